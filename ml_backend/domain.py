@@ -1,0 +1,200 @@
+"""The vocabulary of Apprentice: frozen values that every part of the house speaks in.
+
+Nothing here has behaviour that needs more than numpy, and nothing here knows Label Studio, SQL or a model.
+Arrays are row-aligned: row i of every array in one value is about the same task. `n` is the number of rows,
+`d` the dimension of a vector, `c` the number of labels of the schema, in the schema's order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Tensors = dict[str, npt.NDArray[np.generic]]
+"""What a learner has learnt, as named arrays: exactly what an artifact holds."""
+
+
+class ApprenticeError(Exception):
+    """Base of every error the project raises on purpose; its text is safe to show to the user."""
+
+
+KEY_BYTES = 16
+
+
+def content_key(text: str) -> bytes:
+    """The hash, `KEY_BYTES` long, under which a text's vector is cached."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSchema:
+    """What one project asks of its annotators.
+
+    `control` and `source` name the two ends of an answer (in Label Studio: from_name and to_name), `text_field` the
+    task's field that holds the text. `hints` are optional descriptions, one for each label ("" where there is none).
+    """
+
+    labels: tuple[str, ...]
+    multiple: bool
+    control: str
+    source: str
+    text_field: str
+    hints: tuple[str, ...] = ()
+    kind: Literal["choices"] = "choices"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One task: its number in Label Studio, its text, and the content hash that its vector is cached under."""
+
+    task: int
+    text: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One annotator's answer to one task. A skip has `cancelled` set; `updated_at` is ISO text in UTC."""
+
+    id: int
+    task: int
+    annotator: int | None
+    choices: tuple[str, ...]
+    cancelled: bool = False
+    ground_truth: bool = False
+    updated_at: str = ""
+    lead_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """What a learner is fitted on.
+
+    vectors   (n, d) float32
+    targets   (n, c) float32 in [0, 1]: a distribution for one choice, a probability per label for several
+    weights   (n,)   float32 >= 0, the trust in each row
+    multiple  whether several labels may hold at once
+    earlier   (n, c) float32 or None: what the serving learner was fitted on, NaN in the rows that it did not have.
+              The learner cross-validates that knowledge beside the new one, on the same folds, for the promotion gate.
+    """
+
+    vectors: Floats
+    targets: Floats
+    weights: Floats
+    multiple: bool
+    earlier: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted learner and what it would have said of each training row without having seen it.
+
+    held_out          (n, c) calibrated cross-validated probabilities
+    held_out_earlier  the same for the knowledge of `TrainingSet.earlier`, or None
+    """
+
+    tensors: Tensors
+    held_out: Floats
+    held_out_earlier: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """Clusters of the pool: centroids (k, d) float32 and, for each pool row, its cluster (n,) int64, -1 if unknown."""
+
+    centroids: Floats
+    assignment: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Every task of a project as acquisition sees it.
+
+    vectors        (n, d) float32, of unit length
+    probabilities  (n, c) float32 of the serving learner, or None before there is one
+    labelled       (n,) bool: has a counted human label
+    available      (n,) bool: may be chosen now (no label, not skipped, not set aside)
+    multiple       whether several labels may hold at once
+    clustering     the clustering of an earlier round to use again, or None to cut anew
+    """
+
+    vectors: Floats
+    probabilities: Floats | None
+    labelled: Mask
+    available: Mask
+    multiple: bool
+    clustering: Clustering | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The tasks to serve next, first one first.
+
+    rows         (k,) int64 into the pool, without repeats
+    uncertainty  (k,) float32 in [0, 1]; NaN where the strategy has none (cold start)
+    clustering   the clustering used, to be handed in again next round; None if the strategy uses none
+    """
+
+    rows: Ints
+    uncertainty: Floats
+    clustering: Clustering | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The answer proposed to the annotator, and whose it is."""
+
+    choices: tuple[str, ...]
+    confidence: float
+    author: Literal["learner", "teacher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One row of the published queue.
+
+    score   in [0, 1], the lowest is served first: it carries the rank, not the confidence of the draft
+    draft   None for a task of the audit slice, which is served without one
+    reason  a few words on why the task is here
+    """
+
+    task: int
+    score: float
+    draft: Draft | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured share with its 95 % interval, from n observations of a named source."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One published version: the learner that ranked it, and what was known about that learner then.
+
+    `learner` is the version whose fit is being used: its own number if its candidate was promoted, an earlier one's if
+    the gate kept that, None while drafts come from the teacher alone.
+    """
+
+    project: int
+    number: int
+    name: str
+    learner: int | None
+    labelled: int
+    accuracy: Estimate | None
+    created_at: float
+    note: str = ""

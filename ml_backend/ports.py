@@ -1,0 +1,60 @@
+"""What a plugin must offer: one small protocol for each kind. Plugins import this module and `domain`, nothing else.
+
+A plugin is found by its entry point in the group `apprentice.plugins`, named `<kind>.<name>`, for example
+`acquisition.margin`; `ml_backend.registry` loads it when it is first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ml_backend.domain import Fit, Floats, Pool, Selection, TaskSchema, Tensors, TrainingSet
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors. Made by `factory(model)` where `model` is the part of the setting after the colon.
+
+    Loading weights happens at the first call, never at construction.
+    """
+
+    @property
+    def name(self) -> str:
+        """Names the vector space: vectors of one name may be compared. Safe as a folder's name."""
+
+    @property
+    def dim(self) -> int:
+        """d, the length of a vector (may load the model's configuration, not its weights)."""
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """(n, d) float32 of unit length; a text without tokens gives a finite vector."""
+
+    def sketch(self, texts: Sequence[str]) -> Floats:
+        """(n, d') float32 of unit length in a space of its own, at least ten times faster than `encode`."""
+
+    def verify(self) -> str:
+        """One sentence on what was checked of the weights; raises ApprenticeError if they are missing or damaged."""
+
+
+class Learner(Protocol):
+    """The small model between annotators and queue. Stateless: what it learns is in the tensors it returns."""
+
+    def fit(self, train: TrainingSet, seed: int) -> Fit:
+        """Fits, calibrates and cross-validates. Deterministic for a seed. Needs at least one row."""
+
+    def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
+        """(n, c) calibrated probabilities, in numpy alone: the web process calls this."""
+
+
+class Teacher(Protocol):
+    """Anything that can draft an answer without having been trained on this project."""
+
+    def draft(self, texts: Sequence[str], vectors: Floats, schema: TaskSchema) -> Floats:
+        """(n, c) probabilities: rows sum to one for a single choice, are independent for several."""
+
+
+class Acquisition(Protocol):
+    """Decides what is labelled next."""
+
+    def select(self, pool: Pool, k: int, seed: int) -> Selection:
+        """At most k rows of `pool.available`, in serving order. Deterministic for a seed."""

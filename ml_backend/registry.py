@@ -1,0 +1,54 @@
+"""Finds plugins by their entry point `<kind>.<name>` in the group `apprentice.plugins`, the built-in ones included."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from ml_backend.domain import ApprenticeError
+from ml_backend.ports import Acquisition, Encoder, Learner, Teacher
+
+GROUP = "apprentice.plugins"
+
+
+class UnknownPlugin(ApprenticeError):
+    """A setting names a plugin that is not installed."""
+
+
+def installed(kind: str) -> dict[str, EntryPoint]:
+    """The plugins of one kind by name. Nothing is imported."""
+    prefix = f"{kind}."
+    return {
+        point.name.removeprefix(prefix): point for point in entry_points(group=GROUP) if point.name.startswith(prefix)
+    }
+
+
+def _load(kind: str, name: str) -> Any:
+    found = installed(kind)
+    if name not in found:
+        raise UnknownPlugin(f"There is no {kind} named {name!r}: installed are {', '.join(sorted(found)) or 'none'}")
+    return found[name].load()
+
+
+@lru_cache(maxsize=8)
+def encoder(setting: str) -> Encoder:
+    """The encoder of a setting `name` or `name:model`; one instance a process, so weights are loaded once."""
+    name, _, model = setting.partition(":")
+    made: Encoder = _load("encoder", name)(model) if model else _load("encoder", name)()
+    return made
+
+
+def learner(name: str) -> Learner:
+    made: Learner = _load("learner", name)()
+    return made
+
+
+def teacher(name: str, encoder: Encoder) -> Teacher:
+    made: Teacher = _load("teacher", name)(encoder.encode)
+    return made
+
+
+def acquisition(name: str) -> Acquisition:
+    made: Acquisition = _load("acquisition", name)()
+    return made

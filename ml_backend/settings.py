@@ -1,0 +1,92 @@
+"""Settings: one class for the installation, one for what a single project may override.
+
+Order of precedence: command line, environment (prefix `APPRENTICE_`), a `.env` file in the working directory, the
+default. A project's own values come from the extra parameters of its ML backend connection in Label Studio.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ml_backend.domain import ApprenticeError
+
+
+class ProjectSettings(BaseModel):
+    """What a project may set for itself in Label Studio: `{"queue_size": 100}` in the connection's extra params."""
+
+    model_config = {"extra": "ignore"}
+
+    queue_size: int = Field(50, ge=1, le=1000, description="K: how many tasks of the queue's head are published")
+    audit_share: float = Field(
+        0.05, ge=0, le=0.5, description="share of served tasks drawn at random and shown without a draft"
+    )
+    acquisition: str = Field("cluster-uncertainty", description="strategy that orders the queue")
+    learner: str = Field("logistic", description="the small model that is trained")
+    teacher: str = Field("similarity", description="who drafts before the learner can")
+
+
+class Settings(BaseSettings):
+    """Settings of one installation."""
+
+    model_config = SettingsConfigDict(env_prefix="APPRENTICE_", env_file=".env", extra="ignore")
+
+    label_studio_url: str = Field("http://127.0.0.1:8080", description="where Label Studio is, as seen from here")
+    label_studio_api_key: SecretStr = Field(
+        SecretStr(""), description="an access token of Label Studio, personal or legacy"
+    )
+    secret: SecretStr = Field(
+        SecretStr(""), description="what Label Studio must present; without it only loopback is served"
+    )
+    public_url: str = Field("", description="this backend's address as Label Studio sees it; empty: host and port")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(9090, ge=0, le=65535, description="port to listen on")
+    workers: int = Field(1, ge=1, le=32, description="worker processes")
+    data_dir: Path = Field(Path("apprentice-data"), description="folder of the store, the vectors and the artifacts")
+    store_url: str = Field("", description="database URL; empty: SQLite in the data folder")
+    encoder: str = Field(
+        "minilm", description="`minilm` (embedded) or `sentence:<hub name or path>` for any sentence-transformers model"
+    )
+    threads: int = Field(1, ge=1, le=64, description="BLAS and torch threads of one process")
+    lease_seconds: float = Field(30, ge=2, le=600, description="after this a silent worker's project is taken over")
+    reconcile_seconds: float = Field(60, ge=1, le=86400, description="interval of the check against Label Studio's API")
+    timeout_seconds: float = Field(20, ge=1, le=600, description="time-out of one call to Label Studio")
+    keep_versions: int = Field(10, ge=2, le=1000, description="how many of the latest learners stay for a rollback")
+    log_level: str = Field("info", description="debug, info, warning or error")
+    defaults: ProjectSettings = Field(
+        default_factory=ProjectSettings, description="defaults of the per-project settings, as JSON"
+    )
+
+    @property
+    def database_url(self) -> str:
+        """`store_url`, or the SQLite file in the data folder."""
+        return self.store_url or f"sqlite:///{(self.data_dir / 'apprentice.db').absolute()}"
+
+    @property
+    def address(self) -> str:
+        """The URL under which Label Studio reaches this backend, without a trailing slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    def for_project(self, extra_params: Any) -> tuple[ProjectSettings, str]:
+        """The project's settings, and what was wrong with its extra params ("" if nothing): bad values are ignored."""
+        if not isinstance(extra_params, dict):
+            return self.defaults, "" if extra_params in (None, "") else "extra params are not a JSON object; ignored"
+        try:
+            return ProjectSettings.model_validate({**self.defaults.model_dump(), **extra_params}), ""
+        except ValidationError as error:
+            bad = {str(item["loc"][0]): item["msg"] for item in error.errors()}
+            good = {name: value for name, value in extra_params.items() if name not in bad}
+            said = "; ".join(f"{name}: {message}" for name, message in bad.items())
+            return ProjectSettings.model_validate({**self.defaults.model_dump(), **good}), f"extra params: {said}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads the settings; `overrides` that are None count as absent. Raises ApprenticeError naming each bad setting."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        lines = (f"APPRENTICE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise ApprenticeError("These settings are not valid: " + "; ".join(lines)) from None
