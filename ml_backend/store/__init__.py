@@ -1,0 +1,67 @@
+"""The store: the only place that knows SQL, and where vectors, artifacts and credentials lie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ml_backend.settings import Settings
+from ml_backend.store.artifacts import ArtifactError, Artifacts
+from ml_backend.store.database import Database, StoreError, now, process_name
+from ml_backend.store.files import write_atomically
+from ml_backend.store.jobs import Jobs, JobState, Lease
+from ml_backend.store.labels import Labels
+from ml_backend.store.projects import ProjectRecord, Projects
+from ml_backend.store.tasks import Tasks
+from ml_backend.store.vectors import Vectors
+from ml_backend.store.versions import RoundRecord, Versions
+
+__all__ = [
+    "ArtifactError",
+    "JobState",
+    "Lease",
+    "ProjectRecord",
+    "RoundRecord",
+    "Store",
+    "StoreError",
+    "Vectors",
+    "now",
+    "process_name",
+]
+
+
+class Store:
+    """Everything that outlives a process, one attribute a topic."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.data_dir
+        self.database = Database(settings.database_url)
+        self.database.upgrade()
+        self.projects = Projects(self.database)
+        self.tasks = Tasks(self.database)
+        self.labels = Labels(self.database)
+        self.versions = Versions(self.database)
+        self.jobs = Jobs(self.database, settings.lease_seconds)
+        self.artifacts = Artifacts(self._folder / "artifacts")
+
+    def vectors(self, project: int, space: str) -> Vectors:
+        """The cached vectors of a project in an encoder's space."""
+        return Vectors(self._folder / "vectors" / space / str(project))
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def remember_credentials(data_dir: Path, url: str, api_key: str) -> None:
+    """Keeps what `connect` was told, readable by this user alone, for the workers."""
+    text = json.dumps({"label_studio_url": url, "label_studio_api_key": api_key})
+    write_atomically(data_dir / "credentials.json", lambda file: file.write(text.encode()))
+
+
+def recall_credentials(data_dir: Path) -> tuple[str, str] | None:
+    """Label Studio's URL and API key as `connect` was told them, or None."""
+    try:
+        found = json.loads((data_dir / "credentials.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return str(found["label_studio_url"]), str(found["label_studio_api_key"])

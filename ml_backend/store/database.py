@@ -1,0 +1,121 @@
+"""Opens the database: SQLite in WAL mode by default, any other by URL; brings its tables up to date with alembic."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.exc import DBAPIError
+
+from ml_backend.domain import ApprenticeError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_SECONDS = 10
+
+
+class StoreError(ApprenticeError):
+    """The database cannot be opened, read or written."""
+
+
+class Database:
+    """One engine; `begin` is the only way to it."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        except sa.exc.ArgumentError as error:
+            raise StoreError("APPRENTICE_STORE_URL is not a database URL such as postgresql://host/name") from error
+        self.is_sqlite = self._engine.dialect.name == "sqlite"
+        if self.is_sqlite:
+            path = self._engine.url.database
+            if path and path != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                Path(path).touch(mode=0o600)
+            sa.event.listen(self._engine, "connect", _pragmas)
+            sa.event.listen(self._engine, "begin", _begin_immediate)
+
+    def upgrade(self) -> None:
+        """Applies the missing migrations; harmless when there are none. Safe to call from several processes."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """One transaction. Raises StoreError if the database cannot be used (full disk, lock, no connection)."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise StoreError(
+                f"The store cannot be used ({error.orig}): check its disk and APPRENTICE_STORE_URL"
+            ) from None
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads: on SQLite it never waits for a writer."""
+        try:
+            with self._engine.connect().execution_options(read_only=True) as connection:
+                yield connection
+        except DBAPIError as error:
+            raise StoreError(
+                f"The store cannot be read ({error.orig}): check its disk and APPRENTICE_STORE_URL"
+            ) from None
+
+    def upsert(self, table: sa.Table, where: Callable[[Any], sa.ColumnElement[bool]] | None = None) -> sa.Insert:
+        """An INSERT that updates the row of the same primary key. `where(new)` says when, given the new row."""
+        statement = self._insert(table)
+        keys = [column.name for column in table.primary_key]
+        new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+        return statement.on_conflict_do_update(  # type: ignore[no-any-return]
+            index_elements=keys, set_=new, where=where(statement.excluded) if where else None
+        )
+
+    def insert_or_ignore(self, table: sa.Table) -> sa.Insert:
+        """An INSERT that leaves a row of the same primary key as it is."""
+        return self._insert(table).on_conflict_do_nothing()  # type: ignore[no-any-return]
+
+    def _insert(self, table: sa.Table) -> Any:
+        dialect = importlib.import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
+        return dialect.insert(table)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _pragmas(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's recipe: we send BEGIN ourselves
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        f"busy_timeout={BUSY_SECONDS * 1000}",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    # A deferred transaction that turns into a writer fails at once with "database is locked"; an immediate one waits.
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def now() -> float:
+    """Seconds since the epoch: leases and ages are compared between processes of one machine or one database."""
+    return time.time()
+
+
+def process_name() -> str:
+    """Names this process among the owners of leases."""
+    return f"{os.uname().nodename}-{os.getpid()}"

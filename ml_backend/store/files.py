@@ -1,0 +1,35 @@
+"""Files that are either whole or not there: temporary name, fsync, rename."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from ml_backend.store.database import StoreError
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object], mode: int = 0o600) -> None:
+    """Calls `write` on a temporary file beside `path`, then puts it in its place. Raises StoreError; leaves no debris."""
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+            temporary = file.name
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True) if temporary else None
+        raise StoreError(
+            f"{path.name} cannot be written ({error.strerror or error}): free space in the data folder, or check its owner"
+        ) from error

@@ -1,0 +1,72 @@
+"""The annotators' answers, safe against events that are doubled, late or out of order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+
+import sqlalchemy as sa
+
+from ml_backend.domain import Annotation
+from ml_backend.store.database import Database
+from ml_backend.store.schema import annotation as table
+
+_COLUMNS = [table.c[field.name] for field in fields(Annotation)]
+
+
+class Labels:
+    """The table `annotation`. A deletion leaves a tombstone: Label Studio never uses a number twice."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, project: int, annotations: Iterable[Annotation]) -> int:
+        """Adds or updates annotations; an older state than the stored one, or a deleted one, is ignored.
+
+        Returns how many were written. `updated_at` is compared as ISO text, which Label Studio writes in UTC.
+        """
+        rows = [
+            {**asdict(annotation), "choices": list(annotation.choices), "project": project, "deleted": False}
+            for annotation in annotations
+        ]
+        if not rows:
+            return 0
+        statement = self._database.upsert(
+            table, where=lambda new: sa.and_(~table.c.deleted, table.c.updated_at <= new.updated_at)
+        )
+        with self._database.begin() as connection:
+            return sum(connection.execute(statement, row).rowcount for row in rows)
+
+    def delete(self, project: int, ids: Iterable[int]) -> int:
+        """Marks annotations as deleted, known or not yet known; returns how many were counted until now."""
+        gone = list(set(ids))
+        if not gone:
+            return 0
+        tombstone = {
+            "project": project, "task": 0, "annotator": None, "choices": [], "cancelled": True, "ground_truth": False,
+            "updated_at": "", "lead_time": None, "deleted": True,
+        }  # fmt: skip
+        mark = sa.update(table).where(table.c.project == project).where(table.c.id.in_(gone)).where(~table.c.deleted)
+        with self._database.begin() as connection:
+            known = connection.execute(mark.values(deleted=True)).rowcount
+            connection.execute(self._database.insert_or_ignore(table), [{**tombstone, "id": each} for each in gone])
+        return known
+
+    def of(self, project: int) -> list[Annotation]:
+        """All standing annotations of a project, skips included, oldest first."""
+        query = sa.select(*_COLUMNS).where(table.c.project == project).where(~table.c.deleted).order_by(table.c.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [Annotation(**{**row, "choices": tuple(row["choices"])}) for row in rows]
+
+    def count(self, project: int) -> tuple[int, int]:
+        """How many standing annotations are answers, and how many are skips: what Label Studio counts, too."""
+        query = (
+            sa.select(table.c.cancelled, sa.func.count())
+            .where(table.c.project == project)
+            .where(~table.c.deleted)
+            .group_by(table.c.cancelled)
+        )
+        with self._database.read() as connection:
+            counts = dict(connection.execute(query).tuples().all())
+        return counts.get(False, 0), counts.get(True, 0)

@@ -1,0 +1,73 @@
+"""Projects: what is known of each Label Studio project that this backend serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend.store.database import Database
+from ml_backend.store.schema import project as table
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRecord:
+    """One row of the table `project`; `store/schema.py` says what each column holds."""
+
+    id: int
+    label_config: str = ""
+    extra_params: dict[str, Any] | None = None
+    connection: dict[str, Any] | None = None
+    published: str | None = None
+    fingerprint: str = ""
+    pinned: int | None = None
+    counts: dict[str, int] | None = None
+    tasks_revision: int = 0
+    watermark: str = ""
+    reconciled_at: float = 0.0
+    pace: dict[str, float] | None = None
+    progress: dict[str, Any] | None = None
+
+
+class Projects:
+    """The table `project`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, project: int) -> ProjectRecord | None:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(table).where(table.c.id == project)).mappings().first()
+        return ProjectRecord(**row) if row else None
+
+    def ensure(self, project: int) -> ProjectRecord:
+        """The project's record, made if it is new."""
+        found = self.get(project)
+        if found is None:
+            self.update(project)
+            found = ProjectRecord(id=project)
+        return found
+
+    def update(self, project: int, **values: Any) -> None:
+        """Sets columns of one project, which is made if it is new. Raises TypeError for an unknown column."""
+        unknown = values.keys() - {field.name for field in fields(ProjectRecord)}
+        if unknown:
+            raise TypeError(f"no such column of project: {', '.join(sorted(unknown))}")
+        change = sa.update(table).where(table.c.id == project).values(**values, id=project)
+        with self._database.begin() as connection:
+            if connection.execute(change).rowcount == 0:
+                connection.execute(self._database.insert_or_ignore(table), [{**_EMPTY, "id": project}])
+                connection.execute(change)
+
+    def all(self) -> list[ProjectRecord]:
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(table).order_by(table.c.id)).mappings().all()
+        return [ProjectRecord(**row) for row in rows]
+
+    def connected(self) -> list[ProjectRecord]:
+        """The projects that `connect` set up."""
+        return [record for record in self.all() if record.connection]
+
+
+_EMPTY: dict[str, Any] = {"extra_params": {}, "pace": {}, "progress": {}}

@@ -1,0 +1,123 @@
+"""The tables. A change here comes with a migration in `migrations/versions/`; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+project = Table(
+    "project",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("label_config", Text, nullable=False, default=""),
+    Column("extra_params", JSON, nullable=False, default=dict),
+    Column("connection", JSON, nullable=True),  # what `connect` made and changed; None: not connected
+    Column("published", String(100), nullable=True),  # model_version that Label Studio serves
+    Column("fingerprint", String(64), nullable=False, default=""),  # of all that the published queue came from
+    Column("pinned", Integer, nullable=True),  # version held by a rollback
+    Column("counts", JSON, nullable=True),  # Label Studio's own counts, as last heard
+    Column("tasks_revision", Integer, nullable=False, default=0),  # grows when a task comes, goes or changes
+    Column("watermark", String(40), nullable=False, default=""),  # reconciled up to this updated_at
+    Column("reconciled_at", Float, nullable=False, default=0.0),
+    Column("pace", JSON, nullable=False, default=dict),  # measured seconds of publishing calls
+    Column("progress", JSON, nullable=False, default=dict),  # of the background encoding
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary(16), nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+annotation = Table(
+    "annotation",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("project", Integer, nullable=False),
+    Column("task", BigInteger, nullable=False),
+    Column("annotator", Integer, nullable=True),
+    Column("choices", JSON, nullable=False),
+    Column("cancelled", Boolean, nullable=False),
+    Column("ground_truth", Boolean, nullable=False),
+    Column("updated_at", String(40), nullable=False),
+    Column("lead_time", Float, nullable=True),
+    Column("deleted", Boolean, nullable=False, default=False),  # kept as a tombstone: events come out of order
+    Index("annotation_project", "project", "deleted"),
+)
+
+version = Table(
+    "version",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(100), nullable=False),
+    Column("learner", Integer, nullable=True),
+    Column("labelled", Integer, nullable=False),
+    Column("accuracy", JSON, nullable=True),
+    Column("created_at", Float, nullable=False),
+    Column("note", Text, nullable=False, default=""),
+    Column("artifact", String(200), nullable=True),
+    Column("sha256", String(64), nullable=True),
+    Column("active", Boolean, nullable=False, default=False),
+    Column("rows", Integer, nullable=False, default=0),  # predictions of it that stand in Label Studio
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("drawn_at", Float, nullable=False),
+)
+
+round_ = Table(
+    "round",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("project", Integer, nullable=False),
+    Column("version", String(100), nullable=True),
+    Column("started_at", Float, nullable=False),
+    Column("finished_at", Float, nullable=False),
+    Column("stages", JSON, nullable=False),
+    Column("error", Text, nullable=True),
+    Index("round_project", "project", "id"),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("wanted", Integer, nullable=False, default=0),
+    Column("covers", Integer, nullable=False, default=0),  # the newest request that the running round answers
+    Column("done", Integer, nullable=False, default=0),
+    Column("owner", String(100), nullable=True),
+    Column("token", Integer, nullable=False, default=0),  # grows with every claim: fences out an older owner
+    Column("lease_until", Float, nullable=False, default=0.0),
+    Column("not_before", Float, nullable=False, default=0.0),  # back-off after a failed round
+    Column("failures", Integer, nullable=False, default=0),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("seen_at", Float, nullable=False),
+)

@@ -1,0 +1,102 @@
+"""The tasks of each project: number, content hash, text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import sqlalchemy as sa
+
+from ml_backend.domain import Example, Ints
+from ml_backend.store.database import Database
+from ml_backend.store.schema import audit, project
+from ml_backend.store.schema import task as table
+
+CHUNK = 5000  # rows of one transaction: a webhook never waits long behind an import
+T = TypeVar("T")
+
+
+class Tasks:
+    """The table `task`. Every change raises the project's `tasks_revision`, so that a reader knows when to look again."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, project_id: int, examples: Iterable[Example]) -> int:
+        """Adds or changes tasks; returns how many really changed."""
+        changed = 0
+        for chunk in _chunks({example.task: example for example in examples}.values()):
+            with self._database.begin() as connection:
+                known = dict(
+                    connection.execute(
+                        sa.select(table.c.id, table.c.key)
+                        .where(table.c.project == project_id)
+                        .where(table.c.id.in_([example.task for example in chunk]))
+                    )
+                    .tuples()
+                    .all()
+                )
+                rows = [
+                    {"project": project_id, "id": example.task, "key": example.key, "text": example.text}
+                    for example in chunk
+                    if known.get(example.task) != example.key
+                ]
+                if rows:
+                    connection.execute(self._database.upsert(table), rows)
+                    _revise(connection, project_id)
+                    changed += len(rows)
+        return changed
+
+    def remove(self, project_id: int, tasks: Iterable[int]) -> int:
+        """Forgets tasks; returns how many there were. Their annotations are kept until they are deleted by id."""
+        removed = 0
+        for chunk in _chunks(set(tasks)):
+            with self._database.begin() as connection:
+                for target in (audit.c.task, table.c.id):
+                    gone = sa.delete(target.table).where(target.table.c.project == project_id).where(target.in_(chunk))
+                    count = connection.execute(gone).rowcount
+                if count:
+                    _revise(connection, project_id)
+                removed += count
+        return removed
+
+    def count(self, project_id: int) -> int:
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.project == project_id)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def index(self, project_id: int) -> tuple[Ints, list[bytes]]:
+        """All task numbers in ascending order, (n,) int64, and their content keys."""
+        query = sa.select(table.c.id, table.c.key).where(table.c.project == project_id).order_by(table.c.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query).tuples().all()
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows)), [row[1] for row in rows]
+
+    def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
+        """The texts of some tasks, in the order asked for; "" for one that is gone."""
+        found: dict[int, str] = {}
+        for chunk in _chunks(tasks):
+            query = (
+                sa.select(table.c.id, table.c.text).where(table.c.project == project_id).where(table.c.id.in_(chunk))
+            )
+            with self._database.read() as connection:
+                found.update(connection.execute(query).tuples().all())
+        return [found.get(task, "") for task in tasks]
+
+
+def _revise(connection: sa.Connection, project_id: int) -> None:
+    connection.execute(
+        sa.update(project).where(project.c.id == project_id).values(tasks_revision=project.c.tasks_revision + 1)
+    )
+
+
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    chunk: list[T] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
