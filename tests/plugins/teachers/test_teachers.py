@@ -1,0 +1,103 @@
+"""What every teacher promises, and the likeness of names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_backend.domain import ApprenticeError, Floats, TaskSchema
+from plugins.encoders.minilm import MiniLM
+from plugins.teachers import similarity
+from plugins.teachers.similarity import Similarity, tidy
+
+TEXTS = ("My card has not arrived yet", "How do I exchange dollars for euros?", "The app forgot my passcode", "")
+LABELS = ("card_arrival", "ExchangeRate", "forgotten-passcode")
+ENCODER = MiniLM()
+
+
+def schema(multiple: bool, labels: tuple[str, ...] = LABELS, hints: tuple[str, ...] = ()) -> TaskSchema:
+    return TaskSchema(labels, multiple, "choice", "text", "text", hints)
+
+
+@pytest.fixture(params=[lambda: Similarity(ENCODER.encode)])
+def teacher(request: pytest.FixtureRequest) -> Similarity:
+    made: Similarity = request.param()
+    return made
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_drafts_are_probabilities(teacher: Similarity, multiple: bool) -> None:
+    drafts = teacher.draft(TEXTS, ENCODER.encode(TEXTS), schema(multiple))
+    assert drafts.shape == (4, 3) and drafts.dtype == np.float32
+    assert ((drafts >= 0) & (drafts <= 1)).all()
+    if not multiple:
+        np.testing.assert_allclose(drafts.sum(axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_the_nearest_name_is_drafted(teacher: Similarity, multiple: bool) -> None:
+    drafts = teacher.draft(TEXTS[:3], ENCODER.encode(TEXTS[:3]), schema(multiple))
+    assert drafts.argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_no_texts_give_no_rows(teacher: Similarity) -> None:
+    assert teacher.draft([], np.empty((0, 384), dtype=np.float32), schema(False)).shape == (0, 3)
+
+
+def test_hints_say_what_a_bare_name_does_not() -> None:
+    labels, hints = ("A", "B"), ("cards and their delivery", "money in foreign currencies")
+    drafts = Similarity(ENCODER.encode).draft(TEXTS, ENCODER.encode(TEXTS), schema(False, labels, hints))
+    assert drafts[:2].argmax(axis=1).tolist() == [0, 1]
+
+
+def test_labels_are_encoded_once_for_the_same_names_and_hints() -> None:
+    calls: list[int] = []
+
+    def encode(texts: Sequence[str]) -> Floats:
+        calls.append(len(texts))
+        return np.eye(len(texts), 8, dtype=np.float32)
+
+    teacher, vectors = Similarity(encode), np.eye(2, 8, dtype=np.float32)
+    for _ in range(3):
+        teacher.draft(["a", "b"], vectors, schema(False))
+    assert len(calls) == 1
+    teacher.draft(["a", "b"], vectors, schema(False, hints=("", "x", "")))
+    assert len(calls) == 2
+
+
+def test_vectors_of_another_encoder_are_refused(teacher: Similarity) -> None:
+    with pytest.raises(ApprenticeError, match="7 dimensions, but its encoder gives 384"):
+        teacher.draft(["a"], np.ones((1, 7), dtype=np.float32), schema(False))
+
+
+def test_chunks_do_not_change_the_drafts(teacher: Similarity, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = ENCODER.encode(TEXTS).astype(np.float16)
+    whole = teacher.draft(TEXTS, vectors, schema(True))
+    monkeypatch.setattr(similarity, "CHUNK", 3)
+    np.testing.assert_allclose(teacher.draft(TEXTS, vectors, schema(True)), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("abbreviation_question", "abbreviation question"),
+        ("AbbreviationQuestion", "abbreviation question"),
+        ("HTTPError-code", "HTTP error code"),
+        ("card  arrival", "card arrival"),
+        ("why_is_my_PIN_wrong?", "why is my PIN wrong"),
+        ("NOT_SPAM", "NOT SPAM"),
+        ("+", "+"),
+    ],
+)
+def test_names_are_tidied_into_words(label: str, words: str) -> None:
+    assert tidy(label) == words
+
+
+@given(st.text(min_size=1))
+def test_tidying_never_empties_a_name_and_is_stable(label: str) -> None:
+    assert tidy(label)
+    assert tidy(tidy(label)) == tidy(label)
