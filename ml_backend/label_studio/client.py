@@ -1,0 +1,135 @@
+"""Calls to Label Studio's API, through the SDK's own HTTP client (tokens of both kinds, retries, Retry-After).
+
+The SDK's typed methods are not used: parsing 10,000 tasks into its models takes longer than fetching them, and some of
+its models drop fields that the queue lives on.
+
+ApprenticeError
+└── LabelStudioError
+    ├── Unreachable   no answer in time
+    ├── Denied        the API key is not accepted, or may not do this
+    ├── NotFound      no such project, task, ...
+    └── Refused       any other answer that is not a success
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ml_backend.domain import ApprenticeError
+
+PAGE = 10_000
+
+
+class LabelStudioError(ApprenticeError):
+    """A call to Label Studio failed. The text holds no key and no task data."""
+
+
+class Unreachable(LabelStudioError):
+    pass
+
+
+class Denied(LabelStudioError):
+    pass
+
+
+class NotFound(LabelStudioError):
+    pass
+
+
+class Refused(LabelStudioError):
+    pass
+
+
+class LabelStudioClient:
+    """One connection to one Label Studio, kept alive between calls. Safe to use from several threads."""
+
+    def __init__(self, url: str, api_key: str, timeout: float = 20.0) -> None:
+        import httpx
+        from label_studio_sdk import LabelStudio
+        from label_studio_sdk.core.api_error import ApiError
+
+        if not api_key:
+            raise Denied(
+                "There is no API key for Label Studio: set APPRENTICE_LABEL_STUDIO_API_KEY, or give `connect` an --api-key"
+            )
+        self.url = url.rstrip("/")
+        self.token_kind = "personal access token" if api_key.count(".") == 2 else "legacy token"
+        self._api_error, self._http_errors = ApiError, (httpx.HTTPError, httpx.InvalidURL)
+        self._connections = httpx.Client(timeout=timeout)
+        try:
+            sdk = LabelStudio(base_url=self.url, api_key=api_key, httpx_client=self._connections)
+        except ApiError as error:
+            raise Denied("The API key has expired: make a new one in Label Studio (Account & Settings)") from error
+        self._http = sdk._client_wrapper.httpx_client  # the one place where the SDK's public surface does not do
+        self._timeout = timeout
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: dict[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """One call; returns the parsed JSON, None for an empty answer. Only GET is retried: a repeated POST would double."""
+        options: Any = {"max_retries": 2 if method == "GET" else 0, "timeout": timeout or self._timeout}
+        try:
+            answer = self._http.request(path, method=method, json=body, params=params, request_options=options)
+        except self._http_errors as error:
+            raise Unreachable(
+                f"Label Studio at {self.url} does not answer ({type(error).__name__}): is it running, is the URL right?"
+            ) from None
+        except self._api_error as error:  # from refreshing a personal access token
+            raise Denied(
+                f"Label Studio at {self.url} does not accept the API key (status {error.status_code})"
+            ) from None
+        if answer.is_success:
+            try:
+                return answer.json() if answer.content else None
+            except ValueError:
+                raise Refused(f"{method} {path}: Label Studio at {self.url} did not answer with JSON") from None
+        raise _failure(method, path, answer.status_code, answer.content)
+
+    def version(self) -> str:
+        """Label Studio's release, for example 1.23.2."""
+        return str((self.call("GET", "api/version") or {}).get("release", "unknown"))
+
+    def project(self, project: int) -> dict[str, Any]:
+        found = self.call("GET", f"api/projects/{project}")
+        return found if isinstance(found, dict) else {}
+
+    def change_project(self, project: int, **values: Any) -> None:
+        self.call("PATCH", f"api/projects/{project}", body=values)
+
+    def pages(self, project: int, *, query: dict[str, Any] | None = None, **params: Any) -> Iterator[list[Any]]:
+        """Tasks of the Data Manager, a page at a time; `query` is its filter. A page may take long: no short time-out."""
+        number = 1
+        while True:
+            asked = {"project": project, "page": number, "page_size": PAGE, **params}
+            if query is not None:
+                asked["query"] = json.dumps(query)
+            found = self.call("GET", "api/tasks", params=asked, timeout=max(self._timeout, 120)) or {}
+            tasks = found.get("tasks") or []
+            yield tasks
+            if len(tasks) < PAGE or number * PAGE >= int(found.get("total") or 0):
+                return
+            number += 1
+
+    def close(self) -> None:
+        self._connections.close()
+
+
+def _failure(method: str, path: str, status: int, content: bytes) -> LabelStudioError:
+    try:
+        detail = json.loads(content).get("detail", "")
+    except (ValueError, AttributeError):
+        detail = ""
+    said = f"{method} {path}: Label Studio answered {status}" + (f" ({str(detail)[:200]})" if detail else "")
+    if status in (401, 403):
+        return Denied(f"{said}: check the API key and what its user may do")
+    if status == 404:
+        return NotFound(f"{said}: is the project's number right, and may the API key's user see it?")
+    return Refused(said)

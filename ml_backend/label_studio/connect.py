@@ -1,0 +1,137 @@
+"""Connects a project with this backend, and takes it apart again, leaving it as it was."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+from ml_backend.label_studio.client import LabelStudioClient, LabelStudioError, NotFound
+from ml_backend.label_studio.config import read_schema
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+TITLE = "Apprentice"
+SAMPLING = "Uncertainty sampling"
+USER = "apprentice"
+REMEMBERED = ("sampling", "model_version", "show_collab_predictions", "evaluate_predictions_automatically")
+
+Say = Callable[[str], None]
+
+
+def connect(client: LabelStudioClient, store: Store, settings: Settings, project: int, say: Say) -> None:
+    """Sets a project up: webhook, ML backend, sampling, tab, first round. Repeating it repairs what is missing.
+
+    Raises UnsupportedConfig before anything is changed, LabelStudioError where Label Studio refuses a step.
+    """
+    found = client.project(project)
+    read_schema(found.get("label_config") or "")
+    record = store.projects.ensure(project)
+    connection: dict[str, Any] = dict(record.connection or {})
+    connection.setdefault("earlier", {name: found.get(name) for name in REMEMBERED})
+    # remembered first: if a later step fails, `disconnect` still restores what was there
+    store.projects.update(project, label_config=found.get("label_config") or "", connection=connection)
+
+    address, secret = settings.address, settings.secret.get_secret_value()
+    # before the ML backend, which would otherwise make a webhook of its own without the secret
+    connection["webhook"] = _webhook(client, project, f"{address}/webhook", secret)
+    say(f"webhook to {address}/webhook{' with the secret' if secret else ''}")
+    connection["ml"], extra_params = _ml_backend(client, project, address, secret)
+    say(f"ML backend {address}")
+    client.change_project(project, sampling=SAMPLING, show_collab_predictions=True)
+    say(f"sampling: {SAMPLING.lower()} (was: {str(connection['earlier'].get('sampling')).lower()})")
+    connection["view"] = _view(client, project, connection.get("view"))
+    say("a tab in the order of the queue in the Data Manager")
+    store.projects.update(project, connection=connection, extra_params=extra_params, fingerprint="", reconciled_at=0.0)
+    store.jobs.request(project)
+
+
+def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) -> bool:
+    """Removes what `connect` made and restores the settings of before; False if the project is not connected.
+
+    Labels, versions and vectors stay in the store, and the predictions in Label Studio.
+    """
+    record = store.projects.get(project)
+    if record is None or not record.connection:
+        return False
+    connection = record.connection
+    for kind, path in (("webhook", "api/webhooks/{}/"), ("ml", "api/ml/{}"), ("view", "api/dm/views/{}/")):
+        if connection.get(kind):
+            _delete(client, path.format(connection[kind]))
+            say(f"removed the {'tab' if kind == 'view' else kind}")
+    earlier = {name: value for name, value in connection["earlier"].items() if value is not None}
+    version = earlier.pop("model_version", "")
+    client.change_project(project, **earlier)
+    try:
+        client.change_project(project, model_version=version)
+    except LabelStudioError:  # refused where no prediction carries that version any more
+        client.change_project(project, model_version="")
+    say("restored the earlier sampling and model version")
+    store.projects.update(project, connection=None, published=None, fingerprint="", pinned=None)
+    return True
+
+
+def headers(secret: str) -> dict[str, str]:
+    """What Label Studio's webhook must send to be let in."""
+    if not secret:
+        return {}
+    return {"Authorization": "Basic " + base64.b64encode(f"{USER}:{secret}".encode()).decode()}
+
+
+def _webhook(client: LabelStudioClient, project: int, url: str, secret: str) -> int:
+    wanted = {
+        "project": project, "url": url, "headers": headers(secret), "send_payload": True,
+        "send_for_all_actions": True, "is_active": True,
+    }  # fmt: skip
+    hooks = [hook for hook in client.call("GET", "api/webhooks/", params={"project": project}) if hook["url"] == url]
+    if not hooks:
+        return int(client.call("POST", "api/webhooks/", body=wanted)["id"])
+    for extra in hooks[1:]:
+        _delete(client, f"api/webhooks/{extra['id']}/")
+    client.call("PATCH", f"api/webhooks/{hooks[0]['id']}/", body=wanted)
+    return int(hooks[0]["id"])
+
+
+def _ml_backend(client: LabelStudioClient, project: int, url: str, secret: str) -> tuple[int, dict[str, Any]]:
+    """Number of the connection and its extra params."""
+    wanted: dict[str, Any] = {"project": project, "url": url, "title": TITLE, "is_interactive": False}
+    if secret:
+        wanted |= {"auth_method": "BASIC_AUTH", "basic_auth_user": USER, "basic_auth_pass": secret}
+    known = [
+        each for each in client.call("GET", "api/ml", params={"project": project}) if each["url"].rstrip("/") == url
+    ]
+    if known:
+        made = client.call("PATCH", f"api/ml/{known[0]['id']}", body=wanted)
+    else:
+        made = client.call("POST", "api/ml", body=wanted)
+    extra = made.get("extra_params")
+    return int(made["id"]), extra if isinstance(extra, dict) else {}
+
+
+def _view(client: LabelStudioClient, project: int, known: int | None) -> int:
+    data = {
+        "title": "Apprentice queue",
+        "type": "list",
+        "target": "tasks",
+        "ordering": ["tasks:predictions_score"],
+        "filters": {
+            "conjunction": "and",
+            "items": [
+                {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0},
+                {"filter": "filter:tasks:total_predictions", "operator": "greater", "type": "Number", "value": 0},
+            ],
+        },
+    }
+    if known:
+        try:
+            return int(client.call("PATCH", f"api/dm/views/{known}/", body={"project": project, "data": data})["id"])
+        except NotFound:
+            pass
+    return int(client.call("POST", "api/dm/views/", body={"project": project, "data": data})["id"])
+
+
+def _delete(client: LabelStudioClient, path: str) -> None:
+    try:
+        client.call("DELETE", path)
+    except NotFound:
+        pass

@@ -1,0 +1,105 @@
+"""Webhook bodies -> one Event. Tolerant: what cannot be used is left out, and the next reconcile finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml_backend.domain import Annotation, ApprenticeError, Example
+from ml_backend.label_studio.config import UnsupportedConfig, read_schema
+from ml_backend.label_studio.wire import read_annotation, read_example, read_id, read_project_id
+
+MAX_ITEMS = 500  # an event with more tasks is answered by a reconcile: it would take too long here
+_COUNTS = {
+    "tasks": "task_number",
+    "annotations": "total_annotations_number",
+    "skips": "skipped_annotations_number",
+}
+
+
+class BadEvent(ApprenticeError):
+    """The body is no event of Label Studio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened in one project.
+
+    label_config  the configuration at that moment, None if the event does not say
+    counts        Label Studio's own count of tasks, annotations and skips at that moment, None if it does not say
+    incomplete    there was more than was read: reconcile
+    problem       why the answers in it could not be read, "" if they could
+    """
+
+    action: str
+    project: int
+    label_config: str | None = None
+    counts: dict[str, int] | None = None
+    annotations: tuple[Annotation, ...] = ()
+    deleted_annotations: tuple[int, ...] = ()
+    examples: tuple[Example, ...] = ()
+    deleted_tasks: tuple[int, ...] = field(default=())
+    incomplete: bool = False
+    problem: str = ""
+
+    @property
+    def asks_for_round(self) -> bool:
+        """Whether the queue may have to change. PROJECT_UPDATED alone does not: our own PATCH fires it, too."""
+        return self.incomplete or self.action == "START_TRAINING" or self.carries_data
+
+    @property
+    def carries_data(self) -> bool:
+        return bool(self.annotations or self.deleted_annotations or self.examples or self.deleted_tasks)
+
+
+def read_event(body: Any) -> Event:
+    """Reads one webhook body. Raises BadEvent if it has no action or no project."""
+    if not isinstance(body, dict):
+        raise BadEvent("the body is not a JSON object")
+    action, project = body.get("action"), body.get("project")
+    if not isinstance(action, str):
+        raise BadEvent("the body has no action")
+    details = project if isinstance(project, dict) else {}
+    number = read_project_id(details.get("id") if details else project)
+    if number is None:
+        raise BadEvent("the body names no project")
+    config = details.get("label_config")
+    config = config if isinstance(config, str) else None
+    base: dict[str, Any] = {
+        "action": action[:50], "project": number, "label_config": config, "counts": read_counts(details)
+    }  # fmt: skip
+    if action in ("ANNOTATIONS_DELETED", "TASKS_DELETED"):
+        kind = "annotations" if action == "ANNOTATIONS_DELETED" else "tasks"
+        ids = (read_id(item.get("id") if isinstance(item, dict) else item) for item in _list(body.get(kind)))
+        return Event(**base, **{f"deleted_{kind}": tuple(each for each in ids if each is not None)})
+    if not action.startswith(("ANNOTATION", "TASK")):
+        return Event(**base)
+    try:
+        schema = read_schema(config or "")
+    except UnsupportedConfig as problem:
+        return Event(**base, incomplete=not config, problem=str(problem) if config else "")
+    tasks = _list(body.get("task")) + _list(body.get("tasks"))
+    found = [*map(lambda task: read_example(task, schema), tasks[:MAX_ITEMS])]
+    answers = _list(body.get("annotation")) + _list(body.get("annotations"))
+    lone = read_id(tasks[0].get("id")) if len(tasks) == 1 and isinstance(tasks[0], dict) else None
+    read = [read_annotation(each, schema, lone) for each in answers[:MAX_ITEMS]]
+    return Event(
+        **base,
+        examples=tuple(each for each in found if each is not None),
+        annotations=tuple(each for each in read if each is not None),
+        incomplete=max(len(tasks), len(answers)) > MAX_ITEMS or None in found or None in read,
+    )
+
+
+def read_counts(project: dict[str, Any]) -> dict[str, int] | None:
+    counts = {name: project.get(key) for name, key in _COUNTS.items()}
+    if all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts.values()):
+        return counts  # type: ignore[return-value]
+    return None
+
+
+def _list(value: Any) -> list[Any]:
+    """Label Studio sends one object or a list of them under the same name."""
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]

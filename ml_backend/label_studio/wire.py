@@ -1,0 +1,128 @@
+"""Label Studio's JSON <-> the domain, for tasks, annotations and predictions.
+
+Whatever comes from outside may be malformed: readers return None or skip what they cannot use, they never raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ml_backend.domain import Annotation, Example, Prediction, TaskSchema, content_key
+
+MAX_TEXT = 20_000  # characters of a task's text that are kept: far beyond what any encoder reads
+_MAX_ID = 2**63 - 1
+
+
+def read_id(value: Any) -> int | None:
+    """A number as Label Studio writes it, or None. Booleans are no numbers."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value) if len(value) < 20 else 0
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_ID:
+        return value
+    return None
+
+
+def read_project_id(value: Any) -> int | None:
+    """`5` from 5, "5" or the "5.1795307863" that /setup and /predict carry."""
+    found = read_id(value.split(".", 1)[0] if isinstance(value, str) else value)
+    return found if found is not None and found < 2**31 else None
+
+
+def read_text(task: Any, schema: TaskSchema) -> str:
+    """The task's text, "" if it has none."""
+    data = task.get("data") if isinstance(task, dict) else None
+    value = data.get(schema.text_field) if isinstance(data, dict) else None
+    if value is None or isinstance(value, (dict, list)):
+        return ""
+    # NUL cannot be stored by PostgreSQL, lone surrogates by neither
+    return str(value)[:MAX_TEXT].replace("\0", " ").encode("utf-8", "replace").decode()
+
+
+def read_example(task: Any, schema: TaskSchema) -> Example | None:
+    number = read_id(task.get("id")) if isinstance(task, dict) else None
+    if number is None:
+        return None
+    text = read_text(task, schema)
+    return Example(number, text, content_key(text))
+
+
+def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None) -> Annotation | None:
+    """One annotation; `task` is the number of the task it was found in, if its own JSON may lack it."""
+    if not isinstance(annotation, dict):
+        return None
+    number = read_id(annotation.get("id"))
+    owner = annotation.get("task")
+    task = read_id(owner.get("id") if isinstance(owner, dict) else owner) or task
+    if number is None or task is None:
+        return None
+    completed_by = annotation.get("completed_by")
+    if isinstance(completed_by, dict):
+        completed_by = completed_by.get("id")
+    annotator = read_id(completed_by)
+    lead_time = annotation.get("lead_time")
+    return Annotation(
+        id=number,
+        task=task,
+        annotator=annotator if annotator is not None and annotator < 2**31 else None,
+        choices=_read_choices(annotation.get("result"), schema),
+        cancelled=annotation.get("was_cancelled") is True,
+        ground_truth=annotation.get("ground_truth") is True,
+        updated_at=str(annotation.get("updated_at") or "")[:40],
+        lead_time=float(lead_time) if isinstance(lead_time, (int, float)) and 0 <= lead_time < 1e9 else None,
+    )
+
+
+def _read_choices(result: Any, schema: TaskSchema) -> tuple[str, ...]:
+    found: list[str] = []
+    for region in result if isinstance(result, list) else ():
+        if not isinstance(region, dict) or region.get("from_name") != schema.control:
+            continue
+        value = region.get("value")
+        choices = value.get("choices") if isinstance(value, dict) else None
+        found += [choice for choice in choices if isinstance(choice, str)] if isinstance(choices, list) else []
+    return tuple(dict.fromkeys(found))
+
+
+def read_tasks(tasks: Iterable[Any], schema: TaskSchema) -> tuple[list[Example], list[Annotation]]:
+    """Tasks as the API and /predict carry them, with the annotations inside them."""
+    examples: list[Example] = []
+    annotations: list[Annotation] = []
+    for task in tasks:
+        example = read_example(task, schema)
+        if example is None:
+            continue
+        examples.append(example)
+        inside = task.get("annotations")
+        found = (read_annotation(each, schema, example.task) for each in (inside if isinstance(inside, list) else ()))
+        annotations += [each for each in found if each is not None]
+    return examples, annotations
+
+
+def write_result(prediction: Prediction, schema: TaskSchema) -> list[dict[str, Any]]:
+    """The `result` of a prediction: one region with the draft, or none for a task without one."""
+    draft = prediction.draft
+    if draft is None or not draft.choices:
+        return []
+    region: dict[str, Any] = {
+        "id": f"draft-{prediction.task}",
+        "from_name": schema.control,
+        "to_name": schema.source,
+        "type": "choices",
+        "value": {"choices": list(draft.choices)},
+        "score": round(draft.confidence, 4),
+    }
+    if prediction.reason:
+        region["meta"] = {"text": [prediction.reason]}
+    return [region]
+
+
+def write_predictions(predictions: Iterable[Prediction], schema: TaskSchema, version: str) -> Iterator[dict[str, Any]]:
+    """Predictions as Label Studio's API and its ML backend protocol take them."""
+    for prediction in predictions:
+        yield {
+            "task": prediction.task,
+            "result": write_result(prediction, schema),
+            "score": round(min(max(prediction.score, 0.0), 1.0), 6),
+            "model_version": version,
+        }
