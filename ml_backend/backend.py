@@ -1,0 +1,88 @@
+"""The contract of label-studio-ml: one class that 1.0.9 (PyPI) and 2.x both take, thin over the parts that do the work."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from label_studio_ml.model import LabelStudioMLBase
+
+from ml_backend.intake import take
+from ml_backend.label_studio.config import UnsupportedConfig, read_schema
+from ml_backend.label_studio.events import BadEvent, read_event
+from ml_backend.label_studio.wire import read_id, read_text, write_predictions
+from ml_backend.serving import Predictor
+from ml_backend.settings import Settings, load_settings
+from ml_backend.store import Store
+
+TAKES_PROJECT = "project_id" in inspect.signature(LabelStudioMLBase.__init__).parameters
+"""True for label-studio-ml 2.x, whose constructor is (project_id, label_config) and which then calls setup()."""
+
+
+class ActiveLearningBackend(LabelStudioMLBase):
+    """One project, as label-studio-ml sees it. Holds no state of its own; all projects share one store and predictor."""
+
+    store: Store
+    predictor: Predictor
+
+    @classmethod
+    def share(cls, settings: Settings | None = None, store: Store | None = None) -> None:
+        """Sets what all instances share. A foreign server (label-studio-ml's own) may leave it out."""
+        settings = settings or load_settings()
+        cls.store = store or Store(settings)
+        cls.predictor = Predictor(settings, cls.store)
+
+    def __init__(
+        self,
+        project_id: int | str | None = None,
+        label_config: str | None = None,
+        train_output: Any = None,
+        **rest: Any,
+    ) -> None:
+        if TAKES_PROJECT:
+            super().__init__(project_id=project_id, label_config=label_config)
+        else:
+            super().__init__(label_config=None, train_output=train_output, **rest)
+        self.project = int(str(project_id or 0).split(".", 1)[0])
+        self.config = label_config or ""
+        if not hasattr(type(self), "store"):
+            self.share()
+
+    def setup(self, extra_params: Any = None) -> dict[str, str]:
+        """What /setup answers: the version that predictions carry. Constant time, no weights."""
+        record = self.store.projects.ensure(self.project)
+        changed: dict[str, Any] = {}
+        if self.config and self.config != record.label_config:
+            changed["label_config"] = self.config
+        if isinstance(extra_params, dict) and extra_params != record.extra_params:
+            changed["extra_params"] = extra_params
+        if changed:
+            self.store.projects.update(self.project, **changed)
+            if record.connection:
+                self.store.jobs.request(self.project)
+        return {"model_version": self.predictor.version(self.project)}
+
+    def predict(self, tasks: list[Any], context: Any = None, **_: Any) -> list[dict[str, Any]]:
+        """One result a task, always; an empty one where the task has nothing that could be read."""
+        version = self.predictor.version(self.project)
+        empty = {"result": [], "score": 1.0, "model_version": version}
+        try:
+            schema = read_schema(self.config or self.store.projects.ensure(self.project).label_config)
+        except UnsupportedConfig:
+            return [dict(empty) for _ in tasks]
+        texts = [read_text(task, schema) for task in tasks]
+        rows = [row for row, text in enumerate(texts) if text.strip()]
+        ids = [(read_id(tasks[row].get("id")) or 0) for row in rows]
+        found = self.predictor.predict(self.project, self.config, ids, [texts[row] for row in rows])
+        results = [dict(empty) for _ in tasks]
+        for row, written in zip(rows, write_predictions(found, schema, version), strict=True):
+            results[row] = {name: written[name] for name in ("result", "score", "model_version")}
+        return results
+
+    def fit(self, *_: Any, event: str | None = None, data: Any = None, **__: Any) -> dict[str, Any]:
+        """Takes one event and asks for a round; a worker learns. Never trains here."""
+        try:
+            found = read_event({"action": event, **data} if event and isinstance(data, dict) else data)
+        except BadEvent as problem:
+            return {"status": "ignored", "reason": str(problem)}
+        return {"status": "taken", "round": take(self.store, found)}

@@ -1,0 +1,241 @@
+"""The command `apprentice`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ml_backend.domain import ApprenticeError
+from ml_backend.logs import set_up_logs
+from ml_backend.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from ml_backend.label_studio.client import LabelStudioClient
+    from ml_backend.status import Status
+    from ml_backend.store import Store
+
+app = typer.Typer(
+    help="Active learning for Label Studio: annotate, and the queue reorders itself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True)
+
+Project = Annotated[int, typer.Option(min=1, max=2**31 - 1, help="the project's number in Label Studio")]
+AnyProject = Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="only this project")]
+Url = Annotated[str | None, typer.Option(help="Label Studio's address as seen from here")]
+Key = Annotated[str | None, typer.Option(help="access token; better in APPRENTICE_LABEL_STUDIO_API_KEY")]
+DataDir = Annotated[Path | None, typer.Option(help="folder of store, vectors and artifacts")]
+
+
+def main() -> None:
+    """Entry point: an error that is the user's to mend is one sentence and exit code 1."""
+    try:
+        app()
+    except ApprenticeError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {error}", highlight=False)
+        sys.exit(1)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="port to listen on")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=32, help="worker processes")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run the backend: one web process and its workers, until Ctrl-C or SIGTERM."""
+    from ml_backend.jobs.supervisor import serve as supervise
+
+    settings = _settings(host=host, port=port, workers=workers, data_dir=data_dir)
+    supervise(settings, _stop_on_signals())
+
+
+@app.command(hidden=True)
+def web() -> None:
+    """The web process of `serve`."""
+    from ml_backend.jobs.supervisor import stop_with_parent
+    from ml_backend.web import run_web
+
+    stop = _stop_on_signals()
+    stop_with_parent(stop)
+    run_web(_settings(), stop)
+
+
+@app.command(hidden=True)
+def worker() -> None:
+    """A worker process of `serve`."""
+    from ml_backend.jobs.supervisor import stop_with_parent
+    from ml_backend.jobs.worker import Worker
+
+    settings, stop = _settings(), _stop_on_signals()
+    stop_with_parent(stop)
+    _cap_threads(settings.threads)
+    Worker(settings, stop).run()
+
+
+@app.command()
+def connect(project: Project, label_studio_url: Url = None, api_key: Key = None, data_dir: DataDir = None) -> None:
+    """Connect a project: webhook, ML backend, sampling, a tab in queue order, and the first round."""
+    from ml_backend.label_studio.connect import connect as set_up
+    from ml_backend.store import remember_credentials
+
+    settings = _settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
+    client, store = _client(settings), _store(settings)
+    set_up(client, store, settings, project, _say)
+    remember_credentials(settings.data_dir, client.url, settings.label_studio_api_key.get_secret_value())
+    out.print(f"Project {project} is connected. `apprentice status --project {project}` shows the first round.")
+
+
+@app.command()
+def disconnect(project: Project, label_studio_url: Url = None, api_key: Key = None, data_dir: DataDir = None) -> None:
+    """Undo `connect` and restore the project's earlier settings. What was learnt is kept."""
+    from ml_backend.label_studio.connect import disconnect as take_apart
+
+    settings = _settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
+    done = take_apart(_client(settings), _store(settings), project, _say)
+    out.print(f"Project {project} is {'disconnected' if done else 'not connected: nothing to do'}.")
+
+
+@app.command()
+def status(
+    project: AnyProject = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object (a list without --project)")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """What is labelled, how good the learner is, and what the last round did."""
+    from ml_backend.status import read_status
+
+    store = _store(_settings(data_dir=data_dir))
+    numbers = [project] if project else [record.id for record in store.projects.connected()]
+    found = [read_status(store, number) for number in numbers]
+    if as_json:
+        dumped = [each.as_dict() for each in found]
+        typer.echo(json.dumps(dumped[0] if project else dumped, indent=2))
+    elif not found:
+        out.print("No project is connected: `apprentice connect --project N`.")
+    for each in found if not as_json else ():
+        _print_status(each)
+
+
+@app.command()
+def versions(project: Project, data_dir: DataDir = None) -> None:
+    """The model versions of a project, newest first."""
+    store = _store(_settings(data_dir=data_dir))
+    active, kept = store.versions.active(project), set(store.versions.learners(project))
+    table = Table("version", "learner", "labels", "accuracy", "made", "note")
+    for version in store.versions.all(project):
+        mark = " [green]active[/]" if active and version.number == active.number else ""
+        own = "kept" if version.number in kept else (f"of {version.learner}" if version.learner else "none yet")
+        accuracy = f"{version.accuracy.value:.3f}" if version.accuracy else "–"
+        made = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(version.name + mark, own, str(version.labelled), accuracy, made, version.note)
+    out.print(table)
+
+
+@app.command()
+def rollback(
+    project: Project,
+    to: Annotated[str | None, typer.Option(help="version name or number; `latest` ends a rollback")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Serve an earlier learner again, at once, and hold it there."""
+    from ml_backend.rollback import roll_back
+
+    said = roll_back(_store(_settings(data_dir=data_dir)), project, to)
+    out.print(f"Project {project}: {said}.")
+
+
+@app.command()
+def doctor(
+    project: AnyProject = None, label_studio_url: Url = None, api_key: Key = None, data_dir: DataDir = None
+) -> None:
+    """Check everything from both sides and say what to do. Exit code 1 if something is wrong."""
+    from ml_backend.doctor import examine
+
+    settings = _settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
+    wrong = 0
+    for finding in examine(settings, project):
+        wrong += finding.state == "wrong"
+        mark = {"good": "[green]ok   [/]", "notice": "[yellow]note [/]", "wrong": "[red]wrong[/]"}[finding.state]
+        out.print(f"{mark} [bold]{finding.about}[/]: {finding.text}", highlight=False)
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+def demo(
+    annotations: Annotated[int, typer.Option(min=0, max=5000, help="label so many automatically, then stop")] = 0,
+    folder: Annotated[Path, typer.Option(help="where the demo keeps Label Studio's and our data")] = Path(".demo"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port of Label Studio")] = 8080,
+) -> None:
+    """Label Studio, this backend and 5,000 questions to label, on this machine."""
+    from ml_backend.demo.run import run_demo
+
+    set_up_logs("warning")
+    run_demo(folder, annotations, port, _stop_on_signals())
+
+
+def _settings(**overrides: object) -> Settings:
+    from ml_backend.store import recall_credentials
+
+    settings = load_settings(**overrides)
+    set_up_logs(settings.log_level)
+    if not settings.label_studio_api_key.get_secret_value():
+        remembered = recall_credentials(settings.data_dir)
+        if remembered:
+            kept = {"label_studio_url": remembered[0], "label_studio_api_key": remembered[1]}
+            given = {name: value for name, value in overrides.items() if value is not None}
+            settings = load_settings(**{**kept, **given})
+    return settings
+
+
+def _store(settings: Settings) -> Store:
+    from ml_backend.store import Store
+
+    return Store(settings)
+
+
+def _client(settings: Settings) -> LabelStudioClient:
+    from ml_backend.label_studio.client import LabelStudioClient
+
+    key = settings.label_studio_api_key.get_secret_value()
+    return LabelStudioClient(settings.label_studio_url, key, settings.timeout_seconds)
+
+
+def _say(text: str) -> None:
+    out.print(f"  {text}", highlight=False)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _cap_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _print_status(each: Status) -> None:
+    from ml_backend.status import lines
+
+    out.print(f"[bold]Project {each.project}[/]")
+    for name, text in lines(each):
+        out.print(f"  {name:<16}{text}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

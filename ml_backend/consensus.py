@@ -1,0 +1,73 @@
+"""Several annotators, one target: what the humans say about each task."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_backend.domain import Annotation, Floats, Ints, TaskSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What is known from humans.
+
+    tasks    (n,) int64, ascending: the tasks with a counted label
+    targets  (n, c) float32: for one choice a distribution, for several a share of votes per label
+    touched  (m,) int64, ascending: every task with a standing answer or skip, the labelled ones included
+    """
+
+    tasks: Ints
+    targets: Floats
+    touched: Ints
+
+
+def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> Answers:
+    """Majority of the annotators, each with the latest answer; a tie stays a soft label.
+
+    A ground-truth answer stands above the others of its task. Labels that are no longer in the schema are passed over,
+    and with several choices an empty answer means "none of them"; with a single choice it says nothing.
+    """
+    by_task: dict[int, list[Annotation]] = defaultdict(list)
+    for annotation in annotations:
+        by_task[annotation.task].append(annotation)
+    targets = {task: target for task, group in by_task.items() if (target := _vote(schema, group)) is not None}
+    tasks = sorted(targets)
+    return Answers(
+        np.array(tasks, np.int64),
+        np.array([targets[task] for task in tasks], np.float32).reshape(len(tasks), len(schema.labels)),
+        np.array(sorted(by_task), np.int64),
+    )
+
+
+def _vote(schema: TaskSchema, group: list[Annotation]) -> Floats | None:
+    ballots = [ballot for answer in _standing(group) if (ballot := _ballot(schema, answer)) is not None]
+    if not ballots:
+        return None
+    votes = np.mean(ballots, axis=0)
+    if schema.multiple:
+        return np.where(votes == 0.5, 0.5, votes > 0.5).astype(np.float32)
+    winners = votes == votes.max()
+    return (winners / winners.sum()).astype(np.float32)
+
+
+def _standing(group: list[Annotation]) -> list[Annotation]:
+    latest: dict[int | None, Annotation] = {}
+    for answer in sorted(group, key=lambda each: (each.updated_at, each.id)):
+        if not answer.cancelled:
+            # an answer without an annotator (imported) stands for itself
+            latest[answer.annotator if answer.annotator is not None else -answer.id] = answer
+    truths = [answer for answer in latest.values() if answer.ground_truth]
+    return truths or list(latest.values())
+
+
+def _ballot(schema: TaskSchema, answer: Annotation) -> Floats | None:
+    chosen = [schema.labels.index(choice) for choice in answer.choices if choice in schema.labels]
+    if not chosen and (answer.choices or not schema.multiple):
+        return None
+    ballot = np.zeros(len(schema.labels), np.float32)
+    ballot[chosen] = 1.0 if schema.multiple else 1.0 / len(chosen)
+    return ballot

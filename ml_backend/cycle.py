@@ -1,0 +1,200 @@
+"""One round, top to bottom: reconcile -> encode -> fit -> assess -> rank -> publish.
+
+The data goes one way. What a stage needs from outside comes from the store, what it found goes down to the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+
+import numpy as np
+
+from ml_backend import audit, knowledge, registry
+from ml_backend.consensus import Answers, consensus
+from ml_backend.domain import Estimate, Fit, Floats, ModelVersion, Prediction, TaskSchema, TrainingSet
+from ml_backend.evaluation.gate import judge
+from ml_backend.knowledge import Knowledge
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.publish import Pace, Publisher
+from ml_backend.label_studio.reconcile import reconcile
+from ml_backend.pool import ProjectPool
+from ml_backend.ranking import Basis, rank
+from ml_backend.settings import ProjectSettings, Settings
+from ml_backend.store import ProjectRecord, RoundRecord, Store, now
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round works with.
+
+    guard       raises if the lease was lost: nothing may be written to Label Studio after that
+    superseded  whether a newer round is already wanted
+    """
+
+    settings: Settings
+    store: Store
+    client: LabelStudioClient
+    project: int
+    pool: ProjectPool
+    guard: Callable[[], None]
+    superseded: Callable[[], bool]
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = round(time.monotonic() - begin, 4)
+
+
+def run_round(work: Round) -> RoundRecord | None:
+    """Learns from all that is known and publishes the new queue; None if nothing has changed since the last one.
+
+    Raises ApprenticeError, and then the earlier version goes on serving.
+    """
+    started, store, project = now(), work.store, work.project
+    with work.stage("reconcile"):
+        reconcile(work.client, store, project, work.settings.reconcile_seconds)
+    record = store.projects.ensure(project)
+    options, complaint = work.settings.for_project(record.extra_params)
+    schema = read_schema(record.label_config)
+
+    with work.stage("encode"):
+        work.pool.refresh(record.tasks_revision)
+        answers = consensus(schema, store.labels.of(project))
+        fingerprint = _fingerprint(record, options, answers, work.pool)
+        if fingerprint == record.fingerprint:
+            return None
+
+    number = store.versions.next_number(project)
+    name = (
+        f"apprentice-{number}-{uuid.uuid4().hex[:4]}"  # never one that Label Studio has seen, not even of another store
+    )
+    with work.stage("fit"):
+        serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
+        candidate, fit = _fit(work, schema, options, answers, serving, number, frozen=record.pinned is not None)
+
+    with work.stage("assess"):
+        learner, accuracy, reason = _assess(work, schema, serving, candidate, fit)
+
+    with work.stage("rank"):
+        basis = Basis(work.settings, options, schema, answers, learner, project, number, name)
+        queue = rank(store, work.pool, basis)
+
+    with work.stage("publish"):
+        version = ModelVersion(
+            project=project,
+            number=number,
+            name=name,
+            learner=learner.number if learner else None,
+            labelled=len(answers.tasks),
+            accuracy=accuracy,
+            created_at=now(),
+            note="; ".join(filter(None, [complaint, problem, reason])),
+        )
+        artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
+        store.versions.add(version, artifact)
+        _publish(work, record, schema, version, queue, fingerprint)
+    return RoundRecord(version.name, started, now(), work.stages)
+
+
+def _serving_version(work: Round, record: ProjectRecord) -> ModelVersion | None:
+    if record.pinned is not None:
+        return work.store.versions.get(work.project, record.pinned)
+    return work.store.versions.active(work.project)
+
+
+def _fit(
+    work: Round,
+    schema: TaskSchema,
+    options: ProjectSettings,
+    answers: Answers,
+    serving: Knowledge | None,
+    number: int,
+    *,
+    frozen: bool,
+) -> tuple[Knowledge, Fit] | tuple[None, None]:
+    """A new learner, unless it would be the same again, there is nothing to tell apart, or a rollback holds."""
+    known = np.isin(answers.tasks, work.pool.tasks, assume_unique=True)
+    tasks, targets = answers.tasks[known], answers.targets[known]
+    if frozen or not _learnable(targets) or (serving and serving.same_answers(schema.labels, tasks, targets)):
+        return None, None
+    train = TrainingSet(
+        vectors=work.pool.ensure(work.pool.rows_of(tasks)),
+        targets=targets,
+        weights=np.ones(len(tasks), np.float32),
+        multiple=schema.multiple,
+        earlier=serving.targets_for(schema.labels, tasks) if serving else None,
+    )
+    fit = registry.learner(options.learner).fit(train, seed=number)
+    return Knowledge(number, options.learner, work.pool.space, schema.labels, tasks, targets, fit.tensors), fit
+
+
+def _learnable(targets: Floats) -> bool:
+    """Whether two tasks differ in their labels: one class alone teaches nothing."""
+    return len(targets) >= 2 and bool((targets != targets[0]).any())
+
+
+def _assess(
+    work: Round, schema: TaskSchema, serving: Knowledge | None, candidate: Knowledge | None, fit: Fit | None
+) -> tuple[Knowledge | None, Estimate | None, str]:
+    """Which learner serves from now on, how accurate it is, and why it was chosen."""
+    if candidate is None or fit is None:
+        before = work.store.versions.active(work.project)
+        return serving, before.accuracy if before else None, ""
+    verdict = judge(fit, candidate.targets, schema.multiple)
+    earlier = fit.held_out if fit.held_out_earlier is None else fit.held_out_earlier
+    held_out = fit.held_out if verdict.promote else earlier
+    audited = np.array(work.store.versions.audited(work.project), np.int64)
+    accuracy = audit.accuracy(held_out, candidate.targets, candidate.tasks, audited, schema.multiple)
+    return candidate if verdict.promote else serving, accuracy, verdict.reason
+
+
+def _publish(
+    work: Round,
+    record: ProjectRecord,
+    schema: TaskSchema,
+    version: ModelVersion,
+    queue: list[Prediction],
+    fingerprint: str,
+) -> None:
+    """Head of the queue, switch, then the rest; without tasks left to label the version serves /predict alone."""
+    store, project, pace = work.store, work.project, Pace(**(record.pace or {}))
+    if not queue:
+        store.versions.activate(project, version.number, rows=0)
+        store.projects.update(project, fingerprint=fingerprint)
+        return
+    publisher = Publisher(work.client, project, schema, version.name, work.guard, pace)
+    rest = publisher.head(queue)
+    store.versions.activate(project, version.number, rows=publisher.written)
+    store.projects.update(project, published=version.name, fingerprint=fingerprint)
+    try:
+        publisher.rest(rest, work.superseded)
+    finally:
+        store.versions.set_rows(project, version.number, publisher.written)
+        store.projects.update(project, pace={name: value for name, value in asdict(pace).items() if value is not None})
+
+
+def _fingerprint(record: ProjectRecord, options: ProjectSettings, answers: Answers, pool: ProjectPool) -> str:
+    """Of everything that a queue is made from: if it has not changed, neither has the queue."""
+    encoded = int(pool.encoded.sum())
+    parts = {
+        "config": record.label_config,
+        "options": options.model_dump(),
+        "pinned": record.pinned,
+        "tasks": record.tasks_revision,
+        # the queue improves at every doubling of the encoded part, and when all is encoded
+        "space": pool.space,
+        "encoded": "all" if encoded == len(pool.tasks) else encoded.bit_length(),
+        "answers": sha256(answers.tasks.tobytes() + answers.targets.tobytes() + answers.touched.tobytes()).hexdigest(),
+    }
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

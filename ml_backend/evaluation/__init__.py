@@ -1,0 +1,1 @@
+"""How good a learner is, and whether a new one may replace the old."""

@@ -1,0 +1,31 @@
+"""What a webhook event does: into the store, and a round is wanted. Milliseconds, nothing is learnt here."""
+
+from __future__ import annotations
+
+from ml_backend.label_studio.events import Event
+from ml_backend.store import Store
+
+
+def take(store: Store, event: Event) -> bool:
+    """Stores an event; returns whether a round was asked for. Doubled, late and reordered events are harmless."""
+    project = event.project
+    record = store.projects.ensure(project)
+    changes: dict[str, object] = {}
+    if event.label_config is not None and event.label_config != record.label_config:
+        changes |= {"label_config": event.label_config, "reconciled_at": 0.0}  # answers are read by the configuration
+    if event.counts is not None and event.counts != record.counts:
+        changes["counts"] = event.counts
+    if event.incomplete:
+        changes["reconciled_at"] = 0.0
+    if event.action == "START_TRAINING":
+        changes |= {"reconciled_at": 0.0, "fingerprint": ""}
+    if changes:
+        store.projects.update(project, **changes)
+    store.tasks.put(project, event.examples)
+    store.tasks.remove(project, event.deleted_tasks)
+    store.labels.put(project, event.annotations)
+    store.labels.delete(project, event.deleted_annotations)
+    wanted = bool(record.connection) and (event.asks_for_round or "label_config" in changes)
+    if wanted:
+        store.jobs.request(project)
+    return wanted

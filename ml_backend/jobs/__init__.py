@@ -1,0 +1,1 @@
+"""Who runs the rounds: worker processes, and the supervisor that keeps them and the web process alive."""

@@ -1,0 +1,121 @@
+"""`apprentice serve`: one web process and some workers, restarted when they die, stopped together."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from ml_backend.domain import ApprenticeError
+from ml_backend.settings import Settings
+
+GRACE_SECONDS = 25.0  # for a round to reach its next write and hand its lease back
+STEADY_SECONDS = 30.0  # a process that lived so long is restarted at once
+MAX_PAUSE_SECONDS = 30.0
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Child:
+    """One supervised process; `role` is the hidden command of `apprentice` that it runs."""
+
+    role: str
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    deaths: int = 0
+    not_before: float = field(default=0.0)
+
+
+def serve(settings: Settings, stop: threading.Event) -> None:
+    """Runs until `stop` is set. Raises ApprenticeError if the settings would expose an unprotected service."""
+    check_exposure(settings)
+    children = [Child("web"), *(Child("worker") for _ in range(settings.workers))]
+    environment = {**os.environ, **_as_environment(settings)}
+    log.info("serving", address=settings.address, workers=settings.workers)
+    try:
+        while not stop.is_set():
+            for child in children:
+                _tend(child, environment)
+            stop.wait(0.1)
+    finally:
+        _end(children)
+
+
+def check_exposure(settings: Settings) -> None:
+    """Raises ApprenticeError where anyone on the network could read and change projects."""
+    if settings.secret.get_secret_value() or _is_loopback(settings.host):
+        return
+    raise ApprenticeError(
+        f"Refusing to listen on {settings.host} without a secret: set APPRENTICE_SECRET to a long random text "
+        "(and run `apprentice connect` again, so that Label Studio presents it), or listen on 127.0.0.1"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tend(child: Child, environment: dict[str, str]) -> None:
+    """Starts a child that does not run; one that dies again and again is given a growing pause."""
+    if child.process is not None:
+        code = child.process.poll()
+        if code is None:
+            return
+        child.deaths = 1 if time.monotonic() - child.started > STEADY_SECONDS else child.deaths + 1
+        pause = 0.0 if child.deaths == 1 else min(0.25 * 2**child.deaths, MAX_PAUSE_SECONDS)
+        child.not_before = time.monotonic() + pause
+        log.error("process died", role=child.role, code=code, restart_in=pause)
+        child.process = None
+    if time.monotonic() >= child.not_before:
+        child.process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
+            [sys.executable, "-m", "ml_backend.cli", child.role], env=environment, stdin=subprocess.DEVNULL
+        )
+        child.started = time.monotonic()
+
+
+def _end(children: list[Child]) -> None:
+    running = [child.process for child in children if child.process is not None and child.process.poll() is None]
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in running:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.error("process did not stop, killing it", pid=process.pid)
+            process.kill()
+            process.wait()
+
+
+def _as_environment(settings: Settings) -> dict[str, str]:
+    """What the command line overrode, for the children, which read the environment."""
+    values = {"host": settings.host, "port": settings.port, "workers": settings.workers, "data_dir": settings.data_dir}
+    return {f"APPRENTICE_{name.upper()}": str(value) for name, value in values.items()} | {
+        "OMP_NUM_THREADS": str(settings.threads),
+        "MKL_NUM_THREADS": str(settings.threads),
+        "OPENBLAS_NUM_THREADS": str(settings.threads),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def stop_with_parent(stop: threading.Event) -> None:
+    """Sets `stop` when the process that started this one is gone, so that a killed supervisor leaves no orphans."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while not stop.wait(1.0):
+            if os.getppid() != parent:
+                stop.set()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,0 +1,219 @@
+"""A worker process: claims one project at a time, runs its round, and encodes and tidies up when nothing is wanted."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from ml_backend import registry
+from ml_backend.cycle import Round, run_round
+from ml_backend.domain import ApprenticeError
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.publish import prune
+from ml_backend.pool import ProjectPool
+from ml_backend.settings import Settings
+from ml_backend.store import Lease, RoundRecord, Store, now, process_name, recall_credentials
+
+POLL_SECONDS = 0.03  # an idle look at the job table takes a fraction of a millisecond
+BEAT_SECONDS = 5.0
+CHUNK = 32  # texts encoded between two looks: a fifth of a second
+STALE_KEPT = 20  # versions that may still be open in an annotator's browser
+QUIET_SECONDS = 5.0  # without a round before anything is pruned
+PRUNE_SECONDS = 2.0  # between two prunings
+
+log = structlog.get_logger()
+
+
+class LeaseLost(ApprenticeError):
+    """Another worker has taken over, or this one is stopping: nothing more may be published."""
+
+
+class Worker:
+    """Runs until `stop` is set. One round at a time; several workers share the projects through leases."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._store = Store(settings)
+        self._name = process_name()
+        self._pools: dict[int, ProjectPool] = {}
+        self._client: LabelStudioClient | None = None
+        self._credentials: tuple[str, str] | None = None
+        self._beaten = self._busy = self._pruned = self._told = 0.0
+
+    def run(self) -> None:
+        for record in self._store.projects.connected():
+            self._store.projects.update(record.id, reconciled_at=0.0)
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._step()
+                except ApprenticeError as error:  # a full disk, say: the last good version goes on serving meanwhile
+                    log.error("worker", error=str(error))
+                    self._stop.wait(BEAT_SECONDS)
+        finally:
+            for pool in self._pools.values():
+                pool.flush()
+            self._store.jobs.leave(self._name)
+            self._store.close()
+
+    def _step(self) -> None:
+        self._beat()
+        lease = self._store.jobs.claim(self._name)
+        if lease is not None:
+            self._serve(lease)
+            self._busy = time.monotonic()
+        elif not self._encode() and not self._prune():
+            self._stop.wait(POLL_SECONDS)
+
+    def _beat(self) -> None:
+        """Says that this worker lives, and asks for the rounds that check on Label Studio."""
+        if time.monotonic() - self._beaten < BEAT_SECONDS and self._beaten:
+            return
+        self._beaten = time.monotonic()
+        self._store.jobs.beat(self._name, os.getpid())
+        for record in self._store.projects.connected():
+            if now() - record.reconciled_at >= self._settings.reconcile_seconds:
+                self._store.jobs.ask(record.id)
+
+    def _serve(self, lease: Lease) -> None:
+        """One round under a lease. Whatever goes wrong is recorded, and the project is tried again later."""
+        started, jobs = now(), self._store.jobs
+        stages: dict[str, float] = {}
+        try:
+            with self._renewing(lease):
+                pool = self._pools.get(lease.project)
+                if pool is None:
+                    pool = ProjectPool(self._store, lease.project, registry.encoder(self._settings.encoder))
+                    self._pools[lease.project] = pool
+                work = Round(
+                    settings=self._settings,
+                    store=self._store,
+                    client=self._connected(),
+                    project=lease.project,
+                    pool=pool,
+                    guard=lambda: self._guard(lease),
+                    superseded=lambda: jobs.superseded(lease) or self._stop.is_set(),
+                    stages=stages,
+                )
+                record = run_round(work)
+            jobs.finish(lease)
+            if record is not None:
+                self._store.versions.record_round(lease.project, record)
+                log.info("round", project=lease.project, version=record.version, **stages)
+            self._tell(lease.project, pool)
+        except LeaseLost:
+            jobs.release(lease)
+            log.info("round handed back", project=lease.project)
+        except Exception as error:
+            safe = isinstance(error, ApprenticeError)
+            # the text of an unexpected error may hold task data: only its kind and place are kept
+            said = str(error) if safe else f"{type(error).__name__} in {_place(error)}"
+            jobs.fail(lease)
+            self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, said))
+            log.error("round failed", project=lease.project, error=said)
+
+    def _guard(self, lease: Lease) -> None:
+        if self._stop.is_set() or not self._store.jobs.renew(lease):
+            raise LeaseLost(f"the lease of project {lease.project} is gone")
+
+    @contextmanager
+    def _renewing(self, lease: Lease) -> Iterator[None]:
+        """Keeps the lease alive while a stage takes long."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(self._settings.lease_seconds / 4):
+                try:
+                    self._store.jobs.renew(lease)
+                except ApprenticeError as error:
+                    log.warning("lease not renewed", project=lease.project, error=str(error))
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _connected(self) -> LabelStudioClient:
+        """The client, made anew when `connect` has left other credentials."""
+        configured = self._settings.label_studio_api_key.get_secret_value()
+        if configured:
+            credentials = (self._settings.label_studio_url, configured)
+        else:
+            credentials = recall_credentials(self._settings.data_dir) or (self._settings.label_studio_url, "")
+        if self._client is None or credentials != self._credentials:
+            self._client = LabelStudioClient(*credentials, self._settings.timeout_seconds)
+            self._credentials = credentials
+        return self._client
+
+    def _encode(self) -> bool:
+        """Encodes a few more tasks of a project that this worker served last; False if nothing is missing."""
+        for project, pool in self._pools.items():
+            if pool.encoded.all():
+                continue
+            record = self._store.projects.get(project)
+            if record is None or (record.progress or {}).get("worker") != self._name:
+                continue
+            before = int(pool.encoded.sum())
+            left = pool.encode_some(CHUNK)
+            if not left or int(pool.encoded.sum()).bit_length() > before.bit_length():
+                self._store.jobs.ask(project)
+            if not left or time.monotonic() - self._told > 1:
+                self._tell(project, pool)
+            return True
+        return False
+
+    def _tell(self, project: int, pool: ProjectPool) -> None:
+        self._told = time.monotonic()
+        progress = {"worker": self._name, "encoded": int(pool.encoded.sum()), "tasks": len(pool.tasks)}
+        self._store.projects.update(project, progress=progress)
+
+    def _prune(self) -> bool:
+        """In a quiet moment, deletes one version's rows in Label Studio and one learner that is too old to roll back to."""
+        quiet = time.monotonic() - self._busy > QUIET_SECONDS and time.monotonic() - self._pruned > PRUNE_SECONDS
+        if not quiet or self._client is None:
+            return False
+        self._pruned = time.monotonic()
+        for record in self._store.projects.connected():
+            if record.id not in self._pools:
+                continue
+            self._forget_learner(record.id, record.pinned)
+            stale = self._store.versions.stale(record.id)
+            if len(stale) <= STALE_KEPT or stale[0][1] == record.published:
+                continue
+            number, name, _ = stale[0]
+            try:
+                prune(self._client, record.id, name)
+            except ApprenticeError as error:
+                log.warning("not pruned", project=record.id, version=name, error=str(error))
+                return False
+            self._store.versions.set_rows(record.id, number, 0)
+            return True
+        return False
+
+    def _forget_learner(self, project: int, pinned: int | None) -> None:
+        active = self._store.versions.active(project)
+        needed = {pinned, active.learner if active else None}
+        old = [
+            each
+            for each in self._store.versions.learners(project)[self._settings.keep_versions :]
+            if each not in needed
+        ]
+        if old and (artifact := self._store.versions.artifact(project, old[-1])):
+            self._store.versions.drop_artifact(project, old[-1])
+            self._store.artifacts.remove(artifact[0])
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else "an unknown place"

@@ -1,0 +1,144 @@
+"""What a worker remembers of one project between rounds: its tasks, their vectors, their clusters.
+
+Vectors come at two speeds. At first the whole pool is sketched in seconds and the queue starts from that; the encoder
+follows, a random chunk at a time. From `ENOUGH` encoded tasks on, and always once a learner serves, the queue is drawn
+from the encoded ones alone: they are a random sample of the pool, so acquisition loses nothing but size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_backend.domain import Clustering, Floats, Ints, Mask
+from ml_backend.ports import Encoder
+from ml_backend.store import Store
+
+ENOUGH = 500  # encoded tasks from which a queue is drawn
+AT_ONCE = 200  # missing vectors that a round makes itself, about a second of one core
+SHARD = 1024  # vectors gathered in memory before they are written as one file
+SKETCH_CHUNK = 20_000  # texts in memory while sketching
+RECUT = 0.1  # clusters are cut anew when more than this share of the pool has changed
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The rows that a queue is drawn from, (m,) int64 into the pool, and their vectors (m, d) in one space."""
+
+    space: str
+    rows: Ints
+    vectors: Floats
+
+
+class ProjectPool:
+    """The tasks of one project. Row i of every array is about `tasks[i]` (ascending); rows change only in `refresh`."""
+
+    def __init__(self, store: Store, project: int, encoder: Encoder) -> None:
+        self.space = encoder.name
+        self._store = store
+        self._project = project
+        self._encoder = encoder
+        self._cache = store.vectors(project, encoder.name)
+        self._revision = -1
+        self._keys: list[bytes] = []
+        self._vectors: Floats = np.empty((0, encoder.dim), np.float32)
+        self._sketch: Floats | None = None
+        self._clusters: dict[str, tuple[Clustering, Ints]] = {}
+        self._unwritten: dict[bytes, Floats] = {}
+        self._random = np.random.default_rng(project)
+        self.tasks: Ints = np.empty(0, np.int64)
+        self.encoded: Mask = np.empty(0, np.bool_)
+
+    def refresh(self, revision: int) -> None:
+        """Reads the task list again if the store's revision of it has moved, and finds the vectors on disk."""
+        if revision == self._revision:
+            return
+        self.flush()
+        self.tasks, self._keys = self._store.tasks.index(self._project)
+        self._vectors = np.zeros((len(self.tasks), self._encoder.dim), np.float32)
+        self._sketch = None
+        self._cache.refresh()
+        places = self._cache.find(self._keys)
+        self.encoded = places >= 0
+        if self.encoded.any():
+            self._vectors[self.encoded] = self._cache.read(places[self.encoded])
+        self._revision = revision
+
+    def rows_of(self, tasks: Ints) -> Ints:
+        """The rows of those tasks that the pool has, in the order of `tasks`."""
+        if not len(self.tasks):
+            return np.empty(0, np.int64)
+        at = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
+        return np.asarray(at[self.tasks[at] == tasks])
+
+    def ensure(self, rows: Ints) -> Floats:
+        """(m, d) the encoder's vectors of some rows, made now where they are missing."""
+        self._encode(rows[~self.encoded[rows]])
+        return self._vectors[rows]
+
+    def encode_some(self, n: int) -> int:
+        """Encodes up to n more tasks, drawn at random; returns how many are still missing."""
+        missing = np.flatnonzero(~self.encoded)
+        if len(missing):
+            self._encode(self._random.choice(missing, min(n, len(missing)), replace=False))
+        left = int((~self.encoded).sum())
+        if not left:
+            self.flush()
+        return left
+
+    def flush(self) -> None:
+        """Writes the vectors that are only in memory. Raises StoreError, and keeps them for the next try."""
+        if self._unwritten:
+            self._cache.add(list(self._unwritten), np.stack(list(self._unwritten.values())))
+            self._unwritten = {}
+
+    def view(self, with_learner: bool) -> View:
+        """What the next queue is drawn from; `with_learner`: probabilities are needed, so encoded tasks are."""
+        found = int(self.encoded.sum())
+        if len(self.tasks) - found <= AT_ONCE or (with_learner and found < AT_ONCE):
+            self.encode_some(AT_ONCE)
+            found = int(self.encoded.sum())
+        if with_learner or found >= min(ENOUGH, len(self.tasks)):
+            rows = np.flatnonzero(self.encoded)
+            return View("encoded", rows, self._vectors if len(rows) == len(self.tasks) else self._vectors[rows])
+        return View("sketch", np.arange(len(self.tasks)), self._sketched())
+
+    def clustering(self, view: View) -> Clustering | None:
+        """The clusters of an earlier round for this view, new rows as -1; None if the pool has changed too much."""
+        clustering, tasks = self._clusters.get(view.space, (None, self.tasks[:0]))
+        mine = self.tasks[view.rows]
+        kept = np.isin(mine, tasks, assume_unique=True)
+        changed = len(mine) + len(tasks) - 2 * int(kept.sum())
+        if clustering is None or changed > RECUT * len(tasks):
+            return None
+        assignment = np.full(len(mine), -1, np.int64)
+        assignment[kept] = clustering.assignment[np.searchsorted(tasks, mine[kept])]
+        return Clustering(clustering.centroids, assignment)
+
+    def remember(self, view: View, clustering: Clustering) -> None:
+        """Keeps a clustering that was cut on this view; one that was only used again keeps its age."""
+        known = self._clusters.get(view.space)
+        if known is None or known[0].centroids is not clustering.centroids:
+            self._clusters[view.space] = (clustering, self.tasks[view.rows])
+
+    def _encode(self, rows: Ints) -> None:
+        if not len(rows):
+            return
+        vectors = self._encoder.encode(self._store.tasks.texts(self._project, self.tasks[rows].tolist()))
+        self._vectors[rows] = vectors
+        self.encoded[rows] = True
+        self._unwritten.update(zip((self._keys[row] for row in rows), vectors, strict=True))
+        if len(self._unwritten) >= SHARD:
+            self.flush()
+
+    def _sketched(self) -> Floats:
+        if self._sketch is None:
+            parts = [
+                self._encoder.sketch(
+                    self._store.tasks.texts(self._project, self.tasks[at : at + SKETCH_CHUNK].tolist())
+                )
+                for at in range(0, len(self.tasks), SKETCH_CHUNK)
+            ]
+            self._sketch = np.concatenate(parts)
+        return self._sketch

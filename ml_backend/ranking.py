@@ -1,0 +1,89 @@
+"""The queue of one round: which tasks, in which order, with which draft, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_backend import audit, registry
+from ml_backend.consensus import Answers
+from ml_backend.domain import Draft, Ints, Mask, Pool, Prediction, Selection, TaskSchema
+from ml_backend.drafts import draft
+from ml_backend.knowledge import Knowledge
+from ml_backend.pool import ProjectPool
+from ml_backend.settings import ProjectSettings, Settings
+from ml_backend.store import Store
+
+RANKED = 0.5  # scores below it are the published queue, above it what /predict adds on request
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a queue is made from: version `number` of `project`, and the learner that serves it, if there is one."""
+
+    settings: Settings
+    options: ProjectSettings
+    schema: TaskSchema
+    answers: Answers
+    learner: Knowledge | None
+    project: int
+    number: int
+    name: str
+
+
+def rank(store: Store, pool: ProjectPool, basis: Basis) -> list[Prediction]:
+    """At most `queue_size` predictions, the first to be served first; empty if nothing is left to label."""
+    random = np.random.default_rng([basis.project, basis.number])
+    untouched = np.isin(pool.tasks, basis.answers.touched, assume_unique=True, invert=True)
+    slots = audit.places(min(basis.options.queue_size, int(untouched.sum())), basis.options.audit_share, random)
+
+    drawn = np.array(store.versions.audited(basis.project), np.int64)
+    waiting = drawn[np.isin(drawn, pool.tasks[untouched])]
+    audited = audit.draw(waiting, pool.tasks[untouched], int(slots.sum()), random)
+    store.versions.draw_audit(basis.project, audited.tolist())
+
+    free = untouched & ~np.isin(pool.tasks, np.concatenate([waiting, audited]))
+    ranked = _ranked(store, pool, basis, free, len(slots) - len(audited))
+    blind = ((task, None, "") for task in audited.tolist())
+    queue = [item for is_audit in slots if (item := next(blind if is_audit else ranked, None)) is not None]
+    return [
+        Prediction(task, RANKED * place / len(queue), drafted, reason)
+        for place, (task, drafted, reason) in enumerate(queue)
+    ]
+
+
+def _ranked(
+    store: Store, pool: ProjectPool, basis: Basis, free: Mask, n: int
+) -> Iterator[tuple[int, Draft | None, str]]:
+    """The n tasks that acquisition wants next, with their drafts and reasons."""
+    view = pool.view(with_learner=basis.learner is not None)
+    selection = registry.acquisition(basis.options.acquisition).select(
+        Pool(
+            vectors=view.vectors,
+            probabilities=basis.learner.predict(basis.schema, view.vectors) if basis.learner else None,
+            labelled=np.isin(pool.tasks[view.rows], basis.answers.tasks, assume_unique=True),
+            available=free[view.rows],
+            multiple=basis.schema.multiple,
+            clustering=pool.clustering(view),
+        ),
+        n,
+        seed=basis.number,
+    )
+    if selection.clustering is not None:
+        pool.remember(view, selection.clustering)
+    tasks: Ints = pool.tasks[view.rows[selection.rows]]
+    texts, vectors = store.tasks.texts(basis.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
+    drafts, _ = draft(basis.settings, basis.options, basis.schema, basis.learner, texts, vectors)
+    return iter([*zip(tasks.tolist(), drafts, _reasons(selection, basis), strict=True)])
+
+
+def _reasons(selection: Selection, basis: Basis) -> Iterator[str]:
+    """A few words for the annotator: cluster, uncertainty, model version."""
+    clusters = None if selection.clustering is None else selection.clustering.assignment[selection.rows]
+    for place, uncertainty in enumerate(selection.uncertainty.tolist()):
+        where = "" if clusters is None else f"cluster {clusters[place] + 1}, "
+        why = "typical, no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
+        yield f"{where}{why} ({basis.name})"

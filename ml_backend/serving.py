@@ -1,0 +1,93 @@
+"""What the web process predicts with: the active version of each project, loaded once and followed as it changes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_backend import knowledge, registry
+from ml_backend.domain import Floats, Prediction, TaskSchema, content_key
+from ml_backend.drafts import draft
+from ml_backend.knowledge import Knowledge
+from ml_backend.label_studio.config import read_schema
+from ml_backend.ranking import RANKED
+from ml_backend.settings import Settings
+from ml_backend.store import Store, Vectors
+
+NO_VERSION = "apprentice-0"  # before the first round
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    version: int
+    learner: Knowledge | None
+    problem: str
+
+
+class Predictor:
+    """Drafts on request, from cached vectors where the text has been seen. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._encoder = registry.encoder(settings.encoder)
+        self._lock = threading.Lock()
+        self._loaded: dict[int, _Loaded] = {}
+        self._vectors: dict[int, Vectors] = {}
+
+    def version(self, project: int) -> str:
+        """The model version that predictions of this project carry now."""
+        record = self._store.projects.get(project)
+        return (record.published if record else None) or NO_VERSION
+
+    def predict(self, project: int, label_config: str, tasks: Sequence[int], texts: Sequence[str]) -> list[Prediction]:
+        """One prediction a text, in order. Raises UnsupportedConfig. Scores lie behind the published queue.
+
+        Within them, the draft that is trusted least comes first.
+        """
+        record = self._store.projects.ensure(project)
+        schema = read_schema(label_config or record.label_config)
+        options, _ = self._settings.for_project(record.extra_params)
+        learner = self._learner(project, schema)
+        drafts, _ = draft(self._settings, options, schema, learner, texts, self._encode(project, texts))
+        name = self.version(project)
+        return [
+            Prediction(
+                task=task,
+                score=RANKED + (1 - RANKED) * each.confidence,
+                draft=each,
+                reason=f"{each.author}, confidence {each.confidence:.2f} ({name})",
+            )
+            for task, each in zip(tasks, drafts, strict=True)
+        ]
+
+    def _learner(self, project: int, schema: TaskSchema) -> Knowledge | None:
+        active = self._store.versions.active(project)
+        if active is None:
+            return None
+        with self._lock:
+            loaded = self._loaded.get(project)
+            if loaded is None or loaded.version != active.number:
+                learner, problem = knowledge.load_best(self._store, active, self._encoder.name)
+                loaded = self._loaded[project] = _Loaded(active.number, learner, problem)
+        return loaded.learner
+
+    def _encode(self, project: int, texts: Sequence[str]) -> Floats:
+        keys = [content_key(text) for text in texts]
+        with self._lock:
+            cache = self._vectors.get(project)
+            if cache is None:
+                cache = self._vectors[project] = self._store.vectors(project, self._encoder.name)
+            cache.refresh()
+            places = cache.find(keys)
+            out = np.zeros((len(texts), self._encoder.dim), np.float32)
+            found = places >= 0
+            if found.any():
+                out[found] = cache.read(places[found])
+        missing = np.flatnonzero(~found)
+        if len(missing):
+            out[missing] = self._encoder.encode([texts[row] for row in missing])
+        return out

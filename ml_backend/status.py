@@ -1,0 +1,110 @@
+"""What there is to say about a project: for `apprentice status`, /metrics and the demo."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ml_backend.consensus import consensus
+from ml_backend.domain import ApprenticeError, Estimate
+from ml_backend.label_studio.config import read_schema
+from ml_backend.store import Store, now
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One project at one moment.
+
+    labelled    tasks with a counted human label; `pool`: tasks without one
+    last_round  version, finished_at (seconds since the epoch), seconds, stages {name: seconds}
+    encoded     share of the tasks that the encoder has reached, None before the first round
+    problem     what stands in the way of the next round, "" if nothing
+    """
+
+    project: int
+    connected: bool
+    labelled: int
+    pool: int
+    active_version: str | None
+    published_version: str | None
+    pinned: bool
+    accuracy: Estimate | None
+    running: bool
+    waiting: bool
+    last_round: dict[str, Any] | None
+    last_error: str | None
+    encoded: float | None
+    problem: str
+    note: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_status(store: Store, project: int) -> Status:
+    """The status of one project. Raises ApprenticeError if this backend has never heard of it."""
+    record = store.projects.get(project)
+    if record is None:
+        raise ApprenticeError(f"Project {project} is not known here: run `apprentice connect --project {project}`")
+    problem, labelled = "", 0
+    try:
+        answers = consensus(read_schema(record.label_config), store.labels.of(project))
+        labelled = len(answers.tasks)
+    except ApprenticeError as error:
+        problem = str(error) if record.label_config else "waiting for the first round to read the project"
+    active, job = store.versions.active(project), store.jobs.state(project)
+    good, any_round = store.versions.last_rounds(project, failed=False), store.versions.last_rounds(project)
+    progress = record.progress or {}
+    if not store.jobs.workers():
+        problem = problem or "no worker is running: start `apprentice serve`"
+    return Status(
+        project=project,
+        connected=bool(record.connection),
+        labelled=labelled,
+        pool=store.tasks.count(project) - labelled,
+        active_version=active.name if active else None,
+        published_version=record.published,
+        pinned=record.pinned is not None,
+        accuracy=active.accuracy if active else None,
+        running=job.running,
+        waiting=job.waiting,
+        last_round={
+            "version": good[0].version,
+            "finished_at": good[0].finished_at,
+            "age_seconds": round(now() - good[0].finished_at, 1),
+            "seconds": round(good[0].finished_at - good[0].started_at, 4),
+            "stages": good[0].stages,
+        }
+        if good
+        else None,
+        last_error=any_round[0].error if any_round else None,
+        encoded=progress["encoded"] / progress["tasks"] if progress.get("tasks") else None,
+        problem=problem,
+        note=active.note if active else "",
+    )
+
+
+def lines(status: Status) -> list[tuple[str, str]]:
+    """The status in words, as pairs of a name and a sentence."""
+    said = [("labelled", f"{status.labelled}, {status.pool} to go")]
+    version = status.active_version or "none yet: drafts come from the teacher"
+    said.append(("active version", version + (" (held by a rollback)" if status.pinned else "")))
+    if status.accuracy:
+        found = status.accuracy
+        interval = f"{found.low:.3f} to {found.high:.3f}"
+        said.append(("accuracy", f"{found.value:.3f} (95 %: {interval}; {found.n} tasks, {found.source})"))
+    if status.last_round:
+        last = status.last_round
+        stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in last["stages"].items())
+        said.append(("last round", f"{last['age_seconds']:.0f} s ago, took {last['seconds']:.2f} s ({stages})"))
+    doing = "a round is running" if status.running else "idle"
+    said.append(("now", doing + (", another is waiting" if status.waiting else "")))
+    if status.encoded is not None and status.encoded < 1:
+        said.append(("encoded", f"{status.encoded:.0%} of the tasks; the queue improves as it grows"))
+    if status.note:
+        said.append(("note", status.note))
+    if status.last_error:
+        said.append(("last error", status.last_error))
+    if status.problem:
+        said.append(("problem", status.problem))
+    return said
