@@ -1,0 +1,243 @@
+"""`make demo`: Label Studio, the backend and real texts on one machine; by hand, or with an automatic annotator."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ml_backend.demo.control import Examiner
+from ml_backend.demo.server import LocalLabelStudio
+from ml_backend.demo.texts import Question, questions
+from ml_backend.domain import ApprenticeError
+from ml_backend.label_studio.annotator import answer, create_project, find_project, import_texts, next_task
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.connect import connect
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+TITLE = "Apprentice demo: questions"
+FIRST_QUEUE_SECONDS = 600.0
+ROUND_SECONDS = 120.0
+ROWS = 12  # lines of the headless table
+
+out = Console(soft_wrap=True)
+
+
+class Stopped(Exception):  # noqa: N818 (not an error)
+    """Ctrl-C."""
+
+
+def run_demo(folder: Path, annotations: int, port: int, stop: threading.Event) -> None:
+    """Starts everything, and stops all of it at the end. `annotations` > 0: label so many automatically."""
+    config = Path("label_config.xml").read_text()
+    with ExitStack() as stack:
+        try:
+            with _progress("the questions"):
+                pool, held_out = questions(folder / "texts")
+            label_studio = LocalLabelStudio(folder / "label-studio", port=_free(port))
+            with _progress("Label Studio (its first start migrates a database, about a minute)"):
+                stack.enter_context(label_studio)
+            _check(stop)
+            settings = _settings(folder / "apprentice", label_studio)
+            store = Store(settings)
+            stack.callback(store.close)
+            with _progress("the backend"):
+                stack.enter_context(backend(settings, folder / "apprentice.log"))
+            client = LabelStudioClient(label_studio.url, label_studio.token)
+            stack.callback(client.close)
+            project = _project(client, config, pool, stop)
+            out.print("connecting the project:")
+            connect(client, store, settings, project, lambda text: out.print(f"  {text}", highlight=False))
+            _first_queue(store, project, stop)
+            if annotations:
+                _annotate(client, store, settings, project, pool, held_out, annotations, stop)
+                return
+            _invite(label_studio, project)
+            stop.wait()
+        except Stopped:
+            pass
+        finally:
+            out.print("stopping Label Studio and the backend …")
+
+
+@contextmanager
+def backend(settings: Settings, log: Path) -> Iterator[int]:
+    """`apprentice serve` as a child process, ready to answer; yields its process id. Raises ApprenticeError."""
+    import httpx
+
+    values = settings.model_dump(exclude={"defaults", "secret", "label_studio_api_key"}) | {
+        "secret": settings.secret.get_secret_value(),
+        "label_studio_api_key": settings.label_studio_api_key.get_secret_value(),
+    }
+    environment = {**os.environ, **{f"APPRENTICE_{name.upper()}": str(value) for name, value in values.items()}}
+    with log.open("ab") as file:
+        process = subprocess.Popen(  # noqa: S603 (our own interpreter)
+            [sys.executable, "-m", "ml_backend.cli", "serve"],
+            env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                if httpx.get(f"{settings.address}/ready", timeout=2).status_code == 200:
+                    break
+            except httpx.HTTPError:
+                pass
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ApprenticeError(f"The backend did not start: see {log}")
+            time.sleep(0.2)
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _settings(data_dir: Path, label_studio: LocalLabelStudio) -> Settings:
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = data_dir / "secret"
+    if not kept.exists():
+        kept.touch(mode=0o600)
+        kept.write_text(secrets.token_urlsafe(24))
+    return Settings(
+        label_studio_url=label_studio.url,
+        label_studio_api_key=label_studio.token,
+        secret=kept.read_text(),
+        data_dir=data_dir,
+        port=_free(9090),
+        log_level="info",
+    )
+
+
+def _project(client: LabelStudioClient, config: str, pool: list[Question], stop: threading.Event) -> int:
+    project = find_project(client, TITLE)
+    if project is not None:
+        out.print(f"project {project} is there already")
+        return project
+    project = create_project(client, TITLE, config)
+    with _bar(f"importing {len(pool)} questions", len(pool)) as advance:
+        for done in import_texts(client, project, read_schema(config).text_field, [each.text for each in pool]):
+            advance(done)
+            _check(stop)
+    return project
+
+
+def _first_queue(store: Store, project: int, stop: threading.Event) -> None:
+    with _progress("the first ordered queue"):
+        _wait(lambda: bool((record := store.projects.get(project)) and record.fingerprint), FIRST_QUEUE_SECONDS, stop)
+
+
+def _annotate(
+    client: LabelStudioClient, store: Store, settings: Settings, project: int, pool: list[Question],
+    held_out: list[Question], n: int, stop: threading.Event,
+) -> None:  # fmt: skip
+    """Answers what Label Studio serves, as fast as the queue follows, and prints how the learner grows."""
+    record = store.projects.ensure(project)
+    schema = read_schema(record.label_config)
+    known = {question.text: question.label for question in pool}
+    examiner = Examiner(settings, store, project, schema, pool, held_out)
+    with _progress("encoding the held-out questions and the random-order control's"):
+        examiner.prepare(n)
+    header = ("annotations", "active version", "held-out accuracy", "random order", "submit to queue (median s)")
+    widths = [len(name) for name in header]
+    widths[1] = 24
+    out.print("  ".join(f"{name:>{width}}" for name, width in zip(header, widths, strict=True)), style="bold")
+    waits: list[float] = []
+    step = max(1, n // ROWS)
+    for done in range(1, n + 1):
+        served = next_task(client, project, schema)
+        if served is None:
+            out.print("nothing is left to label")
+            return
+        before = store.labels.count(project)[0]
+        answer(client, served.task, schema, [known[served.text]])
+        submitted = time.monotonic()
+        _wait(lambda: _follows(store, project, before + 1), ROUND_SECONDS, stop)  # noqa: B023
+        waits.append(time.monotonic() - submitted)
+        if done % step == 0 or done == n:
+            active = store.versions.active(project)
+            row = (
+                str(done), active.name if active else "", _percent(examiner.active()),
+                _percent(examiner.random_order(done)), f"{statistics.median(waits):.2f}",
+            )  # fmt: skip
+            out.print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)), highlight=False)
+            waits.clear()
+
+
+def _follows(store: Store, project: int, labels: int) -> bool:
+    """Whether the served queue comes from a version that knows so many labels."""
+    record, active = store.projects.get(project), store.versions.active(project)
+    return bool(record and active and active.name == record.published and active.labelled >= labels)
+
+
+def _invite(label_studio: LocalLabelStudio, project: int) -> None:
+    out.print(
+        f"\n[bold]{label_studio.url}/projects/{project}[/]\n"
+        f"login [bold]{label_studio.username}[/]  password [bold]{label_studio.password}[/]\n"
+        "Press “Label All Tasks” and answer: each answer trains the learner, and the next question is the one that it "
+        "needs most. Ctrl-C stops everything.",
+        highlight=False,
+    )
+
+
+def _wait(met, seconds: float, stop: threading.Event) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + seconds
+    while not met():
+        _check(stop)
+        if time.monotonic() > deadline:
+            raise ApprenticeError("The backend did not publish a queue in time: `apprentice status` says why")
+        time.sleep(0.01)
+
+
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise Stopped
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _free(port: int) -> int:
+    """The port, or another free one if something listens there."""
+    with socket.socket() as probe:
+        taken = probe.connect_ex(("127.0.0.1", port)) == 0
+    if not taken:
+        return port
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[None]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=out, transient=True) as progress:
+        progress.add_task(what)
+        begin = time.monotonic()
+        yield
+    out.print(f"{what}: {time.monotonic() - begin:.1f} s", highlight=False)
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[object]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, console=out) as progress:
+        number = progress.add_task(what, total=total)
+        yield lambda done: progress.update(number, completed=done)
