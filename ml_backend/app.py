@@ -107,7 +107,8 @@ def warm(app: Flask) -> None:
 
     _shared(app)
     read_schema(
-        '<View><Text name="t" value="$t"/><Choices name="c" toName="t"><Choice value="a"/><Choice value="b"/></Choices></View>'
+        '<View><Text name="t" value="$t"/><Choices name="c" toName="t">'
+        '<Choice value="a"/><Choice value="b"/></Choices></View>'
     )
 
 

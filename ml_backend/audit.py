@@ -25,7 +25,7 @@ def draw(pending: Ints, available: Ints, n: int, random: np.random.Generator) ->
     kept = pending[:n]
     fresh = np.setdiff1d(available, pending)
     new = random.choice(fresh, min(n - len(kept), len(fresh)), replace=False)
-    return np.concatenate([kept, new]).astype(np.int64)
+    return np.asarray(np.concatenate([kept, new]), np.int64)
 
 
 def accuracy(fit: Floats, targets: Floats, tasks: Ints, audited: Ints, multiple: bool) -> Estimate | None:

@@ -1,4 +1,4 @@
-"""The contract of label-studio-ml: one class that 1.0.9 (PyPI) and 2.x both take, thin over the parts that do the work."""
+"""The contract of label-studio-ml: one class that 1.0.9 (PyPI) and 2.x both take, thin over the working parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAKES_PROJECT = "project_id" in inspect.signature(LabelStudioMLBase.__init__).pa
 
 
 class ActiveLearningBackend(LabelStudioMLBase):
-    """One project, as label-studio-ml sees it. Holds no state of its own; all projects share one store and predictor."""
+    """One project, as label-studio-ml sees it. Without state of its own: all share one store and predictor."""
 
     store: Store
     predictor: Predictor

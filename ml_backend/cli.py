@@ -137,7 +137,7 @@ def versions(project: Project, data_dir: DataDir = None) -> None:
     for version in store.versions.all(project):
         mark = " [green]active[/]" if active and version.number == active.number else ""
         own = "kept" if version.number in kept else (f"of {version.learner}" if version.learner else "none yet")
-        accuracy = f"{version.accuracy.value:.3f}" if version.accuracy else "–"
+        accuracy = f"{version.accuracy.value:.3f}" if version.accuracy else "-"
         made = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(version.name + mark, own, str(version.labelled), accuracy, made, version.note)
     out.print(table)

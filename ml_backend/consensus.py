@@ -50,8 +50,8 @@ def _vote(schema: TaskSchema, group: list[Annotation]) -> Floats | None:
     votes = np.mean(ballots, axis=0)
     if schema.multiple:
         return np.where(votes == 0.5, 0.5, votes > 0.5).astype(np.float32)
-    winners = votes == votes.max()
-    return (winners / winners.sum()).astype(np.float32)
+    winners = (votes == votes.max()).astype(np.float32)
+    return np.asarray(winners / winners.sum())
 
 
 def _standing(group: list[Annotation]) -> list[Annotation]:

@@ -22,7 +22,7 @@ def draft(
     texts: Sequence[str],
     vectors: Floats,
 ) -> tuple[list[Draft], Floats]:
-    """One draft a row, from the learner or, before there is one, the teacher; and the probabilities (n, c) behind them."""
+    """One draft a row, from the learner or, before there is one, the teacher; and their probabilities (n, c)."""
     author: Literal["learner", "teacher"] = "learner" if learner else "teacher"
     if not len(vectors):
         return [], np.empty((0, len(schema.labels)), np.float32)

@@ -65,7 +65,7 @@ class Knowledge:
 def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
     """Writes the artifact; returns its file name and checksum. Raises StoreError."""
     header = json.dumps({"plugin": known.plugin, "space": known.space, "labels": known.labels}).encode()
-    snapshot = {_HEADER: np.frombuffer(header, np.uint8), _TASKS: known.tasks, _TARGETS: known.targets}
+    snapshot: Tensors = {_HEADER: np.frombuffer(header, np.uint8), _TASKS: known.tasks, _TARGETS: known.targets}
     return store.artifacts.write(project, known.number, {**known.tensors, **snapshot})
 
 

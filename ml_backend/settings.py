@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     keep_versions: int = Field(10, ge=2, le=1000, description="how many of the latest learners stay for a rollback")
     log_level: str = Field("info", description="debug, info, warning or error")
     defaults: ProjectSettings = Field(
-        default_factory=ProjectSettings, description="defaults of the per-project settings, as JSON"
+        default=ProjectSettings(), description="defaults of the per-project settings, as JSON"
     )
 
     @property
@@ -90,3 +90,16 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         lines = (f"APPRENTICE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise ApprenticeError("These settings are not valid: " + "; ".join(lines)) from None
+
+
+def settings_table() -> str:
+    """The README's table, in Markdown: every setting with its variable, default and meaning."""
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    for prefix, model in (("APPRENTICE_", Settings), ("", ProjectSettings)):
+        for name, field in model.model_fields.items():
+            if name == "defaults":
+                continue
+            default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+            shown = f"`{default}`" if default != "" else ""
+            lines.append(f"| `{prefix + name.upper() if prefix else name}` | {shown} | {field.description} |")
+    return "\n".join(lines)

@@ -29,7 +29,7 @@ def load_or_make(path: Path, username: str) -> Account:
     if path.is_file():
         return Account(**json.loads(path.read_text()))
     account = Account(username.lower(), secrets.token_urlsafe(16), secrets.token_hex(20))
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(asdict(account), file)
     return account
 

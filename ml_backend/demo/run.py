@@ -10,10 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -36,7 +37,7 @@ ROWS = 12  # lines of the headless table
 out = Console(soft_wrap=True)
 
 
-class Stopped(Exception):  # noqa: N818 (not an error)
+class Stopped(Exception):
     """Ctrl-C."""
 
 
@@ -84,7 +85,7 @@ def backend(settings: Settings, log: Path) -> Iterator[int]:
     }
     environment = {**os.environ, **{f"APPRENTICE_{name.upper()}": str(value) for name, value in values.items()}}
     with log.open("ab") as file:
-        process = subprocess.Popen(  # noqa: S603 (our own interpreter)
+        process = subprocess.Popen(
             [sys.executable, "-m", "ml_backend.cli", "serve"],
             env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
         )  # fmt: skip
@@ -117,8 +118,8 @@ def _settings(data_dir: Path, label_studio: LocalLabelStudio) -> Settings:
         kept.write_text(secrets.token_urlsafe(24))
     return Settings(
         label_studio_url=label_studio.url,
-        label_studio_api_key=label_studio.token,
-        secret=kept.read_text(),
+        label_studio_api_key=SecretStr(label_studio.token),
+        secret=SecretStr(kept.read_text()),
         data_dir=data_dir,
         port=_free(9090),
         log_level="info",
@@ -196,7 +197,7 @@ def _invite(label_studio: LocalLabelStudio, project: int) -> None:
     )
 
 
-def _wait(met, seconds: float, stop: threading.Event) -> None:  # type: ignore[no-untyped-def]
+def _wait(met: Callable[[], bool], seconds: float, stop: threading.Event) -> None:
     deadline = time.monotonic() + seconds
     while not met():
         _check(stop)
@@ -236,8 +237,12 @@ def _progress(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(what: str, total: int) -> Iterator[object]:
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, console=out) as progress:
         number = progress.add_task(what, total=total)
-        yield lambda done: progress.update(number, completed=done)
+
+        def advance(done: int) -> None:
+            progress.update(number, completed=done)
+
+        yield advance

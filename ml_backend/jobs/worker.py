@@ -177,7 +177,7 @@ class Worker:
         self._store.projects.update(project, progress=progress)
 
     def _prune(self) -> bool:
-        """In a quiet moment, deletes one version's rows in Label Studio and one learner that is too old to roll back to."""
+        """In a quiet moment, deletes one version's rows in Label Studio and one learner too old to roll back to."""
         quiet = time.monotonic() - self._busy > QUIET_SECONDS and time.monotonic() - self._pruned > PRUNE_SECONDS
         if not quiet or self._client is None:
             return False

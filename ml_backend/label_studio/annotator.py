@@ -1,4 +1,4 @@
-"""What a person does in Label Studio, for the demo, the benchmarks and the tests: make a project, take a task, answer it."""
+"""What a person does in Label Studio: make a project, take a task, answer it. For demo, benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def next_task(client: LabelStudioClient, project: int, schema: TaskSchema) -> Se
         task = client.call("GET", f"api/projects/{project}/next")
     except NotFound:
         return None
-    prediction = next(iter(task.get("predictions") or []), {})
+    prediction: dict[str, Any] = next(iter(task.get("predictions") or []), {})
     regions = prediction.get("result") or []
     choices = regions[0]["value"]["choices"] if regions else []
     text = str(task["data"].get(schema.text_field, ""))

@@ -51,15 +51,14 @@ class LabelStudioClient:
         from label_studio_sdk.core.api_error import ApiError
 
         if not api_key:
-            raise Denied(
-                "There is no API key for Label Studio: set APPRENTICE_LABEL_STUDIO_API_KEY, or give `connect` an --api-key"
-            )
+            raise Denied("There is no API key for Label Studio: set APPRENTICE_LABEL_STUDIO_API_KEY, or give --api-key")
         self.url = url.rstrip("/")
         self.token_kind = "personal access token" if api_key.count(".") == 2 else "legacy token"
         self._api_error, self._http_errors = ApiError, (httpx.HTTPError, httpx.InvalidURL)
         self._connections = httpx.Client(timeout=timeout)
         try:
-            sdk = LabelStudio(base_url=self.url, api_key=api_key, httpx_client=self._connections)
+            make: Any = LabelStudio
+            sdk = make(base_url=self.url, api_key=api_key, httpx_client=self._connections)
         except ApiError as error:
             raise Denied("The API key has expired: make a new one in Label Studio (Account & Settings)") from error
         self._http = sdk._client_wrapper.httpx_client  # the one place where the SDK's public surface does not do
@@ -74,7 +73,7 @@ class LabelStudioClient:
         params: dict[str, Any] | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """One call; returns the parsed JSON, None for an empty answer. Only GET is retried: a repeated POST would double."""
+        """One call; returns the parsed JSON, None if empty. Only GET is retried: a second POST would double."""
         options: Any = {"max_retries": 2 if method == "GET" else 0, "timeout": timeout or self._timeout}
         try:
             answer = self._http.request(path, method=method, json=body, params=params, request_options=options)
@@ -105,7 +104,7 @@ class LabelStudioClient:
         self.call("PATCH", f"api/projects/{project}", body=values)
 
     def pages(self, project: int, *, query: dict[str, Any] | None = None, **params: Any) -> Iterator[list[Any]]:
-        """Tasks of the Data Manager, a page at a time; `query` is its filter. A page may take long: no short time-out."""
+        """Tasks of the Data Manager, a page at a time; `query` is its filter. A page may take long."""
         number = 1
         while True:
             asked = {"project": project, "page": number, "page_size": PAGE, **params}

@@ -15,7 +15,7 @@ class UnsupportedConfig(ApprenticeError):
 @lru_cache(maxsize=256)
 def read_schema(label_config: str) -> TaskSchema:
     """Finds the first `Choices` over a `Text`. Raises UnsupportedConfig saying what is missing."""
-    from label_studio_sdk.label_interface import LabelInterface
+    from label_studio_sdk.label_interface.interface import LabelInterface
 
     try:
         interface = LabelInterface(label_config)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from ml_backend.domain import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient, LabelStudioError, NotFound
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import Settings
@@ -14,6 +16,7 @@ from ml_backend.store import Store
 TITLE = "Apprentice"
 SAMPLING = "Uncertainty sampling"
 USER = "apprentice"
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
 REMEMBERED = ("sampling", "model_version", "show_collab_predictions", "evaluate_predictions_automatically")
 
 Say = Callable[[str], None]
@@ -24,6 +27,10 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
 
     Raises UnsupportedConfig before anything is changed, LabelStudioError where Label Studio refuses a step.
     """
+    if not settings.public_url and settings.host in WILDCARDS:
+        raise ApprenticeError(
+            f"Label Studio cannot call {settings.host}: set APPRENTICE_PUBLIC_URL to this backend's address as it sees it"
+        )
     found = client.project(project)
     read_schema(found.get("label_config") or "")
     record = store.projects.ensure(project)
@@ -123,15 +130,11 @@ def _view(client: LabelStudioClient, project: int, known: int | None) -> int:
         },
     }
     if known:
-        try:
+        with suppress(NotFound):
             return int(client.call("PATCH", f"api/dm/views/{known}/", body={"project": project, "data": data})["id"])
-        except NotFound:
-            pass
     return int(client.call("POST", "api/dm/views/", body={"project": project, "data": data})["id"])
 
 
 def _delete(client: LabelStudioClient, path: str) -> None:
-    try:
+    with suppress(NotFound):
         client.call("DELETE", path)
-    except NotFound:
-        pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ml_backend.domain import Annotation, ApprenticeError, Example
@@ -38,7 +38,7 @@ class Event:
     annotations: tuple[Annotation, ...] = ()
     deleted_annotations: tuple[int, ...] = ()
     examples: tuple[Example, ...] = ()
-    deleted_tasks: tuple[int, ...] = field(default=())
+    deleted_tasks: tuple[int, ...] = ()
     incomplete: bool = False
     problem: str = ""
 
@@ -65,29 +65,28 @@ def read_event(body: Any) -> Event:
         raise BadEvent("the body names no project")
     config = details.get("label_config")
     config = config if isinstance(config, str) else None
-    base: dict[str, Any] = {
-        "action": action[:50], "project": number, "label_config": config, "counts": read_counts(details)
-    }  # fmt: skip
+    event = Event(action[:50], number, config, read_counts(details))
     if action in ("ANNOTATIONS_DELETED", "TASKS_DELETED"):
         kind = "annotations" if action == "ANNOTATIONS_DELETED" else "tasks"
-        ids = (read_id(item.get("id") if isinstance(item, dict) else item) for item in _list(body.get(kind)))
-        return Event(**base, **{f"deleted_{kind}": tuple(each for each in ids if each is not None)})
+        found = (read_id(item.get("id") if isinstance(item, dict) else item) for item in _list(body.get(kind)))
+        ids = tuple(each for each in found if each is not None)
+        return replace(event, deleted_annotations=ids) if kind == "annotations" else replace(event, deleted_tasks=ids)
     if not action.startswith(("ANNOTATION", "TASK")):
-        return Event(**base)
+        return event
     try:
         schema = read_schema(config or "")
     except UnsupportedConfig as problem:
-        return Event(**base, incomplete=not config, problem=str(problem) if config else "")
+        return replace(event, incomplete=not config, problem=str(problem) if config else "")
     tasks = _list(body.get("task")) + _list(body.get("tasks"))
-    found = [*map(lambda task: read_example(task, schema), tasks[:MAX_ITEMS])]
+    examples = [read_example(task, schema) for task in tasks[:MAX_ITEMS]]
     answers = _list(body.get("annotation")) + _list(body.get("annotations"))
     lone = read_id(tasks[0].get("id")) if len(tasks) == 1 and isinstance(tasks[0], dict) else None
     read = [read_annotation(each, schema, lone) for each in answers[:MAX_ITEMS]]
-    return Event(
-        **base,
-        examples=tuple(each for each in found if each is not None),
+    return replace(
+        event,
+        examples=tuple(each for each in examples if each is not None),
         annotations=tuple(each for each in read if each is not None),
-        incomplete=max(len(tasks), len(answers)) > MAX_ITEMS or None in found or None in read,
+        incomplete=max(len(tasks), len(answers)) > MAX_ITEMS or None in examples or None in read,
     )
 
 

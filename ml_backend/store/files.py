@@ -12,7 +12,7 @@ from ml_backend.store.database import StoreError
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], mode: int = 0o600) -> None:
-    """Calls `write` on a temporary file beside `path`, then puts it in its place. Raises StoreError; leaves no debris."""
+    """Lets `write` fill a temporary file, then puts it in its place. Raises StoreError, leaves no debris."""
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -29,7 +29,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], mode: int
         finally:
             os.close(folder)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True) if temporary else None
-        raise StoreError(
-            f"{path.name} cannot be written ({error.strerror or error}): free space in the data folder, or check its owner"
-        ) from error
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise StoreError(f"{path.name} cannot be written ({reason}): is the data folder's disk full?") from error

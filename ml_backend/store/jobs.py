@@ -36,7 +36,7 @@ class JobState:
 
 
 class Jobs:
-    """The tables `job` and `worker`. Leases are compared by the clock of the machine: keep them longer than its skew."""
+    """The tables `job` and `worker`. Leases go by the machine's clock: between machines, keep them above its skew."""
 
     def __init__(self, database: Database, lease_seconds: float) -> None:
         self._database = database

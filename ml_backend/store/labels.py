@@ -42,7 +42,7 @@ class Labels:
         gone = list(set(ids))
         if not gone:
             return 0
-        tombstone = {
+        tombstone: dict[str, object] = {
             "project": project, "task": 0, "annotator": None, "choices": [], "cancelled": True, "ground_truth": False,
             "updated_at": "", "lead_time": None, "deleted": True,
         }  # fmt: skip
@@ -68,5 +68,5 @@ class Labels:
             .group_by(table.c.cancelled)
         )
         with self._database.read() as connection:
-            counts = dict(connection.execute(query).tuples().all())
+            counts: dict[bool, int] = dict(connection.execute(query).tuples().all())
         return counts.get(False, 0), counts.get(True, 0)

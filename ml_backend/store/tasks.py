@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Tasks:
-    """The table `task`. Every change raises the project's `tasks_revision`, so that a reader knows when to look again."""
+    """The table `task`. Every change raises the project's `tasks_revision`: a reader knows when to look again."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

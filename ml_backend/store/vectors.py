@@ -27,7 +27,7 @@ class Vectors:
         self._folder = folder
         self._shards: dict[str, npt.NDArray[np.float16]] = {}
         self._keys = np.empty(0, f"S{KEY_BYTES}")
-        self._rows = np.empty((0, 2), np.int64)  # (shard, row within it), in the order of the sorted keys
+        self._rows: Ints = np.empty((0, 2), np.int64)  # (shard, row within it), in the order of the sorted keys
         self._stamp = -1.0
         self.refresh()
 

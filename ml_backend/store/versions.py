@@ -97,7 +97,7 @@ class Versions:
             connection.execute(change.values(artifact=None, sha256=None))
 
     def stale(self, project: int) -> list[tuple[int, str, int]]:
-        """Number, name and row count of the versions that are not active but still stand in Label Studio, oldest first."""
+        """Number, name and rows of the inactive versions that still stand in Label Studio, oldest first."""
         query = (
             sa.select(table.c.number, table.c.name, table.c.rows)
             .where(table.c.project == project)

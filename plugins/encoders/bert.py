@@ -1,7 +1,7 @@
 """A BERT encoder with mean pooling in plain torch, for sentence models that are nothing more than that.
 
 Devlin et al., "BERT" (NAACL 2019), with the pooling of Reimers and Gurevych, "Sentence-BERT" (EMNLP 2019). The class
-exists because importing transformers' BERT costs 150 MB and seconds in every process, for these fifty lines; the
+exists because transformers' BERT costs 120 MB and a second or more in every process, for these fifty lines; the
 results are the same to 1e-5.
 """
 

@@ -35,12 +35,12 @@ CHUNK = 4096  # texts tokenised and sorted by length together
 class MiniLM:
     """384 dimensions, English, at most 256 tokens of a text. Thread-safe; the weights are checked as they are loaded.
 
-    `folder` holds model.safetensors and tokenizer.json; None stands for the installed package.
+    `model` is a folder with model.safetensors and tokenizer.json; "" stands for the installed package.
     Every method but `name` and `dim` raises ApprenticeError if the weights are missing or not the published ones.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
+    def __init__(self, model: str = "") -> None:
+        self._folder = Path(model) if model else None
         self._lock = threading.Lock()
         self._checked: Path | None = None
         self._model: Bert | None = None

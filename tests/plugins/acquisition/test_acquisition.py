@@ -19,9 +19,9 @@ from plugins.acquisition.random import Random
 STRATEGIES: list[Callable[[], Acquisition]] = [lambda: ClusterUncertainty(6), Random]
 
 
-def make_pool(n: int, c: int = 3, cold: bool = False, multiple: bool = False, seed: int = 0, dim: int = 12) -> Pool:
+def make_pool(n: int, c: int = 3, *, cold: bool = False, multiple: bool = False, seed: int = 0) -> Pool:
     generator = np.random.default_rng(seed)
-    vectors = generator.normal(size=(n, dim)).astype(np.float32)
+    vectors = generator.normal(size=(n, 12)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     shares: Floats = generator.dirichlet(np.ones(c), n).astype(np.float32)
     if multiple:
@@ -59,9 +59,9 @@ def strategy(request: pytest.FixtureRequest) -> Acquisition:
 )
 @settings(max_examples=80, deadline=None)
 def test_as_many_different_available_rows_as_there_are(
-    make: Callable[[], Acquisition], n: int, k: int, c: int, cold: bool, multiple: bool, seed: int
+    *, make: Callable[[], Acquisition], n: int, k: int, c: int, cold: bool, multiple: bool, seed: int
 ) -> None:
-    check(make(), make_pool(n, c, cold, multiple, seed), k)
+    check(make(), make_pool(n, c, cold=cold, multiple=multiple, seed=seed), k)
 
 
 def test_nothing_available_gives_nothing(strategy: Acquisition) -> None:

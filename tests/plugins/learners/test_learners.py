@@ -46,9 +46,7 @@ def sound(probabilities: Floats | None, shape: tuple[int, ...], multiple: bool) 
 
 
 @pytest.mark.parametrize("multiple", [False, True])
-@pytest.mark.parametrize(
-    ("n", "c"), [(1, 3), (2, 3), (3, 2), (4, 4), (5, 2), (7, 9), (60, 3), (40, 1)], ids=lambda v: str(v)
-)
+@pytest.mark.parametrize(("n", "c"), [(1, 3), (2, 3), (3, 2), (4, 4), (5, 2), (7, 9), (60, 3), (40, 1)], ids=str)
 def test_any_number_of_rows_and_labels_gives_sound_probabilities(
     learner: Learner, n: int, c: int, multiple: bool
 ) -> None:

@@ -1,0 +1,313 @@
+"""`make bench-loop`: the live loop against a real Label Studio, beside Label Studio's own floor in the same run.
+
+    python -m benchmarks.loop [--sizes 10000 100000] [--annotations 30] [--save]
+
+The floor is what Label Studio needs for the very calls that a round makes, sent bare. Nothing here is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import itertools
+import platform
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+from pydantic import SecretStr
+
+from ml_backend import registry
+from ml_backend.demo.run import backend
+from ml_backend.demo.server import LocalLabelStudio
+from ml_backend.demo.texts import questions
+from ml_backend.domain import TrainingSet
+from ml_backend.label_studio.annotator import answer, create_project, import_texts, next_task
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.connect import connect
+from ml_backend.label_studio.publish import HEAD
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+EVENTS_A_SECOND = 50
+EVENT_SECONDS = 20
+FLOOR_REPEATS = 5
+
+
+@dataclass
+class Table:
+    """Rows of (what, size, measured, goal), printed as they come."""
+
+    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def add(self, what: str, size: int | str, measured: str, goal: str = "") -> None:
+        self.rows.append((what, f"{size:,}" if isinstance(size, int) else size, measured, goal))
+        print("| " + " | ".join(self.rows[-1]) + " |", flush=True)
+
+    def markdown(self) -> str:
+        head = "| what | tasks | measured | goal |\n|---|---|---|---|\n"
+        return head + "\n".join("| " + " | ".join(row) + " |" for row in self.rows) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--annotations", type=int, default=30)
+    parser.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
+    options = parser.parse_args()
+    table = Table()
+    refit(table)
+    with tempfile.TemporaryDirectory() as folder:
+        for size in options.sizes:
+            run(table, size, options.annotations, Path(folder) / str(size))
+    if options.save:
+        today = datetime.datetime.now(datetime.UTC).date()
+        command = "make bench-loop" if len(sys.argv) == 2 else f"python -m benchmarks.loop {' '.join(sys.argv[1:])}"
+        text = f"# The live loop, {today}\n\n`{command}` on {platform.machine()}, 2 cores shared by all processes.\n\n"
+        Path(__file__).with_name(f"{today}-loop.md").write_text(text + table.markdown())
+
+
+def refit(table: Table) -> None:
+    """Seconds of the learner alone on 500 labels of 6 classes."""
+    import torch
+
+    torch.set_num_threads(1)
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(500, 384)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    targets = np.eye(6, dtype=np.float32)[(vectors[:, :6] * 3 + generator.normal(size=(500, 6)) * 0.2).argmax(axis=1)]
+    learner = registry.learner("logistic")
+    for name, earlier in (("fit, 5 folds", None), ("fit, 5 folds and the earlier learner's 5", targets)):
+        train = TrainingSet(vectors, targets, np.ones(500, np.float32), False, earlier)
+        learner.fit(train, 0)
+        seconds = [_timed(lambda: learner.fit(train, 0)) for _ in range(20)]  # noqa: B023
+        table.add(
+            f"head, {name}, on 500 labels, median of 20", "-", f"{statistics.median(seconds) * 1e3:.0f} ms", "50 ms"
+        )
+
+
+def run(table: Table, size: int, annotations: int, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    pool, _ = questions(folder / "texts")
+    pairs = itertools.islice(_pairs([question.text for question in pool], [question.label for question in pool]), size)
+    label_of = dict(pairs)
+    config = Path("label_config.xml").read_text()
+    schema = read_schema(config)
+    with LocalLabelStudio(folder / "label-studio") as label_studio:
+        client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
+        project = create_project(client, f"bench {size}", config)
+        seconds = _timed(lambda: list(import_texts(client, project, schema.text_field, list(label_of))))
+        table.add("(Label Studio imports the tasks)", size, f"{seconds:.0f} s")
+        floors = floor(table, client, project, size)
+        settings = Settings(
+            label_studio_url=label_studio.url,
+            label_studio_api_key=SecretStr(label_studio.token),
+            secret=SecretStr("bench-secret"),
+            data_dir=folder / "apprentice",
+            port=_free_port(),
+        )
+        store = Store(settings)
+        with backend(settings, folder / "apprentice.log") as supervisor:
+            begin = time.monotonic()
+            connect(client, store, settings, project, lambda _: None)
+            _until(lambda: store.projects.ensure(project).fingerprint != "", 900)
+            table.add("connect to first ordered queue", size, f"{time.monotonic() - begin:.1f} s", "60 s")
+            loop(table, client, store, project, size, annotations, label_of, floors, "while MiniLM encodes the pool")
+            begin = time.monotonic()
+            _until(lambda: _encoded(store, project) >= 1, 3600)
+            table.add("rest of the encoding, in the background", size, f"{time.monotonic() - begin:.0f} s")
+            loop(table, client, store, project, size, annotations, label_of, floors, "after that")
+            predict(table, settings, project, size, next(iter(label_of)), config)
+            webhook(table, settings, store, project, size, config)
+            memory(table, supervisor, size)
+        store.close()
+
+
+def floor(table: Table, client: LabelStudioClient, project: int, size: int) -> dict[str, float]:
+    """Medians of the calls that publish a queue, sent bare: rows, then the switch."""
+    tasks = [task["id"] for task in next(client.pages(project, fields="task_only", include="id"))[:50]]
+    names = (f"floor-{number}" for number in itertools.count())
+
+    def rows(name: str, n: int) -> list[dict[str, object]]:
+        region = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": ["Human"]}}
+        return [{"task": task, "result": [region], "score": 0.5, "model_version": name} for task in tasks[:n]]
+
+    def bulk() -> None:
+        name = next(names)
+        client.call("POST", f"api/projects/{project}/import/predictions", body=rows(name, 50), timeout=120)
+        client.change_project(project, model_version=name)
+
+    def singles() -> None:
+        name = next(names)
+        for row in rows(name, HEAD):
+            client.call("POST", "api/predictions/", body=row)
+        client.change_project(project, model_version=name)
+
+    found = {
+        "bulk": statistics.median(_timed(bulk) for _ in range(FLOOR_REPEATS)),
+        "single": statistics.median(_timed(singles) for _ in range(FLOOR_REPEATS)),
+    }
+    table.add("floor: bulk import of 50 rows and PATCH, bare", size, f"{found['bulk']:.2f} s")
+    table.add(f"floor: {HEAD} single rows and PATCH, bare", size, f"{found['single']:.2f} s")
+    return found
+
+
+def loop(
+    table: Table, client: LabelStudioClient, store: Store, project: int, size: int, annotations: int,
+    label_of: dict[str, str], floors: dict[str, float], when: str,
+) -> None:  # fmt: skip
+    """From an annotation's reply to the first /next served from a version trained on it."""
+    schema = read_schema(store.projects.ensure(project).label_config)
+    seconds = []
+    for _ in range(annotations):
+        served = next_task(client, project, schema)
+        if served is None:
+            raise SystemExit("the queue ran dry")
+        known = store.labels.count(project)[0]
+        answer(client, served.task, schema, [label_of[served.text]])
+        begin = time.monotonic()
+        _until(lambda: _knows(store, project, known + 1), 120)  # noqa: B023
+        served = next_task(client, project, schema)
+        seconds.append(time.monotonic() - begin)
+        if served is None or served.version != store.projects.ensure(project).published:
+            table.add(f"NOT served from the newest version: {served.version if served else None}", size, "-")
+    median, worst = statistics.median(seconds), max(seconds)
+    least = min(floors.values())
+    goal = f"{1 if size <= 10_000 else 2} s and 2 x the floor"
+    table.add(
+        f"annotation to /next from its version, {when}, median of {annotations}", size,
+        f"{median:.2f} s (worst {worst:.2f} s), {median / least:.1f} x the floor", goal,
+    )  # fmt: skip
+    stages = [record.stages for record in store.versions.last_rounds(project, annotations, failed=False)]
+    named = {name: statistics.median(stage[name] for stage in stages if name in stage) for name in stages[0]}
+    table.add("of that, median by stage", size, ", ".join(f"{name} {found:.2f}" for name, found in named.items()))
+
+
+def predict(table: Table, settings: Settings, project: int, size: int, text: str, config: str) -> None:
+    body = {
+        "project": f"{project}.1",
+        "label_config": config,
+        "tasks": [{"id": 1, "data": {"text": text}}],
+        "params": {},
+    }
+    with httpx.Client(base_url=settings.address, auth=("apprentice", "bench-secret"), timeout=60) as web:
+        web.post("/predict", json=body).raise_for_status()
+        seconds = sorted(_timed(lambda: web.post("/predict", json=body).raise_for_status()) for _ in range(300))
+        table.add("/predict of one cached task, p95 of 300", size, f"{seconds[284] * 1e3:.1f} ms", "20 ms")
+        body["tasks"] = [{"id": 2, "data": {"text": f"never seen before: {text}"}}]
+        begin = time.monotonic()
+        web.post("/predict", json=body).raise_for_status()
+        table.add("/predict of a new text, with the encoder to load", size, f"{time.monotonic() - begin:.1f} s")
+
+
+def webhook(table: Table, settings: Settings, store: Store, project: int, size: int, config: str) -> None:
+    """Acknowledgement of updated annotations at a steady rate, while the rounds that they ask for run."""
+    annotations = store.labels.of(project)
+    labels = read_schema(config).labels
+    counts = store.projects.ensure(project).counts or {}
+    details = {
+        "id": project, "label_config": config, "task_number": counts["tasks"],
+        "total_annotations_number": counts["annotations"], "skipped_annotations_number": counts["skips"],
+    }  # fmt: skip
+    seconds: list[float] = []
+    running = 0
+    turns = itertools.cycle(annotations)
+    rounds_before = len(store.versions.last_rounds(project, 1000))
+
+    def send(web: httpx.Client) -> None:
+        annotation = next(turns)
+        result = [{"from_name": "label", "type": "choices", "value": {"choices": [random.choice(labels)]}}]
+        event = {
+            "action": "ANNOTATION_UPDATED", "project": details,
+            "annotation": {
+                "id": annotation.id, "task": annotation.task, "completed_by": annotation.annotator, "result": result,
+                "updated_at": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
+            },
+        }  # fmt: skip
+        begin = time.perf_counter()
+        web.post("/webhook", json=event).raise_for_status()
+        seconds.append(time.perf_counter() - begin)
+
+    with httpx.Client(base_url=settings.address, auth=("apprentice", "bench-secret"), timeout=10) as web:
+        threads = []
+        start = time.monotonic()
+        for number in range(EVENTS_A_SECOND * EVENT_SECONDS):
+            time.sleep(max(0.0, start + number / EVENTS_A_SECOND - time.monotonic()))
+            threads.append(threading.Thread(target=send, args=(web,)))
+            threads[-1].start()
+            running += store.jobs.state(project).running if number % EVENTS_A_SECOND == 0 else 0
+        for thread in threads:
+            thread.join()
+    seconds.sort()
+    rounds = len(store.versions.last_rounds(project, 1000)) - rounds_before
+    table.add(
+        f"webhook acknowledged, {EVENTS_A_SECOND} a second for {EVENT_SECONDS} s, {rounds} rounds meanwhile, p50 / p99",
+        size, f"{seconds[len(seconds) // 2] * 1e3:.1f} / {seconds[int(len(seconds) * 0.99)] * 1e3:.1f} ms", "p99 20 ms",
+    )  # fmt: skip
+
+
+def memory(table: Table, supervisor: int, size: int) -> None:
+    for child in _children(supervisor):
+        role = Path(f"/proc/{child}/cmdline").read_text().rstrip("\0").split("\0")[-1]
+        fields = dict(line.split(":", 1) for line in Path(f"/proc/{child}/status").read_text().splitlines())
+        now, peak = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+        goal = "700 MB" if role == "web" else "1,500 MB"
+        table.add(f"memory of the {role} process, now / peak", size, f"{now:.0f} / {peak:.0f} MB", goal)
+
+
+def _pairs(texts: list[str], labels: list[str]) -> Iterator[tuple[str, str]]:
+    """Unlimited different texts with the label of their first half: the questions, then pairs of them."""
+    yield from zip(texts, labels, strict=True)
+    generator = random.Random(0)
+    while True:
+        first, second = generator.randrange(len(texts)), generator.randrange(len(texts))
+        yield f"{texts[first]} {texts[second]}", labels[first]
+
+
+def _knows(store: Store, project: int, labels: int) -> bool:
+    record, active = store.projects.ensure(project), store.versions.active(project)
+    return bool(active and active.name == record.published and active.labelled >= labels)
+
+
+def _encoded(store: Store, project: int) -> float:
+    progress = store.projects.ensure(project).progress or {}
+    return progress["encoded"] / progress["tasks"] if progress.get("tasks") else 0.0
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _until(met: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not met():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"waited {seconds:.0f} s in vain")
+        time.sleep(0.01)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begin = time.monotonic()
+    work()
+    return time.monotonic() - begin
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""`apprentice doctor`: looks at everything from both sides and says in plain words what to do."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ml_backend import registry
+from ml_backend.domain import ApprenticeError
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.inspection import Connection, inspect
+from ml_backend.label_studio.publish import HEAD, Pace
+from ml_backend.settings import Settings
+from ml_backend.store import ProjectRecord, Store
+
+TESTED = "1.23"  # release of Label Studio that the behaviour relied on was measured with
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    state: Literal["good", "notice", "wrong"]
+    about: str
+    text: str
+
+
+def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
+    """All findings, one after the other; never raises: what cannot be checked is a finding, too."""
+    yield from _guarded("encoder", lambda: _encoder(settings))
+    try:
+        store = Store(settings)
+    except ApprenticeError as error:
+        yield Finding("wrong", "store", str(error))
+        return
+    yield from _guarded("store", lambda: _store(settings))
+    yield from _guarded("worker", lambda: _workers(store))
+    yield from _guarded("this backend", lambda: _backend(settings))
+    client: LabelStudioClient | None = None
+    try:
+        key = settings.label_studio_api_key.get_secret_value()
+        client = LabelStudioClient(settings.label_studio_url, key, settings.timeout_seconds)
+        yield from _label_studio(client)
+    except ApprenticeError as error:
+        yield Finding("wrong", "Label Studio", str(error))
+        client = None
+    records = [store.projects.get(project)] if project else [*store.projects.connected()]
+    for record in records:
+        if record is None or not record.connection:
+            yield Finding("wrong", f"project {project}", f"not connected: run `apprentice connect --project {project}`")
+        elif client is not None:
+            yield from _guarded(f"project {record.id}", lambda: _project(client, settings, record))  # noqa: B023
+    if not records:
+        yield Finding("notice", "projects", "none is connected: run `apprentice connect --project N`")
+    store.close()
+
+
+def _guarded(about: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from check()
+    except ApprenticeError as error:
+        yield Finding("wrong", about, str(error))
+
+
+def _encoder(settings: Settings) -> Iterator[Finding]:
+    encoder = registry.encoder(settings.encoder)
+    yield Finding("good", "encoder", f"{encoder.name}: {encoder.verify()}")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    try:
+        with tempfile.TemporaryFile(dir=settings.data_dir) as file:
+            file.write(b"0" * 4096)
+    except OSError as error:
+        yield Finding(
+            "wrong", "store", f"{settings.data_dir} is not writable ({error.strerror}): free space or chown it"
+        )
+        return
+    yield Finding("good", "store", f"{settings.data_dir} is writable, the database answers")
+
+
+def _workers(store: Store) -> Iterator[Finding]:
+    alive = store.jobs.workers()
+    if alive:
+        yield Finding("good", "worker", f"{len(alive)} alive")
+    else:
+        yield Finding("wrong", "worker", "none has been heard of for 30 s: start `apprentice serve`")
+
+
+def _backend(settings: Settings) -> Iterator[Finding]:
+    import httpx
+
+    secret = settings.secret.get_secret_value()
+    auth = {"Authorization": f"Bearer {secret}"} if secret else {}
+    try:
+        answer = httpx.get(f"{settings.address}/versions", headers=auth, timeout=5)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        yield Finding("wrong", "this backend", f"nothing answers at {settings.address}: start `apprentice serve`")
+        return
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        yield Finding("wrong", "this backend", f"{settings.address} runs with another APPRENTICE_SECRET than this one")
+    elif answer.is_success:
+        guard = "with a secret" if secret else "without a secret, for this machine only"
+        yield Finding("good", "this backend", f"answers at {settings.address}, {guard}")
+    else:
+        yield Finding("wrong", "this backend", f"{settings.address} answers {answer.status_code}: see its log")
+
+
+def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:
+    version = client.version()
+    client.call("GET", "api/current-user/whoami")
+    yield Finding("good", "Label Studio", f"{version} at {client.url}, by {client.token_kind}")
+    if not version.startswith(TESTED):
+        yield Finding("notice", "Label Studio", f"tested with {TESTED}: report it if something behaves differently")
+
+
+def _project(client: LabelStudioClient, settings: Settings, record: ProjectRecord) -> Iterator[Finding]:
+    about, again = f"project {record.id}", f"run `apprentice connect --project {record.id}` again"
+    found = inspect(client, settings, record.id)
+    schema = read_schema(found.label_config)
+    kind = "several choices" if schema.multiple else "one choice"
+    yield Finding("good", about, f"{kind} out of {len(schema.labels)} over ${schema.text_field}")
+    yield from _from_label_studio(about, settings, found, again)
+    if not found.webhooks:
+        yield Finding("wrong", about, f"its webhook is gone, answers are only found by the slow check: {again}")
+    elif not found.authenticated:
+        yield Finding("wrong", about, f"its webhook does not present the secret and is turned away: {again}")
+    else:
+        yield Finding(
+            "good", about, f"webhook there{' and authenticated' if settings.secret.get_secret_value() else ''}"
+        )
+    if not found.sampling_is_ours:
+        yield Finding("wrong", about, f"sampling is {found.sampling!r}, so the queue is not followed: {again}")
+    elif not record.published:
+        yield Finding("notice", about, "no queue has been published yet: `apprentice status` shows the first round")
+    elif found.model_version != record.published:
+        yield Finding("wrong", about, f"serves {found.model_version!r}, not {record.published!r}: {again}")
+    else:
+        yield Finding("good", about, f"sampling and model version ({record.published}) are in step")
+    _, complaint = settings.for_project(record.extra_params)
+    if complaint:
+        yield Finding("wrong", about, complaint)
+    yield _publishing(about, Pace(**(record.pace or {})))
+
+
+def _from_label_studio(about: str, settings: Settings, found: Connection, again: str) -> Iterator[Finding]:
+    """Label Studio has just called /health and /setup itself: this is the view from its side."""
+    if found.ml_state == "connected":
+        yield Finding("good", about, f"Label Studio reaches {settings.address}")
+    elif found.ml_state == "missing":
+        yield Finding("wrong", about, f"the ML backend connection is gone: {again}")
+    else:
+        said = f" ({found.ml_error})" if found.ml_error else ""
+        yield Finding(
+            "wrong",
+            about,
+            f"Label Studio does not reach {settings.address}{said}. If the address is right, Label Studio forbids "
+            "itself private addresses: start it with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false, both, "
+            "or give this backend a public address (APPRENTICE_PUBLIC_URL)",
+        )
+
+
+def _publishing(about: str, pace: Pace) -> Finding:
+    if pace.bulk is None and pace.single is None:
+        return Finding("notice", about, "publishing speed is not measured yet")
+    measured = " and ".join(
+        f"{seconds:.2f} s {what}"
+        for seconds, what in ((pace.bulk, "a bulk import"), (pace.single, "a single row"))
+        if seconds is not None
+    )
+    if pace.path(HEAD) == "bulk":
+        return Finding("good", about, f"the queue is published by bulk import ({measured})")
+    hint = (
+        ": Label Studio recounts the whole project at every bulk import, unless it is started with "
+        "fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short=true"
+    )
+    return Finding("good", about, f"the queue's head is published row by row ({measured}){hint}")
