@@ -1,6 +1,10 @@
 PYTHON ?= python3
 ANNOTATIONS ?= 0
 APPRENTICE := .venv/bin/apprentice
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+# one line a package that is fetched, without addresses
+QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s|[a-z]+://[^ ]*/||g'
 
 .PHONY: setup demo test lint bench-loop clean
 
@@ -8,13 +12,13 @@ setup: .venv/.ready .venv-label-studio/.ready
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --progress-bar on --constraint constraints.txt --editable '.[dev]'
-	.venv/bin/pip install --quiet --no-deps label-studio-ml==1.0.9
+	.venv/bin/pip install --constraint constraints.txt --editable '.[dev]' $(QUIETER)
+	.venv/bin/pip install --no-deps label-studio-ml==1.0.9 $(QUIETER)
 	touch $@
 
 .venv-label-studio/.ready: constraints-label-studio.txt
 	$(PYTHON) -m venv .venv-label-studio
-	.venv-label-studio/bin/pip install --progress-bar on --constraint constraints-label-studio.txt label-studio
+	.venv-label-studio/bin/pip install --constraint constraints-label-studio.txt label-studio $(QUIETER)
 	touch $@
 
 demo: setup

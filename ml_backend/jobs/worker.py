@@ -85,6 +85,9 @@ class Worker:
         """One round under a lease. Whatever goes wrong is recorded, and the project is tried again later."""
         started, jobs = now(), self._store.jobs
         stages: dict[str, float] = {}
+        if not self._is_connected(lease.project):  # disconnected since the round was asked for
+            jobs.finish(lease)
+            return
         try:
             with self._renewing(lease):
                 pool = self._pools.get(lease.project)
@@ -119,8 +122,12 @@ class Worker:
             log.error("round failed", project=lease.project, error=said)
 
     def _guard(self, lease: Lease) -> None:
-        if self._stop.is_set() or not self._store.jobs.renew(lease):
+        if self._stop.is_set() or not self._store.jobs.renew(lease) or not self._is_connected(lease.project):
             raise LeaseLost(f"the lease of project {lease.project} is gone")
+
+    def _is_connected(self, project: int) -> bool:
+        record = self._store.projects.get(project)
+        return record is not None and bool(record.connection)
 
     @contextmanager
     def _renewing(self, lease: Lease) -> Iterator[None]:

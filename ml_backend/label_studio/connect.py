@@ -17,7 +17,7 @@ TITLE = "Apprentice"
 SAMPLING = "Uncertainty sampling"
 USER = "apprentice"
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
-REMEMBERED = ("sampling", "model_version", "show_collab_predictions", "evaluate_predictions_automatically")
+REMEMBERED = ("sampling", "model_version", "show_collab_predictions")
 
 Say = Callable[[str], None]
 
@@ -29,7 +29,7 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     """
     if not settings.public_url and settings.host in WILDCARDS:
         raise ApprenticeError(
-            f"Label Studio cannot call {settings.host}: set APPRENTICE_PUBLIC_URL to this backend's address as it sees it"
+            f"Label Studio cannot call {settings.host}: set APPRENTICE_PUBLIC_URL to this backend's address"
         )
     found = client.project(project)
     read_schema(found.get("label_config") or "")
@@ -61,7 +61,17 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
     record = store.projects.get(project)
     if record is None or not record.connection:
         return False
-    connection = record.connection
+    # first, so that a running round publishes nothing behind our back
+    store.projects.update(project, connection=None, published=None, fingerprint="", pinned=None)
+    try:
+        _restore(client, project, record.connection, say)
+    except BaseException:
+        store.projects.update(project, connection=record.connection)  # to be tried again
+        raise
+    return True
+
+
+def _restore(client: LabelStudioClient, project: int, connection: dict[str, Any], say: Say) -> None:
     for kind, path in (("webhook", "api/webhooks/{}/"), ("ml", "api/ml/{}"), ("view", "api/dm/views/{}/")):
         if connection.get(kind):
             _delete(client, path.format(connection[kind]))
@@ -74,8 +84,6 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
     except LabelStudioError:  # refused where no prediction carries that version any more
         client.change_project(project, model_version="")
     say("restored the earlier sampling and model version")
-    store.projects.update(project, connection=None, published=None, fingerprint="", pinned=None)
-    return True
 
 
 def headers(secret: str) -> dict[str, str]:
