@@ -48,7 +48,7 @@ class Worker:
 
     def run(self) -> None:
         for record in self._store.projects.connected():
-            self._store.projects.update(record.id, reconciled_at=0.0)
+            self._store.projects.update(record.id, reconciled_at=0.0, pace={})  # Label Studio may have changed, too
         try:
             while not self._stop.is_set():
                 try:

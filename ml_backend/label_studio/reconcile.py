@@ -10,6 +10,7 @@ listing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from ml_backend.domain import TaskSchema
@@ -20,6 +21,8 @@ from ml_backend.label_studio.wire import read_tasks
 from ml_backend.store import ProjectRecord, Store, now
 
 EXPORT_SECONDS = 300  # time-out of reading all annotated tasks
+_CHANGED = "id,data,updated_at,annotations,result,was_cancelled,ground_truth,completed_by,lead_time"  # nested ones too
+_BEGINNING = "1970-01-01T00:00:00.000000Z"
 
 
 def reconcile(client: LabelStudioClient, store: Store, project: int, every: float) -> bool:
@@ -78,7 +81,8 @@ def _read_changes(
         "value": record.watermark,
     }
     watermark = record.watermark
-    for page in client.pages(record.id, query={"filters": {"conjunction": "and", "items": [since]}}, fields="all"):
+    query = {"filters": {"conjunction": "and", "items": [since]}}
+    for page in client.pages(record.id, query=query, fields="all", include=_CHANGED):
         tasks, standing = _keep(store, record.id, page, schema)
         gone = {number for number, task in before.items() if task in tasks} - standing
         store.labels.delete(record.id, gone)
@@ -96,7 +100,7 @@ def _read_all_tasks(client: LabelStudioClient, store: Store, project: int, schem
         watermark = max([watermark, *_moments(page)])
         store.projects.update(project, progress={"read": len(seen)})
     store.tasks.remove(project, set(known.tolist()) - seen)
-    return watermark or "1970-01-01T00:00:00Z"
+    return watermark or _BEGINNING
 
 
 def _read_all_annotations(
@@ -114,8 +118,15 @@ def _keep(store: Store, project: int, tasks: list[Any], schema: TaskSchema) -> t
     examples, annotations = read_tasks(tasks, schema)
     store.tasks.put(project, examples)
     store.labels.put(project, annotations)
-    return {example.task for example in examples}, {annotation.id for annotation in annotations}
+    standing = (each.get("id") for task in tasks for each in task.get("annotations") or ())
+    return {example.task for example in examples}, {number for number in standing if isinstance(number, int)}
 
 
 def _moments(tasks: Iterable[Any]) -> list[str]:
-    return [str(task["updated_at"]) for task in tasks if isinstance(task, dict) and task.get("updated_at")]
+    """When the tasks were last changed, in the one form that the filter takes (anything else is a 500 there)."""
+    found = (task.get("updated_at") for task in tasks if isinstance(task, dict))
+    return [
+        datetime.fromisoformat(each).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        for each in found
+        if isinstance(each, str) and each
+    ]

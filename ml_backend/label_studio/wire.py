@@ -35,8 +35,12 @@ def read_text(task: Any, schema: TaskSchema) -> str:
     value = data.get(schema.text_field) if isinstance(data, dict) else None
     if value is None or isinstance(value, (dict, list)):
         return ""
-    # NUL cannot be stored by PostgreSQL, lone surrogates by neither
-    return str(value)[:MAX_TEXT].replace("\0", " ").encode("utf-8", "replace").decode()
+    return storable(str(value)[:MAX_TEXT])
+
+
+def storable(text: str) -> str:
+    """The text as any database takes it: NUL cannot be stored by PostgreSQL, lone surrogates by none."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
 def read_example(task: Any, schema: TaskSchema) -> Example | None:
@@ -49,7 +53,7 @@ def read_example(task: Any, schema: TaskSchema) -> Example | None:
 
 def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None) -> Annotation | None:
     """One annotation; `task` is the number of the task it was found in, if its own JSON may lack it."""
-    if not isinstance(annotation, dict):
+    if not isinstance(annotation, dict) or "result" not in annotation:  # a shortened one must not pass for an empty one
         return None
     number = read_id(annotation.get("id"))
     owner = annotation.get("task")
@@ -68,7 +72,7 @@ def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None
         choices=_read_choices(annotation.get("result"), schema),
         cancelled=annotation.get("was_cancelled") is True,
         ground_truth=annotation.get("ground_truth") is True,
-        updated_at=str(annotation.get("updated_at") or "")[:40],
+        updated_at=storable(str(annotation.get("updated_at") or "")[:40]),
         lead_time=float(lead_time) if isinstance(lead_time, (int, float)) and 0 <= lead_time < 1e9 else None,
     )
 

@@ -62,6 +62,6 @@ def recall_credentials(data_dir: Path) -> tuple[str, str] | None:
     """Label Studio's URL and API key as `connect` was told them, or None."""
     try:
         found = json.loads((data_dir / "credentials.json").read_text())
-    except (OSError, ValueError):
+        return str(found["label_studio_url"]), str(found["label_studio_api_key"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(found["label_studio_url"]), str(found["label_studio_api_key"])

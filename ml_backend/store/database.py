@@ -19,6 +19,7 @@ from ml_backend.domain import ApprenticeError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10
+MIGRATIONS_LOCK = 72_110_417  # any number that nobody else takes an advisory lock on
 
 
 class StoreError(ApprenticeError):
@@ -30,15 +31,23 @@ class Database:
 
     def __init__(self, url: str) -> None:
         try:
-            self._engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+            parsed = sa.make_url(url)
+            if url.startswith("sqlite:///") and not parsed.query:
+                parsed = parsed.set(database=url.removeprefix("sqlite:///"))  # a path: %20 is no blank in it
+            self._engine = sa.create_engine(parsed, pool_pre_ping=not url.startswith("sqlite"))
         except sa.exc.ArgumentError as error:
             raise StoreError("APPRENTICE_STORE_URL is not a database URL such as postgresql://host/name") from error
+        except ImportError as error:
+            raise StoreError(f"APPRENTICE_STORE_URL needs a driver that is not installed ({error})") from error
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         if self.is_sqlite:
             path = self._engine.url.database
             if path and path != ":memory:":
-                Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                Path(path).touch(mode=0o600)
+                try:
+                    Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    Path(path).touch(mode=0o600)
+                except OSError as error:
+                    raise StoreError(f"The store cannot be made at {path} ({error.strerror})") from error
             sa.event.listen(self._engine, "connect", _pragmas)
             sa.event.listen(self._engine, "begin", _begin_immediate)
 
@@ -47,6 +56,8 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         with self.begin() as connection:
+            if self._engine.dialect.name == "postgresql":  # SQLite's transactions exclude each other by themselves
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATIONS_LOCK)))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 

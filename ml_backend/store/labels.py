@@ -11,6 +11,7 @@ from ml_backend.domain import Annotation
 from ml_backend.store.database import Database
 from ml_backend.store.schema import annotation as table
 
+CHUNK = 5000  # rows of one transaction; databases limit the parameters of a statement
 _COLUMNS = [table.c[field.name] for field in fields(Annotation)]
 
 
@@ -33,7 +34,7 @@ class Labels:
             return 0
         statement = self._database.upsert(
             table, where=lambda new: sa.and_(~table.c.deleted, table.c.updated_at <= new.updated_at)
-        )
+        ).execution_options(preserve_rowcount=True)
         with self._database.begin() as connection:
             return sum(connection.execute(statement, row).rowcount for row in rows)
 
@@ -46,10 +47,13 @@ class Labels:
             "project": project, "task": 0, "annotator": None, "choices": [], "cancelled": True, "ground_truth": False,
             "updated_at": "", "lead_time": None, "deleted": True,
         }  # fmt: skip
-        mark = sa.update(table).where(table.c.project == project).where(table.c.id.in_(gone)).where(~table.c.deleted)
-        with self._database.begin() as connection:
-            known = connection.execute(mark.values(deleted=True)).rowcount
-            connection.execute(self._database.insert_or_ignore(table), [{**tombstone, "id": each} for each in gone])
+        mark = sa.update(table).where(table.c.project == project).where(~table.c.deleted).values(deleted=True)
+        known = 0
+        for chunk in (gone[at : at + CHUNK] for at in range(0, len(gone), CHUNK)):
+            with self._database.begin() as connection:
+                known += connection.execute(mark.where(table.c.id.in_(chunk))).rowcount
+                rows = [{**tombstone, "id": each} for each in chunk]
+                connection.execute(self._database.insert_or_ignore(table), rows)
         return known
 
     def of(self, project: int) -> list[Annotation]:
@@ -68,5 +72,5 @@ class Labels:
             .group_by(table.c.cancelled)
         )
         with self._database.read() as connection:
-            counts: dict[bool, int] = dict(connection.execute(query).tuples().all())
+            counts: dict[bool, int] = {row[0]: row[1] for row in connection.execute(query)}
         return counts.get(False, 0), counts.get(True, 0)

@@ -28,15 +28,12 @@ class Tasks:
         changed = 0
         for chunk in _chunks({example.task: example for example in examples}.values()):
             with self._database.begin() as connection:
-                known = dict(
-                    connection.execute(
-                        sa.select(table.c.id, table.c.key)
-                        .where(table.c.project == project_id)
-                        .where(table.c.id.in_([example.task for example in chunk]))
-                    )
-                    .tuples()
-                    .all()
+                query = (
+                    sa.select(table.c.id, table.c.key)
+                    .where(table.c.project == project_id)
+                    .where(table.c.id.in_([example.task for example in chunk]))
                 )
+                known = {row[0]: row[1] for row in connection.execute(query)}
                 rows = [
                     {"project": project_id, "id": example.task, "key": example.key, "text": example.text}
                     for example in chunk
@@ -70,7 +67,7 @@ class Tasks:
         """All task numbers in ascending order, (n,) int64, and their content keys."""
         query = sa.select(table.c.id, table.c.key).where(table.c.project == project_id).order_by(table.c.id)
         with self._database.read() as connection:
-            rows = connection.execute(query).tuples().all()
+            rows = connection.execute(query).all()
         return np.fromiter((row[0] for row in rows), np.int64, len(rows)), [row[1] for row in rows]
 
     def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
@@ -81,7 +78,7 @@ class Tasks:
                 sa.select(table.c.id, table.c.text).where(table.c.project == project_id).where(table.c.id.in_(chunk))
             )
             with self._database.read() as connection:
-                found.update(connection.execute(query).tuples().all())
+                found.update((row[0], row[1]) for row in connection.execute(query))
         return [found.get(task, "") for task in tasks]
 
 

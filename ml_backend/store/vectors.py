@@ -48,7 +48,7 @@ class Vectors:
             try:
                 vectors = np.load(path.with_name(f"{name}.vectors.npy"), mmap_mode="r", allow_pickle=False)
                 found = np.load(path, allow_pickle=False).view(f"S{KEY_BYTES}").ravel()
-            except (OSError, ValueError):
+            except (OSError, ValueError, EOFError):
                 continue
             if len(found) != len(vectors):
                 continue
