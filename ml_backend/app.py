@@ -16,7 +16,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, Unauthoriz
 from ml_backend.domain import ApprenticeError
 from ml_backend.intake import take
 from ml_backend.label_studio.events import BadEvent, read_event
-from ml_backend.label_studio.wire import read_project_id
+from ml_backend.label_studio.wire import read_project_id, storable
 from ml_backend.metrics import Metrics
 from ml_backend.rollback import UnknownVersion, roll_back
 from ml_backend.settings import Settings
@@ -90,9 +90,9 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
     def activate() -> Any:
         body = _body()
         wanted = body.get("version")
-        if not isinstance(wanted, str | int):
+        if not isinstance(wanted, str | int) or isinstance(wanted, bool):
             raise BadRequest("version must be a version's name or number, or 'latest'")
-        return jsonify(rollback=roll_back(store, _project(body.get("project")), str(wanted))), 202
+        return jsonify(rollback=roll_back(store, _project(body.get("project")), storable(str(wanted)))), 202
 
     @app.get("/metrics")
     def scrape() -> Response:
@@ -121,7 +121,7 @@ def _shared(app: Flask) -> Any:
 
 
 def _backend(app: Flask, project: Any, label_config: Any) -> Any:
-    config = label_config if isinstance(label_config, str) else None
+    config = storable(label_config) if isinstance(label_config, str) else None
     return _shared(app)(project_id=_project(project), label_config=config)
 
 
@@ -133,7 +133,10 @@ def _project(value: Any) -> int:
 
 
 def _body() -> dict[str, Any]:
-    body = request.get_json(silent=True, force=True)
+    try:
+        body = request.get_json(silent=True, force=True)
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply") from None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
     return body

@@ -99,7 +99,7 @@ def run_round(work: Round) -> RoundRecord | None:
             labelled=len(answers.tasks),
             accuracy=accuracy,
             created_at=now(),
-            note="; ".join(filter(None, [complaint, problem, reason])),
+            note="; ".join(filter(None, [complaint, problem, _changed_labels(serving, schema), reason])),
         )
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
         store.versions.add(version, artifact)
@@ -157,6 +157,16 @@ def _assess(
     audited = np.array(work.store.versions.audited(work.project), np.int64)
     accuracy = audit.accuracy(held_out, candidate.targets, candidate.tasks, audited, schema.multiple)
     return candidate if verdict.promote else serving, accuracy, verdict.reason
+
+
+def _changed_labels(serving: Knowledge | None, schema: TaskSchema) -> str:
+    """What the project's owner did to the labels since the serving learner was fitted, "" if nothing."""
+    if serving is None or set(serving.labels) == set(schema.labels):
+        return ""
+    added = [label for label in schema.labels if label not in serving.labels]
+    removed = [label for label in serving.labels if label not in schema.labels]
+    told = [f"{what} {', '.join(labels)}" for what, labels in (("added", added), ("removed", removed)) if labels]
+    return f"labels changed: {'; '.join(told)}"
 
 
 def _publish(

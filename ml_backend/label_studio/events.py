@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_backend.domain import Annotation, ApprenticeError, Example
 from ml_backend.label_studio.config import UnsupportedConfig, read_schema
-from ml_backend.label_studio.wire import read_annotation, read_example, read_id, read_project_id
+from ml_backend.label_studio.wire import read_annotation, read_example, read_id, read_project_id, storable
 
 MAX_ITEMS = 500  # an event with more tasks is answered by a reconcile: it would take too long here
 _COUNTS = {
@@ -64,7 +64,7 @@ def read_event(body: Any) -> Event:
     if number is None:
         raise BadEvent("the body names no project")
     config = details.get("label_config")
-    config = config if isinstance(config, str) else None
+    config = storable(config) if isinstance(config, str) else None
     event = Event(action[:50], number, config, read_counts(details))
     if action in ("ANNOTATIONS_DELETED", "TASKS_DELETED"):
         kind = "annotations" if action == "ANNOTATIONS_DELETED" else "tasks"
