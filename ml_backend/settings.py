@@ -46,7 +46,10 @@ class Settings(BaseSettings):
     port: int = Field(9090, ge=0, le=65535, description="port to listen on")
     workers: int = Field(1, ge=1, le=32, description="worker processes")
     data_dir: Path = Field(Path("apprentice-data"), description="folder of the store, the vectors and the artifacts")
-    store_url: str = Field("", description="database URL; empty: SQLite in the data folder")
+    store_url: str = Field(
+        "",
+        description="database URL, for example `postgresql+psycopg://user@host/name`; empty: SQLite in the data folder",
+    )
     encoder: str = Field(
         "minilm", description="`minilm` (embedded) or `sentence:<hub name or path>` for any sentence-transformers model"
     )

@@ -36,7 +36,9 @@ class Database:
                 parsed = parsed.set(database=url.removeprefix("sqlite:///"))  # a path: %20 is no blank in it
             self._engine = sa.create_engine(parsed, pool_pre_ping=not url.startswith("sqlite"))
         except sa.exc.ArgumentError as error:
-            raise StoreError("APPRENTICE_STORE_URL is not a database URL such as postgresql://host/name") from error
+            raise StoreError(
+                "APPRENTICE_STORE_URL is not a database URL such as postgresql+psycopg://user@host/name"
+            ) from error
         except ImportError as error:
             raise StoreError(f"APPRENTICE_STORE_URL needs a driver that is not installed ({error})") from error
         self.is_sqlite = self._engine.dialect.name == "sqlite"

@@ -1,0 +1,154 @@
+"""What all tests share: settings that touch nothing but a temporary folder, a store, an application, small projects."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch read them; the machine is shared
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from databases import any_settings, any_store, new_postgresql, postgresql
+from fake_encoder import FakeEncoder
+from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
+from ml_backend import registry
+from ml_backend.app import create_app
+from ml_backend.cycle import Round
+from ml_backend.domain import TaskSchema
+from ml_backend.label_studio.config import read_schema
+from ml_backend.pool import ProjectPool
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+__all__ = ["any_settings", "any_store", "new_postgresql", "postgresql"]  # fixtures
+
+hypothesis_settings.register_profile(
+    "house", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("house")
+
+CAPTURES = Path(
+    os.environ.get("APPRENTICE_CAPTURES", Path(__file__).parents[2] / "shared" / "label-studio" / "captures")
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting of this machine, and no `.env` file of the working directory, reaches a test."""
+    for name in list(os.environ):
+        if name.startswith("APPRENTICE_") and name != "APPRENTICE_CAPTURES":
+            monkeypatch.delenv(name)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> Callable[..., Settings]:
+    def make(**values: Any) -> Settings:
+        return Settings(**{"data_dir": tmp_path / "data", "label_studio_url": "http://label-studio.invalid", **values})
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings()
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[Store]:
+    opened = Store(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def fake_encoder(monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
+    """Stands in for every encoder: deterministic word hashes, no weights."""
+    encoder = FakeEncoder()
+    monkeypatch.setattr(registry, "encoder", lambda _setting: encoder)
+    return encoder
+
+
+@pytest.fixture
+def client(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> FlaskClient:
+    """The application without a secret, as this machine sees it."""
+    return create_app(settings, store).test_client()
+
+
+@pytest.fixture
+def single() -> TaskSchema:
+    return read_schema(SINGLE)
+
+
+@pytest.fixture
+def multiple() -> TaskSchema:
+    return read_schema(MULTIPLE)
+
+
+@pytest.fixture
+def server() -> FakeLabelStudio:
+    return FakeLabelStudio()
+
+
+@pytest.fixture
+def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> Callable[..., Round]:
+    """Makes the rounds of project 5 against a fake server; rounds of one test share their pool unless told otherwise."""
+    pools: dict[int, ProjectPool] = {}
+
+    def make(server: FakeLabelStudio, **values: Any) -> Round:
+        if 5 not in pools or values.pop("new_pool", False):
+            pools[5] = ProjectPool(store, 5, fake_encoder)
+        work: dict[str, Any] = {
+            "settings": settings.model_copy(update={"reconcile_seconds": 0.0}),
+            "store": store,
+            "client": FakeClient(server),
+            "project": 5,
+            "pool": pools[5],
+            "guard": lambda: None,
+            "superseded": lambda: False,
+        }
+        return Round(**{**work, **values})
+
+    return make
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20)
+
+
+@pytest.fixture(scope="session")
+def capture() -> Callable[[str], dict[str, Any]]:
+    """Reads one recorded exchange with a real Label Studio by the beginning of its file's name."""
+
+    def read(name: str) -> dict[str, Any]:
+        found = sorted(CAPTURES.glob(f"{name}*.json"))
+        if not found:
+            pytest.fail(
+                f"No capture {name}* of Label Studio's requests in {CAPTURES}: put them there, "
+                "or set APPRENTICE_CAPTURES to their folder"
+            )
+        captured: dict[str, Any] = json.loads(found[0].read_text())
+        return captured
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def capture_names() -> list[str]:
+    found = sorted(path.stem for path in CAPTURES.glob("*.json"))
+    if not found:
+        pytest.fail(f"There are no captures in {CAPTURES}: put them there, or set APPRENTICE_CAPTURES to their folder")
+    return found

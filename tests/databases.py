@@ -1,0 +1,75 @@
+"""The same tests on both databases: `any_store` is a store on SQLite, and on PostgreSQL where a server is installed."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL, without a database's name filled in, of a server of our own on a Unix socket in a temporary folder."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    binary = shutil.which("initdb") or (str(found[-1]) if found else None)
+    if binary is None:
+        pytest.skip("no PostgreSQL server is installed")
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    as_other: list[str] = []
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        shutil.chown(folder, "postgres")
+        as_other = ["runuser", "-u", "postgres", "--"]
+    data = folder / "data"
+
+    def run(*command: str) -> None:
+        subprocess.run([*as_other, *command], check=True, capture_output=True, timeout=120, cwd=folder)
+
+    try:
+        run(binary, "--pgdata", str(data), "--auth", "trust", "--username", "tester", "--no-sync")
+        control = str(Path(binary).with_name("pg_ctl"))
+        options = f"-c listen_addresses='' -c fsync=off -k {folder}"
+        run(control, "--pgdata", str(data), "--options", options, "--wait", "--log", str(folder / "log"), "start")
+        try:
+            yield f"postgresql+psycopg://tester@/{{}}?host={folder}"
+        finally:
+            run(control, "--pgdata", str(data), "--mode", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def new_postgresql(postgresql: str) -> str:
+    """The URL of an empty database."""
+    import psycopg
+
+    name = f"test{next(_numbers)}"
+    host = postgresql.partition("host=")[2]
+    with psycopg.connect(host=host, user="tester", dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgresql.format(name)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def any_settings(request: pytest.FixtureRequest, make_settings: Callable[..., Settings]) -> Settings:
+    if request.param == "sqlite":
+        return make_settings()
+    return make_settings(store_url=request.getfixturevalue("new_postgresql"))
+
+
+@pytest.fixture
+def any_store(any_settings: Settings) -> Iterator[Store]:
+    store = Store(any_settings)
+    yield store
+    store.close()

@@ -1,0 +1,205 @@
+"""The image and the composition: what can be said of them without a container engine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+HOUSE = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+HEALTH = HOUSE / "docker" / "healthcheck.py"
+SECRETS = {"LABEL_STUDIO_PASSWORD": "p" * 8, "APPRENTICE_LABEL_STUDIO_API_KEY": "a" * 40, "APPRENTICE_SECRET": "s" * 32}
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile as pairs of an instruction and what it is told, continued lines joined."""
+    text = (HOUSE / "Dockerfile").read_text()
+    text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    lines = filter(str.strip, text.replace("\\\n", " ").splitlines())
+    return [(name, rest.strip()) for name, _, rest in (line.strip().partition(" ") for line in lines)]
+
+
+def told(instruction: str) -> list[str]:
+    return [rest for name, rest in instructions() if name == instruction]
+
+
+def pins() -> dict[str, str]:
+    lines = (HOUSE / "constraints.txt").read_text().split()
+    return {name.lower().replace("_", "-"): version for name, _, version in (line.partition("==") for line in lines)}
+
+
+def compose(*arguments: str, secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **secrets}
+    command = [PROGRAMS / "docker-compose", "--env-file", os.devnull, *arguments]
+    return subprocess.run(command, cwd=HOUSE, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    done = compose("config", "--format", "json", secrets=SECRETS)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)["services"]
+    return found
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    done = subprocess.run(
+        [PROGRAMS / "hadolint", HOUSE / "Dockerfile"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert not (HOUSE / ".hadolint.yaml").exists(), "no rule is ignored"
+
+
+def test_everything_that_is_copied_exists_and_reaches_the_build() -> None:
+    kept = {line.removeprefix("!") for line in (HOUSE / ".dockerignore").read_text().split() if line.startswith("!")}
+    sources = [source for copied in told("COPY") if "--from" not in copied for source in shlex.split(copied)[:-1]]
+    assert sources
+    for source in sources:
+        assert (HOUSE / source).exists()
+        assert source in kept or str(Path(source).parent) in kept
+    assert all((HOUSE / name).exists() for name in kept)
+
+
+def test_the_image_needs_nothing_but_a_plain_builder() -> None:
+    assert not any("--mount" in rest or "<<" in rest for _, rest in instructions()), "BuildKit only"
+    assert not (HOUSE / "Dockerfile").read_text().startswith("# syntax")
+
+
+def test_the_image_does_not_run_as_root_and_can_live_on_a_read_only_disk() -> None:
+    last_stage = instructions()[max(i for i, (name, _) in enumerate(instructions()) if name == "FROM") :]
+    (user,) = [rest for name, rest in last_stage if name == "USER"]
+    number, _, group = user.partition(":")
+    assert int(number) > 0 and int(group) > 0
+    assert any(name == "RUN" and f"--uid {number}" in rest for name, rest in last_stage)
+    settings = " ".join(rest for name, rest in last_stage if name == "ENV")
+    for wanted in ("PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "APPRENTICE_DATA_DIR=/data", "APPRENTICE_HOST=0.0.0.0"):
+        assert wanted in settings
+    assert ("VOLUME", "/data") in last_stage
+    (check,) = [rest for name, rest in last_stage if name == "HEALTHCHECK"]
+    assert json.loads(check[check.index("[") :])[0] == "python"
+    assert json.loads(last_stage[-1][1]) == ["apprentice", "serve"]
+
+
+def test_all_versions_agree() -> None:
+    pinned, project = pins(), tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+    for wanted in map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]]):
+        version = pinned[wanted.name.lower().replace("_", "-")]
+        assert wanted.specifier.contains(version), f"{wanted} is pinned to {version}"
+    build = " ".join(told("RUN"))
+    assert "--constraint constraints.txt" in build and "grep '^torch==' constraints.txt" in build
+    (plugin,) = re.findall(r"--no-deps (label-studio-ml==\S+)", build)
+    assert plugin in (HOUSE / "Makefile").read_text()
+    assert plugin == f"label-studio-ml=={importlib.metadata.version('label-studio-ml')}"
+    bases = {rest.split()[0] for rest in told("FROM")}
+    (base,) = bases
+    tag = re.fullmatch(r"python:(\d+\.\d+\.\d+)-slim-\w+", base)
+    assert tag and Version(tag[1]).release[:2] == Version(project["requires-python"].removeprefix(">=")).release
+
+
+def test_the_composition_is_valid_and_asks_for_its_secrets() -> None:
+    for missing in SECRETS:
+        done = compose("config", "--quiet", secrets={k: v for k, v in SECRETS.items() if k != missing})
+        assert done.returncode != 0 and missing in done.stderr
+    assert compose("config", "--quiet", secrets=SECRETS).returncode == 0
+
+
+def test_the_backend_is_locked_in_and_label_studio_can_reach_it(services: dict[str, Any]) -> None:
+    mine, theirs = services["apprentice"], services["label-studio"]
+    assert mine["read_only"] and mine["tmpfs"] == ["/tmp"] and mine["cap_drop"] == ["ALL"]
+    assert [volume["target"] for volume in mine["volumes"]] == ["/data"]
+    assert mine["depends_on"]["label-studio"]["condition"] == "service_healthy"
+    for service in services.values():
+        assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
+        assert service["healthcheck"]["test"][0] == "CMD"
+    for name in ("ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED"):
+        assert theirs["environment"][name] == "false"
+    key = mine["environment"]["APPRENTICE_LABEL_STUDIO_API_KEY"]
+    assert key == theirs["environment"]["LABEL_STUDIO_USER_TOKEN"] == SECRETS["APPRENTICE_LABEL_STUDIO_API_KEY"]
+    assert mine["environment"]["APPRENTICE_PUBLIC_URL"] == "http://apprentice:9090"
+    assert mine["environment"]["APPRENTICE_LABEL_STUDIO_URL"] == "http://label-studio:8080"
+    pinned = re.findall(r"^label-studio==(\S+)", (HOUSE / "constraints-label-studio.txt").read_text(), re.MULTILINE)
+    assert theirs["image"] == f"heartexlabs/label-studio:{pinned[0]}"
+
+
+def test_every_setting_in_the_composition_is_one_of_the_backend(services: dict[str, Any]) -> None:
+    from ml_backend.settings import Settings
+
+    names = {name for name in services["apprentice"]["environment"] if name.startswith("APPRENTICE_")}
+    names |= set(re.findall(r"\b(APPRENTICE_\w+)=", " ".join(told("ENV"))))
+    assert {name.removeprefix("APPRENTICE_").lower() for name in names} <= Settings.model_fields.keys()
+
+
+def health(port: int) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "APPRENTICE_PORT": str(port)}
+    return subprocess.run(
+        [sys.executable, HEALTH], env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@pytest.fixture
+def make_server() -> Any:
+    servers: list[HTTPServer] = []
+
+    def make(status: int) -> int:
+        class Reply(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status if self.path == "/ready" else 404)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        servers.append(HTTPServer(("127.0.0.1", 0), Reply))
+        Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return int(servers[-1].server_address[1])
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1), (500, 1)])
+def test_the_health_script_tells_a_ready_backend_from_others(
+    make_server: Callable[[int], int], status: int, code: int
+) -> None:
+    assert health(make_server(status)).returncode == code
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_health_script_tells_a_dead_port() -> None:
+    done = health(free_port())
+    assert done.returncode == 1 and "no answer" in done.stdout and "Traceback" not in done.stderr
+
+
+def test_the_health_script_follows_a_real_backend(tmp_path: Path) -> None:
+    from ml_backend.demo.run import backend
+    from ml_backend.settings import Settings
+
+    port = free_port()
+    settings = Settings(data_dir=tmp_path / "data", secret="s", port=port, label_studio_api_key="k")
+    with backend(settings, tmp_path / "backend.log"):
+        done = health(port)
+        assert done.returncode == 0 and "READY" in done.stdout
+    assert health(port).returncode == 1

@@ -1,0 +1,117 @@
+"""`connect` and `disconnect` against a real Label Studio."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+
+import pytest
+from world import Backend, Project, until
+
+from ml_backend.demo.server import LocalLabelStudio
+from ml_backend.label_studio.connect import REMEMBERED, disconnect
+
+pytestmark = pytest.mark.e2e
+
+
+def settings_of(project: Project) -> dict[str, object]:
+    seen = project.seen()
+    return {name: seen[name] or "" for name in REMEMBERED}
+
+
+def test_connecting_sets_everything_up_and_disconnecting_leaves_no_trace(
+    backend: Backend, make_project: Callable[..., Project]
+) -> None:
+    project = make_project(60)
+    number = str(project.number)
+    before = settings_of(project)
+
+    done = backend.cli("connect", "--project", number)
+    assert done.returncode == 0, done.stderr
+    version = backend.wait_for_queue(project)
+
+    now = project.seen()
+    assert now["sampling"] == "Uncertainty sampling"
+    assert now["model_version"] == backend.published(project) == version.name
+    (hook,) = project.webhooks()
+    basic = base64.b64encode(f"apprentice:{backend.secret}".encode()).decode()
+    assert hook["url"] == f"{backend.settings.address}/webhook"
+    assert hook["headers"] == {"Authorization": f"Basic {basic}"}
+    assert hook["is_active"] and hook["send_for_all_actions"] and hook["send_payload"]
+    (connection,) = project.ml_backends()
+    assert connection["url"] == backend.settings.address
+    (tab,) = project.tabs()
+    assert tab["data"]["title"] == "Apprentice queue"
+
+    remembered = backend.store.projects.ensure(project.number).connection
+    again = backend.cli("connect", "--project", number)
+    assert again.returncode == 0, again.stderr
+    backend.wait_for_queue(project)
+    assert [each["id"] for each in project.webhooks()] == [hook["id"]]
+    assert [each["id"] for each in project.ml_backends()] == [connection["id"]]
+    assert [each["id"] for each in project.tabs()] == [tab["id"]]
+    assert backend.store.projects.ensure(project.number).connection == remembered
+
+    done = backend.cli("disconnect", "--project", number)
+    assert done.returncode == 0, done.stderr
+    assert (project.webhooks(), project.ml_backends(), project.tabs()) == ([], [], [])
+    assert settings_of(project) == before
+    done = backend.cli("disconnect", "--project", number)
+    assert done.returncode == 0 and "not connected" in done.stdout
+    assert settings_of(project) == before
+
+
+def test_the_queue_is_served_in_its_order_with_drafts_and_reasons(
+    backend: Backend, make_project: Callable[..., Project]
+) -> None:
+    project = make_project(60)
+    backend.connect(project)
+    version = backend.wait_for_queue(project)
+    rows = project.predictions(version.name)
+    scores = [float(row["score"]) for row in rows]
+    assert len(rows) == 50
+    assert scores == sorted(set(scores)) and scores[0] >= 0 and scores[-1] < 0.5
+
+    drafted = 0
+    with backend.idle_worker():
+        for row in rows[:6]:
+            task = project.client.call("GET", f"api/projects/{project.number}/next")
+            (shown,) = task["predictions"]
+            assert (task["id"], shown["model_version"]) == (row["task"], version.name)
+            for region in shown["result"]:
+                drafted += 1
+                assert region["value"]["choices"][0] in project.schema.labels
+                assert 0 < region["score"] <= 1
+                (reason,) = region["meta"]["text"]
+                assert "cluster" in reason and version.name in reason
+            project.answer(task["id"], project.truth[task["data"]["text"]])
+    assert drafted >= 3, "most of the queue has drafts; a few tasks are for the audit"
+    backend.wait_for_queue(project, labelled=6)
+
+
+def test_a_project_is_left_as_it_was_even_if_it_is_disconnected_in_the_middle_of_a_round(
+    backend: Backend, make_project: Callable[..., Project]
+) -> None:
+    project = make_project(60)
+    before = settings_of(project)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+
+    with backend.worker_held_in_a_round(project):
+        disconnect(backend.client, backend.store, project.number, lambda _: None)
+    until(lambda: backend.store.jobs.state(project.number).owner is None, "the end of the round")
+
+    assert settings_of(project) == before
+    assert backend.store.projects.ensure(project.number).published is None
+
+
+def test_a_personal_access_token_does_what_a_legacy_token_does(
+    label_studio: LocalLabelStudio, make_backend: Callable[..., Backend], make_project: Callable[..., Project]
+) -> None:
+    backend, project = make_backend(label_studio_api_key=label_studio.personal_access_token()), make_project(30)
+    done = backend.cli("connect", "--project", str(project.number))
+    assert done.returncode == 0, done.stderr
+    backend.wait_for_queue(project)
+    project.answer_next(4)
+    version = backend.wait_for_queue(project, labelled=4)
+    assert project.seen()["model_version"] == version.name

@@ -1,0 +1,429 @@
+"""The world of these tests: a real Label Studio, a real backend beside it, and what people do there."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ml_backend.demo.run import backend as run_backend
+from ml_backend.demo.server import LocalLabelStudio
+from ml_backend.domain import ApprenticeError, ModelVersion, TaskSchema
+from ml_backend.label_studio.annotator import Served, answer, create_project, next_task, skip
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.connect import connect
+from ml_backend.settings import Settings
+from ml_backend.status import Status, read_status
+from ml_backend.store import Store
+
+PATIENCE = 150.0  # seconds: the machine may be busy with other things
+
+_MESSAGES: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "Cooking": (
+        (
+            "How long should I simmer the {}?", "My {} came out of the oven dry.", "Which spices go well with {}?",
+            "A recipe for {} with less butter, please.", "Can {} be kept in the freezer?", "We ate {} for dinner.",
+        ),
+        (
+            "lentil soup", "roast chicken", "apple pie", "mushroom risotto", "lamb stew", "banana bread",
+            "tomato sauce", "fish curry", "potato salad", "onion tart",
+        ),
+    ),
+    "Football": (
+        (
+            "The {} scored twice before half-time.", "Will the {} win the cup this year?", "A red card for the {}.",
+            "The {} missed a penalty again.", "Nobody expected the {} to lose at home.", "The {} needs a new coach.",
+        ),
+        (
+            "young striker", "home team", "captain", "goalkeeper", "visiting side", "national squad", "left winger",
+            "league champion", "defender", "substitute",
+        ),
+    ),
+    "Computers": (
+        (
+            "The {} crashes when I start it.", "How do I update the {}?", "My {} is too slow after the upgrade.",
+            "The {} does not find the network.", "Which {} should I install?", "I lost a file when the {} froze.",
+        ),
+        (
+            "laptop", "web browser", "database server", "printer driver", "operating system", "text editor",
+            "graphics card", "backup software", "compiler", "router firmware",
+        ),
+    ),
+    "Travel": (
+        (
+            "Is there a night train to {}?", "We lost our luggage on the flight to {}.", "A cheap hotel in {}.",
+            "Do I need a visa for {}?", "The ferry to {} was late.", "What should I see on a weekend in {}?",
+        ),
+        (
+            "Lisbon", "Vienna", "Oslo", "Istanbul", "Athens", "Dublin", "Warsaw", "Marrakesh", "Prague", "Naples",
+        ),
+    ),
+    "Money": (
+        (
+            "The bank charged me twice for the {}.", "How much tax is due on a {}?", "Interest on my {} went up.",
+            "I cannot pay back the {} this month.", "Is a {} a safe investment?", "Please refund the {}.",
+        ),
+        (
+            "credit card", "mortgage", "savings account", "car loan", "pension fund", "government bond",
+            "insurance policy", "overdraft", "monthly invoice", "share portfolio",
+        ),
+    ),
+    "Health": (
+        (
+            "I have had {} since Monday.", "Which doctor treats {}?", "The pills against {} do not help.",
+            "Is {} contagious?", "My grandmother suffers from {}.", "Can exercise prevent {}?",
+        ),
+        (
+            "a headache", "back pain", "a high fever", "asthma", "a sore throat", "hay fever", "high blood pressure",
+            "a sprained ankle", "insomnia", "an ear infection",
+        ),
+    ),
+}  # fmt: skip
+LABELS = tuple(_MESSAGES)
+
+
+def messages(n: int, labels: Sequence[str], seed: int = 0) -> dict[str, str]:
+    """n different short texts and their labels, evenly spread, in a fixed random order."""
+    pairs = {}
+    for label in labels:
+        templates, fillers = _MESSAGES[label]
+        made = [(template.format(filler), label) for template in templates for filler in filler_order(fillers, seed)]
+        random.Random(seed).shuffle(made)
+        pairs.update(made[: -(-n // len(labels))])
+    chosen = list(pairs.items())
+    random.Random(seed + 1).shuffle(chosen)
+    assert len(chosen) >= n, "there are only 60 texts a label"
+    return dict(chosen[:n])
+
+
+def filler_order(fillers: Sequence[str], seed: int) -> list[str]:
+    return random.Random(seed).sample(list(fillers), len(fillers))
+
+
+def label_config(labels: Sequence[str], *, multiple: bool = False) -> str:
+    choices = "".join(f'<Choice value="{label}"/>' for label in labels)
+    kind = "multiple" if multiple else "single"
+    return (
+        '<View><Text name="text" value="$text"/>'
+        f'<Choices name="topic" toName="text" choice="{kind}">{choices}</Choices></View>'
+    )
+
+
+def until(met: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Waits until `met` returns something true, and returns it. Fails with `what` was waited for."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := met():
+            return found
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Project:
+    """One project in Label Studio. `truth` says the right label of every text in it."""
+
+    client: LabelStudioClient
+    number: int
+    schema: TaskSchema
+    truth: dict[str, str]
+
+    @classmethod
+    def create(
+        cls, client: LabelStudioClient, title: str, config: str, truth: dict[str, str], settings: dict[str, Any]
+    ) -> Project:
+        project = cls(client, create_project(client, title, config), read_schema(config), truth)
+        if settings:
+            client.change_project(project.number, **settings)
+        project.add(truth)
+        return project
+
+    def add(self, truth: dict[str, str], *, annotated: bool = False) -> None:
+        """Imports texts, on demand together with their right answers."""
+        self.truth.update(truth)
+        tasks: list[dict[str, Any]] = [{"data": {self.schema.text_field: text}} for text in truth]
+        if annotated:
+            for task, label in zip(tasks, truth.values(), strict=True):
+                task["annotations"] = [{"result": [self.region(label)]}]
+        self.client.call("POST", f"api/projects/{self.number}/import", body=tasks, timeout=120)
+
+    def region(self, *choices: str) -> dict[str, Any]:
+        return {
+            "from_name": self.schema.control,
+            "to_name": self.schema.source,
+            "type": "choices",
+            "value": {"choices": list(choices)},
+        }
+
+    def seen(self) -> dict[str, Any]:
+        """The project as Label Studio shows it."""
+        return self.client.project(self.number)
+
+    def tasks(self) -> list[dict[str, Any]]:
+        return [task for page in self.client.pages(self.number, fields="task_only") for task in page]
+
+    def predictions(self, version: str) -> list[dict[str, Any]]:
+        """The rows of one version in Label Studio, in the order in which they are to be served."""
+        rows = self.client.call("GET", "api/predictions/", params={"project": self.number})
+        return sorted((row for row in rows if row["model_version"] == version), key=lambda row: float(row["score"]))
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        return list(self.client.call("GET", "api/webhooks/", params={"project": self.number}))
+
+    def ml_backends(self) -> list[dict[str, Any]]:
+        return list(self.client.call("GET", "api/ml", params={"project": self.number}))
+
+    def tabs(self) -> list[dict[str, Any]]:
+        return list(self.client.call("GET", "api/dm/views/", params={"project": self.number}))
+
+    def next(self, client: LabelStudioClient | None = None) -> Served | None:
+        return next_task(client or self.client, self.number, self.schema)
+
+    def answer(self, task: int, *choices: str, client: LabelStudioClient | None = None) -> int:
+        return answer(client or self.client, task, self.schema, choices)
+
+    def answer_rightly(self, served: Served, client: LabelStudioClient | None = None) -> int:
+        return self.answer(served.task, self.truth[served.text], client=client)
+
+    def answer_next(self, n: int) -> list[int]:
+        """Answers the next n tasks as they are served; returns the annotations' numbers."""
+        made = []
+        for _ in range(n):
+            served = self.next()
+            assert served is not None, "nothing is served"
+            made.append(self.answer_rightly(served))
+        return made
+
+    def skip(self, task: int, client: LabelStudioClient | None = None) -> int:
+        return skip(client or self.client, task)
+
+
+@dataclass
+class Backend:
+    """A running `apprentice serve`, and the store that it works on."""
+
+    settings: Settings
+    log: Path
+    store: Store
+    client: LabelStudioClient
+    pid: int = 0
+    connected: list[int] = field(default_factory=list)
+
+    @property
+    def secret(self) -> str:
+        return self.settings.secret.get_secret_value()
+
+    def connect(self, project: Project) -> None:
+        self.connected.append(project.number)
+        connect(self.client, self.store, self.settings, project.number, lambda _: None)
+
+    def cli(self, *arguments: str, **overrides: str) -> subprocess.CompletedProcess[str]:
+        """Runs `apprentice` with this backend's settings. `overrides` are settings by their names."""
+        return subprocess.run(
+            [sys.executable, "-m", "ml_backend.cli", *arguments],
+            env=_environment(self.settings)
+            | {"COLUMNS": "200"}
+            | {f"APPRENTICE_{name.upper()}": text for name, text in overrides.items()},
+            capture_output=True, text=True, timeout=180, check=False,
+        )  # fmt: skip
+
+    def status(self, project: Project) -> Status:
+        return read_status(self.store, project.number)
+
+    def told_status(self, project: Project) -> dict[str, Any]:
+        """What `apprentice status --json` prints."""
+        done = self.cli("status", "--project", str(project.number), "--json")
+        assert done.returncode == 0, done.stderr
+        told: dict[str, Any] = json.loads(done.stdout)
+        return told
+
+    def active(self, project: Project) -> ModelVersion:
+        found = self.store.versions.active(project.number)
+        assert found is not None, "no version is active"
+        return found
+
+    def published(self, project: Project) -> str | None:
+        record = self.store.projects.get(project.number)
+        return record.published if record else None
+
+    def follows(self, project: Project, labelled: int = 0) -> ModelVersion | None:
+        """The served version if it knows so many labels and nothing else is wanted."""
+        record = self.store.projects.get(project.number)
+        version, job = self.store.versions.active(project.number), self.store.jobs.state(project.number)
+        done = record and record.fingerprint and version and version.name == record.published
+        return version if done and version.labelled >= labelled and not (job.running or job.waiting) else None
+
+    def wait_for_queue(self, project: Project, labelled: int = 0, seconds: float = PATIENCE) -> ModelVersion:
+        """The version that serves a queue which knows so many labels, once it does."""
+        try:
+            found: ModelVersion = until(
+                lambda: self.follows(project, labelled), f"a queue that knows {labelled} labels", seconds
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._say(project)}") from None
+        return found
+
+    def _say(self, project: Project) -> str:
+        try:
+            status = str(self.status(project))
+        except ApprenticeError as error:
+            status = str(error)
+        return status + "\n" + "\n".join(self.log.read_text().splitlines()[-15:])
+
+    def processes(self, role: str) -> list[int]:
+        """The ids of the living children of `apprentice serve` with this role: web or worker."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                after_name = stat.read_text().rpartition(")")[2].split()
+                command = (stat.parent / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if after_name[0] != "Z" and int(after_name[1]) == self.pid and role.encode() in command:
+                found.append(int(stat.parent.name))
+        return found
+
+    def kill(self, role: str) -> int:
+        """SIGKILL to the process with this role; returns its id."""
+        (process,) = until(lambda: self.processes(role), f"a {role} process to kill")
+        os.kill(process, signal.SIGKILL)
+        return int(process)
+
+    def restart(self, role: str) -> None:
+        """Kills the process with this role and waits for its successor."""
+        gone = self.kill(role)
+        until(lambda: (found := self.processes(role)) and gone not in found, f"another {role} process")
+
+    @contextmanager
+    def idle_worker(self) -> Iterator[None]:
+        """The worker is held still inside the block, so that the published queue stays as it is."""
+        (worker,) = self.processes("worker")
+        until(lambda: self._stop_outside_transactions(worker), "a moment to stop the worker in")
+        try:
+            yield
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
+    @contextmanager
+    def worker_held_in_a_round(self, project: Project) -> Iterator[None]:
+        """Answers tasks until the worker is caught in the middle of a round, and holds it there inside the block."""
+        (worker,) = self.processes("worker")
+
+        def catch() -> bool:
+            project.answer_next(1)
+            running = lambda: self.store.jobs.state(project.number).running  # noqa: E731
+            until(running, "a round", seconds=30)
+            if self._stop_outside_transactions(worker):
+                if running():
+                    return True
+                os.kill(worker, signal.SIGCONT)
+            return False
+
+        until(catch, "a moment to stop the worker in")
+        try:
+            yield
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
+    def _stop_outside_transactions(self, process: int) -> bool:
+        """Stops a process unless it holds the store, which would stop everyone else, too."""
+        os.kill(process, signal.SIGSTOP)
+        if self._writable():
+            return True
+        os.kill(process, signal.SIGCONT)
+        return False
+
+    def _writable(self) -> bool:
+        with closing(self.database(timeout=1)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+                database.rollback()
+            except sqlite3.OperationalError:
+                return False
+        return True
+
+    def database(self, timeout: float = 20) -> sqlite3.Connection:
+        """The store's SQLite file, to look behind its back."""
+        return sqlite3.connect(self.settings.data_dir / "apprentice.db", timeout=timeout)
+
+    def active_versions(self, project: Project) -> list[str]:
+        """The names of all versions marked as active: there must be one."""
+        with closing(self.database()) as database:
+            query = "SELECT name FROM version WHERE project = ? AND active"
+            return [name for (name,) in database.execute(query, (project.number,))]
+
+    def check_consistency(self, project: Project, answers: dict[int, str]) -> None:
+        """Every answer is stored once, one version is active, and Label Studio serves that one."""
+        stored = {each.id: each.choices for each in self.store.labels.of(project.number)}
+        assert stored == {number: (label,) for number, label in answers.items()}
+        assert self.active_versions(project) == [self.published(project)]
+        assert project.seen()["model_version"] == self.published(project)
+        artifacts = [
+            self.store.versions.artifact(project.number, each) for each in self.store.versions.learners(project.number)
+        ]
+        for name, digest in filter(None, artifacts):
+            self.store.artifacts.read(name, digest)
+
+    def leaked(self, texts: Sequence[str]) -> list[str]:
+        """What must not be in the log but is: keys, the secret, texts of tasks."""
+        from base64 import b64encode
+
+        log = self.log.read_text(errors="replace")
+        key = self.settings.label_studio_api_key.get_secret_value()
+        basic = b64encode(f"apprentice:{self.secret}".encode()).decode()
+        return [each for each in (key, self.secret, basic, *texts) if each and each in log]
+
+
+@contextmanager
+def running_backend(server: LocalLabelStudio, folder: Path, **chosen: Any) -> Iterator[Backend]:
+    """A backend of one's own in this folder, with its own port and secret; all of it is gone after the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values: dict[str, Any] = {
+        "label_studio_url": server.url,
+        "label_studio_api_key": server.token,
+        "secret": random.Random(str(folder)).randbytes(16).hex(),
+        "host": "127.0.0.1",
+        "port": free_port(),
+        "public_url": "",
+        "store_url": "",
+        "data_dir": folder / "data",
+        "workers": 1,
+        "reconcile_seconds": 2,
+        "lease_seconds": 3,
+        "timeout_seconds": 20,
+        "log_level": "debug",
+    }
+    settings = Settings(**(values | chosen))
+    client, store = LabelStudioClient(server.url, server.token, timeout=60), Store(settings)
+    try:
+        with run_backend(settings, folder / "backend.log") as pid:
+            yield Backend(settings, folder / "backend.log", store, client, pid)
+    finally:
+        store.close()
+        client.close()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    values = settings.model_dump(exclude={"defaults", "secret", "label_studio_api_key"}) | {
+        "secret": settings.secret.get_secret_value(),
+        "label_studio_api_key": settings.label_studio_api_key.get_secret_value(),
+    }
+    return {**os.environ, **{f"APPRENTICE_{name.upper()}": str(value) for name, value in values.items()}}

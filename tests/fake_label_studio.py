@@ -1,0 +1,308 @@
+"""A little Label Studio in memory: the part of its API that is used, with the behaviour that was measured on a real one.
+
+`FakeLabelStudio` is the server's state and what people do there; `FakeClient` is the real client over a fake wire, and
+records every call. What an annotator or an administrator does returns the webhook body that Label Studio would send.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml_backend.domain import TaskSchema
+from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
+from ml_backend.label_studio.config import read_schema
+
+SINGLE = (
+    '<View><Text name="text" value="$text"/><Choices name="label" toName="text" choice="single">'
+    '<Choice value="fruit"/><Choice value="metal"/><Choice value="animal"/></Choices></View>'
+)
+MULTIPLE = SINGLE.replace('choice="single"', 'choice="multiple"')
+WORDS = {
+    "fruit": "apple pear plum cherry mango grape fig",
+    "metal": "iron copper zinc tin nickel silver gold",
+    "animal": "dog cat horse cow sheep goat hen",
+}
+Body = dict[str, Any]
+
+
+def text_about(label: str, n: int) -> str:
+    """A short text whose words tell its label; `n` makes it different from others."""
+    words = WORDS[label].split()
+    return f"{words[n % 7]} {words[(n // 7 + 3) % 7]} {words[(3 * n + 1) % 7]} n{n}"
+
+
+def config_with(*labels: str, multiple: bool = False, control: str = "label") -> str:
+    choices = "".join(f'<Choice value="{label}"/>' for label in labels)
+    kind = "multiple" if multiple else "single"
+    return (
+        f'<View><Text name="text" value="$text"/><Choices name="{control}" toName="text" choice="{kind}">'
+        f"{choices}</Choices></View>"
+    )
+
+
+@dataclass
+class FakeLabelStudio:
+    """One project, number 5."""
+
+    label_config: str = SINGLE
+    project: int = 5
+    tasks: dict[int, Body] = field(default_factory=dict)
+    predictions: list[Body] = field(default_factory=list)
+    webhooks: dict[int, Body] = field(default_factory=dict)
+    backends: dict[int, Body] = field(default_factory=dict)
+    views: dict[int, Body] = field(default_factory=dict)
+    settings: Body = field(default_factory=dict)
+    drops_rows: bool = False
+    _ticks: Any = field(default_factory=lambda: itertools.count(1))
+    _ids: Any = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.settings = {
+            "sampling": "Sequential sampling",
+            "model_version": "",
+            "show_collab_predictions": True,
+            "evaluate_predictions_automatically": False,
+            "show_skip_button": True,
+            **self.settings,
+        }
+
+    # --- what people do ---------------------------------------------------------------------------------------------
+
+    def add_tasks(self, texts: Sequence[str]) -> Body:
+        made = []
+        for text in texts:
+            number = next(self._ids)
+            self.tasks[number] = {
+                "id": number, "data": {"text": text}, "updated_at": self._now(), "annotations": [],
+            }  # fmt: skip
+            made.append(self.tasks[number])
+        return self._event("TASKS_CREATED", tasks=[self._bare(task) for task in made])
+
+    def change_text(self, task: int, text: str) -> None:
+        self.tasks[task]["data"]["text"] = text
+        self.tasks[task]["updated_at"] = self._now()
+
+    def delete_task(self, task: int) -> Body:
+        del self.tasks[task]
+        self.predictions = [each for each in self.predictions if each["task"] != task]
+        return self._event("TASKS_DELETED", tasks=[{"id": task}])
+
+    def annotate(
+        self, task: int, *choices: str, by: int = 1, skip: bool = False, truth: bool = False, control: str = "label"
+    ) -> Body:
+        annotation = {
+            "id": next(self._ids),
+            "task": task,
+            "completed_by": by,
+            "was_cancelled": skip,
+            "ground_truth": truth,
+            "result": _result(choices, control),
+            "updated_at": "",
+            "lead_time": 1.5,
+        }
+        self.tasks[task]["annotations"].append(annotation)
+        return self._touched("ANNOTATION_CREATED", annotation)
+
+    def change_annotation(self, number: int, *choices: str, control: str = "label") -> Body:
+        annotation = self.annotation(number)
+        annotation["result"] = _result(choices, control)
+        return self._touched("ANNOTATION_UPDATED", annotation)
+
+    def delete_annotation(self, number: int) -> Body:
+        task = self.tasks[self.annotation(number)["task"]]
+        task["annotations"] = [each for each in task["annotations"] if each["id"] != number]
+        task["updated_at"] = self._now()
+        return self._event("ANNOTATIONS_DELETED", annotations=[{"id": number}])
+
+    def annotation(self, number: int) -> Body:
+        return next(each for each in self.annotations() if each["id"] == number)
+
+    def annotations(self) -> list[Body]:
+        return [each for task in self.tasks.values() for each in task["annotations"]]
+
+    def next_task(self) -> Body | None:
+        """What uncertainty sampling serves: the lowest score of the current version, else any task without an answer."""
+        open_tasks = {number for number, task in self.tasks.items() if not task["annotations"]}
+        current = self.current_predictions()
+        ranked = sorted((each["score"], each["task"]) for each in current if each["task"] in open_tasks)
+        number = ranked[0][1] if ranked else min(open_tasks, default=None)
+        if number is None:
+            return None
+        return {**self.tasks[number], "predictions": [each for each in current if each["task"] == number]}
+
+    def current_predictions(self) -> list[Body]:
+        return [each for each in self.predictions if each["model_version"] == self.settings["model_version"]]
+
+    # --- the API ----------------------------------------------------------------------------------------------------
+
+    def answer(self, method: str, path: str, body: Any, params: Body) -> Any:  # noqa: PLR0911, PLR0912
+        parts = path.strip("/").split("/")
+        match (method, *parts):
+            case ("GET", "api", "projects", number):
+                self._check(number)
+                return self.as_json()
+            case ("PATCH", "api", "projects", number):
+                self._check(number)
+                version = body.get("model_version")
+                if version and version not in {each["model_version"] for each in self.predictions}:
+                    raise Refused(f"{method} {path}: no prediction carries {version}")
+                self.settings.update(body)
+                return self.as_json()
+            case ("GET", "api", "tasks"):
+                return self._list(params)
+            case ("GET", "api", "projects", number, "export"):
+                return [self._full(task) for task in self.tasks.values() if task["annotations"]]
+            case ("POST", "api", "projects", number, "import", "predictions"):
+                kept = [row for row in body if self._valid(row)]
+                if self.drops_rows:
+                    kept = kept[1:]
+                self.predictions += [dict(row) for row in kept]
+                return {"created": len(kept)}
+            case ("POST", "api", "predictions"):
+                self.predictions.append(dict(body))
+                if body["task"] in self.tasks:
+                    self.tasks[body["task"]]["updated_at"] = self._now()
+                return {"id": next(self._ids), **body}
+            case ("DELETE", "api", "projects", number, "model-versions"):
+                gone = body["model_version"]
+                self.predictions = [each for each in self.predictions if each["model_version"] != gone]
+                return None
+            case (_, "api", "webhooks" | "ml", *_) | (_, "api", "dm", "views", *_):
+                return self._things(method, parts, body)
+            case ("GET", "api", "version"):
+                return {"release": "1.23.2"}
+        raise NotFound(f"{method} {path}")
+
+    def as_json(self) -> Body:
+        answers = self.annotations()
+        skips = sum(each["was_cancelled"] for each in answers)
+        return {
+            "id": self.project,
+            "label_config": self.label_config,
+            "task_number": len(self.tasks),
+            "total_annotations_number": len(answers) - skips,
+            "skipped_annotations_number": skips,
+            **self.settings,
+        }
+
+    def _things(self, method: str, parts: list[str], body: Any) -> Any:
+        kind = "views" if parts[1] == "dm" else parts[1]
+        things = {"webhooks": self.webhooks, "ml": self.backends, "views": self.views}[kind]
+        number = int(parts[-1]) if parts[-1].isdigit() else None
+        if number is not None and number not in things:
+            raise NotFound(f"{method} {'/'.join(parts)}")
+        if method == "GET":
+            return list(things.values())
+        if method == "DELETE":
+            del things[number or 0]
+            return None
+        if number is None:
+            number = next(self._ids)
+            things[number] = {"id": number, "extra_params": None}
+            # a backend that is added brings its own webhook, unless one with its address is there already
+            if kind == "ml" and not any(hook["url"] == f"{body['url']}/webhook" for hook in self.webhooks.values()):
+                other = next(self._ids)
+                self.webhooks[other] = {"id": other, "url": f"{body['url']}/webhook", "headers": {}}
+        things[number].update(body)
+        return things[number]
+
+    def _list(self, params: Body) -> Body:
+        found = list(self.tasks.values())
+        for item in json.loads(params["query"])["filters"]["items"] if "query" in params else ():
+            assert item["filter"] == "filter:tasks:updated_at", "the only filter that is played here"
+            found = [task for task in found if task["updated_at"] >= item["value"]]
+        first = (int(params["page"]) - 1) * int(params["page_size"])
+        page = found[first : first + int(params["page_size"])]
+        whole = params.get("fields") == "all"
+        return {"total": len(found), "tasks": [self._full(task) if whole else self._bare(task) for task in page]}
+
+    def _valid(self, row: Body) -> bool:
+        schema = read_schema(self.label_config)
+        known = all(
+            region["from_name"] == schema.control and set(region["value"]["choices"]) <= set(schema.labels)
+            for region in row["result"]
+        )
+        return known and 0 <= row["score"] <= 1 and row["task"] in self.tasks
+
+    def _touched(self, action: str, annotation: Body) -> Body:
+        task = self.tasks[annotation["task"]]
+        annotation["updated_at"] = task["updated_at"] = self._now()
+        return self._event(action, annotation=_copy(annotation), task=self._bare(task))
+
+    def _event(self, action: str, **values: Any) -> Body:
+        return {"action": action, "project": self.as_json(), **values}
+
+    def project_updated(self) -> Body:
+        return self._event("PROJECT_UPDATED")
+
+    def _bare(self, task: Body) -> Body:
+        return {"id": task["id"], "data": dict(task["data"]), "updated_at": task["updated_at"]}
+
+    def _full(self, task: Body) -> Body:
+        full: Body = _copy(task)
+        return full
+
+    def _now(self) -> str:
+        tick = next(self._ticks)
+        return f"2026-11-22T{tick // 3600:02}:{tick // 60 % 60:02}:{tick % 60:02}.{100000 + tick % 800000:06}Z"
+
+    def _check(self, number: str) -> None:
+        if int(number) != self.project:
+            raise NotFound(f"there is no project {number}")
+
+
+class FakeClient(LabelStudioClient):
+    """Records (method, path, body) of every call; `before` and `after` may raise or do something in between."""
+
+    def __init__(self, server: FakeLabelStudio) -> None:
+        self.server = server
+        self.url = "http://label-studio.invalid"
+        self.calls: list[tuple[str, str, Any]] = []
+        self.before: Callable[[str, str, Any], None] = lambda *_: None
+        self.after: Callable[[str, str, Any], None] = lambda *_: None
+        self._timeout = 1.0
+
+    def call(
+        self, method: str, path: str, *, body: Any = None, params: Body | None = None, timeout: float | None = None
+    ) -> Any:
+        self.calls.append((method, path, _copy(body)))
+        self.before(method, path, body)
+        answer = _copy(self.server.answer(method, path, body, params or {}))
+        self.after(method, path, body)
+        return answer
+
+    def writes(self) -> list[tuple[str, str, Any]]:
+        return [call for call in self.calls if call[0] != "GET"]
+
+    def close(self) -> None:
+        pass
+
+
+def _copy(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _result(choices: Sequence[str], control: str) -> list[Body]:
+    if not choices:
+        return []
+    return [{"from_name": control, "to_name": "text", "type": "choices", "value": {"choices": list(choices)}}]
+
+
+def fill(server: FakeLabelStudio, n: int) -> dict[int, str]:
+    """Adds n tasks about the three kinds of things in turn; returns what each is about."""
+    labels = [list(WORDS)[i % 3] for i in range(n)]
+    first = max(server.tasks, default=0)
+    server.add_tasks([text_about(label, i) for i, label in enumerate(labels)])
+    return dict(zip([number for number in server.tasks if number > first], labels, strict=True))
+
+
+def flood(server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, tasks: Sequence[int], by: int = 1) -> None:
+    """Answers tasks with what they are about, shifted by one label for a wrong answer when `by` is negative."""
+    for task in tasks:
+        shift = 0 if by > 0 else 1
+        label = schema.labels[(schema.labels.index(truth[task]) + shift) % len(schema.labels)]
+        server.annotate(task, label, by=abs(by))

@@ -1,0 +1,362 @@
+"""The job table: requests coalesce, one round a project, and a lease that was lost is worth nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ml_backend.settings import Settings
+from ml_backend.store import JobState, Lease, Store
+from ml_backend.store import jobs as module
+from ml_backend.store.database import Database
+from ml_backend.store.jobs import Jobs
+
+LEASE = 30.0
+
+
+class Clock:
+    """Time as the test says it is."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+    def forward(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "now", made)
+    return made
+
+
+@pytest.fixture
+def jobs(store: Store, clock: Clock) -> Jobs:
+    return store.jobs
+
+
+def claim(jobs: Jobs, owner: str = "one") -> Lease:
+    lease = jobs.claim(owner)
+    assert lease is not None
+    return lease
+
+
+def test_nothing_wanted_is_nothing_to_claim(jobs: Jobs) -> None:
+    assert jobs.claim("one") is None
+    assert jobs.state(5) == JobState(False, False, 0, None)
+
+
+def test_many_requests_make_one_round(jobs: Jobs) -> None:
+    for _ in range(100):
+        jobs.request(5)
+    assert jobs.finish(claim(jobs))
+    assert jobs.claim("one") is None
+
+
+def test_requests_during_a_round_make_exactly_one_more(jobs: Jobs) -> None:
+    jobs.request(5)
+    lease = claim(jobs)
+    assert not jobs.superseded(lease)
+    for _ in range(10):
+        jobs.request(5)
+    assert jobs.superseded(lease)
+    assert jobs.state(5) == JobState(True, True, 0, "one")
+    assert jobs.claim("two") is None
+    assert jobs.finish(lease)
+    assert jobs.state(5) == JobState(False, True, 0, None)
+    assert jobs.finish(claim(jobs))
+    assert jobs.claim("one") is None
+
+
+def test_a_project_is_worked_on_by_one_worker_others_side_by_side(jobs: Jobs) -> None:
+    jobs.request(5)
+    jobs.request(6)
+    leases = [claim(jobs, "one"), claim(jobs, "two")]
+    assert {lease.project for lease in leases} == {5, 6}
+    assert jobs.claim("three") is None
+
+
+def test_the_project_that_waited_longest_comes_first(jobs: Jobs, clock: Clock) -> None:
+    for project in (5, 6):
+        jobs.request(project)
+    first = claim(jobs)
+    clock.forward(1)
+    jobs.finish(first)
+    jobs.request(first.project)
+    assert claim(jobs).project != first.project
+
+
+def test_an_expired_lease_goes_to_another_worker_and_the_old_one_is_fenced_out(jobs: Jobs, clock: Clock) -> None:
+    jobs.request(5)
+    old = claim(jobs, "old")
+    clock.forward(LEASE - 1)
+    assert jobs.claim("new") is None
+    clock.forward(2)
+    assert jobs.state(5) == JobState(False, True, 0, "old")
+    new = claim(jobs, "new")
+    assert new.token > old.token
+    for too_late in (jobs.renew, jobs.finish, jobs.fail, jobs.release):
+        assert not too_late(old)
+    assert jobs.state(5) == JobState(True, False, 0, "new")
+    assert jobs.finish(new)
+
+
+def test_the_same_worker_cannot_use_its_own_expired_lease_once_it_has_claimed_again(jobs: Jobs, clock: Clock) -> None:
+    jobs.request(5)
+    old = claim(jobs, "one")
+    clock.forward(LEASE + 1)
+    new = claim(jobs, "one")
+    assert not jobs.renew(old)
+    assert jobs.renew(new)
+
+
+def test_a_renewed_lease_does_not_expire(jobs: Jobs, clock: Clock) -> None:
+    jobs.request(5)
+    lease = claim(jobs, "one")
+    for _ in range(5):
+        clock.forward(LEASE - 1)
+        assert jobs.renew(lease)
+    assert jobs.claim("two") is None
+    assert jobs.finish(lease)
+
+
+def test_a_released_lease_is_claimed_at_once_by_another(jobs: Jobs) -> None:
+    jobs.request(5)
+    lease = claim(jobs, "one")
+    assert jobs.release(lease)
+    assert jobs.state(5) == JobState(False, True, 0, None)
+    again = claim(jobs, "two")
+    assert again.covers == lease.covers
+    assert not jobs.finish(lease)
+
+
+def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(jobs: Jobs, clock: Clock) -> None:
+    jobs.request(5)
+    pauses = []
+    for failure in range(1, 10):
+        assert jobs.fail(claim(jobs))
+        assert jobs.state(5) == JobState(False, True, failure, None)
+        waited = 0.0
+        while jobs.claim("peek") is None:
+            clock.forward(0.5)
+            waited += 0.5
+        clock.forward(LEASE + 1)  # the peeking lease expires
+        pauses.append(waited)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_request_ends_the_pause_and_success_forgets_the_failures(jobs: Jobs) -> None:
+    jobs.request(5)
+    for _ in range(3):
+        jobs.fail(claim(jobs))
+        assert jobs.claim("one") is None
+        jobs.request(5)
+    lease = claim(jobs)
+    jobs.finish(lease)
+    assert jobs.state(5) == JobState(False, False, 0, None)
+
+
+def test_asking_neither_piles_up_nor_ends_a_pause(jobs: Jobs) -> None:
+    jobs.ask(5)
+    jobs.ask(5)
+    lease = claim(jobs)
+    jobs.ask(5)  # what runs may have begun before whatever this asks for
+    jobs.ask(5)
+    jobs.finish(lease)
+    jobs.fail(claim(jobs))
+    jobs.ask(5)
+    assert jobs.claim("one") is None
+    assert jobs.state(5).failures == 1
+
+
+def test_the_workers_heard_of_lately_are_known(jobs: Jobs, clock: Clock) -> None:
+    jobs.beat("old", 1)
+    clock.forward(40)
+    jobs.beat("new", 2)
+    jobs.beat("new", 2)
+    assert jobs.workers() == ["new"]
+    assert jobs.workers(within_seconds=60) == ["new", "old"]
+    jobs.leave("new")
+    assert jobs.workers() == []
+
+
+def test_many_threads_never_run_one_project_twice_at_once(any_store: Store) -> None:
+    running: Counter[int] = Counter()
+    rounds: Counter[int] = Counter()
+    clashes: list[int] = []
+    errors: list[BaseException] = []
+    lock = threading.Lock()
+    projects = (1, 2, 3)
+
+    def work(name: str) -> None:
+        try:
+            for _ in range(60):
+                any_store.jobs.request(projects[_ % 3])
+                lease = any_store.jobs.claim(name)
+                if lease is None:
+                    continue
+                with lock:
+                    running[lease.project] += 1
+                    rounds[lease.project] += 1
+                    if running[lease.project] > 1:
+                        clashes.append(lease.project)
+                assert any_store.jobs.renew(lease)
+                with lock:
+                    running[lease.project] -= 1
+                assert any_store.jobs.finish(lease)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(f"worker {n}",)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert clashes == []
+    assert set(rounds) == set(projects)
+    while (lease := any_store.jobs.claim("last")) is not None:
+        any_store.jobs.finish(lease)
+    assert not any(any_store.jobs.state(project).waiting for project in projects)
+
+
+def test_processes_never_hold_the_same_lease(any_settings: Settings) -> None:
+    store = Store(any_settings)
+    for project in range(1, 41):
+        store.jobs.request(project)
+    code = (
+        "import sys\nfrom ml_backend.settings import Settings\nfrom ml_backend.store import Store\n"
+        "store = Store(Settings(_env_file=None))\nsys.stdin.readline()\n"
+        "while (lease := store.jobs.claim(sys.argv[1])) is not None:\n"
+        "    print(lease.project, lease.token, flush=True)\n"
+        "store.close()"
+    )
+    environment = {
+        **os.environ,
+        "APPRENTICE_DATA_DIR": str(any_settings.data_dir),
+        "APPRENTICE_STORE_URL": any_settings.store_url,
+    }
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, f"racer {n}"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(3)
+    ]
+    printed = []
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    for racer in racers:
+        printed += racer.communicate(timeout=60)[0].split("\n")[:-1]
+        assert racer.returncode == 0
+    assert sorted(printed) == sorted(f"{project} 1" for project in range(1, 41))
+    store.close()
+
+
+class JobMachine(RuleBasedStateMachine):
+    """Workers that claim, renew, finish, fail, release and freeze, beside a model of who may publish."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.clock = Clock()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(module, "now", self.clock)
+        self.database = Database("sqlite://")
+        self.database.upgrade()
+        self.jobs = Jobs(self.database, LEASE)
+        self.leases: list[Lease] = []
+        self.holder: dict[int, tuple[Lease, float]] = {}
+        self.unanswered: dict[int, bool] = defaultdict(bool)
+        self.asked_since: dict[int, bool] = defaultdict(bool)
+        self.pause: dict[int, float] = defaultdict(float)
+
+    @rule(project=st.integers(1, 2))
+    def request(self, project: int) -> None:
+        self.jobs.request(project)
+        self.unanswered[project] = True
+        self.asked_since[project] = True
+        self.pause[project] = 0
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, 29.0, 31.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.forward(seconds)
+
+    @rule(owner=st.sampled_from(["a", "b"]))
+    def claim(self, owner: str) -> None:
+        lease = self.jobs.claim(owner)
+        free = {
+            project
+            for project in (1, 2)
+            if self.unanswered[project] and not self._held(project) and self.pause[project] <= self.clock.time
+        }
+        assert (lease is not None) == bool(free)
+        if lease is not None:
+            assert lease.project in free
+            self.leases.append(lease)
+            self.holder[lease.project] = (lease, self.clock.time + LEASE)
+            self.asked_since[lease.project] = False
+
+    def _held(self, project: int) -> bool:
+        return project in self.holder and self.holder[project][1] >= self.clock.time
+
+    def _owns(self, lease: Lease) -> bool:
+        # an expired lease that nobody has taken over is still good: nothing newer can have been published
+        return lease.project in self.holder and self.holder[lease.project][0] is lease
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), what=st.sampled_from(["renew", "finish", "fail", "release"]))
+    def use(self, data: st.DataObject, what: str) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        owns = self._owns(lease)
+        assert getattr(self.jobs, what)(lease) == owns
+        if not owns:
+            return
+        if what == "renew":
+            self.holder[lease.project] = (lease, self.clock.time + LEASE)
+            return
+        del self.holder[lease.project]
+        if what == "finish":
+            self.unanswered[lease.project] = self.asked_since[lease.project]
+            self.pause[lease.project] = 0
+        elif what == "fail":
+            self.pause[lease.project] = self.jobs_pause(lease.project)
+
+    def jobs_pause(self, project: int) -> float:
+        failures = self.jobs.state(project).failures
+        return self.clock.time + min(2.0 ** (failures - 1), 60.0)
+
+    @invariant()
+    def the_state_is_told(self) -> None:
+        if not hasattr(self, "jobs"):
+            return
+        for project in (1, 2):
+            state = self.jobs.state(project)
+            assert state.running == self._held(project)
+            expected = self.asked_since[project] if state.running else self.unanswered[project]
+            assert state.waiting == expected
+
+    def teardown(self) -> None:
+        if hasattr(self, "database"):
+            self.database.close()
+            self.patch.undo()
+
+
+TestJobMachine = JobMachine.TestCase
+TestJobMachine.settings = hypothesis_settings(max_examples=40, stateful_step_count=25, deadline=None)

@@ -1,0 +1,126 @@
+"""`apprentice serve`: nothing unprotected is exposed, what dies is started again, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ml_backend.domain import ApprenticeError
+from ml_backend.jobs.supervisor import check_exposure
+from ml_backend.settings import Settings
+
+PATIENCE = 90.0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.8.7", "localhost", "::1"])
+def test_this_machine_is_served_without_a_secret(make_settings: Callable[..., Settings], host: str) -> None:
+    check_exposure(make_settings(host=host))
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "192.168.1.7", "10.0.0.1", "8.8.8.8", "fe80::1", "example.com", "localhost.evil.com", ""]
+)
+def test_the_network_is_served_only_with_a_secret(make_settings: Callable[..., Settings], host: str) -> None:
+    with pytest.raises(ApprenticeError, match="APPRENTICE_SECRET"):
+        check_exposure(make_settings(host=host))
+    check_exposure(make_settings(host=host, secret="long and random"))
+
+
+def test_serving_the_network_without_a_secret_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ml_backend.cli", "serve", "--host", "0.0.0.0", "--data-dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "APPRENTICE_SECRET" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[psutil.Process, int]]:
+    """A real `apprentice serve` with two workers, and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "APPRENTICE_DATA_DIR": str(tmp_path / "data"), "APPRENTICE_LOG_LEVEL": "error"}
+    command = [sys.executable, "-m", "ml_backend.cli", "serve", "--port", str(port), "--workers", "2"]
+    started = subprocess.Popen(command, env=environment, cwd=tmp_path)
+    supervisor = psutil.Process(started.pid)
+    children: list[psutil.Process] = []
+    try:
+        wait_for(lambda: len(supervisor.children()) == 3)
+        children = supervisor.children()
+        yield supervisor, port
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            children += supervisor.children()
+        started.kill() if started.poll() is None else None
+        started.wait(PATIENCE)
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
+def wait_for(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "gave up waiting"
+        time.sleep(0.05)
+
+
+def ready(port: int) -> int:
+    """How many workers are ready, 0 while nobody answers."""
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5) as answer:
+        return int(json.load(answer)["workers"])
+    return 0
+
+
+def role(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess, IndexError):
+        return str(process.cmdline()[-1])
+    return ""
+
+
+@pytest.mark.slow
+def test_what_dies_is_started_again_and_sigterm_ends_everything(served: tuple[psutil.Process, int]) -> None:
+    supervisor, port = served
+    wait_for(lambda: ready(port) == 2)
+    web = next(child for child in supervisor.children() if role(child) == "web")
+    worker = next(child for child in supervisor.children() if role(child) == "worker")
+    for victim in (web, worker):
+        victim.send_signal(signal.SIGKILL)
+    roles = ["web", "worker", "worker"]
+    wait_for(lambda: sorted(map(role, supervisor.children())) == roles and web not in supervisor.children())
+    assert worker not in supervisor.children()
+    wait_for(lambda: ready(port) >= 2)
+
+    family = [supervisor, *supervisor.children(recursive=True)]
+    supervisor.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=PATIENCE)
+    assert alive == []
+    assert ready(port) == 0
+
+
+@pytest.mark.slow
+def test_a_killed_supervisor_leaves_no_orphans(served: tuple[psutil.Process, int]) -> None:
+    supervisor, port = served
+    wait_for(lambda: ready(port) == 2)
+    children = supervisor.children(recursive=True)
+    supervisor.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE)
+    assert alive == []

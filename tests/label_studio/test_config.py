@@ -1,0 +1,137 @@
+"""Labelling configurations: what can be learnt is found, and what cannot is said in a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from fake_label_studio import MULTIPLE, SINGLE
+from ml_backend.label_studio.config import UnsupportedConfig, read_schema
+
+TEXT = '<Text name="text" value="$text"/>'
+TWO = '<Choice value="a"/><Choice value="b"/>'
+
+
+def view(*tags: str) -> str:
+    return f"<View>{''.join(tags)}</View>"
+
+
+def choices(inner: str = TWO, name: str = "label", to: str = "text", rest: str = "") -> str:
+    return f'<Choices name="{name}" toName="{to}" {rest}>{inner}</Choices>'
+
+
+def test_a_single_choice_is_read() -> None:
+    schema = read_schema(SINGLE)
+    assert schema.labels == ("fruit", "metal", "animal")
+    assert not schema.multiple
+    assert (schema.control, schema.source, schema.text_field) == ("label", "text", "text")
+    assert schema.hints == ()
+
+
+def test_several_choices_are_read() -> None:
+    assert read_schema(MULTIPLE).multiple
+    assert not read_schema(view(TEXT, choices(rest='choice="single-radio"'))).multiple
+
+
+def test_the_names_are_those_of_the_configuration() -> None:
+    config = view('<Text name="t1" value="$question"/>', choices(name="topic", to="t1"))
+    schema = read_schema(config)
+    assert (schema.control, schema.source, schema.text_field) == ("topic", "t1", "question")
+
+
+def test_an_alias_stands_for_its_choice() -> None:
+    schema = read_schema(view(TEXT, choices('<Choice value="Positive" alias="pos"/><Choice value="neg"/>')))
+    assert schema.labels == ("pos", "neg")
+
+
+def test_hints_belong_to_their_labels() -> None:
+    schema = read_schema(view(TEXT, choices('<Choice value="a" hint="first"/><Choice value="b"/>')))
+    assert schema.hints == ("first", "")
+
+
+def test_a_label_that_stands_twice_counts_once() -> None:
+    assert read_schema(view(TEXT, choices(TWO + '<Choice value="a"/>'))).labels == ("a", "b")
+
+
+def test_the_first_choices_over_a_text_is_taken() -> None:
+    image = '<Image name="image" value="$image"/>'
+    config = view(image, TEXT, choices(name="other", to="image"), choices(name="topic"), choices(name="third"))
+    assert read_schema(config).control == "topic"
+
+
+def test_controls_of_other_kinds_are_passed_over() -> None:
+    config = view(TEXT, '<Rating name="label2" toName="text"/>', choices())
+    assert read_schema(config).control == "label"
+
+
+def test_one_choice_is_enough_where_it_may_be_left_out() -> None:
+    one = '<Choice value="spam"/>'
+    assert read_schema(view(TEXT, choices(one, rest='choice="multiple"'))).labels == ("spam",)
+    with pytest.raises(UnsupportedConfig, match="too few"):
+        read_schema(view(TEXT, choices(one)))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("", "cannot be read"),
+        ("<View", "cannot be read"),
+        ("no markup", "cannot be read"),
+        ("<View/>", "no <Choices>"),
+        (view(TEXT), "no <Choices>"),
+        (view(TEXT, '<Labels name="label" toName="text"><Label value="a"/></Labels>'), "no <Choices>"),
+        (view('<Image name="text" value="$text"/>', choices()), "does not point at a <Text>"),
+        (view(TEXT, choices("")), "."),
+        (view(TEXT, choices("", rest='value="$options"')), "takes its choices from the task"),
+        (view('<Text name="text" value="always this"/>', choices()), "must take its value"),
+        (view('<Text name="text" value="$text" valueType="url"/>', choices()), "no URL"),
+        (view(TEXT, choices(to="nowhere")), "."),
+    ],
+)
+def test_what_cannot_be_served_is_said(config: str, said: str) -> None:
+    with pytest.raises(UnsupportedConfig, match=said):
+        read_schema(config)
+
+
+def test_an_error_tells_nothing_of_the_file_system(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("TOP-SECRET")
+    config = (
+        f'<!DOCTYPE View [<!ENTITY x SYSTEM "file://{tmp_path}/secret">]>'
+        + view(TEXT, choices('<Choice value="a"/><Choice value="&x;"/>'))  # fmt: skip
+    )
+    try:
+        labels = read_schema(config).labels
+    except UnsupportedConfig as error:
+        assert "TOP-SECRET" not in str(error)
+    else:
+        assert not any("TOP-SECRET" in label for label in labels)
+
+
+attribute = st.sampled_from(
+    ["name", "toName", "value", "choice", "valueType", "alias", "hint", "apply", "perItem", "visibleWhen", "whenTagName"]
+)
+value = st.sampled_from(["", "text", "label", "$text", "$", "multiple", "url", "a", "text,label", "é", "0", "$a.b[0]"])
+tag = st.sampled_from(["View", "Text", "Choices", "Choice", "Label", "Labels", "Image", "Style", "Repeater", "Taxonomy"])
+
+
+@st.composite
+def xml(draw: st.DrawFn, depth: int = 3) -> str:
+    name = draw(tag)
+    attributes = " ".join(f'{key}="{draw(value)}"' for key in draw(st.lists(attribute, unique=True, max_size=4)))
+    inner = "".join(draw(st.lists(xml(depth=depth - 1), max_size=3))) if depth else ""
+    return f"<{name} {attributes}>{inner}</{name}>"
+
+
+@given(config=st.one_of(xml(), st.text(max_size=40), xml().map(lambda each: view(TEXT, each))))
+@hypothesis_settings(max_examples=300)
+def test_any_configuration_is_read_or_refused(config: str) -> None:
+    try:
+        schema = read_schema(config)
+    except UnsupportedConfig:
+        return
+    assert len(set(schema.labels)) == len(schema.labels) >= 1
+    assert len(schema.hints) in (0, len(schema.labels))

@@ -1,0 +1,228 @@
+"""Webhook bodies: every recorded one is read for what it says, anything else is refused in one way."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from fake_label_studio import FakeLabelStudio, fill
+from ml_backend.domain import Annotation, Example, content_key
+from ml_backend.intake import take
+from ml_backend.label_studio.events import MAX_ITEMS, BadEvent, Event, read_counts, read_event
+from ml_backend.store import Store
+from hostile import anything
+
+Capture = Callable[[str], dict[str, Any]]
+
+
+def body(capture: Capture, name: str) -> dict[str, Any]:
+    [request] = [each for each in capture(name)["requests_to_ml"] if each["path"] == "/webhook"]
+    read: dict[str, Any] = request["json"]
+    return read
+
+
+def example(task: int, text: str) -> Example:
+    return Example(task, text, content_key(text))
+
+
+def counts(tasks: int, annotations: int, skips: int) -> dict[str, int]:
+    return {"tasks": tasks, "annotations": annotations, "skips": skips}
+
+
+def said(event: Event) -> tuple[Any, ...]:
+    return (event.examples, event.annotations, event.deleted_tasks, event.deleted_annotations)
+
+
+def test_every_recorded_webhook_is_read(capture: Capture, capture_names: list[str]) -> None:
+    read = {}
+    for name in capture_names:
+        for request in capture(name).get("requests_to_ml", []):
+            if request["path"] == "/webhook":
+                event = read_event(request["json"])
+                read[name[:2]] = event.action
+                assert event.project == request["json"]["project"]["id"]
+                assert event.label_config == request["json"]["project"]["label_config"]
+                assert event.counts == read_counts(request["json"]["project"])
+                assert event.counts is not None
+                assert not event.incomplete, name
+                assert event.problem == ""
+    assert read == {
+        "02": "TASKS_CREATED", "03": "TASKS_CREATED", "10": "ANNOTATION_CREATED", "11": "ANNOTATION_UPDATED",
+        "12": "ANNOTATIONS_DELETED", "13": "ANNOTATION_CREATED", "15": "PROJECT_UPDATED", "17": "START_TRAINING",
+        "22": "ANNOTATIONS_CREATED", "23": "TASKS_DELETED", "24": "ANNOTATIONS_DELETED", "32": "ANNOTATION_CREATED",
+    }  # fmt: skip
+
+
+def test_new_tasks_are_read(capture: Capture) -> None:
+    event = read_event(body(capture, "02_"))
+    assert event.examples == tuple(example(13 + n, f"t{n}") for n in range(5))
+    assert event.asks_for_round
+    assert read_event(body(capture, "03_")).examples == (example(18, "single"),)
+
+
+def test_an_answer_and_its_change_are_read_with_their_task(capture: Capture) -> None:
+    created, updated = read_event(body(capture, "10_")), read_event(body(capture, "11_"))
+    assert created.annotations == (
+        Annotation(3, 13, 1, ("neg",), updated_at="2026-11-22T00:37:45.957599Z", lead_time=3.2),
+    )
+    assert updated.annotations[0].choices == ("pos",)
+    assert updated.annotations[0].updated_at > created.annotations[0].updated_at
+    assert created.examples == (example(13, "t0"),)
+    assert created.counts == counts(6, 1, 0)
+
+
+def test_a_skip_is_read_as_a_skip(capture: Capture) -> None:
+    event = read_event(body(capture, "13_"))
+    assert [(each.id, each.task, each.cancelled) for each in event.annotations] == [(4, 14, True)]
+    assert event.counts == counts(6, 0, 1)
+
+
+def test_deletions_are_read_from_their_numbers_alone(capture: Capture) -> None:
+    assert said(read_event(body(capture, "12_"))) == ((), (), (), (3,))
+    deleted = body(capture, "23_")
+    assert said(read_event(deleted)) == ((), (), (deleted["tasks"][0]["id"],), ())
+    assert read_event(body(capture, "24_")).deleted_annotations != ()
+
+
+def test_lists_of_annotations_are_read_like_single_ones(capture: Capture) -> None:
+    recorded = body(capture, "22_")
+    event = read_event(recorded)
+    assert [each.id for each in event.annotations] == [each["id"] for each in recorded["annotation"]]
+    assert [each.task for each in event.examples] == [each["id"] for each in recorded["task"]]
+
+
+def test_only_what_may_change_the_queue_asks_for_a_round(capture: Capture) -> None:
+    assert not read_event(body(capture, "15_")).asks_for_round
+    for name in ("02_", "10_", "12_", "13_", "17_", "23_"):
+        assert read_event(body(capture, name)).asks_for_round, name
+
+
+def test_a_batch_that_is_too_long_is_left_to_the_reconciliation(server: FakeLabelStudio) -> None:
+    event = read_event(server.add_tasks([f"text {n}" for n in range(MAX_ITEMS + 1)]))
+    assert len(event.examples) == MAX_ITEMS
+    assert event.incomplete
+    assert event.asks_for_round
+
+
+def test_an_item_that_cannot_be_read_is_left_to_the_reconciliation(capture: Capture) -> None:
+    spoilt = copy.deepcopy(body(capture, "02_"))
+    spoilt["tasks"][1] = {"data": {"text": "no number"}}
+    event = read_event(spoilt)
+    assert len(event.examples) == 4
+    assert event.incomplete
+
+
+def test_an_answer_under_a_configuration_that_is_not_served_says_so(capture: Capture) -> None:
+    other = copy.deepcopy(body(capture, "10_"))
+    other["project"]["label_config"] = "<View/>"
+    event = read_event(other)
+    assert "no <Choices>" in event.problem
+    assert said(event) == ((), (), (), ())
+    del other["project"]["label_config"]
+    assert read_event(other).incomplete
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        None, [], "x", 5, {}, {"action": "TASKS_CREATED"}, {"project": {"id": 5}}, {"action": 5, "project": 5},
+        {"action": "X", "project": {"id": 0}}, {"action": "X", "project": {"id": True}}, {"action": "X", "project": []},
+    ],
+)  # fmt: skip
+def test_what_names_no_action_or_no_project_is_refused(nonsense: object) -> None:
+    with pytest.raises(BadEvent):
+        read_event(nonsense)
+
+
+actions = st.sampled_from(
+    ["ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_CREATED",
+     "TASKS_DELETED", "PROJECT_UPDATED", "START_TRAINING", "", "X" * 500, 5, None]
+)  # fmt: skip
+bodies = st.fixed_dictionaries(
+    {},
+    optional={
+        "action": actions,
+        "project": anything | st.fixed_dictionaries({"id": st.just(5) | anything}, optional={"label_config": anything}),
+        **{name: anything for name in ("annotation", "annotations", "task", "tasks")},
+    },
+)
+
+
+@given(value=bodies | anything)
+@hypothesis_settings(max_examples=3000)
+def test_wrong_types_raise_nothing_but_bad_event(value: Any) -> None:
+    try:
+        event = read_event(value)
+    except BadEvent:
+        return
+    assert 0 < event.project < 2**31
+    assert len(event.action) <= 50
+    for numbers in (event.deleted_tasks, event.deleted_annotations):
+        assert all(0 < number < 2**63 for number in numbers)
+
+
+@given(data=st.data(), place=st.lists(st.integers(0, 30), max_size=4), value=anything)
+@hypothesis_settings(max_examples=1500)
+def test_a_real_event_with_one_thing_wrong_raises_nothing_but_bad_event(
+    data: st.DataObject, place: list[int], value: Any, capture: Capture
+) -> None:
+    spoilt = copy.deepcopy(body(capture, data.draw(st.sampled_from(["02_", "10_", "12_", "13_", "17_", "22_", "23_"]))))
+    at: Any = spoilt
+    for step in place:
+        keys = list(at) if isinstance(at, dict) else list(range(len(at))) if isinstance(at, list) else []
+        if not keys:
+            break
+        key = keys[step % len(keys)]
+        if not isinstance(at[key], (dict, list)) or step is place[-1]:
+            at[key] = value
+            break
+        at = at[key]
+    try:
+        read_event(spoilt)
+    except BadEvent:
+        pass
+
+
+def test_the_recorded_life_of_a_project_ends_as_label_studio_has_it(capture: Capture, store: Store) -> None:
+    for name in ("02_", "03_", "10_", "11_", "12_", "13_", "22_", "23_"):
+        take(store, read_event(body(capture, name)))
+    deleted = body(capture, "23_")["tasks"][0]["id"]
+    assert deleted not in store.tasks.index(5)[0].tolist()
+    assert store.tasks.count(5) == 5
+    assert 3 not in [each.id for each in store.labels.of(5)]
+
+
+def test_an_event_asks_for_a_round_only_in_a_project_that_is_connected(server: FakeLabelStudio, store: Store) -> None:
+    truth = fill(server, 3)
+    created = server.annotate(next(iter(truth)), "fruit")
+    assert not take(store, read_event(created))
+    assert store.jobs.claim("worker") is None
+    store.projects.update(5, connection={"ml": 1})
+    assert take(store, read_event(created))
+    assert store.jobs.claim("worker") is not None
+
+
+def test_a_project_update_asks_for_a_round_when_the_configuration_is_another(
+    server: FakeLabelStudio, store: Store
+) -> None:
+    store.projects.update(5, connection={"ml": 1}, label_config=server.label_config, reconciled_at=9.0)
+    assert not take(store, read_event(server.project_updated()))
+    server.label_config = server.label_config.replace("fruit", "berry")
+    assert take(store, read_event(server.project_updated()))
+    assert store.projects.ensure(5).label_config == server.label_config
+    assert store.projects.ensure(5).reconciled_at == 0.0, "the answers must be read again"
+
+
+def test_a_call_for_training_makes_the_next_round_publish_even_if_nothing_changed(
+    capture: Capture, store: Store
+) -> None:
+    store.projects.update(5, connection={"ml": 1}, fingerprint="known", reconciled_at=9.0)
+    assert take(store, read_event(body(capture, "17_")))
+    record = store.projects.ensure(5)
+    assert (record.fingerprint, record.reconciled_at) == ("", 0.0)

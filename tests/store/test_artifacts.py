@@ -1,0 +1,89 @@
+"""Artifacts: exactly what was written, or an error; a full disk changes nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ml_backend.store import ArtifactError, StoreError
+from ml_backend.store.artifacts import Artifacts
+from ml_backend.store.files import write_atomically
+
+TENSORS = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "multiple": np.array([True])}
+
+
+def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    name, digest = artifacts.write(5, 3, TENSORS)
+    found = artifacts.read(name, digest)
+    assert found.keys() == TENSORS.keys()
+    for key, tensor in TENSORS.items():
+        assert np.array_equal(found[key], tensor)
+        assert found[key].dtype == tensor.dtype
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+@given(data=st.data())
+@hypothesis_settings(max_examples=40)
+def test_a_single_flipped_bit_is_an_error(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("artifact")
+    artifacts = Artifacts(folder)
+    name, digest = artifacts.write(5, 1, TENSORS)
+    content = bytearray((folder / name).read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    (folder / name).write_bytes(content)
+    with pytest.raises(ArtifactError, match="damaged"):
+        artifacts.read(name, digest)
+
+
+def test_a_missing_artifact_is_an_error(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    name, digest = artifacts.write(5, 1, TENSORS)
+    artifacts.remove(name)
+    artifacts.remove(name)  # gone already: harmless
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        artifacts.read(name, digest)
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace", "mkdir"])
+def test_a_full_disk_keeps_the_old_file_and_leaves_no_debris(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, lambda file: file.write(b"old"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os if failing == "fsync" else Path, failing, full)
+        with pytest.raises(StoreError, match="No space left"):
+            write_atomically(path, lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_writer_that_fails_leaves_no_debris(tmp_path: Path) -> None:
+    def write(_file: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(StoreError, match="Input/output"):
+        write_atomically(tmp_path / "file", write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_text_of_a_write_error_tells_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="disk|space"):
+        Artifacts(tmp_path).write(5, 1, TENSORS)

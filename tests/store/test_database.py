@@ -1,0 +1,116 @@
+"""The database: its tables are what the migrations make, any process may open it, and its failures have one name."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from ml_backend.settings import Settings
+from ml_backend.store import Store, StoreError, recall_credentials, remember_credentials
+from ml_backend.store.schema import metadata
+
+
+def test_the_migrations_make_the_tables_of_the_schema(any_store: Store) -> None:
+    with any_store.database.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_upgrading_twice_keeps_what_is_stored(any_store: Store) -> None:
+    any_store.projects.update(5, label_config="<View/>")
+    any_store.database.upgrade()
+    any_store.database.upgrade()
+    assert any_store.projects.ensure(5).label_config == "<View/>"
+
+
+def test_processes_may_upgrade_an_empty_database_at_once(any_settings: Settings) -> None:
+    code = (
+        "import sys\nfrom ml_backend.settings import Settings\nfrom ml_backend.store import Store\n"
+        "sys.stdin.readline()\n"
+        "store = Store(Settings(_env_file=None))\nstore.projects.update(int(sys.argv[1]))\nstore.close()"
+    )
+    environment = {
+        **os.environ,
+        "APPRENTICE_DATA_DIR": str(any_settings.data_dir),
+        "APPRENTICE_STORE_URL": any_settings.store_url,
+    }
+    racers = [
+        subprocess.Popen([sys.executable, "-c", code, str(n)], env=environment, stdin=subprocess.PIPE)
+        for n in range(1, 5)
+    ]
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write(b"go\n")
+        racer.stdin.close()
+    assert [racer.wait(60) for racer in racers] == [0, 0, 0, 0]
+    store = Store(any_settings)
+    assert [record.id for record in store.projects.all()] == [1, 2, 3, 4]
+    store.close()
+
+
+def test_only_the_owner_may_read_the_database_and_the_credentials(settings: Settings, store: Store) -> None:
+    remember_credentials(settings.data_dir, "http://ls", "key")
+    for name in ("apprentice.db", "credentials.json"):
+        assert stat.S_IMODE((settings.data_dir / name).stat().st_mode) == 0o600, name
+    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
+
+
+def test_credentials_are_recalled_as_they_were_given(tmp_path: Path) -> None:
+    assert recall_credentials(tmp_path) is None
+    remember_credentials(tmp_path, "http://first", "one")
+    remember_credentials(tmp_path, "http://second", "two")
+    assert recall_credentials(tmp_path) == ("http://second", "two")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", '{"label_studio_url": 1}'])
+def test_a_spoilt_credentials_file_counts_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "credentials.json").write_text(content)
+    assert recall_credentials(tmp_path) is None
+
+
+@pytest.mark.parametrize("url", ["nonsense", "oracle-of-delphi://host/name", "postgresql+nodriver://host/name"])
+def test_a_wrong_store_url_is_named(make_settings: Callable[..., Settings], url: str) -> None:
+    with pytest.raises(StoreError, match="APPRENTICE_STORE_URL"):
+        Store(make_settings(store_url=url))
+
+
+def test_a_data_folder_that_cannot_be_made_is_a_store_error(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError):
+        Store(make_settings(data_dir=tmp_path / "file" / "data"))
+
+
+def test_a_file_that_is_no_database_is_a_store_error(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "apprentice.db").write_text("not a database at all, but long enough to be looked at" * 100)
+    with pytest.raises(StoreError, match="cannot be"):
+        Store(make_settings())
+
+
+def test_a_failed_transaction_leaves_nothing_behind(any_store: Store) -> None:
+    from ml_backend.store.schema import project
+
+    with pytest.raises(StoreError), any_store.database.begin() as connection:
+        connection.execute(
+            any_store.database.insert_or_ignore(project), [{"id": 9, "extra_params": {}, "pace": {}, "progress": {}}]
+        )
+        connection.execute(sa.text("SELECT * FROM no_such_table"))
+    assert any_store.projects.get(9) is None
+
+
+def test_a_data_folder_with_odd_characters_works(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
+    store = Store(make_settings(data_dir=tmp_path / "a b%20c é"))
+    store.projects.update(1)
+    store.close()
+    assert (tmp_path / "a b%20c é" / "apprentice.db").is_file()

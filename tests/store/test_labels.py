@@ -1,0 +1,137 @@
+"""Annotations: the same end state however often and in whatever order the events come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ml_backend.domain import Annotation
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+Event = Annotation | int  # an annotation as it was at one moment, or the number of one that was deleted
+
+
+def answer(number: int, at: int, *choices: str, task: int = 1, skip: bool = False) -> Annotation:
+    return Annotation(number, task, 1, choices, cancelled=skip, updated_at=f"2026-11-22T00:00:{at:02}.000001Z")
+
+
+def play(store: Store, project: int, event: Event) -> None:
+    if isinstance(event, int):
+        store.labels.delete(project, [event])
+    else:
+        store.labels.put(project, [event])
+
+
+def test_an_annotation_comes_back_as_it_was(any_store: Store) -> None:
+    full = Annotation(2**40, 2**41, 7, ("a", "é"), True, True, "2026-11-22T00:00:01.5Z", 3.25)
+    bare = Annotation(3, 4, None, ())
+    assert any_store.labels.put(5, [full, bare]) == 2
+    assert any_store.labels.of(5) == [bare, full]
+    assert any_store.labels.of(6) == []
+
+
+def test_a_doubled_event_changes_nothing(any_store: Store) -> None:
+    for _ in range(3):
+        any_store.labels.put(5, [answer(1, 1, "a")])
+    assert any_store.labels.of(5) == [answer(1, 1, "a")]
+    assert any_store.labels.count(5) == (1, 0)
+
+
+def test_a_late_event_does_not_undo_a_newer_one(any_store: Store) -> None:
+    any_store.labels.put(5, [answer(1, 9, "new")])
+    assert any_store.labels.put(5, [answer(1, 2, "old")]) == 0
+    assert any_store.labels.of(5) == [answer(1, 9, "new")]
+
+
+def test_a_deletion_that_overtakes_its_creation_wins(any_store: Store) -> None:
+    assert any_store.labels.delete(5, [1]) == 0
+    any_store.labels.put(5, [answer(1, 1, "a")])
+    assert any_store.labels.of(5) == []
+    assert any_store.labels.count(5) == (0, 0)
+
+
+def test_a_deleted_annotation_stays_deleted_when_it_is_delivered_again(any_store: Store) -> None:
+    any_store.labels.put(5, [answer(1, 1, "a")])
+    assert any_store.labels.delete(5, [1, 1]) == 1
+    assert any_store.labels.delete(5, [1]) == 0
+    assert any_store.labels.put(5, [answer(1, 8, "b")]) == 0
+    assert any_store.labels.of(5) == []
+
+
+def test_a_skip_is_kept_and_counted_as_a_skip(any_store: Store) -> None:
+    any_store.labels.put(5, [answer(1, 1, skip=True), answer(2, 1, "a", task=2)])
+    assert any_store.labels.count(5) == (1, 1)
+    any_store.labels.put(5, [answer(1, 2, "b")])  # answered after all
+    assert any_store.labels.count(5) == (2, 0)
+
+
+def test_deleting_in_one_project_leaves_another_alone(any_store: Store) -> None:
+    any_store.labels.put(6, [answer(1, 1, "a")])
+    assert any_store.labels.delete(5, [1]) == 0
+    assert any_store.labels.of(6) == [answer(1, 1, "a")]
+
+
+def test_nothing_to_do_is_done(any_store: Store) -> None:
+    assert any_store.labels.put(5, []) == 0
+    assert any_store.labels.delete(5, []) == 0
+
+
+def test_a_whole_project_may_be_deleted_at_once(any_store: Store) -> None:
+    many = 70_000  # more than PostgreSQL, or a usual SQLite, takes as parameters of one statement
+    any_store.labels.put(5, [answer(1, 1, "a"), answer(many, 1, "a"), answer(many + 1, 1, "kept")])
+    assert any_store.labels.delete(5, range(1, many + 1)) == 2
+    assert any_store.labels.of(5) == [answer(many + 1, 1, "kept")]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """What really happened: a few annotations, each created, perhaps changed and perhaps deleted, with rising times."""
+    history: list[Event] = []
+    for number in range(1, draw(st.integers(1, 3)) + 1):
+        for at in range(draw(st.integers(1, 3))):
+            history.append(answer(number, 10 * at + number, draw(st.sampled_from("abc")), skip=draw(st.booleans())))
+        if draw(st.booleans()):
+            history.append(number)
+    return history
+
+
+@given(data=st.data(), history=histories())
+@hypothesis_settings(max_examples=120)
+def test_any_order_with_repetitions_ends_in_the_same_state(
+    data: st.DataObject, history: list[Event], store: Store
+) -> None:
+    ordered, shuffled = _fresh(store), _fresh(store)
+    for event in history:
+        play(store, ordered, _numbered(event, ordered))
+    repeated = history + data.draw(st.lists(st.sampled_from(history), max_size=6))
+    for event in data.draw(st.permutations(repeated)):
+        play(store, shuffled, _numbered(event, shuffled))
+    expected = [_numbered(each, shuffled - ordered) for each in store.labels.of(ordered)]
+    assert store.labels.of(shuffled) == expected
+    assert store.labels.count(shuffled) == store.labels.count(ordered)
+
+
+def _numbered(event: Event, offset: int) -> Event:
+    """The same event about other annotations: Label Studio's numbers are unique across projects."""
+    shift = 100 * offset
+    return event + shift if isinstance(event, int) else replace(event, id=event.id + shift)
+
+
+def _fresh(store: Store, used: list[int] = []) -> int:  # noqa: B006 (a counter)
+    used.append(len(used) + 1)
+    return used[-1]
+
+
+def test_two_stores_see_each_other(any_settings: Settings, make_settings: Callable[..., Settings]) -> None:
+    one, other = Store(any_settings), Store(any_settings)
+    one.labels.put(5, [answer(1, 1, "a")])
+    assert other.labels.of(5) == [answer(1, 1, "a")]
+    other.labels.delete(5, [1])
+    assert one.labels.of(5) == []
+    one.close()
+    other.close()

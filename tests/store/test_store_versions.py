@@ -1,0 +1,119 @@
+"""Versions, rounds and the audit slice."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ml_backend.domain import Estimate, ModelVersion
+from ml_backend.store import RoundRecord, Store
+from ml_backend.store import versions as module
+
+
+def version(number: int, project: int = 5, **values: object) -> ModelVersion:
+    named = {"learner": None, "labelled": number, "accuracy": None, "created_at": float(number), "note": ""}
+    return ModelVersion(project=project, number=number, name=f"apprentice-{number}-abcd", **{**named, **values})  # type: ignore[arg-type]
+
+
+def test_a_version_comes_back_as_it_was(any_store: Store) -> None:
+    accuracy = Estimate(0.75, 0.5, 0.9, 20, "audit slice")
+    full = version(3, learner=2, accuracy=accuracy, note="wins 3, é")
+    any_store.versions.add(full, ("5/000003.safetensors", "ab" * 32))
+    assert any_store.versions.get(5, 3) == full
+    assert any_store.versions.named(5, "apprentice-3-abcd") == full
+    assert any_store.versions.named(6, "apprentice-3-abcd") is None
+    assert any_store.versions.artifact(5, 3) == ("5/000003.safetensors", "ab" * 32)
+
+
+def test_a_new_version_is_not_active_until_it_is_activated(any_store: Store) -> None:
+    any_store.versions.add(version(1), None)
+    assert any_store.versions.active(5) is None
+    any_store.versions.activate(5, 1, rows=50)
+    active = any_store.versions.active(5)
+    assert active is not None
+    assert active.number == 1
+
+
+@given(numbers=st.lists(st.integers(1, 5), min_size=1, max_size=8))
+@hypothesis_settings(max_examples=30)
+def test_exactly_one_version_is_active_the_last_one_activated(numbers: list[int], store: Store) -> None:
+    for project in (5, 6):
+        for number in range(1, 6):
+            store.versions.add(version(number, project), None)
+    store.versions.activate(6, 4, rows=1)
+    activated: set[int] = set()
+    for project in (5, 6):
+        for number, _, _ in store.versions.stale(project):
+            store.versions.set_rows(project, number, 0)
+    for number in numbers:
+        store.versions.activate(5, number, rows=1)
+        activated.add(number)
+        found = store.versions.active(5)
+        assert found is not None
+        assert found.number == number
+        assert {each for each, _, _ in store.versions.stale(5)} == activated - {number}
+    other = store.versions.active(6)
+    assert other is not None
+    assert other.number == 4
+
+
+def test_numbers_go_on_from_the_highest(any_store: Store) -> None:
+    assert any_store.versions.next_number(5) == 1
+    any_store.versions.add(version(1), None)
+    any_store.versions.add(version(7), None)
+    assert any_store.versions.next_number(5) == 8
+    assert any_store.versions.next_number(6) == 1
+    assert [each.number for each in any_store.versions.all(5)] == [7, 1]
+
+
+def test_learners_are_the_versions_whose_own_fit_is_kept_newest_first(any_store: Store) -> None:
+    for number in (1, 2, 3, 4):
+        any_store.versions.add(version(number), ("file", "digest") if number != 3 else None)
+    assert any_store.versions.learners(5) == [4, 2, 1]
+    any_store.versions.drop_artifact(5, 2)
+    assert any_store.versions.learners(5) == [4, 1]
+    assert any_store.versions.artifact(5, 2) is None
+    assert any_store.versions.artifact(5, 99) is None
+    assert any_store.versions.get(5, 2) is not None
+
+
+def test_stale_versions_are_those_that_still_have_rows_but_do_not_serve(any_store: Store) -> None:
+    for number in (1, 2, 3, 4):
+        any_store.versions.add(version(number), None)
+        any_store.versions.activate(5, number, rows=number * 10)
+    any_store.versions.set_rows(5, 2, 0)
+    assert any_store.versions.stale(5) == [(1, "apprentice-1-abcd", 10), (3, "apprentice-3-abcd", 30)]
+
+
+def test_rounds_are_kept_newest_first_and_the_failed_ones_can_be_told_apart(any_store: Store) -> None:
+    good = RoundRecord("apprentice-1", 1.0, 2.5, {"fit": 0.25})
+    bad = RoundRecord(None, 3.0, 4.0, {}, "no answer")
+    any_store.versions.record_round(5, good)
+    any_store.versions.record_round(5, bad)
+    any_store.versions.record_round(6, RoundRecord("other", 1, 1, {}))
+    assert any_store.versions.last_rounds(5, 10) == [bad, good]
+    assert any_store.versions.last_rounds(5) == [bad]
+    assert any_store.versions.last_rounds(5, failed=False) == [good]
+    assert any_store.versions.last_rounds(5, failed=True) == [bad]
+
+
+def test_only_the_newest_rounds_are_kept(store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(module, "ROUNDS_KEPT", 5)
+    for at in range(20):
+        store.versions.record_round(5, RoundRecord(None, at, at, {}))
+    kept = [record.started_at for record in store.versions.last_rounds(5, 100)]
+    assert kept == sorted(kept, reverse=True)
+    assert kept[0] == 19
+    assert 5 <= len(kept) <= 6
+
+
+def test_the_audit_slice_keeps_the_order_of_drawing(any_store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    clock = iter([3.0, 3.0, 4.0, 5.0, 5.0])
+    monkeypatch.setattr(module, "now", lambda: next(clock))
+    any_store.versions.draw_audit(5, [30, 10])
+    any_store.versions.draw_audit(5, [])
+    any_store.versions.draw_audit(5, [20])
+    any_store.versions.draw_audit(5, [30, 5])  # already drawn: keeps its place
+    assert any_store.versions.audited(5) == [10, 30, 20, 5]
+    assert any_store.versions.audited(6) == []

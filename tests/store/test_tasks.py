@@ -1,0 +1,150 @@
+"""Tasks and projects: what is put in comes out, and the revision moves exactly when something has changed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ml_backend.domain import Example, content_key
+from ml_backend.store import Store
+from ml_backend.store.projects import ProjectRecord
+
+
+def example(task: int, text: str) -> Example:
+    return Example(task, text, content_key(text))
+
+
+def revision(store: Store, project: int = 5) -> int:
+    return store.projects.ensure(project).tasks_revision
+
+
+def test_tasks_come_back_in_ascending_order_with_their_keys(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    assert any_store.tasks.put(5, [example(2**40, "big"), example(3, "three"), example(1, "one")]) == 3
+    tasks, keys = any_store.tasks.index(5)
+    assert tasks.tolist() == [1, 3, 2**40]
+    assert tasks.dtype == np.int64
+    assert keys == [content_key("one"), content_key("three"), content_key("big")]
+
+
+def test_texts_come_in_the_order_asked_for_and_empty_for_a_task_that_is_gone(any_store: Store) -> None:
+    any_store.tasks.put(5, [example(1, "one"), example(2, "twö \U0001f600")])
+    assert any_store.tasks.texts(5, [2, 9, 1, 2]) == ["twö \U0001f600", "", "one", "twö \U0001f600"]
+    assert any_store.tasks.texts(6, [1]) == [""]
+
+
+def test_the_revision_grows_only_when_something_changes(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    any_store.projects.ensure(6)
+    before = revision(any_store)
+    any_store.tasks.put(5, [example(1, "one"), example(2, "two")])
+    added = revision(any_store)
+    assert added > before
+    assert any_store.tasks.put(5, [example(1, "one"), example(2, "two")]) == 0
+    assert any_store.tasks.remove(5, [77]) == 0
+    assert revision(any_store) == added
+    assert any_store.tasks.put(5, [example(1, "changed"), example(2, "two")]) == 1
+    changed = revision(any_store)
+    assert changed > added
+    assert any_store.tasks.remove(5, [1, 2, 77]) == 2
+    assert revision(any_store) > changed
+    assert revision(any_store, 6) == 0
+
+
+def test_the_last_of_two_texts_of_one_task_counts(any_store: Store) -> None:
+    assert any_store.tasks.put(5, [example(1, "first"), example(1, "last")]) == 1
+    assert any_store.tasks.texts(5, [1]) == ["last"]
+
+
+def test_a_removed_task_leaves_the_audit_slice_too(any_store: Store) -> None:
+    any_store.tasks.put(5, [example(1, "one"), example(2, "two")])
+    any_store.versions.draw_audit(5, [1, 2])
+    any_store.tasks.remove(5, [1])
+    assert any_store.versions.audited(5) == [2]
+    assert any_store.tasks.count(5) == 1
+
+
+def test_more_tasks_than_one_transaction_holds(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    many = [example(n, f"text {n % 50}") for n in range(1, 12_002)]
+    assert any_store.tasks.put(5, many) == 12_001
+    assert any_store.tasks.count(5) == 12_001
+    assert any_store.tasks.texts(5, [12_001, 1]) == [f"text {12_001 % 50}", "text 1"]
+    assert any_store.tasks.remove(5, range(1, 12_001)) == 12_000
+    assert any_store.tasks.index(5)[0].tolist() == [12_001]
+
+
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.lists(st.tuples(st.integers(1, 6), st.sampled_from("abc")), max_size=4)),
+        st.tuples(st.just("remove"), st.lists(st.integers(1, 7), max_size=3)),
+    ),
+    max_size=8,
+)
+
+
+@given(operations=operations)
+@hypothesis_settings(max_examples=60)
+def test_the_store_agrees_with_a_dictionary(operations: list[tuple[str, list[object]]], store: Store) -> None:
+    project = max((record.id for record in store.projects.all()), default=0) + 1
+    store.projects.ensure(project)
+    model: dict[int, str] = {}
+    for name, values in operations:
+        before, held = dict(model), revision(store, project)
+        if name == "put":
+            pairs: list[tuple[int, str]] = values  # type: ignore[assignment]
+            model |= dict(pairs)
+            changed = store.tasks.put(project, [example(*pair) for pair in pairs])
+            assert changed == sum(before.get(task) != text for task, text in dict(pairs).items())
+        else:
+            gone: list[int] = values  # type: ignore[assignment]
+            assert store.tasks.remove(project, gone) == len(model.keys() & set(gone))
+            model = {task: text for task, text in model.items() if task not in gone}
+        assert (revision(store, project) > held) == (model != before)
+    tasks, keys = store.tasks.index(project)
+    assert tasks.tolist() == sorted(model)
+    assert keys == [content_key(model[task]) for task in sorted(model)]
+
+
+def test_a_project_is_made_when_it_is_first_named_and_keeps_what_is_set(any_store: Store) -> None:
+    assert any_store.projects.get(5) is None
+    fresh = any_store.projects.ensure(5)
+    assert (fresh.id, fresh.label_config, fresh.published, fresh.connection) == (5, "", None, None)
+    assert any_store.projects.get(5) is not None
+    any_store.projects.update(5, label_config="<é/>", extra_params={"queue_size": 3})
+    any_store.projects.update(5, published="v1", pinned=4)
+    found = any_store.projects.ensure(5)
+    assert (found.label_config, found.extra_params, found.published, found.pinned) == (
+        "<é/>",
+        {"queue_size": 3},
+        "v1",
+        4,
+    )
+    any_store.projects.update(5, published=None, pinned=None)
+    assert (any_store.projects.ensure(5).published, any_store.projects.ensure(5).pinned) == (None, None)
+
+
+def test_updating_an_unknown_column_is_a_mistake_of_the_programmer(store: Store) -> None:
+    with pytest.raises(TypeError, match="no_such_column"):
+        store.projects.update(5, no_such_column=1)
+
+
+def test_only_projects_that_were_connected_count_as_connected(any_store: Store) -> None:
+    any_store.projects.update(3, connection={"ml": 1})
+    any_store.projects.update(1, connection={"ml": 2})
+    any_store.projects.update(2)
+    any_store.projects.update(4, connection={"ml": 3})
+    any_store.projects.update(4, connection=None)
+    assert [record.id for record in any_store.projects.connected()] == [1, 3]
+    assert [record.id for record in any_store.projects.all()] == [1, 2, 3, 4]
+
+
+def test_a_record_from_the_database_equals_the_one_made_for_a_new_project(any_store: Store) -> None:
+    made, read = any_store.projects.ensure(5), any_store.projects.ensure(5)
+    # JSON columns are empty objects once stored
+    assert ProjectRecord(**{name: getattr(read, name) or None for name in ("extra_params", "pace")}, id=5) == (
+        ProjectRecord(**{name: getattr(made, name) or None for name in ("extra_params", "pace")}, id=5)
+    )

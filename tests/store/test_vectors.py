@@ -1,0 +1,194 @@
+"""Cached vectors: whatever was added is found again, by any process, whatever happened to single files."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ml_backend.domain import Floats, content_key
+from ml_backend.store import StoreError, Vectors
+from ml_backend.store import vectors as module
+
+DIM = 8
+
+
+def vector_of(key: bytes) -> Floats:
+    """A vector that fp16 holds exactly."""
+    return np.frombuffer(key[:DIM], np.uint8).astype(np.float32) / 4
+
+
+def keys(*numbers: int) -> list[bytes]:
+    return [content_key(f"text {number}") for number in numbers]
+
+
+def add(vectors: Vectors, *numbers: int) -> None:
+    vectors.add(keys(*numbers), np.stack([vector_of(key) for key in keys(*numbers)]))
+
+
+def assert_has(vectors: Vectors, *numbers: int) -> None:
+    places = vectors.find(keys(*numbers))
+    assert (places >= 0).all(), [number for number, place in zip(numbers, places, strict=True) if place < 0]
+    assert np.array_equal(vectors.read(places), np.stack([vector_of(key) for key in keys(*numbers)]))
+
+
+def assert_lacks(vectors: Vectors, *numbers: int) -> None:
+    assert (vectors.find(keys(*numbers)) == -1).all()
+
+
+def test_an_empty_cache_finds_nothing(tmp_path: Path) -> None:
+    vectors = Vectors(tmp_path / "none")
+    assert len(vectors) == 0
+    assert_lacks(vectors, 1, 2)
+    assert vectors.find([]).tolist() == []
+
+
+def test_what_was_added_is_found_by_another_reader(tmp_path: Path) -> None:
+    add(Vectors(tmp_path), 1, 2, 3)
+    other = Vectors(tmp_path)
+    assert_has(other, 3, 1, 2, 3)
+    assert_lacks(other, 4)
+    assert len(other) == 3
+
+
+batches = st.lists(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=5), max_size=6)
+
+
+@given(batches=batches, asked=st.lists(st.binary(min_size=16, max_size=16), max_size=5))
+@hypothesis_settings(max_examples=40)
+def test_the_cache_agrees_with_a_dictionary(
+    batches: list[list[bytes]], asked: list[bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("vectors")
+    model: dict[bytes, Floats] = {}
+    vectors = Vectors(folder)
+    for batch in batches:
+        vectors.add(batch, np.stack([vector_of(key) for key in batch]))
+        model |= {key: vector_of(key) for key in batch}
+    wanted = [*asked, *model, b"\0" * 16, b"\xff" * 16]
+    for reader in (vectors, Vectors(folder)):
+        assert len(reader) == len(model)
+        places = reader.find(wanted)
+        assert [place >= 0 for place in places] == [key in model for key in wanted]
+        found = [key for key in wanted if key in model]
+        if found:
+            assert np.array_equal(reader.read(places[places >= 0]), np.stack([model[key] for key in found]))
+
+
+def test_several_additions_in_a_row_are_all_seen(tmp_path: Path) -> None:
+    writer, reader = Vectors(tmp_path), Vectors(tmp_path)
+    for number in range(30):
+        add(writer, number)
+        assert_has(writer, *range(number + 1))
+        reader.refresh()
+    reader.refresh()
+    assert_has(reader, *range(30))
+
+
+@pytest.mark.parametrize("kind", ["keys", "vectors"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "other_length"])
+def test_a_damaged_shard_is_left_out_and_can_be_written_again(tmp_path: Path, kind: str, damage: str) -> None:
+    add(Vectors(tmp_path), 1, 2)
+    bad = next(tmp_path.glob(f"*.{kind}.npy"))
+    data = bad.read_bytes()
+    if damage == "other_length":
+        np.save(bad, np.load(bad)[:1])
+    else:
+        bad.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "text": b"garbage" * 30}[damage])
+    add(Vectors(tmp_path / "elsewhere"), 3)
+    for path in (tmp_path / "elsewhere").glob("*.npy"):
+        path.rename(tmp_path / path.name)
+    vectors = Vectors(tmp_path)
+    assert_lacks(vectors, 1, 2)
+    assert_has(vectors, 3)
+    add(vectors, 1, 2)
+    assert_has(vectors, 1, 2, 3)
+
+
+def test_a_shard_whose_keys_are_pickled_is_left_out(tmp_path: Path) -> None:
+    add(Vectors(tmp_path), 1)
+    bad = next(tmp_path.glob("*.keys.npy"))
+    np.save(bad, np.array([{"a": 1}], object), allow_pickle=True)
+    assert_lacks(Vectors(tmp_path), 1)
+
+
+def test_a_shard_that_was_cut_off_before_its_keys_is_ignored(tmp_path: Path) -> None:
+    add(Vectors(tmp_path), 1)
+    add(Vectors(tmp_path), 2)
+    cut = next(path for path in tmp_path.glob("*.keys.npy"))
+    number = 1 if bytes(np.load(cut)[0]) == keys(1)[0] else 2
+    cut.unlink()
+    assert_lacks(Vectors(tmp_path), number)
+    assert_has(Vectors(tmp_path), 3 - number)
+
+
+def test_compaction_keeps_everything_and_shrinks_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SHARDS", 5)
+    monkeypatch.setattr(module, "SMALL", 10)
+    vectors, reader = Vectors(tmp_path), Vectors(tmp_path)
+    add(vectors, *range(100, 120))  # a large shard, which is not copied
+    large = {path.name for path in tmp_path.glob("*.npy")}
+    for number in range(17):
+        add(vectors, number, number + 1)
+    assert len(list(tmp_path.glob("*.keys.npy"))) <= 6
+    assert large <= {path.name for path in tmp_path.glob("*.npy")}
+    assert_has(vectors, *range(18), *range(100, 120))
+    reader.refresh()
+    assert_has(reader, *range(18), *range(100, 120))
+    assert len(reader) == 38
+
+
+def test_a_reader_that_still_maps_a_compacted_shard_reads_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SHARDS", 2)
+    writer = Vectors(tmp_path)
+    add(writer, 1)
+    reader = Vectors(tmp_path)
+    for number in range(2, 6):
+        add(writer, number)
+    assert_has(reader, 1)
+
+
+def test_two_writers_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SHARDS", 4)
+    failures: list[BaseException] = []
+
+    def write(first: int) -> None:
+        try:
+            mine = Vectors(tmp_path)
+            for number in range(first, first + 25):
+                add(mine, number)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(first,)) for first in (0, 25, 50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert_has(Vectors(tmp_path), *range(75))
+
+
+def test_a_full_disk_adds_nothing_and_leaves_no_debris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    vectors = Vectors(tmp_path)
+    add(vectors, 1)
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StoreError, match="No space left"):
+            add(vectors, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert_has(vectors, 1)
+    add(vectors, 2)
+    assert_has(vectors, 1, 2)

@@ -1,0 +1,2 @@
+def test_x():
+    import plugins,sys; print(plugins, sys.path)
