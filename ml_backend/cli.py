@@ -182,7 +182,8 @@ def demo(
     from ml_backend.demo.run import run_demo
 
     set_up_logs("warning")
-    run_demo(folder, annotations, port, _stop_on_signals())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
+    run_demo(folder, annotations, port)
 
 
 def _settings(**overrides: object) -> Settings:

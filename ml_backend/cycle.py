@@ -84,13 +84,14 @@ def run_round(work: Round) -> RoundRecord | None:
         candidate, fit = _fit(work, schema, options, answers, serving, number, frozen=record.pinned is not None)
 
     with work.stage("assess"):
-        learner, accuracy, reason = _assess(work, schema, serving, candidate, fit)
+        learner, accuracy, reason = _assess(work, record, schema, serving, candidate, fit)
 
     with work.stage("rank"):
         basis = Basis(work.settings, options, schema, answers, learner, project, number, name)
         queue = rank(store, work.pool, basis)
 
     with work.stage("publish"):
+        work.guard()  # another worker may have used this number meanwhile: nothing of it may be overwritten
         version = ModelVersion(
             project=project,
             number=number,
@@ -145,11 +146,16 @@ def _learnable(targets: Floats) -> bool:
 
 
 def _assess(
-    work: Round, schema: TaskSchema, serving: Knowledge | None, candidate: Knowledge | None, fit: Fit | None
+    work: Round,
+    record: ProjectRecord,
+    schema: TaskSchema,
+    serving: Knowledge | None,
+    candidate: Knowledge | None,
+    fit: Fit | None,
 ) -> tuple[Knowledge | None, Estimate | None, str]:
     """Which learner serves from now on, how accurate it is, and why it was chosen."""
     if candidate is None or fit is None:
-        before = work.store.versions.active(work.project)
+        before = _serving_version(work, record)
         return serving, before.accuracy if before else None, ""
     verdict = judge(fit, candidate.targets, schema.multiple)
     earlier = fit.held_out if fit.held_out_earlier is None else fit.held_out_earlier

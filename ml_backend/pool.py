@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.domain import Clustering, Floats, Ints, Mask
+from ml_backend.domain import Clustering, Floats, Ints, Mask, content_key
 from ml_backend.ports import Encoder
 from ml_backend.store import Store
 
@@ -125,10 +125,12 @@ class ProjectPool:
     def _encode(self, rows: Ints) -> None:
         if not len(rows):
             return
-        vectors = self._encoder.encode(self._store.tasks.texts(self._project, self.tasks[rows].tolist()))
+        texts = self._store.tasks.texts(self._project, self.tasks[rows].tolist())
+        vectors = self._encoder.encode(texts)
         self._vectors[rows] = vectors
         self.encoded[rows] = True
-        self._unwritten.update(zip((self._keys[row] for row in rows), vectors, strict=True))
+        # by the text that was encoded: a task may have been changed or removed since `refresh` read its key
+        self._unwritten.update(zip(map(content_key, texts), vectors, strict=True))
         if len(self._unwritten) >= SHARD:
             self.flush()
 

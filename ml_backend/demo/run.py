@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import statistics
 import subprocess
@@ -37,12 +38,8 @@ ROWS = 12  # lines of the headless table
 out = Console(soft_wrap=True)
 
 
-class Stopped(Exception):
-    """Ctrl-C."""
-
-
-def run_demo(folder: Path, annotations: int, port: int, stop: threading.Event) -> None:
-    """Starts everything, and stops all of it at the end. `annotations` > 0: label so many automatically."""
+def run_demo(folder: Path, annotations: int, port: int) -> None:
+    """Starts everything; stops all of it at the end or at Ctrl-C. `annotations` > 0: label so many automatically."""
     config = Path("label_config.xml").read_text()
     with ExitStack() as stack:
         try:
@@ -51,7 +48,6 @@ def run_demo(folder: Path, annotations: int, port: int, stop: threading.Event) -
             label_studio = LocalLabelStudio(folder / "label-studio", port=_free(port))
             with _progress("Label Studio (its first start migrates a database, about a minute)"):
                 stack.enter_context(label_studio)
-            _check(stop)
             settings = _settings(folder / "apprentice", label_studio)
             store = Store(settings)
             stack.callback(store.close)
@@ -59,18 +55,19 @@ def run_demo(folder: Path, annotations: int, port: int, stop: threading.Event) -
                 stack.enter_context(backend(settings, folder / "apprentice.log"))
             client = LabelStudioClient(label_studio.url, label_studio.token)
             stack.callback(client.close)
-            project = _project(client, config, pool, stop)
+            project = _project(client, config, pool)
             out.print("connecting the project:")
             connect(client, store, settings, project, lambda text: out.print(f"  {text}", highlight=False))
-            _first_queue(store, project, stop)
+            _first_queue(store, project)
             if annotations:
-                _annotate(client, store, settings, project, pool, held_out, annotations, stop)
+                _annotate(client, store, settings, project, pool, held_out, annotations)
                 return
             _invite(label_studio, project)
-            stop.wait()
-        except Stopped:
+            threading.Event().wait()
+        except KeyboardInterrupt:
             pass
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
             out.print("stopping Label Studio and the backend …")
 
 
@@ -126,7 +123,7 @@ def _settings(data_dir: Path, label_studio: LocalLabelStudio) -> Settings:
     )
 
 
-def _project(client: LabelStudioClient, config: str, pool: list[Question], stop: threading.Event) -> int:
+def _project(client: LabelStudioClient, config: str, pool: list[Question]) -> int:
     project = find_project(client, TITLE)
     if project is not None:
         out.print(f"project {project} is there already")
@@ -135,18 +132,17 @@ def _project(client: LabelStudioClient, config: str, pool: list[Question], stop:
     with _bar(f"importing {len(pool)} questions", len(pool)) as advance:
         for done in import_texts(client, project, read_schema(config).text_field, [each.text for each in pool]):
             advance(done)
-            _check(stop)
     return project
 
 
-def _first_queue(store: Store, project: int, stop: threading.Event) -> None:
+def _first_queue(store: Store, project: int) -> None:
     with _progress("the first ordered queue"):
-        _wait(lambda: bool((record := store.projects.get(project)) and record.fingerprint), FIRST_QUEUE_SECONDS, stop)
+        _wait(lambda: bool((record := store.projects.get(project)) and record.fingerprint), FIRST_QUEUE_SECONDS)
 
 
 def _annotate(
     client: LabelStudioClient, store: Store, settings: Settings, project: int, pool: list[Question],
-    held_out: list[Question], n: int, stop: threading.Event,
+    held_out: list[Question], n: int,
 ) -> None:  # fmt: skip
     """Answers what Label Studio serves, as fast as the queue follows, and prints how the learner grows."""
     record = store.projects.ensure(project)
@@ -169,7 +165,7 @@ def _annotate(
         before = store.labels.count(project)[0]
         answer(client, served.task, schema, [known[served.text]])
         submitted = time.monotonic()
-        _wait(lambda: _follows(store, project, before + 1), ROUND_SECONDS, stop)  # noqa: B023
+        _wait(lambda: _follows(store, project, before + 1), ROUND_SECONDS)  # noqa: B023
         waits.append(time.monotonic() - submitted)
         if done % step == 0 or done == n:
             active = store.versions.active(project)
@@ -197,18 +193,12 @@ def _invite(label_studio: LocalLabelStudio, project: int) -> None:
     )
 
 
-def _wait(met: Callable[[], bool], seconds: float, stop: threading.Event) -> None:
+def _wait(met: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not met():
-        _check(stop)
         if time.monotonic() > deadline:
             raise ApprenticeError("The backend did not publish a queue in time: `apprentice status` says why")
         time.sleep(0.01)
-
-
-def _check(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise Stopped
 
 
 def _percent(share: float | None) -> str:

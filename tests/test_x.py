@@ -1,2 +1,0 @@
-def test_x():
-    import plugins,sys; print(plugins, sys.path)
