@@ -12,6 +12,7 @@ import datetime
 import itertools
 import platform
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--annotations", type=int, default=30)
     parser.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped on every way out
     table = Table()
     refit(table)
     with tempfile.TemporaryDirectory() as folder:
@@ -98,8 +100,11 @@ def refit(table: Table) -> None:
 def run(table: Table, size: int, annotations: int, folder: Path) -> None:
     folder.mkdir(parents=True)
     pool, _ = questions(folder / "texts")
-    pairs = itertools.islice(_pairs([question.text for question in pool], [question.label for question in pool]), size)
-    label_of = dict(pairs)
+    label_of: dict[str, str] = {}
+    for text, label in _pairs([question.text for question in pool], [question.label for question in pool]):
+        label_of.setdefault(text, label)
+        if len(label_of) == size:
+            break
     config = Path("label_config.xml").read_text()
     schema = read_schema(config)
     with LocalLabelStudio(folder / "label-studio") as label_studio:

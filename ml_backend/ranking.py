@@ -43,7 +43,7 @@ def rank(store: Store, pool: ProjectPool, basis: Basis) -> list[Prediction]:
     drawn = np.array(store.versions.audited(basis.project), np.int64)
     waiting = drawn[np.isin(drawn, pool.tasks[untouched])]
     others = int(untouched.sum()) - len(waiting)
-    # towards the end only waiting tasks may be left: then they take the other places, too
+    # towards the end only waiting tasks may be left: then they take the places that nobody else can
     places = max(int(slots.sum()), len(slots) - others)
     audited = audit.draw(waiting, pool.tasks[untouched], places, random)
     store.versions.draw_audit(basis.project, audited.tolist())
@@ -51,7 +51,8 @@ def rank(store: Store, pool: ProjectPool, basis: Basis) -> list[Prediction]:
     free = untouched & ~np.isin(pool.tasks, np.concatenate([waiting, audited]))
     ranked = _ranked(store, pool, basis, free, len(slots) - len(audited))
     blind = ((task, None, "") for task in audited.tolist())
-    queue = [next(blind if is_audit else ranked, None) or next(blind) for is_audit in slots]
+    queue = [item for is_audit in slots if (item := next(blind if is_audit else ranked, None)) is not None]
+    queue += blind
     return [
         Prediction(task, RANKED * place / len(queue), drafted, reason)
         for place, (task, drafted, reason) in enumerate(queue)

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
-from fake_label_studio import FakeClient, FakeLabelStudio, config_with, fill, flood
+from fake_label_studio import FakeClient, FakeLabelStudio, config_with, fill, flood, text_about
 
+from ml_backend import cycle, registry
+from ml_backend.consensus import consensus
 from ml_backend.cycle import Round, run_round
-from ml_backend.domain import ApprenticeError, ModelVersion, TaskSchema
+from ml_backend.domain import ApprenticeError, Example, ModelVersion, TaskSchema, content_key
 from ml_backend.label_studio.client import Refused, Unreachable
 from ml_backend.label_studio.config import read_schema
-from ml_backend.ranking import RANKED
+from ml_backend.pool import ProjectPool
+from ml_backend.ranking import RANKED, Basis, rank
 from ml_backend.rollback import LATEST, UnknownVersion, roll_back
 from ml_backend.settings import Settings
 from ml_backend.store import Store, StoreError
@@ -129,23 +132,25 @@ def test_one_class_alone_teaches_nothing(
 
 
 def test_a_flood_of_wrong_answers_does_not_replace_the_learner(
-    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
-    """30 right answers serve; 45 answers at random make a learner that knows the 30 worse than before."""
-    rest = [task for task in taught if not server.tasks[task]["annotations"]][:45]
-    random = np.random.default_rng(4)
-    for task in rest:
-        wrong = [label for label in single.labels if label != taught[task]]
-        server.annotate(task, str(random.choice(wrong)), by=2)
-    # most of the early answers are confirmed by more people, so that they weigh against the flood
+    """40 fruits and 40 metals are learnt; then somebody calls a dozen fruits animals: nothing in the words tells why."""
+    server.add_tasks([text_about(label, n) for label in ("fruit", "metal") for n in range(40)])
+    for task, label in zip(server.tasks, ["fruit"] * 40 + ["metal"] * 40, strict=True):
+        server.annotate(task, label)
+    server.add_tasks([text_about("fruit", n) for n in range(100, 130)])
+    run_round(make_round(server))
+    assert active(store).learner == 1
+    for task in sorted(server.tasks)[80:92]:
+        server.annotate(task, "animal", by=2)
     run_round(make_round(server))
     version = active(store)
-    verdicts = version.note
-    assert version.number == 3
-    if version.learner == 2:
-        assert "kept the earlier learner" in verdicts
-    else:
-        assert "against the earlier learner" in verdicts
+    assert (version.number, version.learner, version.labelled) == (2, 1, 92)
+    assert "kept the earlier learner" in version.note
+    assert store.versions.learners(5) == [1], "a rejected fit is not kept"
+    drafts = [row["result"][0]["value"]["choices"] for row in server.current_predictions()]
+    assert ["animal"] not in drafts
+    assert server.settings["model_version"] == version.name
 
 
 def test_the_gate_keeps_the_learner_that_answers_more_right(
@@ -340,19 +345,13 @@ def test_a_failing_label_studio_keeps_the_earlier_version_serving(
             raise error
 
     work.client.before = fail  # type: ignore[attr-defined]
-    if not _is_called(work, path):
-        pytest.skip("this server's pace does not use that call before the switch")
+    fast_bulk = path == "import/predictions"  # so that the call is made before the switch
+    store.projects.update(5, pace={"bulk": 0.0001 if fast_bulk else 9.0, "single": 1.0 if fast_bulk else 0.1})
     with pytest.raises(ApprenticeError):
         run_round(work)
     assert unchanged(server, store, name, rows)
     assert run_round(make_round(server)) is not None
     assert active(store).name == server.settings["model_version"] != name
-
-
-def _is_called(work: Round, path: str) -> bool:
-    pace = work.store.projects.ensure(5).pace or {}
-    bulk = pace["bulk"] <= 4 * pace["single"]
-    return path == "api/projects/5" or (path == "import/predictions") == bulk
 
 
 def test_a_dropped_row_keeps_the_earlier_version_serving(
@@ -464,21 +463,27 @@ def test_a_lease_that_is_lost_before_the_switch_switches_nothing(
 
 
 def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
-    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A frozen worker wakes up after another one has published: same number, same artifact name."""
+    assert active(store).number == 2
     server.annotate(queue(server)[0], "fruit")
     newer: list[ModelVersion] = []
 
     def guard() -> None:
-        if not newer:
-            run_round(make_round(server))
-            newer.append(active(store))
         raise Lost
 
-    work = make_round(server, guard=guard)
+    def freeze(*args: Any) -> Any:
+        if not newer:
+            newer.append(active(store))  # so that the round within does not freeze, too
+            run_round(make_round(server))
+            newer[0] = active(store)
+        return rank(*args)
+
+    monkeypatch.setattr(cycle, "rank", freeze)
     with pytest.raises(Lost):
-        run_round(work)
+        run_round(make_round(server, guard=guard))
     assert active(store) == newer[0]
     assert server.settings["model_version"] == newer[0].name
     found = store.versions.artifact(5, newer[0].number)
@@ -542,9 +547,6 @@ def test_an_encoder_change_learns_anew_over_the_new_vectors(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from ml_backend import registry
-    from ml_backend.pool import ProjectPool
-
     other = FakeEncoder("other", 24)
     monkeypatch.setattr(registry, "encoder", lambda _setting: other)
     run_round(make_round(server, pool=ProjectPool(store, 5, other)))
@@ -584,15 +586,9 @@ def test_the_last_tasks_are_served_even_if_all_of_them_wait_in_the_audit_slice(
 def test_the_share_of_audit_places_is_right_on_average(
     settings: Settings, store: Store, single: TaskSchema, fake_encoder: FakeEncoder, server: FakeLabelStudio
 ) -> None:
-    from ml_backend.consensus import consensus
-    from ml_backend.pool import ProjectPool
-    from ml_backend.ranking import Basis, rank
-
     blind = served = 0
     options = settings.defaults.model_copy(update={"queue_size": 50, "audit_share": 0.1, "acquisition": "random"})
     texts = [f"apple {n}" for n in range(100)]
-    from ml_backend.domain import Example, content_key
-
     for project in range(1, 41):
         store.projects.ensure(project)
         store.tasks.put(project, [Example(n + 1, text, content_key(text)) for n, text in enumerate(texts)])

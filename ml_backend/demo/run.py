@@ -28,6 +28,7 @@ from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import connect
 from ml_backend.settings import Settings
+from ml_backend.status import read_status
 from ml_backend.store import Store
 
 TITLE = "Apprentice demo: questions"
@@ -148,26 +149,26 @@ def _annotate(
     record = store.projects.ensure(project)
     schema = read_schema(record.label_config)
     known = {question.text: question.label for question in pool}
+    there = read_status(store, project).labelled  # of an earlier demo
     examiner = Examiner(settings, store, project, schema, pool, held_out)
     with _progress("encoding the held-out questions and the random-order control's"):
-        examiner.prepare(n)
+        examiner.prepare(there + n)
     header = ("annotations", "active version", "held-out accuracy", "random order", "submit to queue (median s)")
     widths = [len(name) for name in header]
     widths[1] = 24
     out.print("  ".join(f"{name:>{width}}" for name, width in zip(header, widths, strict=True)), style="bold")
     waits: list[float] = []
     step = max(1, n // ROWS)
-    for done in range(1, n + 1):
+    for done in range(there + 1, there + n + 1):
         served = next_task(client, project, schema)
         if served is None:
             out.print("nothing is left to label")
             return
-        before = store.labels.count(project)[0]
         answer(client, served.task, schema, [known[served.text]])
         submitted = time.monotonic()
-        _wait(lambda: _follows(store, project, before + 1), ROUND_SECONDS)  # noqa: B023
+        _wait(lambda: _follows(store, project, done), ROUND_SECONDS)  # noqa: B023
         waits.append(time.monotonic() - submitted)
-        if done % step == 0 or done == n:
+        if done % step == 0 or done == there + n:
             active = store.versions.active(project)
             row = (
                 str(done), active.name if active else "", _percent(examiner.active()),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ml_backend.domain import ApprenticeError
@@ -67,7 +68,7 @@ class LabelStudioClient:
         except ApiError as error:
             raise Denied("The API key has expired: make a new one in Label Studio (Account & Settings)") from error
         self._http = sdk._client_wrapper.httpx_client  # the one place where the SDK's public surface does not do
-        self._timeout = timeout
+        self._timeout, self._api_key = timeout, api_key
 
     def call(
         self,
@@ -95,7 +96,8 @@ class LabelStudioClient:
                 return answer.json() if answer.content else None
             except ValueError:
                 raise Refused(f"{method} {path}: Label Studio at {self.url} did not answer with JSON") from None
-        raise _failure(method, path, answer.status_code, answer.content)
+        content = answer.content.replace(self._api_key.encode(), b"the API key")  # should the server repeat it
+        raise _failure(method, path, answer.status_code, content)
 
     def version(self) -> str:
         """Label Studio's release, for example 1.23.2."""
@@ -111,18 +113,29 @@ class LabelStudioClient:
         self.call("PATCH", f"api/projects/{project}", body=values, params={"include": "id"})
 
     def pages(self, project: int, *, query: dict[str, Any] | None = None, **params: Any) -> Iterator[list[Any]]:
-        """Tasks of the Data Manager, a page at a time; `query` is its filter. A page may take long."""
-        number = 1
-        while True:
-            asked = {"project": project, "page": number, "page_size": PAGE, **params}
-            if query is not None:
-                asked["query"] = json.dumps(query)
-            found = self.call("GET", "api/tasks", params=asked, timeout=max(self._timeout, 120)) or {}
-            tasks = found.get("tasks") or []
-            yield tasks
-            if len(tasks) < PAGE or number * PAGE >= int(found.get("total") or 0):
-                return
-            number += 1
+        """Tasks of the Data Manager, a page at a time; `query` is its filter. The next page is on its way meanwhile."""
+        asked = {"project": project, "page_size": PAGE, **params}
+        if query is not None:
+            asked["query"] = json.dumps(query)
+
+        def fetch(number: int) -> dict[str, Any]:
+            # a page may take long: no short time-out
+            return (
+                self.call("GET", "api/tasks", params={**asked, "page": number}, timeout=max(self._timeout, 120)) or {}
+            )
+
+        with ThreadPoolExecutor(1) as ahead:
+            number, page = 1, ahead.submit(fetch, 1)
+            while True:
+                found = page.result()
+                tasks = found.get("tasks") or []
+                more = len(tasks) == PAGE and number * PAGE < int(found.get("total") or 0)
+                if more:
+                    number += 1
+                    page = ahead.submit(fetch, number)
+                yield tasks
+                if not more:
+                    return
 
     def close(self) -> None:
         self._connections.close()

@@ -17,6 +17,11 @@ TITLE = "Apprentice"
 SAMPLING = "Uncertainty sampling"
 USER = "apprentice"
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
+HIDDEN_COLUMNS = (  # of the tab: what is left are the number, the place in the queue and the data
+    "inner_id", "completed_at", "total_annotations", "cancelled_annotations", "total_predictions", "annotators",
+    "annotations_results", "annotations_ids", "predictions_model_versions", "predictions_results", "file_upload",
+    "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time", "draft_exists",
+)  # fmt: skip
 REMEMBERED = ("sampling", "model_version", "show_collab_predictions")
 
 # Without PROJECT_UPDATED: our own switch of the model version fires it, and at 100,000 tasks Label Studio counts for
@@ -131,11 +136,13 @@ def _ml_backend(client: LabelStudioClient, project: int, url: str, secret: str) 
 
 
 def _view(client: LabelStudioClient, project: int, known: int | None) -> int:
+    hidden = [f"tasks:{column}" for column in HIDDEN_COLUMNS]
     data = {
         "title": "Apprentice queue",
         "type": "list",
         "target": "tasks",
         "ordering": ["tasks:predictions_score"],
+        "hiddenColumns": {"explore": hidden, "labeling": hidden},
         "filters": {
             "conjunction": "and",
             "items": [{"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}],

@@ -6,6 +6,7 @@ With APPRENTICE_SCREENSHOTS=<folder> the screens are saved there as labelling.pn
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ def browser_page(server: LocalLabelStudio) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         try:
-            context = browser.new_context(viewport={"width": 1400, "height": 860})
+            context = browser.new_context(viewport={"width": 1200, "height": 640})
             context.set_default_timeout(PATIENCE)
             expect.set_options(timeout=PATIENCE)
             page = context.new_page()
@@ -50,19 +51,113 @@ def browser_page(server: LocalLabelStudio) -> Iterator[Page]:
 
 def open_data_manager(page: Page, server: LocalLabelStudio, project: Project) -> None:
     page.goto(f"{server.url}/projects/{project.number}/data")
+    expect(page.get_by_text("Apprentice queue")).to_be_visible()
 
 
-def shown_text(page: Page, project: Project) -> str:
-    """The text of the task on the labelling screen."""
-    found: list[str] = until(
-        lambda: [text for text in project.truth if page.get_by_text(text, exact=True).count()], "a task on the screen"
-    )
-    return found[0]
+def start_labelling(page: Page) -> None:
+    page.get_by_text("Label All Tasks").first.click()
+
+
+def shown_text(page: Page, project: Project, other_than: str = "") -> str:
+    """The text of the task on the labelling screen, once it has one."""
+
+    def look() -> str | None:
+        seen = page.locator("body").inner_text()
+        on_screen = [text for text in project.truth if text in seen]
+        ready = on_screen and on_screen != [other_than] and submit_button(page).is_enabled()
+        return on_screen[0] if ready else None
+
+    found: str = until(look, "a task on the screen")
+    return found
+
+
+def submit_button(page: Page) -> Locator:
+    return page.get_by_role("button", name=re.compile("^submit", re.IGNORECASE)).first
 
 
 def choice(page: Page, label: str) -> Locator:
-    return page.get_by_role("checkbox", name=label).or_(page.get_by_role("radio", name=label)).first
+    return page.locator(f"input[name='{label}']")
 
 
 def drafted(page: Page, project: Project) -> list[str]:
     return [label for label in project.schema.labels if choice(page, label).is_checked()]
+
+
+def answer(page: Page, project: Project, text: str) -> None:
+    """Ticks the right label, which in most cases is ticked already, and submits."""
+    if drafted(page, project) != [project.truth[text]]:
+        choice(page, project.truth[text]).check(force=True)
+    submit_button(page).click()
+
+
+def drafts_of(project: Project, text: str) -> list[list[str]]:
+    """What the versions have drafted for this text; an empty draft is an audit task's."""
+    (task,) = [task["id"] for task in project.tasks() if task["data"]["text"] == text]
+    rows = project.client.call("GET", "api/predictions/", params={"task": task})
+    return [region["value"]["choices"] for row in rows for region in row["result"]] + [[]]
+
+
+def test_the_draft_is_filled_in_and_after_submitting_the_next_task_comes(
+    label_studio: LocalLabelStudio, backend: Backend, make_project: Callable[..., Project]
+) -> None:
+    project = make_project(40)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    project.answer_next(6)
+    version = backend.wait_for_queue(project, labelled=6)
+    head = project.predictions(version.name)[0]
+    texts = {task["id"]: task["data"]["text"] for task in project.tasks()}
+    with browser_page(label_studio) as page:
+        open_data_manager(page, label_studio, project)
+        start_labelling(page)
+        first = shown_text(page, project)
+        assert first == texts[head["task"]]
+        assert drafted(page, project) == [label for region in head["result"] for label in region["value"]["choices"]]
+        answer(page, project, first)
+        second = shown_text(page, project, other_than=first)
+        assert second != first
+        assert drafted(page, project) in drafts_of(project, second)
+        version = backend.wait_for_queue(project, labelled=7)
+    (stored,) = [each for each in backend.store.labels.of(project.number) if each.task == head["task"]]
+    assert stored.choices == (project.truth[first],)
+    assert version.labelled == 7
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(580)
+@pytest.mark.skipif(not SCREENSHOTS, reason="APPRENTICE_SCREENSHOTS names no folder")
+def test_ten_tasks_are_labelled_by_hand_and_the_screens_are_saved(
+    label_studio: LocalLabelStudio, backend: Backend, make_project: Callable[..., Project]
+) -> None:
+    folder = Path(str(SCREENSHOTS))
+    folder.mkdir(parents=True, exist_ok=True)
+    project = make_project(120, classes=6)
+    project.client.change_project(project.number, title="Messages")
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    project.answer_next(12)
+    backend.wait_for_queue(project, labelled=12)
+    number = {task["data"]["text"]: task["id"] for task in project.tasks()}
+    text, right, record = "", 0, []
+    with browser_page(label_studio) as page:
+        open_data_manager(page, label_studio, project)
+        start_labelling(page)
+        for done in range(10):
+            text = shown_text(page, project, other_than=text)
+            draft = drafted(page, project)
+            right += draft == [project.truth[text]]
+            blind = number[text] in backend.store.versions.audited(project.number)
+            record.append(f"{text} {'audit' if blind else draft} answer: {project.truth[text]}")
+            assert bool(draft) != blind, "only tasks of the audit slice come without a draft"
+            if draft and done >= 5:
+                expect(page.get_by_text("Annotation saved")).to_have_count(0)
+                page.screenshot(path=folder / "labelling.png")
+            answer(page, project, text)
+            backend.wait_for_queue(project, labelled=13 + done)
+        open_data_manager(page, label_studio, project)
+        head = project.predictions(backend.active(project).name)[0]
+        expect(page.get_by_text("Prediction score").last).to_be_visible()
+        until(lambda: str(head["task"]) in page.locator("body").inner_text(), "the queue in the Data Manager")
+        page.screenshot(path=folder / "data-manager.png")
+    print("\n".join(record))  # noqa: T201 (for `pytest -s`)
+    assert right >= 3, record

@@ -37,7 +37,7 @@ def test_connecting_sets_everything_up_and_disconnecting_leaves_no_trace(
     basic = base64.b64encode(f"apprentice:{backend.secret}".encode()).decode()
     assert hook["url"] == f"{backend.settings.address}/webhook"
     assert hook["headers"] == {"Authorization": f"Basic {basic}"}
-    assert hook["is_active"] and hook["send_for_all_actions"] and hook["send_payload"]
+    assert hook["is_active"] and hook["send_payload"]
     (connection,) = project.ml_backends()
     assert connection["url"] == backend.settings.address
     (tab,) = project.tabs()

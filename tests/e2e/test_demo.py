@@ -22,7 +22,7 @@ def alive(folder: Path) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             told = (process / "cmdline").read_bytes() + b"\0" + (process / "environ").read_bytes()
-            where = os.readlink(process / "cwd")
+            where = str((process / "cwd").readlink())
         except OSError:
             continue
         if str(process.name) != str(os.getpid()) and (str(folder).encode() in told or where.startswith(str(folder))):

@@ -1,0 +1,143 @@
+"""Accuracy, intervals, the sign test and the gate, against scipy and against counting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from ml_backend import audit
+from ml_backend.domain import Fit
+from ml_backend.evaluation.gate import ALPHA, judge, sign_test
+from ml_backend.evaluation.metrics import correct, decide, wilson
+
+
+@given(n=st.integers(1, 3000), data=st.data())
+@hypothesis_settings(max_examples=150)
+def test_the_interval_is_scipys_score_interval(n: int, data: st.DataObject) -> None:
+    right = data.draw(st.integers(0, n))
+    found = wilson(right, n, "here")
+    theirs = binomtest(right, n).proportion_ci(method="wilson")
+    assert found is not None
+    assert found.value == right / n
+    assert found.low == pytest.approx(theirs.low, abs=1e-6)
+    assert found.high == pytest.approx(theirs.high, abs=1e-6)
+    assert (found.n, found.source) == (n, "here")
+
+
+def test_without_observations_there_is_no_estimate() -> None:
+    assert wilson(0, 0, "nowhere") is None
+
+
+@given(n=st.integers(1, 400), data=st.data())
+@hypothesis_settings(max_examples=150)
+def test_the_sign_test_is_scipys(n: int, data: st.DataObject) -> None:
+    hits = data.draw(st.integers(0, n))
+    assert sign_test(hits, n) == pytest.approx(binomtest(hits, n, 0.5, alternative="greater").pvalue, rel=1e-9)
+
+
+def test_one_choice_is_the_most_probable_and_several_are_all_from_one_half_up() -> None:
+    probabilities = np.array([[0.2, 0.5, 0.3], [0.5, 0.5, 0.0]], np.float32)
+    assert decide(probabilities, multiple=False).tolist() == [[False, True, False], [True, False, False]]
+    assert decide(probabilities, multiple=True).tolist() == [[False, True, False], [True, True, False]]
+
+
+rows = st.lists(
+    st.tuples(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3),
+              st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=3, max_size=3)),
+    min_size=1, max_size=8,
+)  # fmt: skip
+
+
+@given(rows=rows)
+def test_correct_agrees_with_looking_at_each_row(rows: list[tuple[list[float], list[float]]]) -> None:
+    probabilities = np.array([row[0] for row in rows], np.float32)
+    targets = np.array([row[1] for row in rows], np.float32)
+    for row, (given_, wanted) in enumerate(rows):
+        best = max(range(3), key=lambda label: (given_[label], -label))
+        assert correct(probabilities, targets, False)[row] == (wanted[best] == max(wanted))
+        each = [wanted[label] == 0.5 or (given_[label] >= 0.5) == (wanted[label] == 1) for label in range(3)]
+        assert correct(probabilities, targets, True)[row] == all(each)
+
+
+def fit(new: list[int], old: list[int] | None) -> tuple[Fit, np.ndarray]:
+    """What two learners say of tasks whose answer is label 0; 0 is right, 1 is wrong."""
+    eye = np.eye(2, dtype=np.float32)
+    return Fit({}, eye[new], None if old is None else eye[old]), np.tile(eye[0], (len(new), 1))
+
+
+@given(data=st.data(), n=st.integers(1, 60))
+@hypothesis_settings(max_examples=150)
+def test_the_gate_rejects_exactly_on_evidence(data: st.DataObject, n: int) -> None:
+    new = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
+    old = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
+    verdict = judge(*fit(new, old), multiple=False)
+    lost = sum(now > before for now, before in zip(new, old, strict=True))
+    won = sum(now < before for now, before in zip(new, old, strict=True))
+    worse = lost > won and binomtest(lost, lost + won, 0.5, alternative="greater").pvalue < ALPHA
+    assert verdict.promote == (not worse)
+    assert str(lost) in verdict.reason
+    assert str(won) in verdict.reason
+
+
+def test_the_first_learner_is_promoted() -> None:
+    assert judge(*fit([1, 1, 1], None), multiple=False).promote
+
+
+@pytest.mark.parametrize(("lost", "won", "promoted"), [(4, 0, True), (5, 0, False), (6, 1, True), (7, 1, False)])
+def test_the_gate_at_its_threshold(lost: int, won: int, promoted: bool) -> None:
+    verdict = judge(*fit([1] * lost + [0] * won, [0] * lost + [1] * won), multiple=False)
+    assert verdict.promote == promoted
+
+
+def test_places_follow_the_share() -> None:
+    random = np.random.default_rng(1)
+    assert not audit.places(1000, 0.0, random).any()
+    drawn = audit.places(40_000, 0.05, random).sum()
+    assert abs(drawn - 2000) < 4 * np.sqrt(40_000 * 0.05 * 0.95)
+
+
+@given(
+    available=st.sets(st.integers(1, 30), max_size=20),
+    drawn=st.lists(st.integers(1, 30), unique=True, max_size=8),
+    n=st.integers(0, 25),
+    seed=st.integers(0, 5),
+)
+def test_waiting_tasks_come_first_and_new_ones_are_drawn_from_the_rest(
+    available: set[int], drawn: list[int], n: int, seed: int
+) -> None:
+    pending = [task for task in drawn if task in available]
+    found = audit.draw(
+        np.array(pending, np.int64), np.array(sorted(available), np.int64), n, np.random.default_rng(seed)
+    ).tolist()
+    assert len(found) == len(set(found)) == min(n, len(available))
+    assert found[: len(pending)] == pending[:n]
+    assert set(found) <= available
+
+
+def test_every_task_is_as_likely_to_be_drawn() -> None:
+    random = np.random.default_rng(3)
+    available = np.arange(10, dtype=np.int64)
+    counts = np.bincount(
+        np.concatenate([audit.draw(available[:0], available, 3, random) for _ in range(4000)]), minlength=10
+    )
+    assert np.abs(counts - 1200).max() < 4.5 * np.sqrt(4000 * 0.3 * 0.7)
+
+
+def test_the_accuracy_comes_from_the_audit_slice_once_that_is_large_enough() -> None:
+    tasks = np.arange(100)
+    eye = np.eye(2, dtype=np.float32)
+    targets = np.tile(eye[0], (100, 1))
+    said = eye[(tasks >= 30).astype(int)]  # right in the first thirty only
+    few = audit.accuracy(said, targets, tasks, np.arange(audit.ENOUGH - 1), False)
+    assert few is not None
+    assert (few.value, few.n) == (0.3, 100)
+    assert "chosen by acquisition" in few.source
+    slice_ = audit.accuracy(said, targets, tasks, np.array([*range(20, 40), 500]), False)
+    assert slice_ is not None
+    assert (slice_.value, slice_.n) == (0.5, 20)
+    assert "audit slice" in slice_.source
+    assert audit.accuracy(said[:0], targets[:0], tasks[:0], tasks, False) is None

@@ -1,0 +1,324 @@
+"""A worker, step by step, against a Label Studio in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_encoder import FakeEncoder
+from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+
+from ml_backend.domain import ModelVersion, TaskSchema
+from ml_backend.jobs import worker as module
+from ml_backend.jobs.worker import Worker
+from ml_backend.label_studio.client import Unreachable
+from ml_backend.label_studio.events import read_event
+from ml_backend.intake import take
+from ml_backend.settings import ProjectSettings, Settings
+from ml_backend.store import Store, remember_credentials
+
+
+class Bench:
+    """A worker of one project, what it writes to, and a clock that only the test moves."""
+
+    def __init__(self, settings: Settings, server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.server = server
+        self.stop = threading.Event()
+        self.clients: list[tuple[str, str]] = []
+        self.client = FakeClient(server)
+        self.time = 1000.0
+        monkeypatch.setattr(module, "LabelStudioClient", self.connect)
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.time)
+        self.worker = Worker(settings, self.stop)
+        self.store: Store = self.worker._store
+        self.store.projects.update(5, connection={"ml": 1})
+
+    def connect(self, url: str, key: str, _timeout: float) -> FakeClient:
+        self.clients.append((url, key))
+        return self.client
+
+    def step(self) -> None:
+        self.worker._step()
+
+    def round(self) -> None:
+        self.store.jobs.request(5)
+        self.step()
+
+    def tell(self, body: dict[str, Any]) -> None:
+        take(self.store, read_event(body))
+
+    def active(self) -> ModelVersion:
+        found = self.store.versions.active(5)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def bench(
+    make_settings: Callable[..., Settings],
+    server: FakeLabelStudio,
+    fake_encoder: FakeEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Bench]:
+    settings = make_settings(
+        label_studio_api_key="key", defaults=ProjectSettings(queue_size=10, audit_share=0), keep_versions=2
+    )
+    made = Bench(settings, server, monkeypatch)
+    monkeypatch.setattr(made.stop, "wait", lambda *_: made.stop.is_set())  # idling takes no time
+    yield made
+    made.store.close()
+
+
+def test_a_step_runs_the_round_that_was_asked_for(bench: Bench) -> None:
+    fill(bench.server, 20)
+    bench.round()
+    assert bench.server.settings["model_version"] == bench.active().name
+    state = bench.store.jobs.state(5)
+    assert (state.running, state.waiting, state.failures) == (False, False, 0)
+    [record] = bench.store.versions.last_rounds(5, 5)
+    assert (record.version, record.error) == (bench.active().name, None)
+
+
+def test_an_idle_worker_says_that_it_lives_and_checks_on_label_studio(bench: Bench) -> None:
+    fill(bench.server, 20)
+    bench.step()
+    assert len(bench.store.jobs.workers()) == 1
+    assert bench.active().number == 1, "it asked for the round itself: the last check was too long ago"
+    bench.step()
+    assert bench.store.versions.next_number(5) == 2
+
+
+def test_an_event_leads_to_a_round_that_learns_from_it(bench: Bench, single: TaskSchema) -> None:
+    truth = fill(bench.server, 30)
+    bench.round()
+    for task in list(truth)[:6]:
+        bench.tell(bench.server.annotate(task, truth[task]))
+    bench.step()
+    assert (bench.active().labelled, bench.active().learner) == (6, 2)
+    bench.step()
+    assert bench.store.versions.next_number(5) == 3
+
+
+def test_a_failed_round_is_recorded_backs_off_and_leaves_the_earlier_version(bench: Bench) -> None:
+    truth = fill(bench.server, 20)
+    bench.round()
+    name = bench.active().name
+
+    def down(*_: Any) -> None:
+        raise Unreachable("Label Studio does not answer")
+
+    bench.tell(bench.server.annotate(next(iter(truth)), "fruit"))
+    bench.client.before = down
+    bench.store.projects.update(5, reconciled_at=0.0)
+    bench.step()
+    failed = bench.store.versions.last_rounds(5, failed=True)[0]
+    assert failed.error == "Label Studio does not answer"
+    assert failed.version is None
+    assert bench.store.jobs.state(5).failures == 1
+    calls = len(bench.client.calls)
+    bench.step()
+    assert len(bench.client.calls) == calls, "the next try waits"
+    assert bench.active().name == bench.server.settings["model_version"] == name
+
+    bench.client.before = lambda *_: None
+    bench.round()
+    assert bench.store.jobs.state(5).failures == 0
+    assert bench.active().name == bench.server.settings["model_version"] != name
+
+
+def test_an_unexpected_error_is_recorded_without_its_text(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(bench.server, 20)
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("patient 17 is called Miller")
+
+    bench.client.before = broken
+    bench.round()
+    [record] = bench.store.versions.last_rounds(5)
+    assert record.error is not None
+    assert record.error.startswith("RuntimeError in ")
+    printed = capsys.readouterr()
+    assert "Miller" not in record.error + printed.out + printed.err
+
+
+def test_a_worker_that_is_stopped_in_mid_round_hands_the_lease_back_and_publishes_nothing(bench: Bench) -> None:
+    fill(bench.server, 20)
+
+    def stop(method: str, *_: Any) -> None:
+        if method == "POST":
+            bench.stop.set()
+
+    bench.client.after = stop
+    bench.round()
+    assert bench.server.settings["model_version"] == ""
+    assert bench.store.versions.active(5) is None
+    assert bench.store.versions.last_rounds(5) == []
+    state = bench.store.jobs.state(5)
+    assert (state.running, state.waiting, state.failures) == (False, True, 0)
+    assert bench.store.jobs.claim("another") is not None, "at once"
+
+
+def test_a_worker_whose_lease_was_taken_over_publishes_nothing_and_leaves_the_lease(bench: Bench) -> None:
+    fill(bench.server, 20)
+
+    def take_over(method: str, *_: Any) -> None:
+        if method == "POST" and not taken:
+            from ml_backend.store.schema import job
+
+            with bench.store.database.begin() as connection:
+                connection.execute(job.update().values(token=job.c.token + 1, owner="another"))
+            taken.append(True)
+
+    taken: list[bool] = []
+    bench.client.after = take_over
+    bench.round()
+    assert bench.server.settings["model_version"] == ""
+    assert bench.store.jobs.state(5).owner == "another"
+
+
+def test_a_project_that_was_disconnected_gets_no_round(bench: Bench) -> None:
+    fill(bench.server, 20)
+    bench.store.jobs.request(5)
+    bench.store.projects.update(5, connection=None)
+    bench.step()
+    assert bench.client.writes() == []
+    assert not bench.store.jobs.state(5).waiting
+
+
+def test_other_credentials_make_another_client(
+    make_settings: Callable[..., Settings], server: FakeLabelStudio, fake_encoder: FakeEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    settings = make_settings()
+    bench = Bench(settings, server, monkeypatch)
+    remember_credentials(settings.data_dir, "http://first", "one")
+    bench.round()
+    bench.round()
+    assert bench.clients == [("http://first", "one")]
+    remember_credentials(settings.data_dir, "http://first", "two")
+    bench.round()
+    assert bench.clients == [("http://first", "one"), ("http://first", "two")]
+    bench.store.close()
+
+
+def test_without_a_key_the_error_says_where_to_put_it(
+    make_settings: Callable[..., Settings], fake_encoder: FakeEncoder
+) -> None:
+    worker = Worker(make_settings(), threading.Event())
+    worker._store.projects.update(5, connection={"ml": 1})
+    worker._store.jobs.request(5)
+    worker._step()
+    assert "APPRENTICE_LABEL_STUDIO_API_KEY" in (worker._store.versions.last_rounds(5)[0].error or "")
+    worker._store.close()
+
+
+def test_a_quiet_worker_encodes_the_rest_and_the_queue_improves(bench: Bench) -> None:
+    fill(bench.server, 1300)
+    bench.round()
+    pool = bench.worker._pools[5]
+    assert not pool.encoded.all()
+    for _ in range(200):
+        bench.step()
+    assert pool.encoded.all()
+    assert (bench.store.projects.ensure(5).progress or {})["encoded"] == 1300
+    assert bench.active().number > 1
+    assert len(bench.store.vectors(5, "fake")) == 1300
+
+
+def with_versions(bench: Bench, n: int) -> None:
+    """n published versions of three rows each, the last one active."""
+    fill(bench.server, 20)
+    bench.round()
+    for number in range(2, n + 1):
+        name = f"apprentice-{number}-x"
+        bench.store.versions.add(ModelVersion(5, number, name, None, 0, None, 0.0), None)
+        bench.store.versions.activate(5, number, rows=3)
+        bench.server.predictions += [{"task": task, "score": 0.1, "model_version": name, "result": []} for task in (1, 2, 3)]
+    bench.store.projects.update(5, published=f"apprentice-{n}-x")
+    bench.server.settings["model_version"] = f"apprentice-{n}-x"
+
+
+def deletions(bench: Bench) -> int:
+    return sum(method == "DELETE" for method, _, _ in bench.client.calls)
+
+
+def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(bench: Bench) -> None:
+    with_versions(bench, module.STALE_KEPT + 4)
+    bench.step()
+    assert deletions(bench) == 0, "a round has just run"
+    bench.time += module.QUIET_SECONDS + 1
+    bench.step()
+    bench.step()
+    assert deletions(bench) == 1, "one, and then a pause"
+    for _ in range(10):
+        bench.time += module.PRUNE_SECONDS + 1
+        bench.step()
+    assert deletions(bench) == 3
+    left = [name for _, name, _ in bench.store.versions.stale(5)]
+    assert len(left) == module.STALE_KEPT
+    standing = {row["model_version"] for row in bench.server.predictions}
+    assert standing == {*left, bench.server.settings["model_version"]}
+
+
+def test_nothing_is_pruned_while_rounds_run(bench: Bench) -> None:
+    with_versions(bench, module.STALE_KEPT + 4)
+    for _ in range(5):
+        bench.time += module.QUIET_SECONDS + 1
+        bench.round()
+    assert deletions(bench) == 0
+
+
+def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
+    with_versions(bench, module.STALE_KEPT + 3)
+
+    def refuse(method: str, *_: Any) -> None:
+        if method == "DELETE":
+            raise Unreachable("busy")
+
+    bench.client.before = refuse
+    bench.time += module.QUIET_SECONDS + 1
+    bench.step()
+    assert bench.store.versions.last_rounds(5, failed=True) == []
+    assert len(bench.store.versions.stale(5)) == module.STALE_KEPT + 2
+
+
+def test_the_oldest_learners_are_forgotten_but_never_one_that_serves_or_is_held(
+    bench: Bench, single: TaskSchema
+) -> None:
+    truth = fill(bench.server, 60)
+    bench.round()
+    for at in range(0, 30, 6):
+        flood(bench.server, truth, single, list(truth)[at : at + 6])
+        bench.store.projects.update(5, reconciled_at=0.0)
+        bench.round()
+    kept = bench.store.versions.learners(5)
+    assert len(kept) == 5
+    bench.store.projects.update(5, pinned=kept[-1])
+    for _ in range(10):
+        bench.time += module.QUIET_SECONDS + 1
+        bench.step()
+    assert set(bench.store.versions.learners(5)) == {kept[0], kept[1], kept[-1]}
+    files = sorted(bench.worker._settings.data_dir.glob("artifacts/5/*"))
+    assert len(files) == 3
+    assert np.isfinite([path.stat().st_size for path in files]).all()
+
+
+def test_run_ends_when_it_is_told_to_and_says_good_bye(bench: Bench) -> None:
+    fill(bench.server, 10)
+    bench.store.jobs.request(5)
+    steps = iter(range(6))
+
+    def until_done(*_: Any) -> bool:
+        if next(steps, None) is None:
+            bench.stop.set()
+        return bench.stop.is_set()
+
+    bench.stop.wait = until_done  # type: ignore[method-assign]
+    bench.worker.run()
+    assert bench.active().number == 1
+    assert bench.store.jobs.workers() == []

@@ -1,0 +1,235 @@
+"""The client against a server on this machine that answers as it is told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+import pytest
+
+from ml_backend.label_studio import client as module
+from ml_backend.label_studio.client import Denied, LabelStudioClient, LabelStudioError, NotFound, Refused, Unreachable
+
+KEY = "c0ffee" * 6 + "beef"
+
+
+class Scripted(ThreadingHTTPServer):
+    """Answers with `status` and `content`; remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.status = 200
+        self.content = b"{}"
+        self.wait = threading.Event()
+        self.slow = False
+        self.asked: list[tuple[str, str, str, bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Scripted
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.asked.append((self.command, self.path, self.headers.get("Authorization", ""), body))
+        if self.server.slow:
+            self.server.wait.wait(20)
+        status, content = self.server.status, self.server.content
+        if self.path == "/api/token/refresh/" and status == 200:
+            content = json.dumps({"access": token(3600)}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def token(seconds: float) -> str:
+    return jwt.encode({"exp": time.time() + seconds}, "x" * 32, "HS256")
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two tries the SDK would sleep."""
+    from label_studio_sdk.core import http_client
+
+    monkeypatch.setattr(http_client.time, "sleep", lambda _seconds: None)
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    made = Scripted()
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+    thread.start()
+    yield made
+    made.wait.set()
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def client(scripted: Scripted) -> Iterator[LabelStudioClient]:
+    made = LabelStudioClient(scripted.url + "/", KEY, timeout=5)
+    yield made
+    made.close()
+
+
+def test_a_call_gives_the_parsed_answer_and_presents_the_key(client: LabelStudioClient, scripted: Scripted) -> None:
+    scripted.content = b'{"id": 5}'
+    assert client.project(5) == {"id": 5}
+    [(method, path, presented, _)] = scripted.asked
+    assert (method, path.partition("?")[0], presented) == ("GET", "/api/projects/5", f"Token {KEY}")
+    assert client.token_kind == "legacy token"
+
+
+def test_a_body_is_sent_as_json(client: LabelStudioClient, scripted: Scripted) -> None:
+    client.change_project(5, model_version="v1", sampling="x")
+    method, path, _, body = scripted.asked[0]
+    assert (method, path.partition("?")[0]) == ("PATCH", "/api/projects/5")
+    assert json.loads(body) == {"model_version": "v1", "sampling": "x"}
+
+
+def test_a_list_is_sent_as_a_list(client: LabelStudioClient, scripted: Scripted) -> None:
+    client.call("POST", "api/projects/5/import/predictions", body=[{"task": 1, "score": 0.0}])
+    assert json.loads(scripted.asked[0][3]) == [{"task": 1, "score": 0.0}]
+
+
+def test_an_empty_answer_is_none(client: LabelStudioClient, scripted: Scripted) -> None:
+    scripted.status, scripted.content = 204, b""
+    assert client.call("DELETE", "api/ml/3") is None
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20")  # in the SDK's own code
+def test_a_personal_token_is_exchanged_for_an_access_token(scripted: Scripted) -> None:
+    personal = token(10**6)
+    made = LabelStudioClient(scripted.url, personal, timeout=5)
+    assert made.token_kind == "personal access token"
+    made.project(5)
+    refreshed = next(each for each in scripted.asked if each[1] == "/api/token/refresh/")
+    assert json.loads(refreshed[3]) == {"refresh": personal}
+    assert scripted.asked[-1][2].startswith("Bearer ")
+    assert personal not in scripted.asked[-1][2]
+    made.close()
+
+
+def test_a_personal_token_that_has_expired_or_is_refused_is_denied(scripted: Scripted) -> None:
+    with pytest.raises(Denied) as expired:
+        LabelStudioClient(scripted.url, token(-10), timeout=5).project(5)
+    scripted.status = 401
+    personal = token(10**6)
+    made = LabelStudioClient(scripted.url, personal, timeout=5)
+    with pytest.raises(Denied) as refused:
+        made.project(5)
+    made.close()
+    for error in (expired, refused):
+        assert personal not in str(error.value)
+
+
+def test_without_a_key_nothing_is_tried() -> None:
+    with pytest.raises(Denied, match="APPRENTICE_LABEL_STUDIO_API_KEY"):
+        LabelStudioClient("http://127.0.0.1:1", "")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, Denied), (403, Denied), (404, NotFound), (400, Refused), (409, Refused), (500, Refused), (503, Refused)],
+)
+@pytest.mark.parametrize("content", [b"", b"<html>oops</html>", b'{"detail": "no, because"}', b"[1]", b'"text"', b"\xff"])
+def test_every_refusal_is_an_error_of_its_kind(
+    client: LabelStudioClient, scripted: Scripted, status: int, kind: type[LabelStudioError], content: bytes
+) -> None:
+    scripted.status, scripted.content = status, content
+    with pytest.raises(kind) as error:
+        client.call("PATCH", "api/projects/5", body={"text": "task text"})
+    assert type(error.value) is kind
+    assert str(status) in str(error.value)
+    assert KEY not in str(error.value)
+    assert "task text" not in str(error.value)
+    if b"because" in content:
+        assert "no, because" in str(error.value)
+
+
+def test_the_key_is_not_told_even_if_the_server_repeats_it(client: LabelStudioClient, scripted: Scripted) -> None:
+    scripted.status, scripted.content = 401, json.dumps({"detail": f"Invalid token {KEY}"}).encode()
+    with pytest.raises(Denied) as error:
+        client.project(5)
+    assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"<html>a login page</html>", b"{", b"\xff\xfe"])
+def test_a_success_that_is_no_json_is_refused(client: LabelStudioClient, scripted: Scripted, content: bytes) -> None:
+    scripted.content = content
+    with pytest.raises(Refused, match="JSON"):
+        client.project(5)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"5", b"null", b""])
+def test_a_project_that_is_no_object_is_empty(client: LabelStudioClient, scripted: Scripted, content: bytes) -> None:
+    scripted.content = content
+    assert client.project(5) == {}
+
+
+@pytest.mark.parametrize(("method", "tries"), [("GET", 3), ("POST", 1), ("PATCH", 1), ("DELETE", 1)])
+def test_only_reading_is_tried_again(client: LabelStudioClient, scripted: Scripted, method: str, tries: int) -> None:
+    scripted.status = 503
+    with pytest.raises(Refused):
+        client.call(method, "api/projects/5")
+    assert len(scripted.asked) == tries
+
+
+def test_a_refused_connection_is_unreachable() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    made = LabelStudioClient(f"http://127.0.0.1:{port}", KEY, timeout=2)
+    with pytest.raises(Unreachable, match=str(port)) as error:
+        made.project(5)
+    assert KEY not in str(error.value)
+    made.close()
+
+
+def test_a_server_that_says_nothing_in_time_is_unreachable(client: LabelStudioClient, scripted: Scripted) -> None:
+    scripted.slow = True
+    with pytest.raises(Unreachable):
+        client.call("POST", "api/projects/5", timeout=0.2)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://", "http://[", "ftp://host", "http://host:99999", "http://a b/"])
+def test_an_address_that_is_none_is_an_error_of_ours(url: str) -> None:
+    with pytest.raises(LabelStudioError) as error:
+        LabelStudioClient(url, KEY, timeout=1).project(5)
+    assert KEY not in str(error.value)
+
+
+def test_pages_are_read_to_the_end(
+    client: LabelStudioClient, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGE", 2)
+    scripted.content = json.dumps({"total": 5, "tasks": [{"id": 1}, {"id": 2}]}).encode()
+    pages = client.pages(5, query={"filters": {}}, fields="all")
+    assert len(list(pages)) == 3
+    paths = [path for _, path, _, _ in scripted.asked]
+    assert [f"page={n}" in path for n, path in enumerate(paths, 1)] == [True] * 3
+    assert all("project=5" in path and "fields=all" in path and "query=" in path for path in paths)
+
+
+def test_an_empty_list_is_one_empty_page(client: LabelStudioClient, scripted: Scripted) -> None:
+    scripted.content = b'{"total": 0, "tasks": []}'
+    assert list(client.pages(5)) == [[]]

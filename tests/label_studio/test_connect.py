@@ -1,0 +1,210 @@
+"""Connecting a project and taking it apart again."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_label_studio import FakeClient, FakeLabelStudio, fill
+
+from ml_backend.domain import ApprenticeError
+from ml_backend.label_studio.client import Unreachable
+from ml_backend.label_studio.config import UnsupportedConfig
+from ml_backend.label_studio.connect import TITLE, connect, disconnect
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+EARLIER = {"sampling": "Sequential sampling", "model_version": "", "show_collab_predictions": False}
+
+
+@pytest.fixture
+def secured(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings(secret="s3cret-words", public_url="http://backend:9090/")
+
+
+@pytest.fixture
+def server() -> FakeLabelStudio:
+    made = FakeLabelStudio(settings=EARLIER)
+    fill(made, 4)
+    return made
+
+
+def state(server: FakeLabelStudio) -> tuple[Any, ...]:
+    return (dict(server.settings), list(server.webhooks.values()), list(server.backends.values()),
+            list(server.views.values()))  # fmt: skip
+
+
+def say(_text: str) -> None:
+    pass
+
+
+def test_connecting_sets_up_webhook_backend_sampling_tab_and_first_round(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    said: list[str] = []
+    connect(FakeClient(server), store, secured, 5, said.append)
+    [hook], [backend], [view] = server.webhooks.values(), server.backends.values(), server.views.values()
+    presented = base64.b64decode(hook["headers"]["Authorization"].removeprefix("Basic ")).decode()
+    assert (hook["url"], presented) == ("http://backend:9090/webhook", "apprentice:s3cret-words")
+    assert hook["send_payload"]
+    assert hook["is_active"]
+    assert (backend["url"], backend["title"]) == ("http://backend:9090", TITLE)
+    assert (backend["auth_method"], backend["basic_auth_user"], backend["basic_auth_pass"]) == (
+        "BASIC_AUTH", "apprentice", "s3cret-words",
+    )  # fmt: skip
+    assert server.settings["sampling"] == "Uncertainty sampling"
+    assert server.settings["show_collab_predictions"]
+    assert view["data"]["ordering"] == ["tasks:predictions_score"]
+    record = store.projects.ensure(5)
+    assert record.connection is not None
+    assert record.label_config == server.label_config
+    assert store.jobs.claim("worker") is not None
+    assert not any("s3cret" in line for line in said)
+
+
+def test_the_webhook_stands_before_the_backend_that_would_make_one_without_the_secret(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    client = FakeClient(server)
+    connect(client, store, secured, 5, say)
+    made = [path for method, path, _ in client.calls if method == "POST"]
+    assert made.index("api/webhooks/") < made.index("api/ml")
+    assert len(server.webhooks) == 1
+
+
+def test_connecting_again_changes_nothing_and_repairs_what_is_missing(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    connect(FakeClient(server), store, secured, 5, say)
+    first = state(server)
+    connect(FakeClient(server), store, secured, 5, say)
+    assert state(server) == first
+    server.webhooks.clear()
+    server.views.clear()
+    server.backends.clear()
+    server.settings["sampling"] = "Sequential sampling"
+    connect(FakeClient(server), store, secured, 5, say)
+    assert [len(each) for each in (server.webhooks, server.backends, server.views)] == [1, 1, 1]
+    assert server.settings["sampling"] == "Uncertainty sampling"
+    disconnect(FakeClient(server), store, 5, say)
+    assert {name: server.settings[name] for name in EARLIER} == EARLIER, "what was there before the first time"
+
+
+def test_a_webhook_without_the_secret_gets_it_and_doubles_go(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    for number in (101, 102):
+        server.webhooks[number] = {"id": number, "url": "http://backend:9090/webhook", "headers": {}}
+    server.webhooks[103] = {"id": 103, "url": "http://somebody.else/webhook", "headers": {}}
+    connect(FakeClient(server), store, secured, 5, say)
+    mine = [hook for hook in server.webhooks.values() if "backend" in hook["url"]]
+    assert len(mine) == 1
+    assert "Authorization" in mine[0]["headers"]
+    assert 103 in server.webhooks
+
+
+def test_disconnecting_restores_what_was_there(server: FakeLabelStudio, store: Store, secured: Settings) -> None:
+    before = state(server)
+    connect(FakeClient(server), store, secured, 5, say)
+    store.projects.update(5, published="v1", pinned=2)
+    assert disconnect(FakeClient(server), store, 5, say)
+    assert state(server) == before
+    record = store.projects.ensure(5)
+    assert (record.connection, record.published, record.pinned) == (None, None, None)
+    client = FakeClient(server)
+    assert not disconnect(client, store, 5, say)
+    assert client.calls == []
+
+
+def test_an_earlier_model_version_comes_back_if_it_still_exists(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    server.predictions = [{"task": 1, "model_version": version, "score": 0.5, "result": []} for version in ("old", "v1")]
+    server.settings["model_version"] = "old"
+    connect(FakeClient(server), store, secured, 5, say)
+    server.settings["model_version"] = "v1"
+    disconnect(FakeClient(server), store, 5, say)
+    assert server.settings["model_version"] == "old"
+    connect(FakeClient(server), store, secured, 5, say)
+    server.predictions = server.predictions[1:]
+    server.settings["model_version"] = "v1"
+    disconnect(FakeClient(server), store, 5, say)
+    assert server.settings["model_version"] == ""
+
+
+def test_disconnecting_goes_through_where_things_are_gone_already(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    connect(FakeClient(server), store, secured, 5, say)
+    server.webhooks.clear()
+    server.views.clear()
+    assert disconnect(FakeClient(server), store, 5, say)
+    assert server.backends == {}
+
+
+def test_a_configuration_that_is_not_served_is_refused_before_anything_is_changed(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    server.label_config = "<View/>"
+    client = FakeClient(server)
+    with pytest.raises(UnsupportedConfig):
+        connect(client, store, secured, 5, say)
+    assert client.writes() == []
+    assert store.projects.connected() == []
+
+
+def test_an_address_that_label_studio_cannot_call_is_refused(
+    server: FakeLabelStudio, store: Store, make_settings: Callable[..., Settings]
+) -> None:
+    client = FakeClient(server)
+    with pytest.raises(ApprenticeError, match="APPRENTICE_PUBLIC_URL"):
+        connect(client, store, make_settings(host="0.0.0.0", secret="x"), 5, say)
+    assert client.writes() == []
+
+
+@pytest.mark.parametrize("failing", range(1, 6))
+def test_a_connection_that_breaks_off_can_be_taken_apart_or_repeated(
+    failing: int, server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    client = FakeClient(server)
+
+    def fail(method: str, *_: Any) -> None:
+        if method != "GET" and len(client.writes()) >= failing:
+            raise Unreachable("down")
+
+    client.before = fail
+    try:
+        connect(client, store, secured, 5, say)
+    except Unreachable:
+        pass
+    connect(FakeClient(server), store, secured, 5, say)
+    assert [len(each) for each in (server.webhooks, server.backends, server.views)] == [1, 1, 1]
+    assert disconnect(FakeClient(server), store, 5, say)
+    assert {name: server.settings[name] for name in EARLIER} == EARLIER
+    assert [len(each) for each in (server.webhooks, server.backends, server.views)] == [0, 0, 0]
+
+
+def test_a_disconnection_that_breaks_off_can_be_repeated(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    connect(FakeClient(server), store, secured, 5, say)
+    client = FakeClient(server)
+
+    def fail(method: str, *_: Any) -> None:
+        if method == "PATCH":
+            raise Unreachable("down")
+
+    client.before = fail
+    with pytest.raises(Unreachable):
+        disconnect(client, store, 5, say)
+    assert disconnect(FakeClient(server), store, 5, say)
+    assert {name: server.settings[name] for name in EARLIER} == EARLIER
+
+
+def test_without_a_secret_no_header_is_sent(server: FakeLabelStudio, store: Store, settings: Settings) -> None:
+    connect(FakeClient(server), store, settings, 5, say)
+    [hook], [backend] = server.webhooks.values(), server.backends.values()
+    assert hook["headers"] == {}
+    assert "basic_auth_pass" not in backend

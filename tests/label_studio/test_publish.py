@@ -1,0 +1,163 @@
+"""Publishing: the head, the switch, the rest, in the way that is faster here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from fake_label_studio import FakeClient, FakeLabelStudio, fill
+
+from ml_backend.domain import ApprenticeError, Draft, Prediction, TaskSchema
+from ml_backend.label_studio.client import Refused
+from ml_backend.label_studio.publish import HEAD, Pace, Publisher, prune
+
+IMPORT = ("POST", "api/projects/5/import/predictions")
+ROW = ("POST", "api/predictions/")
+SWITCH = ("PATCH", "api/projects/5")
+
+Publish = Callable[..., tuple[Publisher, FakeClient, list[Prediction]]]
+
+
+@pytest.fixture
+def publish(
+    server: FakeLabelStudio, single: TaskSchema
+) -> Publish:
+    def make(
+        n: int, pace: Pace, guard: Callable[[], None] = lambda: None
+    ) -> tuple[Publisher, FakeClient, list[Prediction]]:
+        tasks = list(fill(server, n))
+        client = FakeClient(server)
+        queue = [Prediction(task, place / n, Draft(("fruit",), 0.9, "learner")) for place, task in enumerate(tasks)]
+        return Publisher(client, 5, single, "v1", guard, pace), client, queue
+
+    return make
+
+
+def calls(client: FakeClient) -> list[tuple[str, str]]:
+    return [(method, path) for method, path, _ in client.calls]
+
+
+@pytest.mark.parametrize(
+    ("bulk", "single", "rows", "path"),
+    [
+        (None, None, HEAD, "single"), (None, None, HEAD + 1, "bulk"), (None, 0.1, 50, "bulk"), (None, 0.1, 2, "single"),
+        (3.0, None, 50, "single"), (0.4, 0.1, 4, "bulk"), (0.41, 0.1, 4, "single"), (0.41, 0.1, 5, "bulk"),
+        (4.0, 0.1, 40, "bulk"), (4.0, 0.1, 39, "single"),
+    ],
+)  # fmt: skip
+def test_the_faster_way_is_chosen_as_far_as_it_is_known(
+    bulk: float | None, single: float | None, rows: int, path: str
+) -> None:
+    assert Pace(bulk, single).path(rows) == path
+
+
+def test_the_pace_follows_what_is_measured_smoothly() -> None:
+    pace = Pace()
+    pace.note("bulk", 1.0)
+    assert pace.bulk == 1.0
+    pace.note("bulk", 2.0)
+    assert pace.bulk == pytest.approx(1.3)
+    assert pace.single is None
+
+
+def test_where_nothing_is_known_the_head_goes_row_by_row_and_the_rest_in_one_call(publish: Publish, server: FakeLabelStudio) -> None:
+    publisher, client, queue = publish(10, pace := Pace())
+    rest = publisher.head(queue)
+    assert calls(client) == [ROW] * HEAD + [SWITCH]
+    assert [each.task for each in rest] == [each.task for each in queue[HEAD:]]
+    publisher.rest(rest, lambda: False)
+    assert calls(client)[HEAD + 1 :] == [IMPORT]
+    assert publisher.written == 10
+    assert [row["task"] for row in server.predictions] == [each.task for each in queue]
+    assert pace.bulk is not None
+    assert pace.single is not None
+
+
+def test_where_bulk_is_fast_all_rows_stand_before_the_switch(publish: Publish) -> None:
+    publisher, client, queue = publish(10, Pace(0.001, 1.0))
+    assert list(publisher.head(queue)) == []
+    assert calls(client) == [IMPORT, SWITCH]
+    assert publisher.written == 10
+
+
+def test_where_bulk_is_slow_the_rest_can_be_interrupted_after_every_row(publish: Publish) -> None:
+    publisher, client, queue = publish(12, Pace(60.0, 0.01))
+    rest = publisher.head(queue)
+    looks = iter([False, False, True])
+    publisher.rest(rest, lambda: next(looks))
+    assert calls(client) == [ROW] * HEAD + [SWITCH] + [ROW] * 2
+    assert publisher.written == HEAD + 2
+
+
+def test_a_newer_queue_stops_the_rest_before_it_begins(publish: Publish) -> None:
+    publisher, client, queue = publish(12, Pace())
+    publisher.rest(publisher.head(queue), lambda: True)
+    assert calls(client) == [ROW] * HEAD + [SWITCH]
+
+
+def test_a_short_queue_has_no_rest(publish: Publish) -> None:
+    publisher, client, queue = publish(2, Pace())
+    publisher.rest(publisher.head(queue), lambda: False)
+    assert calls(client) == [ROW, ROW, SWITCH]
+
+
+def test_a_dropped_row_means_no_switch(publish: Publish, server: FakeLabelStudio) -> None:
+    publisher, client, queue = publish(10, Pace(0.001, 1.0))
+    server.drops_rows = True
+    with pytest.raises(Refused, match="kept 9 of 10"):
+        publisher.head(queue)
+    assert SWITCH not in calls(client)
+    assert server.settings["model_version"] == ""
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"created": None}, {"created": "10"}, "ok"])
+def test_an_answer_that_does_not_say_how_many_were_kept_means_no_switch(
+    publish: Publish, server: FakeLabelStudio,
+    monkeypatch: pytest.MonkeyPatch, answer: object,
+) -> None:
+    publisher, client, queue = publish(10, Pace(0.001, 1.0))
+    monkeypatch.setattr(server, "answer", lambda *_: answer)
+    with pytest.raises(Refused):
+        publisher.head(queue)
+    assert SWITCH not in calls(client)
+
+
+class Lost(ApprenticeError):
+    pass
+
+
+@pytest.mark.parametrize("good", range(HEAD + 1))
+def test_nothing_is_written_after_the_right_to_publish_is_lost(
+    publish: Publish, good: int
+) -> None:
+    left = iter(range(good))
+
+    def guard() -> None:
+        if next(left, None) is None:
+            raise Lost
+
+    publisher, client, queue = publish(10, Pace(), guard)
+    with pytest.raises(Lost):
+        publisher.head(queue)
+    assert calls(client) == [ROW] * good
+
+
+def test_the_rest_asks_the_guard_too(publish: Publish) -> None:
+    allowed = [True]
+
+    def guard() -> None:
+        if not allowed[0]:
+            raise Lost
+
+    publisher, client, queue = publish(10, Pace(), guard)
+    rest = publisher.head(queue)
+    allowed[0] = False
+    with pytest.raises(Lost):
+        publisher.rest(rest, lambda: False)
+    assert calls(client)[-1] == SWITCH
+
+
+def test_pruning_removes_one_version_only(server: FakeLabelStudio) -> None:
+    server.predictions = [{"task": 1, "model_version": name, "score": 0, "result": []} for name in ("a", "b", "a")]
+    prune(FakeClient(server), 5, "a")
+    assert [row["model_version"] for row in server.predictions] == ["b"]

@@ -1,0 +1,363 @@
+"""The store and Label Studio agree again, whatever was lost, doubled, late or in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_label_studio import FakeClient, FakeLabelStudio, config_with, fill
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ml_backend.intake import take
+from ml_backend.label_studio.client import Unreachable
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.events import read_event
+from ml_backend.label_studio.reconcile import reconcile
+from ml_backend.label_studio.wire import read_annotation
+from ml_backend.store import Store
+
+
+def deliver(store: Store, body: dict[str, Any]) -> None:
+    take(store, read_event(body))
+
+
+def settle(server: FakeLabelStudio, store: Store) -> FakeClient:
+    client = FakeClient(server)
+    reconcile(client, store, 5, every=0)
+    return client
+
+
+def assert_agree(server: FakeLabelStudio, store: Store) -> None:
+    tasks, _ = store.tasks.index(5)
+    assert tasks.tolist() == sorted(server.tasks)
+    assert store.tasks.texts(5, tasks.tolist()) == [server.tasks[task]["data"]["text"] for task in tasks.tolist()]
+    schema = read_schema(server.label_config)
+    theirs = [read_annotation(each, schema) for each in server.annotations()]
+    assert store.labels.of(5) == sorted((each for each in theirs if each), key=lambda each: each.id)
+    assert store.projects.ensure(5).label_config == server.label_config
+
+
+@pytest.fixture
+def known(server: FakeLabelStudio, store: Store) -> dict[int, str]:
+    """Six tasks, two of them answered, one skipped, all of it known to the store."""
+    truth = fill(server, 6)
+    first, second, third = list(truth)[:3]
+    server.annotate(first, "fruit")
+    server.annotate(second, "metal")
+    server.annotate(third, skip=True)
+    settle(server, store)
+    assert_agree(server, store)
+    return truth
+
+
+def lost_creation(server: FakeLabelStudio) -> None:
+    server.annotate(max(server.tasks), "animal")
+
+
+def lost_change(server: FakeLabelStudio) -> None:
+    server.change_annotation(server.annotations()[0]["id"], "animal")
+
+
+def lost_deletion(server: FakeLabelStudio) -> None:
+    server.delete_annotation(server.annotations()[0]["id"])
+
+
+def lost_swap(server: FakeLabelStudio) -> None:
+    """The counts are the same afterwards."""
+    lost_deletion(server)
+    lost_creation(server)
+
+
+def lost_task(server: FakeLabelStudio) -> None:
+    server.delete_task(max(server.tasks))
+
+
+def lost_answered_task(server: FakeLabelStudio) -> None:
+    server.delete_task(min(server.tasks))
+
+
+def lost_task_swap(server: FakeLabelStudio) -> None:
+    lost_task(server)
+    server.add_tasks(["horse cow"])
+
+
+def lost_import(server: FakeLabelStudio) -> None:
+    server.add_tasks(["new one", "new two"])
+
+
+def lost_text(server: FakeLabelStudio) -> None:
+    server.change_text(min(server.tasks), "other words")
+
+
+LOSSES = [
+    lost_creation, lost_change, lost_deletion, lost_swap, lost_task, lost_answered_task, lost_task_swap, lost_import,
+    lost_text,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda each: each.__name__)
+def test_what_was_lost_is_found(
+    loss: Callable[[FakeLabelStudio], None], server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    loss(server)
+    settle(server, store)
+    assert_agree(server, store)
+
+
+def test_a_first_look_reads_a_project_that_has_a_past(server: FakeLabelStudio, store: Store) -> None:
+    truth = fill(server, 9)
+    for task in list(truth)[::2]:
+        server.annotate(task, truth[task])
+    settle(server, store)
+    assert_agree(server, store)
+
+
+def test_when_all_is_well_nothing_is_asked(server: FakeLabelStudio, store: Store, known: dict[int, str]) -> None:
+    client = FakeClient(server)
+    assert not reconcile(client, store, 5, every=3600)
+    assert client.calls == []
+
+
+def test_an_event_with_other_counts_leads_to_a_look_and_one_with_the_same_does_not(
+    server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    client = FakeClient(server)
+    deliver(store, server.annotate(max(known), "fruit"))
+    assert not reconcile(client, store, 5, every=3600)
+    server.annotate(max(known), "metal", by=2)  # lost
+    deliver(store, server.annotate(max(known) - 1, "fruit"))  # says that there is one more
+    assert reconcile(client, store, 5, every=3600)
+    assert_agree(server, store)
+
+
+def test_a_look_at_an_unchanged_project_reads_no_list_of_all_tasks(
+    server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    client = settle(server, store)
+    assert not any("export" in path for _, path, _ in client.calls)
+    assert [path for _, path, _ in client.calls].count("api/tasks") == 1
+
+
+def test_a_new_configuration_is_found(server: FakeLabelStudio, store: Store, known: dict[int, str]) -> None:
+    server.label_config = config_with("fruit", "metal", "beast")
+    settle(server, store)
+    assert_agree(server, store)
+
+
+def add_topics(server: FakeLabelStudio) -> None:
+    """Every answer has another one beside it, to a control that was not looked at."""
+    for each in server.annotations():
+        if not each["was_cancelled"]:
+            region = each["result"][0]
+            each["result"].append({**region, "from_name": "topic", "value": {"choices": ["animal"]}})
+
+
+def test_answers_are_read_again_when_another_control_comes_first(
+    server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    server.label_config = config_with("fruit", "metal", "animal", control="topic")
+    add_topics(server)
+    deliver(store, server.project_updated())
+    settle(server, store)
+    assert_agree(server, store)
+    assert [each.choices for each in store.labels.of(5)] == [("animal",), ("animal",), ()]
+
+
+def test_a_configuration_that_is_not_served_deletes_nothing(
+    server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    config = server.label_config
+    server.label_config = "<View/>"
+    settle(server, store)
+    assert len(store.labels.of(5)) == 3
+    server.label_config = config
+    server.annotate(max(known), "animal")
+    settle(server, store)
+    assert_agree(server, store)
+
+
+def test_a_version_that_was_switched_off_is_to_be_published_again(
+    server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    store.projects.update(5, published="v1", fingerprint="known")
+    server.settings["model_version"] = "v1"
+    settle(server, store)
+    assert store.projects.ensure(5).fingerprint == "known"
+    server.settings["model_version"] = "other"
+    settle(server, store)
+    assert store.projects.ensure(5).fingerprint == ""
+
+
+def test_a_failure_on_the_way_loses_nothing_and_the_next_look_completes_it(
+    server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    lost_swap(server)
+    lost_task_swap(server)
+    expected = len(FakeClient(server).calls)
+    for failing in range(8):
+        client = FakeClient(server)
+
+        def fail(*_: Any, client: FakeClient = client, failing: int = failing) -> None:
+            if len(client.calls) > failing:
+                raise Unreachable("down")
+
+        client.before = fail
+        try:
+            reconcile(client, store, 5, every=0)
+        except Unreachable:
+            continue
+        break
+    assert expected == 0
+    settle(server, store)
+    assert_agree(server, store)
+
+
+Happening = Callable[[FakeLabelStudio], dict[str, Any]]
+HAPPENINGS: dict[str, Happening] = {
+    "an answer": lambda server: server.annotate(max(server.tasks), "animal"),
+    "a change": lambda server: server.change_annotation(server.annotations()[0]["id"], "animal"),
+    "a deletion": lambda server: server.delete_annotation(server.annotations()[0]["id"]),
+    "a skip": lambda server: server.annotate(max(server.tasks), skip=True),
+    "new tasks": lambda server: server.add_tasks(["sheep", "goat"]),
+}
+
+
+@pytest.mark.parametrize("what", HAPPENINGS)
+@pytest.mark.parametrize("at", range(6))
+@pytest.mark.parametrize("loss", [None, lost_task_swap, lost_swap], ids=str)
+def test_what_arrives_while_it_looks_is_not_undone(
+    what: str, at: int, loss: Callable[[FakeLabelStudio], None] | None, server: FakeLabelStudio, store: Store,
+    known: dict[int, str],
+) -> None:  # fmt: skip
+    """The event comes after Label Studio has answered a call and before the answer is used."""
+    if loss:
+        loss(server)
+    client = FakeClient(server)
+    bodies: list[dict[str, Any]] = []
+
+    def interrupt(*_: Any) -> None:
+        if len(client.calls) == at + 1 and not bodies:
+            bodies.append(HAPPENINGS[what](server))
+            deliver(store, bodies[0])
+
+    client.after = interrupt
+    reconcile(client, store, 5, every=0)
+    if bodies:
+        assert_agree(server, store)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_task_that_is_deleted_while_it_looks_is_gone_after_the_next_look(
+    at: int, server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    lost_import(server)
+    client = FakeClient(server)
+
+    def interrupt(*_: Any) -> None:
+        if len(client.calls) == at + 1:
+            deliver(store, server.delete_task(max(known)))
+
+    client.after = interrupt
+    reconcile(client, store, 5, every=0)
+    settle(server, store)
+    assert_agree(server, store)
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_configuration_that_changes_while_it_looks_has_its_answers_read_by_the_next_look(
+    at: int, server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    client = FakeClient(server)
+
+    def interrupt(*_: Any) -> None:
+        if len(client.calls) == at + 1:
+            server.label_config = config_with("fruit", "metal", "animal", control="topic")
+            add_topics(server)
+            deliver(store, server.project_updated())
+
+    client.after = interrupt
+    reconcile(client, store, 5, every=0)
+    reconcile(FakeClient(server), store, 5, every=3600)
+    assert_agree(server, store)
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "annotate", "change", "delete", "skip", "remove", "text", "look"]),
+        st.integers(0, 20),
+        st.sampled_from(["told", "lost", "doubled", "late"]),
+    ),
+    max_size=14,
+)
+
+
+@given(steps=steps)
+@hypothesis_settings(max_examples=120)
+def test_after_any_history_of_lost_doubled_and_late_events_a_look_makes_them_agree(
+    steps: list[tuple[str, int, str]], store: Store
+) -> None:
+    server = FakeLabelStudio(project=len(store.projects.all()) + 1000)
+    server._ids = iter(range(server.project * 10_000, server.project * 10_000 + 10_000))
+    number = server.project
+    late: list[dict[str, Any]] = []
+    server.add_tasks(["apple", "iron", "dog"])
+    for what, choice, fate in steps:
+        body = _do(server, what, choice)
+        if what == "look":
+            reconcile(FakeClient(server), store, number, every=0)
+        if body is None or fate == "lost":
+            continue
+        if fate == "late":
+            late.append(body)
+            continue
+        for _ in range(2 if fate == "doubled" else 1):
+            deliver(store, body)
+    for body in late:
+        if not body["action"].startswith("TASKS"):  # a task that comes back from the dead is found by the next look
+            deliver(store, body)
+    reconcile(FakeClient(server), store, number, every=0)
+    tasks, _ = store.tasks.index(number)
+    assert tasks.tolist() == sorted(server.tasks)
+    assert store.tasks.texts(number, tasks.tolist()) == [server.tasks[task]["data"]["text"] for task in tasks.tolist()]
+    schema = read_schema(server.label_config)
+    theirs = [read_annotation(each, schema) for each in server.annotations()]
+    assert store.labels.of(number) == sorted((each for each in theirs if each), key=lambda each: each.id)
+
+
+def _do(server: FakeLabelStudio, what: str, choice: int) -> dict[str, Any] | None:
+    tasks, answers = sorted(server.tasks), [each["id"] for each in server.annotations()]
+    label = ("fruit", "metal", "animal")[choice % 3]
+    if what == "add":
+        return server.add_tasks([f"words {choice}"])
+    if what in ("annotate", "skip", "remove", "text") and tasks:
+        task = tasks[choice % len(tasks)]
+        if what == "text":
+            server.change_text(task, f"changed {choice}")
+            return None
+        if what == "remove":
+            return server.delete_task(task)
+        return server.annotate(task, *([] if what == "skip" else [label]), skip=what == "skip", by=1 + choice % 3)
+    if what in ("change", "delete") and answers:
+        number = answers[choice % len(answers)]
+        return server.change_annotation(number, label) if what == "change" else server.delete_annotation(number)
+    return None
+
+
+def test_a_project_of_several_pages_is_read_completely(
+    server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml_backend.label_studio import client
+
+    monkeypatch.setattr(client, "PAGE", 4)
+    truth = fill(server, 13)
+    for task in truth:
+        server.annotate(task, truth[task])
+    settle(server, store)
+    assert_agree(server, store)
+    for task in truth:
+        server.annotate(task, truth[task], by=2)
+    settle(server, store)
+    assert_agree(server, store)

@@ -1,0 +1,132 @@
+"""What a learner knows, saved and found again, under labels and encoders that may have changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml_backend import knowledge
+from ml_backend.domain import ModelVersion, TaskSchema
+from ml_backend.knowledge import Knowledge
+from ml_backend.settings import Settings
+from ml_backend.store import ArtifactError, Store
+
+LABELS = ("fruit", "metal", "animal")
+
+
+def schema(*labels: str, multiple: bool = False) -> TaskSchema:
+    return TaskSchema(labels, multiple, "label", "text", "text")
+
+
+def known(number: int = 1, space: str = "fake", multiple: bool = False) -> Knowledge:
+    """A head whose label is the coordinate that is largest."""
+    tensors = {
+        "weight": np.eye(3, dtype=np.float32) * 8,
+        "bias": np.zeros(3, np.float32) - (4 if multiple else 0),
+        "temperature": np.ones(1, np.float32),
+        "multiple": np.array([multiple]),
+    }
+    targets = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+    return Knowledge(number, "logistic", space, LABELS, np.array([3, 5, 8, 13]), targets, tensors)
+
+
+def add(store: Store, each: Knowledge, learner: int | None = None) -> ModelVersion:
+    version = ModelVersion(5, each.number, f"v{each.number}", learner or each.number, 4, None, 0.0)
+    store.versions.add(version, knowledge.save(store, 5, each))
+    return version
+
+
+def test_knowledge_comes_back_as_it_was(store: Store) -> None:
+    add(store, known())
+    found = knowledge.load(store, 5, 1)
+    assert (found.number, found.plugin, found.space, found.labels) == (1, "logistic", "fake", LABELS)
+    assert np.array_equal(found.tasks, known().tasks)
+    assert np.array_equal(found.targets, known().targets)
+    assert found.tensors.keys() == known().tensors.keys()
+    vectors = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
+    assert np.array_equal(
+        found.predict(schema(*LABELS), vectors), known().predict(schema(*LABELS), vectors)
+    )
+
+
+def test_a_version_without_a_fit_of_its_own_has_nothing_to_load(store: Store) -> None:
+    with pytest.raises(ArtifactError, match="no artifact"):
+        knowledge.load(store, 5, 1)
+
+
+def test_columns_follow_the_labels_when_their_order_changes() -> None:
+    out = known().predict(schema("animal", "fruit", "metal"), np.eye(3, dtype=np.float32))
+    assert out.argmax(axis=1).tolist() == [1, 2, 0]
+    assert np.allclose(out.sum(axis=1), 1)
+
+
+def test_an_added_label_is_never_the_most_probable_and_a_removed_one_is_gone() -> None:
+    out = known().predict(schema("fruit", "new", "metal"), np.eye(3, dtype=np.float32)[:2])
+    assert out.argmax(axis=1).tolist() == [0, 2]
+    assert np.allclose(out.sum(axis=1), 1)
+    assert (out[:, 1] < 0.01).all()
+
+
+def test_when_no_label_is_left_all_are_as_likely() -> None:
+    out = known().predict(schema("x", "y"), np.eye(3, dtype=np.float32))
+    assert np.allclose(out, 0.5)
+
+
+def test_with_several_choices_a_label_that_was_never_seen_is_not_likely() -> None:
+    out = known(multiple=True).predict(schema("new", *LABELS, multiple=True), np.eye(3, dtype=np.float32))
+    assert (out[:, 0] == 0).all()
+    assert out[:, 1:].argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_earlier_targets_are_found_by_task_and_label() -> None:
+    found = known().targets_for(("metal", "animal", "fruit"), np.array([1, 5, 8, 99]))
+    assert found is not None
+    assert np.isnan(found[[0, 3]]).all()
+    assert found[1].tolist() == [1, 0, 0]
+    assert found[2].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("labels", [("fruit", "metal"), ("fruit", "metal", "beast"), (*LABELS, "new")])
+def test_earlier_targets_mean_nothing_under_other_labels(labels: tuple[str, ...]) -> None:
+    assert known().targets_for(labels, np.array([3])) is None
+
+
+def test_the_same_answers_are_recognised() -> None:
+    mine = known()
+    assert mine.same_answers(LABELS, mine.tasks, mine.targets)
+    assert not mine.same_answers(LABELS[::-1], mine.tasks, mine.targets)
+    assert not mine.same_answers(LABELS, mine.tasks[:-1], mine.targets[:-1])
+    assert not mine.same_answers(LABELS, mine.tasks, np.roll(mine.targets, 1, axis=1))
+
+
+def test_the_best_is_what_the_version_serves(store: Store) -> None:
+    for number in (1, 2, 3):
+        add(store, known(number))
+    wanted = ModelVersion(5, 9, "v9", 2, 4, None, 0.0)
+    found, problem = knowledge.load_best(store, wanted, "fake")
+    assert found is not None
+    assert (found.number, problem) == (2, "")
+    assert knowledge.load_best(store, None, "fake") == (None, "")
+    assert knowledge.load_best(store, ModelVersion(5, 9, "v9", None, 0, None, 0.0), "fake") == (None, "")
+
+
+def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: Store, settings: Settings) -> None:
+    versions = [add(store, known(number)) for number in (1, 2, 3, 4)]
+    folder: Path = settings.data_dir / "artifacts" / "5"
+    (folder / "000003.safetensors").write_bytes(b"broken")
+    (folder / "000002.safetensors").unlink()
+    found, problem = knowledge.load_best(store, versions[2], "fake")
+    assert found is not None
+    assert found.number == 1
+    assert "000003" in problem
+    assert "damaged" in problem
+
+
+def test_another_encoder_needs_learning_anew(store: Store) -> None:
+    version = add(store, known(space="old"))
+    found, problem = knowledge.load_best(store, version, "fake")
+    assert found is None
+    assert "old" in problem
+    assert "fake" in problem

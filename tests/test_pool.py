@@ -1,0 +1,224 @@
+"""What a worker remembers of a project: rows, vectors, clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fake_encoder import FakeEncoder, bag_of_words
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_backend import pool as module
+from ml_backend.domain import Clustering, Example, content_key
+from ml_backend.pool import ProjectPool
+from ml_backend.store import Store
+
+
+def example(task: int, text: str) -> Example:
+    return Example(task, text, content_key(text))
+
+
+def put(store: Store, *numbers: int) -> int:
+    store.projects.ensure(5)
+    store.tasks.put(5, [example(number, f"text number {number}") for number in numbers])
+    return store.projects.ensure(5).tasks_revision
+
+
+@pytest.fixture
+def pool(store: Store, fake_encoder: FakeEncoder) -> ProjectPool:
+    return ProjectPool(store, 5, fake_encoder)
+
+
+def test_the_pool_has_the_tasks_of_the_store_in_order(pool: ProjectPool, store: Store) -> None:
+    pool.refresh(put(store, 30, 10, 20))
+    assert pool.tasks.tolist() == [10, 20, 30]
+    assert not pool.encoded.any()
+
+
+def test_vectors_belong_to_their_tasks_and_are_made_once(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    pool.refresh(put(store, 10, 20, 30))
+    vectors = pool.ensure(np.array([2, 0]))
+    assert np.allclose(vectors, bag_of_words(["text number 30", "text number 10"], 32))
+    pool.ensure(np.array([0, 1, 2]))
+    assert sorted(fake_encoder.encoded) == ["text number 10", "text number 20", "text number 30"]
+
+
+def test_vectors_survive_a_refresh_and_a_new_pool(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    pool.refresh(put(store, 10, 20, 30))
+    pool.ensure(np.arange(3))
+    store.tasks.remove(5, [20])
+    pool.refresh(put(store, 5))
+    assert pool.tasks.tolist() == [5, 10, 30]
+    assert pool.encoded.tolist() == [False, True, True]
+    expected = bag_of_words(["text number 10", "text number 30"], 32)
+    assert np.allclose(pool.ensure(np.array([1, 2])), expected, atol=2e-3)  # kept as fp16
+    other = ProjectPool(store, 5, fake_encoder)
+    other.refresh(store.projects.ensure(5).tasks_revision)
+    assert other.encoded.tolist() == [False, True, True]
+    assert len(fake_encoder.encoded) == 3
+
+
+def test_a_changed_text_is_encoded_again(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
+    pool.refresh(put(store, 10, 20))
+    pool.ensure(np.arange(2))
+    store.tasks.put(5, [example(10, "something else")])
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+    assert pool.encoded.tolist() == [False, True]
+    assert np.allclose(pool.ensure(np.array([0])), bag_of_words(["something else"], 32))
+
+
+def test_a_text_that_changes_before_it_is_encoded_spoils_nothing(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    """The webhook may change or remove a task between the reading of its key and the reading of its text."""
+    pool.refresh(put(store, 10, 20))
+    store.tasks.put(5, [example(10, "something else")])
+    store.tasks.remove(5, [20])
+    pool.ensure(np.arange(2))
+    pool.flush()
+    put(store, 30)
+    store.tasks.put(5, [example(40, "text number 10"), example(50, "text number 20")])
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+    rows = pool.rows_of(np.array([10, 40, 50]))
+    expected = bag_of_words(["something else", "text number 10", "text number 20"], 32)
+    assert np.allclose(pool.ensure(rows), expected, atol=2e-3)
+
+
+def test_a_full_disk_loses_no_vector(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    from ml_backend.store import StoreError
+
+    pool.refresh(put(store, 10, 20))
+    pool.ensure(np.arange(2))
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StoreError):
+            pool.flush()
+    pool.flush()
+    assert len(store.vectors(5, "fake")) == 2
+
+
+@given(tasks=st.sets(st.integers(1, 30)), asked=st.sets(st.integers(1, 35)))
+def test_rows_are_found_as_by_looking(
+    tasks: set[int], asked: set[int], pool: ProjectPool
+) -> None:
+    pool.tasks = np.array(sorted(tasks), np.int64)
+    listed = pool.tasks.tolist()
+    assert pool.rows_of(np.array(sorted(asked), np.int64)).tolist() == [
+        listed.index(task) for task in sorted(asked) if task in tasks
+    ]
+
+
+def test_a_small_pool_is_encoded_at_once(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
+    pool.refresh(put(store, *range(1, 51)))
+    view = pool.view(with_learner=False)
+    assert (view.space, view.rows.tolist()) == ("encoded", list(range(50)))
+    assert fake_encoder.sketched == []
+
+
+def test_a_large_pool_starts_with_sketches_and_goes_on_with_vectors(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    pool.refresh(put(store, *range(1, 1001)))
+    view = pool.view(with_learner=False)
+    assert (view.space, len(view.rows), view.vectors.shape) == ("sketch", 1000, (1000, 16))
+    assert fake_encoder.encoded == []
+    assert np.allclose(view.vectors[3], bag_of_words(["text number 4"], 16))
+    pool.view(with_learner=False)
+    assert len(fake_encoder.sketched) == 1000, "sketched once"
+    while pool.encoded.sum() < module.ENOUGH:
+        pool.encode_some(100)
+    view = pool.view(with_learner=False)
+    assert (view.space, len(view.rows)) == ("encoded", module.ENOUGH)
+    assert np.allclose(view.vectors, bag_of_words([f"text number {row + 1}" for row in view.rows], 32))
+
+
+def test_a_learner_sees_encoded_tasks_alone(pool: ProjectPool, store: Store) -> None:
+    pool.refresh(put(store, *range(1, 1001)))
+    pool.ensure(np.array([5]))
+    view = pool.view(with_learner=True)
+    assert view.space == "encoded"
+    assert module.AT_ONCE <= len(view.rows) < 1000
+    assert 5 in view.rows
+
+
+def test_encoding_bit_by_bit_reaches_everything(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
+    pool.refresh(put(store, *range(1, 101)))
+    left = [pool.encode_some(30) for _ in range(4)]
+    assert left == [70, 40, 10, 0]
+    assert pool.encode_some(30) == 0
+    assert len(fake_encoder.encoded) == len(set(fake_encoder.encoded)) == 100
+    assert len(store.vectors(5, "fake")) == 100
+
+
+def clustered(pool: ProjectPool, n: int) -> Clustering:
+    made = Clustering(np.eye(3, 32, dtype=np.float32), np.arange(n) % 3)
+    pool.remember(pool.view(with_learner=False), made)
+    return made
+
+
+def test_clusters_are_used_again_with_new_tasks_as_unknown(pool: ProjectPool, store: Store) -> None:
+    pool.refresh(put(store, *range(10, 110)))
+    assert pool.clustering(pool.view(with_learner=False)) is None
+    made = clustered(pool, 100)
+    again = pool.clustering(pool.view(with_learner=False))
+    assert again is not None
+    assert again.assignment.tolist() == made.assignment.tolist()
+    store.tasks.remove(5, [50])
+    pool.refresh(put(store, 1, 200))
+    later = pool.clustering(pool.view(with_learner=False))
+    assert later is not None
+    assert later.centroids is made.centroids
+    expected = [-1, *(number % 3 for number in range(100) if number != 40), -1]
+    assert later.assignment.tolist() == expected
+
+
+@pytest.mark.parametrize(("new", "cut"), [(10, False), (11, True)])
+def test_clusters_are_cut_anew_when_more_than_a_tenth_has_changed(
+    pool: ProjectPool, store: Store, new: int, cut: bool
+) -> None:
+    pool.refresh(put(store, *range(1, 101)))
+    clustered(pool, 100)
+    pool.refresh(put(store, *range(500, 500 + new)))
+    assert (pool.clustering(pool.view(with_learner=False)) is None) == cut
+
+
+def test_clusters_age_with_the_pool_they_were_cut_on_however_often_they_are_used(
+    pool: ProjectPool, store: Store
+) -> None:
+    pool.refresh(put(store, *range(1, 101)))
+    clustered(pool, 100)
+    for step in range(2):
+        pool.refresh(put(store, *range(500, 506 + 6 * step)))
+        view = pool.view(with_learner=False)
+        found = pool.clustering(view)
+        assert (found is None) == (step == 1)
+        if found is not None:
+            pool.remember(view, Clustering(found.centroids, np.maximum(found.assignment, 0)))
+
+
+def test_sketches_and_vectors_have_clusters_of_their_own(pool: ProjectPool, store: Store) -> None:
+    pool.refresh(put(store, *range(1, 1001)))
+    clustered(pool, 1000)
+    while pool.encoded.sum() < module.ENOUGH:
+        pool.encode_some(250)
+    assert pool.clustering(pool.view(with_learner=False)) is None
+
+
+def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:
+    store.projects.ensure(5)
+    pool.refresh(0)
+    assert pool.encode_some(5) == 0
+    assert len(pool.view(with_learner=False).rows) == len(pool.view(with_learner=True).rows) == 0
+    assert pool.rows_of(np.array([3])).tolist() == []
