@@ -37,7 +37,8 @@ def reconcile(client: LabelStudioClient, store: Store, project: int, every: floa
     found = client.project(project)
     config = str(found.get("label_config") or "")
     if config != record.label_config:
-        store.projects.update(project, label_config=config)
+        store.projects.update(project, label_config=config, reconciled_at=0.0)  # answers are read by the configuration
+        record = store.projects.ensure(project)
     schema = _schema(config)
     if schema is not None:
         # only what was known before asking may be missed: an event may bring something newer at any moment
@@ -52,7 +53,8 @@ def reconcile(client: LabelStudioClient, store: Store, project: int, every: floa
         store.projects.update(project, watermark=watermark, counts=_counted(store, project))
     if record.published and found.get("model_version") != record.published:
         store.projects.update(project, fingerprint="")  # something else was switched on: publish again
-    store.projects.update(project, reconciled_at=now())
+    if store.projects.ensure(project).label_config == config:  # else an event has changed it: look again next time
+        store.projects.update(project, reconciled_at=now())
     return True
 
 

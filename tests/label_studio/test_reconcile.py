@@ -166,6 +166,15 @@ def test_answers_are_read_again_when_another_control_comes_first(
     assert [each.choices for each in store.labels.of(5)] == [("animal",), ("animal",), ()]
 
 
+def test_answers_are_read_again_when_the_event_of_a_new_configuration_was_lost(
+    server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    server.label_config = config_with("fruit", "metal", "animal", control="topic")
+    add_topics(server)
+    settle(server, store)
+    assert_agree(server, store)
+
+
 def test_a_configuration_that_is_not_served_deletes_nothing(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
