@@ -12,8 +12,8 @@ ARG TORCH_INDEX=""
 COPY pyproject.toml constraints.txt ./
 RUN grep '^torch==' constraints.txt > torch.txt \
  && pip install --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --requirement torch.txt \
- && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-    > requirements.txt \
+ && python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+    print(*p['dependencies'], *p['optional-dependencies']['postgresql'], sep='\n')" > requirements.txt \
  && pip install --constraint constraints.txt --requirement requirements.txt \
  && pip install --no-deps label-studio-ml==1.0.9
 

@@ -39,21 +39,22 @@ class ActiveLearningBackend(LabelStudioMLBase):
         train_output: Any = None,
         **rest: Any,
     ) -> None:
-        if TAKES_PROJECT:
-            super().__init__(project_id=project_id, label_config=label_config)
-        else:
-            super().__init__(label_config=None, train_output=train_output, **rest)
+        # first, as 2.x calls setup() from its constructor
         self.project = int(str(project_id or 0).split(".", 1)[0])
         self.config = label_config or ""
         if not hasattr(type(self), "store"):
             self.share()
+        if TAKES_PROJECT:
+            super().__init__(project_id=project_id, label_config=label_config)
+        else:
+            super().__init__(label_config=None, train_output=train_output, **rest)
 
     def setup(self, extra_params: Any = None) -> dict[str, str]:
         """What /setup answers: the version that predictions carry. Constant time, no weights."""
         record = self.store.projects.ensure(self.project)
         changed: dict[str, Any] = {}
         if self.config and self.config != record.label_config:
-            changed["label_config"] = self.config
+            changed |= {"label_config": self.config, "reconciled_at": 0.0}  # the API has the last word
         if isinstance(extra_params, dict) and extra_params != record.extra_params:
             changed["extra_params"] = extra_params
         if changed:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.logs import set_up_logs
@@ -43,7 +44,7 @@ def main() -> None:
     try:
         app()
     except ApprenticeError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {error}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
 
 
@@ -133,13 +134,13 @@ def versions(project: Project, data_dir: DataDir = None) -> None:
     """The model versions of a project, newest first."""
     store = _store(_settings(data_dir=data_dir))
     active, kept = store.versions.active(project), set(store.versions.learners(project))
-    table = Table("version", "learner", "labels", "accuracy", "made", "note")
+    table = Table(Column("version", no_wrap=True), "learner", "labels", "accuracy", "made", "note")
     for version in store.versions.all(project):
         mark = " [green]active[/]" if active and version.number == active.number else ""
         own = "kept" if version.number in kept else (f"of {version.learner}" if version.learner else "none yet")
         accuracy = f"{version.accuracy.value:.3f}" if version.accuracy else "-"
         made = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(version.name + mark, own, str(version.labelled), accuracy, made, version.note)
+        table.add_row(version.name + mark, own, str(version.labelled), accuracy, made, escape(version.note))
     out.print(table)
 
 
@@ -168,7 +169,7 @@ def doctor(
     for finding in examine(settings, project):
         wrong += finding.state == "wrong"
         mark = {"good": "[green]ok   [/]", "notice": "[yellow]note [/]", "wrong": "[red]wrong[/]"}[finding.state]
-        out.print(f"{mark} [bold]{finding.about}[/]: {finding.text}", highlight=False)
+        out.print(f"{mark} [bold]{finding.about}[/]: {escape(finding.text)}", highlight=False)
     raise typer.Exit(1 if wrong else 0)
 
 
@@ -214,7 +215,7 @@ def _client(settings: Settings) -> LabelStudioClient:
 
 
 def _say(text: str) -> None:
-    out.print(f"  {text}", highlight=False)
+    out.print(f"  {escape(text)}", highlight=False)
 
 
 def _stop_on_signals() -> threading.Event:
@@ -235,7 +236,7 @@ def _print_status(each: Status) -> None:
 
     out.print(f"[bold]Project {each.project}[/]")
     for name, text in lines(each):
-        out.print(f"  {name:<16}{text}", highlight=False)
+        out.print(f"  {name:<16}{escape(text)}", highlight=False)
 
 
 if __name__ == "__main__":

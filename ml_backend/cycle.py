@@ -71,16 +71,16 @@ def run_round(work: Round) -> RoundRecord | None:
     with work.stage("encode"):
         work.pool.refresh(record.tasks_revision)
         answers = consensus(schema, store.labels.of(project))
+        serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
         fingerprint = _fingerprint(record, options, answers, work.pool)
-        if fingerprint == record.fingerprint:
+        active = store.versions.active(project)
+        if fingerprint == record.fingerprint and (active is None or problem in active.note):
             return None
 
     number = store.versions.next_number(project)
-    name = (
-        f"apprentice-{number}-{uuid.uuid4().hex[:4]}"  # never one that Label Studio has seen, not even of another store
-    )
+    # never a name that Label Studio has seen, not even from another store
+    name = f"apprentice-{number}-{uuid.uuid4().hex[:4]}"
     with work.stage("fit"):
-        serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
         candidate, fit = _fit(work, schema, options, answers, serving, number, frozen=record.pinned is not None)
 
     with work.stage("assess"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ml_backend.domain import ApprenticeError
 
@@ -93,6 +93,8 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         lines = (f"APPRENTICE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise ApprenticeError("These settings are not valid: " + "; ".join(lines)) from None
+    except SettingsError:  # of the one setting that is written as JSON
+        raise ApprenticeError("These settings are not valid: APPRENTICE_DEFAULTS: not a JSON object") from None
 
 
 def settings_table() -> str:

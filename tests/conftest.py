@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
+from databases import any_settings, any_store, new_postgresql, postgresql
+from fake_encoder import FakeEncoder
+from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from databases import any_settings, any_store, new_postgresql, postgresql
-from fake_encoder import FakeEncoder
-from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from ml_backend import registry
 from ml_backend.app import create_app
 from ml_backend.cycle import Round
@@ -42,6 +43,19 @@ hypothesis_settings.load_profile("house")
 CAPTURES = Path(
     os.environ.get("APPRENTICE_CAPTURES", Path(__file__).parents[2] / "shared" / "label-studio" / "captures")
 )
+
+
+@pytest.fixture(autouse=True)
+def loggers_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command sets up the logs of its process; here its loggers must not outlive the test's standard error."""
+    configure = structlog.configure
+
+    def uncached(**values: Any) -> None:
+        configure(**{**values, "cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", uncached)
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

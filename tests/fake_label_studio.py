@@ -139,7 +139,7 @@ class FakeLabelStudio:
 
     # --- the API ----------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, body: Any, params: Body) -> Any:  # noqa: PLR0911, PLR0912
+    def answer(self, method: str, path: str, body: Any, params: Body) -> Any:  # noqa: PLR0911
         parts = path.strip("/").split("/")
         match (method, *parts):
             case ("GET", "api", "projects", number):
@@ -300,7 +300,9 @@ def fill(server: FakeLabelStudio, n: int) -> dict[int, str]:
     return dict(zip([number for number in server.tasks if number > first], labels, strict=True))
 
 
-def flood(server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, tasks: Sequence[int], by: int = 1) -> None:
+def flood(
+    server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, tasks: Sequence[int], by: int = 1
+) -> None:
     """Answers tasks with what they are about, shifted by one label for a wrong answer when `by` is negative."""
     for task in tasks:
         shift = 0 if by > 0 else 1

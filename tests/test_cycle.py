@@ -423,9 +423,7 @@ def test_when_bulk_import_is_fast_the_switch_is_the_very_last_call(
     ]
 
 
-def test_the_guard_is_asked_before_every_write(
-    server: FakeLabelStudio, make_round: MakeRound, options: object
-) -> None:
+def test_the_guard_is_asked_before_every_write(server: FakeLabelStudio, make_round: MakeRound, options: object) -> None:
     fill(server, 40)
     log: list[str] = []
     work = make_round(server, guard=lambda: log.append("guard"))
@@ -463,7 +461,10 @@ def test_a_lease_that_is_lost_before_the_switch_switches_nothing(
 
 
 def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
-    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
+    server: FakeLabelStudio,
+    make_round: MakeRound,
+    taught: dict[int, str],
+    store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A frozen worker wakes up after another one has published: same number, same artifact name."""

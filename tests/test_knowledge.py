@@ -46,9 +46,7 @@ def test_knowledge_comes_back_as_it_was(store: Store) -> None:
     assert np.array_equal(found.targets, known().targets)
     assert found.tensors.keys() == known().tensors.keys()
     vectors = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
-    assert np.array_equal(
-        found.predict(schema(*LABELS), vectors), known().predict(schema(*LABELS), vectors)
-    )
+    assert np.array_equal(found.predict(schema(*LABELS), vectors), known().predict(schema(*LABELS), vectors))
 
 
 def test_a_version_without_a_fit_of_its_own_has_nothing_to_load(store: Store) -> None:

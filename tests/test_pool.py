@@ -45,9 +45,7 @@ def test_vectors_belong_to_their_tasks_and_are_made_once(
     assert sorted(fake_encoder.encoded) == ["text number 10", "text number 20", "text number 30"]
 
 
-def test_vectors_survive_a_refresh_and_a_new_pool(
-    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
-) -> None:
+def test_vectors_survive_a_refresh_and_a_new_pool(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
     pool.refresh(put(store, 10, 20, 30))
     pool.ensure(np.arange(3))
     store.tasks.remove(5, [20])
@@ -110,9 +108,7 @@ def test_a_full_disk_loses_no_vector(
 
 
 @given(tasks=st.sets(st.integers(1, 30)), asked=st.sets(st.integers(1, 35)))
-def test_rows_are_found_as_by_looking(
-    tasks: set[int], asked: set[int], pool: ProjectPool
-) -> None:
+def test_rows_are_found_as_by_looking(tasks: set[int], asked: set[int], pool: ProjectPool) -> None:
     pool.tasks = np.array(sorted(tasks), np.int64)
     listed = pool.tasks.tolist()
     assert pool.rows_of(np.array(sorted(asked), np.int64)).tolist() == [

@@ -73,7 +73,7 @@ class Worker:
 
     def _beat(self) -> None:
         """Says that this worker lives, and asks for the rounds that check on Label Studio."""
-        if time.monotonic() - self._beaten < BEAT_SECONDS and self._beaten:
+        if self._beaten and time.monotonic() - self._beaten < min(BEAT_SECONDS, self._settings.reconcile_seconds):
             return
         self._beaten = time.monotonic()
         self._store.jobs.beat(self._name, os.getpid())

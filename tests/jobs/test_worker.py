@@ -12,11 +12,11 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 
 from ml_backend.domain import ModelVersion, TaskSchema
+from ml_backend.intake import take
 from ml_backend.jobs import worker as module
 from ml_backend.jobs.worker import Worker
 from ml_backend.label_studio.client import Unreachable
 from ml_backend.label_studio.events import read_event
-from ml_backend.intake import take
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store, remember_credentials
 
@@ -238,7 +238,9 @@ def with_versions(bench: Bench, n: int) -> None:
         name = f"apprentice-{number}-x"
         bench.store.versions.add(ModelVersion(5, number, name, None, 0, None, 0.0), None)
         bench.store.versions.activate(5, number, rows=3)
-        bench.server.predictions += [{"task": task, "score": 0.1, "model_version": name, "result": []} for task in (1, 2, 3)]
+        bench.server.predictions += [
+            {"task": task, "score": 0.1, "model_version": name, "result": []} for task in (1, 2, 3)
+        ]
     bench.store.projects.update(5, published=f"apprentice-{n}-x")
     bench.server.settings["model_version"] = f"apprentice-{n}-x"
 

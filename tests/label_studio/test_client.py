@@ -151,7 +151,9 @@ def test_without_a_key_nothing_is_tried() -> None:
     ("status", "kind"),
     [(401, Denied), (403, Denied), (404, NotFound), (400, Refused), (409, Refused), (500, Refused), (503, Refused)],
 )
-@pytest.mark.parametrize("content", [b"", b"<html>oops</html>", b'{"detail": "no, because"}', b"[1]", b'"text"', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>oops</html>", b'{"detail": "no, because"}', b"[1]", b'"text"', b"\xff"]
+)
 def test_every_refusal_is_an_error_of_its_kind(
     client: LabelStudioClient, scripted: Scripted, status: int, kind: type[LabelStudioError], content: bytes
 ) -> None:

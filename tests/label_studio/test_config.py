@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fake_label_studio import MULTIPLE, SINGLE
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fake_label_studio import MULTIPLE, SINGLE
 from ml_backend.label_studio.config import UnsupportedConfig, read_schema
 
 TEXT = '<Text name="text" value="$text"/>'
@@ -112,10 +112,24 @@ def test_an_error_tells_nothing_of_the_file_system(tmp_path: Path) -> None:
 
 
 attribute = st.sampled_from(
-    ["name", "toName", "value", "choice", "valueType", "alias", "hint", "apply", "perItem", "visibleWhen", "whenTagName"]
+    [
+        "name",
+        "toName",
+        "value",
+        "choice",
+        "valueType",
+        "alias",
+        "hint",
+        "apply",
+        "perItem",
+        "visibleWhen",
+        "whenTagName",
+    ]
 )
 value = st.sampled_from(["", "text", "label", "$text", "$", "multiple", "url", "a", "text,label", "é", "0", "$a.b[0]"])
-tag = st.sampled_from(["View", "Text", "Choices", "Choice", "Label", "Labels", "Image", "Style", "Repeater", "Taxonomy"])
+tag = st.sampled_from(
+    ["View", "Text", "Choices", "Choice", "Label", "Labels", "Image", "Style", "Repeater", "Taxonomy"]
+)
 
 
 @st.composite

@@ -121,7 +121,9 @@ def test_disconnecting_restores_what_was_there(server: FakeLabelStudio, store: S
 def test_an_earlier_model_version_comes_back_if_it_still_exists(
     server: FakeLabelStudio, store: Store, secured: Settings
 ) -> None:
-    server.predictions = [{"task": 1, "model_version": version, "score": 0.5, "result": []} for version in ("old", "v1")]
+    server.predictions = [
+        {"task": 1, "model_version": version, "score": 0.5, "result": []} for version in ("old", "v1")
+    ]
     server.settings["model_version"] = "old"
     connect(FakeClient(server), store, secured, 5, say)
     server.settings["model_version"] = "v1"

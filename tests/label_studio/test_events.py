@@ -7,16 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fake_label_studio import FakeLabelStudio, fill
+from hostile import anything
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fake_label_studio import FakeLabelStudio, fill
 from ml_backend.domain import Annotation, Example, content_key
 from ml_backend.intake import take
 from ml_backend.label_studio.events import MAX_ITEMS, BadEvent, Event, read_counts, read_event
 from ml_backend.store import Store
-from hostile import anything
 
 Capture = Callable[[str], dict[str, Any]]
 
@@ -149,13 +149,13 @@ bodies = st.fixed_dictionaries(
     optional={
         "action": actions,
         "project": anything | st.fixed_dictionaries({"id": st.just(5) | anything}, optional={"label_config": anything}),
-        **{name: anything for name in ("annotation", "annotations", "task", "tasks")},
+        **dict.fromkeys(("annotation", "annotations", "task", "tasks"), anything),
     },
 )
 
 
 @given(value=bodies | anything)
-@hypothesis_settings(max_examples=3000)
+@hypothesis_settings(max_examples=2000)
 def test_wrong_types_raise_nothing_but_bad_event(value: Any) -> None:
     try:
         event = read_event(value)
@@ -168,7 +168,7 @@ def test_wrong_types_raise_nothing_but_bad_event(value: Any) -> None:
 
 
 @given(data=st.data(), place=st.lists(st.integers(0, 30), max_size=4), value=anything)
-@hypothesis_settings(max_examples=1500)
+@hypothesis_settings(max_examples=1000)
 def test_a_real_event_with_one_thing_wrong_raises_nothing_but_bad_event(
     data: st.DataObject, place: list[int], value: Any, capture: Capture
 ) -> None:

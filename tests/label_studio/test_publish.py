@@ -19,9 +19,7 @@ Publish = Callable[..., tuple[Publisher, FakeClient, list[Prediction]]]
 
 
 @pytest.fixture
-def publish(
-    server: FakeLabelStudio, single: TaskSchema
-) -> Publish:
+def publish(server: FakeLabelStudio, single: TaskSchema) -> Publish:
     def make(
         n: int, pace: Pace, guard: Callable[[], None] = lambda: None
     ) -> tuple[Publisher, FakeClient, list[Prediction]]:
@@ -60,7 +58,9 @@ def test_the_pace_follows_what_is_measured_smoothly() -> None:
     assert pace.single is None
 
 
-def test_where_nothing_is_known_the_head_goes_row_by_row_and_the_rest_in_one_call(publish: Publish, server: FakeLabelStudio) -> None:
+def test_where_nothing_is_known_the_head_goes_row_by_row_and_the_rest_in_one_call(
+    publish: Publish, server: FakeLabelStudio
+) -> None:
     publisher, client, queue = publish(10, pace := Pace())
     rest = publisher.head(queue)
     assert calls(client) == [ROW] * HEAD + [SWITCH]
@@ -112,8 +112,10 @@ def test_a_dropped_row_means_no_switch(publish: Publish, server: FakeLabelStudio
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"created": None}, {"created": "10"}, "ok"])
 def test_an_answer_that_does_not_say_how_many_were_kept_means_no_switch(
-    publish: Publish, server: FakeLabelStudio,
-    monkeypatch: pytest.MonkeyPatch, answer: object,
+    publish: Publish,
+    server: FakeLabelStudio,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: object,
 ) -> None:
     publisher, client, queue = publish(10, Pace(0.001, 1.0))
     monkeypatch.setattr(server, "answer", lambda *_: answer)
@@ -127,9 +129,7 @@ class Lost(ApprenticeError):
 
 
 @pytest.mark.parametrize("good", range(HEAD + 1))
-def test_nothing_is_written_after_the_right_to_publish_is_lost(
-    publish: Publish, good: int
-) -> None:
+def test_nothing_is_written_after_the_right_to_publish_is_lost(publish: Publish, good: int) -> None:
     left = iter(range(good))
 
     def guard() -> None:

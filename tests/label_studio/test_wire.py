@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_label_studio import SINGLE
+from hostile import anything
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from fake_label_studio import SINGLE
-from hostile import anything
 from ml_backend.domain import Annotation, Draft, Example, Prediction, TaskSchema, content_key
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.wire import (
@@ -29,6 +29,7 @@ from ml_backend.label_studio.wire import (
 
 SCHEMA = read_schema(SINGLE)
 Capture = Callable[[str], dict[str, Any]]
+
 
 @pytest.mark.parametrize(
     ("value", "read"),
@@ -92,7 +93,9 @@ def test_the_task_list_of_the_data_manager_is_read(capture: Capture) -> None:
     examples, annotations = read_tasks(answer["tasks"], SCHEMA)
     assert [example.task for example in examples] == [task["id"] for task in answer["tasks"]]
     assert [example.text for example in examples] == [task["data"]["text"] for task in answer["tasks"]]
-    assert [each.id for each in annotations] == [a["id"] for task in answer["tasks"] for a in task.get("annotations", [])]
+    assert [each.id for each in annotations] == [
+        a["id"] for task in answer["tasks"] for a in task.get("annotations", [])
+    ]
 
 
 def annotation(**values: Any) -> dict[str, Any]:
@@ -130,14 +133,14 @@ fields = st.sampled_from(sorted(annotation()) + ["lead_time", "was_cancelled", "
 
 
 @given(values=st.dictionaries(fields, anything, min_size=1, max_size=3), text=anything)
-@hypothesis_settings(max_examples=1500)
+@hypothesis_settings(max_examples=1000)
 def test_an_annotation_with_something_wrong_is_left_out_or_can_be_stored(values: dict[str, Any], text: Any) -> None:
     task = {"id": 2, "data": {"text": text}, "annotations": [annotation(**values)]}
     assert_storable(*read_tasks([task], SCHEMA))
 
 
 @given(value=anything)
-@hypothesis_settings(max_examples=1000)
+@hypothesis_settings(max_examples=500)
 def test_nonsense_is_left_out_and_what_is_read_can_be_stored(value: Any) -> None:
     read_id(value)
     read_project_id(value)

@@ -1,0 +1,93 @@
+"""The class that label-studio-ml's own server would use, under both shapes of its base."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from fake_encoder import FakeEncoder
+from fake_label_studio import SINGLE
+
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+Capture = Callable[[str], dict[str, Any]]
+
+
+class NewBase:
+    """The constructor of label-studio-ml 2.x."""
+
+    def __init__(self, project_id: str | None = None, label_config: str | None = None) -> None:
+        self.made_with = (project_id, label_config)
+        self.setup()
+
+    def setup(self) -> Any:
+        raise NotImplementedError
+
+
+@pytest.fixture(params=["1.0.9", "2.x"])
+def backend(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store,
+    fake_encoder: FakeEncoder,
+) -> Iterator[Any]:  # fmt: skip
+    """The class, over a base of the release."""
+    saved = sys.modules.pop("ml_backend.backend", None)
+    if request.param == "2.x":
+        stand_in = ModuleType("label_studio_ml.model")
+        stand_in.LabelStudioMLBase = NewBase  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "label_studio_ml.model", stand_in)
+    module = importlib.import_module("ml_backend.backend")
+    assert (request.param == "2.x") == module.TAKES_PROJECT
+    module.ActiveLearningBackend.share(settings, store)
+    yield module.ActiveLearningBackend
+    sys.modules.pop("ml_backend.backend", None)
+    if saved is not None:
+        sys.modules["ml_backend.backend"] = saved
+
+
+def test_it_is_what_label_studio_ml_asks_for(backend: Any) -> None:
+    [base] = backend.__bases__
+    assert base.__name__ in ("LabelStudioMLBase", "NewBase")
+    made = backend(project_id="5.1795307863", label_config=SINGLE)
+    assert made.project == 5
+    assert made.setup()["model_version"]
+
+
+def test_it_predicts_one_result_a_task(backend: Any) -> None:
+    made = backend(project_id="5", label_config=SINGLE)
+    results = made.predict([{"id": 1, "data": {"text": "apple"}}, None, {"id": 2, "data": {"text": "iron"}}])
+    assert [bool(result["result"]) for result in results] == [True, False, True]
+    assert all(set(result) == {"result", "score", "model_version"} for result in results)
+    assert made.predict([], context={"result": []}) == []
+
+
+def test_fit_only_asks_for_a_round(backend: Any, store: Store, capture: Capture, fake_encoder: FakeEncoder) -> None:
+    store.projects.update(5, connection={"ml": 1})
+    body = capture("10_")["requests_to_ml"][0]["json"]
+    made = backend(project_id="5", label_config=body["project"]["label_config"])
+    data = {name: value for name, value in body.items() if name != "action"}
+    assert made.fit(event="ANNOTATION_CREATED", data=data) == {"status": "taken", "round": True}
+    assert [each.choices for each in store.labels.of(5)] == [("neg",)]
+    assert store.jobs.state(5).waiting
+    assert store.versions.all(5) == []
+    assert fake_encoder.encoded == []
+
+
+@pytest.mark.parametrize("data", [None, {}, "x", [], {"project": None}])
+def test_fit_passes_over_what_is_no_event(backend: Any, data: object) -> None:
+    assert backend(project_id="5").fit(event="ANNOTATION_CREATED", data=data)["status"] == "ignored"
+    assert backend(project_id="5").fit([], workdir="/nowhere")["status"] == "ignored"
+
+
+def test_the_old_constructor_takes_what_the_old_server_gives(backend: Any) -> None:
+    if backend.__bases__[0] is NewBase:
+        made = backend("5", SINGLE)
+        assert made.made_with == ("5", SINGLE)
+    else:
+        made = backend(label_config=SINGLE, train_output={}, hostname="http://x", access_token="t")
+        assert made.project == 0
+    assert made.config == SINGLE

@@ -1,0 +1,186 @@
+"""The command line: what scripts read, what people read, and how errors look."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_label_studio import FakeLabelStudio, fill, flood
+from typer.testing import CliRunner
+
+from ml_backend import cli
+from ml_backend.cycle import Round, run_round
+from ml_backend.domain import TaskSchema
+from ml_backend.settings import Settings
+from ml_backend.store import RoundRecord, Store
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command on the test's data folder; errors come out as exceptions."""
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> Any:
+        return CliRunner().invoke(cli.app, list(arguments), catch_exceptions=True)
+
+    return call
+
+
+@pytest.fixture
+def main(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command as a shell would; returns exit code, standard output and standard error."""
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
+
+    def call(*arguments: str) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["apprentice", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        return end.value.code, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def two_rounds(
+    server: FakeLabelStudio, make_round: Callable[..., Round], store: Store, single: TaskSchema
+) -> FakeLabelStudio:
+    truth = fill(server, 60)
+    store.projects.update(5, connection={"ml": 1})
+    for first in (0, 30):
+        record = run_round(make_round(server))
+        assert record is not None
+        store.versions.record_round(5, record)
+        flood(server, truth, single, list(truth)[first : first + 30])
+    return server
+
+
+def test_status_as_json_has_the_keys_that_scripts_read(run: Run, two_rounds: FakeLabelStudio, store: Store) -> None:
+    store.jobs.request(5)
+    store.versions.record_round(5, RoundRecord(None, 1.0, 2.0, {}, "Label Studio does not answer"))
+    done = run("status", "--project", "5", "--json")
+    assert done.exit_code == 0
+    status = json.loads(done.stdout)
+    wanted = {
+        "project",
+        "labelled",
+        "pool",
+        "active_version",
+        "accuracy",
+        "running",
+        "waiting",
+        "last_round",
+        "last_error",
+    }
+    assert wanted <= status.keys()
+    assert (status["project"], status["labelled"], status["pool"]) == (5, 30, 30)
+    assert status["active_version"] == two_rounds.settings["model_version"]
+    assert {"value", "low", "high", "n", "source"} == status["accuracy"].keys()
+    assert 0 <= status["accuracy"]["low"] <= status["accuracy"]["value"] <= status["accuracy"]["high"] <= 1
+    assert (status["running"], status["waiting"]) == (False, True)
+    assert {"version", "finished_at", "seconds", "stages"} <= status["last_round"].keys()
+    assert status["last_round"]["version"] == status["active_version"]
+    assert set(status["last_round"]["stages"]) == {"reconcile", "encode", "fit", "assess", "rank", "publish"}
+    assert status["last_error"] == "Label Studio does not answer"
+
+
+def test_status_before_the_first_round_has_the_same_keys(run: Run, store: Store) -> None:
+    store.projects.update(5, connection={"ml": 1})
+    status = json.loads(run("status", "--project", "5", "--json").stdout)
+    assert (status["labelled"], status["pool"], status["running"], status["waiting"]) == (0, 0, False, False)
+    assert [status[name] for name in ("active_version", "accuracy", "last_round", "last_error")] == [None] * 4
+
+
+def test_status_of_all_projects_is_a_list(run: Run, store: Store) -> None:
+    assert json.loads(run("status", "--json").stdout) == []
+    for project in (3, 5):
+        store.projects.update(project, connection={"ml": 1})
+    store.projects.update(4)
+    assert [each["project"] for each in json.loads(run("status", "--json").stdout)] == [3, 5]
+
+
+def test_status_for_people_says_the_same(run: Run, two_rounds: FakeLabelStudio) -> None:
+    said = run("status").stdout
+    for part in ("Project 5", "30, 30 to go", two_rounds.settings["model_version"], "accuracy", "last round"):
+        assert part in said
+    assert run("status", "--project", "5").stdout.startswith("Project 5")
+
+
+def test_what_is_said_is_not_taken_for_markup(run: Run, store: Store) -> None:
+    store.projects.update(5, connection={"ml": 1})
+    store.versions.record_round(5, RoundRecord(None, 1.0, 2.0, {}, "text [/with] [bold]brackets[/]"))
+    done = run("status", "--project", "5")
+    assert done.exit_code == 0
+    assert "[/with] [bold]brackets[/]" in done.stdout
+
+
+def test_versions_are_listed_newest_first(run: Run, two_rounds: FakeLabelStudio, store: Store) -> None:
+    said = run("versions", "--project", "5").stdout
+    newest, oldest = (version.name for version in store.versions.all(5))
+    assert f"{newest} active" in said
+    assert said.index(newest) < said.index(oldest)
+    assert "none yet" in said
+
+
+def test_rollback_holds_and_lets_go(
+    run: Run, two_rounds: FakeLabelStudio, make_round: Callable[..., Round], store: Store
+) -> None:
+    run_round(make_round(two_rounds))
+    held = run("rollback", "--project", "5")
+    assert held.exit_code == 0
+    assert "held at" in held.stdout
+    assert store.projects.ensure(5).pinned == 2
+    assert run("rollback", "--project", "5", "--to", "latest").exit_code == 0
+    assert store.projects.ensure(5).pinned is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rollback", "--project", "5"),
+        ("rollback", "--project", "77", "--to", "1"),
+        ("rollback", "--project", "5", "--to", "[/red] nonsense"),
+        ("status", "--project", "77"),
+        ("connect", "--project", "5"),
+        ("disconnect", "--project", "5"),
+    ],
+)
+def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
+    main: Run, two_rounds: FakeLabelStudio, arguments: tuple[str, ...], store: Store
+) -> None:
+    store.projects.update(5, connection={"ml": 1})
+    for number in store.versions.learners(5):
+        store.versions.drop_artifact(5, number)
+    code, out, err = main(*arguments)
+    assert code == 1
+    assert out == ""
+    assert err.startswith("error: ")
+    assert len(err.strip().split("\n")) == 1
+    assert "Traceback" not in err
+
+
+def test_a_bad_setting_is_one_sentence_and_exit_code_1(main: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPRENTICE_PORT", "many")
+    code, _, err = main("status")
+    assert code == 1
+    assert "APPRENTICE_PORT" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status", "--project", "0"), ("rollback",), ("serve", "--port", "0"), ("nothing",)]
+)
+def test_a_wrong_option_is_exit_code_2(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_help_names_every_command(run: Run) -> None:
+    said = run("--help").stdout
+    for command in ("serve", "connect", "disconnect", "status", "versions", "rollback", "doctor", "demo"):
+        assert command in said

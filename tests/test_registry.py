@@ -1,0 +1,52 @@
+"""Plugins are found by name, the built-in ones like anybody's."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from ml_backend import registry
+from ml_backend.registry import GROUP, UnknownPlugin
+
+
+@pytest.fixture
+def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = [
+        EntryPoint("encoder.fake", "fake_encoder:FakeEncoder", GROUP),
+        EntryPoint("acquisition.broken", "no_such_module:Nothing", GROUP),
+    ]
+    real = registry.entry_points
+    monkeypatch.setattr(registry, "entry_points", lambda group: [*real(group=group), *mine])
+    registry.encoder.cache_clear()
+
+
+def test_the_built_in_plugins_are_installed() -> None:
+    assert {kind: set(registry.installed(kind)) for kind in ("encoder", "learner", "teacher")} == {
+        "encoder": {"minilm", "sentence"}, "learner": {"logistic"}, "teacher": {"similarity"},
+    }  # fmt: skip
+    assert {"cluster-uncertainty", "random"} <= set(registry.installed("acquisition"))
+
+
+def test_a_third_partys_plugin_is_found_and_made_with_its_model(third_party: None) -> None:
+    assert registry.encoder("fake").name == "fake"
+    assert registry.encoder("fake:other").name == "other"
+    assert registry.encoder("fake:other") is registry.encoder("fake:other"), "weights are loaded once"
+    registry.encoder.cache_clear()
+
+
+def test_a_plugin_that_is_not_asked_for_is_not_imported(third_party: None) -> None:
+    assert "broken" in registry.installed("acquisition")
+    registry.acquisition("random")
+
+
+@pytest.mark.parametrize("name", ["nothing", "", "../etc", "random.x"])
+def test_an_unknown_plugin_is_named_beside_those_that_there_are(name: str) -> None:
+    with pytest.raises(UnknownPlugin, match="cluster-uncertainty, random") as error:
+        registry.acquisition(name)
+    assert repr(name) in str(error.value)
+
+
+def test_a_kind_without_plugins_says_none() -> None:
+    with pytest.raises(UnknownPlugin, match="installed are none"):
+        registry._load("distiller", "x")

@@ -1,0 +1,92 @@
+"""Settings: where they come from, and what is said of bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ml_backend.domain import ApprenticeError
+from ml_backend.settings import ProjectSettings, Settings, load_settings
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / ".env"
+
+
+def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings().port == 9090
+    env_file.write_text("APPRENTICE_PORT=1111\nAPPRENTICE_WORKERS=3\nOTHER=1\n")
+    assert (load_settings().port, load_settings().workers) == (1111, 3)
+    monkeypatch.setenv("APPRENTICE_PORT", "2222")
+    assert (load_settings().port, load_settings().workers) == (2222, 3)
+    assert load_settings(port=3333, workers=None).port == 3333
+    assert load_settings(port=None).port == 2222
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "99999"), ("PORT", "many"), ("WORKERS", "0"), ("THREADS", "-1"), ("LEASE_SECONDS", "1"),
+        ("KEEP_VERSIONS", "1"), ("DEFAULTS", '{"queue_size": 0}'), ("DEFAULTS", "{not json"),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"APPRENTICE_{name}", value)
+    with pytest.raises(ApprenticeError, match=f"(?i)APPRENTICE_{name}"):
+        load_settings()
+
+
+def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPRENTICE_PORT", "x")
+    monkeypatch.setenv("APPRENTICE_WORKERS", "x")
+    with pytest.raises(ApprenticeError, match=r"APPRENTICE_PORT.*APPRENTICE_WORKERS"):
+        load_settings()
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPRENTICE_SECRET", "hidden-one")
+    monkeypatch.setenv("APPRENTICE_LABEL_STUDIO_API_KEY", "hidden-two")
+    settings = load_settings()
+    assert "hidden" not in repr(settings) + str(settings) + settings.model_dump_json()
+    assert settings.secret.get_secret_value() == "hidden-one"
+
+
+def test_addresses() -> None:
+    assert Settings(host="h", port=1).address == "http://h:1"
+    assert Settings(public_url="https://x.example/a/").address == "https://x.example/a"
+    assert Settings(store_url="postgresql://x/y").database_url == "postgresql://x/y"
+    assert Settings(data_dir=Path("relative")).database_url == f"sqlite:///{Path.cwd()}/relative/apprentice.db"
+
+
+def test_a_project_overrides_the_defaults() -> None:
+    settings = Settings(defaults=ProjectSettings(queue_size=20, audit_share=0.2))
+    found, complaint = settings.for_project({"queue_size": 7, "al": {"strategy": "unknown names are ignored"}})
+    assert (found.queue_size, found.audit_share, complaint) == (7, 0.2, "")
+
+
+@pytest.mark.parametrize("nothing", [None, "", {}])
+def test_no_extra_params_are_the_defaults(nothing: object) -> None:
+    assert Settings().for_project(nothing) == (ProjectSettings(), "")
+
+
+@pytest.mark.parametrize("nonsense", ["text", 5, [1], True])
+def test_extra_params_that_are_no_object_are_ignored_and_said(nonsense: object) -> None:
+    found, complaint = Settings().for_project(nonsense)
+    assert found == ProjectSettings()
+    assert "not a JSON object" in complaint
+
+
+@pytest.mark.parametrize(
+    "bad", [{"queue_size": 0}, {"queue_size": "x"}, {"audit_share": 0.9}, {"audit_share": None}, {"learner": 5},
+            {"queue_size": [], "audit_share": {}}],
+)  # fmt: skip
+def test_bad_extra_params_are_named_and_the_good_ones_count(bad: dict[str, object]) -> None:
+    found, complaint = Settings().for_project({"acquisition": "random", **bad})
+    assert found == ProjectSettings(acquisition="random")
+    assert all(name in complaint for name in bad)
