@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, jsonify, request
@@ -15,17 +16,16 @@ from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, Unauthoriz
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.intake import take
+from ml_backend.label_studio.connect import USER
 from ml_backend.label_studio.events import BadEvent, read_event
 from ml_backend.label_studio.wire import read_project_id, storable
 from ml_backend.metrics import Metrics
 from ml_backend.rollback import UnknownVersion, roll_back
-from ml_backend.settings import Settings
+from ml_backend.settings import Settings, is_loopback
 from ml_backend.store import Store
 
-USER = "apprentice"
 OPEN = {"health", "ready"}  # endpoints that need no secret
 MAX_BODY = 64 * 2**20  # bytes: an import event of 100,000 tasks fits
-LOOPBACK = ("127.", "::1")
 
 ACTIONS = {
     "ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_CREATED",
@@ -158,7 +158,9 @@ def _protect(app: Flask, secret: str) -> None:
         if request.endpoint in OPEN:
             return
         if not secret:
-            if not str(request.remote_addr).startswith(LOOPBACK):
+            # a page in a browser on this machine comes from loopback, too: it shows by its origin, or by a foreign host
+            foreign = "Origin" in request.headers or not is_loopback(urlsplit(f"//{request.host}").hostname or "")
+            if foreign or not is_loopback(request.remote_addr or ""):
                 raise Forbidden("no secret is configured: only this machine is served")
             return
         try:

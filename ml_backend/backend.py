@@ -12,7 +12,7 @@ from ml_backend.label_studio.config import UnsupportedConfig, read_schema
 from ml_backend.label_studio.events import BadEvent, read_event
 from ml_backend.label_studio.wire import read_id, read_text, write_predictions
 from ml_backend.serving import Predictor
-from ml_backend.settings import Settings, load_settings
+from ml_backend.settings import Settings, load_settings, own_params
 from ml_backend.store import Store
 
 TAKES_PROJECT = "project_id" in inspect.signature(LabelStudioMLBase.__init__).parameters
@@ -54,9 +54,9 @@ class ActiveLearningBackend(LabelStudioMLBase):
         record = self.store.projects.ensure(self.project)
         changed: dict[str, Any] = {}
         if self.config and self.config != record.label_config:
-            changed |= {"label_config": self.config, "reconciled_at": 0.0}  # the API has the last word
-        if isinstance(extra_params, dict) and extra_params != record.extra_params:
-            changed["extra_params"] = extra_params
+            changed["label_config"] = self.config
+        if isinstance(extra_params, dict) and (own := own_params(extra_params)) != record.extra_params:
+            changed["extra_params"] = own
         if changed:
             self.store.projects.update(self.project, **changed)
             if record.connection:

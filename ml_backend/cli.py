@@ -93,8 +93,9 @@ def connect(project: Project, label_studio_url: Url = None, api_key: Key = None,
 
     settings = _settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
     client, store = _client(settings), _store(settings)
-    set_up(client, store, settings, project, _say)
+    client.project(project)  # the key is right: now the worker of the first round may have it
     remember_credentials(settings.data_dir, client.url, settings.label_studio_api_key.get_secret_value())
+    set_up(client, store, settings, project, _say)
     out.print(f"Project {project} is connected. `apprentice status --project {project}` shows the first round.")
 
 
@@ -169,7 +170,7 @@ def doctor(
     for finding in examine(settings, project):
         wrong += finding.state == "wrong"
         mark = {"good": "[green]ok   [/]", "notice": "[yellow]note [/]", "wrong": "[red]wrong[/]"}[finding.state]
-        out.print(f"{mark} [bold]{finding.about}[/]: {escape(finding.text)}", highlight=False)
+        out.print(f"{mark} [bold]{escape(finding.about)}[/]: {escape(finding.text)}", highlight=False)
     raise typer.Exit(1 if wrong else 0)
 
 

@@ -19,12 +19,12 @@ from ml_backend import audit, knowledge, registry
 from ml_backend.consensus import Answers, consensus
 from ml_backend.domain import Estimate, Fit, Floats, ModelVersion, Prediction, TaskSchema, TrainingSet
 from ml_backend.evaluation.gate import judge
-from ml_backend.knowledge import Knowledge
-from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.knowledge import Knowledge, Lesson
+from ml_backend.label_studio.client import LabelStudioClient, Refused
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.publish import Pace, Publisher
 from ml_backend.label_studio.reconcile import reconcile
-from ml_backend.pool import ProjectPool
+from ml_backend.pool import AT_ONCE, ProjectPool
 from ml_backend.ranking import Basis, rank
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, RoundRecord, Store, now
@@ -49,6 +49,8 @@ class Round:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Times a stage; does not begin one without the right to publish, so that a stop is heeded between them."""
+        self.guard()
         begin = time.monotonic()
         try:
             yield
@@ -63,7 +65,7 @@ def run_round(work: Round) -> RoundRecord | None:
     """
     started, store, project = now(), work.store, work.project
     with work.stage("reconcile"):
-        reconcile(work.client, store, project, work.settings.reconcile_seconds)
+        reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard)
     record = store.projects.ensure(project)
     options, complaint = work.settings.for_project(record.extra_params)
     schema = read_schema(record.label_config)
@@ -72,9 +74,9 @@ def run_round(work: Round) -> RoundRecord | None:
         work.pool.refresh(record.tasks_revision)
         answers = consensus(schema, store.labels.of(project))
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
-        fingerprint = _fingerprint(record, options, answers, work.pool)
+        unchanged = _fingerprint(record, options, answers, work.pool) == record.fingerprint
         active = store.versions.active(project)
-        if fingerprint == record.fingerprint and (active is None or problem in active.note):
+        if unchanged and (active is None or problem in active.note):
             return None
 
     number = store.versions.next_number(project)
@@ -84,7 +86,7 @@ def run_round(work: Round) -> RoundRecord | None:
         candidate, fit = _fit(work, schema, options, answers, serving, number, frozen=record.pinned is not None)
 
     with work.stage("assess"):
-        learner, accuracy, reason = _assess(work, record, schema, serving, candidate, fit)
+        learner, accuracy, reason = _assess(work, record, serving, candidate, fit, len(answers.tasks))
 
     with work.stage("rank"):
         basis = Basis(work.settings, options, schema, answers, learner, project, number, name)
@@ -103,8 +105,9 @@ def run_round(work: Round) -> RoundRecord | None:
             note="; ".join(filter(None, [complaint, problem, _changed_labels(serving, schema), reason])),
         )
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
-        store.versions.add(version, artifact)
-        _publish(work, record, schema, version, queue, fingerprint)
+        store.versions.add(version, artifact, rows=len(queue))
+        # taken again: ranking may have encoded more
+        _publish(work, record, schema, version, queue, _fingerprint(record, options, answers, work.pool))
     return RoundRecord(version.name, started, now(), work.stages)
 
 
@@ -125,19 +128,29 @@ def _fit(
     frozen: bool,
 ) -> tuple[Knowledge, Fit] | tuple[None, None]:
     """A new learner, unless it would be the same again, there is nothing to tell apart, or a rollback holds."""
-    known = np.isin(answers.tasks, work.pool.tasks, assume_unique=True)
-    tasks, targets = answers.tasks[known], answers.targets[known]
-    if frozen or not _learnable(targets) or (serving and serving.same_answers(schema.labels, tasks, targets)):
+    labelled = work.pool.rows_of(answers.tasks)
+    vectors = work.pool.ensure(labelled, at_most=AT_ONCE)
+    rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
+    lesson = Lesson(
+        plugin=options.learner,
+        space=work.pool.space,
+        labels=schema.labels,
+        multiple=schema.multiple,
+        tasks=work.pool.tasks[rows],
+        texts=work.pool.keys_of(rows),
+        targets=answers.targets[np.isin(answers.tasks, work.pool.tasks[rows], assume_unique=True)],
+    )
+    if frozen or not _learnable(lesson.targets) or (serving is not None and serving.lesson.same(lesson)):
         return None, None
     train = TrainingSet(
-        vectors=work.pool.ensure(work.pool.rows_of(tasks)),
-        targets=targets,
-        weights=np.ones(len(tasks), np.float32),
+        vectors=vectors,
+        targets=lesson.targets,
+        weights=np.ones(len(rows), np.float32),
         multiple=schema.multiple,
-        earlier=serving.targets_for(schema.labels, tasks) if serving else None,
+        earlier=serving.lesson.targets_for(lesson) if serving else None,
     )
     fit = registry.learner(options.learner).fit(train, seed=number)
-    return Knowledge(number, options.learner, work.pool.space, schema.labels, tasks, targets, fit.tensors), fit
+    return Knowledge(number, lesson, fit.tensors), fit
 
 
 def _learnable(targets: Floats) -> bool:
@@ -146,31 +159,29 @@ def _learnable(targets: Floats) -> bool:
 
 
 def _assess(
-    work: Round,
-    record: ProjectRecord,
-    schema: TaskSchema,
-    serving: Knowledge | None,
-    candidate: Knowledge | None,
-    fit: Fit | None,
+    work: Round, record: ProjectRecord, serving: Knowledge | None, candidate: Knowledge | None, fit: Fit | None, n: int
 ) -> tuple[Knowledge | None, Estimate | None, str]:
-    """Which learner serves from now on, how accurate it is, and why it was chosen."""
+    """Which learner serves from now on, given n human labels, how accurate it is, and why it was chosen."""
     if candidate is None or fit is None:
+        if n == 0 and record.pinned is None:
+            return None, None, "no labels are left: drafts come from the teacher" if serving else ""
         before = _serving_version(work, record)
         return serving, before.accuracy if before else None, ""
-    verdict = judge(fit, candidate.targets, schema.multiple)
+    lesson = candidate.lesson
+    verdict = judge(fit, lesson.targets, lesson.multiple)
     earlier = fit.held_out if fit.held_out_earlier is None else fit.held_out_earlier
     held_out = fit.held_out if verdict.promote else earlier
     audited = np.array(work.store.versions.audited(work.project), np.int64)
-    accuracy = audit.accuracy(held_out, candidate.targets, candidate.tasks, audited, schema.multiple)
+    accuracy = audit.accuracy(held_out, lesson.targets, lesson.tasks, audited, lesson.multiple)
     return candidate if verdict.promote else serving, accuracy, verdict.reason
 
 
 def _changed_labels(serving: Knowledge | None, schema: TaskSchema) -> str:
     """What the project's owner did to the labels since the serving learner was fitted, "" if nothing."""
-    if serving is None or set(serving.labels) == set(schema.labels):
+    if serving is None or set(serving.lesson.labels) == set(schema.labels):
         return ""
-    added = [label for label in schema.labels if label not in serving.labels]
-    removed = [label for label in serving.labels if label not in schema.labels]
+    added = [label for label in schema.labels if label not in serving.lesson.labels]
+    removed = [label for label in serving.lesson.labels if label not in schema.labels]
     told = [f"{what} {', '.join(labels)}" for what, labels in (("added", added), ("removed", removed)) if labels]
     return f"labels changed: {'; '.join(told)}"
 
@@ -183,18 +194,26 @@ def _publish(
     queue: list[Prediction],
     fingerprint: str,
 ) -> None:
-    """Head of the queue, switch, then the rest; without tasks left to label the version serves /predict alone."""
+    """Head of the queue, switch, then the rest; without tasks left to label the version serves /predict alone.
+
+    The fingerprint is kept only when all rows stand: a queue that was cut short is published again.
+    """
     store, project, pace = work.store, work.project, Pace(**(record.pace or {}))
     if not queue:
-        store.versions.activate(project, version.number, rows=0)
+        store.versions.activate(project, version.number)
         store.projects.update(project, fingerprint=fingerprint)
         return
     publisher = Publisher(work.client, project, schema, version.name, work.guard, pace)
-    rest = publisher.head(queue)
-    store.versions.activate(project, version.number, rows=publisher.written)
-    store.projects.update(project, published=version.name, fingerprint=fingerprint)
     try:
-        publisher.rest(rest, work.superseded)
+        rest = publisher.head(queue)
+        work.guard()  # a worker that was paused here must not switch the store back to its older version
+        store.versions.activate(project, version.number)
+        store.projects.update(project, published=version.name, fingerprint="")
+        if publisher.rest(rest, work.superseded):
+            store.projects.update(project, fingerprint=fingerprint)
+    except Refused:
+        store.projects.update(project, reconciled_at=0.0)  # a task or a label must have gone unnoticed
+        raise
     finally:
         store.versions.set_rows(project, version.number, publisher.written)
         store.projects.update(project, pace={name: value for name, value in asdict(pace).items() if value is not None})

@@ -12,7 +12,7 @@ def take(store: Store, event: Event) -> bool:
     record = store.projects.ensure(project)
     changes: dict[str, object] = {}
     if event.label_config is not None and event.label_config != record.label_config:
-        changes |= {"label_config": event.label_config, "reconciled_at": 0.0}  # answers are read by the configuration
+        changes["label_config"] = event.label_config
     if event.counts is not None and event.counts != record.counts:
         changes["counts"] = event.counts
     if event.incomplete:

@@ -1,4 +1,4 @@
-"""What a project's learner knows: the fitted tensors together with the labels that they were fitted on.
+"""What a project's learner knows: the fitted tensors together with the lesson that they were fitted on.
 
 Both lie in one artifact, so that a version can be restored and the gate can compare what was known then with now.
 """
@@ -14,48 +14,64 @@ from ml_backend import registry
 from ml_backend.domain import ApprenticeError, Floats, Ints, ModelVersion, TaskSchema, Tensors
 from ml_backend.store import ArtifactError, Store
 
-_HEADER, _TASKS, _TARGETS = "snapshot.header", "snapshot.tasks", "snapshot.targets"
+_HEADER, _TASKS, _TEXTS, _TARGETS = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.targets"
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """All that a fit depends on: the learner `plugin`, the encoder `space`, and the answers.
+
+    labels   the names of the c columns; `multiple`: whether several may hold at once
+    tasks    (n,) int64 ascending
+    texts    the content keys of their texts, one after the other
+    targets  (n, c) float32
+    """
+
+    plugin: str
+    space: str
+    labels: tuple[str, ...]
+    multiple: bool
+    tasks: Ints
+    texts: bytes
+    targets: Floats
+
+    def same(self, other: Lesson) -> bool:
+        """Whether fitting on the other one would give the same learner again."""
+        mine = (self.plugin, self.space, self.labels, self.multiple, self.texts)
+        return (
+            mine == (other.plugin, other.space, other.labels, other.multiple, other.texts)
+            and np.array_equal(self.tasks, other.tasks)
+            and np.array_equal(self.targets, other.targets)
+        )
+
+    def targets_for(self, new: Lesson) -> Floats | None:
+        """(n of `new`, c) what was known of its tasks, NaN where nothing was; None if the kind of answer changed."""
+        if set(new.labels) != set(self.labels) or new.multiple != self.multiple:
+            return None
+        out = np.full(new.targets.shape, np.nan, np.float32)
+        _, row, mine = np.intersect1d(new.tasks, self.tasks, assume_unique=True, return_indices=True)
+        out[row] = self.targets[mine][:, [self.labels.index(label) for label in new.labels]]
+        return out
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """A fit made by version `number` with the learner `plugin` over vectors of the encoder `space`.
-
-    tasks    (n,) int64 ascending, targets (n, c) float32: what it was fitted on
-    labels   the names of the c columns
-    tensors  what the learner learnt
-    """
+    """The fit that version `number` made of a lesson."""
 
     number: int
-    plugin: str
-    space: str
-    labels: tuple[str, ...]
-    tasks: Ints
-    targets: Floats
+    lesson: Lesson
     tensors: Tensors
-
-    def same_answers(self, labels: tuple[str, ...], tasks: Ints, targets: Floats) -> bool:
-        """Whether fitting on these answers would be fitting on the same ones again."""
-        return self.labels == labels and np.array_equal(self.tasks, tasks) and np.array_equal(self.targets, targets)
-
-    def targets_for(self, labels: tuple[str, ...], tasks: Ints) -> Floats | None:
-        """(len(tasks), c) what was known of these tasks, NaN where nothing was; None if the labels have changed."""
-        if set(labels) != set(self.labels):
-            return None
-        out = np.full((len(tasks), len(labels)), np.nan, np.float32)
-        _, mine, theirs = np.intersect1d(tasks, self.tasks, assume_unique=True, return_indices=True)
-        out[mine] = self.targets[theirs][:, [self.labels.index(label) for label in labels]]
-        return out
 
     def predict(self, schema: TaskSchema, vectors: Floats) -> Floats:
         """(n, c) probabilities in the columns of `schema`; a label that the fit never saw gets 0."""
-        fitted = registry.learner(self.plugin).predict(self.tensors, vectors)
-        if self.labels == schema.labels:
+        labels = self.lesson.labels
+        fitted = registry.learner(self.lesson.plugin).predict(self.tensors, vectors)
+        if labels == schema.labels:
             return fitted
         out = np.zeros((len(fitted), len(schema.labels)), np.float32)
         for column, label in enumerate(schema.labels):
-            if label in self.labels:
-                out[:, column] = fitted[:, self.labels.index(label)]
+            if label in labels:
+                out[:, column] = fitted[:, labels.index(label)]
         if not schema.multiple:
             out += 1e-6  # if none of the labels is left, all are equally likely
             out /= out.sum(axis=1, keepdims=True)
@@ -64,8 +80,14 @@ class Knowledge:
 
 def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
     """Writes the artifact; returns its file name and checksum. Raises StoreError."""
-    header = json.dumps({"plugin": known.plugin, "space": known.space, "labels": known.labels}).encode()
-    snapshot: Tensors = {_HEADER: np.frombuffer(header, np.uint8), _TASKS: known.tasks, _TARGETS: known.targets}
+    lesson = known.lesson
+    header = {"plugin": lesson.plugin, "space": lesson.space, "labels": lesson.labels, "multiple": lesson.multiple}
+    snapshot: Tensors = {
+        _HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
+        _TASKS: lesson.tasks,
+        _TEXTS: np.frombuffer(lesson.texts, np.uint8),
+        _TARGETS: lesson.targets,
+    }
     return store.artifacts.write(project, known.number, {**known.tensors, **snapshot})
 
 
@@ -76,8 +98,16 @@ def load(store: Store, project: int, number: int) -> Knowledge:
         raise ArtifactError(f"version {number} of project {project} has no artifact: an older version serves")
     tensors = store.artifacts.read(*artifact)
     header = json.loads(tensors.pop(_HEADER).tobytes())
-    tasks, targets = tensors.pop(_TASKS).astype(np.int64), tensors.pop(_TARGETS).astype(np.float32)
-    return Knowledge(number, header["plugin"], header["space"], tuple(header["labels"]), tasks, targets, tensors)
+    lesson = Lesson(
+        plugin=header["plugin"],
+        space=header["space"],
+        labels=tuple(header["labels"]),
+        multiple=header["multiple"],
+        tasks=tensors.pop(_TASKS).astype(np.int64),
+        texts=tensors.pop(_TEXTS).tobytes(),
+        targets=tensors.pop(_TARGETS).astype(np.float32),
+    )
+    return Knowledge(number, lesson, tensors)
 
 
 def load_best(store: Store, wanted: ModelVersion | None, space: str) -> tuple[Knowledge | None, str]:
@@ -92,7 +122,8 @@ def load_best(store: Store, wanted: ModelVersion | None, space: str) -> tuple[Kn
         except ApprenticeError as error:
             problem = problem or str(error)
             continue
-        if found.space == space:
+        if found.lesson.space == space:
             return found, problem
-        problem = problem or f"version {number} was learnt over the encoder {found.space}, not {space}: learning anew"
+        learnt = found.lesson.space
+        problem = problem or f"version {number} was learnt over the encoder {learnt}, not {space}: learning anew"
     return None, problem

@@ -52,18 +52,22 @@ class ProjectPool:
 
     def refresh(self, revision: int) -> None:
         """Reads the task list again if the store's revision of it has moved, and finds the vectors on disk."""
-        if revision == self._revision:
+        moved = revision != self._revision
+        if moved:
+            self.flush()
+            self.tasks, self._keys = self._store.tasks.index(self._project)
+            self._vectors = np.zeros((len(self.tasks), self._encoder.dim), np.float32)
+            self.encoded = np.zeros(len(self.tasks), np.bool_)
+            self._sketch = None
+            self._revision = revision
+        if not self._cache.refresh() and not moved:
             return
-        self.flush()
-        self.tasks, self._keys = self._store.tasks.index(self._project)
-        self._vectors = np.zeros((len(self.tasks), self._encoder.dim), np.float32)
-        self._sketch = None
-        self._cache.refresh()
-        places = self._cache.find(self._keys)
-        self.encoded = places >= 0
-        if self.encoded.any():
-            self._vectors[self.encoded] = self._cache.read(places[self.encoded])
-        self._revision = revision
+        missing = np.flatnonzero(~self.encoded)  # another worker may have encoded some
+        places = self._cache.find([self._keys[row] for row in missing])
+        found = missing[places >= 0]
+        if len(found):
+            self._vectors[found] = self._cache.read(places[places >= 0])
+            self.encoded[found] = True
 
     def rows_of(self, tasks: Ints) -> Ints:
         """The rows of those tasks that the pool has, in the order of `tasks`."""
@@ -72,10 +76,18 @@ class ProjectPool:
         at = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
         return np.asarray(at[self.tasks[at] == tasks])
 
-    def ensure(self, rows: Ints) -> Floats:
-        """(m, d) the encoder's vectors of some rows, made now where they are missing."""
-        self._encode(rows[~self.encoded[rows]])
-        return self._vectors[rows]
+    def keys_of(self, rows: Ints) -> bytes:
+        """The content keys of some rows, one after the other."""
+        return b"".join(self._keys[row] for row in rows)
+
+    def ensure(self, rows: Ints, at_most: int | None = None) -> Floats:
+        """The encoder's vectors (m, d) of some rows, made now where they are missing.
+
+        With `at_most`, only so many are made, the last ones first, and rows that still have none are left out.
+        """
+        missing = rows[~self.encoded[rows]]
+        self._encode(missing if at_most is None else missing[len(missing) - min(at_most, len(missing)) :])
+        return self._vectors[rows[self.encoded[rows]]]
 
     def encode_some(self, n: int) -> int:
         """Encodes up to n more tasks, drawn at random; returns how many are still missing."""
@@ -100,6 +112,7 @@ class ProjectPool:
             self.encode_some(AT_ONCE)
             found = int(self.encoded.sum())
         if with_learner or found >= min(ENOUGH, len(self.tasks)):
+            self._sketch = None
             rows = np.flatnonzero(self.encoded)
             return View("encoded", rows, self._vectors if len(rows) == len(self.tasks) else self._vectors[rows])
         return View("sketch", np.arange(len(self.tasks)), self._sketched())

@@ -32,6 +32,9 @@ class Encoder(Protocol):
     def sketch(self, texts: Sequence[str]) -> Floats:
         """(n, d') float32 of unit length in a space of its own, at least ten times faster than `encode`."""
 
+    def __hash__(self) -> int:
+        """By identity: one instance is one loaded model."""
+
     def verify(self) -> str:
         """One sentence on what was checked of the weights; raises ApprenticeError if they are missing or damaged."""
 

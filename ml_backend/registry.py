@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -16,6 +16,7 @@ class UnknownPlugin(ApprenticeError):
     """A setting names a plugin that is not installed."""
 
 
+@cache  # looking through all packages takes milliseconds, and a /predict has twenty
 def installed(kind: str) -> dict[str, EntryPoint]:
     """The plugins of one kind by name. Nothing is imported."""
     prefix = f"{kind}."
@@ -44,6 +45,7 @@ def learner(name: str) -> Learner:
     return made
 
 
+@lru_cache(maxsize=8)  # it remembers the vectors of the label names
 def teacher(name: str, encoder: Encoder) -> Teacher:
     made: Teacher = _load("teacher", name)(encoder.encode)
     return made

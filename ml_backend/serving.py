@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ml_backend import knowledge, registry
-from ml_backend.domain import Floats, Prediction, TaskSchema, content_key
+from ml_backend.domain import Floats, Prediction, content_key
 from ml_backend.drafts import draft
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.config import read_schema
@@ -20,13 +19,6 @@ from ml_backend.store import Store, Vectors
 NO_VERSION = "apprentice-0"  # before the first round
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    version: int
-    learner: Knowledge | None
-    problem: str
-
-
 class Predictor:
     """Drafts on request, from cached vectors where the text has been seen. Safe to use from several threads."""
 
@@ -35,7 +27,7 @@ class Predictor:
         self._store = store
         self._encoder = registry.encoder(settings.encoder)
         self._lock = threading.Lock()
-        self._loaded: dict[int, _Loaded] = {}
+        self._loaded: dict[int, tuple[int, Knowledge | None]] = {}  # project -> number of the version, its learner
         self._vectors: dict[int, Vectors] = {}
 
     def version(self, project: int) -> str:
@@ -46,34 +38,34 @@ class Predictor:
     def predict(self, project: int, label_config: str, tasks: Sequence[int], texts: Sequence[str]) -> list[Prediction]:
         """One prediction a text, in order. Raises UnsupportedConfig. Scores lie behind the published queue.
 
-        Within them, the draft that is trusted least comes first.
+        Within them, the draft that is trusted least comes first. Tasks of the audit slice get no draft, here neither.
         """
         record = self._store.projects.ensure(project)
         schema = read_schema(label_config or record.label_config)
         options, _ = self._settings.for_project(record.extra_params)
-        learner = self._learner(project, schema)
+        learner = self._learner(project)
         drafts, _ = draft(self._settings, options, schema, learner, texts, self._encode(project, texts))
-        name = self.version(project)
+        name, audited = self.version(project), set(self._store.versions.audited(project))
         return [
             Prediction(
                 task=task,
                 score=RANKED + (1 - RANKED) * each.confidence,
-                draft=each,
+                draft=None if task in audited else each,
                 reason=f"{each.author}, confidence {each.confidence:.2f} ({name})",
             )
             for task, each in zip(tasks, drafts, strict=True)
         ]
 
-    def _learner(self, project: int, schema: TaskSchema) -> Knowledge | None:
+    def _learner(self, project: int) -> Knowledge | None:
         active = self._store.versions.active(project)
         if active is None:
             return None
         with self._lock:
-            loaded = self._loaded.get(project)
-            if loaded is None or loaded.version != active.number:
-                learner, problem = knowledge.load_best(self._store, active, self._encoder.name)
-                loaded = self._loaded[project] = _Loaded(active.number, learner, problem)
-        return loaded.learner
+            number, learner = self._loaded.get(project, (0, None))
+            if number != active.number:
+                learner, _ = knowledge.load_best(self._store, active, self._encoder.name)
+                self._loaded[project] = (active.number, learner)
+        return learner
 
     def _encode(self, project: int, texts: Sequence[str]) -> Floats:
         keys = [content_key(text) for text in texts]

@@ -6,13 +6,16 @@ default. A project's own values come from the extra parameters of its ML backend
 
 from __future__ import annotations
 
+import ipaddress
+import math
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ml_backend.domain import ApprenticeError
+from ml_backend.registry import installed
 
 
 class ProjectSettings(BaseModel):
@@ -27,6 +30,14 @@ class ProjectSettings(BaseModel):
     acquisition: str = Field("cluster-uncertainty", description="strategy that orders the queue")
     learner: str = Field("logistic", description="the small model that is trained")
     teacher: str = Field("similarity", description="who drafts before the learner can")
+
+    @field_validator("acquisition", "learner", "teacher")
+    @classmethod
+    def _is_installed(cls, name: str, info: ValidationInfo) -> str:
+        known = installed(str(info.field_name))
+        if name not in known:
+            raise ValueError(f"there is no {name!r}; installed: {', '.join(sorted(known))}")
+        return name
 
 
 class Settings(BaseSettings):
@@ -86,6 +97,14 @@ class Settings(BaseSettings):
             return ProjectSettings.model_validate({**self.defaults.model_dump(), **good}), f"extra params: {said}"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, by name or address, is this machine seen from itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Reads the settings; `overrides` that are None count as absent. Raises ApprenticeError naming each bad setting."""
     try:
@@ -108,3 +127,15 @@ def settings_table() -> str:
             shown = f"`{default}`" if default != "" else ""
             lines.append(f"| `{prefix + name.upper() if prefix else name}` | {shown} | {field.description} |")
     return "\n".join(lines)
+
+
+def own_params(extra_params: Any) -> dict[str, Any]:
+    """Of the extra params that Label Studio hands over, the plain values that are settings here: no more is kept."""
+    if not isinstance(extra_params, dict):
+        return {}
+    plain = {name: value for name, value in extra_params.items() if isinstance(value, str | int | float | bool)}
+    return {
+        name: value
+        for name, value in plain.items()
+        if name in ProjectSettings.model_fields and (not isinstance(value, float) or math.isfinite(value))
+    }

@@ -77,7 +77,7 @@ def read_status(store: Store, project: int) -> Status:
         }
         if good
         else None,
-        last_error=any_round[0].error if any_round else None,
+        last_error=any_round[0].error if any_round and job.failures else None,
         encoded=progress["encoded"] / progress["tasks"] if progress.get("tasks") else None,
         problem=problem,
         note=active.note if active else "",

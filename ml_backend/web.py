@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from ml_backend.app import create_app, warm
+from ml_backend.app import MAX_BODY, create_app, warm
+from ml_backend.domain import ApprenticeError
 from ml_backend.settings import Settings
 
 THREADS = 8  # a /predict that encodes must not keep a webhook waiting
@@ -16,7 +17,14 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
 
     app = create_app(settings)
     warm(app)
-    server = create_server(app, host=settings.host, port=settings.port, threads=THREADS, ident=None)
+    try:
+        server = create_server(
+            app, host=settings.host, port=settings.port, threads=THREADS, ident=None, max_request_body_size=MAX_BODY
+        )
+    except OSError as error:
+        raise ApprenticeError(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): is it taken? Set APPRENTICE_PORT"
+        ) from error
     thread = threading.Thread(target=server.run, name="waitress", daemon=True)
     thread.start()
     stop.wait()

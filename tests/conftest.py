@@ -118,11 +118,11 @@ def server() -> FakeLabelStudio:
 
 @pytest.fixture
 def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> Callable[..., Round]:
-    """Makes the rounds of project 5 against a fake server; rounds of one test share their pool unless told otherwise."""
+    """Makes the rounds of project 5 against a fake server; the rounds of one test share their pool."""
     pools: dict[int, ProjectPool] = {}
 
     def make(server: FakeLabelStudio, **values: Any) -> Round:
-        if 5 not in pools or values.pop("new_pool", False):
+        if 5 not in pools:
             pools[5] = ProjectPool(store, 5, fake_encoder)
         work: dict[str, Any] = {
             "settings": settings.model_copy(update={"reconcile_seconds": 0.0}),

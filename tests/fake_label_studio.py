@@ -1,4 +1,4 @@
-"""A little Label Studio in memory: the part of its API that is used, with the behaviour that was measured on a real one.
+"""A little Label Studio in memory: the part of its API that is used, behaving as was measured on a real one.
 
 `FakeLabelStudio` is the server's state and what people do there; `FakeClient` is the real client over a fake wire, and
 records every call. What an annotator or an administrator does returns the webhook body that Label Studio would send.
@@ -125,7 +125,7 @@ class FakeLabelStudio:
         return [each for task in self.tasks.values() for each in task["annotations"]]
 
     def next_task(self) -> Body | None:
-        """What uncertainty sampling serves: the lowest score of the current version, else any task without an answer."""
+        """What uncertainty sampling serves: the lowest score of the current version, else any open task."""
         open_tasks = {number for number, task in self.tasks.items() if not task["annotations"]}
         current = self.current_predictions()
         ranked = sorted((each["score"], each["task"]) for each in current if each["task"] in open_tasks)
@@ -218,7 +218,9 @@ class FakeLabelStudio:
         first = (int(params["page"]) - 1) * int(params["page_size"])
         page = found[first : first + int(params["page_size"])]
         whole = params.get("fields") == "all"
-        return {"total": len(found), "tasks": [self._full(task) if whole else self._bare(task) for task in page]}
+        asked = set(params["include"].split(",")) if "include" in params else None
+        shown = [self._full(task) if whole else self._bare(task) for task in page]
+        return {"total": len(found), "tasks": [_only(task, asked) for task in shown]}
 
     def _valid(self, row: Body) -> bool:
         schema = read_schema(self.label_config)
@@ -284,6 +286,16 @@ class FakeClient(LabelStudioClient):
 
 def _copy(value: Any) -> Any:
     return json.loads(json.dumps(value))
+
+
+def _only(thing: Body, asked: set[str] | None) -> Body:
+    """The fields that were asked for, in annotations, too."""
+    if asked is None:
+        return thing
+    kept = {name: value for name, value in thing.items() if name in asked}
+    if "annotations" in kept:
+        kept["annotations"] = [_only(each, asked) for each in kept["annotations"]]
+    return kept
 
 
 def _result(choices: Sequence[str], control: str) -> list[Body]:

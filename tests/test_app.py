@@ -52,7 +52,7 @@ def locked(make_settings: Callable[..., Settings], store: Store, fake_encoder: F
     return create_app(make_settings(secret=SECRET), store).test_client()
 
 
-# --- who is let in ------------------------------------------------------------------------------------------------------
+# --- who is let in ------------------------------------------------------------------------------------------
 
 
 def test_every_endpoint_is_either_open_or_tested_to_be_closed(client: FlaskClient) -> None:
@@ -128,7 +128,7 @@ def test_without_a_configured_secret_only_this_machine_is_served(client: FlaskCl
         assert client.get("/versions", environ_base={"REMOTE_ADDR": address_}).status_code == 200
 
 
-# --- what is answered ---------------------------------------------------------------------------------------------------
+# --- what is answered ---------------------------------------------------------------------------------------
 
 
 def test_health_answers_as_label_studio_expects(client: FlaskClient) -> None:
@@ -352,7 +352,7 @@ def test_a_strangers_words_make_no_new_time_series(client: FlaskClient) -> None:
     assert series == ['apprentice_events_total{action="other"} 15.0']
 
 
-# --- what is refused, and how -------------------------------------------------------------------------------------------
+# --- what is refused, and how -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -403,6 +403,8 @@ def test_neither_texts_nor_secrets_are_logged_or_repeated(
         assert secret not in told, secret
 
 
+configurations = st.sampled_from([SINGLE, SINGLE.replace("fruit", "\0"), SINGLE + "\ud800", "<View/>"])
+tasks = st.fixed_dictionaries({"data": anything | st.fixed_dictionaries({"text": anything})}, optional={"id": anything})
 projects = st.fixed_dictionaries(
     {"id": st.just(5)},
     optional={
@@ -414,11 +416,10 @@ requests = st.fixed_dictionaries(
     optional={
         "project": st.just(5) | st.just("5.17") | projects | anything,
         "schema": st.just(SINGLE) | anything,
-        "label_config": st.sampled_from([SINGLE, SINGLE.replace("fruit", "\0"), SINGLE + "\ud800", "<View/>"]) | anything,
+        "label_config": configurations | anything,
         "extra_params": anything,
         "params": anything,
-        "tasks": anything | st.lists(st.fixed_dictionaries({"data": anything | st.fixed_dictionaries({"text": anything})},
-                                                           optional={"id": anything}), max_size=3),
+        "tasks": anything | st.lists(tasks, max_size=3),
         "action": st.sampled_from(["ANNOTATION_CREATED", "TASKS_CREATED", "ANNOTATIONS_DELETED", "START_TRAINING"]),
         "annotation": anything,
         "annotations": anything,
@@ -495,6 +496,9 @@ def test_no_address_in_a_task_is_ever_called(
 
 def test_importing_the_application_loads_nothing_heavy() -> None:
     heavy = {"torch", "transformers", "sklearn", "label_studio_ml", "label_studio_sdk", "sentence_transformers"}
-    code = f"import sys, ml_backend.app, ml_backend.web\nsys.exit(repr({heavy} & set(sys.modules)) if {heavy} & set(sys.modules) else 0)"
+    code = (
+        "import sys, ml_backend.app, ml_backend.web\n"
+        f"found = {heavy} & set(sys.modules)\nsys.exit(repr(found) if found else 0)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -134,7 +134,7 @@ def test_one_class_alone_teaches_nothing(
 def test_a_flood_of_wrong_answers_does_not_replace_the_learner(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
-    """40 fruits and 40 metals are learnt; then somebody calls a dozen fruits animals: nothing in the words tells why."""
+    """40 fruits and 40 metals are learnt; then somebody calls a dozen fruits animals, which no word explains."""
     server.add_tasks([text_about(label, n) for label in ("fruit", "metal") for n in range(40)])
     for task, label in zip(server.tasks, ["fruit"] * 40 + ["metal"] * 40, strict=True):
         server.annotate(task, label)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ml_backend import knowledge
-from ml_backend.domain import ModelVersion, TaskSchema
-from ml_backend.knowledge import Knowledge
+from ml_backend.domain import ModelVersion, TaskSchema, content_key
+from ml_backend.knowledge import Knowledge, Lesson
 from ml_backend.settings import Settings
 from ml_backend.store import ArtifactError, Store
 
@@ -28,22 +30,33 @@ def known(number: int = 1, space: str = "fake", multiple: bool = False) -> Knowl
         "temperature": np.ones(1, np.float32),
         "multiple": np.array([multiple]),
     }
-    targets = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
-    return Knowledge(number, "logistic", space, LABELS, np.array([3, 5, 8, 13]), targets, tensors)
+    return Knowledge(number, lesson(space=space, multiple=multiple), tensors)
+
+
+def lesson(**values: Any) -> Lesson:
+    taught = Lesson(
+        plugin="logistic",
+        space="fake",
+        labels=LABELS,
+        multiple=False,
+        tasks=np.array([3, 5, 8, 13]),
+        texts=b"".join(content_key(text) for text in "abcd"),
+        targets=np.eye(3, dtype=np.float32)[[0, 1, 2, 0]],
+    )
+    return replace(taught, **values)
 
 
 def add(store: Store, each: Knowledge, learner: int | None = None) -> ModelVersion:
     version = ModelVersion(5, each.number, f"v{each.number}", learner or each.number, 4, None, 0.0)
-    store.versions.add(version, knowledge.save(store, 5, each))
+    store.versions.add(version, knowledge.save(store, 5, each), rows=1)
     return version
 
 
 def test_knowledge_comes_back_as_it_was(store: Store) -> None:
     add(store, known())
     found = knowledge.load(store, 5, 1)
-    assert (found.number, found.plugin, found.space, found.labels) == (1, "logistic", "fake", LABELS)
-    assert np.array_equal(found.tasks, known().tasks)
-    assert np.array_equal(found.targets, known().targets)
+    assert found.number == 1
+    assert found.lesson.same(known().lesson)
     assert found.tensors.keys() == known().tensors.keys()
     vectors = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
     assert np.array_equal(found.predict(schema(*LABELS), vectors), known().predict(schema(*LABELS), vectors))
@@ -79,7 +92,8 @@ def test_with_several_choices_a_label_that_was_never_seen_is_not_likely() -> Non
 
 
 def test_earlier_targets_are_found_by_task_and_label() -> None:
-    found = known().targets_for(("metal", "animal", "fruit"), np.array([1, 5, 8, 99]))
+    new = lesson(labels=("metal", "animal", "fruit"), tasks=np.array([1, 5, 8, 99]))
+    found = lesson().targets_for(new)
     assert found is not None
     assert np.isnan(found[[0, 3]]).all()
     assert found[1].tolist() == [1, 0, 0]
@@ -88,15 +102,23 @@ def test_earlier_targets_are_found_by_task_and_label() -> None:
 
 @pytest.mark.parametrize("labels", [("fruit", "metal"), ("fruit", "metal", "beast"), (*LABELS, "new")])
 def test_earlier_targets_mean_nothing_under_other_labels(labels: tuple[str, ...]) -> None:
-    assert known().targets_for(labels, np.array([3])) is None
+    targets = np.zeros((4, len(labels)), np.float32)
+    assert lesson().targets_for(lesson(labels=labels, targets=targets)) is None
+    assert lesson().targets_for(lesson(multiple=True)) is None
 
 
-def test_the_same_answers_are_recognised() -> None:
-    mine = known()
-    assert mine.same_answers(LABELS, mine.tasks, mine.targets)
-    assert not mine.same_answers(LABELS[::-1], mine.tasks, mine.targets)
-    assert not mine.same_answers(LABELS, mine.tasks[:-1], mine.targets[:-1])
-    assert not mine.same_answers(LABELS, mine.tasks, np.roll(mine.targets, 1, axis=1))
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"plugin": "else"}, {"space": "else"}, {"labels": LABELS[::-1]}, {"multiple": True}, {"texts": b"x" * 64},
+        {"tasks": np.array([3, 5, 8, 14])}, {"targets": np.zeros((4, 3), np.float32)},
+        {"tasks": np.array([3]), "targets": np.eye(3, dtype=np.float32)[:1]},
+    ],
+    ids=lambda other: "-".join(other),
+)  # fmt: skip
+def test_a_lesson_is_the_same_only_if_everything_in_it_is(other: dict[str, Any]) -> None:
+    assert lesson().same(lesson())
+    assert not lesson().same(lesson(**other))
 
 
 def test_the_best_is_what_the_version_serves(store: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from ml_backend.domain import ApprenticeError
-from ml_backend.settings import Settings
+from ml_backend.settings import Settings, is_loopback
 
 GRACE_SECONDS = 25.0  # for a round to reach its next write and hand its lease back
 STEADY_SECONDS = 30.0  # a process that lived so long is restarted at once
@@ -51,19 +50,12 @@ def serve(settings: Settings, stop: threading.Event) -> None:
 
 def check_exposure(settings: Settings) -> None:
     """Raises ApprenticeError where anyone on the network could read and change projects."""
-    if settings.secret.get_secret_value() or _is_loopback(settings.host):
+    if settings.secret.get_secret_value() or is_loopback(settings.host):
         return
     raise ApprenticeError(
         f"Refusing to listen on {settings.host} without a secret: set APPRENTICE_SECRET to a long random text "
         "(and run `apprentice connect` again, so that Label Studio presents it), or listen on 127.0.0.1"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _tend(child: Child, environment: dict[str, str]) -> None:
@@ -73,7 +65,7 @@ def _tend(child: Child, environment: dict[str, str]) -> None:
         if code is None:
             return
         child.deaths = 1 if time.monotonic() - child.started > STEADY_SECONDS else child.deaths + 1
-        pause = 0.0 if child.deaths == 1 else min(0.25 * 2**child.deaths, MAX_PAUSE_SECONDS)
+        pause = 0.0 if child.deaths == 1 else min(0.25 * 2 ** min(child.deaths, 10), MAX_PAUSE_SECONDS)
         child.not_before = time.monotonic() + pause
         log.error("process died", role=child.role, code=code, restart_in=pause)
         child.process = None

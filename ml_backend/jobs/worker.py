@@ -13,18 +13,17 @@ import structlog
 from ml_backend import registry
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
+from ml_backend.jobs.upkeep import Upkeep
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.publish import prune
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import Lease, RoundRecord, Store, now, process_name, recall_credentials
 
 POLL_SECONDS = 0.03  # an idle look at the job table takes a fraction of a millisecond
 BEAT_SECONDS = 5.0
+LOOK_SECONDS = 5.0
+PAUSE_SECONDS = 2.0  # after an error outside a round
 CHUNK = 32  # texts encoded between two looks: a fifth of a second
-STALE_KEPT = 20  # versions that may still be open in an annotator's browser
-QUIET_SECONDS = 5.0  # without a round before anything is pruned
-PRUNE_SECONDS = 2.0  # between two prunings
 
 log = structlog.get_logger()
 
@@ -44,42 +43,57 @@ class Worker:
         self._pools: dict[int, ProjectPool] = {}
         self._client: LabelStudioClient | None = None
         self._credentials: tuple[str, str] | None = None
-        self._beaten = self._busy = self._pruned = self._told = 0.0
+        self._upkeep = Upkeep(settings, self._store)
+        self._looked = self._told = 0.0
 
     def run(self) -> None:
         for record in self._store.projects.connected():
             self._store.projects.update(record.id, reconciled_at=0.0, pace={})  # Label Studio may have changed, too
+        threading.Thread(target=self._beat, name="beat", daemon=True).start()
         try:
             while not self._stop.is_set():
                 try:
                     self._step()
-                except ApprenticeError as error:  # a full disk, say: the last good version goes on serving meanwhile
-                    log.error("worker", error=str(error))
-                    self._stop.wait(BEAT_SECONDS)
+                except Exception as error:  # a full disk, say: the last good version goes on serving meanwhile
+                    log.error("worker", error=_safe(error))
+                    self._stop.wait(PAUSE_SECONDS)
         finally:
             for pool in self._pools.values():
                 pool.flush()
             self._store.jobs.leave(self._name)
             self._store.close()
 
+    def _beat(self) -> None:
+        """Says that this worker lives, however long a stage takes."""
+        while True:
+            try:
+                self._store.jobs.beat(self._name, os.getpid())
+            except ApprenticeError as error:
+                log.warning("no sign of life", error=str(error))
+            if self._stop.wait(BEAT_SECONDS):
+                return
+
     def _step(self) -> None:
-        self._beat()
+        self._look_around()
         lease = self._store.jobs.claim(self._name)
         if lease is not None:
             self._serve(lease)
-            self._busy = time.monotonic()
-        elif not self._encode() and not self._prune():
+            self._upkeep.postpone()
+        elif not self._encode() and not self._upkeep.step(self._client, self._pools.keys()):
             self._stop.wait(POLL_SECONDS)
 
-    def _beat(self) -> None:
-        """Says that this worker lives, and asks for the rounds that check on Label Studio."""
-        if self._beaten and time.monotonic() - self._beaten < min(BEAT_SECONDS, self._settings.reconcile_seconds):
+    def _look_around(self) -> None:
+        """Now and then: asks for the rounds that check on Label Studio, and lets go of what was disconnected."""
+        every = min(LOOK_SECONDS, self._settings.reconcile_seconds)
+        if self._looked and time.monotonic() - self._looked < every:
             return
-        self._beaten = time.monotonic()
-        self._store.jobs.beat(self._name, os.getpid())
-        for record in self._store.projects.connected():
+        self._looked = time.monotonic()
+        connected = self._store.projects.connected()
+        for record in connected:
             if now() - record.reconciled_at >= self._settings.reconcile_seconds:
                 self._store.jobs.ask(record.id)
+        for gone in self._pools.keys() - {record.id for record in connected}:
+            self._pools.pop(gone).flush()
 
     def _serve(self, lease: Lease) -> None:
         """One round under a lease. Whatever goes wrong is recorded, and the project is tried again later."""
@@ -114,9 +128,7 @@ class Worker:
             jobs.release(lease)
             log.info("round handed back", project=lease.project)
         except Exception as error:
-            safe = isinstance(error, ApprenticeError)
-            # the text of an unexpected error may hold task data: only its kind and place are kept
-            said = str(error) if safe else f"{type(error).__name__} in {_place(error)}"
+            said = _safe(error)
             jobs.fail(lease)
             self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, said))
             log.error("round failed", project=lease.project, error=said)
@@ -183,40 +195,12 @@ class Worker:
         progress = {"worker": self._name, "encoded": int(pool.encoded.sum()), "tasks": len(pool.tasks)}
         self._store.projects.update(project, progress=progress)
 
-    def _prune(self) -> bool:
-        """In a quiet moment, deletes one version's rows in Label Studio and one learner too old to roll back to."""
-        quiet = time.monotonic() - self._busy > QUIET_SECONDS and time.monotonic() - self._pruned > PRUNE_SECONDS
-        if not quiet or self._client is None:
-            return False
-        self._pruned = time.monotonic()
-        for record in self._store.projects.connected():
-            if record.id not in self._pools:
-                continue
-            self._forget_learner(record.id, record.pinned)
-            stale = self._store.versions.stale(record.id)
-            if len(stale) <= STALE_KEPT or stale[0][1] == record.published:
-                continue
-            number, name, _ = stale[0]
-            try:
-                prune(self._client, record.id, name)
-            except ApprenticeError as error:
-                log.warning("not pruned", project=record.id, version=name, error=str(error))
-                return False
-            self._store.versions.set_rows(record.id, number, 0)
-            return True
-        return False
 
-    def _forget_learner(self, project: int, pinned: int | None) -> None:
-        active = self._store.versions.active(project)
-        needed = {pinned, active.learner if active else None}
-        old = [
-            each
-            for each in self._store.versions.learners(project)[self._settings.keep_versions :]
-            if each not in needed
-        ]
-        if old and (artifact := self._store.versions.artifact(project, old[-1])):
-            self._store.versions.drop_artifact(project, old[-1])
-            self._store.artifacts.remove(artifact[0])
+def _safe(error: BaseException) -> str:
+    """What may be told of an error: the text of one that is not ours may hold task data, so only its kind and place."""
+    if isinstance(error, ApprenticeError):
+        return str(error)
+    return f"{type(error).__name__} in {_place(error)}"
 
 
 def _place(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -50,7 +51,9 @@ def _choices_over_text(control: Any) -> TaskSchema:
         raise UnsupportedConfig(f"<Choices name={name!r}> does not point at a <Text> (toName)")
     text = texts[0]
     value = str(text.value or "")
-    if not value.startswith("$") or text.attr.get("valueType") == "url":
+    if {"perRegion", "perItem"} & control.attr.keys():
+        raise UnsupportedConfig(f"<Choices name={name!r}> is asked for each region: only whole texts can be classified")
+    if not re.fullmatch(r"\$[\w.-]+", value) or text.attr.get("valueType") == "url":
         raise UnsupportedConfig(
             f"<Text name={text.name!r}> must take its value from the task, for example $text, and no URL"
         )

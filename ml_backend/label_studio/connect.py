@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from ml_backend.domain import ApprenticeError
-from ml_backend.label_studio.client import LabelStudioClient, LabelStudioError, NotFound
+from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
 from ml_backend.label_studio.config import read_schema
-from ml_backend.settings import Settings
+from ml_backend.settings import Settings, own_params
 from ml_backend.store import Store
 
 TITLE = "Apprentice"
@@ -31,6 +32,8 @@ ACTIONS = [
     "TASKS_DELETED",
 ]  # fmt: skip
 
+ROUND_SECONDS = 60.0  # that `disconnect` waits for a running round
+
 Say = Callable[[str], None]
 
 
@@ -48,14 +51,18 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     record = store.projects.ensure(project)
     connection: dict[str, Any] = dict(record.connection or {})
     connection.setdefault("earlier", {name: found.get(name) for name in REMEMBERED})
+    if connection.setdefault("label_studio", client.url) != client.url:
+        _forget(store, project)
+        connection["label_studio"] = client.url
+        say("another Label Studio than before: its tasks and labels are read anew")
     # remembered first: if a later step fails, `disconnect` still restores what was there
     store.projects.update(project, label_config=found.get("label_config") or "", connection=connection)
 
     address, secret = settings.address, settings.secret.get_secret_value()
     # before the ML backend, which would otherwise make a webhook of its own without the secret
-    connection["webhook"] = _webhook(client, project, f"{address}/webhook", secret)
+    connection["webhook"] = _webhook(client, project, f"{address}/webhook", secret, connection.get("webhook"))
     say(f"webhook to {address}/webhook{' with the secret' if secret else ''}")
-    connection["ml"], extra_params = _ml_backend(client, project, address, secret)
+    connection["ml"], extra_params = _ml_backend(client, project, address, secret, connection.get("ml"))
     say(f"ML backend {address}")
     client.change_project(project, sampling=SAMPLING, show_collab_predictions=True)
     say(f"sampling: {SAMPLING.lower()} (was: {str(connection['earlier'].get('sampling')).lower()})")
@@ -65,20 +72,34 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     store.jobs.request(project)
 
 
+def _forget(store: Store, project: int) -> None:
+    """Another server's numbers mean other tasks."""
+    tasks, _ = store.tasks.index(project)
+    store.tasks.remove(project, tasks.tolist())
+    store.labels.forget(project)
+    store.projects.update(project, read_under="", watermark="", counts=None, published=None)
+
+
 def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) -> bool:
     """Removes what `connect` made and restores the settings of before; False if the project is not connected.
 
-    Labels, versions and vectors stay in the store, and the predictions in Label Studio.
+    Labels, versions and vectors stay in the store, and the predictions in Label Studio. A project that was deleted
+    there is just forgotten.
     """
     record = store.projects.get(project)
     if record is None or not record.connection:
         return False
-    # first, so that a running round publishes nothing behind our back
+    # first, and then a running round is waited for, so that it publishes nothing behind our back
     store.projects.update(project, connection=None, published=None, fingerprint="", pinned=None)
+    deadline = time.monotonic() + ROUND_SECONDS
+    while store.jobs.state(project).running and time.monotonic() < deadline:
+        time.sleep(0.1)
     try:
         _restore(client, project, record.connection, say)
-    except BaseException:
-        store.projects.update(project, connection=record.connection)  # to be tried again
+    except NotFound:
+        say("the project is gone from Label Studio")
+    except BaseException:  # to be tried again
+        store.projects.update(project, connection=record.connection, published=record.published, pinned=record.pinned)
         raise
     return True
 
@@ -93,7 +114,7 @@ def _restore(client: LabelStudioClient, project: int, connection: dict[str, Any]
     client.change_project(project, **earlier)
     try:
         client.change_project(project, model_version=version)
-    except LabelStudioError:  # refused where no prediction carries that version any more
+    except Refused:  # where no prediction carries that version any more
         client.change_project(project, model_version="")
     say("restored the earlier sampling and model version")
 
@@ -105,34 +126,41 @@ def headers(secret: str) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(f"{USER}:{secret}".encode()).decode()}
 
 
-def _webhook(client: LabelStudioClient, project: int, url: str, secret: str) -> int:
+def _webhook(client: LabelStudioClient, project: int, url: str, secret: str, known: int | None) -> int:
     wanted = {
         "project": project, "url": url, "headers": headers(secret), "send_payload": True,
         "send_for_all_actions": False, "actions": ACTIONS, "is_active": True,
     }  # fmt: skip
-    hooks = [hook for hook in client.call("GET", "api/webhooks/", params={"project": project}) if hook["url"] == url]
-    if not hooks:
+    ours = _ours(client.call("GET", "api/webhooks/", params={"project": project}), url, known)
+    if not ours:
         return int(client.call("POST", "api/webhooks/", body=wanted)["id"])
-    for extra in hooks[1:]:
-        _delete(client, f"api/webhooks/{extra['id']}/")
-    client.call("PATCH", f"api/webhooks/{hooks[0]['id']}/", body=wanted)
-    return int(hooks[0]["id"])
+    for extra in ours[1:]:
+        _delete(client, f"api/webhooks/{extra}/")
+    client.call("PATCH", f"api/webhooks/{ours[0]}/", body=wanted)
+    return ours[0]
 
 
-def _ml_backend(client: LabelStudioClient, project: int, url: str, secret: str) -> tuple[int, dict[str, Any]]:
+def _ml_backend(
+    client: LabelStudioClient, project: int, url: str, secret: str, known: int | None
+) -> tuple[int, dict[str, Any]]:
     """Number of the connection and its extra params."""
     wanted: dict[str, Any] = {"project": project, "url": url, "title": TITLE, "is_interactive": False}
     if secret:
         wanted |= {"auth_method": "BASIC_AUTH", "basic_auth_user": USER, "basic_auth_pass": secret}
-    known = [
-        each for each in client.call("GET", "api/ml", params={"project": project}) if each["url"].rstrip("/") == url
-    ]
-    if known:
-        made = client.call("PATCH", f"api/ml/{known[0]['id']}", body=wanted)
+    ours = _ours(client.call("GET", "api/ml", params={"project": project}), url, known)
+    for extra in ours[1:]:
+        _delete(client, f"api/ml/{extra}")
+    if ours:
+        made = client.call("PATCH", f"api/ml/{ours[0]}", body=wanted)
     else:
         made = client.call("POST", "api/ml", body=wanted)
-    extra = made.get("extra_params")
-    return int(made["id"]), extra if isinstance(extra, dict) else {}
+    return int(made["id"]), own_params(made.get("extra_params"))
+
+
+def _ours(found: list[Any], url: str, known: int | None) -> list[int]:
+    """The numbers of what points at this backend or was made for it under another address, the recorded one first."""
+    ours = [int(each["id"]) for each in found if each["id"] == known or each["url"].rstrip("/") == url]
+    return sorted(ours, key=lambda number: number != known)
 
 
 def _view(client: LabelStudioClient, project: int, known: int | None) -> int:

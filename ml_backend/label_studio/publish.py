@@ -53,7 +53,7 @@ class Publisher:
     version: str
     guard: Callable[[], None]
     pace: Pace
-    written: int = field(default=0, init=False)
+    written: int = field(default=0, init=False)  # rows that stand in Label Studio, also after a failure
 
     def head(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         """Writes the first rows and makes Label Studio serve them; returns the rows that are still to be written.
@@ -68,14 +68,15 @@ class Publisher:
         self.client.change_project(self.project, model_version=self.version)
         return predictions[first:]
 
-    def rest(self, predictions: Sequence[Prediction], superseded: Callable[[], bool]) -> None:
-        """Writes the remaining rows behind the switch, and stops as soon as a newer queue is on its way."""
+    def rest(self, predictions: Sequence[Prediction], superseded: Callable[[], bool]) -> bool:
+        """Writes the remaining rows behind the switch, unless a newer queue is on its way; whether all were written."""
         rows = list(write_predictions(predictions, self.schema, self.version))
         at_once = self.pace.path(len(rows)) == "bulk" and (self.pace.bulk or 0.0) < SLOW_BULK
         for portion in [rows] if at_once and rows else [[row] for row in rows]:
             if superseded():
-                return
+                return False
             self._write(portion)
+        return True
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         if self.pace.path(len(rows)) == "bulk":
@@ -84,6 +85,7 @@ class Publisher:
             answer = self.client.call("POST", f"api/projects/{self.project}/import/predictions", body=rows, timeout=120)
             created = answer.get("created") if isinstance(answer, dict) else None
             self.pace.note("bulk", time.monotonic() - begin)
+            self.written += created or 0
             if created != len(rows):
                 raise Refused(
                     f"Label Studio kept {created} of {len(rows)} predictions: does the labelling configuration of "
@@ -95,7 +97,7 @@ class Publisher:
                 begin = time.monotonic()
                 self.client.call("POST", "api/predictions/", body=row)
                 self.pace.note("single", time.monotonic() - begin)
-        self.written += len(rows)
+                self.written += 1
 
 
 def prune(client: LabelStudioClient, project: int, version: str) -> None:

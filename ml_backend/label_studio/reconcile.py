@@ -9,7 +9,8 @@ listing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,44 +19,105 @@ from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import UnsupportedConfig, read_schema
 from ml_backend.label_studio.events import read_counts
 from ml_backend.label_studio.wire import read_tasks
-from ml_backend.store import ProjectRecord, Store, now
+from ml_backend.store import Store, now
 
 EXPORT_SECONDS = 300  # time-out of reading all annotated tasks
 _CHANGED = "id,data,updated_at,annotations,result,was_cancelled,ground_truth,completed_by,lead_time"  # nested ones too
 _BEGINNING = "1970-01-01T00:00:00.000000Z"
 
 
-def reconcile(client: LabelStudioClient, store: Store, project: int, every: float) -> bool:
+def reconcile(client: LabelStudioClient, store: Store, project: int, every: float, guard: Callable[[], None]) -> bool:
     """Makes the store agree with Label Studio; returns whether the API had to be asked.
 
-    Asked when the last time is `every` seconds ago or the store's counts differ from those last heard.
-    Raises LabelStudioError; what was read until then stays.
+    Asked when the last time is `every` seconds ago, the store's counts differ from those last heard, or the tasks were
+    read under another configuration. `guard` is called before every page. Raises LabelStudioError; what was read stays.
     """
     record = store.projects.ensure(project)
-    if record.watermark and now() - record.reconciled_at < every and record.counts == _counted(store, project):
+    as_read = record.read_under == _fields(_schema(record.label_config))
+    if as_read and now() - record.reconciled_at < every and record.counts == _counted(store, project):
         return False
     found = client.project(project)
     config = str(found.get("label_config") or "")
     if config != record.label_config:
-        store.projects.update(project, label_config=config, reconciled_at=0.0)  # answers are read by the configuration
-        record = store.projects.ensure(project)
+        store.projects.update(project, label_config=config)
     schema = _schema(config)
     if schema is not None:
-        # only what was known before asking may be missed: an event may bring something newer at any moment
-        before = {annotation.id: annotation.task for annotation in store.labels.of(project)}
-        watermark = _read_changes(client, store, record, schema, before)
+        reading = _Reading(client, store, project, schema, guard, *_known(store, project))
+        anew = record.read_under != _fields(schema)
+        watermark = reading.all_tasks() if anew else reading.changes(record.watermark)
         counts, mine = read_counts(client.project(project)), _counted(store, project)
-        if counts is not None and counts["tasks"] != mine["tasks"] and record.watermark:
-            _read_all_tasks(client, store, project, schema)
-        if counts != _counted(store, project) or not record.reconciled_at:
-            _read_all_annotations(client, store, project, schema, before)
+        if counts is not None and counts["tasks"] != mine["tasks"] and not anew:
+            reading.all_tasks()
+        if anew or not record.reconciled_at or counts != _counted(store, project):
+            reading.all_annotations()
         # counts that cannot be made equal (Label Studio's may lag) must not cost a listing every round
-        store.projects.update(project, watermark=watermark, counts=_counted(store, project))
+        store.projects.update(project, watermark=watermark, counts=_counted(store, project), read_under=_fields(schema))
     if record.published and found.get("model_version") != record.published:
         store.projects.update(project, fingerprint="")  # something else was switched on: publish again
-    if store.projects.ensure(project).label_config == config:  # else an event has changed it: look again next time
-        store.projects.update(project, reconciled_at=now())
+    store.projects.update(project, reconciled_at=now())
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One look at a project's tasks.
+
+    `before` (annotation -> its task) and `deleted` are what the store knew when it began: only that may be put right by
+    what is read, since an event may bring something newer at any moment.
+    """
+
+    client: LabelStudioClient
+    store: Store
+    project: int
+    schema: TaskSchema
+    guard: Callable[[], None]
+    before: dict[int, int]
+    deleted: set[int]
+
+    def changes(self, since: str) -> str:
+        """Every task changed since then, with its annotations; returns the newest `updated_at`."""
+        changed = {
+            "filter": "filter:tasks:updated_at", "operator": "greater_or_equal", "type": "Datetime", "value": since,
+        }  # fmt: skip
+        query = {"filters": {"conjunction": "and", "items": [changed]}}
+        for page in self.client.pages(self.project, query=query, fields="all", include=_CHANGED):
+            self.guard()
+            tasks, standing = self._keep(page)
+            gone = {number for number, task in self.before.items() if task in tasks} - standing
+            self.store.labels.delete(self.project, gone)
+            since = max([since, *_moments(page)])
+        return since
+
+    def all_tasks(self) -> str:
+        """Lists every task and forgets those that are gone; returns the newest `updated_at`."""
+        known, _ = self.store.tasks.index(self.project)
+        seen: set[int] = set()
+        newest = _BEGINNING
+        for page in self.client.pages(self.project, fields="task_only", include="id,data,updated_at"):
+            self.guard()
+            seen |= self._keep(page)[0]
+            newest = max([newest, *_moments(page)])
+            self.store.projects.update(self.project, progress={"read": len(seen)})
+        self.store.tasks.remove(self.project, set(known.tolist()) - seen)
+        return newest
+
+    def all_annotations(self) -> None:
+        """Reads every annotated task and forgets the annotations that are gone."""
+        path = f"api/projects/{self.project}/export"
+        tasks = self.client.call("GET", path, params={"exportType": "JSON"}, timeout=EXPORT_SECONDS)
+        self.guard()
+        _, standing = self._keep(tasks if isinstance(tasks, list) else [])
+        self.store.labels.delete(self.project, self.before.keys() - standing)
+
+    def _keep(self, tasks: list[Any]) -> tuple[set[int], set[int]]:
+        """Stores tasks and the annotations inside them; returns the numbers of both."""
+        examples, annotations = read_tasks(tasks, self.schema)
+        inside = (each.get("id") for task in tasks for each in task.get("annotations") or ())
+        standing = {number for number in inside if isinstance(number, int)}
+        self.store.labels.revive(self.project, standing & self.deleted)
+        self.store.tasks.put(self.project, examples)
+        self.store.labels.put(self.project, annotations)
+        return {example.task for example in examples}, standing
 
 
 def _schema(config: str) -> TaskSchema | None:
@@ -65,63 +127,19 @@ def _schema(config: str) -> TaskSchema | None:
         return None  # the round says so
 
 
+def _fields(schema: TaskSchema | None) -> str:
+    """What of a configuration decides how tasks and answers are read."""
+    return "" if schema is None else f"{schema.control} {schema.source} {schema.text_field}"
+
+
+def _known(store: Store, project: int) -> tuple[dict[int, int], set[int]]:
+    standing = {annotation.id: annotation.task for annotation in store.labels.of(project)}
+    return standing, store.labels.tombstones(project)
+
+
 def _counted(store: Store, project: int) -> dict[str, int]:
     annotations, skips = store.labels.count(project)
     return {"tasks": store.tasks.count(project), "annotations": annotations, "skips": skips}
-
-
-def _read_changes(
-    client: LabelStudioClient, store: Store, record: ProjectRecord, schema: TaskSchema, before: dict[int, int]
-) -> str:
-    """Everything since the watermark, or all tasks the first time; returns the new watermark."""
-    if not record.watermark:
-        return _read_all_tasks(client, store, record.id, schema)
-    since = {
-        "filter": "filter:tasks:updated_at",
-        "operator": "greater_or_equal",
-        "type": "Datetime",
-        "value": record.watermark,
-    }
-    watermark = record.watermark
-    query = {"filters": {"conjunction": "and", "items": [since]}}
-    for page in client.pages(record.id, query=query, fields="all", include=_CHANGED):
-        tasks, standing = _keep(store, record.id, page, schema)
-        gone = {number for number, task in before.items() if task in tasks} - standing
-        store.labels.delete(record.id, gone)
-        watermark = max([watermark, *_moments(page)])
-    return watermark
-
-
-def _read_all_tasks(client: LabelStudioClient, store: Store, project: int, schema: TaskSchema) -> str:
-    """Lists every task and forgets those that are gone; returns the newest `updated_at`."""
-    known, _ = store.tasks.index(project)
-    seen: set[int] = set()
-    watermark = ""
-    for page in client.pages(project, fields="task_only", include="id,data,updated_at"):
-        seen |= _keep(store, project, page, schema)[0]
-        watermark = max([watermark, *_moments(page)])
-        store.projects.update(project, progress={"read": len(seen)})
-    store.tasks.remove(project, set(known.tolist()) - seen)
-    return watermark or _BEGINNING
-
-
-def _read_all_annotations(
-    client: LabelStudioClient, store: Store, project: int, schema: TaskSchema, before: dict[int, int]
-) -> None:
-    """Reads every annotated task and forgets the annotations that are gone."""
-    path = f"api/projects/{project}/export"
-    tasks = client.call("GET", path, params={"exportType": "JSON"}, timeout=EXPORT_SECONDS)
-    _, standing = _keep(store, project, tasks if isinstance(tasks, list) else [], schema)
-    store.labels.delete(project, before.keys() - standing)
-
-
-def _keep(store: Store, project: int, tasks: list[Any], schema: TaskSchema) -> tuple[set[int], set[int]]:
-    """Stores tasks and the annotations inside them; returns the numbers of both."""
-    examples, annotations = read_tasks(tasks, schema)
-    store.tasks.put(project, examples)
-    store.labels.put(project, annotations)
-    standing = (each.get("id") for task in tasks for each in task.get("annotations") or ())
-    return {example.task for example in examples}, {number for number in standing if isinstance(number, int)}
 
 
 def _moments(tasks: Iterable[Any]) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -19,6 +20,7 @@ from ml_backend.domain import ApprenticeError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10
+T = TypeVar("T")
 MIGRATIONS_LOCK = 72_110_417  # any number that nobody else takes an advisory lock on
 
 
@@ -70,9 +72,7 @@ class Database:
             with self._engine.begin() as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreError(
-                f"The store cannot be used ({error.orig}): check its disk and APPRENTICE_STORE_URL"
-            ) from None
+            raise StoreError(_told(error, "used")) from None
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -81,9 +81,7 @@ class Database:
             with self._engine.connect().execution_options(read_only=True) as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreError(
-                f"The store cannot be read ({error.orig}): check its disk and APPRENTICE_STORE_URL"
-            ) from None
+            raise StoreError(_told(error, "read")) from None
 
     def upsert(self, table: sa.Table, where: Callable[[Any], sa.ColumnElement[bool]] | None = None) -> sa.Insert:
         """An INSERT that updates the row of the same primary key. `where(new)` says when, given the new row."""
@@ -122,6 +120,19 @@ def _begin_immediate(connection: sa.Connection) -> None:
     # A deferred transaction that turns into a writer fails at once with "database is locked"; an immediate one waits.
     read_only = connection.get_execution_options().get("read_only", False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def _told(error: DBAPIError, what: str) -> str:
+    # the first line alone: PostgreSQL shows the failing row, and so task text, in the next ones
+    reason = str(error.orig).partition("\n")[0]
+    return f"The store cannot be {what} ({reason}): check its disk and APPRENTICE_STORE_URL"
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of at most `size`: rows of one transaction, so that a webhook never waits long behind many."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
 
 
 def now() -> float:

@@ -97,7 +97,7 @@ class Jobs:
         with self._database.read() as connection:
             query = sa.select(table.c.failures).where(table.c.project == lease.project)
             failures = int(connection.execute(query).scalar_one()) + 1
-        pause = min(2.0 ** (failures - 1), MAX_BACKOFF_SECONDS)
+        pause = min(2.0 ** min(failures - 1, 10), MAX_BACKOFF_SECONDS)
         return self._mine(lease, owner=None, lease_until=now(), failures=failures, not_before=now() + pause)
 
     def release(self, lease: Lease) -> bool:

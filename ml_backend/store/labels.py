@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, fields
 
 import sqlalchemy as sa
 
 from ml_backend.domain import Annotation
-from ml_backend.store.database import Database
+from ml_backend.store.database import Database, chunks
 from ml_backend.store.schema import annotation as table
 
-CHUNK = 5000  # rows of one transaction; databases limit the parameters of a statement
+CHUNK = 500
 _COLUMNS = [table.c[field.name] for field in fields(Annotation)]
 
 
@@ -30,13 +30,32 @@ class Labels:
             {**asdict(annotation), "choices": list(annotation.choices), "project": project, "deleted": False}
             for annotation in annotations
         ]
-        if not rows:
-            return 0
         statement = self._database.upsert(
             table, where=lambda new: sa.and_(~table.c.deleted, table.c.updated_at <= new.updated_at)
         ).execution_options(preserve_rowcount=True)
+        written = 0
+        for chunk in chunks(rows, CHUNK):
+            with self._database.begin() as connection:
+                written += sum(connection.execute(statement, row).rowcount for row in chunk)
+        return written
+
+    def tombstones(self, project: int) -> set[int]:
+        """The numbers of the deleted annotations."""
+        query = sa.select(table.c.id).where(table.c.project == project).where(table.c.deleted)
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def revive(self, project: int, ids: Collection[int]) -> None:
+        """Takes back deletions that Label Studio does not know of; the next `put` fills the annotations in."""
+        for chunk in chunks(ids, CHUNK):
+            wrong = sa.delete(table).where(table.c.project == project, table.c.deleted, table.c.id.in_(chunk))
+            with self._database.begin() as connection:
+                connection.execute(wrong)
+
+    def forget(self, project: int) -> None:
+        """Drops all of a project's annotations, tombstones included."""
         with self._database.begin() as connection:
-            return sum(connection.execute(statement, row).rowcount for row in rows)
+            connection.execute(sa.delete(table).where(table.c.project == project))
 
     def delete(self, project: int, ids: Iterable[int]) -> int:
         """Marks annotations as deleted, known or not yet known; returns how many were counted until now."""
@@ -49,7 +68,7 @@ class Labels:
         }  # fmt: skip
         mark = sa.update(table).where(table.c.project == project).where(~table.c.deleted).values(deleted=True)
         known = 0
-        for chunk in (gone[at : at + CHUNK] for at in range(0, len(gone), CHUNK)):
+        for chunk in chunks(gone, CHUNK):
             with self._database.begin() as connection:
                 known += connection.execute(mark.where(table.c.id.in_(chunk))).rowcount
                 rows = [{**tombstone, "id": each} for each in chunk]

@@ -24,6 +24,7 @@ class ProjectRecord:
     pinned: int | None = None
     counts: dict[str, int] | None = None
     tasks_revision: int = 0
+    read_under: str = ""
     watermark: str = ""
     reconciled_at: float = 0.0
     pace: dict[str, float] | None = None

@@ -31,6 +31,7 @@ project = Table(
     Column("pinned", Integer, nullable=True),  # version held by a rollback
     Column("counts", JSON, nullable=True),  # Label Studio's own counts, as last heard
     Column("tasks_revision", Integer, nullable=False, default=0),  # grows when a task comes, goes or changes
+    Column("read_under", Text, nullable=False, default=""),  # fields of the configuration that tasks were read by
     Column("watermark", String(40), nullable=False, default=""),  # reconciled up to this updated_at
     Column("reconciled_at", Float, nullable=False, default=0.0),
     Column("pace", JSON, nullable=False, default=dict),  # measured seconds of publishing calls

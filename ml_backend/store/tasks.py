@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import sqlalchemy as sa
 
 from ml_backend.domain import Example, Ints
-from ml_backend.store.database import Database
+from ml_backend.store.database import Database, chunks
 from ml_backend.store.schema import audit, project
 from ml_backend.store.schema import task as table
 
-CHUNK = 5000  # rows of one transaction: a webhook never waits long behind an import
-T = TypeVar("T")
+CHUNK = 2000
 
 
 class Tasks:
@@ -26,7 +24,7 @@ class Tasks:
     def put(self, project_id: int, examples: Iterable[Example]) -> int:
         """Adds or changes tasks; returns how many really changed."""
         changed = 0
-        for chunk in _chunks({example.task: example for example in examples}.values()):
+        for chunk in chunks({example.task: example for example in examples}.values(), CHUNK):
             with self._database.begin() as connection:
                 query = (
                     sa.select(table.c.id, table.c.key)
@@ -48,7 +46,7 @@ class Tasks:
     def remove(self, project_id: int, tasks: Iterable[int]) -> int:
         """Forgets tasks; returns how many there were. Their annotations are kept until they are deleted by id."""
         removed = 0
-        for chunk in _chunks(set(tasks)):
+        for chunk in chunks(set(tasks), CHUNK):
             with self._database.begin() as connection:
                 for target in (audit.c.task, table.c.id):
                     gone = sa.delete(target.table).where(target.table.c.project == project_id).where(target.in_(chunk))
@@ -73,7 +71,7 @@ class Tasks:
     def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
         """The texts of some tasks, in the order asked for; "" for one that is gone."""
         found: dict[int, str] = {}
-        for chunk in _chunks(tasks):
+        for chunk in chunks(tasks, CHUNK):
             query = (
                 sa.select(table.c.id, table.c.text).where(table.c.project == project_id).where(table.c.id.in_(chunk))
             )
@@ -86,14 +84,3 @@ def _revise(connection: sa.Connection, project_id: int) -> None:
     connection.execute(
         sa.update(project).where(project.c.id == project_id).values(tasks_revision=project.c.tasks_revision + 1)
     )
-
-
-def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    chunk: list[T] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

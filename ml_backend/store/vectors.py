@@ -34,11 +34,14 @@ class Vectors:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def refresh(self) -> None:
-        """Sees what another process has written since. A damaged shard is left out: its texts are encoded again."""
+    def refresh(self) -> bool:
+        """Sees what another process has written since; returns whether there was anything.
+
+        A damaged shard is left out: its texts are encoded again.
+        """
         stamp = self._folder.stat().st_mtime_ns if self._folder.is_dir() else -1.0
         if stamp == self._stamp:
-            return
+            return False
         self._stamp = stamp
         shards: dict[str, npt.NDArray[np.float16]] = {}
         keys: list[npt.NDArray[np.bytes_]] = []
@@ -59,6 +62,7 @@ class Vectors:
         everything = np.concatenate(keys) if keys else self._keys[:0]
         self._keys, first = np.unique(everything, return_index=True)
         self._rows = np.concatenate(rows)[first] if rows else self._rows[:0]
+        return True
 
     def find(self, keys: Sequence[bytes]) -> Ints:
         """(n,) int64: where each key's vector is, -1 where there is none."""

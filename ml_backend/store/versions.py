@@ -37,20 +37,25 @@ class Versions:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one()) + 1
 
-    def add(self, version: ModelVersion, artifact: tuple[str, str] | None) -> None:
-        """Writes a version that is not active yet. `artifact`: file name and SHA-256 of its own fit, if it has one."""
+    def add(self, version: ModelVersion, artifact: tuple[str, str] | None, rows: int) -> None:
+        """Writes a version that is not active yet.
+
+        artifact  file name and SHA-256 of its own fit, if it has one
+        rows      predictions that are about to be written to Label Studio: known here first, they are pruned even if
+                  this process dies before it can say how many there were
+        """
         name, digest = artifact or (None, None)
         row = {**asdict(version), "artifact": name, "sha256": digest}
         with self._database.begin() as connection:
-            connection.execute(self._database.upsert(table), [{**row, "active": False, "rows": 0}])
+            connection.execute(self._database.upsert(table), [{**row, "active": False, "rows": rows}])
 
-    def activate(self, project: int, number: int, rows: int) -> None:
-        """Makes one version the only active one; `rows` of it stand in Label Studio."""
+    def activate(self, project: int, number: int) -> None:
+        """Makes one version the only active one."""
         mine = table.c.project == project
         with self._database.begin() as connection:
             connection.execute(sa.update(table).where(mine).where(table.c.active).values(active=False))
             chosen = sa.update(table).where(mine).where(table.c.number == number)
-            connection.execute(chosen.values(active=True, rows=rows))
+            connection.execute(chosen.values(active=True))
 
     def set_rows(self, project: int, number: int, rows: int) -> None:
         change = sa.update(table).where(table.c.project == project).where(table.c.number == number).values(rows=rows)
@@ -121,10 +126,12 @@ class Versions:
     def record_round(self, project: int, record: RoundRecord) -> None:
         """Keeps a round's figures; the oldest beyond a thousand are forgotten."""
         with self._database.begin() as connection:
-            made = connection.execute(sa.insert(round_).values(project=project, **asdict(record)))
-            last = made.inserted_primary_key[0] if made.inserted_primary_key else 0
-            old = sa.delete(round_).where(round_.c.project == project).where(round_.c.id < last - ROUNDS_KEPT)
-            connection.execute(old)
+            connection.execute(sa.insert(round_).values(project=project, **asdict(record)))
+            mine = sa.select(round_.c.id).where(round_.c.project == project).order_by(round_.c.id.desc())
+            oldest = connection.execute(mine.offset(ROUNDS_KEPT).limit(1)).scalar()
+            if oldest is not None:
+                gone = sa.delete(round_).where(round_.c.project == project).where(round_.c.id <= oldest)
+                connection.execute(gone)
 
     def last_rounds(self, project: int, limit: int = 1, *, failed: bool | None = None) -> list[RoundRecord]:
         """Newest first; `failed` picks those with or without an error."""

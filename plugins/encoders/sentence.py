@@ -103,7 +103,8 @@ class SentenceEncoder:
         bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
-            return SentenceTransformer(self._path, local_files_only=self._local)
+            safe = {"use_safetensors": True}  # weights in any other form would be unpickled
+            return SentenceTransformer(self._path, local_files_only=self._local, model_kwargs=safe)
         except (OSError, ValueError, RuntimeError) as error:
             where = "from that folder" if self._local else "from the Hugging Face hub or its cache"
             raise ApprenticeError(

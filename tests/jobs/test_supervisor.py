@@ -45,6 +45,7 @@ def test_serving_the_network_without_a_secret_is_one_sentence_and_exit_code_1(tm
         text=True,
         timeout=PATIENCE,
         cwd=tmp_path,
+        check=False,
     )
     assert done.returncode == 1
     assert "APPRENTICE_SECRET" in done.stderr

@@ -236,8 +236,8 @@ def with_versions(bench: Bench, n: int) -> None:
     bench.round()
     for number in range(2, n + 1):
         name = f"apprentice-{number}-x"
-        bench.store.versions.add(ModelVersion(5, number, name, None, 0, None, 0.0), None)
-        bench.store.versions.activate(5, number, rows=3)
+        bench.store.versions.add(ModelVersion(5, number, name, None, 0, None, 0.0), None, rows=3)
+        bench.store.versions.activate(5, number)
         bench.server.predictions += [
             {"task": task, "score": 0.1, "model_version": name, "result": []} for task in (1, 2, 3)
         ]
@@ -324,3 +324,16 @@ def test_run_ends_when_it_is_told_to_and_says_good_bye(bench: Bench) -> None:
     bench.worker.run()
     assert bench.active().number == 1
     assert bench.store.jobs.workers() == []
+
+
+def test_a_project_that_is_disconnected_in_mid_round_gets_nothing_more(bench: Bench) -> None:
+    fill(bench.server, 20)
+
+    def disconnect(method: str, *_: Any) -> None:
+        if method == "POST":
+            bench.store.projects.update(5, connection=None)
+
+    bench.client.after = disconnect
+    bench.round()
+    assert bench.server.settings["model_version"] == ""
+    assert bench.store.projects.ensure(5).published is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -177,10 +178,8 @@ def test_a_connection_that_breaks_off_can_be_taken_apart_or_repeated(
             raise Unreachable("down")
 
     client.before = fail
-    try:
+    with suppress(Unreachable):
         connect(client, store, secured, 5, say)
-    except Unreachable:
-        pass
     connect(FakeClient(server), store, secured, 5, say)
     assert [len(each) for each in (server.webhooks, server.backends, server.views)] == [1, 1, 1]
     assert disconnect(FakeClient(server), store, 5, say)

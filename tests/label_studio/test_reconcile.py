@@ -26,7 +26,7 @@ def deliver(store: Store, body: dict[str, Any]) -> None:
 
 def settle(server: FakeLabelStudio, store: Store) -> FakeClient:
     client = FakeClient(server)
-    reconcile(client, store, 5, every=0)
+    reconcile(client, store, 5, every=0, guard=lambda: None)
     return client
 
 
@@ -117,7 +117,7 @@ def test_a_first_look_reads_a_project_that_has_a_past(server: FakeLabelStudio, s
 
 def test_when_all_is_well_nothing_is_asked(server: FakeLabelStudio, store: Store, known: dict[int, str]) -> None:
     client = FakeClient(server)
-    assert not reconcile(client, store, 5, every=3600)
+    assert not reconcile(client, store, 5, every=3600, guard=lambda: None)
     assert client.calls == []
 
 
@@ -126,10 +126,10 @@ def test_an_event_with_other_counts_leads_to_a_look_and_one_with_the_same_does_n
 ) -> None:
     client = FakeClient(server)
     deliver(store, server.annotate(max(known), "fruit"))
-    assert not reconcile(client, store, 5, every=3600)
+    assert not reconcile(client, store, 5, every=3600, guard=lambda: None)
     server.annotate(max(known), "metal", by=2)  # lost
     deliver(store, server.annotate(max(known) - 1, "fruit"))  # says that there is one more
-    assert reconcile(client, store, 5, every=3600)
+    assert reconcile(client, store, 5, every=3600, guard=lambda: None)
     assert_agree(server, store)
 
 
@@ -215,7 +215,7 @@ def test_a_failure_on_the_way_loses_nothing_and_the_next_look_completes_it(
 
         client.before = fail
         try:
-            reconcile(client, store, 5, every=0)
+            reconcile(client, store, 5, every=0, guard=lambda: None)
         except Unreachable:
             continue
         break
@@ -253,7 +253,7 @@ def test_what_arrives_while_it_looks_is_not_undone(
             deliver(store, bodies[0])
 
     client.after = interrupt
-    reconcile(client, store, 5, every=0)
+    reconcile(client, store, 5, every=0, guard=lambda: None)
     if bodies:
         assert_agree(server, store)
 
@@ -270,7 +270,7 @@ def test_a_task_that_is_deleted_while_it_looks_is_gone_after_the_next_look(
             deliver(store, server.delete_task(max(known)))
 
     client.after = interrupt
-    reconcile(client, store, 5, every=0)
+    reconcile(client, store, 5, every=0, guard=lambda: None)
     settle(server, store)
     assert_agree(server, store)
 
@@ -288,8 +288,8 @@ def test_a_configuration_that_changes_while_it_looks_has_its_answers_read_by_the
             deliver(store, server.project_updated())
 
     client.after = interrupt
-    reconcile(client, store, 5, every=0)
-    reconcile(FakeClient(server), store, 5, every=3600)
+    reconcile(client, store, 5, every=0, guard=lambda: None)
+    reconcile(FakeClient(server), store, 5, every=3600, guard=lambda: None)
     assert_agree(server, store)
 
 
@@ -316,7 +316,7 @@ def test_after_any_history_of_lost_doubled_and_late_events_a_look_makes_them_agr
     for what, choice, fate in steps:
         body = _do(server, what, choice)
         if what == "look":
-            reconcile(FakeClient(server), store, number, every=0)
+            reconcile(FakeClient(server), store, number, every=0, guard=lambda: None)
         if body is None or fate == "lost":
             continue
         if fate == "late":
@@ -327,7 +327,7 @@ def test_after_any_history_of_lost_doubled_and_late_events_a_look_makes_them_agr
     for body in late:
         if not body["action"].startswith("TASKS"):  # a task that comes back from the dead is found by the next look
             deliver(store, body)
-    reconcile(FakeClient(server), store, number, every=0)
+    reconcile(FakeClient(server), store, number, every=0, guard=lambda: None)
     tasks, _ = store.tasks.index(number)
     assert tasks.tolist() == sorted(server.tasks)
     assert store.tasks.texts(number, tasks.tolist()) == [server.tasks[task]["data"]["text"] for task in tasks.tolist()]

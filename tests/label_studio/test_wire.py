@@ -129,7 +129,7 @@ def test_an_impossible_lead_time_is_none(lead_time: object) -> None:
     assert found.lead_time is None
 
 
-fields = st.sampled_from(sorted(annotation()) + ["lead_time", "was_cancelled", "ground_truth"])
+fields = st.sampled_from([*sorted(annotation()), "lead_time", "was_cancelled", "ground_truth"])
 
 
 @given(values=st.dictionaries(fields, anything, min_size=1, max_size=3), text=anything)

@@ -85,5 +85,5 @@ def test_the_text_of_a_write_error_tells_what_to_do(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError, match="disk|space"):
+    with pytest.raises(StoreError, match=r"disk|space"):
         Artifacts(tmp_path).write(5, 1, TENSORS)

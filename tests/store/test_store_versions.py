@@ -19,7 +19,7 @@ def version(number: int, project: int = 5, **values: object) -> ModelVersion:
 def test_a_version_comes_back_as_it_was(any_store: Store) -> None:
     accuracy = Estimate(0.75, 0.5, 0.9, 20, "audit slice")
     full = version(3, learner=2, accuracy=accuracy, note="wins 3, é")
-    any_store.versions.add(full, ("5/000003.safetensors", "ab" * 32))
+    any_store.versions.add(full, ("5/000003.safetensors", "ab" * 32), rows=50)
     assert any_store.versions.get(5, 3) == full
     assert any_store.versions.named(5, "apprentice-3-abcd") == full
     assert any_store.versions.named(6, "apprentice-3-abcd") is None
@@ -27,9 +27,9 @@ def test_a_version_comes_back_as_it_was(any_store: Store) -> None:
 
 
 def test_a_new_version_is_not_active_until_it_is_activated(any_store: Store) -> None:
-    any_store.versions.add(version(1), None)
+    any_store.versions.add(version(1), None, rows=1)
     assert any_store.versions.active(5) is None
-    any_store.versions.activate(5, 1, rows=50)
+    any_store.versions.activate(5, 1)
     active = any_store.versions.active(5)
     assert active is not None
     assert active.number == 1
@@ -40,14 +40,15 @@ def test_a_new_version_is_not_active_until_it_is_activated(any_store: Store) -> 
 def test_exactly_one_version_is_active_the_last_one_activated(numbers: list[int], store: Store) -> None:
     for project in (5, 6):
         for number in range(1, 6):
-            store.versions.add(version(number, project), None)
-    store.versions.activate(6, 4, rows=1)
+            store.versions.add(version(number, project), None, rows=0)
+    store.versions.activate(6, 4)
     activated: set[int] = set()
     for project in (5, 6):
         for number, _, _ in store.versions.stale(project):
             store.versions.set_rows(project, number, 0)
     for number in numbers:
-        store.versions.activate(5, number, rows=1)
+        store.versions.activate(5, number)
+        store.versions.set_rows(5, number, 3)
         activated.add(number)
         found = store.versions.active(5)
         assert found is not None
@@ -60,8 +61,8 @@ def test_exactly_one_version_is_active_the_last_one_activated(numbers: list[int]
 
 def test_numbers_go_on_from_the_highest(any_store: Store) -> None:
     assert any_store.versions.next_number(5) == 1
-    any_store.versions.add(version(1), None)
-    any_store.versions.add(version(7), None)
+    any_store.versions.add(version(1), None, rows=1)
+    any_store.versions.add(version(7), None, rows=1)
     assert any_store.versions.next_number(5) == 8
     assert any_store.versions.next_number(6) == 1
     assert [each.number for each in any_store.versions.all(5)] == [7, 1]
@@ -69,7 +70,7 @@ def test_numbers_go_on_from_the_highest(any_store: Store) -> None:
 
 def test_learners_are_the_versions_whose_own_fit_is_kept_newest_first(any_store: Store) -> None:
     for number in (1, 2, 3, 4):
-        any_store.versions.add(version(number), ("file", "digest") if number != 3 else None)
+        any_store.versions.add(version(number), ("file", "digest") if number != 3 else None, rows=1)
     assert any_store.versions.learners(5) == [4, 2, 1]
     any_store.versions.drop_artifact(5, 2)
     assert any_store.versions.learners(5) == [4, 1]
@@ -80,8 +81,8 @@ def test_learners_are_the_versions_whose_own_fit_is_kept_newest_first(any_store:
 
 def test_stale_versions_are_those_that_still_have_rows_but_do_not_serve(any_store: Store) -> None:
     for number in (1, 2, 3, 4):
-        any_store.versions.add(version(number), None)
-        any_store.versions.activate(5, number, rows=number * 10)
+        any_store.versions.add(version(number), None, rows=number * 10)
+        any_store.versions.activate(5, number)
     any_store.versions.set_rows(5, 2, 0)
     assert any_store.versions.stale(5) == [(1, "apprentice-1-abcd", 10), (3, "apprentice-3-abcd", 30)]
 

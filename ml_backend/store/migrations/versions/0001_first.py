@@ -54,6 +54,7 @@ def upgrade() -> None:
         sa.Column("pinned", sa.Integer(), nullable=True),
         sa.Column("counts", sa.JSON(), nullable=True),
         sa.Column("tasks_revision", sa.Integer(), nullable=False),
+        sa.Column("read_under", sa.Text(), nullable=False),
         sa.Column("watermark", sa.String(length=40), nullable=False),
         sa.Column("reconciled_at", sa.Float(), nullable=False),
         sa.Column("pace", sa.JSON(), nullable=False),
