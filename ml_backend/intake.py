@@ -21,7 +21,7 @@ def take(store: Store, event: Event) -> bool:
         changes |= {"reconciled_at": 0.0, "fingerprint": ""}
     if changes:
         store.projects.update(project, **changes)
-    store.tasks.put(project, event.examples)
+    store.tasks.put(project, event.examples, only_new=True)  # a late event must not bring an old text back
     store.tasks.remove(project, event.deleted_tasks)
     store.labels.put(project, event.annotations)
     store.labels.delete(project, event.deleted_annotations)

@@ -148,11 +148,12 @@ def test_setup_answers_the_version_and_keeps_what_it_was_told_but_no_token(
     client: FlaskClient, capture: Capture, store: Store
 ) -> None:
     body = {**request(capture, "01_", "/setup"), "access_token": "legacy-t0ken", "hostname": "http://inside"}
+    body["extra_params"] = {**body["extra_params"], "queue_size": 7}
     answer = client.post("/setup", json=body)
     assert (answer.status_code, answer.get_json()) == (200, {"model_version": NO_VERSION})
     record = store.projects.ensure(5)
     assert record.label_config == body["schema"]
-    assert record.extra_params == body["extra_params"]
+    assert record.extra_params == {"queue_size": 7}, "what is not ours is not kept"
     assert "legacy-t0ken" not in repr(record)
     assert not store.jobs.state(5).waiting, "the project is not connected"
 
@@ -198,6 +199,7 @@ def test_the_learner_that_serves_answers_and_follows_the_active_version(
     settings: Settings, store: Store, server: FakeLabelStudio, make_round: Callable[..., Round], single: TaskSchema,
     client: FlaskClient,
 ) -> None:  # fmt: skip
+    settings.defaults = settings.defaults.model_copy(update={"audit_share": 0.0})
     truth = fill(server, 90)
     flood(server, truth, single, list(truth)[:45])
     run_round(make_round(server))
@@ -215,6 +217,14 @@ def test_the_learner_that_serves_answers_and_follows_the_active_version(
     again = client.post("/predict", json=asked).get_json()["results"]
     assert {result["model_version"] for result in again} == {server.settings["model_version"]}
     assert again[0]["model_version"] != results[0]["model_version"]
+
+
+def test_a_task_of_the_audit_slice_gets_no_draft_here_either(client: FlaskClient, store: Store) -> None:
+    store.versions.draw_audit(5, [2])
+    tasks_ = [{"id": n, "data": {"text": f"apple {n}"}} for n in (1, 2, 3)]
+    body = {"project": 5, "label_config": SINGLE, "tasks": tasks_}
+    results = client.post("/predict", json=body).get_json()["results"]
+    assert [bool(result["result"]) for result in results] == [True, False, True]
 
 
 def test_vectors_that_are_cached_are_not_made_again(

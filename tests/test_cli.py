@@ -61,9 +61,17 @@ def two_rounds(
     return server
 
 
-def test_status_as_json_has_the_keys_that_scripts_read(run: Run, two_rounds: FakeLabelStudio, store: Store) -> None:
+def fail_once(store: Store, error: str) -> None:
+    """A round that failed and will be tried again."""
     store.jobs.request(5)
-    store.versions.record_round(5, RoundRecord(None, 1.0, 2.0, {}, "Label Studio does not answer"))
+    lease = store.jobs.claim("worker")
+    assert lease is not None
+    store.jobs.fail(lease)
+    store.versions.record_round(5, RoundRecord(None, 1.0, 2.0, {}, error))
+
+
+def test_status_as_json_has_the_keys_that_scripts_read(run: Run, two_rounds: FakeLabelStudio, store: Store) -> None:
+    fail_once(store, "Label Studio does not answer")
     done = run("status", "--project", "5", "--json")
     assert done.exit_code == 0
     status = json.loads(done.stdout)
@@ -114,7 +122,7 @@ def test_status_for_people_says_the_same(run: Run, two_rounds: FakeLabelStudio) 
 
 def test_what_is_said_is_not_taken_for_markup(run: Run, store: Store) -> None:
     store.projects.update(5, connection={"ml": 1})
-    store.versions.record_round(5, RoundRecord(None, 1.0, 2.0, {}, "text [/with] [bold]brackets[/]"))
+    fail_once(store, "text [/with] [bold]brackets[/]")
     done = run("status", "--project", "5")
     assert done.exit_code == 0
     assert "[/with] [bold]brackets[/]" in done.stdout

@@ -114,7 +114,7 @@ def test_earlier_targets_mean_nothing_under_other_labels(labels: tuple[str, ...]
         {"tasks": np.array([3, 5, 8, 14])}, {"targets": np.zeros((4, 3), np.float32)},
         {"tasks": np.array([3]), "targets": np.eye(3, dtype=np.float32)[:1]},
     ],
-    ids=lambda other: "-".join(other),
+    ids="-".join,
 )  # fmt: skip
 def test_a_lesson_is_the_same_only_if_everything_in_it_is(other: dict[str, Any]) -> None:
     assert lesson().same(lesson())

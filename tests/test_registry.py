@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -11,7 +12,7 @@ from ml_backend.registry import GROUP, UnknownPlugin
 
 
 @pytest.fixture
-def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
+def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     mine = [
         EntryPoint("encoder.fake", "fake_encoder:FakeEncoder", GROUP),
         EntryPoint("acquisition.broken", "no_such_module:Nothing", GROUP),
@@ -19,6 +20,10 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
     real = registry.entry_points
     monkeypatch.setattr(registry, "entry_points", lambda group: [*real(group=group), *mine])
     registry.encoder.cache_clear()
+    registry.installed.cache_clear()
+    yield
+    registry.encoder.cache_clear()
+    registry.installed.cache_clear()
 
 
 def test_the_built_in_plugins_are_installed() -> None:
@@ -32,7 +37,6 @@ def test_a_third_partys_plugin_is_found_and_made_with_its_model(third_party: Non
     assert registry.encoder("fake").name == "fake"
     assert registry.encoder("fake:other").name == "other"
     assert registry.encoder("fake:other") is registry.encoder("fake:other"), "weights are loaded once"
-    registry.encoder.cache_clear()
 
 
 def test_a_plugin_that_is_not_asked_for_is_not_imported(third_party: None) -> None:

@@ -85,7 +85,7 @@ class Publisher:
             answer = self.client.call("POST", f"api/projects/{self.project}/import/predictions", body=rows, timeout=120)
             created = answer.get("created") if isinstance(answer, dict) else None
             self.pace.note("bulk", time.monotonic() - begin)
-            self.written += created or 0
+            self.written += created if isinstance(created, int) else 0
             if created != len(rows):
                 raise Refused(
                     f"Label Studio kept {created} of {len(rows)} predictions: does the labelling configuration of "

@@ -21,8 +21,8 @@ class Tasks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, project_id: int, examples: Iterable[Example]) -> int:
-        """Adds or changes tasks; returns how many really changed."""
+    def put(self, project_id: int, examples: Iterable[Example], *, only_new: bool = False) -> int:
+        """Adds tasks and, unless `only_new`, changes known ones; returns how many really changed."""
         changed = 0
         for chunk in chunks({example.task: example for example in examples}.values(), CHUNK):
             with self._database.begin() as connection:
@@ -35,7 +35,7 @@ class Tasks:
                 rows = [
                     {"project": project_id, "id": example.task, "key": example.key, "text": example.text}
                     for example in chunk
-                    if known.get(example.task) != example.key
+                    if known.get(example.task) != example.key and not (only_new and example.task in known)
                 ]
                 if rows:
                     connection.execute(self._database.upsert(table), rows)

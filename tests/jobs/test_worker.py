@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,12 +14,22 @@ from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 
 from ml_backend.domain import ModelVersion, TaskSchema
 from ml_backend.intake import take
+from ml_backend.jobs import upkeep
 from ml_backend.jobs import worker as module
 from ml_backend.jobs.worker import Worker
 from ml_backend.label_studio.client import Unreachable
 from ml_backend.label_studio.events import read_event
 from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import Store, remember_credentials
+from ml_backend.store import Store, StoreError, remember_credentials
+
+PATIENCE = 60.0
+
+
+def wait_for(true: Callable[[], object]) -> None:
+    deadline = time.time() + PATIENCE
+    while not true():
+        assert time.time() < deadline, "gave up waiting"
+        time.sleep(0.02)
 
 
 class Bench:
@@ -82,10 +93,9 @@ def test_a_step_runs_the_round_that_was_asked_for(bench: Bench) -> None:
     assert (record.version, record.error) == (bench.active().name, None)
 
 
-def test_an_idle_worker_says_that_it_lives_and_checks_on_label_studio(bench: Bench) -> None:
+def test_an_idle_worker_checks_on_label_studio(bench: Bench) -> None:
     fill(bench.server, 20)
     bench.step()
-    assert len(bench.store.jobs.workers()) == 1
     assert bench.active().number == 1, "it asked for the round itself: the last check was too long ago"
     bench.step()
     assert bench.store.versions.next_number(5) == 2
@@ -250,43 +260,43 @@ def deletions(bench: Bench) -> int:
 
 
 def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(bench: Bench) -> None:
-    with_versions(bench, module.STALE_KEPT + 4)
+    with_versions(bench, upkeep.STALE_KEPT + 4)
     bench.step()
     assert deletions(bench) == 0, "a round has just run"
-    bench.time += module.QUIET_SECONDS + 1
+    bench.time += upkeep.QUIET_SECONDS + 1
     bench.step()
     bench.step()
     assert deletions(bench) == 1, "one, and then a pause"
     for _ in range(10):
-        bench.time += module.PRUNE_SECONDS + 1
+        bench.time += upkeep.PORTION_SECONDS + 1
         bench.step()
     assert deletions(bench) == 3
     left = [name for _, name, _ in bench.store.versions.stale(5)]
-    assert len(left) == module.STALE_KEPT
+    assert len(left) == upkeep.STALE_KEPT
     standing = {row["model_version"] for row in bench.server.predictions}
     assert standing == {*left, bench.server.settings["model_version"]}
 
 
 def test_nothing_is_pruned_while_rounds_run(bench: Bench) -> None:
-    with_versions(bench, module.STALE_KEPT + 4)
+    with_versions(bench, upkeep.STALE_KEPT + 4)
     for _ in range(5):
-        bench.time += module.QUIET_SECONDS + 1
+        bench.time += upkeep.QUIET_SECONDS + 1
         bench.round()
     assert deletions(bench) == 0
 
 
 def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
-    with_versions(bench, module.STALE_KEPT + 3)
+    with_versions(bench, upkeep.STALE_KEPT + 3)
 
     def refuse(method: str, *_: Any) -> None:
         if method == "DELETE":
             raise Unreachable("busy")
 
     bench.client.before = refuse
-    bench.time += module.QUIET_SECONDS + 1
+    bench.time += upkeep.QUIET_SECONDS + 1
     bench.step()
     assert bench.store.versions.last_rounds(5, failed=True) == []
-    assert len(bench.store.versions.stale(5)) == module.STALE_KEPT + 2
+    assert len(bench.store.versions.stale(5)) == upkeep.STALE_KEPT + 2
 
 
 def test_the_oldest_learners_are_forgotten_but_never_one_that_serves_or_is_held(
@@ -302,7 +312,7 @@ def test_the_oldest_learners_are_forgotten_but_never_one_that_serves_or_is_held(
     assert len(kept) == 5
     bench.store.projects.update(5, pinned=kept[-1])
     for _ in range(10):
-        bench.time += module.QUIET_SECONDS + 1
+        bench.time += upkeep.QUIET_SECONDS + 1
         bench.step()
     assert set(bench.store.versions.learners(5)) == {kept[0], kept[1], kept[-1]}
     files = sorted(bench.worker._settings.data_dir.glob("artifacts/5/*"))
@@ -310,20 +320,39 @@ def test_the_oldest_learners_are_forgotten_but_never_one_that_serves_or_is_held(
     assert np.isfinite([path.stat().st_size for path in files]).all()
 
 
-def test_run_ends_when_it_is_told_to_and_says_good_bye(bench: Bench) -> None:
-    fill(bench.server, 10)
+def test_run_says_that_the_worker_lives_and_ends_when_it_is_told_to(
+    make_settings: Callable[..., Settings], server: FakeLabelStudio, fake_encoder: FakeEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    fill(server, 10)
+    bench = Bench(make_settings(label_studio_api_key="key"), server, monkeypatch)
+    other = Store(bench.worker._settings)
     bench.store.jobs.request(5)
-    steps = iter(range(6))
+    thread = threading.Thread(target=bench.worker.run)
+    thread.start()
+    try:
+        wait_for(lambda: other.jobs.workers() and other.versions.active(5))
+    finally:
+        bench.stop.set()
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert other.jobs.workers() == []
+    other.close()
 
-    def until_done(*_: Any) -> bool:
-        if next(steps, None) is None:
-            bench.stop.set()
-        return bench.stop.is_set()
 
-    bench.stop.wait = until_done  # type: ignore[method-assign]
+def test_an_error_outside_a_round_does_not_end_the_worker(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = iter([RuntimeError("text"), StoreError("full"), None])
+
+    def step() -> None:
+        error = next(steps)
+        if error:
+            raise error
+        bench.stop.set()
+
+    monkeypatch.setattr(bench.worker, "_step", step)
+    monkeypatch.setattr(bench.worker, "_beat", lambda: None)
     bench.worker.run()
-    assert bench.active().number == 1
-    assert bench.store.jobs.workers() == []
+    assert next(steps, "none left") == "none left"
 
 
 def test_a_project_that_is_disconnected_in_mid_round_gets_nothing_more(bench: Bench) -> None:
