@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 
@@ -49,7 +49,8 @@ class Worker:
     def run(self) -> None:
         for record in self._store.projects.connected():
             self._store.projects.update(record.id, reconciled_at=0.0, pace={})  # Label Studio may have changed, too
-        threading.Thread(target=self._beat, name="beat", daemon=True).start()
+        beat = threading.Thread(target=self._beat, name="beat", daemon=True)
+        beat.start()
         try:
             while not self._stop.is_set():
                 try:
@@ -58,8 +59,10 @@ class Worker:
                     log.error("worker", error=_safe(error))
                     self._stop.wait(PAUSE_SECONDS)
         finally:
-            for pool in self._pools.values():
-                pool.flush()
+            beat.join()
+            with suppress(ApprenticeError):  # what was not written is encoded again
+                for pool in self._pools.values():
+                    pool.flush()
             self._store.jobs.leave(self._name)
             self._store.close()
 

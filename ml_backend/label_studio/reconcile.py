@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from ml_backend.domain import TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import UnsupportedConfig, read_schema
 from ml_backend.label_studio.events import read_counts
-from ml_backend.label_studio.wire import read_tasks
+from ml_backend.label_studio.wire import read_moment, read_tasks
 from ml_backend.store import Store, now
 
 EXPORT_SECONDS = 300  # time-out of reading all annotated tasks
@@ -143,10 +142,5 @@ def _counted(store: Store, project: int) -> dict[str, int]:
 
 
 def _moments(tasks: Iterable[Any]) -> list[str]:
-    """When the tasks were last changed, in the one form that the filter takes (anything else is a 500 there)."""
-    found = (task.get("updated_at") for task in tasks if isinstance(task, dict))
-    return [
-        datetime.fromisoformat(each).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        for each in found
-        if isinstance(each, str) and each
-    ]
+    """When the tasks were last changed."""
+    return [read_moment(task.get("updated_at")) for task in tasks if isinstance(task, dict)]

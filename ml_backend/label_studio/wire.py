@@ -6,6 +6,7 @@ Whatever comes from outside may be malformed: readers return None or skip what t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from ml_backend.domain import Annotation, Example, Prediction, TaskSchema, content_key
@@ -43,6 +44,14 @@ def storable(text: str) -> str:
     return text.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
+def read_moment(value: Any) -> str:
+    """A time in the one form that sorts as text and that Label Studio's filters take (others are a 500); "" if none."""
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    except (TypeError, ValueError, OverflowError):
+        return ""
+
+
 def read_example(task: Any, schema: TaskSchema) -> Example | None:
     number = read_id(task.get("id")) if isinstance(task, dict) else None
     if number is None:
@@ -72,7 +81,7 @@ def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None
         choices=_read_choices(annotation.get("result"), schema),
         cancelled=annotation.get("was_cancelled") is True,
         ground_truth=annotation.get("ground_truth") is True,
-        updated_at=storable(str(annotation.get("updated_at") or "")[:40]),
+        updated_at=read_moment(annotation.get("updated_at")),
         lead_time=float(lead_time) if isinstance(lead_time, (int, float)) and 0 <= lead_time < 1e9 else None,
     )
 
