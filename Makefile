@@ -4,7 +4,7 @@ APPRENTICE := .venv/bin/apprentice
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 # one line a package that is fetched, without addresses
-QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s#([a-z]+:/)?/[^ ]*/##g'
+QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s,([a-z]+:/)?/[^ ]*/,,g'
 
 .PHONY: setup demo test lint bench-loop clean
 

@@ -1,20 +1,27 @@
-"""Logits to probabilities, and the temperature that makes them honest, in numpy alone.
+"""Logits to probabilities, and the slope and offsets that make them honest, in numpy alone.
 
-Guo, Pleiss, Sun, Weinberger: "On Calibration of Modern Neural Networks" (ICML 2017).
+Class weighting shifts the probabilities towards rare labels and no slope takes that back; an offset per label does.
+Several labels: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), a slope and an offset for each. One
+choice: one slope for all and an offset for each label (the bias-corrected temperature of Alexandari, Kundaje,
+Shrikumar: "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift Adaptation", ICML 2020).
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+import numpy.typing as npt
 
 from ml_backend.domain import Floats
 
+Doubles = npt.NDArray[np.float64]
+
 PRIOR_ROWS = 5.0
-"""The strength of the belief that the temperature is 1: the penalty of a temperature of e, in nats, is half of this."""
+"""The strength of the belief that the logits are right as they are: half of this, in nats, is the penalty of a slope of
+e or 1/e, and of an offset of 1. The larger, the more of the lift of rare labels stays: chosen on development data, where
+2 was poorly calibrated at 25 labels, and taking out the lift itself lost accuracy and rare labels."""
 WIDEST = 3.0
-STEPS = 24  # golden sections: the logarithm of the temperature to 1e-4
+STEPS = 12
+SETTLED = 1e-3
 
 
 def probabilities(logits: Floats, multiple: bool) -> Floats:
@@ -31,33 +38,53 @@ def probabilities(logits: Floats, multiple: bool) -> Floats:
     return logits
 
 
-def temperature(logits: Floats, targets: Floats, weights: Floats, multiple: bool) -> float:
-    """The number to divide `logits` (n, c) by, of least cross-entropy with `targets`, drawn to 1 when rows are few.
+def calibration(logits: Floats, targets: Floats, weights: Floats, multiple: bool) -> tuple[Floats, Floats]:
+    """Slope (c,) or, for one choice, (1,) and offset (c,), of least cross-entropy of slope * logits + offset with
+    `targets` (n, c), drawn to 1 and 0 when rows are few.
 
-    The cross-entropy is convex in 1/T and the prior is centred on T = 1, so one golden-section search finds it.
+    Several labels are as many choices between that label and its absence, solved side by side. Fisher scoring, with
+    the slope's logarithm so that it stays positive; a step that does no good is halved.
     """
     used = weights > 0
-    z, t, w = logits[used].astype(np.float64), targets[used].astype(np.float64), weights[used].astype(np.float64)
+    z, t = logits[used].T.astype(np.float64), targets[used].T.astype(np.float64)  # rows last is fastest
+    z, t = (np.stack([z, -z], 1) / 2, np.stack([t, 1 - t], 1)) if multiple else (z[None], t[None])
+    t = t * weights[used]
+    mass = t.sum(1, keepdims=True)
+    outcomes = z.shape[1]
 
-    def cost(log_temperature: float) -> float:
-        scaled = z / math.exp(log_temperature)
-        if multiple:
-            rows = np.logaddexp(0.0, scaled).sum(1) - (t * scaled).sum(1)
-        else:
-            top = scaled.max(axis=1, keepdims=True)
-            rows = t.sum(1) * (top[:, 0] + np.log(np.exp(scaled - top).sum(1))) - (t * scaled).sum(1)
-        return float(w @ rows) + PRIOR_ROWS * log_temperature**2 / 2
+    def look(at: Doubles) -> tuple[Doubles, Doubles]:
+        """The cost of each problem (problems,), and the step (problems, 1 + outcomes) to take from there."""
+        pull = np.exp(at[:, :1, None]) * z
+        x = pull + at[:, 1:, None]
+        x -= x.max(1, keepdims=True)
+        p = np.exp(x)
+        sums = p.sum(1, keepdims=True)
+        p /= sums
+        cost = (mass * np.log(sums)).sum((1, 2)) - (t * x).sum((1, 2)) + PRIOR_ROWS / 2 * np.square(at).sum(1)
 
-    low, high, section = -WIDEST, WIDEST, (math.sqrt(5.0) - 1) / 2
-    left, right = high - section * (high - low), low + section * (high - low)
-    at_left, at_right = cost(left), cost(right)
+        heavy = mass * p
+        residual = heavy - t
+        gradient = np.column_stack([(residual * pull).sum((1, 2)), residual.sum(2)]) + PRIOR_ROWS * at
+        apart = heavy * (pull - (p * pull).sum(1, keepdims=True))
+        curvature = np.zeros((len(z), 1 + outcomes, 1 + outcomes))
+        curvature[:, 0, 0] = (apart * pull).sum((1, 2))
+        curvature[:, 0, 1:] = curvature[:, 1:, 0] = apart.sum(2)
+        curvature[:, 1:, 1:] = heavy.sum(2)[:, None] * np.eye(outcomes) - heavy @ p.transpose(0, 2, 1)
+        curvature += PRIOR_ROWS * np.eye(1 + outcomes)
+        return cost, np.asarray(np.linalg.solve(curvature, -gradient[..., None])[..., 0], dtype=np.float64)
+
+    at: Doubles = np.zeros((len(z), 1 + outcomes))
+    cost, move = look(at)
     for _ in range(STEPS):
-        if at_left < at_right:
-            high, right, at_right = right, left, at_left
-            left = high - section * (high - low)
-            at_left = cost(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + section * (high - low)
-            at_right = cost(right)
-    return math.exp((low + high) / 2)
+        ahead = at + move
+        ahead[:, 0] = np.clip(ahead[:, 0], -WIDEST, WIDEST)
+        reached, onward = look(ahead)
+        better = reached <= cost
+        if np.abs(ahead - at).max(initial=0.0) < SETTLED:
+            break
+        at = np.where(better[:, None], ahead, at)
+        move = np.where(better[:, None], onward, move / 2)
+        cost = np.minimum(cost, reached)
+    slope, offset = np.exp(at[:, 0]), at[:, 1:]
+    offset = offset[:, 0] - offset[:, 1] if multiple else offset[0]
+    return slope.astype(np.float32), offset.astype(np.float32)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 C = 20.0
 """Chosen on development data, where 10 to 30 were within a point of accuracy of each other at 25 to 500 labels."""
 LIFT = 10.0
-"""Labels are weighted to equal mass, but none more than this: a label with one row, perhaps a slip, is not the rest."""
+"""Labels are weighted to equal mass, but none more than this: a label with one row, perhaps a slip, is not the rest.
+What that does to the probabilities is undone by the offsets of `calibration`."""
 ITERATIONS = 60
 BIAS_SCALE = 0.2
 """The constant feature's size: near that of the vectors' features, so that L-BFGS finds the problem well scaled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.domain import Fit, Floats, Ints, Tensors, TrainingSet
-from plugins.learners.calibration import probabilities, temperature
+from plugins.learners.calibration import calibration, probabilities
 from plugins.learners.heads import Heads, solve
 
 FOLDS = 5
@@ -15,7 +15,7 @@ CHUNK = 8192
 class Logistic:
     """A linear head. `fit` needs torch, `predict` numpy alone. Raises nothing of its own.
 
-    Tensors: weight (d, c) float32, bias (c,) float32, temperature (1,) float32, multiple (1,) bool.
+    Tensors: weight (d, c) float32 and bias (c,) float32, both calibrated already; multiple (1,) bool.
     """
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
@@ -32,30 +32,30 @@ class Logistic:
         weights, biases = solve(vectors, groups, train.multiple)
 
         held_out = []
-        temperatures = []
+        scales = []
         for heads, first in zip(groups, (1, 1 + folds), strict=False):
             logits: Floats = np.empty_like(heads.targets, dtype=np.float32)
             trust = heads.rows.max(axis=0)
             for f, rows in enumerate(heads.rows[-folds:]):
                 mine = fold == f
                 logits[mine] = vectors[mine] @ weights[first + f] + biases[first + f]
-                if not train.multiple:  # a label unknown to the fold is no evidence of how hot the known ones are
+                if not train.multiple:  # a label unknown to the fold is no evidence on the scale of the known ones
                     trust[mine] *= heads.targets[mine] @ (rows @ heads.targets > 0)
-            temperatures.append(temperature(logits, heads.targets, trust, train.multiple))
-            held_out.append(probabilities(logits / np.float32(temperatures[-1]), train.multiple))
+            slope, offset = calibration(logits, heads.targets, trust, train.multiple)
+            scales.append((slope, offset))
+            held_out.append(probabilities(logits * slope + offset, train.multiple))
+        slope, offset = scales[0]
         tensors: Tensors = {
-            "weight": weights[0],
-            "bias": biases[0],
-            "temperature": np.array(temperatures[:1], dtype=np.float32),
+            "weight": weights[0] * slope,
+            "bias": biases[0] * slope + offset,
             "multiple": np.array([train.multiple]),
         }
         return Fit(tensors, *held_out)
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """(n, c) calibrated probabilities, chunk by chunk: float16 and memory-mapped vectors are welcome."""
-        heat = np.asarray(tensors["temperature"], dtype=np.float32)
-        weight = np.asarray(tensors["weight"], dtype=np.float32) / heat
-        bias = np.asarray(tensors["bias"], dtype=np.float32) / heat
+        weight = np.asarray(tensors["weight"], dtype=np.float32)
+        bias = np.asarray(tensors["bias"], dtype=np.float32)
         multiple = bool(tensors["multiple"][0])
         out: Floats = np.empty((len(vectors), len(bias)), dtype=np.float32)
         for start in range(0, len(vectors), CHUNK):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ml_backend.domain import Floats, TrainingSet
 from plugins.learners import logistic
-from plugins.learners.calibration import probabilities, temperature
+from plugins.learners.calibration import calibration, probabilities
 from plugins.learners.heads import LIFT, C, Heads, balance, solve
 from plugins.learners.logistic import FOLDS, Logistic, split
 
@@ -40,19 +40,21 @@ def centred(logits: Floats) -> Floats:
 
 
 def test_the_head_is_that_of_scikit_learn() -> None:
-    tensors = Logistic().fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, False), 0).tensors
-    logits = VECTORS @ tensors["weight"] + tensors["bias"]
-    np.testing.assert_allclose(centred(logits), centred(by_scikit(WEIGHTS)), atol=0.03)
+    weights, biases = solve(VECTORS, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
+    np.testing.assert_allclose(centred(VECTORS @ weights[0] + biases[0]), centred(by_scikit(WEIGHTS)), atol=0.03)
 
 
-def test_every_fold_is_that_of_scikit_learn_without_the_held_out_rows() -> None:
+def test_held_out_answers_are_those_of_heads_without_the_held_out_rows_calibrated_as_the_learner_is() -> None:
     fit = Logistic().fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, False), 0)
     fold = split(TARGETS, False, 0)
-    heat = fit.tensors["temperature"]
+    logits = np.empty_like(TARGETS)
     for f in range(FOLDS):
         mine = fold == f
-        expected = probabilities(by_scikit(np.where(mine, 0, WEIGHTS).astype(np.float32))[mine] / heat, False)
-        np.testing.assert_allclose(fit.held_out[mine], expected, atol=0.02)
+        logits[mine] = centred(by_scikit(np.where(mine, 0, WEIGHTS).astype(np.float32)))[mine]
+    slope, offset = calibration(logits, TARGETS, WEIGHTS, False)
+    np.testing.assert_allclose(fit.held_out, probabilities(logits * slope + offset, False), atol=0.02)
+    whole = probabilities(by_scikit(WEIGHTS) * slope + offset, False)
+    np.testing.assert_allclose(Logistic().predict(fit.tensors, VECTORS), whole, atol=0.02)
 
 
 def test_several_labels_are_one_binary_scikit_learn_head_each() -> None:
@@ -113,22 +115,51 @@ def test_balance_lifts_rare_labels_to_equal_mass_but_not_beyond_the_limit() -> N
 
 @pytest.mark.parametrize("multiple", [False, True])
 @pytest.mark.parametrize("true", [0.5, 1.0, 2.5])
-def test_the_temperature_that_made_the_labels_is_found(multiple: bool, true: float) -> None:
+def test_the_slope_and_offsets_that_made_the_labels_are_found(multiple: bool, true: float) -> None:
     generator = np.random.default_rng(0)
     logits = generator.normal(scale=2.0, size=(4000, 3)).astype(np.float32)
-    shares = probabilities(logits.copy(), multiple)
+    shift = np.array([-1.5, 1.0, 0.5], dtype=np.float32)
+    shares = probabilities(logits + shift, multiple)
     if multiple:
         targets = (generator.random(shares.shape) < shares).astype(np.float32)
     else:
         targets = np.eye(3, dtype=np.float32)[[generator.choice(3, p=row / row.sum()) for row in shares.astype(float)]]
-    found = temperature(np.asarray(logits * np.float32(true)), targets, np.ones(4000, np.float32), multiple)
-    assert abs(found / true - 1) < 0.1
+    slope, offset = calibration(np.asarray(logits * np.float32(true)), targets, np.ones(4000, np.float32), multiple)
+    assert slope.shape == ((3,) if multiple else (1,)) and offset.shape == (3,)
+    np.testing.assert_allclose(slope * true, 1.0, atol=0.1)
+    np.testing.assert_allclose(offset, shift, atol=0.2)
 
 
-def test_few_rows_leave_the_temperature_near_one() -> None:
-    logits, targets = np.array([[3.0, 0.0]], np.float32), np.array([[1.0, 0.0]], np.float32)
-    assert 0.8 < temperature(logits, targets, np.ones(1, np.float32), False) < 1.0
-    assert temperature(logits, targets, np.zeros(1, np.float32), False) == pytest.approx(1.0, abs=1e-3)
+@pytest.mark.parametrize("multiple", [False, True])
+def test_few_rows_leave_the_logits_near_what_they_were(multiple: bool) -> None:
+    logits, targets = np.array([[3.0, -3.0]], np.float32), np.array([[1.0, 0.0]], np.float32)
+    slope, offset = calibration(logits, targets, np.ones(1, np.float32), multiple)
+    assert (slope >= 1.0).all() and slope.max() < 1.2 and np.abs(offset).max() < 0.2
+    slope, offset = calibration(logits, targets, np.zeros(1, np.float32), multiple)
+    np.testing.assert_array_equal(slope, 1.0)
+    np.testing.assert_array_equal(offset, 0.0)
+
+
+@given(
+    st.integers(1, 60), st.integers(1, 5), st.booleans(), st.sampled_from([0.0, 0.1, 5.0, 1000.0]), st.integers(0, 9)
+)
+@settings(max_examples=80, deadline=None)
+def test_calibration_never_costs_likelihood_where_it_is_fitted(
+    n: int, c: int, multiple: bool, scale: float, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    logits = (generator.normal(size=(n, c)) * scale).astype(np.float32)
+    targets = np.eye(c, dtype=np.float32)[generator.integers(0, c, n)]
+    slope, offset = calibration(logits, targets, np.ones(n, np.float32), multiple)
+
+    def cost(z: Floats) -> float:
+        z = z.astype(np.float64)
+        if multiple:
+            return float((np.logaddexp(0, z) - targets * z).sum())
+        return float((np.logaddexp.reduce(z, axis=1) - (targets * z).sum(axis=1)).sum())
+
+    assert np.isfinite(offset).all() and (slope > 0).all()
+    assert cost(logits * slope + offset) <= cost(logits) * (1 + 1e-5) + 1e-3
 
 
 def test_extreme_logits_stay_finite() -> None:
@@ -143,3 +174,47 @@ def test_prediction_works_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = learner.predict(tensors, VECTORS)
     monkeypatch.setattr(logistic, "CHUNK", 7)
     np.testing.assert_allclose(learner.predict(tensors, VECTORS), whole, atol=1e-6)
+
+
+def drawn(bias: list[float], multiple: bool, strength: float, n: int = 4300, dim: int = 64) -> tuple[Floats, Floats]:
+    """Unit vectors, and labels drawn from a logistic truth that is `strength` strong: some labels are rare."""
+    generator = np.random.default_rng(5)
+    vectors = generator.normal(size=(n, dim))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    logits = vectors @ generator.normal(size=(dim, 3)) * strength + bias
+    noise = generator.logistic(size=(n, 3)) if multiple else generator.gumbel(size=(n, 3))
+    noisy = logits + noise
+    targets = noisy > 0 if multiple else noisy == noisy.max(axis=1, keepdims=True)
+    return vectors.astype(np.float32), targets.astype(np.float32)
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+@pytest.mark.parametrize("strength", [1.5, 4.0])
+def test_rare_labels_are_weighted_but_their_probabilities_are_honest(multiple: bool, strength: float) -> None:
+    vectors, targets = drawn([-5.0, -2.5, 0.0] if multiple else [3.0, 1.0, 0.0], multiple, strength)
+    train = TrainingSet(vectors[:300], targets[:300], np.ones(300, np.float32), multiple)
+    fit = Logistic().fit(train, 0)
+    answers, truth = Logistic().predict(fit.tensors, vectors[300:]), targets[300:]
+    np.testing.assert_allclose(answers.mean(axis=0), truth.mean(axis=0), atol=0.06)
+    np.testing.assert_allclose(fit.held_out.mean(axis=0), train.targets.mean(axis=0), atol=0.03)
+    rare = int(truth.mean(axis=0).argmin())
+    sure = answers[:, rare] > 0.4
+    assert sure.mean() < 0.03 or truth[sure, rare].mean() > 0.25
+
+
+@pytest.mark.parametrize("held", [0.0, 1.0])
+def test_a_label_that_always_or_never_holds_keeps_a_moderate_probability(held: float) -> None:
+    targets = np.column_stack([TARGETS[:, 0], np.full(N, held, dtype=np.float32)])
+    for n in (1, 5, 25, N):
+        fit = Logistic().fit(TrainingSet(VECTORS[:n], targets[:n], np.ones(n, np.float32), True), 0)
+        off = np.abs(Logistic().predict(fit.tensors, VECTORS)[:, 1] - held)
+        assert off.min() > 1e-4 and off.max() < (0.5 if n < 25 else 0.2)
+
+
+def test_earlier_knowledge_is_calibrated_by_the_same_rule() -> None:
+    vectors, targets = drawn([-4.0, -2.0, 0.0], True, 1.5, n=300)
+    earlier = np.where(np.arange(300)[:, None] < 200, targets, np.nan).astype(np.float32)
+    fit = Logistic().fit(TrainingSet(vectors, targets, np.ones(300, np.float32), True, earlier), 0)
+    assert fit.held_out_earlier is not None
+    for answers, rows in ((fit.held_out, 300), (fit.held_out_earlier, 200)):
+        np.testing.assert_allclose(answers[:rows].mean(axis=0), targets[:rows].mean(axis=0), atol=0.04)
