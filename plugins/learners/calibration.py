@@ -17,10 +17,10 @@ Doubles = npt.NDArray[np.float64]
 
 PRIOR_ROWS = 5.0
 """The strength of the belief that the logits are right as they are: half of this, in nats, is the penalty of a slope of
-e or 1/e, and of an offset of 1. The larger, the more of the lift of rare labels stays: chosen on development data, where
-2 was poorly calibrated at 25 labels, and taking out the lift itself lost accuracy and rare labels."""
+e or 1/e, and of an offset of 1. The larger, the more of the lift of rare labels stays. Chosen on development data: 2
+was poorly calibrated at 25 labels, and taking out the lift itself lost accuracy and rare labels."""
 WIDEST = 3.0
-STEPS = 12
+STEPS = 20
 SETTLED = 1e-3
 
 
@@ -46,7 +46,7 @@ def calibration(logits: Floats, targets: Floats, weights: Floats, multiple: bool
     the slope's logarithm so that it stays positive; a step that does no good is halved.
     """
     used = weights > 0
-    z, t = logits[used].T.astype(np.float64), targets[used].T.astype(np.float64)  # rows last is fastest
+    z, t = (a[used].T.astype(np.float64, order="C") for a in (logits, targets))  # rows last in memory: far faster
     z, t = (np.stack([z, -z], 1) / 2, np.stack([t, 1 - t], 1)) if multiple else (z[None], t[None])
     t = t * weights[used]
     mass = t.sum(1, keepdims=True)
