@@ -49,7 +49,8 @@ class Round:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times a stage; does not begin one without the right to publish, so that a stop is heeded between them."""
+        """Times a stage. None begins without the right to publish: a stop is heeded, and a worker that was overtaken
+        writes nothing under a number that is another's by now."""
         self.guard()
         begin = time.monotonic()
         try:
@@ -93,7 +94,6 @@ def run_round(work: Round) -> RoundRecord | None:
         queue = rank(store, work.pool, basis)
 
     with work.stage("publish"):
-        work.guard()  # another worker may have used this number meanwhile: nothing of it may be overwritten
         version = ModelVersion(
             project=project,
             number=number,

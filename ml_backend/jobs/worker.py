@@ -59,6 +59,7 @@ class Worker:
                     log.error("worker", error=_safe(error))
                     self._stop.wait(PAUSE_SECONDS)
         finally:
+            self._stop.set()
             beat.join()
             with suppress(ApprenticeError):  # what was not written is encoded again
                 for pool in self._pools.values():
