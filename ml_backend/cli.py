@@ -88,10 +88,12 @@ def worker() -> None:
 @app.command()
 def connect(project: Project, label_studio_url: Url = None, api_key: Key = None, data_dir: DataDir = None) -> None:
     """Connect a project: webhook, ML backend, sampling, a tab in queue order, and the first round."""
+    from ml_backend.doctor import knock
     from ml_backend.label_studio.connect import connect as set_up
     from ml_backend.store import remember_credentials
 
     settings = _settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
+    knock(settings)  # before anything is changed: a wrong secret would cut off a project that works
     client, store = _client(settings), _store(settings)
     client.project(project)  # the key is right: now the worker of the first round may have it
     remember_credentials(settings.data_dir, client.url, settings.label_studio_api_key.get_secret_value())
@@ -133,7 +135,10 @@ def status(
 @app.command()
 def versions(project: Project, data_dir: DataDir = None) -> None:
     """The model versions of a project, newest first."""
+    from ml_backend.status import read_status
+
     store = _store(_settings(data_dir=data_dir))
+    read_status(store, project)  # says so if the project is unknown
     active, kept = store.versions.active(project), set(store.versions.learners(project))
     table = Table(Column("version", no_wrap=True), "learner", "labels", "accuracy", "made", "note")
     for version in store.versions.all(project):
@@ -180,7 +185,7 @@ def demo(
     folder: Annotated[Path, typer.Option(help="where the demo keeps Label Studio's and our data")] = Path(".demo"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="port of Label Studio")] = 8080,
 ) -> None:
-    """Label Studio, this backend and 5,000 questions to label, on this machine."""
+    """Label Studio, this backend and 4,880 questions to label, on this machine."""
     from ml_backend.demo.run import run_demo
 
     set_up_logs("warning")

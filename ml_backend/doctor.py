@@ -89,22 +89,33 @@ def _workers(store: Store) -> Iterator[Finding]:
 
 
 def _backend(settings: Settings) -> Iterator[Finding]:
+    if knock(settings) is None:
+        yield Finding("wrong", "this backend", f"nothing answers at {settings.address}: start `apprentice serve`")
+        return
+    guard = "with a secret" if settings.secret.get_secret_value() else "without a secret, for this machine only"
+    yield Finding("good", "this backend", f"answers at {settings.address}, {guard}")
+
+
+def knock(settings: Settings) -> int | None:
+    """Calls the running backend as Label Studio will; None if nothing answers there, as seen from here.
+
+    Raises ApprenticeError if it turns this secret away, or fails.
+    """
     import httpx
 
     secret = settings.secret.get_secret_value()
     auth = {"Authorization": f"Bearer {secret}"} if secret else {}
     try:
-        answer = httpx.get(f"{settings.address}/versions", headers=auth, timeout=5)
+        status = httpx.get(f"{settings.address}/versions", headers=auth, timeout=5).status_code
     except (httpx.HTTPError, httpx.InvalidURL):
-        yield Finding("wrong", "this backend", f"nothing answers at {settings.address}: start `apprentice serve`")
-        return
-    if answer.status_code == httpx.codes.UNAUTHORIZED:
-        yield Finding("wrong", "this backend", f"{settings.address} runs with another APPRENTICE_SECRET than this one")
-    elif answer.is_success:
-        guard = "with a secret" if secret else "without a secret, for this machine only"
-        yield Finding("good", "this backend", f"answers at {settings.address}, {guard}")
-    else:
-        yield Finding("wrong", "this backend", f"{settings.address} answers {answer.status_code}: see its log")
+        return None
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        raise ApprenticeError(
+            f"{settings.address} runs with another APPRENTICE_SECRET than this one: set the same here"
+        )
+    if status >= httpx.codes.BAD_REQUEST:
+        raise ApprenticeError(f"{settings.address} answers {status}: is it this backend? See its log")
+    return status
 
 
 def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:

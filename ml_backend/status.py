@@ -87,6 +87,8 @@ def read_status(store: Store, project: int) -> Status:
 def lines(status: Status) -> list[tuple[str, str]]:
     """The status in words, as pairs of a name and a sentence."""
     said = [("labelled", f"{status.labelled}, {status.pool} to go")]
+    if not status.connected:
+        said.insert(0, ("not connected", f"run `apprentice connect --project {status.project}`"))
     version = status.active_version or "none yet: drafts come from the teacher"
     said.append(("active version", version + (" (held by a rollback)" if status.pinned else "")))
     if status.accuracy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -34,8 +35,9 @@ class Child:
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
-    """Runs until `stop` is set. Raises ApprenticeError if the settings would expose an unprotected service."""
+    """Runs until `stop` is set. Raises ApprenticeError if nobody may or can listen on the address."""
     check_exposure(settings)
+    check_port(settings)
     children = [Child("web"), *(Child("worker") for _ in range(settings.workers))]
     environment = {**os.environ, **_as_environment(settings)}
     log.info("serving", address=settings.address, workers=settings.workers)
@@ -56,6 +58,16 @@ def check_exposure(settings: Settings) -> None:
         f"Refusing to listen on {settings.host} without a secret: set APPRENTICE_SECRET to a long random text "
         "(and run `apprentice connect` again, so that Label Studio presents it), or listen on 127.0.0.1"
     )
+
+
+def check_port(settings: Settings) -> None:
+    """Raises ApprenticeError where the web process could not listen, and would only be started again and again."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise ApprenticeError(f"Cannot listen on {where} ({error.strerror}): set APPRENTICE_HOST or _PORT") from error
 
 
 def _tend(child: Child, environment: dict[str, str]) -> None:

@@ -32,6 +32,7 @@ ACTIONS = [
     "TASKS_DELETED",
 ]  # fmt: skip
 
+NAMES = {"webhook": "webhook", "ml": "ML backend", "view": "tab"}
 ROUND_SECONDS = 60.0  # that `disconnect` waits for a running round
 
 Say = Callable[[str], None]
@@ -108,7 +109,7 @@ def _restore(client: LabelStudioClient, project: int, connection: dict[str, Any]
     for kind, path in (("webhook", "api/webhooks/{}/"), ("ml", "api/ml/{}"), ("view", "api/dm/views/{}/")):
         if connection.get(kind):
             _delete(client, path.format(connection[kind]))
-            say(f"removed the {'tab' if kind == 'view' else kind}")
+            say(f"removed the {NAMES[kind]}")
     earlier = {name: value for name, value in connection["earlier"].items() if value is not None}
     version = earlier.pop("model_version", "")
     client.change_project(project, **earlier)
