@@ -28,7 +28,7 @@ from pydantic import SecretStr
 
 from ml_backend import registry
 from ml_backend.demo.run import backend
-from ml_backend.demo.server import LocalLabelStudio
+from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.texts import questions
 from ml_backend.domain import TrainingSet
 from ml_backend.label_studio.annotator import answer, create_project, import_texts, next_task
@@ -120,7 +120,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
             label_studio_api_key=SecretStr(label_studio.token),
             secret=SecretStr("bench-secret"),
             data_dir=folder / "apprentice",
-            port=_free_port(),
+            port=free_port(),
         )
         store = Store(settings)
         with backend(settings, folder / "apprentice.log") as supervisor:
@@ -308,14 +308,6 @@ def _timed(work: Callable[[], object]) -> float:
     begin = time.monotonic()
     work()
     return time.monotonic() - begin
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ml_backend.demo.control import Examiner
-from ml_backend.demo.server import LocalLabelStudio
+from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.texts import Question, questions
 from ml_backend.domain import ApprenticeError
 from ml_backend.label_studio.annotator import answer, create_project, find_project, import_texts, next_task
@@ -210,11 +210,7 @@ def _free(port: int) -> int:
     """The port, or another free one if something listens there."""
     with socket.socket() as probe:
         taken = probe.connect_ex(("127.0.0.1", port)) == 0
-    if not taken:
-        return port
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port() if taken else port
 
 
 @contextmanager

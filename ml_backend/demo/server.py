@@ -58,7 +58,7 @@ class LocalLabelStudio:
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.log = self.data_dir / _LOG
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self.url = f"http://{_HOST}:{self.port}"
         self._program = (environment or _default_environment()).absolute() / "bin" / "label-studio"
         self._extra_env = dict(extra_env or {})
@@ -181,7 +181,8 @@ class LocalLabelStudio:
         return ApprenticeError(f"Label Studio {what}. Its log is {self.log} and ends:\n{tail}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nothing listens on at this moment."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         return int(probe.getsockname()[1])
