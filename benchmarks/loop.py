@@ -30,7 +30,7 @@ from ml_backend import registry
 from ml_backend.demo.run import backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.texts import questions
-from ml_backend.domain import TrainingSet
+from ml_backend.domain import TaskSchema, TrainingSet
 from ml_backend.label_studio.annotator import answer, create_project, import_texts, next_task
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
@@ -114,7 +114,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
         project = create_project(client, f"bench {size}", config)
         seconds = _timed(lambda: list(import_texts(client, project, schema.text_field, list(label_of))))
         table.add("(Label Studio imports the tasks)", size, f"{seconds:.0f} s")
-        floors = floor(table, client, project, size)
+        floors = floor(table, client, project, schema, size)
         settings = Settings(
             label_studio_url=label_studio.url,
             label_studio_api_key=SecretStr(label_studio.token),
@@ -141,8 +141,8 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
         store.close()
 
 
-def floor(table: Table, client: LabelStudioClient, project: int, size: int) -> dict[str, float]:
-    """Medians of the calls that publish a queue, sent bare: rows, then the switch."""
+def floor(table: Table, client: LabelStudioClient, project: int, schema: TaskSchema, size: int) -> dict[str, float]:
+    """Medians of the calls that publish a queue and ask for its first task, sent bare: rows, the switch, /next."""
     tasks = [task["id"] for task in next(client.pages(project, fields="task_only", include="id"))[:50]]
     names = (f"floor-{number}" for number in itertools.count())
 
@@ -154,19 +154,21 @@ def floor(table: Table, client: LabelStudioClient, project: int, size: int) -> d
         name = next(names)
         client.call("POST", f"api/projects/{project}/import/predictions", body=rows(name, 50), timeout=120)
         client.change_project(project, model_version=name)
+        next_task(client, project, schema)
 
     def singles() -> None:
         name = next(names)
         for row in rows(name, HEAD):
             client.call("POST", "api/predictions/", body=row)
         client.change_project(project, model_version=name)
+        next_task(client, project, schema)
 
     found = {
         "bulk": statistics.median(_timed(bulk) for _ in range(FLOOR_REPEATS)),
         "single": statistics.median(_timed(singles) for _ in range(FLOOR_REPEATS)),
     }
-    table.add("floor: bulk import of 50 rows and PATCH, bare", size, f"{found['bulk']:.2f} s")
-    table.add(f"floor: {HEAD} single rows and PATCH, bare", size, f"{found['single']:.2f} s")
+    table.add("floor: bulk import of 50 rows, PATCH and /next, bare", size, f"{found['bulk']:.2f} s")
+    table.add(f"floor: {HEAD} single rows, PATCH and /next, bare", size, f"{found['single']:.2f} s")
     return found
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import structlog
@@ -26,6 +26,7 @@ from ml_backend.store import Store
 
 OPEN = {"health", "ready"}  # endpoints that need no secret
 MAX_BODY = 64 * 2**20  # bytes: an import event of 100,000 tasks fits
+TOLD_SECONDS = 60.0  # between two lines in the log about requests that were turned away
 
 ACTIONS = {
     "ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_CREATED",
@@ -153,6 +154,15 @@ def _known(action: str) -> str:
 
 
 def _protect(app: Flask, secret: str) -> None:
+    told = 0.0
+
+    def turn_away() -> NoReturn:
+        nonlocal told
+        if time.monotonic() - told > TOLD_SECONDS:
+            told = time.monotonic()
+            log.warning("turned away without the right secret: `apprentice connect` again?", path=request.path)
+        raise Unauthorized("present the secret, as Basic authentication (user apprentice) or as a Bearer token")
+
     @app.before_request
     def check() -> None:
         if request.endpoint in OPEN:
@@ -173,7 +183,7 @@ def _protect(app: Flask, secret: str) -> None:
             user, presented = USER, (given.token or "") if given is not None and given.type == "bearer" else ""
         # compared as a whole and in constant time, so that neither half can be guessed by itself
         if not hmac.compare_digest(f"{user}:{presented}".encode(), f"{USER}:{secret}".encode()):
-            raise Unauthorized("present the secret, as Basic authentication (user apprentice) or as a Bearer token")
+            turn_away()
 
 
 def _answer_errors_with_json(app: Flask) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ml_backend.store import Store
 
 app = typer.Typer(
-    help="Active learning for Label Studio: annotate, and the queue reorders itself.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,6 +45,18 @@ def main() -> None:
     except ApprenticeError as error:
         Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    asked: Annotated[bool, typer.Option("--version", help="print the version and end")] = False,
+) -> None:
+    """Active learning for Label Studio: annotate, and the queue reorders itself."""
+    if asked:
+        from importlib.metadata import version as version_of
+
+        typer.echo(version_of("apprentice-label-studio"))
+        raise typer.Exit
 
 
 @app.command()
@@ -90,13 +101,14 @@ def connect(project: Project, label_studio_url: Url = None, api_key: Key = None,
     """Connect a project: webhook, ML backend, sampling, a tab in queue order, and the first round."""
     from ml_backend.doctor import knock
     from ml_backend.label_studio.connect import connect as set_up
-    from ml_backend.store import remember_credentials
+    from ml_backend.store import Store, credentials, remember_credentials
 
     settings = _settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
     knock(settings)  # before anything is changed: a wrong secret would cut off a project that works
-    client, store = _client(settings), _store(settings)
+    client, store = _client(settings), Store(settings)
+    client.version()
     client.project(project)  # the key is right: now the worker of the first round may have it
-    remember_credentials(settings.data_dir, client.url, settings.label_studio_api_key.get_secret_value())
+    remember_credentials(settings.data_dir, *credentials(settings))
     set_up(client, store, settings, project, _say)
     out.print(f"Project {project} is connected. `apprentice status --project {project}` shows the first round.")
 
@@ -107,7 +119,8 @@ def disconnect(project: Project, label_studio_url: Url = None, api_key: Key = No
     from ml_backend.label_studio.connect import disconnect as take_apart
 
     settings = _settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
-    done = take_apart(_client(settings), _store(settings), project, _say)
+    store = _store(settings)
+    done = take_apart(_client(settings), store, project, _say)
     out.print(f"Project {project} is {'disconnected' if done else 'not connected: nothing to do'}.")
 
 
@@ -140,13 +153,16 @@ def versions(project: Project, data_dir: DataDir = None) -> None:
     store = _store(_settings(data_dir=data_dir))
     read_status(store, project)  # says so if the project is unknown
     active, kept = store.versions.active(project), set(store.versions.learners(project))
-    table = Table(Column("version", no_wrap=True), "learner", "labels", "accuracy", "made", "note")
-    for version in store.versions.all(project):
-        mark = " [green]active[/]" if active and version.number == active.number else ""
+    table = Table(Column("version", no_wrap=True), "learner", "labels", "accuracy", "made", "note", box=None)
+    found = store.versions.all(project)
+    learnt = {version.number: str(version.labelled) for version in found}
+    for version in found:
+        name = f"[green]{version.name} active[/]" if active and version.number == active.number else version.name
         own = "kept" if version.number in kept else (f"of {version.learner}" if version.learner else "none yet")
+        labels = learnt.get(version.learner or version.number, "-")  # what its learner was trained on
         accuracy = f"{version.accuracy.value:.3f}" if version.accuracy else "-"
-        made = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(version.name + mark, own, str(version.labelled), accuracy, made, escape(version.note))
+        made = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%m-%d %H:%M")
+        table.add_row(name, own, labels, accuracy, made, escape(version.note))
     out.print(table)
 
 
@@ -194,30 +210,22 @@ def demo(
 
 
 def _settings(**overrides: object) -> Settings:
-    from ml_backend.store import recall_credentials
-
     settings = load_settings(**overrides)
     set_up_logs(settings.log_level)
-    if not settings.label_studio_api_key.get_secret_value():
-        remembered = recall_credentials(settings.data_dir)
-        if remembered:
-            kept = {"label_studio_url": remembered[0], "label_studio_api_key": remembered[1]}
-            given = {name: value for name, value in overrides.items() if value is not None}
-            settings = load_settings(**{**kept, **given})
     return settings
 
 
 def _store(settings: Settings) -> Store:
     from ml_backend.store import Store
 
-    return Store(settings)
+    return Store(settings, must_exist=True)
 
 
 def _client(settings: Settings) -> LabelStudioClient:
     from ml_backend.label_studio.client import LabelStudioClient
+    from ml_backend.store import credentials
 
-    key = settings.label_studio_api_key.get_secret_value()
-    return LabelStudioClient(settings.label_studio_url, key, settings.timeout_seconds)
+    return LabelStudioClient(*credentials(settings), settings.timeout_seconds)
 
 
 def _say(text: str) -> None:

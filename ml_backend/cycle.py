@@ -66,7 +66,7 @@ def run_round(work: Round) -> RoundRecord | None:
     """
     started, store, project = now(), work.store, work.project
     with work.stage("reconcile"):
-        reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard)
+        reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.expect)
     record = store.projects.ensure(project)
     options, complaint = work.settings.for_project(record.extra_params)
     schema = read_schema(record.label_config)

@@ -14,7 +14,7 @@ from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.inspection import Connection, inspect
 from ml_backend.label_studio.publish import HEAD, Pace
 from ml_backend.settings import Settings
-from ml_backend.store import ProjectRecord, Store
+from ml_backend.store import ProjectRecord, Store, credentials
 
 TESTED = "1.23"  # release of Label Studio that the behaviour relied on was measured with
 
@@ -29,22 +29,23 @@ class Finding:
 def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
     """All findings, one after the other; never raises: what cannot be checked is a finding, too."""
     yield from _guarded("encoder", lambda: _encoder(settings))
+    store: Store | None = None
     try:
-        store = Store(settings)
+        store = Store(settings, must_exist=True)
+        yield from _store(settings)
+        yield from _workers(store)
     except ApprenticeError as error:
         yield Finding("wrong", "store", str(error))
-        return
-    yield from _guarded("store", lambda: _store(settings))
-    yield from _guarded("worker", lambda: _workers(store))
     yield from _guarded("this backend", lambda: _backend(settings))
     client: LabelStudioClient | None = None
     try:
-        key = settings.label_studio_api_key.get_secret_value()
-        client = LabelStudioClient(settings.label_studio_url, key, settings.timeout_seconds)
+        client = LabelStudioClient(*credentials(settings), settings.timeout_seconds)
         yield from _label_studio(client)
     except ApprenticeError as error:
         yield Finding("wrong", "Label Studio", str(error))
         client = None
+    if store is None:
+        return
     records = [store.projects.get(project)] if project else [*store.projects.connected()]
     for record in records:
         if record is None or not record.connection:
@@ -89,15 +90,15 @@ def _workers(store: Store) -> Iterator[Finding]:
 
 
 def _backend(settings: Settings) -> Iterator[Finding]:
-    if knock(settings) is None:
+    if not knock(settings):
         yield Finding("wrong", "this backend", f"nothing answers at {settings.address}: start `apprentice serve`")
         return
     guard = "with a secret" if settings.secret.get_secret_value() else "without a secret, for this machine only"
     yield Finding("good", "this backend", f"answers at {settings.address}, {guard}")
 
 
-def knock(settings: Settings) -> int | None:
-    """Calls the running backend as Label Studio will; None if nothing answers there, as seen from here.
+def knock(settings: Settings) -> bool:
+    """Calls the running backend as Label Studio will; False if nothing answers there, as seen from here.
 
     Raises ApprenticeError if it turns this secret away, or fails.
     """
@@ -108,14 +109,14 @@ def knock(settings: Settings) -> int | None:
     try:
         status = httpx.get(f"{settings.address}/versions", headers=auth, timeout=5).status_code
     except (httpx.HTTPError, httpx.InvalidURL):
-        return None
+        return False
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         raise ApprenticeError(
             f"{settings.address} runs with another APPRENTICE_SECRET than this one: set the same here"
         )
     if status >= httpx.codes.BAD_REQUEST:
         raise ApprenticeError(f"{settings.address} answers {status}: is it this backend? See its log")
-    return status
+    return True
 
 
 def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:

@@ -7,11 +7,12 @@ from the encoded ones alone: they are a random sample of the pool, so acquisitio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.domain import Clustering, Floats, Ints, Mask, content_key
+from ml_backend.domain import Clustering, Example, Floats, Ints, Mask, content_key
 from ml_backend.ports import Encoder
 from ml_backend.store import Store
 
@@ -44,6 +45,7 @@ class ProjectPool:
         self._keys: list[bytes] = []
         self._vectors: Floats = np.empty((0, encoder.dim), np.float32)
         self._sketch: Floats | None = None
+        self._expected: dict[bytes, Floats] = {}  # content key -> sketch, until the pool is sketched
         self._clusters: dict[str, tuple[Clustering, Ints]] = {}
         self._unwritten: dict[bytes, Floats] = {}
         self._random = np.random.default_rng(project)
@@ -68,6 +70,12 @@ class ProjectPool:
         if len(found):
             self._vectors[found] = self._cache.read(places[places >= 0])
             self.encoded[found] = True
+
+    def expect(self, examples: Sequence[Example]) -> None:
+        """Sketches tasks that the pool will soon have, while others are being listed; a handful is left for later."""
+        if len(examples) >= ENOUGH > len(self._cache):
+            vectors = self._encoder.sketch([example.text for example in examples])
+            self._expected.update(zip((example.key for example in examples), vectors, strict=True))
 
     def rows_of(self, tasks: Ints) -> Ints:
         """The rows of those tasks that the pool has, in the order of `tasks`."""
@@ -112,7 +120,7 @@ class ProjectPool:
             self.encode_some(AT_ONCE)
             found = int(self.encoded.sum())
         if with_learner or found >= min(ENOUGH, len(self.tasks)):
-            self._sketch = None
+            self._sketch, self._expected = None, {}
             rows = np.flatnonzero(self.encoded)
             return View("encoded", rows, self._vectors if len(rows) == len(self.tasks) else self._vectors[rows])
         return View("sketch", np.arange(len(self.tasks)), self._sketched())
@@ -149,11 +157,11 @@ class ProjectPool:
 
     def _sketched(self) -> Floats:
         if self._sketch is None:
-            parts = [
-                self._encoder.sketch(
-                    self._store.tasks.texts(self._project, self.tasks[at : at + SKETCH_CHUNK].tolist())
-                )
-                for at in range(0, len(self.tasks), SKETCH_CHUNK)
-            ]
-            self._sketch = np.concatenate(parts)
+            ready, self._expected = self._expected, {}
+            missing = [row for row, key in enumerate(self._keys) if key not in ready]
+            for at in range(0, len(missing), SKETCH_CHUNK):
+                rows = missing[at : at + SKETCH_CHUNK]
+                texts = self._store.tasks.texts(self._project, self.tasks[rows].tolist())
+                ready.update(zip((self._keys[row] for row in rows), self._encoder.sketch(texts), strict=True))
+            self._sketch = np.stack([ready[key] for key in self._keys])
         return self._sketch

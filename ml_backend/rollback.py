@@ -28,7 +28,10 @@ def roll_back(store: Store, project: int, to: str | None = None) -> str:
     else:
         chosen = _find(store, project, to)
         store.projects.update(project, pinned=chosen.number)
-        said = f"held at {chosen.name} until `apprentice rollback --project {project} --to latest`"
+        said = (
+            f"the learner of {chosen.name} serves again, under a new version's name, and is held until "
+            f"`apprentice rollback --project {project} --to latest`"
+        )
     store.jobs.request(project)
     return said
 

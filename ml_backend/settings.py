@@ -10,6 +10,7 @@ import ipaddress
 import math
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -74,10 +75,22 @@ class Settings(BaseSettings):
         default=ProjectSettings(), description="defaults of the per-project settings, as JSON"
     )
 
+    @field_validator("label_studio_url", "public_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
+            raise ValueError("not an address such as http://127.0.0.1:8080")
+        return url
+
+    @property
+    def database_file(self) -> Path:
+        """Where the SQLite database lies, if no `store_url` names another one."""
+        return self.data_dir / "apprentice.db"
+
     @property
     def database_url(self) -> str:
         """`store_url`, or the SQLite file in the data folder."""
-        return self.store_url or f"sqlite:///{(self.data_dir / 'apprentice.db').absolute()}"
+        return self.store_url or f"sqlite:///{self.database_file.absolute()}"
 
     @property
     def address(self) -> str:

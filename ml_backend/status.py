@@ -16,6 +16,7 @@ class Status:
     """One project at one moment.
 
     labelled    tasks with a counted human label; `pool`: tasks without one
+    held        number of the version whose learner a rollback holds
     last_round  version, finished_at (seconds since the epoch), seconds, stages {name: seconds}
     encoded     share of the tasks that the encoder has reached, None before the first round
     problem     what stands in the way of the next round, "" if nothing
@@ -27,7 +28,7 @@ class Status:
     pool: int
     active_version: str | None
     published_version: str | None
-    pinned: bool
+    held: int | None
     accuracy: Estimate | None
     running: bool
     waiting: bool
@@ -64,7 +65,7 @@ def read_status(store: Store, project: int) -> Status:
         pool=store.tasks.count(project) - labelled,
         active_version=active.name if active else None,
         published_version=record.published,
-        pinned=record.pinned is not None,
+        held=record.pinned,
         accuracy=active.accuracy if active else None,
         running=job.running,
         waiting=job.waiting,
@@ -90,7 +91,8 @@ def lines(status: Status) -> list[tuple[str, str]]:
     if not status.connected:
         said.insert(0, ("not connected", f"run `apprentice connect --project {status.project}`"))
     version = status.active_version or "none yet: drafts come from the teacher"
-    said.append(("active version", version + (" (held by a rollback)" if status.pinned else "")))
+    held = f" (the learner of version {status.held}, held by a rollback)" if status.held else ""
+    said.append(("active version", version + held))
     if status.accuracy:
         found = status.accuracy
         interval = f"{found.low:.3f} to {found.high:.3f}"

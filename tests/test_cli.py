@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,7 +144,7 @@ def test_rollback_holds_and_lets_go(
     run_round(make_round(two_rounds))
     held = run("rollback", "--project", "5")
     assert held.exit_code == 0
-    assert "held at" in held.stdout
+    assert "is held until" in held.stdout
     assert store.projects.ensure(5).pinned == 2
     assert run("rollback", "--project", "5", "--to", "latest").exit_code == 0
     assert store.projects.ensure(5).pinned is None
@@ -171,6 +173,24 @@ def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
     assert err.startswith("error: ")
     assert len(err.strip().split("\n")) == 1
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status",), ("versions", "--project", "5"), ("rollback", "--project", "5"), ("disconnect", "--project", "5")],
+)
+def test_a_folder_without_a_store_is_named_and_left_alone(
+    main: Run, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    code, _, err = main(*arguments, "--data-dir", str(elsewhere))
+    assert code == 1
+    assert str(elsewhere) in err.replace("\n", "")
+    assert not elsewhere.exists()
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version").stdout.strip() == version("apprentice-label-studio")
 
 
 def test_a_bad_setting_is_one_sentence_and_exit_code_1(main: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,7 +200,7 @@ def test_a_rollback_holds_and_latest_releases_it(
     run_round(make_round(server))
     assert active(store).learner == 3
 
-    assert "held at" in roll_back(store, 5)
+    assert "is held until" in roll_back(store, 5)
     assert store.jobs.claim("worker") is not None
     run_round(make_round(server))
     assert (active(store).number, active(store).learner) == (4, 2)

@@ -140,6 +140,28 @@ def test_a_large_pool_starts_with_sketches_and_goes_on_with_vectors(
     assert np.allclose(view.vectors, bag_of_words([f"text number {row + 1}" for row in view.rows], 32))
 
 
+def test_tasks_that_were_expected_are_sketched_once_and_as_the_others(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    pool.expect([example(number, f"text number {number}") for number in range(1, 601)])
+    pool.expect([example(number, f"text number {number}") for number in range(601, 611)])
+    assert len(fake_encoder.sketched) == 600, "a handful is left for later"
+    pool.refresh(put(store, *range(1, 1001)))
+    view = pool.view(with_learner=False)
+    assert len(fake_encoder.sketched) == 1000
+    assert np.allclose(view.vectors, bag_of_words([f"text number {task}" for task in pool.tasks], 16))
+
+
+def test_no_sketch_is_made_ahead_where_vectors_are_cached(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    pool.refresh(put(store, *range(1, 601)))
+    pool.ensure(np.arange(600))
+    pool.flush()
+    ProjectPool(store, 5, fake_encoder).expect([example(number, f"other {number}") for number in range(1, 601)])
+    assert fake_encoder.sketched == []
+
+
 def test_a_learner_sees_encoded_tasks_alone(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, *range(1, 1001)))
     pool.ensure(np.array([5]))

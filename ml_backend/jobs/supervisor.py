@@ -15,6 +15,7 @@ import structlog
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.settings import Settings, is_loopback
+from ml_backend.store import credentials
 
 GRACE_SECONDS = 25.0  # for a round to reach its next write and hand its lease back
 STEADY_SECONDS = 30.0  # a process that lived so long is restarted at once
@@ -40,7 +41,9 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     check_port(settings)
     children = [Child("web"), *(Child("worker") for _ in range(settings.workers))]
     environment = {**os.environ, **_as_environment(settings)}
-    log.info("serving", address=settings.address, workers=settings.workers)
+    log.info("serving", address=settings.address, workers=settings.workers, data_dir=str(settings.data_dir))
+    if not credentials(settings)[1]:
+        log.warning("there is no API key for Label Studio yet: `apprentice connect` brings one")
     try:
         while not stop.is_set():
             for child in children:

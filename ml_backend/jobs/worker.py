@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import structlog
@@ -17,12 +19,13 @@ from ml_backend.jobs.upkeep import Upkeep
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
-from ml_backend.store import Lease, RoundRecord, Store, now, process_name, recall_credentials
+from ml_backend.store import Lease, RoundRecord, Store, credentials, now, process_name
 
 POLL_SECONDS = 0.03  # an idle look at the job table takes a fraction of a millisecond
 BEAT_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 PAUSE_SECONDS = 2.0  # after an error outside a round
+BACKGROUND_NICE = 10
 CHUNK = 32  # texts encoded between two looks: a fifth of a second
 
 log = structlog.get_logger()
@@ -44,6 +47,7 @@ class Worker:
         self._client: LabelStudioClient | None = None
         self._credentials: tuple[str, str] | None = None
         self._upkeep = Upkeep(settings, self._store)
+        self._background = ThreadPoolExecutor(1, "encode", _give_way)
         self._looked = self._told = 0.0
 
     def run(self) -> None:
@@ -61,6 +65,7 @@ class Worker:
         finally:
             self._stop.set()
             beat.join()
+            self._background.shutdown()
             with suppress(ApprenticeError):  # what was not written is encoded again
                 for pool in self._pools.values():
                     pool.flush()
@@ -167,14 +172,10 @@ class Worker:
 
     def _connected(self) -> LabelStudioClient:
         """The client, made anew when `connect` has left other credentials."""
-        configured = self._settings.label_studio_api_key.get_secret_value()
-        if configured:
-            credentials = (self._settings.label_studio_url, configured)
-        else:
-            credentials = recall_credentials(self._settings.data_dir) or (self._settings.label_studio_url, "")
-        if self._client is None or credentials != self._credentials:
-            self._client = LabelStudioClient(*credentials, self._settings.timeout_seconds)
-            self._credentials = credentials
+        found = credentials(self._settings)
+        if self._client is None or found != self._credentials:
+            self._client = LabelStudioClient(*found, self._settings.timeout_seconds)
+            self._credentials = found
         return self._client
 
     def _encode(self) -> bool:
@@ -186,7 +187,7 @@ class Worker:
             if record is None or (record.progress or {}).get("worker") != self._name:
                 continue
             before = int(pool.encoded.sum())
-            left = pool.encode_some(CHUNK)
+            left = self._background.submit(pool.encode_some, CHUNK).result()
             if not left or int(pool.encoded.sum()).bit_length() > before.bit_length():
                 self._store.jobs.ask(project)
             if not left or time.monotonic() - self._told > 1:
@@ -198,6 +199,12 @@ class Worker:
         self._told = time.monotonic()
         progress = {"worker": self._name, "encoded": int(pool.encoded.sum()), "tasks": len(pool.tasks)}
         self._store.projects.update(project, progress=progress)
+
+
+def _give_way() -> None:
+    """The calling thread runs when nobody else wants to: a /predict, a webhook and Label Studio come first."""
+    if sys.platform == "linux":  # elsewhere only a whole process has a priority
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICE)
 
 
 def _safe(error: BaseException) -> str:

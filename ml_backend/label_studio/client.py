@@ -100,8 +100,14 @@ class LabelStudioClient:
         raise _failure(method, path, answer.status_code, content)
 
     def version(self) -> str:
-        """Label Studio's release, for example 1.23.2."""
-        return str((self.call("GET", "api/version") or {}).get("release", "unknown"))
+        """Label Studio's release, for example 1.23.2. Raises LabelStudioError if something else answers there."""
+        try:
+            found = self.call("GET", "api/version")  # Label Studio tells it to anyone
+        except (NotFound, Denied):
+            found = None
+        if not isinstance(found, dict) or "release" not in found:
+            raise Refused(f"What answers at {self.url} is not Label Studio: check APPRENTICE_LABEL_STUDIO_URL")
+        return str(found["release"])
 
     def project(self, project: int) -> dict[str, Any]:
         """What is used of a project. The rest is left out: at 100,000 tasks, counting it takes seven times as long."""
@@ -114,7 +120,7 @@ class LabelStudioClient:
 
     def pages(self, project: int, *, query: dict[str, Any] | None = None, **params: Any) -> Iterator[list[Any]]:
         """Tasks of the Data Manager, a page at a time; `query` is its filter. The next page is on its way meanwhile."""
-        asked = {"project": project, "page_size": PAGE, **params}
+        asked = {"project": project, "page_size": PAGE, "resolve_uri": "false", **params}
         if query is not None:
             asked["query"] = json.dumps(query)
 

@@ -9,11 +9,11 @@ listing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.domain import TaskSchema
+from ml_backend.domain import Example, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import UnsupportedConfig, read_schema
 from ml_backend.label_studio.events import read_counts
@@ -25,11 +25,19 @@ _CHANGED = "id,data,updated_at,annotations,result,was_cancelled,ground_truth,com
 _BEGINNING = "1970-01-01T00:00:00.000000Z"
 
 
-def reconcile(client: LabelStudioClient, store: Store, project: int, every: float, guard: Callable[[], None]) -> bool:
+def reconcile(
+    client: LabelStudioClient,
+    store: Store,
+    project: int,
+    every: float,
+    guard: Callable[[], None],
+    listed: Callable[[Sequence[Example]], None] = lambda _: None,
+) -> bool:
     """Makes the store agree with Label Studio; returns whether the API had to be asked.
 
     Asked when the last time is `every` seconds ago, the store's counts differ from those last heard, or the tasks were
-    read under another configuration. `guard` is called before every page. Raises LabelStudioError; what was read stays.
+    read under another configuration. `guard` is called before every page of tasks, `listed` with every page of a full
+    listing, while Label Studio is busy with the next one. Raises LabelStudioError; what was read stays.
     """
     record = store.projects.ensure(project)
     as_read = record.read_under == _fields(_schema(record.label_config))
@@ -41,7 +49,7 @@ def reconcile(client: LabelStudioClient, store: Store, project: int, every: floa
         store.projects.update(project, label_config=config)
     schema = _schema(config)
     if schema is not None:
-        reading = _Reading(client, store, project, schema, guard, *_known(store, project))
+        reading = _Reading(client, store, project, schema, guard, listed, *_known(store, project))
         anew = record.read_under != _fields(schema)
         watermark = reading.all_tasks() if anew else reading.changes(record.watermark)
         counts, mine = read_counts(client.project(project)), _counted(store, project)
@@ -70,6 +78,7 @@ class _Reading:
     project: int
     schema: TaskSchema
     guard: Callable[[], None]
+    listed: Callable[[Sequence[Example]], None]
     before: dict[int, int]
     deleted: set[int]
 
@@ -81,7 +90,8 @@ class _Reading:
         query = {"filters": {"conjunction": "and", "items": [changed]}}
         for page in self.client.pages(self.project, query=query, fields="all", include=_CHANGED):
             self.guard()
-            tasks, standing = self._keep(page)
+            examples, standing = self._keep(page)
+            tasks = {example.task for example in examples}
             gone = {number for number, task in self.before.items() if task in tasks} - standing
             self.store.labels.delete(self.project, gone)
             since = max([since, *_moments(page)])
@@ -94,7 +104,9 @@ class _Reading:
         newest = _BEGINNING
         for page in self.client.pages(self.project, fields="task_only", include="id,data,updated_at"):
             self.guard()
-            seen |= self._keep(page)[0]
+            examples, _ = self._keep(page)
+            self.listed(examples)
+            seen.update(example.task for example in examples)
             newest = max([newest, *_moments(page)])
             self.store.projects.update(self.project, progress={"read": len(seen)})
         self.store.tasks.remove(self.project, set(known.tolist()) - seen)
@@ -108,15 +120,15 @@ class _Reading:
         _, standing = self._keep(tasks if isinstance(tasks, list) else [])
         self.store.labels.delete(self.project, self.before.keys() - standing)
 
-    def _keep(self, tasks: list[Any]) -> tuple[set[int], set[int]]:
-        """Stores tasks and the annotations inside them; returns the numbers of both."""
+    def _keep(self, tasks: list[Any]) -> tuple[list[Example], set[int]]:
+        """Stores tasks and the annotations inside them; returns the tasks, and the annotations' numbers."""
         examples, annotations = read_tasks(tasks, self.schema)
         inside = (each.get("id") for task in tasks for each in task.get("annotations") or ())
         standing = {number for number in inside if isinstance(number, int)}
         self.store.labels.revive(self.project, standing & self.deleted)
         self.store.tasks.put(self.project, examples)
         self.store.labels.put(self.project, annotations)
-        return {example.task for example in examples}, standing
+        return examples, standing
 
 
 def _schema(config: str) -> TaskSchema | None:

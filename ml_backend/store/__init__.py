@@ -25,16 +25,24 @@ __all__ = [
     "Store",
     "StoreError",
     "Vectors",
+    "credentials",
     "now",
     "process_name",
+    "remember_credentials",
 ]
 
 
 class Store:
     """Everything that outlives a process, one attribute a topic."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, must_exist: bool = False) -> None:
+        """Makes the store where there is none yet; with `must_exist`, raises StoreError instead."""
         self._folder = settings.data_dir
+        if must_exist and not settings.store_url and not settings.database_file.is_file():
+            raise StoreError(
+                f"There is no store in {settings.data_dir}: run this in the folder where `apprentice serve` was "
+                "started, or give --data-dir"
+            )
         self.database = Database(settings.database_url)
         self.database.upgrade()
         self.projects = Projects(self.database)
@@ -58,10 +66,18 @@ def remember_credentials(data_dir: Path, url: str, api_key: str) -> None:
     write_atomically(data_dir / "credentials.json", lambda file: file.write(text.encode()))
 
 
-def recall_credentials(data_dir: Path) -> tuple[str, str] | None:
-    """Label Studio's URL and API key as `connect` was told them, or None."""
+def credentials(settings: Settings) -> tuple[str, str]:
+    """Label Studio's URL and API key: of the settings, or, if they have no key, as `connect` was told them.
+
+    The key is "" if there is none. A key is never sent to another server than the one that it was given for.
+    """
+    url, key = settings.label_studio_url.rstrip("/"), settings.label_studio_api_key.get_secret_value()
+    if key:
+        return url, key
     try:
-        found = json.loads((data_dir / "credentials.json").read_text())
-        return str(found["label_studio_url"]), str(found["label_studio_api_key"])
+        found = json.loads((settings.data_dir / "credentials.json").read_text())
+        kept = str(found["label_studio_url"]), str(found["label_studio_api_key"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return url, ""
+    chosen = "label_studio_url" in settings.model_fields_set
+    return (url, "") if chosen and url != kept[0] else kept

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import tomllib
@@ -20,6 +19,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from ml_backend.demo.server import free_port
 
 HOUSE = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -180,12 +181,6 @@ def test_the_health_script_tells_a_ready_backend_from_others(
     make_server: Callable[[int], int], status: int, code: int
 ) -> None:
     assert health(make_server(status)).returncode == code
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_health_script_tells_a_dead_port() -> None:

@@ -102,7 +102,7 @@ def test_a_rollback_serves_the_earlier_learner_until_it_is_released(
     assert latest.learner is not None and first < latest.learner
 
     done = backend.cli("rollback", "--project", number, "--to", str(first))
-    assert done.returncode == 0 and "held at" in done.stdout, done.stderr
+    assert done.returncode == 0 and "is held until" in done.stdout, done.stderr
     until(lambda: backend.active(project).learner == first, "the earlier learner")
     held = backend.wait_for_queue(project)
     assert held.number > latest.number and project.seen()["model_version"] == held.name
@@ -111,7 +111,7 @@ def test_a_rollback_serves_the_earlier_learner_until_it_is_released(
     table = backend.cli("versions", "--project", number).stdout
     (line,) = [line for line in table.splitlines() if held.name in line]
     assert "active" in line and f"of {first}" in line
-    assert backend.told_status(project)["pinned"]
+    assert backend.told_status(project)["held"]
 
     project.answer_next(3)
     still = backend.wait_for_queue(project, labelled=13)
@@ -121,7 +121,7 @@ def test_a_rollback_serves_the_earlier_learner_until_it_is_released(
     until(lambda: backend.active(project).learner not in (None, first), "the newest learner")
     released = backend.wait_for_queue(project, labelled=13)
     assert released.learner == released.number
-    assert not backend.told_status(project)["pinned"]
+    assert not backend.told_status(project)["held"]
 
     done = backend.cli("rollback", "--project", number, "--to", "no-such-version")
     assert done.returncode == 1 and "no learner" in done.stderr

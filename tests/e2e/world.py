@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ml_backend.demo.run import backend as run_backend
-from ml_backend.demo.server import LocalLabelStudio
+from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.domain import ApprenticeError, ModelVersion, TaskSchema
 from ml_backend.label_studio.annotator import Served, answer, create_project, next_task, skip
 from ml_backend.label_studio.client import LabelStudioClient
@@ -129,12 +128,6 @@ def until(met: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
             return found
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -206,13 +206,13 @@ def test_other_credentials_make_another_client(
 ) -> None:  # fmt: skip
     settings = make_settings()
     bench = Bench(settings, server, monkeypatch)
-    remember_credentials(settings.data_dir, "http://first", "one")
+    remember_credentials(settings.data_dir, settings.label_studio_url, "one")
     bench.round()
     bench.round()
-    assert bench.clients == [("http://first", "one")]
-    remember_credentials(settings.data_dir, "http://first", "two")
+    assert bench.clients == [(settings.label_studio_url, "one")]
+    remember_credentials(settings.data_dir, settings.label_studio_url, "two")
     bench.round()
-    assert bench.clients == [("http://first", "one"), ("http://first", "two")]
+    assert bench.clients == [(settings.label_studio_url, "one"), (settings.label_studio_url, "two")]
     bench.store.close()
 
 

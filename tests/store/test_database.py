@@ -13,9 +13,10 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from pydantic import SecretStr
 
 from ml_backend.settings import Settings
-from ml_backend.store import Store, StoreError, recall_credentials, remember_credentials
+from ml_backend.store import Store, StoreError, credentials, remember_credentials
 from ml_backend.store.schema import metadata
 
 
@@ -65,16 +66,29 @@ def test_only_the_owner_may_read_the_database_and_the_credentials(settings: Sett
 
 
 def test_credentials_are_recalled_as_they_were_given(tmp_path: Path) -> None:
-    assert recall_credentials(tmp_path) is None
+    settings = Settings(data_dir=tmp_path)
+    assert credentials(settings) == (settings.label_studio_url, "")
     remember_credentials(tmp_path, "http://first", "one")
     remember_credentials(tmp_path, "http://second", "two")
-    assert recall_credentials(tmp_path) == ("http://second", "two")
+    assert credentials(settings) == ("http://second", "two")
+
+
+def test_a_configured_key_comes_before_a_remembered_one(tmp_path: Path) -> None:
+    remember_credentials(tmp_path, "http://first", "one")
+    chosen = Settings(data_dir=tmp_path, label_studio_url="http://second/", label_studio_api_key=SecretStr("two"))
+    assert credentials(chosen) == ("http://second", "two")
+
+
+def test_a_remembered_key_is_not_sent_to_another_server(tmp_path: Path) -> None:
+    remember_credentials(tmp_path, "http://first", "one")
+    assert credentials(Settings(data_dir=tmp_path, label_studio_url="http://first/")) == ("http://first", "one")
+    assert credentials(Settings(data_dir=tmp_path, label_studio_url="http://second")) == ("http://second", "")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", '{"label_studio_url": 1}'])
 def test_a_spoilt_credentials_file_counts_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "credentials.json").write_text(content)
-    assert recall_credentials(tmp_path) is None
+    assert credentials(Settings(data_dir=tmp_path))[1] == ""
 
 
 @pytest.mark.parametrize("url", ["nonsense", "oracle-of-delphi://host/name", "postgresql+nodriver://host/name"])
