@@ -129,6 +129,17 @@ def load_settings(**overrides: Any) -> Settings:
         raise ApprenticeError("These settings are not valid: APPRENTICE_DEFAULTS: not a JSON object") from None
 
 
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The settings that were chosen, as variables that a child process reads them from again. Holds the secrets."""
+
+    def written(value: Any) -> str:
+        if isinstance(value, BaseModel):
+            return value.model_dump_json()
+        return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+    return {f"APPRENTICE_{name.upper()}": written(getattr(settings, name)) for name in settings.model_fields_set}
+
+
 def settings_table() -> str:
     """The README's table, in Markdown: every setting with its variable, default and meaning."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]

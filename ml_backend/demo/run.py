@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import shlex
 import signal
 import socket
 import statistics
@@ -27,7 +29,7 @@ from ml_backend.label_studio.annotator import answer, create_project, find_proje
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import connect
-from ml_backend.settings import Settings
+from ml_backend.settings import Settings, as_environment
 from ml_backend.status import read_status
 from ml_backend.store import Store
 
@@ -44,6 +46,7 @@ def run_demo(folder: Path, annotations: int, port: int) -> None:
     config = Path("label_config.xml").read_text()
     with ExitStack() as stack:
         try:
+            stack.enter_context(_alone(folder))
             with _progress("the questions"):
                 pool, held_out = questions(folder / "texts")
             label_studio = LocalLabelStudio(folder / "label-studio", port=_free(port))
@@ -63,7 +66,7 @@ def run_demo(folder: Path, annotations: int, port: int) -> None:
             if annotations:
                 _annotate(client, store, settings, project, pool, held_out, annotations)
                 return
-            _invite(label_studio, project)
+            _invite(label_studio, project, _environment_file(folder, settings))
             threading.Event().wait()
         except KeyboardInterrupt:
             pass
@@ -73,15 +76,25 @@ def run_demo(folder: Path, annotations: int, port: int) -> None:
 
 
 @contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the folder. Raises ApprenticeError if another demo does: two would share one database."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ApprenticeError(
+                f"A demo runs in {folder} already: stop it with Ctrl-C in its terminal, or give another --folder"
+            ) from None
+        yield
+
+
+@contextmanager
 def backend(settings: Settings, log: Path) -> Iterator[int]:
     """`apprentice serve` as a child process, ready to answer; yields its process id. Raises ApprenticeError."""
     import httpx
 
-    values = settings.model_dump(exclude={"defaults", "secret", "label_studio_api_key"}) | {
-        "secret": settings.secret.get_secret_value(),
-        "label_studio_api_key": settings.label_studio_api_key.get_secret_value(),
-    }
-    environment = {**os.environ, **{f"APPRENTICE_{name.upper()}": str(value) for name, value in values.items()}}
+    environment = {**os.environ, **as_environment(settings)}
     with log.open("ab") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "ml_backend.cli", "serve"],
@@ -184,12 +197,22 @@ def _follows(store: Store, project: int, labels: int) -> bool:
     return bool(record and active and active.name == record.published and active.labelled >= labels)
 
 
-def _invite(label_studio: LocalLabelStudio, project: int) -> None:
+def _environment_file(folder: Path, settings: Settings) -> Path:
+    """The settings of the demo's backend, to be read by a shell; for the user's eyes alone."""
+    path = folder / "environment"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in as_environment(settings).items()))
+    return path
+
+
+def _invite(label_studio: LocalLabelStudio, project: int, environment: Path) -> None:
     out.print(
         f"\n[bold]{label_studio.url}/projects/{project}[/]\n"
         f"login [bold]{label_studio.username}[/]  password [bold]{label_studio.password}[/]\n"
         "Press “Label All Tasks” and answer: each answer trains the learner, and the next question is the one that it "
-        "needs most. Ctrl-C stops everything.",
+        "needs most. Ctrl-C stops everything.\n"
+        "The Data Manager's tab “Apprentice queue” shows what comes next. To look behind the scenes, in another "
+        f"terminal here:\n  set -a; . {environment}; .venv/bin/apprentice status   (or doctor, versions, rollback)",
         highlight=False,
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from ml_backend.domain import ApprenticeError
-from ml_backend.settings import Settings, is_loopback
+from ml_backend.settings import Settings, as_environment, is_loopback
 from ml_backend.store import credentials
 
 GRACE_SECONDS = 25.0  # for a round to reach its next write and hand its lease back
@@ -40,7 +40,8 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     check_exposure(settings)
     check_port(settings)
     children = [Child("web"), *(Child("worker") for _ in range(settings.workers))]
-    environment = {**os.environ, **_as_environment(settings)}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.threads))
+    environment = {**os.environ, **as_environment(settings), **threads, "TOKENIZERS_PARALLELISM": "false"}
     log.info("serving", address=settings.address, workers=settings.workers, data_dir=str(settings.data_dir))
     if not credentials(settings)[1]:
         log.warning("there is no API key for Label Studio yet: `apprentice connect` brings one")
@@ -103,17 +104,6 @@ def _end(children: list[Child]) -> None:
             log.error("process did not stop, killing it", pid=process.pid)
             process.kill()
             process.wait()
-
-
-def _as_environment(settings: Settings) -> dict[str, str]:
-    """What the command line overrode, for the children, which read the environment."""
-    values = {"host": settings.host, "port": settings.port, "workers": settings.workers, "data_dir": settings.data_dir}
-    return {f"APPRENTICE_{name.upper()}": str(value) for name, value in values.items()} | {
-        "OMP_NUM_THREADS": str(settings.threads),
-        "MKL_NUM_THREADS": str(settings.threads),
-        "OPENBLAS_NUM_THREADS": str(settings.threads),
-        "TOKENIZERS_PARALLELISM": "false",
-    }
 
 
 def stop_with_parent(stop: threading.Event) -> None:

@@ -26,6 +26,7 @@ BEAT_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 PAUSE_SECONDS = 2.0  # after an error outside a round
 BACKGROUND_NICE = 10
+TASKS_KEPT = 200_000  # of other projects than the one at hand: 2 kB each
 CHUNK = 32  # texts encoded between two looks: a fifth of a second
 
 log = structlog.get_logger()
@@ -113,10 +114,7 @@ class Worker:
             return
         try:
             with self._renewing(lease):
-                pool = self._pools.get(lease.project)
-                if pool is None:
-                    pool = ProjectPool(self._store, lease.project, registry.encoder(self._settings.encoder))
-                    self._pools[lease.project] = pool
+                pool = self._pool(lease.project)
                 work = Round(
                     settings=self._settings,
                     store=self._store,
@@ -141,6 +139,16 @@ class Worker:
             jobs.fail(lease)
             self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, said))
             log.error("round failed", project=lease.project, error=said)
+
+    def _pool(self, project: int) -> ProjectPool:
+        """The project's pool; of the others, the least recently served go when all are too large together."""
+        pool = self._pools.pop(project, None)
+        if pool is None:
+            pool = ProjectPool(self._store, project, registry.encoder(self._settings.encoder))
+        while self._pools and sum(len(each.tasks) for each in self._pools.values()) > TASKS_KEPT:
+            self._pools.pop(next(iter(self._pools))).flush()
+        self._pools[project] = pool
+        return pool
 
     def _guard(self, lease: Lease) -> None:
         if self._stop.is_set() or not self._store.jobs.renew(lease) or not self._is_connected(lease.project):

@@ -27,6 +27,9 @@ LIFT = 10.0
 """Labels are weighted to equal mass, but none more than this: a label with one row, perhaps a slip, is not the rest.
 What that does to the probabilities is undone by the offsets of `calibration`."""
 ITERATIONS = 60
+SETTLED = 1e-5
+"""Largest gradient of the scaled loss at which L-BFGS may stop: no probability is then further than 0.005 from the
+optimum's on development data, for three quarters of the time."""
 BIAS_SCALE = 0.2
 """The constant feature's size: near that of the vectors' features, so that L-BFGS finds the problem well scaled."""
 
@@ -107,7 +110,7 @@ def solve(vectors: Floats, groups: list[Heads], multiple: bool) -> tuple[Floats,
     optimiser = torch.optim.LBFGS(
         [theta],
         max_iter=ITERATIONS,
-        tolerance_grad=1e-6,
+        tolerance_grad=SETTLED,
         tolerance_change=1e-8,
         history_size=10,
         line_search_fn="strong_wolfe",

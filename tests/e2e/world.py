@@ -23,7 +23,7 @@ from ml_backend.label_studio.annotator import Served, answer, create_project, ne
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import connect
-from ml_backend.settings import Settings
+from ml_backend.settings import Settings, as_environment
 from ml_backend.status import Status, read_status
 from ml_backend.store import Store
 
@@ -232,7 +232,7 @@ class Backend:
         """Runs `apprentice` with this backend's settings. `overrides` are settings by their names."""
         return subprocess.run(
             [sys.executable, "-m", "ml_backend.cli", *arguments],
-            env=_environment(self.settings)
+            env={**os.environ, **as_environment(self.settings)}
             | {"COLUMNS": "200"}
             | {f"APPRENTICE_{name.upper()}": text for name, text in overrides.items()},
             capture_output=True, text=True, timeout=180, check=False,
@@ -412,11 +412,3 @@ def running_backend(server: LocalLabelStudio, folder: Path, **chosen: Any) -> It
     finally:
         store.close()
         client.close()
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    values = settings.model_dump(exclude={"defaults", "secret", "label_studio_api_key"}) | {
-        "secret": settings.secret.get_secret_value(),
-        "label_studio_api_key": settings.label_studio_api_key.get_secret_value(),
-    }
-    return {**os.environ, **{f"APPRENTICE_{name.upper()}": str(value) for name, value in values.items()}}

@@ -12,7 +12,7 @@ import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 
-from ml_backend.domain import ModelVersion, TaskSchema
+from ml_backend.domain import Example, ModelVersion, TaskSchema, content_key
 from ml_backend.intake import take
 from ml_backend.jobs import upkeep
 from ml_backend.jobs import worker as module
@@ -214,6 +214,20 @@ def test_other_credentials_make_another_client(
     bench.round()
     assert bench.clients == [(settings.label_studio_url, "one"), (settings.label_studio_url, "two")]
     bench.store.close()
+
+
+def test_a_worker_remembers_the_projects_that_it_served_last(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TASKS_KEPT", 25)
+    for project in (1, 2, 3):
+        bench.store.projects.ensure(project)
+        bench.store.tasks.put(
+            project, [Example(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 21)]
+        )
+        bench.worker._pool(project).refresh(1)
+    assert list(bench.worker._pools) == [2, 3]
+    bench.worker._pool(2)
+    bench.worker._pool(1).refresh(1)
+    assert list(bench.worker._pools) == [2, 1]
 
 
 def test_without_a_key_the_error_says_where_to_put_it(
