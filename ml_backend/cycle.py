@@ -35,7 +35,7 @@ class Round:
     """What one round works with.
 
     guard       raises if the lease was lost: nothing may be written to Label Studio after that
-    superseded  whether a newer round is already wanted
+    superseded  whether a newer round, or another project's, is already wanted
     """
 
     settings: Settings

@@ -16,6 +16,7 @@ from ml_backend import registry
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.upkeep import Upkeep
+from ml_backend.jobs.warm import warm
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
@@ -56,6 +57,7 @@ class Worker:
             self._store.projects.update(record.id, reconciled_at=0.0, pace={})  # Label Studio may have changed, too
         beat = threading.Thread(target=self._beat, name="beat", daemon=True)
         beat.start()
+        self._background.submit(warm, self._settings)
         try:
             while not self._stop.is_set():
                 try:
@@ -122,7 +124,7 @@ class Worker:
                     project=lease.project,
                     pool=pool,
                     guard=lambda: self._guard(lease),
-                    superseded=lambda: jobs.superseded(lease) or self._stop.is_set(),
+                    superseded=lambda: jobs.superseded(lease) or jobs.claimable() or self._stop.is_set(),
                     stages=stages,
                 )
                 record = run_round(work)

@@ -58,14 +58,9 @@ class Jobs:
 
     def claim(self, owner: str) -> Lease | None:
         """Takes the longest-waiting project that nobody works on, or None."""
-        free = sa.and_(
-            table.c.wanted > table.c.done,
-            sa.or_(table.c.owner.is_(None), table.c.lease_until < now()),
-            table.c.not_before <= now(),
-        )
-        with self._database.read() as connection:
-            if connection.execute(sa.select(table.c.project).where(free).limit(1)).first() is None:
-                return None
+        if not self.claimable():
+            return None
+        free = _free()
         with self._database.begin() as connection:
             oldest = (
                 sa.select(table).where(free).order_by(table.c.lease_until).limit(1).with_for_update(skip_locked=True)
@@ -77,6 +72,11 @@ class Jobs:
             taken = sa.update(table).where(table.c.project == lease.project).where(table.c.token == row["token"])
             taken = taken.values(owner=owner, token=lease.token, covers=lease.covers, lease_until=now() + self._seconds)
             return lease if connection.execute(taken).rowcount == 1 else None
+
+    def claimable(self) -> bool:
+        """Whether some project waits for a worker."""
+        with self._database.read() as connection:
+            return connection.execute(sa.select(table.c.project).where(_free()).limit(1)).first() is not None
 
     def renew(self, lease: Lease) -> bool:
         """Extends a lease; False if it was lost, and then nothing more may be published under it."""
@@ -134,3 +134,9 @@ class Jobs:
         query = sa.select(worker.c.name).where(worker.c.seen_at >= now() - within_seconds).order_by(worker.c.name)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+
+def _free() -> sa.ColumnElement[bool]:
+    """The rows of projects for which a round is wanted, and nobody works on it."""
+    unowned = sa.or_(table.c.owner.is_(None), table.c.lease_until < now())
+    return sa.and_(table.c.wanted > table.c.done, unowned, table.c.not_before <= now())

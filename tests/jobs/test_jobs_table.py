@@ -168,6 +168,19 @@ def test_a_request_ends_the_pause_and_success_forgets_the_failures(jobs: Jobs) -
     assert jobs.state(5) == JobState(False, False, 0, None)
 
 
+def test_a_project_is_claimable_while_it_waits_and_nobody_works_on_it(jobs: Jobs, clock: Clock) -> None:
+    assert not jobs.claimable()
+    jobs.request(5)
+    assert jobs.claimable()
+    lease = claim(jobs)
+    jobs.request(5)
+    assert not jobs.claimable(), "it waits for its own round to end"
+    jobs.fail(lease)
+    assert not jobs.claimable(), "it pauses after the failure"
+    clock.time += 2
+    assert jobs.claimable()
+
+
 def test_asking_neither_piles_up_nor_ends_a_pause(jobs: Jobs) -> None:
     jobs.ask(5)
     jobs.ask(5)

@@ -19,6 +19,7 @@ from ml_backend.jobs import worker as module
 from ml_backend.jobs.worker import Worker
 from ml_backend.label_studio.client import Unreachable
 from ml_backend.label_studio.events import read_event
+from ml_backend.label_studio.publish import HEAD
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store, StoreError, remember_credentials
 
@@ -214,6 +215,22 @@ def test_other_credentials_make_another_client(
     bench.round()
     assert bench.clients == [(settings.label_studio_url, "one"), (settings.label_studio_url, "two")]
     bench.store.close()
+
+
+def test_the_rest_of_a_queue_does_not_keep_another_project_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bench.server, 20)
+    switch = bench.client.change_project
+
+    def switch_and_hear_of_another(*arguments: Any, **values: Any) -> None:
+        switch(*arguments, **values)
+        bench.store.jobs.request(6)
+
+    monkeypatch.setattr(bench.client, "change_project", switch_and_hear_of_another)
+    bench.round()
+    assert len(bench.server.predictions) == HEAD
+    assert bench.store.projects.ensure(5).fingerprint == "", "to be completed by the next round"
 
 
 def test_a_worker_remembers_the_projects_that_it_served_last(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

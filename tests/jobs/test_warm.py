@@ -1,0 +1,31 @@
+"""Warming up: everything is used once, and nothing is harmed when it cannot be."""
+
+from __future__ import annotations
+
+import pytest
+from fake_encoder import FakeEncoder
+
+from ml_backend import registry
+from ml_backend.domain import ApprenticeError
+from ml_backend.jobs.warm import warm
+from ml_backend.settings import Settings
+
+
+def test_every_plugin_of_a_round_is_used(
+    settings: Settings, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+    for kind in ("learner", "acquisition"):
+        found = getattr(registry, kind)
+        monkeypatch.setattr(registry, kind, lambda name, find=found: used.append(name) or find(name))
+    warm(settings)
+    assert fake_encoder.encoded and fake_encoder.sketched
+    assert used == [settings.defaults.learner, settings.defaults.acquisition]
+
+
+def test_a_missing_encoder_is_left_to_the_first_round(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> None:
+        raise ApprenticeError("the weights are missing")
+
+    monkeypatch.setattr(registry, "encoder", missing)
+    warm(settings)
