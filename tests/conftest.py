@@ -23,6 +23,7 @@ from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from rounds import options, taught
 
 from ml_backend import registry
 from ml_backend.app import create_app
@@ -33,7 +34,7 @@ from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import Store
 
-__all__ = ["any_settings", "any_store", "new_postgresql", "postgresql"]  # fixtures
+__all__ = ["any_settings", "any_store", "new_postgresql", "options", "postgresql", "taught"]  # fixtures
 
 hypothesis_settings.register_profile(
     "house", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from world import LABELS, Backend, Project, label_config, messages, running_backend
+from texts import LABELS, messages
+from world import Backend, Project, label_config, running_backend
 
 from ml_backend.demo.accounts import Account
 from ml_backend.demo.server import LocalLabelStudio

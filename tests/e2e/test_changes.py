@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from world import LABELS, Backend, Project, label_config, messages, until
+from texts import LABELS, messages
+from world import Backend, Project, label_config, until
 
 from ml_backend.label_studio.client import LabelStudioError
 from ml_backend.label_studio.config import read_schema

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from world import Backend, Project, messages, until
+from texts import messages
+from world import Backend, Project, until
 
 from ml_backend.consensus import consensus
 from ml_backend.label_studio.client import LabelStudioClient

@@ -1,0 +1,56 @@
+"""What the tests of rounds share: a project that has learnt, and looks at its queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_label_studio import FakeLabelStudio, fill, flood
+
+from ml_backend.cycle import Round, run_round
+from ml_backend.domain import ModelVersion, TaskSchema
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+MakeRound = Callable[..., Round]
+
+
+@pytest.fixture
+def options(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def set_options(**values: Any) -> None:
+        settings.defaults = settings.defaults.model_copy(update=values)
+
+    set_options(queue_size=12, audit_share=0.0)
+    return set_options
+
+
+def active(store: Store) -> ModelVersion:
+    found = store.versions.active(5)
+    assert found is not None
+    return found
+
+
+def queue(server: FakeLabelStudio) -> list[int]:
+    """The tasks that Label Studio would serve, first one first."""
+    return [each["task"] for each in sorted(server.current_predictions(), key=lambda each: each["score"])]
+
+
+def learn(server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, n: int) -> list[int]:
+    """Answers n tasks that have no answer, rightly."""
+    tasks = [task for task in truth if not server.tasks[task]["annotations"]][:n]
+    flood(server, truth, schema, tasks)
+    return tasks
+
+
+@pytest.fixture
+def taught(
+    server: FakeLabelStudio, make_round: MakeRound, options: object, single: TaskSchema, store: Store
+) -> dict[int, str]:
+    """A project of 90 tasks whose second version has a learner of 30 right answers."""
+    truth = fill(server, 90)
+    run_round(make_round(server))
+    learn(server, truth, single, 30)
+    run_round(make_round(server))
+    assert active(store).learner == 2
+    return truth

@@ -1,0 +1,137 @@
+"""Who is let into the web application, and what a stranger learns."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Callable
+
+import pytest
+from fake_encoder import FakeEncoder
+from fake_label_studio import SINGLE, FakeLabelStudio
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ml_backend import app as module
+from ml_backend.app import create_app
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+SECRET = "correct horse battery"
+
+
+OPEN = [("GET", "/"), ("GET", "/health"), ("GET", "/ready")]
+
+
+CLOSED = [
+    ("POST", "/setup"), ("POST", "/predict"), ("POST", "/webhook"), ("GET", "/versions"), ("POST", "/versions"),
+    ("GET", "/metrics"),
+]  # fmt: skip
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.fixture
+def locked(make_settings: Callable[..., Settings], store: Store, fake_encoder: FakeEncoder) -> FlaskClient:
+    """The application with a secret."""
+    return create_app(make_settings(secret=SECRET), store).test_client()
+
+
+def test_every_endpoint_is_either_open_or_tested_to_be_closed(client: FlaskClient) -> None:
+    rules = client.application.url_map.iter_rules()
+    known = {(method, rule.rule) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
+    assert known == {*OPEN, *CLOSED}
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+@pytest.mark.parametrize(
+    "header",
+    [
+        None, "", "Basic", "Basic ", "Basic !!!", "Basic " + base64.b64encode(b"no colon").decode(),
+        "Basic " + base64.b64encode(b"\xff\xfe:\xff").decode(), basic("apprentice", ""), basic("apprentice", "wrong"),
+        basic("apprentice", SECRET + "x"), basic("apprentice", SECRET[:-1]), basic("admin", SECRET), basic("", SECRET),
+        basic("apprentice:", SECRET), "Bearer", "Bearer ", "Bearer wrong", f"Token {SECRET}", SECRET,
+        'Digest username="apprentice"', "Bearer \xe9", "Negotiate " + "A" * 5000,
+    ],
+)  # fmt: skip
+def test_without_the_secret_nothing_is_served(locked: FlaskClient, method: str, path: str, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    answer = locked.open(path, method=method, headers=headers, json={})
+    assert answer.status_code == 401
+    assert list(answer.get_json()) == ["error"]
+    assert SECRET not in answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+@pytest.mark.parametrize("header", [basic("apprentice", SECRET), f"Bearer {SECRET}"])
+def test_with_the_secret_everything_is_served(locked: FlaskClient, method: str, path: str, header: str) -> None:
+    answer = locked.open(path, method=method, headers={"Authorization": header}, json={})
+    assert answer.status_code not in (401, 403)
+
+
+@pytest.mark.parametrize(("method", "path"), OPEN)
+def test_health_and_readiness_need_no_secret(locked: FlaskClient, method: str, path: str) -> None:
+    assert locked.open(path, method=method).status_code in (200, 503)
+
+
+@given(junk=st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60))
+@hypothesis_settings(max_examples=300)
+def test_junk_in_the_header_is_a_refusal(junk: str, locked: FlaskClient) -> None:
+    for header in (junk, f"Basic {junk}", f"Bearer {junk}"):
+        assert locked.get("/versions", headers={"Authorization": header}).status_code == 401
+
+
+def test_the_secret_is_compared_in_constant_time(locked: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return hmac.compare_digest(one, other)
+
+    class Watched:
+        compare_digest = staticmethod(compare)
+
+    monkeypatch.setattr(module, "hmac", Watched)
+    locked.get("/versions", headers={"Authorization": basic("apprentice", "wrong")})
+    locked.get("/versions", headers={"Authorization": f"Bearer {SECRET}"})
+    assert [one == other for one, other in compared] == [False, True]
+
+
+def test_an_unknown_path_tells_a_stranger_nothing(locked: FlaskClient) -> None:
+    assert locked.get("/no/such/path").status_code == 401
+
+
+@pytest.mark.parametrize("address", ["192.168.1.5", "10.0.0.1", "8.8.8.8", "::2", "fe80::1", "128.0.0.1"])
+def test_without_a_configured_secret_only_this_machine_is_served(client: FlaskClient, address: str) -> None:
+    for method, path in CLOSED:
+        answer = client.open(path, method=method, json={}, environ_base={"REMOTE_ADDR": address})
+        assert answer.status_code == 403
+    for address_ in ("127.0.0.1", "127.3.2.1", "::1"):
+        assert client.get("/versions", environ_base={"REMOTE_ADDR": address_}).status_code == 200
+
+
+def test_neither_texts_nor_secrets_are_logged_or_repeated(
+    locked: FlaskClient, server: FakeLabelStudio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "patient 17 is called Miller"
+    headers = {"Authorization": basic("apprentice", SECRET)}
+    event = server.add_tasks([text])
+    replies = [
+        locked.post("/webhook", json=event, headers=headers),
+        locked.post("/webhook", json={**event, "project": None, "note": text}, headers=headers),
+        locked.post("/webhook", json=[text], headers=headers),
+        locked.post("/webhook", data=f'{{"text": "{text}"', headers=headers),
+        locked.post("/predict", json={"project": text, "tasks": [{"data": {"text": text}}]}, headers=headers),
+        locked.post("/predict", json={"project": 5, "label_config": SINGLE, "tasks": [{"data": {"text": text}}]},
+                    headers=headers),
+        locked.post("/setup", json={"project": 5, "schema": text, "access_token": "t0ken"}, headers=headers),
+        locked.get("/versions", headers={"Authorization": basic("apprentice", "wr0ng")}),
+    ]  # fmt: skip
+    printed = capsys.readouterr()
+    told = "".join(reply.get_data(as_text=True) for reply in replies) + printed.out + printed.err
+    for secret in ("Miller", SECRET, "t0ken", "wr0ng"):
+        assert secret not in told, secret

@@ -1,0 +1,139 @@
+"""What the web application refuses, and how: broken clients, hostile JSON."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+from fake_label_studio import SINGLE, FakeLabelStudio
+from flask.testing import FlaskClient
+from hostile import anything
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ml_backend import app as module
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/predict", 405), ("PUT", "/", 405)]
+)
+def test_errors_are_json(client: FlaskClient, method: str, path: str, status: int) -> None:
+    answer = client.open(path, method=method)
+    assert answer.status_code == status
+    assert list(answer.get_json()) == ["error"]
+
+
+def test_an_unexpected_error_shows_neither_trace_nor_text(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("patient 17 is called Miller")
+
+    monkeypatch.setattr(module, "take", broken)
+    answer = client.post("/webhook", json={"action": "X", "project": 5})
+    assert answer.status_code == 500
+    printed = capsys.readouterr()
+    told = answer.get_data(as_text=True) + printed.out + printed.err
+    assert "Miller" not in told
+    assert "Traceback" not in told
+    assert "RuntimeError" in printed.out + printed.err
+
+
+configurations = st.sampled_from([SINGLE, SINGLE.replace("fruit", "\0"), SINGLE + "\ud800", "<View/>"])
+
+
+tasks = st.fixed_dictionaries({"data": anything | st.fixed_dictionaries({"text": anything})}, optional={"id": anything})
+
+
+projects = st.fixed_dictionaries(
+    {"id": st.just(5)},
+    optional={
+        "label_config": st.sampled_from([SINGLE, SINGLE + "\0", SINGLE.replace("fruit", "\ud800"), "\ud800", ""])
+    },
+)
+
+
+requests = st.fixed_dictionaries(
+    {},
+    optional={
+        "project": st.just(5) | st.just("5.17") | projects | anything,
+        "schema": st.just(SINGLE) | anything,
+        "label_config": configurations | anything,
+        "extra_params": anything,
+        "params": anything,
+        "tasks": anything | st.lists(tasks, max_size=3),
+        "action": st.sampled_from(["ANNOTATION_CREATED", "TASKS_CREATED", "ANNOTATIONS_DELETED", "START_TRAINING"]),
+        "annotation": anything,
+        "annotations": anything,
+        "task": anything,
+    },
+)  # fmt: skip
+
+
+def dumped(body: Any) -> str:
+    return json.dumps(body)  # lone surrogates, NaN and huge numbers as Python writes them
+
+
+@pytest.mark.parametrize("path", ["/predict", "/setup", "/webhook"])
+@given(body=requests | anything)
+@hypothesis_settings(max_examples=1000)
+def test_hostile_json_is_never_an_error_of_the_server(path: str, body: Any, client: FlaskClient) -> None:
+    try:
+        data = dumped(body)
+    except ValueError:  # an integer of too many digits
+        return
+    answer = client.post(path, data=data, content_type="application/json")
+    assert answer.status_code < 500, (body, answer.get_data(as_text=True))
+    reply = answer.get_json()
+    assert isinstance(reply, dict)
+    if path == "/predict" and answer.status_code == 200:
+        assert len(reply["results"]) == len(body["tasks"])
+        assert all(set(result) == {"result", "score", "model_version"} for result in reply["results"])
+
+
+@pytest.mark.parametrize("path", ["/predict", "/setup", "/webhook"])
+@given(data=st.binary(max_size=200))
+@hypothesis_settings(max_examples=200)
+def test_raw_bytes_are_a_bad_request(path: str, data: bytes, client: FlaskClient) -> None:
+    assert client.post(path, data=data).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/predict", "/setup", "/webhook", "/versions"])
+@pytest.mark.parametrize(
+    "data",
+    [b"[" * 100_000, b'{"a":' * 100_000, b'{"project":' + b"9" * 10_000 + b"}", b"\xff\xfe", b'"\\ud800"', b"NaN"],
+    ids=["lists", "objects", "digits", "bytes", "surrogate", "nan"],
+)
+def test_json_that_breaks_parsers_is_a_bad_request(client: FlaskClient, path: str, data: bytes) -> None:
+    answer = client.post(path, data=data)
+    assert answer.status_code == 400
+    assert list(answer.get_json()) == ["error"]
+
+
+def test_a_body_that_is_too_large_is_refused(client: FlaskClient) -> None:
+    client.application.config["MAX_CONTENT_LENGTH"] = 1000
+    answer = client.post("/webhook", data=b'{"a": "' + b"x" * 2000 + b'"}')
+    assert answer.status_code in (400, 413)
+
+
+def test_no_address_in_a_task_is_ever_called(
+    client: FlaskClient, server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def called(*args: Any) -> None:
+        raise AssertionError(f"tried to reach {args}")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, called)
+    monkeypatch.setattr(socket, "getaddrinfo", called)
+    url = "http://169.254.169.254/latest/meta-data"
+    server.label_config = SINGLE
+    client.post("/webhook", json=server.add_tasks([url]))
+    for config in (SINGLE, SINGLE.replace('value="$text"', 'value="$text" valueType="url"'),
+                   f'<!DOCTYPE v SYSTEM "{url}">{SINGLE}'):  # fmt: skip
+        body = {"project": 5, "schema": config, "hostname": url, "label_config": config,
+                "tasks": [{"id": 1, "data": {"text": url, "image": url}}]}  # fmt: skip
+        assert client.post("/setup", json=body).status_code == 200
+        assert client.post("/predict", json=body).status_code == 200

@@ -1,0 +1,188 @@
+"""A round in which something breaks: the last good version goes on serving."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from fake_label_studio import FakeLabelStudio, fill
+from rounds import MakeRound, active, learn, queue
+
+from ml_backend import cycle
+from ml_backend.cycle import run_round
+from ml_backend.domain import ApprenticeError, ModelVersion, TaskSchema
+from ml_backend.label_studio.client import Refused, Unreachable
+from ml_backend.ranking import rank
+from ml_backend.settings import Settings
+from ml_backend.store import Store, StoreError
+
+
+def test_a_damaged_artifact_is_replaced_by_the_older_learner_and_the_note_says_so(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema,
+    settings: Settings,
+) -> None:  # fmt: skip
+    learn(server, taught, single, 10)
+    run_round(make_round(server))
+    assert active(store).learner == 3
+    artifact = settings.data_dir / "artifacts" / "5" / "000003.safetensors"
+    content = bytearray(artifact.read_bytes())
+    content[-1] ^= 1
+    artifact.write_bytes(content)
+    store.projects.update(5, pinned=3)
+    run_round(make_round(server))
+    assert active(store).learner == 2
+    assert "damaged" in active(store).note
+
+
+def test_a_lost_artifact_is_learnt_again(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, settings: Settings
+) -> None:
+    (settings.data_dir / "artifacts" / "5" / "000002.safetensors").unlink()
+    server.annotate(queue(server)[0], "fruit")
+    run_round(make_round(server))
+    assert active(store).learner == active(store).number == 3
+    assert "cannot be read" in active(store).note
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+
+def unchanged(server: FakeLabelStudio, store: Store, name: str, rows: list[int]) -> bool:
+    return (active(store).name, store.projects.ensure(5).published, server.settings["model_version"]) == (
+        name, name, name,
+    ) and queue(server) == rows  # fmt: skip
+
+
+def test_a_full_disk_keeps_the_earlier_version_serving(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    name, rows = active(store).name, queue(server)
+    learn(server, taught, single, 5)
+    with monkeypatch.context() as patch:
+        full_disk(patch)
+        with pytest.raises(StoreError, match="No space left"):
+            run_round(make_round(server))
+    assert unchanged(server, store, name, rows)
+    assert run_round(make_round(server)) is not None
+    assert active(store).labelled == 35
+
+
+@pytest.mark.parametrize("error", [Unreachable("down"), Refused("500")])
+@pytest.mark.parametrize("path", ["api/predictions/", "import/predictions", "api/projects/5"])
+def test_a_failing_label_studio_keeps_the_earlier_version_serving(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema,
+    error: ApprenticeError, path: str,
+) -> None:  # fmt: skip
+    name, rows = active(store).name, queue(server)
+    learn(server, taught, single, 5)
+    work = make_round(server)
+
+    def fail(method: str, called: str, _body: Any) -> None:
+        if method != "GET" and called.endswith(path):
+            raise error
+
+    work.client.before = fail  # type: ignore[attr-defined]
+    fast_bulk = path == "import/predictions"  # so that the call is made before the switch
+    store.projects.update(5, pace={"bulk": 0.0001 if fast_bulk else 9.0, "single": 1.0 if fast_bulk else 0.1})
+    with pytest.raises(ApprenticeError):
+        run_round(work)
+    assert unchanged(server, store, name, rows)
+    assert run_round(make_round(server)) is not None
+    assert active(store).name == server.settings["model_version"] != name
+
+
+def test_a_dropped_row_keeps_the_earlier_version_serving(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
+) -> None:
+    name, rows = active(store).name, queue(server)
+    store.projects.update(5, pace={"bulk": 0.0001, "single": 1.0})
+    server.annotate(rows[0], "fruit")
+    server.drops_rows = True
+    with pytest.raises(Refused, match="kept 11 of 12"):
+        run_round(make_round(server))
+    assert (active(store).name, server.settings["model_version"]) == (name, name)
+
+
+def test_the_guard_is_asked_before_every_write(server: FakeLabelStudio, make_round: MakeRound, options: object) -> None:
+    fill(server, 40)
+    log: list[str] = []
+    work = make_round(server, guard=lambda: log.append("guard"))
+    work.client.before = lambda method, *_: log.append("write" if method != "GET" else "read")  # type: ignore[attr-defined]
+    run_round(work)
+    assert log.count("write") >= 6
+    assert all(log[n - 1] == "guard" for n, each in enumerate(log) if each == "write")
+
+
+class Lost(ApprenticeError):
+    pass
+
+
+@pytest.mark.parametrize("good", range(6))
+def test_a_lease_that_is_lost_before_the_switch_switches_nothing(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, good: int
+) -> None:
+    name = active(store).name
+    store.projects.update(5, pace={"bulk": 9.0, "single": 0.1})
+    server.annotate(queue(server)[0], "fruit")
+    left = iter(range(good))
+
+    def guard() -> None:
+        if next(left, None) is None:
+            raise Lost
+
+    work = make_round(server, guard=guard)
+    switched = False
+    try:
+        run_round(work)
+    except Lost:
+        switched = any(method == "PATCH" for method, _, _ in work.client.writes())  # type: ignore[attr-defined]
+    assert not switched
+    assert (active(store).name, store.projects.ensure(5).published, server.settings["model_version"]) == (name,) * 3
+
+
+def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
+    server: FakeLabelStudio,
+    make_round: MakeRound,
+    taught: dict[int, str],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A frozen worker wakes up after another one has published: same number, same artifact name."""
+    assert active(store).number == 2
+    server.annotate(queue(server)[0], "fruit")
+    newer: list[ModelVersion] = []
+
+    def guard() -> None:
+        if newer:
+            raise Lost
+
+    def freeze(*args: Any) -> Any:
+        if not newer:
+            newer.append(active(store))  # so that the round within does not freeze, too
+            run_round(make_round(server))
+            newer[0] = active(store)
+        return rank(*args)
+
+    monkeypatch.setattr(cycle, "rank", freeze)
+    with pytest.raises(Lost):
+        run_round(make_round(server, guard=guard))
+    assert active(store) == newer[0]
+    assert server.settings["model_version"] == newer[0].name
+    found = store.versions.artifact(5, newer[0].number)
+    assert found is not None
+    store.artifacts.read(*found)
+
+
+def test_a_superseded_round_writes_its_head_and_no_more(
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
+) -> None:
+    fill(server, 40)
+    run_round(make_round(server, superseded=lambda: True))
+    assert len(server.current_predictions()) == 4
+    assert store.projects.ensure(5).published == server.settings["model_version"]

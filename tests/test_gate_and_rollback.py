@@ -1,0 +1,125 @@
+"""Which learner serves: a worse one does not replace a better one, and an earlier one can be held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_label_studio import FakeLabelStudio, text_about
+from rounds import MakeRound, active, learn, queue
+
+from ml_backend.cycle import run_round
+from ml_backend.domain import TaskSchema
+from ml_backend.rollback import LATEST, UnknownVersion, roll_back
+from ml_backend.store import Store
+
+
+def test_a_flood_of_wrong_answers_does_not_replace_the_learner(
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
+) -> None:
+    """40 fruits and 40 metals are learnt; then somebody calls a dozen fruits animals, which no word explains."""
+    server.add_tasks([text_about(label, n) for label in ("fruit", "metal") for n in range(40)])
+    for task, label in zip(server.tasks, ["fruit"] * 40 + ["metal"] * 40, strict=True):
+        server.annotate(task, label)
+    server.add_tasks([text_about("fruit", n) for n in range(100, 130)])
+    run_round(make_round(server))
+    assert active(store).learner == 1
+    for task in sorted(server.tasks)[80:92]:
+        server.annotate(task, "animal", by=2)
+    run_round(make_round(server))
+    version = active(store)
+    assert (version.number, version.learner, version.labelled) == (2, 1, 92)
+    assert "kept the earlier learner" in version.note
+    assert store.versions.learners(5) == [1], "a rejected fit is not kept"
+    drafts = [row["result"][0]["value"]["choices"] for row in server.current_predictions()]
+    assert ["animal"] not in drafts
+    assert server.settings["model_version"] == version.name
+
+
+def test_the_gate_keeps_the_learner_that_answers_more_right(
+    server: FakeLabelStudio,
+    make_round: MakeRound,
+    taught: dict[int, str],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A learner that has unlearnt everything must be rejected, whatever the plugin, and the earlier one serve on."""
+    from plugins.learners.logistic import Logistic
+
+    learnt = Logistic.fit
+
+    def unlearnt(self: Logistic, train: Any, seed: int) -> Any:
+        from dataclasses import replace
+
+        fit = learnt(self, train, seed)
+        return replace(fit, held_out=np.roll(train.targets, 1, axis=1), held_out_earlier=train.targets)
+
+    monkeypatch.setattr(Logistic, "fit", unlearnt)
+    server.annotate(queue(server)[0], "fruit")
+    run_round(make_round(server))
+    version = active(store)
+    assert (version.number, version.learner) == (3, 2)
+    assert "kept the earlier learner" in version.note
+    assert version.accuracy is not None
+    assert version.accuracy.value == 1.0, "measured on the learner that serves"
+    assert store.versions.learners(5) == [2], "a rejected fit is not kept"
+    monkeypatch.undo()
+
+
+def test_changed_minds_replace_the_learner(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
+) -> None:
+    learn(server, taught, single, 20)
+    run_round(make_round(server))
+    assert (active(store).learner, active(store).labelled) == (3, 50)
+
+
+def test_a_rollback_holds_and_latest_releases_it(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
+) -> None:
+    store.projects.update(5, connection={"ml": 1})
+    measured = active(store).accuracy
+    learn(server, taught, single, 20)
+    run_round(make_round(server))
+    assert active(store).learner == 3
+
+    assert "is held until" in roll_back(store, 5)
+    assert store.jobs.claim("worker") is not None
+    run_round(make_round(server))
+    assert (active(store).number, active(store).learner) == (4, 2)
+    assert active(store).accuracy == measured, "of the learner that serves, not of the one before"
+    learn(server, taught, single, 5)
+    run_round(make_round(server))
+    assert (active(store).learner, active(store).labelled) == (2, 55)
+
+    assert "learning goes on" in roll_back(store, 5, LATEST)
+    run_round(make_round(server))
+    assert active(store).learner == active(store).number == 6
+
+
+def test_a_rollback_finds_a_version_by_name_and_by_number(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
+) -> None:
+    store.projects.update(5, connection={"ml": 1})
+    name = active(store).name
+    learn(server, taught, single, 20)
+    run_round(make_round(server))
+    for wanted in (name, "2", "apprentice-2"):
+        store.projects.update(5, pinned=None)
+        roll_back(store, 5, wanted)
+        assert store.projects.ensure(5).pinned == 2
+
+
+@pytest.mark.parametrize("wanted", ["1", "99", "", "nonsense", "apprentice-", "٣", "9" * 40, "-1"])
+def test_what_has_no_learner_cannot_be_rolled_back_to(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, wanted: str
+) -> None:
+    store.projects.update(5, connection={"ml": 1})
+    with pytest.raises(UnknownVersion):
+        roll_back(store, 5, wanted)
+    with pytest.raises(UnknownVersion, match="no earlier learner"):
+        roll_back(store, 5)
+    with pytest.raises(UnknownVersion, match="not connected"):
+        roll_back(store, 6, "2")
+    assert store.projects.ensure(5).pinned is None
