@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from ml_backend import registry
 from ml_backend.demo.run import backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.texts import questions
-from ml_backend.domain import TaskSchema, TrainingSet
+from ml_backend.domain import TaskSchema, TrainingSet, content_key
 from ml_backend.label_studio.annotator import answer, create_project, import_texts, next_task
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
@@ -135,7 +135,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
             waited = f"{_encoded(store, project):.0%} of the tasks after {time.monotonic() - begin:.0f} s more"
             table.add("encoding in the background", size, waited)
             loop(table, client, store, project, size, annotations, label_of, floors, "after that")
-            predict(table, settings, project, size, next(iter(label_of)), config)
+            predict(table, settings, project, size, _cached(settings, store, project, label_of), config)
             webhook(table, settings, store, project, size, config)
             memory(table, supervisor, size)
         store.close()
@@ -282,6 +282,14 @@ def _pairs(texts: list[str], labels: list[str]) -> Iterator[tuple[str, str]]:
     while True:
         first, second = generator.randrange(len(texts)), generator.randrange(len(texts))
         yield f"{texts[first]} {texts[second]}", labels[first]
+
+
+def _cached(settings: Settings, store: Store, project: int, texts: Iterable[str]) -> str:
+    """A text whose vector is on disk."""
+    space = registry.encoder(settings.encoder).name
+    everything = list(texts)
+    found = store.vectors(project, space).find([content_key(text) for text in everything])
+    return everything[int((found >= 0).argmax())]
 
 
 def _knows(store: Store, project: int, labels: int) -> bool:

@@ -61,7 +61,10 @@ class ActiveLearningBackend(LabelStudioMLBase):
             self.store.projects.update(self.project, **changed)
             if record.connection:
                 self.store.jobs.request(self.project)
-        return {"model_version": self.predictor.version(self.project)}
+        version = self.predictor.version(self.project)
+        if TAKES_PROJECT:  # whose own server asks for it there
+            self.set("model_version", version)
+        return {"model_version": version}
 
     def predict(self, tasks: list[Any], context: Any = None, **_: Any) -> list[dict[str, Any]]:
         """One result a task, always; an empty one where the task has nothing that could be read."""
@@ -80,8 +83,13 @@ class ActiveLearningBackend(LabelStudioMLBase):
             results[row] = {name: written[name] for name in ("result", "score", "model_version")}
         return results
 
-    def fit(self, *_: Any, event: str | None = None, data: Any = None, **__: Any) -> dict[str, Any]:
-        """Takes one event and asks for a round; a worker learns. Never trains here."""
+    def fit(self, *given: Any, event: str | None = None, data: Any = None, **_: Any) -> dict[str, Any]:
+        """Takes one event and asks for a round; a worker learns. Never trains here.
+
+        1.0.9 hands over tasks, a folder and the event by keyword, 2.x the event and its data by position.
+        """
+        if event is None and len(given) >= 2 and isinstance(given[0], str):
+            event, data = given[:2]
         try:
             found = read_event({"action": event, **data} if event and isinstance(data, dict) else data)
         except BadEvent as problem:

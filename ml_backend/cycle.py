@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 
 import numpy as np
@@ -150,6 +150,10 @@ def _fit(
         earlier=serving.lesson.targets_for(lesson) if serving else None,
     )
     fit = registry.learner(options.learner).fit(train, seed=number)
+    if serving and serving.lesson.plugin != options.learner and serving.lesson.plugin in registry.installed("learner"):
+        # another kind of learner has to beat what the serving kind makes of the earlier labels
+        rival = registry.learner(serving.lesson.plugin).fit(train, seed=number)
+        fit = replace(fit, held_out_earlier=rival.held_out_earlier)
     return Knowledge(number, lesson, fit.tensors), fit
 
 
@@ -211,11 +215,11 @@ def _publish(
         store.projects.update(project, published=version.name, fingerprint="")
         if publisher.rest(rest, work.superseded):
             store.projects.update(project, fingerprint=fingerprint)
+        store.versions.set_rows(project, version.number, publisher.written)
     except Refused:
         store.projects.update(project, reconciled_at=0.0)  # a task or a label must have gone unnoticed
         raise
     finally:
-        store.versions.set_rows(project, version.number, publisher.written)
         store.projects.update(project, pace={name: value for name, value in asdict(pace).items() if value is not None})
 
 

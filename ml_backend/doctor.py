@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -32,7 +31,7 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
     store: Store | None = None
     try:
         store = Store(settings, must_exist=True)
-        yield from _store(settings)
+        yield from _store(settings, store)
         yield from _workers(store)
     except ApprenticeError as error:
         yield Finding("wrong", "store", str(error))
@@ -69,16 +68,11 @@ def _encoder(settings: Settings) -> Iterator[Finding]:
     yield Finding("good", "encoder", f"{encoder.name}: {encoder.verify()}")
 
 
-def _store(settings: Settings) -> Iterator[Finding]:
-    try:
-        with tempfile.TemporaryFile(dir=settings.data_dir) as file:
-            file.write(b"0" * 4096)
-    except OSError as error:
-        yield Finding(
-            "wrong", "store", f"{settings.data_dir} is not writable ({error.strerror}): free space or chown it"
-        )
-        return
-    yield Finding("good", "store", f"{settings.data_dir} is writable, the database answers")
+def _store(settings: Settings, store: Store) -> Iterator[Finding]:
+    if problem := store.full():
+        yield Finding("wrong", "store", problem)
+    else:
+        yield Finding("good", "store", f"{settings.data_dir} is writable, the database answers")
 
 
 def _workers(store: Store) -> Iterator[Finding]:

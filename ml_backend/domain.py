@@ -138,7 +138,7 @@ class Selection:
     """The tasks to serve next, first one first.
 
     rows         (k,) int64 into the pool, without repeats
-    uncertainty  (k,) float32 in [0, 1]; NaN where the strategy has none (cold start)
+    uncertainty  (k,) float32 in [0, 1]; NaN where it did not decide (cold start, a cluster without labels)
     clustering   the clustering used, to be handed in again next round; None if the strategy uses none
     """
 

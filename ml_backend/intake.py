@@ -11,8 +11,9 @@ def take(store: Store, event: Event) -> bool:
     project = event.project
     record = store.projects.ensure(project)
     changes: dict[str, object] = {}
-    if event.label_config is not None and event.label_config != record.label_config:
-        changes["label_config"] = event.label_config
+    changed = event.label_config is not None and event.label_config != record.label_config
+    if changed:
+        changes["reconciled_at"] = 0.0  # the event may be a late one: the round asks Label Studio
     if event.counts is not None and event.counts != record.counts:
         changes["counts"] = event.counts
     if event.incomplete:
@@ -25,7 +26,7 @@ def take(store: Store, event: Event) -> bool:
     store.tasks.remove(project, event.deleted_tasks)
     store.labels.put(project, event.annotations)
     store.labels.delete(project, event.deleted_annotations)
-    wanted = bool(record.connection) and (event.asks_for_round or "label_config" in changes)
+    wanted = bool(record.connection) and (event.asks_for_round or changed)
     if wanted:
         store.jobs.request(project)
     return wanted

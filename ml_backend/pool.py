@@ -97,9 +97,9 @@ class ProjectPool:
         self._encode(missing if at_most is None else missing[len(missing) - min(at_most, len(missing)) :])
         return self._vectors[rows[self.encoded[rows]]]
 
-    def encode_some(self, n: int) -> int:
-        """Encodes up to n more tasks, drawn at random; returns how many are still missing."""
-        missing = np.flatnonzero(~self.encoded)
+    def encode_some(self, n: int, among: Mask | None = None) -> int:
+        """Encodes up to n more tasks, drawn at random (of the rows `among`); returns how many are still missing."""
+        missing = np.flatnonzero(~self.encoded if among is None else ~self.encoded & among)
         if len(missing):
             self._encode(self._random.choice(missing, min(n, len(missing)), replace=False))
         left = int((~self.encoded).sum())
@@ -113,13 +113,16 @@ class ProjectPool:
             self._cache.add(list(self._unwritten), np.stack(list(self._unwritten.values())))
             self._unwritten = {}
 
-    def view(self, with_learner: bool) -> View:
-        """What the next queue is drawn from; `with_learner`: probabilities are needed, so encoded tasks are."""
-        found = int(self.encoded.sum())
-        if len(self.tasks) - found <= AT_ONCE or (with_learner and found < AT_ONCE):
+    def view(self, free: Mask, with_learner: bool) -> View:
+        """What the next queue is drawn from; `with_learner`: probabilities are needed, so encoded tasks are.
+
+        free  (n,) bool: the rows that may be served. Of them there must be enough, not of those with an answer
+        """
+        if len(self.tasks) - int(self.encoded.sum()) <= AT_ONCE:
             self.encode_some(AT_ONCE)
-            found = int(self.encoded.sum())
-        if with_learner or found >= min(ENOUGH, len(self.tasks)):
+        elif with_learner and int((self.encoded & free).sum()) < AT_ONCE:
+            self.encode_some(AT_ONCE, free)
+        if with_learner or int((self.encoded & free).sum()) >= min(ENOUGH, int(free.sum())):
             self._sketch, self._expected = None, {}
             rows = np.flatnonzero(self.encoded)
             return View("encoded", rows, self._vectors if len(rows) == len(self.tasks) else self._vectors[rows])

@@ -63,7 +63,7 @@ def _ranked(
     store: Store, pool: ProjectPool, basis: Basis, free: Mask, n: int
 ) -> Iterator[tuple[int, Draft | None, str]]:
     """The n tasks that acquisition wants next, with their drafts and reasons."""
-    view = pool.view(with_learner=basis.learner is not None)
+    view = pool.view(free, with_learner=basis.learner is not None)
     selection = registry.acquisition(basis.options.acquisition).select(
         Pool(
             vectors=view.vectors,
@@ -89,5 +89,6 @@ def _reasons(selection: Selection, basis: Basis) -> Iterator[str]:
     clusters = None if selection.clustering is None else selection.clustering.assignment[selection.rows]
     for place, uncertainty in enumerate(selection.uncertainty.tolist()):
         where = "" if clusters is None else f"cluster {clusters[place] + 1}, "
-        why = "typical, no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
+        typical = f"typical, no {'label here' if basis.learner else 'model'} yet"
+        why = typical if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
         yield f"{where}{why} ({basis.name})"

@@ -18,6 +18,7 @@ class Status:
     labelled    tasks with a counted human label; `pool`: tasks without one
     held        number of the version whose learner a rollback holds
     last_round  version, finished_at (seconds since the epoch), seconds, stages {name: seconds}
+    read        tasks read so far while all of them are being listed, else None
     encoded     share of the tasks that the encoder has reached, None before the first round
     problem     what stands in the way of the next round, "" if nothing
     """
@@ -34,6 +35,7 @@ class Status:
     waiting: bool
     last_round: dict[str, Any] | None
     last_error: str | None
+    read: int | None
     encoded: float | None
     problem: str
     note: str
@@ -58,6 +60,7 @@ def read_status(store: Store, project: int) -> Status:
     progress = record.progress or {}
     if not store.jobs.workers():
         problem = problem or "no worker is running: start `apprentice serve`"
+    problem = store.full() or problem  # a full disk silences the workers, too
     return Status(
         project=project,
         connected=bool(record.connection),
@@ -79,6 +82,7 @@ def read_status(store: Store, project: int) -> Status:
         if good
         else None,
         last_error=any_round[0].error if any_round and job.failures else None,
+        read=progress.get("read"),
         encoded=progress["encoded"] / progress["tasks"] if progress.get("tasks") else None,
         problem=problem,
         note=active.note if active else "",
@@ -103,6 +107,8 @@ def lines(status: Status) -> list[tuple[str, str]]:
         said.append(("last round", f"{last['age_seconds']:.0f} s ago, took {last['seconds']:.2f} s ({stages})"))
     doing = "a round is running" if status.running else "idle"
     said.append(("now", doing + (", another is waiting" if status.waiting else "")))
+    if status.read is not None:
+        said.append(("reading", f"{status.read} tasks so far"))
     if status.encoded is not None and status.encoded < 1:
         said.append(("encoded", f"{status.encoded:.0%} of the tasks; the queue improves as it grows"))
     if status.note:

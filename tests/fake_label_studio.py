@@ -50,6 +50,7 @@ class FakeLabelStudio:
 
     label_config: str = SINGLE
     project: int = 5
+    made_at: str = "2026-11-22T08:00:00.000000Z"
     tasks: dict[int, Body] = field(default_factory=dict)
     predictions: list[Body] = field(default_factory=list)
     webhooks: dict[int, Body] = field(default_factory=dict)
@@ -182,6 +183,7 @@ class FakeLabelStudio:
         skips = sum(each["was_cancelled"] for each in answers)
         return {
             "id": self.project,
+            "created_at": self.made_at,
             "label_config": self.label_config,
             "task_number": len(self.tasks),
             "total_annotations_number": len(answers) - skips,

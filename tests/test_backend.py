@@ -23,10 +23,14 @@ class NewBase:
 
     def __init__(self, project_id: str | None = None, label_config: str | None = None) -> None:
         self.made_with = (project_id, label_config)
+        self.kept: dict[str, str] = {}
         self.setup()
 
     def setup(self) -> Any:
         raise NotImplementedError
+
+    def set(self, name: str, value: str) -> None:
+        self.kept[name] = value
 
 
 @pytest.fixture(params=["1.0.9", "2.x"])
@@ -75,6 +79,18 @@ def test_fit_only_asks_for_a_round(backend: Any, store: Store, capture: Capture,
     assert store.jobs.state(5).waiting
     assert store.versions.all(5) == []
     assert fake_encoder.encoded == []
+
+
+def test_the_new_servers_calls_are_taken(backend: Any, store: Store, capture: Capture) -> None:
+    if backend.__bases__[0] is not NewBase:
+        pytest.skip("of 2.x alone")
+    store.projects.update(5, connection={"ml": 1})
+    body = capture("10_")["requests_to_ml"][0]["json"]
+    made = backend(project_id="5", label_config=body["project"]["label_config"])
+    assert made.kept["model_version"] == made.setup()["model_version"], "its /setup answers what was set"
+    data = {name: value for name, value in body.items() if name != "action"}
+    assert made.fit("ANNOTATION_CREATED", data)["status"] == "taken"
+    assert [each.choices for each in store.labels.of(5)] == [("neg",)]
 
 
 @pytest.mark.parametrize("data", [None, {}, "x", [], {"project": None}])

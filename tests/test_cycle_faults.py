@@ -93,6 +93,8 @@ def test_a_failing_label_studio_keeps_the_earlier_version_serving(
     with pytest.raises(ApprenticeError):
         run_round(work)
     assert unchanged(server, store, name, rows)
+    stale = [number for number, _, _ in store.versions.stale(5)]
+    assert 3 in stale, "what it may have written before it failed is cleared away some day"
     assert run_round(make_round(server)) is not None
     assert active(store).name == server.settings["model_version"] != name
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ml_backend import pool as module
 from ml_backend.domain import Clustering, Example, content_key
-from ml_backend.pool import ProjectPool
+from ml_backend.pool import ProjectPool, View
 from ml_backend.store import Store
 
 
@@ -22,6 +22,11 @@ def put(store: Store, *numbers: int) -> int:
     store.projects.ensure(5)
     store.tasks.put(5, [example(number, f"text number {number}") for number in numbers])
     return store.projects.ensure(5).tasks_revision
+
+
+def look(pool: ProjectPool, *, with_learner: bool) -> View:
+    """The view when every task may be served."""
+    return pool.view(np.ones(len(pool.tasks), np.bool_), with_learner)
 
 
 @pytest.fixture
@@ -118,7 +123,7 @@ def test_rows_are_found_as_by_looking(tasks: set[int], asked: set[int], pool: Pr
 
 def test_a_small_pool_is_encoded_at_once(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
     pool.refresh(put(store, *range(1, 51)))
-    view = pool.view(with_learner=False)
+    view = look(pool, with_learner=False)
     assert (view.space, view.rows.tolist()) == ("encoded", list(range(50)))
     assert fake_encoder.sketched == []
 
@@ -127,15 +132,15 @@ def test_a_large_pool_starts_with_sketches_and_goes_on_with_vectors(
     pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     pool.refresh(put(store, *range(1, 1001)))
-    view = pool.view(with_learner=False)
+    view = look(pool, with_learner=False)
     assert (view.space, len(view.rows), view.vectors.shape) == ("sketch", 1000, (1000, 16))
     assert fake_encoder.encoded == []
     assert np.allclose(view.vectors[3], bag_of_words(["text number 4"], 16))
-    pool.view(with_learner=False)
+    look(pool, with_learner=False)
     assert len(fake_encoder.sketched) == 1000, "sketched once"
     while pool.encoded.sum() < module.ENOUGH:
         pool.encode_some(100)
-    view = pool.view(with_learner=False)
+    view = look(pool, with_learner=False)
     assert (view.space, len(view.rows)) == ("encoded", module.ENOUGH)
     assert np.allclose(view.vectors, bag_of_words([f"text number {row + 1}" for row in view.rows], 32))
 
@@ -147,7 +152,7 @@ def test_tasks_that_were_expected_are_sketched_once_and_as_the_others(
     pool.expect([example(number, f"text number {number}") for number in range(601, 611)])
     assert len(fake_encoder.sketched) == 600, "a handful is left for later"
     pool.refresh(put(store, *range(1, 1001)))
-    view = pool.view(with_learner=False)
+    view = look(pool, with_learner=False)
     assert len(fake_encoder.sketched) == 1000
     assert np.allclose(view.vectors, bag_of_words([f"text number {task}" for task in pool.tasks], 16))
 
@@ -162,10 +167,21 @@ def test_no_sketch_is_made_ahead_where_vectors_are_cached(
     assert fake_encoder.sketched == []
 
 
+@pytest.mark.parametrize("with_learner", [True, False])
+def test_tasks_with_an_answer_do_not_count_for_those_that_may_be_served(
+    pool: ProjectPool, store: Store, *, with_learner: bool
+) -> None:
+    pool.refresh(put(store, *range(1, 2001)))
+    free = np.arange(2000) >= 900
+    pool.ensure(np.arange(900))
+    view = pool.view(free, with_learner)
+    assert free[view.rows].sum() >= module.AT_ONCE
+
+
 def test_a_learner_sees_encoded_tasks_alone(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, *range(1, 1001)))
     pool.ensure(np.array([5]))
-    view = pool.view(with_learner=True)
+    view = look(pool, with_learner=True)
     assert view.space == "encoded"
     assert module.AT_ONCE <= len(view.rows) < 1000
     assert 5 in view.rows
@@ -182,20 +198,20 @@ def test_encoding_bit_by_bit_reaches_everything(pool: ProjectPool, store: Store,
 
 def clustered(pool: ProjectPool, n: int) -> Clustering:
     made = Clustering(np.eye(3, 32, dtype=np.float32), np.arange(n) % 3)
-    pool.remember(pool.view(with_learner=False), made)
+    pool.remember(look(pool, with_learner=False), made)
     return made
 
 
 def test_clusters_are_used_again_with_new_tasks_as_unknown(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, *range(10, 110)))
-    assert pool.clustering(pool.view(with_learner=False)) is None
+    assert pool.clustering(look(pool, with_learner=False)) is None
     made = clustered(pool, 100)
-    again = pool.clustering(pool.view(with_learner=False))
+    again = pool.clustering(look(pool, with_learner=False))
     assert again is not None
     assert again.assignment.tolist() == made.assignment.tolist()
     store.tasks.remove(5, [50])
     pool.refresh(put(store, 1, 200))
-    later = pool.clustering(pool.view(with_learner=False))
+    later = pool.clustering(look(pool, with_learner=False))
     assert later is not None
     assert later.centroids is made.centroids
     expected = [-1, *(number % 3 for number in range(100) if number != 40), -1]
@@ -209,7 +225,7 @@ def test_clusters_are_cut_anew_when_more_than_a_tenth_has_changed(
     pool.refresh(put(store, *range(1, 101)))
     clustered(pool, 100)
     pool.refresh(put(store, *range(500, 500 + new)))
-    assert (pool.clustering(pool.view(with_learner=False)) is None) == cut
+    assert (pool.clustering(look(pool, with_learner=False)) is None) == cut
 
 
 def test_clusters_age_with_the_pool_they_were_cut_on_however_often_they_are_used(
@@ -219,7 +235,7 @@ def test_clusters_age_with_the_pool_they_were_cut_on_however_often_they_are_used
     clustered(pool, 100)
     for step in range(2):
         pool.refresh(put(store, *range(500, 506 + 6 * step)))
-        view = pool.view(with_learner=False)
+        view = look(pool, with_learner=False)
         found = pool.clustering(view)
         assert (found is None) == (step == 1)
         if found is not None:
@@ -231,12 +247,12 @@ def test_sketches_and_vectors_have_clusters_of_their_own(pool: ProjectPool, stor
     clustered(pool, 1000)
     while pool.encoded.sum() < module.ENOUGH:
         pool.encode_some(250)
-    assert pool.clustering(pool.view(with_learner=False)) is None
+    assert pool.clustering(look(pool, with_learner=False)) is None
 
 
 def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:
     store.projects.ensure(5)
     pool.refresh(0)
     assert pool.encode_some(5) == 0
-    assert len(pool.view(with_learner=False).rows) == len(pool.view(with_learner=True).rows) == 0
+    assert len(look(pool, with_learner=False).rows) == len(look(pool, with_learner=True).rows) == 0
     assert pool.rows_of(np.array([3])).tolist() == []

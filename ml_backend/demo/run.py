@@ -33,6 +33,7 @@ from ml_backend.settings import Settings, as_environment
 from ml_backend.status import read_status
 from ml_backend.store import Store
 
+CONFIG = Path("label_config.xml")
 TITLE = "Apprentice demo: questions"
 FIRST_QUEUE_SECONDS = 600.0
 ROUND_SECONDS = 120.0
@@ -43,7 +44,9 @@ out = Console(soft_wrap=True)
 
 def run_demo(folder: Path, annotations: int, port: int) -> None:
     """Starts everything; stops all of it at the end or at Ctrl-C. `annotations` > 0: label so many automatically."""
-    config = Path("label_config.xml").read_text()
+    if not CONFIG.is_file():
+        raise ApprenticeError(f"The demo needs {CONFIG}: run it in the project's own folder, with `make demo`")
+    config = CONFIG.read_text()
     with ExitStack() as stack:
         try:
             stack.enter_context(_alone(folder))
@@ -79,6 +82,7 @@ def run_demo(folder: Path, annotations: int, port: int) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     """Holds the folder. Raises ApprenticeError if another demo does: two would share one database."""
     folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # Label Studio keeps keys in its database, which others could read
     with (folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

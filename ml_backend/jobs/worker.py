@@ -17,7 +17,7 @@ from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.upkeep import Upkeep
 from ml_backend.jobs.warm import warm
-from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.client import LabelStudioClient, LabelStudioError
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import Lease, RoundRecord, Store, credentials, now, process_name
@@ -25,6 +25,7 @@ from ml_backend.store import Lease, RoundRecord, Store, credentials, now, proces
 POLL_SECONDS = 0.03  # an idle look at the job table takes a fraction of a millisecond
 BEAT_SECONDS = 5.0
 LOOK_SECONDS = 5.0
+COMPLETE_SECONDS = 5.0  # before a queue is completed that was cut short for somebody else
 PAUSE_SECONDS = 2.0  # after an error outside a round
 BACKGROUND_NICE = 10
 TASKS_KEPT = 200_000  # of other projects than the one at hand: 2 kB each
@@ -53,8 +54,8 @@ class Worker:
         self._looked = self._told = 0.0
 
     def run(self) -> None:
-        for record in self._store.projects.connected():
-            self._store.projects.update(record.id, reconciled_at=0.0, pace={})  # Label Studio may have changed, too
+        with suppress(LabelStudioError):  # a round will say what is wrong
+            self._connected()
         beat = threading.Thread(target=self._beat, name="beat", daemon=True)
         beat.start()
         self._background.submit(warm, self._settings)
@@ -129,6 +130,8 @@ class Worker:
                 )
                 record = run_round(work)
             jobs.finish(lease)
+            if not self._store.projects.ensure(lease.project).fingerprint:
+                jobs.ask(lease.project, COMPLETE_SECONDS)  # its queue was cut short
             if record is not None:
                 self._store.versions.record_round(lease.project, record)
                 log.info("round", project=lease.project, version=record.version, **stages)
@@ -186,6 +189,8 @@ class Worker:
         if self._client is None or found != self._credentials:
             self._client = LabelStudioClient(*found, self._settings.timeout_seconds)
             self._credentials = found
+            for record in self._store.projects.connected():  # it may be another Label Studio, or have changed
+                self._store.projects.update(record.id, reconciled_at=0.0, pace={})
         return self._client
 
     def _encode(self) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 from ml_backend.domain import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
 from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.reconcile import check_identity
+from ml_backend.label_studio.wire import read_moment
 from ml_backend.settings import Settings, own_params
 from ml_backend.store import Store
 
@@ -51,13 +53,15 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     read_schema(found.get("label_config") or "")
     record = store.projects.ensure(project)
     connection: dict[str, Any] = dict(record.connection or {})
-    connection.setdefault("earlier", {name: found.get(name) for name in REMEMBERED})
-    if connection.setdefault("label_studio", client.url) != client.url:
+    made_at = read_moment(found.get("created_at"))
+    if record.made_at not in ("", made_at):
         _forget(store, project)
-        connection["label_studio"] = client.url
-        say("another Label Studio than before: its tasks and labels are read anew")
+        connection = {}
+        say("another project had this number before: what was known of that one is forgotten")
+    connection.setdefault("earlier", {name: found.get(name) for name in REMEMBERED})
     # remembered first: if a later step fails, `disconnect` still restores what was there
-    store.projects.update(project, label_config=found.get("label_config") or "", connection=connection)
+    config = found.get("label_config") or ""
+    store.projects.update(project, label_config=config, connection=connection, made_at=made_at)
 
     address, secret = settings.address, settings.secret.get_secret_value()
     # before the ML backend, which would otherwise make a webhook of its own without the secret
@@ -74,22 +78,25 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
 
 
 def _forget(store: Store, project: int) -> None:
-    """Another server's numbers mean other tasks."""
+    """Another project's numbers mean other tasks, and its labels other things."""
     tasks, _ = store.tasks.index(project)
     store.tasks.remove(project, tasks.tolist())
     store.labels.forget(project)
-    store.projects.update(project, read_under="", watermark="", counts=None, published=None)
+    store.versions.forget(project)
+    store.projects.update(project, read_under="", watermark="", counts=None, published=None, pinned=None)
 
 
 def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) -> bool:
     """Removes what `connect` made and restores the settings of before; False if the project is not connected.
 
     Labels, versions and vectors stay in the store, and the predictions in Label Studio. A project that was deleted
-    there is just forgotten.
+    there is just forgotten. Raises ApprenticeError for another project of the same number.
     """
     record = store.projects.get(project)
     if record is None or not record.connection:
         return False
+    with suppress(NotFound):
+        check_identity(client, record, client.project(project))
     # first, and then a running round is waited for, so that it publishes nothing behind our back
     store.projects.update(project, connection=None, published=None, fingerprint="", pinned=None)
     deadline = time.monotonic() + ROUND_SECONDS

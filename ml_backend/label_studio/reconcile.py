@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.domain import Example, TaskSchema
+from ml_backend.domain import ApprenticeError, Example, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import UnsupportedConfig, read_schema
 from ml_backend.label_studio.events import read_counts
 from ml_backend.label_studio.wire import read_moment, read_tasks
-from ml_backend.store import Store, now
+from ml_backend.store import ProjectRecord, Store, now
 
 EXPORT_SECONDS = 300  # time-out of reading all annotated tasks
 _CHANGED = "id,data,updated_at,annotations,result,was_cancelled,ground_truth,completed_by,lead_time"  # nested ones too
@@ -43,7 +43,9 @@ def reconcile(
     as_read = record.read_under == _fields(_schema(record.label_config))
     if as_read and now() - record.reconciled_at < every and record.counts == _counted(store, project):
         return False
+    store.projects.begin_look(project)
     found = client.project(project)
+    check_identity(client, record, found)
     config = str(found.get("label_config") or "")
     if config != record.label_config:
         store.projects.update(project, label_config=config)
@@ -55,14 +57,23 @@ def reconcile(
         counts, mine = read_counts(client.project(project)), _counted(store, project)
         if counts is not None and counts["tasks"] != mine["tasks"] and not anew:
             reading.all_tasks()
-        if anew or not record.reconciled_at or counts != _counted(store, project):
+        if anew or record.reconciled_at <= 0 or counts != _counted(store, project):
             reading.all_annotations()
         # counts that cannot be made equal (Label Studio's may lag) must not cost a listing every round
         store.projects.update(project, watermark=watermark, counts=_counted(store, project), read_under=_fields(schema))
     if record.published and found.get("model_version") != record.published:
         store.projects.update(project, fingerprint="")  # something else was switched on: publish again
-    store.projects.update(project, reconciled_at=now())
+    store.projects.end_look(project)
     return True
+
+
+def check_identity(client: LabelStudioClient, record: ProjectRecord, found: dict[str, Any]) -> None:
+    """Raises ApprenticeError if what Label Studio has under this number is not the project that was connected."""
+    if record.made_at not in ("", read_moment(found.get("created_at"))):
+        raise ApprenticeError(
+            f"Project {record.id} of {client.url} is not the one that was connected: mend the address of Label "
+            f"Studio, or run `apprentice connect --project {record.id}` for this one"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +119,8 @@ class _Reading:
             self.listed(examples)
             seen.update(example.task for example in examples)
             newest = max([newest, *_moments(page)])
-            self.store.projects.update(self.project, progress={"read": len(seen)})
+            self._tell(len(seen))
+        self._tell(None)
         self.store.tasks.remove(self.project, set(known.tolist()) - seen)
         return newest
 
@@ -119,6 +131,11 @@ class _Reading:
         self.guard()
         _, standing = self._keep(tasks if isinstance(tasks, list) else [])
         self.store.labels.delete(self.project, self.before.keys() - standing)
+
+    def _tell(self, read: int | None) -> None:
+        """For `status`: how many tasks are read so far."""
+        known = self.store.projects.ensure(self.project).progress or {}
+        self.store.projects.update(self.project, progress={**known, "read": read})
 
     def _keep(self, tasks: list[Any]) -> tuple[list[Example], set[int]]:
         """Stores tasks and the annotations inside them; returns the tasks, and the annotations' numbers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 from ml_backend.settings import Settings
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 
+PROBE_BYTES = 64 * 1024
+
+
 class Store:
     """Everything that outlives a process, one attribute a topic."""
 
@@ -56,6 +60,16 @@ class Store:
         """The cached vectors of a project in an encoder's space."""
         return Vectors(self._folder / "vectors" / space / str(project))
 
+    def full(self) -> str:
+        """Why nothing can be written to the data folder, "" if it can."""
+        try:
+            with tempfile.TemporaryFile(dir=self._folder) as file:
+                file.write(b"0" * PROBE_BYTES)
+                file.flush()
+        except OSError as error:
+            return f"{self._folder} cannot be written ({error.strerror}): free space or chown it"
+        return ""
+
     def close(self) -> None:
         self.database.close()
 
@@ -67,17 +81,16 @@ def remember_credentials(data_dir: Path, url: str, api_key: str) -> None:
 
 
 def credentials(settings: Settings) -> tuple[str, str]:
-    """Label Studio's URL and API key: of the settings, or, if they have no key, as `connect` was told them.
+    """Label Studio's URL and API key: of the settings, and what they do not have as `connect` was told it.
 
-    The key is "" if there is none. A key is never sent to another server than the one that it was given for.
+    The key is "" if there is none. One that `connect` was told is never sent to another server.
     """
     url, key = settings.label_studio_url.rstrip("/"), settings.label_studio_api_key.get_secret_value()
-    if key:
-        return url, key
     try:
         found = json.loads((settings.data_dir / "credentials.json").read_text())
-        kept = str(found["label_studio_url"]), str(found["label_studio_api_key"])
+        kept_url, kept_key = str(found["label_studio_url"]), str(found["label_studio_api_key"])
     except (OSError, ValueError, KeyError, TypeError):
-        return url, ""
-    chosen = "label_studio_url" in settings.model_fields_set
-    return (url, "") if chosen and url != kept[0] else kept
+        return url, key
+    if "label_studio_url" not in settings.model_fields_set:
+        url = kept_url
+    return url, key or (kept_key if url == kept_url else "")

@@ -42,19 +42,21 @@ class Jobs:
         self._database = database
         self._seconds = lease_seconds
 
-    def request(self, project: int) -> None:
-        """Asks for a round, at once: it answers everything stored before it starts."""
-        change = sa.update(table).where(table.c.project == project).values(wanted=table.c.wanted + 1, not_before=0.0)
+    def request(self, project: int, after: float = 0.0) -> None:
+        """Asks for a round, at once or `after` seconds: it answers everything stored before it starts."""
+        not_before = now() + after if after else 0.0
+        change = sa.update(table).where(table.c.project == project)
+        change = change.values(wanted=table.c.wanted + 1, not_before=not_before)
         with self._database.begin() as connection:
             if connection.execute(change).rowcount == 0:
                 connection.execute(self._database.insert_or_ignore(table), [{"project": project}])
                 connection.execute(change)
 
-    def ask(self, project: int) -> None:
+    def ask(self, project: int, after: float = 0.0) -> None:
         """Asks for a round unless one is waiting or failing already: for what can wait its turn."""
         state = self.state(project)
         if not state.waiting:
-            self.request(project)
+            self.request(project, after)
 
     def claim(self, owner: str) -> Lease | None:
         """Takes the longest-waiting project that nobody works on, or None."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend.store.database import Database
+from ml_backend.store.database import Database, now
 from ml_backend.store.schema import project as table
 
 
@@ -19,6 +19,7 @@ class ProjectRecord:
     label_config: str = ""
     extra_params: dict[str, Any] | None = None
     connection: dict[str, Any] | None = None
+    made_at: str = ""
     published: str | None = None
     fingerprint: str = ""
     pinned: int | None = None
@@ -61,6 +62,16 @@ class Projects:
                 connection.execute(self._database.insert_or_ignore(table), [{**_EMPTY, "id": project}])
                 connection.execute(change)
 
+    def begin_look(self, project: int) -> None:
+        """A look at Label Studio begins; whoever wants another one meanwhile sets `reconciled_at` to 0."""
+        self.update(project, reconciled_at=_LOOKING)
+
+    def end_look(self, project: int) -> None:
+        """The look has seen everything, unless another one was wanted since it began."""
+        undisturbed = sa.update(table).where(table.c.id == project, table.c.reconciled_at == _LOOKING)
+        with self._database.begin() as connection:
+            connection.execute(undisturbed.values(reconciled_at=now()))
+
     def all(self) -> list[ProjectRecord]:
         with self._database.read() as connection:
             rows = connection.execute(sa.select(table).order_by(table.c.id)).mappings().all()
@@ -71,4 +82,5 @@ class Projects:
         return [record for record in self.all() if record.connection]
 
 
+_LOOKING = -1.0  # in `reconciled_at`: a look that fails leaves it, and is repeated
 _EMPTY: dict[str, Any] = {"extra_params": {}, "pace": {}, "progress": {}}

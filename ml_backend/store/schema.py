@@ -26,6 +26,7 @@ project = Table(
     Column("label_config", Text, nullable=False, default=""),
     Column("extra_params", JSON, nullable=False, default=dict),
     Column("connection", JSON, nullable=True),  # what `connect` made and changed; None: not connected
+    Column("made_at", String(40), nullable=False, default=""),  # in Label Studio: another time is another project
     Column("published", String(100), nullable=True),  # model_version that Label Studio serves
     Column("fingerprint", String(64), nullable=False, default=""),  # of all that the published queue came from
     Column("pinned", Integer, nullable=True),  # version held by a rollback
@@ -35,7 +36,7 @@ project = Table(
     Column("watermark", String(40), nullable=False, default=""),  # reconciled up to this updated_at
     Column("reconciled_at", Float, nullable=False, default=0.0),
     Column("pace", JSON, nullable=False, default=dict),  # measured seconds of publishing calls
-    Column("progress", JSON, nullable=False, default=dict),  # of the background encoding
+    Column("progress", JSON, nullable=False, default=dict),  # of reading and encoding the tasks
 )
 
 task = Table(
@@ -50,8 +51,8 @@ task = Table(
 annotation = Table(
     "annotation",
     metadata,
+    Column("project", Integer, primary_key=True),
     Column("id", BigInteger, primary_key=True, autoincrement=False),
-    Column("project", Integer, nullable=False),
     Column("task", BigInteger, nullable=False),
     Column("annotator", Integer, nullable=True),
     Column("choices", JSON, nullable=False),

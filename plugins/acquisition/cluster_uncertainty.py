@@ -43,8 +43,6 @@ class ClusterUncertainty:
         clustering = self._clustering(pool, seed)
         assignment = clustering.assignment
         labelled = np.bincount(assignment[pool.labelled], minlength=len(clustering.centroids))
-        if pool.probabilities is not None:
-            unsure[available] = uncertainty(pool.probabilities[available], pool.multiple)
         queues, counts, first = [], [], []
         generator = np.random.default_rng(seed)
         for rows in _split(available[np.argsort(assignment[available], kind="stable")], assignment):
@@ -53,6 +51,7 @@ class ClusterUncertainty:
                 queues.append(_by_typicality(pool.vectors, rows, generator))
                 first.append(-float(len(rows)))
             else:
+                unsure[rows] = uncertainty(pool.probabilities[rows], pool.multiple)
                 queues.append(rows[np.argsort(-unsure[rows], kind="stable")])
                 first.append(-float(unsure[queues[-1][0]]))
         turns = [queues[i] for i in np.lexsort((first, counts))]
@@ -119,8 +118,9 @@ def _deal(pool: Pool, assignment: Ints, turns: list[Ints], k: int) -> Ints:
                 n += 1
                 if n == k:
                     return dealt
-            if step + 1 < len(queue):
-                left.append(queue[min(step + 1, len(ahead)) :])
+            behind = queue[min(step + 1, len(ahead)) :]
+            if len(behind):
+                left.append(behind)
         turns = left
     dealt[n:] = np.concatenate(repeats)[: k - n]
     return dealt

@@ -102,6 +102,7 @@ class SentenceEncoder:
 
         bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        self._refuse_pickles()
         try:
             safe = {"use_safetensors": True}  # weights in any other form would be unpickled
             return SentenceTransformer(self._path, local_files_only=self._local, model_kwargs=safe)
@@ -115,18 +116,35 @@ class SentenceEncoder:
             if bars:
                 logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
-    def _configured_dim(self) -> int | None:
+    def _refuse_pickles(self) -> None:
+        """`use_safetensors` holds for the transformer alone; the modules after it would fall back to a pickle."""
+        for module in self._json("modules.json") or []:
+            folder = module["path"]
+            if folder and self._file(f"{folder}/pytorch_model.bin") and not self._file(f"{folder}/model.safetensors"):
+                raise ApprenticeError(
+                    f"The encoder {self._source} has weights in {folder} that only unpickling could read, which is "
+                    "never done here. Convert them to safetensors, or choose another encoder."
+                )
+
+    def _file(self, name: str) -> str | None:
+        """Where one file of the model lies, None if it has none."""
         from transformers.utils.hub import cached_file
 
-        def read(name: str) -> Any:
-            try:
-                path = cached_file(self._path, name, local_files_only=self._local)
-                return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
-            except (OSError, ValueError):
-                return None
+        try:
+            return cached_file(self._path, name, local_files_only=self._local)
+        except OSError:
+            return None
 
-        for module in reversed(read("modules.json") or []):
-            config = read(f"{module['path']}/config.json" if module["path"] else "config.json") or {}
+    def _json(self, name: str) -> Any:
+        try:
+            path = self._file(name)
+            return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+        except (OSError, ValueError):
+            return None
+
+    def _configured_dim(self) -> int | None:
+        for module in reversed(self._json("modules.json") or []):
+            config = self._json(f"{module['path']}/config.json" if module["path"] else "config.json") or {}
             for key in ("out_features", "word_embedding_dimension", "embedding_dimension", "hidden_size"):
                 if isinstance(config.get(key), int):
                     return int(config[key])

@@ -230,7 +230,10 @@ def test_the_rest_of_a_queue_does_not_keep_another_project_waiting(
     monkeypatch.setattr(bench.client, "change_project", switch_and_hear_of_another)
     bench.round()
     assert len(bench.server.predictions) == HEAD
-    assert bench.store.projects.ensure(5).fingerprint == "", "to be completed by the next round"
+    assert bench.store.projects.ensure(5).fingerprint == ""
+    assert bench.store.jobs.state(5).waiting, "to be completed by another round"
+    bench.step()
+    assert len(bench.server.predictions) == HEAD, "but not before the other project's turn"
 
 
 def test_a_worker_remembers_the_projects_that_it_served_last(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from fake_label_studio import FakeClient, FakeLabelStudio, fill
+from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 
-from ml_backend.domain import ApprenticeError
+from ml_backend.cycle import Round, run_round
+from ml_backend.domain import ApprenticeError, TaskSchema
 from ml_backend.label_studio.client import Unreachable
 from ml_backend.label_studio.config import UnsupportedConfig
 from ml_backend.label_studio.connect import TITLE, connect, disconnect
@@ -209,3 +210,54 @@ def test_without_a_secret_no_header_is_sent(server: FakeLabelStudio, store: Stor
     [hook], [backend] = server.webhooks.values(), server.backends.values()
     assert hook["headers"] == {}
     assert "basic_auth_pass" not in backend
+
+
+def test_another_project_of_the_same_number_starts_from_nothing(
+    server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round], single: TaskSchema
+) -> None:
+    connect(FakeClient(server), store, secured, 5, say)
+    truth = fill(server, 30)
+    flood(server, truth, single, list(truth))
+    run_round(make_round(server))
+    assert store.versions.learners(5)
+    disconnect(FakeClient(server), store, 5, say)
+
+    other = FakeLabelStudio(settings=EARLIER | {"sampling": "Uniform sampling"}, made_at="2026-11-23T09:00:00.000000Z")
+    fill(other, 4)
+    connect(FakeClient(other), store, secured, 5, say)
+    assert (store.labels.of(5), store.tasks.count(5), store.versions.learners(5)) == ([], 0, [])
+    assert store.versions.active(5) is None
+    disconnect(FakeClient(other), store, 5, say)
+    assert other.settings["sampling"] == "Uniform sampling", "its own setting, not the other one's"
+
+
+def test_the_same_project_under_another_address_is_known_again(
+    server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round], single: TaskSchema
+) -> None:
+    connect(FakeClient(server), store, secured, 5, say)
+    truth = fill(server, 30)
+    flood(server, truth, single, list(truth))
+    run_round(make_round(server))
+    client = FakeClient(server)
+    client.url = "http://the-same.elsewhere"
+    connect(client, store, secured, 5, say)
+    assert (len(store.labels.of(5)), store.versions.learners(5)) == (30, [1])
+
+
+def test_nothing_is_written_to_another_project_of_the_same_number(
+    server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round]
+) -> None:
+    connect(FakeClient(server), store, secured, 5, say)
+    run_round(make_round(server))
+    tasks = store.tasks.count(5)
+    other = FakeLabelStudio(settings=EARLIER, made_at="2026-11-23T09:00:00.000000Z")
+    fill(other, 9)
+    before = state(other)
+    store.projects.update(5, reconciled_at=0.0)
+    with pytest.raises(ApprenticeError, match="not the one that was connected"):
+        run_round(make_round(other))
+    with pytest.raises(ApprenticeError, match="not the one that was connected"):
+        disconnect(FakeClient(other), store, 5, say)
+    assert state(other) == before
+    assert store.tasks.count(5) == tasks
+    assert store.projects.connected(), "it can still be taken apart where it is"

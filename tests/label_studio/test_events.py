@@ -214,6 +214,14 @@ def test_a_project_update_asks_for_a_round_when_the_configuration_is_another(
     assert not take(store, read_event(server.project_updated()))
     server.label_config = server.label_config.replace("fruit", "berry")
     assert take(store, read_event(server.project_updated()))
+    assert store.projects.ensure(5).reconciled_at == 0, "the round asks Label Studio"
+
+
+def test_a_late_event_does_not_bring_back_an_old_configuration(server: FakeLabelStudio, store: Store) -> None:
+    late = server.project_updated()
+    server.label_config = server.label_config.replace("fruit", "berry")
+    store.projects.update(5, connection={"ml": 1}, label_config=server.label_config)
+    take(store, read_event(late))
     assert store.projects.ensure(5).label_config == server.label_config
 
 

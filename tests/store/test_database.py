@@ -79,6 +79,11 @@ def test_a_configured_key_comes_before_a_remembered_one(tmp_path: Path) -> None:
     assert credentials(chosen) == ("http://second", "two")
 
 
+def test_a_configured_key_goes_to_the_server_that_connect_was_told(tmp_path: Path) -> None:
+    remember_credentials(tmp_path, "http://first", "one")
+    assert credentials(Settings(data_dir=tmp_path, label_studio_api_key=SecretStr("two"))) == ("http://first", "two")
+
+
 def test_a_remembered_key_is_not_sent_to_another_server(tmp_path: Path) -> None:
     remember_credentials(tmp_path, "http://first", "one")
     assert credentials(Settings(data_dir=tmp_path, label_studio_url="http://first/")) == ("http://first", "one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from importlib.util import find_spec
@@ -138,6 +139,20 @@ def test_a_model_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
 def test_the_dimension_is_known_without_the_weights(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "m", ignore=shutil.ignore_patterns("*.safetensors"))
     assert SentenceEncoder(str(tmp_path / "m")).dim == 384
+
+
+def test_weights_that_only_unpickling_could_read_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(FOLDER, folder)
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "x"},
+        {"idx": 1, "name": "1", "path": "2_Dense", "type": "x"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense" / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(ApprenticeError, match="only unpickling could read"):
+        SentenceEncoder(str(folder)).encode(["a"])
 
 
 def test_folders_of_one_name_are_different_spaces(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ down_revision = None
 def upgrade() -> None:
     op.create_table(
         "annotation",
-        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("project", sa.Integer(), nullable=False),
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("task", sa.BigInteger(), nullable=False),
         sa.Column("annotator", sa.Integer(), nullable=True),
         sa.Column("choices", sa.JSON(), nullable=False),
@@ -20,7 +20,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.String(length=40), nullable=False),
         sa.Column("lead_time", sa.Float(), nullable=True),
         sa.Column("deleted", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
+        sa.PrimaryKeyConstraint("project", "id"),
     )
     op.create_index("annotation_project", "annotation", ["project", "deleted"], unique=False)
     op.create_table(
@@ -49,6 +49,7 @@ def upgrade() -> None:
         sa.Column("label_config", sa.Text(), nullable=False),
         sa.Column("extra_params", sa.JSON(), nullable=False),
         sa.Column("connection", sa.JSON(), nullable=True),
+        sa.Column("made_at", sa.String(length=40), nullable=False),
         sa.Column("published", sa.String(length=100), nullable=True),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("pinned", sa.Integer(), nullable=True),

@@ -1,0 +1,41 @@
+"""What is said about a project."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import pytest
+
+from ml_backend.status import lines, read_status
+from ml_backend.store import Store
+
+
+def said(store: Store) -> dict[str, str]:
+    return dict(lines(read_status(store, 5)))
+
+
+def test_a_full_disk_is_named_even_though_it_silences_the_workers(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.projects.update(5, connection={"ml": 1})
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    assert "no worker" in said(store)["problem"] or "first round" in said(store)["problem"]
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    assert "No space left on device" in said(store)["problem"]
+
+
+def test_the_reading_of_a_long_list_of_tasks_can_be_watched(store: Store) -> None:
+    store.projects.update(5, connection={"ml": 1}, progress={"read": 15000})
+    assert said(store)["reading"] == "15000 tasks so far"
+    store.projects.update(5, progress={"encoded": 30, "tasks": 60})
+    assert "reading" not in said(store)
+    assert said(store)["encoded"].startswith("50%")
+
+
+def test_a_rollback_names_the_learner_that_is_held(store: Store) -> None:
+    store.projects.update(5, connection={"ml": 1}, pinned=3)
+    assert "learner of version 3" in said(store)["active version"]
