@@ -231,6 +231,8 @@ def webhook(table: Table, settings: Settings, store: Store, project: int, size: 
     }  # fmt: skip
     seconds: list[float] = []
     running = 0
+    numbers = [annotation.task for annotation in annotations]
+    texts = dict(zip(numbers, store.tasks.texts(project, numbers), strict=True))
     turns = itertools.cycle(annotations)
     rounds_before = len(store.versions.last_rounds(project, 1000))
 
@@ -243,6 +245,7 @@ def webhook(table: Table, settings: Settings, store: Store, project: int, size: 
                 "id": annotation.id, "task": annotation.task, "completed_by": annotation.annotator, "result": result,
                 "updated_at": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
             },
+            "task": {"id": annotation.task, "data": {"text": texts[annotation.task]}},
         }  # fmt: skip
         begin = time.perf_counter()
         web.post("/webhook", json=event).raise_for_status()

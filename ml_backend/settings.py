@@ -24,7 +24,8 @@ class ProjectSettings(BaseModel):
 
     model_config = {"extra": "ignore"}
 
-    queue_size: int = Field(50, ge=1, le=1000, description="K: how many tasks of the queue's head are published")
+    # the upper bound: a stale queue is pruned in one call, at 20 ms a row, while annotators wait
+    queue_size: int = Field(50, ge=1, le=200, description="K: how many tasks of the queue's head are published")
     audit_share: float = Field(
         0.05, ge=0, le=0.5, description="share of served tasks drawn at random and shown without a draft"
     )

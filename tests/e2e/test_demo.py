@@ -1,17 +1,19 @@
-"""`make demo` without a person: Label Studio, the backend and an automatic annotator from one command."""
+"""`make demo`, with an automatic annotator and by hand: Label Studio and the backend from one command."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import socket
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from world import until
+
+from ml_backend.demo.server import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -31,19 +33,15 @@ def alive(folder: Path) -> list[str]:
 
 
 @pytest.mark.timeout(580)
-def test_the_headless_demo_prints_how_the_learner_grows_and_leaves_nothing_running(
-    template: Path, tmp_path: Path
-) -> None:
+def test_the_demo_runs_headless_and_again_by_hand_and_leaves_nothing_running(template: Path, tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     shutil.copytree(template, folder / "label-studio")  # as after an earlier demo: saves the minute of the first start
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["-m", "ml_backend.cli", "demo", "--annotations", "12", "--folder", str(folder), "--port", str(port)]
+    port = free_port()
+    command = [sys.executable, "-m", "ml_backend.cli", "demo", "--folder", str(folder), "--port", str(port)]
     environment = {name: text for name, text in os.environ.items() if not name.startswith("APPRENTICE_")}
-    done = subprocess.run(
-        [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=560, check=False
-    )
+    environment["PYTHONUNBUFFERED"] = "1"
+    headless = [*command, "--annotations", "12"]
+    done = subprocess.run(headless, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
     rows = re.findall(r"^ *(\d+) +(apprentice-\d+-\w+) +(\S+) +(\S+) +(\S+)$", done.stdout, re.MULTILINE)
@@ -51,4 +49,20 @@ def test_the_headless_demo_prints_how_the_learner_grows_and_leaves_nothing_runni
     assert len({row[1] for row in rows}) == 12, "every annotation is answered by a version of its own"
     assert all(0 <= float(row[2].rstrip("%")) <= 100 for row in rows if row[2] != "-")
     assert any(row[2] != "-" for row in rows)
+    until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)
+
+    # again, by hand: what is there is used again, a third one is refused meanwhile, and Ctrl-C stops everything
+    told = tmp_path / "told"
+    with told.open("w") as out:
+        by_hand = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+    try:
+        until(lambda: "Ctrl-C stops everything" in told.read_text() or by_hand.poll() is not None, "an invitation")
+        assert "is there already" in told.read_text(), told.read_text()
+        third = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert third.returncode == 1 and "already" in third.stderr
+        by_hand.send_signal(signal.SIGINT)
+        assert by_hand.wait(120) == 0
+    finally:
+        by_hand.kill()
+        by_hand.wait()
     until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)
