@@ -35,8 +35,9 @@ def accuracy(fit: Floats, targets: Floats, tasks: Ints, audited: Ints, multiple:
     on all labels, which acquisition chose for being hard; the source says which.
     """
     sampled = np.isin(tasks, audited)
-    source = "audit slice"
-    if sampled.sum() < ENOUGH:
-        sampled, source = np.ones(len(tasks), np.bool_), "all labels, chosen by acquisition"
+    source, answered = "audit slice", int(sampled.sum())
+    if answered < ENOUGH:
+        sampled = np.ones(len(tasks), np.bool_)
+        source = f"all labels, chosen by acquisition, as the audit slice has {answered} of {ENOUGH} answers"
     right = correct(fit[sampled], targets[sampled], multiple)
     return wilson(int(right.sum()), len(right), f"{source}, cross-validated")

@@ -59,7 +59,7 @@ class ActiveLearningBackend(LabelStudioMLBase):
             changed["extra_params"] = own
         if changed:
             self.store.projects.update(self.project, **changed)
-            if record.connection:
+            if record.is_connected:
                 self.store.jobs.request(self.project)
         version = self.predictor.version(self.project)
         if TAKES_PROJECT:  # whose own server asks for it there

@@ -99,12 +99,12 @@ def worker() -> None:
 @app.command()
 def connect(project: Project, label_studio_url: Url = None, api_key: Key = None, data_dir: DataDir = None) -> None:
     """Connect a project: webhook, ML backend, sampling, a tab in queue order, and the first round."""
-    from ml_backend.doctor import knock
+    from ml_backend.doctor import check_backend
     from ml_backend.label_studio.connect import connect as set_up
     from ml_backend.store import Store, credentials, remember_credentials
 
     settings = _settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
-    knock(settings)  # before anything is changed: a wrong secret would cut off a project that works
+    check_backend(settings)  # before anything is changed: a project that works would be cut off
     client, store = _client(settings), Store(settings)
     client.version()
     client.project(project)  # the key is right: now the worker of the first round may have it
@@ -161,7 +161,7 @@ def versions(project: Project, data_dir: DataDir = None) -> None:
         own = "kept" if version.number in kept else (f"of {version.learner}" if version.learner else "none yet")
         labels = learnt.get(version.learner or version.number, "-")  # what its learner was trained on
         accuracy = f"{version.accuracy.value:.3f}" if version.accuracy else "-"
-        made = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%m-%d %H:%M")
+        made = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%d %b %H:%M")
         table.add_row(name, own, labels, accuracy, made, escape(version.note))
     out.print(table)
 
@@ -205,7 +205,8 @@ def demo(
     from ml_backend.demo.run import run_demo
 
     set_up_logs("warning")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT, too: shells let background jobs ignore it
+        signal.signal(number, signal.default_int_handler)
     run_demo(folder, annotations, port)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ml_backend import registry
 from ml_backend.domain import ApprenticeError
-from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.client import PRIVATE, LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.inspection import Connection, inspect
 from ml_backend.label_studio.publish import HEAD, Pace
@@ -47,7 +47,7 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
         return
     records = [store.projects.get(project)] if project else [*store.projects.connected()]
     for record in records:
-        if record is None or not record.connection:
+        if record is None or not record.is_connected:
             yield Finding("wrong", f"project {project}", f"not connected: run `apprentice connect --project {project}`")
         elif client is not None:
             yield from _guarded(f"project {record.id}", lambda: _project(client, settings, record))  # noqa: B023
@@ -91,6 +91,15 @@ def _backend(settings: Settings) -> Iterator[Finding]:
     yield Finding("good", "this backend", f"answers at {settings.address}, {guard}")
 
 
+def check_backend(settings: Settings) -> None:
+    """Raises ApprenticeError unless the backend that Label Studio is about to be told of answers, as far as seen from
+    here: a public address may be one that only Label Studio reaches."""
+    if not knock(settings) and not settings.public_url:
+        raise ApprenticeError(
+            f"Nothing answers at {settings.address}: start `apprentice serve`, or set APPRENTICE_PORT as it has it"
+        )
+
+
 def knock(settings: Settings) -> bool:
     """Calls the running backend as Label Studio will; False if nothing answers there, as seen from here.
 
@@ -106,7 +115,8 @@ def knock(settings: Settings) -> bool:
         return False
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         raise ApprenticeError(
-            f"{settings.address} runs with another APPRENTICE_SECRET than this one: set the same here"
+            f"{settings.address} has another APPRENTICE_SECRET than this one, or is another backend: set the same "
+            "secret here, or APPRENTICE_PORT as `serve` has it"
         )
     if status >= httpx.codes.BAD_REQUEST:
         raise ApprenticeError(f"{settings.address} answers {status}: is it this backend? See its log")
@@ -123,7 +133,15 @@ def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:
 
 def _project(client: LabelStudioClient, settings: Settings, record: ProjectRecord) -> Iterator[Finding]:
     about, again = f"project {record.id}", f"run `apprentice connect --project {record.id}` again"
-    found = inspect(client, settings, record.id)
+    found = inspect(client, settings, record)
+    if found.elsewhere:
+        yield Finding(
+            "wrong",
+            about,
+            f"is connected to {found.elsewhere}, but here the backend is {settings.address}: set APPRENTICE_PORT (or "
+            f"APPRENTICE_PUBLIC_URL) as `serve` has it, or {again}",
+        )
+        return
     schema = read_schema(found.label_config)
     kind = "several choices" if schema.multiple else "one choice"
     yield Finding("good", about, f"{kind} out of {len(schema.labels)} over ${schema.text_field}")
@@ -161,9 +179,7 @@ def _from_label_studio(about: str, settings: Settings, found: Connection, again:
         yield Finding(
             "wrong",
             about,
-            f"Label Studio does not reach {settings.address}{said}. If the address is right, Label Studio forbids "
-            "itself private addresses: start it with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false, both, "
-            "or give this backend a public address (APPRENTICE_PUBLIC_URL)",
+            f"Label Studio does not reach {settings.address}{said}. If the address is right: {PRIVATE}",
         )
 
 

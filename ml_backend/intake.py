@@ -26,7 +26,7 @@ def take(store: Store, event: Event) -> bool:
     store.tasks.remove(project, event.deleted_tasks)
     store.labels.put(project, event.annotations)
     store.labels.delete(project, event.deleted_annotations)
-    wanted = bool(record.connection) and (event.asks_for_round or changed)
+    wanted = record.is_connected and (event.asks_for_round or changed)
     if wanted:
         store.jobs.request(project)
     return wanted

@@ -20,7 +20,7 @@ def roll_back(store: Store, project: int, to: str | None = None) -> str:
     from them. Raises UnknownVersion if there is no such learner.
     """
     record = store.projects.get(project)
-    if record is None or not record.connection:
+    if record is None or not record.is_connected:
         raise UnknownVersion(f"Project {project} is not connected: run `apprentice connect --project {project}`")
     if to == LATEST:
         store.projects.update(project, pinned=None)

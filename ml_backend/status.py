@@ -63,7 +63,7 @@ def read_status(store: Store, project: int) -> Status:
     problem = store.full() or problem  # a full disk silences the workers, too
     return Status(
         project=project,
-        connected=bool(record.connection),
+        connected=record.is_connected,
         labelled=labelled,
         pool=store.tasks.count(project) - labelled,
         active_version=active.name if active else None,

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from ml_backend import cli
 from ml_backend.cycle import Round, run_round
+from ml_backend.demo.server import free_port
 from ml_backend.domain import TaskSchema
 from ml_backend.settings import Settings
 from ml_backend.store import RoundRecord, Store
@@ -173,6 +174,14 @@ def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
     assert err.startswith("error: ")
     assert len(err.strip().split("\n")) == 1
     assert "Traceback" not in err
+
+
+def test_connect_changes_nothing_while_no_backend_answers(main: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPRENTICE_PORT", str(free_port()))
+    monkeypatch.setenv("APPRENTICE_LABEL_STUDIO_API_KEY", "key")
+    code, out, err = main("connect", "--project", "5")
+    assert (code, out) == (1, "")
+    assert "start `apprentice serve`" in err
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,8 @@ def run_demo(folder: Path, annotations: int, port: int) -> None:
     if not CONFIG.is_file():
         raise ApprenticeError(f"The demo needs {CONFIG}: run it in the project's own folder, with `make demo`")
     config = CONFIG.read_text()
-    with ExitStack() as stack:
+    with _alone(folder), ExitStack() as stack:
         try:
-            stack.enter_context(_alone(folder))
             with _progress("the questions"):
                 pool, held_out = questions(folder / "texts")
             label_studio = LocalLabelStudio(folder / "label-studio", port=_free(port))
@@ -88,7 +87,8 @@ def _alone(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ApprenticeError(
-                f"A demo runs in {folder} already: stop it with Ctrl-C in its terminal, or give another --folder"
+                f"A demo runs in {folder} already: stop it with Ctrl-C in its terminal, or run another one with "
+                "`.venv/bin/apprentice demo --folder …`"
             ) from None
         yield
 
@@ -216,7 +216,8 @@ def _invite(label_studio: LocalLabelStudio, project: int, environment: Path) -> 
         "Press “Label All Tasks” and answer: each answer trains the learner, and the next question is the one that it "
         "needs most. Ctrl-C stops everything.\n"
         "The Data Manager's tab “Apprentice queue” shows what comes next. To look behind the scenes, in another "
-        f"terminal here:\n  set -a; . {environment}; .venv/bin/apprentice status   (or doctor, versions, rollback)",
+        f"terminal here:\n  set -a; . {environment}; .venv/bin/apprentice status\n"
+        f"and likewise doctor, versions --project {project}, rollback --project {project}",
         highlight=False,
     )
 

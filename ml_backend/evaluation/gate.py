@@ -29,10 +29,8 @@ def judge(fit: Fit, targets: Floats, multiple: bool) -> Verdict:
     old = correct(fit.held_out_earlier, targets, multiple)
     lost, won = int((old & ~new).sum()), int((new & ~old).sum())
     if lost > won and sign_test(lost, lost + won) < ALPHA:
-        return Verdict(
-            False, f"kept the earlier learner: the new one loses {lost} and wins {won} of {len(targets)} tasks"
-        )
-    return Verdict(True, f"wins {won} and loses {lost} of {len(targets)} tasks against the earlier learner")
+        return Verdict(False, f"kept the earlier learner: the new one lost {lost} and won {won} of {len(targets)}")
+    return Verdict(True, f"won {won}, lost {lost} of {len(targets)} against the earlier")
 
 
 def sign_test(hits: int, n: int) -> float:

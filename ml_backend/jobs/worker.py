@@ -161,7 +161,7 @@ class Worker:
 
     def _is_connected(self, project: int) -> bool:
         record = self._store.projects.get(project)
-        return record is not None and bool(record.connection)
+        return record is not None and record.is_connected
 
     @contextmanager
     def _renewing(self, lease: Lease) -> Iterator[None]:

@@ -27,6 +27,12 @@ _PROJECT_FIELDS = (
 )
 
 
+PRIVATE = (
+    "Label Studio forbids itself private addresses: start it with ML_BLOCK_LOCAL_IP=false and "
+    "SSRF_PROTECTION_ENABLED=false, both, or give this backend a public address (APPRENTICE_PUBLIC_URL)"
+)
+
+
 class LabelStudioError(ApprenticeError):
     """A call to Label Studio failed. The text holds no key and no task data."""
 
@@ -97,7 +103,7 @@ class LabelStudioClient:
             except ValueError:
                 raise Refused(f"{method} {path}: Label Studio at {self.url} did not answer with JSON") from None
         content = answer.content.replace(self._api_key.encode(), b"the API key")  # should the server repeat it
-        raise _failure(method, path, answer.status_code, content)
+        raise _failure(method, f"{self.url}/{path}", answer.status_code, content)
 
     def version(self) -> str:
         """Label Studio's release, for example 1.23.2. Raises LabelStudioError if something else answers there."""
@@ -147,14 +153,16 @@ class LabelStudioClient:
         self._connections.close()
 
 
-def _failure(method: str, path: str, status: int, content: bytes) -> LabelStudioError:
+def _failure(method: str, url: str, status: int, content: bytes) -> LabelStudioError:
     try:
         detail = json.loads(content).get("detail", "")
     except (ValueError, AttributeError):
         detail = ""
-    said = f"{method} {path}: Label Studio answered {status}" + (f" ({str(detail)[:200]})" if detail else "")
+    said = f"{method} {url}: Label Studio answered {status}" + (f" ({str(detail)[:200]})" if detail else "")
+    if "reserved network address" in str(detail):
+        return Refused(f"{said}. {PRIVATE}")
     if status in (401, 403):
         return Denied(f"{said}: check the API key and what its user may do")
     if status == 404:
-        return NotFound(f"{said}: is the project's number right, and may the API key's user see it?")
+        return NotFound(f"{said}: are the address and the number right, and may the API key's user see it?")
     return Refused(said)

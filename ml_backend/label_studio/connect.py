@@ -52,11 +52,11 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     found = client.project(project)
     read_schema(found.get("label_config") or "")
     record = store.projects.ensure(project)
-    connection: dict[str, Any] = dict(record.connection or {})
+    connection: dict[str, Any] = dict(record.connection or {"unfinished": True})
     made_at = read_moment(found.get("created_at"))
     if record.made_at not in ("", made_at):
         _forget(store, project)
-        connection = {}
+        connection = {"unfinished": True}
         say("another project had this number before: what was known of that one is forgotten")
     connection.setdefault("earlier", {name: found.get(name) for name in REMEMBERED})
     # remembered first: if a later step fails, `disconnect` still restores what was there
@@ -73,6 +73,7 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     say(f"sampling: {SAMPLING.lower()} (was: {str(connection['earlier'].get('sampling')).lower()})")
     connection["view"] = _view(client, project, connection.get("view"))
     say("a tab in the order of the queue in the Data Manager")
+    connection.pop("unfinished", None)
     store.projects.update(project, connection=connection, extra_params=extra_params, fingerprint="", reconciled_at=0.0)
     store.jobs.request(project)
 
@@ -158,10 +159,13 @@ def _ml_backend(
     ours = _ours(client.call("GET", "api/ml", params={"project": project}), url, known)
     for extra in ours[1:]:
         _delete(client, f"api/ml/{extra}")
-    if ours:
-        made = client.call("PATCH", f"api/ml/{ours[0]}", body=wanted)
-    else:
-        made = client.call("POST", "api/ml", body=wanted)
+    try:
+        if ours:
+            made = client.call("PATCH", f"api/ml/{ours[0]}", body=wanted)
+        else:
+            made = client.call("POST", "api/ml", body=wanted)
+    except Refused as error:  # Label Studio has just called /health and /setup
+        raise Refused(f"{error}. Does it reach {url}, and is `apprentice serve` running there?") from error
     return int(made["id"]), own_params(made.get("extra_params"))
 
 

@@ -31,6 +31,11 @@ class ProjectRecord:
     pace: dict[str, float] | None = None
     progress: dict[str, Any] | None = None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether `connect` came to its end. `connection` is kept from its beginning on, for `disconnect` to undo."""
+        return bool(self.connection) and not (self.connection or {}).get("unfinished")
+
 
 class Projects:
     """The table `project`."""
@@ -79,7 +84,7 @@ class Projects:
 
     def connected(self) -> list[ProjectRecord]:
         """The projects that `connect` set up."""
-        return [record for record in self.all() if record.connection]
+        return [record for record in self.all() if record.is_connected]
 
 
 _LOOKING = -1.0  # in `reconciled_at`: a look that fails leaves it, and is repeated
