@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 out = Console(soft_wrap=True)
+WORKER_NICE = 5  # Label Studio waits for the web process, and an annotator for Label Studio: they come first
 
 Project = Annotated[int, typer.Option(min=1, max=2**31 - 1, help="the project's number in Label Studio")]
 AnyProject = Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="only this project")]
@@ -92,6 +94,7 @@ def worker() -> None:
 
     settings, stop = _settings(), _stop_on_signals()
     stop_with_parent(stop)
+    os.nice(WORKER_NICE)
     _cap_threads(settings.threads)
     Worker(settings, stop).run()
 

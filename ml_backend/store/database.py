@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,6 +45,8 @@ class Database:
         except ImportError as error:
             raise StoreError(f"APPRENTICE_STORE_URL needs a driver that is not installed ({error})") from error
         self.is_sqlite = self._engine.dialect.name == "sqlite"
+        # SQLite lets writers wait by sleeping up to 0.1 s at a time: the threads of one process take turns without that
+        self._turn: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
             path = self._engine.url.database
             if path and path != ":memory:":
@@ -69,7 +72,7 @@ class Database:
     def begin(self) -> Iterator[sa.Connection]:
         """One transaction. Raises StoreError if the database cannot be used (full disk, lock, no connection)."""
         try:
-            with self._engine.begin() as connection:
+            with self._turn, self._engine.begin() as connection:
                 yield connection
         except DBAPIError as error:
             raise StoreError(_told(error, "used")) from None

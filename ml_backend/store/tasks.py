@@ -25,6 +25,8 @@ class Tasks:
         """Adds tasks and, unless `only_new`, changes known ones; returns how many really changed."""
         changed = 0
         for chunk in chunks({example.task: example for example in examples}.values(), CHUNK):
+            if only_new and self._has_all(project_id, [example.task for example in chunk]):
+                continue  # as with most events: without taking the turn of a writer
             with self._database.begin() as connection:
                 query = (
                     sa.select(table.c.id, table.c.key)
@@ -42,6 +44,11 @@ class Tasks:
                     _revise(connection, project_id)
                     changed += len(rows)
         return changed
+
+    def _has_all(self, project_id: int, tasks: list[int]) -> bool:
+        query = sa.select(sa.func.count()).where(table.c.project == project_id).where(table.c.id.in_(tasks))
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one()) == len(tasks)
 
     def remove(self, project_id: int, tasks: Iterable[int]) -> int:
         """Forgets tasks; returns how many there were. Their annotations are kept until they are deleted by id."""
