@@ -63,6 +63,6 @@ def test_the_demo_runs_headless_and_again_by_hand_and_leaves_nothing_running(tem
         by_hand.send_signal(signal.SIGINT)
         assert by_hand.wait(120) == 0
     finally:
-        by_hand.kill()
-        by_hand.wait()
+        by_hand.terminate()  # so that it stops its servers, too
+        by_hand.wait(120)
     until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)
