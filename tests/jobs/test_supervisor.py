@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ml_backend.demo.server import free_port
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.supervisor import check_exposure
 from ml_backend.settings import Settings
@@ -55,9 +55,7 @@ def test_serving_the_network_without_a_secret_is_one_sentence_and_exit_code_1(tm
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[psutil.Process, int]]:
     """A real `apprentice serve` with two workers, and its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "APPRENTICE_DATA_DIR": str(tmp_path / "data"), "APPRENTICE_LOG_LEVEL": "error"}
     command = [sys.executable, "-m", "ml_backend.cli", "serve", "--port", str(port), "--workers", "2"]
     started = subprocess.Popen(command, env=environment, cwd=tmp_path)

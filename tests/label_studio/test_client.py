@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import jwt
 import pytest
 
 from ml_backend.label_studio import client as module
+from ml_backend.demo.server import free_port
 from ml_backend.label_studio.client import Denied, LabelStudioClient, LabelStudioError, NotFound, Refused, Unreachable
 
 KEY = "c0ffee" * 6 + "beef"
@@ -197,9 +197,7 @@ def test_only_reading_is_tried_again(client: LabelStudioClient, scripted: Script
 
 
 def test_a_refused_connection_is_unreachable() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     made = LabelStudioClient(f"http://127.0.0.1:{port}", KEY, timeout=2)
     with pytest.raises(Unreachable, match=str(port)) as error:
         made.project(5)

@@ -214,13 +214,20 @@ def test_without_a_secret_no_header_is_sent(server: FakeLabelStudio, store: Stor
     assert "basic_auth_pass" not in backend
 
 
-def test_another_project_of_the_same_number_starts_from_nothing(
+def connect_and_teach(
     server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round], single: TaskSchema
 ) -> None:
+    """A round has learnt from 30 answers."""
     connect(FakeClient(server), store, secured, 5, say)
     truth = fill(server, 30)
     flood(server, truth, single, list(truth))
     run_round(make_round(server))
+
+
+def test_another_project_of_the_same_number_starts_from_nothing(
+    server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round], single: TaskSchema
+) -> None:
+    connect_and_teach(server, store, secured, make_round, single)
     assert store.versions.learners(5)
     disconnect(FakeClient(server), store, 5, say)
 
@@ -236,10 +243,7 @@ def test_another_project_of_the_same_number_starts_from_nothing(
 def test_the_same_project_under_another_address_is_known_again(
     server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round], single: TaskSchema
 ) -> None:
-    connect(FakeClient(server), store, secured, 5, say)
-    truth = fill(server, 30)
-    flood(server, truth, single, list(truth))
-    run_round(make_round(server))
+    connect_and_teach(server, store, secured, make_round, single)
     client = FakeClient(server)
     client.url = "http://the-same.elsewhere"
     connect(client, store, secured, 5, say)
