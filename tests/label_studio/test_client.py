@@ -12,8 +12,8 @@ from typing import Any
 import jwt
 import pytest
 
-from ml_backend.label_studio import client as module
 from ml_backend.demo.server import free_port
+from ml_backend.label_studio import client as module
 from ml_backend.label_studio.client import Denied, LabelStudioClient, LabelStudioError, NotFound, Refused, Unreachable
 
 KEY = "c0ffee" * 6 + "beef"
