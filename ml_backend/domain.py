@@ -7,7 +7,8 @@ Arrays are row-aligned: row i of every array in one value is about the same task
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
 
@@ -52,11 +53,15 @@ class TaskSchema:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One task: its number in Label Studio, its text, and the content hash that its vector is cached under."""
+    """One task: its number in Label Studio, its text, and the content hash that its vector is cached under.
+
+    `fields` are the short values of the task's other data, as text: groups of tasks are told apart by them.
+    """
 
     task: int
     text: str
     key: bytes
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,9 @@ class Pool:
     labelled       (n,) bool: has a counted human label
     available      (n,) bool: may be chosen now (no label, not skipped, not set aside)
     multiple       whether several labels may hold at once
-    clustering     the clustering of an earlier round to use again, or None to cut anew
+    errors         (n,) float32 in [0, 1]: of a labelled row, the probability that the learner, without having seen it,
+                   gave to a wrong answer; NaN in every other row. None before there is a learner
+    clustering     the pool's clusters, which stay for many rounds; every row is in one. None if nobody has cut any
     """
 
     vectors: Floats
@@ -130,6 +137,7 @@ class Pool:
     labelled: Mask
     available: Mask
     multiple: bool
+    errors: Floats | None = None
     clustering: Clustering | None = None
 
 
@@ -138,13 +146,13 @@ class Selection:
     """The tasks to serve next, first one first.
 
     rows         (k,) int64 into the pool, without repeats
-    uncertainty  (k,) float32 in [0, 1]; NaN where it did not decide (cold start, a cluster without labels)
-    clustering   the clustering used, to be handed in again next round; None if the strategy uses none
+    uncertainty  (k,) float32 in [0, 1]; NaN before there is a learner
+    ground       a few words on why they were chosen, beside the uncertainty
     """
 
     rows: Ints
     uncertainty: Floats
-    clustering: Clustering | None = None
+    ground: str = ""
 
 
 @dataclass(frozen=True, slots=True)

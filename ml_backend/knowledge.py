@@ -6,15 +6,16 @@ Both lie in one artifact, so that a version can be restored and the gate can com
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import ApprenticeError, Floats, Ints, ModelVersion, TaskSchema, Tensors
+from ml_backend.domain import ApprenticeError, Fit, Floats, Ints, ModelVersion, TaskSchema, Tensors, TrainingSet
 from ml_backend.store import ArtifactError, Store
 
 _HEADER, _TASKS, _TEXTS, _TARGETS = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.targets"
+_HELD_OUT = "snapshot.held_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,23 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """The fit that version `number` made of a lesson."""
+    """The fit that version `number` made of a lesson; `held_out` (n, c) is what it says of each task of the lesson
+    without having learnt from it."""
 
     number: int
     lesson: Lesson
     tensors: Tensors
+    held_out: Floats
+
+    def errors(self, tasks: Ints) -> Floats:
+        """(m,) the held-out probability of a wrong answer to each of `tasks` (m,), ascending; NaN if not learnt from.
+        With several labels, the mean over them."""
+        targets, found = self.lesson.targets, self.held_out
+        wrong = np.abs(targets - found).mean(axis=1) if self.lesson.multiple else 1 - (targets * found).sum(axis=1)
+        out = np.full(len(tasks), np.nan, np.float32)
+        _, row, mine = np.intersect1d(tasks, self.lesson.tasks, assume_unique=True, return_indices=True)
+        out[row] = wrong[mine].clip(0, 1)
+        return out
 
     def predict(self, schema: TaskSchema, vectors: Floats) -> Floats:
         """(n, c) probabilities in the columns of `schema`; a label that the fit never saw gets 0."""
@@ -78,6 +91,29 @@ class Knowledge:
         return out
 
 
+def learn(
+    lesson: Lesson, vectors: Floats, serving: Knowledge | None, number: int
+) -> tuple[Knowledge, Fit] | tuple[None, None]:
+    """What version `number` would know from a lesson and its vectors (n, d), with the serving knowledge cross-validated
+    on the same folds for the gate; nothing if all tasks have the same answer."""
+    targets = lesson.targets
+    if len(targets) < 2 or not (targets != targets[0]).any():
+        return None, None
+    train = TrainingSet(
+        vectors=vectors,
+        targets=targets,
+        weights=np.ones(len(targets), np.float32),
+        multiple=lesson.multiple,
+        earlier=serving.lesson.targets_for(lesson) if serving else None,
+    )
+    fit = registry.learner(lesson.plugin).fit(train, seed=number)
+    if serving and serving.lesson.plugin != lesson.plugin and serving.lesson.plugin in registry.installed("learner"):
+        # another kind of learner has to beat what the serving kind makes of the earlier labels
+        rival = registry.learner(serving.lesson.plugin).fit(train, seed=number)
+        fit = replace(fit, held_out_earlier=rival.held_out_earlier)
+    return Knowledge(number, lesson, fit.tensors, fit.held_out), fit
+
+
 def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
     """Writes the artifact; returns its file name and checksum. Raises StoreError."""
     lesson = known.lesson
@@ -87,6 +123,7 @@ def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
         _TASKS: lesson.tasks,
         _TEXTS: np.frombuffer(lesson.texts, np.uint8),
         _TARGETS: lesson.targets,
+        _HELD_OUT: known.held_out,
     }
     return store.artifacts.write(project, known.number, {**known.tensors, **snapshot})
 
@@ -107,7 +144,8 @@ def load(store: Store, project: int, number: int) -> Knowledge:
         texts=tensors.pop(_TEXTS).tobytes(),
         targets=tensors.pop(_TARGETS).astype(np.float32),
     )
-    return Knowledge(number, lesson, tensors)
+    held_out = tensors.pop(_HELD_OUT).astype(np.float32)
+    return Knowledge(number, lesson, tensors, held_out)
 
 
 def load_best(store: Store, wanted: ModelVersion | None, space: str) -> tuple[Knowledge | None, str]:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.domain import Clustering, Example, Floats, Ints, Mask, content_key
-from ml_backend.ports import Encoder
+from ml_backend.ports import Clusterer, Encoder
 from ml_backend.store import Store
 
 ENOUGH = 500  # encoded tasks from which a queue is drawn
 AT_ONCE = 200  # missing vectors that a round makes itself, about a second of one core
 SHARD = 1024  # vectors gathered in memory before they are written as one file
 SKETCH_CHUNK = 20_000  # texts in memory while sketching
+CLUSTERS = 30  # as many as a person can look through
 RECUT = 0.1  # clusters are cut anew when more than this share of the pool has changed
 
 
@@ -47,6 +48,7 @@ class ProjectPool:
         self._sketch: Floats | None = None
         self._expected: dict[bytes, Floats] = {}  # content key -> sketch, until the pool is sketched
         self._clusters: dict[str, tuple[Clustering, Ints]] = {}
+        self._groups: dict[str, Ints] = {}
         self._unwritten: dict[bytes, Floats] = {}
         self._random = np.random.default_rng(project)
         self.tasks: Ints = np.empty(0, np.int64)
@@ -60,7 +62,7 @@ class ProjectPool:
             self.tasks, self._keys = self._store.tasks.index(self._project)
             self._vectors = np.zeros((len(self.tasks), self._encoder.dim), np.float32)
             self.encoded = np.zeros(len(self.tasks), np.bool_)
-            self._sketch = None
+            self._sketch, self._groups = None, {}
             self._revision = revision
         if not self._cache.refresh() and not moved:
             return
@@ -87,6 +89,14 @@ class ProjectPool:
     def keys_of(self, rows: Ints) -> bytes:
         """The content keys of some rows, one after the other."""
         return b"".join(self._keys[row] for row in rows)
+
+    def groups(self, field: str) -> Ints:
+        """(n,) the group of each task by a field of its data, numbered from 0; tasks without it are one more."""
+        if field not in self._groups:
+            values = self._store.tasks.values(self._project, field)
+            _, codes = np.unique([values.get(task, "") for task in self.tasks.tolist()], return_inverse=True)
+            self._groups = {field: codes.astype(np.int64)}
+        return self._groups[field]
 
     def ensure(self, rows: Ints, at_most: int | None = None) -> Floats:
         """The encoder's vectors (m, d) of some rows, made now where they are missing.
@@ -128,23 +138,22 @@ class ProjectPool:
             return View("encoded", rows, self._vectors if len(rows) == len(self.tasks) else self._vectors[rows])
         return View("sketch", np.arange(len(self.tasks)), self._sketched())
 
-    def clustering(self, view: View) -> Clustering | None:
-        """The clusters of an earlier round for this view, new rows as -1; None if the pool has changed too much."""
+    def clusters(self, view: View, clusterer: Clusterer) -> Clustering | None:
+        """The clusters of a view, each of its rows in one: those of an earlier round while the pool is nearly the
+        same, else cut anew. None for a view without rows."""
         clustering, tasks = self._clusters.get(view.space, (None, self.tasks[:0]))
         mine = self.tasks[view.rows]
         kept = np.isin(mine, tasks, assume_unique=True)
         changed = len(mine) + len(tasks) - 2 * int(kept.sum())
-        if clustering is None or changed > RECUT * len(tasks):
+        if not len(mine):
             return None
+        if clustering is None or changed > RECUT * len(tasks):
+            clustering = clusterer.cut(view.vectors, CLUSTERS, self._project)
+            self._clusters[view.space] = (clustering, mine)
+            return clustering
         assignment = np.full(len(mine), -1, np.int64)
         assignment[kept] = clustering.assignment[np.searchsorted(tasks, mine[kept])]
-        return Clustering(clustering.centroids, assignment)
-
-    def remember(self, view: View, clustering: Clustering) -> None:
-        """Keeps a clustering that was cut on this view; one that was only used again keeps its age."""
-        known = self._clusters.get(view.space)
-        if known is None or known[0].centroids is not clustering.centroids:
-            self._clusters[view.space] = (clustering, self.tasks[view.rows])
+        return clusterer.extend(view.vectors, Clustering(clustering.centroids, assignment))
 
     def _encode(self, rows: Ints) -> None:
         if not len(rows):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ml_backend.domain import Fit, Floats, Pool, Selection, TaskSchema, Tensors, TrainingSet
+from ml_backend.domain import Clustering, Fit, Floats, Pool, Selection, TaskSchema, Tensors, TrainingSet
 
 
 class Encoder(Protocol):
@@ -56,8 +56,19 @@ class Teacher(Protocol):
         """(n, c) probabilities: rows sum to one for a single choice, are independent for several."""
 
 
+class Clusterer(Protocol):
+    """Cuts a pool into clusters, for the reports and for strategies that want them."""
+
+    def cut(self, vectors: Floats, k: int, seed: int) -> Clustering:
+        """At most k clusters of `vectors` (n, d), n >= 1. Deterministic for a seed."""
+
+    def extend(self, vectors: Floats, clustering: Clustering) -> Clustering:
+        """The clustering with each unknown row (-1) put into one of its clusters."""
+
+
 class Acquisition(Protocol):
     """Decides what is labelled next."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        """At most k rows of `pool.available`, in serving order. Deterministic for a seed."""
+        """min(k, available) different rows of `pool.available`, in serving order; repetitions of a text come last.
+        Deterministic for a seed. Leaves the pool as it is, which may be mapped from a file."""

@@ -10,10 +10,11 @@ import numpy as np
 
 from ml_backend import audit, registry
 from ml_backend.consensus import Answers
-from ml_backend.domain import Draft, Ints, Mask, Pool, Prediction, Selection, TaskSchema
+from ml_backend.domain import Clustering, Draft, Ints, Mask, Prediction, Selection, TaskSchema
 from ml_backend.drafts import draft
 from ml_backend.knowledge import Knowledge
 from ml_backend.pool import ProjectPool
+from ml_backend.selection import choose, pool_of
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
 
@@ -64,31 +65,28 @@ def _ranked(
 ) -> Iterator[tuple[int, Draft | None, str]]:
     """The n tasks that acquisition wants next, with their drafts and reasons."""
     view = pool.view(free, with_learner=basis.learner is not None)
-    selection = registry.acquisition(basis.options.acquisition).select(
-        Pool(
-            vectors=view.vectors,
-            probabilities=basis.learner.predict(basis.schema, view.vectors) if basis.learner else None,
-            labelled=np.isin(pool.tasks[view.rows], basis.answers.tasks, assume_unique=True),
-            available=free[view.rows],
-            multiple=basis.schema.multiple,
-            clustering=pool.clustering(view),
-        ),
-        n,
-        seed=basis.number,
+    clustering = pool.clusters(view, registry.clusterer())
+    seen = pool_of(
+        basis.schema,
+        basis.learner,
+        pool.tasks[view.rows],
+        view.vectors,
+        labelled=np.isin(pool.tasks[view.rows], basis.answers.tasks, assume_unique=True),
+        free=free[view.rows],
+        clustering=clustering,
     )
-    if selection.clustering is not None:
-        pool.remember(view, selection.clustering)
+    field = basis.options.group_by
+    groups = pool.groups(field)[view.rows] if field and basis.options.balance else None
+    selection = choose(basis.options, seen, groups, n, seed=basis.number)
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
     texts, vectors = store.tasks.texts(basis.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
     drafts, _ = draft(basis.settings, basis.options, basis.schema, basis.learner, texts, vectors)
-    return iter([*zip(tasks.tolist(), drafts, _reasons(selection, basis), strict=True)])
+    return iter([*zip(tasks.tolist(), drafts, _reasons(selection, clustering, basis), strict=True)])
 
 
-def _reasons(selection: Selection, basis: Basis) -> Iterator[str]:
+def _reasons(selection: Selection, clustering: Clustering | None, basis: Basis) -> Iterator[str]:
     """A few words for the annotator: cluster, uncertainty, model version."""
-    clusters = None if selection.clustering is None else selection.clustering.assignment[selection.rows]
-    for place, uncertainty in enumerate(selection.uncertainty.tolist()):
-        where = "" if clusters is None else f"cluster {clusters[place] + 1}, "
-        typical = f"typical, no {'label here' if basis.learner else 'model'} yet"
-        why = typical if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
-        yield f"{where}{why} ({basis.name})"
+    for row, uncertainty in zip(selection.rows.tolist(), selection.uncertainty.tolist(), strict=True):
+        where = "" if clustering is None else f"cluster {clustering.assignment[row] + 1}"
+        unsure = "no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
+        yield f"{', '.join(filter(None, [where, selection.ground, unsure]))} ({basis.name})"

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from ml_backend.domain import ApprenticeError
-from ml_backend.ports import Acquisition, Encoder, Learner, Teacher
+from ml_backend.ports import Acquisition, Clusterer, Encoder, Learner, Teacher
 
 GROUP = "apprentice.plugins"
 
@@ -53,4 +53,9 @@ def teacher(name: str, encoder: Encoder) -> Teacher:
 
 def acquisition(name: str) -> Acquisition:
     made: Acquisition = _load("acquisition", name)()
+    return made
+
+
+def clusterer(name: str = "bisecting") -> Clusterer:
+    made: Clusterer = _load("clusterer", name)()
     return made

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend import pool as module
-from ml_backend.domain import Clustering, Example, content_key
+from ml_backend.domain import Clustering, Example, Floats, content_key
 from ml_backend.pool import ProjectPool, View
 from ml_backend.store import Store
 
@@ -196,58 +196,75 @@ def test_encoding_bit_by_bit_reaches_everything(pool: ProjectPool, store: Store,
     assert len(store.vectors(5, "fake")) == 100
 
 
-def clustered(pool: ProjectPool, n: int) -> Clustering:
-    made = Clustering(np.eye(3, 32, dtype=np.float32), np.arange(n) % 3)
-    pool.remember(look(pool, with_learner=False), made)
-    return made
+class Thirds:
+    """Cuts a pool into three by the row's number, counts how often, and puts new rows into the first."""
+
+    def __init__(self) -> None:
+        self.cuts = 0
+
+    def cut(self, vectors: Floats, k: int, seed: int) -> Clustering:
+        self.cuts += 1
+        return Clustering(np.eye(3, 32, dtype=np.float32), np.arange(len(vectors)) % 3)
+
+    def extend(self, vectors: Floats, clustering: Clustering) -> Clustering:
+        return Clustering(clustering.centroids, np.maximum(clustering.assignment, 0))
 
 
-def test_clusters_are_used_again_with_new_tasks_as_unknown(pool: ProjectPool, store: Store) -> None:
+@pytest.fixture
+def thirds() -> Thirds:
+    return Thirds()
+
+
+def clusters(pool: ProjectPool, thirds: Thirds) -> list[int]:
+    found = pool.clusters(look(pool, with_learner=False), thirds)
+    assert found is not None
+    return found.assignment.tolist()
+
+
+def test_clusters_are_used_again_and_new_tasks_join_them(pool: ProjectPool, store: Store, thirds: Thirds) -> None:
     pool.refresh(put(store, *range(10, 110)))
-    assert pool.clustering(look(pool, with_learner=False)) is None
-    made = clustered(pool, 100)
-    again = pool.clustering(look(pool, with_learner=False))
-    assert again is not None
-    assert again.assignment.tolist() == made.assignment.tolist()
+    assert clusters(pool, thirds) == clusters(pool, thirds) == [row % 3 for row in range(100)]
     store.tasks.remove(5, [50])
     pool.refresh(put(store, 1, 200))
-    later = pool.clustering(look(pool, with_learner=False))
-    assert later is not None
-    assert later.centroids is made.centroids
-    expected = [-1, *(number % 3 for number in range(100) if number != 40), -1]
-    assert later.assignment.tolist() == expected
+    assert clusters(pool, thirds) == [0, *(row % 3 for row in range(100) if row != 40), 0]
+    assert thirds.cuts == 1
 
 
-@pytest.mark.parametrize(("new", "cut"), [(10, False), (11, True)])
+@pytest.mark.parametrize(("new", "cuts"), [(10, 1), (11, 2)])
 def test_clusters_are_cut_anew_when_more_than_a_tenth_has_changed(
-    pool: ProjectPool, store: Store, new: int, cut: bool
+    pool: ProjectPool, store: Store, thirds: Thirds, new: int, cuts: int
 ) -> None:
     pool.refresh(put(store, *range(1, 101)))
-    clustered(pool, 100)
+    clusters(pool, thirds)
     pool.refresh(put(store, *range(500, 500 + new)))
-    assert (pool.clustering(look(pool, with_learner=False)) is None) == cut
+    clusters(pool, thirds)
+    assert thirds.cuts == cuts
 
 
 def test_clusters_age_with_the_pool_they_were_cut_on_however_often_they_are_used(
-    pool: ProjectPool, store: Store
+    pool: ProjectPool, store: Store, thirds: Thirds
 ) -> None:
     pool.refresh(put(store, *range(1, 101)))
-    clustered(pool, 100)
+    clusters(pool, thirds)
     for step in range(2):
         pool.refresh(put(store, *range(500, 506 + 6 * step)))
-        view = look(pool, with_learner=False)
-        found = pool.clustering(view)
-        assert (found is None) == (step == 1)
-        if found is not None:
-            pool.remember(view, Clustering(found.centroids, np.maximum(found.assignment, 0)))
+        clusters(pool, thirds)
+        assert thirds.cuts == 1 + step
 
 
-def test_sketches_and_vectors_have_clusters_of_their_own(pool: ProjectPool, store: Store) -> None:
+def test_sketches_and_vectors_have_clusters_of_their_own(pool: ProjectPool, store: Store, thirds: Thirds) -> None:
     pool.refresh(put(store, *range(1, 1001)))
-    clustered(pool, 1000)
+    clusters(pool, thirds)
     while pool.encoded.sum() < module.ENOUGH:
         pool.encode_some(250)
-    assert pool.clustering(look(pool, with_learner=False)) is None
+    clusters(pool, thirds)
+    assert thirds.cuts == 2
+
+
+def test_an_empty_pool_has_no_clusters(pool: ProjectPool, store: Store, thirds: Thirds) -> None:
+    store.projects.ensure(5)
+    pool.refresh(0)
+    assert pool.clusters(look(pool, with_learner=False), thirds) is None and not thirds.cuts
 
 
 def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:

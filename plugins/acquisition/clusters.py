@@ -12,22 +12,42 @@ import numpy as np
 
 from ml_backend.domain import Clustering, Floats, Ints
 
-SAMPLE = 20_000
-CHUNK = 8192
+SAMPLE = 10_000
+CHUNK = 1024  # rows whose vectors, of some hundred dimensions, fit into the cache of a core
 
 
-def cut(vectors: Floats, k: int, seed: int) -> Clustering:
-    """At most k clusters of `vectors` (n, d), n >= 1; fewer if there are fewer different vectors. Deterministic."""
-    from sklearn.cluster import BisectingKMeans
+class Bisecting:
+    """The clusters of a pool that the loop keeps, for its reports and for the strategies that want them."""
 
-    n = len(vectors)
-    rows = np.arange(n) if n <= SAMPLE else np.sort(np.random.default_rng(seed).choice(n, SAMPLE, replace=False))
-    sample = np.asarray(vectors[rows], dtype=np.float32)
-    model = BisectingKMeans(n_clusters=min(k, len(sample)), random_state=seed, copy_x=False)
+    def cut(self, vectors: Floats, k: int, seed: int) -> Clustering:
+        return cut(vectors, k, seed)
+
+    def extend(self, vectors: Floats, clustering: Clustering) -> Clustering:
+        return assign(vectors, clustering)
+
+
+def cut(vectors: Floats, k: int, seed: int, among: Ints | None = None) -> Clustering:
+    """At most k clusters of `vectors` (n, d), n >= 1, or of its rows `among`; the others are then -1. Deterministic.
+
+    Fewer if there are fewer different vectors.
+    """
+    rows = np.arange(len(vectors)) if among is None else among
+    some = rows if len(rows) <= SAMPLE else np.sort(np.random.default_rng(seed).choice(rows, SAMPLE, replace=False))
+    sample = np.asarray(vectors[some], dtype=np.float32)
+    centroids = sample.mean(axis=0)[None] if k == 1 else _centroids(sample, min(k, len(sample)), seed)
+    return Clustering(centroids, _nearest(vectors, centroids, rows, np.full(len(vectors), -1, dtype=np.int64)))
+
+
+def _centroids(sample: Floats, k: int, seed: int) -> Floats:
+    from sklearn.cluster import BisectingKMeans, KMeans
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of fewer different vectors than clusters, which is in order
-        centroids = np.unique(model.fit(sample).cluster_centers_, axis=0)
-    return assign(vectors, Clustering(centroids, np.full(n, -1, dtype=np.int64)))
+        try:
+            model = BisectingKMeans(n_clusters=k, random_state=seed).fit(sample)
+        except ValueError:  # it came down to a single row: there are hardly more different ones than clusters
+            model = KMeans(n_clusters=k, n_init=1, random_state=seed).fit(sample)
+    return np.asarray(np.unique(model.cluster_centers_, axis=0))
 
 
 def assign(vectors: Floats, clustering: Clustering) -> Clustering:
@@ -35,10 +55,28 @@ def assign(vectors: Floats, clustering: Clustering) -> Clustering:
     unknown = np.flatnonzero(clustering.assignment < 0)
     if not len(unknown):
         return clustering
-    centroids = clustering.centroids
+    return Clustering(clustering.centroids, _nearest(vectors, clustering.centroids, unknown, clustering.assignment))
+
+
+def _nearest(vectors: Floats, centroids: Floats, rows: Ints, assignment: Ints) -> Ints:
+    """`assignment` (n,), with `rows` put to the nearest centroid each."""
     offsets = np.square(centroids).sum(axis=1) / 2
-    assignment: Ints = clustering.assignment.copy()
-    for start in range(0, len(unknown), CHUNK):
-        rows = unknown[start : start + CHUNK]
-        assignment[rows] = (np.asarray(vectors[rows], dtype=np.float32) @ centroids.T - offsets).argmax(axis=1)
-    return Clustering(centroids, assignment)
+    out = assignment.copy()
+    for start in range(0, len(rows), CHUNK):
+        part = rows[start : start + CHUNK]
+        out[part] = (np.asarray(vectors[part], dtype=np.float32) @ centroids.T - offsets).argmax(axis=1)
+    return out
+
+
+def members(assignment: Ints, rows: Ints) -> list[Ints]:
+    """`rows` in one array for each cluster that has any, by the cluster's number; in the order of `rows`."""
+    ordered = rows[np.argsort(assignment[rows], kind="stable")]
+    if not len(ordered):
+        return []
+    return np.split(ordered, np.flatnonzero(np.diff(assignment[ordered])) + 1)
+
+
+def central(vectors: Floats, rows: Ints, centroid: Floats) -> Ints:
+    """`rows`, those nearest the centroid first."""
+    off = np.linalg.norm(np.asarray(vectors[rows], dtype=np.float32) - centroid, axis=1)
+    return rows[np.argsort(off, kind="stable")]

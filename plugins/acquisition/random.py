@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import Floats, Pool, Selection
-from plugins.acquisition.uncertainty import uncertainty
+from ml_backend.domain import Pool, Selection
+from plugins.acquisition.spread import available
+from plugins.acquisition.uncertainty import unsure_of
 
 
 class Random:
-    """Uniform without repeats. Tells the uncertainty of what it drew, but does not look at it."""
+    """Uniform without repeats, even of the same text: what it draws is a sample of the pool as it is."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        available = np.flatnonzero(pool.available)
-        rows = np.random.default_rng(seed).permutation(available)[: max(k, 0)]
-        if pool.probabilities is None:
-            unsure: Floats = np.full(len(rows), np.nan, dtype=np.float32)
-        else:
-            unsure = uncertainty(pool.probabilities[rows], pool.multiple)
-        return Selection(rows, unsure, pool.clustering)
+        rows = np.random.default_rng(seed).permutation(available(pool))[: max(k, 0)]
+        return Selection(rows, unsure_of(pool, rows), "drawn at random")

@@ -1,201 +1,175 @@
-"""The most uncertain row of each cluster, compared with loops that are too slow to be wrong."""
+"""Weighted uncertainty herding, compared with the formula computed anew at every step, and its draws with the sums."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from by_hand import margin_by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pools import clustered, make_pool, unit_vectors
 
-from ml_backend.domain import ApprenticeError, Clustering, Floats, Pool
-from plugins.acquisition import cluster_uncertainty, clusters
-from plugins.acquisition.cluster_uncertainty import ClusterUncertainty, typicality
-from plugins.acquisition.clusters import assign, cut
-from plugins.acquisition.random import Random
-from plugins.acquisition.uncertainty import uncertainty
+from ml_backend.domain import Floats, Ints, Pool
+from plugins.acquisition import cluster_uncertainty as module
+from plugins.acquisition.cluster_uncertainty import FLOOR, REACH, ClusterUncertainty, herd, reach_of
 
 
-def pool_of(n: int, k: int, seed: int, cold: bool = False, labelled: float = 0.5) -> Pool:
-    """Random vectors in random clusters; no two vectors are near each other."""
-    generator = np.random.default_rng(seed)
-    vectors = generator.normal(size=(n, 24)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    done = generator.random(n) < labelled
-    clustering = Clustering(np.zeros((k, 24), dtype=np.float32), generator.integers(0, k, n))
-    shares = None if cold else generator.dirichlet(np.ones(4), n).astype(np.float32)
-    return Pool(vectors, shares, done, ~done, False, clustering)
+def squared(a: Floats, b: Floats) -> Floats:
+    """Distances written out; texts with a cosine above 0.999 count as one."""
+    found = ((a[:, None].astype(float) - b[None].astype(float)) ** 2).sum(axis=2)
+    return np.where(found < 0.002, 0.0, found)
 
 
-def unsure_by_hand(row: Floats) -> float:
-    best, second = sorted((float(p) for p in row), reverse=True)[:2]
-    return 1 - (best - second)
+def check_greedy(vectors: Floats, rows: Ints, weights: Floats, answered: Ints, places: list[int]) -> float:
+    """Each choice answers most of what is left, by the formula; ties may go to any. Returns what is left at the end."""
+    distances = squared(vectors[rows], vectors[rows])
+    reach = float(reach_of(distances.astype(np.float32)))
+    kernel = np.exp(-distances / reach)
+    known = np.zeros(len(rows))
+    for row in answered:
+        known = np.maximum(known, np.exp(-squared(vectors[rows], vectors[[row]])[:, 0] / reach))
+    for n, place in enumerate(places):
+        gains = [
+            -1.0 if j in places[:n] else sum(weights[i] * max(kernel[i, j] - known[i], 0.0) for i in range(len(rows)))
+            for j in range(len(rows))
+        ]
+        assert gains[place] >= max(gains) - 1e-5 * sum(weights)
+        known = np.maximum(known, kernel[place])
+    return float(max(np.maximum(kernel - known, 0) @ weights))
 
 
-@given(st.integers(1, 120), st.integers(1, 7), st.integers(1, 130), st.integers(0, 50))
-@settings(max_examples=60, deadline=None)
-def test_clusters_take_turns_fewest_labels_first_each_with_its_most_uncertain(
-    n: int, c: int, k: int, seed: int
+@given(
+    m=st.integers(1, 22),
+    different=st.integers(1, 40),
+    answered=st.integers(0, 8),
+    k=st.integers(1, 10),
+    seed=st.integers(0, 9999),
+)
+@settings(max_examples=100, deadline=None)
+def test_each_choice_answers_most_of_the_uncertainty_that_is_left(
+    m: int, different: int, answered: int, k: int, seed: int
 ) -> None:
-    pool = pool_of(n, c, seed)
-    assert pool.clustering is not None and pool.probabilities is not None
-    assignment = pool.clustering.assignment.tolist()
-    queues: list[tuple[int, float, list[int]]] = []
-    bare: set[int] = set()
-    for cluster in range(c):
-        rows = [row for row in range(n) if assignment[row] == cluster and pool.available[row]]
-        labels = sum(1 for row in range(n) if assignment[row] == cluster and pool.labelled[row])
-        if not labels:
-            bare.update(rows)
-        elif rows:
-            rows.sort(key=lambda row: -unsure_by_hand(pool.probabilities[row]))  # type: ignore[index]
-            queues.append((labels, -unsure_by_hand(pool.probabilities[rows[0]]), rows))
-    expected = []
-    queues.sort(key=lambda queue: queue[:2])
-    while any(queue[2] for queue in queues):
-        expected += [queue[2].pop(0) for queue in queues if queue[2]]
-    chosen = ClusterUncertainty().select(pool, n, 0)
-    assert [row for row in chosen.rows.tolist() if row not in bare] == expected
-    assert ClusterUncertainty().select(pool, k, 0).rows.tolist() == chosen.rows[:k].tolist()
-    for row, unsure in zip(chosen.rows, chosen.uncertainty, strict=True):
-        by_hand = np.nan if row in bare else unsure_by_hand(pool.probabilities[row])
-        assert unsure == pytest.approx(by_hand, abs=1e-5, nan_ok=True), "typicality decides where no label is"
+    generator = np.random.default_rng(seed)
+    vectors = unit_vectors(different, generator, dim=4)[generator.integers(0, different, m + answered)]
+    weights = generator.choice([0.001, 0.3, 0.3, 1.0], m)  # ties are frequent
+    mixed = generator.permutation(m + answered)
+    rows, known = mixed[:m], mixed[m:]
+    places = herd(vectors, rows, weights, known, min(k, m)).tolist()
+    assert len(places) == len(set(places)) <= min(k, m)
+    left = check_greedy(vectors, rows, weights, known, places)
+    if len(places) < min(k, m):
+        assert left == pytest.approx(0, abs=1e-6), "nothing is chosen only if nothing is left to answer"
 
 
-@pytest.mark.parametrize("cold", [True, False])
-def test_clusters_without_labels_come_first_the_largest_first_each_with_its_most_typical(cold: bool) -> None:
-    pool = pool_of(200, 6, 1, cold, labelled=0.0)
-    assert pool.clustering is not None
-    assignment = pool.clustering.assignment
-    done = np.zeros(200, dtype=bool)
-    done[np.flatnonzero(assignment == 2)[:1]] = True
-    pool = replace(pool, labelled=done, available=~done)
-    expected = []
-    for cluster in sorted({0, 1, 3, 4, 5}, key=lambda c: (-int((assignment == c).sum()), c)):
-        rows = np.flatnonzero(assignment == cluster)
-        means = []
-        for row in rows:
-            distances = sorted(float(np.linalg.norm(pool.vectors[row] - pool.vectors[o])) for o in rows if o != row)
-            means.append(np.mean(distances[:20]))
-        expected.append(int(rows[int(np.argmin(means))]))
-    assert ClusterUncertainty().select(pool, 5, 0).rows.tolist() == expected
+def test_the_reach_is_a_part_of_the_median_distance_of_different_texts() -> None:
+    for seed in range(5):
+        vectors = unit_vectors(300, np.random.default_rng(seed))
+        distances = squared(vectors, vectors)
+        exact = REACH * np.median(distances[np.triu_indices(300, 1)])
+        assert reach_of(distances.astype(np.float32)) == pytest.approx(exact, rel=0.02)
+    copies = squared(np.repeat(vectors[:10], 30, axis=0), np.repeat(vectors[:10], 30, axis=0))
+    assert reach_of(copies.astype(np.float32)) == pytest.approx(exact, rel=0.5), "copies have no part in it"
+    assert reach_of(np.zeros((5, 5), np.float32)) == 1.0
 
 
-def test_typicality_is_the_inverse_mean_distance_to_the_nearest() -> None:
-    points = np.array([[0.0], [1.0], [3.0]], dtype=np.float32)
-    np.testing.assert_allclose(typicality(points), [1 / 2, 1 / 1.5, 1 / 2.5], rtol=1e-4)
-    assert typicality(points[:1]).tolist() == [1.0]
+def unsure_by_hand(pool: Pool) -> Floats:
+    if pool.probabilities is None:
+        return np.ones(len(pool.vectors))
+    return np.array([margin_by_hand([float(p) for p in row], pool.multiple) + FLOOR for row in pool.probabilities])
 
 
-def test_the_most_typical_of_a_large_cluster_is_sought_in_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_uncertainty, "CANDIDATES", 10)
-    rows = ClusterUncertainty().select(pool_of(50, 1, 0, cold=True, labelled=0.0), 50, 0).rows
-    assert sorted(rows.tolist()) == list(range(50))
+@pytest.mark.parametrize("kind", ["cold", "warm", "several choices"])
+def test_if_all_rows_fit_among_the_candidates_the_choice_is_exact_for_every_seed(kind: str) -> None:
+    for seed in range(4):
+        pool = make_pool(70, 4, cold=kind == "cold", multiple=kind == "several choices", seed=seed)
+        rows = np.flatnonzero(pool.available)
+        chosen = ClusterUncertainty().select(pool, 9, 0).rows
+        places = np.searchsorted(rows, chosen).tolist()
+        check_greedy(pool.vectors, rows, unsure_by_hand(pool)[rows], np.flatnonzero(pool.labelled), places)
+        for other in (1, 2, 3):
+            assert ClusterUncertainty().select(pool, 9, other).rows.tolist() == chosen.tolist()
 
 
-def test_over_time_every_cluster_gets_the_same_quota() -> None:
-    pool = pool_of(300, 5, 2, labelled=0.0)
-    assert pool.clustering is not None
-    done = pool.labelled.copy()
-    for _ in range(50):
-        row = ClusterUncertainty().select(replace(pool, labelled=done, available=~done), 20, 0).rows[0]
-        done[row] = True
-    assert np.bincount(pool.clustering.assignment[done]).tolist() == [10] * 5
+def test_what_the_drawn_rows_stand_for_is_the_whole_pool_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Horvitz and Thompson: the weighted sum over a draw of any quantity is that over all rows, without bias."""
+    monkeypatch.setattr(module, "CANDIDATES", 12)
+    drawn: list[tuple[Ints, Floats]] = []
 
+    def spy(vectors: Floats, rows: Ints, weights: Floats, answered: Ints, k: int) -> Ints:
+        drawn.append((rows, weights))
+        return np.arange(k)
 
-def test_repetitions_wait_until_there_is_nothing_else() -> None:
-    pool = pool_of(40, 3, 5, labelled=0.0)
-    assert pool.clustering is not None and pool.probabilities is not None
-    vectors = pool.vectors.copy()
-    vectors[10:20] = vectors[0]  # ten more of row 0, in all clusters
-    vectors[20:25] = vectors[39] + np.float32(1e-4)  # five near row 39, which is labelled, in its cluster
-    assignment = pool.clustering.assignment.copy()
-    assignment[20:25] = assignment[39]
-    done = np.zeros(40, dtype=bool)
-    done[39] = True
-    shares = pool.probabilities.copy()
-    shares[10:25] = 0.25  # and all of them as uncertain as can be
-    clustering = Clustering(pool.clustering.centroids, assignment)
-    rows = (
-        ClusterUncertainty()
-        .select(
-            replace(pool, vectors=vectors, probabilities=shares, labelled=done, available=~done, clustering=clustering),
-            39,
-            0,
-        )
-        .rows.tolist()
-    )
-    first, late = rows[:24], rows[24:]
-    assert len({0, *range(10, 20)} & set(first)) == 1
-    assert set(range(20, 25)) <= set(late)
-    assert sorted(rows) == list(range(39))
-
-
-def test_new_rows_join_the_nearest_cluster_and_the_others_stay() -> None:
-    pool = pool_of(100, 4, 0)
-    clustering = cut(pool.vectors, 4, 0)
-    holes = clustering.assignment.copy()
-    holes[[3, 50, 99]] = -1
-    filled = ClusterUncertainty().select(replace(pool, clustering=Clustering(clustering.centroids, holes)), 5, 0)
-    assert filled.clustering is not None
-    np.testing.assert_array_equal(filled.clustering.assignment, clustering.assignment)
-    assert (holes[[3, 50, 99]] == -1).all()
-
-
-def test_a_clustering_of_another_pool_is_refused() -> None:
-    pool = pool_of(20, 2, 0)
-    assert pool.clustering is not None
-    other = Clustering(pool.clustering.centroids, pool.clustering.assignment[:-1])
-    with pytest.raises(ApprenticeError, match="19 rows, but the pool has 20"):
-        ClusterUncertainty().select(replace(pool, clustering=other), 5, 0)
-
-
-def test_every_row_is_in_the_cluster_of_its_nearest_centroid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "CHUNK", 17)
-    monkeypatch.setattr(clusters, "SAMPLE", 60)
-    vectors = pool_of(150, 1, 0).vectors
-    clustering = cut(vectors, 7, 0)
-    assert len(clustering.centroids) == 7
-    for row in range(150):
-        distances = [float(np.linalg.norm(vectors[row] - centroid)) for centroid in clustering.centroids]
-        assert distances[clustering.assignment[row]] == pytest.approx(min(distances), abs=1e-5)
-
-
-def test_separate_groups_become_clusters() -> None:
+    monkeypatch.setattr(module, "herd", spy)
+    pool = make_pool(60, free=1.0)
+    seeds = 2500
+    for seed in range(seeds):
+        ClusterUncertainty().select(pool, 1, seed)
+    rows = np.flatnonzero(pool.available)
+    weights = np.where(pool.available, unsure_by_hand(pool), 0.0)
     generator = np.random.default_rng(0)
-    centres = np.eye(5, 10)
-    truth = np.repeat(np.arange(5), 30)
-    vectors = (centres[truth] + generator.normal(scale=0.05, size=(150, 10))).astype(np.float32)
-    found = cut(vectors, 5, 0).assignment
-    assert len({(int(a), int(b)) for a, b in zip(truth, found, strict=True)}) == 5
+    quantities = [np.ones(60), np.arange(60) < 30, generator.random(60), weights < np.median(weights[rows])]
+    for quantity in quantities:
+        estimates = [float((share * quantity[some]).sum()) for some, share in drawn]
+        error = np.std(estimates) / math.sqrt(seeds)
+        truth = float((weights * quantity).sum())
+        assert error < 0.02 * truth
+        assert abs(np.mean(estimates) - truth) < 4 * error
+    counts = np.bincount(np.concatenate([some for some, _ in drawn]), minlength=60)[rows]
+    assert np.corrcoef(counts, weights[rows])[0, 1] > 0.9, "the uncertain are drawn more often"
+    assert all(len(set(some.tolist())) == 12 for some, _ in drawn)
 
 
-@pytest.mark.parametrize(("n", "different", "k"), [(1, 1, 5), (3, 3, 50), (200, 1, 5), (400, 3, 10)])
-def test_fewer_different_rows_than_clusters_make_fewer_clusters(n: int, different: int, k: int) -> None:
-    vectors = pool_of(different, 1, 0).vectors[np.arange(n) % different]
-    clustering = cut(vectors, k, 0)
-    assert np.isfinite(clustering.centroids).all()
-    assert len(np.unique(clustering.assignment)) == different
-    assert assign(vectors, clustering) is clustering
+def test_a_second_draw_knows_what_the_first_has_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 3)
+    calls: list[list[int]] = []
+
+    def spy(vectors: Floats, rows: Ints, weights: Floats, answered: Ints, k: int) -> Ints:
+        calls.append(answered.tolist())
+        assert not set(rows.tolist()) & set(answered.tolist())
+        return herd(vectors, rows, weights, answered, k)
+
+    monkeypatch.setattr(module, "herd", spy)
+    pool = make_pool(60)
+    labelled = np.flatnonzero(pool.labelled).tolist()
+    chosen = ClusterUncertainty().select(pool, 8, 0).rows.tolist()
+    assert calls == [labelled, labelled + chosen[:3], labelled + chosen[:6]]
 
 
-@given(st.integers(1, 6), st.booleans(), st.integers(0, 20))
-@settings(deadline=None)
-def test_uncertainty_is_in_the_unit_interval(c: int, multiple: bool, seed: int) -> None:
-    shares = np.random.default_rng(seed).dirichlet(np.ones(c), 10).astype(np.float32)
-    unsure = uncertainty(shares, multiple)
-    assert unsure.shape == (10,) and (unsure >= 0).all() and (unsure <= 1).all()
+def test_every_different_text_is_found_though_copies_fill_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CANDIDATES", 10)
+    for seed in range(5):
+        pool = make_pool(200, free=1.0, labelled=0.0, seed=seed)
+        assert pool.probabilities is not None
+        pool.vectors[:185] = pool.vectors[0]
+        pool.probabilities[:185] = 1 / 3
+        rows = ClusterUncertainty().select(pool, 16, seed).rows
+        assert (rows < 185).sum() == 1 and set(range(185, 200)) <= set(rows.tolist())
 
 
-def test_uncertainty_is_one_where_it_cannot_tell_and_zero_where_it_is_certain() -> None:
-    single = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.6, 0.3, 0.1]], dtype=np.float32)
-    np.testing.assert_allclose(uncertainty(single, False), [1.0, 0.0, 0.7], atol=1e-6)
-    several = np.array([[0.5, 0.0], [1.0, 0.0], [0.9, 0.7]], dtype=np.float32)
-    np.testing.assert_allclose(uncertainty(several, True), [1.0, 0.0, 0.6], atol=1e-6)
+def test_uncertainty_counts_and_so_do_neighbours() -> None:
+    """Of two equal crowds the unsure one is served first; of two equally unsure texts the one with a crowd."""
+    generator = np.random.default_rng(0)
+    centres = np.eye(4, 12)
+    crowd = np.repeat([0, 1, 2], [20, 20, 1])
+    vectors = centres[crowd] + generator.normal(scale=0.05, size=(41, 12))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    sure = np.where(crowd == 0, 0.95, 0.6)
+    shares = np.stack([sure, 1 - sure], axis=1).astype(np.float32)
+    pool = Pool(vectors, shares, np.zeros(41, bool), np.ones(41, bool), False)
+    assert crowd[ClusterUncertainty().select(pool, 1, 0).rows].tolist() == [1]
+    assert crowd[ClusterUncertainty().select(replace(pool, probabilities=None), 2, 0).rows].tolist() != [2, 2]
+    done = np.arange(41) == 25  # one of the unsure crowd is labelled: the others are answered
+    answered = replace(pool, labelled=done, available=~done)
+    assert crowd[ClusterUncertainty().select(answered, 2, 0).rows].tolist() != [1, 1]
 
 
-def test_random_draws_every_row_as_often_as_another() -> None:
-    pool = pool_of(10, 1, 0, labelled=0.0)
-    counts = np.bincount([int(row) for seed in range(2000) for row in Random().select(pool, 2, seed).rows])
-    assert counts.min() > 320 and counts.max() < 480
+def test_clusters_and_errors_do_not_matter() -> None:
+    pool = make_pool(60)
+    rows = ClusterUncertainty().select(pool, 10, 0).rows.tolist()
+    told = replace(
+        clustered(pool, np.arange(60) % 3, 3), errors=np.where(pool.labelled, 0.5, np.nan).astype(np.float32)
+    )
+    assert ClusterUncertainty().select(told, 10, 0).rows.tolist() == rows

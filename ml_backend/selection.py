@@ -1,0 +1,76 @@
+"""Which tasks next: what acquisition is shown of a project, and the share of places kept for where the learner is weak.
+
+The live loop and the simulator choose through here, so that what was simulated is what will happen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ml_backend import registry
+from ml_backend.domain import Clustering, Floats, Ints, Mask, Pool, Selection, TaskSchema
+from ml_backend.knowledge import Knowledge
+from ml_backend.settings import ProjectSettings
+
+ROUNDING = 1e-9
+PRIOR_ROWS = 2.0  # a group's error is drawn to that of all labels by as much as so many of them
+
+
+def pool_of(
+    schema: TaskSchema,
+    learner: Knowledge | None,
+    tasks: Ints,
+    vectors: Floats,
+    labelled: Mask,
+    free: Mask,
+    clustering: Clustering | None,
+) -> Pool:
+    """The pool of `tasks` (n,), ascending, as acquisition sees it; `free` (n,): the tasks that may be served."""
+    return Pool(
+        vectors=vectors,
+        probabilities=learner.predict(schema, vectors) if learner else None,
+        labelled=labelled,
+        available=free,
+        multiple=schema.multiple,
+        errors=learner.errors(tasks) if learner else None,
+        clustering=clustering,
+    )
+
+
+def choose(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, seed: int) -> Selection:
+    """k rows by the project's strategy. With `balance`, that share of them from the groups that err more than all do
+    together: clusters, or `groups` (n,) numbered from 0 where the project names a field."""
+    strategy = registry.acquisition(options.acquisition)
+    groups = groups if groups is not None or pool.clustering is None else pool.clustering.assignment
+    weak = None if groups is None else _weak(pool, groups)
+    kept = round(options.balance * k)
+    if not kept or weak is None:
+        return strategy.select(pool, k, seed)
+    first = strategy.select(replace(pool, available=pool.available & weak), kept, seed)
+    taken = np.isin(np.arange(len(pool.vectors)), first.rows)
+    others = replace(pool, available=pool.available & ~taken, labelled=pool.labelled | taken)
+    rest = strategy.select(others, k - len(first.rows), seed)
+    # anywhere in the queue: of a long one, only the head is labelled before the next round
+    n = len(first.rows) + len(rest.rows)
+    for_weak = np.random.default_rng(seed).permutation(n) < len(first.rows)
+    order = np.empty(n, np.int64)
+    order[for_weak] = np.arange(len(first.rows))
+    order[~for_weak] = np.arange(len(first.rows), n)
+    return Selection(
+        np.concatenate([first.rows, rest.rows])[order],
+        np.concatenate([first.uncertainty, rest.uncertainty])[order],
+        first.ground,
+    )
+
+
+def _weak(pool: Pool, groups: Ints) -> Mask | None:
+    """(n,) bool: the rows of groups whose mean error is above that of all labels; None as long as nobody can tell."""
+    if pool.errors is None or not len(known := np.flatnonzero(~np.isnan(pool.errors))):
+        return None
+    found = pool.errors[known].astype(np.float64)
+    counts = np.bincount(groups[known], minlength=int(groups.max()) + 1)
+    sums = np.bincount(groups[known], weights=found, minlength=len(counts))
+    error = (sums + PRIOR_ROWS * found.mean()) / (counts + PRIOR_ROWS)
+    return np.asarray((error > found.mean() + ROUNDING)[groups])

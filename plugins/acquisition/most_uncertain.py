@@ -1,0 +1,46 @@
+"""The tasks that the learner is least sure of, whatever they are: the three classic measures (see `uncertainty`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ml_backend.domain import Floats, Pool, Selection
+from plugins.acquisition.spread import LOOK, available, deal, top, unlike_rows
+from plugins.acquisition.uncertainty import entropy, least_confidence, uncertainty, unsure_of
+
+Measure = Callable[[Floats, bool], Floats]
+
+
+class MostUncertain:
+    """The highest `measure` first. Before there is a learner, a random draw."""
+
+    def __init__(self, measure: Measure) -> None:
+        self._measure = measure
+
+    def select(self, pool: Pool, k: int, seed: int) -> Selection:
+        rows = available(pool)
+        if pool.probabilities is None or k <= 0:
+            chosen = deal(pool, [np.random.default_rng(seed).permutation(rows)], k)
+            return Selection(chosen, unsure_of(pool, chosen))
+        unsure = self._measure(pool.probabilities[rows], pool.multiple)
+        chosen, _ = unlike_rows(pool, [rows[top(unsure, LOOK * k)]], k)
+        if len(chosen) < k:  # the head is full of repetitions
+            chosen = deal(pool, [rows[top(unsure, len(rows))]], k)
+        return Selection(chosen, self._measure(pool.probabilities[chosen], pool.multiple))
+
+
+class LeastConfidence(MostUncertain):
+    def __init__(self) -> None:
+        super().__init__(least_confidence)
+
+
+class Margin(MostUncertain):
+    def __init__(self) -> None:
+        super().__init__(uncertainty)
+
+
+class Entropy(MostUncertain):
+    def __init__(self) -> None:
+        super().__init__(entropy)

@@ -1,0 +1,58 @@
+"""TypiClust: the most typical task of each cluster that has no label yet, the largest clusters first.
+
+Hacohen, Dekel, Weinshall, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets" (ICML 2022):
+the pool is cut into as many clusters as there will be labels after this batch, at most 500; typicality is the inverse
+mean distance to the 20 nearest neighbours within the cluster.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ml_backend.domain import Floats, Ints, Pool, Selection
+from plugins.acquisition.clusters import cut, members
+from plugins.acquisition.spread import available, deal
+from plugins.acquisition.uncertainty import unsure_of
+
+NEIGHBOURS = 20
+MOST_CLUSTERS = 500
+CANDIDATES = 300
+"""Of a larger cluster, only so many (drawn at random) are compared with each other."""
+
+
+class Typicality:
+    """Needs no learner."""
+
+    def select(self, pool: Pool, k: int, seed: int) -> Selection:
+        rows = available(pool)
+        if k <= 0 or not len(rows):
+            return Selection(rows[:0], unsure_of(pool, rows[:0]))
+        clusters = min(int(pool.labelled.sum()) + k, MOST_CLUSTERS)
+        assignment = cut(pool.vectors, clusters, seed).assignment
+        labelled = np.bincount(assignment[pool.labelled], minlength=clusters)
+        groups = members(assignment, rows)
+        groups.sort(key=lambda group: (labelled[assignment[group[0]]], -len(group)))
+        generator = np.random.default_rng(seed)
+        chosen = deal(pool, [by_typicality(pool.vectors, group, generator) for group in groups[:k]] + groups[k:], k)
+        return Selection(chosen, unsure_of(pool, chosen), "typical")
+
+
+def by_typicality(vectors: Floats, rows: Ints, generator: np.random.Generator) -> Ints:
+    """`rows` of one cluster, those in the densest places first; beyond CANDIDATES, in random order."""
+    if len(rows) > CANDIDATES:
+        rows = generator.permutation(rows)
+    near = np.asarray(vectors[rows[:CANDIDATES]], dtype=np.float32)
+    return np.concatenate([rows[np.argsort(-typicality(near), kind="stable")], rows[CANDIDATES:]])
+
+
+def typicality(vectors: Floats) -> Floats:
+    """(n,) inverse mean distance of each row of `vectors` (n, d) to its 20 nearest others, or all if fewer."""
+    n = min(NEIGHBOURS, len(vectors) - 1)
+    if n < 1:
+        return np.ones(len(vectors), dtype=np.float32)
+    squares = np.square(vectors).sum(axis=1)
+    squared = squares[:, None] + squares - 2.0 * (vectors @ vectors.T)
+    np.fill_diagonal(squared, np.inf)
+    nearest = np.partition(squared, n - 1, axis=1)[:, :n]
+    mean = np.sqrt(np.maximum(nearest, 0.0)).mean(axis=1)
+    return np.asarray(1.0 / (mean + 1e-6), dtype=np.float32)

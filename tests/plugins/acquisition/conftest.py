@@ -1,0 +1,10 @@
+"""The contract is no test module, but its assertions shall explain themselves, too."""
+
+import pytest
+
+pytest.register_assert_rewrite("contract")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """No strategy uses torch, so nobody waits for it."""

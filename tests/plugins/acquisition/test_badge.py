@@ -1,0 +1,146 @@
+"""BADGE over factors, compared with gradients written out and with the law of k-means++ computed exactly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pools import make_pool, unit_vectors
+from scipy.stats import chi2
+
+from ml_backend.domain import Floats, Ints, Pool
+from plugins.acquisition import badge
+from plugins.acquisition.badge import Badge, Gradients, plus_plus
+
+
+def written_out(vectors: Floats, residuals: Floats) -> Floats:
+    """(n, c * d): each gradient as the outer product that it is."""
+    rows = [
+        [float(r) * float(x) for r in residual for x in vector]
+        for residual, vector in zip(residuals, vectors, strict=True)
+    ]
+    return np.array(rows).reshape(len(vectors), -1)
+
+
+def residuals_by_hand(pool: Pool) -> Floats:
+    """p - y, where y is the answer that the learner would give."""
+    assert pool.probabilities is not None
+    out = []
+    for row in pool.probabilities.tolist():
+        answer = (
+            [float(p >= 0.5) for p in row] if pool.multiple else [float(i == np.argmax(row)) for i in range(len(row))]
+        )
+        out.append([p - y for p, y in zip(row, answer, strict=True)])
+    return np.array(out, dtype=np.float32)
+
+
+def squared(gradients: Floats) -> Floats:
+    return np.asarray(((gradients[:, None] - gradients) ** 2).sum(axis=2))
+
+
+@given(
+    n=st.integers(2, 30), c=st.integers(1, 5), multiple=st.booleans(), copies=st.booleans(), seed=st.integers(0, 9999)
+)
+@settings(max_examples=100, deadline=None)
+def test_sizes_and_distances_are_those_of_gradients_written_out(
+    n: int, c: int, multiple: bool, copies: bool, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    pool = make_pool(n, c, multiple=multiple, seed=seed)
+    if copies:
+        pool.vectors[:] = pool.vectors[generator.integers(0, max(1, n // 3), n)]
+    rows = np.sort(generator.permutation(n)[: max(1, n - 1)])
+    residuals = residuals_by_hand(pool)
+    np.testing.assert_allclose(badge._residuals(pool, rows), residuals[rows], atol=1e-6)
+    gradients = Gradients(pool.vectors, rows, residuals[rows])
+    exact = squared(written_out(pool.vectors, residuals))[np.ix_(rows, rows)]
+    np.testing.assert_allclose(gradients.squares, (written_out(pool.vectors, residuals)[rows] ** 2).sum(1), atol=1e-5)
+    everyone: Ints = np.arange(len(rows))
+    np.testing.assert_allclose(gradients.distances(everyone, everyone), exact, atol=1e-5)
+    some = everyone[:: max(1, len(rows) // 3)]
+    np.testing.assert_allclose(
+        gradients.nearest(some, np.full(len(rows), 0.5, np.float32)), np.minimum(exact[:, some].min(1), 0.5), atol=1e-5
+    )
+
+
+def sequences(
+    distances: Floats, chosen: tuple[int, ...], k: int, fits: Callable[[int], bool]
+) -> dict[tuple[int, ...], float]:
+    """The chance of every way in which k-means++ may go on."""
+    if len(chosen) == k:
+        return {chosen: 1.0}
+    near = np.array([distances[i, list(chosen)].min() * fits(i) for i in range(len(distances))])
+    found: dict[tuple[int, ...], float] = {}
+    for place in np.flatnonzero(near):
+        for rest, chance in sequences(distances, (*chosen, int(place)), k, fits).items():
+            found[rest] = float(near[place] / near.sum()) * chance
+    return found
+
+
+@pytest.mark.parametrize("proposals", [1, 3, 32])
+@pytest.mark.parametrize("without", [(), (0, 5)], ids=["all", "all but the largest and another"])
+def test_rows_are_drawn_by_the_law_of_k_means_plus_plus(
+    monkeypatch: pytest.MonkeyPatch, proposals: int, without: tuple[int, ...]
+) -> None:
+    def fits(place: int) -> bool:
+        return place not in without
+
+    monkeypatch.setattr(badge, "PROPOSALS", proposals)
+    generator = np.random.default_rng(3)
+    vectors = unit_vectors(7, generator, dim=3)
+    residuals = generator.normal(size=(7, 2)).astype(np.float32)
+    residuals[0] *= 2
+    vectors[4] = vectors[3] + np.float32(0.1) * vectors[1]  # two that are near each other: never both
+    residuals[4] = residuals[3]
+    gradients = Gradients(vectors, np.arange(7), residuals)
+    distances = squared(written_out(vectors, residuals))
+    sizes = (written_out(vectors, residuals) ** 2).sum(axis=1)
+    first = max(filter(fits, range(7)), key=lambda place: float(sizes[place]))
+    law = sequences(distances, (first,), 3, fits)
+    draws = 1500
+    seen = Counter(tuple(plus_plus(gradients, 3, np.random.default_rng(seed), fits).tolist()) for seed in range(draws))
+    assert set(seen) <= set(law)
+    common = [way for way, chance in law.items() if chance * draws >= 5]
+    expected = [law[way] * draws for way in common]
+    counts = [seen[way] for way in common]
+    rest, seen_rest = draws - sum(expected), draws - sum(counts)  # all rare ways as one
+    statistic = sum((count - mean) ** 2 / mean for count, mean in zip(counts, expected, strict=True))
+    statistic += (seen_rest - rest) ** 2 / max(rest, 1.0)
+    assert len(common) > 8
+    assert statistic < chi2.ppf(0.999, len(common))
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_the_first_row_has_the_largest_gradient(multiple: bool) -> None:
+    for seed in range(20):
+        pool = make_pool(40, 4, multiple=multiple, seed=seed)
+        sizes = (written_out(pool.vectors, residuals_by_hand(pool)) ** 2).sum(axis=1)
+        first = Badge().select(pool, 5, 0).rows[0]
+        assert sizes[first] == pytest.approx(sizes[pool.available].max(), rel=1e-5)
+
+
+def test_before_there_is_a_learner_rows_are_drawn_by_their_vectors() -> None:
+    """Two tight groups, one of them large: the second row is of the other group."""
+    generator = np.random.default_rng(0)
+    group = np.arange(60) % 6 == 0
+    vectors = np.where(group[:, None], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]) + generator.normal(scale=0.02, size=(60, 3))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    pool = replace(make_pool(60, cold=True, free=1.0), vectors=vectors)
+    for seed in range(20):
+        first, second = Badge().select(pool, 2, seed).rows
+        assert group[first] != group[second]
+
+
+def test_rows_without_a_gradient_come_after_those_that_have_one() -> None:
+    pool = make_pool(30, free=1.0, labelled=0.0)
+    assert pool.probabilities is not None
+    pool.probabilities[:] = [1.0, 0.0, 0.0]
+    pool.probabilities[[4, 9, 20]] = [0.5, 0.3, 0.2]
+    rows = Badge().select(pool, 30, 0).rows.tolist()
+    assert {4, 9, 20} <= set(rows[:4]), "all but at most one row without a gradient come later"
+    assert sorted(rows) == list(range(30))

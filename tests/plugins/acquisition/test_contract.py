@@ -1,0 +1,149 @@
+"""The contract, kept by every strategy that is installed and by a stranger's, and broken by those that should fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from contract import AcquisitionContract
+
+from ml_backend import registry
+from ml_backend.domain import Pool, Selection
+from ml_backend.ports import Acquisition
+from plugins.acquisition.random import Random
+from plugins.acquisition.spread import available, deal
+from plugins.acquisition.uncertainty import unsure_of
+
+CONTROL = "random"
+
+
+class TestInstalled(AcquisitionContract):
+    @pytest.fixture(params=sorted(set(registry.installed("acquisition")) - {CONTROL}))
+    def strategy(self, request: pytest.FixtureRequest) -> Acquisition:
+        return registry.acquisition(request.param)
+
+
+class TestRandom(AcquisitionContract):
+    control_sample = True
+
+    @pytest.fixture
+    def strategy(self) -> Acquisition:
+        return registry.acquisition(CONTROL)
+
+
+class Newest:
+    """A stranger's strategy: what was imported last comes first."""
+
+    def select(self, pool: Pool, k: int, seed: int) -> Selection:
+        rows = deal(pool, [available(pool)[::-1]], k)
+        return Selection(rows, unsure_of(pool, rows), "new")
+
+
+class TestAStrangers(AcquisitionContract):
+    @pytest.fixture
+    def strategy(self) -> Acquisition:
+        return Newest()
+
+
+def test_no_installed_strategy_is_forgotten() -> None:
+    names = "badge cluster-uncertainty d-calm entropy k-center least-confidence margin random rep-clun typicality"
+    assert set(names.split()) <= set(registry.installed("acquisition"))
+
+
+class Broken:
+    """Random, and then something goes wrong."""
+
+    def __init__(self, wrong: Callable[[Pool, Selection, int], Selection]) -> None:
+        self._wrong, self._calls = wrong, 0
+
+    def select(self, pool: Pool, k: int, seed: int) -> Selection:
+        self._calls += 1
+        return self._wrong(pool, Random().select(pool, k, seed), self._calls)
+
+
+def _twice(pool: Pool, right: Selection, calls: int) -> Selection:
+    return Selection(np.repeat(right.rows[:1], len(right.rows)), right.uncertainty)
+
+
+def _too_few(pool: Pool, right: Selection, calls: int) -> Selection:
+    return Selection(right.rows[:-1], right.uncertainty[:-1])
+
+
+def _narrow(pool: Pool, right: Selection, calls: int) -> Selection:
+    return Selection(right.rows.astype(np.int32), right.uncertainty)
+
+
+def _labelled(pool: Pool, right: Selection, calls: int) -> Selection:
+    return Selection(np.flatnonzero(pool.labelled)[: len(right.rows)], right.uncertainty)
+
+
+def _too_sure(pool: Pool, right: Selection, calls: int) -> Selection:
+    return Selection(right.rows, np.nan_to_num(right.uncertainty))
+
+
+def _unsure(pool: Pool, right: Selection, calls: int) -> Selection:
+    return Selection(right.rows, np.full_like(right.uncertainty, np.nan))
+
+
+def _moody(pool: Pool, right: Selection, calls: int) -> Selection:
+    return Selection(np.roll(right.rows, calls), right.uncertainty)
+
+
+def _writing(pool: Pool, right: Selection, calls: int) -> Selection:
+    pool.available[right.rows] = False
+    return right
+
+
+def _global(pool: Pool, right: Selection, calls: int) -> Selection:
+    np.random.seed(0)
+    return right
+
+
+def _as_it_is(pool: Pool, right: Selection, calls: int) -> Selection:
+    return right
+
+
+@pytest.mark.parametrize(
+    ("wrong", "promise", "values"),
+    [
+        (_twice, "test_serves_as_many_different_available_rows_as_there_are", {}),
+        (_twice, "test_serves_every_awkward_pool", {}),
+        (_too_few, "test_serves_every_awkward_pool", {}),
+        (_narrow, "test_serves_every_awkward_pool", {}),
+        (_labelled, "test_serves_every_awkward_pool", {}),
+        (_too_sure, "test_serves_every_awkward_pool", {}),
+        (_unsure, "test_serves_every_awkward_pool", {}),
+        (_moody, "test_is_the_same_for_the_same_seed", {}),
+        (_global, "test_leaves_the_random_numbers_of_others_alone", {}),
+        (_writing, "test_leaves_the_pool_as_it_was", {}),
+        (_too_few, "test_serves_all_the_copies_of_a_text_if_they_are_wanted", {"copies": 66}),
+        (_as_it_is, "test_does_not_fill_a_batch_with_one_text_while_others_are_left", {"kind": "warm"}),
+    ],
+)
+def test_the_contract_tells_who_breaks_it(wrong: Any, promise: str, values: dict[str, Any]) -> None:
+    with pytest.raises((AssertionError, ValueError)):
+        getattr(AcquisitionContract(), promise)(strategy=Broken(wrong), **values)
+
+
+class Trusting:
+    """Looks at nothing."""
+
+    def select(self, pool: Pool, k: int, seed: int) -> Selection:
+        rows = np.flatnonzero(np.ones(5, dtype=bool))
+        return Selection(rows, np.zeros(5, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("promise", "values"),
+    [
+        ("test_says_which_vector_is_not_finite", {"bad": np.nan}),
+        ("test_says_which_probability_is_not_finite", {"bad": np.nan}),
+        ("test_says_which_array_does_not_fit_the_others", {"name": "errors", "longer": True}),
+        ("test_says_which_row_is_in_no_cluster", {"cluster": -1}),
+    ],
+)
+def test_the_contract_tells_who_takes_everything(promise: str, values: dict[str, Any]) -> None:
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        getattr(AcquisitionContract(), promise)(strategy=Trusting(), **values)

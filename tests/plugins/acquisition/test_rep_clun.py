@@ -1,0 +1,50 @@
+"""Rep-ClUn: representative rows first, the least certain of each cluster later."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from by_hand import entropy_by_hand
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pools import make_pool
+
+from plugins.acquisition.clusters import cut
+from plugins.acquisition.rep_clun import RepClUn
+
+
+@pytest.mark.parametrize("cold", [True, False])
+@given(n=st.integers(10, 60), k=st.integers(1, 12), multiple=st.booleans(), seed=st.integers(0, 999))
+@settings(max_examples=20, deadline=None)
+def test_one_row_of_each_cluster(cold: bool, n: int, k: int, multiple: bool, seed: int) -> None:
+    pool = make_pool(n, 4, cold=cold, multiple=multiple, seed=seed)
+    rows = np.flatnonzero(pool.available)
+    if not len(rows):
+        return
+    clustering = cut(pool.vectors, k, seed, among=rows)
+    inside = [np.flatnonzero(clustering.assignment == cluster).tolist() for cluster in range(len(clustering.centroids))]
+    assert sorted(row for mine in inside for row in mine) == rows.tolist()
+    found = RepClUn().select(pool, k, seed)
+    served = clustering.assignment[found.rows[: len(inside)]].tolist()
+    assert sorted(served) == list(range(len(inside))), "each cluster has its turn"
+    ranks = []
+    for row, cluster in zip(found.rows.tolist(), served, strict=False):
+        mine = inside[cluster]
+        if pool.probabilities is None:
+            off = {other: float(np.linalg.norm(pool.vectors[other] - clustering.centroids[cluster])) for other in mine}
+            ranks.append(float(len(mine)))
+        else:
+            off = {other: -entropy_by_hand(pool.probabilities[other].tolist(), multiple) for other in mine}
+            ranks.append(-off[row])
+        assert off[row] <= min(off.values()) + 2e-6
+    assert all(before >= after - 2e-6 for before, after in pairwise(ranks)), "the largest first, or the least certain"
+    if pool.probabilities is not None:
+        by_hand = [entropy_by_hand(pool.probabilities[row].tolist(), multiple) for row in found.rows]
+        np.testing.assert_allclose(found.uncertainty, by_hand, atol=2e-6)
+
+
+def test_it_says_why() -> None:
+    assert "centre" in RepClUn().select(make_pool(20, cold=True), 3, 0).ground
+    assert "certain" in RepClUn().select(make_pool(20), 3, 0).ground
