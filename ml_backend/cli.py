@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -199,6 +201,55 @@ def doctor(
 
 
 @app.command()
+def simulate(
+    tasks: Annotated[Path, typer.Option(metavar="FILE", help="labelled tasks: the project exported as JSON")],
+    label_config: Annotated[Path, typer.Option(metavar="FILE", help="the project's labelling configuration")],
+    out_folder: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="for report.html, summary.json and curves.csv")
+    ],
+    test: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="labelled test tasks; without it, 30 % are held out")
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", show_default="the one in use", help="compared with random; again for each"),
+    ] = None,
+    budget: Annotated[int, typer.Option(min=2, help="labels at most")] = 500,
+    batch: Annotated[int, typer.Option(min=1, help="labels between two rounds of learning")] = 25,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="repetitions, each from other first labels")] = 10,
+    initial: Annotated[
+        int | None, typer.Option(min=0, help="first labels, drawn at random; one batch if not told")
+    ] = None,
+    group: Annotated[str, typer.Option(metavar="FIELD", help="field of the tasks' data whose values are groups")] = "",
+) -> None:
+    """Try strategies on labels that you have: how many labels would each have saved?
+
+    Every finished repetition is kept in --out: interrupted or asked for more, the same command goes on from there.
+    """
+    settings = _settings()
+    chosen = strategy or [settings.defaults.acquisition]
+    simulator: Simulator | None = None
+    try:
+        with _progress_bar() as progress:
+            from ml_backend.simulator import Request, Simulator
+
+            _cap_threads(settings.threads)
+            request = Request(tasks, label_config, out_folder, test, chosen, budget, batch, seeds, initial, group)
+            simulator = Simulator(settings, request, _say, progress)
+            simulator.run()
+    except (KeyboardInterrupt, Exception) as reason:
+        if isinstance(reason, KeyboardInterrupt):
+            out.print("Interrupted: the same command goes on from here.")
+        if simulator is not None:
+            try:  # what is finished is kept, and told
+                _print_simulation(simulator.conclude(), out_folder)
+            except ApprenticeError as nothing:
+                out.print(str(nothing), highlight=False, markup=False)
+        raise
+    _print_simulation(simulator.conclude(), out_folder)
+
+
+@app.command()
 def demo(
     annotations: Annotated[int, typer.Option(min=0, max=5000, help="label so many automatically, then stop")] = 0,
     folder: Annotated[Path, typer.Option(help="where the demo keeps Label Studio's and our data")] = Path(".demo"),
@@ -243,10 +294,25 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        shown = bar.add_task("reading", total=None)
+        yield lambda what, done, total: bar.update(shown, description=what, completed=done, total=total)
+
+
 def _cap_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+def _print_simulation(verdict: str, folder: Path) -> None:
+    for line in (verdict, f"The curves are in {folder / 'report.html'}."):
+        out.print(line, highlight=False, markup=False)
 
 
 def _print_status(each: Status) -> None:

@@ -219,5 +219,5 @@ def test_a_wrong_option_is_exit_code_2(run: Run, arguments: tuple[str, ...]) -> 
 
 def test_help_names_every_command(run: Run) -> None:
     said = run("--help").stdout
-    for command in ("serve", "connect", "disconnect", "status", "versions", "rollback", "doctor", "demo"):
+    for command in ("serve", "connect", "disconnect", "status", "versions", "rollback", "doctor", "simulate", "demo"):
         assert command in said

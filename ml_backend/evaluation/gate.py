@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import comb
 
-from ml_backend.domain import Fit, Floats
+import numpy as np
+
+from ml_backend.domain import Fit, Floats, Mask
 from ml_backend.evaluation.metrics import correct
 
 ALPHA = 0.05
@@ -17,20 +19,29 @@ class Verdict:
     reason: str
 
 
-def judge(fit: Fit, targets: Floats, multiple: bool) -> Verdict:
+def judge(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None) -> Verdict:
     """Compares the candidate with the serving learner's knowledge, both cross-validated on the same folds and labels.
 
-    Rejected only on evidence: one-sided sign test on the tasks where they differ, at 5 %. Without evidence the newer
-    one wins, because more labels help on average and a stricter rule would reject every second harmless round.
+    Evidence is a one-sided sign test, at 5 %, on the tasks where the two differ: first on the audit slice (`audited`,
+    (n,) bool), whose tasks are a random sample, and only if that says nothing on all labels, which acquisition chose.
+    Rejected only on evidence: without any the newer one wins, because more labels help on average and a stricter rule
+    would reject every second harmless round.
     """
     if fit.held_out_earlier is None:
         return Verdict(True, "first learner on these labels")
     new = correct(fit.held_out, targets, multiple)
     old = correct(fit.held_out_earlier, targets, multiple)
-    lost, won = int((old & ~new).sum()), int((new & ~old).sum())
-    if lost > won and sign_test(lost, lost + won) < ALPHA:
-        return Verdict(False, f"kept the earlier learner: the new one lost {lost} and won {won} of {len(targets)}")
-    return Verdict(True, f"won {won}, lost {lost} of {len(targets)} against the earlier")
+    everything = np.ones(len(targets), np.bool_)
+    for rows, where in ((audited, " audited tasks"), (everything, "")):
+        if rows is None:
+            continue
+        lost, won = int((old & ~new & rows).sum()), int((new & ~old & rows).sum())
+        told = f"{int(rows.sum())}{where}"
+        if lost > won and sign_test(lost, lost + won) < ALPHA:
+            return Verdict(False, f"kept the earlier learner: the new one lost {lost} and won {won} of {told}")
+        if rows is everything or (won > lost and sign_test(won, lost + won) < ALPHA):
+            break
+    return Verdict(True, f"won {won}, lost {lost} of {told} against the earlier")
 
 
 def sign_test(hits: int, n: int) -> float:

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from sklearn.metrics import f1_score
 
 from ml_backend import audit
 from ml_backend.domain import Fit
 from ml_backend.evaluation.gate import ALPHA, judge, sign_test
-from ml_backend.evaluation.metrics import correct, decide, wilson
+from ml_backend.evaluation.metrics import BINS, calibration_error, correct, decide, f1, wilson
 
 
 @given(n=st.integers(1, 3000), data=st.data())
@@ -63,6 +64,62 @@ def test_correct_agrees_with_looking_at_each_row(rows: list[tuple[list[float], l
         assert correct(probabilities, targets, True)[row] == all(each)
 
 
+@given(data=st.data(), n=st.integers(1, 25), c=st.integers(2, 6), multiple=st.booleans())
+@hypothesis_settings(max_examples=100)
+def test_f1_is_scikit_learns_for_each_label_that_occurs(data: st.DataObject, n: int, c: int, multiple: bool) -> None:
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    if multiple:
+        said, truth = random.random((2, n, c)) < data.draw(st.sampled_from([0.05, 0.5]))
+    else:  # of some labels, so that others do not occur
+        said, truth = np.eye(c)[random.integers(0, random.integers(1, c + 1), (2, n))]
+    found = (0.6 * said + 0.4 * random.random((n, c))).astype(np.float32)
+    found = np.where(said, np.maximum(found, 0.5), np.minimum(found, 0.49)).astype(np.float32)
+    scores, support = f1(found, truth.astype(np.float32), multiple)
+    there = (said + truth).any(axis=0)
+    assert scores == pytest.approx(f1_score(truth, said, average=None, zero_division=0)[there])
+    assert support.tolist() == truth.sum(axis=0)[there].tolist()
+
+
+def test_f1_of_a_split_answer_goes_by_its_strongest_label_or_by_all_from_one_half_up() -> None:
+    targets = np.array([[0.5, 0.5, 0.0], [0.0, 0.3, 0.7]], np.float32)
+    said = np.array([[0.9, 0.1, 0.0], [0.1, 0.1, 0.8]], np.float32)
+    for multiple, scores, support in ((False, [1, 1], [1, 1]), (True, [1, 0, 1], [1, 1, 1])):
+        found = f1(said, targets, multiple)
+        assert (found[0].tolist(), found[1].tolist()) == (scores, support)
+
+
+@given(data=st.data(), n=st.integers(1, 60), multiple=st.booleans())
+@hypothesis_settings(max_examples=100)
+def test_the_calibration_error_is_the_mean_gap_of_bins_weighted_by_their_size(
+    data: st.DataObject, n: int, multiple: bool
+) -> None:
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    targets = np.eye(3, dtype=np.float32)[random.integers(0, 3, n)]
+    found = random.dirichlet([0.4] * 3, n).astype(np.float32)
+    found[random.random(n) < 0.2] = [1, 0, 0]  # the last bin is closed
+    decisions: list[tuple[float, bool]] = []
+    for row, target in zip(found.tolist(), targets.tolist(), strict=True):
+        if multiple:
+            decisions += [(max(p, 1 - p), (p >= 0.5) == (y == 1)) for p, y in zip(row, target, strict=True)]
+        else:
+            decisions.append((max(row), target[row.index(max(row))] == 1))
+    gaps = []
+    for place in range(BINS):
+        inside = [each for each in decisions if place <= each[0] * BINS < place + 1 + (place == BINS - 1)]
+        if inside:
+            confidence, right = np.mean(inside, axis=0)
+            gaps.append(len(inside) / len(decisions) * abs(right - confidence))
+    assert calibration_error(found, targets, multiple) == pytest.approx(sum(gaps), abs=1e-5)
+
+
+def test_who_is_right_as_often_as_sure_is_calibrated_and_who_is_sure_and_wrong_is_not() -> None:
+    eye = np.eye(2, dtype=np.float32)
+    assert calibration_error(eye[[0, 1, 1]], eye[[0, 1, 1]], False) == 0.0
+    assert calibration_error(eye[[1, 0, 0]], eye[[0, 1, 1]], False) == 1.0
+    three_of_four = np.tile(np.array([0.75, 0.25], np.float32), (4, 1))
+    assert calibration_error(three_of_four, eye[[0, 0, 0, 1]], False) == pytest.approx(0.0, abs=1e-6)
+
+
 def fit(new: list[int], old: list[int] | None) -> tuple[Fit, np.ndarray]:
     """What two learners say of tasks whose answer is label 0; 0 is right, 1 is wrong."""
     eye = np.eye(2, dtype=np.float32)
@@ -91,6 +148,51 @@ def test_the_first_learner_is_promoted() -> None:
 def test_the_gate_at_its_threshold(lost: int, won: int, promoted: bool) -> None:
     verdict = judge(*fit([1] * lost + [0] * won, [0] * lost + [1] * won), multiple=False)
     assert verdict.promote == promoted
+
+
+sides = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.booleans()), min_size=1, max_size=60)
+
+
+@given(rows=sides)
+@hypothesis_settings(max_examples=200)
+def test_evidence_on_the_audit_slice_decides_first_and_then_that_on_all_labels(
+    rows: list[tuple[int, int, bool]],
+) -> None:
+    def evidence(among: list[tuple[int, int, bool]]) -> int:
+        """1 for the new learner, -1 for the old one, 0 for neither."""
+        won, lost = sum(old > new for new, old, _ in among), sum(new > old for new, old, _ in among)
+        sure = won != lost and binomtest(max(won, lost), won + lost, 0.5, alternative="greater").pvalue < ALPHA
+        return (1 if won > lost else -1) if sure else 0
+
+    new, old, audited = (list(column) for column in zip(*rows, strict=True))
+    verdict = judge(*fit(new, old), multiple=False, audited=np.array(audited))
+    on_audit = evidence([row for row in rows if row[2]])
+    assert verdict.promote == ((on_audit or evidence(rows)) >= 0)
+    if on_audit:
+        assert f"{sum(audited)} audited tasks" in verdict.reason
+    else:
+        assert "audited" not in verdict.reason
+        assert f" {len(rows)}" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("slice_", "others", "promoted"),
+    [
+        ((0, 5), (20, 0), False),  # chosen tasks flatter the new one, the random sample does not
+        ((5, 0), (0, 20), True),
+        ((0, 4), (20, 0), True),  # too little to say anything
+        ((4, 0), (0, 20), False),
+        ((0, 0), (0, 20), False),
+    ],
+)
+def test_the_random_sample_overrules_the_chosen_tasks(
+    slice_: tuple[int, int], others: tuple[int, int], promoted: bool
+) -> None:
+    new = [0] * slice_[0] + [1] * slice_[1] + [0] * others[0] + [1] * others[1]
+    audited = np.arange(len(new)) < sum(slice_)
+    said = fit(new, [1 - each for each in new])
+    assert judge(*said, multiple=False, audited=audited).promote == promoted
+    assert judge(*said, multiple=False).promote == judge(*said, multiple=False, audited=audited & False).promote
 
 
 def test_places_follow_the_share() -> None:

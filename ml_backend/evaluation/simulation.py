@@ -1,0 +1,150 @@
+"""Replays annotation on tasks whose answers are known, with the code of the live loop: one strategy and seed at a time.
+
+Each step is a round: learn from what is labelled, let the gate judge, measure on the test rows, and choose the next
+batch; its answers are the known ones. A round of the live loop chooses a longer queue, of which only the head is
+labelled before the next: what is simulated here is a team that labels `batch` tasks between two rounds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from ml_backend import knowledge, registry
+from ml_backend.domain import ApprenticeError, Clustering, Floats, Ints, Mask, TaskSchema
+from ml_backend.evaluation.curves import Measurement
+from ml_backend.evaluation.gate import judge
+from ml_backend.evaluation.metrics import calibration_error, correct, f1
+from ml_backend.knowledge import Knowledge, Lesson
+from ml_backend.pool import CLUSTERS
+from ml_backend.selection import choose, pool_of
+from ml_backend.settings import ProjectSettings
+
+STRIDE = 1_000_000  # between the seeds of two repetitions: no round draws as another does
+ENOUGH = 5  # test rows of a class for it to be called the worst; if none has so many, as many as the largest has
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """Tasks whose answers are known. vectors (n, d); targets (n, c); groups (n,): a name, "" for none."""
+
+    vectors: Floats
+    targets: Floats
+    groups: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def take(self, rows: Ints) -> Gold:
+        return Gold(self.vectors[rows], self.targets[rows], [self.groups[row] for row in rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a simulation goes: `initial` labels drawn at random, the same for every strategy of a seed, then `batch` at a
+    time up to `budget`."""
+
+    schema: TaskSchema
+    options: ProjectSettings
+    space: str
+    initial: int
+    batch: int
+    budget: int
+
+
+def simulate(plan: Plan, pool: Gold, test: Gold, strategy: str, seed: int) -> Iterator[Measurement]:
+    """What a learner is worth with the first labels, at each multiple of the batch and with the whole budget, if
+    `strategy` chooses; a pool that is smaller than the budget is labelled to the end. Deterministic, but for the metric
+    `seconds`, which is that of the round after so many labels. Raises ApprenticeError if the strategy chooses nothing.
+    """
+    options = plan.options.model_copy(update={"acquisition": strategy})
+    clustering = registry.clusterer().cut(pool.vectors, CLUSTERS, seed)
+    _, codes = np.unique(np.asarray(pool.groups), return_inverse=True)
+    groups = codes.astype(np.int64) if any(pool.groups) else None
+    budget = min(plan.budget, len(pool))
+    start = np.random.default_rng(seed).choice(len(pool), min(plan.initial, budget), replace=False)
+    labelled = np.zeros(len(pool), np.bool_)
+    labelled[start] = True
+    learner: Knowledge | None = None
+    for number in count():
+        n, begin = int(labelled.sum()), time.process_time()
+        learner = _learnt(plan, pool, np.flatnonzero(labelled), learner, number)
+        seconds = time.process_time() - begin
+        if n:
+            yield from _measured(plan.schema, learner, pool.targets[labelled], test, strategy, seed, n)
+        if n >= budget:
+            return
+        begin = time.process_time()
+        k = min(plan.batch - n % plan.batch, budget - n)
+        chosen = _chosen(plan.schema, options, pool, labelled, learner, clustering, groups, k, STRIDE * seed + number)
+        yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - begin)
+        if not len(chosen):
+            raise ApprenticeError(f"The strategy {strategy} chooses none of {len(pool) - n} tasks")
+        labelled[chosen] = True
+
+
+def _learnt(plan: Plan, pool: Gold, rows: Ints, serving: Knowledge | None, number: int) -> Knowledge | None:
+    """The learner that serves after a round."""
+    lesson = Lesson(
+        plugin=plan.options.learner,
+        space=plan.space,
+        labels=plan.schema.labels,
+        multiple=plan.schema.multiple,
+        tasks=rows,
+        texts=b"",  # of no use here: a text does not change
+        targets=pool.targets[rows],
+    )
+    candidate, fit = knowledge.learn(lesson, pool.vectors[rows], serving, number)
+    if candidate is None or fit is None:
+        return serving
+    return candidate if judge(fit, lesson.targets, lesson.multiple).promote else serving
+
+
+def _chosen(
+    schema: TaskSchema,
+    options: ProjectSettings,
+    pool: Gold,
+    labelled: Mask,
+    learner: Knowledge | None,
+    clustering: Clustering,
+    groups: Ints | None,
+    k: int,
+    seed: int,
+) -> Ints:
+    tasks = np.arange(len(pool))
+    seen = pool_of(schema, learner, tasks, pool.vectors, labelled.copy(), ~labelled, clustering)
+    return choose(options, seen, groups, k, seed).rows
+
+
+def _measured(
+    schema: TaskSchema, learner: Knowledge | None, answers: Floats, test: Gold, strategy: str, seed: int, n: int
+) -> Iterator[Measurement]:
+    """Before there is a learner, all drafts are alike: the mean of the answers."""
+    found = learner.predict(schema, test.vectors) if learner else np.tile(answers.mean(axis=0), (len(test), 1))
+    right = correct(found, test.targets, schema.multiple)
+    scores, support = _f1(found, test.targets, schema.multiple)
+    frequent = scores[support >= min(ENOUGH, support.max())]
+    for metric, value in (
+        ("accuracy", right.mean()),
+        ("macro_f1", scores.mean()),
+        ("worst_class_f1", frequent.min()),
+        ("calibration_error", calibration_error(found, test.targets, schema.multiple)),
+    ):
+        yield Measurement(strategy, seed, n, metric, "", float(value))
+    names = np.asarray(test.groups)
+    for group in sorted({name for name in test.groups if name}):
+        mine = names == group
+        scores, support = _f1(found[mine], test.targets[mine], schema.multiple)
+        yield Measurement(strategy, seed, n, "accuracy", group, float(right[mine].mean()))
+        there = scores[support > 0] if support.any() else scores  # of a group, only the labels that it has
+        yield Measurement(strategy, seed, n, "macro_f1", group, float(there.mean()))
+
+
+def _f1(found: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:
+    """Perfect, if there was no label to find and none was found."""
+    scores, support = f1(found, targets, multiple)
+    return (scores, support) if len(scores) else (np.ones(1, np.float32), np.zeros(1, np.int64))

@@ -1,0 +1,250 @@
+"""The reader of exports: what counts as an answer, what is left out and said, and what is refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_label_studio import MULTIPLE, SINGLE
+from hostile import anything
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ml_backend.domain import ApprenticeError, TaskSchema
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.export import GROUPS, Export, read_config, read_export
+
+Body = dict[str, Any]
+LABELS = ("fruit", "metal", "animal")
+
+
+def answer(number: int, *choices: str, control: str = "label", **values: Any) -> Body:
+    """One annotation as Label Studio exports it, of the annotator 1."""
+    result = [{"from_name": control, "to_name": "text", "type": "choices", "value": {"choices": list(choices)}}]
+    return {"id": number, "completed_by": 1, "was_cancelled": False, "ground_truth": False, "result": result} | values
+
+
+def task(number: Any, *answers: Body, text: Any = "a text", **data: Any) -> Body:
+    return {"id": number, "data": {"text": text, **data}, "annotations": list(answers), "predictions": []}
+
+
+def plain(*numbers: int) -> list[Body]:
+    """Tasks that are answered without any trouble."""
+    return [task(number, answer(number, LABELS[number % 3]), text=f"text {number}") for number in numbers]
+
+
+class Reader:
+    """Writes tasks to a file and reads them; `said` is what was left out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "tasks.json"
+        self.said: list[str] = []
+
+    def __call__(self, tasks: Any, schema: TaskSchema | None = None, group: str = "") -> Export:
+        self.said = []
+        self.path.write_text(json.dumps(tasks))
+        return read_export(self.path, schema or read_schema(SINGLE), group, self.said.append)
+
+    def refusal(self, tasks: Any, schema: TaskSchema | None = None, group: str = "") -> str:
+        with pytest.raises(ApprenticeError) as error:
+            self(tasks, schema, group)
+        said = str(error.value)
+        assert str(self.path) in said
+        assert "\n" not in said
+        return said
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reader:
+    return Reader(tmp_path)
+
+
+def test_tasks_texts_answers_and_groups_stand_in_the_same_rows(read: Reader) -> None:
+    found = read(
+        [
+            task(7, answer(1, "animal"), text="a dog", topic="farm"),
+            task(3, answer(2, "fruit"), text="a pear", topic="kitchen"),
+        ],
+        group="topic",
+    )
+    assert found.tasks.tolist() == [7, 3]
+    assert found.texts == ["a dog", "a pear"]
+    assert found.targets.tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert found.groups == ["farm", "kitchen"]
+    assert read.said == []
+
+
+def test_several_annotators_decide_by_majority_and_a_tie_stays_one(read: Reader) -> None:
+    votes = [["fruit", "fruit", "metal"], ["fruit", "metal"]]
+    found = read(
+        [
+            task(row, *(answer(10 * row + by, label, completed_by=by) for by, label in enumerate(labels, 1)))
+            for row, labels in enumerate(votes, 1)
+        ]
+    )
+    assert found.targets.tolist() == [[1, 0, 0], [0.5, 0.5, 0]]
+
+
+def test_the_ground_truth_stands_above_the_others_and_a_skip_is_no_answer(read: Reader) -> None:
+    found = read(
+        [
+            task(
+                1,
+                *(answer(n, "metal", completed_by=n) for n in (1, 2)),
+                answer(3, "fruit", completed_by=3, ground_truth=True),
+            ),
+            task(2, answer(4, "animal"), answer(5, "fruit", completed_by=2, was_cancelled=True)),
+            task(3, answer(6, "fruit", was_cancelled=True)),
+        ]
+    )
+    assert found.tasks.tolist() == [1, 2]
+    assert found.targets.tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert "1 without an answer to 'label' that counts" in read.said[0]
+
+
+def test_several_labels_may_hold_and_none_is_an_answer(read: Reader) -> None:
+    found = read([task(1, answer(1, "fruit", "animal")), task(2, answer(2))], read_schema(MULTIPLE))
+    assert found.targets.tolist() == [[1, 0, 1], [0, 0, 0]]
+
+
+def test_what_has_no_answer_no_text_or_no_id_is_left_out_and_counted(read: Reader) -> None:
+    bare = [task(number, text="waiting") for number in (20, 21, 22)]
+    empty = [task(number, answer(number, "fruit"), text=text) for number, text in ((30, ""), (31, " \0"), (32, None))]
+    nested = [task(33, answer(33, "fruit"), text={"inside": "x"}), {**plain(34)[0], "data": "no object"}]
+    nameless = [task(None, answer(40, "fruit")), task(True, answer(41, "fruit")), task(-3, answer(42, "fruit"))]
+    found = read([*bare, *plain(1, 2), *empty, *nested, *nameless])
+    assert found.tasks.tolist() == [1, 2]
+    (said,) = read.said
+    assert "left out of 13 tasks" in said
+    assert "3 without an answer to 'label' that counts" in said
+    assert "5 without a text in 'text' (task 30, 31, 32, 33, 34)" in said
+    assert "3 without an id (in the list, number 11, 12, 13)" in said
+
+
+def test_no_more_than_five_tasks_are_named(read: Reader) -> None:
+    read([*plain(1, 2), *(task(number, answer(number, "fruit"), text="") for number in range(10, 18))])
+    assert "8 without a text in 'text' (task 10, 11, 12, 13, 14 and 3 more)" in read.said[0]
+
+
+def test_texts_may_be_numbers_and_hold_what_no_database_takes(read: Reader) -> None:
+    found = read([task(n, answer(n, "fruit"), text=text) for n, text in enumerate((42, "nul\0here", "half \ud83d"), 1)])
+    assert found.texts == ["42", "nul here", "half ?"]
+
+
+def test_an_id_that_occurs_twice_is_named(read: Reader) -> None:
+    said = read.refusal([*plain(1, 2, 3), task("2", answer(9, "metal")), *plain(3)])
+    assert "more than one task with the id 2, 3:" in said
+
+
+def test_an_answer_belongs_to_the_task_around_it_whatever_its_own_number_says(read: Reader) -> None:
+    """As after tasks were given new ids by hand."""
+    found = read([task(1, answer(1, "fruit", task=2)), task(2, answer(2, "metal", task=1))])
+    assert found.targets.argmax(axis=1).tolist() == [0, 1]
+
+
+def test_a_label_that_the_configuration_lacks_is_named_with_its_task(read: Reader) -> None:
+    said = read.refusal([*plain(1, 2), task(8, answer(8, "fruit", "plastic")), task(9, answer(9, "\ud800wood"))])
+    assert "task 8 is labelled 'plastic'" in said
+    assert "in all: 'plastic', '\\ud800wood'" in said
+
+
+def test_a_skipped_answer_may_have_any_label(read: Reader) -> None:
+    tasks = [*plain(1, 2), task(3, answer(3, "plastic", was_cancelled=True), answer(4, "metal"))]
+    assert read(tasks).targets[2].tolist() == [0, 1, 0]
+
+
+def test_answers_to_another_question_hint_at_the_wrong_configuration(read: Reader) -> None:
+    said = read.refusal([task(n, answer(n, "fruit", control="mood")) for n in (1, 2, 3)])
+    assert "0 of 3" in said
+    assert "There are answers to 'mood': is it the right labelling configuration?" in said
+
+
+@pytest.mark.parametrize(
+    ("tasks", "reason"),
+    [
+        ([], "is an empty list"),
+        ({"tasks": []}, "is not a list of tasks"),
+        ("tasks", "is not a list of tasks"),
+        ([1, 2], "is not a list of tasks"),
+        ([{"id": 1, "text": "a", "choice": "fruit", "annotator": 1}], "not as JSON-MIN"),
+        ([{"data": {"text": "a"}}], "lack data or annotations"),
+        ([task(1), task(2)], "0 of 2: label some first. Left out: 2 without an answer"),
+        (plain(1), "1 of 1: label some first"),
+    ],
+)
+def test_what_is_no_labelled_export_is_refused(read: Reader, tasks: Any, reason: str) -> None:
+    assert reason in read.refusal(tasks)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'[{"id": 1}', b"\xff\xfe\x00", b"[" * 100_000, b"[" + b"9" * 5000 + b"]"]
+)
+def test_what_is_not_json_is_refused(read: Reader, content: bytes) -> None:
+    read.path.write_bytes(content)
+    with pytest.raises(ApprenticeError, match=r"is not JSON|cannot be read") as error:
+        read_export(read.path, read_schema(SINGLE), "", read.said.append)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.json", tmp_path):
+        with pytest.raises(ApprenticeError, match=f"{path} cannot be read: "):
+            read_export(path, read_schema(SINGLE), "", print)
+        with pytest.raises(ApprenticeError, match=f"{path} cannot be read: "):
+            read_config(path)
+
+
+@pytest.mark.parametrize(
+    "beginning", ["", "\ufeff", '<?xml version="1.0" encoding="UTF-8"?>\n', "\n<?xml version='1.0'?>"]
+)
+def test_the_configuration_is_read_whatever_an_editor_put_before_it(tmp_path: Path, beginning: str) -> None:
+    (tmp_path / "config.xml").write_text(beginning + SINGLE, encoding="utf-8")
+    assert read_config(tmp_path / "config.xml") == read_schema(SINGLE)
+
+
+def test_a_configuration_that_is_not_served_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "config.xml").write_text('<View><Text name="text" value="$text"/></View>')
+    with pytest.raises(ApprenticeError, match="no <Choices> over a <Text>"):
+        read_config(tmp_path / "config.xml")
+
+
+def test_tasks_without_the_field_are_in_no_group_and_counted(read: Reader) -> None:
+    values: list[Any] = ["news", 3, True, None, {"deep": 1}, ["list"], "", "nul\0", "x" * 99]
+    found = read(
+        [task(n, answer(n, "fruit"), topic=value) for n, value in enumerate(values, 1)] + plain(50), group="topic"
+    )
+    assert found.groups == ["news", "3", "True", "", "", "", "", "nul ", "x" * 64, ""]
+    assert read.said == [f"{read.path}: 5 of 10 tasks have no 'topic' and count in no group"]
+
+
+def test_a_group_that_no_task_has_or_that_nearly_every_task_has_for_itself_is_refused(read: Reader) -> None:
+    assert "has a field 'topic'" in read.refusal(plain(1, 2), group="topic")
+    many = [task(n, answer(n, "fruit"), own=n) for n in range(1, GROUPS + 2)]
+    assert f"'own' has {GROUPS + 1} different values" in read.refusal(many, group="own")
+    assert len({*read(many[:GROUPS], group="own").groups}) == GROUPS
+
+
+@given(
+    tasks=st.lists(
+        st.fixed_dictionaries({"id": st.integers(1, 9)}, optional={"data": anything, "annotations": anything})
+        | anything,
+        max_size=4,
+    )
+)
+@hypothesis_settings(max_examples=60)
+def test_whatever_is_in_the_file_is_read_or_refused_in_one_sentence(tmp_path: Path, tasks: list[Any]) -> None:
+    read = Reader(tmp_path)
+    for schema, group in ((read_schema(SINGLE), "text"), (read_schema(MULTIPLE), "")):
+        try:
+            found = read([*plain(101, 102), *tasks], schema, group)
+        except ApprenticeError as error:
+            assert "\n" not in str(error)
+            continue
+        assert {101, 102} <= {*found.tasks.tolist()}
+        assert len(found.tasks) == len(found.texts) == len(found.groups) == len(found.targets)
+        assert np.isfinite(found.targets).all()
+        assert all(text.strip() for text in found.texts)
