@@ -10,14 +10,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 
 import numpy as np
 
-from ml_backend import audit, knowledge, registry
+from ml_backend import audit, knowledge
 from ml_backend.consensus import Answers, consensus
-from ml_backend.domain import Estimate, Fit, Floats, ModelVersion, Prediction, TaskSchema, TrainingSet
+from ml_backend.domain import Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation.gate import judge
 from ml_backend.knowledge import Knowledge, Lesson
 from ml_backend.label_studio.client import LabelStudioClient, Refused
@@ -28,6 +28,7 @@ from ml_backend.pool import AT_ONCE, ProjectPool
 from ml_backend.ranking import Basis, rank
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, RoundRecord, Store, now
+from ml_backend.watch import fall_back
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def run_round(work: Round) -> RoundRecord | None:
         reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.expect)
     record = store.projects.ensure(project)
     options, complaint = work.settings.for_project(record.extra_params)
+    options, moved = fall_back(options, record.watch)
     schema = read_schema(record.label_config)
 
     with work.stage("encode"):
@@ -102,7 +104,7 @@ def run_round(work: Round) -> RoundRecord | None:
             labelled=len(answers.tasks),
             accuracy=accuracy,
             created_at=now(),
-            note="; ".join(filter(None, [complaint, problem, _changed_labels(serving, schema), reason])),
+            note="; ".join(filter(None, [complaint, moved, problem, _changed_labels(serving, schema), reason])),
         )
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
         store.versions.add(version, artifact, rows=len(queue))
@@ -140,26 +142,9 @@ def _fit(
         texts=work.pool.keys_of(rows),
         targets=answers.targets[np.isin(answers.tasks, work.pool.tasks[rows], assume_unique=True)],
     )
-    if frozen or not _learnable(lesson.targets) or (serving is not None and serving.lesson.same(lesson)):
+    if frozen or (serving is not None and serving.lesson.same(lesson)):
         return None, None
-    train = TrainingSet(
-        vectors=vectors,
-        targets=lesson.targets,
-        weights=np.ones(len(rows), np.float32),
-        multiple=schema.multiple,
-        earlier=serving.lesson.targets_for(lesson) if serving else None,
-    )
-    fit = registry.learner(options.learner).fit(train, seed=number)
-    if serving and serving.lesson.plugin != options.learner and serving.lesson.plugin in registry.installed("learner"):
-        # another kind of learner has to beat what the serving kind makes of the earlier labels
-        rival = registry.learner(serving.lesson.plugin).fit(train, seed=number)
-        fit = replace(fit, held_out_earlier=rival.held_out_earlier)
-    return Knowledge(number, lesson, fit.tensors), fit
-
-
-def _learnable(targets: Floats) -> bool:
-    """Whether two tasks differ in their labels: one class alone teaches nothing."""
-    return len(targets) >= 2 and bool((targets != targets[0]).any())
+    return knowledge.learn(lesson, vectors, serving, number)
 
 
 def _assess(
@@ -172,10 +157,10 @@ def _assess(
         before = _serving_version(work, record)
         return serving, before.accuracy if before else None, ""
     lesson = candidate.lesson
-    verdict = judge(fit, lesson.targets, lesson.multiple)
+    audited = np.array(work.store.versions.audited(work.project), np.int64)
+    verdict = judge(fit, lesson.targets, lesson.multiple, np.isin(lesson.tasks, audited))
     earlier = fit.held_out if fit.held_out_earlier is None else fit.held_out_earlier
     held_out = fit.held_out if verdict.promote else earlier
-    audited = np.array(work.store.versions.audited(work.project), np.int64)
     accuracy = audit.accuracy(held_out, lesson.targets, lesson.tasks, audited, lesson.multiple)
     return candidate if verdict.promote else serving, accuracy, verdict.reason
 

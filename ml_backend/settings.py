@@ -30,6 +30,14 @@ class ProjectSettings(BaseModel):
         0.05, ge=0, le=0.5, description="share of served tasks drawn at random and shown without a draft"
     )
     acquisition: str = Field("cluster-uncertainty", description="strategy that orders the queue")
+    balance: float = Field(
+        0.0, ge=0, le=1, description="share of the queue kept for the groups that the learner does worst on"
+    )
+    group_by: str = Field("", max_length=64, description="field of the tasks' data that names groups; empty: clusters")
+    acquisition_fallback: bool = Field(
+        False, description="random order as long as the comparison with random says that acquisition does not win"
+    )
+    second_look: int = Field(0, ge=0, le=50, description="how many answers that look wrong are proposed for a check")
     learner: str = Field("logistic", description="the small model that is trained")
     teacher: str = Field("similarity", description="who drafts before the learner can")
 

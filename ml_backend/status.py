@@ -10,6 +10,9 @@ from ml_backend.domain import ApprenticeError, Estimate
 from ml_backend.label_studio.config import read_schema
 from ml_backend.store import Store, now
 
+MOST = 10  # classes that are listed
+WIDE = 15  # letters of a line's name
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -21,6 +24,7 @@ class Status:
     read        tasks read so far while all of them are being listed, else None
     encoded     share of the tasks that the encoder has reached, None before the first round
     problem     what stands in the way of the next round, "" if nothing
+    watch       what `watch.find_out` last found, {} before the first look
     """
 
     project: int
@@ -39,6 +43,7 @@ class Status:
     encoded: float | None
     problem: str
     note: str
+    watch: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -86,7 +91,27 @@ def read_status(store: Store, project: int) -> Status:
         encoded=progress["encoded"] / progress["tasks"] if progress.get("tasks") else None,
         problem=problem,
         note=active.note if active else "",
+        watch=record.watch or {},
     )
+
+
+def _watched(watch: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the loop found out about itself, in words."""
+    if not watch:
+        return []
+    said = []
+    if watch["balance"]:
+        shares = sorted(watch["balance"].items(), key=lambda item: -item[1]["value"])
+        shown = [f"{label} {share['value']:.0%} ({share['low']:.0%} to {share['high']:.0%})" for label, share in shares]
+        more = f" and {len(shown) - MOST} more" if len(shown) > MOST else ""
+        said.append(("classes", ", ".join(shown[:MOST]) + more + ", by the audit slice"))
+    said.append((f"by {watch['groups']['by']}"[:WIDE], watch["groups"]["summary"]))
+    said.append(("against random", watch["comparison"]["sentence"]))
+    said.append(("enough labels?", watch["stopping"]["sentence"]))
+    if watch["second_look"]:
+        shown = [f"{each['task']} (rather {', '.join(each['instead']) or 'none'})" for each in watch["second_look"]]
+        said.append(("second look", f"these answers look wrong: task {', '.join(shown)}"))
+    return said
 
 
 def lines(status: Status) -> list[tuple[str, str]]:
@@ -101,6 +126,7 @@ def lines(status: Status) -> list[tuple[str, str]]:
         found = status.accuracy
         interval = f"{found.low:.3f} to {found.high:.3f}"
         said.append(("accuracy", f"{found.value:.3f} (95 %: {interval}; {found.n} tasks, {found.source})"))
+    said += _watched(status.watch)
     if status.last_round:
         last = status.last_round
         stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in last["stages"].items())

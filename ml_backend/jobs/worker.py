@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,8 +14,10 @@ import structlog
 from ml_backend import registry
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
+from ml_backend.jobs.priority import give_way
 from ml_backend.jobs.upkeep import Upkeep
 from ml_backend.jobs.warm import warm
+from ml_backend.jobs.watching import Watching
 from ml_backend.label_studio.client import LabelStudioClient, LabelStudioError
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
@@ -27,7 +28,6 @@ BEAT_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 COMPLETE_SECONDS = 5.0  # before a queue is completed that was cut short for somebody else
 PAUSE_SECONDS = 2.0  # after an error outside a round
-BACKGROUND_NICE = 10
 TASKS_KEPT = 200_000  # of other projects than the one at hand: 2 kB each
 CHUNK = 32  # texts encoded between two looks: a fifth of a second
 
@@ -50,7 +50,8 @@ class Worker:
         self._client: LabelStudioClient | None = None
         self._credentials: tuple[str, str] | None = None
         self._upkeep = Upkeep(settings, self._store)
-        self._background = ThreadPoolExecutor(1, "encode", _give_way)
+        self._background = ThreadPoolExecutor(1, "encode", give_way)
+        self._watching = Watching(settings, self._store)
         self._looked = self._told = 0.0
 
     def run(self) -> None:
@@ -70,6 +71,7 @@ class Worker:
             self._stop.set()
             beat.join()
             self._background.shutdown()
+            self._watching.stop()
             with suppress(ApprenticeError):  # what was not written is encoded again
                 for pool in self._pools.values():
                     pool.flush()
@@ -92,7 +94,9 @@ class Worker:
         if lease is not None:
             self._serve(lease)
             self._upkeep.postpone()
-        elif not self._encode() and not self._upkeep.step(self._client, self._pools.keys()):
+            return
+        self._watching.step(self._pools)
+        if not self._encode() and not self._upkeep.step(self._client, self._pools.keys()):
             self._stop.wait(POLL_SECONDS)
 
     def _look_around(self) -> None:
@@ -214,12 +218,6 @@ class Worker:
         self._told = time.monotonic()
         progress = {"worker": self._name, "encoded": int(pool.encoded.sum()), "tasks": len(pool.tasks)}
         self._store.projects.update(project, progress=progress)
-
-
-def _give_way() -> None:
-    """The calling thread runs when nobody else wants to: a /predict, a webhook and Label Studio come first."""
-    if sys.platform == "linux":  # elsewhere only a whole process has a priority
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICE)
 
 
 def _safe(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from ml_backend.domain import ApprenticeError
@@ -123,6 +124,14 @@ class LabelStudioClient:
     def change_project(self, project: int, **values: Any) -> None:
         """Sets fields of a project. Only its number is asked back, for the same reason; without it, a 500 comes."""
         self.call("PATCH", f"api/projects/{project}", body=values, params={"include": "id"})
+
+    def keep_tab(self, project: int, data: dict[str, Any], known: int | None) -> int:
+        """The number of a tab of the Data Manager: `known` put right, or a new one if there is none."""
+        body = {"project": project, "data": data}
+        if known:
+            with suppress(NotFound):
+                return int(self.call("PATCH", f"api/dm/views/{known}/", body=body)["id"])
+        return int(self.call("POST", "api/dm/views/", body=body)["id"])
 
     def pages(self, project: int, *, query: dict[str, Any] | None = None, **params: Any) -> Iterator[list[Any]]:
         """Tasks of the Data Manager, a page at a time; `query` is its filter. The next page is on its way meanwhile."""

@@ -12,6 +12,7 @@ from ml_backend.domain import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.reconcile import check_identity
+from ml_backend.label_studio.second_look import make_tab, withdraw
 from ml_backend.label_studio.wire import read_moment
 from ml_backend.settings import Settings, own_params
 from ml_backend.store import Store
@@ -34,7 +35,12 @@ ACTIONS = [
     "TASKS_DELETED",
 ]  # fmt: skip
 
-NAMES = {"webhook": "webhook", "ml": "ML backend", "view": "tab"}
+PARTS = (
+    ("webhook", "webhook", "api/webhooks/{}/"),
+    ("ml", "ML backend", "api/ml/{}"),
+    ("view", "tab", "api/dm/views/{}/"),
+    ("second look", "tab of second looks", "api/dm/views/{}/"),
+)
 ROUND_SECONDS = 60.0  # that `disconnect` waits for a running round
 
 Say = Callable[[str], None]
@@ -73,6 +79,8 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     say(f"sampling: {SAMPLING.lower()} (was: {str(connection['earlier'].get('sampling')).lower()})")
     connection["view"] = _view(client, project, connection.get("view"))
     say("a tab in the order of the queue in the Data Manager")
+    if "second look" in connection:
+        connection["second look"] = make_tab(client, project, connection["second look"])
     connection.pop("unfinished", None)
     store.projects.update(project, connection=connection, extra_params=extra_params, fingerprint="", reconciled_at=0.0)
     store.jobs.request(project)
@@ -84,7 +92,9 @@ def _forget(store: Store, project: int) -> None:
     store.tasks.remove(project, tasks.tolist())
     store.labels.forget(project)
     store.versions.forget(project)
-    store.projects.update(project, read_under="", watermark="", counts=None, published=None, pinned=None)
+    store.projects.update(
+        project, read_under="", watermark="", counts=None, published=None, pinned=None, watch=None, proposals=None
+    )
 
 
 def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) -> bool:
@@ -99,7 +109,7 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
     with suppress(NotFound):
         check_identity(client, record, client.project(project))
     # first, and then a running round is waited for, so that it publishes nothing behind our back
-    store.projects.update(project, connection=None, published=None, fingerprint="", pinned=None)
+    store.projects.update(project, connection=None, published=None, fingerprint="", pinned=None, proposals=None)
     deadline = time.monotonic() + ROUND_SECONDS
     while store.jobs.state(project).running and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -114,10 +124,13 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
 
 
 def _restore(client: LabelStudioClient, project: int, connection: dict[str, Any], say: Say) -> None:
-    for kind, path in (("webhook", "api/webhooks/{}/"), ("ml", "api/ml/{}"), ("view", "api/dm/views/{}/")):
+    for kind, name, path in PARTS:
         if connection.get(kind):
             _delete(client, path.format(connection[kind]))
-            say(f"removed the {NAMES[kind]}")
+            say(f"removed the {name}")
+    if connection.get("second look"):
+        with suppress(NotFound, Refused):
+            withdraw(client, project)
     earlier = {name: value for name, value in connection["earlier"].items() if value is not None}
     version = earlier.pop("model_version", "")
     client.change_project(project, **earlier)
@@ -188,10 +201,7 @@ def _view(client: LabelStudioClient, project: int, known: int | None) -> int:
             "items": [{"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}],
         },
     }
-    if known:
-        with suppress(NotFound):
-            return int(client.call("PATCH", f"api/dm/views/{known}/", body={"project": project, "data": data})["id"])
-    return int(client.call("POST", "api/dm/views/", body={"project": project, "data": data})["id"])
+    return client.keep_tab(project, data, known)
 
 
 def _delete(client: LabelStudioClient, path: str) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from ml_backend.domain import Annotation, Example, Prediction, TaskSchema, content_key
 
 MAX_TEXT = 20_000  # characters of a task's text that are kept: far beyond what any encoder reads
+MAX_FIELD = 64  # characters of a field's name or value that may be kept
+MAX_FIELDS = 20
 _MAX_ID = 2**63 - 1
 
 
@@ -57,7 +59,20 @@ def read_example(task: Any, schema: TaskSchema) -> Example | None:
     if number is None:
         return None
     text = read_text(task, schema)
-    return Example(number, text, content_key(text))
+    return Example(number, text, content_key(text), _read_fields(task.get("data"), schema))
+
+
+def _read_fields(data: Any, schema: TaskSchema) -> dict[str, str]:
+    """What may name a group: not the text itself, nothing nested, nothing long."""
+    if not isinstance(data, dict):
+        return {}
+    shown = {
+        storable(str(name)): storable(str(value))
+        for name, value in data.items()
+        if name != schema.text_field and isinstance(value, str | int | float | bool)
+    }
+    short = {name: value for name, value in shown.items() if len(name) <= MAX_FIELD and 0 < len(value) <= MAX_FIELD}
+    return dict(sorted(short.items())[:MAX_FIELDS])
 
 
 def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None) -> Annotation | None:

@@ -30,6 +30,8 @@ class ProjectRecord:
     reconciled_at: float = 0.0
     pace: dict[str, float] | None = None
     progress: dict[str, Any] | None = None
+    watch: dict[str, Any] | None = None
+    proposals: dict[str, Any] | None = None
 
     @property
     def is_connected(self) -> bool:

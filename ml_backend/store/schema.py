@@ -37,6 +37,8 @@ project = Table(
     Column("reconciled_at", Float, nullable=False, default=0.0),
     Column("pace", JSON, nullable=False, default=dict),  # measured seconds of publishing calls
     Column("progress", JSON, nullable=False, default=dict),  # of reading and encoding the tasks
+    Column("watch", JSON, nullable=True),  # what the loop last found out about itself
+    Column("proposals", JSON, nullable=True),  # answers that stand for a second look, and those that had theirs
 )
 
 task = Table(
@@ -46,6 +48,7 @@ task = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("key", LargeBinary(16), nullable=False),
     Column("text", Text, nullable=False),
+    Column("fields", JSON, nullable=True),  # the short values of the task's other data
 )
 
 annotation = Table(

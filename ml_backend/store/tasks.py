@@ -29,15 +29,15 @@ class Tasks:
                 continue  # as with most events: without taking the turn of a writer
             with self._database.begin() as connection:
                 query = (
-                    sa.select(table.c.id, table.c.key)
+                    sa.select(table.c.id, table.c.key, table.c.fields)
                     .where(table.c.project == project_id)
                     .where(table.c.id.in_([example.task for example in chunk]))
                 )
-                known = {row[0]: row[1] for row in connection.execute(query)}
+                known = {row[0]: (row[1], row[2]) for row in connection.execute(query)}
                 rows = [
-                    {"project": project_id, "id": example.task, "key": example.key, "text": example.text}
-                    for example in chunk
-                    if known.get(example.task) != example.key and not (only_new and example.task in known)
+                    {"project": project_id, "id": each.task, "key": each.key, "text": each.text, "fields": each.fields}
+                    for each in chunk
+                    if known.get(each.task) != (each.key, each.fields) and not (only_new and each.task in known)
                 ]
                 if rows:
                     connection.execute(self._database.upsert(table), rows)
@@ -74,6 +74,12 @@ class Tasks:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return np.fromiter((row[0] for row in rows), np.int64, len(rows)), [row[1] for row in rows]
+
+    def values(self, project_id: int, field: str) -> dict[int, str]:
+        """A field's value of each task that has it."""
+        query = sa.select(table.c.id, table.c.fields).where(table.c.project == project_id)
+        with self._database.read() as connection:
+            return {row[0]: row[1][field] for row in connection.execute(query) if row[1] and field in row[1]}
 
     def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
         """The texts of some tasks, in the order asked for; "" for one that is gone."""

@@ -28,8 +28,8 @@ def body(capture: Capture, name: str) -> dict[str, Any]:
     return read
 
 
-def example(task: int, text: str) -> Example:
-    return Example(task, text, content_key(text))
+def example(task: int, text: str, **fields: str) -> Example:
+    return Example(task, text, content_key(text), fields)
 
 
 def counts(tasks: int, annotations: int, skips: int) -> dict[str, int]:
@@ -62,7 +62,7 @@ def test_every_recorded_webhook_is_read(capture: Capture, capture_names: list[st
 
 def test_new_tasks_are_read(capture: Capture) -> None:
     event = read_event(body(capture, "02_"))
-    assert event.examples == tuple(example(13 + n, f"t{n}") for n in range(5))
+    assert event.examples == tuple(example(13 + n, f"t{n}", prio=str(n)) for n in range(5))
     assert event.asks_for_round
     assert read_event(body(capture, "03_")).examples == (example(18, "single"),)
 
@@ -74,7 +74,7 @@ def test_an_answer_and_its_change_are_read_with_their_task(capture: Capture) -> 
     )
     assert updated.annotations[0].choices == ("pos",)
     assert updated.annotations[0].updated_at > created.annotations[0].updated_at
-    assert created.examples == (example(13, "t0"),)
+    assert created.examples == (example(13, "t0", prio="0"),)
     assert created.counts == counts(6, 1, 0)
 
 

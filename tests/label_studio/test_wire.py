@@ -71,6 +71,22 @@ def test_the_text_of_a_task(task: object, text: str) -> None:
     assert read_text(task, SCHEMA) == text
 
 
+def test_the_short_plain_values_of_a_task_are_its_fields() -> None:
+    data = {
+        "text": "the text itself", "region": "north", "age": 7, "old": True, "share": 0.5,
+        "nested": {"a": 1}, "list": [1], "nothing": None, "empty": "", "long": "x" * 65, "y" * 65: "long name",
+    }  # fmt: skip
+    found = read_example({"id": 1, "data": data}, read_schema(SINGLE))
+    assert found is not None
+    assert found.fields == {"region": "north", "age": "7", "old": "True", "share": "0.5"}
+
+
+def test_of_very_many_fields_the_first_by_name_are_kept() -> None:
+    data = {"text": "t", **{f"field {n:03}": n for n in reversed(range(500))}}
+    found = read_example({"id": 1, "data": data}, read_schema(SINGLE))
+    assert found is not None and list(found.fields) == [f"field {n:03}" for n in range(20)]
+
+
 def test_a_very_long_text_is_cut() -> None:
     example = read_example({"id": 1, "data": {"text": "x" * (MAX_TEXT + 5)}}, SCHEMA)
     assert example is not None

@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from pydantic import SecretStr
 
+from ml_backend.domain import Example, content_key
 from ml_backend.settings import Settings
 from ml_backend.store import Store, StoreError, credentials, remember_credentials
+from ml_backend.store.database import MIGRATIONS
 from ml_backend.store.schema import metadata
 
 
@@ -31,6 +35,21 @@ def test_upgrading_twice_keeps_what_is_stored(any_store: Store) -> None:
     any_store.database.upgrade()
     any_store.database.upgrade()
     assert any_store.projects.ensure(5).label_config == "<View/>"
+
+
+def test_a_store_of_the_first_schema_is_upgraded_and_its_tasks_are_read_again(any_store: Store) -> None:
+    any_store.projects.update(5, label_config="<View/>", read_under="label text text")
+    any_store.tasks.put(5, [Example(1, "text", content_key("text"))])
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with any_store.database.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    any_store.database.upgrade()
+    record = any_store.projects.ensure(5)
+    assert (record.label_config, record.read_under, record.watch) == ("<View/>", "", None)
+    assert any_store.tasks.texts(5, [1]) == ["text"]
+    assert any_store.tasks.values(5, "region") == {}
 
 
 def test_processes_may_upgrade_an_empty_database_at_once(any_settings: Settings) -> None:

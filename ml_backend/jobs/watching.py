@@ -1,0 +1,64 @@
+"""A worker's look at how well things go, in a thread of its own: a round never waits for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import structlog
+
+from ml_backend.domain import ApprenticeError
+from ml_backend.jobs.priority import give_way
+from ml_backend.label_studio.config import read_schema
+from ml_backend.pool import ProjectPool
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+from ml_backend.watch import Seen, find_out, see
+
+PAUSE_SECONDS = 15.0  # between two looks: each takes seconds of a core, and one answer changes little
+
+log = structlog.get_logger()
+
+
+class Watching:
+    """One project at a time, whenever its learner is another than at the last look."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._thread = ThreadPoolExecutor(1, "watch", give_way)
+        self._running: Future[None] | None = None
+        self._not_before = 0.0
+        self._looked: dict[int, int | None] = {}  # project -> the version whose learner was looked at
+
+    def step(self, pools: Mapping[int, ProjectPool]) -> None:
+        """Begins a look if none is on its way and there is something new to see."""
+        if time.monotonic() < self._not_before or (self._running and not self._running.done()):
+            return
+        self._not_before = time.monotonic() + PAUSE_SECONDS
+        for project, pool in pools.items():
+            record, active = self._store.projects.get(project), self._store.versions.active(project)
+            if record is None or active is None or active.learner in (None, self._looked.get(project)):
+                continue
+            try:
+                options, _ = self._settings.for_project(record.extra_params)
+                seen = see(self._store, pool, record, read_schema(record.label_config), options)
+            except ApprenticeError as error:
+                log.warning("not watched", project=project, error=str(error))
+                continue
+            if seen is not None:
+                self._looked[project] = active.learner
+                self._running = self._thread.submit(self._look, project, seen)
+                return
+
+    def stop(self) -> None:
+        """Waits for a look that is on its way."""
+        self._thread.shutdown()
+
+    def _look(self, project: int, seen: Seen) -> None:
+        try:
+            self._store.projects.update(project, watch=find_out(seen))
+            self._store.jobs.ask(project)  # the verdict on acquisition may move the queue; else nothing changes
+        except Exception as error:  # a look is no reason for a worker to fail
+            log.warning("not watched", project=project, error=type(error).__name__)

@@ -1,0 +1,153 @@
+"""What the loop finds out about itself: groups, class balance, acquisition against random, when to stop, odd answers.
+
+Computed beside the rounds, from what the serving learner learnt from. Nothing here changes a queue but the verdict on
+acquisition, and that only where the project allows it (`acquisition_fallback`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend import audit, knowledge, registry
+from ml_backend.domain import Floats, Ints, Mask, TaskSchema, TrainingSet
+from ml_backend.evaluation.comparison import compare, looks
+from ml_backend.evaluation.doubts import doubts
+from ml_backend.evaluation.groups import by_group, class_balance
+from ml_backend.evaluation.metrics import correct
+from ml_backend.evaluation.replay import replay
+from ml_backend.evaluation.stopping import advice, forecast, stability
+from ml_backend.label_studio.second_look import open_to_doubt
+from ml_backend.pool import ProjectPool, View
+from ml_backend.settings import ProjectSettings
+from ml_backend.store import ProjectRecord, Store
+
+STOP_SET = 1000  # tasks, at most, on which successive learners are compared
+RANDOM = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The n tasks that the serving learner learnt from, in the order they were answered.
+
+    version    the number of that learner
+    labels     names of the c columns
+    tasks      (n,) int64; `train` their vectors and targets; `held_out` (n, c) what the learner says of them unseen
+    audited    (n,) bool: of the audit slice; `protected` (n,): an answer that needs no second look
+    groups     (n,) a name each; `group_by` what they are
+    stop_set   (m, d) vectors of a fixed random part of the pool
+    before     what the last look found, {} if there was none
+    """
+
+    version: int
+    labels: tuple[str, ...]
+    plugin: str
+    tasks: Ints
+    train: TrainingSet
+    held_out: Floats
+    audited: Mask
+    protected: Mask
+    groups: npt.NDArray[np.str_]
+    group_by: str
+    stop_set: Floats
+    second_look: int
+    before: dict[str, Any]
+
+
+def see(
+    store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, options: ProjectSettings
+) -> Seen | None:
+    """What there is to look at; None without a learner, or if it has labels or tasks that are gone."""
+    project = record.id
+    active = store.versions.active(project)
+    learner, _ = knowledge.load_best(store, active, pool.space)
+    if learner is None or learner.lesson.labels != schema.labels:
+        return None
+    lesson = learner.lesson
+    annotations = store.labels.of(project)
+    answered: dict[int, str] = {}
+    for each in annotations:
+        answered[each.task] = min(answered.get(each.task, each.updated_at), each.updated_at)
+    rows = pool.rows_of(lesson.tasks)
+    if len(rows) != len(lesson.tasks) or not pool.encoded[rows].all():
+        return None
+    order = np.array(sorted(range(len(rows)), key=lambda row: (answered.get(int(lesson.tasks[row]), ""), row)))
+    tasks, rows = lesson.tasks[order], rows[order]
+    encoded = np.flatnonzero(pool.encoded)
+    stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:STOP_SET])
+    return Seen(
+        version=learner.number,
+        labels=lesson.labels,
+        plugin=lesson.plugin,
+        tasks=tasks,
+        train=TrainingSet(
+            pool.ensure(rows), lesson.targets[order], np.ones(len(rows), np.float32), multiple=lesson.multiple
+        ),
+        held_out=learner.held_out[order],
+        audited=np.isin(tasks, store.versions.audited(project)),
+        protected=~np.isin(tasks, list(open_to_doubt(record, annotations))),
+        groups=_groups(store, pool, options.group_by, project, rows),
+        group_by=options.group_by or "cluster",
+        stop_set=pool.ensure(stop_set),
+        second_look=options.second_look,
+        before=record.watch or {},
+    )
+
+
+def _groups(store: Store, pool: ProjectPool, field: str, project: int, rows: Ints) -> npt.NDArray[np.str_]:
+    if field:
+        values = store.tasks.values(project, field)
+        return np.array([values.get(task, "(none)") for task in pool.tasks[rows].tolist()], np.str_)
+    encoded = np.flatnonzero(pool.encoded)
+    clusters = pool.clusters(View("encoded", encoded, pool.ensure(encoded)), registry.clusterer())
+    if clusters is None:
+        return np.array([""] * len(rows), np.str_)
+    return np.char.add("cluster ", (clusters.assignment[np.searchsorted(encoded, rows)] + 1).astype(np.str_))
+
+
+def find_out(seen: Seen) -> dict[str, Any]:
+    """Everything that can be said, as JSON: what the column `watch` of a project holds. Takes some ten fits."""
+    learner, train = registry.learner(seen.plugin), seen.train
+    right = correct(seen.held_out, train.targets, train.multiple)
+    past = replay(learner, train, seen.stop_set, seed=seen.version)
+    stable = None if past.predictions is None else stability(past.predictions)
+    gains = forecast(past.sizes, past.right[:, seen.audited])
+    taken = looks(int(seen.audited.sum()))
+    versus = seen.before.get("comparison", {})
+    if versus.get("looks") != taken:  # it costs many fits, and changes at a look alone
+        versus = {**asdict(compare(learner, train, seen.audited, seed=seen.version)), "looks": taken}
+    odd = doubts(seen.held_out, train.targets, train.multiple, seen.protected, seen.second_look)
+    balance = class_balance(train.targets[seen.audited], seen.labels, "audit slice")
+    enough = int(seen.audited.sum()) >= audit.ENOUGH
+    return {
+        "version": seen.version,
+        "labelled": len(seen.tasks),
+        "balance": {label: asdict(share) for label, share in balance.items()} if enough else {},
+        "groups": {"by": seen.group_by, **asdict(by_group(right, seen.groups))},
+        "stopping": {
+            **asdict(advice(stable, gains)),
+            "kappa": stable.kappa if stable else None,
+            "gains": [asdict(gain) for gain in gains],
+        },
+        "comparison": versus,
+        "second_look": [
+            {
+                "task": int(seen.tasks[row]),
+                "instead": [label for label, holds in zip(seen.labels, labels, strict=True) if holds],
+                "confidence": round(float(np.where(labels, seen.held_out[row], 1).min()), 4),
+            }
+            for row, labels in zip(odd.rows.tolist(), odd.instead.tolist(), strict=True)
+        ],
+    }
+
+
+def fall_back(options: ProjectSettings, watch: dict[str, Any] | None) -> tuple[ProjectSettings, str]:
+    """The project's options, in random order if acquisition is found not to win and that is wanted; and why."""
+    verdict = ((watch or {}).get("comparison") or {}).get("verdict")
+    if not options.acquisition_fallback or verdict != "not winning" or options.acquisition == RANDOM:
+        return options, ""
+    told = f"random order: {options.acquisition} is not winning here (acquisition_fallback)"
+    return options.model_copy(update={"acquisition": RANDOM}), told

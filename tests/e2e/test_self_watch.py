@@ -1,0 +1,82 @@
+"""What the loop finds out about itself reaches the people: status, second looks, another strategy; on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from world import Backend, Project, until
+
+from ml_backend.label_studio.second_look import VERSION
+
+pytestmark = pytest.mark.e2e
+
+
+def set_params(backend: Backend, project: Project, **params: Any) -> None:
+    """As a user does it: extra parameters of the project's ML backend connection."""
+    (connection,) = project.ml_backends()
+    changed = {"project": project.number, "url": connection["url"], "extra_params": params}
+    project.client.call("PATCH", f"api/ml/{connection['id']}", body=changed)
+    backend.connect(project)
+
+
+def test_an_answer_that_looks_wrong_stands_in_a_tab_of_its_own_until_it_is_mended(
+    backend: Backend, make_project: Callable[..., Project]
+) -> None:
+    project = make_project(90)
+    texts = {task["id"]: task["data"]["text"] for task in project.tasks()}
+    numbers = list(texts)
+    for task in numbers[:45]:
+        right = project.truth[texts[task]]
+        wrong = next(label for label in project.schema.labels if label != right)
+        made = project.answer(task, wrong if task == numbers[20] else right)
+        if task == numbers[20]:
+            mistaken = made
+    backend.connect(project)
+    set_params(backend, project, second_look=3)
+    (row,) = until(lambda: project.predictions(VERSION)[:1], "a proposal")
+    assert numbers[20] in {each["task"] for each in project.predictions(VERSION)}
+    assert row["result"][0]["value"]["choices"]
+    (tab,) = [each for each in project.tabs() if each["data"].get("title") == VERSION]
+    listed = project.client.call("GET", "api/tasks", params={"project": project.number, "view": tab["id"]})["tasks"]
+    assert {task["id"] for task in listed} == {each["task"] for each in project.predictions(VERSION)}
+    assert "answers look wrong" in backend.cli("status", "--project", str(project.number)).stdout
+
+    answer = project.region(project.truth[texts[numbers[20]]])
+    project.client.call("PATCH", f"api/annotations/{mistaken}/", body={"result": [answer]})
+    until(lambda: numbers[20] not in {each["task"] for each in project.predictions(VERSION)}, "its end")
+
+    assert backend.cli("disconnect", "--project", str(project.number)).returncode == 0
+    assert not project.predictions(VERSION)
+    assert not [each for each in project.tabs() if each["data"].get("title") == VERSION]
+
+
+def test_status_tells_groups_comparison_and_stopping(backend: Backend, make_project: Callable[..., Project]) -> None:
+    project = make_project(90)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    project.answer_next(15)
+    backend.wait_for_queue(project, labelled=15)
+    found = until(lambda: backend.told_status(project)["watch"], "a look")
+    assert found["groups"]["by"] == "cluster" and found["groups"]["accuracy"]
+    assert found["comparison"]["verdict"] == "not enough evidence"
+    assert found["stopping"]["verdict"] == "too early"
+
+
+@pytest.mark.parametrize("strategy", ["margin", "badge", "random"])
+def test_a_project_changes_its_strategy_at_the_next_round(
+    backend: Backend, make_project: Callable[..., Project], strategy: str
+) -> None:
+    project = make_project(60)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    project.answer_next(6)
+    before = backend.wait_for_queue(project, labelled=6)
+    set_params(backend, project, acquisition=strategy)
+    after = until(
+        lambda: (found := backend.follows(project, 6)) and found.name != before.name and found, "another queue"
+    )
+    grounds = [region["meta"]["text"][0] for row in project.predictions(after.name) for region in row["result"]]
+    expected = {"margin": "uncertainty", "badge": "unlike the others chosen", "random": "drawn at random"}[strategy]
+    assert grounds and all(expected in ground for ground in grounds)

@@ -1,0 +1,76 @@
+"""The look of a worker at how well things go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fake_label_studio import FakeLabelStudio
+from rounds import MakeRound, active
+
+from ml_backend.jobs import watching as module
+from ml_backend.jobs.watching import Watching
+from ml_backend.pool import ProjectPool
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+
+class Looking:
+    """A watcher whose clock moves on by itself."""
+
+    def __init__(self, settings: Settings, store: Store, pool: ProjectPool) -> None:
+        self.watching = Watching(settings, store)
+        self.pools = {5: pool}
+
+    def step(self) -> None:
+        self.watching._not_before = 0.0
+        self.watching.step(self.pools)
+        if self.watching._running:
+            self.watching._running.result()
+
+
+@pytest.fixture
+def looking(
+    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
+) -> Looking:
+    return Looking(settings, store, make_round(server).pool)
+
+
+def watched(store: Store) -> dict[str, Any]:
+    return store.projects.ensure(5).watch or {}
+
+
+def test_each_learner_is_looked_at_once_and_a_round_is_asked_for(
+    looking: Looking, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking.step()
+    assert watched(store)["version"] == active(store).learner
+    assert store.jobs.state(5).waiting
+    monkeypatch.setattr(module, "find_out", lambda _: pytest.fail("the learner is the same"))
+    looking.step()
+
+
+def test_a_look_that_fails_is_logged_and_harms_nothing(
+    looking: Looking, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(module, "find_out", fail)
+    looking.step()
+    assert watched(store) == {}
+
+
+def test_looks_are_apart(looking: Looking, store: Store) -> None:
+    looking.watching._not_before = float("inf")
+    looking.watching.step(looking.pools)
+    assert looking.watching._running is None
+
+
+def test_a_project_without_a_learner_is_passed_over(
+    server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
+) -> None:
+    looking = Looking(settings, store, make_round(server).pool)
+    store.projects.update(5, connection={"ml": 1})
+    looking.step()
+    assert watched(store) == {}
