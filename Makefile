@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # one line a package that is fetched, without addresses
 QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s,([a-z]+:/)?/[^ ]*/,,g'
 
-.PHONY: setup demo test lint bench-loop clean
+.PHONY: setup demo test lint bench-loop bench-acquisition bench-labels clean
 
 setup: .venv/.ready .venv-label-studio/.ready
 
@@ -19,6 +19,12 @@ setup: .venv/.ready .venv-label-studio/.ready
 .venv-label-studio/.ready: constraints-label-studio.txt
 	$(PYTHON) -m venv .venv-label-studio
 	.venv-label-studio/bin/pip install --constraint constraints-label-studio.txt label-studio $(QUIETER)
+	touch $@
+
+# what the strategies are measured against; nothing of ours needs it
+.venv-peers/.ready: constraints-peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --constraint constraints-peers.txt scikit-activeml small-text torch $(QUIETER)
 	touch $@
 
 demo: setup
@@ -36,5 +42,13 @@ test: lint
 bench-loop: setup
 	.venv/bin/python -m benchmarks.loop
 
+bench-acquisition: .venv/.ready .venv-peers/.ready
+	.venv/bin/python -m benchmarks.acquisition
+
+# small-text's pins are older than what it works with; the benchmark alone needs it
+bench-labels: .venv/.ready
+	.venv/bin/pip install --no-deps small-text==1.4.1 $(QUIETER)
+	.venv/bin/python -m benchmarks.labels
+
 clean:
-	rm -rf .venv .venv-label-studio .demo
+	rm -rf .venv .venv-label-studio .venv-peers .demo

@@ -1,0 +1,197 @@
+"""`make bench-labels`: how many labels each strategy needs, beside scikit-activeml's and small-text's.
+
+    python -m benchmarks.labels [--sets banking77 ...] [--seeds 10] [--initial 25] [--strategies ...] [--save]
+
+The protocol of `apprentice simulate`, run by its code: the same learner, vectors, initial labels and test rows for all.
+A peer's strategy is put in where the loop asks for an acquisition. Runs are kept in the cache folder, so that an
+interrupted benchmark goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.data import CACHE, DEVELOPMENT, SETS, Row, TextSet
+from ml_backend import registry
+from ml_backend.domain import Floats, Ints, Pool, Selection
+from ml_backend.evaluation.curves import Measurement, append_run, read_csv, table
+from ml_backend.evaluation.simulation import Gold, Plan, simulate
+from ml_backend.evaluation.summary import summarise
+from ml_backend.settings import ProjectSettings
+
+BATCH, BUDGET = 25, 500  # the peers' margins and core-set choose as ours do: `make bench-acquisition` has their times
+SHOWN = (25, 50, 100, 200, 300, 400, 500)
+DEFAULT = ProjectSettings.model_fields["acquisition"].default
+OURS = [DEFAULT, "random", "margin", "badge", "k-center", "typicality"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another library's strategy, seen as one of ours. `query` (pool, free rows, k, seed) -> rows."""
+
+    query: Callable[[Pool, Ints, int, int], Any]
+
+    def select(self, pool: Pool, k: int, seed: int) -> Selection:
+        free = np.flatnonzero(pool.available)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rows = np.asarray(self.query(pool, free, k, seed), np.int64)
+        return Selection(rows, np.full(len(rows), np.nan, np.float32))
+
+
+def skactiveml(kind: str, **options: Any) -> Peer:
+    from skactiveml import pool as strategies
+    from skactiveml.base import SkactivemlClassifier
+
+    class Ready(SkactivemlClassifier):  # type: ignore[misc]
+        """Answers with the learner's probabilities, in the order of the rows without a label."""
+
+        def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Ready:  # noqa: N803
+            return self
+
+        def predict_proba(self, X: Any) -> Any:  # noqa: N803
+            return self.answers
+
+    def query(pool: Pool, free: Ints, k: int, seed: int) -> Any:
+        labels = np.where(pool.labelled, 0.0, np.nan)  # which label is of no use to them but as a sign that it is there
+        more = {}
+        if kind in ("UncertaintySampling", "Badge"):
+            assert pool.probabilities is not None
+            classifier = Ready(range(pool.probabilities.shape[1]))
+            classifier.answers = pool.probabilities[free].astype(np.float64)
+            more = {"clf": classifier, "fit_clf": False}
+        strategy = getattr(strategies, kind)(random_state=seed, **options)
+        return strategy.query(pool.vectors.astype(np.float64), labels, batch_size=k, **more)
+
+    return Peer(query)
+
+
+def small_text(kind: str) -> Peer:
+    from small_text import query_strategies
+
+    class Ready:
+        def __init__(self, pool: Pool) -> None:
+            self._pool = pool
+
+        def predict_proba(self, dataset: Ints) -> Any:
+            return self._pool.probabilities[dataset]  # type: ignore[index]
+
+        def embed(self, dataset: Ints, return_proba: bool = False, pbar: Any = None) -> Any:
+            return (self._pool.vectors[dataset], self.predict_proba(dataset)) if return_proba else self._pool.vectors
+
+    def query(pool: Pool, free: Ints, k: int, seed: int) -> Any:
+        strategy = getattr(query_strategies, kind)()
+        more = {"pbar": None} if isinstance(strategy, query_strategies.EmbeddingBasedQueryStrategy) else {}
+        np.random.seed(seed % 2**32)
+        known = np.flatnonzero(pool.labelled)
+        return strategy.query(Ready(pool), np.arange(len(pool.vectors)), free, known, np.zeros(len(known)), n=k, **more)
+
+    return Peer(query)
+
+
+PEERS: dict[str, Callable[[], Peer]] = {
+    "scikit-activeml Badge": lambda: skactiveml("Badge"),
+    "scikit-activeml TypiClust": lambda: skactiveml("TypiClust"),
+    "small-text EmbeddingKMeans": lambda: small_text("EmbeddingKMeans"),
+}
+
+
+def run(which: TextSet, strategies: list[str], seeds: int, initial: int) -> list[Measurement]:
+    """Everything measured on one set; the strategies of a seed after each other."""
+    labels = which.schema.labels
+    train, test = which.vectors()
+
+    def gold(rows: list[Row], vectors: Floats) -> Gold:
+        targets = np.eye(len(labels), dtype=np.float32)[[labels.index(row.label) for row in rows]]
+        return Gold(vectors, targets, [row.group for row in rows])
+
+    file = CACHE / f"labels-{which.name}-{initial}.csv"
+    finished = {(each.strategy, each.seed) for each in read_csv(file)}
+    plan = Plan(which.schema, ProjectSettings(), "all-MiniLM-L6-v2", initial, BATCH, BUDGET)
+    pool, held_out = gold(which.train, train), gold(which.test, test)
+    for seed in range(seeds):
+        for name in strategies:
+            if (name, seed) not in finished:
+                append_run(file, list(simulate(plan, pool, held_out, name, seed)))
+                print(f"{which.name}: {name}, seed {seed}", file=sys.stderr, flush=True)
+    return [each for each in read_csv(file) if each.strategy in strategies and each.seed < seeds]
+
+
+def report(which: TextSet, measurements: list[Measurement]) -> str:
+    """Two Markdown tables of one set: macro-F1 along the way, and what that amounts to."""
+    summary = summarise(measurements, {})
+    protocol, strategies = summary["protocol"], summary["strategies"]
+    budgets, curves = table(measurements, "macro_f1")
+    shown = [n for n in SHOWN if n in budgets.tolist()]
+    tuned = "; a development set" if which.name in DEVELOPMENT else ""
+    lines = [
+        f"## {which.name}",
+        f"{len(which.train):,} tasks, {len(which.test):,} test rows, {len(which.schema.labels)} labels; "
+        f"{protocol['paired_seeds']} seeds{tuned}.",
+        "",
+        f"| strategy | {' | '.join(map(str, shown))} | area | gain over random | won/lost | labels to random's last "
+        "| worst class at the end | worst group at the end | calibration error | s a round |",
+        "|---|" + "---|" * (len(shown) + 8),
+    ]
+    _, errors = table(measurements, "calibration_error")
+    names = sorted({each.group for each in measurements} - {""})
+    groups = {group: table(measurements, "macro_f1", group)[1] for group in names}
+    for name in sorted(strategies, key=lambda name: -strategies[name]["naulc"]["mean"]):
+        found, versus = strategies[name], strategies[name]["vs_random"]
+        mean = curves[name].mean(axis=0)
+        along = " | ".join(f"{100 * mean[budgets.tolist().index(n)]:.1f}" for n in shown)
+        gain = "" if name == "random" else f"{100 * versus['naulc_gain']:+.1f} ({_both(versus['ci95'])})"
+        needed = found["labels_to_target"]
+        ends = {group: of[name].mean(axis=0)[-1] for group, of in groups.items()}
+        worst = min(ends, key=ends.__getitem__, default="")
+        last = f"{100 * ends[worst]:.1f} ({worst})" if ends else ""
+        lines.append(
+            f"| {f'**{name}**' if name == DEFAULT else name} | {along} | {100 * found['naulc']['mean']:.1f} | {gain} "
+            f"| {versus['wins']}/{versus['losses']} | {f'{needed:.0f}' if needed else 'never'} "
+            f"| {100 * found['final']['worst_class_f1']:.1f} | {last} | {100 * errors[name].mean():.1f} "
+            f"| {found['seconds_per_round']:.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _both(ends: list[float]) -> str:
+    return " to ".join(f"{100 * end:+.1f}" for end in ends)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--strategies", nargs="+", default=[*OURS, *PEERS])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--initial", type=int, default=BATCH)
+    parser.add_argument("--save", action="store_true", help="write the tables beside this file, under today's date")
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    own = registry.acquisition
+    registry.acquisition = lambda name: PEERS[name]() if name in PEERS else own(name)
+    parts = []
+    for name in options.sets:
+        which = SETS[name]()
+        parts.append(report(which, run(which, options.strategies, options.seeds, options.initial)))
+        print(parts[-1], flush=True)
+    if options.save:
+        today = datetime.datetime.now(datetime.UTC).date()
+        command = "make bench-labels" if len(sys.argv) == 2 else f"python -m benchmarks.labels {' '.join(sys.argv[1:])}"
+        head = f"# Labels needed, {today}\n\n`{command}` on {platform.machine()}.\n\n"
+        Path(__file__).with_name(f"{today}-labels.md").write_text(head + "\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()
