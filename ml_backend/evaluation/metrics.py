@@ -45,7 +45,7 @@ def correct(probabilities: Floats, targets: Floats, multiple: bool) -> Mask:
 
 def f1(probabilities: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:
     """F1 of each label that occurs in the targets, or is drafted wrongly, and how many rows have it; by the label's
-    place. A row's answer is its strongest label or, with several, all above one half."""
+    place. A row's answer is its strongest label or, with several, all from one half up."""
     chosen, gold = decide(probabilities, multiple), decide(targets, multiple)
     hits, drafted, support = (chosen & gold).sum(axis=0), chosen.sum(axis=0), gold.sum(axis=0)
     there = (drafted + support) > 0

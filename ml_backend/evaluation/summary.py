@@ -125,6 +125,11 @@ def verdict(summary: dict[str, Any]) -> str:
             lines.append(
                 f"Also better than random order, {_points_of(rest, gains)}. Not tested: whether {best} is better."
             )
+    elif gains[names[0]]["ci95"][0] > 0:
+        lines = [
+            "Not sure yet: repeat it with more seeds, the finished ones are kept.",
+            f"The best so far is {names[0]}. {_gain(names[0], summary)}",
+        ]
     else:
         lines = ["Nothing was shown to beat random order on this data: stay with random order."]
         if names[0] not in worse:
@@ -160,11 +165,15 @@ def _gain(name: str, summary: dict[str, Any]) -> str:
     side = "below" if gain.startswith("-") else "above"
     equal = f", equal in {found['ties']}" if found["ties"] else ""
     p_value = protocol["against_random"][name]["p_holm"]
+    told = (
+        f"Averaged from {first} to {last} labels, its macro-F1 is {gain[1:]} points (hundredths) {side} that of random"
+    )
+    if protocol["paired_seeds"] == 1:
+        return f"{told} order."
     return (
-        f"Averaged from {first} to {last} labels, its macro-F1 is {gain[1:]} points (hundredths) {side} that of random "
-        f"order (95 % interval: {_span(found['ci95'])}). It was ahead in {found['wins']} of {protocol['paired_seeds']} "
-        f"repetitions{equal} (p {'< 0.001' if p_value < 0.001 else f'= {p_value:.2g}'}, Wilcoxon signed-rank test, "
-        f"corrected for {_count(protocol['against_random'])})."
+        f"{told} order (95 % interval: {_span(found['ci95'])}). It was ahead in {found['wins']} of "
+        f"{protocol['paired_seeds']} repetitions{equal} (p {'< 0.001' if p_value < 0.001 else f'= {p_value:.2g}'}, "
+        f"Wilcoxon signed-rank test, corrected for {_count(protocol['against_random'])})."
     )
 
 

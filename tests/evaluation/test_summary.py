@@ -210,7 +210,7 @@ def test_there_are_too_few_seeds_exactly_where_even_a_clean_sweep_is_not_signifi
     assert enough.startswith(f"Use s{strategies - 1} on this data.")
 
 
-def test_a_p_value_that_only_the_correction_makes_too_large_recommends_nothing() -> None:
+def test_a_p_value_that_only_the_correction_makes_too_large_asks_for_more_seeds() -> None:
     gains = [*WINS[:7], -2.1]  # the second smallest is lost: p = 6 / 256
     assert against_random(one=gains).startswith("Use one ")
     summary = summarise(
@@ -225,7 +225,7 @@ def test_a_p_value_that_only_the_correction_makes_too_large_recommends_nothing()
     assert summary["strategies"]["one"]["vs_random"]["p_value"] == pytest.approx(6 / 256)
     assert summary["protocol"]["against_random"]["one"]["p_holm"] == pytest.approx(18 / 256)
     assert summary["strategies"]["one"]["vs_random"]["ci95"][0] > 0
-    assert verdict(summary).startswith("Nothing was shown to beat random order")
+    assert verdict(summary).startswith("Not sure yet: repeat it with more seeds")
 
 
 def test_a_small_p_value_is_not_enough_if_the_interval_holds_zero() -> None:
@@ -252,3 +252,8 @@ def test_an_uncertain_saving_says_that_it_may_be_none() -> None:
 def test_random_order_alone_is_not_compared() -> None:
     said = verdict(summarise(measured("random", [[0.3, 0.4, 0.7]] * 3), {}))
     assert said == "Only random order was measured: there is nothing to compare it with."
+
+
+def test_one_seed_has_no_interval() -> None:
+    words = against_random(one=[0.05])
+    assert "above that of random order." in words and "interval" not in words
