@@ -45,9 +45,8 @@ bench-loop: setup
 bench-acquisition: .venv/.ready .venv-peers/.ready
 	.venv/bin/python -m benchmarks.acquisition
 
-# small-text's pins are older than what it works with; the benchmark alone needs it
 bench-labels: .venv/.ready
-	.venv/bin/pip install --no-deps small-text==1.4.1 $(QUIETER)
+	.venv/bin/pip install --constraint constraints.txt small-text==1.4.1 dill==0.4.1 $(QUIETER)
 	.venv/bin/python -m benchmarks.labels
 
 clean:

@@ -301,6 +301,8 @@ class Bench:
             del data
             yield f"| {CUT} | {size:,} | - | {self._runner.measure(OURS, CUT, folder, size, 0)} | | | |"
             for name in self._names:
+                if name.startswith("(") and size > PEERS_UP_TO:
+                    continue
                 for batch in batches:
                     yield self._row(name, folder, size, batch)
 
@@ -372,7 +374,7 @@ def plot(file: Path) -> None:
     axes.set(xlabel="tasks", ylabel="CPU seconds of one query step", title=given["title"])
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper")
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file, metadata={"Date": None, "Creator": None})
 
 
 def main() -> None:
@@ -418,9 +420,9 @@ def save(lines: list[str], grown: list[str], bench: Bench, options: argparse.Nam
     file = Path(__file__).with_name(f"{today}-acquisition.md")
     given = [argument for argument in sys.argv[1:] if argument != "--save"]
     command = f"python -m benchmarks.acquisition {' '.join(given)}" if given else "make bench-acquisition"
-    text = f"# The acquisition strategies, {today}\n\n`{command}` on {platform.machine()}: CPU seconds of one query\n"
-    text += "step on one thread, and by how much it raised the peak of the process's memory. "
-    text += f"{DIMENSION} dimensions, {CLASSES} classes,\n{LABELLED} labels.\n\n"
+    text = f"# The acquisition strategies, {today}\n\n`{command}` on {platform.machine()}: "
+    text += "CPU seconds of one query step on one thread, and by how much it raised\nthe peak of the process's memory. "
+    text += f"{DIMENSION} dimensions, {CLASSES} classes, {LABELLED} labels.\n\n"
     text += "\n".join([*lines, "", "## Growth", "", *grown, ""])
     sizes = sorted(size for size in options.sizes if size >= GROWTH_FROM)
     batch = options.batches[-1]

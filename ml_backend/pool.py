@@ -93,8 +93,9 @@ class ProjectPool:
     def groups(self, field: str) -> Ints:
         """(n,) the group of each task by a field of its data, numbered from 0; tasks without it are one more."""
         if field not in self._groups:
-            values = self._store.tasks.values(self._project, field)
-            _, codes = np.unique([values.get(task, "") for task in self.tasks.tolist()], return_inverse=True)
+            tasks = self.tasks.tolist()
+            values = self._store.tasks.values(self._project, field, tasks)
+            _, codes = np.unique([values.get(task, "") for task in tasks], return_inverse=True)
             self._groups = {field: codes.astype(np.int64)}
         return self._groups[field]
 
@@ -134,9 +135,13 @@ class ProjectPool:
             self.encode_some(AT_ONCE, free)
         if with_learner or int((self.encoded & free).sum()) >= min(ENOUGH, int(free.sum())):
             self._sketch, self._expected = None, {}
-            rows = np.flatnonzero(self.encoded)
-            return View("encoded", rows, self._vectors if len(rows) == len(self.tasks) else self._vectors[rows])
+            return self.encoded_view()
         return View("sketch", np.arange(len(self.tasks)), self._sketched())
+
+    def encoded_view(self) -> View:
+        """Everything that is encoded so far."""
+        rows = np.flatnonzero(self.encoded)
+        return View("encoded", rows, self._vectors if len(rows) == len(self.tasks) else self._vectors[rows])
 
     def clusters(self, view: View, clusterer: Clusterer) -> Clustering | None:
         """The clusters of a view, each of its rows in one: those of an earlier round while the pool is nearly the

@@ -21,11 +21,13 @@ from ml_backend.evaluation.metrics import correct
 from ml_backend.evaluation.replay import replay
 from ml_backend.evaluation.stopping import advice, forecast, stability
 from ml_backend.label_studio.second_look import open_to_doubt
-from ml_backend.pool import ProjectPool, View
+from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import ProjectRecord, Store
 
 STOP_SET = 1000  # tasks, at most, on which successive learners are compared
+MOST_GROUPS = 100  # that are kept
+NO_GROUP = "(none)"
 RANDOM = "random"
 
 
@@ -40,6 +42,7 @@ class Seen:
     groups     (n,) a name each; `group_by` what they are
     stop_set   (m, d) vectors of a fixed random part of the pool
     before     what the last look found, {} if there was none
+    acquisition  the strategy that the project names; answers given under an earlier one are compared with it
     """
 
     version: int
@@ -54,6 +57,7 @@ class Seen:
     group_by: str
     stop_set: Floats
     second_look: int
+    acquisition: str
     before: dict[str, Any]
 
 
@@ -69,7 +73,7 @@ def see(
     lesson = learner.lesson
     annotations = store.labels.of(project)
     answered: dict[int, str] = {}
-    for each in annotations:
+    for each in (each for each in annotations if not each.cancelled):
         answered[each.task] = min(answered.get(each.task, each.updated_at), each.updated_at)
     rows = pool.rows_of(lesson.tasks)
     if len(rows) != len(lesson.tasks) or not pool.encoded[rows].all():
@@ -93,19 +97,21 @@ def see(
         group_by=options.group_by or "cluster",
         stop_set=pool.ensure(stop_set),
         second_look=options.second_look,
+        acquisition=options.acquisition,
         before=record.watch or {},
     )
 
 
 def _groups(store: Store, pool: ProjectPool, field: str, project: int, rows: Ints) -> npt.NDArray[np.str_]:
     if field:
-        values = store.tasks.values(project, field)
-        return np.array([values.get(task, "(none)") for task in pool.tasks[rows].tolist()], np.str_)
-    encoded = np.flatnonzero(pool.encoded)
-    clusters = pool.clusters(View("encoded", encoded, pool.ensure(encoded)), registry.clusterer())
+        tasks = pool.tasks[rows].tolist()
+        values = store.tasks.values(project, field, tasks)
+        return np.array([values.get(task, NO_GROUP) for task in tasks], np.str_)
+    view = pool.encoded_view()
+    clusters = pool.clusters(view, registry.clusterer())
     if clusters is None:
-        return np.array([""] * len(rows), np.str_)
-    return np.char.add("cluster ", (clusters.assignment[np.searchsorted(encoded, rows)] + 1).astype(np.str_))
+        return np.array([NO_GROUP] * len(rows), np.str_)
+    return np.char.add("cluster ", (clusters.assignment[np.searchsorted(view.rows, rows)] + 1).astype(np.str_))
 
 
 def find_out(seen: Seen) -> dict[str, Any]:
@@ -114,11 +120,11 @@ def find_out(seen: Seen) -> dict[str, Any]:
     right = correct(seen.held_out, train.targets, train.multiple)
     past = replay(learner, train, seen.stop_set, seed=seen.version)
     stable = None if past.predictions is None else stability(past.predictions)
-    gains = forecast(past.sizes, past.right[:, seen.audited])
-    taken = looks(int(seen.audited.sum()))
+    gains = forecast(past.sizes, past.right)
+    look = {"looks": looks(int(seen.audited.sum())), "acquisition": seen.acquisition}
     versus = seen.before.get("comparison", {})
-    if versus.get("looks") != taken:  # it costs many fits, and changes at a look alone
-        versus = {**asdict(compare(learner, train, seen.audited, seed=seen.version)), "looks": taken}
+    if look.items() - versus.items():  # it costs many fits, and changes at a look alone
+        versus = {**asdict(compare(learner, train, seen.audited, seed=0)), **look}
     odd = doubts(seen.held_out, train.targets, train.multiple, seen.protected, seen.second_look)
     balance = class_balance(train.targets[seen.audited], seen.labels, "audit slice")
     enough = int(seen.audited.sum()) >= audit.ENOUGH
@@ -126,7 +132,7 @@ def find_out(seen: Seen) -> dict[str, Any]:
         "version": seen.version,
         "labelled": len(seen.tasks),
         "balance": {label: asdict(share) for label, share in balance.items()} if enough else {},
-        "groups": {"by": seen.group_by, **asdict(by_group(right, seen.groups))},
+        "groups": _by_group(right, seen),
         "stopping": {
             **asdict(advice(stable, gains)),
             "kappa": stable.kappa if stable else None,
@@ -144,10 +150,24 @@ def find_out(seen: Seen) -> dict[str, Any]:
     }
 
 
+def _by_group(right: Mask, seen: Seen) -> dict[str, Any]:
+    """The groups that are compared, and others up to `MOST_GROUPS`."""
+    found = asdict(by_group(right, seen.groups))
+    if (seen.groups == NO_GROUP).all():
+        found["summary"] = f"no labelled task has a field {seen.group_by!r}"
+    else:
+        found["summary"] += "; of all labels, most of them chosen for being hard"
+    return {"by": seen.group_by, **found, "accuracy": dict(list(found["accuracy"].items())[:MOST_GROUPS])}
+
+
 def fall_back(options: ProjectSettings, watch: dict[str, Any] | None) -> tuple[ProjectSettings, str]:
-    """The project's options, in random order if acquisition is found not to win and that is wanted; and why."""
-    verdict = ((watch or {}).get("comparison") or {}).get("verdict")
-    if not options.acquisition_fallback or verdict != "not winning" or options.acquisition == RANDOM:
+    """The project's options, in random order if this acquisition is found not to win and that is wanted; and why.
+
+    Held until a later look (at twice as many audited answers) finds otherwise, or the setting or strategy changes.
+    """
+    found = (watch or {}).get("comparison") or {}
+    losing = found.get("verdict") == "not winning" and found.get("acquisition") == options.acquisition
+    if not options.acquisition_fallback or not losing or options.acquisition == RANDOM:
         return options, ""
     told = f"random order: {options.acquisition} is not winning here (acquisition_fallback)"
     return options.model_copy(update={"acquisition": RANDOM}), told

@@ -57,7 +57,12 @@ def test_a_look_is_json_and_agrees_with_its_parts(look: Callable[..., Seen]) -> 
     seen = look()
     found = json.loads(json.dumps(find_out(seen)))
     right = correct(seen.held_out, seen.train.targets, False)
-    assert found["groups"] == {"by": "cluster", **json.loads(json.dumps(asdict(by_group(right, seen.groups))))}
+    expected = asdict(by_group(right, seen.groups))
+    assert (
+        found["groups"].pop("summary")
+        == expected.pop("summary") + "; of all labels, most of them chosen for being hard"
+    )
+    assert found["groups"] == {"by": "cluster", **json.loads(json.dumps(expected))}
     assert (found["version"], found["labelled"]) == (seen.version, 30)
     assert found["stopping"]["verdict"] == "too early"
     assert found["comparison"]["verdict"] == "not enough evidence"
@@ -74,7 +79,13 @@ def test_groups_are_the_values_of_a_field_of_the_tasks(
     seen = look(group_by="region")
     assert seen.groups.tolist() == ["north" if task % 2 else "south" for task in seen.tasks.tolist()]
     assert set(find_out(seen)["groups"]["accuracy"]) == {"north", "south"}
-    assert set(look(group_by="no such field").groups.tolist()) == {"(none)"}
+    assert find_out(look(group_by="field"))["groups"]["summary"] == "no labelled task has a field 'field'"
+
+
+def test_of_very_many_groups_the_first_are_kept(look: Callable[..., Seen], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "MOST_GROUPS", 7)
+    seen = replace(look(), groups=np.array([f"group {n}" for n in range(30)]))
+    assert len(find_out(seen)["groups"]["accuracy"]) == 7
 
 
 def test_class_balance_comes_from_the_audit_slice_alone(look: Callable[..., Seen]) -> None:
@@ -123,7 +134,7 @@ def test_without_a_learner_there_is_nothing_to_see(
     assert see(store, work.pool, store.projects.ensure(5), single, ProjectSettings()) is None
 
 
-LOSING = {"comparison": {"verdict": "not winning"}}
+LOSING = {"comparison": {"verdict": "not winning", "acquisition": "cluster-uncertainty"}}
 
 
 def test_the_queue_falls_back_to_random_only_if_wanted_and_on_evidence() -> None:
@@ -136,6 +147,7 @@ def test_the_queue_falls_back_to_random_only_if_wanted_and_on_evidence() -> None
         (wanted, {"comparison": {"verdict": "winning"}}),
         (wanted, {"comparison": {"verdict": "not enough evidence"}}),
         (wanted.model_copy(update={"acquisition": "random"}), LOSING),
+        (wanted.model_copy(update={"acquisition": "margin"}), LOSING),
     ):
         assert fall_back(options, found) == (options, "")
 

@@ -22,8 +22,8 @@ class Verdict:
 def judge(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None) -> Verdict:
     """Compares the candidate with the serving learner's knowledge, both cross-validated on the same folds and labels.
 
-    Evidence is a one-sided sign test, at 5 %, on the tasks where the two differ: first on the audit slice (`audited`,
-    (n,) bool), whose tasks are a random sample, and only if that says nothing on all labels, which acquisition chose.
+    Evidence is a one-sided sign test, at 5 % each time, on the tasks where the two differ: first on the audit slice
+    (`audited`, (n,) bool), a random sample, and only if that says nothing on all labels, which acquisition chose.
     Rejected only on evidence: without any the newer one wins, because more labels help on average and a stricter rule
     would reject every second harmless round.
     """

@@ -1,4 +1,4 @@
-"""What a worker does in quiet moments: old versions' rows, learners too old to go back to, second looks."""
+"""What a worker tidies up in quiet moments: old versions' rows in Label Studio, and learners too old to go back to."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import structlog
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient, NotFound
-from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.publish import prune
-from ml_backend.label_studio.second_look import propose
 from ml_backend.settings import Settings
 from ml_backend.store import ProjectRecord, Store
 
@@ -44,7 +42,6 @@ class Upkeep:
         for record in self._store.projects.connected():
             if record.id in projects:
                 self._forget_learner(record)
-                self._propose(client, record)
                 if self._prune_version(client, record):
                     return True
         return False
@@ -66,14 +63,6 @@ class Upkeep:
             return False
         self._store.versions.set_rows(record.id, number, 0)
         return True
-
-    def _propose(self, client: LabelStudioClient, record: ProjectRecord) -> None:
-        if not (record.watch or {}).get("second_look") and not (record.proposals or {}).get("standing"):
-            return
-        try:
-            propose(client, self._store, read_schema(record.label_config), record)
-        except ApprenticeError as error:
-            log.warning("not proposed", project=record.id, error=str(error))
 
     def _forget_learner(self, record: ProjectRecord) -> None:
         versions = self._store.versions

@@ -1,4 +1,4 @@
-"""A worker's look at how well things go, in a thread of its own: a round never waits for it."""
+"""A worker's look at how well things go: what takes long is computed in a thread of its own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Watching:
         self._thread = ThreadPoolExecutor(1, "watch", give_way)
         self._running: Future[None] | None = None
         self._not_before = 0.0
-        self._looked: dict[int, int | None] = {}  # project -> the version whose learner was looked at
+        self._looked: dict[int, tuple[object, ...]] = {}  # project -> the learner and options of the last look
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
         """Begins a look if none is on its way and there is something new to see."""
@@ -39,26 +39,33 @@ class Watching:
         self._not_before = time.monotonic() + PAUSE_SECONDS
         for project, pool in pools.items():
             record, active = self._store.projects.get(project), self._store.versions.active(project)
-            if record is None or active is None or active.learner in (None, self._looked.get(project)):
+            if record is None or active is None or active.learner is None:
+                continue
+            options, _ = self._settings.for_project(record.extra_params)
+            sight = (active.learner, options.group_by, options.second_look, options.acquisition)
+            if sight == self._looked.get(project):
                 continue
             try:
-                options, _ = self._settings.for_project(record.extra_params)
                 seen = see(self._store, pool, record, read_schema(record.label_config), options)
             except ApprenticeError as error:
                 log.warning("not watched", project=project, error=str(error))
                 continue
             if seen is not None:
-                self._looked[project] = active.learner
-                self._running = self._thread.submit(self._look, project, seen)
+                self._looked[project] = sight
+                self._running = self._thread.submit(self._look, project, seen, record.made_at)
                 return
 
     def stop(self) -> None:
         """Waits for a look that is on its way."""
         self._thread.shutdown()
 
-    def _look(self, project: int, seen: Seen) -> None:
+    def _look(self, project: int, seen: Seen, made_at: str) -> None:
         try:
-            self._store.projects.update(project, watch=find_out(seen))
-            self._store.jobs.ask(project)  # the verdict on acquisition may move the queue; else nothing changes
+            found, record = find_out(seen), self._store.projects.get(project)
+            if record is not None and record.is_connected and record.made_at == made_at:
+                self._store.projects.update(project, watch=found)
+                self._store.jobs.ask(project)  # it may move the queue to random order, and propose second looks
         except Exception as error:  # a look is no reason for a worker to fail
             log.warning("not watched", project=project, error=type(error).__name__)
+        finally:
+            self._not_before = time.monotonic() + PAUSE_SECONDS

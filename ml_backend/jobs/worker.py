@@ -19,6 +19,8 @@ from ml_backend.jobs.upkeep import Upkeep
 from ml_backend.jobs.warm import warm
 from ml_backend.jobs.watching import Watching
 from ml_backend.label_studio.client import LabelStudioClient, LabelStudioError
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.second_look import propose
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import Lease, RoundRecord, Store, credentials, now, process_name
@@ -133,6 +135,7 @@ class Worker:
                     stages=stages,
                 )
                 record = run_round(work)
+                self._propose(work)
             jobs.finish(lease)
             if not self._store.projects.ensure(lease.project).fingerprint:
                 jobs.ask(lease.project, COMPLETE_SECONDS)  # its queue was cut short
@@ -148,6 +151,18 @@ class Worker:
             jobs.fail(lease)
             self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, said))
             log.error("round failed", project=lease.project, error=said)
+
+    def _propose(self, work: Round) -> None:
+        """Second looks, under the lease of the round. What goes wrong with them is no failure of it."""
+        record = self._store.projects.ensure(work.project)
+        options, _ = self._settings.for_project(record.extra_params)
+        try:
+            work.guard()
+            propose(work.client, self._store, read_schema(record.label_config), record, options.second_look)
+        except LeaseLost:
+            raise
+        except ApprenticeError as error:
+            log.warning("not proposed", project=work.project, error=str(error))
 
     def _pool(self, project: int) -> ProjectPool:
         """The project's pool; of the others, the least recently served go when all are too large together."""

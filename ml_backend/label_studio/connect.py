@@ -118,7 +118,8 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
     except NotFound:
         say("the project is gone from Label Studio")
     except BaseException:  # to be tried again
-        store.projects.update(project, connection=record.connection, published=record.published, pinned=record.pinned)
+        kept = {"published": record.published, "pinned": record.pinned, "proposals": record.proposals}
+        store.projects.update(project, connection=record.connection, **kept)
         raise
     return True
 

@@ -44,13 +44,15 @@ def open_to_doubt(record: ProjectRecord, annotations: list[Annotation]) -> set[i
     }
 
 
-def propose(client: LabelStudioClient, store: Store, schema: TaskSchema, record: ProjectRecord) -> None:
-    """Makes what stands in Label Studio agree with what `watch` found, one call for each difference.
+def propose(client: LabelStudioClient, store: Store, schema: TaskSchema, record: ProjectRecord, budget: int) -> None:
+    """Makes what stands in Label Studio agree with what `watch` found, one call for each difference; at most `budget`.
 
-    Raises LabelStudioError; what was done until then is remembered.
+    Runs under the project's lease. Raises LabelStudioError; what was done until then is remembered.
     """
-    wanted = {int(each["task"]): each for each in (record.watch or {}).get("second_look", ())}
+    wanted = {int(each["task"]): each for each in (record.watch or {}).get("second_look", ())[:budget]}
     known = record.proposals or {}
+    if not wanted and not known.get("standing"):
+        return
     standing, settled = dict(known.get("standing", {})), dict(known.get("settled", {}))
     annotations = store.labels.of(record.id)
     answers, doubtful = sole_answers(annotations), open_to_doubt(record, annotations)
@@ -72,10 +74,12 @@ def propose(client: LabelStudioClient, store: Store, schema: TaskSchema, record:
                 _tab(client, store, record)
                 draft = Draft(tuple(found["instead"]), found["confidence"], "learner")
                 rows = write_predictions([Prediction(task, found["confidence"], draft)], schema, VERSION)
-                with suppress(Refused):  # the task has just been deleted
+                answer = answers[task]
+                try:
                     row = client.call("POST", "api/predictions/", body=next(rows))["id"]
-                    answer = answers[task]
                     standing[str(task)] = {"row": row, "answer": [answer.id, answer.updated_at], "at": now()}
+                except Refused:  # the task has just been deleted, or the label: not again for this answer
+                    settled[str(answer.id)] = answer.updated_at
     finally:
         store.projects.update(record.id, proposals={"standing": standing, "settled": settled})
 

@@ -75,11 +75,17 @@ class Tasks:
             rows = connection.execute(query).all()
         return np.fromiter((row[0] for row in rows), np.int64, len(rows)), [row[1] for row in rows]
 
-    def values(self, project_id: int, field: str) -> dict[int, str]:
-        """A field's value of each task that has it."""
-        query = sa.select(table.c.id, table.c.fields).where(table.c.project == project_id)
-        with self._database.read() as connection:
-            return {row[0]: row[1][field] for row in connection.execute(query) if row[1] and field in row[1]}
+    def values(self, project_id: int, field: str, tasks: Sequence[int]) -> dict[int, str]:
+        """A field's value of each of some tasks that has it."""
+        found: dict[int, str] = {}
+        for chunk in chunks(tasks, CHUNK):
+            query = (
+                sa.select(table.c.id, table.c.fields).where(table.c.project == project_id).where(table.c.id.in_(chunk))
+            )
+            with self._database.read() as connection:
+                rows = connection.execute(query).all()
+            found.update((row[0], row[1][field]) for row in rows if row[1] and field in row[1])
+        return found
 
     def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
         """The texts of some tasks, in the order asked for; "" for one that is gone."""

@@ -33,6 +33,7 @@ class Looking:
 def looking(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
 ) -> Looking:
+    store.projects.update(5, connection={"ml": 1})
     return Looking(settings, store, make_round(server).pool)
 
 
@@ -57,6 +58,25 @@ def test_a_look_that_fails_is_logged_and_harms_nothing(
         raise ZeroDivisionError
 
     monkeypatch.setattr(module, "find_out", fail)
+    looking.step()
+    assert watched(store) == {}
+
+
+def test_another_option_is_another_look(looking: Looking, settings: Settings, store: Store) -> None:
+    looking.step()
+    store.projects.update(5, extra_params={"second_look": 3, "group_by": "region"})
+    looking.step()
+    assert watched(store)["groups"]["by"] == "region"
+
+
+def test_a_look_at_a_project_that_is_gone_meanwhile_is_dropped(
+    looking: Looking, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disconnected(_: object) -> dict[str, Any]:
+        store.projects.update(5, connection=None)
+        return {"late": True}
+
+    monkeypatch.setattr(module, "find_out", disconnected)
     looking.step()
     assert watched(store) == {}
 

@@ -9,6 +9,7 @@ from fake_label_studio import FakeClient, FakeLabelStudio
 
 from ml_backend.domain import Annotation, Example, TaskSchema, content_key
 from ml_backend.label_studio import second_look as module
+from ml_backend.label_studio.client import Refused
 from ml_backend.label_studio.second_look import VERSION, open_to_doubt, propose, withdraw
 from ml_backend.store import Store
 
@@ -49,9 +50,9 @@ class Desk:
         doubts = [{"task": task, "instead": [other], "confidence": 0.9} for task in tasks]
         self.store.projects.update(5, watch={"second_look": doubts})
 
-    def propose(self) -> list[int]:
+    def propose(self, budget: int = 5) -> list[int]:
         self.calls.clear()
-        propose(self.client, self.store, self.schema, self.store.projects.ensure(5))
+        propose(self.client, self.store, self.schema, self.store.projects.ensure(5), budget)
         return sorted(row["task"] for row in self.rows.values())
 
     def open(self) -> set[int]:
@@ -152,6 +153,30 @@ def test_what_was_done_before_an_error_is_remembered(desk: Desk) -> None:
         desk.propose()
     desk.client.call = call  # type: ignore[method-assign]
     assert desk.propose() == [1, 2]
+
+
+def test_a_smaller_budget_counts_at_once(desk: Desk) -> None:
+    desk.found(1, 2)
+    desk.propose()
+    assert desk.propose(budget=1) == [1]
+    assert desk.propose(budget=0) == []
+
+
+def test_a_proposal_that_label_studio_refuses_is_not_tried_again_for_this_answer(desk: Desk) -> None:
+    desk.found(1)
+    call = desk.call
+
+    def refuse(method: str, path: str, **more: Any) -> Any:
+        if path == "api/predictions/":
+            raise Refused("no such task")
+        return call(method, path, **more)
+
+    desk.client.call = refuse  # type: ignore[method-assign]
+    assert desk.propose() == []
+    desk.client.call = call  # type: ignore[method-assign]
+    assert desk.propose() == []
+    desk.answer(1, "b")
+    assert desk.propose() == [1]
 
 
 def test_withdrawing_removes_the_version(desk: Desk) -> None:

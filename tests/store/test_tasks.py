@@ -57,13 +57,13 @@ def test_the_revision_grows_only_when_something_changes(any_store: Store) -> Non
 def test_the_values_of_a_field_are_those_of_the_tasks_that_have_it_and_a_change_is_a_change(any_store: Store) -> None:
     tasks = [Example(task, "text", content_key("text"), {"region": "north"} if task % 2 else {}) for task in (1, 2, 3)]
     any_store.tasks.put(5, tasks)
-    assert any_store.tasks.values(5, "region") == {1: "north", 3: "north"}
-    assert any_store.tasks.values(5, "nothing") == {}
+    assert any_store.tasks.values(5, "region", [1, 2, 3]) == {1: "north", 3: "north"}
+    assert any_store.tasks.values(5, "nothing", [1, 2]) == {}
     before = any_store.projects.ensure(5).tasks_revision
     assert any_store.tasks.put(5, tasks) == 0
     assert any_store.tasks.put(5, [Example(1, "text", content_key("text"), {"region": "south"})]) == 1
     assert any_store.projects.ensure(5).tasks_revision > before
-    assert any_store.tasks.values(5, "region") == {1: "south", 3: "north"}
+    assert any_store.tasks.values(5, "region", [1, 2, 3]) == {1: "south", 3: "north"}
 
 
 def test_the_last_of_two_texts_of_one_task_counts(any_store: Store) -> None:

@@ -16,7 +16,7 @@ def least_confidence_by_hand(row: list[float], multiple: bool) -> float:
         right = 1.0
         for p in row:
             right *= max(p, 1 - p)
-        return (1 - right) / (1 - 0.5**c)
+        return 2 - 2 * right ** (1 / c)
     return 0.0 if c == 1 else (1 - max(row)) / (1 - 1 / c)
 
 

@@ -83,3 +83,8 @@ def test_the_uncertainty_of_some_rows_is_nan_before_there_is_a_learner() -> None
     pool = make_pool(5)
     assert pool.probabilities is not None
     np.testing.assert_array_equal(unsure_of(pool, rows), uncertainty(pool.probabilities, False)[rows])
+
+
+def test_thousands_of_labels_are_told_apart() -> None:
+    shares = np.random.default_rng(0).random((50, 3000), dtype=np.float32)
+    assert len(np.unique(least_confidence(shares, True))) == 50
