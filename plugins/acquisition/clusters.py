@@ -12,7 +12,8 @@ import numpy as np
 
 from ml_backend.domain import Clustering, Floats, Ints
 
-SAMPLE = 10_000
+SAMPLE = 10_000  # rows that clusters are cut on, at most
+PER_CLUSTER = 334  # and at most so many for each cluster
 CHUNK = 1024  # rows whose vectors, of some hundred dimensions, fit into the cache of a core
 
 
@@ -32,7 +33,8 @@ def cut(vectors: Floats, k: int, seed: int, among: Ints | None = None) -> Cluste
     Fewer if there are fewer different vectors.
     """
     rows = np.arange(len(vectors)) if among is None else among
-    some = rows if len(rows) <= SAMPLE else np.sort(np.random.default_rng(seed).choice(rows, SAMPLE, replace=False))
+    most = min(SAMPLE, PER_CLUSTER * k)
+    some = rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
     sample = np.asarray(vectors[some], dtype=np.float32)
     centroids = sample.mean(axis=0)[None] if k == 1 else _centroids(sample, min(k, len(sample)), seed)
     return Clustering(centroids, _nearest(vectors, centroids, rows, np.full(len(vectors), -1, dtype=np.int64)))
