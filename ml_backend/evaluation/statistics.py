@@ -19,7 +19,7 @@ RESAMPLES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Paired:
     """How a strategy does against random, seed by seed.
 
     gain       mean difference, with its 95 % interval `low` to `high`
@@ -64,11 +64,11 @@ def interval(values: Scores) -> tuple[Scores, Scores]:
     return low, high
 
 
-def compare(ours: Scores, randoms: Scores) -> Comparison:
+def paired(ours: Scores, randoms: Scores) -> Paired:
     """Compares one number per seed, (seeds,) each. Differences that are all zero are no evidence: p is 1."""
     differences = ours - randoms
     low, high = interval(differences)
-    return Comparison(
+    return Paired(
         gain=float(differences.mean()),
         low=float(low),
         high=float(high),

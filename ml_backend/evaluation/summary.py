@@ -42,9 +42,9 @@ def summarise(measurements: Sequence[Measurement], protocol: dict[str, Any]) -> 
     }
     areas = {name: statistics.normalised_area(budgets, values) for name, values in curves.items()}
     target = float(curves[RANDOM].mean(axis=0)[-1])
-    gains = {name: statistics.compare(area, areas[RANDOM]) for name, area in areas.items() if name != RANDOM}
+    gains = {name: statistics.paired(area, areas[RANDOM]) for name, area in areas.items() if name != RANDOM}
     corrected = statistics.holm({name: each.p_value for name, each in gains.items()})
-    gains[RANDOM] = statistics.Comparison(0.0, 0.0, 0.0, 1.0, 0, 0, 0)
+    gains[RANDOM] = statistics.Paired(0.0, 0.0, 0.0, 1.0, 0, 0, 0)
 
     strategies: dict[str, Any] = {}
     against: dict[str, Any] = {}
