@@ -94,9 +94,9 @@ def davidson() -> TextSet:
 
 
 def hatecheck() -> TextSet:
-    """Groups are the targets of the hate ("none" where a case names none)."""
+    """Groups are the targets of the hate, where a case names one."""
     found = _rows("hatecheck/test_suite_cases.csv")
-    return _split("hatecheck", [Row(r["test_case"], r["label_gold"], r["target_ident"] or "none") for r in found])
+    return _split("hatecheck", [Row(r["test_case"], r["label_gold"], r["target_ident"]) for r in found])
 
 
 def trec() -> TextSet:
