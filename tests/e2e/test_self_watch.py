@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from world import Backend, Project, until
 
+from ml_backend.label_studio.connect import USER
 from ml_backend.label_studio.second_look import VERSION
 
 pytestmark = pytest.mark.e2e
@@ -16,7 +17,13 @@ pytestmark = pytest.mark.e2e
 def set_params(backend: Backend, project: Project, **params: Any) -> None:
     """As a user does it: extra parameters of the project's ML backend connection."""
     (connection,) = project.ml_backends()
-    changed = {"project": project.number, "url": connection["url"], "extra_params": params}
+    changed = {
+        "project": project.number,
+        "url": connection["url"],
+        "title": connection["title"],
+        "extra_params": params,
+    }
+    changed |= {"auth_method": "BASIC_AUTH", "basic_auth_user": USER, "basic_auth_pass": backend.secret}
     project.client.call("PATCH", f"api/ml/{connection['id']}", body=changed)
     backend.connect(project)
 
