@@ -4,7 +4,7 @@
 
 The protocol of `apprentice simulate`, run by its code: the same learner, vectors, initial labels and test rows for all.
 A peer's strategy is put in where the loop asks for an acquisition. Runs are kept in the cache folder, so that an
-interrupted benchmark goes on where it was.
+interrupted benchmark goes on where it was: delete its labels-*.csv after a change to a strategy or the learner.
 """
 
 from __future__ import annotations
