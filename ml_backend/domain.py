@@ -118,6 +118,9 @@ class Clustering:
     assignment: Ints
 
 
+PRIOR_ROWS = 2.0  # the error of a group of few labels says little: one without any has that of all
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Every task of a project as acquisition sees it.
@@ -139,6 +142,17 @@ class Pool:
     multiple: bool
     errors: Floats | None = None
     clustering: Clustering | None = None
+
+    def errors_by(self, groups: Ints, count: int) -> npt.NDArray[np.float64] | None:
+        """(count,) the mean error of the labelled rows of each group, drawn to that of all rows by as much as
+        `PRIOR_ROWS` of them; None as long as nobody can tell. groups (n,) int64: the rows' groups, from 0 to count - 1.
+        """
+        if self.errors is None or not len(known := np.flatnonzero(~np.isnan(self.errors))):
+            return None
+        found = self.errors[known].astype(np.float64)
+        counts = np.bincount(groups[known], minlength=count)
+        sums = np.bincount(groups[known], weights=found, minlength=count)
+        return np.asarray((sums + PRIOR_ROWS * found.mean()) / (counts + PRIOR_ROWS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from ml_backend.knowledge import Knowledge
 from ml_backend.settings import ProjectSettings
 
 ROUNDING = 1e-9
-PRIOR_ROWS = 2.0  # a group's error is drawn to that of all labels by as much as so many of them
 
 
 def pool_of(
@@ -67,10 +66,7 @@ def choose(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, se
 
 def _weak(pool: Pool, groups: Ints) -> Mask | None:
     """(n,) bool: the rows of groups whose mean error is above that of all labels; None as long as nobody can tell."""
-    if pool.errors is None or not len(known := np.flatnonzero(~np.isnan(pool.errors))):
+    errors = pool.errors_by(groups, int(groups.max(initial=0)) + 1)
+    if errors is None or pool.errors is None:
         return None
-    found = pool.errors[known].astype(np.float64)
-    counts = np.bincount(groups[known], minlength=int(groups.max()) + 1)
-    sums = np.bincount(groups[known], weights=found, minlength=len(counts))
-    error = (sums + PRIOR_ROWS * found.mean()) / (counts + PRIOR_ROWS)
-    return np.asarray((error > found.mean() + ROUNDING)[groups])
+    return np.asarray((errors > np.nanmean(pool.errors, dtype=np.float64) + ROUNDING)[groups])

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
 from ml_backend import registry
-from ml_backend.domain import Ints, Pool, Selection, TaskSchema
+from ml_backend.domain import PRIOR_ROWS, Ints, Pool, Selection, TaskSchema
 from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.selection import PRIOR_ROWS, choose, pool_of
+from ml_backend.selection import choose, pool_of
 from ml_backend.settings import ProjectSettings
 
 LABELS = ("fruit", "metal", "animal")

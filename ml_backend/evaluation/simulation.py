@@ -15,7 +15,7 @@ from itertools import count
 import numpy as np
 
 from ml_backend import knowledge, registry
-from ml_backend.domain import ApprenticeError, Clustering, Floats, Ints, Mask, TaskSchema
+from ml_backend.domain import ApprenticeError, Floats, Ints, TaskSchema
 from ml_backend.evaluation.curves import Measurement
 from ml_backend.evaluation.gate import judge
 from ml_backend.evaluation.metrics import calibration_error, correct, f1
@@ -70,6 +70,7 @@ def simulate(plan: Plan, pool: Gold, test: Gold, strategy: str, seed: int) -> It
     labelled = np.zeros(len(pool), np.bool_)
     labelled[start] = True
     learner: Knowledge | None = None
+    tasks = np.arange(len(pool))
     for number in count():
         n, begin = int(labelled.sum()), time.process_time()
         learner = _learnt(plan, pool, np.flatnonzero(labelled), learner, number)
@@ -80,7 +81,8 @@ def simulate(plan: Plan, pool: Gold, test: Gold, strategy: str, seed: int) -> It
             return
         begin = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
-        chosen = _chosen(plan.schema, options, pool, labelled, learner, clustering, groups, k, STRIDE * seed + number)
+        seen = pool_of(plan.schema, learner, tasks, pool.vectors, labelled.copy(), ~labelled, clustering)
+        chosen = choose(options, seen, groups, k, STRIDE * seed + number).rows
         yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - begin)
         if not len(chosen):
             raise ApprenticeError(f"The strategy {strategy} chooses none of {len(pool) - n} tasks")
@@ -102,22 +104,6 @@ def _learnt(plan: Plan, pool: Gold, rows: Ints, serving: Knowledge | None, numbe
     if candidate is None or fit is None:
         return serving
     return candidate if judge(fit, lesson.targets, lesson.multiple).promote else serving
-
-
-def _chosen(
-    schema: TaskSchema,
-    options: ProjectSettings,
-    pool: Gold,
-    labelled: Mask,
-    learner: Knowledge | None,
-    clustering: Clustering,
-    groups: Ints | None,
-    k: int,
-    seed: int,
-) -> Ints:
-    tasks = np.arange(len(pool))
-    seen = pool_of(schema, learner, tasks, pool.vectors, labelled.copy(), ~labelled, clustering)
-    return choose(options, seen, groups, k, seed).rows
 
 
 def _measured(

@@ -11,10 +11,10 @@ import warnings
 import numpy as np
 
 from ml_backend.domain import Clustering, Floats, Ints
+from plugins.acquisition.spread import CHUNK
 
 SAMPLE = 10_000  # rows that clusters are cut on, at most
 PER_CLUSTER = 334  # and at most so many for each cluster
-CHUNK = 1024  # rows whose vectors, of some hundred dimensions, fit into the cache of a core
 
 
 class Bisecting:
@@ -76,6 +76,16 @@ def members(assignment: Ints, rows: Ints) -> list[Ints]:
     if not len(ordered):
         return []
     return np.split(ordered, np.flatnonzero(np.diff(assignment[ordered])) + 1)
+
+
+def queues(vectors: Floats, rows: Ints, k: int, unsure: Floats | None, seed: int) -> list[Ints]:
+    """`rows` cut into at most k clusters, a queue each, by the cluster's number: the most uncertain rows first, by
+    `unsure` (n,), or those nearest the centroid if nobody can tell."""
+    clustering = cut(vectors, k, seed, among=rows)
+    groups = members(clustering.assignment, rows)
+    if unsure is not None:
+        return [group[np.argsort(-unsure[group], kind="stable")] for group in groups]
+    return [central(vectors, group, clustering.centroids[clustering.assignment[group[0]]]) for group in groups]
 
 
 def central(vectors: Floats, rows: Ints, centroid: Floats) -> Ints:

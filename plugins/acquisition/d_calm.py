@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import Clustering, Floats, Ints, Pool, Selection
-from plugins.acquisition.clusters import central, cut, members
+from ml_backend.domain import Floats, Ints, Pool, Selection
+from plugins.acquisition.clusters import cut, members, queues
 from plugins.acquisition.spread import available, deal
 from plugins.acquisition.uncertainty import uncertainty
 
 CLUSTERS = 30
 """Where the pool comes without clusters of its own."""
-PRIOR_ROWS = 2.0
-"""A cluster's error is drawn to the pool's by as much as so many labels; one without labels has just that."""
 
 
 class DCalm:
@@ -32,36 +30,18 @@ class DCalm:
             unsure[rows] = uncertainty(pool.probabilities[rows], pool.multiple)
         clustering = pool.clustering or cut(pool.vectors, CLUSTERS, seed)
         groups = members(clustering.assignment, rows)
-        errors = _errors(pool, clustering)[[clustering.assignment[group[0]] for group in groups]]
+        known = pool.errors_by(clustering.assignment, len(clustering.centroids))
+        errors = np.ones(len(clustering.centroids), np.float32) if known is None else known.astype(np.float32)
+        errors = errors[[clustering.assignment[group[0]] for group in groups]]
         places = quotas(errors, k)
-        queues: list[Ints] = []
+        by = None if pool.probabilities is None else unsure
+        parts: list[Ints] = []
         for group in np.argsort(-errors, kind="stable"):
-            queues += _parts(pool, groups[group], int(places[group]), unsure, seed)
-        queues += [groups[group] for group in np.flatnonzero(places == 0)]  # their turn is after all parts
-        chosen = deal(pool, queues, k)
+            if places[group]:
+                parts += queues(pool.vectors, groups[group], int(places[group]), by, seed)
+        parts += [groups[group] for group in np.flatnonzero(places == 0)]  # their turn is after all parts
+        chosen = deal(pool, parts, k)
         return Selection(chosen, unsure[chosen], "a cluster with many errors")
-
-
-def _parts(pool: Pool, rows: Ints, n: int, unsure: Floats, seed: int) -> list[Ints]:
-    """One cluster's rows, cut into at most n queues."""
-    if not n:
-        return []
-    parts = cut(pool.vectors, n, seed, among=rows)
-    groups = members(parts.assignment, rows)
-    if pool.probabilities is None:
-        return [central(pool.vectors, group, parts.centroids[parts.assignment[group[0]]]) for group in groups]
-    return [group[np.argsort(-unsure[group], kind="stable")] for group in groups]
-
-
-def _errors(pool: Pool, clustering: Clustering) -> Floats:
-    """(clusters,) the mean error of the labelled rows of each, drawn to the mean of all."""
-    known: Ints = np.empty(0, dtype=np.int64) if pool.errors is None else np.flatnonzero(~np.isnan(pool.errors))
-    found: Floats = np.empty(0, dtype=np.float32) if pool.errors is None else pool.errors[known]
-    overall = float(found.mean()) if len(found) else 1.0
-    clusters = len(clustering.centroids)
-    counts = np.bincount(clustering.assignment[known], minlength=clusters)
-    sums = np.bincount(clustering.assignment[known], weights=found, minlength=clusters)
-    return np.asarray((sums + PRIOR_ROWS * overall) / (counts + PRIOR_ROWS), dtype=np.float32)
 
 
 def quotas(errors: Floats, k: int) -> Ints:

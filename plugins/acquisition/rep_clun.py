@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.domain import Floats, Pool, Selection
-from plugins.acquisition.clusters import central, cut, members
+from plugins.acquisition.clusters import queues
 from plugins.acquisition.spread import available, deal
 from plugins.acquisition.uncertainty import entropy
 
@@ -22,17 +22,12 @@ class RepClUn:
         unsure: Floats = np.full(len(pool.vectors), np.nan, dtype=np.float32)
         if k <= 0 or not len(rows):
             return Selection(rows[:0], unsure[:0])
-        clustering = cut(pool.vectors, k, seed, among=rows)
-        groups = members(clustering.assignment, rows)
         if pool.probabilities is None:
             ground = "near the centre of its cluster"
-            groups.sort(key=len, reverse=True)
-            of = clustering.assignment
-            groups = [central(pool.vectors, group, clustering.centroids[of[group[0]]]) for group in groups]
+            groups = sorted(queues(pool.vectors, rows, k, None, seed), key=len, reverse=True)
         else:
             ground = "the least certain of its cluster"
             unsure[rows] = entropy(pool.probabilities[rows], pool.multiple)
-            groups = [group[np.argsort(-unsure[group], kind="stable")] for group in groups]
-            groups.sort(key=lambda group: -unsure[group[0]])
+            groups = sorted(queues(pool.vectors, rows, k, unsure, seed), key=lambda group: -unsure[group[0]])
         chosen = deal(pool, groups, k)
         return Selection(chosen, unsure[chosen], ground)

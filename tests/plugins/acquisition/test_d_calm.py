@@ -13,10 +13,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pools import clustered, make_pool
 
-from ml_backend.domain import Pool
+from ml_backend.domain import PRIOR_ROWS, Pool
 from plugins.acquisition import d_calm
 from plugins.acquisition.clusters import cut
-from plugins.acquisition.d_calm import PRIOR_ROWS, DCalm, quotas
+from plugins.acquisition.d_calm import DCalm, quotas
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(0, 60))
@@ -55,8 +55,9 @@ def errors_by_hand(pool: Pool, clusters: int) -> list[float]:
 def test_the_error_of_a_cluster_is_drawn_to_that_of_all(clusters: int, seed: int, errors: bool) -> None:
     pool = make_pool(40, clusters=clusters, errors=errors, seed=seed)
     assert pool.clustering is not None
-    found = d_calm._errors(pool, pool.clustering)
-    np.testing.assert_allclose(found, errors_by_hand(pool, clusters), rtol=1e-5)
+    found = pool.errors_by(pool.clustering.assignment, clusters)
+    assert (found is None) == (pool.errors is None or bool(np.isnan(pool.errors).all()))
+    np.testing.assert_allclose(np.ones(clusters) if found is None else found, errors_by_hand(pool, clusters), rtol=1e-5)
 
 
 @pytest.mark.parametrize("cold", [False, True])
