@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.domain import Clustering, Example, Floats, Ints, Mask, content_key
+from ml_backend.encoding import encode
 from ml_backend.ports import Clusterer, Encoder
 from ml_backend.store import Store
 
@@ -76,7 +77,7 @@ class ProjectPool:
     def expect(self, examples: Sequence[Example]) -> None:
         """Sketches tasks that the pool will soon have, while others are being listed; a handful is left for later."""
         if len(examples) >= ENOUGH > len(self._cache):
-            vectors = self._encoder.sketch([example.text for example in examples])
+            vectors = self._sketch_of([example.text for example in examples], [example.task for example in examples])
             self._expected.update(zip((example.key for example in examples), vectors, strict=True))
 
     def rows_of(self, tasks: Ints) -> Ints:
@@ -163,8 +164,9 @@ class ProjectPool:
     def _encode(self, rows: Ints) -> None:
         if not len(rows):
             return
-        texts = self._store.tasks.texts(self._project, self.tasks[rows].tolist())
-        vectors = self._encoder.encode(texts)
+        tasks = self.tasks[rows].tolist()
+        texts = self._store.tasks.texts(self._project, tasks)
+        vectors = encode(self._encoder.encode, texts, tasks, self.space)
         self._vectors[rows] = vectors
         self.encoded[rows] = True
         # by the text that was encoded: a task may have been changed or removed since `refresh` read its key
@@ -178,7 +180,11 @@ class ProjectPool:
             missing = [row for row, key in enumerate(self._keys) if key not in ready]
             for at in range(0, len(missing), SKETCH_CHUNK):
                 rows = missing[at : at + SKETCH_CHUNK]
-                texts = self._store.tasks.texts(self._project, self.tasks[rows].tolist())
-                ready.update(zip((self._keys[row] for row in rows), self._encoder.sketch(texts), strict=True))
+                tasks = self.tasks[rows].tolist()
+                vectors = self._sketch_of(self._store.tasks.texts(self._project, tasks), tasks)
+                ready.update(zip((self._keys[row] for row in rows), vectors, strict=True))
             self._sketch = np.stack([ready[key] for key in self._keys])
         return self._sketch
+
+    def _sketch_of(self, texts: Sequence[str], tasks: Sequence[int]) -> Floats:
+        return encode(self._encoder.sketch, texts, tasks, self.space)

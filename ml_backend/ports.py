@@ -27,7 +27,7 @@ class Encoder(Protocol):
         """d, the length of a vector (may load the model's configuration, not its weights)."""
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, d) float32 of unit length; a text without tokens gives a finite vector."""
+        """(n, d) float32 of unit length, every one finite: of a text without tokens, too."""
 
     def sketch(self, texts: Sequence[str]) -> Floats:
         """(n, d') float32 of unit length in a space of its own, at least ten times faster than `encode`."""

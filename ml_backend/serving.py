@@ -10,6 +10,7 @@ import numpy as np
 from ml_backend import knowledge, registry
 from ml_backend.domain import Floats, Prediction, content_key
 from ml_backend.drafts import draft
+from ml_backend.encoding import encode
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.config import read_schema
 from ml_backend.ranking import RANKED
@@ -44,7 +45,7 @@ class Predictor:
         schema = read_schema(label_config or record.label_config)
         options, _ = self._settings.for_project(record.extra_params)
         learner = self._learner(project)
-        drafts, _ = draft(self._settings, options, schema, learner, texts, self._encode(project, texts))
+        drafts, _ = draft(self._settings, options, schema, learner, texts, self._encode(project, tasks, texts))
         name, audited = self.version(project), set(self._store.versions.audited(project))
         return [
             Prediction(
@@ -67,7 +68,7 @@ class Predictor:
                 self._loaded[project] = (active.number, learner)
         return learner
 
-    def _encode(self, project: int, texts: Sequence[str]) -> Floats:
+    def _encode(self, project: int, tasks: Sequence[int], texts: Sequence[str]) -> Floats:
         keys = [content_key(text) for text in texts]
         with self._lock:
             cache = self._vectors.get(project)
@@ -81,5 +82,6 @@ class Predictor:
                 out[found] = cache.read(places[found])
         missing = np.flatnonzero(~found)
         if len(missing):
-            out[missing] = self._encoder.encode([texts[row] for row in missing])
+            some = [texts[row] for row in missing]
+            out[missing] = encode(self._encoder.encode, some, [tasks[row] for row in missing], self._encoder.name)
         return out

@@ -14,6 +14,7 @@ import numpy as np
 
 from ml_backend import registry
 from ml_backend.domain import ApprenticeError, TaskSchema, TrainingSet, content_key
+from ml_backend.encoding import encode
 from ml_backend.evaluation.curves import append_run, read_csv
 from ml_backend.evaluation.folder import CURVES, prepare, told, write_json
 from ml_backend.evaluation.report import write_report
@@ -137,13 +138,8 @@ class Simulator:
         missing = list({keys[row]: int(row) for row in np.flatnonzero(cache.find(keys) < 0)}.values())
         for start in range(0, len(missing), CHUNK):
             rows = missing[start : start + CHUNK]
-            vectors = encoder.encode([export.texts[row] for row in rows])
-            bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-            if len(bad):
-                raise ApprenticeError(
-                    f"The encoder {setting} gives task {export.tasks[rows[bad[0]]]} a vector that is not finite: "
-                    "mend its text or choose another encoder"
-                )
+            texts, tasks = zip(*((export.texts[row], export.tasks[row]) for row in rows), strict=True)
+            vectors = encode(encoder.encode, texts, tasks, setting)
             cache.add([keys[row] for row in rows], vectors)
             self._progress("texts encoded", start + len(rows), len(missing))
         cache = Vectors(folder)  # opened again, it is what the next call will read

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, bag_of_words
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend import pool as module
-from ml_backend.domain import Clustering, Example, Floats, content_key
+from ml_backend.domain import ApprenticeError, Clustering, Example, Floats, content_key
 from ml_backend.pool import ProjectPool, View
 from ml_backend.store import Store
 
@@ -273,3 +275,25 @@ def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:
     assert pool.encode_some(5) == 0
     assert len(look(pool, with_learner=False).rows) == len(look(pool, with_learner=True).rows) == 0
     assert pool.rows_of(np.array([3])).tolist() == []
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_vector_that_is_not_finite_is_refused_where_it_is_made(store: Store, bad: float) -> None:
+    """Behind this door nobody looks again: the task is named, and what was encoded before stays."""
+
+    class Damaged(FakeEncoder):
+        def encode(self, texts: Sequence[str]) -> Floats:
+            vectors = super().encode(texts)
+            vectors[["20" in text for text in texts], 3] = bad
+            return vectors
+
+        sketch = encode
+
+    pool = ProjectPool(store, 5, Damaged())
+    pool.refresh(put(store, 10, 20, 30))
+    pool.ensure(np.array([0]))
+    with pytest.raises(ApprenticeError, match=r"gives task 20 a vector that is not finite"):
+        pool.ensure(np.array([1, 2]))
+    with pytest.raises(ApprenticeError, match=r"gives task 20 a vector that is not finite"):
+        pool._sketched()
+    assert pool.encoded.tolist() == [True, False, False]

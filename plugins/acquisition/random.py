@@ -13,5 +13,6 @@ class Random:
     """Uniform without repeats, even of the same text: what it draws is a sample of the pool as it is."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        rows = np.random.default_rng(seed).permutation(available(pool))[: max(k, 0)]
+        rows = available(pool)
+        rows = np.random.default_rng(seed).choice(rows, min(max(k, 0), len(rows)), replace=False)
         return Selection(rows, unsure_of(pool, rows), "drawn at random")

@@ -14,7 +14,9 @@ CHUNK = 1024  # rows whose vectors, of some hundred dimensions, fit into the cac
 
 
 def available(pool: Pool) -> Ints:
-    """The rows that may be chosen. Raises ApprenticeError if the arrays of the pool do not fit or are not finite."""
+    """The rows that may be chosen. Raises ApprenticeError if the arrays of the pool do not fit each other, or a
+    probability is not finite. The vectors were looked at when they were made: reading them all again, each round, would
+    take longer than most strategies."""
     n = len(pool.vectors)
     aligned = {
         "labelled": pool.labelled,
@@ -30,23 +32,10 @@ def available(pool: Pool) -> Ints:
         of, clusters = pool.clustering.assignment, len(pool.clustering.centroids)
         if len(lost := np.flatnonzero((of < 0) | (of >= clusters))):
             raise ApprenticeError(f"Row {lost[0]} of the pool is in cluster {of[lost[0]]}, but there are {clusters}.")
-    for name, found in (("vectors", pool.vectors), ("probabilities", pool.probabilities)):
-        if found is not None and (bad := _first_not_finite(found)) is not None:
-            raise ApprenticeError(f"Row {bad} of the pool's {name} is not finite. Mend what made it, or leave it out.")
+    if pool.probabilities is not None and not np.isfinite(pool.probabilities.sum(dtype=np.float64)):
+        bad = np.flatnonzero(~np.isfinite(pool.probabilities).all(axis=1))
+        raise ApprenticeError(f"Row {bad[0]} of the pool's probabilities is not finite. Mend the learner that made it.")
     return np.flatnonzero(pool.available & ~pool.labelled)
-
-
-def _first_not_finite(array: Floats) -> int | None:
-    for start in range(0, len(array), CHUNK):
-        # a sum is not finite if a summand is not, and reads the chunk once; it may overflow, so look again
-        chunk = array[start : start + CHUNK]
-        with np.errstate(invalid="ignore", over="ignore"):
-            total = chunk.sum(dtype=np.float32)
-        if not np.isfinite(total):
-            bad = np.flatnonzero(~np.isfinite(chunk).all(axis=1))
-            if len(bad):
-                return start + int(bad[0])
-    return None
 
 
 class Spread:
@@ -61,16 +50,17 @@ class Spread:
 
     def take(self, rows: Ints) -> int:
         """The place in `rows` of the first that repeats nothing, noted as chosen; len(rows) if there is none."""
-        vectors = np.asarray(self._vectors[rows], dtype=np.float32)
-        fresh = ~(vectors @ self._seen[: self._n].T > SAME).any(axis=1)
-        while fresh.any():
-            place = int(fresh.argmax())
-            if not self._answered(int(rows[place]), vectors[place]):
-                self._seen[self._n] = vectors[place]
-                self._n += 1
-                return place
-            fresh &= ~(vectors @ vectors[place] > SAME)
-            fresh[place] = False
+        for some in (rows[:1], rows):  # mostly it is the first, and the vectors of the others need not be read
+            vectors = np.asarray(self._vectors[some], dtype=np.float32)
+            fresh = ~(vectors @ self._seen[: self._n].T > SAME).any(axis=1)
+            while fresh.any():
+                place = int(fresh.argmax())
+                if not self._answered(int(rows[place]), vectors[place]):
+                    self._seen[self._n] = vectors[place]
+                    self._n += 1
+                    return place
+                fresh &= ~(vectors @ vectors[place] > SAME)
+                fresh[place] = False
         return len(rows)
 
     def _answered(self, row: int, vector: Floats) -> bool:

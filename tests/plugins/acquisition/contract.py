@@ -254,14 +254,6 @@ class AcquisitionContract:
             assert sorted(text[rows[:9]].tolist()) == [0, 2, 3, 4, 5, 6, 7, 8, 9], "repetitions come last"
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
-    def test_says_which_vector_is_not_finite(self, strategy: Acquisition, bad: float) -> None:
-        for pool in (make_pool(30, clusters=3, errors=True), make_pool(30, cold=True)):
-            vectors = pool.vectors.copy()
-            vectors[17, 3], vectors[17, 4] = bad, -bad
-            with pytest.raises(ApprenticeError, match=r"17\b.*vectors"):
-                strategy.select(replace(pool, vectors=vectors), 5, 0)
-
-    @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_says_which_probability_is_not_finite(self, strategy: Acquisition, bad: float) -> None:
         for pool in (make_pool(30, clusters=3, errors=True), make_pool(30, multiple=True)):
             assert pool.probabilities is not None

@@ -138,7 +138,6 @@ class Trusting:
 @pytest.mark.parametrize(
     ("promise", "values"),
     [
-        ("test_says_which_vector_is_not_finite", {"bad": np.nan}),
         ("test_says_which_probability_is_not_finite", {"bad": np.nan}),
         ("test_says_which_array_does_not_fit_the_others", {"name": "errors", "longer": True}),
         ("test_says_which_row_is_in_no_cluster", {"cluster": -1}),

@@ -1,0 +1,24 @@
+"""The one door through which vectors come in: what an encoder makes is checked here, and nowhere behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ml_backend.domain import ApprenticeError, Floats
+
+
+def encode(make: Callable[[Sequence[str]], Floats], texts: Sequence[str], tasks: Sequence[int], encoder: str) -> Floats:
+    """(n, d) what `make`, of the encoder so named, gives for the texts of `tasks`.
+
+    Raises ApprenticeError naming the first task whose vector is not finite: it would spoil every distance and fit.
+    """
+    vectors = make(texts)
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise ApprenticeError(
+            f"The encoder {encoder} gives task {tasks[bad[0]]} a vector that is not finite: "
+            "mend its text or choose another encoder"
+        )
+    return vectors
