@@ -32,7 +32,8 @@ def accuracy(fit: Floats, targets: Floats, tasks: Ints, audited: Ints, multiple:
     """How often the learner's draft is right, from its cross-validated probabilities `fit` (n, c) of labelled tasks.
 
     Measured on the answered part of the audit slice if that has `ENOUGH` tasks: they are a random sample. Before that,
-    on all labels, which acquisition chose for being hard; the source says which.
+    on all labels, which acquisition chose for being hard; the source says which. It is at hand in every round, but a
+    strategy that seeks what it knows can flatter it: `watch` has the estimate of `evaluation.prequential`.
     """
     sampled = np.isin(tasks, audited)
     source, answered = "audit slice", int(sampled.sum())

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ml_backend.consensus import consensus
-from ml_backend.domain import ApprenticeError, Estimate
+from ml_backend.domain import ApprenticeError, Estimate, ModelVersion
 from ml_backend.label_studio.config import read_schema
-from ml_backend.store import Store, now
+from ml_backend.store import ProjectRecord, Store, now
 
 MOST = 10  # classes that are listed
 WIDE = 15  # letters of a line's name
@@ -74,7 +74,7 @@ def read_status(store: Store, project: int) -> Status:
         active_version=active.name if active else None,
         published_version=record.published,
         held=record.pinned,
-        accuracy=active.accuracy if active else None,
+        accuracy=_accuracy(record, active),
         running=job.running,
         waiting=job.waiting,
         last_round={
@@ -93,6 +93,15 @@ def read_status(store: Store, project: int) -> Status:
         note=active.note if active else "",
         watch=record.watch or {},
     )
+
+
+def _accuracy(record: ProjectRecord, active: ModelVersion | None) -> Estimate | None:
+    """Of the audit slice in answering order where there is enough of it, else what the round estimated; of a learner
+    that a rollback holds, what was estimated then."""
+    watched = (record.watch or {}).get("accuracy")
+    if watched and record.pinned is None:
+        return Estimate(**watched)
+    return active.accuracy if active else None
 
 
 def _watched(watch: dict[str, Any]) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from ml_backend.evaluation.comparison import compare, looks
 from ml_backend.evaluation.doubts import doubts
 from ml_backend.evaluation.groups import by_group, class_balance
 from ml_backend.evaluation.metrics import correct
+from ml_backend.evaluation.prequential import accuracy
 from ml_backend.evaluation.replay import replay
 from ml_backend.evaluation.stopping import advice, forecast, stability
 from ml_backend.label_studio.second_look import open_to_doubt
@@ -128,9 +129,11 @@ def find_out(seen: Seen) -> dict[str, Any]:
     odd = doubts(seen.held_out, train.targets, train.multiple, seen.protected, seen.second_look)
     balance = class_balance(train.targets[seen.audited], seen.labels, "audit slice")
     enough = int(seen.audited.sum()) >= audit.ENOUGH
+    share = accuracy(learner, train, seen.audited, seed=seen.version)
     return {
         "version": seen.version,
         "labelled": len(seen.tasks),
+        "accuracy": asdict(share) if share else None,
         "balance": {label: asdict(share) for label, share in balance.items()} if enough else {},
         "groups": _by_group(right, seen),
         "stopping": {

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ml_backend.domain import Estimate
 from ml_backend.status import lines, read_status
 from ml_backend.store import Store
 
@@ -39,3 +40,13 @@ def test_the_reading_of_a_long_list_of_tasks_can_be_watched(store: Store) -> Non
 def test_a_rollback_names_the_learner_that_is_held(store: Store) -> None:
     store.projects.update(5, connection={"ml": 1}, pinned=3)
     assert "learner of version 3" in said(store)["active version"]
+
+
+def test_the_accuracy_is_that_of_the_audit_slice_in_answering_order_unless_a_rollback_holds(store: Store) -> None:
+    estimate = {"value": 0.75, "low": 0.53, "high": 0.89, "n": 20, "source": "audit slice, in order"}
+    store.projects.update(5, watch={"accuracy": estimate})
+    assert read_status(store, 5).accuracy == Estimate(**estimate)
+    store.projects.update(5, pinned=3)
+    assert read_status(store, 5).accuracy is None
+    store.projects.update(5, pinned=None, watch={"accuracy": None})
+    assert read_status(store, 5).accuracy is None

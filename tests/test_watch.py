@@ -17,11 +17,13 @@ from ml_backend.cycle import run_round
 from ml_backend.domain import TaskSchema
 from ml_backend.evaluation.groups import by_group
 from ml_backend.evaluation.metrics import correct
+from ml_backend.evaluation.prequential import accuracy
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings
 from ml_backend.status import lines, read_status
 from ml_backend.store import Store
 from ml_backend.watch import Seen, fall_back, find_out, see
+from plugins.learners.logistic import Logistic
 
 
 @pytest.fixture
@@ -66,7 +68,10 @@ def test_a_look_is_json_and_agrees_with_its_parts(look: Callable[..., Seen]) -> 
     assert (found["version"], found["labelled"]) == (seen.version, 30)
     assert found["stopping"]["verdict"] == "too early"
     assert found["comparison"]["verdict"] == "not enough evidence"
-    assert found["balance"] == {} and found["second_look"] == []
+    assert found["balance"] == {} and found["second_look"] == [] and found["accuracy"] is None
+    audited = np.arange(30) % 6 > 0
+    share = accuracy(Logistic(), seen.train, audited, seen.version)
+    assert share is not None and find_out(replace(seen, audited=audited))["accuracy"] == asdict(share)
 
 
 def test_groups_are_the_values_of_a_field_of_the_tasks(

@@ -35,8 +35,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.domain import Floats, Ints, Mask, TrainingSet
-from ml_backend.evaluation.metrics import correct
+from ml_backend.domain import Ints, Mask, TrainingSet
+from ml_backend.evaluation.prequential import FEWEST, blocks, right
 from ml_backend.ports import Learner
 
 Doubles = npt.NDArray[np.float64]
@@ -44,8 +44,6 @@ Doubles = npt.NDArray[np.float64]
 ALPHA = 0.05
 FIRST_LOOK = 20
 """Audited answers at the first look; every further one is at twice as many."""
-FEWEST = 4
-"""Answers that the smallest learner has of either kind, and audited ones that are judged by the same learners."""
 REPEATS = 2
 
 
@@ -111,22 +109,20 @@ def exchanges(learner: Learner, train: TrainingSet, audited: Mask, places: Ints,
     minus the share of those with exchanged ones that are, in [-1, 1]. None knows answers from after its block began."""
     random = np.random.default_rng(seed)
 
-    def right(known: Ints, judged: Ints) -> Mask:
-        some = TrainingSet(train.vectors[known], train.targets[known], train.weights[known], train.multiple)
-        said: Floats = learner.predict(learner.fit(some, seed).tensors, train.vectors[judged])
-        return correct(said, train.targets[judged], train.multiple)
+    def is_right(known: Ints, judged: Ints) -> Mask:
+        return right(learner, train, known, judged, seed)
 
-    chosen_before = places - np.arange(len(places))
-    first = max(FEWEST, int(np.searchsorted(chosen_before, FEWEST)))
+    first = max(FEWEST, int(np.searchsorted(places - np.arange(len(places)), FEWEST)))
     gains: list[Doubles] = [np.zeros(0)]
-    while first < len(places):
-        judged = places[first : first + max(FEWEST, first // 5)]  # as the learners grow, they change more slowly
+    for judged in blocks(places, first):
         known = np.arange(judged[0])
-        chosen, drawn = known[~audited[known]], random.permutation(known[audited[known]])[: chosen_before[first]]
+        chosen = known[~audited[known]]
+        drawn = random.permutation(known[audited[known]])[: len(chosen)]
         kept = len(chosen) - len(drawn)
-        exchanged = [right(np.concatenate([drawn, random.permutation(chosen)[:kept]]), judged) for _ in range(REPEATS)]
-        gains.append(right(chosen, judged) - np.mean(exchanged, axis=0))
-        first += len(judged)
+        exchanged = [
+            is_right(np.concatenate([drawn, random.permutation(chosen)[:kept]]), judged) for _ in range(REPEATS)
+        ]
+        gains.append(is_right(chosen, judged) - np.mean(exchanged, axis=0))
     return np.concatenate(gains)
 
 
