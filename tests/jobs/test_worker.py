@@ -1,87 +1,26 @@
-"""A worker, step by step, against a Label Studio in memory."""
+"""A worker's rounds, step by step: what asks for one, what ends one, and what it makes of errors."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
-from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+from fake_label_studio import FakeLabelStudio, fill
+from workers import Bench
 
-from ml_backend.domain import Example, ModelVersion, TaskSchema, content_key
-from ml_backend.intake import take
-from ml_backend.jobs import upkeep
+from ml_backend.domain import Example, TaskSchema, content_key
 from ml_backend.jobs import worker as module
 from ml_backend.jobs.worker import Worker
 from ml_backend.label_studio.client import Unreachable
-from ml_backend.label_studio.events import read_event
 from ml_backend.label_studio.publish import HEAD
-from ml_backend.settings import ProjectSettings, Settings
+from ml_backend.settings import Settings
 from ml_backend.store import Store, StoreError, remember_credentials
 
 PATIENCE = 60.0
-
-
-def wait_for(true: Callable[[], object]) -> None:
-    deadline = time.time() + PATIENCE
-    while not true():
-        assert time.time() < deadline, "gave up waiting"
-        time.sleep(0.02)
-
-
-class Bench:
-    """A worker of one project, what it writes to, and a clock that only the test moves."""
-
-    def __init__(self, settings: Settings, server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.server = server
-        self.stop = threading.Event()
-        self.clients: list[tuple[str, str]] = []
-        self.client = FakeClient(server)
-        self.time = 1000.0
-        monkeypatch.setattr(module, "LabelStudioClient", self.connect)
-        monkeypatch.setattr(module.time, "monotonic", lambda: self.time)
-        self.worker = Worker(settings, self.stop)
-        self.store: Store = self.worker._store
-        self.store.projects.update(5, connection={"ml": 1})
-
-    def connect(self, url: str, key: str, _timeout: float) -> FakeClient:
-        self.clients.append((url, key))
-        return self.client
-
-    def step(self) -> None:
-        self.worker._step()
-
-    def round(self) -> None:
-        self.store.jobs.request(5)
-        self.step()
-
-    def tell(self, body: dict[str, Any]) -> None:
-        take(self.store, read_event(body))
-
-    def active(self) -> ModelVersion:
-        found = self.store.versions.active(5)
-        assert found is not None
-        return found
-
-
-@pytest.fixture
-def bench(
-    make_settings: Callable[..., Settings],
-    server: FakeLabelStudio,
-    fake_encoder: FakeEncoder,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Bench]:
-    settings = make_settings(
-        label_studio_api_key="key", defaults=ProjectSettings(queue_size=10, audit_share=0), keep_versions=2
-    )
-    made = Bench(settings, server, monkeypatch)
-    monkeypatch.setattr(made.stop, "wait", lambda *_: made.stop.is_set())  # idling takes no time
-    yield made
-    made.store.close()
 
 
 def test_a_step_runs_the_round_that_was_asked_for(bench: Bench) -> None:
@@ -201,6 +140,19 @@ def test_a_project_that_was_disconnected_gets_no_round(bench: Bench) -> None:
     assert not bench.store.jobs.state(5).waiting
 
 
+def test_a_project_that_is_disconnected_in_mid_round_gets_nothing_more(bench: Bench) -> None:
+    fill(bench.server, 20)
+
+    def disconnect(method: str, *_: Any) -> None:
+        if method == "POST":
+            bench.store.projects.update(5, connection=None)
+
+    bench.client.after = disconnect
+    bench.round()
+    assert bench.server.settings["model_version"] == ""
+    assert bench.store.projects.ensure(5).published is None
+
+
 def test_other_credentials_make_another_client(
     make_settings: Callable[..., Settings], server: FakeLabelStudio, fake_encoder: FakeEncoder,
     monkeypatch: pytest.MonkeyPatch,
@@ -261,97 +213,11 @@ def test_without_a_key_the_error_says_where_to_put_it(
     worker._store.close()
 
 
-def test_a_quiet_worker_encodes_the_rest_and_the_queue_improves(bench: Bench) -> None:
-    fill(bench.server, 1300)
-    bench.round()
-    pool = bench.worker._pools[5]
-    assert not pool.encoded.all()
-    for _ in range(200):
-        bench.step()
-    assert pool.encoded.all()
-    assert (bench.store.projects.ensure(5).progress or {})["encoded"] == 1300
-    assert bench.active().number > 1
-    assert len(bench.store.vectors(5, "fake")) == 1300
-
-
-def with_versions(bench: Bench, n: int) -> None:
-    """n published versions of three rows each, the last one active."""
-    fill(bench.server, 20)
-    bench.round()
-    for number in range(2, n + 1):
-        name = f"apprentice-{number}-x"
-        bench.store.versions.add(ModelVersion(5, number, name, None, 0, None, 0.0), None, rows=3)
-        bench.store.versions.activate(5, number)
-        bench.server.predictions += [
-            {"task": task, "score": 0.1, "model_version": name, "result": []} for task in (1, 2, 3)
-        ]
-    bench.store.projects.update(5, published=f"apprentice-{n}-x")
-    bench.server.settings["model_version"] = f"apprentice-{n}-x"
-
-
-def deletions(bench: Bench) -> int:
-    return sum(method == "DELETE" for method, _, _ in bench.client.calls)
-
-
-def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(bench: Bench) -> None:
-    with_versions(bench, upkeep.STALE_KEPT + 4)
-    bench.step()
-    assert deletions(bench) == 0, "a round has just run"
-    bench.time += upkeep.QUIET_SECONDS + 1
-    bench.step()
-    bench.step()
-    assert deletions(bench) == 1, "one, and then a pause"
-    for _ in range(10):
-        bench.time += upkeep.PORTION_SECONDS + 1
-        bench.step()
-    assert deletions(bench) == 3
-    left = [name for _, name, _ in bench.store.versions.stale(5)]
-    assert len(left) == upkeep.STALE_KEPT
-    standing = {row["model_version"] for row in bench.server.predictions}
-    assert standing == {*left, bench.server.settings["model_version"]}
-
-
-def test_nothing_is_pruned_while_rounds_run(bench: Bench) -> None:
-    with_versions(bench, upkeep.STALE_KEPT + 4)
-    for _ in range(5):
-        bench.time += upkeep.QUIET_SECONDS + 1
-        bench.round()
-    assert deletions(bench) == 0
-
-
-def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
-    with_versions(bench, upkeep.STALE_KEPT + 3)
-
-    def refuse(method: str, *_: Any) -> None:
-        if method == "DELETE":
-            raise Unreachable("busy")
-
-    bench.client.before = refuse
-    bench.time += upkeep.QUIET_SECONDS + 1
-    bench.step()
-    assert bench.store.versions.last_rounds(5, failed=True) == []
-    assert len(bench.store.versions.stale(5)) == upkeep.STALE_KEPT + 2
-
-
-def test_the_oldest_learners_are_forgotten_but_never_one_that_serves_or_is_held(
-    bench: Bench, single: TaskSchema
-) -> None:
-    truth = fill(bench.server, 60)
-    bench.round()
-    for at in range(0, 30, 6):
-        flood(bench.server, truth, single, list(truth)[at : at + 6])
-        bench.store.projects.update(5, reconciled_at=0.0)
-        bench.round()
-    kept = bench.store.versions.learners(5)
-    assert len(kept) == 5
-    bench.store.projects.update(5, pinned=kept[-1])
-    for _ in range(10):
-        bench.time += upkeep.QUIET_SECONDS + 1
-        bench.step()
-    assert set(bench.store.versions.learners(5)) == {kept[0], kept[1], kept[-1]}
-    files = sorted(bench.worker._settings.data_dir.glob("artifacts/5/*"))
-    assert len(files) == 3
-    assert np.isfinite([path.stat().st_size for path in files]).all()
+def wait_for(true: Callable[[], object]) -> None:
+    deadline = time.time() + PATIENCE
+    while not true():
+        assert time.time() < deadline, "gave up waiting"
+        time.sleep(0.02)
 
 
 def test_run_says_that_the_worker_lives_and_ends_when_it_is_told_to(
@@ -387,16 +253,3 @@ def test_an_error_outside_a_round_does_not_end_the_worker(bench: Bench, monkeypa
     monkeypatch.setattr(bench.worker, "_beat", lambda: None)
     bench.worker.run()
     assert next(steps, "none left") == "none left"
-
-
-def test_a_project_that_is_disconnected_in_mid_round_gets_nothing_more(bench: Bench) -> None:
-    fill(bench.server, 20)
-
-    def disconnect(method: str, *_: Any) -> None:
-        if method == "POST":
-            bench.store.projects.update(5, connection=None)
-
-    bench.client.after = disconnect
-    bench.round()
-    assert bench.server.settings["model_version"] == ""
-    assert bench.store.projects.ensure(5).published is None

@@ -1,0 +1,52 @@
+"""A worker that the tests move on, step by step, against a Label Studio in memory."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from fake_label_studio import FakeClient, FakeLabelStudio
+
+from ml_backend.domain import ModelVersion
+from ml_backend.intake import take
+from ml_backend.jobs import worker as module
+from ml_backend.jobs.worker import Worker
+from ml_backend.label_studio.events import read_event
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+
+class Bench:
+    """A worker of one project, what it writes to, and a clock that only the test moves."""
+
+    def __init__(self, settings: Settings, server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.server = server
+        self.stop = threading.Event()
+        self.clients: list[tuple[str, str]] = []
+        self.client = FakeClient(server)
+        self.time = 1000.0
+        monkeypatch.setattr(module, "LabelStudioClient", self.connect)
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.time)
+        self.worker = Worker(settings, self.stop)
+        self.store: Store = self.worker._store
+        self.store.projects.update(5, connection={"ml": 1})
+
+    def connect(self, url: str, key: str, _timeout: float) -> FakeClient:
+        self.clients.append((url, key))
+        return self.client
+
+    def step(self) -> None:
+        self.worker._step()
+
+    def round(self) -> None:
+        self.store.jobs.request(5)
+        self.step()
+
+    def tell(self, body: dict[str, Any]) -> None:
+        take(self.store, read_event(body))
+
+    def active(self) -> ModelVersion:
+        found = self.store.versions.active(5)
+        assert found is not None
+        return found

@@ -1,0 +1,49 @@
+"""A simulation that is ready to be run, from Python and as a shell would."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_encoder import FakeEncoder
+from simulations import Bench, Means
+
+from ml_backend import cli, registry
+from ml_backend.evaluation import simulation
+from ml_backend.settings import Settings
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, fake_encoder: FakeEncoder) -> FakeEncoder:
+    monkeypatch.setattr(registry, "learner", lambda _name: Means())
+    monkeypatch.setattr(simulation, "CLUSTERS", 4)
+    return fake_encoder
+
+
+@pytest.fixture
+def bench(tmp_path: Path, settings: Settings, quick: FakeEncoder) -> Bench:
+    return Bench(tmp_path, settings)
+
+
+@pytest.fixture
+def main(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs `apprentice simulate` as a shell would; returns exit code, standard output and standard error."""
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(bench.settings.data_dir))
+    monkeypatch.setattr(cli, "_cap_threads", lambda _n: None)
+    files = {"--tasks": "tasks.json", "--label-config": "config.xml", "--out": "report"}
+    small = {"--budget": "12", "--batch": "4", "--seeds": "2", "--strategy": "margin"}
+
+    def call(**options: str) -> tuple[object, str, str]:
+        given = {**{name: str(bench.folder / file) for name, file in files.items()}, **small}
+        given |= {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+        words = [word for option in given.items() for word in option]
+        monkeypatch.setattr(sys, "argv", ["apprentice", "simulate", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        return end.value.code, printed.out, printed.err
+
+    return call

@@ -1,0 +1,169 @@
+"""`apprentice simulate`: what it refuses, in one sentence, and that a folder of another simulation stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_encoder import FakeEncoder
+from fake_label_studio import SINGLE, config_with, text_about
+from simulations import LABELS, Bench, Body, answer, export
+
+from ml_backend.domain import ApprenticeError, Floats
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"batch": 3}, "labels at the start: 4, now 3; batch: 4, now 3"),
+        ({"budget": 13}, "budget: 12, now 13"),
+        ({"initial": 2}, "labels at the start: 4, now 2"),
+        ({"group": "topic"}, 'group: "", now "topic"'),
+    ],
+)
+def test_another_request_in_the_same_folder_is_refused(bench: Bench, change: Body, told: str) -> None:
+    bench.run(seeds=1)
+    before = (bench.out / "curves.csv").read_bytes()
+    with pytest.raises(ApprenticeError) as error:
+        bench(**change)
+    assert f"{bench.out} holds another simulation ({told}" in str(error.value)
+    assert str(error.value).endswith("): choose another folder with --out, or delete it")
+    assert (bench.out / "curves.csv").read_bytes() == before
+
+
+def test_other_tasks_labels_or_settings_in_the_same_folder_are_refused(bench: Bench) -> None:
+    bench.run(seeds=1)
+    changed = export(30)
+    changed[4]["annotations"] = [answer(5, "fruit")]
+    bench.write(changed)
+    with pytest.raises(ApprenticeError, match="digest of the tasks"):
+        bench()
+    bench.write(export(31))
+    with pytest.raises(ApprenticeError, match="tasks: 30, now 31"):
+        bench()
+    bench.write(export(30))
+    (bench.folder / "config.xml").write_text(config_with(*LABELS, "wood"))
+    with pytest.raises(ApprenticeError, match="labels: 3, now 4"):
+        bench()
+    (bench.folder / "config.xml").write_text(SINGLE)
+    bench.settings.defaults = bench.settings.defaults.model_copy(update={"balance": 0.5})
+    with pytest.raises(ApprenticeError, match=r"balance: 0\.0, now 0\.5"):
+        bench()
+
+
+@pytest.mark.parametrize("protocol", [None, b"", b"[1]", b"{}"])
+def test_curves_of_nobody_knows_what_are_not_gone_on_with(bench: Bench, protocol: bytes | None) -> None:
+    bench.run(seeds=1)
+    file = bench.out / "protocol.json"
+    file.unlink() if protocol is None else file.write_bytes(protocol)
+    with pytest.raises(ApprenticeError, match=r"protocol\.json does not say which"):
+        bench()
+
+
+@pytest.mark.parametrize("values", [{"batch": 25, "budget": 500}, {"initial": 12}, {"initial": 99}, {"batch": 12}])
+def test_where_no_strategy_has_a_choice_there_is_nothing_to_simulate(bench: Bench, values: Body) -> None:
+    with pytest.raises(ApprenticeError, match="no strategy has a choice"):
+        bench(**values)
+    assert not bench.out.exists()
+
+
+def spoilt(place: int, **values: Any) -> list[Body]:
+    tasks = export(30)
+    tasks[place] |= values
+    return tasks
+
+
+@pytest.mark.parametrize(
+    ("tasks", "told"),
+    [
+        ([], "empty list"),
+        ({}, "not a list of tasks"),
+        ([{"id": 1, "text": "a", "label": "fruit"}], "JSON-MIN"),
+        ([{**task, "annotations": []} for task in export(30)], "30 without an answer to 'label'"),
+        (export(30, labels=["metal"]), "All answers in {tasks} are 'metal'"),
+        (export(1), "too few tasks with a text and an answer, 1 of 1"),
+        (export(5), "no strategy has a choice"),
+        (spoilt(7, id=3), "the id 3"),
+        (spoilt(7, annotations=[answer(1, "plastic")]), "task 8 is labelled 'plastic'"),
+        ([{**task, "data": {"body": "x"}} for task in export(30)], "30 without a text in 'text' (task 1, 2, 3, 4, 5"),
+        ([{**task, "id": None} for task in export(30)], "30 without an id"),
+    ],
+)
+def test_bad_tasks_are_one_sentence_and_exit_code_1(
+    main: Callable[..., Any], bench: Bench, tasks: Any, told: str
+) -> None:
+    file = bench.write(tasks)
+    code, _, err = main()
+    assert code == 1
+    assert told.format(tasks=file) in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert not bench.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "told"),
+    [
+        ([{**task, "annotations": []} for task in export(9, first=101)], "0 of 9: label some first"),
+        (export(9, labels=["plastic"]), "task 1 is labelled 'plastic'"),
+        (export(1, first=101), "1 of 1: label some first"),
+    ],
+)
+def test_bad_test_tasks_are_one_sentence_and_exit_code_1(
+    main: Callable[..., Any], bench: Bench, tasks: Any, told: str
+) -> None:
+    code, _, err = main(test=str(bench.write(tasks, "test.json")))
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"{bench.folder / 'test.json'}" in err
+    assert told in err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"tasks": "nowhere.json"}, "nowhere.json cannot be read: No such file"),
+        ({"label_config": "nowhere.xml"}, "nowhere.xml cannot be read: No such file"),
+        ({"test": "nowhere.json"}, "nowhere.json cannot be read: No such file"),
+        ({"strategy": "clairvoyance"}, "There is no acquisition named 'clairvoyance': installed are badge, "),
+        ({"group": "colour"}, "has a field 'colour'"),
+        ({"out": "/dev/null"}, "The folder /dev/null cannot be used: "),
+        ({"out": "/dev/null/report"}, "The folder /dev/null/report cannot be used: Not a directory"),
+        ({"initial": "12"}, "no strategy has a choice"),
+    ],
+)
+def test_a_bad_option_is_one_sentence_and_exit_code_1(main: Callable[..., Any], options: Any, told: str) -> None:
+    code, _, err = main(**options)
+    assert (code, err.count("\n")) == (1, 1)
+    assert told in err
+
+
+def test_a_configuration_that_is_not_served_is_one_sentence(main: Callable[..., Any], bench: Bench) -> None:
+    for config, told in (("<View/>", "no <Choices> over a <Text>"), ("no xml", "cannot be read")):
+        (bench.folder / "config.xml").write_text(config)
+        code, _, err = main()
+        assert (code, err.count("\n")) == (1, 1)
+        assert told in err
+
+
+def test_a_vector_that_is_not_finite_names_its_task(
+    main: Callable[..., Any], bench: Bench, quick: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, bad = quick.encode, text_about(LABELS[17 % 3], 17)
+
+    def encode_some(texts: Sequence[str]) -> Floats:
+        return np.where([[text == bad] for text in texts], np.float32(np.nan), encode(texts))
+
+    monkeypatch.setattr(quick, "encode", encode_some)
+    code, _, err = main()
+    assert (code, err.count("\n")) == (1, 1)
+    assert "gives task 17 a vector that is not finite" in err
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence(main: Callable[..., Any], bench: Bench) -> None:
+    (bench.out / "report.html").mkdir(parents=True)
+    code, _, err = main()
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"The folder {bench.out} cannot be used: Is a directory" in err
+    assert len(bench.runs()) == 4
