@@ -1,6 +1,6 @@
 """`make bench-labels`: how many labels each strategy needs, beside scikit-activeml's and small-text's.
 
-    python -m benchmarks.labels [--sets banking77 ...] [--seeds 10] [--initial 25] [--strategies ...] [--save]
+    python -m benchmarks.labels [--sets banking77 ...] [--seeds 10] [--strategies ...] [--cached] [--save]
 
 The protocol of `apprentice simulate`, run by its code: the same learner, vectors, initial labels and test rows for all.
 A peer's strategy is put in where the loop asks for an acquisition. Runs are kept in the cache folder, so that an
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import platform
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,17 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import CACHE, DEVELOPMENT, SETS, Row, TextSet
+from benchmarks.data import SETS, Row, TextSet
+from benchmarks.label_tables import DEFAULT, document, runs_of
 from ml_backend import registry
 from ml_backend.domain import Floats, Ints, Pool, Selection
-from ml_backend.evaluation.curves import Measurement, append_run, read_csv, table
+from ml_backend.evaluation.curves import append_run, read_csv
 from ml_backend.evaluation.simulation import Gold, Plan, simulate
-from ml_backend.evaluation.summary import summarise
 from ml_backend.settings import ProjectSettings
 
 BATCH, BUDGET = 25, 500  # the peers' margins and core-set choose as ours do: `make bench-acquisition` has their times
-SHOWN = (25, 50, 100, 200, 300, 400, 500)
-DEFAULT = ProjectSettings.model_fields["acquisition"].default
+COLD = [DEFAULT, "random", "typicality"]  # that begin without any label, too
 OURS = [DEFAULT, "random", "margin", "badge", "k-center", "typicality"]
 
 
@@ -106,8 +104,8 @@ PEERS: dict[str, Callable[[], Peer]] = {
 }
 
 
-def run(which: TextSet, strategies: list[str], seeds: int, initial: int) -> list[Measurement]:
-    """Everything measured on one set; the strategies of a seed after each other."""
+def run(which: TextSet, strategies: list[str], seeds: int, initial: int) -> None:
+    """Measures what is not in the file of the set yet; the strategies of a seed after each other."""
     labels = which.schema.labels
     train, test = which.vectors()
 
@@ -115,7 +113,7 @@ def run(which: TextSet, strategies: list[str], seeds: int, initial: int) -> list
         targets = np.eye(len(labels), dtype=np.float32)[[labels.index(row.label) for row in rows]]
         return Gold(vectors, targets, [row.group for row in rows])
 
-    file = CACHE / f"labels-{which.name}-{initial}.csv"
+    file = runs_of(which.name, initial)
     finished = {(each.strategy, each.seed) for each in read_csv(file)}
     plan = Plan(which.schema, ProjectSettings(), "all-MiniLM-L6-v2", initial, BATCH, BUDGET)
     pool, held_out = gold(which.train, train), gold(which.test, test)
@@ -123,49 +121,7 @@ def run(which: TextSet, strategies: list[str], seeds: int, initial: int) -> list
         for name in strategies:
             if (name, seed) not in finished:
                 append_run(file, list(simulate(plan, pool, held_out, name, seed)))
-                print(f"{which.name}: {name}, seed {seed}", file=sys.stderr, flush=True)
-    return [each for each in read_csv(file) if each.strategy in strategies and each.seed < seeds]
-
-
-def report(which: TextSet, measurements: list[Measurement]) -> str:
-    """Two Markdown tables of one set: macro-F1 along the way, and what that amounts to."""
-    summary = summarise(measurements, {})
-    protocol, strategies = summary["protocol"], summary["strategies"]
-    budgets, curves = table(measurements, "macro_f1")
-    shown = [n for n in SHOWN if n in budgets.tolist()]
-    tuned = "; a development set" if which.name in DEVELOPMENT else ""
-    lines = [
-        f"## {which.name}",
-        f"{len(which.train):,} tasks, {len(which.test):,} test rows, {len(which.schema.labels)} labels; "
-        f"{protocol['paired_seeds']} seeds{tuned}.",
-        "",
-        f"| strategy | {' | '.join(map(str, shown))} | area | gain over random | won/lost | labels to random's last "
-        "| worst class at the end | worst group at the end | calibration error | s a round |",
-        "|---|" + "---|" * (len(shown) + 8),
-    ]
-    _, errors = table(measurements, "calibration_error")
-    names = sorted({each.group for each in measurements} - {""})
-    groups = {group: table(measurements, "macro_f1", group)[1] for group in names}
-    for name in sorted(strategies, key=lambda name: -strategies[name]["naulc"]["mean"]):
-        found, versus = strategies[name], strategies[name]["vs_random"]
-        mean = curves[name].mean(axis=0)
-        along = " | ".join(f"{100 * mean[budgets.tolist().index(n)]:.1f}" for n in shown)
-        gain = "" if name == "random" else f"{100 * versus['naulc_gain']:+.1f} ({_both(versus['ci95'])})"
-        needed = found["labels_to_target"]
-        ends = {group: of[name].mean(axis=0)[-1] for group, of in groups.items()}
-        worst = min(ends, key=ends.__getitem__, default="")
-        last = f"{100 * ends[worst]:.1f} ({worst})" if ends else ""
-        lines.append(
-            f"| {f'**{name}**' if name == DEFAULT else name} | {along} | {100 * found['naulc']['mean']:.1f} | {gain} "
-            f"| {versus['wins']}/{versus['losses']} | {f'{needed:.0f}' if needed else 'never'} "
-            f"| {100 * found['final']['worst_class_f1']:.1f} | {last} | {100 * errors[name].mean():.1f} "
-            f"| {found['seconds_per_round']:.2f} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _both(ends: list[float]) -> str:
-    return " to ".join(f"{100 * end:+.1f}" for end in ends)
+                print(f"{which.name} from {initial}: {name}, seed {seed}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
@@ -173,7 +129,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--strategies", nargs="+", default=[*OURS, *PEERS])
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--initial", type=int, default=BATCH)
+    parser.add_argument("--cached", action="store_true", help="run nothing: tables of the runs that are there")
     parser.add_argument("--save", action="store_true", help="write the tables beside this file, under today's date")
     options = parser.parse_args()
     import torch
@@ -181,16 +137,15 @@ def main() -> None:
     torch.set_num_threads(1)
     own = registry.acquisition
     registry.acquisition = lambda name: PEERS[name]() if name in PEERS else own(name)
-    parts = []
-    for name in options.sets:
-        which = SETS[name]()
-        parts.append(report(which, run(which, options.strategies, options.seeds, options.initial)))
-        print(parts[-1], flush=True)
+    if not options.cached:
+        for name in options.sets:
+            run(SETS[name](), options.strategies, options.seeds, BATCH)
+            run(SETS[name](), [each for each in COLD if each in options.strategies], options.seeds, 0)
+    text = document([SETS[name]() for name in options.sets], list(PEERS), BATCH)
+    print(text)
     if options.save:
         today = datetime.datetime.now(datetime.UTC).date()
-        command = "make bench-labels" if len(sys.argv) == 2 else f"python -m benchmarks.labels {' '.join(sys.argv[1:])}"
-        head = f"# Labels needed, {today}\n\n`{command}` on {platform.machine()}.\n\n"
-        Path(__file__).with_name(f"{today}-labels.md").write_text(head + "\n".join(parts))
+        Path(__file__).with_name(f"{today}-labels.md").write_text(f"# Labels needed, {today}\n\n{text}")
 
 
 if __name__ == "__main__":
