@@ -29,8 +29,7 @@ def draft(
     if learner:
         probabilities = learner.predict(schema, vectors)
     else:
-        teacher = registry.teacher(options.teacher, registry.encoder(settings.encoder))
-        probabilities = teacher.draft(texts, vectors, schema)
+        probabilities = registry.drafter(registry.encoder(settings.encoder)).draft(texts, vectors, schema)
     return [
         Draft(tuple(np.array(schema.labels)[chosen].tolist()), _confidence(row, schema.multiple), author)
         for row, chosen in zip(probabilities, decide(probabilities, schema.multiple), strict=True)

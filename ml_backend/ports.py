@@ -6,10 +6,21 @@ A plugin is found by its entry point in the group `apprentice.plugins`, named `<
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ml_backend.domain import Clustering, Fit, Floats, Pool, Selection, TaskSchema, Tensors, TrainingSet
+from ml_backend.domain import (
+    Answer,
+    Clustering,
+    Fit,
+    Floats,
+    Pool,
+    Question,
+    Selection,
+    TaskSchema,
+    Tensors,
+    TrainingSet,
+)
 
 
 class Encoder(Protocol):
@@ -49,11 +60,28 @@ class Learner(Protocol):
         """(n, c) calibrated probabilities, in numpy alone: the web process calls this."""
 
 
-class Teacher(Protocol):
-    """Anything that can draft an answer without having been trained on this project."""
+class Drafter(Protocol):
+    """Drafts at once and for nothing, without having been trained on this project: until somebody knows better."""
 
     def draft(self, texts: Sequence[str], vectors: Floats, schema: TaskSchema) -> Floats:
         """(n, c) probabilities: rows sum to one for a single choice, are independent for several."""
+
+
+class Teacher(Protocol):
+    """The second master: answers questions about texts, slowly, at a price, and not always rightly.
+
+    Made by `factory(options: TeacherOptions)`, which neither connects nor loads anything. Never logs a key or a text.
+    """
+
+    @property
+    def name(self) -> str:
+        """What its replies are kept under: another name gives other replies. Without the key."""
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        """An answer to each, as they come, in any order; whoever stops iterating stops asking.
+
+        Raises TeacherUnavailable, after the answers so far, if nobody answers or asking again is of no use.
+        """
 
 
 class Clusterer(Protocol):

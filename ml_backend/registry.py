@@ -6,10 +6,11 @@ from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from ml_backend.domain import ApprenticeError
-from ml_backend.ports import Acquisition, Clusterer, Encoder, Learner, Teacher
+from ml_backend.domain import ApprenticeError, TeacherOptions
+from ml_backend.ports import Acquisition, Clusterer, Drafter, Encoder, Learner, Teacher
 
 GROUP = "apprentice.plugins"
+EMBEDDED = "similarity"  # the teacher that needs no key, no network and no time: a Drafter
 
 
 class UnknownPlugin(ApprenticeError):
@@ -46,8 +47,16 @@ def learner(name: str) -> Learner:
 
 
 @lru_cache(maxsize=8)  # it remembers the vectors of the label names
-def teacher(name: str, encoder: Encoder) -> Teacher:
-    made: Teacher = _load("teacher", name)(encoder.encode)
+def drafter(encoder: Encoder) -> Drafter:
+    made: Drafter = _load("teacher", EMBEDDED)(encoder.encode)
+    return made
+
+
+def teacher(name: str, options: TeacherOptions) -> Teacher | None:
+    """None for the embedded one: it drafts, and cannot be asked anything."""
+    if name == EMBEDDED:
+        return None
+    made: Teacher = _load("teacher", name)(options)
     return made
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ipaddress
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from ml_backend.domain import ApprenticeError
+from ml_backend.domain import ApprenticeError, TeacherOptions
 from ml_backend.registry import installed
 
 
@@ -39,7 +39,24 @@ class ProjectSettings(BaseModel):
     )
     second_look: int = Field(0, ge=0, le=50, description="how many answers that look wrong are proposed for a check")
     learner: str = Field("logistic", description="the small model that is trained")
-    teacher: str = Field("similarity", description="who drafts before the learner can")
+    teacher: str = Field(
+        "similarity", description="who drafts: `similarity` to the labels' names, `openai`, `batch` or `transformers`"
+    )
+    teacher_model: str = Field("", max_length=200, description="the teacher's model, by its name at the endpoint")
+    teacher_probabilities: Literal["auto", "logprobs", "samples", "stated"] = Field(
+        "auto", description="where its probabilities come from; `auto`: logprobs where there are any, else samples"
+    )
+    teacher_ahead: int = Field(
+        20, ge=0, le=200, description="tasks at the queue's head that the teacher works ahead on"
+    )
+    teacher_labels: int = Field(
+        500, ge=0, le=20_000, description="tasks that the teacher labels for the learner to be distilled from"
+    )
+    teacher_input_price: float = Field(0.0, ge=0, description="price of a million tokens that the teacher reads")
+    teacher_output_price: float = Field(0.0, ge=0, description="price of a million tokens that it writes")
+    teacher_budget: float = Field(5.0, ge=0, description="most that may be spent on a project, in the prices' unit")
+    teacher_daily_budget: float = Field(1.0, ge=0, description="most that may be spent on it in a day (UTC); 0: no cap")
+    teacher_daily_calls: int = Field(2000, ge=0, description="most calls for it in a day (UTC); 0: no cap")
 
     @field_validator("acquisition", "learner", "teacher")
     @classmethod
@@ -74,6 +91,10 @@ class Settings(BaseSettings):
     encoder: str = Field(
         "minilm", description="`minilm` (embedded) or `sentence:<hub name or path>` for any sentence-transformers model"
     )
+    teacher_url: str = Field("", description="an OpenAI-style endpoint, for example `http://127.0.0.1:11434/v1`")
+    teacher_key: SecretStr = Field(SecretStr(""), description="its key, if it wants one")
+    teacher_timeout: float = Field(60, ge=1, le=3600, description="time-out of one call to the teacher, in seconds")
+    teacher_concurrency: int = Field(4, ge=1, le=64, description="calls to the teacher at the same time")
     threads: int = Field(1, ge=1, le=64, description="BLAS and torch threads of one process")
     lease_seconds: float = Field(30, ge=2, le=600, description="after this a silent worker's project is taken over")
     reconcile_seconds: float = Field(60, ge=1, le=86400, description="interval of the check against Label Studio's API")
@@ -84,7 +105,7 @@ class Settings(BaseSettings):
         default=ProjectSettings(), description="defaults of the per-project settings, as JSON"
     )
 
-    @field_validator("label_studio_url", "public_url")
+    @field_validator("label_studio_url", "public_url", "teacher_url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
         if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
@@ -100,6 +121,17 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """`store_url`, or the SQLite file in the data folder."""
         return self.store_url or f"sqlite:///{self.database_file.absolute()}"
+
+    def teacher_options(self, options: ProjectSettings) -> TeacherOptions:
+        """What a project's teacher is made with."""
+        return TeacherOptions(
+            model=options.teacher_model,
+            url=self.teacher_url,
+            key=self.teacher_key.get_secret_value(),
+            timeout=self.teacher_timeout,
+            concurrency=self.teacher_concurrency,
+            probabilities=options.teacher_probabilities,
+        )
 
     @property
     def address(self) -> str:

@@ -12,7 +12,10 @@ from ml_backend.store.database import Database, StoreError, now, process_name
 from ml_backend.store.files import write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease
 from ml_backend.store.labels import Labels
+from ml_backend.store.ledger import Ledger, Spent
 from ml_backend.store.projects import ProjectRecord, Projects
+from ml_backend.store.questions import Questions, Reply
+from ml_backend.store.shown import Showings, Shown
 from ml_backend.store.tasks import Tasks
 from ml_backend.store.vectors import Vectors
 from ml_backend.store.versions import RoundRecord, Versions
@@ -22,7 +25,10 @@ __all__ = [
     "JobState",
     "Lease",
     "ProjectRecord",
+    "Reply",
     "RoundRecord",
+    "Shown",
+    "Spent",
     "Store",
     "StoreError",
     "Vectors",
@@ -53,6 +59,9 @@ class Store:
         self.tasks = Tasks(self.database)
         self.labels = Labels(self.database)
         self.versions = Versions(self.database)
+        self.questions = Questions(self.database)
+        self.ledger = Ledger(self.database)
+        self.shown = Showings(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds)
         self.artifacts = Artifacts(self._folder / "artifacts")
 

@@ -126,3 +126,52 @@ worker = Table(
     Column("pid", Integer, nullable=False),
     Column("seen_at", Float, nullable=False),
 )
+
+question = Table(
+    "question",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("teacher", String(200), nullable=False),
+    Column("purpose", String(20), nullable=False),
+    Column("key", LargeBinary(16), nullable=True),  # content of the task it is about
+    Column("body", JSON, nullable=False),
+    Column("state", String(10), nullable=False),  # waiting, answered, dropped
+    Column("wanted_at", Float, nullable=False),
+    Column("asked_at", Float, nullable=False, default=0.0),  # 0: never, or it was given back
+    Column("answered_at", Float, nullable=True),
+    Column("content", JSON, nullable=True),
+    Column("shares", JSON, nullable=True),  # label -> probability
+    Column("problem", Text, nullable=False, default=""),
+    Index("question_state", "project", "state", "purpose"),
+)
+
+call = Table(
+    "call",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("project", Integer, nullable=False),
+    Column("question", String(64), nullable=False),
+    Column("purpose", String(20), nullable=False),
+    Column("teacher", String(200), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("cost", Float, nullable=False),
+    Column("outcome", String(20), nullable=False),
+    Index("call_project", "project", "made_at"),
+)
+
+shown = Table(
+    "shown",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", String(100), nullable=False),
+    Column("place", Integer, nullable=False),  # in the queue, from 0
+    Column("author", String(10), nullable=True),  # None: served without a draft
+    Column("choices", JSON, nullable=False),
+    Column("confidence", Float, nullable=True),
+)

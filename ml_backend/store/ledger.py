@@ -1,0 +1,70 @@
+"""The ledger: every call to the teacher, what it was for and what it cost, whatever came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import sqlalchemy as sa
+
+from ml_backend.domain import Answer
+from ml_backend.store.database import Database, now
+from ml_backend.store.schema import call as table
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What some calls amounted to; `cost` in the unit of the prices."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+
+class Ledger:
+    """The table `call`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def enter(self, project: int, answer: Answer, purpose: str, teacher: str, costs: Sequence[float]) -> None:
+        """The calls of a question that goes on waiting, for nobody answered."""
+        with self._database.begin() as connection:
+            enter(connection, project, answer, purpose, teacher, costs)
+
+    def spent(self, project: int, since: float = 0.0) -> dict[str, Spent]:
+        """The calls from a moment on, by purpose; "" is all of them together."""
+        sums = [sa.func.coalesce(sa.func.sum(table.c[name]), 0) for name in list(Spent.__dataclass_fields__)[1:]]
+        query = (
+            sa.select(table.c.purpose, sa.func.count(), *sums)
+            .where(table.c.project == project, table.c.made_at >= since)
+            .group_by(table.c.purpose)
+        )
+        with self._database.read() as connection:
+            rows = [tuple(row) for row in connection.execute(query)]
+        found = {row[0]: Spent(*row[1:]) for row in rows}
+        found[""] = Spent(*map(sum, zip(*(row[1:] for row in rows), strict=True)))
+        return found
+
+    def outcomes(self, project: int) -> dict[str, int]:
+        """How many calls had each outcome."""
+        query = sa.select(table.c.outcome, sa.func.count()).where(table.c.project == project).group_by(table.c.outcome)
+        with self._database.read() as connection:
+            return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+
+def enter(
+    connection: sa.Connection, project: int, answer: Answer, purpose: str, teacher: str, costs: Sequence[float]
+) -> None:
+    """Writes the calls of an answer, each with its cost, into a transaction of the caller."""
+    rows = [
+        {
+            **asdict(call), "project": project, "question": answer.question, "purpose": purpose, "teacher": teacher,
+            "made_at": now(), "cost": cost,
+        }
+        for call, cost in zip(answer.calls, costs, strict=True)
+    ]  # fmt: skip
+    if rows:
+        connection.execute(sa.insert(table), rows)

@@ -1,0 +1,148 @@
+"""What the teacher was asked and said: nothing is asked twice, and what waits can be answered days later.
+
+A question, its answer and the calls that it took are written in one transaction: a process that is killed loses no
+reply but those that were on their way, and counts no call twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from ml_backend.domain import Answer, Question
+from ml_backend.store.database import Database, chunks, now
+from ml_backend.store.ledger import enter
+from ml_backend.store.schema import question as table
+
+CHUNK = 500
+GIVEN_UP_SECONDS = 900.0
+"""Whoever took a question and has not answered it since is taken for dead: others may take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One task's label as the teacher gave it: `key` is its text's content key, `shares` label -> probability."""
+
+    key: bytes
+    shares: Mapping[str, float]
+
+
+class Questions:
+    """The table `question`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def want(self, project: int, teacher: str, questions: Iterable[tuple[Question, bytes | None]]) -> None:
+        """Puts questions, each with the content key of the task that it is about, on the list; known ones stay."""
+        moment = now()
+        rows = [
+            {
+                "project": project, "id": each.id, "teacher": teacher, "purpose": each.purpose, "key": key,
+                "body": asdict(each), "state": "waiting", "wanted_at": moment, "asked_at": 0.0, "problem": "",
+            }
+            for each, key in questions
+        ]  # fmt: skip
+        for chunk in chunks(rows, CHUNK):
+            with self._database.begin() as connection:
+                connection.execute(self._database.insert_or_ignore(table), chunk)
+
+    def take(self, project: int, teacher: str, ids: Sequence[str]) -> list[str]:
+        """Those of some questions that wait, now marked as being asked, so that no other process asks them."""
+        free = sa.and_(
+            table.c.project == project, table.c.teacher == teacher, table.c.state == "waiting",
+            table.c.asked_at < now() - GIVEN_UP_SECONDS,
+        )  # fmt: skip
+        taken: set[str] = set()
+        for chunk in chunks(ids, CHUNK):
+            with self._database.begin() as connection:
+                found = list(connection.execute(sa.select(table.c.id).where(free, table.c.id.in_(chunk))).scalars())
+                mark = sa.update(table).where(table.c.project == project, table.c.id.in_(found))
+                connection.execute(mark.values(asked_at=now()))
+                taken.update(found)
+        return [each for each in ids if each in taken]
+
+    def give_back(self, project: int, ids: Iterable[str]) -> None:
+        """Questions that were taken and not asked may be taken by others at once."""
+        for chunk in chunks(ids, CHUNK):
+            back = sa.update(table).where(table.c.project == project, table.c.state == "waiting", table.c.id.in_(chunk))
+            with self._database.begin() as connection:
+                connection.execute(back.values(asked_at=0.0))
+
+    def waiting(self, project: int) -> list[Question]:
+        """All that waits for an answer, in the order in which it was wanted: what an export writes."""
+        query = (
+            sa.select(table.c.body)
+            .where(table.c.project == project, table.c.state == "waiting")
+            .order_by(table.c.wanted_at, table.c.id)
+        )
+        with self._database.read() as connection:
+            return [_question(body) for body in connection.execute(query).scalars()]
+
+    def record(self, project: int, answer: Answer, costs: Sequence[float]) -> bool:
+        """Keeps an answer and its calls, each with its cost; False if the question was answered already or is unknown,
+        and then nothing is written. One without content is dropped for good."""
+        this = sa.and_(table.c.project == project, table.c.id == answer.question)
+        with self._database.begin() as connection:
+            query = sa.select(table.c.purpose, table.c.teacher, table.c.body).where(this, table.c.state == "waiting")
+            row = connection.execute(query).first()
+            if row is None:
+                return False
+            shares = None
+            if answer.shares is not None:
+                labels = row[2]["labels"]
+                shares = {label: round(float(p), 6) for label, p in zip(labels, answer.shares, strict=True)}
+            values = {
+                "state": "dropped" if answer.content is None else "answered", "answered_at": now(),
+                "content": answer.content, "shares": shares, "problem": answer.problem,
+            }  # fmt: skip
+            connection.execute(sa.update(table).where(this).values(values))
+            enter(connection, project, answer, row[0], row[1], costs)
+        return True
+
+    def answers(self, project: int, ids: Sequence[str]) -> dict[str, Answer]:
+        """What is known of some questions: those that were answered or dropped."""
+        found: dict[str, Answer] = {}
+        for chunk in chunks(ids, CHUNK):
+            query = sa.select(table.c.id, table.c.body, table.c.content, table.c.shares, table.c.problem).where(
+                table.c.project == project, table.c.state != "waiting", table.c.id.in_(chunk)
+            )
+            with self._database.read() as connection:
+                rows = connection.execute(query).all()
+            for number, body, content, shares, problem in rows:
+                array = None if shares is None else np.array([shares[label] for label in body["labels"]], np.float32)
+                found[number] = Answer(number, content, array, problem=problem)
+        return found
+
+    def replies(self, project: int, teacher: str) -> list[Reply]:
+        """Every label that this teacher has given."""
+        query = sa.select(table.c.key, table.c.shares).where(
+            table.c.project == project, table.c.teacher == teacher, table.c.purpose == "label",
+            table.c.state == "answered", table.c.shares.is_not(None), table.c.key.is_not(None),
+        ).order_by(table.c.answered_at, table.c.id)  # fmt: skip
+        with self._database.read() as connection:
+            return [Reply(row[0], row[1]) for row in connection.execute(query)]
+
+    def counts(self, project: int, teacher: str) -> dict[tuple[str, str], int]:
+        """How many questions there are of each (purpose, state)."""
+        query = (
+            sa.select(table.c.purpose, table.c.state, sa.func.count())
+            .where(table.c.project == project, table.c.teacher == teacher)
+            .group_by(table.c.purpose, table.c.state)
+        )
+        with self._database.read() as connection:
+            return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}
+
+    def forget(self, project: int) -> None:
+        """Drops all questions of a project; the ledger of calls stays: they were paid for."""
+        with self._database.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.project == project))
+
+
+def _question(body: Mapping[str, Any]) -> Question:
+    pairs = tuple((str(text), str(reply)) for text, reply in body["examples"])
+    return Question(**{**body, "examples": pairs, "labels": tuple(body["labels"])})

@@ -1,0 +1,150 @@
+"""What the teacher was asked and said: nothing twice, nothing lost, and a ledger of every call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from ml_backend.domain import Answer, Call, Draft, Prediction, Question
+from ml_backend.store import Shown, Spent, Store
+from ml_backend.store import ledger as ledger_module
+from ml_backend.store import questions as module
+
+TEACHER = "scripted:model@here"
+LABELS = ("fruit", "métal")
+SCHEMA = {"type": "object", "properties": {"label": {"type": "string", "enum": list(LABELS)}}}
+
+
+def question(number: int, purpose: str = "label") -> Question:
+    examples = (("an apple", '{"label": "fruit"}'),)
+    return Question(f"q{number}", purpose, "Label it.", f"text {number}", SCHEMA, examples, "label", LABELS)  # type: ignore[arg-type]
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def call(outcome: str = "answered", tokens: int = 10) -> Call:
+    return Call("model", 0.5, tokens, 2, outcome)  # type: ignore[arg-type]
+
+
+def answer(number: int, share: float = 0.75, *calls: Call) -> Answer:
+    shares = np.array([share, 1 - share], np.float32)
+    return Answer(f"q{number}", {"label": "fruit"}, shares, calls or (call(),))
+
+
+def want(store: Store, *numbers: int) -> list[str]:
+    store.questions.want(5, TEACHER, [(question(number), key(number)) for number in numbers])
+    return [f"q{number}" for number in numbers]
+
+
+def test_a_question_waits_as_it_was_put_until_it_is_answered(any_store: Store) -> None:
+    want(any_store, 2, 1)
+    want(any_store, 3)
+    assert any_store.questions.waiting(5) == [question(1), question(2), question(3)]
+    assert any_store.questions.record(5, answer(2), [0.25])
+    assert any_store.questions.waiting(5) == [question(1), question(3)]
+    assert any_store.questions.waiting(6) == []
+
+
+def test_an_answer_is_kept_once_with_its_calls(any_store: Store) -> None:
+    ids = want(any_store, 1)
+    assert any_store.questions.record(5, answer(1, 0.75, call("malformed"), call()), [0.25, 0.5])
+    assert not any_store.questions.record(5, answer(1, 0.1), [9.0])
+    assert not any_store.questions.record(5, answer(7), [9.0]), "nobody asked that"
+    found = any_store.questions.answers(5, ids)["q1"]
+    assert found.content == {"label": "fruit"} and found.shares is not None
+    assert found.shares.tolist() == [0.75, 0.25]
+    assert any_store.ledger.spent(5)[""] == Spent(2, 20, 4, 0.75, 1.0)
+    assert any_store.ledger.outcomes(5) == {"malformed": 1, "answered": 1}
+
+
+def test_a_dropped_question_is_not_asked_again_and_says_why(any_store: Store) -> None:
+    ids = want(any_store, 1)
+    any_store.questions.record(5, Answer("q1", None, None, (call("refused"),), "would not say"), [0.1])
+    want(any_store, 1)
+    assert any_store.questions.take(5, TEACHER, ids) == [] and any_store.questions.waiting(5) == []
+    assert any_store.questions.answers(5, ids)["q1"].problem == "would not say"
+    assert any_store.questions.replies(5, TEACHER) == []
+    assert any_store.questions.counts(5, TEACHER) == {("label", "dropped"): 1}
+
+
+def test_a_taken_question_is_nobody_elses_until_it_is_given_back_or_given_up(
+    any_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = want(any_store, 1, 2, 3)
+    take = any_store.questions.take
+    assert take(5, TEACHER, ["q2", "q1"]) == ["q2", "q1"]
+    assert take(5, TEACHER, ids) == ["q3"]
+    assert take(5, "another", ids) == take(6, TEACHER, ids) == []
+    any_store.questions.give_back(5, ["q1"])
+    assert take(5, TEACHER, ids) == ["q1"]
+    moment = module.now()
+    monkeypatch.setattr(module, "now", lambda: moment + module.GIVEN_UP_SECONDS + 1)
+    assert take(5, TEACHER, ids) == ids
+
+
+def test_what_was_taken_still_waits_for_an_export(any_store: Store) -> None:
+    any_store.questions.take(5, TEACHER, want(any_store, 1))
+    assert any_store.questions.waiting(5) == [question(1)]
+
+
+def test_replies_are_those_of_one_teacher_about_tasks(any_store: Store) -> None:
+    want(any_store, 1, 2)
+    any_store.questions.want(5, "another", [(question(3), key(3))])
+    any_store.questions.want(5, TEACHER, [(question(4, "describe"), None)])
+    for number in (2, 3, 4, 1):
+        any_store.questions.record(5, answer(number, number / 8), [0.0])
+    found = {reply.key: dict(reply.shares) for reply in any_store.questions.replies(5, TEACHER)}
+    assert found == {key(1): {"fruit": 0.125, "métal": 0.875}, key(2): {"fruit": 0.25, "métal": 0.75}}
+
+
+def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    want(any_store, 1)
+    any_store.questions.want(5, TEACHER, [(question(2, "write"), None)])
+    monkeypatch.setattr(ledger_module, "now", lambda: 100.0)
+    any_store.questions.record(5, answer(1), [0.5])
+    monkeypatch.setattr(ledger_module, "now", lambda: 200.0)
+    any_store.questions.record(5, answer(2), [0.25])
+    any_store.ledger.enter(5, Answer("q9", None, None, (call("failed", 0),)), "label", TEACHER, [0.0])
+    assert any_store.ledger.spent(5) == {
+        "": Spent(3, 20, 6, 0.75, 1.5),
+        "label": Spent(2, 10, 4, 0.5, 1.0),
+        "write": Spent(1, 10, 2, 0.25, 0.5),
+    }
+    assert any_store.ledger.spent(5, since=200.0)[""] == Spent(2, 10, 4, 0.25, 1.0)
+    assert any_store.ledger.spent(6) == {"": Spent()}
+
+
+def test_forgetting_a_project_keeps_what_was_paid(any_store: Store) -> None:
+    ids = want(any_store, 1)
+    any_store.questions.record(5, answer(1), [0.5])
+    any_store.questions.forget(5)
+    assert any_store.questions.answers(5, ids) == {}
+    assert any_store.ledger.spent(5)[""].cost == 0.5
+
+
+def test_the_last_draft_of_each_task_is_known_with_its_author(
+    any_store: Store, draft_of: Callable[..., Prediction]
+) -> None:
+    any_store.shown.put(5, "v1", [draft_of(1, "teacher", "fruit"), draft_of(2, None), draft_of(3, "learner", "fruit")])
+    any_store.shown.put(5, "v2", [draft_of(3, "teacher", "métal"), draft_of(1, "learner", "fruit")])
+    any_store.shown.put(5, "v3", [])
+    assert any_store.shown.of(5, "v2") == [
+        Shown(3, "v2", 0, "teacher", ("métal",), 0.5),
+        Shown(1, "v2", 1, "learner", ("fruit",), 0.5),
+    ]
+    assert {each.task: (each.version, each.author) for each in any_store.shown.of(5)} == {
+        1: ("v2", "learner"), 2: ("v1", None), 3: ("v2", "teacher"),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def draft_of() -> Callable[..., Prediction]:
+    def make(task: int, author: str | None, *choices: str) -> Prediction:
+        draft = Draft(choices, 0.5, author) if author else None  # type: ignore[arg-type]
+        return Prediction(task, 0.1, draft)
+
+    return make

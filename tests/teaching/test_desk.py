@@ -1,0 +1,128 @@
+"""The desk: what is known is not asked, what is asked is kept, and the budget is never passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ml_backend.domain import Answer, Call, Question, TaskSchema, TeacherUnavailable, content_key
+from ml_backend.store import Store
+from ml_backend.teaching import desk as module
+from ml_backend.teaching import questions
+from ml_backend.teaching.desk import LOT, Budget, Desk, out_of_budget
+
+SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
+FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
+PRICED = Budget(1000.0, 2000.0, 0.0, 0.0, 0)  # a call of 100 and 10 tokens costs 0.12
+
+
+class Scripted:
+    """Says the first label; `failing` answers come to nothing, and after `until` it is not available."""
+
+    name = "scripted"
+
+    def __init__(self, until: int | None = None, outcome: str = "answered") -> None:
+        self.asked: list[str] = []
+        self._until = until
+        self._outcome = outcome
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        for each in questions:
+            if self._until is not None and len(self.asked) >= self._until:
+                raise TeacherUnavailable("nobody is there", 7.0)
+            self.asked.append(each.id)
+            call = Call("m", 0.1, 100, 10, self._outcome)  # type: ignore[arg-type]
+            if self._outcome == "answered":
+                yield Answer(each.id, {"label": "fruit"}, np.array([0.9, 0.1], np.float32), (call,))
+            else:
+                yield Answer(each.id, None, None, (call,), "nothing")
+
+
+def ask_for(n: int) -> tuple[list[Question], list[bytes]]:
+    keys = [content_key(f"text {number}") for number in range(n)]
+    return [questions.label(SCHEMA, key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)], keys
+
+
+def test_what_was_answered_is_never_asked_again(store: Store) -> None:
+    teacher = Scripted()
+    desk = Desk(store, 5, teacher, FREE)
+    asked, keys = ask_for(3)
+    assert [each.question for each in desk.ask(asked[:2], keys[:2])] == [each.id for each in asked[:2]]
+    assert [each.question for each in Desk(store, 5, teacher, FREE).ask(asked, keys)] == [asked[2].id]
+    assert teacher.asked == [each.id for each in asked]
+    assert set(desk.told(asked)) == {each.id for each in asked}
+
+
+def test_another_example_makes_no_other_question_but_another_label_does() -> None:
+    key = content_key("a text")
+    plain = questions.label(SCHEMA, key, "a text", "scripted", {})
+    assert questions.label(SCHEMA, key, "a text", "scripted", {}, [("an apple", ["fruit"])]).id == plain.id
+    others = {
+        questions.label(replace(SCHEMA, labels=("fruit", "metal", "stone")), key, "a text", "scripted", {}).id,
+        questions.label(SCHEMA, key, "a text", "another", {}).id,
+        questions.label(SCHEMA, content_key("b"), "b", "scripted", {}).id,
+        questions.label(SCHEMA, key, "a text", "scripted", {"fruit": "grows on trees"}).id,
+        questions.label(replace(SCHEMA, multiple=True), key, "a text", "scripted", {}).id,
+    }
+    assert len(others) == 5 and plain.id not in others
+
+
+def test_answers_that_came_before_the_teacher_fell_silent_are_kept_and_the_rest_can_be_asked_at_once(
+    store: Store,
+) -> None:
+    asked, keys = ask_for(5)
+    with pytest.raises(TeacherUnavailable, match="nobody is there"):
+        list(Desk(store, 5, Scripted(until=2), FREE).ask(asked, keys))
+    again = Scripted()
+    assert len(list(Desk(store, 5, again, FREE).ask(asked, keys))) == 3
+    assert again.asked == [each.id for each in asked[2:]]
+
+
+def test_whoever_stops_listening_gives_back_what_was_not_answered(store: Store) -> None:
+    asked, keys = ask_for(5)
+    answers = Desk(store, 5, Scripted(), FREE).ask(asked, keys)
+    next(answers)
+    answers.close()  # type: ignore[attr-defined]
+    assert len(list(Desk(store, 5, Scripted(), FREE).ask(asked, keys))) == 4
+
+
+def test_a_question_that_nobody_answered_waits_and_one_that_was_answered_badly_is_dropped(store: Store) -> None:
+    asked, keys = ask_for(1)
+    assert list(Desk(store, 5, Scripted(outcome="failed"), PRICED).ask(asked, keys)) == []
+    assert store.questions.waiting(5) and store.ledger.outcomes(5) == {"failed": 1}
+    (dropped,) = Desk(store, 5, Scripted(outcome="malformed"), PRICED).ask(asked, keys)
+    assert dropped.content is None and not store.questions.waiting(5)
+    assert store.ledger.spent(5)["label"].cost == pytest.approx(0.24)
+
+
+@pytest.mark.parametrize("cap", ["project", "day", "day_calls"])
+def test_no_cap_is_ever_passed(store: Store, cap: str) -> None:
+    asked, keys = ask_for(5 * LOT)
+    budget = replace(PRICED, **{cap: 20 if cap == "day_calls" else 20 * PRICED.expected(asked[0])})
+    teacher = Scripted()
+    for _ in range(3):
+        list(Desk(store, 5, teacher, budget).ask(asked, keys))
+    spent = store.ledger.spent(5)[""]
+    if cap == "day_calls":
+        assert spent.calls == 20
+    else:
+        assert 0 < spent.cost <= getattr(budget, cap)
+        assert getattr(budget, cap) - spent.cost < budget.expected(asked[0])
+    assert store.questions.waiting(5), "what the budget does not allow goes on waiting"
+
+
+def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, keys = ask_for(2)
+    budget = replace(PRICED, day_calls=1)
+    desk = Desk(store, 5, Scripted(), budget)
+    assert desk.exhausted() == ""
+    assert len(list(desk.ask(asked, keys))) == 1
+    assert "teacher_daily_calls 1" in desk.exhausted() and "of today" in out_of_budget(store, 5, budget)
+    tomorrow = module.now() + 86_400
+    monkeypatch.setattr(module, "now", lambda: tomorrow)
+    assert desk.exhausted() == "" and len(list(desk.ask(asked, keys))) == 1
