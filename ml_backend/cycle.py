@@ -15,7 +15,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from ml_backend import audit, knowledge
+from ml_backend import audit, knowledge, registry
 from ml_backend.consensus import Answers, consensus
 from ml_backend.domain import Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation.gate import judge
@@ -28,6 +28,7 @@ from ml_backend.pool import AT_ONCE, ProjectPool
 from ml_backend.ranking import Basis, rank
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, RoundRecord, Store, now
+from ml_backend.teaching.recall import Recall, recall
 from ml_backend.watch import fall_back
 
 
@@ -77,7 +78,8 @@ def run_round(work: Round) -> RoundRecord | None:
         work.pool.refresh(record.tasks_revision)
         answers = consensus(schema, store.labels.of(project))
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
-        unchanged = _fingerprint(record, options, answers, work.pool) == record.fingerprint
+        recalled = _recalled(work, options, schema, answers)
+        unchanged = _fingerprint(record, options, answers, work.pool, recalled) == record.fingerprint
         active = store.versions.active(project)
         if unchanged and (active is None or problem in active.note):
             return None
@@ -92,7 +94,7 @@ def run_round(work: Round) -> RoundRecord | None:
         learner, accuracy, reason = _assess(work, record, serving, candidate, fit, len(answers.tasks))
 
     with work.stage("rank"):
-        basis = Basis(work.settings, options, schema, answers, learner, project, number, name)
+        basis = Basis(work.settings, options, schema, answers, learner, project, number, name, recalled)
         queue = rank(store, work.pool, basis)
 
     with work.stage("publish"):
@@ -108,9 +110,16 @@ def run_round(work: Round) -> RoundRecord | None:
         )
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
         store.versions.add(version, artifact, rows=len(queue))
+        store.shown.put(project, version.name, queue)
         # taken again: ranking may have encoded more
-        _publish(work, record, schema, version, queue, _fingerprint(record, options, answers, work.pool))
+        _publish(work, record, schema, version, queue, _fingerprint(record, options, answers, work.pool, recalled))
     return RoundRecord(version.name, started, now(), work.stages)
+
+
+def _recalled(work: Round, options: ProjectSettings, schema: TaskSchema, answers: Answers) -> Recall | None:
+    """What the teacher has said so far; None if there is none to be asked."""
+    teacher = registry.teacher(options.teacher, work.settings.teacher_options(options))
+    return recall(work.store, teacher.name, schema, work.pool, work.project, answers) if teacher else None
 
 
 def _serving_version(work: Round, record: ProjectRecord) -> ModelVersion | None:
@@ -208,7 +217,9 @@ def _publish(
         store.projects.update(project, pace={name: value for name, value in asdict(pace).items() if value is not None})
 
 
-def _fingerprint(record: ProjectRecord, options: ProjectSettings, answers: Answers, pool: ProjectPool) -> str:
+def _fingerprint(
+    record: ProjectRecord, options: ProjectSettings, answers: Answers, pool: ProjectPool, recalled: Recall | None
+) -> str:
     """Of everything that a queue is made from: if it has not changed, neither has the queue."""
     encoded = int(pool.encoded.sum())
     parts = {
@@ -219,6 +230,7 @@ def _fingerprint(record: ProjectRecord, options: ProjectSettings, answers: Answe
         # the queue improves at every doubling of the encoded part, and when all is encoded
         "space": pool.space,
         "encoded": "all" if encoded == len(pool.tasks) else encoded.bit_length(),
+        "recalled": sha256(recalled.tasks.tobytes() + recalled.said.tobytes()).hexdigest() if recalled else "",
         "answers": sha256(answers.tasks.tobytes() + answers.targets.tobytes() + answers.touched.tobytes()).hexdigest(),
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Probabilities -> the answer that the annotator finds already filled in."""
+"""Probabilities -> the answer that the annotator finds already filled in: whoever is expected to be right says it."""
 
 from __future__ import annotations
 
@@ -11,31 +11,48 @@ from ml_backend import registry
 from ml_backend.domain import Draft, Floats, TaskSchema
 from ml_backend.evaluation.metrics import decide
 from ml_backend.knowledge import Knowledge
-from ml_backend.settings import ProjectSettings, Settings
+from ml_backend.settings import Settings
 
 
 def draft(
     settings: Settings,
-    options: ProjectSettings,
     schema: TaskSchema,
     learner: Knowledge | None,
     texts: Sequence[str],
     vectors: Floats,
-) -> tuple[list[Draft], Floats]:
-    """One draft a row, from the learner or, before there is one, the teacher; and their probabilities (n, c)."""
-    author: Literal["learner", "teacher"] = "learner" if learner else "teacher"
+    expected: Floats | None = None,
+) -> list[Draft]:
+    """One draft a row: the learner's, or the teacher's where that is more likely to be right.
+
+    expected  (n, c) what the annotators would say by the teacher's word and its record here, NaN where it has said
+              nothing; None if nobody can be asked. Before there is a learner, the embedded teacher speaks where the
+              other one is silent.
+    """
     if not len(vectors):
-        return [], np.empty((0, len(schema.labels)), np.float32)
+        return []
     if learner:
         probabilities = learner.predict(schema, vectors)
     else:
         probabilities = registry.drafter(registry.encoder(settings.encoder)).draft(texts, vectors, schema)
+    by_teacher = np.zeros(len(vectors), np.bool_)
+    if expected is not None:
+        known = ~np.isnan(expected).any(axis=1)
+        own = confidence(probabilities, schema.multiple)
+        by_teacher[known] = True if learner is None else confidence(expected[known], schema.multiple) > own[known]
+        probabilities = np.where(by_teacher[:, None], np.nan_to_num(expected), probabilities)
+    authors: list[Literal["learner", "teacher"]] = [
+        "teacher" if teacher or learner is None else "learner" for teacher in by_teacher
+    ]
+    chosen = decide(probabilities, schema.multiple)
+    names = np.array(schema.labels)
     return [
-        Draft(tuple(np.array(schema.labels)[chosen].tolist()), _confidence(row, schema.multiple), author)
-        for row, chosen in zip(probabilities, decide(probabilities, schema.multiple), strict=True)
-    ], probabilities
+        Draft(tuple(names[labels].tolist()), float(sure), author)
+        for labels, sure, author in zip(chosen, confidence(probabilities, schema.multiple), authors, strict=True)
+    ]
 
 
-def _confidence(row: Floats, multiple: bool) -> float:
-    """The probability of the chosen label; with several choices, the mean probability that each decision is right."""
-    return float(np.maximum(row, 1 - row).mean() if multiple else row.max())
+def confidence(probabilities: Floats, multiple: bool) -> Floats:
+    """(n,) the probability of the chosen label; with several choices, the mean one that a decision is right."""
+    if multiple:
+        return np.asarray(np.maximum(probabilities, 1 - probabilities).mean(axis=1))
+    return np.asarray(probabilities.max(axis=1))

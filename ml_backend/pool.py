@@ -87,6 +87,14 @@ class ProjectPool:
         at = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
         return np.asarray(at[self.tasks[at] == tasks])
 
+    def rows_with(self, keys: Sequence[bytes]) -> tuple[Ints, Ints]:
+        """Every row whose text has one of these content keys, and the place in `keys` of that key; the last one, if it
+        stands there twice."""
+        place = {key: number for number, key in enumerate(keys)}
+        found = [(row, place[key]) for row, key in enumerate(self._keys) if key in place] if place else []
+        rows, places = np.array(found, np.int64).reshape(-1, 2).T
+        return rows, places
+
     def keys_of(self, rows: Ints) -> bytes:
         """The content keys of some rows, one after the other."""
         return b"".join(self._keys[row] for row in rows)

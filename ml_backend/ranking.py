@@ -17,13 +17,15 @@ from ml_backend.pool import ProjectPool
 from ml_backend.selection import choose, pool_of
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
+from ml_backend.teaching.recall import Recall
 
 RANKED = 0.5  # scores below it are the published queue, above it what /predict adds on request
 
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a queue is made from: version `number` of `project`, and the learner that serves it, if there is one."""
+    """What a queue is made from: version `number` of `project`, the learner that serves it, if there is one, and what
+    the teacher has said, if there is one to be asked."""
 
     settings: Settings
     options: ProjectSettings
@@ -33,6 +35,7 @@ class Basis:
     project: int
     number: int
     name: str
+    recalled: Recall | None = None
 
 
 def rank(store: Store, pool: ProjectPool, basis: Basis) -> list[Prediction]:
@@ -80,13 +83,15 @@ def _ranked(
     selection = choose(basis.options, seen, groups, n, seed=basis.number)
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
     texts, vectors = store.tasks.texts(basis.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
-    drafts, _ = draft(basis.settings, basis.options, basis.schema, basis.learner, texts, vectors)
-    return iter([*zip(tasks.tolist(), drafts, _reasons(selection, clustering, basis), strict=True)])
+    expected = basis.recalled.of(tasks) if basis.recalled else None
+    drafts = draft(basis.settings, basis.schema, basis.learner, texts, vectors, expected)
+    return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, basis), strict=True)])
 
 
-def _reasons(selection: Selection, clustering: Clustering | None, basis: Basis) -> Iterator[str]:
-    """A few words for the annotator: cluster, uncertainty, model version."""
-    for row, uncertainty in zip(selection.rows.tolist(), selection.uncertainty.tolist(), strict=True):
+def _reasons(selection: Selection, drafts: list[Draft], clustering: Clustering | None, basis: Basis) -> Iterator[str]:
+    """A few words for the annotator: whose draft it is, cluster, uncertainty, model version."""
+    for row, uncertainty, each in zip(selection.rows.tolist(), selection.uncertainty.tolist(), drafts, strict=True):
+        whose = f"{each.author}'s draft"
         where = "" if clustering is None else f"cluster {clustering.assignment[row] + 1}"
         unsure = "no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
-        yield f"{', '.join(filter(None, [where, selection.ground, unsure]))} ({basis.name})"
+        yield f"{', '.join(filter(None, [whose, where, selection.ground, unsure]))} ({basis.name})"

@@ -43,9 +43,8 @@ class Predictor:
         """
         record = self._store.projects.ensure(project)
         schema = read_schema(label_config or record.label_config)
-        options, _ = self._settings.for_project(record.extra_params)
         learner = self._learner(project)
-        drafts, _ = draft(self._settings, options, schema, learner, texts, self._encode(project, tasks, texts))
+        drafts = draft(self._settings, schema, learner, texts, self._encode(project, tasks, texts))
         name, audited = self.version(project), set(self._store.versions.audited(project))
         return [
             Prediction(

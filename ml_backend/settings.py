@@ -52,16 +52,17 @@ class ProjectSettings(BaseModel):
     teacher_labels: int = Field(
         500, ge=0, le=20_000, description="tasks that the teacher labels for the learner to be distilled from"
     )
+    teacher_acquisition: str = Field("cluster-uncertainty", description="strategy that chooses those tasks")
     teacher_input_price: float = Field(0.0, ge=0, description="price of a million tokens that the teacher reads")
     teacher_output_price: float = Field(0.0, ge=0, description="price of a million tokens that it writes")
     teacher_budget: float = Field(5.0, ge=0, description="most that may be spent on a project, in the prices' unit")
     teacher_daily_budget: float = Field(1.0, ge=0, description="most that may be spent on it in a day (UTC); 0: no cap")
     teacher_daily_calls: int = Field(2000, ge=0, description="most calls for it in a day (UTC); 0: no cap")
 
-    @field_validator("acquisition", "learner", "teacher")
+    @field_validator("acquisition", "teacher_acquisition", "learner", "teacher")
     @classmethod
     def _is_installed(cls, name: str, info: ValidationInfo) -> str:
-        known = installed(str(info.field_name))
+        known = installed(str(info.field_name).removeprefix("teacher_"))
         if name not in known:
             raise ValueError(f"there is no {name!r}; installed: {', '.join(sorted(known))}")
         return name

@@ -15,6 +15,7 @@ from ml_backend import registry
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.priority import give_way
+from ml_backend.jobs.teaching import Teaching
 from ml_backend.jobs.upkeep import Upkeep
 from ml_backend.jobs.warm import warm
 from ml_backend.jobs.watching import Watching
@@ -54,6 +55,7 @@ class Worker:
         self._upkeep = Upkeep(settings, self._store)
         self._background = ThreadPoolExecutor(1, "encode", give_way)
         self._watching = Watching(settings, self._store)
+        self._teaching = Teaching(settings, self._store, stop)
         self._looked = self._told = 0.0
 
     def run(self) -> None:
@@ -74,6 +76,7 @@ class Worker:
             beat.join()
             self._background.shutdown()
             self._watching.stop()
+            self._teaching.stop()
             with suppress(ApprenticeError):  # what was not written is encoded again
                 for pool in self._pools.values():
                     pool.flush()
@@ -98,6 +101,7 @@ class Worker:
             self._upkeep.postpone()
             return
         self._watching.step(self._pools)
+        self._teaching.step(self._pools)
         if not self._encode() and not self._upkeep.step(self._client, self._pools.keys()):
             self._stop.wait(POLL_SECONDS)
 

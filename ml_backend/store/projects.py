@@ -32,6 +32,9 @@ class ProjectRecord:
     progress: dict[str, Any] | None = None
     watch: dict[str, Any] | None = None
     proposals: dict[str, Any] | None = None
+    teacher: dict[str, Any] | None = None
+    cues: dict[str, Any] | None = None
+    prior: dict[str, Any] | None = None
 
     @property
     def is_connected(self) -> bool:

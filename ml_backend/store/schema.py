@@ -39,6 +39,11 @@ project = Table(
     Column("progress", JSON, nullable=False, default=dict),  # of reading and encoding the tasks
     Column("watch", JSON, nullable=True),  # what the loop last found out about itself
     Column("proposals", JSON, nullable=True),  # answers that stand for a second look, and those that had theirs
+    Column(
+        "teacher", JSON, nullable=True
+    ),  # how it goes with the teacher: what is wrong, and until when it is left alone
+    Column("cues", JSON, nullable=True),  # descriptions and cue phrases of the labels, the teacher's or edited
+    Column("prior", JSON, nullable=True),  # artifact of what the teacher alone has taught, and what it was made from
 )
 
 task = Table(

@@ -19,31 +19,33 @@ DATA = (
 )
 
 
-def label(
-    schema: TaskSchema, key: bytes, text: str, teacher: str, descriptions: Mapping[str, str],
-    examples: Sequence[tuple[str, Sequence[str]]] = (),
-) -> Question:  # fmt: skip
-    """Which of the schema's labels a text has. `key`: the text's content key; `examples`: texts and the annotators'
-    labels, which are no part of the question's id: a draft is not asked for again because an example would do better.
-    """
+def label(schema: TaskSchema, key: bytes, text: str, teacher: str, descriptions: Mapping[str, str]) -> Question:
+    """Which of the schema's labels a text has. `key`: the text's content key. Examples may be added: they are no part
+    of the id, as a draft is not asked for again because an example would do better."""
     several = "every label that holds, or none of them" if schema.multiple else "the one label that fits best"
     instructions = f"You label texts. Say {several}, in JSON. {DATA}\n\nThe labels:\n{_listed(schema, descriptions)}"
     names = list(schema.labels)
     value: dict[str, Any] = {"type": "string", "enum": names}
     if schema.multiple:
         value = {"type": "array", "items": value, "uniqueItems": True}
-    shown = tuple((_cut(text), _reply(schema, labels)) for text, labels in examples)
     return Question(
         id=_id(teacher, "label", key.hex(), names, schema.multiple, instructions),
         purpose="label",
         instructions=instructions,
         text=_cut(text),
         reply=_object({"label": value}),
-        examples=shown,
         field="label",
         labels=schema.labels,
         multiple=schema.multiple,
         longest=20 + TOKENS_A_LABEL * (min(len(names), 10) if schema.multiple else 1),
+    )
+
+
+def as_examples(schema: TaskSchema, answered: Sequence[tuple[str, Sequence[str]]]) -> tuple[tuple[str, str], ...]:
+    """Texts and the annotators' labels, as pairs of a text and the right reply to it."""
+    return tuple(
+        (_cut(text), json.dumps({"label": list(labels) if schema.multiple else labels[0]}, ensure_ascii=False))
+        for text, labels in answered
     )
 
 
@@ -55,10 +57,12 @@ def describe(schema: TaskSchema, texts: Sequence[str], teacher: str) -> Question
     instructions = (
         "You prepare a labelling project. For each label, say in one sentence what texts of that label are about, and "
         "give four to eight short phrases (two to six words) as a writer of such texts would use them, each with a "
-        "score: 10 if it makes the label certain, 1 if it hints at it, negative if it speaks against the label "
-        f"although it looks like it. Answer in JSON, each label once. {DATA}\n\nThe labels:\n{_listed(schema, hints)}"
+        "score: 10 if it makes the label certain, 1 if it hints at it; below 0 if it looks like the label but is a "
+        'sign of another one, which you name as "instead" (else leave that empty). Answer in JSON, each label once. '
+        f"{DATA}\n\nThe labels:\n{_listed(schema, hints)}"
     )
-    cue = _object({"phrase": {"type": "string"}, "score": {"type": "integer", "minimum": -10, "maximum": 10}})
+    score = {"type": "integer", "minimum": -10, "maximum": 10}
+    cue = _object({"phrase": {"type": "string"}, "score": score, "instead": {"type": "string"}})
     about = _object(
         {
             "label": {"type": "string", "enum": names},
@@ -155,10 +159,6 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
 def _listed(schema: TaskSchema, descriptions: Mapping[str, str]) -> str:
     lines = (f"- {name}: {told}" if (told := descriptions.get(name, "")) else f"- {name}" for name in schema.labels)
     return "\n".join(lines)
-
-
-def _reply(schema: TaskSchema, labels: Sequence[str]) -> str:
-    return json.dumps({"label": list(labels) if schema.multiple else labels[0]}, ensure_ascii=False)
 
 
 def _numbered(texts: Sequence[str]) -> str:

@@ -56,10 +56,9 @@ def test_what_was_answered_is_never_asked_again(store: Store) -> None:
     assert set(desk.told(asked)) == {each.id for each in asked}
 
 
-def test_another_example_makes_no_other_question_but_another_label_does() -> None:
+def test_another_label_text_teacher_or_description_makes_another_question() -> None:
     key = content_key("a text")
     plain = questions.label(SCHEMA, key, "a text", "scripted", {})
-    assert questions.label(SCHEMA, key, "a text", "scripted", {}, [("an apple", ["fruit"])]).id == plain.id
     others = {
         questions.label(replace(SCHEMA, labels=("fruit", "metal", "stone")), key, "a text", "scripted", {}).id,
         questions.label(SCHEMA, key, "a text", "another", {}).id,

@@ -8,6 +8,8 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    for name in ("teacher", "cues", "prior"):
+        op.add_column("project", sa.Column(name, sa.JSON(), nullable=True))
     op.create_table(
         "question",
         sa.Column("project", sa.Integer(), nullable=False),
@@ -62,3 +64,5 @@ def downgrade() -> None:
     op.drop_table("call")
     op.drop_index("question_state", table_name="question")
     op.drop_table("question")
+    for name in ("prior", "cues", "teacher"):
+        op.drop_column("project", name)

@@ -1,0 +1,115 @@
+"""What the teacher is asked next: cues once, then the head of the queue, then tasks that the learner is distilled from.
+
+It works ahead of the annotators and never on the audit slice, whose answers are to be influenced by nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ml_backend import registry
+from ml_backend.domain import Ints, Pool, Question, TaskSchema
+from ml_backend.knowledge import Knowledge
+from ml_backend.pool import ProjectPool
+from ml_backend.settings import ProjectSettings
+from ml_backend.store import ProjectRecord, Store
+from ml_backend.teaching import examples, questions
+from ml_backend.teaching.cues import descriptions
+
+PORTION = 32  # tasks chosen at a time for distillation: the queue's head moves on meanwhile
+SHOWN = 30  # tasks that a teacher sees when it is asked for cues
+Asked = list[tuple[Question, bytes | None]]
+
+
+def first(store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, teacher: str) -> Asked:
+    """The question for cues, as long as nobody has answered it or written cues by hand."""
+    if record.cues is not None or not len(pool.tasks):
+        return []
+    random = np.random.default_rng(record.id)  # the same tasks each time, or it would be another question
+    tasks = np.sort(random.choice(pool.tasks, min(SHOWN, len(pool.tasks)), replace=False))
+    asked = questions.describe(schema, store.tasks.texts(record.id, tasks.tolist()), teacher)
+    return [] if store.questions.answers(record.id, [asked.id]) else [(asked, None)]
+
+
+def head(store: Store, record: ProjectRecord, options: ProjectSettings) -> Ints:
+    """The tasks at the published queue's head that are shown with a draft."""
+    if not record.published:
+        return np.empty(0, np.int64)
+    shown = store.shown.of(record.id, record.published)
+    return np.array([each.task for each in shown if each.author is not None][: options.teacher_ahead], np.int64)
+
+
+def further(
+    store: Store, pool: ProjectPool, options: ProjectSettings, learner: Knowledge | None, schema: TaskSchema,
+    project: int, teacher: str, touched: Ints,
+) -> Ints:  # fmt: skip
+    """The next tasks for the teacher to label, by a strategy of its own, until there are `teacher_labels`.
+
+    touched (m,): tasks with an answer or a skip. What the teacher has labelled counts as labelled here, too.
+    """
+    counts = store.questions.counts(project, teacher)
+    left = options.teacher_labels - sum(n for (purpose, _), n in counts.items() if purpose == "label")
+    rows = np.flatnonzero(pool.encoded)
+    if left <= 0 or not len(rows):
+        return np.empty(0, np.int64)
+    mine, _ = pool.rows_with([reply.key for reply in store.questions.replies(project, teacher)])
+    tasks = pool.tasks[rows]
+    known = np.isin(tasks, touched) | np.isin(rows, mine)
+    audited = np.isin(tasks, np.array(store.versions.audited(project), np.int64))
+    view = pool.encoded_view()
+    seen = Pool(
+        vectors=view.vectors,
+        probabilities=learner.predict(schema, view.vectors) if learner else None,
+        labelled=known,
+        available=~known & ~audited,
+        multiple=schema.multiple,
+    )
+    strategy = registry.acquisition(options.teacher_acquisition)
+    return np.asarray(tasks[strategy.select(seen, min(left, PORTION), seed=int(known.sum())).rows])
+
+
+def label(
+    store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, learner: Knowledge | None,
+    teacher: str, tasks: Ints,
+) -> Asked:  # fmt: skip
+    """A question for each of some tasks that has no answer yet, with examples from the annotators' own labels."""
+    told = descriptions(record.cues, schema)
+    texts = store.tasks.texts(record.id, tasks.tolist())
+    rows = pool.rows_of(tasks)
+    if len(rows) != len(tasks):  # a task went meanwhile: the next look sees it
+        return []
+    keyed = [(row, pool.keys_of(rows[n : n + 1]), text) for n, (row, text) in enumerate(zip(rows, texts, strict=True))]
+    asked = {
+        int(row): (questions.label(schema, key, text, teacher, told), key) for row, key, text in keyed if text.strip()
+    }
+    known = store.questions.answers(record.id, [each.id for each, _ in asked.values()])
+    open_ = {row: pair for row, pair in asked.items() if pair[0].id not in known}
+    shown = _examples(store, pool, record.id, learner, np.array(list(open_), np.int64))
+    return [
+        (replace(each, examples=questions.as_examples(schema, pairs)), key)
+        for (each, key), pairs in zip(open_.values(), shown, strict=True)
+    ]
+
+
+def _examples(
+    store: Store, pool: ProjectPool, project: int, learner: Knowledge | None, rows: Ints
+) -> list[list[tuple[str, list[str]]]]:
+    """For each of some rows of the pool, texts with the annotators' labels."""
+    if learner is None:
+        return [[] for _ in rows]
+    lesson = learner.lesson
+    certain = (lesson.targets.max(axis=1) == 1.0) | lesson.multiple  # no tie between annotators
+    theirs = pool.rows_of(lesson.tasks)
+    usable = np.flatnonzero(certain & np.isin(lesson.tasks, pool.tasks))
+    if len(theirs) != len(lesson.tasks) or not len(usable):
+        return [[] for _ in rows]
+    tasks, answers = lesson.tasks[usable], lesson.targets[usable] > 0.5
+    vectors, errors = pool.ensure(theirs[usable], at_most=0), learner.errors(tasks)
+    if len(vectors) != len(usable):
+        return [[] for _ in rows]
+    texts = store.tasks.texts(project, tasks.tolist())
+    names = np.array(lesson.labels)
+    found = [examples.choose(vector, vectors, errors) for vector in pool.ensure(rows)]
+    return [[(texts[row], names[answers[row]].tolist()) for row in chosen.tolist()] for chosen in found]

@@ -1,0 +1,106 @@
+"""What each label means, and phrases with scores that speak for it: asked for once a project, to be read and edited.
+
+Kept as plain JSON: {label: {"description": ..., "cues": [[phrase, score], ...]}}, scores from -10 to 10. A cue that
+speaks against the label may name the one that it speaks for instead: [phrase, -6, other label].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ml_backend.domain import ApprenticeError, Floats, TaskSchema
+
+MOST_CUES = 20
+HIGHEST = 10
+
+Cues = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Phrases:
+    """m texts that stand for labels. targets (m, c), weights (m,) in (0, 1]: how surely."""
+
+    texts: tuple[str, ...]
+    targets: Floats
+    weights: Floats
+
+
+def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Cues:
+    """The cues of a teacher's reply; of a label that it names twice, the first ones."""
+    found: Cues = {}
+    for each in content["labels"]:
+        pairs = [
+            [cue["phrase"], cue["score"], *([cue["instead"]] if cue["instead"] in schema.labels else [])]
+            for cue in each["cues"]
+        ]
+        found.setdefault(each["label"], {"description": each["description"], "cues": pairs})
+    return checked(found, schema)
+
+
+def checked(raw: Any, schema: TaskSchema) -> Cues:
+    """Cues as they are kept. Raises ApprenticeError naming the label and what is wrong with it."""
+    if not isinstance(raw, dict):
+        raise ApprenticeError('The cues must be a JSON object: {"label": {"description": "…", "cues": [["…", 5]]}}')
+    out: Cues = {}
+    for label, told in raw.items():
+        if label not in schema.labels:
+            raise ApprenticeError(f"There is no label {label!r} in the project; there are: {', '.join(schema.labels)}")
+        if not isinstance(told, dict) or not isinstance(told.get("description", ""), str):
+            raise ApprenticeError(f"The cues of {label!r} must be an object with a description (text) and cues")
+        cues = told.get("cues", [])
+        if not isinstance(cues, list) or not all(_is_cue(cue, schema) for cue in cues):
+            raise ApprenticeError(
+                f"The cues of {label!r} must be pairs of a phrase and a score from -10 to 10; to a score below 0, the "
+                "label that it speaks for may be added"
+            )
+        kept = [[" ".join(cue[0].split()), *cue[1:]] for cue in cues if cue[0].strip()]
+        out[label] = {"description": told.get("description", "").strip(), "cues": kept[:MOST_CUES]}
+    return out
+
+
+def descriptions(cues: Cues | None, schema: TaskSchema) -> dict[str, str]:
+    """One for each label that has one: the project's own hint first."""
+    hints = dict(zip(schema.labels, schema.hints or ("",) * len(schema.labels), strict=True))
+    told = {label: hints[label] or (cues or {}).get(label, {}).get("description", "") for label in schema.labels}
+    return {label: words for label, words in told.items() if words}
+
+
+def phrases(cues: Cues, schema: TaskSchema) -> Phrases:
+    """Each description and each cue as a text of its label; one that speaks against it is a text of the label that is
+    named instead, else of all others alike."""
+    texts: list[str] = []
+    targets: list[Floats] = []
+    weights: list[float] = []
+    c = len(schema.labels)
+    for column, label in enumerate(schema.labels):
+        told = cues.get(label, {})
+        pairs = [[told["description"], HIGHEST]] if told.get("description") else []
+        for phrase, score, *instead in [*pairs, *told.get("cues", [])]:
+            if not score:
+                continue
+            target = np.zeros(c, np.float32)
+            if score > 0 or instead:
+                target[schema.labels.index(instead[0]) if score < 0 else column] = 1.0
+            elif schema.multiple:
+                target[:] = 0.5
+                target[column] = 0.0
+            else:
+                target[:] = 1.0 / max(c - 1, 1)
+                target[column] = 0.0
+            texts.append(phrase)
+            targets.append(target)
+            weights.append(abs(score) / HIGHEST)
+    shape = (len(texts), c)
+    return Phrases(tuple(texts), np.array(targets, np.float32).reshape(shape), np.array(weights, np.float32))
+
+
+def _is_cue(cue: Any, schema: TaskSchema) -> bool:
+    if not isinstance(cue, list | tuple) or len(cue) not in (2, 3):
+        return False
+    phrase, score, *instead = cue
+    number = isinstance(score, int | float) and -HIGHEST <= score <= HIGHEST
+    return isinstance(phrase, str) and number and (not instead or (score < 0 and instead[0] in schema.labels))

@@ -1,0 +1,59 @@
+"""What the teacher has said of a project's tasks so far, row by row, and what that is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_backend.consensus import Answers
+from ml_backend.domain import Floats, Ints, TaskSchema
+from ml_backend.pool import ProjectPool
+from ml_backend.store import Reply, Store
+from ml_backend.teaching.reliability import confusion, corrected
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """The m tasks that the teacher has labelled, ascending.
+
+    tasks     (m,) int64
+    said      (m, c) what it said, as it said it
+    expected  (m, c) what the annotators would say, by what they said of others that it labelled
+    """
+
+    tasks: Ints
+    said: Floats
+    expected: Floats
+
+    def of(self, tasks: Ints) -> Floats:
+        """(n, c) `expected` of some tasks, NaN where the teacher has said nothing."""
+        out = np.full((len(tasks), self.expected.shape[1]), np.nan, np.float32)
+        if len(self.tasks):
+            at = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
+            known = self.tasks[at] == tasks
+            out[known] = self.expected[at[known]]
+        return out
+
+
+def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int, answers: Answers) -> Recall:
+    """From all replies of a teacher; of tasks with the same text, each has the reply."""
+    replies = store.questions.replies(project, teacher)
+    rows, of = pool.rows_with([reply.key for reply in replies])
+    tasks = pool.tasks[rows]
+    said = shares(schema, [replies[number] for number in of.tolist()])
+    order = np.argsort(tasks, kind="stable")
+    tasks, said = tasks[order], said[order]
+    _, mine, theirs = np.intersect1d(tasks, answers.tasks, assume_unique=True, return_indices=True)
+    given = confusion(said[mine], answers.targets[theirs], schema.multiple)
+    return Recall(tasks, said, corrected(said, given, schema.multiple))
+
+
+def shares(schema: TaskSchema, replies: list[Reply]) -> Floats:
+    """(m, c) in the columns of the schema: of a label that the teacher did not know then, nothing."""
+    found = [[reply.shares.get(label, 0.0) for label in schema.labels] for reply in replies]
+    out = np.array(found, np.float32).reshape(len(replies), len(schema.labels))
+    if not schema.multiple:
+        out += 1e-6  # if none of its labels is left, all are equally likely
+        out /= out.sum(axis=1, keepdims=True)
+    return out
