@@ -55,7 +55,7 @@ class ActiveLearningBackend(LabelStudioMLBase):
         changed: dict[str, Any] = {}
         if self.config and self.config != record.label_config:
             changed["label_config"] = self.config
-        if isinstance(extra_params, dict) and (own := own_params(extra_params)) != record.extra_params:
+        if extra_params is not None and (own := own_params(extra_params)) != record.extra_params:
             changed["extra_params"] = own
         if changed:
             self.store.projects.update(self.project, **changed)

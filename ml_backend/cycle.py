@@ -107,6 +107,7 @@ def run_round(work: Round) -> RoundRecord | None:
             accuracy=accuracy,
             created_at=now(),
             note="; ".join(filter(None, [complaint, moved, problem, _changed_labels(serving, schema), reason])),
+            acquisition=options.acquisition,
         )
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
         store.versions.add(version, artifact, rows=len(queue))

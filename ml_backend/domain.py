@@ -303,7 +303,8 @@ class ModelVersion:
     """One published version: the learner that ranked it, and what was known about that learner then.
 
     `learner` is the version whose fit is being used: its own number if its candidate was promoted, an earlier one's if
-    the gate kept that, None while drafts come from the teacher alone.
+    the gate kept that, None while drafts come from the teacher alone. `acquisition`: the strategy that ordered its
+    queue.
     """
 
     project: int
@@ -314,3 +315,4 @@ class ModelVersion:
     accuracy: Estimate | None
     created_at: float
     note: str = ""
+    acquisition: str = ""

@@ -6,7 +6,9 @@ default. A project's own values come from the extra parameters of its ML backend
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import json
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ml_backend.domain import ApprenticeError, TeacherOptions
 from ml_backend.registry import installed
+
+STRANGE = "?"
+LONGEST_NAME, MOST_STRANGE = 40, 5
 
 
 class ProjectSettings(BaseModel):
@@ -140,16 +145,24 @@ class Settings(BaseSettings):
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     def for_project(self, extra_params: Any) -> tuple[ProjectSettings, str]:
-        """The project's settings, and what was wrong with its extra params ("" if nothing): bad values are ignored."""
-        if not isinstance(extra_params, dict):
-            return self.defaults, "" if extra_params in (None, "") else "extra params are not a JSON object; ignored"
+        """The project's settings, and what was wrong with its extra params ("" if nothing): bad values are ignored.
+
+        `extra_params`: as Label Studio hands them over, or as `own_params` kept them.
+        """
+        given = own_params(extra_params)
+        strange = given.pop(STRANGE, [])
+        said = ["extra params are not a JSON object; ignored"] if strange is None else []
+        for name in strange or ():
+            near = difflib.get_close_matches(name, ProjectSettings.model_fields, 1)
+            said.append(f"extra params: there is no setting {name!r}{f', did you mean {near[0]}?' if near else ''}")
+        values = {**self.defaults.model_dump(), **given}
         try:
-            return ProjectSettings.model_validate({**self.defaults.model_dump(), **extra_params}), ""
+            return ProjectSettings.model_validate(values), "; ".join(said)
         except ValidationError as error:
             bad = {str(item["loc"][0]): item["msg"] for item in error.errors()}
-            good = {name: value for name, value in extra_params.items() if name not in bad}
-            said = "; ".join(f"{name}: {message}" for name, message in bad.items())
-            return ProjectSettings.model_validate({**self.defaults.model_dump(), **good}), f"extra params: {said}"
+            good = {name: value for name, value in given.items() if name not in bad}
+            said.append("extra params: " + "; ".join(f"{name}: {message}" for name, message in bad.items()))
+            return ProjectSettings.model_validate({**self.defaults.model_dump(), **good}), "; ".join(said)
 
 
 def is_loopback(host: str) -> bool:
@@ -196,12 +209,25 @@ def settings_table() -> str:
 
 
 def own_params(extra_params: Any) -> dict[str, Any]:
-    """Of the extra params that Label Studio hands over, the plain values that are settings here: no more is kept."""
-    if not isinstance(extra_params, dict):
+    """Of the extra params that Label Studio hands over (by its form, as text), what is a setting here: no more is kept
+    of the others than their names, under `STRANGE`; None stands there if they are no JSON object at all."""
+    if isinstance(extra_params, str) and extra_params.strip():
+        try:
+            extra_params = json.loads(extra_params)
+        except ValueError:
+            return {STRANGE: None}
+    if extra_params is None or extra_params == "":
         return {}
-    plain = {name: value for name, value in extra_params.items() if isinstance(value, str | int | float | bool)}
-    return {
-        name: value
-        for name, value in plain.items()
-        if name in ProjectSettings.model_fields and (not isinstance(value, float) or math.isfinite(value))
-    }
+    if not isinstance(extra_params, dict):
+        return {STRANGE: None}
+    names = [*map(str, extra_params.get(STRANGE) or ()), *(extra_params.keys() - ProjectSettings.model_fields.keys())]
+    strange = sorted(str(name)[:LONGEST_NAME] for name in names if name != STRANGE)[:MOST_STRANGE]
+    own = {name: _plain(value) for name, value in extra_params.items() if name in ProjectSettings.model_fields}
+    return {**own, **({STRANGE: strange} if strange else {})}
+
+
+def _plain(value: Any) -> Any:
+    """The value if it is one that JSON can keep in a column: anything else is told to be wrong by its kind."""
+    if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return None

@@ -25,6 +25,7 @@ class Status:
     encoded     share of the tasks that the encoder has reached, None before the first round
     problem     what stands in the way of the next round, "" if nothing
     watch       what `watch.find_out` last found, {} before the first look
+    acquisition the strategy that ordered the queue of the active version, "" before there is one
     """
 
     project: int
@@ -44,6 +45,7 @@ class Status:
     problem: str
     note: str
     watch: dict[str, Any]
+    acquisition: str
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,6 +94,7 @@ def read_status(store: Store, project: int) -> Status:
         problem=problem,
         note=active.note if active else "",
         watch=record.watch or {},
+        acquisition=active.acquisition if active else "",
     )
 
 
@@ -131,6 +134,8 @@ def lines(status: Status) -> list[tuple[str, str]]:
     version = status.active_version or "none yet: drafts come from the teacher"
     held = f" (the learner of version {status.held}, held by a rollback)" if status.held else ""
     said.append(("active version", version + held))
+    if status.acquisition:
+        said.append(("queue", f"ordered by {status.acquisition}"))
     if status.accuracy:
         found = status.accuracy
         interval = f"{found.low:.3f} to {found.high:.3f}"

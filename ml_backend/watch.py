@@ -122,13 +122,14 @@ def find_out(seen: Seen) -> dict[str, Any]:
     past = replay(learner, train, seen.stop_set, seed=seen.version)
     stable = None if past.predictions is None else stability(past.predictions)
     gains = forecast(past.sizes, past.right)
-    look = {"looks": looks(int(seen.audited.sum())), "acquisition": seen.acquisition}
+    audited = int(seen.audited.sum())
+    look = {"looks": looks(audited), "acquisition": seen.acquisition, "audited": 0 if looks(audited) else audited}
     versus = seen.before.get("comparison", {})
     if look.items() - versus.items():  # it costs many fits, and changes at a look alone
         versus = {**asdict(compare(learner, train, seen.audited, seed=0)), **look}
     odd = doubts(seen.held_out, train.targets, train.multiple, seen.protected, seen.second_look)
     balance = class_balance(train.targets[seen.audited], seen.labels, "audit slice")
-    enough = int(seen.audited.sum()) >= audit.ENOUGH
+    enough = audited >= audit.ENOUGH
     share = accuracy(learner, train, seen.audited, seed=seen.version)
     return {
         "version": seen.version,

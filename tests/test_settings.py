@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ml_backend.domain import ApprenticeError
-from ml_backend.settings import ProjectSettings, Settings, load_settings
+from ml_backend.settings import ProjectSettings, Settings, load_settings, own_params
 
 
 @pytest.fixture
@@ -66,8 +67,22 @@ def test_addresses() -> None:
 
 def test_a_project_overrides_the_defaults() -> None:
     settings = Settings(defaults=ProjectSettings(queue_size=20, audit_share=0.2))
-    found, complaint = settings.for_project({"queue_size": 7, "al": {"strategy": "unknown names are ignored"}})
+    found, complaint = settings.for_project({"queue_size": 7})
     assert (found.queue_size, found.audit_share, complaint) == (7, 0.2, "")
+
+
+def test_extra_params_may_come_as_text_as_from_label_studios_form() -> None:
+    assert Settings().for_project('{"acquisition": "entropy"}') == (ProjectSettings(acquisition="entropy"), "")
+    assert own_params('{"acquisition": "entropy"}') == {"acquisition": "entropy"}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_misspelt_setting_is_named_and_so_is_the_right_one(kept: bool) -> None:
+    given: dict[str, object] = {"aquisition": "margin", "queue_size": 7, "zzz": {"token": "a secret"}}
+    found, complaint = Settings().for_project(own_params(given) if kept else given)
+    assert found == ProjectSettings(queue_size=7)
+    assert "'aquisition', did you mean acquisition?" in complaint and "no setting 'zzz'" in complaint
+    assert "a secret" not in json.dumps(own_params(given))
 
 
 @pytest.mark.parametrize("nothing", [None, "", {}])
@@ -75,7 +90,7 @@ def test_no_extra_params_are_the_defaults(nothing: object) -> None:
     assert Settings().for_project(nothing) == (ProjectSettings(), "")
 
 
-@pytest.mark.parametrize("nonsense", ["text", 5, [1], True])
+@pytest.mark.parametrize("nonsense", ["text", 5, [1], True, "[1]", "{"])
 def test_extra_params_that_are_no_object_are_ignored_and_said(nonsense: object) -> None:
     found, complaint = Settings().for_project(nonsense)
     assert found == ProjectSettings()

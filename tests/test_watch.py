@@ -130,6 +130,13 @@ def test_the_comparison_is_made_again_at_a_look_alone(
     assert find_out(replace(seen, before=first))["comparison"] == first["comparison"]
 
 
+def test_how_many_audited_answers_the_first_look_still_takes_is_counted_each_time(look: Callable[..., Seen]) -> None:
+    seen = look()
+    before = find_out(seen)
+    after = find_out(replace(seen, before=before, audited=np.arange(30) < 3))["comparison"]
+    assert "0 of the 20" in before["comparison"]["sentence"] and "3 of the 20" in after["sentence"]
+
+
 def test_without_a_learner_there_is_nothing_to_see(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
 ) -> None:

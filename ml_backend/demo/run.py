@@ -204,6 +204,7 @@ def _follows(store: Store, project: int, labels: int) -> bool:
 def _environment_file(folder: Path, settings: Settings) -> Path:
     """The settings of the demo's backend, to be read by a shell; for the user's eyes alone."""
     path = folder / "environment"
+    settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})  # from any folder
     path.touch(mode=0o600)
     path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in as_environment(settings).items()))
     return path

@@ -87,6 +87,7 @@ version = Table(
     Column("sha256", String(64), nullable=True),
     Column("active", Boolean, nullable=False, default=False),
     Column("rows", Integer, nullable=False, default=0),  # predictions of it that stand in Label Studio
+    Column("acquisition", String(100), nullable=False, server_default=""),  # the strategy that ordered its queue
 )
 
 audit = Table(

@@ -10,6 +10,7 @@ down_revision = "0002"
 def upgrade() -> None:
     for name in ("teacher", "cues", "prior"):
         op.add_column("project", sa.Column(name, sa.JSON(), nullable=True))
+    op.add_column("version", sa.Column("acquisition", sa.String(length=100), nullable=False, server_default=""))
     op.create_table(
         "question",
         sa.Column("project", sa.Integer(), nullable=False),
@@ -64,5 +65,6 @@ def downgrade() -> None:
     op.drop_table("call")
     op.drop_index("question_state", table_name="question")
     op.drop_table("question")
+    op.drop_column("version", "acquisition")
     for name in ("prior", "cues", "teacher"):
         op.drop_column("project", name)
