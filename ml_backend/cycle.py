@@ -28,6 +28,7 @@ from ml_backend.pool import AT_ONCE, ProjectPool
 from ml_backend.ranking import Basis, rank
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, RoundRecord, Store, now
+from ml_backend.teaching import prior
 from ml_backend.teaching.recall import Recall, recall
 from ml_backend.watch import fall_back
 
@@ -88,7 +89,7 @@ def run_round(work: Round) -> RoundRecord | None:
     # never a name that Label Studio has seen, not even from another store
     name = f"apprentice-{number}-{uuid.uuid4().hex[:4]}"
     with work.stage("fit"):
-        candidate, fit = _fit(work, schema, options, answers, serving, number, frozen=record.pinned is not None)
+        candidate, fit = _fit(work, record, schema, options, answers, serving, number)
 
     with work.stage("assess"):
         learner, accuracy, reason = _assess(work, record, serving, candidate, fit, len(answers.tasks))
@@ -131,18 +132,18 @@ def _serving_version(work: Round, record: ProjectRecord) -> ModelVersion | None:
 
 def _fit(
     work: Round,
+    record: ProjectRecord,
     schema: TaskSchema,
     options: ProjectSettings,
     answers: Answers,
     serving: Knowledge | None,
     number: int,
-    *,
-    frozen: bool,
 ) -> tuple[Knowledge, Fit] | tuple[None, None]:
     """A new learner, unless it would be the same again, there is nothing to tell apart, or a rollback holds."""
     labelled = work.pool.rows_of(answers.tasks)
     vectors = work.pool.ensure(labelled, at_most=AT_ONCE)
     rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
+    priors, named = prior.load(work.store, record, options.learner, work.pool.space, schema)
     lesson = Lesson(
         plugin=options.learner,
         space=work.pool.space,
@@ -151,10 +152,11 @@ def _fit(
         tasks=work.pool.tasks[rows],
         texts=work.pool.keys_of(rows),
         targets=answers.targets[np.isin(answers.tasks, work.pool.tasks[rows], assume_unique=True)],
+        prior=named,
     )
-    if frozen or (serving is not None and serving.lesson.same(lesson)):
+    if record.pinned is not None or (serving is not None and serving.lesson.same(lesson)):
         return None, None
-    return knowledge.learn(lesson, vectors, serving, number)
+    return knowledge.learn(lesson, vectors, serving, number, priors)
 
 
 def _assess(
@@ -231,6 +233,7 @@ def _fingerprint(
         # the queue improves at every doubling of the encoded part, and when all is encoded
         "space": pool.space,
         "encoded": "all" if encoded == len(pool.tasks) else encoded.bit_length(),
+        "prior": (record.prior or {}).get("sha256", ""),
         "recalled": sha256(recalled.tasks.tobytes() + recalled.said.tobytes()).hexdigest() if recalled else "",
         "answers": sha256(answers.tasks.tobytes() + answers.targets.tobytes() + answers.touched.tobytes()).hexdigest(),
     }

@@ -79,6 +79,29 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Taught:
+    """Rows that the teacher stands behind: vectors (m, d), soft targets (m, c), weights (m,) >= 0."""
+
+    vectors: Floats
+    targets: Floats
+    weights: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All that a learner can be taught without an annotator.
+
+    labels  tasks that the teacher has labelled
+    cues    phrases that stand for labels; weights up to 1, for the surest
+    pool    (p, d) vectors of tasks, labelled or not
+    """
+
+    labels: Taught
+    cues: Taught
+    pool: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingSet:
     """What a learner is fitted on.
 
@@ -88,6 +111,8 @@ class TrainingSet:
     multiple  whether several labels may hold at once
     earlier   (n, c) float32 or None: what the serving learner was fitted on, NaN in the rows that it did not have.
               The learner cross-validates that knowledge beside the new one, on the same folds, for the promotion gate.
+    priors    what the learner has been taught without annotators, by `distil`, by name: the learner starts from the one
+              that the annotators' answers speak for, or from none
     """
 
     vectors: Floats
@@ -95,6 +120,7 @@ class TrainingSet:
     weights: Floats
     multiple: bool
     earlier: Floats | None = None
+    priors: Mapping[str, Tensors] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +129,16 @@ class Fit:
 
     held_out          (n, c) calibrated cross-validated probabilities
     held_out_earlier  the same for the knowledge of `TrainingSet.earlier`, or None
+    prior             name of the prior that it starts from, "" for none
+    prior_errors      of each prior, the error on the annotators' answers of who starts from it, in parts of the error
+                      of who starts from none: below 1, it helps
     """
 
     tensors: Tensors
     held_out: Floats
     held_out_earlier: Floats | None = None
+    prior: str = ""
+    prior_errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

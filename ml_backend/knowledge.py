@@ -6,7 +6,9 @@ Both lie in one artifact, so that a version can be restored and the gate can com
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from ml_backend.store import ArtifactError, Store
 
 _HEADER, _TASKS, _TEXTS, _TARGETS = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.targets"
 _HELD_OUT = "snapshot.held_out"
+NO_PRIORS: Mapping[str, Tensors] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class Lesson:
     tasks    (n,) int64 ascending
     texts    the content keys of their texts, one after the other
     targets  (n, c) float32
+    prior    names the priors, of what the teacher has taught, that the fit could start from; "" for none
     """
 
     plugin: str
@@ -35,12 +39,13 @@ class Lesson:
     tasks: Ints
     texts: bytes
     targets: Floats
+    prior: str = ""
 
     def same(self, other: Lesson) -> bool:
         """Whether fitting on the other one would give the same learner again."""
-        mine = (self.plugin, self.space, self.labels, self.multiple, self.texts)
+        mine = (self.plugin, self.space, self.labels, self.multiple, self.texts, self.prior)
         return (
-            mine == (other.plugin, other.space, other.labels, other.multiple, other.texts)
+            mine == (other.plugin, other.space, other.labels, other.multiple, other.texts, other.prior)
             and np.array_equal(self.tasks, other.tasks)
             and np.array_equal(self.targets, other.targets)
         )
@@ -58,12 +63,15 @@ class Lesson:
 @dataclass(frozen=True, slots=True)
 class Knowledge:
     """The fit that version `number` made of a lesson; `held_out` (n, c) is what it says of each task of the lesson
-    without having learnt from it."""
+    without having learnt from it. `started_from`: the name of the prior that was worth it, "" for none; `prior_errors`
+    as in `Fit`."""
 
     number: int
     lesson: Lesson
     tensors: Tensors
     held_out: Floats
+    started_from: str = ""
+    prior_errors: Mapping[str, float] = field(default_factory=dict)
 
     def errors(self, tasks: Ints) -> Floats:
         """(m,) the held-out probability of a wrong answer to each of `tasks` (m,), ascending; NaN if not learnt from.
@@ -92,12 +100,12 @@ class Knowledge:
 
 
 def learn(
-    lesson: Lesson, vectors: Floats, serving: Knowledge | None, number: int
+    lesson: Lesson, vectors: Floats, serving: Knowledge | None, number: int, priors: Mapping[str, Tensors] = NO_PRIORS
 ) -> tuple[Knowledge, Fit] | tuple[None, None]:
     """What version `number` would know from a lesson and its vectors (n, d), with the serving knowledge cross-validated
-    on the same folds for the gate; nothing if all tasks have the same answer."""
+    on the same folds for the gate; nothing if all tasks have the same answer and the teacher has taught nothing."""
     targets = lesson.targets
-    if len(targets) < 2 or not (targets != targets[0]).any():
+    if len(targets) < 2 or not ((targets != targets[0]).any() or priors):
         return None, None
     train = TrainingSet(
         vectors=vectors,
@@ -105,19 +113,23 @@ def learn(
         weights=np.ones(len(targets), np.float32),
         multiple=lesson.multiple,
         earlier=serving.lesson.targets_for(lesson) if serving else None,
+        priors=priors,
     )
     fit = registry.learner(lesson.plugin).fit(train, seed=number)
     if serving and serving.lesson.plugin != lesson.plugin and serving.lesson.plugin in registry.installed("learner"):
         # another kind of learner has to beat what the serving kind makes of the earlier labels
         rival = registry.learner(serving.lesson.plugin).fit(train, seed=number)
         fit = replace(fit, held_out_earlier=rival.held_out_earlier)
-    return Knowledge(number, lesson, fit.tensors, fit.held_out), fit
+    return Knowledge(number, lesson, fit.tensors, fit.held_out, fit.prior, fit.prior_errors), fit
 
 
 def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
     """Writes the artifact; returns its file name and checksum. Raises StoreError."""
     lesson = known.lesson
-    header = {"plugin": lesson.plugin, "space": lesson.space, "labels": lesson.labels, "multiple": lesson.multiple}
+    header = {
+        "plugin": lesson.plugin, "space": lesson.space, "labels": lesson.labels, "multiple": lesson.multiple,
+        "prior": lesson.prior, "started_from": known.started_from, "prior_errors": dict(known.prior_errors),
+    }  # fmt: skip
     snapshot: Tensors = {
         _HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
         _TASKS: lesson.tasks,
@@ -125,7 +137,7 @@ def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
         _TARGETS: lesson.targets,
         _HELD_OUT: known.held_out,
     }
-    return store.artifacts.write(project, known.number, {**known.tensors, **snapshot})
+    return store.artifacts.write(project, f"{known.number:06d}", {**known.tensors, **snapshot})
 
 
 def load(store: Store, project: int, number: int) -> Knowledge:
@@ -143,9 +155,10 @@ def load(store: Store, project: int, number: int) -> Knowledge:
         tasks=tensors.pop(_TASKS).astype(np.int64),
         texts=tensors.pop(_TEXTS).tobytes(),
         targets=tensors.pop(_TARGETS).astype(np.float32),
+        prior=header.get("prior", ""),  # older artifacts know none
     )
     held_out = tensors.pop(_HELD_OUT).astype(np.float32)
-    return Knowledge(number, lesson, tensors, held_out)
+    return Knowledge(number, lesson, tensors, held_out, header.get("started_from", ""), header.get("prior_errors", {}))
 
 
 def load_best(store: Store, wanted: ModelVersion | None, space: str) -> tuple[Knowledge | None, str]:

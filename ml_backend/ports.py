@@ -14,6 +14,7 @@ from ml_backend.domain import (
     Clustering,
     Fit,
     Floats,
+    Material,
     Pool,
     Question,
     Selection,
@@ -55,6 +56,11 @@ class Learner(Protocol):
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Fits, calibrates and cross-validates. Deterministic for a seed. Needs at least one row."""
+
+    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+        """What the teacher alone has taught, in several ways, by name: candidates for `TrainingSet.priors`. Takes
+        seconds, and is done when the teacher has said more, not in a round. Nothing if there is nothing to learn from.
+        """
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """(n, c) calibrated probabilities, in numpy alone: the web process calls this."""

@@ -25,6 +25,7 @@ from ml_backend.label_studio.second_look import open_to_doubt
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import ProjectRecord, Store
+from ml_backend.teaching import prior
 
 STOP_SET = 1000  # tasks, at most, on which successive learners are compared
 MOST_GROUPS = 100  # that are kept
@@ -89,7 +90,11 @@ def see(
         plugin=lesson.plugin,
         tasks=tasks,
         train=TrainingSet(
-            pool.ensure(rows), lesson.targets[order], np.ones(len(rows), np.float32), multiple=lesson.multiple
+            pool.ensure(rows),
+            lesson.targets[order],
+            np.ones(len(rows), np.float32),
+            multiple=lesson.multiple,
+            priors=prior.load(store, record, lesson.plugin, pool.space, schema)[0],
         ),
         held_out=learner.held_out[order],
         audited=np.isin(tasks, store.versions.audited(project)),

@@ -33,7 +33,9 @@ def blocks(places: Ints, first: int) -> Iterator[Ints]:
 
 def right(learner: Learner, train: TrainingSet, known: Ints, judged: Ints, seed: int) -> Mask:
     """(m,) bool: which of the rows `judged` (m,) the learner of the rows `known` gets right."""
-    some = TrainingSet(train.vectors[known], train.targets[known], train.weights[known], train.multiple)
+    some = TrainingSet(
+        train.vectors[known], train.targets[known], train.weights[known], train.multiple, priors=train.priors
+    )
     said: Floats = learner.predict(learner.fit(some, seed).tensors, train.vectors[judged])
     return correct(said, train.targets[judged], train.multiple)
 

@@ -10,22 +10,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import structlog
 
 from ml_backend import knowledge, registry
-from ml_backend.consensus import consensus
-from ml_backend.domain import ApprenticeError, Ints, TeacherUnavailable
+from ml_backend.consensus import Answers, consensus
+from ml_backend.domain import ApprenticeError, Ints, TaskSchema, TeacherUnavailable
 from ml_backend.jobs.priority import give_way
 from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store, now
-from ml_backend.teaching import ahead
+from ml_backend.teaching import ahead, prior
 from ml_backend.teaching.ahead import Asked
 from ml_backend.teaching.cues import Cues, from_reply
 from ml_backend.teaching.desk import Budget, Desk
+from ml_backend.teaching.prior import Given
+from ml_backend.teaching.recall import nothing, recall
 
 PAUSE_SECONDS = 0.5  # between two looks for something to ask
 PORTION = 2  # questions, for each call at a time, that are asked before looking again
 LONGEST_PAUSE = 600.0  # of a teacher that is not there
 FIRST_PAUSE = 5.0
+UNANSWERED_PAUSE = 30.0
 TELL_SECONDS = 5.0  # between two rounds that are asked for because of drafts alone
 
 log = structlog.get_logger()
@@ -55,61 +58,82 @@ class Teaching:
                 continue
             options, _ = self._settings.for_project(record.extra_params)
             teacher = registry.teacher(options.teacher, self._settings.teacher_options(options))
-            if teacher is None:
+            desk = Desk(self._store, project, teacher, Budget.of(options)) if teacher else None
+            if desk is None and not record.cues:
                 continue
-            desk = Desk(self._store, project, teacher, Budget.of(options))
             try:
-                asked = self._questions(pool, record, options, desk)
+                if self._begin(pool, record, options, desk):
+                    return
             except ApprenticeError as error:
                 log.warning("not taught", project=project, error=str(error))
-                continue
-            if asked:
-                # few at a time: with the next answer, others are at the head of the queue
-                portion = asked[: PORTION * self._settings.teacher_concurrency]
-                self._running = self._thread.submit(self._ask, desk, record, portion)
-                return
 
     def stop(self) -> None:
         """Waits for the answers that are on their way; no more are asked for."""
         self._thread.shutdown(cancel_futures=True)
 
-    def _questions(self, pool: ProjectPool, record: ProjectRecord, options: ProjectSettings, desk: Desk) -> Asked:
-        """What to ask now: of all that could be asked, the most urgent kind."""
-        project, store = record.id, self._store
+    def _begin(self, pool: ProjectPool, record: ProjectRecord, options: ProjectSettings, desk: Desk | None) -> bool:
+        """Begins with what is to be done for a project; False if that is nothing. Without a desk there is nobody to be
+        asked, but cues that somebody wrote can be learnt from."""
+        project, store, schema = record.id, self._store, read_schema(record.label_config)
         sight = (
-            record.published, record.tasks_revision, record.cues, options, int(pool.encoded.sum()),
-            store.questions.counts(project, desk.teacher), desk.exhausted(),
+            record.published, record.tasks_revision, record.cues, record.prior, options, int(pool.encoded.sum()),
+            (desk.teacher, store.questions.counts(project, desk.teacher), desk.exhausted()) if desk else None,
         )  # fmt: skip
         if self._looked.get(project) == sight:
-            return []
-        if spent := desk.exhausted():
-            self._say(record, spent)
+            return False
+        answers = consensus(schema, store.labels.of(project))
+        asked: Asked = []
+        recalled = nothing(schema)
+        if desk:
+            recalled = recall(store, desk.teacher, schema, pool, project, answers)
+            if spent := desk.exhausted():
+                self._say(record, spent)
+            else:
+                asked = self._questions(pool, record, options, desk.teacher, schema, answers)
+        given = prior.gather(pool, record, options.learner, schema, recalled)
+        if given.origin.due(record, idle=not asked):
+            self._running = self._thread.submit(self._distil, record, given)
+        elif desk and asked:
+            # few at a time: with the next answer, others are at the head of the queue
+            portion = asked[: PORTION * self._settings.teacher_concurrency]
+            self._running = self._thread.submit(self._ask, desk, record, portion)
+        else:
             self._looked[project] = sight
-            return []
-        schema = read_schema(record.label_config)
-        learner, _ = knowledge.load_best(store, store.versions.active(project), pool.space)
+            return False
+        return True
+
+    def _questions(
+        self, pool: ProjectPool, record: ProjectRecord, options: ProjectSettings, teacher: str, schema: TaskSchema,
+        answers: Answers,
+    ) -> Asked:  # fmt: skip
+        """What to ask now: of all that could be asked, the most urgent kind."""
+        store = self._store
+        learner, _ = knowledge.load_best(store, store.versions.active(record.id), pool.space)
 
         def label(tasks: Ints) -> Asked:
-            return ahead.label(store, pool, record, schema, learner, desk.teacher, tasks)
+            return ahead.label(store, pool, record, schema, learner, teacher, tasks)
 
-        def further() -> Ints:
-            touched = consensus(schema, store.labels.of(project)).touched
-            return ahead.further(store, pool, options, learner, schema, project, desk.teacher, touched)
-
-        asked = (
-            ahead.first(store, pool, record, schema, desk.teacher)
+        return (
+            ahead.first(store, pool, record, schema, teacher)
             or label(ahead.head(store, record, options))
-            or label(further())
+            or label(ahead.further(store, pool, options, learner, schema, record.id, teacher, answers.touched))
         )
-        if not asked:
-            self._looked[project] = sight
-        return asked
+
+    def _distil(self, record: ProjectRecord, given: Given) -> None:
+        try:
+            encoder = registry.encoder(self._settings.encoder)
+            prior.make(self._store, record, given, read_schema(record.label_config), encoder)
+            self._store.jobs.ask(record.id)
+        except Exception as error:  # the loop goes on with the prior it has
+            log.error("not distilled", project=record.id, error=type(error).__name__)
+            self._not_before = time.monotonic() + LONGEST_PAUSE
 
     def _ask(self, desk: Desk, record: ProjectRecord, asked: Asked) -> None:
-        project, told, news = record.id, time.monotonic(), 0
+        project, told, news, answered = record.id, time.monotonic(), 0, 0
         schema = read_schema(record.label_config)
         try:
             for answer in desk.ask([question for question, _ in asked], [key for _, key in asked]):
+                answered += 1
                 news += answer.content is not None
                 if answer.content is not None and answer.question.startswith("describe"):
                     self._describe(project, from_reply(answer.content, schema))
@@ -120,6 +144,8 @@ class Teaching:
                     self._store.jobs.ask(project)
             self._pauses.pop(project, None)
             self._say(record, "")
+            if not answered:  # a batch, say, that somebody has to take there and back
+                self._not_before = time.monotonic() + UNANSWERED_PAUSE
         except TeacherUnavailable as problem:
             pause = (
                 LONGEST_PAUSE if problem.fatal else min(2 * self._pauses.get(project, FIRST_PAUSE / 2), LONGEST_PAUSE)

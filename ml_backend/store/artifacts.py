@@ -5,6 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+
 from ml_backend.domain import ApprenticeError, Tensors
 from ml_backend.store.files import write_atomically
 
@@ -19,12 +21,12 @@ class Artifacts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def write(self, project: int, number: int, tensors: Tensors) -> tuple[str, str]:
+    def write(self, project: int, what: str, tensors: Tensors) -> tuple[str, str]:
         """Stores tensors; returns the file's name and SHA-256. Raises StoreError, and then nothing is there."""
         from safetensors.numpy import save
 
-        data = save(dict(tensors))
-        name = f"{project}/{number:06d}.safetensors"
+        data = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+        name = f"{project}/{what}.safetensors"
         write_atomically(self._folder / name, lambda file: file.write(data))
         return name, sha256(data).hexdigest()
 

@@ -20,11 +20,15 @@ class Recall:
     tasks     (m,) int64
     said      (m, c) what it said, as it said it
     expected  (m, c) what the annotators would say, by what they said of others that it labelled
+    corrected (m, c) the same, but as it was said where the annotators have not spoken against it: what is distilled
+    compared  how many of the tasks the annotators have answered, too
     """
 
     tasks: Ints
     said: Floats
     expected: Floats
+    corrected: Floats
+    compared: int
 
     def of(self, tasks: Ints) -> Floats:
         """(n, c) `expected` of some tasks, NaN where the teacher has said nothing."""
@@ -45,8 +49,20 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
     order = np.argsort(tasks, kind="stable")
     tasks, said = tasks[order], said[order]
     _, mine, theirs = np.intersect1d(tasks, answers.tasks, assume_unique=True, return_indices=True)
-    given = confusion(said[mine], answers.targets[theirs], schema.multiple)
-    return Recall(tasks, said, corrected(said, given, schema.multiple))
+    both, multiple = (said[mine], answers.targets[theirs]), schema.multiple
+    return Recall(
+        tasks,
+        said,
+        expected=corrected(said, confusion(*both, multiple), multiple),
+        corrected=corrected(said, confusion(*both, multiple, trust=1.0), multiple),
+        compared=len(mine),
+    )
+
+
+def nothing(schema: TaskSchema) -> Recall:
+    """Of a teacher that has said nothing yet."""
+    empty = np.empty((0, len(schema.labels)), np.float32)
+    return Recall(np.empty(0, np.int64), empty, empty, empty, 0)
 
 
 def shares(schema: TaskSchema, replies: list[Reply]) -> Floats:

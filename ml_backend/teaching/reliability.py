@@ -23,9 +23,10 @@ CLASS_ROWS = 5.0
 """How many answers of a class weigh as much as the belief that the class is like all."""
 
 
-def confusion(said: Floats, targets: Floats, multiple: bool) -> Doubles:
+def confusion(said: Floats, targets: Floats, multiple: bool, trust: float = TRUST) -> Doubles:
     """What the annotators say given what the teacher says, from n tasks that both have answered.
 
+    trust  the believed share of right answers before there is any; 1 to leave what it says as it is until then
     said (n, c) the teacher's shares; targets (n, c) the annotators'. For one choice (c, c), rows sum to one; for
     several (c, 2): the probability of each label given its absence and its presence in the teacher's answer.
     """
@@ -33,7 +34,7 @@ def confusion(said: Floats, targets: Floats, multiple: bool) -> Doubles:
     if multiple:
         there = said >= 0.5
         right = float((there * targets + ~there * (1 - targets)).sum())
-        trust = (TRUST * TRUST_ROWS * c + right) / (TRUST_ROWS * c + n * c)
+        trust = (trust * TRUST_ROWS * c + right) / (TRUST_ROWS * c + n * c)
         counts = np.stack([(~there).sum(axis=0), there.sum(axis=0)], axis=1).astype(np.float64)
         hits = np.stack([(~there * targets).sum(axis=0), (there * targets).sum(axis=0)], axis=1)
         prior = np.array([1 - trust, trust])
@@ -41,7 +42,7 @@ def confusion(said: Floats, targets: Floats, multiple: bool) -> Doubles:
     voted = np.zeros((n, c))
     voted[np.arange(n), said.argmax(axis=1)] = 1
     counts = voted.T @ targets
-    trust = (TRUST * TRUST_ROWS + float(np.trace(counts))) / (TRUST_ROWS + n)
+    trust = (trust * TRUST_ROWS + float(np.trace(counts))) / (TRUST_ROWS + n)
     prior = np.full((c, c), (1 - trust) / max(c - 1, 1))
     np.fill_diagonal(prior, trust if c > 1 else 1.0)
     found = counts + CLASS_ROWS * prior

@@ -7,6 +7,9 @@ for them. Optimiser: L-BFGS with a strong Wolfe line search (Nocedal and Wright,
 The loss of a head is  C * sum_i w_i CE_i + |W|^2 / 2,  as in scikit-learn, with an unpenalised bias. One imaginary row,
 at the mean of the vectors and spread evenly over the labels, is added to each: it keeps every bias finite where a label
 has no rows, and makes a head without any rows the uniform one.
+
+With a prior, a head that somebody else has taught, the penalty is on the distance to it, and on that of the bias, too:
+a head without any rows is the prior. (With a free bias, few labels undid what the prior knew of rare ones.)
 """
 
 from __future__ import annotations
@@ -52,8 +55,23 @@ def balance(mass: Floats) -> Floats:
     return np.asarray(lift * scale, dtype=np.float32)
 
 
-def pulls(heads: Heads, multiple: bool) -> tuple[Floats, Floats]:
-    """What the loss needs of targets and weights, the imaginary row last: loss = sum(total * A(z) - towards * z).
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One regression: weight (d, c), bias (c,)."""
+
+    weight: Floats
+    bias: Floats
+
+    def logits(self, vectors: Floats) -> Floats:
+        return np.asarray(vectors @ self.weight + self.bias, dtype=np.float32)
+
+    def scaled(self, by: float) -> Head:
+        return Head(np.float32(by) * self.weight, np.float32(by) * self.bias)
+
+
+def pulls(heads: Heads, multiple: bool, *, imaginary: bool) -> tuple[Floats, Floats]:
+    """What the loss needs of targets and weights, the imaginary row last (of no weight if not `imaginary`):
+    loss = sum(total * A(z) - towards * z).
 
     towards (n + 1, h, c); total (n + 1, h, 1) with A = logsumexp for one choice, (n + 1, h, c) with A = softplus for
     several.
@@ -69,20 +87,25 @@ def pulls(heads: Heads, multiple: bool) -> tuple[Floats, Floats]:
     else:
         towards = rows * targets * balance(mass)[None]
         total = towards.sum(-1, keepdims=True)
-    imaginary = np.full((1, h, c), 0.5 if multiple else 1.0 / c)
+    even = np.full((1, h, c), (0.5 if multiple else 1.0 / c) * imaginary)
     return (
-        np.concatenate([towards, imaginary]).astype(np.float32),
-        np.concatenate([total, np.ones((1, *total.shape[1:]))]).astype(np.float32),
+        np.concatenate([towards, even]).astype(np.float32),
+        np.concatenate([total, np.full((1, *total.shape[1:]), float(imaginary))]).astype(np.float32),
     )
 
 
-def solve(vectors: Floats, groups: list[Heads], multiple: bool) -> tuple[Floats, Floats]:
-    """Weights (h, d, c) and biases (h, c) float32 of all heads of all groups, in their order; `vectors` (n, d)."""
+def solve(
+    vectors: Floats, groups: list[Heads], multiple: bool, prior: Head | None = None, strength: float = C
+) -> tuple[Floats, Floats]:
+    """Weights (h, d, c) and biases (h, c) float32 of all heads of all groups, in their order; `vectors` (n, d).
+
+    All of them are drawn to the prior, if there is one. `strength`: C, what the rows count against the penalty.
+    """
     import torch
 
     n, d = vectors.shape
     c = groups[0].targets.shape[1]
-    parts = [pulls(heads, multiple) for heads in groups]
+    parts = [pulls(heads, multiple, imaginary=prior is None) for heads in groups]
     towards = torch.from_numpy(np.ascontiguousarray(np.concatenate([part[0] for part in parts], axis=1)))
     total = torch.from_numpy(np.ascontiguousarray(np.concatenate([part[1] for part in parts], axis=1)))
     h = towards.shape[1]
@@ -92,18 +115,23 @@ def solve(vectors: Floats, groups: list[Heads], multiple: bool) -> tuple[Floats,
     features[:n, :d] = vectors - mean
     features[n, :d] = 0.0
     x = torch.from_numpy(features)
+    given = np.zeros((n + 1, 1, c), dtype=np.float32)
+    if prior is not None:
+        given[:n, 0] = prior.logits(vectors)
+    offset = torch.from_numpy(given)
+    penalised_rows = d if prior is None else d + 1
     scale = 1.0 / (n + 1)  # of the loss, near 1 for float32's sake
 
     theta = torch.zeros((d + 1, h * c), requires_grad=True)
 
     def loss() -> Tensor:
         with torch.no_grad():
-            z = (x @ theta).view(n + 1, h, c)
+            z = (x @ theta).view(n + 1, h, c) + offset
             log_partition, share = _partition(z, multiple)
-            penalised = theta[:d]
-            value = (total * log_partition).sum() - (towards * z).sum() + penalised.square().sum() / (2 * C)
+            penalised = theta[:penalised_rows]
+            value = (total * log_partition).sum() - (towards * z).sum() + penalised.square().sum() / (2 * strength)
             gradient = x.T @ (total * share - towards).reshape(n + 1, h * c)
-            gradient[:d] += penalised / C
+            gradient[:penalised_rows] += penalised / strength
             theta.grad = gradient * scale
             return value * scale
 
@@ -118,7 +146,8 @@ def solve(vectors: Floats, groups: list[Heads], multiple: bool) -> tuple[Floats,
     optimiser.step(loss)  # type: ignore[no-untyped-call]
     solved = theta.detach().numpy().reshape(d + 1, h, c).transpose(1, 0, 2)
     weights = np.ascontiguousarray(solved[:, :d])
-    return weights, np.asarray(solved[:, d] * BIAS_SCALE - mean @ weights, dtype=np.float32)
+    biases = np.asarray(solved[:, d] * BIAS_SCALE - mean @ weights, dtype=np.float32)
+    return (weights, biases) if prior is None else (weights + prior.weight, biases + prior.bias)
 
 
 def _partition(z: Tensor, multiple: bool) -> tuple[Tensor, Tensor]:

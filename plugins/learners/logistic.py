@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import Fit, Floats, Ints, Tensors, TrainingSet
+from ml_backend.domain import Fit, Floats, Ints, Material, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, probabilities
-from plugins.learners.heads import Heads, solve
+from plugins.learners.heads import Head, Heads, solve
+from plugins.learners.priors import candidates, choose
 
 FOLDS = 5
 CHUNK = 8192
@@ -29,7 +30,9 @@ class Logistic:
         if train.earlier is not None:
             known = ~np.isnan(train.earlier).any(axis=1)
             groups.append(Heads(np.nan_to_num(train.earlier), (kept * known).astype(np.float32)))
-        weights, biases = solve(vectors, groups, train.multiple)
+        priors = {name: Head(**given) for name, given in train.priors.items()}  # type: ignore[arg-type]
+        name, scale, against = choose(vectors, train.targets, train.weights, priors, train.multiple)
+        weights, biases = solve(vectors, groups, train.multiple, priors[name].scaled(scale) if scale else None)
 
         held_out = []
         scales = []
@@ -50,7 +53,13 @@ class Logistic:
             "bias": biases[0] * slope + offset,
             "multiple": np.array([train.multiple]),
         }
-        return Fit(tensors, *held_out)
+        earlier = held_out[1] if len(held_out) > 1 else None
+        return Fit(tensors, held_out[0], earlier, name if scale else "", against if priors else {})
+
+    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+        """See `priors`."""
+        found = candidates(material, multiple, seed)
+        return {name: {"weight": head.weight, "bias": head.bias} for name, head in found.items()}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """(n, c) calibrated probabilities, chunk by chunk: float16 and memory-mapped vectors are welcome."""

@@ -21,7 +21,7 @@ TENSORS = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "multiple": n
 
 def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
-    name, digest = artifacts.write(5, 3, TENSORS)
+    name, digest = artifacts.write(5, "000003", TENSORS)
     found = artifacts.read(name, digest)
     assert found.keys() == TENSORS.keys()
     for key, tensor in TENSORS.items():
@@ -35,7 +35,7 @@ def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
 def test_a_single_flipped_bit_is_an_error(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("artifact")
     artifacts = Artifacts(folder)
-    name, digest = artifacts.write(5, 1, TENSORS)
+    name, digest = artifacts.write(5, "000001", TENSORS)
     content = bytearray((folder / name).read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= 1 << data.draw(st.integers(0, 7))
@@ -46,7 +46,7 @@ def test_a_single_flipped_bit_is_an_error(data: st.DataObject, tmp_path_factory:
 
 def test_a_missing_artifact_is_an_error(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
-    name, digest = artifacts.write(5, 1, TENSORS)
+    name, digest = artifacts.write(5, "000001", TENSORS)
     artifacts.remove(name)
     artifacts.remove(name)  # gone already: harmless
     with pytest.raises(ArtifactError, match="cannot be read"):

@@ -1,0 +1,121 @@
+"""What the teacher alone has taught: made beside the rounds, kept as an artifact, and found again by each round."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ml_backend import registry
+from ml_backend.domain import ApprenticeError, Floats, Material, TaskSchema, Taught, Tensors
+from ml_backend.pool import ProjectPool
+from ml_backend.ports import Encoder
+from ml_backend.store import ProjectRecord, Store
+from ml_backend.teaching.cues import Phrases, phrases
+from ml_backend.teaching.recall import Recall
+
+GROWTH = 1.2
+"""A prior is made anew when what it is made of has grown by this factor, and when nothing is left to be asked."""
+FEWEST = 5
+"""Labels of the teacher from which there is a prior of them."""
+SEPARATOR = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a prior was made of, and for whom: for another plugin, space or list of labels it is of no use.
+
+    taught, cues, pool  how many labels of the teacher, phrases, and vectors of the pool
+    compared            how many of the teacher's labels the annotators have answered, too
+    """
+
+    plugin: str
+    space: str
+    labels: tuple[str, ...]
+    taught: int
+    cues: int
+    pool: int
+    compared: int
+
+    def due(self, record: ProjectRecord, idle: bool) -> bool:
+        """Whether it is time to make one of this origin, given the one that there is; `idle`: the teacher has answered
+        everything for now."""
+        if self.taught < FEWEST and not self.cues:
+            return False
+        old = origin_of(record)
+        if old is None or not self.like(old) or self.cues != old.cues:
+            return True
+        grown = any(
+            getattr(self, name) >= GROWTH * max(getattr(old, name), 1) for name in ("taught", "pool", "compared")
+        )
+        return grown or (idle and self.taught != old.taught)
+
+    def like(self, other: Origin) -> bool:
+        return (self.plugin, self.space, self.labels) == (other.plugin, other.space, other.labels)
+
+
+def origin_of(record: ProjectRecord) -> Origin | None:
+    """What the project's prior was made of, None if it has none."""
+    made_of: dict[str, Any] | None = (record.prior or {}).get("made_of")
+    return Origin(**{**made_of, "labels": tuple(made_of["labels"])}) if made_of else None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the next prior is made from."""
+
+    origin: Origin
+    taught: Taught
+    phrases: Phrases
+    pool: Floats
+
+
+def gather(pool: ProjectPool, record: ProjectRecord, plugin: str, schema: TaskSchema, recalled: Recall) -> Given:
+    """All that there is now: the teacher's labels of encoded tasks, the cues, and the encoded part of the pool."""
+    rows = pool.rows_of(recalled.tasks)
+    there = pool.encoded[rows]
+    targets = recalled.corrected[there]
+    taught = Taught(pool.ensure(rows[there]), targets, np.ones(len(targets), np.float32))
+    told = phrases(record.cues or {}, schema)
+    vectors = pool.encoded_view().vectors
+    origin = Origin(plugin, pool.space, schema.labels, len(targets), len(told.texts), len(vectors), recalled.compared)
+    return Given(origin, taught, told, vectors)
+
+
+def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, encoder: Encoder) -> None:
+    """Distils and keeps it; the one before goes. Takes seconds. Raises StoreError."""
+    origin, texts = given.origin, given.phrases.texts
+    cues = Taught(
+        encoder.encode(texts) if texts else np.empty((0, encoder.dim), np.float32),
+        given.phrases.targets,
+        given.phrases.weights,
+    )
+    learner = registry.learner(origin.plugin)
+    made = learner.distil(Material(given.taught, cues, given.pool), schema.multiple, seed=record.id)
+    tensors = {f"{name}{SEPARATOR}{part}": array for name, parts in made.items() for part, array in parts.items()}
+    old = (record.prior or {}).get("file")
+    number = int((record.prior or {}).get("number", 0)) + 1
+    file, digest = store.artifacts.write(record.id, f"prior-{number}", tensors)
+    kept = {"file": file, "sha256": digest, "number": number, "made_of": asdict(origin)}
+    store.projects.update(record.id, prior=kept)
+    if old:
+        store.artifacts.remove(old)
+
+
+def load(
+    store: Store, record: ProjectRecord, plugin: str, space: str, schema: TaskSchema
+) -> tuple[dict[str, Tensors], str]:
+    """The priors for a learner, by name, and what names them all; nothing if there are none for it."""
+    origin, kept = origin_of(record), record.prior or {}
+    if origin is None or (origin.plugin, origin.space, origin.labels) != (plugin, space, schema.labels):
+        return {}, ""
+    try:
+        tensors = store.artifacts.read(kept["file"], kept["sha256"])
+    except ApprenticeError:  # it is made anew, or was replaced a moment ago
+        return {}, ""
+    found: dict[str, Tensors] = {}
+    for key, array in tensors.items():
+        name, _, part = key.rpartition(SEPARATOR)
+        found.setdefault(name, {})[part] = array
+    return found, str(kept["sha256"])
