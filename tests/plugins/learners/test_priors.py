@@ -1,0 +1,174 @@
+"""What a teacher alone has taught: a start worth hundreds of labels if it is good, and left out if it is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_backend.domain import Floats, Material, Taught, TrainingSet
+from plugins.learners.calibration import probabilities
+from plugins.learners.heads import BIAS_SCALE, C, Head, Heads, solve
+from plugins.learners.logistic import Logistic
+from plugins.learners.priors import NONE, RIDGES, SCALES, choose
+
+CLASSES, DIM = 5, 24
+
+
+class World:
+    """Topics of a label each, a pool of their texts, and what is true of it."""
+
+    def __init__(self, seed: int = 0, multiple: bool = False) -> None:
+        self.random = np.random.default_rng(seed)
+        topics = self.random.normal(size=(20, DIM))
+        topic = self.random.integers(0, 20, 900)
+        vectors = topics[topic] + 0.5 * self.random.normal(size=(900, DIM))
+        self.vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        self.labels = topic % CLASSES
+        self.targets = np.eye(CLASSES, dtype=np.float32)[self.labels]
+        if multiple:
+            self.targets = np.maximum(self.targets, np.roll(self.targets, 1, axis=1) * (topic % 2)[:, None])
+        self.multiple = multiple
+        self.test = np.arange(600, 900)
+
+    def teacher(self, wrong: float) -> Taught:
+        """Labels 200 tasks, sure of each; so many of them wrongly."""
+        rows = np.arange(200)
+        targets = self.targets[rows].copy()
+        bad = self.random.random(200) < wrong
+        targets[bad] = np.roll(targets[bad], 1, axis=1)
+        return Taught(self.vectors[rows], targets, np.ones(200, np.float32))
+
+    def material(self, wrong: float | None = 0.1, cues: bool = False) -> Material:
+        none = Taught(self.vectors[:0], self.targets[:0], np.zeros(0, np.float32))
+        few = Taught(self.vectors[200:220], self.targets[200:220], np.full(20, 0.8, np.float32))
+        return Material(none if wrong is None else self.teacher(wrong), few if cues else none, self.vectors[:600])
+
+    def train(self, n: int, priors: dict[str, dict[str, np.ndarray]] | None = None) -> TrainingSet:
+        rows = self.random.choice(np.arange(220, 600), n, replace=False)
+        return TrainingSet(
+            self.vectors[rows], self.targets[rows], np.ones(n, np.float32), self.multiple, priors=priors or {}
+        )
+
+    def accuracy(self, said: Floats) -> float:
+        if self.multiple:
+            return float(((said >= 0.5) == (self.targets[self.test] > 0.5)).mean())
+        return float((said.argmax(axis=1) == self.labels[self.test]).mean())
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_a_good_teacher_is_worth_many_labels(multiple: bool) -> None:
+    world, learner = World(multiple=multiple), Logistic()
+    priors = learner.distil(world.material(cues=True), multiple, 0)
+    assert set(priors) == {"cues", "labels", "labels and cues"}
+    train = world.train(15, priors)
+    taught = learner.fit(train, 0)
+    alone = learner.fit(TrainingSet(train.vectors, train.targets, train.weights, multiple), 0)
+    assert taught.prior and taught.prior_errors[taught.prior] < 1 and taught.prior_errors[NONE] == 1
+    assert (alone.prior, alone.prior_errors) == ("", {})
+    said = [learner.predict(fit.tensors, world.vectors[world.test]) for fit in (taught, alone)]
+    assert world.accuracy(said[0]) > world.accuracy(said[1]) + 0.05
+
+
+@pytest.mark.parametrize("n", [25, 60, 150])
+def test_a_teacher_that_is_mostly_wrong_does_no_harm(n: int) -> None:
+    harm = []
+    for seed in range(4):
+        world, learner = World(seed), Logistic()
+        train = world.train(n, learner.distil(world.material(wrong=1.0), False, 0))
+        taught = learner.fit(train, 0)
+        alone = learner.fit(TrainingSet(train.vectors, train.targets, train.weights, False), 0)
+        said = [learner.predict(fit.tensors, world.vectors[world.test]) for fit in (taught, alone)]
+        harm.append(world.accuracy(said[1]) - world.accuracy(said[0]))
+    assert np.mean(harm) < 0.01
+
+
+def test_nothing_to_learn_from_is_no_prior() -> None:
+    assert Logistic().distil(World().material(wrong=None), False, 0) == {}
+
+
+def test_the_same_material_and_seed_give_the_same_prior() -> None:
+    given, learner = World().material(cues=True), Logistic()
+    one, other = learner.distil(given, False, 3), learner.distil(given, False, 3)
+    for name, parts in one.items():
+        assert all(np.array_equal(array, other[name][part]) for part, array in parts.items())
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_a_head_without_rows_is_its_prior(multiple: bool, rng: np.random.Generator) -> None:
+    world = World(multiple=multiple)
+    prior = Head(rng.normal(size=(DIM, CLASSES)).astype(np.float32), rng.normal(size=CLASSES).astype(np.float32))
+    heads = Heads(world.targets[:30], np.zeros((1, 30), np.float32))
+    weights, biases = solve(world.vectors[:30], [heads], multiple, prior)
+    assert weights[0] == pytest.approx(prior.weight, abs=1e-4)
+    assert biases[0] == pytest.approx(prior.bias, abs=1e-4)
+
+
+def test_the_head_is_the_minimum_of_loss_and_distance_to_the_prior(rng: np.random.Generator) -> None:
+    """Compared with scipy's minimum of the formula; the labels are as frequent as each other, so none is lifted."""
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
+    n, d, c = 24, 4, 3
+    x = rng.normal(size=(n, d)).astype(np.float32)
+    t = np.eye(c, dtype=np.float32)[np.arange(n) % c]
+    prior = Head(rng.normal(size=(d, c)).astype(np.float32), rng.normal(size=c).astype(np.float32))
+    mean = x.mean(axis=0)
+
+    def loss(theta: np.ndarray) -> float:
+        w, b = theta[: d * c].reshape(d, c), theta[d * c :]
+        logits = (x - mean) @ w + BIAS_SCALE * b + prior.logits(x)
+        return float(-(t * log_softmax(logits, axis=1)).sum() + np.square(theta).sum() / (2 * C))
+
+    best = minimize(loss, np.zeros((d + 1) * c), method="BFGS", options={"gtol": 1e-6}).x
+    w = best[: d * c].reshape(d, c)
+    weights, biases = solve(x, [Heads(t, np.ones((1, n), np.float32))], False, prior)
+    assert weights[0] == pytest.approx(w + prior.weight, abs=0.02)
+    assert biases[0] == pytest.approx(BIAS_SCALE * best[d * c :] - mean @ w + prior.bias, abs=0.02)
+
+
+@given(n=st.integers(3, 40), multiple=st.booleans(), seed=st.integers(0, 50))
+@settings(max_examples=25)
+def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bool, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    d, c = 6, 3
+    x = random.normal(size=(n, d)).astype(np.float32)
+    t = (
+        (random.random((n, c)) < 0.4).astype(np.float32)
+        if multiple
+        else np.eye(c, dtype=np.float32)[random.integers(0, c, n)]
+    )
+    weights = random.random(n).astype(np.float32) + 0.1
+    priors = {
+        name: Head(2 * random.normal(size=(d, c)).astype(np.float32), np.zeros(c, np.float32)) for name in ("a", "b")
+    }
+    features = np.hstack([x - x.mean(axis=0), np.full((n, 1), BIAS_SCALE)]).astype(np.float64)
+
+    def left_out(guess: Floats) -> float:
+        rest = (t - guess).astype(np.float64)
+        errors = []
+        for ridge in RIDGES:
+            total = 0.0
+            for row in range(n):
+                others = np.arange(n) != row
+                gram = features[others].T @ features[others] + ridge * np.eye(d + 1)
+                solved = np.linalg.solve(gram, features[others].T @ rest[others])
+                total += weights[row] * np.square(rest[row] - features[row] @ solved).sum()
+            errors.append(total / weights.sum())
+        return min(errors)
+
+    none = left_out(np.full((n, c), 0.5 if multiple else 1 / c, np.float32))
+    expected = {
+        (name, scale): left_out(probabilities(head.scaled(scale).logits(x), multiple))
+        for name, head in priors.items()
+        for scale in SCALES
+    }
+    name, scale, against = choose(x, t, weights, priors, multiple)
+    assert against[NONE] == 1.0
+    for each in priors:
+        least = min(expected[each, scale] for scale in SCALES)
+        assert against[each] == pytest.approx(least / none, rel=2e-3)
+    best = min([none, *expected.values()])
+    chosen = none if name == NONE else expected[name, scale]
+    assert chosen == pytest.approx(best, rel=2e-3)
