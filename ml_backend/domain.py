@@ -7,6 +7,7 @@ Arrays are row-aligned: row i of every array in one value is about the same task
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -32,6 +33,13 @@ KEY_BYTES = 16
 def content_key(text: str) -> bytes:
     """The hash, `KEY_BYTES` long, under which a text's vector is cached."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+
+
+def tidy(label: str) -> str:
+    """A label's name as words: 'abbreviation_question' and 'AbbreviationQuestion' -> 'abbreviation question'."""
+    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)
+    words = re.sub(r"[\W_]+", " ", split).split()
+    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in words) or label
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Floats, TaskSchema
+from ml_backend.domain import ApprenticeError, Floats, TaskSchema, tidy
 
 MOST_CUES = 20
 HIGHEST = 10
@@ -70,16 +70,18 @@ def descriptions(cues: Cues | None, schema: TaskSchema) -> dict[str, str]:
 
 
 def phrases(cues: Cues, schema: TaskSchema) -> Phrases:
-    """Each description and each cue as a text of its label; one that speaks against it is a text of the label that is
-    named instead, else of all others alike."""
+    """Each label's name, description and cues as texts of it; a cue that speaks against it is a text of the label that
+    is named instead, else of all others alike."""
+    if not cues:
+        return Phrases((), np.empty((0, len(schema.labels)), np.float32), np.empty(0, np.float32))
     texts: list[str] = []
     targets: list[Floats] = []
     weights: list[float] = []
     c = len(schema.labels)
     for column, label in enumerate(schema.labels):
         told = cues.get(label, {})
-        pairs = [[told["description"], HIGHEST]] if told.get("description") else []
-        for phrase, score, *instead in [*pairs, *told.get("cues", [])]:
+        named = [[words, HIGHEST] for words in (tidy(label), told.get("description", "")) if words]
+        for phrase, score, *instead in [*named, *told.get("cues", [])]:
             if not score:
                 continue
             target = np.zeros(c, np.float32)

@@ -6,12 +6,11 @@ Zero-shot classification by label names: Chang et al., "Importance of Semantic R
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Floats, TaskSchema
+from ml_backend.domain import ApprenticeError, Floats, TaskSchema, tidy
 
 TEMPLATES = ("{}", "This text is about {}.")
 SHARPNESS = 20.0
@@ -58,10 +57,3 @@ class Similarity:
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             self._cached[key] = np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
         return self._cached[key]
-
-
-def tidy(label: str) -> str:
-    """A label's name as words: 'abbreviation_question' and 'AbbreviationQuestion' -> 'abbreviation question'."""
-    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)
-    words = re.sub(r"[\W_]+", " ", split).split()
-    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in words) or label

@@ -201,7 +201,9 @@ def test_cues_that_a_person_wrote_are_learnt_from_without_any_teacher(
     store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     school.step()
     kept = store.projects.ensure(5).prior
-    assert kept is not None and (kept["made_of"]["taught"], kept["made_of"]["cues"]) == (0, 1)
+    assert kept is not None and (kept["made_of"]["taught"], kept["made_of"]["cues"]) == (0, 4), (
+        "with the names of three labels"
+    )
     school.step()
     assert store.projects.ensure(5).prior == kept
 

@@ -19,10 +19,10 @@ TOLD: dict[str, Any] = {
 }
 
 
-def test_a_description_and_a_cue_are_texts_of_their_label_weighted_by_the_score() -> None:
+def test_names_descriptions_and_cues_are_texts_of_their_label_weighted_by_the_score() -> None:
     found = phrases(TOLD, SCHEMA)
     rows = dict(zip(found.texts, zip(found.targets.tolist(), found.weights.tolist(), strict=True), strict=True))
-    assert rows["grows on trees"] == ([1, 0, 0], 1.0)
+    assert rows["grows on trees"] == rows["fruit"] == ([1, 0, 0], 1.0) and "animal" in rows
     assert rows["made of iron"] == ([0, 1, 0], pytest.approx(0.8))
     assert rows["the apple of his eye"] == ([0, 0, 1], 0.5), "it speaks for the label that is named instead"
     assert rows["not a metal"] == ([0.5, 0, 0.5], 1.0)
@@ -31,7 +31,7 @@ def test_a_description_and_a_cue_are_texts_of_their_label_weighted_by_the_score(
 
 def test_with_several_choices_what_speaks_against_a_label_says_nothing_of_the_others() -> None:
     found = phrases({"metal": {"cues": [["not a metal", -10]]}}, replace(SCHEMA, multiple=True))
-    assert found.targets.tolist() == [[0.5, 0, 0.5]]
+    assert found.targets[found.texts.index("not a metal")].tolist() == [0.5, 0, 0.5]
 
 
 def test_no_cues_are_no_texts() -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.domain import ApprenticeError, Floats, TaskSchema
+from ml_backend.domain import ApprenticeError, Floats, TaskSchema, tidy
 from plugins.encoders.minilm import MiniLM
 from plugins.teachers import similarity
-from plugins.teachers.similarity import Similarity, tidy
+from plugins.teachers.similarity import Similarity
 
 TEXTS = ("My card has not arrived yet", "How do I exchange dollars for euros?", "The app forgot my passcode", "")
 LABELS = ("card_arrival", "ExchangeRate", "forgotten-passcode")
