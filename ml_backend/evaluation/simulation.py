@@ -8,18 +8,18 @@ labelled before the next: what is simulated here is a team that labels `batch` t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
 
 from ml_backend import knowledge, registry
-from ml_backend.domain import ApprenticeError, Floats, Ints, TaskSchema
+from ml_backend.domain import ApprenticeError, Floats, Ints, TaskSchema, Tensors
 from ml_backend.evaluation.curves import Measurement
 from ml_backend.evaluation.gate import judge
 from ml_backend.evaluation.metrics import calibration_error, correct, f1
-from ml_backend.knowledge import Knowledge, Lesson
+from ml_backend.knowledge import NO_PRIORS, Knowledge, Lesson
 from ml_backend.pool import CLUSTERS
 from ml_backend.selection import choose, pool_of
 from ml_backend.settings import ProjectSettings
@@ -46,7 +46,7 @@ class Gold:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a simulation goes: `initial` labels drawn at random, the same for every strategy of a seed, then `batch` at a
-    time up to `budget`."""
+    time up to `budget`; `priors` are what a teacher has taught before."""
 
     schema: TaskSchema
     options: ProjectSettings
@@ -54,6 +54,7 @@ class Plan:
     initial: int
     batch: int
     budget: int
+    priors: Mapping[str, Tensors] = NO_PRIORS
 
 
 def simulate(plan: Plan, pool: Gold, test: Gold, strategy: str, seed: int) -> Iterator[Measurement]:
@@ -100,7 +101,7 @@ def _learnt(plan: Plan, pool: Gold, rows: Ints, serving: Knowledge | None, numbe
         texts=b"",  # of no use here: a text does not change
         targets=pool.targets[rows],
     )
-    candidate, fit = knowledge.learn(lesson, pool.vectors[rows], serving, number)
+    candidate, fit = knowledge.learn(lesson, pool.vectors[rows], serving, number, plan.priors)
     if candidate is None or fit is None:
         return serving
     return candidate if judge(fit, lesson.targets, lesson.multiple).promote else serving
