@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
@@ -19,7 +19,7 @@ from ml_backend.domain import ApprenticeError, Floats, Ints, TaskSchema, Tensors
 from ml_backend.evaluation.curves import Measurement
 from ml_backend.evaluation.gate import judge
 from ml_backend.evaluation.metrics import calibration_error, correct, f1
-from ml_backend.knowledge import NO_PRIORS, Knowledge, Lesson
+from ml_backend.knowledge import Knowledge, Lesson
 from ml_backend.pool import CLUSTERS
 from ml_backend.selection import choose, pool_of
 from ml_backend.settings import ProjectSettings
@@ -54,7 +54,7 @@ class Plan:
     initial: int
     batch: int
     budget: int
-    priors: Mapping[str, Tensors] = NO_PRIORS
+    priors: Mapping[str, Tensors] = field(default_factory=dict)
 
 
 def simulate(plan: Plan, pool: Gold, test: Gold, strategy: str, seed: int) -> Iterator[Measurement]:
