@@ -6,7 +6,7 @@ reply but those that were on their way, and counts no call twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -118,14 +118,16 @@ class Questions:
                 found[number] = Answer(number, content, array, problem=problem)
         return found
 
-    def replies(self, project: int, teacher: str) -> list[Reply]:
-        """Every label that this teacher has given."""
+    def replies(self, project: int, teacher: str, keys: Collection[bytes] | None = None) -> list[Reply]:
+        """Every label that this teacher has given, oldest first; with `keys`, those of tasks with these content keys
+        alone, the oldest first of each."""
         query = sa.select(table.c.key, table.c.shares).where(
             table.c.project == project, table.c.teacher == teacher, table.c.purpose == "label",
             table.c.state == "answered", table.c.shares.is_not(None), table.c.key.is_not(None),
         ).order_by(table.c.answered_at, table.c.id)  # fmt: skip
+        parts = [query] if keys is None else [query.where(table.c.key.in_(chunk)) for chunk in chunks(keys, CHUNK)]
         with self._database.read() as connection:
-            return [Reply(row[0], row[1]) for row in connection.execute(query)]
+            return [Reply(row[0], row[1]) for part in parts for row in connection.execute(part)]
 
     def counts(self, project: int, teacher: str) -> dict[tuple[str, str], int]:
         """How many questions there are of each (purpose, state)."""

@@ -75,6 +75,15 @@ class Tasks:
             rows = connection.execute(query).all()
         return np.fromiter((row[0] for row in rows), np.int64, len(rows)), [row[1] for row in rows]
 
+    def keys(self, project_id: int, tasks: Sequence[int]) -> dict[int, bytes]:
+        """The content key of each of some tasks that is there."""
+        found: dict[int, bytes] = {}
+        for chunk in chunks(tasks, CHUNK):
+            query = sa.select(table.c.id, table.c.key).where(table.c.project == project_id, table.c.id.in_(chunk))
+            with self._database.read() as connection:
+                found.update((row[0], row[1]) for row in connection.execute(query))
+        return found
+
     def values(self, project_id: int, field: str, tasks: Sequence[int]) -> dict[int, str]:
         """A field's value of each of some tasks that has it."""
         found: dict[int, str] = {}

@@ -99,6 +99,9 @@ def test_replies_are_those_of_one_teacher_about_tasks(any_store: Store) -> None:
         any_store.questions.record(5, answer(number, number / 8), [0.0])
     found = {reply.key: dict(reply.shares) for reply in any_store.questions.replies(5, TEACHER)}
     assert found == {key(1): {"fruit": 0.125, "métal": 0.875}, key(2): {"fruit": 0.25, "métal": 0.75}}
+    some = any_store.questions.replies(5, TEACHER, [key(2), key(3), key(9)])
+    assert [reply.key for reply in some] == [key(2)]
+    assert any_store.questions.replies(5, TEACHER, []) == []
 
 
 def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,151 @@
+"""How the drafts were received: whose were kept, how often teacher and learner agree with the annotators, time saved.
+
+Of each task, the last draft that was published counts as the one that was shown, and the first answer that stands as
+the one that was given in sight of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from ml_backend import knowledge
+from ml_backend.consensus import Answers
+from ml_backend.domain import Annotation, ApprenticeError, Estimate, Floats, TaskSchema
+from ml_backend.evaluation.metrics import correct, decide, wilson
+from ml_backend.store import Shown, Store
+from ml_backend.teaching.recall import shares
+
+FEWEST = 5
+"""Timed answers of each kind from which there is something to say on time."""
+BREAK = 600.0
+"""Seconds that nobody thinks about a text: whoever took longer was away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of an author's drafts: kept as they were, in part (of several choices), or not at all."""
+
+    accepted: int = 0
+    edited: int = 0
+    replaced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How often someone says what the annotators say: on all tasks that both have answered, and by class.
+
+    Of one choice, a class are the tasks that the annotators have given that label. Of several, those where either of
+    the two has, so that a label too many counts, too; where annotators are split evenly, neither is right.
+    """
+
+    overall: Estimate | None = None
+    by_class: Mapping[str, Estimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Time that drafts have saved: by how much an answer with an accepted draft was faster, as often as there was one.
+
+    seconds   None with fewer than `FEWEST` timed answers of either kind; below 0 if drafts cost time
+    accepted  drafts that were accepted; `timed` of them have a time
+    blind     timed answers to tasks that were shown without a draft, those of the audit slice
+    median_accepted, median_blind  seconds of an answer, None if none is timed
+    """
+
+    seconds: float | None
+    accepted: int
+    timed: int
+    blind: int
+    median_accepted: float | None
+    median_blind: float | None
+
+
+def pairs(shown: Iterable[Shown], annotations: Iterable[Annotation]) -> list[tuple[Shown, Annotation]]:
+    """What was shown of each answered task, with the answer."""
+    first: dict[int, Annotation] = {}
+    for each in annotations:
+        if not each.cancelled and each.id <= first.get(each.task, each).id:
+            first[each.task] = each
+    return [(each, first[each.task]) for each in shown if each.task in first]
+
+
+def received(answered: Iterable[tuple[Shown, Annotation]]) -> dict[str, Received]:
+    """By author, `teacher` and `learner`."""
+    found = {author: {"accepted": 0, "edited": 0, "replaced": 0} for author in ("teacher", "learner")}
+    for draft, answer in answered:
+        if draft.author is not None:
+            found[draft.author][_fate(draft, answer)] += 1
+    return {author: Received(**counts) for author, counts in found.items()}
+
+
+def saved(answered: Sequence[tuple[Shown, Annotation]]) -> Saved:
+    """Audited tasks are random ones and the others were chosen for being hard: more is saved, rather than less."""
+    accepted = [answer for draft, answer in answered if draft.author and _fate(draft, answer) == "accepted"]
+    with_draft = _seconds(accepted)
+    without = _seconds(answer for draft, answer in answered if draft.author is None)
+    each = median(without) - median(with_draft) if min(len(with_draft), len(without)) >= FEWEST else None
+    return Saved(
+        seconds=None if each is None else each * len(accepted),
+        accepted=len(accepted),
+        timed=len(with_draft),
+        blind=len(without),
+        median_accepted=median(with_draft) if with_draft else None,
+        median_blind=median(without) if without else None,
+    )
+
+
+def learners_share(queue: Iterable[Shown]) -> Estimate | None:
+    """Which share of a queue's drafts are the learner's own: how little the teacher is needed. None without drafts."""
+    authors = [each.author for each in queue if each.author is not None]
+    return wilson(authors.count("learner"), len(authors), "the published queue")
+
+
+def agreement(said: Floats, targets: Floats, labels: Sequence[str], multiple: bool, source: str) -> Agreement:
+    """Of n tasks. said (n, c) someone's probabilities, targets (n, c) the annotators', labels the c columns."""
+    right = correct(said, targets, multiple)
+    chosen = decide(said, multiple)
+    given = targets > 0.5 if multiple else targets >= targets.max(axis=1, keepdims=True)
+    among = (given | chosen) & (targets != 0.5) if multiple else given
+    agreed = among & given & chosen
+    by_class = {
+        label: found
+        for column, label in enumerate(labels)
+        if (found := wilson(int(agreed[:, column].sum()), int(among[:, column].sum()), source))
+    }
+    return Agreement(wilson(int(right.sum()), len(right), source), by_class)
+
+
+def of_teacher(store: Store, project: int, schema: TaskSchema, teacher: str, answers: Answers) -> Agreement:
+    """Of all its labels for tasks with a counted answer, whoever's draft was shown there."""
+    keys = store.tasks.keys(project, answers.tasks.tolist())
+    replies = {reply.key: reply for reply in store.questions.replies(project, teacher, set(keys.values()))}
+    both = [task in keys and keys[task] in replies for task in answers.tasks.tolist()]
+    said = shares(schema, [replies[keys[task]] for task in answers.tasks[both].tolist()])
+    return agreement(said, answers.targets[both], schema.labels, schema.multiple, "answered tasks that it has labelled")
+
+
+def of_learner(store: Store, project: int) -> tuple[Agreement, str, Mapping[str, float]]:
+    """Of the serving learner, cross-validated on its own lesson; the prior that it starts from, and what each prior is
+    worth (`Fit.prior_errors`). Empty before there is one, or if its artifact is damaged."""
+    active = store.versions.active(project)
+    if active is None or active.learner is None:
+        return Agreement(), "", {}
+    try:
+        known = knowledge.load(store, project, active.learner)
+    except ApprenticeError:
+        return Agreement(), "", {}
+    lesson = known.lesson
+    found = agreement(known.held_out, lesson.targets, lesson.labels, lesson.multiple, "its own labels, cross-validated")
+    return found, known.started_from, known.prior_errors
+
+
+def _fate(draft: Shown, answer: Annotation) -> str:
+    if set(draft.choices) == set(answer.choices):
+        return "accepted"
+    return "edited" if set(draft.choices) & set(answer.choices) else "replaced"
+
+
+def _seconds(answers: Iterable[Annotation]) -> list[float]:
+    return [each.lead_time for each in answers if each.lead_time is not None and 0 < each.lead_time <= BREAK]
