@@ -71,7 +71,7 @@ def read_csv(path: Path) -> list[Measurement]:
 def _read(path: Path) -> tuple[list[Measurement], int]:
     """The complete runs and where they end, in bytes."""
     found: list[Measurement] = []
-    run: list[list[str]] = []
+    run: list[tuple[int, list[str]]] = []
     whole = 0
     if not path.exists():
         return found, whole
@@ -82,18 +82,27 @@ def _read(path: Path) -> tuple[list[Measurement], int]:
                 raise ApprenticeError(f"{path} is not a file of measurements: choose another folder")
             for row in reader:
                 if row:
-                    run.append(row)
+                    run.append((reader.line_num, row))
                 else:
-                    found += map(_measurement, run)
+                    found += [_measurement(path, line, cells) for line, cells in run]
                     run, whole = [], file.tell()
-        except (ValueError, csv.Error) as error:
-            raise ApprenticeError(f"{path} is damaged before line {reader.line_num}: mend or delete it") from error
+        except csv.Error as error:
+            raise _damaged(path, reader.line_num) from error
     return found, whole
 
 
-def _measurement(row: list[str]) -> Measurement:
-    strategy, seed, labelled, metric, group, value = row
-    return Measurement(strategy, int(seed), int(labelled), metric, group, float(value))
+def _measurement(path: Path, line: int, row: list[str]) -> Measurement:
+    try:
+        strategy, seed, labelled, metric, group, value = row
+        return Measurement(strategy, int(seed), int(labelled), metric, group, float(value))
+    except ValueError as error:
+        raise _damaged(path, line) from error
+
+
+def _damaged(path: Path, line: int) -> ApprenticeError:
+    return ApprenticeError(
+        f"{path} is damaged in line {line}: mend that line, or delete the file to run everything again"
+    )
 
 
 def table(measurements: Sequence[Measurement], metric: str, group: str = "") -> tuple[Ints, dict[str, Scores]]:

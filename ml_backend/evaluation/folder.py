@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,12 @@ from typing import Any
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.evaluation.curves import read_csv
+from ml_backend.store import StoreError
 from ml_backend.store.files import write_atomically
 
 CURVES, PROTOCOL = "curves.csv", "protocol.json"
-READABLE = 0o644  # by others, as the curves and the report are
+READABLE = 0o644  # by others, as the curves are
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def prepare(folder: Path, protocol: dict[str, Any]) -> None:
@@ -34,22 +37,34 @@ def prepare(folder: Path, protocol: dict[str, Any]) -> None:
             f"{folder} holds another simulation ({'; '.join(changed) or f'{PROTOCOL} does not say which'}): choose "
             "another folder with --out, or delete it"
         )
-    write_json(folder / PROTOCOL, protocol)
+    with told(folder):
+        write_json(folder / PROTOCOL, protocol)
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:
-    """The whole file or nothing. Raises ApprenticeError."""
-    dumped = json.dumps(value, indent=2).encode()
-    write_atomically(file, lambda stream: stream.write(dumped), READABLE)
+    """The whole file or nothing, as `write_text`."""
+    write_text(file, json.dumps(value, indent=2))
+
+
+def write_text(file: Path, text: str) -> None:
+    """The whole file or nothing. Raises OSError or StoreError, which `told` tells."""
+    whole = text.encode(errors="replace")  # JSON may hold half a surrogate pair
+    write_atomically(file, lambda stream: stream.write(whole), READABLE)
 
 
 @contextmanager
 def told(folder: Path) -> Iterator[None]:
-    """What the disk refuses, as an ApprenticeError."""
+    """What the disk refuses, as an ApprenticeError that names the folder and says what to do."""
     try:
         yield
-    except OSError as error:
-        raise ApprenticeError(f"The folder {folder} cannot be used: {error.strerror or error}") from error
+    except (OSError, StoreError) as error:
+        refusal = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refusal, OSError):
+            raise
+        remedy = "choose another with --out, or make this one writable"
+        if refusal.errno in FULL:
+            remedy = "free some space and repeat the command, which goes on from what is finished"
+        raise ApprenticeError(f"The folder {folder} cannot be used: {refusal.strerror or refusal}; {remedy}") from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -100,8 +100,10 @@ def test_a_file_of_somebody_else_is_refused_and_left_alone(tmp_path: Path, text:
 def test_damage_in_the_middle_is_told(tmp_path: Path, line: str) -> None:
     path = tmp_path / "curves.csv"
     append_run(path, RUNS[0])
-    path.write_text(f"{path.read_text()}{line}\n\n")
-    with pytest.raises(ApprenticeError, match="damaged before line 6"):
+    path.write_text(f"{path.read_text()}{line}\n")
+    with path.open("a") as file:  # the line is told, not where its run ends
+        file.write("random,1,40,accuracy,,0.5\n\n")
+    with pytest.raises(ApprenticeError, match="damaged in line 5: mend that line"):
         read_csv(path)
 
 
