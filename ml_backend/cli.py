@@ -18,12 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from ml_backend.domain import ApprenticeError
-from ml_backend.logs import set_up_logs
-from ml_backend.settings import Settings, load_settings
-
 if TYPE_CHECKING:
     from ml_backend.label_studio.client import LabelStudioClient
+    from ml_backend.settings import Settings
     from ml_backend.status import Status
     from ml_backend.store import Store
 
@@ -43,12 +40,18 @@ DataDir = Annotated[Path | None, typer.Option(help="folder of store, vectors and
 
 
 def main() -> None:
-    """Entry point: an error that is the user's to mend is one sentence and exit code 1."""
+    """Entry point: an error that is the user's to mend is one sentence and exit code 1; Ctrl-C is one line and 130."""
     try:
-        app()
-    except ApprenticeError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-        sys.exit(1)
+        from ml_backend.domain import ApprenticeError  # here, as all that takes its time: Ctrl-C may come at once
+
+        try:
+            app()
+        except ApprenticeError as error:
+            Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+            sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted.", err=True)
+        sys.exit(130)
 
 
 @app.callback(invoke_without_command=True)
@@ -208,15 +211,20 @@ def simulate(
         Path, typer.Option("--out", metavar="FOLDER", help="for report.html, summary.json and curves.csv")
     ],
     test: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="labelled test tasks; without it, 30 % are held out")
+        Path | None,
+        typer.Option(metavar="FILE", help="labelled test tasks; without it, 30 % are held out, anew each time"),
     ] = None,
     strategy: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", show_default="the one in use", help="compared with random; again for each"),
     ] = None,
-    budget: Annotated[int, typer.Option(min=2, help="labels at most")] = 500,
+    budget: Annotated[
+        int | None, typer.Option(min=2, help="labels at most; 500, or half of the tasks to choose from, if not told")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="labels between two rounds of learning")] = 25,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="repetitions, each from other first labels")] = 10,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, help="repetitions, each from other first labels; best decided before")
+    ] = 10,
     initial: Annotated[
         int | None, typer.Option(min=0, help="first labels, drawn at random; one batch if not told")
     ] = None,
@@ -226,12 +234,13 @@ def simulate(
 
     Every finished repetition is kept in --out: interrupted or asked for more, the same command goes on from there.
     """
-    settings = _settings()
-    chosen = strategy or [settings.defaults.acquisition]
     simulator: Simulator | None = None
     try:
+        settings = _settings()
+        chosen = strategy or [settings.defaults.acquisition]
         with _progress_bar() as progress:
-            from ml_backend.simulator import Request, Simulator
+            from ml_backend.evaluation.request import Request
+            from ml_backend.simulator import Simulator
 
             _cap_threads(settings.threads)
             request = Request(tasks, label_config, out_folder, test, chosen, budget, batch, seeds, initial, group)
@@ -241,10 +250,13 @@ def simulate(
         if isinstance(reason, KeyboardInterrupt):
             out.print("Interrupted: the same command goes on from here.")
         if simulator is not None:
+            from ml_backend.domain import ApprenticeError
+
             try:  # what is finished is kept, and told
                 _print_simulation(simulator.conclude(), out_folder)
             except ApprenticeError as nothing:
-                out.print(str(nothing), highlight=False, markup=False)
+                if str(nothing) != str(reason):  # that is told anyway
+                    out.print(str(nothing), highlight=False, markup=False)
         raise
     _print_simulation(simulator.conclude(), out_folder)
 
@@ -257,6 +269,7 @@ def demo(
 ) -> None:
     """Label Studio, this backend and 4,880 questions to label, on this machine."""
     from ml_backend.demo.run import run_demo
+    from ml_backend.logs import set_up_logs
 
     set_up_logs("warning")
     for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT, too: shells let background jobs ignore it
@@ -265,6 +278,9 @@ def demo(
 
 
 def _settings(**overrides: object) -> Settings:
+    from ml_backend.logs import set_up_logs
+    from ml_backend.settings import load_settings
+
     settings = load_settings(**overrides)
     set_up_logs(settings.log_level)
     return settings

@@ -4,46 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import ApprenticeError, TaskSchema, TrainingSet, content_key
+from ml_backend.domain import ApprenticeError, TrainingSet, content_key
 from ml_backend.encoding import encode
 from ml_backend.evaluation.curves import append_run, read_csv
 from ml_backend.evaluation.folder import CURVES, prepare, told, write_json
 from ml_backend.evaluation.report import write_report
-from ml_backend.evaluation.simulation import Gold, Plan, simulate
-from ml_backend.evaluation.summary import RANDOM, summarise, verdict
+from ml_backend.evaluation.request import BUDGET, Request, announced, planned
+from ml_backend.evaluation.simulation import Gold, simulate
+from ml_backend.evaluation.split import held_out, hold_out
+from ml_backend.evaluation.summary import RANDOM, summarise
+from ml_backend.evaluation.verdict import verdict
 from ml_backend.label_studio.export import Export, read_config, read_export
 from ml_backend.settings import Settings
 from ml_backend.store.vectors import Vectors
 
-TEST_SHARE = 0.3  # of the tasks, held out anew for each seed, where the user has no test set
 CHUNK = 512  # texts encoded between two signs of progress
-FREE = ("strategies", "seeds")  # parts of the protocol that may grow from one call to the next
+FREE = ("strategies", "seeds", "budget_is")  # parts of the protocol that may differ from one call to the next
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the user asks for. `initial` None stands for one batch."""
-
-    tasks: Path
-    label_config: Path
-    out: Path
-    test: Path | None = None
-    strategies: Sequence[str] = ()
-    budget: int = 500
-    batch: int = 25
-    seeds: int = 10
-    initial: int | None = None
-    group: str = ""
-
+COVERED = {
+    True: "which labels come first, but not which test tasks there are: they are the same in all repetitions",
+    False: "which labels come first and which tasks are held out, but not that other tasks might have been collected",
+}
+"""What differs between repetitions, if the test rows stay or if they do not: no more can be in the intervals."""
 
 Progress = Callable[[str, int, int], None]
 """Told of (what is done, so many, of so many)."""
@@ -71,19 +61,29 @@ class Simulator:
             )
         if test and (known := len({*test.texts}.intersection(tasks.texts))):
             say(f"{request.test}: {known} of the texts are in {request.tasks}, too, where they can be learnt by heart")
-        held_out = 0 if test else _held_out(len(tasks.texts))
-        self._plan = _plan(schema, settings, request, len(tasks.texts) - held_out, say)
+        n = len(tasks.texts)
+        rows = len(test.texts) if test else held_out(n)
+        size = n if test else n - rows
+        self._plan = planned(schema, settings, request, size)
+        say(announced(request, self._plan, size, rows))
+        if not test:
+            hold_out(tasks.texts, 0)  # says so, if that is not possible
         self._protocol: dict[str, Any] = {
             "strategies": self._strategies,
             "seeds": request.seeds,
             "labels_at_the_start": self._plan.initial,
             "batch": self._plan.batch,
             "budget": self._plan.budget,
-            "tasks": len(tasks.texts),
-            "test": len(test.texts) if test else f"{held_out} of them, drawn anew for each seed",
+            "budget_is": "as asked for" if request.budget else f"the smaller of {BUDGET} and half of the pool",
+            "tasks": n,
+            "pool": size,
+            "test_rows": rows,
+            "test_rows_stay": test is not None,
+            "intervals_cover": COVERED[test is not None],
             "labels": len(schema.labels),
             "several_labels": schema.multiple,
             "group": request.group,
+            "groups": _sizes(tasks, test),
             "learner": settings.defaults.learner,
             "encoder": settings.encoder,
             "balance": settings.defaults.balance,
@@ -91,6 +91,7 @@ class Simulator:
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
         prepare(request.out, {name: value for name, value in self._protocol.items() if name not in FREE})
+        self._texts = tasks.texts
         self._tasks = self._encoded(settings.encoder, tasks)
         self._test = self._encoded(settings.encoder, test) if test else None
 
@@ -119,12 +120,11 @@ class Simulator:
         """Writes summary.json and report.html of the finished runs that were asked for; returns the verdict."""
         folder = self._request.out
         with told(folder):
+            found = read_csv(folder / CURVES)
             measurements = [
-                each
-                for each in read_csv(folder / CURVES)
-                if each.strategy in self._strategies and each.seed < self._request.seeds
+                each for each in found if each.strategy in self._strategies and each.seed < self._request.seeds
             ]
-            summary = summarise(measurements, self._protocol)
+            summary = summarise(measurements, self._protocol, tried=sorted({each.strategy for each in found}))
             words = verdict(summary)
             write_json(folder / "summary.json", summary)
             write_report(measurements, summary, words, folder / "report.html")
@@ -149,28 +149,16 @@ class Simulator:
         """Pool and test rows of one repetition."""
         if self._test is not None:
             return self._tasks, self._test
-        order = np.random.default_rng([seed, 1]).permutation(len(self._tasks))  # not as the first labels are drawn
-        cut = _held_out(len(order))
-        return self._tasks.take(np.sort(order[cut:])), self._tasks.take(np.sort(order[:cut]))
+        pool, test = hold_out(self._texts, seed)
+        return self._tasks.take(pool), self._tasks.take(test)
 
 
-def _held_out(n: int) -> int:
-    """How many of n tasks are the test rows of a repetition."""
-    return max(1, round(TEST_SHARE * n))
-
-
-def _plan(schema: TaskSchema, settings: Settings, asked: Request, size: int, say: Callable[[str], None]) -> Plan:
-    """What was asked for, as far as `size` tasks to choose from allow it."""
-    budget, batch = min(asked.budget, size), min(asked.batch, size)
-    initial = min(batch if asked.initial is None else asked.initial, budget)
-    if initial == budget:
-        raise ApprenticeError(
-            f"There are {size} tasks to choose from, {budget} would be labelled and {initial} of them at the start: "
-            "no strategy has a choice. Take a smaller --batch or --initial, or label more"
-        )
-    if (budget, batch) != (asked.budget, asked.batch):
-        say(f"There are {size} tasks to choose from: up to {budget} labels, {batch} at a time")
-    return Plan(schema, settings.defaults, settings.encoder, initial, batch, budget)
+def _sizes(tasks: Export, test: Export | None) -> dict[str, dict[str, float]]:
+    """How many tasks and test rows each group has; on average, where they are drawn anew."""
+    groups = sorted({*tasks.groups, *(test.groups if test else ())} - {""})
+    share = held_out(len(tasks.texts)) / len(tasks.texts)
+    found = {name: (tasks.groups.count(name), test.groups.count(name) if test else 0) for name in groups}
+    return {name: {"tasks": n, "test_rows": rows if test else round(share * n, 1)} for name, (n, rows) in found.items()}
 
 
 def _digest(exports: Sequence[Export]) -> str:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ml_backend.evaluation.curves import Measurement, table
+from ml_backend.evaluation.folder import write_text
 from ml_backend.evaluation.statistics import interval
-from ml_backend.evaluation.summary import FINAL, RANDOM
+from ml_backend.evaluation.summary import RANDOM
+from ml_backend.evaluation.tables import Colours, protocol_table, summary_table
 
 Figure = dict[str, Any]
-Colours = dict[str, str]
-"""Of each strategy, in the order of legends and tables."""
 
 GREY = "#7d8590"
 PALETTE = ("#0969da", "#d1570a", "#1a7f4b", "#8250df", "#c2255c", "#0b8a99", "#9a6700", "#4453c4", "#6f8f00", "#e0529c")
@@ -51,7 +51,7 @@ i {{ display: inline-block; width: 10px; height: 10px; border-radius: 2px; margi
 <body>
 <h1>Which labels teach most? A simulation on your data</h1>
 <div class="verdict">{verdict}</div>
-{charts}
+{covered}{charts}
 <h2>Summary</h2>
 <div class="wide"><table>{summary}</table></div>
 <h2>Protocol</h2>
@@ -62,28 +62,38 @@ i {{ display: inline-block; width: 10px; height: 10px; border-radius: 2px; margi
 
 
 def write_report(measurements: Sequence[Measurement], summary: dict[str, Any], words: str, path: Path) -> None:
-    """Writes the page about `summary`, with `words`, the verdict, on top. Raises OSError if it cannot be written."""
+    """Writes the page about `summary`, with `words`, the verdict, on top. Raises OSError or StoreError if it cannot be
+    written, and leaves an earlier page as it was."""
     from plotly.io import to_html
 
     colours, protocol = _colours(summary), summary["protocol"]
+    needed = {} if protocol["ends_alike"] else _needed(summary, colours)
+    sizes = {name: each["test_rows"] for name, each in protocol.get("groups", {}).items()}
     curves = partial(_curves, measurements, colours)
     charts = ""
     for title, note, figure in (
         ("Macro-F1", f"F1 averaged over the classes, rare ones too. {BAND}", curves("macro_f1")),
         ("Accuracy", f"Share of held-out tasks that the learner gets right. {BAND}", curves("accuracy")),
-        ("Labels needed", f"For random order's final macro-F1, {protocol['target']:.3f}.", _needed(summary, colours)),
+        ("Labels needed", f"For random order's final macro-F1, {protocol['target']:.3f}.", needed),
         ("The weakest class", f"The lowest F1 of any class. {BAND}", curves("worst_class_f1")),
-        ("Groups", f"Accuracy with {protocol['measured_at'][-1]} labels. {BAND}", _groups(measurements, colours)),
+        (
+            "Groups",
+            f"Accuracy with {protocol['measured_at'][-1]} labels, with the number of test rows. {BAND} They do not "
+            "cover how few rows a group has.",
+            _groups(measurements, colours, sizes),
+        ),
         ("Calibration error", f"Confidence against accuracy; lower is better. {BAND}", curves("calibration_error")),
         ("Seconds a round", f"Processor time of a round. {BAND}", curves("seconds")),
     ):
-        if figure["data"]:  # plotly's own script comes once, with the first chart
+        if figure.get("data"):  # plotly's own script comes once, with the first chart
             chart = to_html(figure, {"displayModeBar": False}, include_plotlyjs=not charts, full_html=False)
             charts += f'<h2>{title}</h2><p class="note">{note}</p>{chart}'
     verdict = "".join(f"<p>{escape(line)}</p>" for line in words.splitlines())
-    tables = {"summary": _summary(summary, colours), "protocol": _protocol(protocol)}
-    page = PAGE.format(font=FONT, verdict=verdict, charts=charts, **tables)
-    path.write_text(page, encoding="utf-8", errors="replace")  # JSON may hold half a surrogate pair
+    covered = protocol.get("intervals_cover", "")
+    covered = f'<p class="note">The intervals cover {escape(covered)}.</p>' if covered else ""
+    tables = {"summary": summary_table(summary, colours), "protocol": protocol_table(protocol)}
+    page = PAGE.format(font=FONT, verdict=verdict, covered=covered, charts=charts, **tables)
+    write_text(path, page)
 
 
 def _colours(summary: dict[str, Any]) -> Colours:
@@ -145,9 +155,10 @@ def _needed(summary: dict[str, Any], colours: Colours) -> Figure:
     return _figure([bars], 110 + 40 * len(needs), x, {"type": "category", "autorange": "reversed"})
 
 
-def _groups(measurements: Sequence[Measurement], colours: Colours) -> Figure:
+def _groups(measurements: Sequence[Measurement], colours: Colours, sizes: dict[str, float]) -> Figure:
     names = sorted({each.group for each in measurements} - {""})
     tables = {group: values for group in names if len((values := table(measurements, "accuracy", group)[1])[RANDOM])}
+    places = [_text(f"{group} ({sizes[group]:g})" if group in sizes else group) for group in tables]
     dots: list[Figure] = []
     edges: list[float] = []
     for name, colour in colours.items() if tables else ():
@@ -155,44 +166,9 @@ def _groups(measurements: Sequence[Measurement], colours: Colours) -> Figure:
         means = [float(each.mean()) for each in final]
         low, high = zip(*map(interval, final), strict=True)
         error = {"array": np.subtract(high, means), "arrayminus": np.subtract(means, low), "thickness": 1.5}
-        place = {"x": means, "y": [_text(group) for group in tables], "error_x": error, "orientation": "h"}
+        place = {"x": means, "y": places, "error_x": error, "orientation": "h"}
         dots.append({"name": _text(name), "mode": "markers", "marker": {"color": colour, "size": 9}, **place})
         edges += [*low, *high]
     x = {"range": [min(edges) - 0.02, max(edges) + 0.02] if edges else None}  # of itself it would begin at 0
     y = {"type": "category", "autorange": "reversed"}
     return _figure(dots, 90 + 10 * len(colours) + len(tables) * (20 + 16 * len(colours)), x, y, scattermode="group")
-
-
-def _summary(summary: dict[str, Any], colours: Colours) -> str:
-    heads = ["strategy", "macro-F1, averaged", "points above random", "p, corrected", "ahead, equal, behind"]
-    heads += ["labels needed", "labels saved", "final accuracy", "final macro-F1", "weakest class", "seconds a round"]
-    rows = [f"<th>{'</th><th>'.join(heads)}</th>"]
-    for name, colour in colours.items():
-        found, against = summary["strategies"][name], summary["protocol"]["against_random"].get(name)
-        area, versus, needs = found["naulc"], found["vs_random"], found["labels_to_target"]
-        row = [f'<i style="background:{colour}"></i>{escape(name)}', f"{area['mean']:.3f}{_ends('.3f', area['ci95'])}"]
-        row += ["", "", "", "never" if needs is None else f"{needs:.0f}", ""]
-        if against:
-            points = _ends("+.1f", [100 * end for end in versus["ci95"]])
-            row[2:4] = [f"{100 * versus['naulc_gain']:+.1f}{points}", f"{against['p_holm']:.2g}"]
-            row[4] = f"{versus['wins']}, {versus['ties']}, {versus['losses']}"
-        if against and needs is not None:
-            row[6] = f"{against['labels_saved']:.0f}{_ends('.0f', against['labels_saved_ci95'])}"
-        row += [*(f"{found['final'][metric]:.3f}" for metric in FINAL), f"{found['seconds_per_round']:.2g}"]
-        rows.append(f"<td>{'</td><td>'.join(row)}</td>")
-    return "".join(f"<tr>{row}</tr>" for row in rows)
-
-
-def _ends(form: str, ends: list[float | None]) -> str:
-    low, high = ("never" if end is None else f"{end:{form}}" for end in ends)
-    return f"<small>{low} to {high}</small>"
-
-
-def _protocol(protocol: dict[str, Any]) -> str:
-    rows = ""
-    for name, value in protocol.items():
-        said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        said = f"{value:.4g}" if isinstance(value, float) else said
-        if name != "against_random":  # that is in the summary's table
-            rows += f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(said)}</td></tr>"
-    return rows

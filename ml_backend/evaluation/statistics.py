@@ -55,12 +55,13 @@ def normalised_area(budgets: Ints, curves: Scores) -> Scores:
     return np.asarray(np.trapezoid(curves, budgets, axis=1) / (budgets[-1] - budgets[0]))
 
 
-def interval(values: Scores) -> tuple[Scores, Scores]:
-    """The ends of the 95 % interval of the mean over the first axis, by bootstrap; both (...) for values (seeds, ...).
+def interval(values: Scores, level: float = 0.05) -> tuple[Scores, Scores]:
+    """The ends of the interval of the mean over the first axis, by bootstrap; both (...) for values (seeds, ...). It
+    misses the mean with chance `level`.
 
     The same resamples are drawn for the same number of seeds: deterministic, and paired between calls.
     """
-    low, high = np.quantile(_resamples(len(values)) @ values, _levels(len(values)), axis=0)
+    low, high = np.quantile(_resamples(len(values)) @ values, _levels(len(values), level), axis=0)
     return low, high
 
 
@@ -117,16 +118,16 @@ def _resamples(seeds: int) -> Scores:
     return np.asarray(drawn / seeds)
 
 
-def _levels(seeds: int) -> tuple[float, float]:
-    """The percentiles, as shares, between which the resamples hold 95 %.
+def _levels(seeds: int, level: float = 0.05) -> tuple[float, float]:
+    """The percentiles, as shares, between which the resamples hold all but `level`.
 
-    2.5 % and 97.5 % of many seeds; of few, further out, since resamples of a small sample vary too little: of ten, the
-    plain percentiles would hold the truth in 90 % of the cases. (Hesterberg 2015, What teachers should know about the
-    bootstrap: the expanded percentile interval.)
+    For 5 %, those are 2.5 % and 97.5 % of many seeds; of few, further out, since resamples of a small sample vary too
+    little: of ten, the plain percentiles would hold the truth in 90 % of the cases. (Hesterberg 2015, What teachers
+    should know about the bootstrap: the expanded percentile interval.)
     """
     if seeds == 1:
         return 0.0, 1.0
-    tail = float(stats.norm.cdf(stats.t.ppf(0.025, seeds - 1) * math.sqrt(seeds / (seeds - 1))))
+    tail = float(stats.norm.cdf(stats.t.ppf(level / 2, seeds - 1) * math.sqrt(seeds / (seeds - 1))))
     return tail, 1 - tail
 
 

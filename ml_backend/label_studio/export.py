@@ -15,9 +15,9 @@ import numpy as np
 from ml_backend.consensus import consensus
 from ml_backend.domain import Annotation, ApprenticeError, Floats, Ints, TaskSchema
 from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.defects import defects, some
 from ml_backend.label_studio.wire import MAX_FIELD, read_id, read_tasks, storable
 
-SHOWN = 5  # tasks or labels that a message names
 GROUPS = 100  # more would be one for nearly every task, and a chart that nobody can read
 
 
@@ -39,29 +39,35 @@ def read_config(path: Path) -> TaskSchema:
 def read_export(path: Path, schema: TaskSchema, group: str, say: Callable[[str], None]) -> Export:
     """The answered tasks of an export, with the value of the field `group` of each ("": of none).
 
-    What is left out is told to `say`. Raises ApprenticeError, naming tasks or labels, if the file is no such export,
-    has fewer than two answered tasks, answers that the configuration lacks, a task twice, or a field `group` nowhere
-    or with more than 100 values.
+    What is left out, or odd about the answers, is told to `say`. Raises ApprenticeError, naming tasks or labels, if the
+    file is no such export, has fewer than two answered tasks, answers that the configuration lacks, a task twice, or a
+    field `group` nowhere or with more than 100 values.
     """
     found = _tasks(path)
     for annotation in _annotations(found):
         annotation.pop("task", None)  # it is the one around it, even if somebody has numbered the tasks anew
     examples, annotations = read_tasks(found, schema)
     if twice := [task for task, times in Counter(example.task for example in examples).items() if times > 1]:
-        raise ApprenticeError(f"{path} has more than one task with the id {_some(twice)}: give each an id of its own")
+        raise ApprenticeError(f"{path} has more than one task with the id {some(twice)}: give each an id of its own")
     _all_known(path, schema, annotations)
     answers = consensus(schema, annotations)
     row = {task: row for row, task in enumerate(answers.tasks.tolist())}
     nameless = [place for place, task in enumerate(found, 1) if read_id(task.get("id")) is None]
     unanswered = [example.task for example in examples if example.task not in row]
+    skips = {each.task: each.cancelled for each in sorted(annotations, key=lambda each: not each.cancelled)}
     empty = [example.task for example in examples if example.task in row and not example.text.strip()]
     kept = [example for example in examples if example.task in row and example.text.strip()]
     reasons = (
-        (nameless, f"an id (in the list, number {_some(nameless)})"),
-        (unanswered, f"an answer to {schema.control!r} that counts"),
-        (empty, f"a text in {schema.text_field!r} (task {_some(empty)})"),
+        (nameless, "without an id (in the list, number {})"),
+        ([task for task in unanswered if task not in skips], "not labelled (task {})"),
+        ([task for task in unanswered if skips.get(task) is True], "skipped (task {})"),
+        (
+            [task for task in unanswered if skips.get(task) is False],
+            f"without a choice for {schema.control!r} (task {{}})",
+        ),
+        (empty, f"without a text in {schema.text_field!r} (task {{}})"),
     )
-    left_out = ", ".join(f"{len(tasks)} without {what}" for tasks, what in reasons if tasks)
+    left_out = ", ".join(f"{len(tasks)} {what.format(some(tasks))}" for tasks, what in reasons if tasks)
     if len(kept) < 2:
         raise ApprenticeError(
             f"{path} has too few tasks with a text and an answer, {len(kept)} of {len(found)}: label some first"
@@ -74,12 +80,11 @@ def read_export(path: Path, schema: TaskSchema, group: str, say: Callable[[str],
     groups = [_value(data[example.task], group) if group else "" for example in kept]
     if group:
         _look_at(path, group, groups, say)
-    return Export(
-        np.array([example.task for example in kept], np.int64),
-        [example.text for example in kept],
-        answers.targets[[row[example.task] for example in kept]],
-        groups,
-    )
+    tasks, texts = [example.task for example in kept], [example.text for example in kept]
+    targets = answers.targets[[row[task] for task in tasks]]
+    for told in defects(schema, tasks, texts, targets, annotations):
+        say(f"{path}: {told}")
+    return Export(np.array(tasks, np.int64), texts, targets, groups)
 
 
 def _text(path: Path) -> str:
@@ -112,7 +117,7 @@ def _all_known(path: Path, schema: TaskSchema, annotations: Iterable[Annotation]
         labels = [*dict.fromkeys(repr(label) for label, _ in foreign)]
         raise ApprenticeError(
             f"{path}: task {task} is labelled {label!r}, which the labelling configuration lacks (in all: "
-            f"{_some(labels)}). Add it there, or mend the answers"
+            f"{some(labels)}). Add it there, or mend the answers"
         )
 
 
@@ -127,7 +132,7 @@ def _other_controls(found: list[dict[str, Any]], schema: TaskSchema) -> str:
     results = [each["result"] for each in _annotations(found) if isinstance(each.get("result"), list)]
     regions = [region for result in results for region in result if isinstance(region, dict)]
     names = {repr(region["from_name"]) for region in regions if "from_name" in region} - {repr(schema.control)}
-    return f". There are answers to {_some(sorted(names))}: is it the right labelling configuration?" if names else ""
+    return f". There are answers to {some(sorted(names))}: is it the right labelling configuration?" if names else ""
 
 
 def _value(data: Any, field: str) -> str:
@@ -146,8 +151,3 @@ def _look_at(path: Path, group: str, groups: list[str], say: Callable[[str], Non
         )
     if without:
         say(f"{path}: {without} of {len(groups)} tasks have no {group!r} and count in no group")
-
-
-def _some(names: list[Any]) -> str:
-    shown = ", ".join(map(str, names[:SHOWN]))
-    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -17,7 +17,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from ml_backend.evaluation.curves import Measurement
 from ml_backend.evaluation.report import GREY, write_report
-from ml_backend.evaluation.summary import summarise, verdict
+from ml_backend.evaluation.summary import summarise
+from ml_backend.evaluation.verdict import verdict
 
 CHROMIUM = shutil.which("chromium")
 HOSTILE = '<a href="http://evil.example/">a & b</a></script><script src="//evil.example/x.js">alert(1)</script>'

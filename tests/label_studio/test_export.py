@@ -75,7 +75,6 @@ def test_tasks_texts_answers_and_groups_stand_in_the_same_rows(read: Reader) -> 
     assert found.texts == ["a dog", "a pear"]
     assert found.targets.tolist() == [[0, 0, 1], [1, 0, 0]]
     assert found.groups == ["farm", "kitchen"]
-    assert read.said == []
 
 
 def test_several_annotators_decide_by_majority_and_a_tie_stays_one(read: Reader) -> None:
@@ -103,7 +102,7 @@ def test_the_ground_truth_stands_above_the_others_and_a_skip_is_no_answer(read: 
     )
     assert found.tasks.tolist() == [1, 2]
     assert found.targets.tolist() == [[1, 0, 0], [0, 0, 1]]
-    assert "1 without an answer to 'label' that counts" in read.said[0]
+    assert "left out of 3 tasks: 1 skipped (task 3)" in read.said[0]
 
 
 def test_several_labels_may_hold_and_none_is_an_answer(read: Reader) -> None:
@@ -118,11 +117,59 @@ def test_what_has_no_answer_no_text_or_no_id_is_left_out_and_counted(read: Reade
     nameless = [task(None, answer(40, "fruit")), task(True, answer(41, "fruit")), task(-3, answer(42, "fruit"))]
     found = read([*bare, *plain(1, 2), *empty, *nested, *nameless])
     assert found.tasks.tolist() == [1, 2]
-    (said,) = read.said
+    said = read.said[0]
     assert "left out of 13 tasks" in said
-    assert "3 without an answer to 'label' that counts" in said
+    assert "3 not labelled (task 20, 21, 22)" in said
     assert "5 without a text in 'text' (task 30, 31, 32, 33, 34)" in said
     assert "3 without an id (in the list, number 11, 12, 13)" in said
+
+
+def test_unlabelled_skipped_and_otherwise_answered_tasks_are_told_apart(read: Reader) -> None:
+    skipped = [task(n, answer(n, "fruit", was_cancelled=True)) for n in (10, 11)]
+    beside = [task(20, answer(20, "happy", control="mood")), task(21, answer(21), answer(22, was_cancelled=True))]
+    read([*plain(1, 2, 3), *skipped, *beside, task(30)])
+    left_out = "1 not labelled (task 30), 2 skipped (task 10, 11), 2 without a choice for 'label' (task 20, 21)"
+    assert read.said[0] == f"{read.path}: left out of 8 tasks: {left_out}"
+
+
+def test_an_export_without_oddities_is_read_in_silence(read: Reader) -> None:
+    read(plain(1, 2, 3, 4, 5, 6))
+    assert read.said == []
+
+
+def test_copies_of_a_text_are_told_and_which_are_answered_differently(read: Reader) -> None:
+    copies = [task(n, answer(n, LABELS[n % 2]), text="same") for n in (11, 12, 13)]
+    agreeing = [task(n, answer(n, "metal"), text="other") for n in (14, 15)]
+    read([*plain(1, 2, 3, 4, 5, 6), *copies, *agreeing])
+    differing = "answered differently: 3 (task 11, 12, 13)"
+    assert read.said == [f"{read.path}: texts that occur more than once: 2, in 5 tasks; {differing}"]
+    read([*plain(1, 2, 3, 4, 5, 6), *agreeing])
+    assert read.said == [f"{read.path}: texts that occur more than once: 1, in 2 tasks"]
+
+
+@pytest.mark.parametrize("config", [SINGLE, MULTIPLE])
+def test_tasks_with_evenly_split_annotators_are_told(read: Reader, config: str) -> None:
+    split = [task(n, answer(2 * n, "fruit"), answer(2 * n + 1, "metal", completed_by=2), text=f"{n}") for n in (11, 12)]
+    sure = [task(13, *(answer(n, label, completed_by=n) for n, label in ((31, "fruit"), (32, "fruit"), (33, "metal"))))]
+    read([*plain(1, 2, 3, 4, 5, 6), *split, *sure], read_schema(config))
+    assert read.said == [f"{read.path}: annotators evenly split: 2 (task 11, 12); either answer counts as correct"]
+
+
+def test_two_choices_where_one_is_allowed_are_told_and_are_no_split(read: Reader) -> None:
+    tasks = [*plain(1, 2, 3, 4, 5, 6), task(9, answer(9, "fruit", "metal")), task(8, answer(8, "metal", "animal"))]
+    tasks[-1]["data"]["text"] = "another"
+    read(tasks)
+    assert read.said == [f"{read.path}: several choices where one is allowed: 2 (task 8, 9); either counts as correct"]
+    read(tasks, read_schema(MULTIPLE))
+    assert read.said == []
+
+
+def test_labels_that_never_or_only_once_occur_are_named(read: Reader) -> None:
+    read([*plain(3, 6), task(1, answer(1, "metal"))])
+    assert read.said == [
+        f"{read.path}: labels that no task has: 'animal'",
+        f"{read.path}: labels that a single task has: 'metal'",
+    ]
 
 
 def test_no_more_than_five_tasks_are_named(read: Reader) -> None:
@@ -172,7 +219,7 @@ def test_answers_to_another_question_hint_at_the_wrong_configuration(read: Reade
         ([1, 2], "is not a list of tasks"),
         ([{"id": 1, "text": "a", "choice": "fruit", "annotator": 1}], "not as JSON-MIN"),
         ([{"data": {"text": "a"}}], "lack data or annotations"),
-        ([task(1), task(2)], "0 of 2: label some first. Left out: 2 without an answer"),
+        ([task(1), task(2)], "0 of 2: label some first. Left out: 2 not labelled (task 1, 2)"),
         (plain(1), "1 of 1: label some first"),
     ],
 )
@@ -218,7 +265,7 @@ def test_tasks_without_the_field_are_in_no_group_and_counted(read: Reader) -> No
         [task(n, answer(n, "fruit"), topic=value) for n, value in enumerate(values, 1)] + plain(50), group="topic"
     )
     assert found.groups == ["news", "3", "True", "", "", "", "", "nul ", "x" * 64, ""]
-    assert read.said == [f"{read.path}: 5 of 10 tasks have no 'topic' and count in no group"]
+    assert f"{read.path}: 5 of 10 tasks have no 'topic' and count in no group" in read.said
 
 
 def test_a_group_that_no_task_has_or_that_nearly_every_task_has_for_itself_is_refused(read: Reader) -> None:

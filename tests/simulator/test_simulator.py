@@ -7,8 +7,11 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -138,7 +141,9 @@ def test_interrupted_while_texts_are_encoded_it_says_so_and_keeps_the_vectors(
         return encode(texts)
 
     monkeypatch.setattr(quick, "encode", stumble)
-    assert main() == (130, "Interrupted: the same command goes on from here.\n", "")
+    code, out, err = main()
+    assert (code, err) == (130, "")
+    assert out.endswith("Interrupted: the same command goes on from here.\n")
     monkeypatch.setattr(quick, "encode", encode)
     assert main()[0] in (0, None)
     assert len(quick.encoded) == 30
@@ -175,6 +180,68 @@ def test_more_seeds_and_strategies_may_be_added_and_nothing_is_run_twice(bench: 
     assert sorted(map(repr, bench.numbers())) == sorted(map(repr, bench.numbers(other)))
 
 
+def test_other_strategies_in_the_folder_make_the_correction_stronger(bench: Bench) -> None:
+    bench.run(strategies=["entropy", "badge"], seeds=1)
+    bench.run(strategies=["margin"]).conclude()
+    summary = json.loads((bench.out / "summary.json").read_text())
+    assert summary["strategies"].keys() == {"margin", "random"}
+    assert summary["protocol"]["corrected_for"] == 3
+
+
+def test_copies_of_a_text_are_on_one_side_of_the_split(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = export(30)
+    for place in range(0, 12, 2):
+        tasks[place + 1]["data"] = tasks[place]["data"]
+    bench.write(tasks)
+    splits = []
+    monkeypatch.setattr(simulator, "simulate", lambda _, pool, test, *__: splits.append((pool, test)) or ())
+    bench.run(seeds=20)
+    assert any("texts that occur more than once: 6, in 12 tasks" in each for each in bench.said)
+    for pool, test in splits:
+        assert {row.tobytes() for row in pool.vectors}.isdisjoint(row.tobytes() for row in test.vectors)
+        assert len(pool) + len(test) == 30
+
+
+@pytest.mark.parametrize(("n", "budget"), [(30, 10), (31, 11), (1500, 500)])
+def test_without_a_budget_at_most_half_of_the_tasks_to_choose_from_are_labelled(
+    bench: Bench, n: int, budget: int
+) -> None:
+    bench.write(export(n))
+    bench(budget=None)
+    size = n - round(0.3 * n)
+    (told,) = (each for each in bench.said if each.startswith("Tasks to choose from"))
+    held = f"{n - size} are held out to test on, anew for each repetition"
+    assert told == f"Tasks to choose from: {size}; {held}. Up to {budget} labels, 4 at a time"
+    protocol = json.loads((bench.out / "protocol.json").read_text())
+    assert (protocol["budget"], protocol["pool"], protocol["test_rows"]) == (budget, size, n - size)
+    bench(budget=budget)  # the same, now asked for: the folder goes on
+
+
+def test_a_budget_of_everything_is_told_and_the_ends_are_not_compared(main: Callable[..., Any], bench: Bench) -> None:
+    code, out, _ = main(budget="21", seeds="7")
+    assert code in (0, None)
+    assert "In the end all strategies have the same labels: a smaller --budget would compare how they end" in out
+    assert "All 21 tasks to choose from were labelled in the end, where all strategies are alike" in out
+    assert "weakest class ends" not in out
+    assert "<h2>Labels needed</h2>" not in (bench.out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_the_sizes_of_test_part_and_groups_and_what_intervals_cover_are_kept_and_shown(
+    bench: Bench, fixed: bool
+) -> None:
+    test = bench.write(export(12, first=101), "test.json") if fixed else None
+    bench.run(group="topic", test=test).conclude()
+    protocol = json.loads((bench.out / "summary.json").read_text())["protocol"]
+    rows = 4 if fixed else 3
+    assert (protocol["test_rows"], protocol["test_rows_stay"]) == (12 if fixed else 9, fixed)
+    assert protocol["groups"] == {name: {"tasks": 10, "test_rows": rows} for name in ("north", "south")}
+    page = (bench.out / "report.html").read_text()
+    assert f"The intervals cover {protocol['intervals_cover']}." in page
+    assert f"north: 10 tasks, {rows} test rows; south: 10 tasks, {rows} test rows" in page
+    assert f"north ({rows})" in page
+
+
 def test_progress_goes_up_to_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator, "CHUNK", 13)
     bench.run()
@@ -200,8 +267,8 @@ def test_what_is_too_much_for_the_tasks_is_made_smaller(
     bench.write(export(n))
     bench.run(**values, seeds=1)
     assert sorted({each.labelled for each in bench.numbers()}) == measured
-    told = [each for each in bench.said if "tasks to choose from" in each]
-    assert len(told) == (values["budget"] > n)
+    (told,) = (each for each in bench.said if each.startswith("Tasks to choose from"))
+    assert ("since there are no more (asked for: " in told) == (values["budget"] > n)
 
 
 def test_several_labels_may_hold(bench: Bench) -> None:
@@ -240,7 +307,7 @@ def test_half_labelled_tasks_are_counted_and_the_rest_is_used(main: Callable[...
     bench.write(tasks)
     code, out, _ = main()
     assert code in (0, None)
-    without = "10 without an answer to 'label' that counts, 1 without a text in 'text' (task 2)"
+    without = "10 not labelled (task 1, 5, 9, 13, 17 and 5 more), 1 without a text in 'text' (task 2)"
     assert f"left out of 40 tasks: {without}\n" in out
     assert json.loads((bench.out / "summary.json").read_text())["protocol"]["tasks"] == 29
 
@@ -273,6 +340,44 @@ def test_what_is_finished_is_kept_and_told_when_a_run_fails(
     assert bench.runs() == [("margin", 0), ("random", 0)]
     assert out.strip().endswith(f"The curves are in {bench.out / 'report.html'}.")
     assert json.loads((bench.out / "summary.json").read_text())["protocol"]["paired_seeds"] == 1
+
+
+def test_a_report_that_the_disk_does_not_take_leaves_the_earlier_one(
+    main: Callable[..., Any], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main()
+    before = (bench.out / "report.html").read_bytes()
+    sync = os.fsync
+
+    def full(file: int) -> None:
+        if os.fstat(file).st_size > 1_000_000:  # nothing else of it is as large
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, err = main(seeds="3")
+    remedy = "free some space and repeat the command, which goes on from what is finished"
+    assert (code, err) == (1, f"error: The folder {bench.out} cannot be used: No space left on device; {remedy}\n")
+    assert (bench.out / "report.html").read_bytes() == before
+
+
+def test_ctrl_c_at_once_is_one_line(main: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_settings", interrupt)
+    assert main() == (130, "Interrupted: the same command goes on from here.\n", "")
+    monkeypatch.delitem(sys.modules, "ml_backend.domain")
+    monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=interrupt)])  # while libraries are read
+    assert main() == (130, "", "Interrupted.\n")
+
+
+def test_the_command_is_there_before_what_takes_long_to_import() -> None:
+    """So that Ctrl-C finds somebody who can tell it."""
+    loaded = "import sys; import ml_backend.cli; print({'numpy', 'pydantic', 'torch'} & {*sys.modules})"
+    root = Path(cli.__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_help_explains_every_option(monkeypatch: pytest.MonkeyPatch) -> None:

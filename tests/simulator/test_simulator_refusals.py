@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,7 +83,7 @@ def spoilt(place: int, **values: Any) -> list[Body]:
         ([], "empty list"),
         ({}, "not a list of tasks"),
         ([{"id": 1, "text": "a", "label": "fruit"}], "JSON-MIN"),
-        ([{**task, "annotations": []} for task in export(30)], "30 without an answer to 'label'"),
+        ([{**task, "annotations": []} for task in export(30)], "30 not labelled (task 1, 2"),
         (export(30, labels=["metal"]), "All answers in {tasks} are 'metal'"),
         (export(1), "too few tasks with a text and an answer, 1 of 1"),
         (export(5), "no strategy has a choice"),
@@ -159,6 +161,41 @@ def test_a_vector_that_is_not_finite_names_its_task(
     code, _, err = main()
     assert (code, err.count("\n")) == (1, 1)
     assert "gives task 17 a vector that is not finite" in err
+
+
+def test_a_folder_that_may_not_be_written_to_is_named_with_what_to_do(
+    main: Callable[..., Any], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    bench.out.mkdir()
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    code, _, err = main()
+    remedy = "choose another with --out, or make this one writable"
+    assert (code, err) == (1, f"error: The folder {bench.out} cannot be used: Permission denied; {remedy}\n")
+
+
+def test_a_damaged_line_is_told_once(main: Callable[..., Any], bench: Bench) -> None:
+    main()
+    file = bench.out / "curves.csv"
+    lines = file.read_text().split("\n")
+    lines[2] = "nonsense"
+    file.write_text("\n".join(lines))
+    code, out, err = main()
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"{file} is damaged in line 3: mend that line" in err
+    assert "damaged" not in out
+
+
+def test_texts_of_which_nothing_can_be_held_out_are_refused(bench: Bench) -> None:
+    tasks = export(30)
+    for place, each in enumerate(tasks):
+        each["data"]["text"] = f"one of two: {place % 2}"
+    bench.write(tasks)
+    with pytest.raises(ApprenticeError, match="Only 2 of the texts of 30 tasks are different"):
+        bench()
+    assert not bench.out.exists()
 
 
 def test_a_report_that_cannot_be_written_is_one_sentence(main: Callable[..., Any], bench: Bench) -> None:

@@ -1,0 +1,54 @@
+"""What a user wants to have simulated, and what of it the tasks allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_backend.domain import ApprenticeError, TaskSchema
+from ml_backend.evaluation.simulation import Plan
+from ml_backend.settings import Settings
+
+BUDGET = 500  # labels at most, unless that is more than half of what there is to choose from or the user says how many
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asks for. `initial` None stands for one batch, `budget` None for BUDGET or, if that is less, half
+    of the tasks to choose from: once all are labelled, all strategies are alike."""
+
+    tasks: Path
+    label_config: Path
+    out: Path
+    test: Path | None = None
+    strategies: Sequence[str] = ()
+    budget: int | None = None
+    batch: int = 25
+    seeds: int = 10
+    initial: int | None = None
+    group: str = ""
+
+
+def planned(schema: TaskSchema, settings: Settings, asked: Request, size: int) -> Plan:
+    """What was asked for, as far as `size` tasks to choose from allow it."""
+    budget = min(BUDGET, size // 2) if asked.budget is None else min(asked.budget, size)
+    batch = min(asked.batch, size)
+    initial = min(batch if asked.initial is None else asked.initial, budget)
+    if initial == budget:
+        raise ApprenticeError(
+            f"Tasks to choose from: {size}; labelled in all: {budget}; at the start: {initial}: no strategy has a "
+            "choice. Take a smaller --batch or --initial, or label more"
+        )
+    return Plan(schema, settings.defaults, settings.encoder, initial, batch, budget)
+
+
+def announced(asked: Request, plan: Plan, size: int, rows: int) -> str:
+    """What will be simulated, and what of it is not as the user might think."""
+    held = f"{rows} others are the test" if asked.test else f"{rows} are held out to test on, anew for each repetition"
+    said = f"Tasks to choose from: {size}; {held}. Up to {plan.budget} labels, {plan.batch} at a time"
+    if (plan.budget, plan.batch) != (asked.budget or plan.budget, asked.batch):
+        said += f", since there are no more (asked for: {asked.budget or plan.budget}, {asked.batch} at a time)"
+    if plan.budget == size:
+        said += ". In the end all strategies have the same labels: a smaller --budget would compare how they end"
+    return said
