@@ -6,7 +6,8 @@ A plugin is found by its entry point in the group `apprentice.plugins`, named `<
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ml_backend.domain import (
@@ -88,6 +89,16 @@ class Teacher(Protocol):
 
         Raises TeacherUnavailable, after the answers so far, if nobody answers or asking again is of no use.
         """
+
+
+class BatchFormat(Protocol):
+    """Questions and answers in files, a line each: for a teacher that is asked by taking them there and back."""
+
+    def write(self, questions: Iterable[Question], model: str) -> Iterator[str]:
+        """A line for each question, without its end."""
+
+    def read(self, lines: Iterable[str], questions: Mapping[str, Question], ignored: Counter[str]) -> Iterator[Answer]:
+        """The answers in the lines to these questions, by their ids; counts lines that are none, by the reason."""
 
 
 class Clusterer(Protocol):

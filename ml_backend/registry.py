@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from ml_backend.domain import ApprenticeError, TeacherOptions
-from ml_backend.ports import Acquisition, Clusterer, Drafter, Encoder, Learner, Teacher
+from ml_backend.ports import Acquisition, BatchFormat, Clusterer, Drafter, Encoder, Learner, Teacher
 
 GROUP = "apprentice.plugins"
 EMBEDDED = "similarity"  # the teacher that needs no key, no network and no time: a Drafter
+BY_FILE = "batch"  # the one that answers nothing itself: its module is a BatchFormat
 
 
 class UnknownPlugin(ApprenticeError):
@@ -52,11 +54,18 @@ def drafter(encoder: Encoder) -> Drafter:
     return made
 
 
+@lru_cache(maxsize=8)  # it remembers what its server can do, and a loaded model
 def teacher(name: str, options: TeacherOptions) -> Teacher | None:
     """None for the embedded one: it drafts, and cannot be asked anything."""
     if name == EMBEDDED:
         return None
     made: Teacher = _load("teacher", name)(options)
+    return made
+
+
+def batch_format() -> BatchFormat:
+    """How questions and answers stand in the files of a batch."""
+    made: BatchFormat = import_module(_load("teacher", BY_FILE).__module__)
     return made
 
 

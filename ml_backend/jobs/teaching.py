@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import structlog
 
@@ -19,7 +20,7 @@ from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store, now
 from ml_backend.teaching import ahead, prior
 from ml_backend.teaching.ahead import Asked
-from ml_backend.teaching.cues import Cues, from_reply
+from ml_backend.teaching.cues import adopt
 from ml_backend.teaching.desk import Budget, Desk
 from ml_backend.teaching.prior import Given
 from ml_backend.teaching.recall import nothing, recall
@@ -54,12 +55,13 @@ class Teaching:
         self._not_before = time.monotonic() + PAUSE_SECONDS
         for project, pool in pools.items():
             record = self._store.projects.get(project)
-            if record is None or not record.is_connected or not record.published or (_until(record) > now()):
+            if record is None or not record.is_connected or not record.published:
                 continue
             options, _ = self._settings.for_project(record.extra_params)
             teacher = registry.teacher(options.teacher, self._settings.teacher_options(options))
             desk = Desk(self._store, project, teacher, Budget.of(options)) if teacher else None
-            if desk is None and not record.cues:
+            record = self._meet(record, desk.teacher if desk else None, options.teacher_model)
+            if (desk is None and not record.cues) or _until(record) > now():
                 continue
             try:
                 if self._begin(pool, record, options, desk):
@@ -76,8 +78,9 @@ class Teaching:
         asked, but cues that somebody wrote can be learnt from."""
         project, store, schema = record.id, self._store, read_schema(record.label_config)
         sight = (
-            record.published, record.tasks_revision, record.cues, record.prior, options, int(pool.encoded.sum()),
-            (desk.teacher, store.questions.counts(project, desk.teacher), desk.exhausted()) if desk else None,
+            record.published, record.tasks_revision, record.cues, record.prior, record.evolution, options,
+            int(pool.encoded.sum()),
+            (desk.teacher, store.questions.counts(project, desk.teacher), desk.left()) if desk else None,
         )  # fmt: skip
         if self._looked.get(project) == sight:
             return False
@@ -86,13 +89,17 @@ class Teaching:
         recalled = nothing(schema)
         if desk:
             recalled = recall(store, desk.teacher, schema, pool, project, answers)
-            if spent := desk.exhausted():
+            spent = desk.exhausted()
+            if not spent and (asked := self._questions(pool, record, options, desk.teacher, schema, answers)):
+                spent = desk.exhausted(asked[0][0])
+            if spent or not asked:
                 self._say(record, spent)
-            else:
-                asked = self._questions(pool, record, options, desk.teacher, schema, answers)
+                asked = []
         given = prior.gather(pool, record, options.learner, schema, recalled)
         if given.origin.due(record, idle=not asked):
             self._running = self._thread.submit(self._distil, record, given)
+        elif desk and asked and options.teacher == registry.BY_FILE:
+            store.questions.want(project, desk.teacher, asked)  # they wait for an export
         elif desk and asked:
             # few at a time: with the next answer, others are at the head of the queue
             portion = asked[: PORTION * self._settings.teacher_concurrency]
@@ -106,18 +113,23 @@ class Teaching:
         self, pool: ProjectPool, record: ProjectRecord, options: ProjectSettings, teacher: str, schema: TaskSchema,
         answers: Answers,
     ) -> Asked:  # fmt: skip
-        """What to ask now: of all that could be asked, the most urgent kind."""
+        """What to ask now: of all that could be asked, the most urgent kind. By file, everything but the queue's head,
+        which is another one by the time of the answers."""
         store = self._store
         learner, _ = knowledge.load_best(store, store.versions.active(record.id), pool.space)
 
         def label(tasks: Ints) -> Asked:
             return ahead.label(store, pool, record, schema, learner, teacher, tasks)
 
-        return (
-            ahead.first(store, pool, record, schema, teacher)
-            or label(ahead.head(store, record, options))
-            or label(ahead.further(store, pool, options, learner, schema, record.id, teacher, answers.touched))
-        )
+        def further() -> Ints:
+            return ahead.further(store, pool, options, learner, schema, record.id, teacher, answers.touched)
+
+        cues = ahead.first(store, pool, record, schema, teacher)
+        if options.teacher == registry.BY_FILE:
+            if ("describe", "waiting") in store.questions.counts(record.id, teacher):
+                cues = []
+            return cues + label(further())
+        return cues or label(ahead.head(store, record, options)) or label(further())
 
     def _distil(self, record: ProjectRecord, given: Given) -> None:
         try:
@@ -136,7 +148,7 @@ class Teaching:
                 answered += 1
                 news += answer.content is not None
                 if answer.content is not None and answer.question.startswith("describe"):
-                    self._describe(project, from_reply(answer.content, schema))
+                    adopt(self._store, project, answer.content, schema)
                 if self._stop.is_set():
                     break
                 if news and time.monotonic() - told > TELL_SECONDS:
@@ -144,7 +156,7 @@ class Teaching:
                     self._store.jobs.ask(project)
             self._pauses.pop(project, None)
             self._say(record, "")
-            if not answered:  # a batch, say, that somebody has to take there and back
+            if not answered:  # others are being asked the same
                 self._not_before = time.monotonic() + UNANSWERED_PAUSE
         except TeacherUnavailable as problem:
             pause = (
@@ -159,15 +171,19 @@ class Teaching:
         if news:
             self._store.jobs.ask(project)
 
-    def _describe(self, project: int, cues: Cues) -> None:
-        record = self._store.projects.get(project)
-        if record is not None and record.cues is None:  # nobody has written any meanwhile
-            self._store.projects.update(project, cues=cues)
+    def _meet(self, record: ProjectRecord, name: str | None, model: str) -> ProjectRecord:
+        """The record as it is with this teacher: another one than before is told nothing of that one's problems."""
+        if (record.teacher or {}).get("name") == name:
+            return record
+        state = {"name": name, "model": model, "problem": "", "until": 0.0} if name else None
+        self._store.projects.update(record.id, teacher=state)
+        self._pauses.pop(record.id, None)
+        return replace(record, teacher=state)
 
     def _say(self, record: ProjectRecord, problem: str, until: float = 0.0) -> None:
         """Notes how it goes, for `status` and `doctor`."""
-        state = {"problem": problem, "until": until}
-        if (record.teacher or {"problem": "", "until": 0.0}) != state:
+        state = {**(record.teacher or {}), "problem": problem, "until": until}
+        if record.teacher != state:
             self._store.projects.update(record.id, teacher=state)
 
 

@@ -75,11 +75,14 @@ class Questions:
 
     def waiting(self, project: int) -> list[Question]:
         """All that waits for an answer, in the order in which it was wanted: what an export writes."""
-        query = (
-            sa.select(table.c.body)
-            .where(table.c.project == project, table.c.state == "waiting")
-            .order_by(table.c.wanted_at, table.c.id)
-        )
+        return self._questions(table.c.project == project, table.c.state == "waiting")
+
+    def all(self, project: int) -> list[Question]:
+        """Whatever was asked, in the order in which it was wanted."""
+        return self._questions(table.c.project == project)
+
+    def _questions(self, *conditions: sa.ColumnElement[bool]) -> list[Question]:
+        query = sa.select(table.c.body).where(*conditions).order_by(table.c.wanted_at, table.c.id)
         with self._database.read() as connection:
             return [_question(body) for body in connection.execute(query).scalars()]
 
@@ -128,6 +131,16 @@ class Questions:
         parts = [query] if keys is None else [query.where(table.c.key.in_(chunk)) for chunk in chunks(keys, CHUNK)]
         with self._database.read() as connection:
             return [Reply(row[0], row[1]) for part in parts for row in connection.execute(part)]
+
+    def keys(self, project: int, teacher: str, *, waiting: bool) -> list[bytes]:
+        """The content keys of tasks whose label this teacher has given or, with `waiting`, is still to give."""
+        states = ["answered", "waiting"] if waiting else ["answered"]
+        query = sa.select(table.c.key).where(
+            table.c.project == project, table.c.teacher == teacher, table.c.purpose == "label",
+            table.c.state.in_(states), table.c.key.is_not(None),
+        )  # fmt: skip
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
 
     def counts(self, project: int, teacher: str) -> dict[tuple[str, str], int]:
         """How many questions there are of each (purpose, state)."""

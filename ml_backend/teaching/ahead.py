@@ -54,7 +54,9 @@ def further(
     rows = np.flatnonzero(pool.encoded)
     if left <= 0 or not len(rows):
         return np.empty(0, np.int64)
-    mine, _ = pool.rows_with([reply.key for reply in store.questions.replies(project, teacher)])
+    # what waits for a batch is as good as labelled, what another teacher did not answer is asked again
+    keys = store.questions.keys(project, teacher, waiting=options.teacher == registry.BY_FILE)
+    mine, _ = pool.rows_with(keys)
     tasks = pool.tasks[rows]
     known = np.isin(tasks, touched) | np.isin(rows, mine)
     audited = np.isin(tasks, np.array(store.versions.audited(project), np.int64))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.domain import ApprenticeError, Floats, TaskSchema, tidy
+from ml_backend.store import Store
 
 MOST_CUES = 20
 HIGHEST = 10
@@ -39,6 +40,14 @@ def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Cues:
         ]
         found.setdefault(each["label"], {"description": each["description"], "cues": pairs})
     return checked(found, schema)
+
+
+def adopt(store: Store, project: int, content: Mapping[str, Any], schema: TaskSchema) -> None:
+    """Keeps the cues of a teacher's reply, unless somebody has written some meanwhile. Raises ApprenticeError if they
+    do not fit the labels that there are."""
+    record = store.projects.get(project)
+    if record is not None and record.cues is None:
+        store.projects.update(project, cues=from_reply(content, schema))
 
 
 def checked(raw: Any, schema: TaskSchema) -> Cues:

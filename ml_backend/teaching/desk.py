@@ -92,15 +92,20 @@ class Desk:
         """What is known already of some questions."""
         return self._store.questions.answers(self._project, [each.id for each in questions])
 
-    def exhausted(self) -> str:
-        """Which cap has been reached, "" if none."""
-        return out_of_budget(self._store, self._project, self._budget)
+    def exhausted(self, following: Question | None = None) -> str:
+        """Which cap has been reached, or does not reach for the following question; "" if none."""
+        more = self._budget.expected(following) if following else 0.0
+        return out_of_budget(self._store, self._project, self._budget, more)
+
+    def left(self) -> tuple[float, float]:
+        """Money and calls that may still be spent today; infinite without a cap."""
+        return left(self._store, self._project, self._budget)
 
     def _affordable(self, questions: Sequence[Question]) -> list[Question]:
         """As many of the first questions as the budget surely covers."""
         if self.exhausted():
             return []
-        money, calls = left(self._store, self._project, self._budget)
+        money, calls = self.left()
         chosen: list[Question] = []
         for question in questions:
             money -= self._budget.expected(question)
@@ -111,7 +116,7 @@ class Desk:
 
 
 def left(store: Store, project: int, budget: Budget) -> tuple[float, float]:
-    """Money and calls that may still be spent today; infinite without a cap."""
+    """See `Desk.left`."""
     in_all, today = store.ledger.spent(project)[""], store.ledger.spent(project, midnight())[""]
     money = min(
         budget.project - in_all.cost if budget.project else math.inf,
@@ -120,16 +125,21 @@ def left(store: Store, project: int, budget: Budget) -> tuple[float, float]:
     return money, budget.day_calls - today.calls if budget.day_calls else math.inf
 
 
-def out_of_budget(store: Store, project: int, budget: Budget) -> str:
-    """Which cap has been reached, and which setting it is; "" if none."""
+def out_of_budget(store: Store, project: int, budget: Budget, more: float = 0.0) -> str:
+    """Which cap has been reached, or would be passed at the cost of `more`, and which setting it is; "" if none."""
     in_all, today = store.ledger.spent(project)[""], store.ledger.spent(project, midnight())[""]
-    for spent, cap, name, when in (
-        (in_all.cost, budget.project, "teacher_budget", "of the project"),
-        (today.cost, budget.day, "teacher_daily_budget", "of today"),
-        (today.calls, budget.day_calls, "teacher_daily_calls", "of today"),
+    for spent, following, cap, name, when in (
+        (in_all.cost, more, budget.project, "teacher_budget", "of the project"),
+        (today.cost, more, budget.day, "teacher_daily_budget", "of today"),
+        (today.calls, 0.0, budget.day_calls, "teacher_daily_calls", "of today"),
     ):
         if cap and spent >= cap:
             return f"the teacher's budget {when} is spent ({spent:g} of {name} {cap:g}): the loop goes on without it"
+        if cap and spent + following > cap:
+            return (
+                f"the teacher's budget {when} does not reach for the next question ({spent:g} of {name} {cap:g} is "
+                f"spent, it may cost {following:g}): the loop goes on without it"
+            )
     return ""
 
 

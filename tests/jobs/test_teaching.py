@@ -213,3 +213,57 @@ def test_cues_of_a_person_are_never_replaced_by_the_teachers(school: School, sto
     store.projects.update(5, cues=mine)
     school.finish()
     assert store.projects.ensure(5).cues == mine and not school.teacher.texts("describe")
+
+
+def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_for_an_export(
+    school: School, options: Any, store: Store, taught: dict[int, str]
+) -> None:
+    options(queue_size=12, audit_share=0.0, teacher="batch", teacher_ahead=5, teacher_labels=40)
+    for _ in range(6):
+        school.step()
+    waiting = store.questions.waiting(5)
+    assert school.teacher.asked == [] and store.questions.counts(5, "scripted") == {
+        ("describe", "waiting"): 1, ("label", "waiting"): 40,
+    }  # fmt: skip
+    answered = {school.server.tasks[each["task"]]["data"]["text"] for each in school.server.annotations()}
+    texts = {each.text for each in waiting if each.purpose == "label"}
+    assert len(texts) == 40 and not texts & answered
+    assert school.state()["problem"] == ""
+
+
+def test_another_teacher_is_told_nothing_of_the_problems_of_the_one_before(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    school.teacher.silent = TeacherUnavailable("the key is wrong", fatal=True)
+    school.step()
+    assert (school.state()["name"], school.state()["problem"]) == ("scripted", "the key is wrong")
+    other = ScriptedTeacher()
+    other.name = "another"
+    monkeypatch.setattr(registry, "teacher", lambda *_: other)
+    school.step()
+    assert (school.state()["name"], school.state()["problem"]) == ("another", "") and other.asked
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    school.step()
+    assert school.store.projects.ensure(5).teacher is None
+
+
+def test_a_budget_that_does_not_reach_for_the_next_question_is_told_until_it_does(
+    school: School, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"queue_size": 12, "audit_share": 0.0, "teacher_ahead": 5, "teacher_labels": 8}
+    options(**values, teacher_input_price=1.0, teacher_daily_budget=1e-6)
+    school.finish()
+    assert not school.teacher.asked and "does not reach" in school.state()["problem"]
+    assert "teacher_daily_budget" in school.state()["problem"]
+    options(**values, teacher_daily_budget=1.0)
+    school.finish()
+    assert school.teacher.asked and school.state()["problem"] == ""
+
+
+def test_what_was_wrong_is_forgotten_when_nothing_is_left_to_be_asked(school: School, options: Any) -> None:
+    options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=4, teacher_daily_calls=5)
+    school.finish()
+    assert "teacher_daily_calls" in school.state()["problem"]
+    options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=4, teacher_daily_calls=0)
+    school.finish()
+    assert school.state()["problem"] == "" and len(school.teacher.asked) == 5

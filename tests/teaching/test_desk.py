@@ -113,6 +113,17 @@ def test_no_cap_is_ever_passed(store: Store, cap: str) -> None:
     assert store.questions.waiting(5), "what the budget does not allow goes on waiting"
 
 
+def test_a_budget_that_does_not_reach_for_a_question_is_told_with_what_it_may_cost(store: Store) -> None:
+    asked, keys = ask_for(3)
+    most = PRICED.expected(asked[2])
+    desk = Desk(store, 5, Scripted(), replace(PRICED, project=1.5 * most))
+    assert desk.exhausted(asked[2]) == ""
+    assert len(list(desk.ask(asked, keys))) < 3
+    assert desk.exhausted() == "" and desk.left()[0] < most
+    said = desk.exhausted(asked[2])
+    assert "does not reach" in said and "teacher_budget" in said and f"{most:g}" in said
+
+
 def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
