@@ -170,10 +170,12 @@ def _assess(
         return serving, before.accuracy if before else None, ""
     lesson = candidate.lesson
     audited = np.array(work.store.versions.audited(work.project), np.int64)
-    verdict = judge(fit, lesson.targets, lesson.multiple, np.isin(lesson.tasks, audited))
+    real = work.pool.real(lesson.tasks)
+    fit, tasks, targets = fit.of(real), lesson.tasks[real], lesson.targets[real]
+    verdict = judge(fit, targets, lesson.multiple, np.isin(tasks, audited))
     earlier = fit.held_out if fit.held_out_earlier is None else fit.held_out_earlier
     held_out = fit.held_out if verdict.promote else earlier
-    accuracy = audit.accuracy(held_out, lesson.targets, lesson.tasks, audited, lesson.multiple)
+    accuracy = audit.accuracy(held_out, targets, tasks, audited, lesson.multiple)
     return candidate if verdict.promote else serving, accuracy, verdict.reason
 
 

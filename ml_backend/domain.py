@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -57,6 +57,10 @@ class TaskSchema:
     text_field: str
     hints: tuple[str, ...] = ()
     kind: Literal["choices"] = "choices"
+
+
+SYNTHETIC = "apprentice_synthetic"
+"""The field of a task's data that says that the teacher wrote the text, and whether it meant it to be hard or easy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,11 @@ class Fit:
     held_out_earlier: Floats | None = None
     prior: str = ""
     prior_errors: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, rows: Mask) -> Fit:
+        """The same fit, judged by some of its rows (n,) alone."""
+        earlier = None if self.held_out_earlier is None else self.held_out_earlier[rows]
+        return replace(self, held_out=self.held_out[rows], held_out_earlier=earlier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import Draft, Floats, TaskSchema
+from ml_backend.domain import Draft, Floats, Mask, TaskSchema
 from ml_backend.evaluation.metrics import decide
 from ml_backend.knowledge import Knowledge
 from ml_backend.settings import Settings
@@ -21,12 +21,14 @@ def draft(
     texts: Sequence[str],
     vectors: Floats,
     expected: Floats | None = None,
+    own: Mask | None = None,
 ) -> list[Draft]:
     """One draft a row: the learner's, or the teacher's where that is more likely to be right.
 
     expected  (n, c) what the annotators would say by the teacher's word and its record here, NaN where it has said
               nothing; None if nobody can be asked. Before there is a learner, the embedded teacher speaks where the
               other one is silent.
+    own       (n,) which of the texts the teacher wrote: what it says of those stands, however sure the learner is
     """
     if not len(vectors):
         return []
@@ -34,11 +36,12 @@ def draft(
         probabilities = learner.predict(schema, vectors)
     else:
         probabilities = registry.drafter(registry.encoder(settings.encoder)).draft(texts, vectors, schema)
-    by_teacher = np.zeros(len(vectors), np.bool_)
+    by_teacher: Mask = np.zeros(len(vectors), np.bool_)
     if expected is not None:
         known = ~np.isnan(expected).any(axis=1)
-        own = confidence(probabilities, schema.multiple)
-        by_teacher[known] = True if learner is None else confidence(expected[known], schema.multiple) > own[known]
+        learners = confidence(probabilities, schema.multiple)
+        surer = np.nan_to_num(confidence(expected, schema.multiple)) > learners
+        by_teacher = np.asarray(known & (surer | (learner is None) | (False if own is None else own)))
         probabilities = np.where(by_teacher[:, None], np.nan_to_num(expected), probabilities)
     authors: list[Literal["learner", "teacher"]] = [
         "teacher" if teacher or learner is None else "learner" for teacher in by_teacher

@@ -54,6 +54,7 @@ class ProjectPool:
         self._random = np.random.default_rng(project)
         self.tasks: Ints = np.empty(0, np.int64)
         self.encoded: Mask = np.empty(0, np.bool_)
+        self.synthetic: Mask = np.empty(0, np.bool_)
 
     def refresh(self, revision: int) -> None:
         """Reads the task list again if the store's revision of it has moved, and finds the vectors on disk."""
@@ -63,6 +64,7 @@ class ProjectPool:
             self.tasks, self._keys = self._store.tasks.index(self._project)
             self._vectors = np.zeros((len(self.tasks), self._encoder.dim), np.float32)
             self.encoded = np.zeros(len(self.tasks), np.bool_)
+            self.synthetic = np.isin(self.tasks, self._store.tasks.synthetic(self._project))
             self._sketch, self._groups = None, {}
             self._revision = revision
         if not self._cache.refresh() and not moved:
@@ -86,6 +88,10 @@ class ProjectPool:
             return np.empty(0, np.int64)
         at = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
         return np.asarray(at[self.tasks[at] == tasks])
+
+    def real(self, tasks: Ints) -> Mask:
+        """(n,) bool: which of some tasks may judge a learner: those that no teacher has written."""
+        return np.isin(tasks, self.tasks[self.synthetic], invert=True)
 
     def rows_with(self, keys: Sequence[bytes]) -> tuple[Ints, Ints]:
         """Every row whose text has one of these content keys, and the place in `keys` of that key; the last one, if it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,14 +49,14 @@ def rank(store: Store, pool: ProjectPool, basis: Basis) -> list[Prediction]:
     others = int(untouched.sum()) - len(waiting)
     # towards the end only waiting tasks may be left: then they take the places that nobody else can
     places = max(int(slots.sum()), len(slots) - others)
-    audited = audit.draw(waiting, pool.tasks[untouched], places, random)
+    audited = audit.draw(waiting, pool.tasks[untouched & ~pool.synthetic], places, random)
     store.versions.draw_audit(basis.project, audited.tolist())
 
     free = untouched & ~np.isin(pool.tasks, np.concatenate([waiting, audited]))
     ranked = _ranked(store, pool, basis, free, len(slots) - len(audited))
     blind = ((task, None, "") for task in audited.tolist())
     queue = [item for is_audit in slots if (item := next(blind if is_audit else ranked, None)) is not None]
-    queue += blind
+    queue += [*blind, *ranked]  # where one kind had run out, the other has more
     return [
         Prediction(task, RANKED * place / len(queue), drafted, reason)
         for place, (task, drafted, reason) in enumerate(queue)
@@ -78,13 +78,16 @@ def _ranked(
         free=free[view.rows],
         clustering=clustering,
     )
+    if seen.errors is not None:  # hard by design: no sign of where the learner is weak
+        seen = replace(seen, errors=np.where(pool.synthetic[view.rows], np.nan, seen.errors))
     field = basis.options.group_by
     groups = pool.groups(field)[view.rows] if field and basis.options.balance else None
     selection = choose(basis.options, seen, groups, n, seed=basis.number)
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
     texts, vectors = store.tasks.texts(basis.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
     expected = basis.recalled.of(tasks) if basis.recalled else None
-    drafts = draft(basis.settings, basis.schema, basis.learner, texts, vectors, expected)
+    own = pool.synthetic[view.rows[selection.rows]]
+    drafts = draft(basis.settings, basis.schema, basis.learner, texts, vectors, expected, own)
     return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, basis), strict=True)])
 
 

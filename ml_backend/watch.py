@@ -6,7 +6,7 @@ acquisition, and that only where the project allows it (`acquisition_fallback`).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Seen:
     labels     names of the c columns
     tasks      (n,) int64; `train` their vectors and targets; `held_out` (n, c) what the learner says of them unseen
     audited    (n,) bool: of the audit slice; `protected` (n,): an answer that needs no second look
+    synthetic  (n,) bool: written by a teacher: learnt from, and never judged by
     groups     (n,) a name each; `group_by` what they are
     stop_set   (m, d) vectors of a fixed random part of the pool
     before     what the last look found, {} if there was none
@@ -55,6 +56,7 @@ class Seen:
     held_out: Floats
     audited: Mask
     protected: Mask
+    synthetic: Mask
     groups: npt.NDArray[np.str_]
     group_by: str
     stop_set: Floats
@@ -62,11 +64,21 @@ class Seen:
     acquisition: str
     before: dict[str, Any]
 
+    def real(self) -> Seen:
+        """The same without the tasks that a teacher has written."""
+        rows, train = ~self.synthetic, self.train
+        return replace(
+            self,
+            tasks=self.tasks[rows],
+            train=replace(train, vectors=train.vectors[rows], targets=train.targets[rows], weights=train.weights[rows]),
+            **{name: getattr(self, name)[rows] for name in ("held_out", "audited", "protected", "synthetic", "groups")},
+        )
+
 
 def see(
     store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, options: ProjectSettings
 ) -> Seen | None:
-    """What there is to look at; None without a learner, or if it has labels or tasks that are gone."""
+    """What there is to look at; None without a learner of real tasks, or if it has labels or tasks that are gone."""
     project = record.id
     active = store.versions.active(project)
     learner, _ = knowledge.load_best(store, active, pool.space)
@@ -78,11 +90,11 @@ def see(
     for each in (each for each in annotations if not each.cancelled):
         answered[each.task] = min(answered.get(each.task, each.updated_at), each.updated_at)
     rows = pool.rows_of(lesson.tasks)
-    if len(rows) != len(lesson.tasks) or not pool.encoded[rows].all():
+    if len(rows) != len(lesson.tasks) or not pool.encoded[rows].all() or pool.synthetic[rows].all():
         return None
     order = np.array(sorted(range(len(rows)), key=lambda row: (answered.get(int(lesson.tasks[row]), ""), row)))
     tasks, rows = lesson.tasks[order], rows[order]
-    encoded = np.flatnonzero(pool.encoded)
+    encoded = np.flatnonzero(pool.encoded & ~pool.synthetic)
     stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:STOP_SET])
     return Seen(
         version=learner.number,
@@ -99,7 +111,8 @@ def see(
         held_out=learner.held_out[order],
         audited=np.isin(tasks, store.versions.audited(project)),
         protected=~np.isin(tasks, list(open_to_doubt(record, annotations))),
-        groups=_groups(store, pool, options.group_by, project, rows),
+        synthetic=pool.synthetic[rows],
+        groups=groups_of(store, pool, options.group_by, project, rows),
         group_by=options.group_by or "cluster",
         stop_set=pool.ensure(stop_set),
         second_look=options.second_look,
@@ -108,7 +121,8 @@ def see(
     )
 
 
-def _groups(store: Store, pool: ProjectPool, field: str, project: int, rows: Ints) -> npt.NDArray[np.str_]:
+def groups_of(store: Store, pool: ProjectPool, field: str, project: int, rows: Ints) -> npt.NDArray[np.str_]:
+    """(n,) the name of the group of each of some encoded rows, by a field of the tasks' data or, if "", by cluster."""
     if field:
         tasks = pool.tasks[rows].tolist()
         values = store.tasks.values(project, field, tasks)
@@ -122,7 +136,11 @@ def _groups(store: Store, pool: ProjectPool, field: str, project: int, rows: Int
 
 def find_out(seen: Seen) -> dict[str, Any]:
     """Everything that can be said, as JSON: what the column `watch` of a project holds. Takes some ten fits."""
-    learner, train = registry.learner(seen.plugin), seen.train
+    learner = registry.learner(seen.plugin)
+    # of learners that learn from synthetic tasks, too, as the serving one does; no audited task is one
+    share = accuracy(learner, seen.train, seen.audited, seed=seen.version)
+    seen = seen.real()
+    train = seen.train
     right = correct(seen.held_out, train.targets, train.multiple)
     past = replay(learner, train, seen.stop_set, seed=seen.version)
     stable = None if past.predictions is None else stability(past.predictions)
@@ -135,7 +153,6 @@ def find_out(seen: Seen) -> dict[str, Any]:
     odd = doubts(seen.held_out, train.targets, train.multiple, seen.protected, seen.second_look)
     balance = class_balance(train.targets[seen.audited], seen.labels, "audit slice")
     enough = audited >= audit.ENOUGH
-    share = accuracy(learner, train, seen.audited, seed=seen.version)
     return {
         "version": seen.version,
         "labelled": len(seen.tasks),

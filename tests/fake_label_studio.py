@@ -73,12 +73,13 @@ class FakeLabelStudio:
 
     # --- what people do ---------------------------------------------------------------------------------------------
 
-    def add_tasks(self, texts: Sequence[str]) -> Body:
+    def add_tasks(self, texts: Sequence[str], **data: str) -> Body:
+        """Imports texts; `data`: what each of the tasks has besides."""
         made = []
         for text in texts:
             number = next(self._ids)
             self.tasks[number] = {
-                "id": number, "data": {"text": text}, "updated_at": self._now(), "annotations": [],
+                "id": number, "data": {"text": text, **data}, "updated_at": self._now(), "annotations": [],
             }  # fmt: skip
             made.append(self.tasks[number])
         return self._event("TASKS_CREATED", tasks=[self._bare(task) for task in made])
@@ -140,7 +141,7 @@ class FakeLabelStudio:
 
     # --- the API ----------------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, body: Any, params: Body) -> Any:  # noqa: PLR0911
+    def answer(self, method: str, path: str, body: Any, params: Body) -> Any:  # noqa: PLR0911, PLR0912
         parts = path.strip("/").split("/")
         match (method, *parts):
             case ("GET", "api", "projects", number):
@@ -163,6 +164,9 @@ class FakeLabelStudio:
                     kept = kept[1:]
                 self.predictions += [dict(row) for row in kept]
                 return {"created": len(kept)}
+            case ("POST", "api", "projects", number, "import"):
+                made = [self.add_tasks([row["text"]], **row)["tasks"][0]["id"] for row in body]
+                return {"task_count": len(made), **({"task_ids": made} if params.get("return_task_ids") else {})}
             case ("POST", "api", "predictions"):
                 self.predictions.append(dict(body))
                 if body["task"] in self.tasks:

@@ -35,6 +35,7 @@ class ProjectRecord:
     teacher: dict[str, Any] | None = None
     cues: dict[str, Any] | None = None
     prior: dict[str, Any] | None = None
+    evolution: dict[str, Any] | None = None
 
     @property
     def is_connected(self) -> bool:

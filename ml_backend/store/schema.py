@@ -44,6 +44,7 @@ project = Table(
     ),  # how it goes with the teacher: what is wrong, and until when it is left alone
     Column("cues", JSON, nullable=True),  # descriptions and cue phrases of the labels, the teacher's or edited
     Column("prior", JSON, nullable=True),  # artifact of what the teacher alone has taught, and what it was made from
+    Column("evolution", JSON, nullable=True),  # the rounds of `apprentice evolve`, with the texts that were written
 )
 
 task = Table(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.domain import Example, Ints
+from ml_backend.domain import SYNTHETIC, Example, Ints
 from ml_backend.store.database import Database, chunks
 from ml_backend.store.schema import audit, project
 from ml_backend.store.schema import task as table
@@ -95,6 +95,14 @@ class Tasks:
                 rows = connection.execute(query).all()
             found.update((row[0], row[1][field]) for row in rows if row[1] and field in row[1])
         return found
+
+    def synthetic(self, project_id: int) -> Ints:
+        """The tasks that a teacher has written, (m,) int64 ascending. They may be learnt from and never judged by:
+        whatever measures a learner or a teacher leaves them out."""
+        marked = table.c.fields[SYNTHETIC].as_string().is_not(None)
+        query = sa.select(table.c.id).where(table.c.project == project_id, marked).order_by(table.c.id)
+        with self._database.read() as connection:
+            return np.array(connection.execute(query).scalars().all(), np.int64)
 
     def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
         """The texts of some tasks, in the order asked for; "" for one that is gone."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import Ints, Pool, Question, TaskSchema
+from ml_backend.domain import Floats, Ints, Pool, Question, TaskSchema
 from ml_backend.knowledge import Knowledge
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings
@@ -76,7 +76,9 @@ def label(
     store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, learner: Knowledge | None,
     teacher: str, tasks: Ints,
 ) -> Asked:  # fmt: skip
-    """A question for each of some tasks that has no answer yet, with examples from the annotators' own labels."""
+    """A question for each of some tasks that has no answer yet, with examples from the annotators' own labels. Not of
+    a synthetic one: the teacher has labelled it before it became a task."""
+    tasks = tasks[pool.real(tasks)]
     told = descriptions(record.cues, schema)
     texts = store.tasks.texts(record.id, tasks.tolist())
     rows = pool.rows_of(tasks)
@@ -88,30 +90,30 @@ def label(
     }
     known = store.questions.answers(record.id, [each.id for each, _ in asked.values()])
     open_ = {row: pair for row, pair in asked.items() if pair[0].id not in known}
-    shown = _examples(store, pool, record.id, learner, np.array(list(open_), np.int64))
+    shown = labelled_examples(store, pool, record.id, learner, pool.ensure(np.array(list(open_), np.int64)))
     return [
         (replace(each, examples=questions.as_examples(schema, pairs)), key)
         for (each, key), pairs in zip(open_.values(), shown, strict=True)
     ]
 
 
-def _examples(
-    store: Store, pool: ProjectPool, project: int, learner: Knowledge | None, rows: Ints
+def labelled_examples(
+    store: Store, pool: ProjectPool, project: int, learner: Knowledge | None, asked: Floats
 ) -> list[list[tuple[str, list[str]]]]:
-    """For each of some rows of the pool, texts with the annotators' labels."""
+    """For each of the texts with vectors `asked` (n, d), others with the annotators' labels."""
     if learner is None:
-        return [[] for _ in rows]
+        return [[] for _ in asked]
     lesson = learner.lesson
     certain = (lesson.targets.max(axis=1) == 1.0) | lesson.multiple  # no tie between annotators
     theirs = pool.rows_of(lesson.tasks)
     usable = np.flatnonzero(certain & np.isin(lesson.tasks, pool.tasks))
     if len(theirs) != len(lesson.tasks) or not len(usable):
-        return [[] for _ in rows]
+        return [[] for _ in asked]
     tasks, answers = lesson.tasks[usable], lesson.targets[usable] > 0.5
     vectors, errors = pool.ensure(theirs[usable], at_most=0), learner.errors(tasks)
     if len(vectors) != len(usable):
-        return [[] for _ in rows]
+        return [[] for _ in asked]
     texts = store.tasks.texts(project, tasks.tolist())
     names = np.array(lesson.labels)
-    found = [examples.choose(vector, vectors, errors) for vector in pool.ensure(rows)]
+    found = [examples.choose(vector, vectors, errors) for vector in asked]
     return [[(texts[row], names[answers[row]].tolist()) for row in chosen.tolist()] for chosen in found]

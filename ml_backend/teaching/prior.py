@@ -71,33 +71,41 @@ class Given:
     pool: Floats
 
 
-def gather(pool: ProjectPool, record: ProjectRecord, plugin: str, schema: TaskSchema, recalled: Recall) -> Given:
-    """All that there is now: the teacher's labels of encoded tasks, the cues, and the encoded part of the pool."""
+def gather(
+    pool: ProjectPool, record: ProjectRecord, plugin: str, schema: TaskSchema, recalled: Recall, written: Taught
+) -> Given:
+    """All that there is now: the teacher's labels of encoded tasks, the texts it `written` for this, the cues, and the
+    encoded part of the pool. A task that it wrote is for the annotators to judge first."""
     rows = pool.rows_of(recalled.tasks)
-    there = pool.encoded[rows]
-    targets = recalled.corrected[there]
-    taught = Taught(pool.ensure(rows[there]), targets, np.ones(len(targets), np.float32))
+    there = pool.encoded[rows] & ~pool.synthetic[rows]
+    targets = np.concatenate([recalled.corrected[there], written.targets])
+    vectors = np.concatenate([pool.ensure(rows[there]), written.vectors])
+    taught = Taught(vectors, targets, np.ones(len(targets), np.float32))
     told = phrases(record.cues or {}, schema)
-    vectors = pool.encoded_view().vectors
-    origin = Origin(plugin, pool.space, schema.labels, len(targets), len(told.texts), len(vectors), recalled.compared)
-    return Given(origin, taught, told, vectors)
+    around = pool.encoded_view().vectors
+    origin = Origin(plugin, pool.space, schema.labels, len(targets), len(told.texts), len(around), recalled.compared)
+    return Given(origin, taught, told, around)
 
 
-def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, encoder: Encoder) -> None:
-    """Distils and keeps it; the one before goes. Takes seconds. Raises StoreError."""
-    origin, texts = given.origin, given.phrases.texts
+def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
+    """The priors that the learner can be given, by name. Takes seconds."""
+    texts = given.phrases.texts
     cues = Taught(
         encoder.encode(texts) if texts else np.empty((0, encoder.dim), np.float32),
         given.phrases.targets,
         given.phrases.weights,
     )
-    learner = registry.learner(origin.plugin)
-    made = learner.distil(Material(given.taught, cues, given.pool), schema.multiple, seed=record.id)
+    return registry.learner(given.origin.plugin).distil(Material(given.taught, cues, given.pool), multiple, seed)
+
+
+def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, encoder: Encoder) -> None:
+    """Distils and keeps it; the one before goes. Takes seconds. Raises StoreError."""
+    made = distil(given, schema.multiple, encoder, seed=record.id)
     tensors = {f"{name}{SEPARATOR}{part}": array for name, parts in made.items() for part, array in parts.items()}
     old = (record.prior or {}).get("file")
     number = int((record.prior or {}).get("number", 0)) + 1
     file, digest = store.artifacts.write(record.id, f"prior-{number}", tensors)
-    kept = {"file": file, "sha256": digest, "number": number, "made_of": asdict(origin)}
+    kept = {"file": file, "sha256": digest, "number": number, "made_of": asdict(given.origin)}
     store.projects.update(record.id, prior=kept)
     if old:
         store.artifacts.remove(old)

@@ -10,7 +10,7 @@ from ml_backend.consensus import Answers
 from ml_backend.domain import Floats, Ints, TaskSchema
 from ml_backend.pool import ProjectPool
 from ml_backend.store import Reply, Store
-from ml_backend.teaching.reliability import confusion, corrected
+from ml_backend.teaching.reliability import Doubles, confusion, corrected
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,15 @@ class Recall:
     said      (m, c) what it said, as it said it
     expected  (m, c) what the annotators would say, by what they said of others that it labelled
     corrected (m, c) the same, but as it was said where the annotators have not spoken against it: what is distilled
-    compared  how many of the tasks the annotators have answered, too
+    record    the `confusion` that `corrected` comes from
+    compared  how many of the tasks, but for those that it wrote, the annotators have answered, too
     """
 
     tasks: Ints
     said: Floats
     expected: Floats
     corrected: Floats
+    record: Doubles
     compared: int
 
     def of(self, tasks: Ints) -> Floats:
@@ -48,13 +50,16 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
     said = shares(schema, [replies[number] for number in of.tolist()])
     order = np.argsort(tasks, kind="stable")
     tasks, said = tasks[order], said[order]
-    _, mine, theirs = np.intersect1d(tasks, answers.tasks, assume_unique=True, return_indices=True)
-    both, multiple = (said[mine], answers.targets[theirs]), schema.multiple
+    real = pool.real(answers.tasks)  # of a text that it wrote itself, it knew what it meant
+    _, mine, theirs = np.intersect1d(tasks, answers.tasks[real], assume_unique=True, return_indices=True)
+    both, multiple = (said[mine], answers.targets[real][theirs]), schema.multiple
+    record = confusion(*both, multiple, trust=1.0)
     return Recall(
         tasks,
         said,
         expected=corrected(said, confusion(*both, multiple), multiple),
-        corrected=corrected(said, confusion(*both, multiple, trust=1.0), multiple),
+        corrected=corrected(said, record, multiple),
+        record=record,
         compared=len(mine),
     )
 
@@ -62,7 +67,8 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
 def nothing(schema: TaskSchema) -> Recall:
     """Of a teacher that has said nothing yet."""
     empty = np.empty((0, len(schema.labels)), np.float32)
-    return Recall(np.empty(0, np.int64), empty, empty, empty, 0)
+    record = confusion(empty, empty, schema.multiple, trust=1.0)
+    return Recall(np.empty(0, np.int64), empty, empty, empty, record, 0)
 
 
 def shares(schema: TaskSchema, replies: list[Reply]) -> Floats:

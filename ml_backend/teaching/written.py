@@ -1,0 +1,111 @@
+"""The rounds of `apprentice evolve` as they are kept with a project, and the texts that the teacher wrote in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ml_backend.domain import Floats, TaskSchema, Taught, content_key
+from ml_backend.encoding import encode
+from ml_backend.ports import Encoder
+from ml_backend.store import ProjectRecord, Reply, Store
+from ml_backend.teaching.recall import Recall, shares
+from ml_backend.teaching.reliability import corrected
+
+HARD, EASY, POOL = "hard", "easy", "pool"
+Way = str
+"""What becomes of a round's texts: TASKS of Label Studio, TAUGHT to the learner, or they are of the POOL already."""
+TASKS, TAUGHT = "tasks", "taught"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text of a round. `kind`: HARD or EASY as the teacher meant it, or POOL.
+
+    label   what the teacher says of it, `shares` its probabilities; empty until it has said so
+    said    what the learner said of it before it was taught; `right`: whether that is the same
+    """
+
+    text: str
+    kind: str
+    label: tuple[str, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+    right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round, as far as it has come.
+
+    n           hard texts, and as many easy ones
+    asked       ids of the questions of each step: what was asked once is never worded anew
+    weaknesses  in words, the teacher's or the report's
+    written     how many texts the teacher wrote; `dropped`: why so many of them went
+    texts       those that are left; once it is `labelled`, those with a label
+    used        how many became tasks or are taught
+    """
+
+    number: int
+    way: Way
+    teacher: str
+    n: int
+    began: float
+    asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    weaknesses: str = ""
+    written: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    texts: tuple[Text, ...] = ()
+    labelled: bool = False
+    used: int = 0
+    done: bool = False
+
+    def score(self, kind: str) -> tuple[int, int]:
+        """How many texts of a kind the learner had right before it was taught, and of how many."""
+        mine = [each.right for each in self.texts if each.kind == kind]
+        return sum(mine), len(mine)
+
+
+@dataclass(frozen=True, slots=True)
+class Evolution:
+    """All rounds, oldest first; `left`: how many the command that was last given has still to do."""
+
+    rounds: tuple[Round, ...] = ()
+    left: int = 0
+
+
+def read(record: ProjectRecord) -> Evolution:
+    kept: dict[str, Any] = record.evolution or {"rounds": [], "left": 0}
+    rounds = [{**each, "texts": tuple(_text(text) for text in each["texts"])} for each in kept["rounds"]]
+    return Evolution(tuple(Round(**each) for each in rounds), kept["left"])
+
+
+def keep(store: Store, project: int, evolution: Evolution) -> None:
+    store.projects.update(project, evolution=asdict(evolution))
+
+
+def taught(store: Store, encoder: Encoder, record: ProjectRecord, schema: TaskSchema, recalled: Recall) -> Taught:
+    """The texts of all rounds that are taught directly, with the teacher's labels in the light of its record here."""
+    texts = [each for one in read(record).rounds if one.way == TAUGHT and one.done for each in one.texts]
+    said = shares(schema, [Reply(content_key(each.text), each.shares) for each in texts])
+    targets = corrected(said, recalled.record, schema.multiple)
+    return Taught(vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
+
+
+def vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[Text]) -> Floats:
+    """(n, d) of texts that are no tasks, or not yet: from the project's cache, and into it."""
+    cache, wanted = store.vectors(project, encoder.name), {content_key(each.text): each.text for each in texts}
+    places = cache.find(list(wanted))
+    new = [text for text, place in zip(wanted.values(), places.tolist(), strict=True) if place < 0]
+    if new:
+        cache.add([content_key(text) for text in new], encode(encoder.encode, new, range(len(new)), encoder.name))
+    if not texts:
+        return np.empty((0, encoder.dim), np.float32)
+    return cache.read(cache.find([content_key(each.text) for each in texts]))
+
+
+def _text(kept: Mapping[str, Any]) -> Text:
+    return Text(**{**kept, "label": tuple(kept["label"]), "said": tuple(kept["said"])})
