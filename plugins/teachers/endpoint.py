@@ -1,0 +1,160 @@
+"""One chat-completions endpoint: sends a request, tries again where that helps, and says whose fault it is if not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from ml_backend.domain import Call, TeacherOptions, TeacherUnavailable
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
+
+OPENAI = "https://api.openai.com/v1"
+TRIES = 4
+LONGEST_PAUSE = 60.0  # seconds: a server that wants more is not there
+_WORD = re.compile(r"[a-z_]{3,60}")
+_KEY = re.compile(r"[!-~]*")
+_LATER = {408, 409, 425, 429}
+_PARAMETERS = {
+    "logprobs": r"logprobs",
+    "response_format": r"response_format|schema|grammar",
+    "max_tokens": r"max_tokens",
+    "temperature": r"temperature",
+    "n": r"(?:\A|['\"`])n(?:\Z|['\"`])",
+}
+
+
+class NoReply(Exception):
+    """No try brought a reply. `retry_after`: what the server asked for, if it did."""
+
+    def __init__(self, problem: str, retry_after: float | None) -> None:
+        super().__init__(problem)
+        self.retry_after = retry_after
+
+
+class Rejected(Exception):
+    """The server does not take this request: for the `parameter` that it names, if any, or because its text was
+    `filtered`, or for another reason.
+    """
+
+    def __init__(self, problem: str, parameter: str, *, filtered: bool) -> None:
+        super().__init__(problem)
+        self.parameter = parameter
+        self.filtered = filtered
+
+
+class Endpoint:
+    """Made and used inside one event loop. `backoff`: seconds of the first pause between two tries, on average half."""
+
+    def __init__(self, options: TeacherOptions, backoff: float) -> None:
+        from openai import AsyncOpenAI
+
+        self._options = options
+        self._backoff = backoff
+        self._quiet_until = 0.0
+        self._server = f"The teacher's server at {host(options.url)}"
+        if not _KEY.fullmatch(options.key):
+            raise TeacherUnavailable("APPRENTICE_TEACHER_KEY has characters that no key has.", fatal=True)
+        self._client = AsyncOpenAI(
+            base_url=options.url or OPENAI,
+            api_key=options.key or "none",  # not that of the library's own variable: it may be for another server
+            timeout=options.timeout,
+            max_retries=0,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self._client.close()
+
+    async def post(self, body: Mapping[str, Any], key: str, calls: list[Call]) -> tuple[Any, float]:
+        """The reply, None if it is no JSON, and the seconds it took. Notes each call in vain. `key` tells the server
+        whether it has had this request. Raises NoReply, Rejected, TeacherUnavailable.
+        """
+        import openai
+
+        problem, wait = "", None
+        for attempt in range(TRIES):
+            await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
+            began, verdict, wait = time.monotonic(), None, None
+            try:
+                async with asyncio.timeout(self._options.timeout):
+                    raw = await self._client.chat.completions.with_raw_response.create(
+                        **body, extra_headers={"Idempotency-Key": key}
+                    )
+                return _parsed(raw.content), time.monotonic() - began
+            except (openai.APITimeoutError, TimeoutError):
+                problem = f"{self._server} did not reply within {self._options.timeout:g} s."
+            except openai.APIConnectionError:
+                problem = f"{self._server} cannot be reached."
+            except openai.APIStatusError as error:
+                problem = f"{self._server} said {error.status_code}."
+                verdict = self._verdict(error, body)
+                wait = retry_after(error.response.headers.get("retry-after", ""), datetime.now(UTC))
+            final = isinstance(verdict, Rejected) and not verdict.parameter
+            outcome: Literal["refused", "failed"] = "refused" if final else "failed"
+            calls.append(Call(self._options.model, time.monotonic() - began, 0, 0, outcome))
+            if verdict is not None:
+                raise verdict  # here, where it does not drag along what the server said
+            if wait is not None:
+                if wait > LONGEST_PAUSE:
+                    raise TeacherUnavailable(problem, wait)
+                self._quiet_until = max(self._quiet_until, time.monotonic() + wait)  # for all questions
+            elif attempt < TRIES - 1:
+                await asyncio.sleep(random.uniform(0, self._backoff * 2**attempt))  # noqa: S311 no secret
+        raise NoReply(problem, wait)
+
+    def _verdict(self, error: APIStatusError, body: Mapping[str, Any]) -> TeacherUnavailable | Rejected | None:
+        """What to raise; None if the same request may do better later."""
+        status = error.status_code
+        if status in (401, 403):
+            what = "refuses the key", "APPRENTICE_TEACHER_KEY", "server"
+        elif status == 404:
+            what = f'knows no model "{self._options.model}"', "teacher_model", "address"
+        elif status in _LATER or status >= 500:
+            return None
+        else:
+            kind = next((f", {name}" for name in (error.code, error.type) if _WORD.fullmatch(name or "")), "")
+            said = error.param or error.message
+            named = (name for name, pattern in _PARAMETERS.items() if name in body and re.search(pattern, said))
+            problem = f"{self._server} refuses the request ({status}{kind})."
+            return Rejected(problem, next(named, ""), filtered=error.code == "content_filter")
+        found, setting, other = what
+        advice = f"set {setting}, or APPRENTICE_TEACHER_URL if that is the wrong {other}"
+        return TeacherUnavailable(f"{self._server} {found} ({status}): {advice}.", fatal=True)
+
+
+def host(url: str) -> str:
+    """Host and port of an endpoint, without what may be secret in its address."""
+    parts = urlsplit(url or OPENAI)
+    return (parts.hostname or "") + (f":{parts.port}" if parts.port else "")
+
+
+def retry_after(header: str, now: datetime) -> float | None:
+    """The seconds that a Retry-After header asks for, as a number or as a date; None if it says nothing."""
+    with suppress(ValueError):
+        seconds = float(header)
+        return max(seconds, 0.0) if seconds < float("inf") else None
+    with suppress(ValueError):
+        until = parsedate_to_datetime(header)
+        return max((until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds(), 0.0)
+    return None
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,160 @@
+"""The teacher behind an OpenAI-style endpoint: OpenAI, Azure, vLLM, Ollama, llama.cpp and others.
+
+It drafts labels with their probabilities: from the log-probabilities of the tokens, or, where a server gives none, from
+how often five replies agree (self-consistency: Wang et al., arXiv 2203.11171). With `logprobs` or `stated` chosen, a
+question is never asked more than once for its probabilities.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from ml_backend.domain import Answer, Call, Question, TeacherOptions, TeacherUnavailable
+from plugins.teachers import chat, shares
+from plugins.teachers.background import iterate
+from plugins.teachers.chat import Reading
+from plugins.teachers.endpoint import Endpoint, NoReply, Rejected, host
+
+SAMPLES = 5
+BREAKER = 3  # questions in a row without a reply, after which no other is sent
+COOL_DOWN = 60.0
+
+
+class OpenAITeacher:
+    """`backoff`: seconds of the first pause between two tries at the same request; each further one is twice as long.
+
+    What the server refuses or does not give is found out once and remembered as long as the teacher lives.
+    """
+
+    def __init__(self, options: TeacherOptions, *, backoff: float = 0.5) -> None:
+        self._options = options
+        self._backoff = backoff
+        self._without: frozenset[str] = frozenset()
+        self._failures = 0  # in a row
+
+    @property
+    def name(self) -> str:
+        return f"openai:{self._options.model}@{host(self._options.url)}"
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        """A reply that is of no use is asked for once more, then the question has an answer without content. A question
+        that got no reply has one, too, all of whose calls failed; one that the server does not take was refused.
+        """
+        if not self._options.model:
+            raise TeacherUnavailable("The teacher has no model: set teacher_model.", fatal=True)
+        yield from iterate(self._answers(list({question.id: question for question in questions}.values())))
+
+    async def _answers(self, questions: Sequence[Question]) -> AsyncGenerator[Answer]:
+        waiting = iter(questions)
+        running: set[asyncio.Task[tuple[Answer | None, TeacherUnavailable | None]]] = set()
+        async with Endpoint(self._options, self._backoff) as endpoint:
+            try:
+                while True:
+                    while len(running) < self._options.concurrency and (question := next(waiting, None)) is not None:
+                        running.add(asyncio.create_task(self._ask(endpoint, question)))
+                    if not running:
+                        return
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    results = [task.result() for task in done]
+                    for answer, _ in results:
+                        if answer is not None:
+                            yield answer
+                    for _, unavailable in results:
+                        if unavailable is not None:
+                            raise unavailable
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+
+    async def _ask(self, endpoint: Endpoint, question: Question) -> tuple[Answer | None, TeacherUnavailable | None]:
+        """What came of one question, and why nobody should ask another one."""
+        calls: list[Call] = []
+        unavailable: TeacherUnavailable | None = None
+        try:
+            reading = await self._once(endpoint, question, calls, "")
+            if reading.content is None:
+                reading = await self._once(endpoint, question, calls, reading.problem)
+            self._failures = 0
+            return Answer(question.id, reading.content, reading.shares, tuple(calls), reading.problem), None
+        except (Rejected, NoReply) as error:
+            problem = str(error)
+            self._failures += not (isinstance(error, Rejected) and error.filtered)  # that one is about the text
+            if self._failures >= BREAKER:
+                more = f"{problem} {self._failures} questions in a row got no reply."
+                pause = error.retry_after if isinstance(error, NoReply) else None
+                unavailable = TeacherUnavailable(more, pause or COOL_DOWN)
+        except TeacherUnavailable as error:
+            problem, unavailable = str(error), error
+            if all(call.outcome == "failed" for call in calls):  # nothing is to be paid, nothing known of the question
+                return None, unavailable
+        return Answer(question.id, None, None, tuple(calls), problem), unavailable
+
+    async def _once(self, endpoint: Endpoint, question: Question, calls: list[Call], problem: str) -> Reading:
+        """One reply, or several where probabilities need them; `problem` is that of the one before."""
+        source = self._options.probabilities if question.field else "none"
+        if source == "samples" or (source == "auto" and "logprobs" in self._without):
+            return await self._sampled(endpoint, question, calls, problem, [])
+        if source == "stated":
+            asked = shares.stating(question)
+            _, readings = await self._send(endpoint, asked, calls, problem)
+            reading = chat.combine(asked, readings)
+            return reading._replace(content=shares.unstated(question, reading.content))
+        logprobs = source in ("auto", "logprobs")
+        reply, readings = await self._send(endpoint, question, calls, problem, logprobs=logprobs)
+        reading = chat.combine(question, readings)
+        if source == "auto" and reading.content is not None and not chat.gives_logprobs(reply):
+            self._without |= {"logprobs"}
+            return await self._sampled(endpoint, question, calls, problem, readings)
+        return reading
+
+    async def _sampled(
+        self, endpoint: Endpoint, question: Question, calls: list[Call], problem: str, readings: Sequence[Reading]
+    ) -> Reading:
+        """Several replies as one: from one request if the server takes that, else from a request each."""
+        found, drawn = list(readings), 0
+        while drawn < SAMPLES:
+            _, more = await self._send(endpoint, question, calls, problem, samples=SAMPLES, number=drawn)
+            found += more
+            drawn += len(more)
+            if all(reading.content is None for reading in found):
+                break  # it has to be told what is wrong
+            if len(more) < SAMPLES:
+                self._without |= {"n"}
+        return chat.combine(question, found)
+
+    async def _send(
+        self,
+        endpoint: Endpoint,
+        question: Question,
+        calls: list[Call],
+        problem: str,
+        *,
+        logprobs: bool = False,
+        samples: int = 1,
+        number: int = 0,
+    ) -> tuple[Any, list[Reading]]:
+        """The reply and its readings. A parameter that the server refuses is left out, and remembered if that helps."""
+        refused: frozenset[str] = frozenset()
+        while True:
+            without = self._without | refused
+            body = chat.body(
+                question, self._options.model, logprobs=logprobs, samples=samples, problem=problem, without=without
+            )
+            same = json.dumps([question.id, number, body])
+            try:
+                reply, seconds = await endpoint.post(body, blake2b(same.encode(), digest_size=16).hexdigest(), calls)
+            except Rejected as error:
+                if not error.parameter:
+                    raise
+                refused |= {error.parameter}
+                continue
+            self._without |= refused
+            readings = chat.readings(question, reply)
+            outcome = chat.combine(question, readings).outcome
+            calls.append(chat.call(self._options.model, seconds, reply, outcome))
+            return reply, readings

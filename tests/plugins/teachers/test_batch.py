@@ -1,0 +1,116 @@
+"""Questions as a file of requests, and the answers from a file of replies."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from scripted_server import KEY, choice, completion, label, likely_label, question
+from teacher_contract import MANY, TeacherContract, check
+
+from ml_backend.domain import Answer, Question, TeacherOptions
+from ml_backend.ports import Teacher
+from plugins.teachers import batch, chat
+from plugins.teachers.batch import BatchTeacher
+
+ASKED = {one.id: one for one in (question(n) for n in range(4))}
+
+
+class TestBatchTeacherKeepsTheContract(TeacherContract):
+    @pytest.fixture
+    def teacher(self) -> Iterator[Teacher]:
+        yield BatchTeacher(TeacherOptions(model="m", key=KEY))
+
+
+def line(asked: str, body: Any = None, status: int = 200, error: Any = None) -> str:
+    response = {"status_code": status, "request_id": "r", "body": likely_label() if body is None else body}
+    return json.dumps({"id": "b", "custom_id": asked, "response": response, "error": error}) + "\n"
+
+
+def read(*lines: str) -> tuple[list[Answer], dict[str, int]]:
+    ignored: Counter[str] = Counter()
+    answers = list(batch.read(lines, ASKED, ignored))
+    check(list(ASKED.values()), answers)
+    return answers, dict(ignored)
+
+
+def test_its_questions_wait_for_an_export() -> None:
+    teacher = BatchTeacher(TeacherOptions(model="m"))
+    assert teacher.name == "batch:m" and list(teacher.answer(MANY)) == []
+
+
+def test_a_line_is_the_request_that_would_be_sent() -> None:
+    lines = list(batch.write([*MANY, *MANY], "m"))
+    assert len(lines) == len(MANY), "each question once"
+    for one, written in zip(MANY, lines, strict=True):
+        assert "\n" not in written and written.isascii()
+        assert json.loads(written) == {
+            "custom_id": one.id, "method": "POST", "url": "/v1/chat/completions",
+            "body": chat.body(one, "m", logprobs=bool(one.field)),
+        }  # fmt: skip
+
+
+def test_several_samples_can_be_asked_for() -> None:
+    plain = question(1, field="", labels=())
+    first, second = (json.loads(written)["body"] for written in batch.write([question(), plain], "m", samples=5))
+    assert first["n"] == 5 and "logprobs" not in first
+    assert "n" not in second and "logprobs" not in second
+
+
+def test_the_replies_are_read_as_those_of_a_server() -> None:
+    samples = completion(*[choice({"label": "card_lost"})] * 3)
+    (first, second), ignored = read(line("q1"), line("q0", samples))
+    assert (first.question, first.content) == ("q1", {"label": "card_arrival"}) and not ignored
+    np.testing.assert_allclose(first.shares, [0.8, 0.1, 0.1], atol=1e-6)
+    assert second.shares is not None and second.shares.argmax() == 1
+    (call,) = first.calls
+    assert (call.model, call.input_tokens, call.output_tokens, call.outcome) == ("m", 10, 5, "answered")
+
+
+def test_lines_that_are_none_are_counted() -> None:
+    broken = ["no json\n", "[" * 100_000, "[]\n", '{"custom_id": 7}\n', line("q1")[:60]]
+    answers, ignored = read(line("q0"), "\n", line("x"), line("q0"), *broken)
+    assert [answer.question for answer in answers] == ["q0"]
+    assert ignored == {"unreadable": 5, "unknown": 1, "repeated": 1}
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (line("q0", {}, 500), "500, unknown error"),
+        (line("q0", {"error": {"code": "rate_limit_exceeded", "message": "text 0"}}, 429), "429, rate_limit_exceeded"),
+        (line("q0", "nonsense", 400), "400, unknown error"),
+        ('{"custom_id": "q0", "response": null, "error": {"code": "batch_expired"}}', "(batch_expired)"),
+        ('{"custom_id": "q0", "response": null, "error": {"code": "text 0"}}', "(unknown error)"),
+        ('{"custom_id": "q0"}', "(unknown error)"),
+    ],
+)  # fmt: skip
+def test_a_request_that_failed_is_a_call_in_vain(bad: str, said: str) -> None:
+    (answer,), ignored = read(bad)
+    assert answer.content is None and said in answer.problem and not ignored
+    assert [call.outcome for call in answer.calls] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (label("nonsense"), "malformed"), (label(finish_reason="length"), "malformed"), ("no", "malformed"),
+        (label(finish_reason="content_filter"), "refused"), (7, "malformed"),
+    ],
+)  # fmt: skip
+def test_a_reply_of_no_use_is_paid_for(body: Any, outcome: str) -> None:
+    (answer,), _ = read(line("q0", body))
+    assert answer.content is None and answer.problem and [call.outcome for call in answer.calls] == [outcome]
+
+
+def test_a_question_goes_out_and_comes_back() -> None:
+    asked: dict[str, Question] = {one.id: one for one in MANY if one.field == "label"}
+    written = [json.loads(one) for one in batch.write(asked.values(), "m")]
+    replies = [line(one["custom_id"]) for one in reversed(written)]
+    answers = list(batch.read(replies, asked, Counter()))
+    check(list(asked.values()), answers)
+    assert {answer.question for answer in answers} == set(asked)
