@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -47,6 +48,11 @@ class _Projects(Collector):
             "round_running": "Whether a round is running",
             "round_waiting": "Whether a round is wanted and not yet running",
             "failing": "Whether the last round failed",
+            "teacher_calls": "Calls to the teacher so far",
+            "teacher_cost": "What they have cost, in the unit of the prices",
+            "teacher_waiting": "Questions to the teacher without an answer",
+            "teacher_agreement": "How often the teacher says what the annotators say",
+            "learner_agreement": "How often the learner does, cross-validated",
         }
         families = {
             name: GaugeMetricFamily(f"apprentice_{name}", text, labels=["project"]) for name, text in gauges.items()
@@ -56,6 +62,7 @@ class _Projects(Collector):
                 status = read_status(self._store, record.id)
             except ApprenticeError:
                 continue
+            teacher = status.teacher
             values = {
                 "labelled": status.labelled,
                 "pool": status.pool,
@@ -64,6 +71,10 @@ class _Projects(Collector):
                 "round_running": status.running,
                 "round_waiting": status.waiting,
                 "failing": status.last_error is not None,
+                "teacher_calls": teacher["spent"]["in all"]["calls"] if teacher else None,
+                "teacher_cost": teacher["spent"]["in all"]["cost"] if teacher else None,
+                "teacher_waiting": teacher["waiting"] if teacher else None,
+                **{f"{author}_agreement": _overall(teacher, author) for author in ("teacher", "learner")},
             }
             for name, value in values.items():
                 if value is not None:
@@ -71,3 +82,8 @@ class _Projects(Collector):
         workers = GaugeMetricFamily("apprentice_workers", "Worker processes heard of lately")
         workers.add_metric([], len(self._store.jobs.workers()))
         yield from (*families.values(), workers)
+
+
+def _overall(teacher: dict[str, Any], author: str) -> float | None:
+    found = teacher["agreement"][author]["overall"] if teacher else None
+    return found["value"] if found else None

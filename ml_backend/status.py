@@ -9,6 +9,7 @@ from ml_backend.consensus import consensus
 from ml_backend.domain import ApprenticeError, Estimate, ModelVersion
 from ml_backend.label_studio.config import read_schema
 from ml_backend.store import ProjectRecord, Store, now
+from ml_backend.teaching import standing
 
 MOST = 10  # classes that are listed
 WIDE = 15  # letters of a line's name
@@ -26,6 +27,7 @@ class Status:
     problem     what stands in the way of the next round, "" if nothing
     watch       what `watch.find_out` last found, {} before the first look
     acquisition the strategy that ordered the queue of the active version, "" before there is one
+    teacher     see `teaching.standing`, {} before there is anything to say
     """
 
     project: int
@@ -46,6 +48,7 @@ class Status:
     note: str
     watch: dict[str, Any]
     acquisition: str
+    teacher: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -56,10 +59,12 @@ def read_status(store: Store, project: int) -> Status:
     record = store.projects.get(project)
     if record is None:
         raise ApprenticeError(f"Project {project} is not known here: run `apprentice connect --project {project}`")
-    problem, labelled = "", 0
+    problem, labelled, teacher = "", 0, {}
     try:
-        answers = consensus(read_schema(record.label_config), store.labels.of(project))
+        schema, annotations = read_schema(record.label_config), store.labels.of(project)
+        answers = consensus(schema, annotations)
         labelled = len(answers.tasks)
+        teacher = standing.read(store, record, schema, annotations, answers)
     except ApprenticeError as error:
         problem = str(error) if record.label_config else "waiting for the first round to read the project"
     active, job = store.versions.active(project), store.jobs.state(project)
@@ -95,6 +100,7 @@ def read_status(store: Store, project: int) -> Status:
         note=active.note if active else "",
         watch=record.watch or {},
         acquisition=active.acquisition if active else "",
+        teacher=teacher,
     )
 
 
@@ -141,6 +147,7 @@ def lines(status: Status) -> list[tuple[str, str]]:
         interval = f"{found.low:.3f} to {found.high:.3f}"
         said.append(("accuracy", f"{found.value:.3f} (95 %: {interval}; {found.n} tasks, {found.source})"))
     said += _watched(status.watch)
+    said += standing.lines(status.teacher, MOST)
     if status.last_round:
         last = status.last_round
         stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in last["stages"].items())

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+import numpy as np
+
 from ml_backend import knowledge
 from ml_backend.consensus import Answers
-from ml_backend.domain import Annotation, ApprenticeError, Estimate, Floats, TaskSchema
+from ml_backend.domain import Annotation, ApprenticeError, Estimate, Floats, Ints, TaskSchema
 from ml_backend.evaluation.metrics import correct, decide, wilson
 from ml_backend.store import Shown, Store
 from ml_backend.teaching.recall import shares
@@ -126,9 +128,10 @@ def of_teacher(store: Store, project: int, schema: TaskSchema, teacher: str, ans
     return agreement(said, answers.targets[both], schema.labels, schema.multiple, "answered tasks that it has labelled")
 
 
-def of_learner(store: Store, project: int) -> tuple[Agreement, str, Mapping[str, float]]:
-    """Of the serving learner, cross-validated on its own lesson; the prior that it starts from, and what each prior is
-    worth (`Fit.prior_errors`). Empty before there is one, or if its artifact is damaged."""
+def of_learner(store: Store, project: int, apart: Ints) -> tuple[Agreement, str, Mapping[str, float]]:
+    """Of the serving learner, cross-validated on its own lesson but for the tasks `apart`; the prior that it starts
+    from, and what each prior is worth (`Fit.prior_errors`). Empty before there is one, or if its artifact is damaged.
+    """
     active = store.versions.active(project)
     if active is None or active.learner is None:
         return Agreement(), "", {}
@@ -136,8 +139,9 @@ def of_learner(store: Store, project: int) -> tuple[Agreement, str, Mapping[str,
         known = knowledge.load(store, project, active.learner)
     except ApprenticeError:
         return Agreement(), "", {}
-    lesson = known.lesson
-    found = agreement(known.held_out, lesson.targets, lesson.labels, lesson.multiple, "its own labels, cross-validated")
+    lesson, source = known.lesson, "its own labels, cross-validated"
+    counted = ~np.isin(lesson.tasks, apart)
+    found = agreement(known.held_out[counted], lesson.targets[counted], lesson.labels, lesson.multiple, source)
     return found, known.started_from, known.prior_errors
 
 

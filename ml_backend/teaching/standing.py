@@ -1,0 +1,154 @@
+"""Where a project stands with its teacher: what it has said and cost, and whether its word is still needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from ml_backend.consensus import Answers
+from ml_backend.domain import Annotation, TaskSchema
+from ml_backend.registry import EMBEDDED
+from ml_backend.store import ProjectRecord, Store
+from ml_backend.teaching import agreement
+from ml_backend.teaching.agreement import Agreement
+from ml_backend.teaching.desk import midnight
+
+IN_VAIN = ("malformed", "refused", "failed")
+MINUTE = 60.0
+
+
+def read(
+    store: Store, record: ProjectRecord, schema: TaskSchema, annotations: Sequence[Annotation], answers: Answers
+) -> dict[str, Any]:
+    """As JSON; {} as long as nobody has been asked and no draft was shown. Tasks that a teacher wrote judge nobody.
+
+    name, model, problem  of the teacher; the embedded one has neither of the latter
+    spent        calls, tokens, cost and seconds `in all`, `today` (UTC) and `by purpose`
+    outcomes     how many calls were answered, malformed, refused or failed
+    waiting, labelled     questions without an answer; labels given
+    drafts       accepted, edited and replaced, by author
+    saved        see `agreement.Saved`
+    share        of the published queue's drafts, how many are the learner's own
+    agreement    of `teacher` and `learner` with the annotators, each `overall` and `by_class`
+    started_from, priors  the prior in use, "" for none; what starting from each is worth, see `domain.Fit.prior_errors`
+    """
+    project, state = record.id, record.teacher or {}
+    shown = store.shown.of(project)
+    if not state and not shown:
+        return {}
+    name = str(state.get("name") or EMBEDDED)
+    apart = store.tasks.synthetic(project)
+    real = ~np.isin(answers.tasks, apart)
+    answers = replace(answers, tasks=answers.tasks[real], targets=answers.targets[real])
+    written = set(apart.tolist())
+    answered = [pair for pair in agreement.pairs(shown, annotations) if pair[0].task not in written]
+    counts = store.questions.counts(project, name)
+    by_purpose = store.ledger.spent(project)
+    in_all = by_purpose.pop("")
+    teacher = agreement.of_teacher(store, project, schema, name, answers)
+    learner, started_from, priors = agreement.of_learner(store, project, apart)
+    share = agreement.learners_share(each for each in shown if each.version == record.published)
+    return {
+        "name": name,
+        "model": state.get("model", ""),
+        "problem": state.get("problem", ""),
+        "spent": {
+            "in all": asdict(in_all),
+            "today": asdict(store.ledger.spent(project, midnight())[""]),
+            "by purpose": {purpose: asdict(spent) for purpose, spent in by_purpose.items()},
+        },
+        "outcomes": store.ledger.outcomes(project),
+        "waiting": sum(n for (_, how), n in counts.items() if how == "waiting"),
+        "labelled": counts.get(("label", "answered"), 0),
+        "drafts": {author: asdict(fate) for author, fate in agreement.received(answered).items()},
+        "saved": asdict(agreement.saved(answered)),
+        "share": asdict(share) if share else None,
+        "agreement": {"teacher": _as_json(teacher), "learner": _as_json(learner)},
+        "started_from": started_from,
+        "priors": {prior: round(error, 4) for prior, error in priors.items()},
+    }
+
+
+def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
+    """The same in words, as pairs of a name and a sentence; of the classes, `most` are named."""
+    if not found:
+        return
+    if found["name"] != EMBEDDED or found["spent"]["in all"]["calls"]:
+        yield "teacher", _work(found)
+    if any(sum(fates.values()) for fates in found["drafts"].values()):
+        yield "drafts", _drafts(found)
+    if found["share"]:
+        share = found["share"]
+        yield "still needed?", f"{share['value']:.0%} of the {share['n']} drafts in the queue are the learner's own"
+    for author in ("teacher", "learner"):
+        if each := found["agreement"][author]["overall"]:
+            yield f"{author} agrees", _estimate(each) + _classes(found["agreement"][author]["by_class"], most)
+    if found["priors"]:
+        yield "taught", _prior(found["started_from"], found["priors"])
+    if found["problem"]:
+        yield "teacher trouble", found["problem"]
+
+
+def _work(found: dict[str, Any]) -> str:
+    in_all, today = found["spent"]["in all"], found["spent"]["today"]
+    said = [f"{found['labelled']} labels given", f"{found['waiting']} questions waiting"]
+    said.append(
+        f"{in_all['calls']} calls with {in_all['input_tokens'] + in_all['output_tokens']:,} tokens for "
+        f"{in_all['cost']:.4g} ({today['calls']} for {today['cost']:.4g} of them today)"
+    )
+    vain = [f"{found['outcomes'][how]} {how}" for how in IN_VAIN if found["outcomes"].get(how)]
+    return f"{found['name']}: {', '.join(said + vain)}"
+
+
+def _drafts(found: dict[str, Any]) -> str:
+    said = [
+        f"{author}'s {fates['accepted']} accepted, {fates['edited']} edited, {fates['replaced']} replaced"
+        for author, fates in found["drafts"].items()
+        if sum(fates.values())
+    ]
+    saved = found["saved"]
+    if saved["seconds"] is not None:
+        what = "saved" if saved["seconds"] >= 0 else "cost"
+        said.append(
+            f"{what} {abs(saved['seconds']) / MINUTE:.1f} minutes ({saved['median_accepted']:.1f} s an answer instead "
+            f"of {saved['median_blind']:.1f} s; {saved['timed']} and {saved['blind']} timed)"
+        )
+    return "; ".join(said)
+
+
+def _classes(by_class: dict[str, Any], most: int) -> str:
+    """Those of the least agreement first."""
+    if not by_class:
+        return ""
+    worst = sorted(by_class.items(), key=lambda item: (item[1]["value"], -item[1]["n"]))
+    shown = [f"{label} {each['value']:.0%} ({each['low']:.0%} to {each['high']:.0%})" for label, each in worst[:most]]
+    return f": {', '.join(shown)}{f' and {len(worst) - most} more' if len(worst) > most else ''}"
+
+
+def _prior(started_from: str, priors: dict[str, float]) -> str:
+    """Priors are compared with none, whose error is 1."""
+    worth = {prior: error for prior, error in priors.items() if prior != "none"}
+    told = ", ".join(f"{prior} {error:.2f}" for prior, error in worth.items())
+    compared = f"errors on the annotators' answers, in parts of those without: {told}"
+    if started_from:
+        return f"the learner starts from the teacher's {started_from} ({compared})"
+    if worth and min(worth.values()) > 1:
+        return (
+            f"what the teacher has taught would make the learner worse and is left out ({compared}): look at its cues "
+            "with `apprentice cues`, and at its agreement"
+        )
+    return f"the learner starts from the annotators' answers alone ({compared})"
+
+
+def _estimate(each: dict[str, Any]) -> str:
+    return f"{each['value']:.3f} (95 %: {each['low']:.3f} to {each['high']:.3f}; {each['n']} tasks)"
+
+
+def _as_json(found: Agreement) -> dict[str, Any]:
+    return {
+        "overall": asdict(found.overall) if found.overall else None,
+        "by_class": {label: asdict(each) for label, each in found.by_class.items()},
+    }

@@ -1,0 +1,199 @@
+"""Where a project stands with its teacher, against counting by hand, and in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_label_studio import SINGLE
+
+from ml_backend import knowledge
+from ml_backend.domain import SYNTHETIC, Annotation, Answer, Call, Draft, Example, ModelVersion, Prediction, content_key
+from ml_backend.knowledge import Knowledge, Lesson
+from ml_backend.label_studio.config import read_schema
+from ml_backend.metrics import Metrics
+from ml_backend.status import lines, read_status
+from ml_backend.store import Store
+from ml_backend.store import ledger as ledger_module
+from ml_backend.teaching import questions, standing
+
+SCHEMA = read_schema(SINGLE)
+TEACHER = "openai:small@127.0.0.1:8080"
+DAY = 86_400.0
+
+
+def annotate(store: Store, task: int, label: str, seconds: float | None = None) -> None:
+    store.labels.put(5, [Annotation(task, task, 1, (label,), updated_at=str(task), lead_time=seconds)])
+
+
+def say(store: Store, text: str, label: str, *calls: Call) -> None:
+    """The teacher's label of a text; with "", a question that waits."""
+    asked = questions.label(SCHEMA, content_key(text), text, TEACHER, {})
+    store.questions.want(5, TEACHER, [(asked, content_key(text))])
+    if label:
+        shares = np.array([label == each for each in SCHEMA.labels], np.float32)
+        store.questions.record(5, Answer(asked.id, {"label": label}, shares, calls), [0.25] * len(calls))
+
+
+def show(store: Store, version: str, **drafts: str | None) -> None:
+    """Drafts by task: teacher_1="fruit"; audit_2=None."""
+    queue = []
+    for name, label in drafts.items():
+        author, _, task = name.partition("_")
+        draft = Draft((label,), 0.5, author) if label else None  # type: ignore[arg-type]
+        queue.append(Prediction(int(task), 0.1, draft))
+    store.shown.put(5, version, queue)
+
+
+def learnt(store: Store, priors: dict[str, float], started_from: str, tasks: tuple[int, ...] = (1, 2, 3)) -> None:
+    """A serving learner of some tasks, all of them fruit; it gets the first one wrong."""
+    targets = np.tile(np.array([[1, 0, 0]], np.float32), (len(tasks), 1))
+    held_out = np.tile(np.array([[0.8, 0.1, 0.1]], np.float32), (len(tasks), 1))
+    held_out[0] = (0.1, 0.8, 0.1)
+    lesson = Lesson("logistic", "fake", SCHEMA.labels, False, np.array(tasks), b"", targets)
+    known = Knowledge(1, lesson, {"weight": np.eye(3)}, held_out, started_from, priors)
+    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), knowledge.save(store, 5, known), rows=1)
+    store.versions.activate(5, 1)
+
+
+@pytest.fixture
+def taught_store(store: Store) -> Store:
+    store.projects.update(
+        5, connection={"ml": 1}, label_config=SINGLE, published="v2",
+        teacher={"name": TEACHER, "model": "small", "problem": "", "until": 0.0},
+    )  # fmt: skip
+    store.tasks.put(5, [Example(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 9)])
+    return store
+
+
+def found(store: Store) -> dict[str, Any]:
+    return read_status(store, 5).teacher
+
+
+def said(store: Store) -> dict[str, str]:
+    return dict(lines(read_status(store, 5)))
+
+
+def test_before_anything_was_shown_or_asked_there_is_nothing_to_say(store: Store) -> None:
+    store.projects.update(5, connection={"ml": 1}, label_config=SINGLE)
+    assert found(store) == {}
+    assert list(standing.lines({}, 10)) == []
+
+
+def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = ledger_module.now()
+    monkeypatch.setattr(ledger_module, "now", lambda: now - 2 * DAY)
+    say(taught_store, "text 1", "fruit", Call("m", 1.0, 100, 10, "malformed"), Call("m", 1.0, 100, 10, "answered"))
+    monkeypatch.setattr(ledger_module, "now", lambda: now)
+    say(taught_store, "text 2", "fruit", Call("m", 1.0, 100, 10, "answered"))
+    say(taught_store, "text 3", "")
+    each = found(taught_store)
+    assert (each["name"], each["model"], each["labelled"], each["waiting"]) == (TEACHER, "small", 2, 1)
+    assert each["spent"]["in all"] == {
+        "calls": 3, "input_tokens": 300, "output_tokens": 30, "cost": 0.75, "seconds": 3.0,
+    }  # fmt: skip
+    assert (each["spent"]["today"]["calls"], each["spent"]["today"]["cost"]) == (1, 0.25)
+    assert list(each["spent"]["by purpose"]) == ["label"]
+    assert each["outcomes"] == {"malformed": 1, "answered": 2}
+    assert said(taught_store)["teacher"] == (
+        f"{TEACHER}: 2 labels given, 1 questions waiting, 3 calls with 330 tokens for 0.75 (1 for 0.25 of them today), "
+        "1 malformed"
+    )
+
+
+def test_drafts_time_and_the_learners_share_are_told(taught_store: Store) -> None:
+    drafts = {f"teacher_{n}": "fruit" for n in range(11, 17)} | {f"audit_{n}": None for n in range(21, 26)}
+    show(taught_store, "v1", **drafts, learner_31="fruit")
+    show(taught_store, "v2", learner_41="fruit", learner_42="metal", teacher_43="metal", audit_44=None)
+    for task in range(11, 17):
+        annotate(taught_store, task, "fruit", seconds=4.0)
+    for task in range(21, 26):
+        annotate(taught_store, task, "fruit", seconds=14.0)
+    annotate(taught_store, 31, "metal", seconds=3.0)
+    each = found(taught_store)
+    assert each["drafts"] == {
+        "teacher": {"accepted": 6, "edited": 0, "replaced": 0}, "learner": {"accepted": 0, "edited": 0, "replaced": 1},
+    }  # fmt: skip
+    assert each["saved"]["seconds"] == 60.0
+    assert (each["share"]["value"], each["share"]["n"]) == (pytest.approx(2 / 3), 3)
+    words = said(taught_store)
+    assert words["drafts"] == (
+        "teacher's 6 accepted, 0 edited, 0 replaced; learner's 0 accepted, 0 edited, 1 replaced; saved 1.0 minutes "
+        "(4.0 s an answer instead of 14.0 s; 6 and 5 timed)"
+    )
+    assert words["still needed?"] == "67% of the 3 drafts in the queue are the learner's own"
+
+
+def test_both_are_compared_with_the_annotators_and_the_worst_classes_are_named_first(taught_store: Store) -> None:
+    for task in (1, 2, 3):
+        annotate(taught_store, task, "fruit")
+    annotate(taught_store, 4, "metal")
+    for task, label in ((1, "fruit"), (2, "animal"), (4, "metal"), (5, "animal")):
+        say(taught_store, f"text {task}", label)
+    learnt(taught_store, {}, "")
+    each = found(taught_store)["agreement"]
+    assert (each["teacher"]["overall"]["value"], each["teacher"]["overall"]["n"]) == (pytest.approx(2 / 3), 3)
+    assert {label: share["n"] for label, share in each["teacher"]["by_class"].items()} == {"fruit": 2, "metal": 1}
+    assert (each["learner"]["overall"]["value"], each["learner"]["overall"]["n"]) == (pytest.approx(2 / 3), 3)
+    words = said(taught_store)
+    assert words["teacher agrees"].startswith("0.667 (95 %: 0.208 to 0.939; 3 tasks): fruit 50% (9% to 91%), metal")
+    assert dict(standing.lines(found(taught_store), 1))["teacher agrees"].endswith("(9% to 91%) and 1 more")
+    assert words["learner agrees"].startswith("0.667")
+
+
+def test_a_task_that_the_teacher_wrote_judges_nobody(taught_store: Store) -> None:
+    wrote = Example(9, "text 9", content_key("text 9"), {SYNTHETIC: "hard"})
+    taught_store.tasks.put(5, [wrote])
+    show(taught_store, "v2", teacher_1="fruit", teacher_9="fruit")
+    for task in (1, 9):
+        annotate(taught_store, task, "fruit")
+        say(taught_store, f"text {task}", "fruit")
+    learnt(taught_store, {}, "", tasks=(1, 9))
+    each = found(taught_store)
+    assert each["drafts"]["teacher"]["accepted"] == 1
+    assert each["agreement"]["teacher"]["overall"]["n"] == each["agreement"]["learner"]["overall"]["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("started_from", "priors", "words"),
+    [
+        ("labels", {"none": 1.0, "labels": 0.5}, "starts from the teacher's labels (errors on the annotators' answers"),
+        ("", {"none": 1.0, "cues": 1.25, "labels": 1.5}, "would make the learner worse and is left out (errors"),
+        ("", {"none": 1.0, "cues": 0.99, "labels": 1.5}, "starts from the annotators' answers alone (errors"),
+    ],
+)
+def test_what_the_priors_are_worth_is_told_and_a_harmful_one_is_named_so(
+    taught_store: Store, started_from: str, priors: dict[str, float], words: str
+) -> None:
+    learnt(taught_store, priors, started_from)
+    told = said(taught_store)["taught"]
+    assert words in told and all(f"{name} {error:.2f}" in told for name, error in priors.items() if name != "none")
+    assert (found(taught_store)["started_from"], found(taught_store)["priors"]) == (started_from, priors)
+
+
+def test_what_is_wrong_with_it_is_told_a_spent_budget_too(taught_store: Store) -> None:
+    problem = "the teacher's budget of today is spent (1 of teacher_daily_budget 1): the loop goes on without it"
+    taught_store.projects.update(5, teacher={"name": TEACHER, "model": "small", "problem": problem, "until": 0.0})
+    assert said(taught_store)["teacher trouble"] == problem == found(taught_store)["problem"]
+
+
+def test_drafts_of_the_embedded_teacher_are_counted_without_any_ledger(taught_store: Store) -> None:
+    taught_store.projects.update(5, teacher=None)
+    show(taught_store, "v2", teacher_1="fruit")
+    annotate(taught_store, 1, "fruit")
+    each = found(taught_store)
+    assert (each["name"], each["drafts"]["teacher"]["accepted"]) == ("similarity", 1)
+    words = said(taught_store)
+    assert words["drafts"].startswith("teacher's 1 accepted") and "teacher" not in words
+
+
+def test_prometheus_has_calls_cost_what_waits_and_who_agrees(taught_store: Store) -> None:
+    annotate(taught_store, 1, "fruit")
+    say(taught_store, "text 1", "fruit", Call("m", 1.0, 100, 10, "answered"))
+    say(taught_store, "text 2", "")
+    text = Metrics(taught_store).render().decode()
+    for line in ("calls", "cost", "waiting", "agreement"):
+        value = {"calls": 1.0, "cost": 0.25, "waiting": 1.0, "agreement": 1.0}[line]
+        assert f'apprentice_teacher_{line}{{project="5"}} {value}' in text
+    assert "apprentice_learner_agreement{" not in text, "there is no learner yet"
