@@ -154,6 +154,28 @@ def status(
 
 
 @app.command()
+def report(
+    project: Project,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, with all there is")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Where the learner is weak: labels that it confuses, its worst labels, clusters and groups, typical mistakes."""
+    from dataclasses import asdict
+
+    from ml_backend.teaching import wording
+    from ml_backend.teaching.site import visit
+    from ml_backend.teaching.weakness import serving, weakness
+
+    settings = _settings(data_dir=data_dir)
+    site = visit(settings, _store(settings), project)
+    found = weakness(site, serving(site))
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+    for line in wording.lines(found) if not as_json else ():
+        out.print(line, highlight=False, markup=False)
+
+
+@app.command()
 def versions(project: Project, data_dir: DataDir = None) -> None:
     """The model versions of a project, newest first."""
     from ml_backend.status import read_status

@@ -1,0 +1,47 @@
+"""A project as a command sees it that works without a worker: from the store and its cached vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ml_backend import registry
+from ml_backend.domain import ApprenticeError, TaskSchema
+from ml_backend.label_studio.config import read_schema
+from ml_backend.pool import ProjectPool
+from ml_backend.ports import Encoder
+from ml_backend.settings import ProjectSettings, Settings
+from ml_backend.store import ProjectRecord, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a project was like at one moment; `again` looks anew."""
+
+    settings: Settings
+    store: Store
+    encoder: Encoder
+    pool: ProjectPool
+    record: ProjectRecord
+    options: ProjectSettings
+    schema: TaskSchema
+
+    def again(self) -> Site:
+        return _look(self.settings, self.store, self.encoder, self.pool, self.record.id)
+
+
+def visit(settings: Settings, store: Store, project: int) -> Site:
+    """Raises ApprenticeError if this backend has never heard of the project, or cannot read its configuration."""
+    encoder = registry.encoder(settings.encoder)
+    return _look(settings, store, encoder, ProjectPool(store, project, encoder), project)
+
+
+def _look(settings: Settings, store: Store, encoder: Encoder, pool: ProjectPool, project: int) -> Site:
+    record = store.projects.get(project)
+    if record is None or not record.label_config:
+        raise ApprenticeError(
+            f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "
+            "first round"
+        )
+    options, _ = settings.for_project(record.extra_params)
+    pool.refresh(record.tasks_revision)
+    return Site(settings, store, encoder, pool, record, options, read_schema(record.label_config))

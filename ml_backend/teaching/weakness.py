@@ -1,0 +1,124 @@
+"""Where the serving learner is weak: which labels it confuses, which labels, clusters and groups it does worst on, with
+typical mistakes. From what it says of each answered task without having learnt from it; no teacher is needed.
+
+The report that guides the writing (EvoKD, arXiv 2403.06414, section 3.2) with figures by class, as in PGKD (Di Palo et
+al., EMNLP 2024). Tasks that a teacher has written are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend import audit, knowledge
+from ml_backend.domain import ApprenticeError, Estimate, Floats
+from ml_backend.drafts import confidence
+from ml_backend.evaluation.groups import Groups, by_group
+from ml_backend.evaluation.metrics import correct, decide, f1
+from ml_backend.knowledge import Knowledge
+from ml_backend.teaching.mistakes import Judged, Pair, Said, pairs_of, right_of, typical
+from ml_backend.teaching.site import Site
+from ml_backend.watch import groups_of
+
+
+@dataclass(frozen=True, slots=True)
+class LabelScore:
+    label: str
+    f1: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """Of the learner that version `version` made, on n answered tasks.
+
+    pairs     the most frequent first; `labels` the worst first
+    clusters  of the pool, worst first, and in `about` a typical text of each; `groups` by the project's `group_by`, or
+              None
+    right     tasks that it gets right, one of each label of the pairs
+    """
+
+    version: int
+    n: int
+    accuracy: Estimate | None
+    pairs: tuple[Pair, ...]
+    labels: tuple[LabelScore, ...]
+    clusters: Groups
+    about: Mapping[str, str]
+    groups: Groups | None
+    group_by: str
+    right: tuple[Said, ...]
+
+
+def serving(site: Site) -> Knowledge:
+    """The learner that serves. Raises ApprenticeError if there is none, or the labels have changed since."""
+    found, problem = knowledge.load_best(site.store, site.store.versions.active(site.record.id), site.pool.space)
+    if found is None:
+        raise ApprenticeError(
+            f"Project {site.record.id} has no learner yet{f' ({problem})' if problem else ''}: it takes answers of two "
+            "different labels, and a round after them"
+        )
+    if found.lesson.labels != site.schema.labels:
+        raise ApprenticeError(f"The labels of project {site.record.id} have changed: wait for the next round")
+    return found
+
+
+def weakness(site: Site, learner: Knowledge, unquoted: Collection[int] = ()) -> Weakness:
+    """The report on a learner. `unquoted`: tasks whose texts are not to be shown: they count all the same.
+
+    Raises ApprenticeError if none of the tasks that it learnt from is left.
+    """
+    store, pool, project, lesson = site.store, site.pool, site.record.id, learner.lesson
+    kept = np.isin(lesson.tasks, pool.tasks) & pool.real(lesson.tasks)
+    if not kept.any():
+        raise ApprenticeError(f"None of the tasks that the learner of project {project} learnt from is left")
+    tasks, targets, held_out = lesson.tasks[kept], lesson.targets[kept], learner.held_out[kept]
+    rows, multiple = pool.rows_of(tasks), lesson.multiple
+    judged = Judged(
+        labels=lesson.labels,
+        tasks=tasks,
+        texts=store.tasks.texts(project, tasks.tolist()),
+        vectors=pool.ensure(rows),
+        targets=targets,
+        gold=targets > 0.5 if multiple else decide(targets, False),
+        said=decide(held_out, multiple),
+        sure=confidence(held_out, multiple),
+        wrong=~correct(held_out, targets, multiple),
+        shown=~np.isin(tasks, list(unquoted)),
+    )
+    pairs = pairs_of(judged)
+    clusters = groups_of(store, pool, "", project, rows)
+    field = site.options.group_by
+    return Weakness(
+        version=learner.number,
+        n=len(tasks),
+        accuracy=audit.accuracy(held_out, targets, tasks, np.array(store.versions.audited(project)), multiple),
+        pairs=pairs,
+        labels=_labels(held_out, targets, lesson.labels, multiple),
+        clusters=by_group(~judged.wrong, clusters),
+        about=_about(judged, clusters),
+        groups=by_group(~judged.wrong, groups_of(store, pool, field, project, rows)) if field else None,
+        group_by=field,
+        right=right_of(judged, pairs),
+    )
+
+
+def _labels(held_out: Floats, targets: Floats, labels: tuple[str, ...], multiple: bool) -> tuple[LabelScore, ...]:
+    there = (decide(held_out, multiple) | decide(targets, multiple)).any(axis=0)
+    scores, support = f1(held_out, targets, multiple)
+    names = np.array(labels)[there].tolist()
+    found = [LabelScore(*row) for row in zip(names, scores.tolist(), support.tolist(), strict=True)]
+    return tuple(sorted(found, key=lambda each: (each.f1, -each.n, each.label)))
+
+
+def _about(judged: Judged, groups: npt.NDArray[np.str_]) -> dict[str, str]:
+    """A typical text of each group: a number says nothing to people."""
+    found = {}
+    for name in np.unique(groups).tolist():
+        rows = np.flatnonzero((groups == name) & judged.shown)
+        if len(rows):
+            found[name] = judged.texts[rows[typical(judged.vectors[rows], 1)[0]]]
+    return found

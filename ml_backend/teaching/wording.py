@@ -1,0 +1,63 @@
+"""The weakness report in words: for people, and for the teacher."""
+
+from __future__ import annotations
+
+from ml_backend.domain import Estimate
+from ml_backend.evaluation.groups import Groups
+from ml_backend.teaching.mistakes import NOTHING, Said
+from ml_backend.teaching.weakness import Weakness
+
+MOST = 10
+"""Pairs, labels and groups of each kind that are listed; JSON has them all."""
+CUT = 160  # characters of a text in a line
+
+
+def lines(report: Weakness) -> list[str]:
+    """The whole report, the heaviest first; indented lines belong to the one above."""
+    said = [f"learner of version {report.version}, judged on {report.n} answered tasks that it had not seen"]
+    if report.accuracy:
+        said.append(f"accuracy {_interval(report.accuracy)}: {report.accuracy.source}")
+    said.append("Labels that it confuses:" if report.pairs else "No label was taken for another one twice.")
+    for pair in report.pairs[:MOST]:
+        of = "tasks" if pair.label == NOTHING else "tasks with that label"
+        said.append(f"  {pair.label} -> {pair.instead}: {pair.count} times, {pair.share:.0%} of the {of}")
+        said += [f"    {quoted(each)}" for each in pair.typical]
+    said += _more(len(report.pairs))
+    said.append("Labels, the worst first:")
+    said += [f"  {each.label}: F1 {each.f1:.2f}, {each.n} tasks" for each in report.labels[:MOST]]
+    said += _more(len(report.labels))
+    said.append(f"Clusters, the worst first ({report.clusters.summary}):")
+    said += [
+        f"  {name}: {_interval(share)}{f', like: {cut(text)}' if (text := report.about.get(name)) else ''}"
+        for name, share in list(report.clusters.accuracy.items())[:MOST]
+    ]
+    if report.groups:
+        said += _groups(report.group_by, report.groups)
+    return said
+
+
+def quoted(each: Said) -> str:
+    return f"{cut(each.text)} ({_named(each.label)}; the learner: {_named(each.said)}, {each.confidence:.0%} sure)"
+
+
+def cut(text: str) -> str:
+    """A text in one line, in quotes."""
+    line = " ".join(text.split())
+    return f'"{line[:CUT]} …"' if len(line) > CUT else f'"{line}"'
+
+
+def _groups(field: str, groups: Groups) -> list[str]:
+    shown = [f"  {name}: {_interval(share)}" for name, share in list(groups.accuracy.items())[:MOST]]
+    return [f"By {field}, the worst first ({groups.summary}):", *shown, *_more(len(groups.accuracy))]
+
+
+def _interval(share: Estimate) -> str:
+    return f"{share.value:.0%} of {share.n} right (95 %: {share.low:.0%} to {share.high:.0%})"
+
+
+def _named(labels: tuple[str, ...]) -> str:
+    return " + ".join(labels) or NOTHING
+
+
+def _more(n: int) -> list[str]:
+    return [f"  and {n - MOST} more"] if n > MOST else []

@@ -1,0 +1,182 @@
+"""The weakness report, against counts made by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_label_studio import SINGLE, FakeLabelStudio, fill, flood
+from rounds import MakeRound
+from typer.testing import CliRunner
+
+from ml_backend import cli
+from ml_backend.cycle import run_round
+from ml_backend.domain import SYNTHETIC, ApprenticeError, TaskSchema
+from ml_backend.knowledge import Knowledge
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+from ml_backend.teaching import wording
+from ml_backend.teaching.mistakes import NOTHING, SHOWN, typical
+from ml_backend.teaching.site import Site, visit
+from ml_backend.teaching.weakness import serving, weakness
+
+
+@pytest.fixture
+def site(taught: dict[int, str], settings: Settings, store: Store) -> Site:
+    return visit(settings, store, 5)
+
+
+def saying(learner: Knowledge, said: dict[int, str]) -> Knowledge:
+    """The learner as if it said this of some of its tasks unseen, and of the others what the annotators say."""
+    lesson = learner.lesson
+    held_out = 0.1 + 0.7 * lesson.targets
+    for task, label in said.items():
+        row = int(np.searchsorted(lesson.tasks, task))
+        held_out[row] = 0.1
+        held_out[row, lesson.labels.index(label)] = 0.8
+    return replace(learner, held_out=held_out.astype(np.float32))
+
+
+def about(taught: dict[int, str], label: str) -> list[int]:
+    """The answered tasks of a label."""
+    return [task for task in list(taught)[:30] if taught[task] == label]
+
+
+def test_labels_are_confused_when_it_happens_twice_and_the_most_frequent_comes_first(
+    site: Site, taught: dict[int, str]
+) -> None:
+    fruit, metal, animal = (about(taught, label) for label in ("fruit", "metal", "animal"))
+    said = dict.fromkeys(fruit[:2], "metal") | dict.fromkeys(metal[:4], "animal") | {animal[0]: "fruit"}
+    found = weakness(site, saying(serving(site), said))
+    assert [(pair.label, pair.instead, pair.count, pair.share) for pair in found.pairs] == [
+        ("metal", "animal", 4, 0.4),
+        ("fruit", "metal", 2, 0.2),
+    ]
+    assert found.pairs[0].tasks == tuple(metal[:4])
+    assert found.accuracy is not None
+    assert (found.accuracy.value, found.accuracy.n, found.n) == (pytest.approx(23 / 30), 30, 30)
+    assert [each.label for each in found.labels] == ["metal", "animal", "fruit"]
+    assert {each.label: each.f1 for each in found.labels} == {
+        "metal": pytest.approx(2 * 6 / (10 + 8)),
+        "animal": pytest.approx(2 * 9 / (10 + 13)),
+        "fruit": pytest.approx(2 * 8 / (10 + 9)),
+    }
+    assert {each.n for each in found.labels} == {10}
+    assert {each.label[0] for each in found.right} == {"fruit", "metal", "animal"}
+    assert all(each.label == each.said for each in found.right)
+    assert sum(share.n for share in found.clusters.accuracy.values()) == 30
+    assert set(found.about) == set(found.clusters.accuracy) and found.groups is None
+
+
+def test_typical_mistakes_are_quoted_with_both_answers_and_no_two_are_alike(site: Site, taught: dict[int, str]) -> None:
+    fruit = about(taught, "fruit")
+    found = weakness(site, saying(serving(site), dict.fromkeys(fruit, "metal")))
+    (pair,) = found.pairs
+    assert pair.count == 10 and 1 <= len(pair.typical) <= SHOWN
+    assert {(each.label, each.said, each.confidence) for each in pair.typical} == {(("fruit",), ("metal",), 0.8)}
+    texts = dict(zip(pair.tasks, site.store.tasks.texts(5, list(pair.tasks)), strict=True))
+    assert all(texts[each.task] == each.text for each in pair.typical)
+
+
+def test_what_is_typical_lies_in_the_middle_and_a_copy_is_passed_over() -> None:
+    angles = np.array([0.0, 0.01, 0.9, -0.9, 2.5])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    first, *others = typical(vectors, 3)
+    assert first in (0, 1) and not {0, 1} & set(others) and len(others) == 2
+    assert typical(vectors[:2], 3) == [int((vectors[:2] @ vectors[:2].mean(axis=0)).argmax())]
+
+
+def test_what_may_not_be_quoted_still_counts(site: Site, taught: dict[int, str]) -> None:
+    fruit = about(taught, "fruit")
+    learner = saying(serving(site), dict.fromkeys(fruit, "metal"))
+    texts = site.store.tasks.texts(5, list(taught)[:30])
+    found = weakness(site, learner, unquoted=list(taught)[:30])
+    assert found.pairs[0].count == 10 and not found.pairs[0].typical and not found.right and not found.about
+    assert not any(text in line for text in texts for line in wording.lines(found))
+
+
+def test_tasks_that_a_teacher_wrote_are_no_weakness(
+    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
+) -> None:
+    server.add_tasks(["iron copper n900", "zinc tin n901", "nickel gold n902"], **{SYNTHETIC: "hard"})
+    written = sorted(server.tasks)[-3:]
+    for task in written:
+        server.annotate(task, "fruit")
+    run_round(make_round(server))
+    site = visit(settings, store, 5)
+    learner = serving(site)
+    assert set(written) <= set(learner.lesson.tasks.tolist())
+    found = weakness(site, saying(learner, dict.fromkeys(written, "metal")))
+    assert (found.n, found.pairs) == (30, ())
+
+
+def test_of_several_labels_one_too_few_and_one_too_many_are_told_apart(
+    server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store, multiple: TaskSchema,
+    options: object,
+) -> None:  # fmt: skip
+    server.label_config = SINGLE.replace('choice="single"', 'choice="multiple"')
+    truth = fill(server, 30)
+    run_round(make_round(server))
+    flood(server, truth, multiple, list(truth))
+    run_round(make_round(server))
+    site = visit(settings, store, 5)
+    learner = serving(site)
+    held_out = learner.lesson.targets * 0.8 + 0.1
+    fruit = np.flatnonzero(learner.lesson.targets[:, 0])
+    held_out[fruit[:2], 0] = 0.2  # too few
+    held_out[fruit[2:5], 1] = 0.9  # too many
+    held_out[fruit[5:7], 0], held_out[fruit[5:7], 2] = 0.2, 0.9  # one for another
+    found = weakness(site, replace(learner, held_out=held_out.astype(np.float32)))
+    assert {(pair.label, pair.instead, pair.count) for pair in found.pairs} == {
+        ("fruit", NOTHING, 2),
+        (NOTHING, "metal", 3),
+        ("fruit", "animal", 2),
+    }
+    assert {pair.label: pair.share for pair in found.pairs}[NOTHING] == pytest.approx(3 / 30)
+
+
+def test_groups_of_a_field_are_compared_where_the_project_names_one(
+    server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store, single: TaskSchema,
+    options: Callable[..., None],
+) -> None:  # fmt: skip
+    options(group_by="region", queue_size=12)
+    truth = fill(server, 40)
+    for number, task in server.tasks.items():
+        task["data"]["region"] = "north" if number % 2 else "south"
+    run_round(make_round(server))
+    flood(server, truth, single, list(truth))
+    run_round(make_round(server))
+    site = visit(settings, store, 5)
+    north = [task for task in truth if task % 2 and truth[task] != "metal"]
+    found = weakness(site, saying(serving(site), dict.fromkeys(north, "metal")))
+    assert found.groups is not None and list(found.groups.accuracy) == ["north", "south"]
+    assert found.groups.accuracy["south"].value == 1.0
+    assert any(line.startswith("By region, the worst first (worst is north") for line in wording.lines(found))
+
+
+def test_without_a_learner_the_report_says_what_it_takes(
+    server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
+) -> None:
+    with pytest.raises(ApprenticeError, match="Project 5 is not known here"):
+        visit(settings, store, 5)
+    fill(server, 5)
+    run_round(make_round(server))
+    with pytest.raises(ApprenticeError, match="no learner yet: it takes answers of two different labels"):
+        serving(visit(settings, store, 5))
+
+
+def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
+    site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch, fake_encoder: Any
+) -> None:
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
+    site.pool.flush()
+    expected = weakness(site, serving(site))
+    said = CliRunner().invoke(cli.app, ["report", "--project", "5"])
+    assert said.exit_code == 0 and said.stdout.splitlines()[0] == wording.lines(expected)[0]
+    assert "Labels, the worst first:" in said.stdout
+    dumped = json.loads(CliRunner().invoke(cli.app, ["report", "--project", "5", "--json"]).stdout)
+    assert dumped == json.loads(json.dumps(asdict(expected)))
