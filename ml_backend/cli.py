@@ -107,7 +107,7 @@ def worker() -> None:
 @app.command()
 def connect(project: Project, label_studio_url: Url = None, api_key: Key = None, data_dir: DataDir = None) -> None:
     """Connect a project: webhook, ML backend, sampling, a tab in queue order, and the first round."""
-    from ml_backend.doctor import check_backend
+    from ml_backend.knock import check_backend
     from ml_backend.label_studio.connect import connect as set_up
     from ml_backend.store import Store, credentials, remember_credentials
 

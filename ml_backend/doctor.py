@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from ml_backend import registry
 from ml_backend.domain import ApprenticeError
+from ml_backend.knock import knock
 from ml_backend.label_studio.client import PRIVATE, LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.inspection import Connection, inspect
 from ml_backend.label_studio.publish import HEAD, Pace
 from ml_backend.settings import Settings
 from ml_backend.store import ProjectRecord, Store, credentials
+from ml_backend.teaching import checkup
+from ml_backend.teaching.checkup import State
 
 TESTED = "1.23"  # release of Label Studio that the behaviour relied on was measured with
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    state: Literal["good", "notice", "wrong"]
+    state: State
     about: str
     text: str
 
@@ -49,8 +51,10 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
     for record in records:
         if record is None or not record.is_connected:
             yield Finding("wrong", f"project {project}", f"not connected: run `apprentice connect --project {project}`")
-        elif client is not None:
+            continue
+        if client is not None:
             yield from _guarded(f"project {record.id}", lambda: _project(client, settings, record))  # noqa: B023
+        yield from _guarded(f"teacher of {record.id}", lambda: _teacher(settings, store, record))  # noqa: B023
     if not records:
         yield Finding("notice", "projects", "none is connected: run `apprentice connect --project N`")
     store.close()
@@ -89,38 +93,6 @@ def _backend(settings: Settings) -> Iterator[Finding]:
         return
     guard = "with a secret" if settings.secret.get_secret_value() else "without a secret, for this machine only"
     yield Finding("good", "this backend", f"answers at {settings.address}, {guard}")
-
-
-def check_backend(settings: Settings) -> None:
-    """Raises ApprenticeError unless the backend that Label Studio is about to be told of answers, as far as seen from
-    here: a public address may be one that only Label Studio reaches."""
-    if not knock(settings) and not settings.public_url:
-        raise ApprenticeError(
-            f"Nothing answers at {settings.address}: start `apprentice serve`, or set APPRENTICE_PORT as it has it"
-        )
-
-
-def knock(settings: Settings) -> bool:
-    """Calls the running backend as Label Studio will; False if nothing answers there, as seen from here.
-
-    Raises ApprenticeError if it turns this secret away, or fails.
-    """
-    import httpx
-
-    secret = settings.secret.get_secret_value()
-    auth = {"Authorization": f"Bearer {secret}"} if secret else {}
-    try:
-        status = httpx.get(f"{settings.address}/versions", headers=auth, timeout=5).status_code
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return False
-    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        raise ApprenticeError(
-            f"{settings.address} has another APPRENTICE_SECRET than this one, or is another backend: set the same "
-            "secret here, or APPRENTICE_PORT as `serve` has it"
-        )
-    if status >= httpx.codes.BAD_REQUEST:
-        raise ApprenticeError(f"{settings.address} answers {status}: is it this backend? See its log")
-    return True
 
 
 def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:
@@ -166,6 +138,11 @@ def _project(client: LabelStudioClient, settings: Settings, record: ProjectRecor
     if complaint:
         yield Finding("wrong", about, complaint)
     yield _publishing(about, Pace(**(record.pace or {})))
+
+
+def _teacher(settings: Settings, store: Store, record: ProjectRecord) -> Iterator[Finding]:
+    for state, text in checkup.look(settings, store, record):
+        yield Finding(state, f"teacher of {record.id}", text)
 
 
 def _from_label_studio(about: str, settings: Settings, found: Connection, again: str) -> Iterator[Finding]:

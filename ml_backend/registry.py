@@ -55,6 +55,7 @@ def drafter(encoder: Encoder) -> Drafter:
 
 
 @lru_cache(maxsize=8)  # it remembers what its server can do, and a loaded model
+@lru_cache(maxsize=8)  # it remembers what its server refuses, or the model that it has loaded
 def teacher(name: str, options: TeacherOptions) -> Teacher | None:
     """None for the embedded one: it drafts, and cannot be asked anything."""
     if name == EMBEDDED:

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from ml_backend import registry
+from ml_backend.domain import TeacherOptions
 from ml_backend.registry import GROUP, UnknownPlugin
 
 
@@ -28,7 +29,8 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_the_built_in_plugins_are_installed() -> None:
     assert {kind: set(registry.installed(kind)) for kind in ("encoder", "learner", "teacher")} == {
-        "encoder": {"minilm", "sentence"}, "learner": {"logistic"}, "teacher": {"similarity"},
+        "encoder": {"minilm", "sentence"}, "learner": {"logistic"},
+        "teacher": {"batch", "openai", "similarity", "transformers"},
     }  # fmt: skip
     assert {"cluster-uncertainty", "random"} <= set(registry.installed("acquisition"))
 
@@ -37,6 +39,17 @@ def test_a_third_partys_plugin_is_found_and_made_with_its_model(third_party: Non
     assert registry.encoder("fake").name == "fake"
     assert registry.encoder("fake:other").name == "other"
     assert registry.encoder("fake:other") is registry.encoder("fake:other"), "weights are loaded once"
+
+
+def test_a_teacher_is_made_once_for_the_same_options_and_knows_what_it_has_found_out() -> None:
+    small, large = TeacherOptions(model="small"), TeacherOptions(model="large")
+    assert registry.teacher("batch", small) is registry.teacher("batch", small)
+    assert registry.teacher("batch", small) is not registry.teacher("batch", large)
+    assert registry.teacher("similarity", small) is None
+
+
+def test_the_files_of_a_batch_have_a_format_of_their_own() -> None:
+    assert list(registry.batch_format().write([], "small")) == []
 
 
 def test_a_plugin_that_is_not_asked_for_is_not_imported(third_party: None) -> None:
