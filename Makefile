@@ -1,12 +1,13 @@
 PYTHON ?= python3
 ANNOTATIONS ?= 0
+TEACHER ?= similarity
 APPRENTICE := .venv/bin/apprentice
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 # one line a package that is fetched, without addresses
 QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s,([a-z]+:/)?/[^ ]*/,,g'
 
-.PHONY: setup demo test lint bench-loop bench-acquisition bench-labels clean
+.PHONY: setup demo test lint bench-loop bench-acquisition bench-labels bench-teacher clean
 
 setup: .venv/.ready .venv-label-studio/.ready
 
@@ -30,7 +31,7 @@ setup: .venv/.ready .venv-label-studio/.ready
 	touch $@
 
 demo: setup
-	$(APPRENTICE) demo --annotations $(ANNOTATIONS)
+	$(APPRENTICE) demo --annotations $(ANNOTATIONS) --teacher $(TEACHER)
 
 lint: setup
 	.venv/bin/ruff check .
@@ -46,6 +47,9 @@ bench-loop: setup
 
 bench-acquisition: .venv/.ready .venv-peers/.ready
 	.venv/bin/python -m benchmarks.acquisition
+
+bench-teacher: .venv/.ready
+	.venv/bin/python -m benchmarks.teacher
 
 bench-labels: .venv/.ready
 	.venv/bin/pip install --constraint constraints.txt small-text==1.4.1 dill==0.4.1 $(QUIETER)

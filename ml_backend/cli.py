@@ -288,6 +288,9 @@ def demo(
     annotations: Annotated[int, typer.Option(min=0, max=5000, help="label so many automatically, then stop")] = 0,
     folder: Annotated[Path, typer.Option(help="where the demo keeps Label Studio's and our data")] = Path(".demo"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="port of Label Studio")] = 8080,
+    teacher: Annotated[
+        str, typer.Option(help="`similarity`, or `smollm2`: a small language model, run here")
+    ] = "similarity",
 ) -> None:
     """Label Studio, this backend and 4,880 questions to label, on this machine."""
     from ml_backend.demo.run import run_demo
@@ -296,7 +299,7 @@ def demo(
     set_up_logs("warning")
     for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT, too: shells let background jobs ignore it
         signal.signal(number, signal.default_int_handler)
-    run_demo(folder, annotations, port)
+    run_demo(folder, annotations, port, teacher)
 
 
 def _settings(**overrides: object) -> Settings:

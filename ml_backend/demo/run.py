@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ml_backend.demo.control import Examiner
+from ml_backend.demo.llama import MODEL, LocalLlama
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.texts import Question, questions
 from ml_backend.domain import ApprenticeError
@@ -29,8 +30,8 @@ from ml_backend.label_studio.annotator import answer, create_project, find_proje
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import connect
-from ml_backend.settings import Settings, as_environment
-from ml_backend.status import read_status
+from ml_backend.settings import ProjectSettings, Settings, as_environment
+from ml_backend.status import lines, read_status
 from ml_backend.store import Store
 
 CONFIG = Path("label_config.xml")
@@ -38,12 +39,18 @@ TITLE = "Apprentice demo: questions"
 FIRST_QUEUE_SECONDS = 600.0
 ROUND_SECONDS = 120.0
 ROWS = 12  # lines of the headless table
+TEACHERS = ("similarity", "smollm2")
 
 out = Console(soft_wrap=True)
 
 
-def run_demo(folder: Path, annotations: int, port: int) -> None:
-    """Starts everything; stops all of it at the end or at Ctrl-C. `annotations` > 0: label so many automatically."""
+def run_demo(folder: Path, annotations: int, port: int, teacher: str) -> None:
+    """Starts everything; stops all of it at the end or at Ctrl-C. `annotations` > 0: label so many automatically.
+
+    `teacher`: `similarity`, or `smollm2` for a small language model on this machine, behind an endpoint.
+    """
+    if teacher not in TEACHERS:
+        raise ApprenticeError(f"The demo has no teacher {teacher!r}: take one of {', '.join(TEACHERS)}")
     if not CONFIG.is_file():
         raise ApprenticeError(f"The demo needs {CONFIG}: run it in the project's own folder, with `make demo`")
     config = CONFIG.read_text()
@@ -55,6 +62,12 @@ def run_demo(folder: Path, annotations: int, port: int) -> None:
             with _progress("Label Studio (its first start migrates a database, about a minute)"):
                 stack.enter_context(label_studio)
             settings = _settings(folder / "apprentice", label_studio)
+            if teacher == "smollm2":
+                llama = LocalLlama(folder / "llama.log")
+                with _progress("the teacher, SmolLM2 behind llama.cpp"):
+                    stack.enter_context(llama)
+                defaults = ProjectSettings(teacher="openai", teacher_model=MODEL, teacher_labels=200)
+                settings = settings.model_copy(update={"teacher_url": llama.url, "defaults": defaults})
             store = Store(settings)
             stack.callback(store.close)
             with _progress("the backend"):
@@ -67,6 +80,7 @@ def run_demo(folder: Path, annotations: int, port: int) -> None:
             _first_queue(store, project)
             if annotations:
                 _annotate(client, store, settings, project, pool, held_out, annotations)
+                _tell(store, project)
                 return
             _invite(label_studio, project, _environment_file(folder, settings))
             threading.Event().wait()
@@ -193,6 +207,12 @@ def _annotate(
             )  # fmt: skip
             out.print("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)), highlight=False)
             waits.clear()
+
+
+def _tell(store: Store, project: int) -> None:
+    """What `apprentice status` says at the end."""
+    for name, text in lines(read_status(store, project)):
+        out.print(f"  {name:<16}{text}", highlight=False, markup=False)
 
 
 def _follows(store: Store, project: int, labels: int) -> bool:

@@ -13,20 +13,24 @@ from ml_backend.settings import ProjectSettings
 from ml_backend.store import Store, now
 
 CHARACTERS_A_TOKEN = 3.0  # cautious for English
-TRIES = 2
+TRIES, SAMPLES = 2, 5
 MILLION = 1e6
 LOT = 16  # questions between two looks at the budget
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Prices of a million tokens, and caps on money and calls: of the project in all, and of one day (UTC); 0: none."""
+    """Prices of a million tokens, and caps on money and calls: of the project in all, and of one day (UTC); 0: none.
+
+    replies  how many a question may need for its probabilities
+    """
 
     input_price: float
     output_price: float
     project: float
     day: float
     day_calls: int
+    replies: int = 1
 
     @classmethod
     def of(cls, options: ProjectSettings) -> Budget:
@@ -36,16 +40,18 @@ class Budget:
             options.teacher_budget,
             options.teacher_daily_budget,
             options.teacher_daily_calls,
+            SAMPLES if options.teacher_probabilities in ("auto", "samples") else 1,
         )
 
     def cost(self, call: Call) -> float:
         return (call.input_tokens * self.input_price + call.output_tokens * self.output_price) / MILLION
 
     def expected(self, question: Question) -> float:
-        """What a question costs at most: its reply is as long as it may be, and it is asked again."""
+        """What a question costs at most: its replies are as long as they may be, and it is asked again."""
         shown = [question.instructions, question.text, *(part for pair in question.examples for part in pair)]
         tokens = sum(map(len, shown)) / CHARACTERS_A_TOKEN
-        return TRIES * (tokens * self.input_price + question.longest * self.output_price) / MILLION
+        asked = TRIES * (self.replies if question.field else 1)
+        return asked * (tokens * self.input_price + question.longest * self.output_price) / MILLION
 
 
 class Desk:

@@ -1,0 +1,375 @@
+"""`make bench-teacher`: what a teacher is worth, by human labels and by its calls.
+
+    python -m benchmarks.teacher [--seeds 10] [--parts labels few noise calls davidson] [--save]
+
+banking77 with the replies that a large language model has given to 800 of its train rows and, once, on its 77 labels
+(read from ../shared/data; it may have met the set in training, and saw row numbers beside texts that are grouped by
+class: so also with 30 % of its labels redrawn from its own confusions), and made-up teachers, called oracles. Test rows
+are only measured on; the method was tuned on other train rows and on TREC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.data import DATA, SETS, TextSet
+from ml_backend import registry
+from ml_backend.domain import Floats, Ints, Material, Pool, TaskSchema, Taught, Tensors, TrainingSet
+from ml_backend.evaluation.simulation import Gold, Plan, simulate
+from ml_backend.settings import ProjectSettings
+from ml_backend.teaching.cues import Cues, phrases
+
+BUDGETS = (50, 100, 200, 385)
+EACH = 5  # human labels a class of the few-shot arms
+Priors = Mapping[str, Tensors]
+
+
+class Bench:
+    """One set, the default learner, and a way to distil."""
+
+    def __init__(self, which: TextSet) -> None:
+        self.schema: TaskSchema = which.schema
+        labels = self.schema.labels
+        self.x, self.test_x = which.vectors()
+        self.y = np.array([labels.index(row.label) for row in which.train])
+        self.test_y = np.array([labels.index(row.label) for row in which.test])
+        self.one_hot = np.eye(len(labels), dtype=np.float32)
+        self.learner = registry.learner("logistic")
+        self.nothing = Taught(self.x[:0], self.one_hot[:0], np.zeros(0, np.float32))
+
+    def distil(self, rows: Ints, targets: Floats, cues: Taught | None = None) -> Priors:
+        taught = Taught(self.x[rows], targets, np.ones(len(rows), np.float32))
+        return self.learner.distil(Material(taught, cues or self.nothing, self.x), multiple=False, seed=0)
+
+    def cues(self, told: Cues) -> Taught:
+        found = phrases(told, self.schema)
+        vectors = registry.encoder("minilm").encode(found.texts)
+        return Taught(vectors, found.targets, found.weights)
+
+    def fit(self, rows: Ints, priors: Priors, seed: int, targets: Floats | None = None) -> float:
+        """Accuracy on the test rows, in hundredths, of a learner of some rows' gold labels or of `targets`."""
+        t = self.one_hot[self.y[rows]] if targets is None else targets
+        train = TrainingSet(self.x[rows], t, np.ones(len(rows), np.float32), multiple=False, priors=priors)
+        return self.right(self.learner.fit(train, seed).tensors)
+
+    def right(self, tensors: Tensors) -> float:
+        said = self.learner.predict(tensors, self.test_x)
+        return 100 * float((said.argmax(axis=1) == self.test_y).mean())
+
+    def prior(self, priors: Priors, name: str) -> float:
+        """Accuracy of a prior by itself."""
+        head = priors[name]
+        return self.right({**head, "multiple": np.array([False])})
+
+    def few(self, free: Ints, each: int, seed: int) -> Ints:
+        """So many rows of each class."""
+        order = np.random.default_rng(seed).permutation(free)
+        return np.concatenate([order[self.y[order] == label][:each] for label in range(len(self.one_hot))])
+
+
+def recorded(bench: Bench) -> tuple[Ints, Floats]:
+    """The rows of banking77 that the model has labelled, and its shares; what it left over is spread evenly."""
+    labels = bench.schema.labels
+    rows: list[int] = []
+    shares: list[Floats] = []
+    with (DATA / "teacher" / "banking77_labels.jsonl").open(encoding="utf-8") as file:
+        for line in file:
+            reply = json.loads(line)
+            share = np.zeros(len(labels), np.float32)
+            for label, p in reply["labels"]:
+                share[labels.index(label)] += p
+            share += max(0.0, 1.0 - float(share.sum())) / len(labels)
+            rows.append(int(reply["id"].split("-")[1]))
+            shares.append(share / share.sum())
+    return np.array(rows), np.array(shares, np.float32)
+
+
+def recorded_cues() -> Cues:
+    raw = json.loads((DATA / "teacher" / "banking77_cues.json").read_text(encoding="utf-8"))
+    return {
+        label: {
+            "description": told["description"],
+            "cues": [*told["cues"], *([phrase, -score, other] for phrase, score, other in told["negative_cues"])],
+        }
+        for label, told in raw.items()
+    }
+
+
+def shuffled(told: Cues, seed: int) -> Cues:
+    """Everything that was told of a label, told of another one."""
+    names = list(told)
+    return {
+        name: {**told[other], "cues": [cue[:2] for cue in told[other]["cues"] if cue[1] > 0]}
+        for name, other in zip(names, np.random.default_rng(seed).permutation(names).tolist(), strict=True)
+    }
+
+
+def redrawn(bench: Bench, rows: Ints, shares: Floats, seed: int) -> Floats:
+    """30 % of the labels drawn again from the model's own confusions."""
+    random = np.random.default_rng(seed)
+    said = shares.argmax(axis=1)
+    wrong = said != bench.y[rows]
+    out = shares.copy()
+    for place in np.flatnonzero(random.random(len(rows)) < 0.3):
+        like = np.flatnonzero(wrong & (said == said[place]) | wrong & (bench.y[rows] == said[place]))
+        other = random.choice(like) if len(like) else random.integers(len(rows))
+        label = bench.y[rows[other]] if said[other] == said[place] else said[other]
+        if label == said[place]:
+            label = random.integers(shares.shape[1])
+        out[place] = bench.one_hot[label]
+    return out
+
+
+def oracle(bench: Bench, rows: Ints, wrong: float, seed: int, *, systematic: bool = False) -> Floats:
+    """Gold labels, so many of them wrong: any other label, or for each label always the same other one; and sure."""
+    random = np.random.default_rng(seed)
+    c = len(bench.one_hot)
+    shift = random.integers(1, c, c)[bench.y[rows]] if systematic else random.integers(1, c, len(rows))
+    bad = random.random(len(rows)) < wrong
+    return bench.one_hot[np.where(bad, (bench.y[rows] + shift) % c, bench.y[rows])]
+
+
+def spread(values: list[float]) -> str:
+    """Mean and half of its 95 % interval over the seeds."""
+    half = 1.96 * np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return f"{np.mean(values):.1f} ± {half:.1f}"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|---|" + "---|" * (len(head) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def labels(seeds: int) -> Iterator[str]:
+    """By human labels that come in the loop's order."""
+    bench = Bench(SETS["banking77"]())
+    rows, shares = recorded(bench)
+    cues = bench.cues(recorded_cues())
+    everything = bench.distil(rows, shares, cues)
+    arms: dict[str, tuple[str, Priors]] = {
+        "human labels alone, random order": ("random", {}),
+        "human labels alone, default acquisition": (ProjectSettings().acquisition, {}),
+        "distillation + random order": ("random", {"labels": everything["labels"]}),
+        "distillation + default acquisition": (ProjectSettings().acquisition, {"labels": everything["labels"]}),
+        "cues alone + default acquisition": (ProjectSettings().acquisition, {"cues": everything["cues"]}),
+        "distillation with cues + default acquisition": (ProjectSettings().acquisition, everything),
+    }
+    pool = Gold(bench.x, bench.one_hot[bench.y], [""] * len(bench.x))
+    test = Gold(bench.test_x, bench.one_hot[bench.test_y], [""] * len(bench.test_x))
+    marks = (25, 50, 100, 200, 300, 375, 400)
+    shown: list[list[str]] = []
+    curves: dict[str, np.ndarray] = {}
+    for name, (strategy, priors) in arms.items():
+        plan = Plan(bench.schema, ProjectSettings(), "all-MiniLM-L6-v2", 25, 25, 400, priors)
+        found: dict[int, list[float]] = {}
+        for seed in range(seeds):
+            for each in simulate(plan, pool, test, strategy, seed):
+                if each.metric == "accuracy" and not each.group:
+                    found.setdefault(each.labelled, []).append(100 * each.value)
+        curves[name] = np.array([np.mean(found[n]) for n in sorted(found)])
+        sizes = sorted(found)
+        shown.append([name, *(spread(found[n]) if n in found else "" for n in marks)])
+    teacher_alone = bench.fit(rows, {}, 0, shares)
+    shown.append(["teacher's labels alone, fitted as if they were human", *[f"{teacher_alone:.1f}"] * len(marks)])
+    shown.append(
+        [
+            "the priors by themselves: "
+            + ", ".join(f"{name} {bench.prior(everything, name):.1f}" for name in everything),
+            *[""] * len(marks),
+        ]
+    )
+    yield "## Accuracy by human labels, banking77, 800 recorded labels of the teacher\n"
+    yield table(["arm", *map(str, marks)], shown)
+    target = curves["human labels alone, default acquisition"][-1]
+    for name, curve in curves.items():
+        reached = np.flatnonzero(curve >= target)
+        first = f"{sizes[reached[0]]}" if len(reached) else "more than 400"
+        yield f"- {name}: {first} labels for the {target:.1f} that human labels alone reach at 400\n"
+
+
+def few(seeds: int) -> Iterator[str]:
+    """With 5 human labels a class, drawn outside the teacher's 800 rows; random draws of other sizes beside it."""
+    bench = Bench(SETS["banking77"]())
+    rows, shares = recorded(bench)
+    free = np.setdiff1d(np.arange(len(bench.x)), rows)
+    told = recorded_cues()
+    everything = bench.distil(rows, shares, bench.cues(told))
+    cues, only = {"cues": everything["cues"]}, {"labels": everything["labels"]}
+    arms: dict[str, Callable[[Ints, int], float]] = {
+        "human labels alone": lambda some, seed: bench.fit(some, {}, seed),
+        "pooled with the teacher's labels": lambda some, seed: bench.fit(
+            np.concatenate([some, rows]), {}, seed, np.concatenate([bench.one_hot[bench.y[some]], shares])
+        ),
+        "distillation": lambda some, seed: bench.fit(some, only, seed),
+        "cues alone": lambda some, seed: bench.fit(some, cues, seed),
+        "distillation with cues": lambda some, seed: bench.fit(some, everything, seed),
+    }
+    yield f"## Accuracy with random human labels, and with {EACH} a class (385), banking77\n"
+    yield _arms(bench, free, arms, seeds)
+    wrong = [bench.distil(rows[:0], shares[:0], bench.cues(shuffled(told, seed))) for seed in range(3)]
+    harm: dict[str, Callable[[Ints, int], float]] = {
+        "human labels alone": arms["human labels alone"],
+        "shuffled cues": lambda some, seed: bench.fit(some, wrong[seed % len(wrong)], seed),
+    }
+    yield "Cues told of the wrong labels:\n"
+    yield _arms(bench, free, harm, seeds)
+
+
+def noise(seeds: int) -> Iterator[str]:
+    """Teachers that are wrong."""
+    bench = Bench(SETS["banking77"]())
+    rows, shares = recorded(bench)
+    free = np.setdiff1d(np.arange(len(bench.x)), rows)
+    cues = bench.cues(recorded_cues())
+    yield "## Harmful teachers, banking77: 800 labels that are wrong, each said with confidence 1\n"
+    makers: dict[str, Callable[[int], Floats]] = {
+        "recorded, 30 % redrawn from its own confusions": lambda draw: redrawn(bench, rows, shares, draw),
+        "oracle, 60 % wrong at random": lambda draw: oracle(bench, rows, 0.6, draw),
+        "oracle, 60 % wrong, each class as one other": lambda draw: oracle(bench, rows, 0.6, draw, systematic=True),
+        "oracle, always wrong": lambda draw: oracle(bench, rows, 1.0, draw),
+    }
+    for name, make in makers.items():
+        said = [make(draw) for draw in range(2)]
+        plain = [bench.distil(rows, each) for each in said]
+        both = [bench.distil(rows, each, cues) for each in said]
+        arms: dict[str, Callable[[Ints, int], float]] = {
+            "human labels alone": lambda some, seed: bench.fit(some, {}, seed),
+            "distillation": lambda some, seed, plain=plain: bench.fit(some, plain[seed % 2], seed),  # type: ignore[misc]
+            "with cues": lambda some, seed, both=both: bench.fit(some, both[seed % 2], seed),  # type: ignore[misc]
+        }
+        share = np.mean([(each.argmax(axis=1) == bench.y[rows]).mean() for each in said])
+        yield f"{name} ({100 * share:.1f} % right):\n"
+        yield _arms(bench, free, arms, seeds)
+
+
+def _arms(bench: Bench, free: Ints, arms: Mapping[str, Callable[[Ints, int], float]], seeds: int) -> str:
+    draws = {
+        str(n): [np.random.default_rng([seed, n]).choice(free, n, replace=False) for seed in range(seeds)]
+        for n in BUDGETS
+    }
+    draws |= {f"{each} a class": [bench.few(free, each, seed) for seed in range(seeds)] for each in (EACH, 2 * EACH)}
+    found = {
+        arm: {size: [fit(some, seed) for seed, some in enumerate(drawn)] for size, drawn in draws.items()}
+        for arm, fit in arms.items()
+    }
+    first = next(iter(found))
+    rows = [[arm, *(spread(values) for values in sizes.values())] for arm, sizes in found.items()]
+    for arm in list(found)[1:]:
+        apart = {size: np.subtract(found[arm][size], found[first][size]).tolist() for size in draws}
+        rows.append([f"{arm}, minus {first}", *(spread(values) for values in apart.values())])
+    return table(["arm", *draws], rows)
+
+
+def calls(seeds: int) -> Iterator[str]:
+    """Which tasks the teacher is best asked about: of its 800 rows, at equal calls, with 100 human labels."""
+    bench = Bench(SETS["banking77"]())
+    rows, shares = recorded(bench)
+    free = np.setdiff1d(np.arange(len(bench.x)), rows)
+    yield "## Which tasks to ask the teacher about: accuracy by its calls, with 100 random human labels, banking77\n"
+    numbers = (50, 100, 200, 400)
+    found: dict[str, dict[int, list[float]]] = {}
+    for seed in range(seeds):
+        human = np.random.default_rng([seed, 100]).choice(free, 100, replace=False)
+        train = TrainingSet(bench.x[human], bench.one_hot[bench.y[human]], np.ones(100, np.float32), multiple=False)
+        said = bench.learner.predict(bench.learner.fit(train, seed).tensors, bench.x[rows])
+        unsure = 1 - said.max(axis=1)
+        pool = Pool(bench.x[rows], said, np.zeros(len(rows), bool), np.ones(len(rows), bool), multiple=False)
+
+        def by(strategy: str, n: int, pool: Pool = pool, seed: int = seed) -> Ints:
+            return registry.acquisition(strategy).select(pool, n, seed).rows
+
+        ways: dict[str, Callable[[int], Ints]] = {
+            "random": lambda n: by("random", n),
+            "uncertain for the student (least-confidence)": lambda n: by("least-confidence", n),
+            "confident teacher, uncertain student": lambda n, u=unsure: np.argsort(-u * shares.max(axis=1))[:n],  # type: ignore[misc]
+            "diverse (k-center)": lambda n: by("k-center", n),
+            "typical (typicality)": lambda n: by("typicality", n),
+            "the default (cluster-uncertainty)": lambda n: by("cluster-uncertainty", n),
+        }
+        for name, choose in ways.items():
+            for n in numbers:
+                some = choose(n)
+                priors = bench.distil(rows[some], shares[some])
+                found.setdefault(name, {}).setdefault(n, []).append(bench.fit(human, priors, seed))
+    yield table(
+        ["tasks", *map(str, numbers)], [[name, *(spread(by[n]) for n in numbers)] for name, by in found.items()]
+    )
+
+
+def davidson(seeds: int) -> Iterator[str]:
+    """Oracles of three qualities on a skewed set."""
+    bench = Bench(SETS["davidson"]())
+    rows = np.random.default_rng(0).choice(len(bench.x), 500, replace=False)
+    free = np.setdiff1d(np.arange(len(bench.x)), rows)
+    yield "## davidson: oracle with so many wrong labels among 500, accuracy by random human labels\n"
+    for wrong in (0.1, 0.3, 0.6):
+        priors = bench.distil(rows, oracle(bench, rows, wrong, 0))
+        found: dict[str, list[list[float]]] = {"human labels alone": [], "distillation": []}
+        for n in BUDGETS:
+            drawn = [np.random.default_rng([seed, n]).choice(free, n, replace=False) for seed in range(seeds)]
+            found["human labels alone"].append([bench.fit(some, {}, seed) for seed, some in enumerate(drawn)])
+            found["distillation"].append([bench.fit(some, priors, seed) for seed, some in enumerate(drawn)])
+        yield f"oracle, {wrong:.0%} wrong at random:\n"
+        yield table(["arm", *map(str, BUDGETS)], [[name, *map(spread, by)] for name, by in found.items()])
+
+
+def times(seeds: int) -> Iterator[str]:
+    """What distillation adds to a round: 400 human labels, 2,000 of a teacher, 77 labels; one thread."""
+    bench = Bench(SETS["banking77"]())
+    rows = np.random.default_rng(0).choice(len(bench.x), 2000, replace=False)
+    begin = time.process_time()
+    priors = bench.distil(rows, oracle(bench, rows, 0.1, 0), bench.cues(recorded_cues()))
+    distilling = time.process_time() - begin
+    human = np.random.default_rng(1).choice(len(bench.x), 400, replace=False)
+    pooled = np.concatenate([human, rows])
+    arms: dict[str, tuple[Ints, Priors]] = {
+        "without a teacher": (human, {}), "distillation": (human, priors), "pooled, for comparison": (pooled, {}),
+    }  # fmt: skip
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    for _ in range(max(5, seeds)):
+        for name, (some, given) in arms.items():  # in turn: what else runs on the machine strikes all alike
+            begin = time.process_time()
+            bench.fit(some, given, 0)
+            seconds[name].append(time.process_time() - begin)
+    yield "## CPU seconds of a fit: 400 human labels, 2,000 of a teacher, 77 labels\n"
+    yield table(
+        ["arm", "median", "least", "most"],
+        [[name, f"{np.median(each):.3f}", f"{min(each):.3f}", f"{max(each):.3f}"] for name, each in seconds.items()],
+    )
+    yield f"Making the three priors, beside the rounds, over a pool of {len(bench.x):,}: {distilling:.1f} s.\n"
+
+
+PARTS: dict[str, Callable[[int], Iterator[str]]] = {
+    each.__name__: each for each in (labels, few, noise, calls, davidson, times)
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--save", action="store_true", help="write the tables beside this file, under today's date")
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    written = [f"`make bench-teacher`, {options.seeds} seeds, ± half of a 95 % interval over them.\n"]
+    for name in options.parts:
+        for piece in PARTS[name](options.seeds):
+            print(piece, flush=True)
+            written.append(piece)
+    if options.save:
+        today = datetime.datetime.now(datetime.UTC).date()
+        file = Path(__file__).with_name(f"{today}-teacher.md")
+        file.write_text(f"# What a teacher is worth, {today}\n\n{__doc__}\n" + "\n".join(written))
+
+
+if __name__ == "__main__":
+    main()
