@@ -48,7 +48,7 @@ def test_setup_answers_the_version_and_keeps_what_it_was_told_but_no_token(
     assert (answer.status_code, answer.get_json()) == (200, {"model_version": NO_VERSION})
     record = store.projects.ensure(5)
     assert record.label_config == body["schema"]
-    assert record.extra_params == {"queue_size": 7}, "what is not ours is not kept"
+    assert record.extra_params == {"queue_size": 7, "?": ["al"]}, "of what is not ours, the name alone is kept"
     assert "legacy-t0ken" not in repr(record)
     assert not store.jobs.state(5).waiting, "the project is not connected"
 

@@ -18,7 +18,7 @@ from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store, now
-from ml_backend.teaching import ahead, prior
+from ml_backend.teaching import ahead, prior, written
 from ml_backend.teaching.ahead import Asked
 from ml_backend.teaching.cues import adopt
 from ml_backend.teaching.desk import Budget, Desk
@@ -47,6 +47,7 @@ class Teaching:
         self._not_before = 0.0
         self._looked: dict[int, tuple[object, ...]] = {}  # project -> what it was like when there was nothing to ask
         self._pauses: dict[int, float] = {}
+        self._no_cues_before: dict[int, float] = {}
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
         """Begins to ask for the first project that has questions, if nothing is being asked."""
@@ -95,7 +96,9 @@ class Teaching:
             if spent or not asked:
                 self._say(record, spent)
                 asked = []
-        given = prior.gather(pool, record, options.learner, schema, recalled)
+        encoder = registry.encoder(self._settings.encoder)
+        by_teacher = written.taught(store, encoder, record, schema, recalled)
+        given = prior.gather(pool, record, options.learner, schema, recalled, by_teacher)
         if given.origin.due(record, idle=not asked):
             self._running = self._thread.submit(self._distil, record, given)
         elif desk and asked and options.teacher == registry.BY_FILE:
@@ -103,6 +106,8 @@ class Teaching:
         elif desk and asked:
             # few at a time: with the next answer, others are at the head of the queue
             portion = asked[: PORTION * self._settings.teacher_concurrency]
+            if portion[0][0].purpose == "describe":  # the longest reply of all: if it does not come, others go on
+                self._no_cues_before[project] = time.monotonic() + LONGEST_PAUSE
             self._running = self._thread.submit(self._ask, desk, record, portion)
         else:
             self._looked[project] = sight
@@ -124,12 +129,16 @@ class Teaching:
         def further() -> Ints:
             return ahead.further(store, pool, options, learner, schema, record.id, teacher, answers.touched)
 
-        cues = ahead.first(store, pool, record, schema, teacher)
+        cues = ahead.cues(store, pool, record, schema, teacher)
         if options.teacher == registry.BY_FILE:
             if ("describe", "waiting") in store.questions.counts(record.id, teacher):
                 cues = []
             return cues + label(further())
-        return cues or label(ahead.head(store, record, options)) or label(further())
+        if asked := label(ahead.head(store, record, options)):
+            return asked
+        if time.monotonic() < self._no_cues_before.get(record.id, 0.0):
+            cues = []
+        return cues or label(further())
 
     def _distil(self, record: ProjectRecord, given: Given) -> None:
         try:

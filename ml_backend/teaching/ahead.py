@@ -1,4 +1,4 @@
-"""What the teacher is asked next: cues once, then the head of the queue, then tasks that the learner is distilled from.
+"""What the teacher is asked next: the queue's head, then for cues, once, then tasks that the learner is distilled from.
 
 It works ahead of the annotators and never on the audit slice, whose answers are to be influenced by nobody.
 """
@@ -23,7 +23,7 @@ SHOWN = 30  # tasks that a teacher sees when it is asked for cues
 Asked = list[tuple[Question, bytes | None]]
 
 
-def first(store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, teacher: str) -> Asked:
+def cues(store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, teacher: str) -> Asked:
     """The question for cues, as long as nobody has answered it or written cues by hand."""
     if record.cues is not None or not len(pool.tasks):
         return []

@@ -133,9 +133,9 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
     lessons = []
     learn = knowledge.learn
 
-    def spy(lesson: knowledge.Lesson, vectors: Floats, serving: Any, number: int) -> Any:
+    def spy(lesson: knowledge.Lesson, vectors: Floats, serving: Any, *rest: Any) -> Any:
         lessons.append((lesson, vectors, serving))
-        return learn(lesson, vectors, serving, number)
+        return learn(lesson, vectors, serving, *rest)
 
     monkeypatch.setattr(knowledge, "learn", spy)
     run(strategy="margin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from scripted_teacher import ScriptedTeacher
 
 from ml_backend import registry
 from ml_backend.cycle import run_round
-from ml_backend.domain import TaskSchema, TeacherUnavailable
+from ml_backend.domain import Answer, Question, TaskSchema, TeacherUnavailable
 from ml_backend.jobs import teaching as module
 from ml_backend.jobs.teaching import Teaching
 from ml_backend.settings import Settings
@@ -71,15 +72,29 @@ def school(
     return School(settings, store, server, make_round, teacher)
 
 
-def test_cues_are_asked_for_first_then_the_queues_head_then_further_tasks_up_to_the_number_set(school: School) -> None:
+def test_the_queues_head_is_asked_about_first_then_cues_then_further_tasks_up_to_the_number_set(
+    school: School,
+) -> None:
     head = [school.server.tasks[task]["data"]["text"] for task in queue(school.server)[:5]]
     school.finish()
-    assert school.teacher.asked[0].purpose == "describe"
+    assert [each.purpose for each in school.teacher.asked[:7]] == [*["label"] * 5, "describe", "label"]
     assert school.teacher.texts()[:5] == head
     assert len(school.teacher.texts()) == 20 == len(set(school.teacher.texts()))
     cues = school.store.projects.ensure(5).cues
     assert cues is not None and cues["fruit"]["description"] == "about a fruit"
-    assert all("about a metal" in each.instructions for each in school.teacher.asked if each.purpose == "label")
+    assert all("about a metal" in each.instructions for each in school.teacher.asked[6:])
+
+
+def test_a_teacher_that_gives_no_cues_labels_all_the_same(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = school.teacher.answer
+
+    def no_cues(questions: Sequence[Question]) -> Iterator[Answer]:
+        yield from answer([each for each in questions if each.purpose == "label"])
+
+    monkeypatch.setattr(school.teacher, "answer", no_cues)
+    for _ in range(2):  # it waits for cues in vain once
+        school.finish()
+    assert len(school.teacher.texts()) == 20 and school.store.projects.ensure(5).cues is None
 
 
 def test_the_prompt_shows_answers_of_the_annotators(school: School, taught: dict[int, str]) -> None:
@@ -206,6 +221,24 @@ def test_cues_that_a_person_wrote_are_learnt_from_without_any_teacher(
     )
     school.step()
     assert store.projects.ensure(5).prior == kept
+
+
+def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_as_many(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    kept = []
+    for phrase in ("apple pear plum", "iron copper zinc", "iron copper zinc", ""):
+        cues = {"fruit": {"description": "", "cues": [[phrase, 9]]}} if phrase else {}
+        store.projects.update(5, cues=cues)
+        school.step()
+        kept.append((store.projects.ensure(5).prior or {})["number"])
+    assert kept == [1, 2, 2, 3]
+    school.round()
+    from ml_backend import knowledge
+
+    learner, _ = knowledge.load_best(store, active(store), "fake")
+    assert learner is not None and learner.started_from == ""
 
 
 def test_cues_of_a_person_are_never_replaced_by_the_teachers(school: School, store: Store) -> None:

@@ -56,17 +56,18 @@ def test_what_was_answered_is_never_asked_again(store: Store) -> None:
     assert set(desk.told(asked)) == {each.id for each in asked}
 
 
-def test_another_label_text_teacher_or_description_makes_another_question() -> None:
+def test_another_label_text_teacher_or_hint_makes_another_question_but_better_words_do_not() -> None:
     key = content_key("a text")
     plain = questions.label(SCHEMA, key, "a text", "scripted", {})
     others = {
         questions.label(replace(SCHEMA, labels=("fruit", "metal", "stone")), key, "a text", "scripted", {}).id,
         questions.label(SCHEMA, key, "a text", "another", {}).id,
         questions.label(SCHEMA, content_key("b"), "b", "scripted", {}).id,
-        questions.label(SCHEMA, key, "a text", "scripted", {"fruit": "grows on trees"}).id,
+        questions.label(replace(SCHEMA, hints=("grows on trees", "")), key, "a text", "scripted", {}).id,
         questions.label(replace(SCHEMA, multiple=True), key, "a text", "scripted", {}).id,
     }
     assert len(others) == 5 and plain.id not in others
+    assert questions.label(SCHEMA, key, "a text", "scripted", {"fruit": "grows on trees"}).id == plain.id
 
 
 def test_answers_that_came_before_the_teacher_fell_silent_are_kept_and_the_rest_can_be_asked_at_once(
