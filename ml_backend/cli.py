@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 if TYPE_CHECKING:
+    from ml_backend.domain import Example
     from ml_backend.label_studio.client import LabelStudioClient
     from ml_backend.settings import Settings
     from ml_backend.status import Status
@@ -173,6 +174,53 @@ def report(
         typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
     for line in wording.lines(found) if not as_json else ():
         out.print(line, highlight=False, markup=False)
+
+
+@app.command()
+def evolve(
+    project: Project,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="how often")] = 3,
+    per_round: Annotated[int, typer.Option(min=1, max=100, help="hard texts a round, and as many easy ones")] = 20,
+    train_directly: Annotated[
+        bool, typer.Option("--train-directly", help="teach the learner without asking the annotators")
+    ] = False,
+    from_pool: Annotated[
+        bool, typer.Option("--from-pool", help="label tasks of the weak slices instead of writing texts")
+    ] = False,
+    label_studio_url: Url = None,
+    api_key: Key = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Let the teacher write texts that the learner is weak on, and import them as tasks with its label as draft.
+
+    What is written becomes a task under the quota synthetic_share, at most --per-round a round. Whatever interrupts it,
+    the same command goes on from there, and nothing is asked twice.
+    """
+    from ml_backend.label_studio.synthetic import add_written
+    from ml_backend.teaching.evolve import Evolving, Waiting
+    from ml_backend.teaching.site import visit
+    from ml_backend.teaching.wording import round_lines
+    from ml_backend.teaching.written import POOL, TASKS, TAUGHT
+
+    if train_directly and from_pool:
+        raise typer.BadParameter("tasks of the pool are taught anyway: give --train-directly or --from-pool")
+    settings = _settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
+    _cap_threads(settings.threads)
+    store = _store(settings)
+    site = visit(settings, store, project)
+    way = POOL if from_pool else TAUGHT if train_directly else TASKS
+    client = _client(settings) if way == TASKS else None  # before anything is paid for
+
+    def send(texts: Mapping[str, str], since: str) -> Sequence[Example]:
+        return add_written(client, project, site.schema, texts, since) if client else ()
+
+    try:
+        for one in Evolving(site, site.desk(), way, per_round, send).run(rounds):
+            spent = store.ledger.spent_on(project, [each for ids in one.asked.values() for each in ids])
+            for line in round_lines(one, spent):
+                out.print(line, highlight=False, markup=False)
+    except Waiting as waiting:
+        out.print(str(waiting), highlight=False, markup=False)
 
 
 @app.command()

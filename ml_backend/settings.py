@@ -58,6 +58,9 @@ class ProjectSettings(BaseModel):
         500, ge=0, le=20_000, description="tasks that the teacher labels for the learner to be distilled from"
     )
     teacher_acquisition: str = Field("cluster-uncertainty", description="strategy that chooses those tasks")
+    synthetic_share: float = Field(
+        0.2, ge=0, le=1, description="most tasks that `evolve` may add, in parts of the tasks that have a label"
+    )
     teacher_input_price: float = Field(0.0, ge=0, description="price of a million tokens that the teacher reads")
     teacher_output_price: float = Field(0.0, ge=0, description="price of a million tokens that it writes")
     teacher_budget: float = Field(5.0, ge=0, description="most that may be spent on a project, in the prices' unit")

@@ -93,8 +93,9 @@ def _forget(store: Store, project: int) -> None:
     store.labels.forget(project)
     store.versions.forget(project)
     store.projects.update(
-        project, read_under="", watermark="", counts=None, published=None, pinned=None, watch=None, proposals=None
-    )
+        project, read_under="", watermark="", counts=None, published=None, pinned=None, watch=None, proposals=None,
+        cues=None, prior=None, evolution=None,
+    )  # fmt: skip
 
 
 def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) -> bool:

@@ -95,11 +95,7 @@ class _Reading:
 
     def changes(self, since: str) -> str:
         """Every task changed since then, with its annotations; returns the newest `updated_at`."""
-        changed = {
-            "filter": "filter:tasks:updated_at", "operator": "greater_or_equal", "type": "Datetime", "value": since,
-        }  # fmt: skip
-        query = {"filters": {"conjunction": "and", "items": [changed]}}
-        for page in self.client.pages(self.project, query=query, fields="all", include=_CHANGED):
+        for page in self.client.pages(self.project, query=changed_since(since), fields="all", include=_CHANGED):
             self.guard()
             examples, standing = self._keep(page)
             tasks = {example.task for example in examples}
@@ -146,6 +142,14 @@ class _Reading:
         self.store.tasks.put(self.project, examples)
         self.store.labels.put(self.project, annotations)
         return examples, standing
+
+
+def changed_since(moment: str) -> dict[str, Any]:
+    """The Data Manager's filter for tasks changed from a moment on."""
+    changed = {
+        "filter": "filter:tasks:updated_at", "operator": "greater_or_equal", "type": "Datetime", "value": moment,
+    }  # fmt: skip
+    return {"filters": {"conjunction": "and", "items": [changed]}}
 
 
 def _schema(config: str) -> TaskSchema | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from ml_backend.domain import Answer
-from ml_backend.store.database import Database, now
+from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.schema import call as table
+
+CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,12 @@ class Spent:
     output_tokens: int = 0
     cost: float = 0.0
     seconds: float = 0.0
+
+
+_SUMS = [
+    sa.func.count(),
+    *(sa.func.coalesce(sa.func.sum(table.c[name]), 0) for name in list(Spent.__dataclass_fields__)[1:]),
+]
 
 
 class Ledger:
@@ -36,9 +45,8 @@ class Ledger:
 
     def spent(self, project: int, since: float = 0.0) -> dict[str, Spent]:
         """The calls from a moment on, by purpose; "" is all of them together."""
-        sums = [sa.func.coalesce(sa.func.sum(table.c[name]), 0) for name in list(Spent.__dataclass_fields__)[1:]]
         query = (
-            sa.select(table.c.purpose, sa.func.count(), *sums)
+            sa.select(table.c.purpose, *_SUMS)
             .where(table.c.project == project, table.c.made_at >= since)
             .group_by(table.c.purpose)
         )
@@ -47,6 +55,15 @@ class Ledger:
         found = {row[0]: Spent(*row[1:]) for row in rows}
         found[""] = Spent(*map(sum, zip(*(row[1:] for row in rows), strict=True)))
         return found
+
+    def spent_on(self, project: int, questions: Iterable[str]) -> Spent:
+        """All calls for some questions, by their ids."""
+        rows: list[tuple[Any, ...]] = []
+        for chunk in chunks(questions, CHUNK):
+            query = sa.select(*_SUMS).where(table.c.project == project, table.c.question.in_(chunk))
+            with self._database.read() as connection:
+                rows += [tuple(row) for row in connection.execute(query)]
+        return Spent(*map(sum, zip(*rows, strict=True)))
 
     def outcomes(self, project: int) -> dict[str, int]:
         """How many calls had each outcome."""

@@ -81,6 +81,15 @@ class Questions:
         """Whatever was asked, in the order in which it was wanted."""
         return self._questions(table.c.project == project)
 
+    def those(self, project: int, ids: Sequence[str]) -> list[Question]:
+        """Some that were asked, by their ids, in that order; unknown ones are left out."""
+        found = [
+            each
+            for chunk in chunks(ids, CHUNK)
+            for each in self._questions(table.c.project == project, table.c.id.in_(chunk))
+        ]
+        return sorted(found, key=lambda each: ids.index(each.id))
+
     def _questions(self, *conditions: sa.ColumnElement[bool]) -> list[Question]:
         query = sa.select(table.c.body).where(*conditions).order_by(table.c.wanted_at, table.c.id)
         with self._database.read() as connection:

@@ -15,12 +15,18 @@ LONGEST_TEXT = 8000  # characters of a task that are shown; the beginning says w
 TOKENS_A_LABEL = 24
 
 
-def label(schema: TaskSchema, key: bytes, text: str, teacher: str, descriptions: Mapping[str, str]) -> Question:
-    """Which of the schema's labels a text has. `key`: the text's content key. Examples may be added: they are no part
-    of the id, as a draft is not asked for again because an example would do better."""
+def label(
+    schema: TaskSchema, key: bytes, text: str, teacher: str, descriptions: Mapping[str, str], refusal: str = ""
+) -> Question:
+    """Which of the schema's labels a text has. `key`: the text's content key; `refusal`: what may be said instead, if
+    anything. Examples may be added: they are no part of the id, as a draft is not asked for again because an example
+    would do better."""
     several = "every label that holds, or none of them" if schema.multiple else "the one label that fits best"
-    instructions = f"You label texts. Say {several}, in JSON.\n\nThe labels:\n{_listed(schema, descriptions)}"
-    names = list(schema.labels)
+    may_refuse = f' If no label fits, or it is not clear which, say "{refusal}".' if refusal else ""
+    instructions = (
+        f"You label texts. Say {several}, in JSON.{may_refuse}\n\nThe labels:\n{_listed(schema, descriptions)}"
+    )
+    names = [*schema.labels, *([refusal] if refusal else [])]
     value: dict[str, Any] = {"type": "string", "enum": names}
     if schema.multiple:
         value = {"type": "array", "items": value, "uniqueItems": True}
@@ -31,7 +37,7 @@ def label(schema: TaskSchema, key: bytes, text: str, teacher: str, descriptions:
         text=_cut(text),
         reply=_object({"label": value}),
         field="label",
-        labels=schema.labels,
+        labels=tuple(names),
         multiple=schema.multiple,
         longest=20 + TOKENS_A_LABEL * (min(len(names), 10) if schema.multiple else 1),
     )

@@ -11,6 +11,7 @@ from ml_backend.pool import ProjectPool
 from ml_backend.ports import Encoder
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store
+from ml_backend.teaching.desk import Budget, Desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,16 @@ class Site:
 
     def again(self) -> Site:
         return _look(self.settings, self.store, self.encoder, self.pool, self.record.id)
+
+    def desk(self) -> Desk:
+        """Where the project's teacher is asked. Raises ApprenticeError if it has none that can be asked."""
+        teacher = registry.teacher(self.options.teacher, self.settings.teacher_options(self.options))
+        if teacher is None:
+            raise ApprenticeError(
+                f"The teacher of project {self.record.id} is {self.options.teacher!r}, which can be asked nothing: set "
+                "`teacher` and `teacher_model` in its extra params, and APPRENTICE_TEACHER_URL"
+            )
+        return Desk(self.store, self.record.id, teacher, Budget.of(self.options))
 
 
 def visit(settings: Settings, store: Store, project: int) -> Site:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ml_backend.domain import Estimate
 from ml_backend.evaluation.groups import Groups
+from ml_backend.store import Spent
 from ml_backend.teaching.mistakes import NOTHING, Said
 from ml_backend.teaching.weakness import Weakness
+from ml_backend.teaching.written import EASY, HARD, POOL, TAUGHT, Round
 
 MOST = 10
 """Pairs, labels and groups of each kind that are listed; JSON has them all."""
@@ -34,6 +36,25 @@ def lines(report: Weakness) -> list[str]:
     if report.groups:
         said += _groups(report.group_by, report.groups)
     return said
+
+
+def round_lines(one: Round, spent: Spent) -> list[str]:
+    """A round of `apprentice evolve`: its weaknesses, what became of its texts, how the learner did, what it cost."""
+    dropped = ", ".join(f"{n} {why}" for why, n in one.dropped.items()) or "none"
+    if one.way == POOL:
+        right, n = one.score(POOL)
+        told = [f"{n} tasks of the pool labelled, dropped: {dropped}; the learner said the same of {right}"]
+    else:
+        become = f"{one.used} are taught directly" if one.way == TAUGHT else f"{one.used} became tasks"
+        (hard, of_hard), (easy, of_easy) = one.score(HARD), one.score(EASY)
+        told = [
+            f"{one.written} texts written, {len(one.texts)} kept, dropped: {dropped}; {become}",
+            f"before it was taught them, the learner had {hard} of {of_hard} hard ones right and {easy} of {of_easy} "
+            "easy ones",
+        ]
+    tokens = f"{spent.input_tokens} + {spent.output_tokens} tokens"
+    told.append(f"{spent.calls} calls, {tokens}, cost {spent.cost:g}")
+    return [f"Round {one.number}", *(f"  {line}" for line in [*one.weaknesses.splitlines(), *told])]
 
 
 def quoted(each: Said) -> str:

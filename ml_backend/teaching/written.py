@@ -16,9 +16,9 @@ from ml_backend.teaching.recall import Recall, shares
 from ml_backend.teaching.reliability import corrected
 
 HARD, EASY, POOL = "hard", "easy", "pool"
-Way = str
-"""What becomes of a round's texts: TASKS of Label Studio, TAUGHT to the learner, or they are of the POOL already."""
 TASKS, TAUGHT = "tasks", "taught"
+"""What becomes of a round's texts, its `way`: tasks of Label Studio, or taught to the learner directly. A round whose
+way is POOL has tasks labelled that are there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,16 @@ class Text:
     said: tuple[str, ...] = ()
     right: bool = False
 
+    @property
+    def key(self) -> bytes:
+        return content_key(self.text)
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """One round, as far as it has come.
 
-    n           hard texts, and as many easy ones
+    n           hard texts, and as many easy ones; `began`: when, in UTC as ISO text
     asked       ids of the questions of each step: what was asked once is never worded anew
     weaknesses  in words, the teacher's or the report's
     written     how many texts the teacher wrote; `dropped`: why so many of them went
@@ -50,10 +54,10 @@ class Round:
     """
 
     number: int
-    way: Way
+    way: str
     teacher: str
     n: int
-    began: float
+    began: str
     asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
     weaknesses: str = ""
     written: int = 0
@@ -90,21 +94,21 @@ def keep(store: Store, project: int, evolution: Evolution) -> None:
 def taught(store: Store, encoder: Encoder, record: ProjectRecord, schema: TaskSchema, recalled: Recall) -> Taught:
     """The texts of all rounds that are taught directly, with the teacher's labels in the light of its record here."""
     texts = [each for one in read(record).rounds if one.way == TAUGHT and one.done for each in one.texts]
-    said = shares(schema, [Reply(content_key(each.text), each.shares) for each in texts])
+    said = shares(schema, [Reply(each.key, each.shares) for each in texts])
     targets = corrected(said, recalled.record, schema.multiple)
     return Taught(vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
 
 
 def vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[Text]) -> Floats:
     """(n, d) of texts that are no tasks, or not yet: from the project's cache, and into it."""
-    cache, wanted = store.vectors(project, encoder.name), {content_key(each.text): each.text for each in texts}
+    cache, wanted = store.vectors(project, encoder.name), {each.key: each.text for each in texts}
     places = cache.find(list(wanted))
     new = [text for text, place in zip(wanted.values(), places.tolist(), strict=True) if place < 0]
     if new:
         cache.add([content_key(text) for text in new], encode(encoder.encode, new, range(len(new)), encoder.name))
     if not texts:
         return np.empty((0, encoder.dim), np.float32)
-    return cache.read(cache.find([content_key(each.text) for each in texts]))
+    return cache.read(cache.find([each.key for each in texts]))
 
 
 def _text(kept: Mapping[str, Any]) -> Text:

@@ -1,0 +1,195 @@
+"""EvoKD, a round at a time: what is the learner bad at, texts about that, their labels, and how it does on them.
+
+Liu et al., "Evolving Knowledge Distillation with Large Language Models and Active Learning" (arXiv 2403.06414): three
+calls of their own for the diagnosis, for the texts and for their labels, which may be refused; the learner is examined
+before it is taught, which is the feedback for the next round; and earlier rounds stay among what is taught. Not of the
+paper: the labels come from annotators (`written.TASKS`) unless `written.TAUGHT` is wanted, and with `written.POOL` the
+same report chooses real tasks instead, for as many calls.
+
+Every step can be resumed: its questions are kept with the round, and their answers with the questions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from ml_backend import knowledge
+from ml_backend.consensus import Answers, consensus
+from ml_backend.domain import Answer, ApprenticeError, Example, Ints, Question, TeacherUnavailable
+from ml_backend.knowledge import Knowledge
+from ml_backend.label_studio.wire import storable
+from ml_backend.store import now
+from ml_backend.teaching import prior, steps, wording, written
+from ml_backend.teaching.ahead import Asked
+from ml_backend.teaching.desk import Desk
+from ml_backend.teaching.recall import recall
+from ml_backend.teaching.sieve import sieve
+from ml_backend.teaching.site import Site
+from ml_backend.teaching.weakness import Weakness, serving, weakness
+from ml_backend.teaching.written import EASY, HARD, POOL, TASKS, Evolution, Round, Text
+
+Send = Callable[[Mapping[str, str], str], Sequence[Example]]
+"""Makes tasks of texts, each with its kind, none twice since a moment; returns those that it made."""
+
+
+class Waiting(ApprenticeError):
+    """A step has questions without an answer: nothing is wrong, and nothing is lost."""
+
+
+class Evolving:
+    """The rounds of one project: `way` as in `Round`, `per_round` hard texts in each and as many easy ones."""
+
+    def __init__(self, site: Site, desk: Desk, way: str, per_round: int, send: Send) -> None:
+        self._site = site
+        self._desk = desk
+        self._way = way
+        self._per_round = per_round
+        self._send = send
+        self._evolution = written.read(site.record)
+
+    def run(self, rounds: int) -> Iterator[Round]:
+        """So many rounds, or what is left of those that were begun. Raises Waiting, and the next `run` goes on from
+        there."""
+        left = min(self._evolution.left or rounds, rounds)
+        while left:
+            self._site = self._site.again()
+            one = self._begun(left)
+            learner = self._learner()
+            report = weakness(self._site, learner, self._audited())
+            one = self._from_pool(one, learner, report) if self._way == POOL else self._write(one, learner, report)
+            left -= 1
+            one = self._keep(replace(one, done=True), left)
+            self._site.store.jobs.ask(self._site.record.id)
+            yield one
+
+    def room(self) -> int:
+        """How many tasks the quota still lets in."""
+        answered = self._answers().tasks
+        allowed = self._site.options.synthetic_share * int(self._site.pool.real(answered).sum())
+        return max(0, int(allowed + 1e-9) - int(self._site.pool.synthetic.sum()))
+
+    def _begun(self, left: int) -> Round:
+        """The round that waits, if it is of this kind and was begun with this teacher, or a new one."""
+        done = [one for one in self._evolution.rounds if one.done]
+        for one in self._evolution.rounds[len(done) :]:
+            if one.teacher == self._desk.teacher and (one.way == POOL) == (self._way == POOL):
+                return replace(one, way=self._way)
+        if self._way == TASKS and not self.room():
+            raise ApprenticeError(
+                f"Project {self._site.record.id} has as many synthetic tasks as synthetic_share "
+                f"{self._site.options.synthetic_share:g} allows for the tasks that have a label: label more of them, "
+                "raise it, or use --train-directly"
+            )
+        began = datetime.fromtimestamp(now(), UTC).isoformat()
+        self._evolution = Evolution(tuple(done), left)
+        return Round(len(done) + 1, self._way, self._desk.teacher, self._per_round, began)
+
+    def _write(self, one: Round, learner: Knowledge, report: Weakness) -> Round:
+        site, teacher = self._site, self._desk.teacher
+        one, (told,) = self._ask(one, "diagnose", lambda: [(steps.diagnose(report, teacher, one.number), None)])
+        if not one.weaknesses:
+            one = self._keep(replace(one, weaknesses=steps.diagnosed(told, report)))
+        rounds = [each for each in self._evolution.rounds if each.done]
+        one, (told,) = self._ask(one, "write", lambda: [(steps.write(site, one, rounds, self._audited()), None)])
+        if "label" not in one.asked:
+            content = told.content or {}
+            texts = [
+                Text(storable(text).strip(), kind) for kind in (HARD, EASY) for text in content.get(kind, ())[: one.n]
+            ]
+            kept, dropped = sieve(site, texts, [text for each in rounds for text in each.texts])
+            one = replace(one, written=len(texts), texts=tuple(kept), dropped=dict(dropped))
+        one, answers = self._ask(one, "label", lambda: steps.label(site, learner, one.texts, teacher))
+        one = self._examine(one, learner, answers)
+        if one.way != TASKS:
+            return replace(one, used=len(one.texts))
+        if not one.used:
+            chosen = steps.for_annotators(one.texts, min(one.n, self.room()))
+            rest = [each for each in one.texts if each not in chosen]
+            one = self._keep(replace(one, texts=(*chosen, *rest), used=len(chosen)))
+        made = self._send({each.text: each.kind for each in one.texts[: one.used]}, one.began)
+        site.store.tasks.put(site.record.id, made)
+        return one
+
+    def _from_pool(self, one: Round, learner: Knowledge, report: Weakness) -> Round:
+        """The teacher labels as many real tasks as it would have written texts, near to the mistakes."""
+        site, mistakes = self._site, report.pairs[: wording.MOST]
+        if not mistakes:
+            raise ApprenticeError(
+                "The learner has confused no label twice: there is no weak slice to choose tasks from"
+            )
+
+        def choose() -> Asked:
+            apart = np.concatenate([self._answers().touched, self._audited()])
+            return steps.from_pool(site, learner, mistakes, one, apart)
+
+        one, answers = self._ask(one, "label", choose)
+        asked = site.store.questions.those(site.record.id, one.asked["label"])
+        told = "; ".join(f"{pair.label} taken for {pair.instead} ({pair.count})" for pair in mistakes)
+        one = replace(one, weaknesses=told, texts=tuple(Text(each.text, POOL) for each in asked))
+        one = self._examine(one, learner, answers)
+        return replace(one, used=len(one.texts))
+
+    def _examine(self, one: Round, learner: Knowledge, answers: Sequence[Answer]) -> Round:
+        """With the teacher's labels, and what the learner says, which is not taught any of them yet."""
+        if one.labelled:
+            return one
+        asked = self._site.store.questions.those(self._site.record.id, one.asked["label"])
+        kept, dropped = steps.labelled(self._site.schema, one.texts, answers, asked)
+        texts = steps.examined(self._site, learner, kept)
+        return self._keep(replace(one, texts=texts, dropped=dict(Counter(one.dropped) + dropped), labelled=True))
+
+    def _ask(self, one: Round, step: str, make: Callable[[], Asked]) -> tuple[Round, list[Answer]]:
+        """The answers to the questions of a step, which are worded once."""
+        store, project = self._site.store, self._site.record.id
+        if step not in one.asked:
+            made = make()
+            store.questions.want(project, one.teacher, made)
+            one = self._keep(replace(one, asked={**one.asked, step: [question.id for question, _ in made]}))
+        asked: list[Question] = store.questions.those(project, one.asked[step])
+        problem = ""
+        try:
+            for _ in self._desk.ask(asked):
+                pass
+        except TeacherUnavailable as error:
+            problem = str(error)
+        told = self._desk.told(asked)
+        if missing := [each for each in asked if each.id not in told]:
+            why = problem or self._desk.exhausted(missing[0])
+            raise Waiting(
+                f"waiting for {len(missing)} answers; the same command goes on from here{f' ({why})' if why else ''}"
+            )
+        return one, [told[each.id] for each in asked]
+
+    def _keep(self, one: Round, left: int | None = None) -> Round:
+        done = [each for each in self._evolution.rounds if each.done]
+        self._evolution = Evolution((*done, one), self._evolution.left if left is None else left)
+        written.keep(self._site.store, self._site.record.id, self._evolution)
+        return one
+
+    def _learner(self) -> Knowledge:
+        """The one that serves. Where the teacher's labels are taught without annotators: as it will be with those of
+        the rounds so far, whether a worker has come to it or not."""
+        found, site = serving(self._site), self._site
+        if self._way == TASKS:
+            return found
+        recalled = recall(site.store, self._desk.teacher, site.schema, site.pool, site.record.id, self._answers())
+        local = written.taught(site.store, site.encoder, site.record, site.schema, recalled)
+        given = prior.gather(site.pool, site.record, found.lesson.plugin, site.schema, recalled, local)
+        there = np.isin(found.lesson.tasks, site.pool.tasks)
+        lesson = replace(found.lesson, tasks=found.lesson.tasks[there], targets=found.lesson.targets[there])
+        vectors = site.pool.ensure(site.pool.rows_of(lesson.tasks))
+        priors = prior.distil(given, site.schema.multiple, site.encoder, seed=site.record.id)
+        taught, _ = knowledge.learn(lesson, vectors, None, found.number, priors)
+        return taught or found
+
+    def _answers(self) -> Answers:
+        return consensus(self._site.schema, self._site.store.labels.of(self._site.record.id))
+
+    def _audited(self) -> Ints:
+        """What is measured by is not shown to who writes what is learnt from."""
+        return np.array(self._site.store.versions.audited(self._site.record.id), np.int64)

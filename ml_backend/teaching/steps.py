@@ -1,0 +1,165 @@
+"""What the steps of a round of `apprentice evolve` ask, and what they make of the answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+
+import numpy as np
+
+from ml_backend.domain import Answer, Floats, Ints, Question, TaskSchema
+from ml_backend.evaluation.metrics import correct, decide
+from ml_backend.knowledge import Knowledge
+from ml_backend.store import Reply
+from ml_backend.teaching import ahead, questions, wording
+from ml_backend.teaching.ahead import Asked
+from ml_backend.teaching.cues import descriptions
+from ml_backend.teaching.mistakes import Pair
+from ml_backend.teaching.recall import shares
+from ml_backend.teaching.site import Site
+from ml_backend.teaching.weakness import Weakness
+from ml_backend.teaching.written import EASY, HARD, POOL, Round, Text, vectors
+
+SURE = 0.6
+"""Least probability of what the teacher says of its own text; of each decision, if there are several."""
+REFUSAL = "none of them, or ambiguous"
+UNUSABLE, REFUSED, UNSURE = "no usable reply", "ambiguous", "unsure label"
+LIKE = 8  # of the project's own texts that the teacher sees
+REVIEWED, LATEST = 2, 6
+"""Texts of each kind that are shown again, of every earlier round and of the latest."""
+
+
+def diagnose(report: Weakness, teacher: str, number: int) -> Question:
+    wrong = [
+        (each.text, " + ".join(each.label), " + ".join(each.said))
+        for pair in report.pairs[: wording.MOST]
+        for each in pair.typical
+    ]
+    right = [(each.text, " + ".join(each.label)) for each in report.right[: wording.MOST]]
+    return questions.diagnose("\n".join(wording.lines(report)), wrong, right, teacher, number)
+
+
+def diagnosed(answer: Answer, report: Weakness) -> str:
+    """The weaknesses in words: the teacher's, or the figures where it had none."""
+    if answer.content is None:
+        return "\n".join(wording.lines(report))
+    patterns = (
+        f"{', '.join(each['labels'])}: {each['weakness']} {each['advice']}" for each in answer.content["patterns"]
+    )
+    return "\n".join([answer.content["summary"], *patterns])
+
+
+def write(site: Site, one: Round, rounds: Sequence[Round], unquoted: Ints) -> Question:
+    tasks = site.pool.tasks[~site.pool.synthetic & ~np.isin(site.pool.tasks, unquoted)]
+    some = np.random.default_rng([site.record.id, one.number]).permutation(tasks)[:LIKE]
+    like = site.store.tasks.texts(site.record.id, some.tolist())
+    told = descriptions(site.record.cues, site.schema)
+    return questions.write(site.schema, one.weaknesses, like, feedback(rounds), one.n, told, one.teacher, one.number)
+
+
+def feedback(rounds: Sequence[Round]) -> str:
+    """What the learner made of the texts of earlier rounds before it was taught them, the latest round last."""
+    told = []
+    for one in rounds:
+        (hard, of_hard), (easy, of_easy) = one.score(HARD), one.score(EASY)
+        if not of_hard + of_easy:
+            continue
+        most = LATEST if one is rounds[-1] else REVIEWED
+        told.append(
+            f"Round {one.number}: it got {hard} of {of_hard} hard texts right and {easy} of {of_easy} easy ones."
+        )
+        for right, what in ((False, "wrong"), (True, "right")):
+            mine = [each for each in one.texts if each.right == right][:most]
+            told += [f"  {what}: {wording.cut(each.text)} is {' + '.join(each.label)}" for each in mine]
+    return "\n".join(told)
+
+
+def label(site: Site, learner: Knowledge, texts: Sequence[Text], teacher: str) -> Asked:
+    """A question for the label of each text, which may be refused, with examples from the annotators' own labels."""
+    told = descriptions(site.record.cues, site.schema)
+    where = vectors(site.store, site.encoder, site.record.id, texts)
+    shown = ahead.labelled_examples(site.store, site.pool, site.record.id, learner, where)
+    return [
+        (
+            replace(
+                questions.label(site.schema, each.key, each.text, teacher, told, REFUSAL),
+                examples=questions.as_examples(site.schema, pairs),
+            ),
+            each.key,
+        )
+        for each, pairs in zip(texts, shown, strict=True)
+    ]
+
+
+def labelled(
+    schema: TaskSchema, texts: Sequence[Text], answers: Sequence[Answer], asked: Sequence[Question]
+) -> tuple[list[Text], Counter[str]]:
+    """The texts with the teacher's labels, and why how many have none. Of its own texts it must be sure."""
+    dropped: Counter[str] = Counter()
+    kept: list[Text] = []
+    for each, answer, question in zip(texts, answers, asked, strict=True):
+        if answer.content is None or answer.shares is None:
+            dropped[UNUSABLE] += 1
+            continue
+        said = dict(zip(question.labels, answer.shares.tolist(), strict=True))
+        refused = said.pop(REFUSAL, 0.0)
+        probabilities = shares(schema, [Reply(each.key, said)])
+        chosen = decide(probabilities, schema.multiple)[0]
+        if each.kind != POOL and (refused >= (0.5 if schema.multiple else max(said.values())) or not chosen.any()):
+            dropped[REFUSED] += 1
+        elif each.kind != POOL and _least_sure(schema, said) < SURE:
+            dropped[UNSURE] += 1
+        else:
+            names = tuple(np.array(schema.labels)[chosen].tolist())
+            kept.append(replace(each, label=names, shares={name: round(p, 6) for name, p in said.items()}))
+    return kept, dropped
+
+
+def examined(site: Site, learner: Knowledge, texts: Sequence[Text]) -> tuple[Text, ...]:
+    """What the learner says of labelled texts, and whether that is right."""
+    if not texts:
+        return ()
+    schema = site.schema
+    found = learner.predict(schema, vectors(site.store, site.encoder, site.record.id, texts))
+    targets = np.array([[name in each.label for name in schema.labels] for each in texts], np.float32)
+    right, names = correct(found, targets, schema.multiple), np.array(schema.labels)
+    return tuple(
+        replace(each, said=tuple(names[said].tolist()), right=bool(is_right))
+        for each, said, is_right in zip(texts, decide(found, schema.multiple), right, strict=True)
+    )
+
+
+def for_annotators(texts: Sequence[Text], n: int) -> list[Text]:
+    """At most n: hard and easy ones in turn, those first that the learner gets wrong."""
+    kinds = [
+        sorted((each for each in texts if each.kind == kind), key=lambda each: each.right) for kind in (HARD, EASY)
+    ]
+    return [each for pair in zip_longest(*kinds) for each in pair if each is not None][:n]
+
+
+def from_pool(site: Site, learner: Knowledge, mistakes: Sequence[Pair], one: Round, apart: Ints) -> Asked:
+    """Questions for the labels of as many tasks as a round writes texts, of the weak slices of the pool: nearest to the
+    learner's mistakes, of each kind in turn. Not of the tasks `apart`, nor of any that the teacher has labelled."""
+    store, pool, project = site.store, site.pool, site.record.id
+    free = pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, apart)
+    known, _ = pool.rows_with([reply.key for reply in store.questions.replies(project, one.teacher)])
+    free[known] = False
+    rows = np.flatnonzero(free)
+    wrong = [pool.ensure(pool.rows_of(np.array(pair.tasks, np.int64))) for pair in mistakes]
+    chosen = rows[nearest(pool.ensure(rows), wrong, 2 * one.n)]
+    return ahead.label(store, pool, site.record, site.schema, learner, one.teacher, pool.tasks[chosen])
+
+
+def nearest(candidates: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:
+    """At most n rows of `candidates` (m, d): of each kind of mistakes (k, d) in turn the nearest to one of them."""
+    orders = [np.argsort(-(candidates @ kind.T).max(axis=1), kind="stable").tolist() for kind in mistakes]
+    chosen = dict.fromkeys(row for turn in zip(*orders, strict=True) for row in turn)
+    return list(chosen)[:n]
+
+
+def _least_sure(schema: TaskSchema, said: Mapping[str, float]) -> float:
+    if schema.multiple:
+        return min(max(p, 1 - p) for p in said.values())
+    return max(said.values())
