@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ml_backend.settings import Settings
     from ml_backend.status import Status
     from ml_backend.store import Store
+    from ml_backend.teaching.cues import Cues
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -224,6 +225,70 @@ def evolve(
 
 
 @app.command()
+def teach(
+    project: Project,
+    export: Annotated[Path | None, typer.Option(metavar="FILE", help="write the questions that wait")] = None,
+    replies: Annotated[Path | None, typer.Option("--import", metavar="FILE", help="read the answers")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Take the teacher's questions to a batch (OpenAI's Batch format, JSON lines), and its answers back.
+
+    What it costs is counted by teacher_input_price and teacher_output_price: give those of a batch, which is often half
+    price. An import can be repeated: nothing is kept or counted twice.
+    """
+    from ml_backend.teaching import batch
+
+    if (export is None) == (replies is None):
+        raise typer.BadParameter("give --export FILE or --import FILE")
+    settings = _settings(data_dir=data_dir)
+    store = _store(settings)
+    said = batch.export(store, settings, project, export) if export else ""
+    said = batch.take_in(store, settings, project, replies) if replies else said
+    out.print(said, highlight=False, markup=False)
+
+
+@app.command()
+def cues(
+    project: Project,
+    edit: Annotated[bool, typer.Option("--edit", help="change them in your editor ($EDITOR)")] = False,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="take them from a JSON file")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, as --file wants it")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """What each label means, and the phrases that speak for it (up to 10) or against it (down to -10).
+
+    The learner starts from them. The teacher is asked for them once, unless you have written your own.
+    """
+    from ml_backend.domain import ApprenticeError
+    from ml_backend.label_studio.config import read_schema
+    from ml_backend.teaching.cues import as_text, from_text, keep
+
+    if edit + as_json + (file is not None) > 1:
+        raise typer.BadParameter("give one of --edit, --file and --json")
+    store = _store(_settings(data_dir=data_dir))
+    record = store.projects.known(project)
+    schema, known = read_schema(record.label_config), record.cues or {}
+    if as_json:
+        typer.echo(as_text(known, schema), nl=False)
+        return
+    if file:
+        try:
+            changed: Cues | None = from_text(file.read_text(encoding="utf-8-sig"), schema)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ApprenticeError(f"{file} cannot be read ({error}): give a JSON file as --json writes it") from error
+    elif edit:
+        changed = _edited(as_text(known, schema), lambda edited: from_text(edited, schema))
+    else:
+        _print_cues(known, schema.labels)
+        return
+    if changed is None or changed == record.cues:
+        out.print("Nothing has changed.")
+    else:
+        keep(store, project, changed)
+        out.print(f"Kept: {len(changed)} of {len(schema.labels)} labels have cues. The learner is taught them anew.")
+
+
+@app.command()
 def versions(project: Project, data_dir: DataDir = None) -> None:
     """The model versions of a project, newest first."""
     from ml_backend.status import read_status
@@ -391,6 +456,39 @@ def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         shown = bar.add_task("reading", total=None)
         yield lambda what, done, total: bar.update(shown, description=what, completed=done, total=total)
+
+
+def _edited(text: str, read: Callable[[str], Cues]) -> Cues | None:
+    """What comes out of the user's editor; None if it was left as it is. What is wrong can be mended at once."""
+    import click
+
+    from ml_backend.domain import ApprenticeError
+
+    while True:
+        try:
+            edited = click.edit(text, extension=".json")
+        except click.ClickException as error:
+            raise ApprenticeError(f"{error.message}: set EDITOR, or use --json and --file") from None
+        if edited is None or edited == text:
+            return None
+        try:
+            return read(edited)
+        except ApprenticeError as error:
+            _say(str(error))
+            if not typer.confirm("Nothing is changed yet. Edit again?", default=True):
+                raise
+            text = edited
+
+
+def _print_cues(cues: Cues, labels: Sequence[str]) -> None:
+    if not cues:
+        out.print("No cues yet: a teacher that can be asked is asked for them, or write your own with --edit.")
+        return
+    for label in labels:
+        told = cues.get(label, {"description": "", "cues": []})
+        out.print(f"[bold]{escape(label)}[/]  {escape(told['description'])}", highlight=False)
+        for phrase, score, *instead in told["cues"]:
+            _say(f"{score:>5}  {phrase}{f' (rather {instead[0]})' if instead else ''}")
 
 
 def _cap_threads(threads: int) -> None:

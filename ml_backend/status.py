@@ -56,9 +56,7 @@ class Status:
 
 def read_status(store: Store, project: int) -> Status:
     """The status of one project. Raises ApprenticeError if this backend has never heard of it."""
-    record = store.projects.get(project)
-    if record is None:
-        raise ApprenticeError(f"Project {project} is not known here: run `apprentice connect --project {project}`")
+    record = store.projects.known(project)
     problem, labelled, teacher = "", 0, {}
     try:
         schema, annotations = read_schema(record.label_config), store.labels.of(project)

@@ -62,7 +62,7 @@ class Teaching:
             teacher = registry.teacher(options.teacher, self._settings.teacher_options(options))
             desk = Desk(self._store, project, teacher, Budget.of(options)) if teacher else None
             record = self._meet(record, desk.teacher if desk else None, options.teacher_model)
-            if (desk is None and not record.cues) or _until(record) > now():
+            if (desk is None and record.cues is None) or _until(record) > now():
                 continue
             try:
                 if self._begin(pool, record, options, desk):

@@ -32,4 +32,4 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], mode: int
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         reason = error.strerror or error
-        raise StoreError(f"{path.name} cannot be written ({reason}): is the data folder's disk full?") from error
+        raise StoreError(f"{path.name} cannot be written ({reason}): free space, or chown its folder") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend.store.database import Database, now
+from ml_backend.store.database import Database, StoreError, now
 from ml_backend.store.schema import project as table
 
 
@@ -53,6 +53,13 @@ class Projects:
         with self._database.read() as connection:
             row = connection.execute(sa.select(table).where(table.c.id == project)).mappings().first()
         return ProjectRecord(**row) if row else None
+
+    def known(self, project: int) -> ProjectRecord:
+        """Raises StoreError if this backend has never heard of it."""
+        found = self.get(project)
+        if found is None:
+            raise StoreError(f"Project {project} is not known here: run `apprentice connect --project {project}`")
+        return found
 
     def ensure(self, project: int) -> ProjectRecord:
         """The project's record, made if it is new."""

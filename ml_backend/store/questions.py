@@ -73,9 +73,10 @@ class Questions:
             with self._database.begin() as connection:
                 connection.execute(back.values(asked_at=0.0))
 
-    def waiting(self, project: int) -> list[Question]:
-        """All that waits for an answer, in the order in which it was wanted: what an export writes."""
-        return self._questions(table.c.project == project, table.c.state == "waiting")
+    def waiting(self, project: int, teacher: str | None = None) -> list[Question]:
+        """All that waits for an answer, of one teacher or of any, in the order in which it was wanted."""
+        whose = sa.true() if teacher is None else table.c.teacher == teacher
+        return self._questions(table.c.project == project, table.c.state == "waiting", whose)
 
     def all(self, project: int) -> list[Question]:
         """Whatever was asked, in the order in which it was wanted."""

@@ -6,8 +6,10 @@ speaks against the label may name the one that it speaks for instead: [phrase, -
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,12 @@ class Phrases:
     targets: Floats
     weights: Floats
 
+    @property
+    def digest(self) -> str:
+        """The same for the same phrases with the same worth."""
+        told = json.dumps([self.texts, self.targets.tolist(), self.weights.tolist()])
+        return blake2b(told.encode(), digest_size=16).hexdigest()
+
 
 def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Cues:
     """The cues of a teacher's reply; of a label that it names twice, the first ones."""
@@ -42,12 +50,42 @@ def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Cues:
     return checked(found, schema)
 
 
+def keep(store: Store, project: int, cues: Cues) -> None:
+    """Cues that somebody wrote stand before the teacher's: it is not asked for any from now on."""
+    store.projects.update(project, cues=cues)
+    store.jobs.ask(project)
+
+
 def adopt(store: Store, project: int, content: Mapping[str, Any], schema: TaskSchema) -> None:
     """Keeps the cues of a teacher's reply, unless somebody has written some meanwhile. Raises ApprenticeError if they
     do not fit the labels that there are."""
     record = store.projects.get(project)
     if record is not None and record.cues is None:
         store.projects.update(project, cues=from_reply(content, schema))
+
+
+def as_text(cues: Cues, schema: TaskSchema) -> str:
+    """The cues as JSON to be read and edited, a cue a line; every label has its place."""
+    labels = []
+    for label in schema.labels:
+        told = cues.get(label, {})
+        lines = ",".join(f"\n      {json.dumps(cue, ensure_ascii=False)}" for cue in told.get("cues", []))
+        description = json.dumps(told.get("description", ""), ensure_ascii=False)
+        listed = f"[{lines}\n    ]" if lines else "[]"
+        name = json.dumps(label, ensure_ascii=False)
+        labels.append(f'  {name}: {{\n    "description": {description},\n    "cues": {listed}\n  }}')
+    return "{\n" + ",\n".join(labels) + "\n}\n"
+
+
+def from_text(text: str, schema: TaskSchema) -> Cues:
+    """The cues that somebody wrote; a label without a description or cues is left out. Raises ApprenticeError that says
+    where it is wrong."""
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise ApprenticeError(f"The cues are not JSON: {error.msg} at {place}") from None
+    return {label: told for label, told in checked(raw, schema).items() if told["description"] or told["cues"]}
 
 
 def checked(raw: Any, schema: TaskSchema) -> Cues:

@@ -76,7 +76,7 @@ class Desk:
         named = zip(questions, keys or [None] * len(questions), strict=True)
         self._store.questions.want(self._project, self.teacher, named)
         left = list(questions)
-        while allowed := self._affordable(left[:LOT]):
+        while allowed := self.affordable(left[:LOT]):
             yield from self._ask({each.id: each for each in allowed})
             left = left[len(allowed) :]
 
@@ -107,7 +107,7 @@ class Desk:
         """Money and calls that may still be spent today; infinite without a cap."""
         return left(self._store, self._project, self._budget)
 
-    def _affordable(self, questions: Sequence[Question]) -> list[Question]:
+    def affordable(self, questions: Sequence[Question]) -> list[Question]:
         """As many of the first questions as the budget surely covers."""
         if self.exhausted():
             return []

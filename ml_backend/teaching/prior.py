@@ -28,6 +28,7 @@ class Origin:
 
     taught, cues, pool  how many labels of the teacher, phrases, and vectors of the pool
     compared            how many of the teacher's labels the annotators have answered, too
+    wording             names the phrases and what each is worth: somebody may edit them
     """
 
     plugin: str
@@ -37,14 +38,15 @@ class Origin:
     cues: int
     pool: int
     compared: int
+    wording: str = ""
 
     def due(self, record: ProjectRecord, idle: bool) -> bool:
         """Whether it is time to make one of this origin, given the one that there is; `idle`: the teacher has answered
         everything for now."""
-        if self.taught < FEWEST and not self.cues:
-            return False
         old = origin_of(record)
-        if old is None or not self.like(old) or self.cues != old.cues:
+        if self.taught < FEWEST and not self.cues:
+            return old is not None and old.cues > 0  # somebody has taken them away
+        if old is None or not self.like(old) or self.wording != old.wording:
             return True
         grown = any(
             getattr(self, name) >= GROWTH * max(getattr(old, name), 1) for name in ("taught", "pool", "compared")
@@ -83,7 +85,9 @@ def gather(
     taught = Taught(vectors, targets, np.ones(len(targets), np.float32))
     told = phrases(record.cues or {}, schema)
     around = pool.encoded_view().vectors
-    origin = Origin(plugin, pool.space, schema.labels, len(targets), len(told.texts), len(around), recalled.compared)
+    origin = Origin(
+        plugin, pool.space, schema.labels, len(targets), len(told.texts), len(around), recalled.compared, told.digest
+    )
     return Given(origin, taught, told, around)
 
 

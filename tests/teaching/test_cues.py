@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,17 @@ import numpy as np
 import pytest
 
 from ml_backend.domain import ApprenticeError, TaskSchema
-from ml_backend.teaching.cues import MOST_CUES, checked, descriptions, from_reply, phrases
+from ml_backend.store import Store
+from ml_backend.teaching.cues import (
+    MOST_CUES,
+    adopt,
+    as_text,
+    checked,
+    descriptions,
+    from_reply,
+    from_text,
+    phrases,
+)
 from ml_backend.teaching.questions import describe
 
 SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
@@ -84,3 +95,34 @@ def test_a_reply_that_fits_the_question_is_read() -> None:
     found = from_reply(reply, SCHEMA)
     assert found == {"fruit": {"description": "sweet", "cues": [["an apple", 9], ["gold", -4, "metal"]]}}
     assert np.isfinite(phrases(found, SCHEMA).weights).all()
+
+
+def test_cues_as_text_are_read_again_as_they_were_and_every_label_has_its_place() -> None:
+    text = as_text(TOLD, SCHEMA)
+    assert [*json.loads(text)] == ["fruit", "metal", "animal"]
+    assert '      ["the apple of his eye", -5, "animal"]\n' in text, "a cue a line"
+    assert from_text(text, SCHEMA) == TOLD, "what says nothing of a label is left out"
+    assert from_text(as_text({}, SCHEMA), SCHEMA) == {}
+
+
+def test_what_is_no_json_is_told_with_its_place() -> None:
+    with pytest.raises(ApprenticeError, match=r"not JSON: .* at line 2, column 12"):
+        from_text('{\n  "fruit": oops\n}', SCHEMA)
+
+
+def test_other_words_scores_or_labels_have_another_digest() -> None:
+    cue: dict[str, Any] = {"fruit": {"description": "", "cues": [["an apple", 5]]}}
+    others = [[["an appl", 5]], [["an apple", 6]], [["an apple", 5], ["a pear", 5]]]
+    found = {phrases({"fruit": {"description": "", "cues": each}}, SCHEMA).digest for each in others}
+    assert len(found | {phrases(cue, SCHEMA).digest}) == 4
+    assert phrases(cue, SCHEMA).digest == phrases(dict(cue), SCHEMA).digest
+
+
+def test_a_teachers_cues_are_adopted_only_while_there_are_none(store: Store) -> None:
+    reply = {"labels": [{"label": "fruit", "description": "sweet", "cues": []}]}
+    adopt(store, 5, reply, SCHEMA)
+    assert store.projects.get(5) is None, "a project that nobody knows is not made"
+    store.projects.ensure(5)
+    adopt(store, 5, reply, SCHEMA)
+    adopt(store, 5, {"labels": [{"label": "metal", "description": "hard", "cues": []}]}, SCHEMA)
+    assert store.projects.ensure(5).cues == {"fruit": {"description": "sweet", "cues": []}}

@@ -1,0 +1,109 @@
+"""Questions to the teacher in a file, and its answers from one: for batches, and for machines without a network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from ml_backend import registry
+from ml_backend.domain import Answer, ApprenticeError
+from ml_backend.label_studio.config import read_schema
+from ml_backend.settings import ProjectSettings, Settings
+from ml_backend.store import Store
+from ml_backend.store.files import write_atomically
+from ml_backend.teaching import cues
+from ml_backend.teaching.desk import Budget, Desk
+
+
+def export(store: Store, settings: Settings, project: int, file: Path) -> str:
+    """Writes all questions that wait, as far as the budget covers them; returns what happened, and what to do next.
+
+    They go on waiting: until their answers are imported, another export writes them again.
+    """
+    options = _options(store, settings, project)
+    teacher = registry.teacher(options.teacher, settings.teacher_options(options))
+    if teacher is None:
+        raise ApprenticeError(
+            f"Project {project} has no teacher that can be asked (but {options.teacher!r}): set teacher to "
+            f"{registry.BY_FILE} and teacher_model in its extra params"
+        )
+    if not options.teacher_model:
+        raise ApprenticeError(f"The teacher of project {project} has no model: set teacher_model in its extra params")
+    waiting = store.questions.waiting(project, teacher.name)
+    if not waiting:
+        return _nothing(store, options, project, teacher.name)
+    desk = Desk(store, project, teacher, Budget.of(options))
+    chosen = desk.affordable(waiting)
+    if not chosen:
+        raise ApprenticeError(f"Nothing is written: {desk.exhausted(waiting[0])}")
+    lines = registry.batch_format().write(chosen, options.teacher_model)
+    write_atomically(file, lambda out: out.writelines(f"{line}\n".encode() for line in lines))
+    over = len(waiting) - len(chosen)
+    more = f" {over} more wait: teacher_budget or a daily cap (teacher_daily_…) does not cover them." if over else ""
+    return (
+        f"{len(chosen)} questions to {options.teacher_model} are in {file}.{more} Have them answered as a batch, then "
+        f"`apprentice teach --project {project} --import FILE`."
+    )
+
+
+def take_in(store: Store, settings: Settings, project: int, file: Path) -> str:
+    """Keeps the answers in a file, and asks for a round if there was one; returns what became of each line.
+
+    An answer is kept and counted once, however often it is imported.
+    """
+    options, schema = _options(store, settings, project), read_schema(store.projects.known(project).label_config)
+    budget, asked = Budget.of(options), {each.id: each for each in store.questions.all(project)}
+    ignored: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    problems: Counter[str] = Counter()
+    try:
+        with file.open(encoding="utf-8-sig", errors="replace") as lines:
+            for answer in registry.batch_format().read(lines, asked, ignored):
+                fate = _keep(store, project, answer, budget)
+                counts[fate] += 1
+                if fate in ("failed", "dropped"):
+                    problems[answer.problem] += 1
+                if fate == "answered" and answer.content and asked[answer.question].purpose == "describe":
+                    try:
+                        cues.adopt(store, project, answer.content, schema)
+                    except ApprenticeError as error:  # the labels have changed since
+                        problems[str(error)] += 1
+    except OSError as error:
+        raise ApprenticeError(f"{file} cannot be read ({error.strerror}): give the file with the replies") from error
+    if counts["answered"] or counts["dropped"]:
+        store.jobs.ask(project)
+    return _told(counts, ignored, problems)
+
+
+def _options(store: Store, settings: Settings, project: int) -> ProjectSettings:
+    return settings.for_project(store.projects.known(project).extra_params)[0]
+
+
+def _keep(store: Store, project: int, answer: Answer, budget: Budget) -> str:
+    if answer.content is None and all(call.outcome == "failed" for call in answer.calls):
+        return "known" if store.questions.answers(project, [answer.question]) else "failed"
+    if not store.questions.record(project, answer, [budget.cost(call) for call in answer.calls]):
+        return "known"
+    return "dropped" if answer.content is None else "answered"
+
+
+def _nothing(store: Store, options: ProjectSettings, project: int, teacher: str) -> str:
+    given = store.questions.counts(project, teacher).get(("label", "answered"), 0)
+    if options.teacher != registry.BY_FILE:
+        return f"No question waits: {options.teacher} is asked at once; with teacher set to batch, all of them wait."
+    return (
+        f"No question waits. `apprentice serve` puts them on the list after the project's first round, until there are "
+        f"{options.teacher_labels} labels (teacher_labels); there are {given}."
+    )
+
+
+def _told(counts: Counter[str], ignored: Counter[str], problems: Counter[str]) -> str:
+    """What became of the lines, the reasons after it."""
+    words = {
+        "answered": "answered", "dropped": "of no use and dropped", "failed": "without a reply, which go on waiting",
+        "known": "known already", "unknown": "to questions that nobody asked here", "unreadable": "unreadable",
+        "repeated": "repeated",
+    }  # fmt: skip
+    told = [f"{n} {said}" for what, said in words.items() if (n := counts[what] + ignored[what])]
+    why = "; ".join(f"{n} times: {problem}" for problem, n in problems.most_common())
+    return f"{', '.join(told) or 'The file is empty'}.{f' {why}' if why else ''}"

@@ -1,0 +1,237 @@
+"""The commands about the teacher: a batch there and back, and the cues of the labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from fake_label_studio import SINGLE
+from typer.testing import CliRunner
+
+from ml_backend import cli
+from ml_backend.domain import Question, content_key
+from ml_backend.label_studio.config import read_schema
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+from ml_backend.teaching import questions
+
+SCHEMA = read_schema(SINGLE)
+TEACHER = "batch:small"
+PARAMS = {"teacher": "batch", "teacher_model": "small", "teacher_input_price": 1.0, "teacher_output_price": 10.0}
+CUES = {"fruit": {"description": "grows on trees", "cues": [["an apple", 10], ["the apple of his eye", -5, "animal"]]}}
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command on the test's data folder; returns exit code and what was said."""
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("COLUMNS", "200")
+    store.projects.update(5, connection={"ml": 1}, label_config=SINGLE, extra_params=PARAMS)
+
+    def call(*arguments: str, answers: str = "") -> tuple[int, str]:
+        done = CliRunner().invoke(cli.app, [*arguments, "--project", "5"], input=answers)
+        return done.exit_code, f"{done.output}{done.exception or ''}"
+
+    return call
+
+
+def want(store: Store, *texts: str) -> list[Question]:
+    asked = [questions.label(SCHEMA, content_key(text), text, TEACHER, {}) for text in texts]
+    store.questions.want(5, TEACHER, [(each, content_key(each.text)) for each in asked])
+    return asked
+
+
+def reply(asked: str, content: Any, finish: str = "stop", status: int = 200) -> str:
+    body = {
+        "model": "small-1", "usage": {"prompt_tokens": 100_000, "completion_tokens": 10_000},
+        "choices": [{"message": {"role": "assistant", "content": json.dumps(content)}, "finish_reason": finish}],
+    }  # fmt: skip
+    return json.dumps({"custom_id": asked, "response": {"status_code": status, "body": body}, "error": None})
+
+
+def test_questions_go_out_and_their_answers_come_back_with_their_cost(run: Run, store: Store, tmp_path: Path) -> None:
+    one, two = want(store, "one apple", "two")
+    file = tmp_path / "requests.jsonl"
+    code, said = run("teach", "--export", str(file))
+    assert code == 0 and said.startswith(f"2 questions to small are in {file}.") and "--import FILE" in said
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [each["custom_id"] for each in lines] == sorted([one.id, two.id])
+    assert {each["body"]["model"] for each in lines} == {"small"}
+    assert file.stat().st_mode & 0o077 == 0, "texts of tasks are nobody else's"
+
+    answers = tmp_path / "responses.jsonl"
+    answers.write_text(reply(one.id, {"label": "fruit"}) + "\n")
+    assert run("teach", "--import", str(answers)) == (0, "1 answered.\n")
+    (given,) = store.questions.replies(5, TEACHER)
+    assert given.key == content_key("one apple") and max(given.shares, key=lambda each: given.shares[each]) == "fruit"
+    assert store.ledger.spent(5)[""].cost == pytest.approx(0.1 + 0.1)
+    assert store.jobs.state(5).waiting
+    code, said = run("teach", "--export", str(file))
+    assert said.startswith("1 questions")
+
+
+def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path) -> None:
+    one, two, three, four = want(store, "one", "two", "three", "four")
+    file = tmp_path / "responses.jsonl"
+    refused = reply(two.id, {"label": "fruit"}, finish="content_filter")
+    file.write_text(
+        "\n".join(
+            [
+                reply(one.id, {"label": "fruit"}), refused, reply(three.id, None, status=500),
+                reply("label-of-somebody-else", {}), reply(one.id, {"label": "metal"}), "half a li",
+            ]
+        )
+    )  # fmt: skip
+    code, said = run("teach", "--import", str(file))
+    assert code == 0
+    assert said.startswith(
+        "1 answered, 1 of no use and dropped, 1 without a reply, which go on waiting, 1 to questions that nobody asked "
+        "here, 1 unreadable, 1 repeated."
+    )
+    assert "1 times: The model refused to reply." in said and "500" in said
+    waiting = {each.id for each in store.questions.waiting(5)}
+    before = store.ledger.spent(5), store.ledger.outcomes(5)
+    assert waiting == {three.id, four.id} and before[1] == {"answered": 1, "refused": 1}
+    lease = store.jobs.claim("worker")
+    assert lease is not None
+    store.jobs.finish(lease)
+
+    code, said = run("teach", "--import", str(file))
+    assert said.startswith("1 without a reply, which go on waiting, 2 known already, 1 to questions")
+    assert (store.ledger.spent(5), store.ledger.outcomes(5)) == before
+    assert {each.id for each in store.questions.waiting(5)} == waiting
+    assert not store.jobs.state(5).waiting, "nothing new: no round"
+
+
+def test_cues_come_by_a_batch_too_unless_somebody_has_written_some(run: Run, store: Store, tmp_path: Path) -> None:
+    asked = questions.describe(SCHEMA, ["a text"], TEACHER)
+    store.questions.want(5, TEACHER, [(asked, None)])
+    told = [{"label": "fruit", "description": "sweet", "cues": []}]
+    file = tmp_path / "responses.jsonl"
+    file.write_text(reply(asked.id, {"labels": told}))
+    assert run("teach", "--import", str(file)) == (0, "1 answered.\n")
+    assert store.projects.ensure(5).cues == {"fruit": {"description": "sweet", "cues": []}}
+
+
+def test_an_export_keeps_to_the_budget_and_says_what_is_left(run: Run, store: Store, tmp_path: Path) -> None:
+    want(store, *(f"text {n}" for n in range(5)))
+    store.projects.update(5, extra_params={**PARAMS, "teacher_daily_calls": 3})
+    code, said = run("teach", "--export", str(tmp_path / "some.jsonl"))
+    assert said.startswith("3 questions") and "2 more wait" in said
+    store.projects.update(5, extra_params={**PARAMS, "teacher_budget": 1e-9})
+    code, said = run("teach", "--export", str(tmp_path / "none.jsonl"))
+    assert code == 1 and "Nothing is written: the teacher's budget of the project does not reach" in said
+    assert not (tmp_path / "none.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "code", "words"),
+    [
+        (PARAMS, 0, "No question waits. `apprentice serve` puts them on the list"),
+        ({**PARAMS, "teacher": "openai"}, 0, "No question waits: openai is asked at once"),
+        ({"teacher": "batch"}, 1, "has no model: set teacher_model"),
+        ({}, 1, "has no teacher that can be asked (but 'similarity'): set teacher to batch"),
+    ],
+)
+def test_without_a_question_that_waits_it_says_what_to_do(
+    run: Run, store: Store, tmp_path: Path, params: dict[str, Any], code: int, words: str
+) -> None:
+    store.projects.update(5, extra_params=params)
+    want(store) if params else want(store, "one")
+    done, said = run("teach", "--export", str(tmp_path / "requests.jsonl"))
+    assert done == code and words in said
+    assert not (tmp_path / "requests.jsonl").exists()
+
+
+def test_a_batch_needs_a_file_that_is_there_and_one_direction(run: Run, tmp_path: Path) -> None:
+    code, said = run("teach", "--import", str(tmp_path / "nowhere.jsonl"))
+    assert code == 1 and "nowhere.jsonl cannot be read" in said
+    code, said = run("teach", "--export", str(tmp_path))
+    assert run("teach")[0] == 2
+    assert run("teach", "--export", "a", "--import", "b")[0] == 2
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n")
+    assert run("teach", "--import", str(empty)) == (0, "The file is empty.\n")
+
+
+def test_cues_are_shown_by_label_and_as_json_that_can_be_given_back(run: Run, store: Store, tmp_path: Path) -> None:
+    assert "No cues yet" in run("cues")[1]
+    store.projects.update(5, cues=CUES)
+    said = run("cues")[1]
+    assert "fruit  grows on trees\n" in said and "   10  an apple\n" in said
+    assert "   -5  the apple of his eye (rather animal)\n" in said and "metal" in said
+    text = run("cues", "--json")[1]
+    assert json.loads(text)["fruit"] == CUES["fruit"]
+    file = tmp_path / "cues.json"
+    file.write_text(text)
+    assert run("cues", "--file", str(file)) == (0, "Nothing has changed.\n")
+    assert not store.jobs.state(5).waiting
+    file.write_text(text.replace("an apple", "an apple tree"))
+    assert run("cues", "--file", str(file))[1].startswith("Kept: 1 of 3 labels have cues.")
+    assert (store.projects.ensure(5).cues or {})["fruit"]["cues"][0] == ["an apple tree", 10]
+    assert store.jobs.state(5).waiting
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not JSON: Expecting property name enclosed in double quotes at line 1, column 2"),
+        ('{"stone": {}}', "There is no label 'stone'"),
+        ('{"fruit": {"cues": [["sweet", 11]]}}', "The cues of 'fruit' must be pairs"),
+        (None, "cannot be read"),
+    ],
+)
+def test_wrong_cues_change_nothing_and_say_where(
+    run: Run, store: Store, tmp_path: Path, text: str | None, words: str
+) -> None:
+    store.projects.update(5, cues=CUES)
+    file = tmp_path / "cues.json"
+    if text is not None:
+        file.write_text(text)
+    code, said = run("cues", "--file", str(file))
+    assert code == 1 and words in said
+    assert store.projects.ensure(5).cues == CUES
+
+
+def test_an_editor_changes_the_cues_and_what_is_wrong_can_be_mended_there(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    edits = iter([lambda text: text.replace('"description": ""', '"description": oops', 1),
+                  lambda text: text.replace("oops", '"hard and shiny"')])  # fmt: skip
+
+    def edit(text: str, extension: str) -> str | None:
+        shown.append(text)
+        change = next(edits, None)
+        return change(text) if change else None
+
+    monkeypatch.setattr(click, "edit", edit)
+    store.projects.update(5, cues=CUES)
+    code, said = run("cues", "--edit", answers="y\n")
+    assert code == 0 and "at line" in said and "Kept: 2 of 3" in said
+    assert "oops" in shown[1], "what was written is not lost"
+    assert store.projects.ensure(5).cues == {**CUES, "metal": {"description": "hard and shiny", "cues": []}}
+    assert run("cues", "--edit")[1] == "Nothing has changed.\n"
+
+
+def test_an_edit_that_stays_wrong_changes_nothing(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.projects.update(5, cues=CUES)
+    monkeypatch.setattr(click, "edit", lambda *_, **__: "nonsense")
+    code, said = run("cues", "--edit", answers="n\n")
+    assert code == 1 and "not JSON" in said
+    assert store.projects.ensure(5).cues == CUES
+
+
+def test_an_editor_that_is_not_there_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "/no/such/editor")
+    code, said = run("cues", "--edit")
+    assert code == 1 and "set EDITOR, or use --json and --file" in said
+
+
+def test_one_thing_at_a_time_is_done_with_cues(run: Run) -> None:
+    assert run("cues", "--edit", "--json")[0] == 2
