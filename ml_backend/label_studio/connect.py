@@ -87,14 +87,16 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
 
 
 def _forget(store: Store, project: int) -> None:
-    """Another project's numbers mean other tasks, and its labels other things."""
+    """Another project's numbers mean other tasks, and its labels other things. What the teacher has said stays: that is
+    kept by text and labels, and was paid for."""
     tasks, _ = store.tasks.index(project)
     store.tasks.remove(project, tasks.tolist())
     store.labels.forget(project)
     store.versions.forget(project)
+    store.shown.forget(project)
     store.projects.update(
         project, read_under="", watermark="", counts=None, published=None, pinned=None, watch=None, proposals=None,
-        cues=None, prior=None, evolution=None,
+        teacher=None, cues=None, prior=None, evolution=None,
     )  # fmt: skip
 
 

@@ -162,11 +162,6 @@ class Questions:
         with self._database.read() as connection:
             return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}
 
-    def forget(self, project: int) -> None:
-        """Drops all questions of a project; the ledger of calls stays: they were paid for."""
-        with self._database.begin() as connection:
-            connection.execute(sa.delete(table).where(table.c.project == project))
-
 
 def _question(body: Mapping[str, Any]) -> Question:
     pairs = tuple((str(text), str(reply)) for text, reply in body["examples"])

@@ -53,3 +53,7 @@ class Showings:
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(table.c.place)).mappings().all()
         return [Shown(**{**row, "choices": tuple(row["choices"])}) for row in rows]
+
+    def forget(self, project: int) -> None:
+        with self._database.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.project == project))

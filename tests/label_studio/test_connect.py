@@ -228,13 +228,16 @@ def test_another_project_of_the_same_number_starts_from_nothing(
     server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round], single: TaskSchema
 ) -> None:
     connect_and_teach(server, store, secured, make_round, single)
-    assert store.versions.learners(5)
+    assert store.versions.learners(5) and store.shown.of(5)
+    store.projects.update(5, teacher={"problem": "nobody is there"}, cues={"fruit": {"description": "", "cues": []}})
     disconnect(FakeClient(server), store, 5, say)
 
     other = FakeLabelStudio(settings=EARLIER | {"sampling": "Uniform sampling"}, made_at="2026-11-23T09:00:00.000000Z")
     fill(other, 4)
     connect(FakeClient(other), store, secured, 5, say)
     assert (store.labels.of(5), store.tasks.count(5), store.versions.learners(5)) == ([], 0, [])
+    record = store.projects.ensure(5)
+    assert (store.shown.of(5), record.teacher, record.cues, record.prior) == ([], None, None, None)
     assert store.versions.active(5) is None
     disconnect(FakeClient(other), store, 5, say)
     assert other.settings["sampling"] == "Uniform sampling", "its own setting, not the other one's"

@@ -132,14 +132,6 @@ def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, mo
     assert any_store.ledger.spent(6) == {"": Spent()}
 
 
-def test_forgetting_a_project_keeps_what_was_paid(any_store: Store) -> None:
-    ids = want(any_store, 1)
-    any_store.questions.record(5, answer(1), [0.5])
-    any_store.questions.forget(5)
-    assert any_store.questions.answers(5, ids) == {}
-    assert any_store.ledger.spent(5)[""].cost == 0.5
-
-
 def test_the_last_draft_of_each_task_is_known_with_its_author(
     any_store: Store, draft_of: Callable[..., Prediction]
 ) -> None:
@@ -153,6 +145,8 @@ def test_the_last_draft_of_each_task_is_known_with_its_author(
     assert {each.task: (each.version, each.author) for each in any_store.shown.of(5)} == {
         1: ("v2", "learner"), 2: ("v1", None), 3: ("v2", "teacher"),
     }  # fmt: skip
+    any_store.shown.forget(5)
+    assert any_store.shown.of(5) == []
 
 
 @pytest.fixture

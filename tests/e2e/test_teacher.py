@@ -1,0 +1,105 @@
+"""A language model as the teacher, end to end: real Label Studio, real llama.cpp, a worker between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+from world import Backend, Project, until
+
+from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
+from ml_backend.settings import ProjectSettings
+from ml_backend.store.schema import call
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+LONG = 240.0  # seconds: the model and the worker share a busy machine
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalLlama]:
+    with LocalLlama(tmp_path_factory.mktemp("llama") / "llama.log") as server:
+        yield server
+
+
+@pytest.fixture
+def taught_backend(make_backend: Callable[..., Backend], llama: LocalLlama) -> Backend:
+    options = ProjectSettings(
+        queue_size=10, audit_share=0.2, teacher="openai", teacher_model=MODEL, teacher_ahead=6, teacher_labels=12,
+        teacher_input_price=1.0, teacher_output_price=2.0,
+    )  # fmt: skip
+    return make_backend(
+        defaults=options, teacher_url=llama.url, teacher_key="sk-the-teachers-key", teacher_concurrency=SLOTS
+    )
+
+
+def asked(backend: Backend, project: Project, state: str = "answered") -> int:
+    counts = backend.store.questions.counts(project.number, f"openai:{MODEL}@{_host(backend)}")
+    return sum(n for (purpose, its), n in counts.items() if (purpose, its) == ("label", state))
+
+
+def _host(backend: Backend) -> str:
+    return backend.settings.teacher_url.removeprefix("http://").removesuffix("/v1")
+
+
+def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledger(
+    taught_backend: Backend, make_project: Callable[..., Project]
+) -> None:
+    backend, project = taught_backend, make_project(60)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+
+    def by_teacher() -> list[str]:
+        rows = project.predictions(backend.published(project))
+        told = [row["result"][0]["meta"]["text"][0] for row in rows if row["result"]]
+        shown = {each.task: each for each in backend.store.shown.of(project.number, backend.published(project))}
+        known = backend.store.questions.replies(project.number, f"openai:{MODEL}@{_host(backend)}")
+        return [said for said in told if said.startswith("teacher's draft")] if len(known) >= 6 and shown else []
+
+    until(by_teacher, "a draft of the teacher in Label Studio", LONG)
+    audited = set(backend.store.versions.audited(project.number))
+    rows = project.predictions(backend.published(project))
+    assert all(not row["result"] for row in rows if row["task"] in audited), "the audit slice stays without drafts"
+
+    until(lambda: asked(backend, project) >= 12, "all labels that the teacher was to give", LONG)
+    spent = backend.store.ledger.spent(project.number)
+    assert spent["label"].calls >= 12 and spent["label"].input_tokens > 0 and spent["label"].cost > 0
+    told = backend.told_status(project)
+    assert told["teacher"]["name"] == f"openai:{MODEL}@{_host(backend)}"
+    until(lambda: backend.store.projects.ensure(project.number).prior, "what it has taught", LONG)
+
+    tasks = [each["task"] for each in project.predictions(backend.published(project))][:6]
+    texts = {task["id"]: task["data"]["text"] for task in project.tasks()}
+    for task in tasks:
+        project.answer(task, project.truth[texts[task]])
+    version = backend.wait_for_queue(project, labelled=6, seconds=LONG)
+    assert version.learner is not None
+
+
+def test_a_killed_worker_asks_nothing_twice(taught_backend: Backend, make_project: Callable[..., Project]) -> None:
+    backend, project = taught_backend, make_project(60, seed=1)
+    backend.connect(project)
+    until(lambda: asked(backend, project) >= 3, "some labels", LONG)
+    backend.kill("worker")
+    until(lambda: asked(backend, project) >= 12, "all labels", LONG + 60)
+    mine = call.c.project == project.number
+    query = sa.select(sa.func.count()).where(mine, call.c.outcome == "answered").group_by(call.c.question)
+    with backend.store.database.read() as connection:
+        answers = list(connection.execute(query).scalars())
+    assert len(answers) >= 12 and set(answers) == {1}, "a question was paid for twice"
+
+
+def test_the_loop_goes_on_when_the_teacher_is_gone_and_status_says_so(
+    make_backend: Callable[..., Backend], make_project: Callable[..., Project]
+) -> None:
+    options = ProjectSettings(queue_size=10, teacher="openai", teacher_model="any")
+    backend = make_backend(defaults=options, teacher_url="http://127.0.0.1:9/v1", teacher_timeout=2)
+    project = make_project(60)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    until(lambda: (backend.store.projects.ensure(project.number).teacher or {}).get("problem"), "the problem", LONG)
+    assert "cannot be reached" in backend.cli("status", "--project", str(project.number)).stdout
+    for task in [each["id"] for each in project.tasks()][:4]:
+        project.answer(task, next(iter(project.schema.labels)))
+    backend.wait_for_queue(project, labelled=4)
