@@ -17,7 +17,7 @@ from ml_backend.cycle import Round, run_round
 from ml_backend.domain import SYNTHETIC, Question, TaskSchema, Taught, content_key
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import Store
-from ml_backend.teaching import prior, questions
+from ml_backend.teaching import ahead, prior, questions
 from ml_backend.teaching.desk import Budget, Desk
 from ml_backend.teaching.recall import recall
 from ml_backend.watch import find_out, see
@@ -69,15 +69,23 @@ def test_no_audit_place_is_ever_theirs_and_the_queue_is_full_all_the_same(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, options: Callable[..., None]
 ) -> None:
     options(queue_size=12, audit_share=0.5)
-    truth = fill(server, 3)
+    fill(server, 1)
     written = write(server, 40)
     for _ in range(6):
-        server.add_tasks(["one more"])  # or nothing has changed
         run_round(make_round(server))
+        assert len(queue(server)) == 12, "with fewer real tasks than audit places, too"
+        server.add_tasks(["one more"])
     audited = store.versions.audited(5)
     assert audited and not set(audited) & set(written)
-    assert len(queue(server)) == 12 and set(queue(server)) & set(written)
-    assert truth
+
+
+def test_the_teacher_is_not_asked_again_what_its_own_text_is(
+    mixed: tuple[Round, set[int]], store: Store, single: TaskSchema
+) -> None:
+    work, written = mixed
+    tasks = work.pool.tasks[-20:]
+    asked = ahead.label(store, work.pool, store.projects.ensure(5), single, None, "scripted", tasks)
+    assert written < set(tasks.tolist()) and len(asked) == 20 - len(written)
 
 
 def test_they_are_learnt_from_but_neither_accuracy_nor_gate_nor_count_of_judged_tasks_has_them(

@@ -267,6 +267,35 @@ def test_killed_after_the_import_no_text_becomes_two_tasks(
     assert one.used == 6 == len(synthetic(confused))
 
 
+def test_a_label_studio_that_does_not_tell_the_new_numbers_brings_the_tasks_with_the_next_round(
+    evolving: Callable[..., Evolving], confused: FakeLabelStudio, store: Store, make_round: MakeRound,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    answer = confused.answer
+    monkeypatch.setattr(
+        confused, "answer", lambda method, path, body, _: answer(method, path, body, _ if method == "GET" else {})
+    )
+    (one,) = evolving().run(1)
+    assert one.used == 6 and not len(store.tasks.synthetic(5))
+    run_round(make_round(confused))
+    assert store.tasks.synthetic(5).tolist() == sorted(synthetic(confused))
+
+
+def test_a_text_becomes_a_task_as_it_was_labelled_and_its_draft_is_the_teachers(
+    evolving: Callable[..., Evolving], confused: FakeLabelStudio, store: Store, make_round: MakeRound,
+    options: Callable[..., None],
+) -> None:  # fmt: skip
+    (one,) = evolving().run(1)
+    options(queue_size=100, audit_share=0.0)
+    run_round(make_round(confused))
+    meant = {each.text: each.label for each in one.texts}
+    drafts = {each["task"]: each for each in confused.current_predictions()}
+    for task, data in synthetic(confused).items():
+        (region,) = drafts[task]["result"]
+        assert tuple(region["value"]["choices"]) == meant[data["text"]]
+        assert region["meta"]["text"][0].startswith("teacher's draft")
+
+
 def test_the_quota_is_of_the_labelled_tasks_and_a_full_one_is_told_before_anything_is_paid(
     evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, options: Callable[..., None]
 ) -> None:
