@@ -19,8 +19,8 @@ def label(
     schema: TaskSchema, key: bytes, text: str, teacher: str, descriptions: Mapping[str, str], refusal: str = ""
 ) -> Question:
     """Which of the schema's labels a text has. `key`: the text's content key; `refusal`: what may be said instead, if
-    anything. Examples may be added: they are no part of the id, as a draft is not asked for again because an example
-    would do better."""
+    anything. Examples may be added: neither they nor the descriptions are part of the id, as a draft is not asked for
+    again because another word would do better."""
     several = "every label that holds, or none of them" if schema.multiple else "the one label that fits best"
     may_refuse = f' If no label fits, or it is not clear which, say "{refusal}".' if refusal else ""
     instructions = (
@@ -31,7 +31,7 @@ def label(
     if schema.multiple:
         value = {"type": "array", "items": value, "uniqueItems": True}
     return Question(
-        id=_id(teacher, "label", key.hex(), names, schema.multiple, instructions),
+        id=_id(teacher, "label", key.hex(), names, schema.multiple, list(schema.hints)),
         purpose="label",
         instructions=instructions,
         text=_cut(text),
