@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ml_backend.domain import Floats, Material, Taught
 from plugins.learners.calibration import probabilities
-from plugins.learners.heads import BIAS_SCALE, C, Head, Heads, solve
+from plugins.learners.heads import BIAS_SCALE, C, Head, Heads, balance, solve
 
 STRENGTHS = (2.0, 6.0, 20.0)
 """C of a head of the teacher's labels, chosen by cross-validation on them: a noisy teacher gets a small one."""
@@ -60,7 +60,8 @@ def choose(
     """The prior and its scale of the least leave-one-out error on n labelled rows, and the error of each prior at its
     better scale, in parts of the error without one (`NONE`, 1.0).
 
-    The error is the Brier score of the prior's answer plus a ridge regression of what it leaves over.
+    The error is the Brier score of the prior's answer plus a ridge regression of what it leaves over. For one choice,
+    rare labels are lifted in it as in the head itself: else what a teacher knows of them would count for nothing.
     """
     n, c = targets.shape
     if not priors or n < 2 or not weights.any():
@@ -69,7 +70,8 @@ def choose(
     guesses: list[Floats] = [np.full((n, c), 0.5 if multiple else 1.0 / c, dtype=np.float32)]
     for head in priors.values():
         guesses += [probabilities(head.scaled(scale).logits(vectors), multiple) for scale in SCALES]
-    scores = _left_out(vectors, targets, guesses, weights)
+    lifted = weights if multiple else weights * (targets @ balance(weights @ targets))
+    scores = _left_out(vectors, targets, guesses, lifted)
     best = int(scores.argmin())
     against = {NONE: 1.0}
     for (name, _), score in zip(names[1:], scores[1:], strict=True):

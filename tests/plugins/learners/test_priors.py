@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ml_backend.domain import Floats, Material, Taught, TrainingSet
 from plugins.learners.calibration import probabilities
-from plugins.learners.heads import BIAS_SCALE, C, Head, Heads, solve
+from plugins.learners.heads import BIAS_SCALE, LIFT, C, Head, Heads, solve
 from plugins.learners.logistic import Logistic
 from plugins.learners.priors import NONE, RIDGES, SCALES, choose
 
@@ -143,6 +143,11 @@ def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bo
     priors = {
         name: Head(2 * random.normal(size=(d, c)).astype(np.float32), np.zeros(c, np.float32)) for name in ("a", "b")
     }
+    counted = weights
+    if not multiple:
+        mass = weights @ t
+        lift = np.minimum(mass[mass > 0].mean() / np.maximum(mass, 1e-12), LIFT) * (mass > 0)
+        counted = weights * (t @ lift) * mass.sum() / (lift @ mass)
     features = np.hstack([x - x.mean(axis=0), np.full((n, 1), BIAS_SCALE)]).astype(np.float64)
 
     def left_out(guess: Floats) -> float:
@@ -154,8 +159,8 @@ def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bo
                 others = np.arange(n) != row
                 gram = features[others].T @ features[others] + ridge * np.eye(d + 1)
                 solved = np.linalg.solve(gram, features[others].T @ rest[others])
-                total += weights[row] * np.square(rest[row] - features[row] @ solved).sum()
-            errors.append(total / weights.sum())
+                total += counted[row] * np.square(rest[row] - features[row] @ solved).sum()
+            errors.append(total / counted.sum())
         return min(errors)
 
     none = left_out(np.full((n, c), 0.5 if multiple else 1 / c, np.float32))
