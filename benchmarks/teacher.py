@@ -291,7 +291,8 @@ def calls(seeds: int) -> Iterator[str]:
             "confident teacher, uncertain student": lambda n, u=unsure: np.argsort(-u * shares.max(axis=1))[:n],  # type: ignore[misc]
             "diverse (k-center)": lambda n: by("k-center", n),
             "typical (typicality)": lambda n: by("typicality", n),
-            "the default (cluster-uncertainty)": lambda n: by("cluster-uncertainty", n),
+            "uncertain and diverse (cluster-uncertainty)": lambda n: by("cluster-uncertainty", n),
+            "the default (coverage)": lambda n: by("coverage", n),
         }
         for name, choose in ways.items():
             for n in numbers:
@@ -347,7 +348,7 @@ def times(seeds: int) -> Iterator[str]:
 
 
 PARTS: dict[str, Callable[[int], Iterator[str]]] = {
-    each.__name__: each for each in (labels, few, noise, calls, davidson, times)
+    each.__name__: each for each in (few, noise, davidson, times, labels, calls)
 }
 
 

@@ -57,7 +57,7 @@ class ProjectSettings(BaseModel):
     teacher_labels: int = Field(
         500, ge=0, le=20_000, description="tasks that the teacher labels for the learner to be distilled from"
     )
-    teacher_acquisition: str = Field("cluster-uncertainty", description="strategy that chooses those tasks")
+    teacher_acquisition: str = Field("coverage", description="strategy that chooses those tasks")
     synthetic_share: float = Field(
         0.2, ge=0, le=1, description="most tasks that `evolve` may add, in parts of the tasks that have a label"
     )

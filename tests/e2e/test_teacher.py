@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from playwright.sync_api import expect
+from test_browser import CHROMIUM, SCREENSHOTS, browser_page, open_data_manager
 from world import Backend, Project, until
 
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
+from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.settings import ProjectSettings
 from ml_backend.store.schema import call
 
@@ -103,3 +107,31 @@ def test_the_loop_goes_on_when_the_teacher_is_gone_and_status_says_so(
     for task in [each["id"] for each in project.tasks()][:4]:
         project.answer(task, next(iter(project.schema.labels)))
     backend.wait_for_queue(project, labelled=4)
+
+
+@pytest.mark.timeout(580)
+@pytest.mark.skipif(not SCREENSHOTS or not CHROMIUM, reason="APPRENTICE_SCREENSHOTS names no folder")
+def test_the_screen_with_a_draft_of_the_teacher_is_saved(
+    label_studio: LocalLabelStudio, taught_backend: Backend, make_project: Callable[..., Project]
+) -> None:
+    backend, project = taught_backend, make_project(60, seed=2)
+    project.client.change_project(project.number, title="Messages")
+    backend.connect(project)
+
+    def theirs() -> list[str]:
+        shown = backend.store.shown.of(project.number, backend.published(project))
+        texts = {task["id"]: task["data"]["text"] for task in project.tasks()}
+        return (
+            [texts[each.task] for each in shown if each.author == "teacher" and each.confidence]
+            if (asked(backend, project) >= 6 and backend.follows(project))
+            else []
+        )
+
+    (text, *_) = until(theirs, "a draft of the teacher", LONG)
+    with browser_page(label_studio) as page:
+        page.set_viewport_size({"width": 1500, "height": 640})
+        open_data_manager(page, label_studio, project)
+        page.get_by_text(text).first.click()
+        expect(page.get_by_text(text).last).to_be_visible()
+        page.wait_for_timeout(3000)
+        page.screenshot(path=Path(str(SCREENSHOTS)) / "teacher-draft.png")

@@ -14,7 +14,8 @@ from pools import clustered, make_pool, unit_vectors
 
 from ml_backend.domain import Floats, Ints, Pool
 from plugins.acquisition import cluster_uncertainty as module
-from plugins.acquisition.cluster_uncertainty import FLOOR, REACH, ClusterUncertainty, herd, reach_of
+from plugins.acquisition.cluster_uncertainty import FLOOR, REACH, ClusterUncertainty, Coverage, herd, reach_of
+from plugins.acquisition.uncertainty import unsure_of
 
 
 def squared(a: Floats, b: Floats) -> Floats:
@@ -173,3 +174,13 @@ def test_clusters_and_errors_do_not_matter() -> None:
         clustered(pool, np.arange(60) % 3, 3), errors=np.where(pool.labelled, 0.5, np.nan).astype(np.float32)
     )
     assert ClusterUncertainty().select(told, 10, 0).rows.tolist() == rows
+
+
+@given(n=st.integers(0, 60), k=st.integers(0, 12), seed=st.integers(0, 50), multiple=st.booleans())
+def test_coverage_chooses_as_if_there_were_no_learner_and_tells_what_the_learner_thinks(
+    n: int, k: int, seed: int, multiple: bool
+) -> None:
+    pool = make_pool(n, multiple=multiple, seed=seed)
+    found = Coverage().select(pool, k, seed)
+    assert found.rows.tolist() == ClusterUncertainty().select(replace(pool, probabilities=None), k, seed).rows.tolist()
+    assert found.uncertainty == pytest.approx(unsure_of(pool, found.rows))

@@ -48,7 +48,9 @@ class TestAStrangers(AcquisitionContract):
 
 
 def test_no_installed_strategy_is_forgotten() -> None:
-    names = "badge cluster-uncertainty d-calm entropy k-center least-confidence margin random rep-clun typicality"
+    names = (
+        "badge cluster-uncertainty coverage d-calm entropy k-center least-confidence margin random rep-clun typicality"
+    )
     assert set(names.split()) <= set(registry.installed("acquisition"))
 
 
