@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.consensus import consensus
-from ml_backend.domain import Annotation, ApprenticeError, Floats, Ints, TaskSchema
+from ml_backend.domain import SYNTHETIC, Annotation, ApprenticeError, Floats, Ints, TaskSchema
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.defects import defects, some
 from ml_backend.label_studio.wire import MAX_FIELD, read_id, read_tasks, storable
@@ -57,6 +57,8 @@ def read_export(path: Path, schema: TaskSchema, group: str, say: Callable[[str],
     skips = {each.task: each.cancelled for each in sorted(annotations, key=lambda each: not each.cancelled)}
     empty = [example.task for example in examples if example.task in row and not example.text.strip()]
     kept = [example for example in examples if example.task in row and example.text.strip()]
+    written = [example.task for example in kept if SYNTHETIC in example.fields]
+    kept = [example for example in kept if SYNTHETIC not in example.fields]  # no sample of what there is to label
     reasons = (
         (nameless, "without an id (in the list, number {})"),
         ([task for task in unanswered if task not in skips], "not labelled (task {})"),
@@ -66,6 +68,7 @@ def read_export(path: Path, schema: TaskSchema, group: str, say: Callable[[str],
             f"without a choice for {schema.control!r} (task {{}})",
         ),
         (empty, f"without a text in {schema.text_field!r} (task {{}})"),
+        (written, "written by the teacher (task {})"),
     )
     left_out = ", ".join(f"{len(tasks)} {what.format(some(tasks))}" for tasks, what in reasons if tasks)
     if len(kept) < 2:

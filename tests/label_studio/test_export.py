@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.domain import ApprenticeError, TaskSchema
+from ml_backend.domain import SYNTHETIC, ApprenticeError, TaskSchema
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.export import GROUPS, Export, read_config, read_export
 
@@ -130,6 +130,12 @@ def test_unlabelled_skipped_and_otherwise_answered_tasks_are_told_apart(read: Re
     read([*plain(1, 2, 3), *skipped, *beside, task(30)])
     left_out = "1 not labelled (task 30), 2 skipped (task 10, 11), 2 without a choice for 'label' (task 20, 21)"
     assert read.said[0] == f"{read.path}: left out of 8 tasks: {left_out}"
+
+
+def test_what_the_teacher_wrote_is_left_out(read: Reader) -> None:
+    written = task(9, answer(9, "fruit"), text="an apple, as the teacher would have it", **{SYNTHETIC: "hard"})
+    assert read([*plain(1, 2, 3), written]).tasks.tolist() == [1, 2, 3]
+    assert read.said[0] == f"{read.path}: left out of 4 tasks: 1 written by the teacher (task 9)"
 
 
 def test_an_export_without_oddities_is_read_in_silence(read: Reader) -> None:
