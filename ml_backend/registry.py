@@ -54,7 +54,6 @@ def drafter(encoder: Encoder) -> Drafter:
     return made
 
 
-@lru_cache(maxsize=8)  # it remembers what its server can do, and a loaded model
 @lru_cache(maxsize=8)  # it remembers what its server refuses, or the model that it has loaded
 def teacher(name: str, options: TeacherOptions) -> Teacher | None:
     """None for the embedded one: it drafts, and cannot be asked anything."""

@@ -13,6 +13,7 @@ from scripted_teacher import ScriptedTeacher
 from typer.testing import CliRunner
 
 from ml_backend import cli, registry
+from ml_backend.commands import teacher as commands
 from ml_backend.cycle import run_round
 from ml_backend.domain import (
     SYNTHETIC,
@@ -379,7 +380,7 @@ def test_the_command_prints_each_round_and_where_it_waits(
 ) -> None:
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("APPRENTICE_DEFAULTS", '{"synthetic_share": 0.2}')
-    monkeypatch.setattr(cli, "_client", lambda _: FakeClient(confused))
+    monkeypatch.setattr(commands, "make_client", lambda _: FakeClient(confused))
 
     def run(*more: str) -> str:
         done = CliRunner().invoke(cli.app, ["evolve", "--project", "5", "--per-round", "6", *more])

@@ -1,0 +1,1 @@
+"""The parts of the command `apprentice`; `ml_backend.cli` puts them together."""

@@ -1,0 +1,81 @@
+"""What the commands share: the application, their options, and the way to settings, store and Label Studio."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from ml_backend.label_studio.client import LabelStudioClient
+    from ml_backend.settings import Settings
+    from ml_backend.store import Store
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True)
+
+Project = Annotated[int, typer.Option(min=1, max=2**31 - 1, help="the project's number in Label Studio")]
+AnyProject = Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="only this project")]
+Url = Annotated[str | None, typer.Option(help="Label Studio's address as seen from here")]
+Key = Annotated[str | None, typer.Option(help="access token; better in APPRENTICE_LABEL_STUDIO_API_KEY")]
+DataDir = Annotated[Path | None, typer.Option(help="folder of store, vectors and artifacts")]
+
+
+def read_settings(**overrides: object) -> Settings:
+    from ml_backend.logs import set_up_logs
+    from ml_backend.settings import load_settings
+
+    settings = load_settings(**overrides)
+    set_up_logs(settings.log_level)
+    return settings
+
+
+def open_store(settings: Settings) -> Store:
+    from ml_backend.store import Store
+
+    return Store(settings, must_exist=True)
+
+
+def make_client(settings: Settings) -> LabelStudioClient:
+    from ml_backend.label_studio.client import LabelStudioClient
+    from ml_backend.store import credentials
+
+    return LabelStudioClient(*credentials(settings), settings.timeout_seconds)
+
+
+def say(text: str) -> None:
+    out.print(f"  {escape(text)}", highlight=False)
+
+
+def stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        shown = bar.add_task("reading", total=None)
+        yield lambda what, done, total: bar.update(shown, description=what, completed=done, total=total)
+
+
+def cap_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)

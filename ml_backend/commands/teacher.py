@@ -1,0 +1,195 @@
+"""What the learner is weak on, and what its teacher can do about it: report, evolve, teach, cues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from ml_backend.commands.common import (
+    DataDir,
+    Key,
+    Project,
+    Url,
+    app,
+    cap_threads,
+    make_client,
+    open_store,
+    out,
+    read_settings,
+    say,
+)
+
+if TYPE_CHECKING:
+    from ml_backend.domain import Example
+    from ml_backend.teaching.cues import Cues
+
+
+@app.command()
+def report(
+    project: Project,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, with all there is")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Where the learner is weak: labels that it confuses, its worst labels, clusters and groups, typical mistakes."""
+    from dataclasses import asdict
+
+    from ml_backend.teaching import wording
+    from ml_backend.teaching.site import visit
+    from ml_backend.teaching.weakness import serving, weakness
+
+    settings = read_settings(data_dir=data_dir)
+    site = visit(settings, open_store(settings), project)
+    found = weakness(site, serving(site))
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+    for line in wording.lines(found) if not as_json else ():
+        out.print(line, highlight=False, markup=False)
+
+
+@app.command()
+def evolve(
+    project: Project,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="how often")] = 3,
+    per_round: Annotated[int, typer.Option(min=1, max=100, help="hard texts a round, and as many easy ones")] = 20,
+    train_directly: Annotated[
+        bool, typer.Option("--train-directly", help="teach the learner without asking the annotators")
+    ] = False,
+    from_pool: Annotated[
+        bool, typer.Option("--from-pool", help="label tasks of the weak slices instead of writing texts")
+    ] = False,
+    label_studio_url: Url = None,
+    api_key: Key = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Let the teacher write texts that the learner is weak on, and import them as tasks with its label as draft.
+
+    What is written becomes a task under the quota synthetic_share, at most --per-round a round. Whatever interrupts it,
+    the same command goes on from there, and nothing is asked twice.
+    """
+    from ml_backend.label_studio.synthetic import add_written
+    from ml_backend.teaching.evolve import Evolving, Waiting
+    from ml_backend.teaching.site import visit
+    from ml_backend.teaching.wording import round_lines
+    from ml_backend.teaching.written import POOL, TASKS, TAUGHT
+
+    if train_directly and from_pool:
+        raise typer.BadParameter("tasks of the pool are taught anyway: give --train-directly or --from-pool")
+    settings = read_settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
+    cap_threads(settings.threads)
+    store = open_store(settings)
+    site = visit(settings, store, project)
+    way = POOL if from_pool else TAUGHT if train_directly else TASKS
+    client = make_client(settings) if way == TASKS else None  # before anything is paid for
+
+    def send(texts: Mapping[str, str], since: str) -> Sequence[Example]:
+        return add_written(client, project, site.schema, texts, since) if client else ()
+
+    try:
+        for one in Evolving(site, site.desk(), way, per_round, send).run(rounds):
+            spent = store.ledger.spent_on(project, [each for ids in one.asked.values() for each in ids])
+            for line in round_lines(one, spent):
+                out.print(line, highlight=False, markup=False)
+    except Waiting as waiting:
+        out.print(str(waiting), highlight=False, markup=False)
+
+
+@app.command()
+def teach(
+    project: Project,
+    export: Annotated[Path | None, typer.Option(metavar="FILE", help="write the questions that wait")] = None,
+    replies: Annotated[Path | None, typer.Option("--import", metavar="FILE", help="read the answers")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Take the teacher's questions to a batch (OpenAI's Batch format, JSON lines), and its answers back.
+
+    What it costs is counted by teacher_input_price and teacher_output_price: give those of a batch, which is often half
+    price. An import can be repeated: nothing is kept or counted twice.
+    """
+    from ml_backend.teaching import batch
+
+    if (export is None) == (replies is None):
+        raise typer.BadParameter("give --export FILE or --import FILE")
+    settings = read_settings(data_dir=data_dir)
+    store = open_store(settings)
+    said = batch.export(store, settings, project, export) if export else ""
+    said = batch.take_in(store, settings, project, replies) if replies else said
+    out.print(said, highlight=False, markup=False)
+
+
+@app.command()
+def cues(
+    project: Project,
+    edit: Annotated[bool, typer.Option("--edit", help="change them in your editor ($EDITOR)")] = False,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="take them from a JSON file")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, as --file wants it")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """What each label means, and the phrases that speak for it (up to 10) or against it (down to -10).
+
+    The learner starts from them. The teacher is asked for them once, unless you have written your own.
+    """
+    from ml_backend.domain import ApprenticeError
+    from ml_backend.label_studio.config import read_schema
+    from ml_backend.teaching.cues import as_text, from_text, keep
+
+    if edit + as_json + (file is not None) > 1:
+        raise typer.BadParameter("give one of --edit, --file and --json")
+    store = open_store(read_settings(data_dir=data_dir))
+    record = store.projects.known(project)
+    schema, known = read_schema(record.label_config), record.cues or {}
+    if as_json:
+        typer.echo(as_text(known, schema), nl=False)
+        return
+    if file:
+        try:
+            changed: Cues | None = from_text(file.read_text(encoding="utf-8-sig"), schema)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ApprenticeError(f"{file} cannot be read ({error}): give a JSON file as --json writes it") from error
+    elif edit:
+        changed = _edited(as_text(known, schema), lambda edited: from_text(edited, schema))
+    else:
+        _print_cues(known, schema.labels)
+        return
+    if changed is None or changed == record.cues:
+        out.print("Nothing has changed.")
+    else:
+        keep(store, project, changed)
+        out.print(f"Kept: {len(changed)} of {len(schema.labels)} labels have cues. The learner is taught them anew.")
+
+
+def _edited(text: str, read: Callable[[str], Cues]) -> Cues | None:
+    """What comes out of the user's editor; None if it was left as it is. What is wrong can be mended at once."""
+    import click
+
+    from ml_backend.domain import ApprenticeError
+
+    while True:
+        try:
+            edited = click.edit(text, extension=".json")
+        except click.ClickException as error:
+            raise ApprenticeError(f"{error.message}: set EDITOR, or use --json and --file") from None
+        if edited is None or edited == text:
+            return None
+        try:
+            return read(edited)
+        except ApprenticeError as error:
+            say(str(error))
+            if not typer.confirm("Nothing is changed yet. Edit again?", default=True):
+                raise
+            text = edited
+
+
+def _print_cues(cues: Cues, labels: Sequence[str]) -> None:
+    if not cues:
+        out.print("No cues yet: a teacher that can be asked is asked for them, or write your own with --edit.")
+        return
+    for label in labels:
+        told = cues.get(label, {"description": "", "cues": []})
+        out.print(f"[bold]{escape(label)}[/]  {escape(told['description'])}", highlight=False)
+        for phrase, score, *instead in told["cues"]:
+            say(f"{score:>5}  {phrase}{f' (rather {instead[0]})' if instead else ''}")
