@@ -100,11 +100,13 @@ def label(
 def labelled_examples(
     store: Store, pool: ProjectPool, project: int, learner: Knowledge | None, asked: Floats
 ) -> list[list[tuple[str, list[str]]]]:
-    """For each of the texts with vectors `asked` (n, d), others with the annotators' labels."""
+    """For each of the texts with vectors `asked` (n, d), others with the annotators' labels. None of the audit slice:
+    what the teacher says is distilled, and the slice judges that."""
     if learner is None:
         return [[] for _ in asked]
     lesson = learner.lesson
     certain = (lesson.targets.max(axis=1) == 1.0) | lesson.multiple  # no tie between annotators
+    certain &= ~np.isin(lesson.tasks, np.array(store.versions.audited(project), np.int64))
     theirs = pool.rows_of(lesson.tasks)
     usable = np.flatnonzero(certain & np.isin(lesson.tasks, pool.tasks))
     if len(theirs) != len(lesson.tasks) or not len(usable):

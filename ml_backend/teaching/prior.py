@@ -79,7 +79,7 @@ def gather(
     """All that there is now: the teacher's labels of encoded tasks, the texts it `written` for this, the cues, and the
     encoded part of the pool. A task that it wrote is for the annotators to judge first."""
     rows = pool.rows_of(recalled.tasks)
-    there = pool.encoded[rows] & ~pool.synthetic[rows]
+    there = pool.encoded[rows] & ~pool.synthetic[rows] & recalled.teaches
     targets = np.concatenate([recalled.corrected[there], written.targets])
     vectors = np.concatenate([pool.ensure(rows[there]), written.vectors])
     taught = Taught(vectors, targets, np.ones(len(targets), np.float32))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.consensus import Answers
-from ml_backend.domain import Floats, Ints, TaskSchema
+from ml_backend.domain import Floats, Ints, Mask, TaskSchema
 from ml_backend.pool import ProjectPool
 from ml_backend.store import Reply, Store
 from ml_backend.teaching.reliability import Doubles, confusion, corrected
@@ -22,6 +22,8 @@ class Recall:
     expected  (m, c) what the annotators would say, by what they said of others that it labelled
     corrected (m, c) the same, but as it was said where the annotators have not spoken against it: what is distilled
     record    the `confusion` that `corrected` comes from
+    teaches   (m,) bool: may be distilled. Not what has an answer, or stands on the queue and soon has one: answers
+              judge what was distilled, as those to tasks that it has not seen
     compared  how many of the tasks, but for those that it wrote, the annotators have answered, too
     """
 
@@ -30,6 +32,7 @@ class Recall:
     expected: Floats
     corrected: Floats
     record: Doubles
+    teaches: Mask
     compared: int
 
     def of(self, tasks: Ints) -> Floats:
@@ -54,12 +57,15 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
     _, mine, theirs = np.intersect1d(tasks, answers.tasks[real], assume_unique=True, return_indices=True)
     both, multiple = (said[mine], answers.targets[real][theirs]), schema.multiple
     record = confusion(*both, multiple, trust=1.0)
+    known = store.projects.get(project)
+    queue = [each.task for each in store.shown.of(project, known.published)] if known and known.published else []
     return Recall(
         tasks,
         said,
         expected=corrected(said, confusion(*both, multiple), multiple),
         corrected=corrected(said, record, multiple),
         record=record,
+        teaches=~np.isin(tasks, np.concatenate([answers.touched, np.array(queue, np.int64)])),
         compared=len(mine),
     )
 
@@ -68,7 +74,7 @@ def nothing(schema: TaskSchema) -> Recall:
     """Of a teacher that has said nothing yet."""
     empty = np.empty((0, len(schema.labels)), np.float32)
     record = confusion(empty, empty, schema.multiple, trust=1.0)
-    return Recall(np.empty(0, np.int64), empty, empty, empty, record, 0)
+    return Recall(np.empty(0, np.int64), empty, empty, empty, record, np.empty(0, np.bool_), 0)
 
 
 def shares(schema: TaskSchema, replies: list[Reply]) -> Floats:

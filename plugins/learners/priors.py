@@ -67,16 +67,23 @@ def choose(
     if not priors or n < 2 or not weights.any():
         return NONE, 0.0, {}
     names = [(NONE, 0.0), *((name, scale) for name in priors for scale in SCALES)]
-    guesses: list[Floats] = [np.full((n, c), 0.5 if multiple else 1.0 / c, dtype=np.float32)]
+    guesses: list[Floats] = [_rates(targets, weights) if multiple else np.full((n, c), 1.0 / c, dtype=np.float32)]
     for head in priors.values():
         guesses += [probabilities(head.scaled(scale).logits(vectors), multiple) for scale in SCALES]
     lifted = weights if multiple else weights * (targets @ balance(weights @ targets))
     scores = _left_out(vectors, targets, guesses, lifted)
-    best = int(scores.argmin())
+    best = int(np.nan_to_num(scores, nan=np.inf).argmin())
     against = {NONE: 1.0}
     for (name, _), score in zip(names[1:], scores[1:], strict=True):
         against[name] = min(against.get(name, np.inf), float(score / max(scores[0], 1e-12)))
     return *names[best], against
+
+
+def _rates(targets: Floats, weights: Floats) -> Floats:
+    """(n, c) how often each label holds in the other rows, with two rows more that are even: a prior must know more
+    than that labels are rare."""
+    others = weights.sum() - weights[:, None] + 2.0
+    return np.asarray((weights @ targets - weights[:, None] * targets + 1.0) / others, dtype=np.float32)
 
 
 def _left_out(vectors: Floats, targets: Floats, guesses: list[Floats], weights: Floats) -> npt.NDArray[np.float64]:

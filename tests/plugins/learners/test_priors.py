@@ -84,6 +84,21 @@ def test_a_teacher_that_is_mostly_wrong_does_no_harm(n: int) -> None:
     assert np.mean(harm) < 0.01
 
 
+@pytest.mark.parametrize("n", [15, 25])
+def test_a_teacher_that_only_knows_how_rare_labels_are_is_left_out(n: int) -> None:
+    """Each of six labels holds in 8 % of the rows; the teacher is always wrong, and right about that."""
+    random = np.random.default_rng(n)
+    c, rows = 6, 600
+    targets = (random.random((rows, c)) < 0.08).astype(np.float32)
+    vectors = targets @ random.normal(size=(c, DIM)) + 0.3 * random.normal(size=(rows, DIM))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    wrong = Taught(vectors[:200], np.roll(targets[:200], 1, axis=1), np.ones(200, np.float32))
+    none = Taught(vectors[:0], targets[:0], np.zeros(0, np.float32))
+    priors = Logistic().distil(Material(wrong, none, vectors), True, 0)
+    train = TrainingSet(vectors[200 : 200 + n], targets[200 : 200 + n], np.ones(n, np.float32), True, priors=priors)
+    assert Logistic().fit(train, 0).prior == ""
+
+
 def test_nothing_to_learn_from_is_no_prior() -> None:
     assert Logistic().distil(World().material(wrong=None), False, 0) == {}
 
@@ -163,7 +178,12 @@ def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bo
             errors.append(total / counted.sum())
         return min(errors)
 
-    none = left_out(np.full((n, c), 0.5 if multiple else 1 / c, np.float32))
+    guess = np.full((n, c), 1 / c, np.float32)
+    if multiple:  # how often each label holds in the other rows, and in two that are even
+        for row in range(n):
+            others = np.arange(n) != row
+            guess[row] = (weights[others] @ t[others] + 1) / (weights[others].sum() + 2)
+    none = left_out(guess)
     expected = {
         (name, scale): left_out(probabilities(head.scaled(scale).logits(x), multiple))
         for name, head in priors.items()
