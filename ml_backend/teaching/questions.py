@@ -10,7 +10,7 @@ from typing import Any
 from ml_backend.domain import Purpose, Question, TaskSchema
 
 VERSION = "1"
-"""Of all prompts here: replies to an earlier one are not mixed with later ones."""
+"""Of all prompts here: after a change of their words, everything is asked anew."""
 LONGEST_TEXT = 8000  # characters of a task that are shown; the beginning says what it is
 TOKENS_A_LABEL = 24
 

@@ -46,8 +46,9 @@ class Recall:
 
 
 def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int, answers: Answers) -> Recall:
-    """From all replies of a teacher; of tasks with the same text, each has the reply."""
-    replies = store.questions.replies(project, teacher)
+    """From all replies of a teacher that knew the labels of today; of tasks with the same text, each has the reply."""
+    labels = set(schema.labels)
+    replies = [reply for reply in store.questions.replies(project, teacher) if labels <= reply.shares.keys()]
     rows, of = pool.rows_with([reply.key for reply in replies])
     tasks = pool.tasks[rows]
     said = shares(schema, [replies[number] for number in of.tolist()])

@@ -1,0 +1,75 @@
+"""What the teacher has said, row by row: of which tasks, worth what, and what of it may be distilled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from fake_encoder import FakeEncoder
+
+from ml_backend.consensus import Answers
+from ml_backend.domain import Answer, Draft, Example, Prediction, TaskSchema, content_key
+from ml_backend.pool import ProjectPool
+from ml_backend.store import Store
+from ml_backend.teaching import questions
+from ml_backend.teaching.recall import Recall, recall
+
+SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
+TEXTS = {10: "apple", 20: "iron", 30: "pear", 40: "zinc", 50: "apple"}
+
+
+@pytest.fixture
+def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., Recall]:
+    """What is recalled after the teacher said so of some texts, and annotators so of some tasks."""
+    store.projects.ensure(5)
+    store.tasks.put(5, [Example(task, text, content_key(text)) for task, text in TEXTS.items()])
+    pool = ProjectPool(store, 5, fake_encoder)
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+
+    def look(said: dict[str, float], answered: dict[int, str], schema: TaskSchema = SCHEMA) -> Recall:
+        for text, fruit in said.items():
+            asked = questions.label(schema, content_key(text), text, "scripted", {})
+            store.questions.want(5, "scripted", [(asked, content_key(text))])
+            shares = np.full(len(schema.labels), (1 - fruit) / (len(schema.labels) - 1), np.float32)
+            shares[0] = fruit
+            store.questions.record(5, Answer(asked.id, {"label": "fruit"}, shares), [])
+        tasks = np.array(sorted(answered), np.int64)
+        targets = np.eye(2, dtype=np.float32)[[SCHEMA.labels.index(answered[task]) for task in tasks.tolist()]]
+        return recall(store, "scripted", SCHEMA, pool, 5, Answers(tasks, targets.reshape(-1, 2), tasks))
+
+    return look
+
+
+def test_tasks_with_the_same_text_have_the_same_reply(remember: Callable[..., Recall]) -> None:
+    found = remember({"apple": 0.75, "zinc": 0.25}, {})
+    assert found.tasks.tolist() == [10, 40, 50]
+    assert found.said[:, 0] == pytest.approx([0.75, 0.25, 0.75], abs=1e-4)
+    assert found.of(np.array([50, 20]))[0].sum() == pytest.approx(1) and np.isnan(found.of(np.array([20]))).all()
+
+
+def test_what_has_an_answer_or_stands_on_the_queue_is_not_distilled(
+    remember: Callable[..., Recall], store: Store
+) -> None:
+    store.shown.put(5, "v1", [Prediction(30, 0.1, Draft(("fruit",), 0.5, "learner"))])
+    store.projects.update(5, published="v1")
+    found = remember(dict.fromkeys(TEXTS.values(), 0.9), {10: "fruit"})
+    assert dict(zip(found.tasks.tolist(), found.teaches.tolist(), strict=True)) == {
+        10: False, 20: True, 30: False, 40: True, 50: True,
+    }  # fmt: skip
+    assert found.compared == 1
+
+
+def test_a_reply_that_did_not_know_all_labels_of_today_is_passed_over(remember: Callable[..., Recall]) -> None:
+    other = TaskSchema(("fruit", "stone"), False, "c", "t", "text")
+    assert len(remember({"apple": 0.9}, {}, schema=other).tasks) == 0
+    wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")
+    found = remember({"apple": 0.5}, {}, schema=wider)
+    assert found.said[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4), "what is gone is shared among the others"
+
+
+def test_annotators_who_contradict_it_are_expected_to_do_so_again(remember: Callable[..., Recall]) -> None:
+    before = remember(dict.fromkeys(TEXTS.values(), 0.9), {})
+    after = remember({}, dict.fromkeys(TEXTS, "metal"))
+    assert (before.expected[:, 0] > before.expected[:, 1]).all() and before.corrected == pytest.approx(before.said)
+    assert (after.expected[:, 0] < before.expected[:, 0]).all() and (after.corrected[:, 0] < 0.9).all()
