@@ -123,6 +123,8 @@ class TrainingSet:
     multiple  whether several labels may hold at once
     earlier   (n, c) float32 or None: what the serving learner was fitted on, NaN in the rows that it did not have.
               The learner cross-validates that knowledge beside the new one, on the same folds, for the promotion gate.
+    earlier_tensors  of the serving learner, whose prior the earlier knowledge starts from again; None if its labels are
+              in another order
     priors    what the learner has been taught without annotators, by `distil`, by name: the learner starts from the one
               that the annotators' answers speak for, or from none
     """
@@ -132,6 +134,7 @@ class TrainingSet:
     weights: Floats
     multiple: bool
     earlier: Floats | None = None
+    earlier_tensors: Tensors | None = None
     priors: Mapping[str, Tensors] = field(default_factory=dict)
 
 

@@ -113,6 +113,7 @@ def learn(
         weights=np.ones(len(targets), np.float32),
         multiple=lesson.multiple,
         earlier=serving.lesson.targets_for(lesson) if serving else None,
+        earlier_tensors=serving.tensors if serving and serving.lesson.labels == lesson.labels else None,
         priors=priors,
     )
     fit = registry.learner(lesson.plugin).fit(train, seed=number)

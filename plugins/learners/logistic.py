@@ -11,12 +11,14 @@ from plugins.learners.priors import candidates, choose
 
 FOLDS = 5
 CHUNK = 8192
+PRIOR_WEIGHT, PRIOR_BIAS = "prior_weight", "prior_bias"
 
 
 class Logistic:
     """A linear head. `fit` needs torch, `predict` numpy alone. Raises nothing of its own.
 
-    Tensors: weight (d, c) float32 and bias (c,) float32, both calibrated already; multiple (1,) bool.
+    Tensors: weight (d, c) float32 and bias (c,) float32, both calibrated already; multiple (1,) bool; where it started
+    from one, the prior's prior_weight and prior_bias.
     """
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
@@ -27,12 +29,13 @@ class Logistic:
         folds = int(fold.max()) + 1
         kept = (fold != np.arange(folds)[:, None]).astype(np.float32) * train.weights
         groups = [Heads(train.targets, np.vstack([train.weights, kept]).astype(np.float32))]
+        prior, name, against = self._prior(train, vectors)
+        priors = [prior]
         if train.earlier is not None:
             known = ~np.isnan(train.earlier).any(axis=1)
             groups.append(Heads(np.nan_to_num(train.earlier), (kept * known).astype(np.float32)))
-        priors = {name: Head(**given) for name, given in train.priors.items()}  # type: ignore[arg-type]
-        name, scale, against = choose(vectors, train.targets, train.weights, priors, train.multiple)
-        weights, biases = solve(vectors, groups, train.multiple, priors[name].scaled(scale) if scale else None)
+            priors.append(_kept_prior(train.earlier_tensors))
+        weights, biases = _solved(vectors, groups, train.multiple, priors)
 
         held_out = []
         scales = []
@@ -53,8 +56,17 @@ class Logistic:
             "bias": biases[0] * slope + offset,
             "multiple": np.array([train.multiple]),
         }
+        if prior is not None:
+            tensors |= {PRIOR_WEIGHT: prior.weight, PRIOR_BIAS: prior.bias}
         earlier = held_out[1] if len(held_out) > 1 else None
-        return Fit(tensors, held_out[0], earlier, name if scale else "", against if priors else {})
+        return Fit(tensors, held_out[0], earlier, name, against)
+
+    @staticmethod
+    def _prior(train: TrainingSet, vectors: Floats) -> tuple[Head | None, str, dict[str, float]]:
+        """The prior to start from, its name, and how good each of them would be."""
+        priors = {name: Head(**given) for name, given in train.priors.items()}  # type: ignore[arg-type]
+        name, scale, against = choose(vectors, train.targets, train.weights, priors, train.multiple)
+        return (priors[name].scaled(scale), name, against) if scale else (None, "", against)
 
     def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
         """See `priors`."""
@@ -71,6 +83,26 @@ class Logistic:
             chunk = np.asarray(vectors[start : start + CHUNK], dtype=np.float32)
             out[start : start + CHUNK] = probabilities(chunk @ weight + bias, multiple)
         return out
+
+
+def _kept_prior(tensors: Tensors | None) -> Head | None:
+    if not tensors or PRIOR_WEIGHT not in tensors:
+        return None
+    return Head(np.asarray(tensors[PRIOR_WEIGHT], np.float32), np.asarray(tensors[PRIOR_BIAS], np.float32))
+
+
+def _solved(vectors: Floats, groups: list[Heads], multiple: bool, priors: list[Head | None]) -> tuple[Floats, Floats]:
+    """The heads of all groups in their order, each group drawn to its own prior: at once, if that is the same."""
+    if all(_same(priors[0], other) for other in priors):
+        return solve(vectors, groups, multiple, priors[0])
+    parts = [solve(vectors, [heads], multiple, prior) for heads, prior in zip(groups, priors, strict=True)]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def _same(one: Head | None, other: Head | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one.weight, other.weight) and np.array_equal(one.bias, other.bias)
 
 
 def split(targets: Floats, multiple: bool, seed: int) -> Ints:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -197,3 +199,15 @@ def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bo
     best = min([none, *expected.values()])
     chosen = none if name == NONE else expected[name, scale]
     assert chosen == pytest.approx(best, rel=2e-3)
+
+
+def test_the_earlier_learner_is_judged_with_the_prior_that_it_had() -> None:
+    """Another teacher, who knows nothing, took the place of a good one: the gate has to see what was lost."""
+    world, learner = World(), Logistic()
+    train = world.train(20, learner.distil(world.material(wrong=0.0), False, 0))
+    before = learner.fit(train, 0)
+    after = learner.fit(replace(train, priors={}, earlier=train.targets, earlier_tensors=before.tensors), 0)
+    assert before.prior == "labels" and after.prior == "" and after.held_out_earlier is not None
+    assert after.held_out_earlier == pytest.approx(before.held_out, abs=0.02)
+    right = [(said.argmax(axis=1) == train.targets.argmax(axis=1)).mean() for said in (after.held_out, before.held_out)]
+    assert right[1] > right[0]
