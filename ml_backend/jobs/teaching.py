@@ -12,7 +12,7 @@ import structlog
 
 from ml_backend import knowledge, registry
 from ml_backend.consensus import Answers, consensus
-from ml_backend.domain import ApprenticeError, Ints, TaskSchema, TeacherUnavailable
+from ml_backend.domain import Ints, TaskSchema, TeacherUnavailable
 from ml_backend.jobs.priority import give_way
 from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
@@ -48,6 +48,7 @@ class Teaching:
         self._looked: dict[int, tuple[object, ...]] = {}  # project -> what it was like when there was nothing to ask
         self._pauses: dict[int, float] = {}
         self._no_cues_before: dict[int, float] = {}
+        self._left_alone: dict[int, float] = {}  # project -> until when: something is wrong with it
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
         """Begins to ask for the first project that has questions, if nothing is being asked."""
@@ -55,24 +56,31 @@ class Teaching:
             return
         self._not_before = time.monotonic() + PAUSE_SECONDS
         for project, pool in pools.items():
-            record = self._store.projects.get(project)
-            if record is None or not record.is_connected or not record.published:
-                continue
-            options, _ = self._settings.for_project(record.extra_params)
-            teacher = registry.teacher(options.teacher, self._settings.teacher_options(options))
-            desk = Desk(self._store, project, teacher, Budget.of(options)) if teacher else None
-            record = self._meet(record, desk.teacher if desk else None, options.teacher_model)
-            if (desk is None and record.cues is None) or _until(record) > now():
+            if time.monotonic() < self._left_alone.get(project, 0.0):
                 continue
             try:
-                if self._begin(pool, record, options, desk):
+                if self._look(project, pool):
                     return
-            except ApprenticeError as error:
-                log.warning("not taught", project=project, error=str(error))
+            except Exception as error:  # one project's trouble is not that of the others, nor of the worker
+                log.error("not taught", project=project, error=type(error).__name__)
+                self._left_alone[project] = time.monotonic() + LONGEST_PAUSE
 
     def stop(self) -> None:
         """Waits for the answers that are on their way; no more are asked for."""
         self._thread.shutdown(cancel_futures=True)
+
+    def _look(self, project: int, pool: ProjectPool) -> bool:
+        """Whether there is something to do for a project, which is begun with then."""
+        record = self._store.projects.get(project)
+        if record is None or not record.is_connected or not record.published:
+            return False
+        options, _ = self._settings.for_project(record.extra_params)
+        teacher = registry.teacher(options.teacher, self._settings.teacher_options(options))
+        desk = Desk(self._store, project, teacher, Budget.of(options)) if teacher else None
+        record = self._meet(record, desk.teacher if desk else None, options.teacher_model)
+        if (desk is None and record.cues is None) or _until(record) > now():
+            return False
+        return self._begin(pool, record, options, desk)
 
     def _begin(self, pool: ProjectPool, record: ProjectRecord, options: ProjectSettings, desk: Desk | None) -> bool:
         """Begins with what is to be done for a project; False if that is nothing. Without a desk there is nobody to be

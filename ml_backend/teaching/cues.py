@@ -128,9 +128,10 @@ def phrases(cues: Cues, schema: TaskSchema) -> Phrases:
     for column, label in enumerate(schema.labels):
         told = cues.get(label, {})
         named = [[words, HIGHEST] for words in (tidy(label), told.get("description", "")) if words]
-        for phrase, score, *instead in [*named, *told.get("cues", [])]:
+        for phrase, score, *other in [*named, *told.get("cues", [])]:
             if not score:
                 continue
+            instead = [each for each in other if each in schema.labels]  # it may have been removed since
             target = np.zeros(c, np.float32)
             if score > 0 or instead:
                 target[schema.labels.index(instead[0]) if score < 0 else column] = 1.0

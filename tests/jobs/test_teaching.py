@@ -304,3 +304,29 @@ def test_what_was_wrong_is_forgotten_when_nothing_is_left_to_be_asked(school: Sc
     options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=4, teacher_daily_calls=0)
     school.finish()
     assert school.state()["problem"] == "" and len(school.teacher.asked) == 5
+
+
+def test_a_project_that_cannot_be_taught_is_left_alone_for_a_while_and_told_by_the_kind_of_error_alone(
+    school: School, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = []
+
+    def fail(*_: object) -> None:
+        looks.append(1)
+        raise ZeroDivisionError("the text of a task")
+
+    monkeypatch.setattr(module, "recall", fail)
+    for _ in range(3):
+        school.step()
+    said = capsys.readouterr().out
+    assert looks == [1] and "ZeroDivisionError" in said and "the text" not in said
+
+
+def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["a stone fruit", -5, "stone"]]}})
+    school.step()
+    kept = store.projects.ensure(5).prior
+    assert kept is not None and kept["made_of"]["cues"] == 4

@@ -45,6 +45,13 @@ def test_with_several_choices_what_speaks_against_a_label_says_nothing_of_the_ot
     assert found.targets[found.texts.index("not a metal")].tolist() == [0.5, 0, 0.5]
 
 
+def test_a_label_that_was_removed_since_is_passed_over_wherever_it_is_named() -> None:
+    left = replace(SCHEMA, labels=("fruit", "metal"))
+    found = phrases(TOLD, left)
+    assert found.targets[found.texts.index("the apple of his eye")].tolist() == [0, 1], "of all others alike"
+    assert "animal" not in found.texts
+
+
 def test_no_cues_are_no_texts() -> None:
     found = phrases({}, SCHEMA)
     assert found.texts == () and found.targets.shape == (0, 3) and found.weights.shape == (0,)
