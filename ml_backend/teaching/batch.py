@@ -12,7 +12,7 @@ from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
 from ml_backend.store.files import write_atomically
 from ml_backend.teaching import cues
-from ml_backend.teaching.desk import Budget, Desk
+from ml_backend.teaching.desk import Budget, Desk, in_vain
 
 
 def export(store: Store, settings: Settings, project: int, file: Path) -> str:
@@ -80,7 +80,7 @@ def _options(store: Store, settings: Settings, project: int) -> ProjectSettings:
 
 
 def _keep(store: Store, project: int, answer: Answer, budget: Budget) -> str:
-    if answer.content is None and all(call.outcome == "failed" for call in answer.calls):
+    if in_vain(answer):
         return "known" if store.questions.answers(project, [answer.question]) else "failed"
     if not store.questions.record(project, answer, [budget.cost(call) for call in answer.calls]):
         return "known"

@@ -85,8 +85,8 @@ class Desk:
         try:
             for answer in self._teacher.answer([lot[each] for each in lot if each in taken]):
                 costs = [self._budget.cost(call) for call in answer.calls]
-                if answer.content is None and all(call.outcome == "failed" for call in answer.calls):
-                    purpose = lot[answer.question].purpose  # nobody answered: the question is still a good one
+                if in_vain(answer):
+                    purpose = lot[answer.question].purpose
                     self._store.ledger.enter(self._project, answer, purpose, self.teacher, costs)
                 elif self._store.questions.record(self._project, answer, costs):
                     taken.discard(answer.question)
@@ -119,6 +119,11 @@ class Desk:
                 break
             chosen.append(question)
         return chosen
+
+
+def in_vain(answer: Answer) -> bool:
+    """Whether nobody answered in the end, whatever was paid before: the question is still a good one, and waits."""
+    return answer.content is None and all(call.outcome == "failed" for call in answer.calls[-1:])
 
 
 def left(store: Store, project: int, budget: Budget) -> tuple[float, float]:

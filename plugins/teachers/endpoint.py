@@ -26,6 +26,11 @@ LONGEST_PAUSE = 60.0  # seconds: a server that wants more is not there
 _WORD = re.compile(r"[a-z_]{3,60}")
 _KEY = re.compile(r"[!-~]*")
 _LATER = {408, 409, 425, 429}
+_NO_CREDIT = {"insufficient_quota", "insufficient_balance", "billing_hard_limit_reached", "billing_not_active"}
+_OF_THE_TEXT = re.compile(
+    r"content[ _](?:filter|polic|management)|moderation|context[ _](?:length|size|window)|(?:prompt|input) is too long",
+    re.I,
+)
 _PARAMETERS = {
     "logprobs": r"logprobs",
     "response_format": r"response_format|schema|grammar",
@@ -44,14 +49,14 @@ class NoReply(Exception):
 
 
 class Rejected(Exception):
-    """The server does not take this request: for the `parameter` that it names, if any, or because its text was
-    `filtered`, or for another reason.
+    """The server does not take this request: for the `parameter` that it names, if any; or because of its text, which
+    is filtered or too long; or for a reason that may be of all requests.
     """
 
-    def __init__(self, problem: str, parameter: str, *, filtered: bool) -> None:
+    def __init__(self, problem: str, parameter: str, *, of_the_text: bool) -> None:
         super().__init__(problem)
         self.parameter = parameter
-        self.filtered = filtered
+        self.of_the_text = of_the_text
 
 
 class Endpoint:
@@ -103,7 +108,7 @@ class Endpoint:
                 problem = f"{self._server} said {error.status_code}."
                 verdict = self._verdict(error, body)
                 wait = retry_after(error.response.headers.get("retry-after", ""), datetime.now(UTC))
-            final = isinstance(verdict, Rejected) and not verdict.parameter
+            final = isinstance(verdict, Rejected) and verdict.of_the_text
             outcome: Literal["refused", "failed"] = "refused" if final else "failed"
             calls.append(Call(self._options.model, time.monotonic() - began, 0, 0, outcome))
             if verdict is not None:
@@ -118,21 +123,25 @@ class Endpoint:
 
     def _verdict(self, error: APIStatusError, body: Mapping[str, Any]) -> TeacherUnavailable | Rejected | None:
         """What to raise; None if the same request may do better later."""
-        status = error.status_code
-        if status in (401, 403):
-            what = "refuses the key", "APPRENTICE_TEACHER_KEY", "server"
+        status, kinds = error.status_code, [str(error.code), str(error.type)]
+        if status == 402 or _NO_CREDIT.intersection(kinds):
+            what = "says that there is no credit left", "top up the account, or set APPRENTICE_TEACHER_KEY", "server"
+        elif status in (401, 403):
+            what = "refuses the key", "set APPRENTICE_TEACHER_KEY", "server"
         elif status == 404:
-            what = f'knows no model "{self._options.model}"', "teacher_model", "address"
+            what = f'knows no model "{self._options.model}"', "set teacher_model", "address"
         elif status in _LATER or status >= 500:
             return None
         else:
-            kind = next((f", {name}" for name in (error.code, error.type) if _WORD.fullmatch(name or "")), "")
+            kind = next((f", {name}" for name in kinds if _WORD.fullmatch(name)), "")
+            problem = f"{self._server} refuses the request ({status}{kind})."
+            if _OF_THE_TEXT.search(" ".join((*kinds, error.message))):
+                return Rejected(problem, "", of_the_text=True)
             said = error.param or error.message
             named = (name for name, pattern in _PARAMETERS.items() if name in body and re.search(pattern, said))
-            problem = f"{self._server} refuses the request ({status}{kind})."
-            return Rejected(problem, next(named, ""), filtered=error.code == "content_filter")
-        found, setting, other = what
-        advice = f"set {setting}, or APPRENTICE_TEACHER_URL if that is the wrong {other}"
+            return Rejected(problem, next(named, ""), of_the_text=False)
+        found, remedy, other = what
+        advice = f"{remedy}, or APPRENTICE_TEACHER_URL if that is the wrong {other}"
         return TeacherUnavailable(f"{self._server} {found} ({status}): {advice}.", fatal=True)
 
 

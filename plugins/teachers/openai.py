@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
@@ -42,7 +43,8 @@ class OpenAITeacher:
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """A reply that is of no use is asked for once more, then the question has an answer without content. A question
-        that got no reply has one, too, all of whose calls failed; one that the server does not take was refused.
+        that got no reply has one, too, whose last call failed; one that the server does not take was refused, if that
+        is because of its text: the server says so, or takes other questions that it is sent afterwards.
         """
         if not self._options.model:
             raise TeacherUnavailable("The teacher has no model: set teacher_model.", fatal=True)
@@ -50,49 +52,58 @@ class OpenAITeacher:
 
     async def _answers(self, questions: Sequence[Question]) -> AsyncGenerator[Answer]:
         waiting = iter(questions)
-        running: set[asyncio.Task[tuple[Answer | None, TeacherUnavailable | None]]] = set()
+        running: set[asyncio.Task[tuple[list[Answer], TeacherUnavailable | None]]] = set()
+        doubtful: dict[str, Answer] = {}  # refused, perhaps as all others would be
+        unavailable: TeacherUnavailable | None = None
         async with Endpoint(self._options, self._backoff) as endpoint:
             try:
-                while True:
+                while unavailable is None:
                     while len(running) < self._options.concurrency and (question := next(waiting, None)) is not None:
-                        running.add(asyncio.create_task(self._ask(endpoint, question)))
+                        running.add(asyncio.create_task(self._ask(endpoint, question, doubtful)))
                     if not running:
-                        return
+                        break
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     results = [task.result() for task in done]
-                    for answer, _ in results:
-                        if answer is not None:
+                    for answers, _ in results:
+                        for answer in answers:
                             yield answer
-                    for _, unavailable in results:
-                        if unavailable is not None:
-                            raise unavailable
+                    unavailable = next((why for _, why in results if why is not None), None)
             finally:
                 for task in running:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
+        for answer in doubtful.values():
+            yield answer
+        if unavailable is not None:
+            raise unavailable
 
-    async def _ask(self, endpoint: Endpoint, question: Question) -> tuple[Answer | None, TeacherUnavailable | None]:
-        """What came of one question, and why nobody should ask another one."""
+    async def _ask(
+        self, endpoint: Endpoint, question: Question, doubtful: dict[str, Answer]
+    ) -> tuple[list[Answer], TeacherUnavailable | None]:
+        """What came of one question, and of those that were `doubtful` before it; why nobody should ask another one."""
         calls: list[Call] = []
         unavailable: TeacherUnavailable | None = None
+        earlier = list(doubtful)
         try:
             reading = await self._once(endpoint, question, calls, "")
             if reading.content is None:
                 reading = await self._once(endpoint, question, calls, reading.problem)
             self._failures = 0
-            return Answer(question.id, reading.content, reading.shares, tuple(calls), reading.problem), None
+            refused = [_refused(doubtful.pop(each)) for each in earlier if each in doubtful]
+            return [*refused, Answer(question.id, reading.content, reading.shares, tuple(calls), reading.problem)], None
         except (Rejected, NoReply) as error:
-            problem = str(error)
-            self._failures += not (isinstance(error, Rejected) and error.filtered)  # that one is about the text
+            problem, of_the_text = str(error), isinstance(error, Rejected) and error.of_the_text
+            self._failures += not of_the_text
             if self._failures >= BREAKER:
                 more = f"{problem} {self._failures} questions in a row got no reply."
                 pause = error.retry_after if isinstance(error, NoReply) else None
                 unavailable = TeacherUnavailable(more, pause or COOL_DOWN)
+            if isinstance(error, Rejected) and not of_the_text:
+                doubtful[question.id] = Answer(question.id, None, None, tuple(calls), problem)
+                return [], unavailable
         except TeacherUnavailable as error:
             problem, unavailable = str(error), error
-            if all(call.outcome == "failed" for call in calls):  # nothing is to be paid, nothing known of the question
-                return None, unavailable
-        return Answer(question.id, None, None, tuple(calls), problem), unavailable
+        return [Answer(question.id, None, None, tuple(calls), problem)], unavailable
 
     async def _once(self, endpoint: Endpoint, question: Question, calls: list[Call], problem: str) -> Reading:
         """One reply, or several where probabilities need them; `problem` is that of the one before."""
@@ -158,3 +169,8 @@ class OpenAITeacher:
             outcome = chat.combine(question, readings).outcome
             calls.append(chat.call(self._options.model, seconds, reply, outcome))
             return reply, readings
+
+
+def _refused(answer: Answer) -> Answer:
+    """A question that was refused and not because of the server, which has taken another one since."""
+    return replace(answer, calls=(*answer.calls[:-1], replace(answer.calls[-1], outcome="refused")))

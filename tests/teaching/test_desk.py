@@ -98,6 +98,18 @@ def test_a_question_that_nobody_answered_waits_and_one_that_was_answered_badly_i
     assert store.ledger.spent(5)["label"].cost == pytest.approx(0.24)
 
 
+def test_a_question_that_nobody_answered_in_the_end_waits_though_an_earlier_call_was_paid(store: Store) -> None:
+    class Halfway(Scripted):
+        def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+            calls = Call("m", 0.1, 100, 10, "malformed"), Call("m", 60.0, 0, 0, "failed")
+            yield from (Answer(each.id, None, None, calls, "no reply in time") for each in questions)
+
+    asked, keys = ask_for(1)
+    assert list(Desk(store, 5, Halfway(), PRICED).ask(asked, keys)) == []
+    assert store.questions.waiting(5) == asked
+    assert store.ledger.outcomes(5) == {"malformed": 1, "failed": 1}
+
+
 @pytest.mark.parametrize("cap", ["project", "day", "day_calls"])
 def test_no_cap_is_ever_passed(store: Store, cap: str) -> None:
     asked, keys = ask_for(5 * LOT)

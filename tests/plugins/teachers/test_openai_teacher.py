@@ -205,6 +205,7 @@ def test_a_pause_that_is_too_long_is_left_to_others() -> None:
     with serving(script) as server:
         answers = make(server.url).answer([question(n) for n in range(5)])
         assert next(answers).content is not None
+        assert outcomes(next(answers)) == ["failed"], "it was a call"
         with pytest.raises(TeacherUnavailable, match="said 429") as caught:
             next(answers)
     assert caught.value.retry_after == 3600 and not caught.value.fatal and len(server.requests) == 2
@@ -304,6 +305,64 @@ def test_a_server_that_takes_no_request_is_not_sent_all_of_them() -> None:
     with serving([refuse(413)]) as server, pytest.raises(TeacherUnavailable, match="413") as caught:
         list(make(server.url).answer([question(n) for n in range(9)]))
     assert len(server.requests) == BREAKER and not caught.value.fatal
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (402, {"message": "Insufficient Balance"}), (429, {"code": "insufficient_quota", "type": "insufficient_quota"}),
+        (400, {"message": "You have no credit: buy some."}), (422, {"message": "nothing is right"}),
+    ],
+)  # fmt: skip
+def test_a_server_that_refuses_whatever_it_is_sent_leaves_all_questions_as_good_as_they_were(
+    status: int, error: dict[str, str]
+) -> None:
+    with serving([refuse(status, **error)]) as server:
+        teacher, answers = make(server.url, concurrency=2), []
+        for _ in range(3):
+            with pytest.raises(TeacherUnavailable) as caught:
+                for answer in teacher.answer([question(n) for n in range(8)]):
+                    answers.append(answer)
+    assert answers and {outcomes(answer)[-1] for answer in answers} == {"failed"}, "none of them may be dropped"
+    credit = status in (402, 429)
+    assert caught.value.fatal == credit and ("top up the account" in str(caught.value)) == credit
+
+
+def test_credit_that_ends_on_the_way_drops_no_question() -> None:
+    def script(request: Request, number: int) -> Reply:
+        return Reply() if number < 3 else refuse(400, "You have no credit.")
+
+    with serving(script) as server:
+        answers: list[Answer] = []
+        with pytest.raises(TeacherUnavailable):
+            for answer in make(server.url).answer([question(n) for n in range(9)]):
+                answers.append(answer)
+    assert [outcomes(answer) for answer in answers] == [["answered"]] * 3 + [["failed"]] * BREAKER
+
+
+def test_a_request_alone_that_is_refused_without_a_reason_is_dropped_once_another_one_was_taken() -> None:
+    def script(request: Request, number: int) -> Reply:
+        return refuse(400) if request.text in ("text 0", "text 2") else Reply()
+
+    with serving(script) as server:
+        answers = ask(make(server.url), question(0), question(1), question(2))
+    assert [(answer.question, outcomes(answer)) for answer in answers] == [
+        ("q0", ["refused"]), ("q1", ["answered"]), ("q2", ["failed"]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "context_length_exceeded"}, {"code": "content_policy_violation"},
+        {"type": "exceed_context_size_error"},
+        {"message": "This model's maximum context length is 4096 tokens, with 40 in max_tokens", "code": 400},
+        {"message": "prompt is too long: 9000 tokens > 8000 maximum"},
+    ],
+)  # fmt: skip
+def test_a_text_that_is_too_long_or_not_allowed_is_refused_for_good(error: dict[str, Any]) -> None:
+    answer, requests = one([refuse(400, **error)])
+    assert outcomes(answer) == ["refused"] and len(requests) == 1
 
 
 def test_texts_that_are_filtered_do_not_make_a_server_unavailable() -> None:
