@@ -55,7 +55,7 @@ class Worker:
         self._upkeep = Upkeep(settings, self._store)
         self._background = ThreadPoolExecutor(1, "encode", give_way)
         self._watching = Watching(settings, self._store)
-        self._teaching = Teaching(settings, self._store, stop)
+        self._teaching = Teaching(settings, self._store)
         self._looked = self._told = 0.0
 
     def run(self) -> None:
@@ -74,13 +74,13 @@ class Worker:
         finally:
             self._stop.set()
             beat.join()
-            self._background.shutdown()
-            self._watching.stop()
-            self._teaching.stop()
             with suppress(ApprenticeError):  # what was not written is encoded again
                 for pool in self._pools.values():
                     pool.flush()
             self._store.jobs.leave(self._name)
+            self._teaching.stop()  # what may take long comes last, in case the process is killed
+            self._background.shutdown()
+            self._watching.stop()
             self._store.close()
 
     def _beat(self) -> None:

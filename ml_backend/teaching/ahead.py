@@ -5,6 +5,7 @@ It works ahead of the annotators and never on the audit slice, whose answers are
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -41,43 +42,52 @@ def head(store: Store, record: ProjectRecord, options: ProjectSettings) -> Ints:
     return np.array([each.task for each in shown if each.author is not None][: options.teacher_ahead], np.int64)
 
 
-def further(
-    store: Store, pool: ProjectPool, options: ProjectSettings, learner: Knowledge | None, schema: TaskSchema,
-    project: int, teacher: str, touched: Ints,
-) -> Ints:  # fmt: skip
-    """The next tasks for the teacher to label, by a strategy of its own, until there are `teacher_labels`.
+def room(
+    store: Store, options: ProjectSettings, schema: TaskSchema, project: int, teacher: str
+) -> tuple[int, list[bytes]]:
+    """How many labels are still to be given for there to be `teacher_labels`, and the content keys of the tasks that
+    have theirs: given for the labels that there are now. What waits for a batch is as good as given; what another
+    teacher did not answer is asked again."""
+    names, questions = set(schema.labels), store.questions
+    known = {reply.key for reply in questions.replies(project, teacher) if reply.shares.keys() == names}
+    if options.teacher == registry.BY_FILE:
+        wanted = Counter(questions.keys(project, teacher, waiting=True))
+        known |= (wanted - Counter(questions.keys(project, teacher, waiting=False))).keys()
+    return options.teacher_labels - len(known), list(known)
 
-    touched (m,): tasks with an answer or a skip. What the teacher has labelled counts as labelled here, too.
+
+def further(
+    pool: ProjectPool, options: ProjectSettings, learner: Knowledge | None, schema: TaskSchema, known: list[bytes],
+    apart: Ints, touched: Ints, left: int,
+) -> Ints:  # fmt: skip
+    """The next tasks for the teacher to label, by a strategy of its own, of `left` at most.
+
+    known    content keys of those that it has labelled: they count as labelled here, too
+    apart    tasks that it is not asked about; `touched`: those with an answer or a skip
     """
-    counts = store.questions.counts(project, teacher)
-    left = options.teacher_labels - sum(n for (purpose, _), n in counts.items() if purpose == "label")
-    rows = np.flatnonzero(pool.encoded)
-    if left <= 0 or not len(rows):
-        return np.empty(0, np.int64)
-    # what waits for a batch is as good as labelled, what another teacher did not answer is asked again
-    keys = store.questions.keys(project, teacher, waiting=options.teacher == registry.BY_FILE)
-    mine, _ = pool.rows_with(keys)
-    tasks = pool.tasks[rows]
-    known = np.isin(tasks, touched) | np.isin(rows, mine)
-    audited = np.isin(tasks, np.array(store.versions.audited(project), np.int64))
     view = pool.encoded_view()
+    if not len(view.rows):
+        return np.empty(0, np.int64)
+    mine, _ = pool.rows_with(known)
+    tasks = pool.tasks[view.rows]
+    labelled = np.isin(tasks, touched) | np.isin(view.rows, mine)
     seen = Pool(
         vectors=view.vectors,
         probabilities=learner.predict(schema, view.vectors) if learner else None,
-        labelled=known,
-        available=~known & ~audited,
+        labelled=labelled,
+        available=~labelled & ~pool.synthetic[view.rows] & ~np.isin(tasks, apart),
         multiple=schema.multiple,
     )
     strategy = registry.acquisition(options.teacher_acquisition)
-    return np.asarray(tasks[strategy.select(seen, min(left, PORTION), seed=int(known.sum())).rows])
+    return np.asarray(tasks[strategy.select(seen, min(left, PORTION), seed=int(labelled.sum())).rows])
 
 
 def label(
     store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, learner: Knowledge | None,
     teacher: str, tasks: Ints,
 ) -> Asked:  # fmt: skip
-    """A question for each of some tasks that has no answer yet, with examples from the annotators' own labels. Not of
-    a synthetic one: the teacher has labelled it before it became a task."""
+    """A question for each of some tasks that has no answer yet, with examples from the annotators' own labels if it is
+    encoded. Not of a synthetic one: the teacher has labelled it before it became a task."""
     tasks = tasks[pool.real(tasks)]
     told = descriptions(record.cues, schema)
     texts = store.tasks.texts(record.id, tasks.tolist())
@@ -90,10 +100,13 @@ def label(
     }
     known = store.questions.answers(record.id, [each.id for each, _ in asked.values()])
     open_ = {row: pair for row, pair in asked.items() if pair[0].id not in known}
-    shown = labelled_examples(store, pool, record.id, learner, pool.ensure(np.array(list(open_), np.int64)))
+    there = np.array([row for row in open_ if pool.encoded[row]], np.int64)
+    shown = dict(
+        zip(there.tolist(), labelled_examples(store, pool, record.id, learner, pool.ensure(there)), strict=True)
+    )
     return [
-        (replace(each, examples=questions.as_examples(schema, pairs)), key)
-        for (each, key), pairs in zip(open_.values(), shown, strict=True)
+        (replace(each, examples=questions.as_examples(schema, shown.get(row, []))), key)
+        for row, (each, key) in open_.items()
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from ml_backend.domain import ApprenticeError, Floats, TaskSchema, tidy
-from ml_backend.store import Store
+from ml_backend.store import ProjectRecord, Store
+from ml_backend.teaching.questions import describe
+from ml_backend.teaching.sight import stands
 
 MOST_CUES = 20
 HIGHEST = 10
@@ -62,6 +65,21 @@ def adopt(store: Store, project: int, content: Mapping[str, Any], schema: TaskSc
     record = store.projects.get(project)
     if record is not None and record.cues is None:
         store.projects.update(project, cues=from_reply(content, schema))
+
+
+def recover(store: Store, record: ProjectRecord, schema: TaskSchema, teacher: str) -> bool:
+    """Adopts what a teacher has said of these labels before, if a project has no cues: it was kept as an answer and no
+    further, or was said to another project of the same number. False if there is nothing that fits."""
+    if record.cues is not None:
+        return False
+    asked = describe(schema, (), teacher).id  # it is the same with whatever texts it was asked
+    answer = store.questions.answers(record.id, [asked]).get(asked)
+    if answer is None or answer.content is None or not stands(store, record):
+        return False
+    with suppress(ApprenticeError):
+        adopt(store, record.id, answer.content, schema)
+        return True
+    return False
 
 
 def as_text(cues: Cues, schema: TaskSchema) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import ApprenticeError, Floats, Material, TaskSchema, Taught, Tensors
+from ml_backend.domain import Floats, Material, TaskSchema, Taught, Tensors
+from ml_backend.encoding import encode
 from ml_backend.pool import ProjectPool
 from ml_backend.ports import Encoder
-from ml_backend.store import ProjectRecord, Store
+from ml_backend.store import ArtifactError, ProjectRecord, Store
 from ml_backend.teaching.cues import Phrases, phrases
 from ml_backend.teaching.recall import Recall
+from ml_backend.teaching.sight import stands
 
 GROWTH = 1.2
 """A prior is made anew when what it is made of has grown by this factor, and when nothing is left to be asked."""
@@ -40,10 +44,9 @@ class Origin:
     compared: int
     wording: str = ""
 
-    def due(self, record: ProjectRecord, idle: bool) -> bool:
-        """Whether it is time to make one of this origin, given the one that there is; `idle`: the teacher has answered
-        everything for now."""
-        old = origin_of(record)
+    def due(self, old: Origin | None, idle: bool) -> bool:
+        """Whether it is time to make one of this origin, given that of the one that stands; `idle`: the teacher has
+        answered everything for now."""
         if self.taught < FEWEST and not self.cues:
             return old is not None and old.cues > 0  # somebody has taken them away
         if old is None or not self.like(old) or self.wording != old.wording:
@@ -61,6 +64,15 @@ def origin_of(record: ProjectRecord) -> Origin | None:
     """What the project's prior was made of, None if it has none."""
     made_of: dict[str, Any] | None = (record.prior or {}).get("made_of")
     return Origin(**{**made_of, "labels": tuple(made_of["labels"])}) if made_of else None
+
+
+def standing(store: Store, record: ProjectRecord) -> Origin | None:
+    """What the project's prior was made of; None, too, if its artifact is gone or damaged: nobody starts from it."""
+    if kept := record.prior:
+        with suppress(ArtifactError):
+            store.artifacts.read(kept["file"], kept["sha256"])
+            return origin_of(record)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,9 @@ def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[st
     """The priors that the learner can be given, by name. Takes seconds."""
     texts = given.phrases.texts
     cues = Taught(
-        encoder.encode(texts) if texts else np.empty((0, encoder.dim), np.float32),
+        encode(encoder.encode, texts, texts, encoder.name, "the cue")
+        if texts
+        else np.empty((0, encoder.dim), np.float32),
         given.phrases.targets,
         given.phrases.weights,
     )
@@ -103,16 +117,19 @@ def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[st
 
 
 def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, encoder: Encoder) -> None:
-    """Distils and keeps it; the one before goes. Takes seconds. Raises StoreError."""
+    """Distils and keeps it; the one before goes. Takes seconds: a project of which that is no prior any more gets none,
+    and no other worker writes the same file. Raises StoreError."""
     made = distil(given, schema.multiple, encoder, seed=record.id)
     tensors = {f"{name}{SEPARATOR}{part}": array for name, parts in made.items() for part, array in parts.items()}
-    old = (record.prior or {}).get("file")
-    number = int((record.prior or {}).get("number", 0)) + 1
-    file, digest = store.artifacts.write(record.id, f"prior-{number}", tensors)
+    if not stands(store, record):
+        return
+    old = store.projects.ensure(record.id).prior or {}
+    number = int(old.get("number", 0)) + 1
+    file, digest = store.artifacts.write(record.id, f"prior-{number}-{uuid.uuid4().hex[:8]}", tensors)
     kept = {"file": file, "sha256": digest, "number": number, "made_of": asdict(given.origin)}
     store.projects.update(record.id, prior=kept)
     if old:
-        store.artifacts.remove(old)
+        store.artifacts.remove(old["file"])
 
 
 def load(
@@ -124,7 +141,7 @@ def load(
         return {}, ""
     try:
         tensors = store.artifacts.read(kept["file"], kept["sha256"])
-    except ApprenticeError:  # it is made anew, or was replaced a moment ago
+    except ArtifactError:  # it is made anew, or was replaced a moment ago
         return {}, ""
     found: dict[str, Tensors] = {}
     for key, array in tensors.items():

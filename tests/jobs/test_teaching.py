@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
-from fake_label_studio import FakeLabelStudio
+from fake_label_studio import WORDS, FakeLabelStudio
 from rounds import MakeRound, active, learn, queue
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend import registry
+from ml_backend import knowledge, registry
 from ml_backend.cycle import run_round
-from ml_backend.domain import Answer, Question, TaskSchema, TeacherUnavailable
+from ml_backend.domain import Answer, Call, Question, TaskSchema, Taught, TeacherUnavailable
 from ml_backend.jobs import teaching as module
 from ml_backend.jobs.teaching import Teaching
-from ml_backend.settings import Settings
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.connect import _forget
+from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
+from ml_backend.teaching import ahead, cues, prior, recall
+from ml_backend.teaching.sight import see
 
 
 class School:
@@ -25,10 +31,7 @@ class School:
     def __init__(
         self, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, teacher: ScriptedTeacher
     ) -> None:
-        import threading
-
-        self.stop = threading.Event()
-        self.teaching = Teaching(settings, store, self.stop)
+        self.teaching = Teaching(settings, store)
         self.store, self.server, self.teacher = store, server, teacher
         self.make_round = make_round
         self.work = make_round(server)
@@ -38,16 +41,20 @@ class School:
         self.teaching._not_before = 0.0
         self.teaching.step({5: self.work.pool})
         if self.teaching._running:
-            self.teaching._running.result()
+            self.teaching._running.join()
 
     def finish(self) -> None:
         """Until nothing is left to ask or to distil."""
         for _ in range(60):
-            before = (len(self.teacher.asked), self.store.projects.ensure(5).prior)
+            before = self.come_to()
             self.step()
-            if before == (len(self.teacher.asked), self.store.projects.ensure(5).prior):
+            if before == self.come_to():
                 return
         pytest.fail("it never came to an end")
+
+    def come_to(self) -> tuple[object, ...]:
+        record = self.store.projects.ensure(5)
+        return len(self.teacher.asked), record.prior, record.cues
 
     def round(self) -> None:
         run_round(self.make_round(self.server))
@@ -140,8 +147,6 @@ def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(sc
     assert 0 < kept["made_of"]["taught"] == len(taught) < 20
     assert store.jobs.state(5).waiting
     school.round()
-    from ml_backend import knowledge
-
     learner, _ = knowledge.load_best(store, active(store), "fake")
     assert learner is not None and learner.lesson.prior == kept["sha256"]
     assert learner.prior_errors["labels and cues"] < 1
@@ -239,8 +244,6 @@ def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_a
         kept.append((store.projects.ensure(5).prior or {})["number"])
     assert kept == [1, 2, 2, 3]
     school.round()
-    from ml_backend import knowledge
-
     learner, _ = knowledge.load_best(store, active(store), "fake")
     assert learner is not None and learner.started_from == ""
 
@@ -330,3 +333,188 @@ def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
     school.step()
     kept = store.projects.ensure(5).prior
     assert kept is not None and kept["made_of"]["cues"] == 4
+
+
+def test_what_it_said_of_the_labels_is_adopted_whenever_there_are_no_cues_and_never_asked_again(
+    school: School, store: Store
+) -> None:
+    school.finish()
+    cues, asked = store.projects.ensure(5).cues, len(school.teacher.asked)
+    for lost in range(2):  # killed before they were kept, or another project of this number
+        store.projects.update(5, cues=None, prior=None)
+        school.finish()
+        assert store.projects.ensure(5).cues == cues, lost
+    store.projects.update(5, cues={})
+    school.finish()
+    assert store.projects.ensure(5).cues == {}, "somebody has taken them away"
+    assert len(school.teacher.asked) == asked
+
+
+def test_what_it_said_of_the_labels_is_of_no_use_if_it_does_not_fit_and_others_go_on(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = school.teacher.answer
+
+    def misfit(questions: Sequence[Question]) -> Iterator[Answer]:
+        for each in answer(questions):
+            if each.content and "labels" in each.content:
+                each.content["labels"][0]["label"] = "stone"
+            yield each
+
+    monkeypatch.setattr(school.teacher, "answer", misfit)
+    school.finish()
+    assert len(school.teacher.texts()) == 20 and school.store.projects.ensure(5).cues is None
+    assert school.teacher.texts("describe") != [] and school.state()["problem"] == ""
+
+
+def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_before(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distil = prior.distil
+
+    def meanwhile(*args: Any, **more: Any) -> Any:
+        _forget(store, 5)
+        store.projects.update(5, made_at="2026-11-22", published="apprentice-1-new")
+        return distil(*args, **more)
+
+    monkeypatch.setattr(prior, "distil", meanwhile)
+    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    school.step()
+    record = store.projects.ensure(5)
+    assert (record.made_at, record.prior, record.teacher) == ("2026-11-22", None, None)
+    assert not (store.artifacts._folder / "5").exists() or not list((store.artifacts._folder / "5").glob("prior*"))
+
+
+def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(school: School, store: Store) -> None:
+    school.finish()
+    store.projects.update(5, cues=None)
+    record, schema = store.projects.ensure(5), read_schema(store.projects.ensure(5).label_config)
+    store.projects.update(5, made_at="2026-11-22")
+    assert not cues.recover(store, record, schema, "scripted") and store.projects.ensure(5).cues is None
+    assert cues.recover(store, store.projects.ensure(5), schema, "scripted")
+
+
+def test_all_that_takes_time_is_done_in_the_thread(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set()
+
+    def noting(name: str, of: Any) -> None:
+        real = getattr(of, name)
+        monkeypatch.setattr(
+            of, name, lambda *args, **more: (threads.add(threading.current_thread().name), real(*args, **more))[1]
+        )
+
+    for name, of in (
+        ("recall", module),
+        ("gather", prior),
+        ("further", ahead),
+        ("label", ahead),
+        ("load_best", knowledge),
+    ):
+        noting(name, of)
+    school.finish()
+    assert threads == {"teach"}
+
+
+def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, record = school.work.pool, store.projects.ensure(5)
+    pool.encoded[:] = False
+    seen = see(pool, record, ProjectSettings(), None, ())
+    pool.ensure(np.arange(3))
+    assert not seen.pool.encoded.any() and int(pool.encoded.sum()) == 3
+    monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))
+    asked = ahead.label(store, seen.pool, record, seen.schema, None, "another", pool.tasks)
+    assert len(asked) == 90
+
+
+def test_what_was_chosen_is_asked_before_others_are_chosen(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    further, chosen = ahead.further, []
+    monkeypatch.setattr(ahead, "further", lambda *args: (chosen.append(1), further(*args))[1])
+    school.finish()
+    assert len(school.teacher.texts()) == 20 and len(chosen) == 1
+
+
+def test_what_it_drops_makes_room_for_others(school: School, options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = school.teacher.answer
+
+    def picky(questions: Sequence[Question]) -> Iterator[Answer]:
+        for each in questions:
+            if each.purpose == "label" and each.text.split()[0] not in WORDS["fruit"]:
+                call = Call("m", 0.1, 100, 10, "malformed")
+                school.teacher.asked.append(each)
+                yield Answer(each.id, None, None, (call,), "no JSON")
+            else:
+                yield from answer([each])
+
+    monkeypatch.setattr(school.teacher, "answer", picky)
+    monkeypatch.setattr(ahead, "PORTION", 4)
+    options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=15)
+    school.finish()
+    counts = school.store.questions.counts(5, "scripted")
+    assert counts["label", "answered"] == 15 and counts["label", "dropped"] > 4
+    assert len(set(school.teacher.texts())) == len(school.teacher.texts())
+
+
+def test_labels_that_were_given_for_other_labels_than_there_are_now_do_not_count(
+    school: School, options: Any, store: Store
+) -> None:
+    options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=6)
+    school.finish()
+    assert len(school.teacher.texts()) == 6
+    config = store.projects.ensure(5).label_config
+    store.projects.update(
+        5, label_config=config.replace("<Choice ", '<Choice value="stone"/><Choice ', 1), tasks_revision=99
+    )
+    school.finish()
+    assert len(school.teacher.texts()) == 12
+    assert sum("stone" in each.labels for each in school.teacher.asked) == 6
+
+
+def test_a_prior_whose_artifact_is_gone_is_made_anew(school: School, store: Store) -> None:
+    school.finish()
+    kept = store.projects.ensure(5).prior or {}
+    store.artifacts.remove(kept["file"])
+    school.finish()
+    found = store.projects.ensure(5).prior or {}
+    assert found["number"] == kept["number"] + 1 and store.artifacts.read(found["file"], found["sha256"])
+
+
+def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(school: School, store: Store) -> None:
+    school.finish()
+    record = store.projects.ensure(5)
+    schema, pool, encoder = read_schema(record.label_config), school.work.pool, registry.encoder("fake")
+    nothing = Taught(np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32))
+    given = prior.gather(pool, record, "logistic", schema, recall.nothing(schema), nothing)
+    prior.make(store, record, given, schema, encoder)
+    first = store.projects.ensure(5).prior or {}
+    prior.make(store, record, given, schema, encoder)
+    second = store.projects.ensure(5).prior or {}
+    assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
+    assert store.artifacts.read(second["file"], second["sha256"])
+    assert len(list((store.artifacts._folder / "5").glob("prior*"))) == 1
+
+
+def test_a_worker_that_stops_keeps_what_is_on_its_way_but_waits_for_no_server_that_hangs(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on, answer = threading.Event(), threading.Event(), school.teacher.answer
+
+    def slow(questions: Sequence[Question]) -> Iterator[Answer]:
+        asked.set()
+        go_on.wait(30)
+        yield from answer(questions)
+
+    monkeypatch.setattr(school.teacher, "answer", slow)
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
+    school.teaching._not_before = 0.0
+    school.teaching.step({5: school.work.pool})
+    assert asked.wait(30)
+    school.teaching.stop()
+    assert school.teaching._running is not None
+    assert school.teaching._running.is_alive() and school.teaching._running.daemon
+    go_on.set()
+    monkeypatch.setattr(module, "STOP_SECONDS", 30.0)
+    school.teaching.stop()
+    assert len(school.store.questions.replies(5, "scripted")) == 5

@@ -253,3 +253,20 @@ def test_an_error_outside_a_round_does_not_end_the_worker(bench: Bench, monkeypa
     monkeypatch.setattr(bench.worker, "_beat", lambda: None)
     bench.worker.run()
     assert next(steps, "none left") == "none left"
+
+
+def test_a_worker_that_ends_keeps_its_vectors_and_gives_its_leases_back_before_it_waits_for_anybody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bench.server, 20)
+    bench.round()
+    done: list[str] = []
+    worker, [pool] = bench.worker, bench.worker._pools.values()
+    for name, of, method in (
+        ("vectors", pool, "flush"), ("leases", bench.store.jobs, "leave"), ("encoder", worker._background, "shutdown"),
+        ("watch", worker._watching, "stop"), ("teacher", worker._teaching, "stop"),
+    ):  # fmt: skip
+        monkeypatch.setattr(of, method, lambda *_, name=name: done.append(name))
+    bench.stop.set()
+    worker.run()
+    assert done[:2] == ["vectors", "leases"] and len(done) == 5

@@ -1,0 +1,67 @@
+"""What a project's teacher is asked now: of all that could be asked, the most urgent kind."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from ml_backend import knowledge, registry
+from ml_backend.domain import Ints
+from ml_backend.knowledge import Knowledge
+from ml_backend.store import Store
+from ml_backend.teaching import ahead
+from ml_backend.teaching.ahead import Asked
+from ml_backend.teaching.sight import Sight
+
+NO_TASKS: Ints = np.empty(0, np.int64)
+
+
+class Agenda:
+    """Remembers what was chosen and not asked yet: choosing costs most."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._chosen: dict[int, Ints] = {}
+        self._no_cues_before: dict[int, float] = {}
+
+    def questions(self, sight: Sight, teacher: str, touched: Ints) -> Asked:
+        """By file, everything but the queue's head, which is another one by the time of the answers."""
+        record, store, project = sight.record, self._store, sight.record.id
+        learner, _ = knowledge.load_best(store, store.versions.active(project), sight.pool.space)
+        cues = ahead.cues(store, sight.pool, record, sight.schema, teacher)
+        if sight.options.teacher == registry.BY_FILE:
+            if ("describe", "waiting") in store.questions.counts(project, teacher):
+                cues = []
+            return cues + self._further(sight, learner, teacher, touched)
+        if asked := self._label(sight, learner, teacher, ahead.head(store, record, sight.options)):
+            return asked
+        if time.monotonic() < self._no_cues_before.get(project, 0.0):
+            cues = []
+        return cues or self._further(sight, learner, teacher, touched)
+
+    def put_off_cues(self, project: int, seconds: float) -> None:
+        """Of all replies theirs is the longest: if it does not come, others go on."""
+        self._no_cues_before[project] = time.monotonic() + seconds
+
+    def _further(self, sight: Sight, learner: Knowledge | None, teacher: str, touched: Ints) -> Asked:
+        """About tasks that were chosen earlier, else about others. Those that are asked nothing, as the teacher dropped
+        them or they have no text, make room for the next ones."""
+        pool, options, project = sight.pool, sight.options, sight.record.id
+        left, known = ahead.room(self._store, options, sight.schema, project, teacher)
+        if left <= 0:
+            return []
+        apart = np.concatenate([touched, np.array(self._store.versions.audited(project), np.int64)])
+        tasks = self._chosen.pop(project, NO_TASKS)
+        tasks = tasks[~np.isin(tasks, apart)]
+        while not (asked := self._label(sight, learner, teacher, tasks)):
+            apart = np.concatenate([apart, tasks])
+            tasks = ahead.further(pool, options, learner, sight.schema, known, apart, touched, left)
+            if not len(tasks):
+                return []
+        if options.teacher != registry.BY_FILE:  # there, all of them wait from now on
+            self._chosen[project] = tasks
+        return asked[:left]
+
+    def _label(self, sight: Sight, learner: Knowledge | None, teacher: str, tasks: Ints) -> Asked:
+        return ahead.label(self._store, sight.pool, sight.record, sight.schema, learner, teacher, tasks)

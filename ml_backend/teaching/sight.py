@@ -1,0 +1,46 @@
+"""A project as a worker saw it, for a thread of its own that deals with its teacher."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+
+from ml_backend.domain import TaskSchema
+from ml_backend.label_studio.config import read_schema
+from ml_backend.pool import ProjectPool
+from ml_backend.settings import ProjectSettings
+from ml_backend.store import ProjectRecord, Store
+from ml_backend.teaching.desk import Desk
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """`desk` is None without a teacher that can be asked; `mark` is the same as long as there is nothing new to do."""
+
+    record: ProjectRecord
+    options: ProjectSettings
+    schema: TaskSchema
+    pool: ProjectPool
+    desk: Desk | None
+    mark: tuple[object, ...]
+
+    @property
+    def teacher(self) -> str:
+        return self.desk.teacher if self.desk else ""
+
+
+def see(
+    pool: ProjectPool, record: ProjectRecord, options: ProjectSettings, desk: Desk | None, mark: tuple[object, ...]
+) -> Sight:
+    """Takes no time, however large the pool is: its arrays are replaced when the tasks change, and until then only rows
+    without a vector are written to. Of those, this pool never has more."""
+    still = copy(pool)
+    still.encoded = pool.encoded.copy()
+    return Sight(record, options, read_schema(record.label_config), still, desk, mark)
+
+
+def stands(store: Store, record: ProjectRecord) -> bool:
+    """Whether a project is still the one that was seen: another one may have got its number since, or nobody serve it
+    any more."""
+    found = store.projects.get(record.id)
+    return found is not None and bool(found.published) and found.made_at == record.made_at
