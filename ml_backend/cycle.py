@@ -112,7 +112,6 @@ def run_round(work: Round) -> RoundRecord | None:
         )
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
         store.versions.add(version, artifact, rows=len(queue))
-        store.shown.put(project, version.name, queue)
         # taken again: ranking may have encoded more
         _publish(work, record, schema, version, queue, _fingerprint(record, options, answers, work.pool, recalled))
     return RoundRecord(version.name, started, now(), work.stages)
@@ -210,6 +209,7 @@ def _publish(
     try:
         rest = publisher.head(queue)
         work.guard()  # a worker that was paused here must not switch the store back to its older version
+        store.shown.put(project, version.name, queue)  # not before: annotators went on seeing the earlier drafts
         store.versions.activate(project, version.number)
         store.projects.update(project, published=version.name, fingerprint="")
         if publisher.rest(rest, work.superseded):

@@ -102,13 +102,14 @@ def test_a_failing_label_studio_keeps_the_earlier_version_serving(
 def test_a_dropped_row_keeps_the_earlier_version_serving(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
 ) -> None:
-    name, rows = active(store).name, queue(server)
+    name, rows, shown = active(store).name, queue(server), store.shown.of(5)
     store.projects.update(5, pace={"bulk": 0.0001, "single": 1.0})
     server.annotate(rows[0], "fruit")
     server.drops_rows = True
     with pytest.raises(Refused, match="kept 11 of 12"):
         run_round(make_round(server))
     assert (active(store).name, server.settings["model_version"]) == (name, name)
+    assert store.shown.of(5) == shown, "nobody has seen other drafts"
 
 
 def test_the_guard_is_asked_before_every_write(server: FakeLabelStudio, make_round: MakeRound, options: object) -> None:
@@ -188,3 +189,4 @@ def test_a_superseded_round_writes_its_head_and_no_more(
     run_round(make_round(server, superseded=lambda: True))
     assert len(server.current_predictions()) == 4
     assert store.projects.ensure(5).published == server.settings["model_version"]
+    assert len(store.shown.of(5, active(store).name)) == 12, "the teacher works ahead of all of it"
