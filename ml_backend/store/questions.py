@@ -6,7 +6,7 @@ reply but those that were on their way, and counts no call twice.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,11 +16,14 @@ import sqlalchemy as sa
 from ml_backend.domain import Answer, Question
 from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.ledger import enter
+from ml_backend.store.schema import project as projects
 from ml_backend.store.schema import question as table
 
 CHUNK = 500
 GIVEN_UP_SECONDS = 900.0
-"""Whoever took a question and has not answered it since is taken for dead: others may take it."""
+"""Whoever took a question and has neither answered nor renewed it since is taken for dead: others may take it."""
+Choose = Callable[[list[Question], list[str]], list[str]]
+"""Which of some questions, by their ids, are to be asked beside those that are being asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +54,42 @@ class Questions:
             with self._database.begin() as connection:
                 connection.execute(self._database.insert_or_ignore(table), chunk)
 
-    def take(self, project: int, teacher: str, ids: Sequence[str]) -> list[str]:
-        """Those of some questions that wait, now marked as being asked, so that no other process asks them."""
-        free = sa.and_(
-            table.c.project == project, table.c.teacher == teacher, table.c.state == "waiting",
-            table.c.asked_at < now() - GIVEN_UP_SECONDS,
-        )  # fmt: skip
-        taken: set[str] = set()
+    def take(self, project: int, teacher: str, ids: Sequence[str], choose: Choose | None = None) -> list[str]:
+        """Those of some questions that wait, now marked as being asked, so that no other process asks them.
+
+        `choose`: which of them, else all; two processes never choose at once, so each sees what the other has taken.
+        """
+        taken: list[str] = []
         for chunk in chunks(ids, CHUNK):
             with self._database.begin() as connection:
-                found = list(connection.execute(sa.select(table.c.id).where(free, table.c.id.in_(chunk))).scalars())
-                mark = sa.update(table).where(table.c.project == project, table.c.id.in_(found))
-                connection.execute(mark.values(asked_at=now()))
-                taken.update(found)
-        return [each for each in ids if each in taken]
+                connection.execute(sa.select(projects.c.id).where(projects.c.id == project).with_for_update())
+                moment = now()
+                waiting = sa.and_(table.c.project == project, table.c.state == "waiting")
+                held = table.c.asked_at >= moment - GIVEN_UP_SECONDS
+                mine = sa.and_(waiting, ~held, table.c.teacher == teacher, table.c.id.in_(chunk))
+                found = set(connection.execute(sa.select(table.c.id).where(mine)).scalars())
+                free = [each for each in chunk if each in found]
+                if choose and free:
+                    under_way = connection.execute(sa.select(table.c.body).where(waiting, held)).scalars()
+                    free = choose([_question(body) for body in under_way], free)
+                mark = sa.update(table).where(table.c.project == project, table.c.id.in_(free))
+                connection.execute(mark.values(asked_at=moment))
+            taken += free
+        return taken
+
+    def renew(self, project: int, ids: Iterable[str]) -> None:
+        """Questions that were taken are being asked still."""
+        self._mark(project, ids, now())
 
     def give_back(self, project: int, ids: Iterable[str]) -> None:
         """Questions that were taken and not asked may be taken by others at once."""
+        self._mark(project, ids, 0.0)
+
+    def _mark(self, project: int, ids: Iterable[str], asked_at: float) -> None:
         for chunk in chunks(ids, CHUNK):
-            back = sa.update(table).where(table.c.project == project, table.c.state == "waiting", table.c.id.in_(chunk))
+            mark = sa.update(table).where(table.c.project == project, table.c.state == "waiting", table.c.id.in_(chunk))
             with self._database.begin() as connection:
-                connection.execute(back.values(asked_at=0.0))
+                connection.execute(mark.values(asked_at=asked_at))
 
     def waiting(self, project: int, teacher: str | None = None) -> list[Question]:
         """All that waits for an answer, of one teacher or of any, in the order in which it was wanted."""
@@ -97,24 +115,28 @@ class Questions:
             return [_question(body) for body in connection.execute(query).scalars()]
 
     def record(self, project: int, answer: Answer, costs: Sequence[float]) -> bool:
-        """Keeps an answer and its calls, each with its cost; False if the question was answered already or is unknown,
-        and then nothing is written. One without content is dropped for good."""
+        """Keeps an answer and its calls, each with its cost. One without content is dropped for good.
+
+        False if the question was answered already, whose calls are entered all the same, or if it is unknown.
+        """
         this = sa.and_(table.c.project == project, table.c.id == answer.question)
+        query = sa.select(table.c.purpose, table.c.teacher, table.c.body, table.c.state).where(this).with_for_update()
         with self._database.begin() as connection:
-            query = sa.select(table.c.purpose, table.c.teacher, table.c.body).where(this, table.c.state == "waiting")
             row = connection.execute(query).first()
             if row is None:
                 return False
+            purpose, teacher, body, state = row
+            enter(connection, project, answer, purpose, teacher, costs)
+            if state != "waiting":
+                return False
             shares = None
             if answer.shares is not None:
-                labels = row[2]["labels"]
-                shares = {label: round(float(p), 6) for label, p in zip(labels, answer.shares, strict=True)}
+                shares = {label: round(float(p), 6) for label, p in zip(body["labels"], answer.shares, strict=True)}
             values = {
                 "state": "dropped" if answer.content is None else "answered", "answered_at": now(),
                 "content": answer.content, "shares": shares, "problem": answer.problem,
             }  # fmt: skip
             connection.execute(sa.update(table).where(this).values(values))
-            enter(connection, project, answer, row[0], row[1], costs)
         return True
 
     def answers(self, project: int, ids: Sequence[str]) -> dict[str, Answer]:

@@ -80,8 +80,10 @@ def _options(store: Store, settings: Settings, project: int) -> ProjectSettings:
 
 
 def _keep(store: Store, project: int, answer: Answer, budget: Budget) -> str:
+    if store.questions.answers(project, [answer.question]):
+        return "known"  # of the same file, most likely: what was paid once is entered once
     if in_vain(answer):
-        return "known" if store.questions.answers(project, [answer.question]) else "failed"
+        return "failed"
     if not store.questions.record(project, answer, [budget.cost(call) for call in answer.calls]):
         return "known"
     return "dropped" if answer.content is None else "answered"

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import math
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
+from ml_backend import registry
 from ml_backend.domain import Answer, Call, Question
 from ml_backend.ports import Teacher
 from ml_backend.settings import ProjectSettings
-from ml_backend.store import Store, now
+from ml_backend.store import Spent, Store, StoreError, now
+from ml_backend.store.questions import GIVEN_UP_SECONDS
 
-CHARACTERS_A_TOKEN = 3.0  # cautious for English
-TRIES, SAMPLES = 2, 5
-MILLION = 1e6
+BYTES_A_TOKEN = 3.0  # cautious for English; a Chinese character is three bytes, and about a token
+WRAPPING = 1000  # bytes that a request has beside the question's own words
+TRIES, IN_VAIN, SAMPLES = 2, 3, 5
 LOT = 16  # questions between two looks at the budget
+RENEW_SECONDS = GIVEN_UP_SECONDS / 5
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Prices of a million tokens, and caps on money and calls: of the project in all, and of one day (UTC); 0: none.
 
-    replies  how many a question may need for its probabilities
+    replies  how many a question may need for its probabilities: samples, and the one that shows that it needs them
+    by_file  whether a question is one request with all its replies, and nothing is sent again
     """
 
     input_price: float
@@ -31,27 +39,39 @@ class Budget:
     day: float
     day_calls: int
     replies: int = 1
+    by_file: bool = False
 
     @classmethod
     def of(cls, options: ProjectSettings) -> Budget:
+        by_file = options.teacher == registry.BY_FILE
+        replies = {"auto": 1 if by_file else 1 + SAMPLES, "samples": SAMPLES}
         return cls(
             options.teacher_input_price,
             options.teacher_output_price,
             options.teacher_budget,
             options.teacher_daily_budget,
             options.teacher_daily_calls,
-            SAMPLES if options.teacher_probabilities in ("auto", "samples") else 1,
+            replies.get(options.teacher_probabilities, 1),
+            by_file,
         )
 
     def cost(self, call: Call) -> float:
-        return (call.input_tokens * self.input_price + call.output_tokens * self.output_price) / MILLION
+        return (call.input_tokens * self.input_price + call.output_tokens * self.output_price) / 1e6
+
+    def calls(self, question: Question) -> int:
+        """The most calls for a question: each reply is asked for by itself, all of them again, some calls in vain."""
+        return 1 if self.by_file else TRIES * self._replies(question) + IN_VAIN
 
     def expected(self, question: Question) -> float:
-        """What a question costs at most: its replies are as long as they may be, and it is asked again."""
-        shown = [question.instructions, question.text, *(part for pair in question.examples for part in pair)]
-        tokens = sum(map(len, shown)) / CHARACTERS_A_TOKEN
-        asked = TRIES * (self.replies if question.field else 1)
-        return asked * (tokens * self.input_price + question.longest * self.output_price) / MILLION
+        """What a question costs at most: its replies are as long as they may be, and no call of it is for nothing."""
+        words = [question.instructions, question.text, question.examples, question.reply]
+        told = len(json.dumps(words, ensure_ascii=False).encode("utf-8", "replace")) + WRAPPING
+        replies = self._replies(question) * (1 if self.by_file else TRIES + IN_VAIN)
+        read, written = self.calls(question) * told / BYTES_A_TOKEN, replies * question.longest
+        return (read * self.input_price + written * self.output_price) / 1e6
+
+    def _replies(self, question: Question) -> int:
+        return self.replies if question.field else 1
 
 
 class Desk:
@@ -75,23 +95,41 @@ class Desk:
         """
         named = zip(questions, keys or [None] * len(questions), strict=True)
         self._store.questions.want(self._project, self.teacher, named)
-        left = list(questions)
-        while allowed := self.affordable(left[:LOT]):
-            yield from self._ask({each.id: each for each in allowed})
-            left = left[len(allowed) :]
+        left = {each.id: each for each in questions}
+
+        def choose(under_way: list[Question], free: list[str]) -> list[str]:
+            return [each.id for each in islice(self._affordable([left[each] for each in free], under_way), LOT)]
+
+        while lot := self._store.questions.take(self._project, self.teacher, list(left), choose):
+            yield from self._ask({each: left.pop(each) for each in lot})
 
     def _ask(self, lot: dict[str, Question]) -> Iterator[Answer]:
-        taken = set(self._store.questions.take(self._project, self.teacher, list(lot)))
-        try:
-            for answer in self._teacher.answer([lot[each] for each in lot if each in taken]):
+        with self._held(set(lot)) as taken:
+            for answer in self._teacher.answer(list(lot.values())):
                 costs = [self._budget.cost(call) for call in answer.calls]
                 if in_vain(answer):
-                    purpose = lot[answer.question].purpose
-                    self._store.ledger.enter(self._project, answer, purpose, self.teacher, costs)
+                    self._store.ledger.enter(self._project, answer, lot[answer.question].purpose, self.teacher, costs)
                 elif self._store.questions.record(self._project, answer, costs):
                     taken.discard(answer.question)
                     yield answer
+
+    @contextmanager
+    def _held(self, taken: set[str]) -> Iterator[set[str]]:
+        """Nobody else asks these questions, however long it takes; those still in the set are given back after it."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(RENEW_SECONDS):
+                with suppress(StoreError):
+                    self._store.questions.renew(self._project, list(taken))
+
+        thread = threading.Thread(target=renew, name="held", daemon=True)
+        thread.start()
+        try:
+            yield taken
         finally:
+            done.set()
+            thread.join()
             self._store.questions.give_back(self._project, taken)
 
     def told(self, questions: Sequence[Question]) -> dict[str, Answer]:
@@ -100,25 +138,31 @@ class Desk:
 
     def exhausted(self, following: Question | None = None) -> str:
         """Which cap has been reached, or does not reach for the following question; "" if none."""
-        more = self._budget.expected(following) if following else 0.0
-        return out_of_budget(self._store, self._project, self._budget, more)
+        return out_of_budget(self._store, self._project, self._budget, following)
 
     def left(self) -> tuple[float, float]:
         """Money and calls that may still be spent today; infinite without a cap."""
-        return left(self._store, self._project, self._budget)
+        budget, (in_all, today) = self._budget, _spent(self._store, self._project)
+        money = min(
+            budget.project - in_all.cost if budget.project else math.inf,
+            budget.day - today.cost if budget.day else math.inf,
+        )
+        return money, budget.day_calls - today.calls if budget.day_calls else math.inf
 
     def affordable(self, questions: Sequence[Question]) -> list[Question]:
-        """As many of the first questions as the budget surely covers."""
-        if self.exhausted():
-            return []
+        """Those that the budget surely covers: what is too dear is passed over for what is behind it."""
+        return list(self._affordable(questions, []))
+
+    def _affordable(self, questions: Sequence[Question], under_way: Sequence[Question]) -> Iterator[Question]:
+        """`under_way`: what is being asked, and not on the ledger yet."""
         money, calls = self.left()
-        chosen: list[Question] = []
-        for question in questions:
-            money -= self._budget.expected(question)
-            if money < 0 or len(chosen) >= calls:
-                break
-            chosen.append(question)
-        return chosen
+        money -= sum(map(self._budget.expected, under_way))
+        calls -= sum(map(self._budget.calls, under_way))
+        for question in questions if money > 0 and calls > 0 else ():
+            cost, needed = self._budget.expected(question), self._budget.calls(question)
+            if cost <= money and needed <= calls:
+                money, calls = money - cost, calls - needed
+                yield question
 
 
 def in_vain(answer: Answer) -> bool:
@@ -126,32 +170,28 @@ def in_vain(answer: Answer) -> bool:
     return answer.content is None and all(call.outcome == "failed" for call in answer.calls[-1:])
 
 
-def left(store: Store, project: int, budget: Budget) -> tuple[float, float]:
-    """See `Desk.left`."""
-    in_all, today = store.ledger.spent(project)[""], store.ledger.spent(project, midnight())[""]
-    money = min(
-        budget.project - in_all.cost if budget.project else math.inf,
-        budget.day - today.cost if budget.day else math.inf,
-    )
-    return money, budget.day_calls - today.calls if budget.day_calls else math.inf
-
-
-def out_of_budget(store: Store, project: int, budget: Budget, more: float = 0.0) -> str:
-    """Which cap has been reached, or would be passed at the cost of `more`, and which setting it is; "" if none."""
-    in_all, today = store.ledger.spent(project)[""], store.ledger.spent(project, midnight())[""]
-    for spent, following, cap, name, when in (
+def out_of_budget(store: Store, project: int, budget: Budget, following: Question | None = None) -> str:
+    """Which cap has been reached, or would be passed by the following question, by its setting; "" if none."""
+    in_all, today = _spent(store, project)
+    more, calls = (budget.expected(following), budget.calls(following)) if following else (0.0, 0)
+    for spent, needed, cap, name, when in (
         (in_all.cost, more, budget.project, "teacher_budget", "of the project"),
         (today.cost, more, budget.day, "teacher_daily_budget", "of today"),
-        (today.calls, 0.0, budget.day_calls, "teacher_daily_calls", "of today"),
+        (today.calls, calls, budget.day_calls, "teacher_daily_calls", "of today"),
     ):
         if cap and spent >= cap:
             return f"the teacher's budget {when} is spent ({spent:g} of {name} {cap:g}): the loop goes on without it"
-        if cap and spent + following > cap:
+        if cap and spent + needed > cap:
             return (
                 f"the teacher's budget {when} does not reach for the next question ({spent:g} of {name} {cap:g} is "
-                f"spent, it may cost {following:g}): the loop goes on without it"
+                f"spent, it may take {needed:g}): the loop goes on without it"
             )
     return ""
+
+
+def _spent(store: Store, project: int) -> tuple[Spent, Spent]:
+    """What the teacher has cost, in all and today."""
+    return store.ledger.spent(project)[""], store.ledger.spent(project, midnight())[""]
 
 
 def midnight() -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_backend.domain import Answer, Call, Question, TeacherOptions
-from plugins.teachers import chat
+from plugins.teachers import chat, endpoint
 
 URL = "/v1/chat/completions"
 _WORD = re.compile(r"[a-z_]{3,60}")
@@ -75,7 +75,7 @@ def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:
         return Answer(question.id, None, None, (Call("", 0.0, 0, 0, "failed"),), problem)
     model = _mapping(reply).get("model")
     reading = chat.read(question, reply)
-    call = chat.call(model if isinstance(model, str) else "", 0.0, reply, reading.outcome)
+    call = endpoint.call(chat.body(question, model if isinstance(model, str) else ""), 0.0, reply, reading.outcome)
     return Answer(question.id, reading.content, reading.shares, (call,), reading.problem)
 
 

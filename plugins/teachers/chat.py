@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from ml_backend.domain import Call, Floats, Question
+from ml_backend.domain import Floats, Question
 from plugins.teachers import shares, tokens
 
 TOP = 20  # alternatives of a token: the most that OpenAI gives
@@ -110,13 +110,6 @@ def combine(question: Question, several: Sequence[Reading]) -> Reading:
     (best, _), *_ = Counter(frozenset(pick) for pick in picks).most_common()
     chosen = next(reading for reading, pick in zip(good, picks, strict=True) if frozenset(pick) == best)
     return chosen._replace(shares=shares.by_frequency(question, picks))
-
-
-def call(model: str, seconds: float, reply: object, outcome: Literal["answered", "malformed", "refused"]) -> Call:
-    """The call that brought this reply, with the tokens that the server counted; none if it does not say."""
-    counts = [_part(_part(reply, "usage"), name) for name in ("prompt_tokens", "completion_tokens")]
-    sent, received = (count if isinstance(count, int) and count > 0 else 0 for count in counts)
-    return Call(model, seconds, sent, received, outcome)
 
 
 def gives_logprobs(reply: Mapping[str, Any]) -> bool:

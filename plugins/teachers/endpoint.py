@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 OPENAI = "https://api.openai.com/v1"
 TRIES = 4
+BYTES_A_TOKEN = 3  # cautious for English; a Chinese character is three bytes, and about a token
 LONGEST_PAUSE = 60.0  # seconds: a server that wants more is not there
 _WORD = re.compile(r"[a-z_]{3,60}")
 _KEY = re.compile(r"[!-~]*")
 _LATER = {408, 409, 425, 429}
+_TOO_LATE = {408, 504, 524}  # who is behind the one that says so may be at work
+_NOT_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout"}  # of httpx, which the library has under several names
 _NO_CREDIT = {"insufficient_quota", "insufficient_balance", "billing_hard_limit_reached", "billing_not_active"}
 _OF_THE_TEXT = re.compile(
     r"content[ _](?:filter|polic|management)|moderation|context[ _](?:length|size|window)|(?:prompt|input) is too long",
@@ -84,33 +87,38 @@ class Endpoint:
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         await self._client.close()
 
-    async def post(self, body: Mapping[str, Any], key: str, calls: list[Call]) -> tuple[Any, float]:
-        """The reply, None if it is no JSON, and the seconds it took. Notes each call in vain. `key` tells the server
-        whether it has had this request. Raises NoReply, Rejected, TeacherUnavailable.
+    async def post(self, body: Mapping[str, Any], key: str, calls: list[Call], most: int) -> tuple[Any, float]:
+        """The reply, None if it is no JSON, and the seconds it took. Notes each call in vain, if there are not as many
+        as there may be; what has cost something, as far as one can tell, has the tokens that are expected. `key` tells
+        the server whether it has had this request. Raises NoReply, Rejected, TeacherUnavailable.
         """
         import openai
 
-        problem, wait = "", None
-        for attempt in range(TRIES):
+        problem, wait = f"{self._server} was asked {most} times.", None
+        for attempt in range(min(TRIES, most - len(calls))):
             await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
-            began, verdict, wait = time.monotonic(), None, None
+            began, verdict, wait, tokens = time.monotonic(), None, None, (0, 0)
             try:
                 async with asyncio.timeout(self._options.timeout):
                     raw = await self._client.chat.completions.with_raw_response.create(
                         **body, extra_headers={"Idempotency-Key": key}
                     )
                 return _parsed(raw.content), time.monotonic() - began
-            except (openai.APITimeoutError, TimeoutError):
-                problem = f"{self._server} did not reply within {self._options.timeout:g} s."
-            except openai.APIConnectionError:
-                problem = f"{self._server} cannot be reached."
+            except (openai.APIConnectionError, TimeoutError) as error:
+                late = isinstance(error, openai.APITimeoutError | TimeoutError)
+                said = f"did not reply within {self._options.timeout:g} s" if late else "cannot be reached"
+                problem = f"{self._server} {said}."
+                if type(error.__cause__).__name__ not in _NOT_SENT:
+                    tokens = expected(body)
             except openai.APIStatusError as error:
                 problem = f"{self._server} said {error.status_code}."
                 verdict = self._verdict(error, body)
                 wait = retry_after(error.response.headers.get("retry-after", ""), datetime.now(UTC))
+                if error.status_code in _TOO_LATE:
+                    tokens = expected(body)
             final = isinstance(verdict, Rejected) and verdict.of_the_text
             outcome: Literal["refused", "failed"] = "refused" if final else "failed"
-            calls.append(Call(self._options.model, time.monotonic() - began, 0, 0, outcome))
+            calls.append(Call(self._options.model, time.monotonic() - began, *tokens, outcome))
             if verdict is not None:
                 raise verdict  # here, where it does not drag along what the server said
             if wait is not None:
@@ -143,6 +151,26 @@ class Endpoint:
         found, remedy, other = what
         advice = f"{remedy}, or APPRENTICE_TEACHER_URL if that is the wrong {other}"
         return TeacherUnavailable(f"{self._server} {found} ({status}): {advice}.", fatal=True)
+
+
+def expected(body: Mapping[str, Any]) -> tuple[int, int]:
+    """The tokens of a request, and at most of the replies to it, where nobody has counted them."""
+    said = [message["content"] for message in body["messages"]]
+    told = "".join([*said, json.dumps(body.get("response_format", ""), ensure_ascii=False)])
+    longest = body.get("max_tokens", body.get("max_completion_tokens", 0))
+    return len(told.encode("utf-8", "replace")) // BYTES_A_TOKEN + 1, longest * body.get("n", 1)
+
+
+def call(
+    body: Mapping[str, Any], seconds: float, reply: object, outcome: Literal["answered", "malformed", "refused"]
+) -> Call:
+    """The call that brought this reply, with the tokens that the server counted, else those that are expected."""
+    usage = reply.get("usage") if isinstance(reply, Mapping) else None
+    names = "prompt_tokens", "completion_tokens"
+    counts = [usage.get(name) for name in names] if isinstance(usage, Mapping) else []
+    counted = [count for count in counts if isinstance(count, int) and count >= 0]
+    sent, received = counted if len(counted) == 2 and counted[0] else expected(body)
+    return Call(body["model"], seconds, sent, received, outcome)
 
 
 def host(url: str) -> str:

@@ -18,9 +18,10 @@ from ml_backend.domain import Answer, Call, Question, TeacherOptions, TeacherUna
 from plugins.teachers import chat, shares
 from plugins.teachers.background import iterate
 from plugins.teachers.chat import Reading
-from plugins.teachers.endpoint import Endpoint, NoReply, Rejected, host
+from plugins.teachers.endpoint import TRIES, Endpoint, NoReply, Rejected, call, host
 
 SAMPLES = 5
+ASKED = 2  # times, at most, for a reply of use
 BREAKER = 3  # questions in a row without a reply, after which no other is sent
 COOL_DOWN = 60.0
 
@@ -151,6 +152,8 @@ class OpenAITeacher:
     ) -> tuple[Any, list[Reading]]:
         """The reply and its readings. A parameter that the server refuses is left out, and remembered if that helps."""
         refused: frozenset[str] = frozenset()
+        replies = {"auto": 1 + SAMPLES, "samples": SAMPLES}.get(self._options.probabilities, 1) if question.field else 1
+        most = ASKED * replies + TRIES - 1
         while True:
             without = self._without | refused
             body = chat.body(
@@ -158,7 +161,9 @@ class OpenAITeacher:
             )
             same = json.dumps([question.id, number, body])
             try:
-                reply, seconds = await endpoint.post(body, blake2b(same.encode(), digest_size=16).hexdigest(), calls)
+                reply, seconds = await endpoint.post(
+                    body, blake2b(same.encode(), digest_size=16).hexdigest(), calls, most
+                )
             except Rejected as error:
                 if not error.parameter:
                     raise
@@ -167,7 +172,7 @@ class OpenAITeacher:
             self._without |= refused
             readings = chat.readings(question, reply)
             outcome = chat.combine(question, readings).outcome
-            calls.append(chat.call(self._options.model, seconds, reply, outcome))
+            calls.append(call(body, seconds, reply, outcome))
             return reply, readings
 
 

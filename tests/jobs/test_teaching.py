@@ -198,7 +198,7 @@ def test_it_is_asked_again_when_it_said_it_would_be_there(school: School, monkey
 def test_a_spent_budget_is_told_and_the_rounds_go_on(
     school: School, options: Any, single: TaskSchema, taught: dict[int, str], store: Store
 ) -> None:
-    options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20, teacher_daily_calls=4)
+    options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20, teacher_daily_calls=18)
     school.finish()
     assert len(school.teacher.asked) == 4 and "teacher_daily_calls" in school.state()["problem"]
     learn(school.server, taught, single, 5)

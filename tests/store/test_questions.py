@@ -52,13 +52,13 @@ def test_a_question_waits_as_it_was_put_until_it_is_answered(any_store: Store) -
 def test_an_answer_is_kept_once_with_its_calls(any_store: Store) -> None:
     ids = want(any_store, 1)
     assert any_store.questions.record(5, answer(1, 0.75, call("malformed"), call()), [0.25, 0.5])
-    assert not any_store.questions.record(5, answer(1, 0.1), [9.0])
+    assert not any_store.questions.record(5, answer(1, 0.1), [4.0]), "somebody else has asked it, and it was paid"
     assert not any_store.questions.record(5, answer(7), [9.0]), "nobody asked that"
     found = any_store.questions.answers(5, ids)["q1"]
     assert found.content == {"label": "fruit"} and found.shares is not None
     assert found.shares.tolist() == [0.75, 0.25]
-    assert any_store.ledger.spent(5)[""] == Spent(2, 20, 4, 0.75, 1.0)
-    assert any_store.ledger.outcomes(5) == {"malformed": 1, "answered": 1}
+    assert any_store.ledger.spent(5)[""] == Spent(3, 30, 6, 4.75, 1.5)
+    assert any_store.ledger.outcomes(5) == {"malformed": 1, "answered": 2}
 
 
 def test_a_dropped_question_is_not_asked_again_and_says_why(any_store: Store) -> None:
@@ -84,6 +84,33 @@ def test_a_taken_question_is_nobody_elses_until_it_is_given_back_or_given_up(
     moment = module.now()
     monkeypatch.setattr(module, "now", lambda: moment + module.GIVEN_UP_SECONDS + 1)
     assert take(5, TEACHER, ids) == ids
+
+
+def test_a_question_that_is_renewed_is_not_given_up(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, moment = want(any_store, 1, 2), module.now()
+    assert any_store.questions.take(5, TEACHER, ids) == ids
+    monkeypatch.setattr(module, "now", lambda: moment + module.GIVEN_UP_SECONDS - 1)
+    any_store.questions.renew(5, ["q1"])
+    monkeypatch.setattr(module, "now", lambda: moment + module.GIVEN_UP_SECONDS + 1)
+    assert any_store.questions.take(5, TEACHER, ids) == ["q2"]
+
+
+def test_who_takes_some_sees_what_is_being_asked_and_takes_no_more_than_he_chooses(any_store: Store) -> None:
+    ids, seen = want(any_store, 1, 2, 3), []
+
+    def choose(under_way: list[Question], free: list[str]) -> list[str]:
+        seen.append((under_way, free))
+        return free[:1]
+
+    for _ in ids:
+        any_store.questions.take(5, TEACHER, ids, choose)
+    any_store.questions.record(5, answer(1), [0.0])
+    any_store.questions.give_back(5, ["q2"])
+    assert any_store.questions.take(5, TEACHER, ids, choose) == ["q2"]
+    assert seen == [
+        ([], ["q1", "q2", "q3"]), ([question(1)], ["q2", "q3"]), ([question(1), question(2)], ["q3"]),
+        ([question(3)], ["q2"]),
+    ]  # fmt: skip
 
 
 def test_what_was_taken_still_waits_for_an_export(any_store: Store) -> None:

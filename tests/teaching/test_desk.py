@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 
 from ml_backend.domain import Answer, Call, Question, TaskSchema, TeacherUnavailable, content_key
 from ml_backend.store import Store
+from ml_backend.store import questions as questions_module
 from ml_backend.teaching import desk as module
 from ml_backend.teaching import questions
 from ml_backend.teaching.desk import LOT, Budget, Desk, out_of_budget
@@ -110,28 +112,86 @@ def test_a_question_that_nobody_answered_in_the_end_waits_though_an_earlier_call
     assert store.ledger.outcomes(5) == {"malformed": 1, "failed": 1}
 
 
+class Dear(Scripted):
+    """Needs as many calls, and as many tokens, as a question may need."""
+
+    def __init__(self, budget: Budget) -> None:
+        super().__init__()
+        self._budget = budget
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        by_id = {each.id: each for each in questions}
+        for each in super().answer(questions):
+            asked = by_id[each.question]
+            n, tokens = self._budget.calls(asked), self._budget.expected(asked) * 1e6 / self._budget.output_price
+            yield replace(each, calls=(Call("m", 0.1, 0, int(tokens / n), "answered"),) * n)
+
+
 @pytest.mark.parametrize("cap", ["project", "day", "day_calls"])
-def test_no_cap_is_ever_passed(store: Store, cap: str) -> None:
+@pytest.mark.parametrize("replies", [1, 6])
+def test_no_cap_is_ever_passed_however_many_ask_at_once(store: Store, cap: str, replies: int) -> None:
     asked, keys = ask_for(5 * LOT)
-    budget = replace(PRICED, **{cap: 20 if cap == "day_calls" else 20 * PRICED.expected(asked[0])})
-    teacher = Scripted()
-    for _ in range(3):
-        list(Desk(store, 5, teacher, budget).ask(asked, keys))
+    budget = replace(PRICED, replies=replies)
+    most = {"day_calls": 20.5 * budget.calls(asked[0])}.get(cap, 20.5 * budget.expected(asked[0]))
+    budget = replace(budget, **{cap: int(most) if cap == "day_calls" else most})
+    running = [Desk(store, 5, Dear(budget), budget).ask(asked, keys) for _ in range(3)]
+    while running:
+        running = [each for each in running if next(each, None) is not None]
     spent = store.ledger.spent(5)[""]
-    if cap == "day_calls":
-        assert spent.calls == 20
-    else:
-        assert 0 < spent.cost <= getattr(budget, cap)
-        assert getattr(budget, cap) - spent.cost < budget.expected(asked[0])
+    used = spent.calls if cap == "day_calls" else spent.cost
+    assert 0.9 * most < used <= getattr(budget, cap)
     assert store.questions.waiting(5), "what the budget does not allow goes on waiting"
+
+
+def test_what_a_process_that_died_was_asking_is_no_longer_kept_free_for_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, keys = ask_for(2)
+    budget = replace(PRICED, day_calls=PRICED.calls(asked[0]))
+    store.questions.want(5, "scripted", [(asked[0], keys[0])])
+    store.questions.take(5, "scripted", [asked[0].id])
+    assert list(Desk(store, 5, Scripted(), budget).ask(asked, keys)) == []
+    monkeypatch.setattr(questions_module, "GIVEN_UP_SECONDS", -1.0)
+    assert len(list(Desk(store, 5, Scripted(), budget).ask(asked, keys))) == 1
+
+
+def test_a_question_that_is_too_dear_does_not_stand_in_the_way_of_others(store: Store) -> None:
+    asked, keys = ask_for(2)
+    dear = replace(asked[0], id="dear", longest=10**6)
+    budget = replace(PRICED, project=3 * PRICED.expected(asked[0]))
+    desk = Desk(store, 5, Scripted(), budget)
+    assert desk.affordable([dear, *asked]) == asked
+    assert [each.question for each in desk.ask([dear, *asked], [None, *keys])] == [each.id for each in asked]
+    assert store.questions.waiting(5) == [dear] and "does not reach" in desk.exhausted(dear)
+
+
+def test_a_text_is_reckoned_by_its_bytes() -> None:
+    asked, _ = ask_for(1)
+    budget = replace(PRICED, output_price=0.0)
+    more = budget.expected(replace(asked[0], text="猫" * 900)) - budget.expected(replace(asked[0], text=""))
+    assert more == pytest.approx(budget.calls(asked[0]) * 900 * 1000.0 / 1e6)
+
+
+def test_a_question_that_takes_long_is_not_asked_by_another(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Scripted):
+        def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+            time.sleep(0.8)
+            assert list(Desk(store, 5, other, FREE).ask(asked, keys)) == []
+            yield from super().answer(questions)
+
+    asked, keys = ask_for(3)
+    other = Scripted()
+    monkeypatch.setattr(questions_module, "GIVEN_UP_SECONDS", 0.5)
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.05)
+    assert len(list(Desk(store, 5, Slow(), FREE).ask(asked, keys))) == 3 and not other.asked
 
 
 def test_a_budget_that_does_not_reach_for_a_question_is_told_with_what_it_may_cost(store: Store) -> None:
     asked, keys = ask_for(3)
     most = PRICED.expected(asked[2])
-    desk = Desk(store, 5, Scripted(), replace(PRICED, project=1.5 * most))
+    desk = Desk(store, 5, Scripted(), replace(PRICED, project=most + 0.1))
     assert desk.exhausted(asked[2]) == ""
-    assert len(list(desk.ask(asked, keys))) < 3
+    assert len(list(desk.ask(asked, keys))) == 1
     assert desk.exhausted() == "" and desk.left()[0] < most
     said = desk.exhausted(asked[2])
     assert "does not reach" in said and "teacher_budget" in said and f"{most:g}" in said
@@ -141,11 +201,11 @@ def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, keys = ask_for(2)
-    budget = replace(PRICED, day_calls=1)
-    desk = Desk(store, 5, Scripted(), budget)
+    budget = replace(PRICED, day_calls=PRICED.calls(asked[0]))
+    desk = Desk(store, 5, Dear(budget), budget)
     assert desk.exhausted() == ""
     assert len(list(desk.ask(asked, keys))) == 1
-    assert "teacher_daily_calls 1" in desk.exhausted() and "of today" in out_of_budget(store, 5, budget)
+    assert "teacher_daily_calls 5" in desk.exhausted() and "of today" in out_of_budget(store, 5, budget)
     tomorrow = module.now() + 86_400
     monkeypatch.setattr(module, "now", lambda: tomorrow)
     assert desk.exhausted() == "" and len(list(desk.ask(asked, keys))) == 1

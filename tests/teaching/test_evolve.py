@@ -243,8 +243,8 @@ def test_wherever_it_is_cut_off_the_same_command_goes_on_from_there_and_nothing_
 def test_a_spent_budget_makes_it_wait_and_says_which(
     evolving: Callable[..., Evolving], options: Callable[..., None], teacher: Author
 ) -> None:
-    options(teacher_daily_calls=5)
-    with pytest.raises(Waiting, match=r"waiting for 9 answers.*teacher_daily_calls 5"):
+    options(teacher_daily_calls=19)
+    with pytest.raises(Waiting, match=r"waiting for 9 answers.*teacher_daily_calls 19"):
         list(evolving().run(1))
     options(teacher_daily_calls=0)
     assert [one.done for one in evolving().run(1)] == [True] and len(teacher.asked) == 14

@@ -25,7 +25,8 @@ from scripted_server import (
 )
 
 from plugins.teachers import chat
-from plugins.teachers.chat import body, call, combine, quoted, read
+from plugins.teachers.chat import body, combine, quoted, read
+from plugins.teachers.endpoint import call, expected
 
 OPEN = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
 
@@ -235,13 +236,23 @@ def test_a_question_without_labels_has_no_probabilities() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usage", "tokens"),
+    "usage",
     [
-        ({"prompt_tokens": 7, "completion_tokens": 3}, (7, 3)), ({}, (0, 0)), (None, (0, 0)), (7, (0, 0)),
-        ({"prompt_tokens": None, "completion_tokens": "3"}, (0, 0)), ({"prompt_tokens": -7}, (0, 0)),
+        {}, None, 7, {"prompt_tokens": None, "completion_tokens": "3"}, {"prompt_tokens": -7},
+        {"prompt_tokens": 0, "completion_tokens": 0}, {"prompt_tokens": 7}, {"total_tokens": 10},
     ],
 )  # fmt: skip
-def test_tokens_are_those_that_the_server_counted(usage: Any, tokens: tuple[int, int]) -> None:
-    made = call("m", 1.5, {"usage": usage}, "answered")
-    assert (made.input_tokens, made.output_tokens) == tokens and made.seconds == 1.5
-    assert call("m", 0.0, None, "malformed").input_tokens == 0
+def test_tokens_are_those_that_the_server_counted_else_those_that_are_expected(usage: Any) -> None:
+    sent = body(question(), "m")
+    made = call(sent, 1.5, {"usage": {"prompt_tokens": 7, "completion_tokens": 0}}, "answered")
+    assert (made.model, made.seconds, made.input_tokens, made.output_tokens) == ("m", 1.5, 7, 0)
+    made = call(sent, 1.5, {"usage": usage}, "answered")
+    assert (made.input_tokens, made.output_tokens) == expected(sent) and made.output_tokens == 40
+    assert call(sent, 0.0, None, "malformed").input_tokens > 0
+
+
+def test_the_tokens_of_a_request_are_expected_by_its_bytes_and_of_all_its_replies() -> None:
+    short, long = (expected(body(question(text=text), "m"))[0] for text in ("", "猫" * 900))
+    assert long - short == 900
+    assert expected(body(question(), "m", samples=5, without=("max_tokens",)))[1] == 5 * 40
+    assert expected(body(question(text="\ud800"), "m", without=("response_format",)))[0] > 0

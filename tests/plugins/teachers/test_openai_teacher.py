@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -35,6 +36,8 @@ from teacher_contract import MANY, TeacherContract, check
 from ml_backend.demo.server import free_port
 from ml_backend.domain import Answer, Question, TeacherOptions, TeacherUnavailable
 from ml_backend.ports import Teacher
+from ml_backend.settings import ProjectSettings
+from ml_backend.teaching.desk import Budget
 from plugins.teachers import endpoint
 from plugins.teachers.endpoint import TRIES, retry_after
 from plugins.teachers.openai import BREAKER, COOL_DOWN, SAMPLES, OpenAITeacher
@@ -375,6 +378,49 @@ def test_a_text_that_the_servers_filter_stops_is_refused() -> None:
     assert outcomes(answer) == ["refused"] and "content_filter" in answer.problem
 
 
+# what it costs
+
+
+def worst(request: Request, number: int) -> Reply:
+    """Is too late, gives one choice where more are wanted and no log-probabilities, does not say what it counted."""
+    bare = {"choices": [choice({"label": LABELS[number % 3]} if number % 7 else "no")]}
+    return Reply(bare, delay=1.0 if number % 4 == 3 else 0.0)
+
+
+@pytest.mark.parametrize("script", [worst, [refuse(500)], [Reply(delay=1.0)], lying, [Reply(label("nonsense"))]])
+@pytest.mark.parametrize("probabilities", ["auto", "samples", "logprobs", "stated"])
+def test_no_question_takes_more_calls_or_costs_more_than_is_reckoned_with(script: Any, probabilities: str) -> None:
+    options = ProjectSettings(teacher="openai", teacher_probabilities=probabilities)  # type: ignore[arg-type]
+    budget = replace(Budget.of(options), input_price=1.0, output_price=10.0)
+    asked = [*(question(n) for n in range(4)), list_question(5), question(6, field="", labels=(), text="猫" * 2000)]
+    answers: list[Answer] = []
+    with serving(script) as server, suppress(TeacherUnavailable):
+        teacher = make(server.url, probabilities=probabilities, timeout=0.1, concurrency=6)
+        for answer in teacher.answer(asked):
+            answers.append(answer)
+    assert answers
+    for answer in answers:
+        its = next(each for each in asked if each.id == answer.question)
+        assert len(answer.calls) <= budget.calls(its)
+        assert sum(map(budget.cost, answer.calls)) <= budget.expected(its)
+
+
+def test_a_call_that_came_to_nothing_is_for_nothing_only_if_it_was_surely_not_at_work() -> None:
+    late, _ = one([Reply(delay=5)], timeout=0.1)
+    assert all(call.input_tokens > 20 and call.output_tokens == 40 for call in late.calls)
+    beyond, _ = one([refuse(504)])
+    assert all(call.input_tokens > 20 and call.output_tokens == 40 for call in beyond.calls)
+    for answer in (one([refuse(500)])[0], *make(f"http://127.0.0.1:{free_port()}/v1").answer([question()])):
+        assert [(call.input_tokens, call.output_tokens) for call in answer.calls] == [(0, 0)] * TRIES
+
+
+def test_a_reply_that_is_not_counted_costs_what_is_expected() -> None:
+    bare = {key: value for key, value in likely_label().items() if key != "usage"}
+    answer, _ = one([Reply(bare)])
+    assert outcomes(answer) == ["answered"] and answer.calls[0].input_tokens > 20
+    assert answer.calls[0].output_tokens == 40
+
+
 # what the model does wrong
 
 REFUSAL = completion({"message": {"content": None, "refusal": "I will not."}, "finish_reason": "stop"})
@@ -402,9 +448,9 @@ def test_a_reply_of_no_use_is_asked_for_once_more_with_its_problem(bad: Any, out
 
 def test_every_call_is_counted_with_its_tokens() -> None:
     bad = completion(choice("no"), tokens=(100, 7))
-    answer, _ = one([Reply(bad), refuse(500), Reply(completion(choice("no"), tokens=(0, 0)))])
+    answer, _ = one([Reply(bad), refuse(500), Reply(completion(choice("no"), tokens=(10, 5)))])
     assert [(c.input_tokens, c.output_tokens, c.outcome) for c in answer.calls] == [
-        (100, 7, "malformed"), (0, 0, "failed"), (0, 0, "malformed"),
+        (100, 7, "malformed"), (0, 0, "failed"), (10, 5, "malformed"),
     ]  # fmt: skip
 
 
