@@ -63,7 +63,9 @@ class ProjectSettings(BaseModel):
     )
     teacher_input_price: float = Field(0.0, ge=0, description="price of a million tokens that the teacher reads")
     teacher_output_price: float = Field(0.0, ge=0, description="price of a million tokens that it writes")
-    teacher_budget: float = Field(5.0, ge=0, description="most that may be spent on a project, in the prices' unit")
+    teacher_budget: float = Field(
+        5.0, ge=0, description="most that may be spent on a project, in the prices' unit; 0: no cap"
+    )
     teacher_daily_budget: float = Field(1.0, ge=0, description="most that may be spent on it in a day (UTC); 0: no cap")
     teacher_daily_calls: int = Field(2000, ge=0, description="most calls for it in a day (UTC); 0: no cap")
 

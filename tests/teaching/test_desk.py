@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ml_backend.domain import Answer, Call, Question, TaskSchema, TeacherUnavailable, content_key
+from ml_backend.settings import ProjectSettings
 from ml_backend.store import Store
 from ml_backend.store import questions as questions_module
 from ml_backend.teaching import desk as module
@@ -163,6 +164,18 @@ def test_a_question_that_is_too_dear_does_not_stand_in_the_way_of_others(store: 
     assert desk.affordable([dear, *asked]) == asked
     assert [each.question for each in desk.ask([dear, *asked], [None, *keys])] == [each.id for each in asked]
     assert store.questions.waiting(5) == [dear] and "does not reach" in desk.exhausted(dear)
+
+
+@pytest.mark.parametrize("cap", ["teacher_budget", "teacher_daily_budget", "teacher_daily_calls"])
+def test_no_cap_is_a_zero_and_its_description_says_so(store: Store, cap: str) -> None:
+    asked, keys = ask_for(2)
+    tight = {"teacher_budget": 1e-9, "teacher_daily_budget": 1e-9, "teacher_daily_calls": 1}
+    for lifted, answers in ((tight | {cap: 0}, 0), (dict.fromkeys(tight, 0), 2)):
+        options = ProjectSettings(teacher_input_price=1.0, **lifted)  # type: ignore[arg-type]
+        desk = Desk(store, 5, Scripted(), Budget.of(options))
+        assert cap not in desk.exhausted(asked[0])
+        assert len(list(desk.ask(asked, keys))) == answers
+    assert "0: no cap" in (ProjectSettings.model_fields[cap].description or "")
 
 
 def test_a_text_is_reckoned_by_its_bytes() -> None:
