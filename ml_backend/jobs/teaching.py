@@ -119,7 +119,8 @@ class Teaching:
             if spent or not asked:
                 self._say(record, spent)
                 asked = []
-        by_teacher = written.taught(store, registry.encoder(self._settings.encoder), record, schema, recalled)
+        encoder = registry.encoder(self._settings.encoder)
+        by_teacher = written.taught(store, encoder, record, schema, recalled, sight.teacher)
         given = prior.gather(sight.pool, record, sight.options.learner, schema, recalled, by_teacher)
         if given.origin.due(prior.standing(store, record), idle=not asked):
             self._distil(sight, given)

@@ -31,7 +31,7 @@ from ml_backend.teaching.recall import recall
 from ml_backend.teaching.sieve import sieve
 from ml_backend.teaching.site import Site
 from ml_backend.teaching.weakness import Weakness, serving, weakness
-from ml_backend.teaching.written import EASY, HARD, POOL, TASKS, Evolution, Round, Text
+from ml_backend.teaching.written import EASY, HARD, POOL, TASKS, Round, Text
 
 Send = Callable[[Mapping[str, str], str], Sequence[Example]]
 """Makes tasks of texts, each with its kind, none twice since a moment; returns those that it made."""
@@ -50,20 +50,21 @@ class Evolving:
         self._way = way
         self._per_round = per_round
         self._send = send
-        self._evolution = written.read(site.record)
+        self._rounds = written.read(site.record)
 
     def run(self, rounds: int) -> Iterator[Round]:
         """So many rounds, or what is left of those that were begun. Raises Waiting, and the next `run` goes on from
         there."""
-        left = min(self._evolution.left or rounds, rounds)
+        before = self._alike()
+        left = min((before[-1].left if before else 0) or rounds, rounds)
         while left:
             self._site = self._site.again()
-            one = self._begun(left)
+            one = replace(self._begun(), left=left)
             learner = self._learner()
             report = weakness(self._site, learner, self._audited())
             one = self._from_pool(one, learner, report) if self._way == POOL else self._write(one, learner, report)
             left -= 1
-            one = self._keep(replace(one, done=True), left)
+            one = self._keep(replace(one, done=True, left=left))
             self._site.store.jobs.ask(self._site.record.id)
             yield one
 
@@ -73,11 +74,15 @@ class Evolving:
         allowed = self._site.options.synthetic_share * int(self._site.pool.real(answered).sum())
         return max(0, int(allowed + 1e-9) - int(self._site.pool.synthetic.sum()))
 
-    def _begun(self, left: int) -> Round:
-        """The round that waits, if it is of this kind and was begun with this teacher, or a new one."""
-        done = [one for one in self._evolution.rounds if one.done]
-        for one in self._evolution.rounds[len(done) :]:
-            if one.teacher == self._desk.teacher and (one.way == POOL) == (self._way == POOL):
+    def _alike(self) -> list[Round]:
+        """The rounds of this kind with this teacher: what waits of others was paid for, and goes on waiting."""
+        mine = [one for one in self._rounds if one.teacher == self._desk.teacher]
+        return [one for one in mine if (one.way == POOL) == (self._way == POOL)]
+
+    def _begun(self) -> Round:
+        """The round that waits, or a new one."""
+        for one in self._alike():
+            if not one.done:
                 return replace(one, way=self._way)
         if self._way == TASKS and not self.room():
             raise ApprenticeError(
@@ -86,15 +91,14 @@ class Evolving:
                 "raise it, or use --train-directly"
             )
         began = datetime.fromtimestamp(now(), UTC).isoformat()
-        self._evolution = Evolution(tuple(done), left)
-        return Round(len(done) + 1, self._way, self._desk.teacher, self._per_round, began)
+        return Round(len(self._rounds) + 1, self._way, self._desk.teacher, self._per_round, began)
 
     def _write(self, one: Round, learner: Knowledge, report: Weakness) -> Round:
         site, teacher = self._site, self._desk.teacher
         one, (told,) = self._ask(one, "diagnose", lambda: [(steps.diagnose(report, teacher, one.number), None)])
         if not one.weaknesses:
             one = self._keep(replace(one, weaknesses=steps.diagnosed(told, report)))
-        rounds = [each for each in self._evolution.rounds if each.done]
+        rounds = [each for each in self._rounds if each.done]
         one, (told,) = self._ask(one, "write", lambda: [(steps.write(site, one, rounds, self._audited()), None)])
         if "label" not in one.asked:
             content = told.content or {}
@@ -165,10 +169,10 @@ class Evolving:
             )
         return one, [told[each.id] for each in asked]
 
-    def _keep(self, one: Round, left: int | None = None) -> Round:
-        done = [each for each in self._evolution.rounds if each.done]
-        self._evolution = Evolution((*done, one), self._evolution.left if left is None else left)
-        written.keep(self._site.store, self._site.record.id, self._evolution)
+    def _keep(self, one: Round) -> Round:
+        kept = {each.number: each for each in self._rounds} | {one.number: one}
+        self._rounds = tuple(kept.values())
+        written.keep(self._site.store, self._site.record.id, self._rounds)
         return one
 
     def _learner(self) -> Knowledge:
@@ -178,7 +182,7 @@ class Evolving:
         if self._way == TASKS:
             return found
         recalled = recall(site.store, self._desk.teacher, site.schema, site.pool, site.record.id, self._answers())
-        local = written.taught(site.store, site.encoder, site.record, site.schema, recalled)
+        local = written.taught(site.store, site.encoder, site.record, site.schema, recalled, self._desk.teacher)
         given = prior.gather(site.pool, site.record, found.lesson.plugin, site.schema, recalled, local)
         there = np.isin(found.lesson.tasks, site.pool.tasks)
         lesson = replace(found.lesson, tasks=found.lesson.tasks[there], targets=found.lesson.targets[there])

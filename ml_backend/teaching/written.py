@@ -51,6 +51,7 @@ class Round:
     written     how many texts the teacher wrote; `dropped`: why so many of them went
     texts       those that are left; once it is `labelled`, those with a label
     used        how many became tasks or are taught
+    left        how many rounds the command that it is of has still to do, with this one as long as it is not `done`
     """
 
     number: int
@@ -66,6 +67,7 @@ class Round:
     labelled: bool = False
     used: int = 0
     done: bool = False
+    left: int = 0
 
     def score(self, kind: str) -> tuple[int, int]:
         """How many texts of a kind the learner had right before it was taught, and of how many."""
@@ -73,27 +75,23 @@ class Round:
         return sum(mine), len(mine)
 
 
-@dataclass(frozen=True, slots=True)
-class Evolution:
-    """All rounds, oldest first; `left`: how many the command that was last given has still to do."""
-
-    rounds: tuple[Round, ...] = ()
-    left: int = 0
+def read(record: ProjectRecord) -> tuple[Round, ...]:
+    """All rounds, in the order in which they were begun."""
+    kept: list[dict[str, Any]] = (record.evolution or {"rounds": []})["rounds"]
+    return tuple(Round(**{**each, "texts": tuple(_text(text) for text in each["texts"])}) for each in kept)
 
 
-def read(record: ProjectRecord) -> Evolution:
-    kept: dict[str, Any] = record.evolution or {"rounds": [], "left": 0}
-    rounds = [{**each, "texts": tuple(_text(text) for text in each["texts"])} for each in kept["rounds"]]
-    return Evolution(tuple(Round(**each) for each in rounds), kept["left"])
+def keep(store: Store, project: int, rounds: Sequence[Round]) -> None:
+    store.projects.update(project, evolution={"rounds": [asdict(each) for each in rounds]})
 
 
-def keep(store: Store, project: int, evolution: Evolution) -> None:
-    store.projects.update(project, evolution=asdict(evolution))
-
-
-def taught(store: Store, encoder: Encoder, record: ProjectRecord, schema: TaskSchema, recalled: Recall) -> Taught:
-    """The texts of all rounds that are taught directly, with the teacher's labels in the light of its record here."""
-    texts = [each for one in read(record).rounds if one.way == TAUGHT and one.done for each in one.texts]
+def taught(
+    store: Store, encoder: Encoder, record: ProjectRecord, schema: TaskSchema, recalled: Recall, teacher: str
+) -> Taught:
+    """The texts of all rounds of a teacher that are taught directly, with its labels in the light of its record here:
+    that says nothing of the labels that another one gave."""
+    rounds = [one for one in read(record) if one.way == TAUGHT and one.done and one.teacher == teacher]
+    texts = [each for one in rounds for each in one.texts]
     said = shares(schema, [Reply(each.key, each.shares) for each in texts])
     targets = corrected(said, recalled.record, schema.multiple)
     return Taught(vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
@@ -105,7 +103,10 @@ def vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[Text])
     places = cache.find(list(wanted))
     new = [text for text, place in zip(wanted.values(), places.tolist(), strict=True) if place < 0]
     if new:
-        cache.add([content_key(text) for text in new], encode(encoder.encode, new, range(len(new)), encoder.name))
+        cache.add(
+            [content_key(text) for text in new],
+            encode(encoder.encode, new, range(len(new)), encoder.name, "written text"),
+        )
     if not texts:
         return np.empty((0, encoder.dim), np.float32)
     return cache.read(cache.find([each.key for each in texts]))

@@ -119,7 +119,7 @@ def evolving(confused: FakeLabelStudio, settings: Settings, store: Store) -> Cal
 
 
 def rounds_of(store: Store) -> tuple[Round, ...]:
-    return written.read(store.projects.ensure(5)).rounds
+    return written.read(store.projects.ensure(5))
 
 
 def synthetic(server: FakeLabelStudio) -> dict[int, Any]:
@@ -167,7 +167,7 @@ def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
     assert not synthetic(confused) and first.used == second.used == 12
     site = visit(settings, store, 5)
     nobody = recall.nothing(site.schema)
-    taught = written.taught(store, site.encoder, site.record, site.schema, nobody)
+    taught = written.taught(store, site.encoder, site.record, site.schema, nobody, "scripted")
     texts = [each for one in (first, second) for each in one.texts]
     assert len(taught.vectors) == 24 and (taught.weights == 1).all()
     assert np.allclose(taught.vectors, site.encoder.encode([each.text for each in texts]), atol=2e-3)
@@ -348,15 +348,50 @@ def test_the_nearest_to_each_kind_of_mistake_come_in_turn() -> None:
     assert sorted(steps.nearest(pool, mistakes, 99)) == [0, 1, 2, 3, 4, 5]
 
 
-def test_another_teacher_or_another_way_begins_the_round_anew(
+def test_a_round_that_waits_outlasts_those_of_another_teacher_or_kind_and_limits_none(
     evolving: Callable[..., Evolving], teacher: Author, store: Store
 ) -> None:
     teacher.calls = 3
     with pytest.raises(Waiting):
         list(evolving().run(1))
+    paid = len(teacher.asked)
     teacher.calls, teacher.name = 10**6, "another"
     (one,) = evolving().run(1)
-    assert (one.number, one.teacher, len(rounds_of(store))) == (1, "another", 1)
+    assert (one.number, one.teacher, one.done) == (2, "another", True)
+    teacher.name = "scripted"
+    assert [one.number for one in evolving(POOL, per_round=2).run(2)] == [3, 4]
+    (one,) = evolving(TAUGHT).run(3)
+    assert (one.number, one.teacher, one.way, one.done) == (1, "scripted", TAUGHT, True), "it goes on in another way"
+    assert [each.number for each in rounds_of(store)] == [1, 2, 3, 4]
+    ids = [each.id for each in teacher.asked]
+    assert paid == 3 and len(ids) == len(set(ids)), "nothing was asked twice"
+
+
+def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
+    evolving: Callable[..., Evolving], store: Store, settings: Settings
+) -> None:
+    list(evolving(TAUGHT).run(1))
+    site = visit(settings, store, 5)
+    nobody = recall.nothing(site.schema)
+    for teacher, n in (("scripted", 12), ("another", 0), ("", 0)):
+        found = written.taught(store, site.encoder, site.record, site.schema, nobody, teacher)
+        assert len(found.vectors) == len(found.targets) == len(found.weights) == n
+
+
+def test_a_cue_without_a_vector_is_named(
+    evolving: Callable[..., Evolving], store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["an apple", 9]]}})
+    site = visit(settings, store, 5)
+    given = prior.gather(
+        site.pool, site.record, "logistic", site.schema, recall.nothing(site.schema),
+        written.taught(store, site.encoder, site.record, site.schema, recall.nothing(site.schema), ""),
+    )  # fmt: skip
+    nan = np.full((len(given.phrases.texts), site.encoder.dim), np.nan, np.float32)
+    nan[:1] = 0.0
+    monkeypatch.setattr(site.encoder, "encode", lambda _: nan)
+    with pytest.raises(ApprenticeError, match="gives the cue 'an apple' a vector that is not finite"):
+        prior.distil(given, False, site.encoder, 0)
 
 
 def test_a_refusal_makes_another_question_with_one_more_answer(single: TaskSchema) -> None:
