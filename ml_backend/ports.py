@@ -20,6 +20,7 @@ from ml_backend.domain import (
     Question,
     Selection,
     TaskSchema,
+    TeacherOptions,
     Tensors,
     TrainingSet,
 )
@@ -94,7 +95,7 @@ class Teacher(Protocol):
 class BatchFormat(Protocol):
     """Questions and answers in files, a line each: for a teacher that is asked by taking them there and back."""
 
-    def write(self, questions: Iterable[Question], model: str) -> Iterator[str]:
+    def write(self, questions: Iterable[Question], options: TeacherOptions) -> Iterator[str]:
         """A line for each question, without its end."""
 
     def read(self, lines: Iterable[str], questions: Mapping[str, Question], ignored: Counter[str]) -> Iterator[Answer]:

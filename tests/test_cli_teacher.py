@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import Settings
 from ml_backend.store import Store
 from ml_backend.teaching import questions
+from ml_backend.teaching.steps import REFUSAL
 
 SCHEMA = read_schema(SINGLE)
 TEACHER = "batch:small"
@@ -116,6 +118,39 @@ def test_cues_come_by_a_batch_too_unless_somebody_has_written_some(run: Run, sto
     file.write_text(reply(asked.id, {"labels": told}))
     assert run("teach", "--import", str(file)) == (0, "1 answered.\n")
     assert store.projects.ensure(5).cues == {"fruit": {"description": "sweet", "cues": []}}
+
+
+@pytest.mark.parametrize(("probabilities", "replies"), [("auto", 1), ("samples", 5), ("stated", 1)])
+def test_an_export_reserves_what_its_lines_ask_for(
+    run: Run, store: Store, tmp_path: Path, probabilities: str, replies: int
+) -> None:
+    asked = want(store, *(f"text {n}" for n in range(20)))
+    params = {**PARAMS, "teacher_probabilities": probabilities, "teacher_input_price": 0.0}
+    cost = replies * asked[0].longest * PARAMS["teacher_output_price"] / 1e6  # type: ignore[operator]
+    store.projects.update(5, extra_params={**params, "teacher_budget": 10.5 * cost})
+    file = tmp_path / "some.jsonl"
+    assert run("teach", "--export", str(file))[1].startswith("10 questions")
+    bodies = [json.loads(line)["body"] for line in file.read_text().splitlines()]
+    assert {body.get("n", 1) for body in bodies} == {replies}
+    assert {"logprobs" in body for body in bodies} == {probabilities == "auto"}
+
+
+def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run, store: Store, tmp_path: Path) -> None:
+    others = [
+        replace(SCHEMA, labels=SCHEMA.labels[:-1]), replace(SCHEMA, labels=(*SCHEMA.labels, "stone")),
+        replace(SCHEMA, multiple=True),
+    ]  # fmt: skip
+    stale = [questions.label(schema, content_key("old"), "old", TEACHER, {}) for schema in others]
+    store.questions.want(5, TEACHER, [(each, None) for each in stale])
+    file = tmp_path / "some.jsonl"
+    code, said = run("teach", "--export", str(file))
+    assert code == 0 and said.startswith("Nothing is written. 3 are passed over") and not file.exists()
+    refusable = questions.label(SCHEMA, content_key("new"), "new", TEACHER, {}, REFUSAL)
+    store.questions.want(5, TEACHER, [(refusable, None)])
+    (fresh,) = want(store, "one")
+    code, said = run("teach", "--export", str(file))
+    assert said.startswith("2 questions") and "3 are passed over: they ask for labels" in said
+    assert {json.loads(each)["custom_id"] for each in file.read_text().splitlines()} == {refusable.id, fresh.id}
 
 
 def test_an_export_keeps_to_the_budget_and_says_what_is_left(run: Run, store: Store, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_teacher_is_made_once_for_the_same_options_and_knows_what_it_has_found
 
 
 def test_the_files_of_a_batch_have_a_format_of_their_own() -> None:
-    assert list(registry.batch_format().write([], "small")) == []
+    assert list(registry.batch_format().write([], TeacherOptions(model="small"))) == []
 
 
 def test_a_plugin_that_is_not_asked_for_is_not_imported(third_party: None) -> None:

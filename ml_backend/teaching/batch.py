@@ -6,13 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 from ml_backend import registry
-from ml_backend.domain import Answer, ApprenticeError
+from ml_backend.domain import Answer, ApprenticeError, Question, TaskSchema
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
 from ml_backend.store.files import write_atomically
 from ml_backend.teaching import cues
 from ml_backend.teaching.desk import Budget, Desk, in_vain
+from ml_backend.teaching.steps import REFUSAL
 
 
 def export(store: Store, settings: Settings, project: int, file: Path) -> str:
@@ -20,8 +21,9 @@ def export(store: Store, settings: Settings, project: int, file: Path) -> str:
 
     They go on waiting: until their answers are imported, another export writes them again.
     """
-    options = _options(store, settings, project)
-    teacher = registry.teacher(options.teacher, settings.teacher_options(options))
+    options, schema = _options(store, settings, project), read_schema(store.projects.known(project).label_config)
+    asking = settings.teacher_options(options)
+    teacher = registry.teacher(options.teacher, asking)
     if teacher is None:
         raise ApprenticeError(
             f"Project {project} has no teacher that can be asked (but {options.teacher!r}): set teacher to "
@@ -32,17 +34,22 @@ def export(store: Store, settings: Settings, project: int, file: Path) -> str:
     waiting = store.questions.waiting(project, teacher.name)
     if not waiting:
         return _nothing(store, options, project, teacher.name)
+    present = [each for each in waiting if _is_present(each, schema)]
+    stale = len(waiting) - len(present)
+    passed = f" {stale} are passed over: they ask for labels that are not the project's present ones." if stale else ""
+    if not present:
+        return f"Nothing is written.{passed}"
     desk = Desk(store, project, teacher, Budget.of(options))
-    chosen = desk.affordable(waiting)
+    chosen = desk.affordable(present)
     if not chosen:
-        raise ApprenticeError(f"Nothing is written: {desk.exhausted(waiting[0])}")
-    lines = registry.batch_format().write(chosen, options.teacher_model)
+        raise ApprenticeError(f"Nothing is written: {desk.exhausted(present[0])}")
+    lines = registry.batch_format().write(chosen, asking)
     write_atomically(file, lambda out: out.writelines(f"{line}\n".encode() for line in lines))
-    over = len(waiting) - len(chosen)
+    over = len(present) - len(chosen)
     more = f" {over} more wait: teacher_budget or a daily cap (teacher_daily_…) does not cover them." if over else ""
     return (
-        f"{len(chosen)} questions to {options.teacher_model} are in {file}.{more} Have them answered as a batch, then "
-        f"`apprentice teach --project {project} --import FILE`."
+        f"{len(chosen)} questions to {options.teacher_model} are in {file}.{more}{passed} Have them answered as a "
+        f"batch, then `apprentice teach --project {project} --import FILE`."
     )
 
 
@@ -77,6 +84,12 @@ def take_in(store: Store, settings: Settings, project: int, file: Path) -> str:
 
 def _options(store: Store, settings: Settings, project: int) -> ProjectSettings:
     return settings.for_project(store.projects.known(project).extra_params)[0]
+
+
+def _is_present(question: Question, schema: TaskSchema) -> bool:
+    """Whether a question is one about the project as it is now, whose answer is worth its price."""
+    known = schema.labels, (*schema.labels, REFUSAL)
+    return question.purpose != "label" or (question.labels in known and question.multiple == schema.multiple)
 
 
 def _keep(store: Store, project: int, answer: Answer, budget: Budget) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_backend.domain import Answer, Call, Question, TeacherOptions
-from plugins.teachers import chat, endpoint
+from plugins.teachers import chat, endpoint, shares
+from plugins.teachers.openai import SAMPLES
 
 URL = "/v1/chat/completions"
 _WORD = re.compile(r"[a-z_]{3,60}")
@@ -31,14 +32,17 @@ class BatchTeacher:
         return iter(())
 
 
-def write(questions: Iterable[Question], model: str, *, logprobs: bool = True, samples: int = 1) -> Iterator[str]:
-    """A line for each question, without its end. `logprobs` are asked for where probabilities are wanted of one reply;
-    models that give none can be asked for several `samples`.
+def write(questions: Iterable[Question], options: TeacherOptions) -> Iterator[str]:
+    """A line for each question, without its end. No server is here to say what it refuses, so `options.probabilities`
+    decide: `stated` asks for nothing that a model may refuse, `samples` for no log-probabilities and no temperature.
     """
+    source = "logprobs" if options.probabilities == "auto" else options.probabilities
+    without = {"stated": {"temperature", "max_tokens"}, "samples": {"temperature"}}.get(source, set())
     for question in {question.id: question for question in questions}.values():
-        wanted = bool(question.field)
+        asked = shares.stating(question) if question.field and source == "stated" else question
+        logprobs, samples = question.field and source == "logprobs", question.field and source == "samples"
         body = chat.body(
-            question, model, logprobs=logprobs and wanted and samples == 1, samples=samples if wanted else 1
+            asked, options.model, logprobs=bool(logprobs), samples=SAMPLES if samples else 1, without=without
         )
         yield json.dumps({"custom_id": question.id, "method": "POST", "url": URL, "body": body})
 
@@ -75,6 +79,10 @@ def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:
         return Answer(question.id, None, None, (Call("", 0.0, 0, 0, "failed"),), problem)
     model = _mapping(reply).get("model")
     reading = chat.read(question, reply)
+    if reading.content is None and question.field:  # it may have been asked to state how sure it is
+        stated = chat.read(shares.stating(question), reply)
+        if stated.content is not None:
+            reading = stated._replace(content=shares.unstated(question, stated.content))
     call = endpoint.call(chat.body(question, model if isinstance(model, str) else ""), 0.0, reply, reading.outcome)
     return Answer(question.id, reading.content, reading.shares, (call,), reading.problem)
 

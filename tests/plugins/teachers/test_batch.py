@@ -44,7 +44,7 @@ def test_its_questions_wait_for_an_export() -> None:
 
 
 def test_a_line_is_the_request_that_would_be_sent() -> None:
-    lines = list(batch.write([*MANY, *MANY], "m"))
+    lines = list(batch.write([*MANY, *MANY], TeacherOptions(model="m")))
     assert len(lines) == len(MANY), "each question once"
     for one, written in zip(MANY, lines, strict=True):
         assert "\n" not in written and written.isascii()
@@ -54,11 +54,36 @@ def test_a_line_is_the_request_that_would_be_sent() -> None:
         }  # fmt: skip
 
 
-def test_several_samples_can_be_asked_for() -> None:
+@pytest.mark.parametrize(
+    ("probabilities", "has"),
+    [
+        ("auto", {"logprobs", "top_logprobs", "max_tokens", "temperature"}),
+        ("logprobs", {"logprobs", "top_logprobs", "max_tokens", "temperature"}),
+        ("samples", {"n", "max_tokens"}), ("stated", {"max_completion_tokens"}),
+    ],
+)  # fmt: skip
+def test_where_probabilities_come_from_decides_on_what_a_model_may_refuse(probabilities: Any, has: set[str]) -> None:
     plain = question(1, field="", labels=())
-    first, second = (json.loads(written)["body"] for written in batch.write([question(), plain], "m", samples=5))
-    assert first["n"] == 5 and "logprobs" not in first
-    assert "n" not in second and "logprobs" not in second
+    options = TeacherOptions(model="m", probabilities=probabilities)
+    first, second = (json.loads(written)["body"] for written in batch.write([question(), plain], options))
+    always = {"model", "messages", "response_format"}
+    assert set(first) == always | has and first.get("n", 5) == 5
+    assert set(second) == always | has - {"n", "logprobs", "top_logprobs"}, "no probabilities are wanted of it"
+    assert ("confidence" in first["messages"][0]["content"]) == (probabilities == "stated")
+
+
+def test_a_confidence_that_was_stated_is_read_and_not_kept() -> None:
+    (answer,), _ = read(line("q0", completion(choice({"label": "card_lost", "confidence": 0.9}))))
+    assert answer.content == {"label": "card_lost"} and answer.shares is not None
+    np.testing.assert_allclose(answer.shares, [0.05, 0.9, 0.05], atol=1e-6)
+    (answer,), _ = read(line("q0", completion(choice({"label": "nonsense", "confidence": 0.9}))))
+    assert answer.content is None and [call.outcome for call in answer.calls] == ["malformed"]
+
+
+def test_a_reply_without_a_count_costs_what_is_expected() -> None:
+    bare = {key: value for key, value in likely_label().items() if key != "usage"}
+    (answer,), _ = read(line("q0", bare))
+    assert answer.calls[0].input_tokens > 20 and answer.calls[0].output_tokens == 40
 
 
 def test_the_replies_are_read_as_those_of_a_server() -> None:
@@ -109,7 +134,7 @@ def test_a_reply_of_no_use_is_paid_for(body: Any, outcome: str) -> None:
 
 def test_a_question_goes_out_and_comes_back() -> None:
     asked: dict[str, Question] = {one.id: one for one in MANY if one.field == "label"}
-    written = [json.loads(one) for one in batch.write(asked.values(), "m")]
+    written = [json.loads(one) for one in batch.write(asked.values(), TeacherOptions(model="m"))]
     replies = [line(one["custom_id"]) for one in reversed(written)]
     answers = list(batch.read(replies, asked, Counter()))
     check(list(asked.values()), answers)
