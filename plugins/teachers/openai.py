@@ -58,7 +58,7 @@ class OpenAITeacher:
         unavailable: TeacherUnavailable | None = None
         async with Endpoint(self._options, self._backoff) as endpoint:
             try:
-                while unavailable is None:
+                while True:
                     while len(running) < self._options.concurrency and (question := next(waiting, None)) is not None:
                         running.add(asyncio.create_task(self._ask(endpoint, question, doubtful)))
                     if not running:
@@ -68,7 +68,9 @@ class OpenAITeacher:
                     for answers, _ in results:
                         for answer in answers:
                             yield answer
-                    unavailable = next((why for _, why in results if why is not None), None)
+                    unavailable = next((why for _, why in results if why is not None), unavailable)
+                    if unavailable is not None:
+                        waiting = iter(())  # what is under way is paid, so it is waited for
             finally:
                 for task in running:
                     task.cancel()

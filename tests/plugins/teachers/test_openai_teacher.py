@@ -266,6 +266,20 @@ def test_a_wrong_key_or_model_says_what_to_change(status: int, setting: str) -> 
     assert len(server.requests) == 1
 
 
+def test_what_is_under_way_when_it_gives_up_is_not_lost() -> None:
+    def script(request: Request, number: int) -> Reply:
+        return refuse(401) if request.text == "text 0" else Reply(delay=0.3)
+
+    with serving(script) as server:
+        answers: list[Answer] = []
+        with pytest.raises(TeacherUnavailable, match="refuses the key"):
+            for answer in make(server.url, concurrency=3).answer([question(n) for n in range(9)]):
+                answers.append(answer)
+    assert {answer.question: outcomes(answer) for answer in answers} == {
+        "q0": ["failed"], "q1": ["answered"], "q2": ["answered"],
+    }  # fmt: skip
+
+
 def test_what_was_paid_before_it_gave_up_is_told() -> None:
     with serving([Reply(label("nonsense")), refuse(401)]) as server:
         answers = make(server.url).answer([question()])
