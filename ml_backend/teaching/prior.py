@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import Floats, Material, TaskSchema, Taught, Tensors
+from ml_backend.domain import Material, TaskSchema, Taught, Tensors
 from ml_backend.encoding import encode
 from ml_backend.pool import ProjectPool
 from ml_backend.ports import Encoder
@@ -77,12 +77,12 @@ def standing(store: Store, record: ProjectRecord) -> Origin | None:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the next prior is made from."""
+    """What the next prior is made from. Of the pool, which may be large, the vectors are taken when they are needed."""
 
     origin: Origin
     taught: Taught
     phrases: Phrases
-    pool: Floats
+    pool: ProjectPool
 
 
 def gather(
@@ -96,11 +96,11 @@ def gather(
     vectors = np.concatenate([pool.ensure(rows[there]), written.vectors])
     taught = Taught(vectors, targets, np.ones(len(targets), np.float32))
     told = phrases(record.cues or {}, schema)
-    around = pool.encoded_view().vectors
+    around = int(pool.encoded.sum())
     origin = Origin(
-        plugin, pool.space, schema.labels, len(targets), len(told.texts), len(around), recalled.compared, told.digest
+        plugin, pool.space, schema.labels, len(targets), len(told.texts), around, recalled.compared, told.digest
     )
-    return Given(origin, taught, told, around)
+    return Given(origin, taught, told, pool)
 
 
 def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
@@ -113,12 +113,13 @@ def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[st
         given.phrases.targets,
         given.phrases.weights,
     )
-    return registry.learner(given.origin.plugin).distil(Material(given.taught, cues, given.pool), multiple, seed)
+    material = Material(given.taught, cues, given.pool.encoded_view().vectors)
+    return registry.learner(given.origin.plugin).distil(material, multiple, seed)
 
 
 def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, encoder: Encoder) -> None:
-    """Distils and keeps it; the one before goes. Takes seconds: a project of which that is no prior any more gets none,
-    and no other worker writes the same file. Raises StoreError."""
+    """Distils and keeps it; the one before goes. Takes seconds, after which the project may be another one, that gets
+    nothing of it, and another worker may have kept one. Raises StoreError."""
     made = distil(given, schema.multiple, encoder, seed=record.id)
     tensors = {f"{name}{SEPARATOR}{part}": array for name, parts in made.items() for part, array in parts.items()}
     if not stands(store, record):

@@ -19,6 +19,7 @@ from ml_backend.jobs import teaching as module
 from ml_backend.jobs.teaching import Teaching
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import _forget
+from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
 from ml_backend.teaching import ahead, cues, prior, recall
@@ -427,6 +428,19 @@ def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
     monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))
     asked = ahead.label(store, seen.pool, record, seen.schema, None, "another", pool.tasks)
     assert len(asked) == 90
+
+
+def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    school.step()
+    kept = store.projects.ensure(5).prior
+    monkeypatch.setattr(ProjectPool, "encoded_view", lambda _: pytest.fail("the vectors are copied"))
+    store.projects.update(5, tasks_revision=99)
+    school.step()
+    assert kept and store.projects.ensure(5).prior == kept and not school.teaching._left_alone
 
 
 def test_what_was_chosen_is_asked_before_others_are_chosen(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
