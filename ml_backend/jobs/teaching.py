@@ -116,6 +116,9 @@ class Teaching:
             spent = desk.exhausted()
             if not spent and (asked := self._agenda.questions(sight, desk.teacher, answers.touched)):
                 spent = desk.exhausted(asked[0][0])
+                if spent and asked[0][0].purpose == "describe":  # labels are cheaper
+                    self._agenda.put_off_cues(record.id, LONGEST_PAUSE)
+                    return True
             if spent or not asked:
                 self._say(record, spent)
                 asked = []

@@ -208,6 +208,16 @@ def test_a_spent_budget_is_told_and_the_rounds_go_on(
     assert active(store).labelled == 35
 
 
+def test_cues_that_are_too_dear_do_not_stand_in_the_way_of_labels(school: School, options: Any) -> None:
+    options(
+        queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20, teacher_probabilities="stated",
+        teacher_output_price=1000.0, teacher_daily_budget=1.0,
+    )  # fmt: skip
+    for _ in range(2):
+        school.finish()
+    assert len(school.teacher.texts()) == 20 and not school.teacher.texts("describe")
+
+
 def test_the_unexpected_is_told_by_its_kind_alone(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError("the text of a task")
