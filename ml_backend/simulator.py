@@ -138,7 +138,7 @@ class Simulator:
         missing = list({keys[row]: int(row) for row in np.flatnonzero(cache.find(keys) < 0)}.values())
         for start in range(0, len(missing), CHUNK):
             rows = missing[start : start + CHUNK]
-            texts, tasks = zip(*((export.texts[row], export.tasks[row]) for row in rows), strict=True)
+            texts, tasks = zip(*((export.texts[row], int(export.tasks[row])) for row in rows), strict=True)
             vectors = encode(encoder.encode, texts, tasks, setting)
             cache.add([keys[row] for row in rows], vectors)
             self._progress("texts encoded", start + len(rows), len(missing))

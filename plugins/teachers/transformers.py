@@ -60,7 +60,10 @@ class TransformersTeacher:
                 AutoModelForSequenceClassification,
                 AutoTokenizer,
             )
+            from transformers.utils import logging
 
+            # nobody looks at a worker, and a bar has a thread of its own
+            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
             where: dict[str, Any] = {}
             source = self._model_name
             if source.endswith(".gguf"):

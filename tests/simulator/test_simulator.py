@@ -365,7 +365,7 @@ def test_ctrl_c_at_once_is_one_line(main: Callable[..., Any], monkeypatch: pytes
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_settings", interrupt)
+    monkeypatch.setattr(cli, "read_settings", interrupt)
     assert main() == (130, "Interrupted: the same command goes on from here.\n", "")
     monkeypatch.delitem(sys.modules, "ml_backend.domain")
     monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=interrupt)])  # while libraries are read
