@@ -21,6 +21,7 @@ from ml_backend.evaluation.metrics import correct
 from ml_backend.evaluation.prequential import accuracy
 from ml_backend.evaluation.replay import replay
 from ml_backend.evaluation.stopping import advice, forecast, stability
+from ml_backend.grouping import NO_GROUP, groups_of
 from ml_backend.label_studio.second_look import open_to_doubt
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings
@@ -29,7 +30,6 @@ from ml_backend.teaching import prior
 
 STOP_SET = 1000  # tasks, at most, on which successive learners are compared
 MOST_GROUPS = 100  # that are kept
-NO_GROUP = "(none)"
 RANDOM = "random"
 
 
@@ -119,19 +119,6 @@ def see(
         acquisition=options.acquisition,
         before=record.watch or {},
     )
-
-
-def groups_of(store: Store, pool: ProjectPool, field: str, project: int, rows: Ints) -> npt.NDArray[np.str_]:
-    """(n,) the name of the group of each of some encoded rows, by a field of the tasks' data or, if "", by cluster."""
-    if field:
-        tasks = pool.tasks[rows].tolist()
-        values = store.tasks.values(project, field, tasks)
-        return np.array([values.get(task, NO_GROUP) for task in tasks], np.str_)
-    view = pool.encoded_view()
-    clusters = pool.clusters(view, registry.clusterer())
-    if clusters is None:
-        return np.array([NO_GROUP] * len(rows), np.str_)
-    return np.char.add("cluster ", (clusters.assignment[np.searchsorted(view.rows, rows)] + 1).astype(np.str_))
 
 
 def find_out(seen: Seen) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from ml_backend.domain import ApprenticeError, Estimate, Floats
 from ml_backend.drafts import confidence
 from ml_backend.evaluation.groups import Groups, by_group
 from ml_backend.evaluation.metrics import correct, decide, f1
+from ml_backend.grouping import groups_of
 from ml_backend.knowledge import Knowledge
 from ml_backend.teaching.mistakes import Judged, Pair, Said, pairs_of, right_of, typical
 from ml_backend.teaching.site import Site
-from ml_backend.watch import groups_of
 
 
 @dataclass(frozen=True, slots=True)
