@@ -20,7 +20,7 @@ from ml_backend.store.schema import project as projects
 from ml_backend.store.schema import question as table
 
 CHUNK = 500
-GIVEN_UP_SECONDS = 900.0
+GIVEN_UP_SECONDS = 60.0
 """Whoever took a question and has neither answered nor renewed it since is taken for dead: others may take it."""
 Choose = Callable[[list[Question], list[str]], list[str]]
 """Which of some questions, by their ids, are to be asked beside those that are being asked."""

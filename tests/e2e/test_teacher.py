@@ -16,7 +16,7 @@ from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.settings import ProjectSettings
 from ml_backend.store.schema import call
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(580)]
 
 LONG = 240.0  # seconds: the model and the worker share a busy machine
 
@@ -30,7 +30,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalLlama]:
 @pytest.fixture
 def taught_backend(make_backend: Callable[..., Backend], llama: LocalLlama) -> Backend:
     options = ProjectSettings(
-        queue_size=10, audit_share=0.2, teacher="openai", teacher_model=MODEL, teacher_ahead=6, teacher_labels=12,
+        queue_size=10, audit_share=0.2, teacher="openai", teacher_model=MODEL, teacher_ahead=6, teacher_labels=24,
         teacher_input_price=1.0, teacher_output_price=2.0,
     )  # fmt: skip
     return make_backend(
@@ -66,7 +66,7 @@ def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledge
     rows = project.predictions(backend.published(project))
     assert all(not row["result"] for row in rows if row["task"] in audited), "the audit slice stays without drafts"
 
-    until(lambda: asked(backend, project) >= 12, "all labels that the teacher was to give", LONG)
+    until(lambda: asked(backend, project) >= 24, "all labels that the teacher was to give", LONG)
     spent = backend.store.ledger.spent(project.number)
     assert spent["label"].calls >= 12 and spent["label"].input_tokens > 0 and spent["label"].cost > 0
     told = backend.told_status(project)
@@ -109,7 +109,6 @@ def test_the_loop_goes_on_when_the_teacher_is_gone_and_status_says_so(
     backend.wait_for_queue(project, labelled=4)
 
 
-@pytest.mark.timeout(580)
 @pytest.mark.skipif(not SCREENSHOTS or not CHROMIUM, reason="APPRENTICE_SCREENSHOTS names no folder")
 def test_the_screen_with_a_draft_of_the_teacher_is_saved(
     label_studio: LocalLabelStudio, taught_backend: Backend, make_project: Callable[..., Project]
