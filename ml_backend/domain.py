@@ -283,6 +283,23 @@ class Answer:
     problem: str = ""
 
 
+SAMPLES = 5
+"""Replies that a label's probability is told from by their frequency."""
+ASKED, IN_VAIN = 2, 3
+"""A reply is asked for so often until it is of use; and so many calls of a question may bring none."""
+BYTES_A_TOKEN = 3  # cautious for English; a Chinese character is three bytes, and about a token
+
+
+def most_replies(probabilities: str) -> int:
+    """How many replies a label may need: samples, and the one that shows that it needs them."""
+    return {"auto": 1 + SAMPLES, "samples": SAMPLES}.get(probabilities, 1)
+
+
+def most_calls(replies: int) -> int:
+    """The most calls for a question that needs so many replies. A teacher keeps to it: budgets reckon with it."""
+    return ASKED * replies + IN_VAIN
+
+
 class TeacherUnavailable(ApprenticeError):
     """Nobody answers, or not now: nothing is wrong with the questions. `retry_after`: seconds to wait, if known.
 

@@ -28,7 +28,7 @@ def cues(store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSch
     """The question for cues, as long as nobody has answered it or written cues by hand."""
     if record.cues is not None or not len(pool.tasks):
         return []
-    random = np.random.default_rng(record.id)  # the same tasks each time, or it would be another question
+    random = np.random.default_rng(record.id)  # the same tasks whenever it is asked
     tasks = np.sort(random.choice(pool.tasks, min(SHOWN, len(pool.tasks)), replace=False))
     asked = questions.describe(schema, store.tasks.texts(record.id, tasks.tolist()), teacher)
     return [] if store.questions.answers(record.id, [asked.id]) else [(asked, None)]

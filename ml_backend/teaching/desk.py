@@ -12,15 +12,13 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from ml_backend import registry
-from ml_backend.domain import Answer, Call, Question
+from ml_backend.domain import ASKED, BYTES_A_TOKEN, IN_VAIN, Answer, Call, Question, most_calls, most_replies
 from ml_backend.ports import Teacher
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import Spent, Store, StoreError, now
 from ml_backend.store.questions import GIVEN_UP_SECONDS
 
-BYTES_A_TOKEN = 3.0  # cautious for English; a Chinese character is three bytes, and about a token
 WRAPPING = 1000  # bytes that a request has beside the question's own words
-TRIES, IN_VAIN, SAMPLES = 2, 3, 5
 LOT = 16  # questions between two looks at the budget
 RENEW_SECONDS = GIVEN_UP_SECONDS / 5
 
@@ -29,7 +27,7 @@ RENEW_SECONDS = GIVEN_UP_SECONDS / 5
 class Budget:
     """Prices of a million tokens, and caps on money and calls: of the project in all, and of one day (UTC); 0: none.
 
-    replies  how many a question may need for its probabilities: samples, and the one that shows that it needs them
+    replies  how many a question may need for its probabilities
     by_file  whether a question is one request with all its replies, and nothing is sent again
     """
 
@@ -44,14 +42,14 @@ class Budget:
     @classmethod
     def of(cls, options: ProjectSettings) -> Budget:
         by_file = options.teacher == registry.BY_FILE
-        replies = {"auto": 1 if by_file else 1 + SAMPLES, "samples": SAMPLES}
+        by_one = by_file and options.teacher_probabilities == "auto"  # nobody is there to see that it needs more
         return cls(
             options.teacher_input_price,
             options.teacher_output_price,
             options.teacher_budget,
             options.teacher_daily_budget,
             options.teacher_daily_calls,
-            replies.get(options.teacher_probabilities, 1),
+            1 if by_one else most_replies(options.teacher_probabilities),
             by_file,
         )
 
@@ -59,14 +57,14 @@ class Budget:
         return (call.input_tokens * self.input_price + call.output_tokens * self.output_price) / 1e6
 
     def calls(self, question: Question) -> int:
-        """The most calls for a question: each reply is asked for by itself, all of them again, some calls in vain."""
-        return 1 if self.by_file else TRIES * self._replies(question) + IN_VAIN
+        """The most calls for a question."""
+        return 1 if self.by_file else most_calls(self._replies(question))
 
     def expected(self, question: Question) -> float:
         """What a question costs at most: its replies are as long as they may be, and no call of it is for nothing."""
         words = [question.instructions, question.text, question.examples, question.reply]
         told = len(json.dumps(words, ensure_ascii=False).encode("utf-8", "replace")) + WRAPPING
-        replies = self._replies(question) * (1 if self.by_file else TRIES + IN_VAIN)
+        replies = self._replies(question) * (1 if self.by_file else ASKED + IN_VAIN)
         read, written = self.calls(question) * told / BYTES_A_TOKEN, replies * question.longest
         return (read * self.input_price + written * self.output_price) / 1e6
 

@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ml_backend.domain import Answer, Call, Question, TeacherOptions
+from ml_backend.domain import SAMPLES, Answer, Call, Question, TeacherOptions
 from plugins.teachers import chat, endpoint, shares
-from plugins.teachers.openai import SAMPLES
 
 URL = "/v1/chat/completions"
 _WORD = re.compile(r"[a-z_]{3,60}")

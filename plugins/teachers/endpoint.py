@@ -15,14 +15,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from ml_backend.domain import Call, TeacherOptions, TeacherUnavailable
+from ml_backend.domain import BYTES_A_TOKEN, IN_VAIN, Call, TeacherOptions, TeacherUnavailable
 
 if TYPE_CHECKING:
     from openai import APIStatusError
 
 OPENAI = "https://api.openai.com/v1"
-TRIES = 4
-BYTES_A_TOKEN = 3  # cautious for English; a Chinese character is three bytes, and about a token
+TRIES = 1 + IN_VAIN
 LONGEST_PAUSE = 60.0  # seconds: a server that wants more is not there
 _WORD = re.compile(r"[a-z_]{3,60}")
 _KEY = re.compile(r"[!-~]*")

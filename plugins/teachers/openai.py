@@ -14,14 +14,21 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
-from ml_backend.domain import Answer, Call, Question, TeacherOptions, TeacherUnavailable
+from ml_backend.domain import (
+    SAMPLES,
+    Answer,
+    Call,
+    Question,
+    TeacherOptions,
+    TeacherUnavailable,
+    most_calls,
+    most_replies,
+)
 from plugins.teachers import chat, shares
 from plugins.teachers.background import iterate
 from plugins.teachers.chat import Reading
-from plugins.teachers.endpoint import TRIES, Endpoint, NoReply, Rejected, call, host
+from plugins.teachers.endpoint import Endpoint, NoReply, Rejected, call, host
 
-SAMPLES = 5
-ASKED = 2  # times, at most, for a reply of use
 BREAKER = 3  # questions in a row without a reply, after which no other is sent
 COOL_DOWN = 60.0
 
@@ -154,8 +161,7 @@ class OpenAITeacher:
     ) -> tuple[Any, list[Reading]]:
         """The reply and its readings. A parameter that the server refuses is left out, and remembered if that helps."""
         refused: frozenset[str] = frozenset()
-        replies = {"auto": 1 + SAMPLES, "samples": SAMPLES}.get(self._options.probabilities, 1) if question.field else 1
-        most = ASKED * replies + TRIES - 1
+        most = most_calls(most_replies(self._options.probabilities) if question.field else 1)
         while True:
             without = self._without | refused
             body = chat.body(

@@ -34,13 +34,13 @@ from scripted_server import (
 from teacher_contract import MANY, TeacherContract, check
 
 from ml_backend.demo.server import free_port
-from ml_backend.domain import Answer, Question, TeacherOptions, TeacherUnavailable
+from ml_backend.domain import SAMPLES, Answer, Question, TeacherOptions, TeacherUnavailable
 from ml_backend.ports import Teacher
 from ml_backend.settings import ProjectSettings
 from ml_backend.teaching.desk import Budget
 from plugins.teachers import endpoint
 from plugins.teachers.endpoint import TRIES, retry_after
-from plugins.teachers.openai import BREAKER, COOL_DOWN, SAMPLES, OpenAITeacher
+from plugins.teachers.openai import BREAKER, COOL_DOWN, OpenAITeacher
 
 
 def make(url: str, **values: Any) -> OpenAITeacher:
