@@ -100,6 +100,7 @@ def labels(seeds: int) -> Iterator[str]:
     arms: dict[str, tuple[str, Priors]] = {
         "human labels alone, random order": ("random", {}),
         "human labels alone, default acquisition": (ProjectSettings().acquisition, {}),
+        "labels' names + default acquisition": (ProjectSettings().acquisition, bench.named()),
         "distillation + random order": ("random", {"labels": everything["labels"]}),
         "distillation + default acquisition": (ProjectSettings().acquisition, {"labels": everything["labels"]}),
         "cues alone + default acquisition": (ProjectSettings().acquisition, {"cues": everything["cues"]}),
@@ -145,9 +146,11 @@ def few(seeds: int) -> Iterator[str]:
     free = np.setdiff1d(np.arange(len(bench.x)), rows)
     told = recorded_cues()
     everything = bench.distil(rows, shares, bench.cues(told))
+    named = bench.named()
     cues, only = {"cues": everything["cues"]}, {"labels": everything["labels"]}
     arms: dict[str, Callable[[Ints, int], float]] = {
         "human labels alone": lambda some, seed: bench.fit(some, {}, seed),
+        "labels' names": lambda some, seed: bench.fit(some, named, seed),
         "pooled with the teacher's labels": lambda some, seed: bench.fit(
             np.concatenate([some, rows]), {}, seed, np.concatenate([bench.one_hot[bench.y[some]], shares])
         ),

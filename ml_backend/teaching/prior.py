@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,10 +18,11 @@ from ml_backend.teaching.cues import Phrases, phrases
 from ml_backend.teaching.recall import Recall
 from ml_backend.teaching.sight import stands
 
-GROWTH = 1.2
-"""A prior is made anew when what it is made of has grown by this factor, and when nothing is left to be asked."""
+GROWTH, POOL_GROWTH = 1.2, 2.0
+"""A prior is made anew when what is taught, or the pool around it, has grown by this factor, and when nothing is left
+to be asked."""
 FEWEST = 5
-"""Labels of the teacher from which there is a prior of them."""
+"""Labels of the teacher from which a prior is made of them."""
 SEPARATOR = "/"
 
 
@@ -47,13 +47,10 @@ class Origin:
     def due(self, old: Origin | None, idle: bool) -> bool:
         """Whether it is time to make one of this origin, given that of the one that stands; `idle`: the teacher has
         answered everything for now."""
-        if self.taught < FEWEST and not self.cues:
-            return old is not None and old.cues > 0  # somebody has taken them away
         if old is None or not self.like(old) or self.wording != old.wording:
             return True
-        grown = any(
-            getattr(self, name) >= GROWTH * max(getattr(old, name), 1) for name in ("taught", "pool", "compared")
-        )
+        factors = {"taught": GROWTH, "compared": GROWTH, "pool": POOL_GROWTH}
+        grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
         return grown or (idle and self.taught != old.taught)
 
     def like(self, other: Origin) -> bool:
@@ -68,11 +65,8 @@ def origin_of(record: ProjectRecord) -> Origin | None:
 
 def standing(store: Store, record: ProjectRecord) -> Origin | None:
     """What the project's prior was made of; None, too, if its artifact is gone or damaged: nobody starts from it."""
-    if kept := record.prior:
-        with suppress(ArtifactError):
-            store.artifacts.read(kept["file"], kept["sha256"])
-            return origin_of(record)
-    return None
+    kept = record.prior
+    return origin_of(record) if kept and store.artifacts.sound(kept["file"], kept["sha256"]) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +88,8 @@ def gather(
     there = pool.encoded[rows] & ~pool.synthetic[rows] & recalled.teaches
     targets = np.concatenate([recalled.corrected[there], written.targets])
     vectors = np.concatenate([pool.ensure(rows[there]), written.vectors])
+    if len(targets) < FEWEST:
+        targets, vectors = targets[:0], vectors[:0]
     taught = Taught(vectors, targets, np.ones(len(targets), np.float32))
     told = phrases(record.cues or {}, schema)
     around = int(pool.encoded.sum())
