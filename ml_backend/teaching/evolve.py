@@ -42,12 +42,12 @@ class Waiting(ApprenticeError):
 
 
 class NothingWeak(ApprenticeError):
-    """The learner has made no mistake twice: there is nothing to choose tasks by."""
+    """The learner has made no mistake: there is nothing to choose tasks by."""
 
 
 class Evolving:
-    """The rounds of one project: `way` as in `Round`, `per_round` hard texts in each and as many easy ones; `learner`
-    finds the one whose weaknesses they are about."""
+    """The rounds of one project: `way` as in `Round`, `per_round` hard texts in each and as many easy ones. `learner`:
+    whose weaknesses they are about, if that is not the one that serves."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class Evolving:
         way: str,
         per_round: int,
         send: Send,
-        learner: Callable[[Site], Knowledge] = serving,
+        learner: Knowledge | None = None,
     ) -> None:
         self._site = site
         self._desk = desk
         self._way = way
         self._per_round = per_round
         self._send = send
-        self._serving = learner
+        self._given = learner
         self._rounds = written.read(site.record)
 
     def run(self, rounds: int) -> Iterator[Round]:
@@ -135,9 +135,10 @@ class Evolving:
 
     def _from_pool(self, one: Round, learner: Knowledge, report: Weakness) -> Round:
         """The teacher labels as many real tasks as it would have written texts, near to the mistakes."""
-        site, mistakes = self._site, report.pairs[: wording.MOST]
+        site, pairs = self._site, report.pairs[: wording.MOST]
+        mistakes = [*(pair.tasks for pair in pairs), *((each.task,) for each in report.single[: 2 * one.n])]
         if not mistakes:
-            raise NothingWeak("The learner has confused no label twice: there is no weak slice to choose tasks from")
+            raise NothingWeak("The learner has made no mistake: there is no weak slice to choose tasks from")
 
         def choose() -> Asked:
             apart = np.concatenate([self._answers().touched, self._audited()])
@@ -145,8 +146,9 @@ class Evolving:
 
         one, answers = self._ask(one, "label", choose)
         asked = site.store.questions.those(site.record.id, one.asked["label"])
-        told = "; ".join(f"{pair.label} taken for {pair.instead} ({pair.count})" for pair in mistakes)
-        one = replace(one, weaknesses=told, texts=tuple(Text(each.text, POOL) for each in asked))
+        told = [f"{pair.label} taken for {pair.instead} ({pair.count})" for pair in pairs]
+        told += [f"{len(report.single)} mistakes that were made once"] if report.single else []
+        one = replace(one, weaknesses="; ".join(told), texts=tuple(Text(each.text, POOL) for each in asked))
         one = self._examine(one, learner, answers)
         return replace(one, used=len(one.texts))
 
@@ -190,7 +192,9 @@ class Evolving:
     def _learner(self) -> Knowledge:
         """The one that serves. Where the teacher's labels are taught without annotators: as it will be with those of
         the rounds so far, whether a worker has come to it or not."""
-        found, site = self._serving(self._site), self._site
+        if self._given is not None:
+            return self._given
+        found, site = serving(self._site), self._site
         if self._way == TASKS:
             return found
         there = np.isin(found.lesson.tasks, site.pool.tasks)

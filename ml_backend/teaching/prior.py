@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import Material, TaskSchema, Taught, Tensors
+from ml_backend.domain import Floats, Material, TaskSchema, Taught, Tensors
 from ml_backend.encoding import encode
 from ml_backend.pool import ProjectPool
 from ml_backend.ports import Encoder
@@ -101,16 +101,23 @@ def gather(
 
 def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
     """The priors that the learner can be given, by name. Takes seconds."""
-    texts = given.phrases.texts
-    cues = Taught(
-        encode(encoder.encode, texts, texts, encoder.name, "the cue")
-        if texts
-        else np.empty((0, encoder.dim), np.float32),
-        given.phrases.targets,
-        given.phrases.weights,
-    )
-    material = Material(given.taught, cues, given.pool.encoded_view().vectors)
+    material = Material(given.taught, _encoded(given.phrases, encoder), given.pool.encoded_view().vectors)
     return registry.learner(given.origin.plugin).distil(material, multiple, seed)
+
+
+def named(schema: TaskSchema, encoder: Encoder) -> Taught:
+    """What everybody starts from, without any teacher: the labels' names, and the hints on them."""
+    return _encoded(phrases({}, schema), encoder)
+
+
+def of_names(names: Taught, plugin: str, vectors: Floats, multiple: bool, seed: int) -> dict[str, Tensors]:
+    """The priors of a project without a teacher, from `named`, in a pool of `vectors` (n, d). Takes seconds."""
+    nothing = Taught(vectors[:0], names.targets[:0], names.weights[:0])
+    return registry.learner(plugin).distil(Material(nothing, names, vectors), multiple, seed)
+
+
+def _encoded(told: Phrases, encoder: Encoder) -> Taught:
+    return Taught(encode(encoder.encode, told.texts, told.texts, encoder.name, "the cue"), told.targets, told.weights)
 
 
 def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, encoder: Encoder) -> None:
