@@ -53,7 +53,7 @@ class Remembered:
 
     def outcomes(self) -> dict[str, int]:
         """How many calls, of all that are kept, had each outcome."""
-        return self._store.ledger.outcomes(PROJECT)
+        return dict(self._store.ledger.outcomes(PROJECT)[""])
 
     def again(self) -> Remembered:
         """The same, as if nothing had been asked through it."""

@@ -61,7 +61,7 @@ def read(
             "today": asdict(store.ledger.spent(project, midnight())[""]),
             "by purpose": {purpose: asdict(spent) for purpose, spent in by_purpose.items()},
         },
-        "outcomes": store.ledger.outcomes(project),
+        "outcomes": dict(store.ledger.outcomes(project)[""]),
         "waiting": sum(n for (_, how), n in counts.items() if how == "waiting"),
         "labelled": counts.get(("label", "answered"), 0),
         "drafts": {author: asdict(fate) for author, fate in agreement.received(answered).items()},
