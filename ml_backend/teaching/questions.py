@@ -133,7 +133,7 @@ def write(
         f"\n\nThe labels:\n{_listed(schema, descriptions)}"
     )
     shown = {"weaknesses": weaknesses, "feedback": feedback, "examples": [_cut(text) for text in like]}
-    texts = _list({"type": "string"}, n)
+    texts = _list({"type": "string"}, n, least=n)
     text = json.dumps(shown, ensure_ascii=False)
     return Question(
         id=_id(teacher, "write", number, n, list(schema.labels), text),
@@ -159,9 +159,10 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _list(items: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """Where the schema is enforced, small models come to an end; elsewhere, what is too much is passed over."""
-    return {"type": "array", "items": dict(items), "maxItems": most}
+def _list(items: Mapping[str, Any], most: int, least: int = 0) -> dict[str, Any]:
+    """Where the schema is enforced, small models do so much and come to an end; a reply elsewhere may have more or
+    fewer."""
+    return {"type": "array", "items": dict(items), "minItems": least, "maxItems": most}
 
 
 def _listed(schema: TaskSchema, descriptions: Mapping[str, str]) -> str:

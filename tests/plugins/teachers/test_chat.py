@@ -156,6 +156,13 @@ def test_a_label_that_the_project_does_not_have_never_gets_through(said: Any) ->
     assert read(list_question(reply={}), completion(choice({}))).content is None
 
 
+@pytest.mark.parametrize("texts", [[], ["one"], ["one", "two", "three"]])
+def test_more_or_fewer_texts_than_were_asked_for_are_welcome(texts: list[str]) -> None:
+    array = {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
+    asked = question(field="", labels=(), reply={"type": "object", "properties": {"hard": array}, "required": ["hard"]})
+    assert read(asked, completion(choice({"hard": texts}))).content == {"hard": texts}
+
+
 def test_a_refusal_is_one() -> None:
     refused = choice(None)
     refused["message"]["refusal"] = "I will not."
