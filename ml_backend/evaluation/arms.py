@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_backend.evaluation import statistics
 from ml_backend.evaluation.curves import Measurement, table
+from ml_backend.evaluation.looks import fewest
 
 SPENT = ("calls", "tokens", "cost")
 
@@ -36,10 +37,12 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The same in words, a sentence each, those that gain most first."""
     for name, each in sorted(found.items(), key=lambda item: -item[1]["gain"]):
         low, high = (100 * end for end in each["ci95"])
+        ahead = f"ahead in {each['wins']} of {each['seeds']} repetitions"
+        sure = f"95 % interval: {low:+.1f} to {high:+.1f}; {ahead}, p {each['p_holm']:.2g} corrected for {len(found)}"
+        if each["seeds"] < fewest(len(found)):
+            sure = f"{ahead}, which are too few to say"
         cost = f" at {each['cost']:.3g}" if each["cost"] else ""
         yield (
-            f"{name}: {100 * each['gain']:+.1f} points of macro-F1 beside {each['base']} alone (95 % interval: "
-            f"{low:+.1f} to {high:+.1f}; ahead in {each['wins']} of {each['seeds']} repetitions, p "
-            f"{each['p_holm']:.2g} corrected for {len(found)}), for {each['calls']:.0f} calls and "
-            f"{each['tokens']:,.0f} tokens{cost} a repetition."
+            f"{name}: {100 * each['gain']:+.1f} points of macro-F1 beside {each['base']} alone ({sure}), for "
+            f"{each['calls']:.0f} calls and {each['tokens']:,.0f} tokens{cost} a repetition."
         )
