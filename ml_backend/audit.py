@@ -10,9 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.domain import Estimate, Floats, Ints, Mask
-from ml_backend.evaluation.metrics import correct, wilson
-
-ENOUGH = 20  # audited answers from which the slice is the source of the accuracy
+from ml_backend.evaluation.metrics import ENOUGH, correct, wilson
 
 
 def places(length: int, share: float, random: np.random.Generator) -> Mask:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend import audit, knowledge, registry
+from ml_backend import knowledge, registry
 from ml_backend.domain import Floats, Ints, Mask, TaskSchema, TrainingSet
 from ml_backend.evaluation.comparison import compare, looks
 from ml_backend.evaluation.doubts import doubts
 from ml_backend.evaluation.groups import by_group, class_balance
-from ml_backend.evaluation.metrics import correct
+from ml_backend.evaluation.metrics import ENOUGH, correct
 from ml_backend.evaluation.prequential import accuracy
 from ml_backend.evaluation.replay import replay
 from ml_backend.evaluation.stopping import advice, forecast, stability
@@ -139,7 +139,7 @@ def find_out(seen: Seen) -> dict[str, Any]:
         versus = {**asdict(compare(learner, train, seen.audited, seed=0)), **look}
     odd = doubts(seen.held_out, train.targets, train.multiple, seen.protected, seen.second_look)
     balance = class_balance(train.targets[seen.audited], seen.labels, "audit slice")
-    enough = audited >= audit.ENOUGH
+    enough = audited >= ENOUGH
     return {
         "version": seen.version,
         "labelled": len(seen.tasks),

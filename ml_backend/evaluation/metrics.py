@@ -10,6 +10,8 @@ from ml_backend.domain import Estimate, Floats, Ints, Mask
 
 Z95 = 1.959964
 BINS = 15
+ENOUGH = 20
+"""Judged answers from which an accuracy is told, compared and forecast: with fewer, its interval says nothing."""
 
 
 def wilson(right: float, n: int, source: str) -> Estimate | None:

@@ -13,13 +13,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from ml_backend.domain import Estimate, Floats, Ints, Mask, TrainingSet
-from ml_backend.evaluation.metrics import correct, wilson
+from ml_backend.evaluation.metrics import ENOUGH, correct, wilson
 from ml_backend.ports import Learner
 
 FEWEST = 4
 """Audited answers that are judged by the same learners, and that the smallest learner has."""
-ENOUGH = 20
-"""Judged answers from which there is an estimate."""
 
 
 def blocks(places: Ints, first: int) -> Iterator[Ints]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.domain import Ints, Mask
+from ml_backend.evaluation.metrics import ENOUGH
 
 Doubles = npt.NDArray[np.float64]
 
@@ -18,7 +19,6 @@ SETTLED = 0.99
 AHEAD = (50, 100)
 DRAWS = 1000
 EXPONENTS = np.linspace(0.025, 1.5, 237)  # steps of 1/160
-ROWS = 20  # as many as the audit slice needs before its accuracy is shown
 WORTH = 0.02
 """The gain that is worth another 100 labels, two points of accuracy. Where the interval reaches it, nobody is told to
 stop; where it is expected, to go on."""
@@ -86,7 +86,7 @@ def forecast(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
     Performance" (BMC Medical Informatics and Decision Making, 2012). The interval is from a bootstrap of the rows, each
     with all its points, so that what the points share by being measured on the same rows stays in. It knows nothing of
     the luck of which answers came first. b may be negative: a curve that falls is forecast to fall. Empty with fewer
-    than four points or `ROWS` rows. Deterministic.
+    than four points or `ENOUGH` rows. Deterministic.
 
     Which rows? All of them: acquisition chose them, so their accuracy is not the pool's, but their gain came closer on
     development data than that of the audit slice, which is small (TREC at 400 labels: 1.4 and 1.0 points forecast for
@@ -95,7 +95,7 @@ def forecast(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
     """
     ahead = [labels for labels in AHEAD if labels <= sizes[-1]]
     rows = right.shape[1]
-    if len(sizes) < 4 or rows < ROWS or not ahead:
+    if len(sizes) < 4 or rows < ENOUGH or not ahead:
         return ()
     kinds, counts = np.unique(right, axis=1, return_counts=True)  # rows that go alike are drawn at once
     draws = np.random.default_rng(0).multinomial(rows, counts / rows, size=DRAWS) / rows

@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 from ml_backend import audit
 from ml_backend.domain import Fit
 from ml_backend.evaluation.gate import ALPHA, judge, sign_test
-from ml_backend.evaluation.metrics import BINS, calibration_error, correct, decide, f1, wilson
+from ml_backend.evaluation.metrics import BINS, ENOUGH, calibration_error, correct, decide, f1, wilson
 
 
 @given(n=st.integers(1, 3000), data=st.data())
@@ -234,7 +234,7 @@ def test_the_accuracy_comes_from_the_audit_slice_once_that_is_large_enough() -> 
     eye = np.eye(2, dtype=np.float32)
     targets = np.tile(eye[0], (100, 1))
     said = eye[(tasks >= 30).astype(int)]  # right in the first thirty only
-    few = audit.accuracy(said, targets, tasks, np.arange(audit.ENOUGH - 1), False)
+    few = audit.accuracy(said, targets, tasks, np.arange(ENOUGH - 1), False)
     assert few is not None
     assert (few.value, few.n) == (0.3, 100)
     assert "chosen by acquisition" in few.source

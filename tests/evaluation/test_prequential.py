@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ml_backend.domain import Fit, Floats, Tensors, TrainingSet
-from ml_backend.evaluation.metrics import correct
-from ml_backend.evaluation.prequential import ENOUGH, FEWEST, accuracy, blocks
+from ml_backend.evaluation.metrics import ENOUGH, correct
+from ml_backend.evaluation.prequential import FEWEST, accuracy, blocks
 from plugins.learners.logistic import Logistic
 
 CLASSES = 8

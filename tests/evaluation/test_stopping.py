@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.optimize import curve_fit
 from sklearn.metrics import cohen_kappa_score
 
+from ml_backend.evaluation.metrics import ENOUGH
 from ml_backend.evaluation.stopping import (
     AHEAD,
-    ROWS,
     SETTLED,
     WORTH,
     Gain,
@@ -99,7 +99,7 @@ def test_the_interval_holds_what_comes_in_most_samples_of_rows(rng: np.random.Ge
 
 
 def test_it_is_forecast_only_from_enough_and_not_beyond_twice_what_there_is(rng: np.random.Generator) -> None:
-    right = rng.random((5, ROWS)) < 0.7
+    right = rng.random((5, ENOUGH)) < 0.7
     assert [gain.labels for gain in forecast(SIZES, right)] == list(AHEAD)
     assert [gain.labels for gain in forecast(np.array([20, 28, 39, 55, 99]), right)] == [50]
     assert forecast(np.array([20, 25, 30, 35, 49]), right) == ()
