@@ -146,7 +146,7 @@ class Fit:
     held_out_earlier  the same for the knowledge of `TrainingSet.earlier`, or None
     prior             name of the prior that it starts from, "" for none
     prior_errors      of each prior, the error on the annotators' answers of who starts from it, in parts of the error
-                      of who starts from none: below 1, it helps
+                      of who starts from none: below 1 it would help, if that is more than chance
     """
 
     tensors: Tensors

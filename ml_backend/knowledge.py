@@ -29,7 +29,7 @@ class Lesson:
     tasks    (n,) int64 ascending
     texts    the content keys of their texts, one after the other
     targets  (n, c) float32
-    prior    names the priors, of what the teacher has taught, that the fit could start from; "" for none
+    prior    names the priors, of labels' names and what a teacher has taught, that the fit could start from; "": none
     """
 
     plugin: str

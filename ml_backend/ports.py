@@ -60,7 +60,7 @@ class Learner(Protocol):
         """Fits, calibrates and cross-validates. Deterministic for a seed. Needs at least one row."""
 
     def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
-        """What the teacher alone has taught, in several ways, by name: candidates for `TrainingSet.priors`. Takes
+        """What can be learnt without an annotator, in several ways, by name: candidates for `TrainingSet.priors`. Takes
         seconds, and is done when the teacher has said more, not in a round. Nothing if there is nothing to learn from.
         """
 

@@ -14,6 +14,7 @@ import numpy as np
 from ml_backend import registry
 from ml_backend.domain import ApprenticeError, TrainingSet, content_key
 from ml_backend.encoding import encode
+from ml_backend.evaluation.arms import name_of
 from ml_backend.evaluation.curves import Measurement, append_run, read_csv
 from ml_backend.evaluation.folder import CURVES, prepare, told, write_json
 from ml_backend.evaluation.report import write_report
@@ -30,7 +31,7 @@ from ml_backend.teaching.rehearsal import ARMS, open_memory, questions_of, rehea
 from ml_backend.teaching.remembered import Remembered
 
 CHUNK = 512  # texts encoded between two signs of progress
-FREE = ("strategies", "arms", "seeds", "budget_is")  # parts of the protocol that may differ from one call to the next
+FREE = ("strategies", "seeds", "budget_is")  # parts of the protocol that may differ from one call to the next
 
 
 COVERED = {
@@ -53,12 +54,11 @@ class Simulator:
     def __init__(self, settings: Settings, request: Request, say: Callable[[str], None], progress: Progress) -> None:
         self._request, self._progress, self._settings = request, progress, settings
         schema = read_config(request.label_config)
-        self._arms = {
-            f"{request.strategies[0]} + {arm} ({request.rounds} x {request.per_round})": arm for arm in request.arms
-        }
         strategies = list(dict.fromkeys([*request.strategies, RANDOM]))
         for name in strategies:
             registry.acquisition(name)
+        self._arms = {name_of(strategies[0], arm, request.rounds, request.per_round): arm for arm in request.arms}
+        self._strategy = strategies[0]
         self._strategies = [*strategies, *self._arms]
         tasks = read_export(request.tasks, schema, request.group, say)
         test = read_export(request.test, schema, request.group, say) if request.test else None
@@ -80,7 +80,6 @@ class Simulator:
             "strategies": self._strategies,
             "seeds": request.seeds,
             "labels_at_the_start": self._plan.initial,
-            "arms": dict.fromkeys(self._arms, request.strategies[0]),
             "batch": self._plan.batch,
             "budget": self._plan.budget,
             "budget_is": "as asked for" if request.budget else f"the smaller of {BUDGET} and half of the pool",
@@ -95,14 +94,13 @@ class Simulator:
             "groups": _sizes(tasks, test),
             "learner": settings.defaults.learner,
             "starts_from": "the labels' names",
-            "teacher": f"{settings.defaults.teacher} {settings.defaults.teacher_model}".strip(),
             "encoder": settings.encoder,
             "balance": settings.defaults.balance,
             "version": version("apprentice-label-studio"),
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
-        prepare(request.out, {name: value for name, value in self._protocol.items() if name not in FREE})
         self._teacher = self._memory(say) if self._arms else None
+        prepare(request.out, {name: value for name, value in self._protocol.items() if name not in FREE})
         self._texts = tasks.texts
         self._tasks = self._encoded(settings.encoder, tasks)
         self._test = self._encoded(settings.encoder, test) if test else None
@@ -167,11 +165,10 @@ class Simulator:
             return
         asked = self._request
         config = asked.label_config.read_text(encoding="utf-8-sig")
-        teacher = self._teacher.again()
         with rehearse(
-            self._arms[name], self._settings, plan, config, pool, teacher, asked.rounds, asked.per_round
+            self._arms[name], self._settings, plan, config, pool, self._teacher.again(), asked.rounds, asked.per_round
         ) as tutor:
-            for measurement in simulate(plan, pool, test, asked.strategies[0], seed, tutor):
+            for measurement in simulate(plan, pool, test, self._strategy, seed, tutor):
                 yield replace(measurement, strategy=name)
 
     def _begin(self, seed: int) -> tuple[Plan, Gold, Gold]:
@@ -185,15 +182,20 @@ class Simulator:
 
     def _memory(self, say: Callable[[str], None]) -> Remembered:
         """The teacher, with what it has said in earlier calls; the user is told how much it may be asked."""
-        asked = self._request
+        asked, rounds = self._request, -(-(self._plan.budget - self._plan.initial) // self._plan.batch)
         for arm in asked.arms:
             if arm not in ARMS:
                 raise ApprenticeError(f"There is no way {arm!r} to ask the teacher; there are: {', '.join(ARMS)}")
+        if asked.rounds > rounds:
+            raise ApprenticeError(
+                f"The teacher cannot be asked {asked.rounds} times: with {self._plan.batch} labels between two rounds, "
+                f"there are {rounds} before the last. Take fewer --rounds or a smaller --batch"
+            )
         teacher = open_memory(self._settings, asked.out / "teacher")
         most = len(self._arms) * asked.seeds * questions_of(asked.rounds, asked.per_round)
         say(
-            f"The teacher {teacher.name} is asked up to {most} questions, as far as its budget goes; what it says is "
-            f"kept in {asked.out / 'teacher'} and never asked again"
+            f"The teacher {teacher.name} is asked up to {most} questions, as far as its caps allow, which hold for "
+            f"this folder: what it says is kept in {asked.out / 'teacher'} and never asked again"
         )
         return teacher
 

@@ -156,14 +156,14 @@ def test_a_teachers_word_on_its_own_texts_is_no_proof_of_its_worth_and_not_taugh
     answers = consensus(single, store.labels.of(5))
     queue = [each.task for each in store.shown.of(5, store.projects.ensure(5).published)]
     answered = [task for task in answers.tasks.tolist() if task not in written][:8]
-    free = [task for task in work.pool.tasks.tolist() if task not in {*written, *queue, *answers.touched.tolist()}][:4]
+    free = [task for task in work.pool.tasks.tolist() if task not in {*written, *queue, *answers.touched.tolist()}][:5]
     texts = store.tasks.texts(5, [*sorted(written), *answered, *free])
     ask(store, teacher, [questions.label(single, content_key(text), text, teacher.name, {}) for text in texts])
     found = recall(store, teacher.name, single, work.pool, 5, answers)
     assert set(found.tasks.tolist()) == {*written, *answered, *free}
     assert found.compared == len(answered) == 8
     given = prior.gather(work.pool, store.projects.ensure(5), "logistic", single, found, NONE)
-    assert len(given.taught.vectors) == len(given.taught.targets) == given.origin.taught == len(free) == 4
+    assert len(given.taught.vectors) == len(given.taught.targets) == given.origin.taught == len(free) == 5
 
 
 def test_their_draft_is_the_teachers_however_sure_the_learner_is(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ml_backend.domain import Example
     from ml_backend.teaching.cues import Cues
 
+WIDE = 120  # letters that the ledger may need: a number that is cut off is none
 LEDGER = (
     "calls", "answered", "malformed", "refused", "failed", "tokens read", "tokens written", "cost", "seconds a call",
 )  # fmt: skip
@@ -196,7 +197,7 @@ def ledger(
         told = [each.calls, *(how[outcome] for outcome in LEDGER[1:5])]
         tokens = [f"{each.input_tokens:,}", f"{each.output_tokens:,}", f"{each.cost:.4g}"]
         table.add_row(purpose or "all", *map(str, told), *tokens, f"{each.seconds / each.calls:.1f}")
-    out.print(table)
+    out.print(table, width=max(out.width, WIDE), crop=False)
 
 
 def _edited(text: str, read: Callable[[str], Cues]) -> Cues | None:

@@ -25,7 +25,8 @@ class Measurement:
     strategy  what chose the labels
     seed      number of the repetition: the strategies of one seed start from the same labels
     labelled  how many labels the learner had
-    metric    accuracy, macro_f1, worst_class_f1, calibration_error (all in [0, 1]) or seconds (CPU, of that round)
+    metric    accuracy, macro_f1, worst_class_f1, calibration_error (all in [0, 1]) or seconds (CPU, of that round); of
+              an arm with a teacher also teacher_calls, teacher_tokens and teacher_cost so far
     group     the value of the user's field that the metric is restricted to, "" for all tasks
     value     what is not finite counts as not measured
     """

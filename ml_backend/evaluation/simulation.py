@@ -61,7 +61,8 @@ class Tutor(Protocol):
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a simulation goes: `initial` labels drawn at random, the same for every strategy of a seed, then `batch` at a
-    time up to `budget`; `priors` are what a teacher has taught before the first of them."""
+    time up to `budget`; `priors` are what can be started from before the first of them: the labels' names, or what a
+    teacher has taught."""
 
     schema: TaskSchema
     options: ProjectSettings

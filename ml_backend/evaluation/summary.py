@@ -10,7 +10,7 @@ import numpy as np
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.evaluation import looks, statistics
-from ml_backend.evaluation.arms import against_base
+from ml_backend.evaluation.arms import against_base, is_arm
 from ml_backend.evaluation.curves import Measurement, Scores, table
 
 RANDOM = "random"
@@ -28,8 +28,9 @@ def summarise(
     that accuracy, and how far the best one is ahead.
     To the protocol are added: `measured_at` (budgets), `target` (random's mean macro-F1 at the last budget),
     `paired_seeds` (all numbers are over these), `unpaired_seeds` (how many others only some strategies finished),
-    `level` (what p has to be below with so many seeds), `corrected_for` (how many strategies), `ends_alike` (whether
-    all that there is to choose from, protocol["pool"], was labelled in the end), and for each strategy but random
+    `level` (what p has to be below with so many seeds), `corrected_for` (how many strategies; arms of a teacher are
+    none, see `arms`), `ends_alike` (whether all that there is to choose from, protocol["pool"], was labelled in the
+    end), and for each strategy but random
     `against_random`: p_holm, `gain_interval` (of naulc_gain, at `level`), `seeds_to_tell` (how many would tell; None:
     too many), labels_saved and worst_class_gain (at the last budget), with their intervals; labels are None where the
     strategy never reaches the target. `against_base` is what a teacher added, see `arms`.
@@ -49,8 +50,10 @@ def summarise(
     areas = {name: statistics.normalised_area(budgets, values) for name, values in curves.items()}
     target = float(curves[RANDOM].mean(axis=0)[-1])
     gains = {name: statistics.paired(area, areas[RANDOM]) for name, area in areas.items() if name != RANDOM}
-    unseen = {name: 1.0 for name in tried if name not in curves}  # as if they had found nothing: never too lenient
-    corrected = statistics.holm({name: each.p_value for name, each in gains.items()} | unseen)
+    rivals = {name: each for name, each in gains.items() if not is_arm(name)}
+    # others count as if they had found nothing: never too lenient
+    unseen = {name: 1.0 for name in tried if name not in curves and not is_arm(name)}
+    corrected = statistics.holm({name: each.p_value for name, each in rivals.items()} | unseen)
     seeds, level = len(curves[RANDOM]), looks.level(len(curves[RANDOM]))
     gains[RANDOM] = statistics.Paired(0.0, 0.0, 0.0, 1.0, 0, 0, 0)
 
@@ -70,7 +73,7 @@ def summarise(
             worst = min(scores, key=lambda group: scores[group])
             gap = max(scores.values()) - scores[worst]
             strategies[name]["groups"] = {"worst": worst, "worst_accuracy": scores[worst], "gap": gap}
-        if name == RANDOM:
+        if name not in rivals:
             continue
         saved = statistics.labels_saved(budgets, values, curves[RANDOM])
         weakest = final["worst_class_f1"][name] - final["worst_class_f1"][RANDOM]
@@ -94,7 +97,7 @@ def summarise(
         "corrected_for": len(corrected),
         "ends_alike": int(budgets[-1]) >= protocol.get("pool", math.inf),
         "against_random": against,
-        "against_base": against_base(measurements, protocol.get("arms", {})),
+        "against_base": against_base(measurements, tried),
     }
     return {"strategies": strategies, "protocol": {**protocol, **added}}
 

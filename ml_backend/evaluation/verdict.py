@@ -9,6 +9,7 @@ from typing import Any
 from ml_backend.evaluation import arms
 from ml_backend.evaluation.looks import MOST, USEFUL, fewest
 from ml_backend.evaluation.summary import RANDOM
+from ml_backend.evaluation.words import chance, points, span, sureness
 
 ENOUGH = f"{100 * USEFUL:g} point"
 FEW_ROWS = 100  # with fewer test rows, how few they are is worth a word
@@ -110,7 +111,7 @@ def _cautions(summary: dict[str, Any]) -> list[str]:
         same = ", the same in all repetitions, which no interval covers" if protocol["test_rows_stay"] else ""
         lines.append(
             f"Take it with caution: there are only {rows} test tasks{same}. An accuracy on so few is off by about "
-            f"{_points(error)[1:]} points by chance (standard error)."
+            f"{points(error)[1:]} points by chance (standard error)."
         )
     if protocol["unpaired_seeds"]:
         lines.append(
@@ -144,7 +145,7 @@ def _leader(name: str, summary: dict[str, Any]) -> str:
 
 
 def _apart(name: str, summary: dict[str, Any]) -> str:
-    protocol, gain = summary["protocol"], _points(summary["strategies"][name]["vs_random"]["naulc_gain"])
+    protocol, gain = summary["protocol"], points(summary["strategies"][name]["vs_random"]["naulc_gain"])
     first, last = protocol["measured_at"][0], protocol["measured_at"][-1]
     side = "below" if gain.startswith("-") else "above"
     return (
@@ -158,26 +159,22 @@ def _gain(name: str, summary: dict[str, Any]) -> str:
     against, seeds = protocol["against_random"][name], protocol["paired_seeds"]
     equal = f", equal in {found['ties']}" if found["ties"] else ""
     return (
-        f"{_apart(name, summary)} ({_sureness(summary)} interval: {_span(against['gain_interval'])}). It was ahead in "
-        f"{found['wins']} of {seeds} repetitions{equal} (p {_chance(against['p_holm'])}, Wilcoxon signed-rank test, "
+        f"{_apart(name, summary)} ({_sureness(summary)} interval: {span(against['gain_interval'])}). It was ahead in "
+        f"{found['wins']} of {seeds} repetitions{equal} (p {chance(against['p_holm'])}, Wilcoxon signed-rank test, "
         f"corrected for {_count(protocol['corrected_for'])}; with {seeds} repetitions, it takes less than "
         f"{protocol['level']:.2g})."
     )
 
 
-def _chance(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
-
-
 def _points_of(names: Sequence[str], summary: dict[str, Any]) -> str:
     gains = {name: summary["strategies"][name]["vs_random"]["naulc_gain"] for name in names}
     against = summary["protocol"]["against_random"]
-    said = (f"{name} {_points(gain)} ({_span(against[name]['gain_interval'])})" for name, gain in gains.items())
+    said = (f"{name} {points(gain)} ({span(against[name]['gain_interval'])})" for name, gain in gains.items())
     return f"in points of macro-F1 with {_sureness(summary)} intervals: {', '.join(said)}"
 
 
 def _sureness(summary: dict[str, Any]) -> str:
-    return f"{100 * (1 - summary['protocol']['level']):.1f} %"
+    return sureness(summary["protocol"]["level"])
 
 
 def _weakest(name: str, summary: dict[str, Any]) -> str:
@@ -186,18 +183,9 @@ def _weakest(name: str, summary: dict[str, Any]) -> str:
     low, high = found["worst_class_ci95"]
     return (
         f"The weakest class ends with an F1 of {ours:.3f}, with random order {randoms:.3f}: "
-        f"{_points(found['worst_class_gain'])} points (95 % interval: {_span([low, high])})"
+        f"{points(found['worst_class_gain'])} points (95 % interval: {span([low, high])})"
         f"{', which can be chance' if low <= 0 <= high and low < high else ''}."
     )
-
-
-def _points(share: float) -> str:
-    """Hundredths, with their sign: one decimal, of small ones the first digit that is not 0."""
-    return f"{100 * share:+.1f}" if abs(share) >= 0.001 else f"{100 * share + 0.0:+.1g}"
-
-
-def _span(ends: list[float]) -> str:
-    return " to ".join(map(_points, ends))
 
 
 def _count(strategies: int) -> str:

@@ -120,7 +120,7 @@ class Teaching:
                     self._agenda.put_off_cues(record.id, LONGEST_PAUSE)
                     return True
             if spent or not asked:
-                self._say(record, spent)
+                self._say(record, f"{spent}: the loop goes on without it" if spent else "")
                 asked = []
         encoder = registry.encoder(self._settings.encoder)
         by_teacher = written.taught(store, encoder, record, schema, recalled, sight.teacher)
@@ -146,8 +146,7 @@ class Teaching:
             prior.make(self._store, sight.record, given, sight.schema, registry.encoder(self._settings.encoder))
             self._store.jobs.ask(project)
         except Exception as error:  # the loop goes on with the prior it has
-            log.error("not distilled", project=project, error=type(error).__name__)
-            self._not_before = time.monotonic() + LONGEST_PAUSE
+            self._leave_alone(project, error)
 
     def _ask(self, desk: Desk, record: ProjectRecord, asked: Asked) -> None:
         project, told, news, answered = record.id, time.monotonic(), 0, 0

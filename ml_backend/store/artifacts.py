@@ -42,11 +42,12 @@ class Artifacts:
                 f"artifact {name} cannot be read ({error.strerror}): an older version serves"
             ) from error
         if sha256(data).hexdigest() != digest:
+            self._sound.pop(name, None)
             raise ArtifactError(f"artifact {name} is damaged (its SHA-256 does not match): an older version serves")
         return dict(load(data))
 
     def sound(self, name: str, digest: str) -> bool:
-        """Whether `read` would succeed. The file is read if it is another one than at the last time."""
+        """Whether `read` has succeeded, and the file is the same since by its time and size."""
         try:
             stat = (self._folder / name).stat()
             seen = (digest, stat.st_mtime_ns, stat.st_size)

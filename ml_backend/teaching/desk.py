@@ -178,11 +178,11 @@ def out_of_budget(store: Store, project: int, budget: Budget, following: Questio
         (today.calls, calls, budget.day_calls, "teacher_daily_calls", "of today"),
     ):
         if cap and spent >= cap:
-            return f"the teacher's budget {when} is spent ({spent:g} of {name} {cap:g}): the loop goes on without it"
+            return f"the teacher's budget {when} is spent ({spent:g} of {name} {cap:g})"
         if cap and spent + needed > cap:
             return (
                 f"the teacher's budget {when} does not reach for the next question ({spent:g} of {name} {cap:g} is "
-                f"spent, it may take {needed:g}): the loop goes on without it"
+                f"spent, it may take {needed:g})"
             )
     return ""
 

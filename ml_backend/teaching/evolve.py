@@ -136,7 +136,8 @@ class Evolving:
     def _from_pool(self, one: Round, learner: Knowledge, report: Weakness) -> Round:
         """The teacher labels as many real tasks as it would have written texts, near to the mistakes."""
         site, pairs = self._site, report.pairs[: wording.MOST]
-        mistakes = [*(pair.tasks for pair in pairs), *((each.task,) for each in report.single[: 2 * one.n])]
+        single = [each.task for each in report.single]
+        mistakes = [*(pair.tasks for pair in pairs), *([single] if single else [])]
         if not mistakes:
             raise NothingWeak("The learner has made no mistake: there is no weak slice to choose tasks from")
 

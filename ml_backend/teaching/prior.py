@@ -1,4 +1,5 @@
-"""What the teacher alone has taught: made beside the rounds, kept as an artifact, and found again by each round."""
+"""What is known before any answer, from the labels' names and from the teacher: made beside the rounds, kept as an
+artifact, and found again by each round."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ SEPARATOR = "/"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a prior was made of, and for whom: for another plugin, space or list of labels it is of no use.
+    """What a prior was made of, and for whom: for another plugin, space, list of labels or kind of choice it is of no
+    use.
 
     taught, cues, pool  how many labels of the teacher, phrases, and vectors of the pool
     compared            how many of the teacher's labels the annotators have answered, too
@@ -43,18 +45,22 @@ class Origin:
     pool: int
     compared: int
     wording: str = ""
+    multiple: bool | None = None  # of none that was made before it was kept
 
     def due(self, old: Origin | None, idle: bool) -> bool:
         """Whether it is time to make one of this origin, given that of the one that stands; `idle`: the teacher has
         answered everything for now."""
         if old is None or not self.like(old) or self.wording != old.wording:
             return True
+        if old.taught and not self.taught:
+            return False  # whoever gave these labels is no longer asked: they are as good as they were
         factors = {"taught": GROWTH, "compared": GROWTH, "pool": POOL_GROWTH}
         grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
         return grown or (idle and self.taught != old.taught)
 
     def like(self, other: Origin) -> bool:
-        return (self.plugin, self.space, self.labels) == (other.plugin, other.space, other.labels)
+        mine = (self.plugin, self.space, self.labels, self.multiple)
+        return mine == (other.plugin, other.space, other.labels, other.multiple)
 
 
 def origin_of(record: ProjectRecord) -> Origin | None:
@@ -94,7 +100,15 @@ def gather(
     told = phrases(record.cues or {}, schema)
     around = int(pool.encoded.sum())
     origin = Origin(
-        plugin, pool.space, schema.labels, len(targets), len(told.texts), around, recalled.compared, told.digest
+        plugin,
+        pool.space,
+        schema.labels,
+        len(targets),
+        len(told.texts),
+        around,
+        recalled.compared,
+        told.digest,
+        schema.multiple,
     )
     return Given(origin, taught, told, pool)
 
@@ -141,7 +155,8 @@ def load(
 ) -> tuple[dict[str, Tensors], str]:
     """The priors for a learner, by name, and what names them all; nothing if there are none for it."""
     origin, kept = origin_of(record), record.prior or {}
-    if origin is None or (origin.plugin, origin.space, origin.labels) != (plugin, space, schema.labels):
+    wanted = (plugin, space, schema.labels, schema.multiple)
+    if origin is None or (origin.plugin, origin.space, origin.labels, origin.multiple) != wanted:
         return {}, ""
     try:
         tensors = store.artifacts.read(kept["file"], kept["sha256"])

@@ -13,7 +13,7 @@ VERSION = "1"
 """Of all prompts here: after a change of their words, everything is asked anew."""
 LONGEST_TEXT = 8000  # characters of a task that are shown; the beginning says what it is
 TOKENS_A_LABEL = 24
-MOST_CUES, MOST_PATTERNS = 10, 6
+CUES_ASKED, PATTERNS_ASKED = 10, 6
 
 
 def label(
@@ -70,7 +70,7 @@ def describe(schema: TaskSchema, texts: Sequence[str], teacher: str) -> Question
         {
             "label": {"type": "string", "enum": names},
             "description": {"type": "string"},
-            "cues": _list(cue, MOST_CUES),
+            "cues": _list(cue, CUES_ASKED),
         }
     )
     return Question(
@@ -114,7 +114,7 @@ def diagnose(figures: str, wrong: Sequence[tuple[str, str, str]], right: Sequenc
         purpose="diagnose",
         instructions=instructions,
         text=text,
-        reply=_object({"summary": {"type": "string"}, "patterns": _list(pattern, MOST_PATTERNS)}),
+        reply=_object({"summary": {"type": "string"}, "patterns": _list(pattern, PATTERNS_ASKED)}),
         longest=900,
     )
 
@@ -162,7 +162,7 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
 def _list(items: Mapping[str, Any], most: int, least: int = 0) -> dict[str, Any]:
     """Where the schema is enforced, small models do so much and come to an end; a reply elsewhere may have more or
     fewer."""
-    return {"type": "array", "items": dict(items), "minItems": least, "maxItems": most}
+    return {"type": "array", "items": dict(items), **({"minItems": least} if least else {}), "maxItems": most}
 
 
 def _listed(schema: TaskSchema, descriptions: Mapping[str, str]) -> str:

@@ -1,14 +1,14 @@
 """A teacher in a simulation, really asked: a project of its own, on which the live loop's code writes, labels, teaches.
 
-What is compared is what an equal number of questions is worth (arXiv 2403.06414 compares with equal tokens): texts that
-the teacher writes about the learner's weaknesses, real tasks of its weak slices, and real tasks as they are chosen for
-distillation anyway.
+What is compared is what questions are worth, at most as many in each arm (arXiv 2403.06414 compares with equal tokens):
+texts that the teacher writes about the learner's weaknesses, real tasks of its weak slices, and real tasks as they are
+chosen for distillation anyway.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +16,8 @@ import numpy as np
 
 from ml_backend import registry
 from ml_backend.consensus import consensus
-from ml_backend.domain import Annotation, ApprenticeError, Example, Ints, Tensors, content_key
+from ml_backend.domain import Annotation, ApprenticeError, Example, Ints, TeacherUnavailable, Tensors, content_key
+from ml_backend.evaluation.folder import prepare
 from ml_backend.evaluation.metrics import decide
 from ml_backend.evaluation.simulation import Gold, Plan
 from ml_backend.knowledge import Knowledge
@@ -24,7 +25,7 @@ from ml_backend.settings import Settings
 from ml_backend.store import Store
 from ml_backend.teaching import ahead, written
 from ml_backend.teaching.desk import Budget, Desk
-from ml_backend.teaching.evolve import Evolving, NothingWeak, taught_at
+from ml_backend.teaching.evolve import Evolving, NothingWeak, Waiting, taught_at
 from ml_backend.teaching.remembered import PROJECT, Remembered
 from ml_backend.teaching.site import Site, visit
 
@@ -52,6 +53,8 @@ def open_memory(settings: Settings, folder: Path) -> Remembered:
             f"The teacher is {options.teacher!r}, which cannot be asked in a simulation: set `teacher` and "
             "`teacher_model` in APPRENTICE_DEFAULTS, and APPRENTICE_TEACHER_URL"
         )
+    made = {name: getattr(options, name) for name in ("teacher_probabilities", "teacher_acquisition")}
+    prepare(folder, {"teacher": teacher.name, **made})
     store = Store(settings.model_copy(update={"data_dir": folder, "store_url": ""}))
     return Remembered(store, Desk(store, PROJECT, teacher, Budget.of(options)))
 
@@ -63,14 +66,22 @@ def rehearse(
     """The tutor of one run of an arm, for as long as its project lasts."""
     with TemporaryDirectory(prefix="apprentice-") as folder:
         own = settings.model_copy(update={"data_dir": Path(folder), "store_url": "", "defaults": plan.options})
-        store = Store(own)
-        store.projects.update(PROJECT, label_config=label_config)
-        keys = [content_key(text) for text in pool.texts]
-        store.tasks.put(PROJECT, (Example(row, text, keys[row], {}) for row, text in enumerate(pool.texts)))
-        cache = store.vectors(PROJECT, registry.encoder(own.encoder).name)
-        rows = list({key: row for row, key in enumerate(keys)}.values())
-        cache.add([keys[row] for row in rows], pool.vectors[rows])
-        yield Rehearsal(arm, visit(own, store, PROJECT), plan, pool, teacher, rounds, n)
+        with closing(Store(own)) as store:
+            yield _begin(arm, own, store, plan, label_config, pool, teacher, rounds, n)
+
+
+def _begin(
+    arm: str, settings: Settings, store: Store, plan: Plan, label_config: str, pool: Gold, teacher: Remembered,
+    rounds: int, n: int,
+) -> Rehearsal:  # fmt: skip
+    """As `connect` and a first look at the tasks leave a project."""
+    store.projects.update(PROJECT, label_config=label_config)
+    keys = [content_key(text) for text in pool.texts]
+    store.tasks.put(PROJECT, (Example(row, text, keys[row], {}) for row, text in enumerate(pool.texts)))
+    cache = store.vectors(PROJECT, registry.encoder(settings.encoder).name)
+    rows = list({key: row for row, key in enumerate(keys)}.values())
+    cache.add([keys[row] for row in rows], pool.vectors[rows])
+    return Rehearsal(arm, visit(settings, store, PROJECT), plan, pool, teacher, rounds, n)
 
 
 class Rehearsal:
@@ -89,7 +100,7 @@ class Rehearsal:
         self._due = [first + (last - first) * number // rounds for number in range(rounds)]
 
     def teach(self, rows: Ints, learner: Knowledge) -> Mapping[str, Tensors] | None:
-        """See `Tutor`. Raises ApprenticeError if the teacher does not answer, or may not be asked any more."""
+        """See `Tutor`. Raises Waiting if the teacher does not answer, or may not be asked any more."""
         if not self._due or len(rows) < self._due[0]:
             return None
         self._due.pop(0)
@@ -129,13 +140,17 @@ class Rehearsal:
         site, store, teacher = self._site, self._site.store, self._desk.teacher
         touched = consensus(site.schema, store.labels.of(PROJECT)).touched
         left = questions_of(1, self._per_round)
+        apart: Ints = np.empty(0, np.int64)
         while left > 0:
             known = [reply.key for reply in store.questions.replies(PROJECT, teacher)]
-            apart = np.empty(0, np.int64)
             tasks = ahead.further(site.pool, site.options, learner, site.schema, known, apart, touched, left)
-            asked = ahead.label(store, site.pool, site.record, site.schema, learner, teacher, tasks)
-            if not asked:
+            if not len(tasks):
                 return
-            for _ in self._desk.ask([question for question, _ in asked], [key for _, key in asked]):
-                pass
+            apart = np.concatenate([apart, tasks])  # what it drops makes room for others
+            asked = ahead.label(store, site.pool, site.record, site.schema, learner, teacher, tasks)
+            try:
+                for _ in self._desk.ask([question for question, _ in asked], [key for _, key in asked]):
+                    pass
+            except TeacherUnavailable as error:
+                raise Waiting(f"waiting for the teacher; the same command goes on from here ({error})") from None
             left -= len(asked)

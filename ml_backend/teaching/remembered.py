@@ -14,7 +14,8 @@ from ml_backend.domain import Answer, Call, Question, TeacherUnavailable
 from ml_backend.store import Spent, Store
 from ml_backend.teaching.desk import Desk
 
-IN_VAIN = (Call("", 0.0, 0, 0, "malformed"),)
+TRIES = 3  # a time-out is no reason to end a long simulation
+USELESS = (Call("", 0.0, 0, 0, "malformed"),)
 """What came to nothing then comes to nothing now: without a call, it would be asked again."""
 PROJECT = 1  # that the answers are kept under, in a store that has no other
 
@@ -36,16 +37,21 @@ class Remembered:
         """What is known comes at once. Raises TeacherUnavailable, too, if a cap has been reached."""
         worded = {_wording(each): each for each in questions}
         asked = [replace(each, id=wording) for wording, each in worded.items()]
-        for _ in self._desk.ask(asked):
-            pass
-        told = self._desk.told(asked)
+        for _ in range(TRIES):
+            for _ in self._desk.ask(asked):
+                pass
+            told = self._desk.told(asked)
+            if len(told) == len(asked) or self._desk.exhausted():
+                break
         for wording, question in worded.items():
             if wording in told:
                 self._asked.add(wording)
                 answer = replace(told[wording], question=question.id)
-                yield answer if answer.content is not None else replace(answer, calls=IN_VAIN)
+                yield answer if answer.content is not None else replace(answer, calls=USELESS)
         if missing := [each for each in asked if each.id not in told]:
-            raise TeacherUnavailable(self._desk.exhausted(missing[0]) or "somebody else is asking it the same")
+            raise TeacherUnavailable(
+                self._desk.exhausted(missing[0]) or f"{len(missing)} questions were not answered: it may be overloaded"
+            )
 
     def spent(self) -> Spent:
         """What all that was answered here has taken, by whomever it was asked first."""

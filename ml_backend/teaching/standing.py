@@ -144,7 +144,7 @@ def _prior(started_from: str, priors: dict[str, float], cues: bool) -> str:
             f"starting from {' or '.join(called.get(prior, prior) for prior in worth)} would make the learner worse, "
             f"so it does not ({compared}): say in `apprentice cues --edit` what the labels mean"
         )
-    return f"the learner starts from the annotators' answers alone ({compared})"
+    return f"the learner starts from the annotators' answers alone: nothing is better by more than chance ({compared})"
 
 
 def _estimate(each: dict[str, Any]) -> str:

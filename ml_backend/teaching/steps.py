@@ -25,7 +25,7 @@ SURE = 0.6
 """Least probability of what the teacher says of its own text; of each decision, if there are several."""
 REFUSAL = "none of them, or ambiguous"
 UNUSABLE, REFUSED, UNSURE = "no usable reply", "ambiguous", "unsure label"
-SHOWN = 30  # mistakes that it sees
+MISTAKES = 30  # that it sees
 LIKE = 8  # of the project's own texts that the teacher sees
 REVIEWED, LATEST = 2, 6
 """Texts of each kind that are shown again, of every earlier round and of the latest."""
@@ -34,7 +34,9 @@ REVIEWED, LATEST = 2, 6
 def diagnose(report: Weakness, teacher: str, number: int) -> Question:
     wrong = [
         (each.text, " + ".join(each.label), " + ".join(each.said))
-        for each in [*(each for pair in report.pairs[: wording.MOST] for each in pair.typical), *report.single][:SHOWN]
+        for each in [*(each for pair in report.pairs[: wording.MOST] for each in pair.typical), *report.single][
+            :MISTAKES
+        ]
     ]
     right = [(each.text, " + ".join(each.label)) for each in report.right[: wording.MOST]]
     return questions.diagnose("\n".join(wording.lines(report)), wrong, right, teacher, number)
@@ -140,23 +142,29 @@ def for_annotators(texts: Sequence[Text], n: int) -> list[Text]:
 
 def from_pool(site: Site, learner: Knowledge, mistakes: Sequence[Sequence[int]], one: Round, apart: Ints) -> Asked:
     """Questions for the labels of as many tasks as a round writes texts, of the weak slices of the pool: nearest to the
-    tasks that the learner is mistaken in, of each kind of mistake in turn. Not of the tasks `apart`, nor of any that
-    the teacher has labelled."""
+    tasks that the learner is mistaken in, of each kind of `mistakes` in proportion. Not of the tasks `apart`, nor of
+    any that the teacher has labelled."""
     store, pool, project = site.store, site.pool, site.record.id
     free = pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, apart)
     known, _ = pool.rows_with([reply.key for reply in store.questions.replies(project, one.teacher)])
     free[known] = False
     rows = np.flatnonzero(free)
     wrong = [pool.ensure(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
-    chosen = rows[nearest(pool.ensure(rows), wrong, 2 * one.n)]
+    chosen = rows[nearest(pool.ensure(rows), wrong, 2 * one.n + 2)]  # for as many calls as a diagnosis and writing
     return ahead.label(store, pool, site.record, site.schema, learner, one.teacher, pool.tasks[chosen])
 
 
 def nearest(candidates: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:
-    """At most n rows of `candidates` (m, d): of each kind of mistakes (k, d) in turn the nearest to one of them."""
-    orders = [np.argsort(-(candidates @ kind.T).max(axis=1), kind="stable").tolist() for kind in mistakes]
-    chosen = dict.fromkeys(row for turn in zip(*orders, strict=True) for row in turn)
-    return list(chosen)[:n]
+    """At most n rows of `candidates` (m, d), nearest first to one of the mistakes (k, d) of a kind: of each kind in
+    proportion to k, dealt out by D'Hondt's method."""
+    orders = [iter(np.argsort(-(candidates @ kind.T).max(axis=1), kind="stable").tolist()) for kind in mistakes]
+    dealt = [0] * len(mistakes)
+    chosen: dict[int, None] = {}
+    while mistakes and len(chosen) < min(n, len(candidates)):
+        kind = max(range(len(mistakes)), key=lambda each: len(mistakes[each]) / (dealt[each] + 1))
+        chosen[next(row for row in orders[kind] if row not in chosen)] = None
+        dealt[kind] += 1
+    return list(chosen)
 
 
 def _least_sure(schema: TaskSchema, said: Mapping[str, float]) -> float:

@@ -1,4 +1,4 @@
-"""What a teacher alone has taught, as heads that the annotators' head starts from; and which of them is worth that.
+"""What labels' names and a teacher have taught, as heads that the annotators' head starts from; and which is worth it.
 
 Distillation in two steps (method A: Hassan, Sicilia, Alikhani, arXiv 2410.13641; soft labels: Hinton, Vinyals, Dean,
 "Distilling the Knowledge in a Neural Network", 2015). When the teacher has said more, and never in a round: a head is
@@ -60,15 +60,17 @@ def choose(
     vectors: Floats, targets: Floats, weights: Floats, priors: dict[str, Head], multiple: bool
 ) -> tuple[str, float, dict[str, float]]:
     """The prior and its scale of the least leave-one-out error on n labelled rows, and the error of each prior at its
-    better scale, in parts of the error without one (`NONE`, 1.0).
+    better scale, in parts of the error without one (`NONE`, 1.0). Rows of weight 0 have no part in it.
 
     The error is the Brier score of the prior's answer plus a ridge regression of what it leaves over. For one choice,
     rare labels are lifted in it as in the head itself: else what a teacher knows of them would count for nothing. It
-    must be less than without a prior by more than its standard error, row by row (Breiman et al., "Classification and
-    Regression Trees", 1984, 3.4.3, of a difference): else there is none.
+    must be less than without a prior by more than the standard error of the difference, row by row (the rule of one
+    standard error: Breiman et al., "Classification and Regression Trees", 1984, 3.4.3).
     """
+    counted = weights > 0  # the others may be answers of the future: see `evaluation.replay`
+    vectors, targets, weights = vectors[counted], targets[counted], weights[counted]
     n, c = targets.shape
-    if not priors or n < 2 or not weights.any():
+    if not priors or n < 2:
         return NONE, 0.0, {}
     names = [(NONE, 0.0), *((name, scale) for name in priors for scale in SCALES)]
     guesses: list[Floats] = [_rates(targets, weights) if multiple else np.full((n, c), 1.0 / c, dtype=np.float32)]
@@ -81,11 +83,11 @@ def choose(
     against = {NONE: 1.0}
     for (name, _), score in zip(names[1:], scores[1:], strict=True):
         against[name] = min(against.get(name, np.inf), float(score / max(scores[0], 1e-12)))
-    best = int(np.nan_to_num(scores, nan=np.inf).argmin())
-    better = errors[0] - errors[best]
-    gain = share @ better
-    doubt = np.sqrt(np.square(share) @ np.square(better - gain))
-    return *names[best if gain > DOUBT * doubt else 0], against
+    better = errors[0] - errors
+    gains = better @ share
+    doubts = np.sqrt(np.square(better - gains[:, None]) @ np.square(share))
+    sure = np.where(gains > DOUBT * doubts, gains, -np.inf)
+    return *names[int(sure.argmax()) if np.isfinite(sure).any() else 0], against
 
 
 def _rates(targets: Floats, weights: Floats) -> Floats:

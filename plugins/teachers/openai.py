@@ -175,7 +175,8 @@ class OpenAITeacher:
             except Rejected as error:
                 if not error.parameter:
                     raise
-                refused |= {error.parameter}
+                of_bounds = error.parameter == "response_format" and chat.has_bounds(body)
+                refused |= {chat.BOUNDS if of_bounds else error.parameter}
                 continue
             self._without |= refused
             readings = chat.readings(question, reply)

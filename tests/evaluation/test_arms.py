@@ -8,13 +8,14 @@ import pytest
 
 from ml_backend.evaluation.arms import against_base, lines
 from ml_backend.evaluation.curves import Measurement
-
-ARMS = {"margin + evolve": "margin", "margin + teach": "margin"}
+from ml_backend.evaluation.summary import summarise
+from ml_backend.evaluation.verdict import verdict
 
 
 def run(strategy: str, seed: int, scores: tuple[float, float], calls: float | None = None) -> Iterator[Measurement]:
     for labelled, score in zip((10, 20), scores, strict=True):
-        yield Measurement(strategy, seed, labelled, "macro_f1", "", score)
+        for metric in ("macro_f1", "accuracy", "worst_class_f1"):
+            yield Measurement(strategy, seed, labelled, metric, "", score)
         for what in ("calls", "tokens", "cost") if calls is not None else ():
             spent = calls * (labelled == 20) * {"calls": 1, "tokens": 110, "cost": 0.5}[what]
             yield Measurement(strategy, seed, labelled, f"teacher_{what}", "", spent)
@@ -31,29 +32,41 @@ def measured(seeds: int) -> list[Measurement]:
 
 
 def test_an_arm_is_compared_with_its_strategy_and_not_with_random_order() -> None:
-    found = against_base(measured(8), ARMS)
+    found = against_base(measured(8))
     evolve, teach = found["margin + evolve"], found["margin + teach"]
     assert evolve["gain"] == pytest.approx(0.1 + 0.035 / 2) and teach["gain"] == pytest.approx(-0.05)
     assert (evolve["wins"], teach["wins"], evolve["seeds"], evolve["base"]) == (8, 0, 8, "margin")
     assert (evolve["calls"], evolve["tokens"], evolve["cost"]) == (8, 880, 4)
-    assert evolve["ci95"][0] < evolve["gain"] < evolve["ci95"][1]
+    assert evolve["interval"][0] < evolve["gain"] < evolve["interval"][1] and evolve["level"] == 0.025
     assert evolve["p_holm"] == pytest.approx(2 * 2 / 2**8) == teach["p_holm"], "Wilcoxon's least, for two arms"
 
 
 def test_they_are_told_best_first_with_what_they_took() -> None:
-    first, second = lines(against_base(measured(8), ARMS))
-    assert first.startswith("margin + evolve: +11.8 points of macro-F1 beside margin alone (95 % interval: +")
-    assert first.endswith(
-        "ahead in 8 of 8 repetitions, p 0.016 corrected for 2), for 8 calls and 880 tokens at 4 a repetition."
+    first, second = lines(against_base(measured(8)))
+    assert first.startswith("margin + evolve: +11.8 points of macro-F1 beside margin alone (97.5 % interval: +")
+    end = (
+        "ahead in 8 of 8 repetitions, p = 0.016 corrected for 2, where it takes less than 0.025), for 8 calls and 880 "
     )
+    assert first.endswith(f"{end}tokens at 4 a repetition.")
     assert second.startswith("margin + teach: -5.0 points")
 
 
 def test_of_few_repetitions_no_interval_is_given() -> None:
-    for line in lines(against_base(measured(3), ARMS)):
+    for line in lines(against_base(measured(3))):
         assert "of 3 repetitions, which are too few to say)" in line and "interval" not in line
 
 
-def test_an_arm_without_a_finished_run_is_not_told() -> None:
-    without = [each for each in measured(3) if each.strategy != "margin + teach"]
-    assert against_base(without, {"margin + evolve": "margin", "none": "margin"}).keys() == {"margin + evolve"}
+def test_arms_that_were_tried_before_make_the_correction_stronger() -> None:
+    alone = [each for each in measured(8) if each.strategy != "margin + teach"]
+    found = against_base(alone, tried=["margin", "margin + teach", "margin + evolve"])
+    assert found.keys() == {"margin + evolve"}
+    assert (found["margin + evolve"]["corrected_for"], found["margin + evolve"]["p_holm"]) == (2, 4 / 2**8)
+
+
+def test_an_arm_is_no_rival_of_random_order() -> None:
+    """However much a teacher adds, it is not the strategy that was better."""
+    summary = summarise(measured(8), {})
+    assert summary["protocol"]["against_random"].keys() == {"margin"} and summary["protocol"]["corrected_for"] == 1
+    assert summary["protocol"]["against_base"].keys() == {"margin + evolve", "margin + teach"}
+    first, *rest = verdict(summary).splitlines()
+    assert first == "Use margin on this data." and any(line.startswith("margin + evolve: ") for line in rest)

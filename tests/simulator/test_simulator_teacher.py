@@ -88,8 +88,21 @@ def test_a_teacher_that_goes_away_leaves_what_is_finished(bench: Bench, writer: 
 def test_without_a_teacher_or_with_an_unknown_arm_nothing_is_begun(
     main: Callable[..., Any], bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, _, err = main(teacher_arm="evolve")
+    code, _, err = main(teacher_arm="evolve", rounds="1")
     assert code == 1 and "which cannot be asked in a simulation: set `teacher`" in " ".join(err.split())
+    code, _, err = main(teacher_arm="evolve", rounds="3")
+    assert code == 1 and "cannot be asked 3 times" in err and "there are 2 before the last" in " ".join(err.split())
     code, _, err = main(teacher_arm="guess")
     assert code == 1 and "There is no way 'guess' to ask the teacher; there are: evolve, weak-slices, teach" in err
     assert not (bench.out / "curves.csv").exists()
+
+
+def test_an_arm_may_be_added_to_a_folder_without_one_but_not_with_another_teacher(bench: Bench, writer: Writer) -> None:
+    bench.settings.defaults = ProjectSettings()
+    bench.run(seeds=1)
+    bench.settings.defaults = ProjectSettings(teacher="openai", teacher_daily_budget=0.0)
+    bench.run(**small())
+    assert bench.runs()[-1] == (ARM, 0)
+    bench.settings.defaults = ProjectSettings(teacher="openai", teacher_acquisition="random")
+    with pytest.raises(ApprenticeError, match=r'teacher acquisition: "coverage", now "random"'):
+        bench.run(**small())

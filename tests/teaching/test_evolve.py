@@ -332,20 +332,22 @@ def test_from_the_pool_as_many_tasks_of_the_weak_slices_are_labelled_as_would_ha
 ) -> None:
     first, second = evolving(POOL, per_round=4).run(2)
     texts = teacher.texts("label")
-    assert [each.purpose for each in teacher.asked] == ["label"] * 16 and len(set(texts)) == 16
+    assert [each.purpose for each in teacher.asked] == ["label"] * 20 and len(set(texts)) == 20
     assert [each.text for each in (*first.texts, *second.texts)] == texts
     tasks = {task["data"]["text"]: task for task in confused.tasks.values()}
     assert not any(tasks[text]["annotations"] for text in texts)
-    assert first.score(POOL)[1] == 8 and "taken for" in first.weaknesses
+    assert first.score(POOL)[1] == 10 and "taken for" in first.weaknesses
     assert not synthetic(confused)
 
 
-def test_the_nearest_to_each_kind_of_mistake_come_in_turn() -> None:
+def test_the_nearest_to_each_kind_of_mistake_come_in_proportion() -> None:
     angles = np.array([0.0, 0.1, 0.2, 1.5, 1.4, 1.3])
     pool = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     mistakes = [pool[[0]], np.array([[0.0, 1.0]], np.float32)]
     assert steps.nearest(pool, mistakes, 4) == [0, 3, 1, 4]
     assert sorted(steps.nearest(pool, mistakes, 99)) == [0, 1, 2, 3, 4, 5]
+    often = np.repeat(pool[[0]], 3, axis=0)
+    assert steps.nearest(pool, [often, mistakes[1]], 4) == [0, 1, 2, 3], "three times as often, three times as many"
 
 
 def test_a_round_that_waits_outlasts_those_of_another_teacher_or_kind_and_limits_none(

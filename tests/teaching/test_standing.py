@@ -161,7 +161,11 @@ def test_a_task_that_the_teacher_wrote_judges_nobody(taught_store: Store) -> Non
         ("labels", {"none": 1.0, "labels": 0.5}, "starts from the teacher's labels (errors on the annotators' answers"),
         ("cues", {"none": 1.0, "cues": 0.5}, "starts from the labels' names (errors on the annotators' answers"),
         ("", {"none": 1.0, "cues": 1.25, "labels": 1.5}, "would make the learner worse, so it does not (errors"),
-        ("", {"none": 1.0, "cues": 0.99, "labels": 1.5}, "starts from the annotators' answers alone (errors"),
+        (
+            "",
+            {"none": 1.0, "cues": 0.99, "labels": 1.5},
+            "answers alone: nothing is better by more than chance (errors",
+        ),
     ],
 )
 def test_what_the_priors_are_worth_is_told_and_a_harmful_one_is_named_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from asking import ask, make, one, outcomes
 from scripted_server import (
     LABELS,
+    SCHEMA,
     Reply,
     Request,
     choice,
@@ -105,6 +107,20 @@ def test_a_parameter_that_is_refused_is_left_out_from_then_on(said: str, values:
         assert "JSON schema" in last.system and '"card_arrival"' in last.system
     if parameter == "max_tokens":
         assert last.body["max_completion_tokens"] == 40
+
+
+def test_a_server_that_takes_no_bounds_in_a_schema_still_enforces_the_labels() -> None:
+    def script(request: Request, number: int) -> Reply:
+        return (
+            refuse(400, "Invalid schema: 'maxItems' is not permitted") if "maxItems" in str(request.body) else Reply()
+        )
+
+    reply = {**SCHEMA, "properties": {**SCHEMA["properties"], "why": {"type": "array", "maxItems": 2}}}
+    with serving(script) as server:
+        first, second = ask(make(server.url), *(replace(question(n), reply=reply) for n in range(2)))
+    assert outcomes(first) == ["failed", "answered"] and outcomes(second) == ["answered"]
+    sent = server.requests[-1].body["response_format"]["json_schema"]["schema"]["properties"]
+    assert sent["label"]["enum"] and sent["why"] == {"type": "array"}
 
 
 def test_a_parameter_that_was_not_the_reason_is_not_left_out_later() -> None:
