@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
-from databases import any_settings, any_store, new_postgresql, postgresql
+from databases import any_settings, any_store, migrated_once, new_postgresql, postgresql
 from fake_encoder import FakeEncoder
 from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from flask.testing import FlaskClient
@@ -34,7 +34,15 @@ from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import Store
 
-__all__ = ["any_settings", "any_store", "new_postgresql", "options", "postgresql", "taught"]  # fixtures
+__all__ = [  # fixtures
+    "any_settings",
+    "any_store",
+    "migrated_once",
+    "new_postgresql",
+    "options",
+    "postgresql",
+    "taught",
+]
 
 hypothesis_settings.register_profile(
     "house", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -58,7 +66,7 @@ def loggers_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of this machine, and no `.env` file of the working directory, reaches a test."""
     for name in list(os.environ):
         if name.startswith("APPRENTICE_"):
