@@ -33,6 +33,10 @@ class Bench:
         taught = Taught(self.x[rows], targets, np.ones(len(rows), np.float32))
         return self.learner.distil(Material(taught, cues or self.nothing, self.x), multiple=False, seed=0)
 
+    def named(self) -> Priors:
+        """What everybody starts from who has no teacher: the labels' names."""
+        return self.distil(np.empty(0, np.int64), self.nothing.targets, self.cues({}))
+
     def cues(self, told: Cues) -> Taught:
         found = phrases(told, self.schema)
         vectors = registry.encoder("minilm").encode(found.texts)

@@ -1,6 +1,7 @@
 """`make bench-teacher`: what a teacher is worth, by human labels and by its calls.
 
-    python -m benchmarks.teacher [--seeds 10] [--parts few noise davidson times labels calls live] [--save]
+    python -m benchmarks.teacher [--seeds 10] [--parts few noise davidson times labels calls live
+        evolving] [--save]
 
 banking77 with the replies that a large language model has given to 800 of its train rows and, once, on its 77 labels
 (read from ../shared/data; it may have met the set in training, and saw row numbers beside texts that are grouped by
@@ -21,6 +22,7 @@ import numpy as np
 
 from benchmarks.arms import BUDGETS, EACH, Bench, Priors, spread, table
 from benchmarks.data import DATA, SETS
+from benchmarks.evolving import evolving
 from benchmarks.live_teacher import live
 from ml_backend import registry
 from ml_backend.domain import Floats, Ints, Pool, TrainingSet
@@ -100,6 +102,7 @@ def labels(seeds: int) -> Iterator[str]:
     arms: dict[str, tuple[str, Priors]] = {
         "human labels alone, random order": ("random", {}),
         "human labels alone, default acquisition": (ProjectSettings().acquisition, {}),
+        "labels' names + default acquisition": (ProjectSettings().acquisition, bench.named()),
         "distillation + random order": ("random", {"labels": everything["labels"]}),
         "distillation + default acquisition": (ProjectSettings().acquisition, {"labels": everything["labels"]}),
         "cues alone + default acquisition": (ProjectSettings().acquisition, {"cues": everything["cues"]}),
@@ -145,9 +148,11 @@ def few(seeds: int) -> Iterator[str]:
     free = np.setdiff1d(np.arange(len(bench.x)), rows)
     told = recorded_cues()
     everything = bench.distil(rows, shares, bench.cues(told))
+    named = bench.named()
     cues, only = {"cues": everything["cues"]}, {"labels": everything["labels"]}
     arms: dict[str, Callable[[Ints, int], float]] = {
         "human labels alone": lambda some, seed: bench.fit(some, {}, seed),
+        "labels' names": lambda some, seed: bench.fit(some, named, seed),
         "pooled with the teacher's labels": lambda some, seed: bench.fit(
             np.concatenate([some, rows]), {}, seed, np.concatenate([bench.one_hot[bench.y[some]], shares])
         ),
@@ -292,7 +297,7 @@ def times(seeds: int) -> Iterator[str]:
 
 
 PARTS: dict[str, Callable[[int], Iterator[str]]] = {
-    each.__name__: each for each in (few, noise, davidson, times, labels, calls, live)
+    each.__name__: each for each in (few, noise, davidson, times, labels, calls, live, evolving)
 }
 
 

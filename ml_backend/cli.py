@@ -229,8 +229,20 @@ def simulate(
         int | None, typer.Option(min=0, help="first labels, drawn at random; one batch if not told")
     ] = None,
     group: Annotated[str, typer.Option(metavar="FIELD", help="field of the tasks' data whose values are groups")] = "",
+    teacher_arm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="ask the teacher as well: evolve, weak-slices or teach; again for each"),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="of --teacher-arm: how often")] = 3,
+    per_round: Annotated[
+        int, typer.Option(min=1, max=100, help="of --teacher-arm: hard texts a round, and as many easy ones")
+    ] = 20,
 ) -> None:
     """Try strategies on labels that you have: how many labels would each have saved?
+
+    With --teacher-arm, the first strategy is also tried with a teacher that is really asked, at its price: `evolve` has
+    it write texts, `weak-slices` and `teach` have it label as many tasks, near the learner's mistakes or as
+    teacher_acquisition chooses.
 
     Every finished repetition is kept in --out: interrupted or asked for more, the same command goes on from there.
     """
@@ -243,7 +255,10 @@ def simulate(
             from ml_backend.simulator import Simulator
 
             cap_threads(settings.threads)
-            request = Request(tasks, label_config, out_folder, test, chosen, budget, batch, seeds, initial, group)
+            request = Request(
+                tasks, label_config, out_folder, test, chosen, budget, batch, seeds, initial, group,
+                list(dict.fromkeys(teacher_arm or ())), rounds, per_round,
+            )  # fmt: skip
             simulator = Simulator(settings, request, say, progress)
             simulator.run()
     except (KeyboardInterrupt, Exception) as reason:

@@ -103,9 +103,10 @@ def learn(
     lesson: Lesson, vectors: Floats, serving: Knowledge | None, number: int, priors: Mapping[str, Tensors] = NO_PRIORS
 ) -> tuple[Knowledge, Fit] | tuple[None, None]:
     """What version `number` would know from a lesson and its vectors (n, d), with the serving knowledge cross-validated
-    on the same folds for the gate; nothing if all tasks have the same answer and the teacher has taught nothing."""
+    on the same folds for the gate; nothing if all tasks have the same answer and no prior is worth starting from."""
     targets = lesson.targets
-    if len(targets) < 2 or not ((targets != targets[0]).any() or priors):
+    differ = bool((targets != targets[:1]).any())
+    if len(targets) < 2 or not (differ or priors):
         return None, None
     train = TrainingSet(
         vectors=vectors,
@@ -117,6 +118,8 @@ def learn(
         priors=priors,
     )
     fit = registry.learner(lesson.plugin).fit(train, seed=number)
+    if not (differ or fit.prior):
+        return None, None
     if serving and serving.lesson.plugin != lesson.plugin and serving.lesson.plugin in registry.installed("learner"):
         # another kind of learner has to beat what the serving kind makes of the earlier labels
         rival = registry.learner(serving.lesson.plugin).fit(train, seed=number)

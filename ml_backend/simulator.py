@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
@@ -13,20 +14,23 @@ import numpy as np
 from ml_backend import registry
 from ml_backend.domain import ApprenticeError, TrainingSet, content_key
 from ml_backend.encoding import encode
-from ml_backend.evaluation.curves import append_run, read_csv
+from ml_backend.evaluation.curves import Measurement, append_run, read_csv
 from ml_backend.evaluation.folder import CURVES, prepare, told, write_json
 from ml_backend.evaluation.report import write_report
 from ml_backend.evaluation.request import BUDGET, Request, announced, planned
-from ml_backend.evaluation.simulation import Gold, simulate
+from ml_backend.evaluation.simulation import Gold, Plan, simulate
 from ml_backend.evaluation.split import held_out, hold_out
 from ml_backend.evaluation.summary import RANDOM, summarise
 from ml_backend.evaluation.verdict import verdict
 from ml_backend.label_studio.export import Export, read_config, read_export
 from ml_backend.settings import Settings
 from ml_backend.store.vectors import Vectors
+from ml_backend.teaching import prior
+from ml_backend.teaching.rehearsal import ARMS, open_memory, questions_of, rehearse
+from ml_backend.teaching.remembered import Remembered
 
 CHUNK = 512  # texts encoded between two signs of progress
-FREE = ("strategies", "seeds", "budget_is")  # parts of the protocol that may differ from one call to the next
+FREE = ("strategies", "arms", "seeds", "budget_is")  # parts of the protocol that may differ from one call to the next
 
 
 COVERED = {
@@ -47,11 +51,15 @@ class Simulator:
     """
 
     def __init__(self, settings: Settings, request: Request, say: Callable[[str], None], progress: Progress) -> None:
-        self._request, self._progress = request, progress
+        self._request, self._progress, self._settings = request, progress, settings
         schema = read_config(request.label_config)
-        self._strategies = list(dict.fromkeys([*request.strategies, RANDOM]))
-        for name in self._strategies:
+        self._arms = {
+            f"{request.strategies[0]} + {arm} ({request.rounds} x {request.per_round})": arm for arm in request.arms
+        }
+        strategies = list(dict.fromkeys([*request.strategies, RANDOM]))
+        for name in strategies:
             registry.acquisition(name)
+        self._strategies = [*strategies, *self._arms]
         tasks = read_export(request.tasks, schema, request.group, say)
         test = read_export(request.test, schema, request.group, say) if request.test else None
         if (tasks.targets == tasks.targets[0]).all():
@@ -72,6 +80,7 @@ class Simulator:
             "strategies": self._strategies,
             "seeds": request.seeds,
             "labels_at_the_start": self._plan.initial,
+            "arms": dict.fromkeys(self._arms, request.strategies[0]),
             "batch": self._plan.batch,
             "budget": self._plan.budget,
             "budget_is": "as asked for" if request.budget else f"the smaller of {BUDGET} and half of the pool",
@@ -85,15 +94,20 @@ class Simulator:
             "group": request.group,
             "groups": _sizes(tasks, test),
             "learner": settings.defaults.learner,
+            "starts_from": "the labels' names",
+            "teacher": f"{settings.defaults.teacher} {settings.defaults.teacher_model}".strip(),
             "encoder": settings.encoder,
             "balance": settings.defaults.balance,
             "version": version("apprentice-label-studio"),
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
         prepare(request.out, {name: value for name, value in self._protocol.items() if name not in FREE})
+        self._teacher = self._memory(say) if self._arms else None
         self._texts = tasks.texts
         self._tasks = self._encoded(settings.encoder, tasks)
         self._test = self._encoded(settings.encoder, test) if test else None
+        self._names = prior.named(schema, registry.encoder(settings.encoder))
+        self._begun: tuple[int, tuple[Plan, Gold, Gold]] | None = None
 
     def run(self) -> None:
         """Runs what is not in curves.csv yet, all strategies of a seed after each other, and keeps each run there."""
@@ -108,7 +122,7 @@ class Simulator:
             if (name, seed) in finished:
                 continue
             found = []
-            for measurement in simulate(self._plan, *self._split(seed), name, seed):
+            for measurement in self._measure(name, seed):
                 found.append(measurement)
                 now = done * labels + measurement.labelled
                 self._progress(f"{name}, repetition {seed + 1}: labels", now, len(wanted) * labels)
@@ -143,7 +157,45 @@ class Simulator:
             cache.add([keys[row] for row in rows], vectors)
             self._progress("texts encoded", start + len(rows), len(missing))
         cache = Vectors(folder)  # opened again, it is what the next call will read
-        return Gold(cache.read(cache.find(keys)), export.targets, export.groups)
+        return Gold(cache.read(cache.find(keys)), export.targets, export.groups, export.texts)
+
+    def _measure(self, name: str, seed: int) -> Iterator[Measurement]:
+        """One run, of a strategy by itself or with a teacher."""
+        plan, pool, test = self._begin(seed)
+        if self._teacher is None or name not in self._arms:
+            yield from simulate(plan, pool, test, name, seed)
+            return
+        asked = self._request
+        config = asked.label_config.read_text(encoding="utf-8-sig")
+        teacher = self._teacher.again()
+        with rehearse(
+            self._arms[name], self._settings, plan, config, pool, teacher, asked.rounds, asked.per_round
+        ) as tutor:
+            for measurement in simulate(plan, pool, test, asked.strategies[0], seed, tutor):
+                yield replace(measurement, strategy=name)
+
+    def _begin(self, seed: int) -> tuple[Plan, Gold, Gold]:
+        """What the runs of a repetition share."""
+        if self._begun is None or self._begun[0] != seed:
+            pool, test = self._split(seed)
+            plugin, multiple = self._plan.options.learner, self._plan.schema.multiple
+            priors = prior.of_names(self._names, plugin, pool.vectors, multiple, seed)
+            self._begun = seed, (replace(self._plan, priors=priors), pool, test)
+        return self._begun[1]
+
+    def _memory(self, say: Callable[[str], None]) -> Remembered:
+        """The teacher, with what it has said in earlier calls; the user is told how much it may be asked."""
+        asked = self._request
+        for arm in asked.arms:
+            if arm not in ARMS:
+                raise ApprenticeError(f"There is no way {arm!r} to ask the teacher; there are: {', '.join(ARMS)}")
+        teacher = open_memory(self._settings, asked.out / "teacher")
+        most = len(self._arms) * asked.seeds * questions_of(asked.rounds, asked.per_round)
+        say(
+            f"The teacher {teacher.name} is asked up to {most} questions, as far as its budget goes; what it says is "
+            f"kept in {asked.out / 'teacher'} and never asked again"
+        )
+        return teacher
 
     def _split(self, seed: int) -> tuple[Gold, Gold]:
         """Pool and test rows of one repetition."""

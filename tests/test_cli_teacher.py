@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +16,7 @@ from fake_label_studio import SINGLE
 from typer.testing import CliRunner
 
 from ml_backend import cli
-from ml_backend.domain import Question, content_key
+from ml_backend.domain import Answer, Call, Question, content_key
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import Settings
 from ml_backend.store import Store
@@ -97,7 +99,7 @@ def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path)
     )
     assert "1 times: The model refused to reply." in said and "500" in said
     waiting = {each.id for each in store.questions.waiting(5)}
-    before = store.ledger.spent(5), store.ledger.outcomes(5)
+    before = store.ledger.spent(5), store.ledger.outcomes(5)[""]
     assert waiting == {three.id, four.id} and before[1] == {"answered": 1, "refused": 1}
     lease = store.jobs.claim("worker")
     assert lease is not None
@@ -105,7 +107,7 @@ def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path)
 
     code, said = run("teach", "--import", str(file))
     assert said.startswith("1 without a reply, which go on waiting, 2 known already, 1 to questions")
-    assert (store.ledger.spent(5), store.ledger.outcomes(5)) == before
+    assert (store.ledger.spent(5), store.ledger.outcomes(5)[""]) == before
     assert {each.id for each in store.questions.waiting(5)} == waiting
     assert not store.jobs.state(5).waiting, "nothing new: no round"
 
@@ -270,3 +272,21 @@ def test_an_editor_that_is_not_there_is_told(run: Run, monkeypatch: pytest.Monke
 
 def test_one_thing_at_a_time_is_done_with_cues(run: Run) -> None:
     assert run("cues", "--edit", "--json")[0] == 2
+
+
+def test_the_ledger_has_every_call_and_what_came_of_it(run: Run, store: Store) -> None:
+    assert run("ledger") == (0, "The teacher of project 5 has not been called yet.\n")
+    (asked,) = want(store, "one apple")
+    calls = (Call("m", 1.0, 100, 10, "malformed"), Call("m", 2.0, 200, 20, "answered"))
+    store.questions.record(5, Answer(asked.id, {"label": "fruit"}, None, calls), [0.1, 0.2])
+    code, said = run("ledger")
+    head, *rows = said.splitlines()
+    assert code == 0 and head.split()[:6] == ["for", "calls", "answered", "malformed", "refused", "failed"]
+    assert [row.split() for row in rows] == [
+        [name, "2", "1", "1", "0", "0", "300", "30", "0.3", "1.5"] for name in ("label", "all")
+    ]
+    found = list(csv.DictReader(io.StringIO(run("ledger", "--csv")[1])))
+    assert [(row["outcome"], row["seconds"], row["cost"]) for row in found] == [
+        ("malformed", "1.0", "0.1"), ("answered", "2.0", "0.2"),
+    ]  # fmt: skip
+    assert {row["question"] for row in found} == {asked.id}

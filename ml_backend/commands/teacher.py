@@ -1,4 +1,4 @@
-"""What the learner is weak on, and what its teacher can do about it: report, evolve, teach, cues."""
+"""What the learner is weak on, and what its teacher can do about it: report, evolve, teach, cues, ledger."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
+from rich.table import Column, Table
 
 from ml_backend.commands.common import (
     DataDir,
@@ -27,6 +28,10 @@ from ml_backend.commands.common import (
 if TYPE_CHECKING:
     from ml_backend.domain import Example
     from ml_backend.teaching.cues import Cues
+
+LEDGER = (
+    "calls", "answered", "malformed", "refused", "failed", "tokens read", "tokens written", "cost", "seconds a call",
+)  # fmt: skip
 
 
 @app.command()
@@ -160,6 +165,38 @@ def cues(
     else:
         keep(store, project, changed)
         out.print(f"Kept: {len(changed)} of {len(schema.labels)} labels have cues. The learner is taught them anew.")
+
+
+@app.command()
+def ledger(
+    project: Project,
+    as_csv: Annotated[bool, typer.Option("--csv", help="every single call, as CSV")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """What the teacher was called for, what came of it, and what that took."""
+    import csv
+    import sys
+
+    from ml_backend.store.ledger import COLUMNS
+
+    store = open_store(read_settings(data_dir=data_dir))
+    store.projects.known(project)
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(store.ledger.calls(project))
+        return
+    spent, outcomes = store.ledger.spent(project), store.ledger.outcomes(project)
+    if not spent[""].calls:
+        out.print(f"The teacher of project {project} has not been called yet.")
+        return
+    table = Table("for", *(Column(name, justify="right") for name in LEDGER), box=None)
+    for purpose in [*sorted(spent.keys() - {""}), ""]:
+        each, how = spent[purpose], outcomes[purpose]
+        told = [each.calls, *(how[outcome] for outcome in LEDGER[1:5])]
+        tokens = [f"{each.input_tokens:,}", f"{each.output_tokens:,}", f"{each.cost:.4g}"]
+        table.add_row(purpose or "all", *map(str, told), *tokens, f"{each.seconds / each.calls:.1f}")
+    out.print(table)
 
 
 def _edited(text: str, read: Callable[[str], Cues]) -> Cues | None:

@@ -16,7 +16,8 @@ BUDGET = 500  # labels at most, unless that is more than half of what there is t
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the user asks for. `initial` None stands for one batch, `budget` None for BUDGET or, if that is less, half
-    of the tasks to choose from: once all are labelled, all strategies are alike."""
+    of the tasks to choose from: once all are labelled, all strategies are alike. `arms`: ways in which the teacher is
+    asked beside the first strategy, each `rounds` times about `per_round` hard texts and as many easy ones."""
 
     tasks: Path
     label_config: Path
@@ -28,6 +29,9 @@ class Request:
     seeds: int = 10
     initial: int | None = None
     group: str = ""
+    arms: Sequence[str] = ()
+    rounds: int = 3
+    per_round: int = 20
 
 
 def planned(schema: TaskSchema, settings: Settings, asked: Request, size: int) -> Plan:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Protocol
 
 import numpy as np
 
@@ -30,23 +31,37 @@ ENOUGH = 5  # test rows of a class for it to be called the worst; if none has so
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """Tasks whose answers are known. vectors (n, d); targets (n, c); groups (n,): a name, "" for none."""
+    """Tasks whose answers are known. vectors (n, d); targets (n, c); groups (n,): a name, "" for none; texts (n,), or
+    none where there is no teacher to read them."""
 
     vectors: Floats
     targets: Floats
     groups: Sequence[str]
+    texts: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def take(self, rows: Ints) -> Gold:
-        return Gold(self.vectors[rows], self.targets[rows], [self.groups[row] for row in rows])
+        texts = [self.texts[row] for row in rows] if self.texts else ()
+        return Gold(self.vectors[rows], self.targets[rows], [self.groups[row] for row in rows], texts)
+
+
+class Tutor(Protocol):
+    """A teacher that is asked while a pool is labelled."""
+
+    def teach(self, rows: Ints, learner: Knowledge) -> Mapping[str, Tensors] | None:
+        """What it has taught by then, given the rows that are labelled and the learner that serves, whose tasks they
+        are; None if there is nothing new. May raise ApprenticeError: the simulation ends there."""
+
+    def spent(self) -> Mapping[str, float]:
+        """What that has taken so far, by metrics of `Measurement`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How a simulation goes: `initial` labels drawn at random, the same for every strategy of a seed, then `batch` at a
-    time up to `budget`; `priors` are what a teacher has taught before."""
+    time up to `budget`; `priors` are what a teacher has taught before the first of them."""
 
     schema: TaskSchema
     options: ProjectSettings
@@ -57,10 +72,13 @@ class Plan:
     priors: Mapping[str, Tensors] = field(default_factory=dict)
 
 
-def simulate(plan: Plan, pool: Gold, test: Gold, strategy: str, seed: int) -> Iterator[Measurement]:
+def simulate(
+    plan: Plan, pool: Gold, test: Gold, strategy: str, seed: int, tutor: Tutor | None = None
+) -> Iterator[Measurement]:
     """What a learner is worth with the first labels, at each multiple of the batch and with the whole budget, if
-    `strategy` chooses; a pool that is smaller than the budget is labelled to the end. Deterministic, but for the metric
-    `seconds`, which is that of the round after so many labels. Raises ApprenticeError if the strategy chooses nothing.
+    `strategy` chooses and `tutor` teaches; a pool that is smaller than the budget is labelled to the end.
+    Deterministic, but for the metric `seconds`, which is that of the round after so many labels. Raises ApprenticeError
+    if the strategy chooses nothing.
     """
     options = plan.options.model_copy(update={"acquisition": strategy})
     clustering = registry.clusterer().cut(pool.vectors, CLUSTERS, seed)
@@ -71,13 +89,20 @@ def simulate(plan: Plan, pool: Gold, test: Gold, strategy: str, seed: int) -> It
     labelled = np.zeros(len(pool), np.bool_)
     labelled[start] = True
     learner: Knowledge | None = None
+    priors = plan.priors
     tasks = np.arange(len(pool))
     for number in count():
-        n, begin = int(labelled.sum()), time.process_time()
-        learner = _learnt(plan, pool, np.flatnonzero(labelled), learner, number)
+        n, rows, begin = int(labelled.sum()), np.flatnonzero(labelled), time.process_time()
+        learner = _learnt(plan, pool, rows, learner, number, priors)
         seconds = time.process_time() - begin
+        taught = tutor.teach(rows, learner) if tutor and learner else None
+        if taught is not None:
+            priors = taught
+            learner = _learnt(plan, pool, rows, learner, number, priors)
         if n:
             yield from _measured(plan.schema, learner, pool.targets[labelled], test, strategy, seed, n)
+        for metric, value in tutor.spent().items() if tutor else ():
+            yield Measurement(strategy, seed, n, metric, "", value)
         if n >= budget:
             return
         begin = time.process_time()
@@ -90,7 +115,9 @@ def simulate(plan: Plan, pool: Gold, test: Gold, strategy: str, seed: int) -> It
         labelled[chosen] = True
 
 
-def _learnt(plan: Plan, pool: Gold, rows: Ints, serving: Knowledge | None, number: int) -> Knowledge | None:
+def _learnt(
+    plan: Plan, pool: Gold, rows: Ints, serving: Knowledge | None, number: int, priors: Mapping[str, Tensors]
+) -> Knowledge | None:
     """The learner that serves after a round."""
     lesson = Lesson(
         plugin=plan.options.learner,
@@ -101,7 +128,7 @@ def _learnt(plan: Plan, pool: Gold, rows: Ints, serving: Knowledge | None, numbe
         texts=b"",  # of no use here: a text does not change
         targets=pool.targets[rows],
     )
-    candidate, fit = knowledge.learn(lesson, pool.vectors[rows], serving, number, plan.priors)
+    candidate, fit = knowledge.learn(lesson, pool.vectors[rows], serving, number, priors)
     if candidate is None or fit is None:
         return serving
     return candidate if judge(fit, lesson.targets, lesson.multiple).promote else serving

@@ -10,6 +10,7 @@ import numpy as np
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.evaluation import looks, statistics
+from ml_backend.evaluation.arms import against_base
 from ml_backend.evaluation.curves import Measurement, Scores, table
 
 RANDOM = "random"
@@ -31,7 +32,7 @@ def summarise(
     all that there is to choose from, protocol["pool"], was labelled in the end), and for each strategy but random
     `against_random`: p_holm, `gain_interval` (of naulc_gain, at `level`), `seeds_to_tell` (how many would tell; None:
     too many), labels_saved and worst_class_gain (at the last budget), with their intervals; labels are None where the
-    strategy never reaches the target.
+    strategy never reaches the target. `against_base` is what a teacher added, see `arms`.
     `tried` are other strategies that were compared with random on the same data: they make the correction stronger.
     Raises ApprenticeError if random and all others have no seed in common.
     """
@@ -93,6 +94,7 @@ def summarise(
         "corrected_for": len(corrected),
         "ends_alike": int(budgets[-1]) >= protocol.get("pool", math.inf),
         "against_random": against,
+        "against_base": against_base(measurements, protocol.get("arms", {})),
     }
     return {"strategies": strategies, "protocol": {**protocol, **added}}
 

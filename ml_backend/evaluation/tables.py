@@ -48,6 +48,6 @@ def protocol_table(protocol: dict[str, Any]) -> str:
             said = "; ".join(
                 f"{each}: {of['tasks']} tasks, {of['test_rows']:g} test rows" for each, of in value.items()
             )
-        if name != "against_random":
+        if name not in ("against_random", "against_base", "arms"):
             rows += f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(said)}</td></tr>"
     return rows

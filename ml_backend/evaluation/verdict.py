@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
+from ml_backend.evaluation import arms
 from ml_backend.evaluation.looks import MOST, USEFUL, fewest
 from ml_backend.evaluation.summary import RANDOM
 
@@ -94,8 +95,9 @@ def _patience(name: str, summary: dict[str, Any]) -> str:
 
 
 def _cautions(summary: dict[str, Any]) -> list[str]:
-    """What the numbers above leave out."""
-    protocol, lines = summary["protocol"], []
+    """What the teacher added, and what the numbers leave out."""
+    protocol = summary["protocol"]
+    lines = [*arms.lines(protocol["against_base"])]
     if protocol["ends_alike"]:
         lines.append(
             f"All {protocol['measured_at'][-1]} tasks to choose from were labelled in the end, where all strategies "

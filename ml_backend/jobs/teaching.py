@@ -79,7 +79,7 @@ class Teaching:
         teacher = registry.teacher(options.teacher, self._settings.teacher_options(options))
         desk = Desk(self._store, project, teacher, Budget.of(options)) if teacher else None
         record = self._meet(record, desk.teacher if desk else None, options.teacher_model)
-        if (desk is None and record.cues is None) or _until(record) > now():
+        if _until(record) > now():
             return []
         mark = (
             record.published, record.tasks_revision, record.cues, prior.standing(self._store, record),
@@ -104,7 +104,7 @@ class Teaching:
 
     def _do(self, sight: Sight) -> bool:
         """Does what there is to do for a project; False if that is nothing. Without a desk there is nobody to be asked,
-        but cues that somebody wrote can be learnt from."""
+        but the labels' names can be learnt from, and cues that somebody wrote."""
         record, desk, schema, store = sight.record, sight.desk, sight.schema, self._store
         if desk and cues.recover(store, record, schema, desk.teacher):
             return True

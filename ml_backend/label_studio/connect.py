@@ -98,6 +98,7 @@ def _forget(store: Store, project: int) -> None:
         project, read_under="", watermark="", counts=None, published=None, pinned=None, watch=None, proposals=None,
         teacher=None, cues=None, prior=None, evolution=None,
     )  # fmt: skip
+    store.artifacts.forget(project)
 
 
 def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) -> bool:

@@ -20,6 +20,7 @@ class Artifacts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._sound: dict[str, tuple[str, int, int]] = {}  # of the latest check: digest, time and size
 
     def write(self, project: int, what: str, tensors: Tensors) -> tuple[str, str]:
         """Stores tensors; returns the file's name and SHA-256. Raises StoreError, and then nothing is there."""
@@ -44,5 +45,23 @@ class Artifacts:
             raise ArtifactError(f"artifact {name} is damaged (its SHA-256 does not match): an older version serves")
         return dict(load(data))
 
+    def sound(self, name: str, digest: str) -> bool:
+        """Whether `read` would succeed. The file is read if it is another one than at the last time."""
+        try:
+            stat = (self._folder / name).stat()
+            seen = (digest, stat.st_mtime_ns, stat.st_size)
+            if self._sound.get(name) != seen:
+                self.read(name, digest)
+        except (OSError, ArtifactError):
+            return False
+        self._sound[name] = seen
+        return True
+
     def remove(self, name: str) -> None:
+        self._sound.pop(name, None)
         (self._folder / name).unlink(missing_ok=True)
+
+    def forget(self, project: int) -> None:
+        """Removes all of a project's."""
+        for file in (self._folder / str(project)).glob("*.safetensors"):
+            self.remove(f"{project}/{file.name}")

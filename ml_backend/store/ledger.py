@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +15,9 @@ from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.schema import call as table
 
 CHUNK = 500
+COLUMNS = (
+    "made_at", "purpose", "teacher", "model", "outcome", "seconds", "input_tokens", "output_tokens", "cost", "question",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,24 @@ class Ledger:
                 rows += [tuple(row) for row in connection.execute(query)]
         return Spent(*map(sum, zip(*rows, strict=True)))
 
-    def outcomes(self, project: int) -> dict[str, int]:
-        """How many calls had each outcome."""
-        query = sa.select(table.c.outcome, sa.func.count()).where(table.c.project == project).group_by(table.c.outcome)
+    def outcomes(self, project: int) -> dict[str, Counter[str]]:
+        """How many calls had each outcome, by purpose; "" is all of them together."""
+        what = (table.c.purpose, table.c.outcome)
+        query = sa.select(*what, sa.func.count()).where(table.c.project == project).group_by(*what)
+        found: dict[str, Counter[str]] = {"": Counter()}
         with self._database.read() as connection:
-            return {row[0]: int(row[1]) for row in connection.execute(query)}
+            for purpose, outcome, n in connection.execute(query):
+                found.setdefault(purpose, Counter())[outcome] = n
+                found[""][outcome] += n
+        return found
+
+    def calls(self, project: int) -> Iterator[dict[str, Any]]:
+        """Every call, oldest first, by the names of COLUMNS; `made_at` in UTC as ISO text."""
+        query = sa.select(*(table.c[name] for name in COLUMNS)).where(table.c.project == project).order_by(table.c.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        for row in rows:
+            yield {**row, "made_at": datetime.fromtimestamp(row["made_at"], UTC).isoformat(timespec="milliseconds")}
 
 
 def enter(

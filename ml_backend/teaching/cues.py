@@ -135,17 +135,15 @@ def descriptions(cues: Cues | None, schema: TaskSchema) -> dict[str, str]:
 
 
 def phrases(cues: Cues, schema: TaskSchema) -> Phrases:
-    """Each label's name, description and cues as texts of it; a cue that speaks against it is a text of the label that
-    is named instead, else of all others alike."""
-    if not cues:
-        return Phrases((), np.empty((0, len(schema.labels)), np.float32), np.empty(0, np.float32))
+    """Each label's name, which needs no teacher, its description and its cues as texts of it; a cue that speaks against
+    it is a text of the label that is named instead, else of all others alike."""
     texts: list[str] = []
     targets: list[Floats] = []
     weights: list[float] = []
-    c = len(schema.labels)
+    c, told_of = len(schema.labels), descriptions(cues, schema)
     for column, label in enumerate(schema.labels):
         told = cues.get(label, {})
-        named = [[words, HIGHEST] for words in (tidy(label), told.get("description", "")) if words]
+        named = [[words, HIGHEST] for words in (tidy(label), told_of.get(label, "")) if words]
         for phrase, score, *other in [*named, *told.get("cues", [])]:
             if not score:
                 continue

@@ -20,7 +20,7 @@ import numpy as np
 
 from ml_backend import knowledge
 from ml_backend.consensus import Answers, consensus
-from ml_backend.domain import Answer, ApprenticeError, Example, Ints, Question, TeacherUnavailable
+from ml_backend.domain import Answer, ApprenticeError, Example, Ints, Question, TeacherUnavailable, Tensors
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.wire import storable
 from ml_backend.store import now
@@ -41,15 +41,29 @@ class Waiting(ApprenticeError):
     """A step has questions without an answer: nothing is wrong, and nothing is lost."""
 
 
-class Evolving:
-    """The rounds of one project: `way` as in `Round`, `per_round` hard texts in each and as many easy ones."""
+class NothingWeak(ApprenticeError):
+    """The learner has made no mistake: there is nothing to choose tasks by."""
 
-    def __init__(self, site: Site, desk: Desk, way: str, per_round: int, send: Send) -> None:
+
+class Evolving:
+    """The rounds of one project: `way` as in `Round`, `per_round` hard texts in each and as many easy ones. `learner`:
+    whose weaknesses they are about, if that is not the one that serves."""
+
+    def __init__(
+        self,
+        site: Site,
+        desk: Desk,
+        way: str,
+        per_round: int,
+        send: Send,
+        learner: Knowledge | None = None,
+    ) -> None:
         self._site = site
         self._desk = desk
         self._way = way
         self._per_round = per_round
         self._send = send
+        self._given = learner
         self._rounds = written.read(site.record)
 
     def run(self, rounds: int) -> Iterator[Round]:
@@ -121,11 +135,10 @@ class Evolving:
 
     def _from_pool(self, one: Round, learner: Knowledge, report: Weakness) -> Round:
         """The teacher labels as many real tasks as it would have written texts, near to the mistakes."""
-        site, mistakes = self._site, report.pairs[: wording.MOST]
+        site, pairs = self._site, report.pairs[: wording.MOST]
+        mistakes = [*(pair.tasks for pair in pairs), *((each.task,) for each in report.single[: 2 * one.n])]
         if not mistakes:
-            raise ApprenticeError(
-                "The learner has confused no label twice: there is no weak slice to choose tasks from"
-            )
+            raise NothingWeak("The learner has made no mistake: there is no weak slice to choose tasks from")
 
         def choose() -> Asked:
             apart = np.concatenate([self._answers().touched, self._audited()])
@@ -133,8 +146,9 @@ class Evolving:
 
         one, answers = self._ask(one, "label", choose)
         asked = site.store.questions.those(site.record.id, one.asked["label"])
-        told = "; ".join(f"{pair.label} taken for {pair.instead} ({pair.count})" for pair in mistakes)
-        one = replace(one, weaknesses=told, texts=tuple(Text(each.text, POOL) for each in asked))
+        told = [f"{pair.label} taken for {pair.instead} ({pair.count})" for pair in pairs]
+        told += [f"{len(report.single)} mistakes that were made once"] if report.single else []
+        one = replace(one, weaknesses="; ".join(told), texts=tuple(Text(each.text, POOL) for each in asked))
         one = self._examine(one, learner, answers)
         return replace(one, used=len(one.texts))
 
@@ -178,16 +192,15 @@ class Evolving:
     def _learner(self) -> Knowledge:
         """The one that serves. Where the teacher's labels are taught without annotators: as it will be with those of
         the rounds so far, whether a worker has come to it or not."""
+        if self._given is not None:
+            return self._given
         found, site = serving(self._site), self._site
         if self._way == TASKS:
             return found
-        recalled = recall(site.store, self._desk.teacher, site.schema, site.pool, site.record.id, self._answers())
-        local = written.taught(site.store, site.encoder, site.record, site.schema, recalled, self._desk.teacher)
-        given = prior.gather(site.pool, site.record, found.lesson.plugin, site.schema, recalled, local)
         there = np.isin(found.lesson.tasks, site.pool.tasks)
         lesson = replace(found.lesson, tasks=found.lesson.tasks[there], targets=found.lesson.targets[there])
         vectors = site.pool.ensure(site.pool.rows_of(lesson.tasks))
-        priors = prior.distil(given, site.schema.multiple, site.encoder, seed=site.record.id)
+        priors = taught_at(site, self._desk.teacher, self._answers(), lesson.plugin)
         taught, _ = knowledge.learn(lesson, vectors, None, found.number, priors)
         return taught or found
 
@@ -197,3 +210,11 @@ class Evolving:
     def _audited(self) -> Ints:
         """What is measured by is not shown to who writes what is learnt from."""
         return np.array(self._site.store.versions.audited(self._site.record.id), np.int64)
+
+
+def taught_at(site: Site, teacher: str, answers: Answers, plugin: str) -> dict[str, Tensors]:
+    """What a teacher has taught a kind of learner by now: its labels, what it wrote to be taught, its cues."""
+    recalled = recall(site.store, teacher, site.schema, site.pool, site.record.id, answers)
+    local = written.taught(site.store, site.encoder, site.record, site.schema, recalled, teacher)
+    given = prior.gather(site.pool, site.record, plugin, site.schema, recalled, local)
+    return prior.distil(given, site.schema.multiple, site.encoder, seed=site.record.id)

@@ -97,6 +97,13 @@ def pairs_of(judged: Judged) -> tuple[Pair, ...]:
     return tuple(sorted(pairs, key=lambda pair: (-pair.count, -pair.share, pair.label, pair.instead)))
 
 
+def single_of(judged: Judged, pairs: tuple[Pair, ...]) -> tuple[Said, ...]:
+    """The mistakes that are in no pair and may be quoted, those first that it was surest of."""
+    paired = {task for pair in pairs for task in pair.tasks}
+    rows = np.flatnonzero(judged.wrong & judged.shown & ~np.isin(judged.tasks, list(paired)))
+    return tuple(judged.quote(row) for row in rows[np.argsort(-judged.sure[rows], kind="stable")].tolist())
+
+
 def right_of(judged: Judged, pairs: tuple[Pair, ...]) -> tuple[Said, ...]:
     """What it gets right of the labels that it confuses: of each the surest."""
     rows = []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import Material, TaskSchema, Taught, Tensors
+from ml_backend.domain import Floats, Material, TaskSchema, Taught, Tensors
 from ml_backend.encoding import encode
 from ml_backend.pool import ProjectPool
 from ml_backend.ports import Encoder
@@ -19,10 +18,11 @@ from ml_backend.teaching.cues import Phrases, phrases
 from ml_backend.teaching.recall import Recall
 from ml_backend.teaching.sight import stands
 
-GROWTH = 1.2
-"""A prior is made anew when what it is made of has grown by this factor, and when nothing is left to be asked."""
+GROWTH, POOL_GROWTH = 1.2, 2.0
+"""A prior is made anew when what is taught, or the pool around it, has grown by this factor, and when nothing is left
+to be asked."""
 FEWEST = 5
-"""Labels of the teacher from which there is a prior of them."""
+"""Labels of the teacher from which a prior is made of them."""
 SEPARATOR = "/"
 
 
@@ -47,13 +47,10 @@ class Origin:
     def due(self, old: Origin | None, idle: bool) -> bool:
         """Whether it is time to make one of this origin, given that of the one that stands; `idle`: the teacher has
         answered everything for now."""
-        if self.taught < FEWEST and not self.cues:
-            return old is not None and old.cues > 0  # somebody has taken them away
         if old is None or not self.like(old) or self.wording != old.wording:
             return True
-        grown = any(
-            getattr(self, name) >= GROWTH * max(getattr(old, name), 1) for name in ("taught", "pool", "compared")
-        )
+        factors = {"taught": GROWTH, "compared": GROWTH, "pool": POOL_GROWTH}
+        grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
         return grown or (idle and self.taught != old.taught)
 
     def like(self, other: Origin) -> bool:
@@ -68,11 +65,8 @@ def origin_of(record: ProjectRecord) -> Origin | None:
 
 def standing(store: Store, record: ProjectRecord) -> Origin | None:
     """What the project's prior was made of; None, too, if its artifact is gone or damaged: nobody starts from it."""
-    if kept := record.prior:
-        with suppress(ArtifactError):
-            store.artifacts.read(kept["file"], kept["sha256"])
-            return origin_of(record)
-    return None
+    kept = record.prior
+    return origin_of(record) if kept and store.artifacts.sound(kept["file"], kept["sha256"]) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +88,8 @@ def gather(
     there = pool.encoded[rows] & ~pool.synthetic[rows] & recalled.teaches
     targets = np.concatenate([recalled.corrected[there], written.targets])
     vectors = np.concatenate([pool.ensure(rows[there]), written.vectors])
+    if len(targets) < FEWEST:
+        targets, vectors = targets[:0], vectors[:0]
     taught = Taught(vectors, targets, np.ones(len(targets), np.float32))
     told = phrases(record.cues or {}, schema)
     around = int(pool.encoded.sum())
@@ -105,16 +101,23 @@ def gather(
 
 def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
     """The priors that the learner can be given, by name. Takes seconds."""
-    texts = given.phrases.texts
-    cues = Taught(
-        encode(encoder.encode, texts, texts, encoder.name, "the cue")
-        if texts
-        else np.empty((0, encoder.dim), np.float32),
-        given.phrases.targets,
-        given.phrases.weights,
-    )
-    material = Material(given.taught, cues, given.pool.encoded_view().vectors)
+    material = Material(given.taught, _encoded(given.phrases, encoder), given.pool.encoded_view().vectors)
     return registry.learner(given.origin.plugin).distil(material, multiple, seed)
+
+
+def named(schema: TaskSchema, encoder: Encoder) -> Taught:
+    """What everybody starts from, without any teacher: the labels' names, and the hints on them."""
+    return _encoded(phrases({}, schema), encoder)
+
+
+def of_names(names: Taught, plugin: str, vectors: Floats, multiple: bool, seed: int) -> dict[str, Tensors]:
+    """The priors of a project without a teacher, from `named`, in a pool of `vectors` (n, d). Takes seconds."""
+    nothing = Taught(vectors[:0], names.targets[:0], names.weights[:0])
+    return registry.learner(plugin).distil(Material(nothing, names, vectors), multiple, seed)
+
+
+def _encoded(told: Phrases, encoder: Encoder) -> Taught:
+    return Taught(encode(encoder.encode, told.texts, told.texts, encoder.name, "the cue"), told.targets, told.weights)
 
 
 def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, encoder: Encoder) -> None:

@@ -13,6 +13,7 @@ VERSION = "1"
 """Of all prompts here: after a change of their words, everything is asked anew."""
 LONGEST_TEXT = 8000  # characters of a task that are shown; the beginning says what it is
 TOKENS_A_LABEL = 24
+MOST_CUES, MOST_PATTERNS = 10, 6
 
 
 def label(
@@ -69,7 +70,7 @@ def describe(schema: TaskSchema, texts: Sequence[str], teacher: str) -> Question
         {
             "label": {"type": "string", "enum": names},
             "description": {"type": "string"},
-            "cues": {"type": "array", "items": cue},
+            "cues": _list(cue, MOST_CUES),
         }
     )
     return Question(
@@ -77,7 +78,7 @@ def describe(schema: TaskSchema, texts: Sequence[str], teacher: str) -> Question
         purpose="describe",
         instructions=instructions,
         text=_numbered(texts),
-        reply=_object({"labels": {"type": "array", "items": about}}),
+        reply=_object({"labels": _list(about, len(names))}),
         longest=200 + 160 * len(names),
     )
 
@@ -97,7 +98,7 @@ def diagnose(figures: str, wrong: Sequence[tuple[str, str, str]], right: Sequenc
     )
     pattern = _object(
         {
-            "labels": {"type": "array", "items": {"type": "string"}},
+            "labels": _list({"type": "string"}, 4),
             "weakness": {"type": "string"},
             "advice": {"type": "string"},
         }
@@ -113,7 +114,7 @@ def diagnose(figures: str, wrong: Sequence[tuple[str, str, str]], right: Sequenc
         purpose="diagnose",
         instructions=instructions,
         text=text,
-        reply=_object({"summary": {"type": "string"}, "patterns": {"type": "array", "items": pattern}}),
+        reply=_object({"summary": {"type": "string"}, "patterns": _list(pattern, MOST_PATTERNS)}),
         longest=900,
     )
 
@@ -132,7 +133,7 @@ def write(
         f"\n\nThe labels:\n{_listed(schema, descriptions)}"
     )
     shown = {"weaknesses": weaknesses, "feedback": feedback, "examples": [_cut(text) for text in like]}
-    texts = {"type": "array", "items": {"type": "string"}}
+    texts = _list({"type": "string"}, n)
     text = json.dumps(shown, ensure_ascii=False)
     return Question(
         id=_id(teacher, "write", number, n, list(schema.labels), text),
@@ -156,6 +157,11 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def _list(items: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Where the schema is enforced, small models come to an end; elsewhere, what is too much is passed over."""
+    return {"type": "array", "items": dict(items), "maxItems": most}
 
 
 def _listed(schema: TaskSchema, descriptions: Mapping[str, str]) -> str:

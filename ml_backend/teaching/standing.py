@@ -34,6 +34,7 @@ def read(
     share        of the published queue's drafts, how many are the learner's own
     agreement    of `teacher` and `learner` with the annotators, each `overall` and `by_class`
     started_from, priors  the prior in use, "" for none; what starting from each is worth, see `domain.Fit.prior_errors`
+    cues         whether there are cues beside the labels' names
     """
     project, state = record.id, record.teacher or {}
     shown = store.shown.of(project)
@@ -60,7 +61,7 @@ def read(
             "today": asdict(store.ledger.spent(project, midnight())[""]),
             "by purpose": {purpose: asdict(spent) for purpose, spent in by_purpose.items()},
         },
-        "outcomes": store.ledger.outcomes(project),
+        "outcomes": dict(store.ledger.outcomes(project)[""]),
         "waiting": sum(n for (_, how), n in counts.items() if how == "waiting"),
         "labelled": counts.get(("label", "answered"), 0),
         "drafts": {author: asdict(fate) for author, fate in agreement.received(answered).items()},
@@ -69,6 +70,7 @@ def read(
         "agreement": {"teacher": _as_json(teacher), "learner": _as_json(learner)},
         "started_from": started_from,
         "priors": {prior: round(error, 4) for prior, error in priors.items()},
+        "cues": bool(record.cues),
     }
 
 
@@ -87,7 +89,7 @@ def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
         if each := found["agreement"][author]["overall"]:
             yield f"{author} agrees", _estimate(each) + _classes(found["agreement"][author]["by_class"], most)
     if found["priors"]:
-        yield "taught", _prior(found["started_from"], found["priors"])
+        yield "taught", _prior(found["started_from"], found["priors"], found["cues"])
     if found["problem"]:
         yield "teacher trouble", found["problem"]
 
@@ -128,17 +130,19 @@ def _classes(by_class: dict[str, Any], most: int) -> str:
     return f": {', '.join(shown)}{f' and {len(worst) - most} more' if len(worst) > most else ''}"
 
 
-def _prior(started_from: str, priors: dict[str, float]) -> str:
+def _prior(started_from: str, priors: dict[str, float], cues: bool) -> str:
     """Priors are compared with none, whose error is 1."""
+    names = f"the labels' names{' and cues' if cues else ''}"
+    called = {"cues": names, "labels": "the teacher's labels", "labels and cues": f"the teacher's labels, {names}"}
     worth = {prior: error for prior, error in priors.items() if prior != "none"}
-    told = ", ".join(f"{prior} {error:.2f}" for prior, error in worth.items())
+    told = "; ".join(f"{called.get(prior, prior)} {error:.2f}" for prior, error in worth.items())
     compared = f"errors on the annotators' answers, in parts of those without: {told}"
     if started_from:
-        return f"the learner starts from the teacher's {started_from} ({compared})"
+        return f"the learner starts from {called.get(started_from, started_from)} ({compared})"
     if worth and min(worth.values()) > 1:
         return (
-            f"what the teacher has taught would make the learner worse and is left out ({compared}): look at its cues "
-            "with `apprentice cues`, and at its agreement"
+            f"starting from {' or '.join(called.get(prior, prior) for prior in worth)} would make the learner worse, "
+            f"so it does not ({compared}): say in `apprentice cues --edit` what the labels mean"
         )
     return f"the learner starts from the annotators' answers alone ({compared})"
 

@@ -16,7 +16,6 @@ from ml_backend.store import Reply
 from ml_backend.teaching import ahead, questions, wording
 from ml_backend.teaching.ahead import Asked
 from ml_backend.teaching.cues import descriptions
-from ml_backend.teaching.mistakes import Pair
 from ml_backend.teaching.recall import shares
 from ml_backend.teaching.site import Site
 from ml_backend.teaching.weakness import Weakness
@@ -26,6 +25,7 @@ SURE = 0.6
 """Least probability of what the teacher says of its own text; of each decision, if there are several."""
 REFUSAL = "none of them, or ambiguous"
 UNUSABLE, REFUSED, UNSURE = "no usable reply", "ambiguous", "unsure label"
+SHOWN = 30  # mistakes that it sees
 LIKE = 8  # of the project's own texts that the teacher sees
 REVIEWED, LATEST = 2, 6
 """Texts of each kind that are shown again, of every earlier round and of the latest."""
@@ -34,8 +34,7 @@ REVIEWED, LATEST = 2, 6
 def diagnose(report: Weakness, teacher: str, number: int) -> Question:
     wrong = [
         (each.text, " + ".join(each.label), " + ".join(each.said))
-        for pair in report.pairs[: wording.MOST]
-        for each in pair.typical
+        for each in [*(each for pair in report.pairs[: wording.MOST] for each in pair.typical), *report.single][:SHOWN]
     ]
     right = [(each.text, " + ".join(each.label)) for each in report.right[: wording.MOST]]
     return questions.diagnose("\n".join(wording.lines(report)), wrong, right, teacher, number)
@@ -139,15 +138,16 @@ def for_annotators(texts: Sequence[Text], n: int) -> list[Text]:
     return [each for pair in zip_longest(*kinds) for each in pair if each is not None][:n]
 
 
-def from_pool(site: Site, learner: Knowledge, mistakes: Sequence[Pair], one: Round, apart: Ints) -> Asked:
+def from_pool(site: Site, learner: Knowledge, mistakes: Sequence[Sequence[int]], one: Round, apart: Ints) -> Asked:
     """Questions for the labels of as many tasks as a round writes texts, of the weak slices of the pool: nearest to the
-    learner's mistakes, of each kind in turn. Not of the tasks `apart`, nor of any that the teacher has labelled."""
+    tasks that the learner is mistaken in, of each kind of mistake in turn. Not of the tasks `apart`, nor of any that
+    the teacher has labelled."""
     store, pool, project = site.store, site.pool, site.record.id
     free = pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, apart)
     known, _ = pool.rows_with([reply.key for reply in store.questions.replies(project, one.teacher)])
     free[known] = False
     rows = np.flatnonzero(free)
-    wrong = [pool.ensure(pool.rows_of(np.array(pair.tasks, np.int64))) for pair in mistakes]
+    wrong = [pool.ensure(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
     chosen = rows[nearest(pool.ensure(rows), wrong, 2 * one.n)]
     return ahead.label(store, pool, site.record, site.schema, learner, one.teacher, pool.tasks[chosen])
 

@@ -20,7 +20,7 @@ from ml_backend.evaluation.groups import Groups, by_group
 from ml_backend.evaluation.metrics import correct, decide, f1
 from ml_backend.grouping import groups_of
 from ml_backend.knowledge import Knowledge
-from ml_backend.teaching.mistakes import Judged, Pair, Said, pairs_of, right_of, typical
+from ml_backend.teaching.mistakes import Judged, Pair, Said, pairs_of, right_of, single_of, typical
 from ml_backend.teaching.site import Site
 
 
@@ -35,7 +35,7 @@ class LabelScore:
 class Weakness:
     """Of the learner that version `version` made, on n answered tasks.
 
-    pairs     the most frequent first; `labels` the worst first
+    pairs     the most frequent first; `single`: mistakes that were made once; `labels`: the worst first
     clusters  of the pool, worst first, and in `about` a typical text of each; `groups` by the project's `group_by`, or
               None
     right     tasks that it gets right, one of each label of the pairs
@@ -45,6 +45,7 @@ class Weakness:
     n: int
     accuracy: Estimate | None
     pairs: tuple[Pair, ...]
+    single: tuple[Said, ...]
     labels: tuple[LabelScore, ...]
     clusters: Groups
     about: Mapping[str, str]
@@ -97,6 +98,7 @@ def weakness(site: Site, learner: Knowledge, unquoted: Collection[int] = ()) -> 
         n=len(tasks),
         accuracy=audit.accuracy(held_out, targets, tasks, np.array(store.versions.audited(project)), multiple),
         pairs=pairs,
+        single=single_of(judged, pairs),
         labels=_labels(held_out, targets, lesson.labels, multiple),
         clusters=by_group(~judged.wrong, clusters),
         about=_about(judged, clusters),

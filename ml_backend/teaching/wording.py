@@ -11,6 +11,8 @@ from ml_backend.teaching.written import EASY, HARD, POOL, TAUGHT, Round
 
 MOST = 10
 """Pairs, labels and groups of each kind that are listed; JSON has them all."""
+SINGLE = 5
+"""Mistakes that were made once."""
 CUT = 160  # characters of a text in a line
 
 
@@ -25,6 +27,10 @@ def lines(report: Weakness) -> list[str]:
         said.append(f"  {pair.label} -> {pair.instead}: {pair.count} times, {pair.share:.0%} of the {of}")
         said += [f"    {quoted(each)}" for each in pair.typical]
     said += _more(len(report.pairs))
+    if report.single:
+        said.append("Mistakes that it made once:")
+        said += [f"  {quoted(each)}" for each in report.single[:SINGLE]]
+        said += [f"  and {len(report.single) - SINGLE} more"] if len(report.single) > SINGLE else []
     said.append("Labels, the worst first:")
     said += [f"  {each.label}: F1 {each.f1:.2f}, {each.n} tasks" for each in report.labels[:MOST]]
     said += _more(len(report.labels))

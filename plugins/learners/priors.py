@@ -33,6 +33,8 @@ MOST_ROWS = 10_000
 SCALES = (0.5, 1.0)
 RIDGES = (0.05, 0.2, 1.0, 5.0)
 NONE = "none"
+DOUBT = 1.0
+"""So many standard errors a prior must be better than none: few answers are few to find a bad teacher out by."""
 
 
 def candidates(material: Material, multiple: bool, seed: int) -> dict[str, Head]:
@@ -61,7 +63,9 @@ def choose(
     better scale, in parts of the error without one (`NONE`, 1.0).
 
     The error is the Brier score of the prior's answer plus a ridge regression of what it leaves over. For one choice,
-    rare labels are lifted in it as in the head itself: else what a teacher knows of them would count for nothing.
+    rare labels are lifted in it as in the head itself: else what a teacher knows of them would count for nothing. It
+    must be less than without a prior by more than its standard error, row by row (Breiman et al., "Classification and
+    Regression Trees", 1984, 3.4.3, of a difference): else there is none.
     """
     n, c = targets.shape
     if not priors or n < 2 or not weights.any():
@@ -71,12 +75,17 @@ def choose(
     for head in priors.values():
         guesses += [probabilities(head.scaled(scale).logits(vectors), multiple) for scale in SCALES]
     lifted = weights if multiple else weights * (targets @ balance(weights @ targets))
-    scores = _left_out(vectors, targets, guesses, lifted)
-    best = int(np.nan_to_num(scores, nan=np.inf).argmin())
+    errors = _left_out(vectors, targets, guesses, lifted)
+    share = lifted / lifted.sum()
+    scores = errors @ share
     against = {NONE: 1.0}
     for (name, _), score in zip(names[1:], scores[1:], strict=True):
         against[name] = min(against.get(name, np.inf), float(score / max(scores[0], 1e-12)))
-    return *names[best], against
+    best = int(np.nan_to_num(scores, nan=np.inf).argmin())
+    better = errors[0] - errors[best]
+    gain = share @ better
+    doubt = np.sqrt(np.square(share) @ np.square(better - gain))
+    return *names[best if gain > DOUBT * doubt else 0], against
 
 
 def _rates(targets: Floats, weights: Floats) -> Floats:
@@ -87,14 +96,15 @@ def _rates(targets: Floats, weights: Floats) -> Floats:
 
 
 def _left_out(vectors: Floats, targets: Floats, guesses: list[Floats], weights: Floats) -> npt.NDArray[np.float64]:
-    """(guesses,) the mean leave-one-out Brier score of each guess (n, c) plus a ridge regression of what it leaves
-    over, with the ridge that is best for it."""
+    """(guesses, n) the leave-one-out Brier score of each row by each guess (n, c) plus a ridge regression of what it
+    leaves over, with the ridge that is best for it by the mean over the rows, each with its weight."""
     n, d = vectors.shape
     left = np.concatenate([targets - guess for guess in guesses], axis=1).astype(np.float32)
     x = np.hstack([vectors - vectors.mean(axis=0), np.full((n, 1), BIAS_SCALE, dtype=np.float32)])
     few = n <= d + 1
     gram = (x @ x.T if few else x.T @ x).astype(np.float64)
-    best = np.full(len(guesses), np.inf)
+    best = np.full((len(guesses), n), np.nan)
+    least = np.full(len(guesses), np.inf)
     for ridge in RIDGES:
         inverse = np.linalg.inv(gram + ridge * np.eye(len(gram))).astype(np.float32)
         if few:  # I - K (K + r)^-1 = r (K + r)^-1
@@ -103,7 +113,9 @@ def _left_out(vectors: Floats, targets: Floats, guesses: list[Floats], weights: 
             towards = x @ inverse
             apart, residual = 1 - (towards * x).sum(axis=1), left - towards @ (x.T @ left)
         errors = np.square(residual / apart[:, None]).reshape(n, len(guesses), -1).sum(axis=2, dtype=np.float64)
-        best = np.minimum(best, weights @ errors / weights.sum())
+        mean = weights @ errors
+        less = mean < least
+        best[less], least[less] = errors.T[less], mean[less]
     return best
 
 

@@ -48,6 +48,7 @@ def test_the_summary_by_hand() -> None:
         "level": 0.025,
         "corrected_for": 1,
         "ends_alike": False,
+        "against_base": {},
         "against_random": {
             "b": {
                 "p_holm": 0.5,

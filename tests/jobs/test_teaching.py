@@ -77,7 +77,9 @@ def school(
     teacher: ScriptedTeacher, options: Any,
 ) -> School:  # fmt: skip
     options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20)
-    return School(settings, store, server, make_round, teacher)
+    made = School(settings, store, server, make_round, teacher)
+    made.step()  # what the labels' names say is learnt before anybody is asked
+    return made
 
 
 def test_the_queues_head_is_asked_about_first_then_cues_then_further_tasks_up_to_the_number_set(
@@ -227,12 +229,16 @@ def test_the_unexpected_is_told_by_its_kind_alone(school: School, monkeypatch: p
     assert school.state()["problem"] == "asking the teacher failed (ZeroDivisionError)"
 
 
-def test_cues_that_a_person_wrote_are_learnt_from_without_any_teacher(
+def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_any_teacher(
     school: School, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     school.step()
-    assert store.projects.ensure(5).prior is None
+    kept = store.projects.ensure(5).prior
+    assert kept is not None and (kept["made_of"]["taught"], kept["made_of"]["cues"]) == (0, 3)
+    school.round()
+    learner, _ = knowledge.load_best(store, active(store), "fake")
+    assert learner is not None and learner.prior_errors.keys() == {"none", "cues"}
     store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     school.step()
     kept = store.projects.ensure(5).prior
@@ -253,7 +259,7 @@ def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_a
         store.projects.update(5, cues=cues)
         school.step()
         kept.append((store.projects.ensure(5).prior or {})["number"])
-    assert kept == [1, 2, 2, 3]
+    assert kept == [2, 3, 3, 4]
     school.round()
     learner, _ = knowledge.load_best(store, active(store), "fake")
     assert learner is not None and learner.started_from == ""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from fake_label_studio import SINGLE, WORDS, text_about
 
-from ml_backend.domain import Fit, Floats, Tensors, TrainingSet
+from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
 from ml_backend.evaluation.curves import Measurement, read_csv
 from ml_backend.settings import Settings
 from ml_backend.simulator import Request, Simulator
@@ -26,6 +26,9 @@ class Means:
         tensors: Tensors = {"means": train.targets.T @ train.vectors / len(train.targets)}
         found = self.predict(tensors, train.vectors)
         return Fit(tensors, found, None if train.earlier is None else found)
+
+    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+        return {}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         strength = np.exp(9 * vectors @ tensors["means"].T)

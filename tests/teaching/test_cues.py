@@ -52,9 +52,10 @@ def test_a_label_that_was_removed_since_is_passed_over_wherever_it_is_named() ->
     assert "animal" not in found.texts
 
 
-def test_no_cues_are_no_texts() -> None:
-    found = phrases({}, SCHEMA)
-    assert found.texts == () and found.targets.shape == (0, 3) and found.weights.shape == (0,)
+def test_without_cues_the_labels_have_their_names_and_hints() -> None:
+    found = phrases({}, replace(SCHEMA, labels=("fresh_fruit", "metal"), hints=("grows on trees", "")))
+    assert found.texts == ("fresh fruit", "grows on trees", "metal")
+    assert found.targets.tolist() == [[1, 0], [1, 0], [0, 1]] and found.weights.tolist() == [1, 1, 1]
 
 
 def test_a_hint_of_the_project_comes_before_the_teachers_description() -> None:

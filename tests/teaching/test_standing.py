@@ -159,7 +159,8 @@ def test_a_task_that_the_teacher_wrote_judges_nobody(taught_store: Store) -> Non
     ("started_from", "priors", "words"),
     [
         ("labels", {"none": 1.0, "labels": 0.5}, "starts from the teacher's labels (errors on the annotators' answers"),
-        ("", {"none": 1.0, "cues": 1.25, "labels": 1.5}, "would make the learner worse and is left out (errors"),
+        ("cues", {"none": 1.0, "cues": 0.5}, "starts from the labels' names (errors on the annotators' answers"),
+        ("", {"none": 1.0, "cues": 1.25, "labels": 1.5}, "would make the learner worse, so it does not (errors"),
         ("", {"none": 1.0, "cues": 0.99, "labels": 1.5}, "starts from the annotators' answers alone (errors"),
     ],
 )
@@ -168,7 +169,7 @@ def test_what_the_priors_are_worth_is_told_and_a_harmful_one_is_named_so(
 ) -> None:
     learnt(taught_store, priors, started_from)
     told = said(taught_store)["taught"]
-    assert words in told and all(f"{name} {error:.2f}" in told for name, error in priors.items() if name != "none")
+    assert words in told and all(f" {error:.2f}" in told for name, error in priors.items() if name != "none")
     assert (found(taught_store)["started_from"], found(taught_store)["priors"]) == (started_from, priors)
 
 

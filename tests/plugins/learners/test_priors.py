@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ml_backend.domain import Floats, Material, Taught, TrainingSet
 from plugins.learners.calibration import probabilities
 from plugins.learners.heads import BIAS_SCALE, LIFT, C, Head, Heads, solve
 from plugins.learners.logistic import Logistic
-from plugins.learners.priors import NONE, RIDGES, SCALES, choose
+from plugins.learners.priors import DOUBT, NONE, RIDGES, SCALES, choose
 
 CLASSES, DIM = 5, 24
 
@@ -167,18 +167,21 @@ def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bo
         counted = weights * (t @ lift) * mass.sum() / (lift @ mass)
     features = np.hstack([x - x.mean(axis=0), np.full((n, 1), BIAS_SCALE)]).astype(np.float64)
 
-    def left_out(guess: Floats) -> float:
+    def rows_left_out(guess: Floats) -> Floats:
         rest = (t - guess).astype(np.float64)
-        errors = []
+        best = np.full(n, np.inf)
         for ridge in RIDGES:
-            total = 0.0
+            errors = np.empty(n)
             for row in range(n):
                 others = np.arange(n) != row
                 gram = features[others].T @ features[others] + ridge * np.eye(d + 1)
                 solved = np.linalg.solve(gram, features[others].T @ rest[others])
-                total += counted[row] * np.square(rest[row] - features[row] @ solved).sum()
-            errors.append(total / counted.sum())
-        return min(errors)
+                errors[row] = np.square(rest[row] - features[row] @ solved).sum()
+            best = min(best, errors, key=lambda each: float(counted @ each))
+        return best
+
+    def left_out(guess: Floats) -> float:
+        return float(counted @ rows_left_out(guess) / counted.sum())
 
     guess = np.full((n, c), 1 / c, np.float32)
     if multiple:  # how often each label holds in the other rows, and in two that are even
@@ -196,9 +199,13 @@ def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bo
     for each in priors:
         least = min(expected[each, scale] for scale in SCALES)
         assert against[each] == pytest.approx(least / none, rel=2e-3)
-    best = min([none, *expected.values()])
-    chosen = none if name == NONE else expected[name, scale]
-    assert chosen == pytest.approx(best, rel=2e-3)
+    best = min(expected, key=lambda each: expected[each])
+    better = rows_left_out(guess) - rows_left_out(probabilities(priors[best[0]].scaled(best[1]).logits(x), multiple))
+    share = counted / counted.sum()
+    doubt = float(np.sqrt(np.square(share) @ np.square(better - share @ better)))
+    assume(abs(share @ better - DOUBT * doubt) > 2e-3)
+    assert (name == NONE) == (share @ better < DOUBT * doubt), "it must be better by more than chance"
+    assert name == NONE or expected[name, scale] == pytest.approx(expected[best], rel=2e-3)
 
 
 def test_the_earlier_learner_is_judged_with_the_prior_that_it_had() -> None:

@@ -1,0 +1,162 @@
+"""A part of `make bench-teacher`: EvoKD against as many calls for labels of real tasks, by the teacher's calls."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.arms import Bench, spread, table
+from benchmarks.data import SETS, Row
+from ml_backend import knowledge, registry
+from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
+from ml_backend.domain import Answer, Call, Ints, Question
+from ml_backend.evaluation.simulation import Gold, Plan
+from ml_backend.knowledge import Knowledge, Lesson
+from ml_backend.settings import ProjectSettings, Settings
+from ml_backend.store import Store
+from ml_backend.teaching import prior
+from ml_backend.teaching.desk import Desk
+from ml_backend.teaching.rehearsal import ARMS, NO_CAPS, Rehearsal, rehearse
+from ml_backend.teaching.remembered import PROJECT, Remembered
+
+HUMAN, POOL = 100, 3000
+ROUNDS, PER_ROUND = 4, 20
+LIVE_SEEDS = 3  # SmolLM2 writes about ten tokens a second on one core
+
+
+class Oracle:
+    """Writes real texts that are in nobody's pool, hard ones of the labels that the learner confuses, and knows every
+    label, of which it says so many wrongly: what the best writer could do, and no language model."""
+
+    name = "oracle"
+
+    def __init__(self, reserve: Sequence[Row], everything: Sequence[Row], wrong: float, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self._reserve = [reserve[row] for row in self._random.permutation(len(reserve))]
+        self._label = {row.text: row.label for row in everything}
+        self._wrong = wrong
+        self._weak: list[str] = []
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        for each in questions:
+            call = (Call("oracle", 0.0, len(each.text) // 4, 0, "answered"),)
+            if each.purpose == "diagnose":
+                self._weak = [wrong["label"] for wrong in json.loads(each.text)["wrong"]]
+                yield Answer(each.id, {"summary": "", "patterns": []}, None, call)
+            elif each.purpose == "write":
+                n = each.reply["properties"]["hard"]["maxItems"]
+                yield Answer(each.id, {"hard": self._take(n, self._weak), "easy": self._take(n, ())}, None, call)
+            elif each.purpose == "label":
+                shares = np.zeros(len(each.labels), np.float32)
+                right = each.labels.index(self._label[each.text])
+                real = len(each.labels) - ("ambiguous" in each.labels[-1])
+                shift = int(self._random.integers(1, real)) if self._random.random() < self._wrong else 0
+                shares[(right + shift) % real] = 1.0
+                yield Answer(each.id, {"label": each.labels[int(shares.argmax())]}, shares, call)
+
+    def _take(self, n: int, labels: Sequence[str]) -> list[str]:
+        """Texts of some labels, of each about as many; of any, if there are none."""
+        wanted = set(labels)
+        found = [row for row in self._reserve if not wanted or row.label in wanted][:n]
+        self._reserve = [row for row in self._reserve if row not in found]
+        return [row.text for row in found]
+
+
+def evolving(seeds: int) -> Iterator[str]:
+    yield "## EvoKD against labels of real tasks, by the teacher's calls: 100 random human labels, the labels' names\n"
+    yield (
+        f"{ROUNDS} rounds of {PER_ROUND} hard and {PER_ROUND} easy texts, or of as many tasks; calls as counted, mean "
+        "of the seeds. `evolve`: texts that the teacher writes, `weak-slices`: tasks near the learner's mistakes, "
+        "`teach`: tasks that coverage chooses.\n"
+    )
+    which = SETS["banking77"]()
+    bench = Bench(which)
+    for wrong in (0.1, 0.4):
+        yield f"banking77, oracle that writes real texts and gives {wrong:.0%} wrong labels, {seeds} seeds:\n"
+        found: Found = {}
+        for seed in range(seeds):
+            pool, reserve = np.split(np.random.default_rng(seed).permutation(len(bench.x)), [POOL])
+            written = [which.train[row] for row in reserve]
+            for arm in ARMS:
+                with tempfile.TemporaryDirectory() as folder:
+                    teacher = _remembered(Oracle(written, which.train, wrong, seed), Path(folder))
+                    _run(bench, which.train, pool, arm, teacher, seed, found)
+        yield _shown(found)
+    yield from _live(min(seeds, LIVE_SEEDS))
+
+
+def _live(seeds: int) -> Iterator[str]:
+    which = SETS["trec"]()
+    bench = Bench(which)
+    found: Found = {}
+    with tempfile.TemporaryDirectory() as folder, LocalLlama(Path(folder) / "llama.log") as server:
+        defaults = ProjectSettings(teacher="openai", teacher_model=MODEL)
+        settings = Settings(defaults=defaults, teacher_url=server.url, teacher_timeout=600.0, teacher_concurrency=SLOTS)
+        asked = registry.teacher("openai", settings.teacher_options(defaults))
+        assert asked is not None
+        teacher = _remembered(asked, Path(folder) / "memory")
+        for seed in range(seeds):
+            pool = np.random.default_rng(seed).permutation(len(bench.x))[:POOL]
+            for arm in ARMS:
+                _run(bench, which.train, pool, arm, teacher.again(), seed, found)
+        outcomes = teacher.outcomes()
+    yield f"TREC, SmolLM2 (135M) really asked, {seeds} seeds (what came of its calls: {outcomes}):\n"
+    yield _shown(found)
+
+
+Found = dict[str, dict[int, list[tuple[float, float]]]]
+"""arm -> round -> (calls so far, accuracy) of each seed."""
+
+
+def _remembered(teacher: object, folder: Path) -> Remembered:
+    store = Store(Settings(data_dir=folder))
+    return Remembered(store, Desk(store, PROJECT, teacher, NO_CAPS))  # type: ignore[arg-type]
+
+
+def _run(
+    bench: Bench, rows: Sequence[Row], places: Ints, arm: str, teacher: Remembered, seed: int, found: Found
+) -> None:
+    settings = Settings(defaults=ProjectSettings(teacher="similarity"))
+    plan = Plan(bench.schema, settings.defaults, "minilm", HUMAN, HUMAN, HUMAN)
+    pool = Gold(bench.x[places], bench.one_hot[bench.y[places]], [""] * len(places), [rows[row].text for row in places])
+    labelled = np.sort(np.random.default_rng([seed, HUMAN]).choice(len(pool), HUMAN, replace=False))
+    named = prior.named(bench.schema, registry.encoder("minilm"))
+    names = prior.of_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
+    learner = _learnt(bench, pool, labelled, names)
+    found.setdefault(arm, {}).setdefault(0, []).append((0.0, bench.right(learner.tensors)))
+    with rehearse(arm, settings, plan, _config(bench.schema.labels), pool, teacher, ROUNDS, PER_ROUND) as tutor:
+        for number in range(1, ROUNDS + 1):
+            learner, calls = _taught(bench, pool, labelled, learner, tutor)
+            found[arm].setdefault(number, []).append((calls, bench.right(learner.tensors)))
+
+
+def _taught(bench: Bench, pool: Gold, labelled: Ints, learner: Knowledge, tutor: Rehearsal) -> tuple[Knowledge, float]:
+    priors = tutor.teach(labelled, learner)
+    return learner if priors is None else _learnt(bench, pool, labelled, priors), tutor.spent()["teacher_calls"]
+
+
+def _learnt(bench: Bench, pool: Gold, rows: Ints, priors: Mapping[str, knowledge.Tensors]) -> Knowledge:
+    lesson = Lesson("logistic", "minilm", bench.schema.labels, False, rows, b"", pool.targets[rows])
+    learner, _ = knowledge.learn(lesson, pool.vectors[rows], None, 1, priors)
+    assert learner is not None
+    return learner
+
+
+def _config(labels: Sequence[str]) -> str:
+    choices = "".join(f'<Choice value="{label}"/>' for label in labels)
+    return f'<View><Text name="text" value="$text"/><Choices name="label" toName="text">{choices}</Choices></View>'
+
+
+def _shown(found: Found) -> str:
+    rows = [
+        [
+            arm,
+            *(f"{spread([right for _, right in each])} ({np.mean([n for n, _ in each]):.0f})" for each in by.values()),
+        ]
+        for arm, by in found.items()
+    ]
+    return table(["arm: accuracy (calls)", "before", *(f"round {number}" for number in range(1, ROUNDS + 1))], rows)

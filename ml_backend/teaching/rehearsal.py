@@ -1,0 +1,141 @@
+"""A teacher in a simulation, really asked: a project of its own, on which the live loop's code writes, labels, teaches.
+
+What is compared is what an equal number of questions is worth (arXiv 2403.06414 compares with equal tokens): texts that
+the teacher writes about the learner's weaknesses, real tasks of its weak slices, and real tasks as they are chosen for
+distillation anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from ml_backend import registry
+from ml_backend.consensus import consensus
+from ml_backend.domain import Annotation, ApprenticeError, Example, Ints, Tensors, content_key
+from ml_backend.evaluation.metrics import decide
+from ml_backend.evaluation.simulation import Gold, Plan
+from ml_backend.knowledge import Knowledge
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+from ml_backend.teaching import ahead, written
+from ml_backend.teaching.desk import Budget, Desk
+from ml_backend.teaching.evolve import Evolving, NothingWeak, taught_at
+from ml_backend.teaching.remembered import PROJECT, Remembered
+from ml_backend.teaching.site import Site, visit
+
+EVOLVE, WEAK_SLICES, TEACH = "evolve", "weak-slices", "teach"
+ARMS = {
+    EVOLVE: "texts that the teacher writes about the learner's weaknesses, taught directly",
+    WEAK_SLICES: "the teacher's labels of as many tasks near the learner's mistakes",
+    TEACH: "the teacher's labels of as many tasks that teacher_acquisition chooses",
+}
+NO_CAPS = Budget(0.0, 0.0, 0.0, 0.0, 0)
+
+
+def questions_of(rounds: int, per_round: int) -> int:
+    """Most questions that an arm asks: in a round a diagnosis, the writing, and a label for each hard and easy text."""
+    return rounds * (2 + 2 * per_round)
+
+
+def open_memory(settings: Settings, folder: Path) -> Remembered:
+    """The teacher of the settings, with the answers that are kept in a folder. Raises ApprenticeError if it is one that
+    cannot be asked, or only by files."""
+    options = settings.defaults
+    teacher = registry.teacher(options.teacher, settings.teacher_options(options))
+    if teacher is None or options.teacher == registry.BY_FILE:
+        raise ApprenticeError(
+            f"The teacher is {options.teacher!r}, which cannot be asked in a simulation: set `teacher` and "
+            "`teacher_model` in APPRENTICE_DEFAULTS, and APPRENTICE_TEACHER_URL"
+        )
+    store = Store(settings.model_copy(update={"data_dir": folder, "store_url": ""}))
+    return Remembered(store, Desk(store, PROJECT, teacher, Budget.of(options)))
+
+
+@contextmanager
+def rehearse(
+    arm: str, settings: Settings, plan: Plan, label_config: str, pool: Gold, teacher: Remembered, rounds: int, n: int
+) -> Iterator[Rehearsal]:
+    """The tutor of one run of an arm, for as long as its project lasts."""
+    with TemporaryDirectory(prefix="apprentice-") as folder:
+        own = settings.model_copy(update={"data_dir": Path(folder), "store_url": "", "defaults": plan.options})
+        store = Store(own)
+        store.projects.update(PROJECT, label_config=label_config)
+        keys = [content_key(text) for text in pool.texts]
+        store.tasks.put(PROJECT, (Example(row, text, keys[row], {}) for row, text in enumerate(pool.texts)))
+        cache = store.vectors(PROJECT, registry.encoder(own.encoder).name)
+        rows = list({key: row for row, key in enumerate(keys)}.values())
+        cache.add([keys[row] for row in rows], pool.vectors[rows])
+        yield Rehearsal(arm, visit(own, store, PROJECT), plan, pool, teacher, rounds, n)
+
+
+class Rehearsal:
+    """A Tutor: rounds of one arm, spread evenly from the first labels on."""
+
+    def __init__(
+        self, arm: str, site: Site, plan: Plan, pool: Gold, teacher: Remembered, rounds: int, per_round: int
+    ) -> None:
+        self._arm = arm
+        self._site = site
+        self._pool = pool
+        self._teacher = teacher
+        self._desk = Desk(site.store, PROJECT, teacher, NO_CAPS)
+        self._per_round = per_round
+        first, last = max(plan.initial, 2), min(plan.budget, len(pool))
+        self._due = [first + (last - first) * number // rounds for number in range(rounds)]
+
+    def teach(self, rows: Ints, learner: Knowledge) -> Mapping[str, Tensors] | None:
+        """See `Tutor`. Raises ApprenticeError if the teacher does not answer, or may not be asked any more."""
+        if not self._due or len(rows) < self._due[0]:
+            return None
+        self._due.pop(0)
+        self._put_answers(rows)
+        self._site = self._site.again()
+        if self._arm == TEACH:
+            self._label(learner)
+        else:
+            way = written.TAUGHT if self._arm == EVOLVE else written.POOL
+            evolving = Evolving(self._site, self._desk, way, self._per_round, lambda *_: (), learner)
+            with suppress(NothingWeak):
+                list(evolving.run(1))
+        self._site = self._site.again()
+        answers = consensus(self._site.schema, self._site.store.labels.of(PROJECT))
+        return taught_at(self._site, self._desk.teacher, answers, learner.lesson.plugin)
+
+    def spent(self) -> Mapping[str, float]:
+        """Calls, tokens and cost, as if nobody had asked anything before."""
+        spent = self._teacher.spent()
+        tokens = spent.input_tokens + spent.output_tokens
+        return {"teacher_calls": spent.calls, "teacher_tokens": tokens, "teacher_cost": spent.cost}
+
+    def _put_answers(self, rows: Ints) -> None:
+        schema, targets = self._site.schema, self._pool.targets[rows]
+        chosen = targets >= 0.5 if schema.multiple else decide(targets, False)
+        names = np.array(schema.labels)
+        self._site.store.labels.put(
+            PROJECT,
+            [
+                Annotation(row, row, 1, tuple(names[mine].tolist()))
+                for row, mine in zip(rows.tolist(), chosen, strict=True)
+            ],
+        )
+
+    def _label(self, learner: Knowledge) -> None:
+        """As the live loop does it, a portion at a time."""
+        site, store, teacher = self._site, self._site.store, self._desk.teacher
+        touched = consensus(site.schema, store.labels.of(PROJECT)).touched
+        left = questions_of(1, self._per_round)
+        while left > 0:
+            known = [reply.key for reply in store.questions.replies(PROJECT, teacher)]
+            apart = np.empty(0, np.int64)
+            tasks = ahead.further(site.pool, site.options, learner, site.schema, known, apart, touched, left)
+            asked = ahead.label(store, site.pool, site.record, site.schema, learner, teacher, tasks)
+            if not asked:
+                return
+            for _ in self._desk.ask([question for question, _ in asked], [key for _, key in asked]):
+                pass
+            left -= len(asked)

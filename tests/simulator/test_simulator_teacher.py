@@ -1,0 +1,95 @@
+"""`apprentice simulate --teacher-arm`: a teacher that is really asked, beside the first strategy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from scripted_teacher import ScriptedTeacher
+from simulations import Bench
+
+from ml_backend import registry
+from ml_backend.domain import Answer, ApprenticeError, Call, Question, TeacherUnavailable
+from ml_backend.settings import ProjectSettings
+
+ARM = "margin + evolve (1 x 3)"
+
+
+class Writer(ScriptedTeacher):
+    """Writes texts of words that the tests' labels have; goes away after so many questions."""
+
+    def __init__(self, until: int = 10**6) -> None:
+        super().__init__()
+        self.until = until
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        for each in questions:
+            if len(self.asked) >= self.until:
+                raise TeacherUnavailable("nobody listens")
+            if each.purpose == "label":
+                yield from super().answer([each])
+                continue
+            self.asked.append(each)
+            texts = {"hard": ["pear plum new1", "tin zinc new2"], "easy": ["dog cow new3"]}
+            content = texts if each.purpose == "write" else {"summary": "weak", "patterns": []}
+            yield Answer(each.id, content, None, (Call("m", 0.1, 100, 10, "answered"),))
+
+
+@pytest.fixture
+def writer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Writer:
+    made = Writer()
+    monkeypatch.setattr(registry, "teacher", lambda name, _: made if name == "openai" else None)
+    bench.settings.defaults = ProjectSettings(
+        teacher="openai", teacher_input_price=1000.0, teacher_budget=0.0, teacher_daily_budget=0.0
+    )
+    return made
+
+
+def small(**more: Any) -> dict[str, Any]:
+    return {"seeds": 1, "arms": ["evolve"], "rounds": 1, "per_round": 3, **more}
+
+
+def test_an_arm_is_a_run_of_its_own_whose_calls_are_counted(bench: Bench, writer: Writer) -> None:
+    said = bench.run(**small()).conclude()
+    assert bench.runs() == [("margin", 0), ("random", 0), (ARM, 0)]
+    assert [each.purpose for each in writer.asked][:2] == ["diagnose", "write"]
+    calls = [each.value for each in bench.numbers() if (each.strategy, each.metric) == (ARM, "teacher_calls")]
+    assert calls[-1] == len(writer.asked)
+    found = json.loads((bench.out / "summary.json").read_text())["protocol"]["against_base"][ARM]
+    assert (found["base"], found["calls"], found["tokens"]) == ("margin", len(writer.asked), 110 * len(writer.asked))
+    assert found["cost"] == pytest.approx(0.1 * len(writer.asked)) and found["seeds"] == 1
+    assert f"{ARM}: " in said and f"for {len(writer.asked)} calls and" in said
+    assert any("asked up to 8 questions" in each for each in bench.said)
+
+
+def test_another_call_asks_nothing_again_and_other_arms_may_be_added(bench: Bench, writer: Writer) -> None:
+    bench.run(**small())
+    asked = len(writer.asked)
+    (bench.out / "curves.csv").unlink()
+    bench.run(**small())
+    assert len(writer.asked) == asked
+    bench.run(**small(arms=["teach"]))
+    assert bench.runs()[-1] == ("margin + teach (1 x 3)", 0) and len(writer.asked) > asked
+
+
+def test_a_teacher_that_goes_away_leaves_what_is_finished(bench: Bench, writer: Writer) -> None:
+    writer.until = 1
+    with pytest.raises(ApprenticeError, match=r"the same command goes on from here \(nobody listens\)"):
+        bench.run(**small())
+    assert bench.runs() == [("margin", 0), ("random", 0)]
+    writer.until = 100
+    bench.run(**small())
+    assert bench.runs()[-1] == (ARM, 0)
+    assert [each.purpose for each in writer.asked].count("diagnose") == 1
+
+
+def test_without_a_teacher_or_with_an_unknown_arm_nothing_is_begun(
+    main: Callable[..., Any], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = main(teacher_arm="evolve")
+    assert code == 1 and "which cannot be asked in a simulation: set `teacher`" in " ".join(err.split())
+    code, _, err = main(teacher_arm="guess")
+    assert code == 1 and "There is no way 'guess' to ask the teacher; there are: evolve, weak-slices, teach" in err
+    assert not (bench.out / "curves.csv").exists()
