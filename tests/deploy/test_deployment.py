@@ -168,7 +168,7 @@ def make_server() -> Any:
                 pass
 
         servers.append(HTTPServer(("127.0.0.1", 0), Reply))
-        Thread(target=servers[-1].serve_forever, daemon=True).start()
+        Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
         return int(servers[-1].server_address[1])
 
     yield make
