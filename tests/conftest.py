@@ -10,14 +10,16 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import structlog
-from databases import any_settings, any_store, new_postgresql, postgresql
+from databases import any_settings, any_store, migrated_once, new_postgresql, postgresql
 from fake_encoder import FakeEncoder
 from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from flask.testing import FlaskClient
@@ -34,7 +36,15 @@ from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import Store
 
-__all__ = ["any_settings", "any_store", "new_postgresql", "options", "postgresql", "taught"]  # fixtures
+__all__ = [  # fixtures
+    "any_settings",
+    "any_store",
+    "migrated_once",
+    "new_postgresql",
+    "options",
+    "postgresql",
+    "taught",
+]
 
 hypothesis_settings.register_profile(
     "house", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -58,12 +68,20 @@ def loggers_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of this machine, and no `.env` file of the working directory, reaches a test."""
     for name in list(os.environ):
         if name.startswith("APPRENTICE_"):
             monkeypatch.delenv(name)
     monkeypatch.setitem(Settings.model_config, "env_file", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_once() -> Iterator[None]:
+    """Every client reads all certificates of the machine, which takes longer than most tests: and none speaks TLS."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from functools import cache
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 
-from ml_backend.domain import Floats
+from ml_backend.domain import ApprenticeError, Floats
 
 
 @cache
@@ -51,3 +54,21 @@ class FakeEncoder:
 
     def verify(self) -> str:
         return "nothing to check"
+
+
+class Weightless(FakeEncoder):
+    """Says that it has no weights, so that a worker that warms up loads nothing either."""
+
+    def sketch(self, texts: Sequence[str]) -> Floats:
+        raise ApprenticeError("there are no weights")
+
+
+def weightless(folder: Path) -> dict[str, str]:
+    """Installs it in the folder as anybody's package: the environment in which other processes have it."""
+    installed = folder / "fake_encoder-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-encoder\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[apprentice.plugins]\nencoder.weightless = fake_encoder:Weightless\n")
+    shutil.copy(__file__, folder)
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
+    return {"PYTHONPATH": path, "APPRENTICE_ENCODER": "weightless"}

@@ -190,7 +190,7 @@ def _part(value: object, name: str) -> Any:
 def has_bounds(request: Mapping[str, Any]) -> bool:
     """Whether the schema that is sent says how much there may be of a thing: not every server takes that."""
     schema = request["response_format"]["json_schema"]["schema"]
-    return _enforceable(schema, _BOUNDS) != schema
+    return bool(_enforceable(schema, _BOUNDS) != schema)
 
 
 def _enforceable(schema: Any, left_out: Collection[str]) -> Any:

@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from fake_encoder import weightless
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -167,7 +168,7 @@ def make_server() -> Any:
                 pass
 
         servers.append(HTTPServer(("127.0.0.1", 0), Reply))
-        Thread(target=servers[-1].serve_forever, daemon=True).start()
+        Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
         return int(servers[-1].server_address[1])
 
     yield make
@@ -188,10 +189,12 @@ def test_the_health_script_tells_a_dead_port() -> None:
     assert done.returncode == 1 and "no answer" in done.stdout and "Traceback" not in done.stderr
 
 
-def test_the_health_script_follows_a_real_backend(tmp_path: Path) -> None:
+def test_the_health_script_follows_a_real_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ml_backend.demo.run import backend
     from ml_backend.settings import Settings
 
+    for name, value in weightless(tmp_path).items():
+        monkeypatch.setenv(name, value)
     port = free_port()
     settings = Settings(data_dir=tmp_path / "data", secret="s", port=port, label_studio_api_key="k")
     with backend(settings, tmp_path / "backend.log"):

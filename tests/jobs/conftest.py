@@ -1,15 +1,21 @@
-"""A worker of project 5 that does nothing by itself."""
+"""A worker of project 5 that does nothing by itself, and its dealings with a teacher."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeLabelStudio
+from rounds import MakeRound
+from school import School
+from scripted_teacher import ScriptedTeacher
 from workers import Bench
 
+from ml_backend import registry
 from ml_backend.settings import ProjectSettings, Settings
+from ml_backend.store import Store
 
 
 @pytest.fixture
@@ -26,3 +32,21 @@ def bench(
     monkeypatch.setattr(made.stop, "wait", lambda *_: made.stop.is_set())  # idling takes no time
     yield made
     made.store.close()
+
+
+@pytest.fixture
+def teacher(monkeypatch: pytest.MonkeyPatch) -> ScriptedTeacher:
+    scripted = ScriptedTeacher()
+    monkeypatch.setattr(registry, "teacher", lambda *_: scripted)
+    return scripted
+
+
+@pytest.fixture
+def school(
+    taught: dict[int, str], settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound,
+    teacher: ScriptedTeacher, options: Any,
+) -> School:  # fmt: skip
+    options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20)
+    made = School(settings, store, server, make_round, teacher)
+    made.step()  # what the labels' names say is learnt before anybody is asked
+    return made

@@ -18,6 +18,7 @@ from ml_backend.store import JobState, Lease, Store
 from ml_backend.store import jobs as module
 from ml_backend.store.database import Database
 from ml_backend.store.jobs import Jobs
+from ml_backend.store.schema import metadata
 
 LEASE = 30.0
 
@@ -292,7 +293,8 @@ class JobMachine(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(module, "now", self.clock)
         self.database = Database("sqlite://")
-        self.database.upgrade()
+        with self.database.begin() as connection:  # what the migrations make, without their 50 ms
+            metadata.create_all(connection)
         self.jobs = Jobs(self.database, LEASE)
         self.leases: list[Lease] = []
         self.holder: dict[int, tuple[Lease, float]] = {}

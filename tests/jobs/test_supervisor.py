@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from fake_encoder import weightless
 
 from ml_backend.demo.server import free_port
 from ml_backend.domain import ApprenticeError
@@ -54,9 +55,15 @@ def test_serving_the_network_without_a_secret_is_one_sentence_and_exit_code_1(tm
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[psutil.Process, int]]:
-    """A real `apprentice serve` with two workers, and its port."""
+    """A real `apprentice serve` with two workers, and its port. Who starts and ends whom does not depend on what each
+    of them loads when it has started, which takes most of the time."""
     port = free_port()
-    environment = {**os.environ, "APPRENTICE_DATA_DIR": str(tmp_path / "data"), "APPRENTICE_LOG_LEVEL": "error"}
+    environment = {
+        **os.environ,
+        **weightless(tmp_path),
+        "APPRENTICE_DATA_DIR": str(tmp_path / "data"),
+        "APPRENTICE_LOG_LEVEL": "error",
+    }
     command = [sys.executable, "-m", "ml_backend.cli", "serve", "--port", str(port), "--workers", "2"]
     started = subprocess.Popen(command, env=environment, cwd=tmp_path)
     supervisor = psutil.Process(started.pid)

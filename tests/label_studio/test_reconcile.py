@@ -236,7 +236,7 @@ HAPPENINGS: dict[str, Happening] = {
 
 @pytest.mark.parametrize("what", HAPPENINGS)
 @pytest.mark.parametrize("at", range(6))
-@pytest.mark.parametrize("loss", [None, lost_task_swap, lost_swap], ids=str)
+@pytest.mark.parametrize("loss", [None, lost_task_swap, lost_swap], ids=["nothing", "a task swap", "a swap"])
 def test_what_arrives_while_it_looks_is_not_undone(
     what: str, at: int, loss: Callable[[FakeLabelStudio], None] | None, server: FakeLabelStudio, store: Store,
     known: dict[int, str],

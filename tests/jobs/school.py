@@ -1,0 +1,53 @@
+"""A worker's dealings with a teacher, moved on by the test: what the tests of teaching share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fake_label_studio import FakeLabelStudio
+from rounds import MakeRound
+from scripted_teacher import ScriptedTeacher
+
+from ml_backend.cycle import run_round
+from ml_backend.jobs.teaching import Teaching
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+
+class School:
+    """The dealings of a worker with a teacher, moved on by the test; its pool is that of the rounds."""
+
+    def __init__(
+        self, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, teacher: ScriptedTeacher
+    ) -> None:
+        self.teaching = Teaching(settings, store)
+        self.store, self.server, self.teacher = store, server, teacher
+        self.make_round = make_round
+        self.work = make_round(server)
+        store.projects.update(5, connection={"ml": 1})
+
+    def step(self) -> None:
+        self.teaching._not_before = 0.0
+        self.teaching.step({5: self.work.pool})
+        if self.teaching._running:
+            self.teaching._running.join()
+
+    def finish(self) -> None:
+        """Until nothing is left to ask or to distil."""
+        for _ in range(60):
+            before = self.come_to()
+            self.step()
+            if before == self.come_to():
+                return
+        pytest.fail("it never came to an end")
+
+    def come_to(self) -> tuple[object, ...]:
+        record = self.store.projects.ensure(5)
+        return len(self.teacher.asked), record.prior, record.cues
+
+    def round(self) -> None:
+        run_round(self.make_round(self.server))
+
+    def state(self) -> dict[str, Any]:
+        return self.store.projects.ensure(5).teacher or {}

@@ -1,0 +1,183 @@
+"""What the teacher said becomes a prior, and so do the cues of a person: of whom it is made, when, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from rounds import active, queue
+from school import School
+
+from ml_backend import knowledge, registry
+from ml_backend.domain import Answer, Question, Taught
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.connect import _forget
+from ml_backend.pool import ProjectPool
+from ml_backend.store import Store
+from ml_backend.teaching import cues, prior, recall
+
+
+def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(school: School, store: Store) -> None:
+    school.finish()
+    kept = store.projects.ensure(5).prior
+    waiting = {school.server.tasks[task]["data"]["text"] for task in queue(school.server)}
+    taught = set(school.teacher.texts()) - waiting  # those on the queue will soon judge what was taught
+    assert kept is not None and kept["made_of"]["cues"] > 0
+    assert 0 < kept["made_of"]["taught"] == len(taught) < 20
+    assert store.jobs.state(5).waiting
+    school.round()
+    learner, _ = knowledge.load_best(store, active(store), "fake")
+    assert learner is not None and learner.lesson.prior == kept["sha256"]
+    assert learner.prior_errors["labels and cues"] < 1
+
+
+def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_any_teacher(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    school.step()
+    kept = store.projects.ensure(5).prior
+    assert kept is not None and (kept["made_of"]["taught"], kept["made_of"]["cues"]) == (0, 3)
+    school.round()
+    learner, _ = knowledge.load_best(store, active(store), "fake")
+    assert learner is not None and learner.prior_errors.keys() == {"none", "cues"}
+    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    school.step()
+    kept = store.projects.ensure(5).prior
+    assert kept is not None and (kept["made_of"]["taught"], kept["made_of"]["cues"]) == (0, 4), (
+        "with the names of three labels"
+    )
+    school.step()
+    assert store.projects.ensure(5).prior == kept
+
+
+def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_as_many(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    kept = []
+    for phrase in ("apple pear plum", "iron copper zinc", "iron copper zinc", ""):
+        cues = {"fruit": {"description": "", "cues": [[phrase, 9]]}} if phrase else {}
+        store.projects.update(5, cues=cues)
+        school.step()
+        kept.append((store.projects.ensure(5).prior or {})["number"])
+    assert kept == [2, 3, 3, 4]
+    school.round()
+    learner, _ = knowledge.load_best(store, active(store), "fake")
+    assert learner is not None and learner.started_from == ""
+
+
+def test_cues_of_a_person_are_never_replaced_by_the_teachers(school: School, store: Store) -> None:
+    mine = {"fruit": {"description": "my words", "cues": []}}
+    store.projects.update(5, cues=mine)
+    school.finish()
+    assert store.projects.ensure(5).cues == mine and not school.teacher.texts("describe")
+
+
+def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["a stone fruit", -5, "stone"]]}})
+    school.step()
+    kept = store.projects.ensure(5).prior
+    assert kept is not None and kept["made_of"]["cues"] == 4
+
+
+def test_what_it_said_of_the_labels_is_adopted_whenever_there_are_no_cues_and_never_asked_again(
+    school: School, store: Store
+) -> None:
+    school.finish()
+    cues, asked = store.projects.ensure(5).cues, len(school.teacher.asked)
+    for lost in range(2):  # killed before they were kept, or another project of this number
+        store.projects.update(5, cues=None, prior=None)
+        school.finish()
+        assert store.projects.ensure(5).cues == cues, lost
+    store.projects.update(5, cues={})
+    school.finish()
+    assert store.projects.ensure(5).cues == {}, "somebody has taken them away"
+    assert len(school.teacher.asked) == asked
+
+
+def test_what_it_said_of_the_labels_is_of_no_use_if_it_does_not_fit_and_others_go_on(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = school.teacher.answer
+
+    def misfit(questions: Sequence[Question]) -> Iterator[Answer]:
+        for each in answer(questions):
+            if each.content and "labels" in each.content:
+                each.content["labels"][0]["label"] = "stone"
+            yield each
+
+    monkeypatch.setattr(school.teacher, "answer", misfit)
+    school.finish()
+    assert len(school.teacher.texts()) == 20 and school.store.projects.ensure(5).cues is None
+    assert school.teacher.texts("describe") != [] and school.state()["problem"] == ""
+
+
+def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_before(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distil = prior.distil
+
+    def meanwhile(*args: Any, **more: Any) -> Any:
+        _forget(store, 5)
+        store.projects.update(5, made_at="2026-11-22", published="apprentice-1-new")
+        return distil(*args, **more)
+
+    monkeypatch.setattr(prior, "distil", meanwhile)
+    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    school.step()
+    record = store.projects.ensure(5)
+    assert (record.made_at, record.prior, record.teacher) == ("2026-11-22", None, None)
+    assert not (store.artifacts._folder / "5").exists() or not list((store.artifacts._folder / "5").glob("prior*"))
+
+
+def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(school: School, store: Store) -> None:
+    school.finish()
+    store.projects.update(5, cues=None)
+    record, schema = store.projects.ensure(5), read_schema(store.projects.ensure(5).label_config)
+    store.projects.update(5, made_at="2026-11-22")
+    assert not cues.recover(store, record, schema, "scripted") and store.projects.ensure(5).cues is None
+    assert cues.recover(store, store.projects.ensure(5), schema, "scripted")
+
+
+def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    school.step()
+    kept = store.projects.ensure(5).prior
+    monkeypatch.setattr(ProjectPool, "encoded_view", lambda _: pytest.fail("the vectors are copied"))
+    store.projects.update(5, tasks_revision=99)
+    school.step()
+    assert kept and store.projects.ensure(5).prior == kept and not school.teaching._left_alone
+
+
+def test_a_prior_whose_artifact_is_gone_is_made_anew(school: School, store: Store) -> None:
+    school.finish()
+    kept = store.projects.ensure(5).prior or {}
+    store.artifacts.remove(kept["file"])
+    school.finish()
+    found = store.projects.ensure(5).prior or {}
+    assert found["number"] == kept["number"] + 1 and store.artifacts.read(found["file"], found["sha256"])
+
+
+def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(school: School, store: Store) -> None:
+    school.finish()
+    record = store.projects.ensure(5)
+    schema, pool, encoder = read_schema(record.label_config), school.work.pool, registry.encoder("fake")
+    nothing = Taught(np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32))
+    given = prior.gather(pool, record, "logistic", schema, recall.nothing(schema), nothing)
+    prior.make(store, record, given, schema, encoder)
+    first = store.projects.ensure(5).prior or {}
+    prior.make(store, record, given, schema, encoder)
+    second = store.projects.ensure(5).prior or {}
+    assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
+    assert store.artifacts.read(second["file"], second["sha256"])
+    assert len(list((store.artifacts._folder / "5").glob("prior*"))) == 1

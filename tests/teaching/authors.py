@@ -1,0 +1,65 @@
+"""A teacher that writes texts from a script, and what became of them: what the tests of evolve share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from fake_label_studio import WORDS, FakeLabelStudio
+from scripted_teacher import ScriptedTeacher
+
+from ml_backend.domain import SYNTHETIC, Answer, Call, Question, TeacherUnavailable
+from ml_backend.store import Store
+from ml_backend.teaching import steps, written
+from ml_backend.teaching.written import Round
+
+
+class Author(ScriptedTeacher):
+    """Writes texts of three known words, of each label in turn, another set every round; `calls` are answered before
+    it goes away. `refuses`: a word whose texts are ambiguous to it."""
+
+    def __init__(self, calls: int = 10**6, refuses: str = "") -> None:
+        super().__init__()
+        self.calls, self.refuses = calls, refuses
+        self.extra: list[str] = []
+        self.failing: set[str] = set()
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        for each in questions:
+            if len(self.asked) >= self.calls:
+                raise TeacherUnavailable("it went away")
+            call = Call("m", 0.1, 100, 10, "answered")
+            if each.purpose in self.failing:
+                self.asked.append(each)
+                yield Answer(each.id, None, None, (Call("m", 0.1, 100, 10, "malformed"),), "no JSON")
+            elif each.purpose == "diagnose":
+                self.asked.append(each)
+                pattern = {"labels": ["fruit", "metal"], "weakness": "mixed up", "advice": "say more"}
+                yield Answer(each.id, {"summary": "It is weak.", "patterns": [pattern]}, None, (call,))
+            elif each.purpose == "write":
+                self.asked.append(each)
+                n = sum(1 for asked in self.asked if asked.purpose == "write")
+                hard = [*self.extra, *(text_of(i, 10 * n) for i in range(6))]
+                yield Answer(each.id, {"hard": hard, "easy": [text_of(i, 10 * n + 5) for i in range(6)]}, None, (call,))
+            elif self.refuses and self.refuses in each.text.split():
+                self.asked.append(each)
+                shares = np.full(len(each.labels), 0.1, np.float32)
+                shares[-1] = 0.7
+                yield Answer(each.id, {"label": steps.REFUSAL}, shares, (call,))
+            else:
+                yield from super().answer([each])
+
+
+def text_of(i: int, salt: int) -> str:
+    """Of the label i % 3, like no other."""
+    words = list(WORDS.values())[i % 3].split()
+    return f"{words[i % 7]} {words[(i + salt) % 7]} new{i} also{salt}"
+
+
+def rounds_of(store: Store) -> tuple[Round, ...]:
+    return written.read(store.projects.ensure(5))
+
+
+def synthetic(server: FakeLabelStudio) -> dict[int, Any]:
+    return {number: task["data"] for number, task in server.tasks.items() if SYNTHETIC in task["data"]}

@@ -1,0 +1,61 @@
+"""A project whose learner errs, and rounds of EvoKD on it with a teacher that writes from a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+from authors import Author
+from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+from rounds import MakeRound
+
+from ml_backend import registry
+from ml_backend.cycle import run_round
+from ml_backend.domain import Example, TaskSchema
+from ml_backend.label_studio.synthetic import add_written
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+from ml_backend.teaching.evolve import Evolving
+from ml_backend.teaching.site import visit
+from ml_backend.teaching.written import TASKS
+
+
+@pytest.fixture
+def teacher(monkeypatch: pytest.MonkeyPatch) -> Author:
+    author = Author()
+    monkeypatch.setattr(registry, "teacher", lambda *_: author)
+    return author
+
+
+@pytest.fixture
+def confused(
+    server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], single: TaskSchema, store: Store,
+    teacher: Author,
+) -> FakeLabelStudio:  # fmt: skip
+    """A project of 120 tasks, 60 answered, of which four animals are called metals: the learner errs on those."""
+    options(queue_size=12, audit_share=0.0, synthetic_share=0.2)
+    truth = fill(server, 120)
+    store.projects.update(5, connection={"ml": 1})
+    run_round(make_round(server))
+    answered = list(truth)[:60]
+    odd = [task for task in answered if truth[task] == "animal"][:4]
+    flood(server, truth, single, [task for task in answered if task not in odd])
+    for task in odd:
+        server.annotate(task, "metal")
+    run_round(make_round(server))
+    return server
+
+
+@pytest.fixture
+def evolving(confused: FakeLabelStudio, settings: Settings, store: Store) -> Callable[..., Evolving]:
+    client = FakeClient(confused)
+
+    def make(way: str = TASKS, per_round: int = 6) -> Evolving:
+        site = visit(settings, store, 5)
+
+        def send(texts: Mapping[str, str], since: str) -> Sequence[Example]:
+            return add_written(client, 5, site.schema, texts, since)
+
+        return Evolving(site, site.desk(), way, per_round, send)
+
+    return make

@@ -1,0 +1,127 @@
+"""The texts of EvoKD as lessons: examined before they are taught, and dropped if they are unfit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from authors import Author, synthetic, text_of
+from fake_label_studio import FakeLabelStudio
+
+from ml_backend.domain import Answer, ApprenticeError, TaskSchema
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+from ml_backend.teaching import prior, questions, recall, sieve, steps, written
+from ml_backend.teaching.evolve import Evolving
+from ml_backend.teaching.site import visit
+from ml_backend.teaching.written import HARD, TAUGHT, Text
+
+
+def test_the_student_is_examined_before_it_is_taught_and_that_is_the_next_rounds_feedback(
+    evolving: Callable[..., Evolving], teacher: Author
+) -> None:
+    first, second = evolving(TAUGHT).run(2)
+    writes = [each for each in teacher.asked if each.purpose == "write"]
+    assert '"feedback": ""' in writes[0].text
+    right, n = first.score(HARD)
+    assert f"Round 1: it got {right} of {n} hard texts right" in writes[1].text
+    assert first.texts[0].text in writes[1].text
+    assert {each.text for each in second.texts}.isdisjoint(each.text for each in first.texts)
+    for each in (*first.texts, *second.texts):
+        assert each.right == (each.said == each.label)
+
+
+def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
+    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, store: Store, settings: Settings
+) -> None:
+    first, second = evolving(TAUGHT).run(2)
+    assert not synthetic(confused) and first.used == second.used == 12
+    site = visit(settings, store, 5)
+    nobody = recall.nothing(site.schema)
+    taught = written.taught(store, site.encoder, site.record, site.schema, nobody, "scripted")
+    texts = [each for one in (first, second) for each in one.texts]
+    assert len(taught.vectors) == 24 and (taught.weights == 1).all()
+    assert np.allclose(taught.vectors, site.encoder.encode([each.text for each in texts]), atol=2e-3)
+    said = [site.schema.labels[row.argmax()] for row in taught.targets]
+    assert said == [each.label[0] for each in texts]
+    given = prior.gather(site.pool, site.record, "logistic", site.schema, nobody, taught)
+    assert given.origin.taught == len(given.taught.vectors) == 24
+
+
+def test_the_learner_of_the_next_round_has_been_taught_the_texts_of_the_last(
+    evolving: Callable[..., Evolving], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    distil = prior.distil
+    monkeypatch.setattr(
+        prior,
+        "distil",
+        lambda given, *rest, **more: (sizes.append(given.origin.taught), distil(given, *rest, **more))[1],
+    )
+    assert len(list(evolving(TAUGHT).run(2))) == 2
+    assert sizes == [0, 12]
+
+
+def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
+    evolving: Callable[..., Evolving], store: Store, settings: Settings
+) -> None:
+    list(evolving(TAUGHT).run(1))
+    site = visit(settings, store, 5)
+    nobody = recall.nothing(site.schema)
+    for teacher, n in (("scripted", 12), ("another", 0), ("", 0)):
+        found = written.taught(store, site.encoder, site.record, site.schema, nobody, teacher)
+        assert len(found.vectors) == len(found.targets) == len(found.weights) == n
+
+
+def test_a_cue_without_a_vector_is_named(
+    evolving: Callable[..., Evolving], store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["an apple", 9]]}})
+    site = visit(settings, store, 5)
+    given = prior.gather(
+        site.pool, site.record, "logistic", site.schema, recall.nothing(site.schema),
+        written.taught(store, site.encoder, site.record, site.schema, recall.nothing(site.schema), ""),
+    )  # fmt: skip
+    nan = np.full((len(given.phrases.texts), site.encoder.dim), np.nan, np.float32)
+    nan[:1] = 0.0
+    monkeypatch.setattr(site.encoder, "encode", lambda _: nan)
+    with pytest.raises(ApprenticeError, match="gives the cue 'an apple' a vector that is not finite"):
+        prior.distil(given, False, site.encoder, 0)
+
+
+def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
+    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio
+) -> None:
+    known = next(iter(confused.tasks.values()))["data"]["text"]
+    teacher.extra = ["", "  ", "iron " * 200, known, text_of(0, 10)]
+    teacher.refuses = "zinc"
+    (one,) = evolving(TAUGHT, per_round=11).run(1)
+    unclear = sum("zinc" in text.split() for text in {text_of(i, salt) for i in range(6) for salt in (10, 15)})
+    assert unclear and one.written == 17
+    assert dict(one.dropped) == {
+        sieve.EMPTY: 2, sieve.LENGTH: 1, sieve.ALIKE_TASK: 1, sieve.ALIKE_WRITTEN: 1, steps.REFUSED: unclear,
+    }  # fmt: skip
+    assert len(one.texts) == 17 - 5 - unclear
+
+
+def test_an_unsure_label_is_none(evolving: Callable[..., Evolving], teacher: Author) -> None:
+    teacher.sure = 0.55
+    (one,) = evolving(TAUGHT).run(1)
+    assert not one.texts and dict(one.dropped) == {steps.UNSURE: 12} and one.used == 0
+
+
+def test_a_refusal_makes_another_question_with_one_more_answer(single: TaskSchema) -> None:
+    plain = questions.label(single, b"key", "a text", "t", {})
+    free = questions.label(single, b"key", "a text", "t", {}, "unclear")
+    assert free.labels == (*single.labels, "unclear") and free.id != plain.id
+    assert free.reply["properties"]["label"]["enum"] == list(free.labels) and "unclear" in free.instructions
+
+
+def test_of_several_labels_none_at_all_is_refused_and_every_decision_must_be_sure(multiple: TaskSchema) -> None:
+    asked = [questions.label(multiple, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
+    shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
+    answers = [Answer("q", {"label": []}, np.array(row, np.float32)) for row in shares]
+    kept, dropped = steps.labelled(multiple, [Text(f"{n}", HARD) for n in range(4)], answers, asked)
+    assert [(each.text, each.label) for each in kept] == [("0", ("fruit",))]
+    assert dict(dropped) == {steps.REFUSED: 2, steps.UNSURE: 1}

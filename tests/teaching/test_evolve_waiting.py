@@ -1,0 +1,146 @@
+"""A round of EvoKD that comes to nothing, is cut off or must wait: the same command goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from authors import Author, rounds_of, synthetic
+from fake_label_studio import FakeClient, FakeLabelStudio
+from rounds import MakeRound
+from typer.testing import CliRunner
+
+from ml_backend import cli
+from ml_backend.commands import teacher as commands
+from ml_backend.cycle import run_round
+from ml_backend.domain import ApprenticeError
+from ml_backend.label_studio.client import Unreachable
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+from ml_backend.teaching import steps
+from ml_backend.teaching.evolve import Evolving, Waiting
+from ml_backend.teaching.site import Site, visit
+from ml_backend.teaching.written import POOL, TAUGHT
+
+
+def test_a_step_that_comes_to_nothing_ends_the_round_and_not_the_command(
+    evolving: Callable[..., Evolving], teacher: Author
+) -> None:
+    teacher.failing = {"diagnose", "write"}
+    (one,) = evolving().run(1)
+    assert "Labels that it confuses:" in one.weaknesses, "the figures stand for the words"
+    assert (one.written, one.texts, one.used, one.done) == (0, (), 0, True)
+    teacher.failing = {"label"}
+    (one,) = evolving().run(1)
+    assert (one.number, dict(one.dropped), one.done) == (2, {steps.UNUSABLE: 12}, True)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 8, 14, 20])
+def test_wherever_it_is_cut_off_the_same_command_goes_on_from_there_and_nothing_is_asked_twice(
+    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, calls: int
+) -> None:
+    teacher.calls = calls
+    with pytest.raises(Waiting, match=r"waiting for \d+ answers; the same command goes on from here \(it went away\)"):
+        list(evolving().run(2))
+    confused.annotate(max(confused.tasks), "metal")  # the world goes on meanwhile
+    teacher.calls = 10**6
+    numbers = [one.number for one in evolving().run(2)]
+    assert numbers == ([2] if calls >= 14 else [1, 2])
+    ids = [each.id for each in teacher.asked]
+    assert len(ids) == len(set(ids)) == 28
+    assert len(synthetic(confused)) == 12 == len({data["text"] for data in synthetic(confused).values()})
+
+
+def test_a_spent_budget_makes_it_wait_and_says_which(
+    evolving: Callable[..., Evolving], options: Callable[..., None], teacher: Author
+) -> None:
+    options(teacher_daily_calls=19)
+    with pytest.raises(Waiting, match=r"waiting for 9 answers.*teacher_daily_calls 19"):
+        list(evolving().run(1))
+    options(teacher_daily_calls=0)
+    assert [one.done for one in evolving().run(1)] == [True] and len(teacher.asked) == 14
+
+
+def test_killed_after_the_import_no_text_becomes_two_tasks(
+    evolving: Callable[..., Evolving], confused: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = store.tasks.put
+
+    def die(*_: object, **__: object) -> int:
+        raise Unreachable("killed")
+
+    first = evolving()
+    monkeypatch.setattr(store.tasks, "put", die)
+    with pytest.raises(Unreachable):
+        list(first.run(1))
+    assert len(synthetic(confused)) == 6 and not rounds_of(store)[-1].done
+    monkeypatch.setattr(store.tasks, "put", put)
+    (one,) = evolving().run(1)
+    assert one.used == 6 == len(synthetic(confused))
+
+
+def test_a_label_studio_that_does_not_tell_the_new_numbers_brings_the_tasks_with_the_next_round(
+    evolving: Callable[..., Evolving], confused: FakeLabelStudio, store: Store, make_round: MakeRound,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    answer = confused.answer
+    monkeypatch.setattr(
+        confused, "answer", lambda method, path, body, _: answer(method, path, body, _ if method == "GET" else {})
+    )
+    (one,) = evolving().run(1)
+    assert one.used == 6 and not len(store.tasks.synthetic(5))
+    run_round(make_round(confused))
+    assert store.tasks.synthetic(5).tolist() == sorted(synthetic(confused))
+
+
+def test_a_round_that_waits_outlasts_those_of_another_teacher_or_kind_and_limits_none(
+    evolving: Callable[..., Evolving], teacher: Author, store: Store
+) -> None:
+    teacher.calls = 3
+    with pytest.raises(Waiting):
+        list(evolving().run(1))
+    paid = len(teacher.asked)
+    teacher.calls, teacher.name = 10**6, "another"
+    (one,) = evolving().run(1)
+    assert (one.number, one.teacher, one.done) == (2, "another", True)
+    teacher.name = "scripted"
+    assert [one.number for one in evolving(POOL, per_round=2).run(2)] == [3, 4]
+    (one,) = evolving(TAUGHT).run(3)
+    assert (one.number, one.teacher, one.way, one.done) == (1, "scripted", TAUGHT, True), "it goes on in another way"
+    assert [each.number for each in rounds_of(store)] == [1, 2, 3, 4]
+    ids = [each.id for each in teacher.asked]
+    assert paid == 3 and len(ids) == len(set(ids)), "nothing was asked twice"
+
+
+def test_the_command_prints_each_round_and_where_it_waits(
+    confused: FakeLabelStudio, settings: Settings, store: Store, teacher: Author, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("APPRENTICE_DEFAULTS", '{"synthetic_share": 0.2}')
+    monkeypatch.setattr(commands, "make_client", lambda _: FakeClient(confused))
+
+    def run(*more: str) -> str:
+        done = CliRunner().invoke(cli.app, ["evolve", "--project", "5", "--per-round", "6", *more])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    teacher.calls = 18
+    said = run("--rounds", "2")
+    assert "Round 1" in said and "It is weak." in said
+    assert "12 texts written, 12 kept, dropped: none; 6 became tasks" in said
+    assert "before it was taught them, the learner had" in said and "14 calls, 1400 + 140 tokens, cost 0" in said
+    assert "waiting for 10 answers; the same command goes on from here (it went away)" in said
+    teacher.calls = 10**6
+    assert "Round 2" in run("--rounds", "2")
+    assert "tasks of the pool labelled" in run("--rounds", "1", "--from-pool")
+    assert "are taught directly" in run("--rounds", "1", "--train-directly")
+    both = CliRunner().invoke(cli.app, ["evolve", "--project", "5", "--from-pool", "--train-directly"])
+    assert both.exit_code == 2
+
+
+def test_a_teacher_that_can_be_asked_nothing_is_told_with_what_to_set(
+    taught: dict[int, str], settings: Settings, store: Store
+) -> None:
+    site: Site = visit(settings, store, 5)
+    with pytest.raises(ApprenticeError, match="'similarity', which can be asked nothing: set `teacher`"):
+        site.desk()
