@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from school import School
 
 from ml_backend import knowledge, registry
 from ml_backend.domain import Answer, Question, Taught
+from ml_backend.jobs.teaching import PAUSE_SECONDS
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import _forget
 from ml_backend.pool import ProjectPool
@@ -181,3 +183,46 @@ def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(school:
     assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
     assert store.artifacts.read(second["file"], second["sha256"])
     assert len(list((store.artifacts._folder / "5").glob("prior*"))) == 1
+
+
+def test_a_prior_for_one_choice_is_of_no_use_for_several(school: School, store: Store) -> None:
+    kept = store.projects.ensure(5).prior
+    record = store.projects.ensure(5)
+    several = record.label_config.replace('choice="single"', 'choice="multiple"')
+    assert several != record.label_config and kept is not None
+    schema = read_schema(several)
+    assert prior.load(store, record, "logistic", "fake", read_schema(record.label_config))[1] == kept["sha256"]
+    assert prior.load(store, record, "logistic", "fake", schema) == ({}, "")
+    store.projects.update(5, label_config=several)
+    school.step()
+    made = store.projects.ensure(5)
+    assert prior.load(store, made, "logistic", "fake", schema)[1] not in ("", kept["sha256"])
+
+
+def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    school.finish()
+    kept = store.projects.ensure(5).prior
+    assert kept is not None and kept["made_of"]["taught"] > 0
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    for _ in range(3):
+        school.step()
+    assert store.projects.ensure(5).prior == kept
+    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    school.step()
+    made = store.projects.ensure(5).prior
+    assert made is not None and made["number"] > kept["number"], "what a person says is taught all the same"
+
+
+def test_a_project_whose_prior_cannot_be_made_is_left_alone_and_no_other(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("the text of a task")
+
+    monkeypatch.setattr(prior, "distil", fail)
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    store.projects.update(5, prior=None)
+    school.step()
+    assert school.teaching._left_alone.keys() == {5} and school.teaching._not_before <= time.monotonic() + PAUSE_SECONDS

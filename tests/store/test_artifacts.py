@@ -87,3 +87,28 @@ def test_the_text_of_a_write_error_tells_what_to_do(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match=r"disk|space"):
         Artifacts(tmp_path).write(5, 1, TENSORS)
+
+
+def test_what_was_read_once_is_sound_until_the_file_is_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = Artifacts(tmp_path)
+    name, digest = artifacts.write(5, "prior", {"a": np.arange(9.0)})
+    assert artifacts.sound(name, digest) and not artifacts.sound(name, "0" * 64)
+    assert artifacts.sound(name, digest)
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts, "read", lambda *_: pytest.fail("it has not changed"))
+        assert artifacts.sound(name, digest)
+    (tmp_path / name).write_bytes(b"damaged")
+    assert not artifacts.sound(name, digest)
+    artifacts.remove(name)
+    assert not artifacts.sound(name, digest)
+
+
+def test_a_project_that_is_gone_leaves_no_artifact_and_others_keep_theirs(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    mine = [artifacts.write(5, what, {"a": np.arange(3)}) for what in ("000001", "prior-1")]
+    other = artifacts.write(51, "000001", {"a": np.arange(3)})
+    artifacts.forget(5)
+    assert not any(artifacts.sound(*each) for each in mine) and artifacts.sound(*other)
+    artifacts.forget(6)

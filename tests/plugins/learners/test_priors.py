@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ml_backend.domain import Floats, Material, Taught, TrainingSet
+from plugins.learners import priors
 from plugins.learners.calibration import probabilities
 from plugins.learners.heads import BIAS_SCALE, LIFT, C, Head, Heads, solve
 from plugins.learners.logistic import Logistic
@@ -218,3 +219,32 @@ def test_the_earlier_learner_is_judged_with_the_prior_that_it_had() -> None:
     assert after.held_out_earlier == pytest.approx(before.held_out, abs=0.02)
     right = [(said.argmax(axis=1) == train.targets.argmax(axis=1)).mean() for said in (after.held_out, before.held_out)]
     assert right[1] > right[0]
+
+
+def test_answers_without_weight_have_no_part_in_the_choice() -> None:
+    """They are those of a later time, when the past is played again."""
+    world, learner = World(), Logistic()
+    train = world.train(60, learner.distil(world.material(cues=True), False, 0))
+    heads = {name: Head(**given) for name, given in train.priors.items()}  # type: ignore[arg-type]
+    for n in (5, 15, 30):
+        weights = (np.arange(60) < n).astype(np.float32)
+        known = choose(train.vectors[:n], train.targets[:n], weights[:n], heads, False)
+        assert choose(train.vectors, train.targets, weights, heads, False) == known
+    assert choose(train.vectors, train.targets, np.zeros(60, np.float32), heads, False) == (NONE, 0.0, {})
+
+
+def test_a_lucky_prior_does_not_stand_in_the_way_of_one_that_is_surely_better(rng: np.random.Generator) -> None:
+    """Of two errors that are less than none's, the least may be so by chance: then the other one is taken."""
+    n, c = 40, 3
+    x = rng.normal(size=(n, 8)).astype(np.float32)
+    targets = np.eye(c, dtype=np.float32)[rng.integers(0, c, n)]
+    errors = np.full((3, n), 1.0)
+    errors[1] = 0.8  # surely better
+    errors[2, 0], errors[2, 1:] = -9.0, 1.03  # better by more, and that by a single row
+    heads = {name: Head(np.zeros((8, c), np.float32), np.zeros(c, np.float32)) for name in ("sure", "lucky")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(priors, "SCALES", (1.0,))
+        patch.setattr(priors, "_left_out", lambda *_: errors)
+        name, _, against = choose(x, targets, np.ones(n, np.float32), heads, True)
+    assert against["lucky"] < against["sure"] < 1
+    assert name == "sure"
