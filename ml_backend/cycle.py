@@ -19,7 +19,7 @@ from ml_backend import audit, knowledge, registry
 from ml_backend.consensus import Answers, consensus
 from ml_backend.domain import Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation.gate import judge
-from ml_backend.knowledge import Knowledge, Lesson
+from ml_backend.knowledge import FEWEST, Knowledge, Lesson
 from ml_backend.label_studio.client import LabelStudioClient, Refused
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.publish import Pace, Publisher
@@ -235,7 +235,7 @@ def _fingerprint(
         # the queue improves at every doubling of the encoded part, and when all is encoded
         "space": pool.space,
         "encoded": "all" if encoded == len(pool.tasks) else encoded.bit_length(),
-        "prior": (record.prior or {}).get("sha256", ""),
+        "prior": (record.prior or {}).get("sha256", "") if len(answers.tasks) >= FEWEST else "",
         "recalled": sha256(recalled.tasks.tobytes() + recalled.said.tobytes()).hexdigest() if recalled else "",
         "answers": sha256(answers.tasks.tobytes() + answers.targets.tobytes() + answers.touched.tobytes()).hexdigest(),
     }

@@ -18,6 +18,8 @@ from ml_backend.store import ArtifactError, Store
 
 _HEADER, _TASKS, _TEXTS, _TARGETS = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.targets"
 _HELD_OUT = "snapshot.held_out"
+FEWEST = 2
+"""Answers that a learner needs."""
 NO_PRIORS: Mapping[str, Tensors] = MappingProxyType({})
 
 
@@ -106,7 +108,7 @@ def learn(
     on the same folds for the gate; nothing if all tasks have the same answer and no prior is worth starting from."""
     targets = lesson.targets
     differ = bool((targets != targets[:1]).any())
-    if len(targets) < 2 or not (differ or priors):
+    if len(targets) < FEWEST or not (differ or priors):
         return None, None
     train = TrainingSet(
         vectors=vectors,

@@ -277,3 +277,17 @@ def test_the_share_of_audit_places_is_right_on_average(
     assert served == 40 * 50
     # 2000 places at 10 %: four standard deviations are 54
     assert abs(blind - 0.1 * served) < 54
+
+
+def test_a_prior_is_no_reason_for_a_round_before_there_is_anything_to_learn(
+    server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
+) -> None:
+    truth = fill(server, 30)
+    run_round(make_round(server))
+    store.projects.update(5, prior={"file": "gone", "sha256": "another", "made_of": None})
+    assert run_round(make_round(server)) is None
+    learn(server, truth, single, 2)
+    store.projects.update(5, reconciled_at=0.0)
+    assert run_round(make_round(server)) is not None
+    store.projects.update(5, prior={"file": "gone", "sha256": "a third", "made_of": None})
+    assert run_round(make_round(server)) is not None
