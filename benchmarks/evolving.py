@@ -25,7 +25,7 @@ from ml_backend.teaching.remembered import PROJECT, Remembered
 
 HUMAN, POOL = 100, 3000
 ROUNDS, PER_ROUND = 4, 20
-LIVE_SEEDS = 3  # SmolLM2 writes about ten tokens a second on one core
+LIVE_SEEDS, LIVE_ROUNDS, LIVE_PER_ROUND = 2, 2, 8  # SmolLM2 writes about ten tokens a second on one core
 
 
 class Oracle:
@@ -84,7 +84,7 @@ def evolving(seeds: int) -> Iterator[str]:
             for arm in ARMS:
                 with tempfile.TemporaryDirectory() as folder:
                     teacher = _remembered(Oracle(written, which.train, wrong, seed), Path(folder))
-                    _run(bench, which.train, pool, arm, teacher, seed, found)
+                    _run(bench, which.train, pool, arm, teacher, seed, found, ROUNDS, PER_ROUND)
         yield _shown(found)
     yield from _live(min(seeds, LIVE_SEEDS))
 
@@ -102,9 +102,12 @@ def _live(seeds: int) -> Iterator[str]:
         for seed in range(seeds):
             pool = np.random.default_rng(seed).permutation(len(bench.x))[:POOL]
             for arm in ARMS:
-                _run(bench, which.train, pool, arm, teacher.again(), seed, found)
+                _run(bench, which.train, pool, arm, teacher.again(), seed, found, LIVE_ROUNDS, LIVE_PER_ROUND)
         outcomes = teacher.outcomes()
-    yield f"TREC, SmolLM2 (135M) really asked, {seeds} seeds (what came of its calls: {outcomes}):\n"
+    yield (
+        f"TREC, SmolLM2 (135M) really asked, {LIVE_ROUNDS} rounds of {LIVE_PER_ROUND} hard and as many easy texts, {seeds} "
+        f"seeds (what came of its calls: {outcomes}):\n"
+    )
     yield _shown(found)
 
 
@@ -118,8 +121,9 @@ def _remembered(teacher: object, folder: Path) -> Remembered:
 
 
 def _run(
-    bench: Bench, rows: Sequence[Row], places: Ints, arm: str, teacher: Remembered, seed: int, found: Found
-) -> None:
+    bench: Bench, rows: Sequence[Row], places: Ints, arm: str, teacher: Remembered, seed: int, found: Found,
+    rounds: int, per_round: int,
+) -> None:  # fmt: skip
     settings = Settings(defaults=ProjectSettings(teacher="similarity"))
     plan = Plan(bench.schema, settings.defaults, "minilm", HUMAN, HUMAN, HUMAN)
     pool = Gold(bench.x[places], bench.one_hot[bench.y[places]], [""] * len(places), [rows[row].text for row in places])
@@ -128,8 +132,8 @@ def _run(
     names = prior.of_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
     learner = _learnt(bench, pool, labelled, names)
     found.setdefault(arm, {}).setdefault(0, []).append((0.0, bench.right(learner.tensors)))
-    with rehearse(arm, settings, plan, _config(bench.schema.labels), pool, teacher, ROUNDS, PER_ROUND) as tutor:
-        for number in range(1, ROUNDS + 1):
+    with rehearse(arm, settings, plan, _config(bench.schema.labels), pool, teacher, rounds, per_round) as tutor:
+        for number in range(1, rounds + 1):
             learner, calls = _taught(bench, pool, labelled, learner, tutor)
             found[arm].setdefault(number, []).append((calls, bench.right(learner.tensors)))
 
@@ -159,4 +163,5 @@ def _shown(found: Found) -> str:
         ]
         for arm, by in found.items()
     ]
-    return table(["arm: accuracy (calls)", "before", *(f"round {number}" for number in range(1, ROUNDS + 1))], rows)
+    rounds = len(rows[0]) - 1
+    return table(["arm: accuracy (calls)", "before", *(f"round {number}" for number in range(1, rounds))], rows)

@@ -52,7 +52,7 @@ def body(
     problem: str = "",
     without: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The request. `samples` replies are drawn at temperature 1, the only one at 0.
+    """The request. `samples` replies, and texts that are to be unlike each other, are drawn at temperature 1, else 0.
 
     problem  what was wrong with an earlier reply
     without  parameters that the server refuses: it is told `response_format` in words, it gets `max_completion_tokens`
@@ -73,7 +73,7 @@ def body(
         "model": model,
         "messages": messages,
         "response_format": {"type": "json_schema", "json_schema": schema},
-        "temperature": 1 if samples > 1 else 0,
+        "temperature": 1 if samples > 1 or question.purpose == "write" else 0,
         "max_tokens": question.longest,
     }
     if samples > 1:

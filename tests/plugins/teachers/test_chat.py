@@ -51,6 +51,12 @@ def test_several_samples_are_drawn_warm_and_without_log_probabilities() -> None:
     assert (request["n"], request["temperature"]) == (5, 1) and "logprobs" not in request
 
 
+def test_texts_are_written_warm() -> None:
+    """Else a small model writes the same one again and again."""
+    assert body(replace(question(), purpose="write"), "small")["temperature"] == 1
+    assert body(question(), "small")["temperature"] == 0
+
+
 def test_a_request_does_without_what_the_server_refuses() -> None:
     request = body(question(), "small", logprobs=True, samples=5, without={"n", "logprobs", "temperature"})
     assert not {"n", "logprobs", "top_logprobs", "temperature"} & set(request)
