@@ -105,8 +105,8 @@ def _live(seeds: int) -> Iterator[str]:
                 _run(bench, which.train, pool, arm, teacher.again(), seed, found, LIVE_ROUNDS, LIVE_PER_ROUND)
         outcomes = teacher.outcomes()
     yield (
-        f"TREC, SmolLM2 (135M) really asked, {LIVE_ROUNDS} rounds of {LIVE_PER_ROUND} hard and as many easy texts, {seeds} "
-        f"seeds (what came of its calls: {outcomes}):\n"
+        f"TREC, SmolLM2 (135M) really asked, {LIVE_ROUNDS} rounds of {LIVE_PER_ROUND} hard and as many easy texts, "
+        f"{seeds} seeds (what came of its calls: {outcomes}):\n"
     )
     yield _shown(found)
 

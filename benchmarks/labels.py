@@ -2,7 +2,8 @@
 
     python -m benchmarks.labels [--sets banking77 ...] [--seeds 10] [--strategies ...] [--cached] [--save]
 
-The protocol of `apprentice simulate`, run by its code: the same learner, vectors, initial labels and test rows for all.
+The protocol of `apprentice simulate`, run by its code: the same learner, vectors, initial labels and test rows for all;
+but without the labels' names to start from, which the peers do not know either (`make bench-teacher` has them).
 A peer's strategy is put in where the loop asks for an acquisition. Runs are kept in the cache folder, so that an
 interrupted benchmark goes on where it was: delete its labels-*.csv after a change to a strategy or the learner.
 """
