@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # one line a package that is fetched, without addresses
 QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s,([a-z]+:/)?/[^ ]*/,,g'
 
-.PHONY: setup demo test lint bench-loop bench-acquisition bench-labels bench-teacher clean
+.PHONY: setup demo test lint bench-loop bench-acquisition bench-labels bench-teacher bench-laat clean
 
 setup: .venv/.ready .venv-label-studio/.ready
 
@@ -44,6 +44,9 @@ test: lint
 
 bench-loop: setup
 	.venv/bin/python -m benchmarks.loop
+
+bench-laat: .venv/.ready  # 40 minutes
+	.venv/bin/python -m benchmarks.laat --save
 
 bench-acquisition: .venv/.ready .venv-peers/.ready
 	.venv/bin/python -m benchmarks.acquisition

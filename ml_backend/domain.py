@@ -100,17 +100,31 @@ class Taught:
 
 
 @dataclass(frozen=True, slots=True)
+class Attributions:
+    """What somebody knows of the d columns that a record is encoded in.
+
+    scores  (c, k, d) k estimates of how much a high value of a column speaks for a label (> 0) or against it (< 0)
+    width   (d,) how far the weight of a column may lie from nothing, beside the others; 0: it says nothing
+    """
+
+    scores: Floats
+    width: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Material:
     """All that a learner can be taught without an annotator.
 
     labels  tasks that the teacher has labelled
     cues    phrases that stand for labels; weights up to 1, for the surest
     pool    (p, d) vectors of tasks, labelled or not
+    attributions  of the columns of records, None for texts
     """
 
     labels: Taught
     cues: Taught
     pool: Floats
+    attributions: Attributions | None = None
 
 
 @dataclass(frozen=True, slots=True)

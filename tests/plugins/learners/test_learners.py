@@ -7,12 +7,14 @@ import pytest
 
 from ml_backend.domain import Fit, Floats, TrainingSet
 from ml_backend.ports import Learner
+from plugins.learners.laat import Laat
+from plugins.learners.laat_paper import LaatPaper
 from plugins.learners.logistic import Logistic
 
 DIM = 16
 
 
-@pytest.fixture(params=[Logistic])
+@pytest.fixture(params=[Logistic, Laat, LaatPaper])
 def learner(request: pytest.FixtureRequest) -> Learner:
     made: Learner = request.param()
     return made

@@ -1,0 +1,214 @@
+"""What the fields of a pool's records are, and the numbers that standardise them: plain data, kept as JSON.
+
+The kind of a field is inferred from its values; whoever knows better says so. Nothing here sees a label.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend.domain import ApprenticeError
+
+Doubles = npt.NDArray[np.float64]
+
+NUMERIC, DATE, ORDINAL, BOOLEAN, CATEGORICAL = "numeric", "date", "ordinal", "boolean", "categorical"
+CONSTANT, IDENTIFIER, LEFT_OUT = "constant", "identifier", "left out"
+KINDS = (NUMERIC, DATE, ORDINAL, BOOLEAN, CATEGORICAL, LEFT_OUT)
+MISSING, OTHER = "(missing)", "(other)"
+MOST_VALUES = 50
+"""Columns of a categorical field; rarer values share one."""
+NEARLY_ALL = 0.95
+"""Share of the values that must be numbers, or dates, for the field to be of that kind."""
+FEWEST_MISSING = 0.01
+"""Share of missing values from which that they are missing is a column of its own."""
+QUANTILES, SAMPLE = 200, 20_000
+FURTHEST, TAIL = 4.0, 0.01
+WORDS_FOR_MISSING = frozenset(
+    ("", "na", "n/a", "nan", "none", "null", "?", "-", "--", "nil", "missing", "inf", "-inf", "infinity", "-infinity")
+)
+YES, NO = frozenset(("true", "yes", "y", "t", "1", "1.0")), frozenset(("false", "no", "n", "f", "0", "0.0"))
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a pool's records.
+
+    values   of a categorical one, each a column, the most frequent first, and OTHER last if there are more; of an
+             ordinal one, in their order; of a boolean one, the lower and the upper
+    shares   of the pool that has each of the values; of a boolean one, the upper
+    missing  share of the pool without a value, 0 if that is no column
+    centre, spread, ranks, rank_centre, rank_spread  of the numbers, of which `ranks` are quantiles, evenly apart
+    """
+
+    name: str
+    kind: str
+    values: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    missing: float = 0.0
+    centre: float = 0.0
+    spread: float = 1.0
+    ranks: tuple[float, ...] = ()
+    rank_centre: float = 0.0
+    rank_spread: float = 1.0
+
+    @property
+    def is_number(self) -> bool:
+        return self.kind in (NUMERIC, DATE, ORDINAL)
+
+
+def is_missing(value: object) -> bool:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return True
+    return isinstance(value, str) and value.strip().lower() in WORDS_FOR_MISSING
+
+
+def named(value: object) -> str:
+    """A value as its name among a field's values."""
+    return MISSING if is_missing(value) else str(value).strip()
+
+
+def number(value: object) -> float:
+    """What a value is as a number ("1,234", "5 %", a bool), NaN if it is none."""
+    if isinstance(value, bool | int | float):
+        return float(value) if math.isfinite(value) else math.nan
+    text = value.strip().rstrip("%").strip() if isinstance(value, str) else ""
+    if _THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
+    try:
+        found = float(text)
+    except ValueError:
+        return math.nan
+    return found if math.isfinite(found) else math.nan
+
+
+def day(value: object) -> float:
+    """The day, with its part, of an ISO date or time, NaN if it is none."""
+    try:
+        found = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+    except ValueError:
+        return math.nan
+    return found.replace(tzinfo=None).toordinal() + found.hour / 24 + found.minute / 1440 if found else math.nan
+
+
+def kind_of(values: Sequence[object]) -> str:
+    """The kind of a field with these values."""
+    present = [value for value in values if not is_missing(value)]
+    distinct = Counter(map(named, present))
+    if len(distinct) <= 1:
+        return CONSTANT
+    low = {name.lower() for name in distinct}
+    if len(low) == 2 and low & YES and low & NO:
+        return BOOLEAN
+    readers: tuple[tuple[str, Callable[[object], float]], ...] = ((NUMERIC, number), (DATE, day))
+    for kind, read in readers:
+        if sum(not math.isnan(read(value)) for value in present) >= NEARLY_ALL * len(present):
+            return BOOLEAN if kind == NUMERIC and len(distinct) == 2 else kind
+    if len(distinct) > max(MOST_VALUES, len(present) / 2):
+        return IDENTIFIER
+    return CATEGORICAL
+
+
+def fitted(name: str, values: Sequence[object], wanted: object = None) -> Field:
+    """The field with these values in the pool. `wanted`: its kind, or the order of its values (a list). Raises
+    ApprenticeError if that is neither."""
+    order = tuple(str(each).strip() for each in wanted) if isinstance(wanted, list | tuple) else ()
+    if wanted is not None and not order and wanted not in KINDS:
+        raise ApprenticeError(
+            f"Field {name!r} cannot be {wanted!r}: say one of {', '.join(KINDS)}, or list its values in their order"
+        )
+    kind = ORDINAL if order else str(wanted or kind_of(values))
+    lost = sum(map(is_missing, values)) / max(len(values), 1)
+    missing = lost if FEWEST_MISSING <= lost < 1 else 0.0
+    if kind == CATEGORICAL:
+        count = Counter(map(named, values))
+        common = [value for value, _ in count.most_common(MOST_VALUES)]
+        shares = [count[value] / len(values) for value in common]
+        if len(count) > MOST_VALUES:
+            common, shares = [*common, OTHER], [*shares, 1 - sum(shares)]
+        return Field(name, kind, tuple(common), tuple(shares))
+    if kind == BOOLEAN:
+        names = sorted({named(value) for value in values} - {MISSING}, key=_truth)[-2:]
+        if len(names) < 2:
+            return Field(name, CONSTANT)
+        there = [named(value) == names[1] for value in values if named(value) in names]
+        return Field(name, kind, tuple(names), (float(np.mean(there)),), missing)
+    if kind not in (NUMERIC, DATE, ORDINAL):
+        return Field(name, kind)
+    if kind == ORDINAL and not order:
+        order = tuple(sorted({named(value) for value in values} - {MISSING}, key=lambda each: (number(each), each)))
+    return _standardised(Field(name, kind, order, missing=missing), values)
+
+
+def numbers(field: Field, values: Sequence[object]) -> Doubles:
+    """(n,) the values of a field that is a number, NaN where there is none."""
+    place = {value: float(rank) for rank, value in enumerate(field.values)}
+
+    def rank(value: object) -> float:
+        return place.get(named(value), math.nan)
+
+    read: Callable[[object], float] = {NUMERIC: number, DATE: day, ORDINAL: rank}[field.kind]
+    return np.array([math.nan if is_missing(value) else read(value) for value in values], np.float64)
+
+
+def standardised(field: Field, found: Doubles) -> Doubles:
+    """(n,) the mean of the z-score, cut at FURTHEST, and the rank as a normal deviate: of heavy tails and of gaps, each
+    tames what the other does not. What is missing is in the middle."""
+    from scipy.special import ndtri
+
+    ranks, places = np.array(field.ranks), np.linspace(0, 1, len(field.ranks))
+    z = np.clip((found - field.centre) / field.spread, -FURTHEST, FURTHEST)
+    low = np.interp(found, ranks, places)
+    high = 1 - np.interp(-found, -ranks[::-1], places)  # of ties, the middle of their ranks, as scikit-learn has it
+    normal = (ndtri(np.clip((low + high) / 2, TAIL, 1 - TAIL)) - field.rank_centre) / field.rank_spread
+    return np.asarray(np.nan_to_num((z + normal) / 2))
+
+
+def _standardised(field: Field, values: Sequence[object]) -> Field:
+    from scipy.special import ndtri
+    from sklearn.preprocessing import QuantileTransformer
+
+    found = numbers(field, values)
+    found = found[~np.isnan(found)]
+    if not len(found) or (found == found[0]).all():
+        return replace(field, kind=CONSTANT)
+    some = np.random.default_rng(0).choice(found, SAMPLE, replace=False) if len(found) > SAMPLE else found
+    made = QuantileTransformer(n_quantiles=min(QUANTILES, len(some)), subsample=None).fit(some[:, None])
+    normal = ndtri(np.clip(made.transform(some[:, None])[:, 0], TAIL, 1 - TAIL))
+    return replace(
+        field,
+        centre=float(found.mean()),
+        spread=float(found.std()),
+        ranks=tuple(made.quantiles_[:, 0].tolist()),
+        rank_centre=float(normal.mean()),
+        rank_spread=float(normal.std()) or 1.0,
+    )
+
+
+def _truth(name: str) -> tuple[bool, float, str]:
+    low = name.lower()
+    found = number(name)
+    return low in YES, 0.0 if math.isnan(found) else found, name
+
+
+def as_json(fields: Sequence[Field]) -> list[dict[str, Any]]:
+    """With no more than is not as by default."""
+    plain = asdict(Field("", ""))
+    return [{k: v for k, v in asdict(each).items() if v != plain[k]} for each in fields]
+
+
+def from_json(raw: Sequence[Mapping[str, Any]]) -> tuple[Field, ...]:
+    fields: list[Field] = []
+    for each in raw:
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in each.items()}
+        fields.append(Field(**values))
+    return tuple(fields)

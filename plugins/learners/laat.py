@@ -1,0 +1,177 @@
+"""LAAT as it should be: a linear head over the fields of a record, strong with few answers if the teacher's scores of
+the fields are right, and harmless if they are wrong.
+
+Vukadin, Silic, Delac, "Large Language Models as Attribution Regularizers for Efficient Model Training" (arXiv
+2502.20268), pull the attributions of a model towards a teacher's scores with one strength for all numbers of labels: it
+hardly learns from labels then, and a wrong teacher is never overcome. Here the attributions of a linear head are its
+weights, and the scores a direction u in which they may lie. Fifteen beliefs are averaged, each weighed by how likely it
+makes the answers (see `evidence`): that the weights are u or twice u, more or less exactly; that they are spread as the
+scores say that fields matter, without a direction; and that nobody knows anything. A sixth kind, that they are -u, is a
+witness only: what speaks for it speaks for those without a teacher. The average of linear heads is a linear head.
+
+Constants were chosen on the pool rows of two of the benchmark's tables and on ten others; measured in benchmarks/.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
+from plugins.learners.calibration import calibration, probabilities
+from plugins.learners.evidence import Doubles, Members, fit
+
+POWER = 1.5
+"""A score counts with this power of its size: the field that matters most matters more than its score says."""
+DECORRELATE = 0.5
+"""How much fields that say the same share one score: a teacher scores them one at a time."""
+RELEVANCE = 0.5
+"""How much wider the weights of fields with a high score may lie."""
+BELIEVED = ((1.0, 0.5), (2.0, 0.3), (-1.0, 0.1))
+"""How many times u the weights are, and the prior mass of that."""
+EXACT = (0.1, 0.3, 1.0)
+"""Spreads around it, as standard deviations of the pool's logits, for 8 columns as for 200."""
+ALONE, FREE = 0.05, (0.6, 1.2, 2.4)
+"""Mass and spreads of those without a direction, once with the teacher's sense of what matters and once without."""
+PATIENCE = 5.0
+"""The evidence of n answers counts n / (n + PATIENCE): two answers do not dismiss a teacher."""
+FIELDS = "fields"
+CHUNK = 8192
+
+
+class Laat:
+    """Tensors: weight (d, c) and bias (c,) float32, calibrated; multiple (1,) bool; `trust` and `against` (heads,):
+    how much speaks for the teacher's scores, and for their being upside down."""
+
+    def fit(self, train: TrainingSet, seed: int) -> Fit:
+        """Deterministic. The scores come with the prior FIELDS; without it, nobody knows anything."""
+        known = train.priors.get(FIELDS) or _unknown(train)
+        x = np.asarray(train.vectors, np.float64)
+        heads = _heads(x, train.targets, train.weights, train.multiple, known)
+        tensors, held_out = _calibrated(heads, train.targets, train.weights, train.multiple)
+        earlier = None
+        if train.earlier is not None:
+            there = ~np.isnan(train.earlier).any(axis=1)
+            targets, weights = np.nan_to_num(train.earlier), train.weights * there
+            _, earlier = _calibrated(
+                _heads(x, targets, weights, train.multiple, known), targets, weights, train.multiple
+            )
+        trusted = np.asarray(tensors["trust"], np.float32).mean() >= 0.5
+        return Fit(tensors, held_out, earlier, FIELDS if trusted else "")
+
+    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+        """What the fields are worth: scores (c, k, d) of k estimates, and the pool's covariance."""
+        if material.attributions is None or not len(material.pool):
+            return {}
+        pool = np.asarray(material.pool, np.float64)
+        return {
+            FIELDS: {
+                "scores": np.asarray(material.attributions.scores, np.float32),
+                "width": np.asarray(material.attributions.width, np.float32),
+                "covariance": np.cov(pool, rowvar=False, bias=True).reshape(pool.shape[1], -1).astype(np.float32),
+            }
+        }
+
+    def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
+        """(n, c) calibrated probabilities."""
+        weight, bias = np.asarray(tensors["weight"], np.float32), np.asarray(tensors["bias"], np.float32)
+        out: Floats = np.empty((len(vectors), len(bias)), np.float32)
+        for start in range(0, len(vectors), CHUNK):
+            logits = np.asarray(vectors[start : start + CHUNK], np.float32) @ weight + bias
+            out[start : start + CHUNK] = probabilities(logits, bool(tensors["multiple"][0]))
+        return out
+
+
+def direction(scores: Doubles, covariance: Doubles) -> tuple[Doubles, Doubles]:
+    """u (d,), of which x @ u has deviation 1 over the pool, and how much each column matters (d,), from the scores
+    (k, d) of k estimates; zeros if the teacher has said nothing."""
+    t = (np.sign(scores) * np.abs(scores) ** POWER).mean(axis=0)
+    shared = (1 - DECORRELATE) * np.eye(len(t)) + DECORRELATE * covariance
+    u = np.linalg.solve(shared, t)
+    spread = max(float(u @ covariance @ u), 0.0) ** 0.5
+    size = np.abs(t) * np.sqrt(np.diag(covariance))
+    return (u / spread if spread > 1e-9 else np.zeros_like(u)), size
+
+
+class _Head:
+    """The average of all beliefs about one head: weight (d,), bias, left_out (n,) and what speaks for the teacher."""
+
+    def __init__(self, x: Doubles, targets: Doubles, trust: Doubles, scores: Doubles, known: Tensors) -> None:
+        covariance, width = (np.asarray(known[name], np.float64) for name in ("covariance", "width"))
+        variance = np.diag(covariance)
+        u, size = direction(scores, covariance)
+        free = [(0.0, spread) for spread in FREE]
+        kinds = [(width, free, [ALONE / len(FREE)] * len(FREE))]
+        if u.any():
+            relevant = width * np.sqrt(1 - RELEVANCE + RELEVANCE * size / max(size.mean(), 1e-12))
+            grid = [(alpha, spread) for alpha, _ in BELIEVED for spread in EXACT]
+            mass = [each / len(EXACT) for _, each in BELIEVED for _ in EXACT]
+            kinds.append((relevant, grid + free, mass + kinds[0][2]))
+        found: list[Members] = []
+        for scale, spreads, _ in kinds:
+            unit = max(float((variance * scale**2).sum()), 1e-12) ** 0.5
+            found.append(fit(x, targets, trust, u, scale, [(alpha, spread / unit) for alpha, spread in spreads]))
+        evidence = np.concatenate([each.evidence for each in found])
+        alphas = np.array([alpha for _, spreads, _ in kinds for alpha, _ in spreads])
+        mass = np.log(np.concatenate([each for _, _, each in kinds]))
+        total = trust.sum()
+        post = _normal(mass + total / (total + PATIENCE) * evidence)
+        votes = _votes(post, alphas)
+        self.weight = votes @ np.vstack([each.weights for each in found])
+        self.bias = float(votes @ np.concatenate([each.biases for each in found]))
+        self.trust, self.against = float(post[alphas > 0].sum()), float(post[alphas < 0].sum())
+        # what the others say of a row: what it adds to the evidence itself is taken out
+        left_out = np.hstack([each.left_out.T for each in found]).T
+        own = trust * (targets * left_out - np.logaddexp(0, left_out))
+        others = np.maximum(total - trust, 0)
+        left_out = np.where(others > 0, left_out, alphas[:, None] * (x @ u))  # nothing is left but the belief
+        post = _normal(mass[:, None] + others / (others + PATIENCE) * (evidence[:, None] - own))
+        self.left_out = (_votes(post, alphas) * left_out).sum(axis=0)
+
+
+def _heads(x: Doubles, targets: Floats, weights: Floats, multiple: bool, known: Tensors) -> list[_Head]:
+    """One for each label; of two of which one holds, one for the second."""
+    scores, t = np.asarray(known["scores"], np.float64), np.asarray(targets, np.float64)
+    trust = np.asarray(weights, np.float64)
+    if not multiple and t.shape[1] == 2:
+        return [_Head(x, t[:, 1], trust, scores[1] - scores[0], known)]
+    return [_Head(x, t[:, label], trust, scores[label], known) for label in range(t.shape[1])]
+
+
+def _calibrated(heads: list[_Head], targets: Floats, weights: Floats, multiple: bool) -> tuple[Tensors, Floats]:
+    weight, bias, logits = (
+        np.stack([getattr(head, name) for head in heads], axis=-1).astype(np.float32)
+        for name in ("weight", "bias", "left_out")
+    )
+    if len(heads) < targets.shape[1]:
+        weight, logits = (np.hstack([np.zeros_like(each), each]) for each in (weight, logits))
+        bias = np.array([0.0, bias[0]], np.float32)
+    alone = weights.sum() - weights <= 0  # without others, nobody has judged the row
+    slope, offset = calibration(logits, targets, weights * ~alone, multiple)
+    tensors: Tensors = {
+        "weight": weight * slope, "bias": bias * slope + offset, "multiple": np.array([multiple]),
+        "trust": np.array([head.trust for head in heads], np.float32),
+        "against": np.array([head.against for head in heads], np.float32),
+    }  # fmt: skip
+    return tensors, probabilities(logits * slope + offset, multiple)
+
+
+def _unknown(train: TrainingSet) -> Tensors:
+    """Of fields that nobody has told anything of, in a pool that is not known either: that of the rows."""
+    n, d = train.vectors.shape
+    variance = np.asarray(train.vectors, np.float64).var(axis=0) if n > 1 else np.ones(d)
+    covariance = np.diag(variance if variance.any() else np.ones(d))
+    scores = np.zeros((train.targets.shape[1], 1, d), np.float32)
+    return {"scores": scores, "width": np.ones(d, np.float32), "covariance": covariance}
+
+
+def _votes(post: Doubles, alphas: Doubles) -> Doubles:
+    """The mass of those that testify against the teacher goes to those without one, in proportion."""
+    beside = (-1, *[1] * (post.ndim - 1))
+    alone = post * (alphas == 0).reshape(beside)
+    against = post[alphas < 0].sum(axis=0)
+    return np.asarray(post * (alphas >= 0).reshape(beside) + against * alone / alone.sum(axis=0))
+
+
+def _normal(logs: Doubles) -> Doubles:
+    grown: Doubles = np.exp(logs - logs.max(axis=0))
+    return np.asarray(grown / grown.sum(axis=0))

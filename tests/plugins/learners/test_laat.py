@@ -1,0 +1,145 @@
+"""LAAT as it should be: what the average of beliefs is made of, and that a wrong teacher is survived."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import integrate
+from scipy.special import log_expit
+
+from ml_backend.domain import Attributions, Material, Taught, TrainingSet
+from plugins.learners.evidence import BIAS_SD, fit
+from plugins.learners.laat import FIELDS, Laat, direction
+
+D = 8
+
+
+class Table:
+    """Records of eight numbers, of which some speak for the second label, as a teacher may know."""
+
+    def __init__(self, seed: int = 0, labels: int = 2) -> None:
+        self.random = np.random.default_rng(seed)
+        mixed = self.random.normal(size=(D, D)) * 0.3 + np.eye(D)
+        self.x = (self.random.normal(size=(1200, D)) @ mixed).astype(np.float32)
+        self.x = (self.x - self.x.mean(axis=0)) / self.x.std(axis=0)
+        self.truth = self.random.normal(size=(D, labels)) * 1.2
+        noisy = self.x @ self.truth + self.random.gumbel(size=(1200, labels))
+        self.y = noisy.argmax(axis=1)
+        self.targets = np.eye(labels, dtype=np.float32)[self.y]
+        self.pool, self.test = self.x[:600], np.arange(600, 1200)
+
+    def scores(self) -> np.ndarray:
+        """(c, 1, d) as a teacher gives them: marginal, rough, from -10 to 10."""
+        correlation = np.cov(self.pool, rowvar=False) @ self.truth
+        return np.round(5 * correlation / np.abs(correlation).mean()).clip(-10, 10).T[:, None, :]
+
+    def taught(self, scores: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+        nothing = Taught(self.x[:0], self.targets[:0], np.zeros(0, np.float32))
+        known = Attributions(scores.astype(np.float32), np.ones(D, np.float32))
+        return Laat().distil(Material(nothing, nothing, self.pool, known), False, 0)
+
+    def train(self, each: int, scores: np.ndarray | None = None) -> TrainingSet:
+        rows = np.concatenate(
+            [self.random.choice(np.flatnonzero(self.y[:600] == label), each, replace=False) for label in set(self.y)]
+        )
+        priors = {} if scores is None else self.taught(scores)
+        return TrainingSet(self.x[rows], self.targets[rows], np.ones(len(rows), np.float32), False, priors=priors)
+
+    def accuracy(self, train: TrainingSet) -> float:
+        said = Laat().predict(Laat().fit(train, 0).tensors, self.x[self.test])
+        return float((said.argmax(axis=1) == self.y[self.test]).mean())
+
+
+def means(each: int, labels: int = 2) -> dict[str, float]:
+    """Mean accuracies over ten tables."""
+    found: dict[str, list[float]] = {"right": [], "negated": [], "none": []}
+    for seed in range(10):
+        table = Table(seed, labels)
+        scores = table.scores()
+        alone = table.train(each)
+        for name, given in (("right", scores), ("negated", -scores), ("none", 0 * scores)):
+            found[name].append(table.accuracy(replace(alone, priors=table.taught(given))))
+    return {name: float(np.mean(each)) for name, each in found.items()}
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_with_one_answer_a_label_a_right_teacher_is_worth_much(labels: int) -> None:
+    found = means(1, labels)
+    assert found["right"] > found["none"] + 0.1
+
+
+def test_with_more_answers_a_teacher_who_is_upside_down_is_survived() -> None:
+    few, many = means(10), means(50)
+    assert few["right"] >= few["none"] and few["negated"] > few["none"] - 0.05
+    assert many["right"] > many["none"] - 0.01 and many["negated"] > many["none"] - 0.01
+
+
+def test_trust_says_whose_word_the_answers_speak_for() -> None:
+    table = Table()
+    for scores, trusted in ((table.scores(), True), (-table.scores(), False)):
+        fitted = Laat().fit(table.train(25, scores), 0)
+        trust, against = fitted.tensors["trust"].mean(), fitted.tensors["against"].mean()
+        assert (trust > 0.5, fitted.prior == FIELDS) == (trusted, trusted) and (against > trust) != trusted
+
+
+def test_the_evidence_is_the_likelihood_with_weight_and_bias_integrated_out(rng: np.random.Generator) -> None:
+    """Compared with numerical integration; Laplace's approximation is close with a dozen answers."""
+    x = rng.normal(size=(12, 1))
+    t = (x[:, 0] + rng.normal(size=12) > 0).astype(float)
+    u, tau, alpha = np.array([1.0]), 0.7, 1.0
+    found = fit(x, t, np.ones(12), u, np.ones(1), [(alpha, tau)])
+
+    def density(b: float, w: float) -> float:
+        z = x[:, 0] * w + b
+        likelihood = float((t * log_expit(z) + (1 - t) * log_expit(-z)).sum())
+        return np.exp(likelihood - (w - alpha) ** 2 / (2 * tau**2) - b**2 / (2 * BIAS_SD**2)) / (
+            2 * np.pi * tau * BIAS_SD
+        )
+
+    exact, _ = integrate.dblquad(density, alpha - 5 * tau, alpha + 5 * tau, -6 * BIAS_SD, 6 * BIAS_SD)
+    assert found.evidence[0] == pytest.approx(np.log(exact), abs=0.05)
+
+
+def test_each_member_is_the_most_probable_head_and_a_row_left_out_is_judged_by_the_others(
+    rng: np.random.Generator,
+) -> None:
+    from scipy.optimize import minimize
+
+    x = rng.normal(size=(40, 3))
+    t = (x @ [1.0, -1.0, 0.5] + rng.logistic(size=40) > 0).astype(float)
+    trust, u, scale = rng.uniform(0.5, 1.5, 40), np.array([1.0, -0.5, 0.0]), np.array([1.0, 0.5, 2.0])
+    spreads = [(1.0, 0.3), (0.0, 1.2)]
+    found = fit(x, t, trust, u, scale, spreads)
+
+    def best(alpha: float, tau: float, kept: np.ndarray) -> np.ndarray:
+        def loss(at: np.ndarray) -> float:
+            z = x @ at[:3] + at[3]
+            likelihood = trust * kept * (t * log_expit(z) + (1 - t) * log_expit(-z))
+            prior = ((at[:3] - alpha * u) / (tau * scale)) ** 2
+            return float(-likelihood.sum() + prior.sum() / 2 + at[3] ** 2 / (2 * BIAS_SD**2))
+
+        return np.asarray(minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-8}).x)
+
+    for member, (alpha, tau) in enumerate(spreads):
+        whole = best(alpha, tau, np.ones(40))
+        assert [*found.weights[member], found.biases[member]] == pytest.approx(whole.tolist(), abs=2e-3)
+        for row in (0, 7, 39):
+            without = best(alpha, tau, (np.arange(40) != row).astype(float))
+            assert found.left_out[member, row] == pytest.approx(x[row] @ without[:3] + without[3], abs=0.03)
+
+
+def test_the_direction_shares_a_score_between_columns_that_say_the_same() -> None:
+    covariance = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    u, size = direction(np.array([[5.0, 5.0, 5.0]]), covariance)
+    assert u[0] == pytest.approx(u[1]) and u[2] > 1.4 * u[0] > 0
+    assert u @ covariance @ u == pytest.approx(1.0) and size == pytest.approx(np.full(3, 5**1.5))
+    assert not direction(np.zeros((2, 3)), covariance)[0].any()
+
+
+def test_without_scores_or_pool_it_is_a_learner_like_others() -> None:
+    table = Table()
+    assert table.accuracy(table.train(50)) > 0.8
+    nothing = Taught(table.x[:0], table.targets[:0], np.zeros(0, np.float32))
+    assert Laat().distil(Material(nothing, nothing, table.pool), False, 0) == {}
