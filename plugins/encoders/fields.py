@@ -31,6 +31,7 @@ NEARLY_ALL = 0.95
 FEWEST_MISSING = 0.01
 """Share of missing values from which that they are missing is a column of its own."""
 QUANTILES, SAMPLE = 200, 20_000
+LARGEST = 1e100  # what is beyond has no square
 FURTHEST, TAIL = 4.0, 0.01
 WORDS_FOR_MISSING = frozenset(
     ("", "na", "n/a", "nan", "none", "null", "?", "-", "--", "nil", "missing", "inf", "-inf", "infinity", "-infinity")
@@ -78,9 +79,9 @@ def named(value: object) -> str:
 
 
 def number(value: object) -> float:
-    """What a value is as a number ("1,234", "5 %", a bool), NaN if it is none."""
+    """What a value is as a number ("1,234", "5 %", a bool), NaN if it is none, or beyond LARGEST."""
     if isinstance(value, bool | int | float):
-        return float(value) if math.isfinite(value) else math.nan
+        return float(value) if abs(value) <= LARGEST else math.nan
     text = value.strip().rstrip("%").strip() if isinstance(value, str) else ""
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
@@ -88,7 +89,7 @@ def number(value: object) -> float:
         found = float(text)
     except ValueError:
         return math.nan
-    return found if math.isfinite(found) else math.nan
+    return found if abs(found) <= LARGEST else math.nan
 
 
 def day(value: object) -> float:
@@ -168,8 +169,9 @@ def standardised(field: Field, found: Doubles) -> Doubles:
     ranks, places = np.array(field.ranks), np.linspace(0, 1, len(field.ranks))
     z = np.clip((found - field.centre) / field.spread, -FURTHEST, FURTHEST)
     low = np.interp(found, ranks, places)
-    high = 1 - np.interp(-found, -ranks[::-1], places)  # of ties, the middle of their ranks, as scikit-learn has it
-    normal = (ndtri(np.clip((low + high) / 2, TAIL, 1 - TAIL)) - field.rank_centre) / field.rank_spread
+    high = 1 - np.interp(-found, -ranks[::-1], places)  # of ties, the middle of their ranks
+    place = np.where(found <= ranks[0], 0.0, np.where(found >= ranks[-1], 1.0, (low + high) / 2))  # as scikit-learn
+    normal = (ndtri(np.clip(place, TAIL, 1 - TAIL)) - field.rank_centre) / field.rank_spread
     return np.asarray(np.nan_to_num((z + normal) / 2))
 
 

@@ -1,0 +1,228 @@
+"""Records as vectors: what the kinds of fields are, that columns are standardised, and that nothing bad stops it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_backend.domain import ApprenticeError
+from plugins.encoders.fields import (
+    BOOLEAN,
+    CATEGORICAL,
+    CONSTANT,
+    DATE,
+    IDENTIFIER,
+    LEFT_OUT,
+    MISSING,
+    MOST_VALUES,
+    NUMERIC,
+    ORDINAL,
+    OTHER,
+    fitted,
+    is_missing,
+    kind_of,
+    number,
+)
+from plugins.encoders.records import Records, profile, read
+
+
+def pool(n: int = 300, seed: int = 0) -> list[dict[str, Any]]:
+    """People, with all kinds of fields, some of them empty."""
+    random = np.random.default_rng(seed)
+    return [
+        {
+            "age": int(random.integers(18, 90)),
+            "income": f"{int(random.lognormal(10, 1)):,}",
+            "smoker": str(random.choice(["yes", "no"], p=[0.2, 0.8])),
+            "city": str(random.choice(["Oslo", "Bergen", "Tromso"], p=[0.6, 0.3, 0.1])),
+            "visits": None if random.random() < 0.3 else float(random.integers(0, 9)),
+            "level": str(random.choice(["low", "middle", "high"])),
+            "since": f"20{random.integers(10, 25)}-0{random.integers(1, 10)}-1{random.integers(0, 10)}",
+            "id": f"person {number}",
+            "country": "Norway",
+        }
+        for number in range(n)
+    ]
+
+
+LEVELS = {"level": ["low", "middle", "high"]}
+
+
+def encoder(records: list[dict[str, Any]], wanted: dict[str, object] | None = None) -> Records:
+    return Records(profile(records, wanted or {}))
+
+
+def encode(made: Records, *records: Any) -> np.ndarray:
+    return made.encode([json.dumps(record) for record in records])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, 2.5, None, 7], NUMERIC),
+        (["1,234", "5", "n/a", "17 %"], NUMERIC),
+        (["3"] * 30 + ["4", "5"] * 10 + ["odd"], NUMERIC),
+        (["yes", "no", "yes", "?"], BOOLEAN),
+        ([True, False, True], BOOLEAN),
+        (["0", "1", "1"], BOOLEAN),
+        (["2024-01-31", "2023-12-01T10:00", ""], DATE),
+        (["red", "green", "blue"] * 5, CATEGORICAL),
+        (["a", "b"] * 5, CATEGORICAL),
+        ([f"text {n}" for n in range(200)], IDENTIFIER),
+        (["x"] * 9, CONSTANT),
+        ([None, "n/a", math.nan], CONSTANT),
+        ([], CONSTANT),
+    ],
+)
+def test_the_kind_of_a_field_is_inferred_from_its_values(values: list[Any], kind: str) -> None:
+    assert kind_of(values) == kind
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("1,234", 1234), ("1,234,567.5", 1234567.5), ("-3", -3), (" 5 % ", 5), (True, 1), (7, 7), ("1e3", 1000),
+        ("1,23", math.nan), ("x", math.nan), ("inf", math.nan), (math.inf, math.nan), (None, math.nan), ([1], math.nan),
+    ],
+)  # fmt: skip
+def test_numbers_are_read_as_people_write_them(value: object, expected: float) -> None:
+    assert number(value) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "N/A", "nan", "NULL", "?", "-", math.nan, math.inf, "-Infinity"])
+def test_what_is_missing_is_known_by_many_names(value: object) -> None:
+    assert is_missing(value)
+
+
+def test_each_kind_has_its_columns_and_what_tells_nothing_apart_has_none() -> None:
+    made = encoder(pool(), LEVELS)
+    columns = [(column.field, column.is_number, column.value) for column in made.columns]
+    assert columns == [
+        ("age", True, ""), ("income", True, ""), ("smoker", False, "yes"),
+        ("city", False, "Oslo"), ("city", False, "Bergen"), ("city", False, "Tromso"),
+        ("visits", True, ""), ("visits", False, MISSING), ("level", True, ""), ("since", True, ""),
+    ]  # fmt: skip
+    assert made.dim == len(columns) + 1
+    kinds = {field.name: field.kind for field in made.fields}
+    assert (kinds["level"], kinds["since"], kinds["id"], kinds["country"]) == (ORDINAL, DATE, IDENTIFIER, CONSTANT)
+
+
+def test_columns_are_standardised_over_the_pool() -> None:
+    records = pool(2000)
+    made = encoder(records, LEVELS)
+    x = made.standardised(records)
+    assert np.abs(x.mean(axis=0)).max() < 0.05
+    numbers = [place for place, column in enumerate(made.columns) if column.is_number and column.field != "visits"]
+    assert x[:, numbers].std(axis=0) == pytest.approx(np.ones(len(numbers)), abs=0.15)
+    at = {(column.field, column.value): place for place, column in enumerate(made.columns)}
+    yes, no = (x[[record["smoker"] == said for record in records], at["smoker", "yes"]] for said in ("yes", "no"))
+    assert yes[0] - no[0] == pytest.approx(2.0) and np.ptp(yes) == 0
+    oslo, bergen = (x[next(i for i, r in enumerate(records) if r["city"] == said)] for said in ("Oslo", "Bergen"))
+    places = [at["city", said] for said in ("Oslo", "Bergen", "Tromso")]
+    assert np.linalg.norm(oslo[places] - bergen[places]) == pytest.approx(2.0), "as far apart as yes and no"
+    low, middle, high = (
+        x[next(i for i, r in enumerate(records) if r["level"] == said), at["level", ""]] for said in LEVELS["level"]
+    )
+    assert low < middle < high
+
+
+def test_vectors_have_unit_length_and_keep_the_distances_of_the_columns() -> None:
+    records = pool()
+    made = encoder(records)
+    vectors, x = encode(made, *records), made.standardised(records)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(len(records)), abs=1e-5)
+    inside = np.flatnonzero(vectors[:, -1] > 0)
+    assert len(inside) > 0.98 * len(records)
+    ratio = vectors[inside, :-1] / np.where(x[inside] == 0, 1, x[inside])
+    assert np.ptp(ratio[x[inside] != 0]) < 1e-5, "one factor for all"
+
+
+def test_values_and_fields_that_the_pool_has_not_and_missing_ones_are_in_the_middle() -> None:
+    made = encoder(pool(), LEVELS)
+    odd = {"age": "unknown", "city": "Bodo", "smoker": "sometimes", "level": "very high", "new": 5}
+    x = made.standardised([odd])
+    present = [
+        place for place, column in enumerate(made.columns) if column.value != MISSING and column.field != "visits"
+    ]
+    assert x[0, present] == pytest.approx(np.zeros(len(present)))
+
+
+@pytest.mark.parametrize("record", [{}, [], 7, None, "text", {"age": [1, 2], "city": {"a": 1}}, {"age": 1e308}])
+def test_what_is_no_record_or_an_odd_one_has_a_vector_all_the_same(record: Any) -> None:
+    vector = encode(encoder(pool()), record)
+    assert np.isfinite(vector).all() and np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
+    assert read("no JSON") == {}
+
+
+def test_of_many_values_the_frequent_ones_have_columns_and_the_others_share_one() -> None:
+    records = [{"city": f"town {n % 81 if n % 2 else n % 10}"} for n in range(2000)]
+    (field,) = encoder(records).fields
+    assert len(field.values) == MOST_VALUES + 1 and field.values[-1] == OTHER
+    assert sum(field.shares) == pytest.approx(1.0)
+    made = encoder(records)
+    rare = next(f"town {n}" for n in range(80) if f"town {n}" not in field.values)
+    assert np.array_equal(made.standardised([{"city": rare}]), made.standardised([{"city": "Atlantis"}]))
+
+
+def test_ten_thousand_different_values_are_an_identifier_and_no_field_at_all_is_told() -> None:
+    with pytest.raises(ApprenticeError, match="no field that tells them apart"):
+        profile([{"id": f"n{n}"} for n in range(10_000)], {})
+    with pytest.raises(ApprenticeError, match="no field that tells them apart"):
+        profile([], {})
+
+
+def test_whoever_knows_better_says_so_and_a_kind_that_is_none_is_told() -> None:
+    records = pool()
+    kinds = {field.name: field.kind for field in encoder(records, {"age": CATEGORICAL, "city": LEFT_OUT}).fields}
+    assert (kinds["age"], kinds["city"]) == (CATEGORICAL, LEFT_OUT)
+    with pytest.raises(ApprenticeError, match="Field 'age' cannot be 'numbers': say one of numeric, date, ordinal"):
+        profile(records, {"age": "numbers"})
+
+
+def test_a_profile_is_plain_json_and_names_the_space() -> None:
+    one, same, other = (profile(pool(seed=seed), {}) for seed in (0, 0, 1))
+    assert one == same and json.loads(one)
+    assert Records(one).name == Records(same).name != Records(other).name
+    assert all(letter.isalnum() or letter == "-" for letter in Records(one).name)
+    made = encoder(pool())
+    assert np.array_equal(encode(made, *pool(9)), encode(Records(profile(pool(), {})), *pool(9)))
+    assert "9 fields" in made.verify() and np.array_equal(made.sketch(["{}"]), made.encode(["{}"]))
+
+
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**18), 10**18), st.floats(), st.text(max_size=8), st.lists(st.integers())
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3), min_size=1, max_size=12))
+def test_whatever_is_in_the_fields_the_vectors_are_finite(records: list[dict[str, Any]]) -> None:
+    try:
+        made = encoder(records)
+    except ApprenticeError:
+        return
+    vectors = encode(made, *records)
+    assert np.isfinite(vectors).all() and np.linalg.norm(vectors, axis=1) == pytest.approx(
+        np.ones(len(records)), abs=1e-4
+    )
+
+
+def test_a_numbers_place_is_the_mean_of_its_z_score_and_its_rank_as_a_normal_deviate() -> None:
+    """Compared with scikit-learn's transformers."""
+    from sklearn.preprocessing import QuantileTransformer, StandardScaler
+
+    values = np.random.default_rng(0).lognormal(size=500)
+    (field,) = encoder([{"x": value} for value in values]).fields
+    assert field == fitted("x", values.tolist())
+    z = np.clip(StandardScaler().fit_transform(values[:, None])[:, 0], -4, 4)
+    ranks = QuantileTransformer(n_quantiles=200, output_distribution="uniform").fit_transform(values[:, None])[:, 0]
+    from scipy.special import ndtri
+
+    normal = StandardScaler().fit_transform(ndtri(np.clip(ranks, 0.01, 0.99))[:, None])[:, 0]
+    found = encoder([{"x": value} for value in values]).standardised([{"x": value} for value in values])[:, 0]
+    assert found == pytest.approx((z + normal) / 2, abs=1e-6)
