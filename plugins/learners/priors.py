@@ -34,7 +34,8 @@ SCALES = (0.5, 1.0)
 RIDGES = (0.05, 0.2, 1.0, 5.0)
 NONE = "none"
 DOUBT = 1.0
-"""So many standard errors a prior must be better than none: few answers are few to find a bad teacher out by."""
+"""So many standard errors a prior must be better than what is before it: few answers are few to find a bad teacher out
+by."""
 
 
 def candidates(material: Material, multiple: bool, seed: int) -> dict[str, Head]:
@@ -59,13 +60,14 @@ def candidates(material: Material, multiple: bool, seed: int) -> dict[str, Head]
 def choose(
     vectors: Floats, targets: Floats, weights: Floats, priors: dict[str, Head], multiple: bool
 ) -> tuple[str, float, dict[str, float]]:
-    """The prior and its scale of the least leave-one-out error on n labelled rows, and the error of each prior at its
-    better scale, in parts of the error without one (`NONE`, 1.0). Rows of weight 0 have no part in it.
+    """The prior and its scale that leave-one-out errors on n labelled rows speak for, and the error of each prior at
+    its better scale, in parts of the error without one (`NONE`, 1.0). Rows of weight 0 have no part in it.
 
     The error is the Brier score of the prior's answer plus a ridge regression of what it leaves over. For one choice,
-    rare labels are lifted in it as in the head itself: else what a teacher knows of them would count for nothing. It
-    must be less than without a prior by more than the standard error of the difference, row by row (the rule of one
-    standard error: Breiman et al., "Classification and Regression Trees", 1984, 3.4.3).
+    rare labels are lifted in it as in the head itself: else what a teacher knows of them would count for nothing. A
+    prior takes the place of none, and of one that stands before it in `priors`, if its error is less by more than the
+    standard error of the difference, row by row (the rule of one standard error: Breiman et al., "Classification and
+    Regression Trees", 1984, 3.4.3): labels' names are harmless, and a teacher has to be better than they are.
     """
     counted = weights > 0  # the others may be answers of the future: see `evaluation.replay`
     vectors, targets, weights = vectors[counted], targets[counted], weights[counted]
@@ -83,11 +85,15 @@ def choose(
     against = {NONE: 1.0}
     for (name, _), score in zip(names[1:], scores[1:], strict=True):
         against[name] = min(against.get(name, np.inf), float(score / max(scores[0], 1e-12)))
-    better = errors[0] - errors
-    gains = better @ share
-    doubts = np.sqrt(np.square(better - gains[:, None]) @ np.square(share))
-    sure = np.where(gains > DOUBT * doubts, gains, -np.inf)
-    return *names[int(sure.argmax()) if np.isfinite(sure).any() else 0], against
+    chosen = 0
+    for name in priors:
+        own = [place for place, (each, _) in enumerate(names) if each == name]
+        rival = min(own, key=lambda place: float(np.nan_to_num(scores[place], nan=np.inf)))
+        better = errors[chosen] - errors[rival]
+        gain = share @ better
+        if gain > DOUBT * np.sqrt(np.square(share) @ np.square(better - gain)):
+            chosen = rival
+    return *names[chosen], against
 
 
 def _rates(targets: Floats, weights: Floats) -> Floats:
