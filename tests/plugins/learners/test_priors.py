@@ -202,9 +202,9 @@ def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bo
         assert against[each] == pytest.approx(least / none, rel=2e-3)
     current, errors = (NONE, 0.0), rows_left_out(guess)
     share = counted / counted.sum()
-    for each in priors:
+    for each, head in priors.items():
         rival = min(((each, scale) for scale in SCALES), key=lambda pair: expected[pair])
-        others = rows_left_out(probabilities(priors[each].scaled(rival[1]).logits(x), multiple))
+        others = rows_left_out(probabilities(head.scaled(rival[1]).logits(x), multiple))
         better = errors - others
         doubt = float(np.sqrt(np.square(share) @ np.square(better - share @ better)))
         assume(abs(share @ better - DOUBT * doubt) > 2e-3)
