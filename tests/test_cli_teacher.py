@@ -274,16 +274,19 @@ def test_one_thing_at_a_time_is_done_with_cues(run: Run) -> None:
     assert run("cues", "--edit", "--json")[0] == 2
 
 
-def test_the_ledger_has_every_call_and_what_came_of_it(run: Run, store: Store) -> None:
+def test_the_ledger_has_every_call_and_what_came_of_it_and_cuts_nothing_off(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run("ledger") == (0, "The teacher of project 5 has not been called yet.\n")
     (asked,) = want(store, "one apple")
-    calls = (Call("m", 1.0, 100, 10, "malformed"), Call("m", 2.0, 200, 20, "answered"))
+    monkeypatch.setenv("COLUMNS", "80")
+    calls = (Call("m", 1.0, 100_000_000, 10, "malformed"), Call("m", 2.0, 200, 20, "answered"))
     store.questions.record(5, Answer(asked.id, {"label": "fruit"}, None, calls), [0.1, 0.2])
     code, said = run("ledger")
     head, *rows = said.splitlines()
     assert code == 0 and head.split()[:6] == ["for", "calls", "answered", "malformed", "refused", "failed"]
     assert [row.split() for row in rows] == [
-        [name, "2", "1", "1", "0", "0", "300", "30", "0.3", "1.5"] for name in ("label", "all")
+        [name, "2", "1", "1", "0", "0", "100,000,200", "30", "0.3", "1.5"] for name in ("label", "all")
     ]
     found = list(csv.DictReader(io.StringIO(run("ledger", "--csv")[1])))
     assert [(row["outcome"], row["seconds"], row["cost"]) for row in found] == [

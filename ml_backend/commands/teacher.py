@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -197,7 +198,7 @@ def ledger(
         told = [each.calls, *(how[outcome] for outcome in LEDGER[1:5])]
         tokens = [f"{each.input_tokens:,}", f"{each.output_tokens:,}", f"{each.cost:.4g}"]
         table.add_row(purpose or "all", *map(str, told), *tokens, f"{each.seconds / each.calls:.1f}")
-    out.print(table, width=max(out.width, WIDE), crop=False)
+    Console(width=max(out.width, WIDE), soft_wrap=True).print(table)
 
 
 def _edited(text: str, read: Callable[[str], Cues]) -> Cues | None:

@@ -9,15 +9,17 @@ import numpy as np
 
 from ml_backend import knowledge, registry
 from ml_backend.demo.texts import Question
-from ml_backend.domain import Floats, TaskSchema, TrainingSet
+from ml_backend.domain import Floats, TaskSchema, Tensors, TrainingSet
 from ml_backend.settings import Settings
 from ml_backend.store import Store
+from ml_backend.teaching import prior
 
 ORDERS = 5  # random orders that the control is averaged over
 
 
 class Examiner:
-    """Examines the serving learner, and the same learner taught the same number of labels in random order."""
+    """Examines the serving learner, and one of the same kind, with the same names of labels to start from, taught the
+    same number of labels in random order and nothing else."""
 
     def __init__(
         self, settings: Settings, store: Store, project: int, schema: TaskSchema,
@@ -26,15 +28,18 @@ class Examiner:
         self._settings, self._store, self._project, self._schema = settings, store, project, schema
         self._encoder = registry.encoder(settings.encoder)
         self._pool, self._held_out = pool, held_out
-        self._orders: list[tuple[Floats, Floats]] = []
+        self._orders: list[tuple[Floats, Floats, dict[str, Tensors]]] = []
         self._vectors: Floats = np.empty((0, 0), np.float32)
 
     def prepare(self, n: int) -> None:
         """Encodes what is needed for n labels."""
         self._vectors = self._encoder.encode([question.text for question in self._held_out])
+        names, plugin = prior.named(self._schema, self._encoder), self._learner()
         for seed in range(ORDERS):
             drawn = random.Random(seed).sample(list(self._pool), min(n, len(self._pool)))  # noqa: S311
-            self._orders.append((self._encoder.encode([question.text for question in drawn]), self._targets(drawn)))
+            vectors = self._encoder.encode([question.text for question in drawn])
+            priors = prior.of_names(names, plugin, vectors, multiple=False, seed=seed)
+            self._orders.append((vectors, self._targets(drawn), priors))
 
     def active(self) -> float | None:
         """Held-out accuracy of the serving learner, None before there is one."""
@@ -44,14 +49,17 @@ class Examiner:
 
     def random_order(self, n: int) -> float | None:
         """Mean held-out accuracy of the control after n labels, None where one class is all it has seen."""
-        options, _ = self._settings.for_project(self._store.projects.ensure(self._project).extra_params)
-        learner = registry.learner(options.learner)
+        learner = registry.learner(self._learner())
         found = []
-        for vectors, targets in self._orders:
-            train = TrainingSet(vectors[:n], targets[:n], np.ones(n, np.float32), multiple=False)
+        for vectors, targets, priors in self._orders:
+            train = TrainingSet(vectors[:n], targets[:n], np.ones(n, np.float32), multiple=False, priors=priors)
             if len(np.unique(targets[:n].argmax(axis=1))) > 1:
                 found.append(self._accuracy(learner.predict(learner.fit(train, seed=0).tensors, self._vectors)))
         return float(np.mean(found)) if found else None
+
+    def _learner(self) -> str:
+        options, _ = self._settings.for_project(self._store.projects.ensure(self._project).extra_params)
+        return options.learner
 
     def _accuracy(self, probabilities: Floats) -> float:
         return float((probabilities.argmax(axis=1) == self._targets(self._held_out).argmax(axis=1)).mean())

@@ -28,10 +28,12 @@ Choose = Callable[[list[Question], list[str]], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One task's label as the teacher gave it: `key` is its text's content key, `shares` label -> probability."""
+    """One task's label as the teacher gave it: `key` is its text's content key, `shares` label -> probability; `alone`:
+    without having seen any of the annotators' answers."""
 
     key: bytes
     shares: Mapping[str, float]
+    alone: bool = True
 
 
 class Questions:
@@ -156,13 +158,14 @@ class Questions:
     def replies(self, project: int, teacher: str, keys: Collection[bytes] | None = None) -> list[Reply]:
         """Every label that this teacher has given, oldest first; with `keys`, those of tasks with these content keys
         alone, the oldest first of each."""
-        query = sa.select(table.c.key, table.c.shares).where(
+        alone = table.c.body[("examples", 0)].as_string().is_(None)
+        query = sa.select(table.c.key, table.c.shares, alone).where(
             table.c.project == project, table.c.teacher == teacher, table.c.purpose == "label",
             table.c.state == "answered", table.c.shares.is_not(None), table.c.key.is_not(None),
         ).order_by(table.c.answered_at, table.c.id)  # fmt: skip
         parts = [query] if keys is None else [query.where(table.c.key.in_(chunk)) for chunk in chunks(keys, CHUNK)]
         with self._database.read() as connection:
-            return [Reply(row[0], row[1]) for part in parts for row in connection.execute(part)]
+            return [Reply(row[0], row[1], bool(row[2])) for part in parts for row in connection.execute(part)]
 
     def keys(self, project: int, teacher: str, *, waiting: bool) -> list[bytes]:
         """The content keys of tasks whose label this teacher has given or, with `waiting`, is still to give."""

@@ -54,7 +54,7 @@ class Agenda:
         apart = np.concatenate([touched, np.array(self._store.versions.audited(project), np.int64)])
         tasks = self._chosen.pop(project, NO_TASKS)
         tasks = tasks[~np.isin(tasks, apart)]
-        while not (asked := self._label(sight, learner, teacher, tasks)):
+        while not (asked := self._label(sight, None, teacher, tasks)):  # without answers in sight: see `Recall.teaches`
             apart = np.concatenate([apart, tasks])
             tasks = ahead.further(pool, options, learner, sight.schema, known, apart, touched, left)
             if not len(tasks):

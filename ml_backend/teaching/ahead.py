@@ -87,7 +87,8 @@ def label(
     teacher: str, tasks: Ints,
 ) -> Asked:  # fmt: skip
     """A question for each of some tasks that has no answer yet, with examples from the annotators' own labels if it is
-    encoded. Not of a synthetic one: the teacher has labelled it before it became a task."""
+    encoded and there is a learner: what was said with answers in sight is a draft, and never distilled. Not of a
+    synthetic one: the teacher has labelled it before it became a task."""
     tasks = tasks[pool.real(tasks)]
     told = descriptions(record.cues, schema)
     texts = store.tasks.texts(record.id, tasks.tolist())
@@ -113,8 +114,8 @@ def label(
 def labelled_examples(
     store: Store, pool: ProjectPool, project: int, learner: Knowledge | None, asked: Floats
 ) -> list[list[tuple[str, list[str]]]]:
-    """For each of the texts with vectors `asked` (n, d), others with the annotators' labels. None of the audit slice:
-    what the teacher says is distilled, and the slice judges that."""
+    """For each of the texts with vectors `asked` (n, d), others with the annotators' labels, from what a learner has
+    learnt; nothing without one. None of the audit slice, which is to be influenced by nobody."""
     if learner is None:
         return [[] for _ in asked]
     lesson = learner.lesson

@@ -80,6 +80,8 @@ class Desk:
         self._project = project
         self._teacher = teacher
         self._budget = budget
+        self.problem = ""
+        """Why the latest question that goes on waiting has no answer."""
 
     @property
     def teacher(self) -> str:
@@ -106,6 +108,7 @@ class Desk:
             for answer in self._teacher.answer(list(lot.values())):
                 costs = [self._budget.cost(call) for call in answer.calls]
                 if in_vain(answer):
+                    self.problem = answer.problem
                     self._store.ledger.enter(self._project, answer, lot[answer.question].purpose, self.teacher, costs)
                 elif self._store.questions.record(self._project, answer, costs):
                     taken.discard(answer.question)

@@ -109,6 +109,7 @@ class Evolving:
 
     def _write(self, one: Round, learner: Knowledge, report: Weakness) -> Round:
         site, teacher = self._site, self._desk.teacher
+        shown = learner if one.way == TASKS else None
         one, (told,) = self._ask(one, "diagnose", lambda: [(steps.diagnose(report, teacher, one.number), None)])
         if not one.weaknesses:
             one = self._keep(replace(one, weaknesses=steps.diagnosed(told, report)))
@@ -121,7 +122,7 @@ class Evolving:
             ]
             kept, dropped = sieve(site, texts, [text for each in rounds for text in each.texts])
             one = replace(one, written=len(texts), texts=tuple(kept), dropped=dict(dropped))
-        one, answers = self._ask(one, "label", lambda: steps.label(site, learner, one.texts, teacher))
+        one, answers = self._ask(one, "label", lambda: steps.label(site, shown, one.texts, teacher))
         one = self._examine(one, learner, answers)
         if one.way != TASKS:
             return replace(one, used=len(one.texts))
@@ -143,7 +144,7 @@ class Evolving:
 
         def choose() -> Asked:
             apart = np.concatenate([self._answers().touched, self._audited()])
-            return steps.from_pool(site, learner, mistakes, one, apart)
+            return steps.from_pool(site, mistakes, one, apart)
 
         one, answers = self._ask(one, "label", choose)
         asked = site.store.questions.those(site.record.id, one.asked["label"])
@@ -178,7 +179,7 @@ class Evolving:
             problem = str(error)
         told = self._desk.told(asked)
         if missing := [each for each in asked if each.id not in told]:
-            why = problem or self._desk.exhausted(missing[0])
+            why = problem or self._desk.exhausted(missing[0]) or self._desk.problem
             raise Waiting(
                 f"waiting for {len(missing)} answers; the same command goes on from here{f' ({why})' if why else ''}"
             )

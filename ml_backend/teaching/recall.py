@@ -22,8 +22,8 @@ class Recall:
     expected  (m, c) what the annotators would say, by what they said of others that it labelled
     corrected (m, c) the same, but as it was said where the annotators have not spoken against it: what is distilled
     record    the `confusion` that `corrected` comes from
-    teaches   (m,) bool: may be distilled. Not what has an answer, or stands on the queue and soon has one: answers
-              judge what was distilled, as those to tasks that it has not seen
+    teaches   (m,) bool: may be distilled. Not what has an answer, or stands on the queue and soon has one, nor what it
+              said with answers in sight: answers judge what was distilled, as those that it has not seen
     compared  how many of the tasks, but for those that it wrote, the annotators have answered, too
     """
 
@@ -52,8 +52,9 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
     rows, of = pool.rows_with([reply.key for reply in replies])
     tasks = pool.tasks[rows]
     said = shares(schema, [replies[number] for number in of.tolist()])
+    alone = np.array([replies[number].alone for number in of.tolist()], np.bool_)
     order = np.argsort(tasks, kind="stable")
-    tasks, said = tasks[order], said[order]
+    tasks, said, alone = tasks[order], said[order], alone[order]
     real = pool.real(answers.tasks)  # of a text that it wrote itself, it knew what it meant
     _, mine, theirs = np.intersect1d(tasks, answers.tasks[real], assume_unique=True, return_indices=True)
     both, multiple = (said[mine], answers.targets[real][theirs]), schema.multiple
@@ -66,7 +67,7 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
         expected=corrected(said, confusion(*both, multiple), multiple),
         corrected=corrected(said, record, multiple),
         record=record,
-        teaches=~np.isin(tasks, np.concatenate([answers.touched, np.array(queue, np.int64)])),
+        teaches=alone & ~np.isin(tasks, np.concatenate([answers.touched, np.array(queue, np.int64)])),
         compared=len(mine),
     )
 

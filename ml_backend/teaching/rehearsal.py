@@ -53,6 +53,10 @@ def open_memory(settings: Settings, folder: Path) -> Remembered:
             f"The teacher is {options.teacher!r}, which cannot be asked in a simulation: set `teacher` and "
             "`teacher_model` in APPRENTICE_DEFAULTS, and APPRENTICE_TEACHER_URL"
         )
+    if options.teacher == "openai" and not (settings.teacher_url or settings.teacher_key.get_secret_value()):
+        raise ApprenticeError(
+            "The teacher has no address: set APPRENTICE_TEACHER_URL, or APPRENTICE_TEACHER_KEY for OpenAI's endpoint"
+        )
     made = {name: getattr(options, name) for name in ("teacher_probabilities", "teacher_acquisition")}
     prepare(folder, {"teacher": teacher.name, **made})
     store = Store(settings.model_copy(update={"data_dir": folder, "store_url": ""}))
@@ -147,7 +151,7 @@ class Rehearsal:
             if not len(tasks):
                 return
             apart = np.concatenate([apart, tasks])  # what it drops makes room for others
-            asked = ahead.label(store, site.pool, site.record, site.schema, learner, teacher, tasks)
+            asked = ahead.label(store, site.pool, site.record, site.schema, None, teacher, tasks)
             try:
                 for _ in self._desk.ask([question for question, _ in asked], [key for _, key in asked]):
                     pass

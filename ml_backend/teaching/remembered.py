@@ -50,7 +50,7 @@ class Remembered:
                 yield answer if answer.content is not None else replace(answer, calls=USELESS)
         if missing := [each for each in asked if each.id not in told]:
             raise TeacherUnavailable(
-                self._desk.exhausted(missing[0]) or f"{len(missing)} questions were not answered: it may be overloaded"
+                self._desk.exhausted(missing[0]) or self._desk.problem or f"{len(missing)} questions were not answered"
             )
 
     def spent(self) -> Spent:

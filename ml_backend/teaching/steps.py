@@ -77,8 +77,9 @@ def feedback(rounds: Sequence[Round]) -> str:
     return "\n".join(told)
 
 
-def label(site: Site, learner: Knowledge, texts: Sequence[Text], teacher: str) -> Asked:
-    """A question for the label of each text, which may be refused, with examples from the annotators' own labels."""
+def label(site: Site, learner: Knowledge | None, texts: Sequence[Text], teacher: str) -> Asked:
+    """A question for the label of each text, which may be refused, with examples from the annotators' own labels, that
+    a learner has learnt; without one, as what is taught must be, with none."""
     told = descriptions(site.record.cues, site.schema)
     where = vectors(site.store, site.encoder, site.record.id, texts)
     shown = ahead.labelled_examples(site.store, site.pool, site.record.id, learner, where)
@@ -140,7 +141,7 @@ def for_annotators(texts: Sequence[Text], n: int) -> list[Text]:
     return [each for pair in zip_longest(*kinds) for each in pair if each is not None][:n]
 
 
-def from_pool(site: Site, learner: Knowledge, mistakes: Sequence[Sequence[int]], one: Round, apart: Ints) -> Asked:
+def from_pool(site: Site, mistakes: Sequence[Sequence[int]], one: Round, apart: Ints) -> Asked:
     """Questions for the labels of as many tasks as a round writes texts, of the weak slices of the pool: nearest to the
     tasks that the learner is mistaken in, of each kind of `mistakes` in proportion. Not of the tasks `apart`, nor of
     any that the teacher has labelled."""
@@ -151,7 +152,7 @@ def from_pool(site: Site, learner: Knowledge, mistakes: Sequence[Sequence[int]],
     rows = np.flatnonzero(free)
     wrong = [pool.ensure(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
     chosen = rows[nearest(pool.ensure(rows), wrong, 2 * one.n + 2)]  # for as many calls as a diagnosis and writing
-    return ahead.label(store, pool, site.record, site.schema, learner, one.teacher, pool.tasks[chosen])
+    return ahead.label(store, pool, site.record, site.schema, None, one.teacher, pool.tasks[chosen])
 
 
 def nearest(candidates: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:

@@ -42,9 +42,13 @@ def test_a_teacher_that_gives_no_cues_labels_all_the_same(school: School, monkey
     assert len(school.teacher.texts()) == 20 and school.store.projects.ensure(5).cues is None
 
 
-def test_the_prompt_shows_answers_of_the_annotators(school: School, taught: dict[int, str]) -> None:
+def test_a_draft_is_asked_for_with_answers_of_the_annotators_and_what_is_distilled_without(
+    school: School, taught: dict[int, str]
+) -> None:
     school.finish()
-    shown = [pair for each in school.teacher.asked if each.purpose == "label" for pair in each.examples]
+    asked = [each for each in school.teacher.asked if each.purpose == "label"]
+    assert all(each.examples for each in asked[:5]) and not any(each.examples for each in asked[5:])
+    shown = [pair for each in asked for pair in each.examples]
     answered = {
         school.server.tasks[each["task"]]["data"]["text"]: taught[each["task"]] for each in school.server.annotations()
     }

@@ -41,6 +41,7 @@ class Writer(ScriptedTeacher):
 def writer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Writer:
     made = Writer()
     monkeypatch.setattr(registry, "teacher", lambda name, _: made if name == "openai" else None)
+    bench.settings.teacher_url = "http://127.0.0.1:9/v1"
     bench.settings.defaults = ProjectSettings(
         teacher="openai", teacher_input_price=1000.0, teacher_budget=0.0, teacher_daily_budget=0.0
     )
@@ -95,6 +96,13 @@ def test_without_a_teacher_or_with_an_unknown_arm_nothing_is_begun(
     code, _, err = main(teacher_arm="guess")
     assert code == 1 and "There is no way 'guess' to ask the teacher; there are: evolve, weak-slices, teach" in err
     assert not (bench.out / "curves.csv").exists()
+
+
+def test_a_teacher_without_address_and_key_is_not_looked_for_somewhere(bench: Bench, writer: Writer) -> None:
+    bench.settings.teacher_url = ""
+    with pytest.raises(ApprenticeError, match="has no address: set APPRENTICE_TEACHER_URL"):
+        bench.run(**small())
+    assert not writer.asked
 
 
 def test_an_arm_may_be_added_to_a_folder_without_one_but_not_with_another_teacher(bench: Bench, writer: Writer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,3 +184,12 @@ def draft_of() -> Callable[..., Prediction]:
         return Prediction(task, 0.1, draft)
 
     return make
+
+
+def test_a_reply_says_whether_the_teacher_had_answers_in_sight(any_store: Store) -> None:
+    want(any_store, 1)
+    any_store.questions.want(5, TEACHER, [(replace(question(2), examples=()), key(2))])
+    for number in (1, 2):
+        any_store.questions.record(5, answer(number), [0.25])
+    found = {reply.key: reply.alone for reply in any_store.questions.replies(5, TEACHER)}
+    assert found == {key(1): False, key(2): True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ml_backend.teaching.recall import Recall, recall
 
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
 TEXTS = {10: "apple", 20: "iron", 30: "pear", 40: "zinc", 50: "apple"}
+SHOWN: set[str] = set()  # texts whose label was asked for with answers in sight
 
 
 @pytest.fixture
@@ -30,6 +32,8 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., Recall]:
     def look(said: dict[str, float], answered: dict[int, str], schema: TaskSchema = SCHEMA) -> Recall:
         for text, fruit in said.items():
             asked = questions.label(schema, content_key(text), text, "scripted", {})
+            if text in SHOWN:
+                asked = replace(asked, examples=(("plum", '{"label": "fruit"}'),))
             store.questions.want(5, "scripted", [(asked, content_key(text))])
             shares = np.full(len(schema.labels), (1 - fruit) / (len(schema.labels) - 1), np.float32)
             shares[0] = fruit
@@ -58,6 +62,18 @@ def test_what_has_an_answer_or_stands_on_the_queue_is_not_distilled(
         10: False, 20: True, 30: False, 40: True, 50: True,
     }  # fmt: skip
     assert found.compared == 1
+
+
+def test_what_was_said_with_answers_in_sight_is_not_distilled(
+    remember: Callable[..., Recall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else those answers would judge what they have taught themselves: a teacher who repeats them would look right."""
+    monkeypatch.setitem(remember.__globals__, "SHOWN", {"iron", "zinc"})  # type: ignore[attr-defined]
+    found = remember(dict.fromkeys(TEXTS.values(), 0.9), {})
+    assert dict(zip(found.tasks.tolist(), found.teaches.tolist(), strict=True)) == {
+        10: True, 20: False, 30: True, 40: False, 50: True,
+    }  # fmt: skip
+    assert not np.isnan(found.of(np.array([20]))).any(), "it is a draft all the same"
 
 
 def test_a_reply_that_did_not_know_all_labels_of_today_is_passed_over(remember: Callable[..., Recall]) -> None:
