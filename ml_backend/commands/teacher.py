@@ -78,6 +78,7 @@ def evolve(
     What is written becomes a task under the quota synthetic_share, at most --per-round a round. Whatever interrupts it,
     the same command goes on from there, and nothing is asked twice.
     """
+    from ml_backend import registry
     from ml_backend.label_studio.synthetic import add_written
     from ml_backend.teaching.evolve import Evolving, Waiting
     from ml_backend.teaching.site import visit
@@ -102,7 +103,11 @@ def evolve(
             for line in round_lines(one, spent):
                 out.print(line, highlight=False, markup=False)
     except Waiting as waiting:
-        out.print(str(waiting), highlight=False, markup=False)
+        by_file = site.options.teacher == registry.BY_FILE
+        hint = f": apprentice teach --project {project} --export FILE" if by_file else ""
+        out.print(f"{waiting}{hint}", highlight=False, markup=False)
+        if not by_file:  # a batch is waited for, whoever should answer at once is not there
+            raise typer.Exit(1) from None
 
 
 @app.command()

@@ -181,7 +181,8 @@ class Evolving:
         if missing := [each for each in asked if each.id not in told]:
             why = problem or self._desk.exhausted(missing[0]) or self._desk.problem
             raise Waiting(
-                f"waiting for {len(missing)} answers; the same command goes on from here{f' ({why})' if why else ''}"
+                f"waiting for {len(missing)} answer{'s' * (len(missing) > 1)}; the same command goes on from here"
+                f"{f' ({why})' if why else ''}"
             )
         return one, [told[each.id] for each in asked]
 

@@ -136,7 +136,7 @@ def _prior(started_from: str, priors: dict[str, float], cues: bool) -> str:
     called = {"cues": names, "labels": "the teacher's labels", "labels and cues": f"the teacher's labels, {names}"}
     worth = {prior: error for prior, error in priors.items() if prior != "none"}
     told = "; ".join(f"{called.get(prior, prior)} {error:.2f}" for prior, error in worth.items())
-    compared = f"errors on the annotators' answers, in parts of those without: {told}"
+    compared = f"its error on your answers, as a share of the error without, below 1 is better: {told}"
     if started_from:
         return f"the learner starts from {called.get(started_from, started_from)} ({compared})"
     if worth and min(worth.values()) > 1:

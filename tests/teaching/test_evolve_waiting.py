@@ -40,7 +40,7 @@ def test_wherever_it_is_cut_off_the_same_command_goes_on_from_there_and_nothing_
     evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, calls: int
 ) -> None:
     teacher.calls = calls
-    with pytest.raises(Waiting, match=r"waiting for \d+ answers; the same command goes on from here \(it went away\)"):
+    with pytest.raises(Waiting, match=r"waiting for \d+ answers?; the same command goes on from here \(it went away\)"):
         list(evolving().run(2))
     confused.annotate(max(confused.tasks), "metal")  # the world goes on meanwhile
     teacher.calls = 10**6
@@ -121,7 +121,7 @@ def test_the_command_prints_each_round_and_where_it_waits(
 
     def run(*more: str) -> str:
         done = CliRunner().invoke(cli.app, ["evolve", "--project", "5", "--per-round", "6", *more])
-        assert done.exit_code == 0, done.output
+        assert done.exit_code == ("waiting for" in done.stdout), done.output
         return done.stdout
 
     teacher.calls = 18

@@ -158,13 +158,13 @@ def test_a_task_that_the_teacher_wrote_judges_nobody(taught_store: Store) -> Non
 @pytest.mark.parametrize(
     ("started_from", "priors", "words"),
     [
-        ("labels", {"none": 1.0, "labels": 0.5}, "starts from the teacher's labels (errors on the annotators' answers"),
-        ("cues", {"none": 1.0, "cues": 0.5}, "starts from the labels' names (errors on the annotators' answers"),
-        ("", {"none": 1.0, "cues": 1.25, "labels": 1.5}, "would make the learner worse, so it does not (errors"),
+        ("labels", {"none": 1.0, "labels": 0.5}, "starts from the teacher's labels (its error on your answers"),
+        ("cues", {"none": 1.0, "cues": 0.5}, "starts from the labels' names (its error on your answers"),
+        ("", {"none": 1.0, "cues": 1.25, "labels": 1.5}, "would make the learner worse, so it does not (its error"),
         (
             "",
             {"none": 1.0, "cues": 0.99, "labels": 1.5},
-            "answers alone: nothing is better by more than chance (errors",
+            "answers alone: nothing is better by more than chance (its error",
         ),
     ],
 )
