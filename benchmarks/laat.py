@@ -98,8 +98,7 @@ def prior_alone(t: Table, rows: Ints, seed: int) -> Floats:
 
 def of_sklearn(make: Callable[[int], object]) -> Arm:
     def arm(t: Table, rows: Ints, seed: int) -> Floats:
-        unit = np.where(np.arange(t.pool_x.shape[1]) < len(t.numbers), 1 / t.encoder._radius, 0.0)
-        x, test = (each[:, :-1] / unit[:-1] for each in (t.pool_x[rows], t.test_x))
+        x, test = (t.encoder.radius * each[:, :-1] for each in (t.pool_x[rows], t.test_x))
         return np.asarray(make(seed).fit(x, t.pool_y[rows]).predict_proba(test)[:, 1])  # type: ignore[attr-defined]
 
     return arm

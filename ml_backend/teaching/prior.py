@@ -50,7 +50,7 @@ class Origin:
     def due(self, old: Origin | None, idle: bool) -> bool:
         """Whether it is time to make one of this origin, given that of the one that stands; `idle`: the teacher has
         answered everything for now."""
-        if old is None or not self.like(old) or self.wording != old.wording:
+        if old is None or self.whom != old.whom or self.wording != old.wording:
             return True
         if old.taught and not self.taught:
             return False  # whoever gave these labels is no longer asked: they are as good as they were
@@ -58,9 +58,10 @@ class Origin:
         grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
         return grown or (idle and self.taught != old.taught)
 
-    def like(self, other: Origin) -> bool:
-        mine = (self.plugin, self.space, self.labels, self.multiple)
-        return mine == (other.plugin, other.space, other.labels, other.multiple)
+    @property
+    def whom(self) -> tuple[object, ...]:
+        """For whom it is: for nobody else."""
+        return self.plugin, self.space, self.labels, self.multiple
 
 
 def origin_of(record: ProjectRecord) -> Origin | None:
@@ -155,8 +156,7 @@ def load(
 ) -> tuple[dict[str, Tensors], str]:
     """The priors for a learner, by name, and what names them all; nothing if there are none for it."""
     origin, kept = origin_of(record), record.prior or {}
-    wanted = (plugin, space, schema.labels, schema.multiple)
-    if origin is None or (origin.plugin, origin.space, origin.labels, origin.multiple) != wanted:
+    if origin is None or origin.whom != (plugin, space, schema.labels, schema.multiple):
         return {}, ""
     try:
         tensors = store.artifacts.read(kept["file"], kept["sha256"])

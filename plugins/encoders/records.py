@@ -66,7 +66,7 @@ class Records:
     def __init__(self, model: str) -> None:
         kept = json.loads(model)
         self.fields: tuple[Field, ...] = from_json(kept["fields"])
-        self._radius = float(kept["radius"])
+        self.radius = float(kept["radius"])  # of the columns, as their length in the vectors becomes 1
         self.columns = tuple(column for field in self.fields for column in _columns(field))
         self._name = f"records-{blake2b(model.encode(), digest_size=8).hexdigest()}"
 
@@ -80,7 +80,7 @@ class Records:
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(n, d) float32 of unit length."""
-        x = self.standardised([read(text) for text in texts]) / self._radius
+        x = self.standardised([read(text) for text in texts]) / self.radius
         length = np.linalg.norm(x, axis=1, keepdims=True)
         x /= np.maximum(length, 1.0)
         rest = np.sqrt(np.maximum(1 - np.minimum(length, 1.0) ** 2, 0.0))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.domain import Floats
+from ml_backend.domain import Floats, Tensors
 
 Doubles = npt.NDArray[np.float64]
 
@@ -19,6 +19,7 @@ PRIOR_ROWS = 5.0
 """The strength of the belief that the logits are right as they are: half of this, in nats, is the penalty of a slope of
 e or 1/e, and of an offset of 1. The larger, the more of the lift of rare labels stays. Chosen on development data: 2
 was poorly calibrated at 25 labels, and taking out the lift itself lost accuracy and rare labels."""
+CHUNK = 8192
 WIDEST = 3.0
 STEPS = 20
 SETTLED = 1e-3
@@ -36,6 +37,18 @@ def probabilities(logits: Floats, multiple: bool) -> Floats:
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=1, keepdims=True)
     return logits
+
+
+def linear(tensors: Tensors, vectors: Floats) -> Floats:
+    """(n, c) what a linear head says: weight (d, c), bias (c,), multiple (1,) bool. Chunk by chunk: vectors (n, d) may
+    be float16 or mapped from a file."""
+    weight, bias = (np.asarray(tensors[name], np.float32) for name in ("weight", "bias"))
+    multiple = bool(tensors["multiple"][0])
+    out: Floats = np.empty((len(vectors), len(bias)), np.float32)
+    for start in range(0, len(vectors), CHUNK):
+        chunk = np.asarray(vectors[start : start + CHUNK], np.float32)
+        out[start : start + CHUNK] = probabilities(chunk @ weight + bias, multiple)
+    return out
 
 
 def calibration(logits: Floats, targets: Floats, weights: Floats, multiple: bool) -> tuple[Floats, Floats]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
-from plugins.learners.calibration import calibration, probabilities
+from plugins.learners.calibration import calibration, linear, probabilities
 from plugins.learners.evidence import Doubles, Members, fit
 
 POWER = 1.5
@@ -35,7 +35,6 @@ ALONE, FREE = 0.05, (0.6, 1.2, 2.4)
 PATIENCE = 5.0
 """The evidence of n answers counts n / (n + PATIENCE): two answers do not dismiss a teacher."""
 FIELDS = "fields"
-CHUNK = 8192
 
 
 class Laat:
@@ -73,12 +72,7 @@ class Laat:
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """(n, c) calibrated probabilities."""
-        weight, bias = np.asarray(tensors["weight"], np.float32), np.asarray(tensors["bias"], np.float32)
-        out: Floats = np.empty((len(vectors), len(bias)), np.float32)
-        for start in range(0, len(vectors), CHUNK):
-            logits = np.asarray(vectors[start : start + CHUNK], np.float32) @ weight + bias
-            out[start : start + CHUNK] = probabilities(logits, bool(tensors["multiple"][0]))
-        return out
+        return linear(tensors, vectors)
 
 
 def direction(scores: Doubles, covariance: Doubles) -> tuple[Doubles, Doubles]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ml_backend.domain import Fit, Floats, Ints, Material, Tensors, TrainingSet
-from plugins.learners.calibration import probabilities
+from plugins.learners.calibration import CHUNK, probabilities
 from plugins.learners.laat import FIELDS, Laat
 from plugins.learners.logistic import split
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import torch
 
 GAMMA, RATE, EPOCHS, HIDDEN = 100.0, 1e-2, 200, 100
-CHUNK = 8192
 
 
 class LaatPaper:

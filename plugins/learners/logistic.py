@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.domain import Fit, Floats, Ints, Material, Tensors, TrainingSet
-from plugins.learners.calibration import calibration, probabilities
+from plugins.learners.calibration import calibration, linear, probabilities
 from plugins.learners.heads import Head, Heads, solve
 from plugins.learners.priors import candidates, choose
 
 FOLDS = 5
-CHUNK = 8192
 PRIOR_WEIGHT, PRIOR_BIAS = "prior_weight", "prior_bias"
 
 
@@ -75,14 +74,7 @@ class Logistic:
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """(n, c) calibrated probabilities, chunk by chunk: float16 and memory-mapped vectors are welcome."""
-        weight = np.asarray(tensors["weight"], dtype=np.float32)
-        bias = np.asarray(tensors["bias"], dtype=np.float32)
-        multiple = bool(tensors["multiple"][0])
-        out: Floats = np.empty((len(vectors), len(bias)), dtype=np.float32)
-        for start in range(0, len(vectors), CHUNK):
-            chunk = np.asarray(vectors[start : start + CHUNK], dtype=np.float32)
-            out[start : start + CHUNK] = probabilities(chunk @ weight + bias, multiple)
-        return out
+        return linear(tensors, vectors)
 
 
 def _kept_prior(tensors: Tensors | None) -> Head | None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.domain import Floats, TrainingSet
-from plugins.learners import logistic
+from plugins.learners import calibration as calibrating
 from plugins.learners.calibration import calibration, probabilities
 from plugins.learners.heads import LIFT, C, Heads, balance, solve
 from plugins.learners.logistic import FOLDS, Logistic, split
@@ -172,7 +172,7 @@ def test_prediction_works_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> Non
     learner = Logistic()
     tensors = learner.fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, False), 0).tensors
     whole = learner.predict(tensors, VECTORS)
-    monkeypatch.setattr(logistic, "CHUNK", 7)
+    monkeypatch.setattr(calibrating, "CHUNK", 7)
     np.testing.assert_allclose(learner.predict(tensors, VECTORS), whole, atol=1e-6)
 
 
