@@ -233,10 +233,15 @@ def simulate(
         list[str] | None,
         typer.Option(metavar="NAME", help="ask the teacher as well: evolve, weak-slices or teach; again for each"),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="of --teacher-arm: how often")] = 3,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, max=100, show_default="3", help="of --teacher-arm: how often")
+    ] = None,
     per_round: Annotated[
-        int, typer.Option(min=1, max=100, help="of --teacher-arm: hard texts a round, and as many easy ones")
-    ] = 20,
+        int | None,
+        typer.Option(
+            min=1, max=100, show_default="20", help="of --teacher-arm: hard texts a round, and as many easy ones"
+        ),
+    ] = None,
 ) -> None:
     """Try strategies on labels that you have: how many labels would each have saved?
 
@@ -246,6 +251,8 @@ def simulate(
 
     Every finished repetition is kept in --out: interrupted or asked for more, the same command goes on from there.
     """
+    if (rounds or per_round) and not teacher_arm:
+        raise typer.BadParameter("--rounds and --per-round are of --teacher-arm: give that, too")
     simulator: Simulator | None = None
     try:
         settings = read_settings()
@@ -257,7 +264,7 @@ def simulate(
             cap_threads(settings.threads)
             request = Request(
                 tasks, label_config, out_folder, test, chosen, budget, batch, seeds, initial, group,
-                list(dict.fromkeys(teacher_arm or ())), rounds, per_round,
+                list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20,
             )  # fmt: skip
             simulator = Simulator(settings, request, say, progress)
             simulator.run()

@@ -24,6 +24,11 @@ class Answers:
     targets: Floats
     touched: Ints
 
+    def but_for(self, apart: Ints) -> Answers:
+        """Without the labels of some tasks."""
+        left = ~np.isin(self.tasks, apart)
+        return Answers(self.tasks[left], self.targets[left], self.touched)
+
 
 def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> Answers:
     """Majority of the annotators, each with the latest answer; a tie stays a soft label.

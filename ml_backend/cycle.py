@@ -155,7 +155,7 @@ def _fit(
     )
     if record.pinned is not None or (serving is not None and serving.lesson.same(lesson)):
         return None, None
-    return knowledge.learn(lesson, vectors, serving, number, priors)
+    return knowledge.learn(lesson, vectors, serving, number, priors, work.pool.real(lesson.tasks))
 
 
 def _assess(

@@ -141,6 +141,8 @@ class TrainingSet:
               in another order
     priors    what the learner has been taught without annotators, by `distil`, by name: the learner starts from the one
               that the annotators' answers speak for, or from none
+    judges    (n,) bool or None: the rows that have a say in that, None for all; a text that the teacher wrote speaks
+              for the teacher
     """
 
     vectors: Floats
@@ -150,6 +152,7 @@ class TrainingSet:
     earlier: Floats | None = None
     earlier_tensors: Tensors | None = None
     priors: Mapping[str, Tensors] = field(default_factory=dict)
+    judges: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True)

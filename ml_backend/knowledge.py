@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import ApprenticeError, Fit, Floats, Ints, ModelVersion, TaskSchema, Tensors, TrainingSet
+from ml_backend.domain import ApprenticeError, Fit, Floats, Ints, Mask, ModelVersion, TaskSchema, Tensors, TrainingSet
 from ml_backend.store import ArtifactError, Store
 
 _HEADER, _TASKS, _TEXTS, _TARGETS = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.targets"
@@ -102,10 +102,12 @@ class Knowledge:
 
 
 def learn(
-    lesson: Lesson, vectors: Floats, serving: Knowledge | None, number: int, priors: Mapping[str, Tensors] = NO_PRIORS
-) -> tuple[Knowledge, Fit] | tuple[None, None]:
+    lesson: Lesson, vectors: Floats, serving: Knowledge | None, number: int, priors: Mapping[str, Tensors] = NO_PRIORS,
+    judges: Mask | None = None,
+) -> tuple[Knowledge, Fit] | tuple[None, None]:  # fmt: skip
     """What version `number` would know from a lesson and its vectors (n, d), with the serving knowledge cross-validated
-    on the same folds for the gate; nothing if all tasks have the same answer and no prior is worth starting from."""
+    on the same folds for the gate; nothing if all tasks have the same answer and no prior is worth starting from.
+    `judges` as in `TrainingSet`."""
     targets = lesson.targets
     differ = bool((targets != targets[:1]).any())
     if len(targets) < FEWEST or not (differ or priors):
@@ -118,6 +120,7 @@ def learn(
         earlier=serving.lesson.targets_for(lesson) if serving else None,
         earlier_tensors=serving.tensors if serving and serving.lesson.labels == lesson.labels else None,
         priors=priors,
+        judges=judges,
     )
     fit = registry.learner(lesson.plugin).fit(train, seed=number)
     if not (differ or fit.prior):

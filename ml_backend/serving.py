@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend import knowledge, registry
-from ml_backend.domain import Floats, Prediction, content_key
+from ml_backend.domain import Floats, Prediction, TaskSchema, content_key
 from ml_backend.drafts import draft
 from ml_backend.encoding import encode
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.config import read_schema
 from ml_backend.ranking import RANKED
 from ml_backend.settings import Settings
-from ml_backend.store import Store, Vectors
+from ml_backend.store import ProjectRecord, Store, Vectors
+from ml_backend.teaching.recall import of_texts
 
 NO_VERSION = "apprentice-0"  # before the first round
 
@@ -43,8 +44,8 @@ class Predictor:
         """
         record = self._store.projects.ensure(project)
         schema = read_schema(label_config or record.label_config)
-        learner = self._learner(project)
-        drafts = draft(self._settings, schema, learner, texts, self._encode(project, tasks, texts))
+        learner, expected = self._learner(project), self._by_teacher(record, schema, texts)
+        drafts = draft(self._settings, schema, learner, texts, self._encode(project, tasks, texts), expected)
         name, audited = self.version(project), set(self._store.versions.audited(project))
         return [
             Prediction(
@@ -66,6 +67,13 @@ class Predictor:
                 learner, _ = knowledge.load_best(self._store, active, self._encoder.name)
                 self._loaded[project] = (active.number, learner)
         return learner
+
+    def _by_teacher(self, record: ProjectRecord, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
+        """What the teacher has said of these texts before; it is not asked now. None if it is one that cannot be."""
+        teacher = (record.teacher or {}).get("name")
+        if not teacher:
+            return None
+        return of_texts(self._store, teacher, schema, record.id, self._store.labels.of(record.id), texts)
 
     def _encode(self, project: int, tasks: Sequence[int], texts: Sequence[str]) -> Floats:
         keys = [content_key(text) for text in texts]

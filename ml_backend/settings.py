@@ -164,10 +164,15 @@ class Settings(BaseSettings):
         try:
             return ProjectSettings.model_validate(values), "; ".join(said)
         except ValidationError as error:
-            bad = {str(item["loc"][0]): item["msg"] for item in error.errors()}
+            bad = {str(item["loc"][0]): _plainly(item["msg"]) for item in error.errors()}
             good = {name: value for name, value in given.items() if name not in bad}
             said.append("extra params: " + "; ".join(f"{name}: {message}" for name, message in bad.items()))
             return ProjectSettings.model_validate({**self.defaults.model_dump(), **good}), "; ".join(said)
+
+
+def _plainly(message: str) -> str:
+    """Without the words that pydantic puts before our own."""
+    return message.removeprefix("Value error, ")
 
 
 def is_loopback(host: str) -> bool:
@@ -183,7 +188,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        lines = (f"APPRENTICE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        lines = (f"APPRENTICE_{'_'.join(map(str, e['loc'])).upper()}: {_plainly(e['msg'])}" for e in error.errors())
         raise ApprenticeError("These settings are not valid: " + "; ".join(lines)) from None
     except SettingsError:  # of the one setting that is written as JSON
         raise ApprenticeError("These settings are not valid: APPRENTICE_DEFAULTS: not a JSON object") from None

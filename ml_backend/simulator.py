@@ -16,7 +16,7 @@ from ml_backend.domain import ApprenticeError, TrainingSet, content_key
 from ml_backend.encoding import encode
 from ml_backend.evaluation.arms import name_of
 from ml_backend.evaluation.curves import Measurement, append_run, read_csv
-from ml_backend.evaluation.folder import CURVES, prepare, told, write_json
+from ml_backend.evaluation.folder import CURVES, in_hand, prepare, told, write_json
 from ml_backend.evaluation.report import write_report
 from ml_backend.evaluation.request import BUDGET, Request, announced, planned
 from ml_backend.evaluation.simulation import Gold, Plan, simulate
@@ -31,8 +31,8 @@ from ml_backend.teaching.rehearsal import ARMS, open_memory, questions_of, rehea
 from ml_backend.teaching.remembered import Remembered
 
 CHUNK = 512  # texts encoded between two signs of progress
-FREE = ("strategies", "seeds", "budget_is")  # parts of the protocol that may differ from one call to the next
-
+FREE = ("strategies", "seeds", "budget_is", "teacher")
+"""Parts of the protocol that may differ from one call to the next."""
 
 COVERED = {
     True: "which labels come first, but not which test tasks there are: they are the same in all repetitions",
@@ -100,6 +100,8 @@ class Simulator:
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
         self._teacher = self._memory(say) if self._arms else None
+        if self._teacher:
+            self._protocol["teacher"] = self._teacher.name
         prepare(request.out, {name: value for name, value in self._protocol.items() if name not in FREE})
         self._texts = tasks.texts
         self._tasks = self._encoded(settings.encoder, tasks)
@@ -109,6 +111,10 @@ class Simulator:
 
     def run(self) -> None:
         """Runs what is not in curves.csv yet, all strategies of a seed after each other, and keeps each run there."""
+        with in_hand(self._request.out):
+            self._run()
+
+    def _run(self) -> None:
         file = self._request.out / CURVES
         with told(self._request.out):
             finished = {(each.strategy, each.seed) for each in read_csv(file)}

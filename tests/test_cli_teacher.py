@@ -76,6 +76,9 @@ def test_questions_go_out_and_their_answers_come_back_with_their_cost(run: Run, 
     assert store.ledger.spent(5)[""].cost == pytest.approx(0.1 + 0.1)
     assert store.jobs.state(5).waiting
     code, said = run("teach", "--export", str(file))
+    assert code == 1 and "is there already" in said and len(file.read_text().splitlines()) == 2
+    file.unlink()
+    code, said = run("teach", "--export", str(file))
     assert said.startswith("1 questions")
 
 
@@ -189,15 +192,20 @@ def test_a_batch_needs_a_file_that_is_there_and_one_direction(run: Run, tmp_path
     code, said = run("teach", "--import", str(tmp_path / "nowhere.jsonl"))
     assert code == 1 and "nowhere.jsonl cannot be read" in said
     code, said = run("teach", "--export", str(tmp_path))
+    assert code == 1 and "is there already" in said
     assert run("teach")[0] == 2
     assert run("teach", "--export", "a", "--import", "b")[0] == 2
     empty = tmp_path / "empty.jsonl"
     empty.write_text("\n")
-    assert run("teach", "--import", str(empty)) == (0, "The file is empty.\n")
+    code, said = run("teach", "--import", str(empty))
+    assert code == 1 and said.startswith("The file is empty."), "nothing came of it"
 
 
 def test_cues_are_shown_by_label_and_as_json_that_can_be_given_back(run: Run, store: Store, tmp_path: Path) -> None:
     assert "No cues yet" in run("cues")[1]
+    vain = Call("small", 1.0, 10, 10, "malformed")
+    store.ledger.enter(5, Answer("d", None, None, (vain, vain), "no JSON"), "describe", TEACHER, [0.0, 0.0])
+    assert "No cues: 2 replies of the teacher were of no use" in run("cues")[1]
     store.projects.update(5, cues=CUES)
     said = run("cues")[1]
     assert "fruit  grows on trees\n" in said and "   10  an apple\n" in said

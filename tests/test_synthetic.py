@@ -11,11 +11,14 @@ from fake_label_studio import WORDS, FakeLabelStudio, fill, flood, text_about
 from rounds import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend import ranking, registry
+from ml_backend import knowledge, ranking, registry
 from ml_backend.consensus import consensus
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import SYNTHETIC, Question, TaskSchema, Taught, content_key
-from ml_backend.settings import ProjectSettings
+from ml_backend.knowledge import Knowledge
+from ml_backend.label_studio.config import read_schema
+from ml_backend.serving import Predictor
+from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
 from ml_backend.teaching import ahead, prior, questions
 from ml_backend.teaching.desk import Budget, Desk
@@ -164,6 +167,41 @@ def test_a_teachers_word_on_its_own_texts_is_no_proof_of_its_worth_and_not_taugh
     assert found.compared == len(answered) == 8
     given = prior.gather(work.pool, store.projects.ensure(5), "logistic", single, found, NONE)
     assert len(given.taught.vectors) == len(given.taught.targets) == given.origin.taught == len(free) == 5
+
+
+def test_they_have_no_say_in_which_prior_is_worth_it(
+    mixed: tuple[Round, set[int]], server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, written = mixed
+    seen: list[Any] = []
+    learn = knowledge.learn
+    monkeypatch.setattr(knowledge, "learn", lambda *args: (seen.append(args), learn(*args))[1])
+    more = write(server, 1)
+    flood(server, more, read_schema(server.label_config), list(more))
+    run_round(work)
+    (lesson, *_, judges) = seen[-1]
+    assert lesson.tasks[~judges].tolist() == sorted({*written, *more}) and judges.sum() == 30
+
+
+def test_a_request_for_a_draft_gets_the_teachers_word_where_that_is_worth_more(
+    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema,
+    settings: Settings, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    teacher = ScriptedTeacher(sure=1.0)
+    monkeypatch.setattr(registry, "teacher", lambda *_: teacher)
+    store.projects.update(5, teacher={"name": teacher.name, "model": "m", "problem": "", "until": 0.0})
+    free = list(taught)[60:]
+    texts = {task: server.tasks[task]["data"]["text"] for task in [*list(taught)[:30], *free[:5]]}
+    ask(store, teacher, [questions.label(single, content_key(text), text, teacher.name, {}) for text in texts.values()])
+    run_round(make_round(server))
+    weak = Knowledge.predict
+    monkeypatch.setattr(Knowledge, "predict", lambda *args: np.full_like(weak(*args), 1 / 3))
+    drafts = Predictor(settings, store).predict(
+        5, server.label_config, free, [server.tasks[t]["data"]["text"] for t in free]
+    )
+    authors = [each.draft.author for each in drafts if each.draft]
+    assert authors == ["teacher"] * 5 + ["learner"] * 25
+    assert [each.draft.choices for each in drafts[:5] if each.draft] == [(taught[task],) for task in free[:5]]
 
 
 def test_their_draft_is_the_teachers_however_sure_the_learner_is(

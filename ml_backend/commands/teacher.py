@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,7 @@ from ml_backend.commands.common import (
 if TYPE_CHECKING:
     from ml_backend.domain import Example
     from ml_backend.teaching.cues import Cues
+    from ml_backend.teaching.written import Round
 
 WIDE = 120  # letters that the ledger may need: a number that is cut off is none
 LEDGER = (
@@ -98,7 +100,7 @@ def evolve(
         return add_written(client, project, site.schema, texts, since) if client else ()
 
     try:
-        for one in Evolving(site, site.desk(), way, per_round, send).run(rounds):
+        for one in _waited_for(Evolving(site, site.desk(), way, per_round, send).run(rounds)):
             spent = store.ledger.spent_on(project, [each for ids in one.asked.values() for each in ids])
             for line in round_lines(one, spent):
                 out.print(line, highlight=False, markup=False)
@@ -122,15 +124,21 @@ def teach(
     What it costs is counted by teacher_input_price and teacher_output_price: give those of a batch, which is often half
     price. An import can be repeated: nothing is kept or counted twice.
     """
+    from ml_backend.domain import ApprenticeError
     from ml_backend.teaching import batch
 
     if (export is None) == (replies is None):
         raise typer.BadParameter("give --export FILE or --import FILE")
+    if export and export.exists():
+        raise ApprenticeError(f"{export} is there already: take another name, or remove it")
     settings = read_settings(data_dir=data_dir)
     store = open_store(settings)
-    said = batch.export(store, settings, project, export) if export else ""
-    said = batch.take_in(store, settings, project, replies) if replies else said
+    said, useful = batch.export(store, settings, project, export) if export else "", True
+    if replies:
+        said, useful = batch.take_in(store, settings, project, replies)
     out.print(said, highlight=False, markup=False)
+    if not useful:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -165,7 +173,8 @@ def cues(
     elif edit:
         changed = _edited(as_text(known, schema), lambda edited: from_text(edited, schema))
     else:
-        _print_cues(known, schema.labels)
+        described = store.ledger.outcomes(project).get("describe", Counter())
+        _print_cues(known, schema.labels, described["malformed"] + described["refused"])
         return
     if changed is None or changed == record.cues:
         out.print("Nothing has changed.")
@@ -228,7 +237,20 @@ def _edited(text: str, read: Callable[[str], Cues]) -> Cues | None:
             text = edited
 
 
-def _print_cues(cues: Cues, labels: Sequence[str]) -> None:
+def _waited_for(rounds: Iterator[Round]) -> Iterator[Round]:
+    """Says meanwhile that the teacher is being asked: a slow one takes minutes."""
+    while True:
+        with out.status("the teacher is asked for a diagnosis, for texts, and for the label of each …"):
+            one = next(rounds, None)
+        if one is None:
+            return
+        yield one
+
+
+def _print_cues(cues: Cues, labels: Sequence[str], vain: int) -> None:
+    if not cues and vain:
+        out.print(f"No cues: {vain} replies of the teacher were of no use. Write your own with --edit.")
+        return
     if not cues:
         out.print("No cues yet: a teacher that can be asked is asked for them, or write your own with --edit.")
         return

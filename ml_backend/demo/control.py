@@ -28,18 +28,21 @@ class Examiner:
         self._settings, self._store, self._project, self._schema = settings, store, project, schema
         self._encoder = registry.encoder(settings.encoder)
         self._pool, self._held_out = pool, held_out
-        self._orders: list[tuple[Floats, Floats, dict[str, Tensors]]] = []
+        self._orders: list[tuple[Floats, Floats]] = []
+        self._priors: dict[str, Tensors] = {}
         self._vectors: Floats = np.empty((0, 0), np.float32)
 
     def prepare(self, n: int) -> None:
         """Encodes what is needed for n labels."""
         self._vectors = self._encoder.encode([question.text for question in self._held_out])
-        names, plugin = prior.named(self._schema, self._encoder), self._learner()
         for seed in range(ORDERS):
             drawn = random.Random(seed).sample(list(self._pool), min(n, len(self._pool)))  # noqa: S311
-            vectors = self._encoder.encode([question.text for question in drawn])
-            priors = prior.of_names(names, plugin, vectors, multiple=False, seed=seed)
-            self._orders.append((vectors, self._targets(drawn), priors))
+            self._orders.append((self._encoder.encode([question.text for question in drawn]), self._targets(drawn)))
+        known = self._store.vectors(self._project, self._encoder.name)  # a random part of the pool, or all of it
+        around = [known.read(np.arange(len(known)))] if len(known) else []
+        vectors = np.concatenate([*around, *(drawn for drawn, _ in self._orders)])
+        names = prior.named(self._schema, self._encoder)
+        self._priors = prior.of_names(names, self._learner(), vectors, multiple=False, seed=self._project)
 
     def active(self) -> float | None:
         """Held-out accuracy of the serving learner, None before there is one."""
@@ -51,8 +54,8 @@ class Examiner:
         """Mean held-out accuracy of the control after n labels, None where one class is all it has seen."""
         learner = registry.learner(self._learner())
         found = []
-        for vectors, targets, priors in self._orders:
-            train = TrainingSet(vectors[:n], targets[:n], np.ones(n, np.float32), multiple=False, priors=priors)
+        for vectors, targets in self._orders:
+            train = TrainingSet(vectors[:n], targets[:n], np.ones(n, np.float32), multiple=False, priors=self._priors)
             if len(np.unique(targets[:n].argmax(axis=1))) > 1:
                 found.append(self._accuracy(learner.predict(learner.fit(train, seed=0).tensors, self._vectors)))
         return float(np.mean(found)) if found else None

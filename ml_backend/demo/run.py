@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shlex
@@ -14,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -33,11 +32,13 @@ from ml_backend.label_studio.connect import connect
 from ml_backend.settings import ProjectSettings, Settings, as_environment
 from ml_backend.status import lines, read_status
 from ml_backend.store import Store
+from ml_backend.store.files import alone
 
 CONFIG = Path("label_config.xml")
 TITLE = "Apprentice demo: questions"
 FIRST_QUEUE_SECONDS = 600.0
 ROUND_SECONDS = 120.0
+TAUGHT, TEACHER_SECONDS = 100, 300.0  # labels of the teacher before an annotator begins who never pauses
 ROWS = 12  # lines of the headless table
 TEACHERS = ("similarity", "smollm2")
 
@@ -79,6 +80,8 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str) -> None:
             connect(client, store, settings, project, lambda text: out.print(f"  {text}", highlight=False))
             _first_queue(store, project)
             if annotations:
+                if teacher == "smollm2":
+                    _first_labels(store, project)
                 _annotate(client, store, settings, project, pool, held_out, annotations)
                 _tell(store, project)
                 return
@@ -96,10 +99,10 @@ def _alone(folder: Path) -> Iterator[None]:
     """Holds the folder. Raises ApprenticeError if another demo does: two would share one database."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # Label Studio keeps keys in its database, which others could read
-    with (folder / "lock").open("w") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stack.enter_context(alone(folder))
+        except BlockingIOError:
             raise ApprenticeError(
                 f"A demo runs in {folder} already: stop it with Ctrl-C in its terminal, or run another one with "
                 "`.venv/bin/apprentice demo --folder …`"
@@ -170,6 +173,18 @@ def _project(client: LabelStudioClient, config: str, pool: list[Question]) -> in
 def _first_queue(store: Store, project: int) -> None:
     with _progress("the first ordered queue"):
         _wait(lambda: bool((record := store.projects.get(project)) and record.fingerprint), FIRST_QUEUE_SECONDS)
+
+
+def _first_labels(store: Store, project: int) -> None:
+    """A person would read while the teacher works; what it has not done after `TEACHER_SECONDS`, it does later."""
+    teacher = (store.projects.ensure(project).teacher or {}).get("name", "")
+
+    def labelled() -> int:
+        name = teacher or (store.projects.ensure(project).teacher or {}).get("name", "")
+        return store.questions.counts(project, name).get(("label", "answered"), 0)
+
+    with _progress(f"the teacher's first {TAUGHT} labels"), suppress(ApprenticeError):
+        _wait(lambda: labelled() >= TAUGHT, TEACHER_SECONDS)
 
 
 def _annotate(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.evaluation.curves import read_csv
 from ml_backend.store import StoreError
-from ml_backend.store.files import write_atomically
+from ml_backend.store.files import alone, write_atomically
 
 CURVES, PROTOCOL = "curves.csv", "protocol.json"
 READABLE = 0o644  # by others, as the curves are
@@ -39,6 +39,20 @@ def prepare(folder: Path, protocol: dict[str, Any]) -> None:
         )
     with told(folder):
         write_json(folder / PROTOCOL, protocol)
+
+
+@contextmanager
+def in_hand(folder: Path) -> Iterator[None]:
+    """Nobody else runs the folder's simulation meanwhile. Raises ApprenticeError if somebody does."""
+    with ExitStack() as stack:
+        with told(folder):
+            try:
+                stack.enter_context(alone(folder))
+            except BlockingIOError:
+                raise ApprenticeError(
+                    f"A simulation runs in {folder} already: wait for it, or choose another folder with --out"
+                ) from None
+        yield
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:

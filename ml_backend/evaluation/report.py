@@ -14,7 +14,7 @@ from ml_backend.evaluation.curves import Measurement, table
 from ml_backend.evaluation.folder import write_text
 from ml_backend.evaluation.statistics import interval
 from ml_backend.evaluation.summary import RANDOM
-from ml_backend.evaluation.tables import Colours, protocol_table, summary_table
+from ml_backend.evaluation.tables import Colours, arms_table, protocol_table, summary_table
 
 Figure = dict[str, Any]
 
@@ -54,10 +54,17 @@ i {{ display: inline-block; width: 10px; height: 10px; border-radius: 2px; margi
 {covered}{charts}
 <h2>Summary</h2>
 <div class="wide"><table>{summary}</table></div>
-<h2>Protocol</h2>
+{arms}<h2>Protocol</h2>
 <table class="protocol">{protocol}</table>
 </body>
 </html>
+"""
+
+
+ARMS = """<h2>With a teacher</h2>
+<p class="note">In brackets: how often it was asked, and about how many hard texts or tasks each time, with as many \
+easy ones. Points of macro-F1, averaged over the labels.</p>
+<div class="wide"><table>{rows}</table></div>
 """
 
 
@@ -92,6 +99,8 @@ def write_report(measurements: Sequence[Measurement], summary: dict[str, Any], w
     covered = protocol.get("intervals_cover", "")
     covered = f'<p class="note">The intervals cover {escape(covered)}.</p>' if covered else ""
     tables = {"summary": summary_table(summary, colours), "protocol": protocol_table(protocol)}
+    asked = arms_table(protocol["against_base"])
+    tables["arms"] = ARMS.format(rows=asked) if asked else ""
     page = PAGE.format(font=FONT, verdict=verdict, covered=covered, charts=charts, **tables)
     write_text(path, page)
 

@@ -33,6 +33,21 @@ def summary_table(summary: dict[str, Any], colours: Colours) -> str:
     return "".join(f"<tr>{row}</tr>" for row in rows)
 
 
+def arms_table(against: dict[str, Any]) -> str:
+    """A row for each way in which a teacher was asked beside a strategy; "" if none was."""
+    if not against:
+        return ""
+    heads = ["strategy and teacher", "beside", "points above it", "p, corrected", "ahead"]
+    heads += ["calls a repetition", "tokens", "cost"]
+    rows = [f"<th>{'</th><th>'.join(heads)}</th>"]
+    for name, each in against.items():
+        points = _ends("+.1f", [100 * end for end in each["interval"]])
+        row = [escape(name), escape(each["base"]), f"{100 * each['gain']:+.1f}{points}", f"{each['p_holm']:.2g}"]
+        row += [f"{each['wins']} of {each['seeds']}", f"{each['calls']:.0f}", f"{each['tokens']:,.0f}"]
+        rows.append(f"<td>{'</td><td>'.join([*row, format(each['cost'], '.3g')])}</td>")
+    return "".join(f"<tr>{row}</tr>" for row in rows)
+
+
 def _ends(form: str, ends: list[float | None]) -> str:
     low, high = ("never" if end is None else f"{end:{form}}" for end in ends)
     return f"<small>{low} to {high}</small>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from itertools import pairwise
 
 import structlog
 
@@ -65,13 +66,19 @@ class Upkeep:
         return True
 
     def _forget_learner(self, record: ProjectRecord) -> None:
+        """One of more than `keep_versions`: the oldest of those that knew no fewer answers than the one before it, as
+        it is where a teacher has said more since; else the oldest."""
         versions = self._store.versions
         active = versions.active(record.id)
         pinned = versions.get(record.id, record.pinned) if record.pinned else None
         needed = {version.learner for version in (active, pinned) if version}
-        old = [
-            number for number in versions.learners(record.id)[self._settings.keep_versions :] if number not in needed
-        ]
-        if old and (artifact := versions.artifact(record.id, old[-1])):
-            versions.drop_artifact(record.id, old[-1])
+        kept = versions.learners(record.id)
+        old = [number for number in kept[self._settings.keep_versions :] if number not in needed]
+        if not old:
+            return
+        labelled = {version.number: version.labelled for version in versions.all(record.id)}
+        again = [number for later, number in pairwise(kept) if labelled[later] == labelled[number]]
+        gone = next((number for number in reversed(again) if number not in needed), old[-1])
+        if artifact := versions.artifact(record.id, gone):
+            versions.drop_artifact(record.id, gone)
             self._store.artifacts.remove(artifact[0])

@@ -17,7 +17,7 @@ from ml_backend.consensus import Answers
 from ml_backend.domain import Annotation, ApprenticeError, Estimate, Floats, Ints, TaskSchema
 from ml_backend.evaluation.metrics import correct, decide, wilson
 from ml_backend.store import Shown, Store
-from ml_backend.teaching.recall import shares
+from ml_backend.teaching.recall import of_answered
 
 FEWEST = 5
 """Timed answers of each kind from which there is something to say on time."""
@@ -121,10 +121,7 @@ def agreement(said: Floats, targets: Floats, labels: Sequence[str], multiple: bo
 
 def of_teacher(store: Store, project: int, schema: TaskSchema, teacher: str, answers: Answers) -> Agreement:
     """Of all its labels for tasks with a counted answer, whoever's draft was shown there."""
-    keys = store.tasks.keys(project, answers.tasks.tolist())
-    replies = {reply.key: reply for reply in store.questions.replies(project, teacher, set(keys.values()))}
-    both = [task in keys and keys[task] in replies for task in answers.tasks.tolist()]
-    said = shares(schema, [replies[keys[task]] for task in answers.tasks[both].tolist()])
+    said, both = of_answered(store, teacher, schema, project, answers)
     return agreement(said, answers.targets[both], schema.labels, schema.multiple, "answered tasks that it has labelled")
 
 

@@ -53,8 +53,9 @@ def export(store: Store, settings: Settings, project: int, file: Path) -> str:
     )
 
 
-def take_in(store: Store, settings: Settings, project: int, file: Path) -> str:
-    """Keeps the answers in a file, and asks for a round if there was one; returns what became of each line.
+def take_in(store: Store, settings: Settings, project: int, file: Path) -> tuple[str, bool]:
+    """Keeps the answers in a file, and asks for a round if there was one; returns what became of each line, and whether
+    any of them is an answer to a question of this project.
 
     An answer is kept and counted once, however often it is imported.
     """
@@ -79,7 +80,7 @@ def take_in(store: Store, settings: Settings, project: int, file: Path) -> str:
         raise ApprenticeError(f"{file} cannot be read ({error.strerror}): give the file with the replies") from error
     if counts["answered"] or counts["dropped"]:
         store.jobs.ask(project)
-    return _told(counts, ignored, problems)
+    return _told(counts, ignored, problems), bool(counts["answered"] + counts["known"])
 
 
 def _options(store: Store, settings: Settings, project: int) -> ProjectSettings:

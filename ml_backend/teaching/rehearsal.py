@@ -17,7 +17,7 @@ import numpy as np
 from ml_backend import registry
 from ml_backend.consensus import consensus
 from ml_backend.domain import Annotation, ApprenticeError, Example, Ints, TeacherUnavailable, Tensors, content_key
-from ml_backend.evaluation.folder import prepare
+from ml_backend.evaluation.folder import PROTOCOL, prepare
 from ml_backend.evaluation.metrics import decide
 from ml_backend.evaluation.simulation import Gold, Plan
 from ml_backend.knowledge import Knowledge
@@ -58,8 +58,10 @@ def open_memory(settings: Settings, folder: Path) -> Remembered:
             "The teacher has no address: set APPRENTICE_TEACHER_URL, or APPRENTICE_TEACHER_KEY for OpenAI's endpoint"
         )
     made = {name: getattr(options, name) for name in ("teacher_probabilities", "teacher_acquisition")}
-    prepare(folder, {"teacher": teacher.name, **made})
     store = Store(settings.model_copy(update={"data_dir": folder, "store_url": ""}))
+    if not store.ledger.outcomes(PROJECT)[""]["answered"]:
+        (folder / PROTOCOL).unlink(missing_ok=True)  # of a teacher that was never there, or whose name was mistyped
+    prepare(folder, {"teacher": teacher.name, **made})
     return Remembered(store, Desk(store, PROJECT, teacher, Budget.of(options)))
 
 

@@ -35,7 +35,8 @@ class Site:
         if teacher is None:
             raise ApprenticeError(
                 f"The teacher of project {self.record.id} is {self.options.teacher!r}, which can be asked nothing: set "
-                "`teacher` and `teacher_model` in its extra params, and APPRENTICE_TEACHER_URL"
+                "`teacher` and `teacher_model` in its extra params, and APPRENTICE_TEACHER_URL; what "
+                "`apprentice serve` has from its environment, this command needs as well"
             )
         return Desk(self.store, self.record.id, teacher, Budget.of(self.options))
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
-
-import numpy as np
 
 from ml_backend.consensus import Answers
 from ml_backend.domain import Annotation, TaskSchema
@@ -42,8 +40,7 @@ def read(
         return {}
     name = str(state.get("name") or EMBEDDED)
     apart = store.tasks.synthetic(project)
-    real = ~np.isin(answers.tasks, apart)
-    answers = replace(answers, tasks=answers.tasks[real], targets=answers.targets[real])
+    answers = answers.but_for(apart)
     written = set(apart.tolist())
     answered = [pair for pair in agreement.pairs(shown, annotations) if pair[0].task not in written]
     counts = store.questions.counts(project, name)

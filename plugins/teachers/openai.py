@@ -27,7 +27,7 @@ from ml_backend.domain import (
 from plugins.teachers import chat, shares
 from plugins.teachers.background import iterate
 from plugins.teachers.chat import Reading
-from plugins.teachers.endpoint import Endpoint, NoReply, Rejected, call, host
+from plugins.teachers.endpoint import Endpoint, NoReply, Rejected, call
 
 BREAKER = 3  # questions in a row without a reply, after which no other is sent
 COOL_DOWN = 60.0
@@ -47,7 +47,8 @@ class OpenAITeacher:
 
     @property
     def name(self) -> str:
-        return f"openai:{self._options.model}@{host(self._options.url)}"
+        """Without its address: nothing is asked again because it moved."""
+        return f"openai:{self._options.model}"
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """A reply that is of no use is asked for once more, then the question has an answer without content. A question

@@ -39,12 +39,8 @@ def taught_backend(make_backend: Callable[..., Backend], llama: LocalLlama) -> B
 
 
 def asked(backend: Backend, project: Project, state: str = "answered") -> int:
-    counts = backend.store.questions.counts(project.number, f"openai:{MODEL}@{_host(backend)}")
+    counts = backend.store.questions.counts(project.number, f"openai:{MODEL}")
     return sum(n for (purpose, its), n in counts.items() if (purpose, its) == ("label", state))
-
-
-def _host(backend: Backend) -> str:
-    return backend.settings.teacher_url.removeprefix("http://").removesuffix("/v1")
 
 
 def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledger(
@@ -58,7 +54,7 @@ def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledge
         rows = project.predictions(backend.published(project))
         told = [row["result"][0]["meta"]["text"][0] for row in rows if row["result"]]
         shown = {each.task: each for each in backend.store.shown.of(project.number, backend.published(project))}
-        known = backend.store.questions.replies(project.number, f"openai:{MODEL}@{_host(backend)}")
+        known = backend.store.questions.replies(project.number, f"openai:{MODEL}")
         return [said for said in told if said.startswith("teacher's draft")] if len(known) >= 6 and shown else []
 
     until(by_teacher, "a draft of the teacher in Label Studio", LONG)
@@ -70,7 +66,7 @@ def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledge
     spent = backend.store.ledger.spent(project.number)
     assert spent["label"].calls >= 12 and spent["label"].input_tokens > 0 and spent["label"].cost > 0
     told = backend.told_status(project)
-    assert told["teacher"]["name"] == f"openai:{MODEL}@{_host(backend)}"
+    assert told["teacher"]["name"] == f"openai:{MODEL}"
     until(lambda: backend.store.projects.ensure(project.number).prior, "what it has taught", LONG)
 
     tasks = [each["task"] for each in project.predictions(backend.published(project))][:6]

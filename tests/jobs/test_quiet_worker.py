@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,30 @@ def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
     bench.step()
     assert bench.store.versions.last_rounds(5, failed=True) == []
     assert len(bench.store.versions.stale(5)) == upkeep.STALE_KEPT + 2
+
+
+def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first(
+    bench: Bench, single: TaskSchema
+) -> None:
+    truth = fill(bench.server, 60)
+    bench.round()
+    for at in range(0, 30, 6):
+        flood(bench.server, truth, single, list(truth)[at : at + 6])
+        bench.store.projects.update(5, reconciled_at=0.0)
+        bench.round()
+    kept = bench.store.versions.learners(5)
+    last = bench.store.versions.get(5, kept[0])
+    assert last is not None
+    artifact = bench.store.versions.artifact(5, kept[0])
+    for number in (last.number + 1, last.number + 2):  # as when the teacher has said more
+        bench.store.versions.add(replace(last, number=number, name=f"v{number}", learner=number), artifact, rows=0)
+    bench.store.versions.activate(5, last.number + 2)
+    bench.time += upkeep.QUIET_SECONDS + 1
+    bench.step()
+    assert bench.store.versions.learners(5) == [last.number + 2, last.number + 1, *kept[1:]]
+    bench.time += upkeep.QUIET_SECONDS + 1
+    bench.step()
+    assert bench.store.versions.learners(5) == [last.number + 2, *kept[1:]]
 
 
 def test_the_oldest_learners_are_forgotten_but_never_one_that_serves_or_is_held(

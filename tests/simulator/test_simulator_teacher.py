@@ -86,6 +86,68 @@ def test_a_teacher_that_goes_away_leaves_what_is_finished(bench: Bench, writer: 
     assert [each.purpose for each in writer.asked].count("diagnose") == 1
 
 
+def test_a_name_that_was_mistyped_may_be_mended_as_long_as_nothing_was_answered(bench: Bench, writer: Writer) -> None:
+    writer.until, writer.name = 0, "openai:mistyped"
+    with pytest.raises(ApprenticeError):
+        bench.run(**small())
+    writer.until, writer.name = 100, "openai:small"
+    bench.run(**small())
+    assert bench.runs()[-1] == (ARM, 0)
+    writer.name = "openai:another"
+    with pytest.raises(ApprenticeError, match=r'teacher: "openai:small", now "openai:another"'):
+        bench.run(**small())
+
+
+def test_ctrl_c_while_the_teacher_is_asked_loses_nothing_that_it_said(
+    bench: Bench, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = writer.answer
+
+    def interrupted(questions: Sequence[Question]) -> Iterator[Answer]:
+        for each in answer(questions):
+            if len(writer.asked) == 4:
+                raise KeyboardInterrupt
+            yield each
+
+    monkeypatch.setattr(writer, "answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(**small())
+    assert bench.runs() == [("margin", 0), ("random", 0)]
+    monkeypatch.setattr(writer, "answer", answer)
+    bench.run(**small())
+    assert bench.runs()[-1] == (ARM, 0)
+    asked = [(each.purpose, each.text) for each in writer.asked]
+    assert len(asked) - len(set(asked)) == 1, "only what was not kept is asked again"
+
+
+def test_two_at_once_in_one_folder_pay_for_nothing_twice(bench: Bench, writer: Writer) -> None:
+    said: list[str] = []
+    answer = writer.answer
+
+    def another(questions: Sequence[Question]) -> Iterator[Answer]:
+        with pytest.raises(ApprenticeError) as refused:
+            bench.run(**small())
+        said.append(str(refused.value))
+        yield from answer(questions)
+
+    writer.answer = another  # type: ignore[method-assign]
+    bench.run(**small())
+    assert said and all("A simulation runs in" in each and "already: wait for it" in each for each in said)
+    assert bench.runs() == [("margin", 0), ("random", 0), (ARM, 0)]
+
+
+def test_the_report_has_a_row_for_each_arm_and_names_the_teacher(bench: Bench, writer: Writer) -> None:
+    bench.run(**small()).conclude()
+    page = (bench.out / "report.html").read_text()
+    assert "<h2>With a teacher</h2>" in page and page.count(f"<td>{ARM}</td><td>margin</td>") == 1
+    assert "<td>teacher</td><td>scripted</td>" in page
+
+
+def test_rounds_without_an_arm_are_refused(main: Callable[..., Any]) -> None:
+    code, _, err = main(rounds="2")
+    assert code == 2 and "are of --teacher-arm" in " ".join(err.split())
+
+
 def test_without_a_teacher_or_with_an_unknown_arm_nothing_is_begun(
     main: Callable[..., Any], bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

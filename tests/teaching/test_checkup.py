@@ -158,7 +158,7 @@ def ask(store: Store, name: str, text: str, *, answered: bool) -> None:
 
 def test_what_came_of_it_so_far_is_told(said: Callable[..., list[str]], models: Models, store: Store) -> None:
     values = {"teacher_url": models.url, "teacher_key": KEY}
-    name = f"openai:small@127.0.0.1:{models.server_port}"
+    name = "openai:small"
     ask(store, name, "one", answered=True)
     ask(store, name, "two", answered=False)
     assert said(openai(), **values)[-1] == "good: 1 questions answered, 1 waiting"

@@ -19,7 +19,7 @@ from ml_backend.store import ledger as ledger_module
 from ml_backend.teaching import questions, standing
 
 SCHEMA = read_schema(SINGLE)
-TEACHER = "openai:small@127.0.0.1:8080"
+TEACHER = "openai:small"
 DAY = 86_400.0
 
 

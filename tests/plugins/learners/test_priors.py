@@ -226,6 +226,20 @@ def test_the_earlier_learner_is_judged_with_the_prior_that_it_had() -> None:
     assert right[1] > right[0]
 
 
+def test_answers_without_a_say_are_learnt_from_and_have_no_part_in_the_choice(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(60, 5)).astype(np.float32)
+    y = np.eye(2, dtype=np.float32)[(x[:, 0] > 0).astype(int)]
+    wrong = {"cues": {"weight": np.array([[9, -9]] + [[0, 0]] * 4, np.float32), "bias": np.zeros(2, np.float32)}}
+    taught = np.concatenate([y[:20], 1 - y[20:]])  # the last 40 repeat what the prior says
+    everything = TrainingSet(x, taught, np.ones(60, np.float32), False, priors=wrong)
+    judged = replace(everything, judges=np.arange(60) < 20)
+    fit = Logistic().fit(everything, seed=0), Logistic().fit(judged, seed=0)
+    assert fit[0].prior_errors["cues"] < 1 < fit[1].prior_errors["cues"] or fit[0].prior != fit[1].prior
+    alone = TrainingSet(x[:20], y[:20], np.ones(20, np.float32), False, priors=wrong)
+    assert fit[1].prior_errors == pytest.approx(Logistic().fit(alone, seed=0).prior_errors, rel=1e-4)
+    assert not np.allclose(fit[1].tensors["weight"], Logistic().fit(alone, seed=0).tensors["weight"])
+
+
 def test_answers_without_weight_have_no_part_in_the_choice() -> None:
     """They are those of a later time, when the past is played again."""
     world, learner = World(), Logistic()
