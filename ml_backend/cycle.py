@@ -15,7 +15,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from ml_backend import audit, knowledge, registry
+from ml_backend import audit, knowledge, registry, space
 from ml_backend.consensus import Answers, consensus
 from ml_backend.domain import Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation.gate import judge
@@ -24,7 +24,7 @@ from ml_backend.label_studio.client import LabelStudioClient, Refused
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.publish import Pace, Publisher
 from ml_backend.label_studio.reconcile import reconcile
-from ml_backend.pool import AT_ONCE, ProjectPool
+from ml_backend.pool import ProjectPool
 from ml_backend.ranking import Basis, rank
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, RoundRecord, Store, now
@@ -76,6 +76,8 @@ def run_round(work: Round) -> RoundRecord | None:
     schema = read_schema(record.label_config)
 
     with work.stage("encode"):
+        record, odd = space.settle(store, work.settings, record, schema, options)
+        work.pool.use(space.encoder_of(work.settings, record))
         work.pool.refresh(record.tasks_revision)
         answers = consensus(schema, store.labels.of(project))
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
@@ -95,7 +97,8 @@ def run_round(work: Round) -> RoundRecord | None:
         learner, accuracy, reason = _assess(work, record, serving, candidate, fit, len(answers.tasks))
 
     with work.stage("rank"):
-        basis = Basis(work.settings, options, schema, answers, learner, project, number, name, recalled)
+        records = space.records_of(work.settings, record)
+        basis = Basis(work.settings, options, schema, answers, learner, project, number, name, recalled, records)
         queue = rank(store, work.pool, basis)
 
     with work.stage("publish"):
@@ -107,7 +110,7 @@ def run_round(work: Round) -> RoundRecord | None:
             labelled=len(answers.tasks),
             accuracy=accuracy,
             created_at=now(),
-            note="; ".join(filter(None, [complaint, moved, problem, _changed_labels(serving, schema), reason])),
+            note="; ".join(filter(None, [complaint, odd, moved, problem, _changed_labels(serving, schema), reason])),
             acquisition=options.acquisition,
         )
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
@@ -140,11 +143,12 @@ def _fit(
 ) -> tuple[Knowledge, Fit] | tuple[None, None]:
     """A new learner, unless it would be the same again, there is nothing to tell apart, or a rollback holds."""
     labelled = work.pool.rows_of(answers.tasks)
-    vectors = work.pool.ensure(labelled, at_most=AT_ONCE)
+    vectors = work.pool.ensure(labelled, at_most=work.pool.at_once)
     rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
-    priors, named = prior.load(work.store, record, options.learner, work.pool.space, schema)
+    plugin = options.learner_for(schema)
+    priors, named = prior.load(work.store, record, plugin, work.pool.space, schema)
     lesson = Lesson(
-        plugin=options.learner,
+        plugin=plugin,
         space=work.pool.space,
         labels=schema.labels,
         multiple=schema.multiple,

@@ -7,6 +7,7 @@ Arrays are row-aligned: row i of every array in one value is about the same task
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -47,7 +48,9 @@ class TaskSchema:
     """What one project asks of its annotators.
 
     `control` and `source` name the two ends of an answer (in Label Studio: from_name and to_name), `text_field` the
-    task's field that holds the text. `hints` are optional descriptions, one for each label ("" where there is none).
+    task's field that holds the text, `record_field` the one that holds a record (of field to value); either may be "".
+    A text beside a record is one more field of it, under the name `text_field`. `hints` are optional descriptions, one
+    for each label ("" where there is none).
     """
 
     labels: tuple[str, ...]
@@ -56,7 +59,27 @@ class TaskSchema:
     source: str
     text_field: str
     hints: tuple[str, ...] = ()
+    record_field: str = ""
     kind: Literal["choices"] = "choices"
+
+    @property
+    def is_record(self) -> bool:
+        """Whether an example's text is a record, as `record_text` writes it."""
+        return bool(self.record_field)
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """A record as the text of an example: JSON, its fields in alphabetical order."""
+    return json.dumps(record, ensure_ascii=False, sort_keys=True)
+
+
+def read_record(text: str) -> dict[str, Any]:
+    """The record of a text that `record_text` wrote, {} if it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 SYNTHETIC = "apprentice_synthetic"
@@ -97,6 +120,10 @@ class Taught:
     vectors: Floats
     targets: Floats
     weights: Floats
+
+
+FieldScores = Mapping[str, float | Mapping[str, float]]
+"""How much fields of a record speak for a label, from -10 to 10: a number's by its name, a category's by its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +191,8 @@ class Fit:
     prior             name of the prior that it starts from, "" for none
     prior_errors      of each prior, the error on the annotators' answers of who starts from it, in parts of the error
                       of who starts from none: below 1 it would help, if that is more than chance
+    trust             of records, how much the answers speak for what is known of their fields, from 0 to 1; None if
+                      nobody knows anything
     """
 
     tensors: Tensors
@@ -171,6 +200,7 @@ class Fit:
     held_out_earlier: Floats | None = None
     prior: str = ""
     prior_errors: Mapping[str, float] = field(default_factory=dict)
+    trust: float | None = None
 
     def of(self, rows: Mask) -> Fit:
         """The same fit, judged by some of its rows (n,) alone."""
@@ -350,11 +380,12 @@ class TeacherOptions:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The answer proposed to the annotator, and whose it is."""
+    """The answer proposed to the annotator, whose it is, and the fields of a record that speak most for it."""
 
     choices: tuple[str, ...]
     confidence: float
     author: Literal["learner", "teacher"]
+    because: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

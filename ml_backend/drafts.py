@@ -11,6 +11,8 @@ from ml_backend import registry
 from ml_backend.domain import Draft, Floats, Mask, TaskSchema
 from ml_backend.evaluation.metrics import decide
 from ml_backend.knowledge import Knowledge
+from ml_backend.ports import RecordEncoder
+from ml_backend.reasons import reasons
 from ml_backend.settings import Settings
 
 
@@ -22,8 +24,10 @@ def draft(
     vectors: Floats,
     expected: Floats | None = None,
     own: Mask | None = None,
-) -> list[Draft]:
-    """One draft a row: the learner's, or the teacher's where that is more likely to be right.
+    records: RecordEncoder | None = None,
+) -> list[Draft | None]:
+    """One draft a row: the learner's, or the teacher's where that is more likely to be right. Of `records`, the
+    learner's come with its reasons, and before there is a learner nobody else has a draft: None.
 
     expected  (n, c) what the annotators would say by the teacher's word and its record here, NaN where it has said
               nothing; None if nobody can be asked. Before there is a learner, the embedded teacher speaks where the
@@ -34,6 +38,8 @@ def draft(
         return []
     if learner:
         probabilities = learner.predict(schema, vectors)
+    elif schema.is_record:
+        probabilities = np.zeros((len(vectors), len(schema.labels)), np.float32)
     else:
         probabilities = registry.drafter(registry.encoder(settings.encoder)).draft(texts, vectors, schema)
     by_teacher: Mask = np.zeros(len(vectors), np.bool_)
@@ -47,10 +53,15 @@ def draft(
         "teacher" if teacher or learner is None else "learner" for teacher in by_teacher
     ]
     chosen = decide(probabilities, schema.multiple)
-    names = np.array(schema.labels)
+    names, sure = np.array(schema.labels), confidence(probabilities, schema.multiple)
+    because: list[tuple[str, ...]] = [() for _ in texts]
+    if learner and records:
+        because = reasons(learner, schema, records, texts, vectors, chosen)
     return [
-        Draft(tuple(names[labels].tolist()), float(sure), author)
-        for labels, sure, author in zip(chosen, confidence(probabilities, schema.multiple), authors, strict=True)
+        Draft(tuple(names[labels].tolist()), float(sure), author, why if author == "learner" else ())
+        if learner or teacher or not schema.is_record
+        else None
+        for labels, sure, author, why, teacher in zip(chosen, sure, authors, because, by_teacher, strict=True)
     ]
 
 

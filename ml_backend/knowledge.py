@@ -66,7 +66,7 @@ class Lesson:
 class Knowledge:
     """The fit that version `number` made of a lesson; `held_out` (n, c) is what it says of each task of the lesson
     without having learnt from it. `started_from`: the name of the prior that was worth it, "" for none; `prior_errors`
-    as in `Fit`."""
+    and `trust` as in `Fit`."""
 
     number: int
     lesson: Lesson
@@ -74,6 +74,7 @@ class Knowledge:
     held_out: Floats
     started_from: str = ""
     prior_errors: Mapping[str, float] = field(default_factory=dict)
+    trust: float | None = None
 
     def errors(self, tasks: Ints) -> Floats:
         """(m,) the held-out probability of a wrong answer to each of `tasks` (m,), ascending; NaN if not learnt from.
@@ -129,7 +130,7 @@ def learn(
         # another kind of learner has to beat what the serving kind makes of the earlier labels
         rival = registry.learner(serving.lesson.plugin).fit(train, seed=number)
         fit = replace(fit, held_out_earlier=rival.held_out_earlier)
-    return Knowledge(number, lesson, fit.tensors, fit.held_out, fit.prior, fit.prior_errors), fit
+    return Knowledge(number, lesson, fit.tensors, fit.held_out, fit.prior, fit.prior_errors, fit.trust), fit
 
 
 def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
@@ -138,6 +139,7 @@ def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
     header = {
         "plugin": lesson.plugin, "space": lesson.space, "labels": lesson.labels, "multiple": lesson.multiple,
         "prior": lesson.prior, "started_from": known.started_from, "prior_errors": dict(known.prior_errors),
+        "trust": known.trust,
     }  # fmt: skip
     snapshot: Tensors = {
         _HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
@@ -167,7 +169,8 @@ def load(store: Store, project: int, number: int) -> Knowledge:
         prior=header.get("prior", ""),  # older artifacts know none
     )
     held_out = tensors.pop(_HELD_OUT).astype(np.float32)
-    return Knowledge(number, lesson, tensors, held_out, header.get("started_from", ""), header.get("prior_errors", {}))
+    told = {name: header[name] for name in ("started_from", "prior_errors", "trust") if name in header}
+    return Knowledge(number, lesson, tensors, held_out, **told)
 
 
 def load_best(store: Store, wanted: ModelVersion | None, space: str) -> tuple[Knowledge | None, str]:

@@ -14,11 +14,11 @@ import numpy as np
 
 from ml_backend.domain import Clustering, Example, Floats, Ints, Mask, content_key
 from ml_backend.encoding import encode
-from ml_backend.ports import Clusterer, Encoder
+from ml_backend.ports import Clusterer, Encoder, RecordEncoder
 from ml_backend.store import Store
 
 ENOUGH = 500  # encoded tasks from which a queue is drawn
-AT_ONCE = 200  # missing vectors that a round makes itself, about a second of one core
+AT_ONCE, QUICKLY = 200, 5000  # missing vectors that a round makes itself, about a second of one core
 SHARD = 1024  # vectors gathered in memory before they are written as one file
 SKETCH_CHUNK = 20_000  # texts in memory while sketching
 CLUSTERS = 30  # as many as a person can look through
@@ -38,11 +38,17 @@ class ProjectPool:
     """The tasks of one project. Row i of every array is about `tasks[i]` (ascending); rows change only in `refresh`."""
 
     def __init__(self, store: Store, project: int, encoder: Encoder) -> None:
-        self.space = encoder.name
         self._store = store
         self._project = project
+        self._unwritten: dict[bytes, Floats] = {}
+        self._random = np.random.default_rng(project)
+        self._begin(encoder)
+
+    def _begin(self, encoder: Encoder) -> None:
+        self.space = encoder.name
+        self.at_once = QUICKLY if encoder.quick else AT_ONCE
         self._encoder = encoder
-        self._cache = store.vectors(project, encoder.name)
+        self._cache = self._store.vectors(self._project, encoder.name)
         self._revision = -1
         self._keys: list[bytes] = []
         self._vectors: Floats = np.empty((0, encoder.dim), np.float32)
@@ -50,11 +56,15 @@ class ProjectPool:
         self._expected: dict[bytes, Floats] = {}  # content key -> sketch, until the pool is sketched
         self._clusters: dict[str, tuple[Clustering, Ints]] = {}
         self._groups: dict[str, Ints] = {}
-        self._unwritten: dict[bytes, Floats] = {}
-        self._random = np.random.default_rng(project)
         self.tasks: Ints = np.empty(0, np.int64)
         self.encoded: Mask = np.empty(0, np.bool_)
         self.synthetic: Mask = np.empty(0, np.bool_)
+
+    def use(self, encoder: Encoder) -> None:
+        """Begins anew in another space, if it is another one: `refresh` comes next."""
+        if encoder.name != self.space:
+            self.flush()
+            self._begin(encoder)
 
     def refresh(self, revision: int) -> None:
         """Reads the task list again if the store's revision of it has moved, and finds the vectors on disk."""
@@ -108,11 +118,17 @@ class ProjectPool:
     def groups(self, field: str) -> Ints:
         """(n,) the group of each task by a field of its data, numbered from 0; tasks without it are one more."""
         if field not in self._groups:
-            tasks = self.tasks.tolist()
-            values = self._store.tasks.values(self._project, field, tasks)
-            _, codes = np.unique([values.get(task, "") for task in tasks], return_inverse=True)
+            _, codes = np.unique(self.names_of_groups(field, np.arange(len(self.tasks))), return_inverse=True)
             self._groups = {field: codes.astype(np.int64)}
         return self._groups[field]
+
+    def names_of_groups(self, field: str, rows: Ints) -> list[str]:
+        """The group of each of some rows: the value of a field of the task's data, or of its record; "" without one."""
+        tasks = self.tasks[rows].tolist()
+        values = self._store.tasks.values(self._project, field, tasks)
+        if not values and isinstance(self._encoder, RecordEncoder):
+            return self._encoder.groups(field, self._store.tasks.texts(self._project, tasks)) or [""] * len(tasks)
+        return [values.get(task, "") for task in tasks]
 
     def ensure(self, rows: Ints, at_most: int | None = None) -> Floats:
         """The encoder's vectors (m, d) of some rows, made now where they are missing.
@@ -144,10 +160,11 @@ class ProjectPool:
 
         free  (n,) bool: the rows that may be served. Of them there must be enough, not of those with an answer
         """
-        if len(self.tasks) - int(self.encoded.sum()) <= AT_ONCE:
-            self.encode_some(AT_ONCE)
-        elif with_learner and int((self.encoded & free).sum()) < AT_ONCE:
-            self.encode_some(AT_ONCE, free)
+        ready = int((self.encoded & free).sum())
+        if len(self.tasks) - int(self.encoded.sum()) <= self.at_once:
+            self.encode_some(self.at_once)
+        elif (with_learner and ready < AT_ONCE) or (self._encoder.quick and ready < ENOUGH):
+            self.encode_some(self.at_once, free)
         if with_learner or int((self.encoded & free).sum()) >= min(ENOUGH, int(free.sum())):
             self._sketch, self._expected = None, {}
             return self.encoded_view()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ml_backend.domain import (
     Answer,
+    Attributions,
     Clustering,
+    FieldScores,
     Fit,
     Floats,
     Material,
@@ -46,11 +48,45 @@ class Encoder(Protocol):
     def sketch(self, texts: Sequence[str]) -> Floats:
         """(n, d') float32 of unit length in a space of its own, at least ten times faster than `encode`."""
 
+    @property
+    def quick(self) -> bool:
+        """Whether `encode` takes no longer than a sketch: thousands of texts in a second."""
+
     def __hash__(self) -> int:
         """By identity: one instance is one loaded model."""
 
     def verify(self) -> str:
         """One sentence on what was checked of the weights; raises ApprenticeError if they are missing or damaged."""
+
+
+@runtime_checkable
+class RecordEncoder(Encoder, Protocol):
+    """Of records, as `domain.record_text` writes them. Made by `factory(model, text)`, where `model` is what the
+    `profile` of its module gave for the pool's records, and `text` the encoder of the texts among the fields."""
+
+    @property
+    def columns_in_full(self) -> Sequence[Column]:
+        """What each of the d columns of a vector is of. A value of 0 is that of the pool on average."""
+
+    def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
+        """What k estimates, of each label's scores, say of the columns; nothing, if there are none."""
+
+    def about(self) -> list[dict[str, Any]]:
+        """`name`, `kind` and `values` of the fields that tell records apart: all values of a category, the lowest and
+        the highest of numbers."""
+
+    def groups(self, field: str, texts: Sequence[str]) -> list[str] | None:
+        """(n,) the group of each record by one of its fields; None if there is no such field."""
+
+
+class Column(Protocol):
+    @property
+    def field(self) -> str:
+        """Whose column it is, "" of none."""
+
+    @property
+    def value(self) -> str:
+        """Of a category's or a boolean's column, which value it is of."""
 
 
 class Learner(Protocol):

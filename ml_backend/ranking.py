@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from ml_backend.domain import Clustering, Draft, Ints, Mask, Prediction, Selecti
 from ml_backend.drafts import draft
 from ml_backend.knowledge import Knowledge
 from ml_backend.pool import ProjectPool
+from ml_backend.ports import RecordEncoder
 from ml_backend.selection import choose, pool_of
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
@@ -25,7 +26,7 @@ RANKED = 0.5  # scores below it are the published queue, above it what /predict 
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What a queue is made from: version `number` of `project`, the learner that serves it, if there is one, and what
-    the teacher has said, if there is one to be asked."""
+    the teacher has said, if there is one to be asked; `records`: the encoder of a project of records."""
 
     settings: Settings
     options: ProjectSettings
@@ -36,6 +37,7 @@ class Basis:
     number: int
     name: str
     recalled: Recall | None = None
+    records: RecordEncoder | None = None
 
 
 def rank(store: Store, pool: ProjectPool, basis: Basis) -> list[Prediction]:
@@ -87,14 +89,20 @@ def _ranked(
     texts, vectors = store.tasks.texts(basis.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
     expected = basis.recalled.of(tasks) if basis.recalled else None
     own = pool.synthetic[view.rows[selection.rows]]
-    drafts = draft(basis.settings, basis.schema, basis.learner, texts, vectors, expected, own)
+    drafts = draft(basis.settings, basis.schema, basis.learner, texts, vectors, expected, own, basis.records)
     return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, basis), strict=True)])
 
 
-def _reasons(selection: Selection, drafts: list[Draft], clustering: Clustering | None, basis: Basis) -> Iterator[str]:
-    """A few words for the annotator: whose draft it is, cluster, uncertainty, model version."""
+def _reasons(
+    selection: Selection, drafts: Sequence[Draft | None], clustering: Clustering | None, basis: Basis
+) -> Iterator[str]:
+    """A few words for the annotator: whose draft it is and what speaks for it, cluster, uncertainty, model version."""
     for row, uncertainty, each in zip(selection.rows.tolist(), selection.uncertainty.tolist(), drafts, strict=True):
-        whose = f"{each.author}'s draft"
+        whose = f"{each.author}'s draft{_because(each)}" if each else "no draft"
         where = "" if clustering is None else f"cluster {clustering.assignment[row] + 1}"
         unsure = "no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
         yield f"{', '.join(filter(None, [whose, where, selection.ground, unsure]))} ({basis.name})"
+
+
+def _because(draft: Draft) -> str:
+    return f" for {', '.join(draft.because)}" if draft.because else ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from ml_backend.domain import ApprenticeError, TeacherOptions
-from ml_backend.ports import Acquisition, BatchFormat, Clusterer, Drafter, Encoder, Learner, Teacher
+from ml_backend.ports import Acquisition, BatchFormat, Clusterer, Drafter, Encoder, Learner, RecordEncoder, Teacher
 
 GROUP = "apprentice.plugins"
 EMBEDDED = "similarity"  # the teacher that needs no key, no network and no time: a Drafter
@@ -41,6 +42,20 @@ def encoder(setting: str) -> Encoder:
     name, _, model = setting.partition(":")
     made: Encoder = _load("encoder", name)(model) if model else _load("encoder", name)()
     return made
+
+
+@lru_cache(maxsize=8)
+def record_encoder(profile: str, text: str) -> RecordEncoder:
+    """Of records, from the profile of a pool, and with the encoder of the setting `text` for texts among the fields."""
+    made: RecordEncoder = _load("records", "standardised")(profile, encoder(text))
+    return made
+
+
+def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], text: str) -> str:
+    """What `record_encoder` makes the encoder of a pool's records from. `wanted`: the kinds, or orders of values, of
+    fields that are not what they seem. Raises ApprenticeError if one of them is no kind, or no field is of use."""
+    module = import_module(_load("records", "standardised").__module__)
+    return str(module.profile(records, wanted, encoder(text)))
 
 
 def learner(name: str) -> Learner:

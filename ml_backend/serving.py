@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml_backend import knowledge, registry
-from ml_backend.domain import Floats, Prediction, TaskSchema, content_key
+from ml_backend import knowledge, space
+from ml_backend.domain import Draft, Floats, Prediction, TaskSchema, content_key
 from ml_backend.drafts import draft
 from ml_backend.encoding import encode
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.config import read_schema
+from ml_backend.ports import Encoder
 from ml_backend.ranking import RANKED
 from ml_backend.settings import Settings
 from ml_backend.store import ProjectRecord, Store, Vectors
@@ -27,10 +28,9 @@ class Predictor:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._encoder = registry.encoder(settings.encoder)
         self._lock = threading.Lock()
-        self._loaded: dict[int, tuple[int, Knowledge | None]] = {}  # project -> number of the version, its learner
-        self._vectors: dict[int, Vectors] = {}
+        self._loaded: dict[int, tuple[tuple[int, str], Knowledge | None]] = {}  # project -> its version and space
+        self._vectors: dict[int, tuple[str, Vectors]] = {}  # project -> its space
 
     def version(self, project: int) -> str:
         """The model version that predictions of this project carry now."""
@@ -44,28 +44,33 @@ class Predictor:
         """
         record = self._store.projects.ensure(project)
         schema = read_schema(label_config or record.label_config)
-        learner, expected = self._learner(project), self._by_teacher(record, schema, texts)
-        drafts = draft(self._settings, schema, learner, texts, self._encode(project, tasks, texts), expected)
+        drafts: Sequence[Draft | None] = [None] * len(texts)
+        if space.is_ready(record):
+            encoder, records = space.encoder_of(self._settings, record), space.records_of(self._settings, record)
+            learner, expected = self._learner(project, encoder.name), self._by_teacher(record, schema, texts)
+            vectors = self._encode(project, encoder, tasks, texts)
+            drafts = draft(self._settings, schema, learner, texts, vectors, expected, records=records)
         name, audited = self.version(project), set(self._store.versions.audited(project))
         return [
             Prediction(
                 task=task,
-                score=RANKED + (1 - RANKED) * each.confidence,
+                score=RANKED + (1 - RANKED) * (each.confidence if each else 0.0),
                 draft=None if task in audited else each,
-                reason=f"{each.author}, confidence {each.confidence:.2f} ({name})",
+                reason=f"{_told(each)} ({name})" if each else "",
             )
             for task, each in zip(tasks, drafts, strict=True)
         ]
 
-    def _learner(self, project: int) -> Knowledge | None:
+    def _learner(self, project: int, space_name: str) -> Knowledge | None:
         active = self._store.versions.active(project)
         if active is None:
             return None
         with self._lock:
-            number, learner = self._loaded.get(project, (0, None))
-            if number != active.number:
-                learner, _ = knowledge.load_best(self._store, active, self._encoder.name)
-                self._loaded[project] = (active.number, learner)
+            wanted = (active.number, space_name)
+            loaded, learner = self._loaded.get(project, ((0, ""), None))
+            if loaded != wanted:
+                learner, _ = knowledge.load_best(self._store, active, space_name)
+                self._loaded[project] = (wanted, learner)
         return learner
 
     def _by_teacher(self, record: ProjectRecord, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
@@ -75,20 +80,26 @@ class Predictor:
             return None
         return of_texts(self._store, teacher, schema, record.id, self._store.labels.of(record.id), texts)
 
-    def _encode(self, project: int, tasks: Sequence[int], texts: Sequence[str]) -> Floats:
+    def _encode(self, project: int, encoder: Encoder, tasks: Sequence[int], texts: Sequence[str]) -> Floats:
         keys = [content_key(text) for text in texts]
         with self._lock:
-            cache = self._vectors.get(project)
-            if cache is None:
-                cache = self._vectors[project] = self._store.vectors(project, self._encoder.name)
+            name, cache = self._vectors.get(project, ("", None))
+            if cache is None or name != encoder.name:
+                cache = self._store.vectors(project, encoder.name)
+                self._vectors[project] = encoder.name, cache
             cache.refresh()
             places = cache.find(keys)
-            out = np.zeros((len(texts), self._encoder.dim), np.float32)
+            out = np.zeros((len(texts), encoder.dim), np.float32)
             found = places >= 0
             if found.any():
                 out[found] = cache.read(places[found])
         missing = np.flatnonzero(~found)
         if len(missing):
             some = [texts[row] for row in missing]
-            out[missing] = encode(self._encoder.encode, some, [tasks[row] for row in missing], self._encoder.name)
+            out[missing] = encode(encoder.encode, some, [tasks[row] for row in missing], encoder.name)
         return out
+
+
+def _told(each: Draft) -> str:
+    because = f" for {', '.join(each.because)}" if each.because else ""
+    return f"{each.author}{because}, confidence {each.confidence:.2f}"

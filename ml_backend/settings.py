@@ -10,6 +10,7 @@ import difflib
 import ipaddress
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -17,11 +18,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from ml_backend.domain import ApprenticeError, TeacherOptions
+from ml_backend.domain import ApprenticeError, TaskSchema, TeacherOptions
 from ml_backend.registry import installed
 
 STRANGE = "?"
 LONGEST_NAME, MOST_STRANGE = 40, 5
+LONGEST = 20_000  # letters of a value that is an object or a list
 
 
 class ProjectSettings(BaseModel):
@@ -43,7 +45,14 @@ class ProjectSettings(BaseModel):
         False, description="random order as long as the comparison with random says that acquisition does not win"
     )
     second_look: int = Field(0, ge=0, le=50, description="how many answers that look wrong are proposed for a check")
-    learner: str = Field("logistic", description="the small model that is trained")
+    learner: str = Field(
+        "", description="the small model that is trained; empty: `logistic` for texts, `tabular` for records"
+    )
+    fields: dict[str, Any] = Field(
+        {},
+        description="of records, what fields are that are not what they seem, by name: a kind, a list of the values in "
+        "their order, or an object with `kind`, `order` and `description`",
+    )
     teacher: str = Field(
         "similarity", description="who drafts: `similarity` to the labels' names, `openai`, `batch` or `transformers`"
     )
@@ -69,11 +78,15 @@ class ProjectSettings(BaseModel):
     teacher_daily_budget: float = Field(1.0, ge=0, description="most that may be spent on it in a day (UTC); 0: no cap")
     teacher_daily_calls: int = Field(2000, ge=0, description="most calls for it in a day (UTC); 0: no cap")
 
+    def learner_for(self, schema: TaskSchema) -> str:
+        """The learner's name."""
+        return self.learner or ("tabular" if schema.is_record else "logistic")
+
     @field_validator("acquisition", "teacher_acquisition", "learner", "teacher")
     @classmethod
     def _is_installed(cls, name: str, info: ValidationInfo) -> str:
         known = installed(str(info.field_name).removeprefix("teacher_"))
-        if name not in known:
+        if name not in known and (name or info.field_name != "learner"):
             raise ValueError(f"there is no {name!r}; installed: {', '.join(sorted(known))}")
         return name
 
@@ -240,4 +253,8 @@ def _plain(value: Any) -> Any:
     """The value if it is one that JSON can keep in a column: anything else is told to be wrong by its kind."""
     if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
+    if isinstance(value, dict | list):
+        with suppress(ValueError, TypeError, RecursionError):
+            if len(json.dumps(value, allow_nan=False)) <= LONGEST:
+                return value
     return None

@@ -112,7 +112,7 @@ def see(
         audited=np.isin(tasks, store.versions.audited(project)),
         protected=~np.isin(tasks, list(open_to_doubt(record, annotations))),
         synthetic=pool.synthetic[rows],
-        groups=groups_of(store, pool, options.group_by, project, rows),
+        groups=groups_of(pool, options.group_by, rows),
         group_by=options.group_by or "cluster",
         stop_set=pool.ensure(stop_set),
         second_look=options.second_look,

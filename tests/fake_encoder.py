@@ -41,6 +41,10 @@ class FakeEncoder:
         return self._name
 
     @property
+    def quick(self) -> bool:
+        return False
+
+    @property
     def dim(self) -> int:
         return self._dim
 

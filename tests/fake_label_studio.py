@@ -73,7 +73,7 @@ class FakeLabelStudio:
 
     # --- what people do ---------------------------------------------------------------------------------------------
 
-    def add_tasks(self, texts: Sequence[str], **data: str) -> Body:
+    def add_tasks(self, texts: Sequence[str], **data: Any) -> Body:
         """Imports texts; `data`: what each of the tasks has besides."""
         made = []
         for text in texts:

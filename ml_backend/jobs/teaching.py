@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import structlog
 
-from ml_backend import registry
+from ml_backend import registry, space
 from ml_backend.consensus import consensus
 from ml_backend.domain import TeacherUnavailable
 from ml_backend.jobs.priority import give_way
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import ProjectRecord, Store, now
-from ml_backend.teaching import cues, prior, written
+from ml_backend.teaching import cues, features, prior, written
 from ml_backend.teaching.agenda import Agenda
 from ml_backend.teaching.ahead import Asked
 from ml_backend.teaching.desk import Budget, Desk
@@ -81,12 +81,15 @@ class Teaching:
         record = self._meet(record, desk.teacher if desk else None, options.teacher_model)
         if _until(record) > now():
             return []
+        encoder = space.encoder_of(self._settings, record)
+        if not space.is_ready(record) or pool.space != encoder.name:
+            return []  # the next round makes it so
         mark = (
-            record.published, record.tasks_revision, record.cues, prior.standing(self._store, record),
-            record.evolution, options, int(pool.encoded.sum()),
+            record.published, record.tasks_revision, record.cues, record.features, pool.space,
+            prior.standing(self._store, record), record.evolution, options, int(pool.encoded.sum()),
             (desk.teacher, self._store.questions.counts(project, desk.teacher), desk.left()) if desk else None,
         )  # fmt: skip
-        return [] if self._looked.get(project) == mark else [see(pool, record, options, desk, mark)]
+        return [] if self._looked.get(project) == mark else [see(pool, record, options, desk, mark, encoder)]
 
     def _work(self, sights: list[Sight]) -> None:
         give_way()
@@ -106,7 +109,7 @@ class Teaching:
         """Does what there is to do for a project; False if that is nothing. Without a desk there is nobody to be asked,
         but the labels' names can be learnt from, and cues that somebody wrote."""
         record, desk, schema, store = sight.record, sight.desk, sight.schema, self._store
-        if desk and cues.recover(store, record, schema, desk.teacher):
+        if desk and self._recover(sight, desk.teacher):
             return True
         asked: Asked = []
         recalled = nothing(schema)
@@ -122,9 +125,9 @@ class Teaching:
             if spent or not asked:
                 self._say(record, f"{spent}: the loop goes on without it" if spent else "")
                 asked = []
-        encoder = registry.encoder(self._settings.encoder)
-        by_teacher = written.taught(store, encoder, record, schema, recalled, sight.teacher)
-        given = prior.gather(sight.pool, record, sight.options.learner, schema, recalled, by_teacher)
+        by_teacher = written.taught(store, sight.encoder, record, schema, recalled, sight.teacher)
+        plugin = sight.options.learner_for(schema)
+        given = prior.gather(sight.pool, record, plugin, schema, recalled, by_teacher, sight.records)
         if given.origin.due(prior.standing(store, record), idle=not asked):
             self._distil(sight, given)
         elif desk and asked and sight.options.teacher == registry.BY_FILE:
@@ -140,10 +143,16 @@ class Teaching:
             return False
         return True
 
+    def _recover(self, sight: Sight, teacher: str) -> bool:
+        """Adopts what the teacher has said of the labels, or of the fields; False if there is nothing new."""
+        if sight.records:
+            return features.recover(self._store, sight.record, sight.records, sight.schema, teacher)
+        return cues.recover(self._store, sight.record, sight.schema, teacher)
+
     def _distil(self, sight: Sight, given: Given) -> None:
         project = sight.record.id
         try:
-            prior.make(self._store, sight.record, given, sight.schema, registry.encoder(self._settings.encoder))
+            prior.make(self._store, sight.record, given, sight.schema, sight.encoder)
             self._store.jobs.ask(project)
         except Exception as error:  # the loop goes on with the prior it has
             self._leave_alone(project, error)

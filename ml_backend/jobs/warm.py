@@ -23,7 +23,7 @@ def warm(settings: Settings) -> None:
         encoder.sketch(texts)
         vectors: Floats = encoder.encode(texts)
         targets = np.eye(2, dtype=np.float32)[np.arange(ROWS) % 2]
-        learner = registry.learner(options.learner)
+        learner = registry.learner(options.learner or "logistic")
         fit = learner.fit(TrainingSet(vectors, targets, np.ones(ROWS, np.float32), False, targets), 0)
         everything = np.ones(ROWS, np.bool_)
         pool = Pool(vectors, learner.predict(fit.tensors, vectors), ~everything, everything, False, None)

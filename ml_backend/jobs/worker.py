@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
-from ml_backend import registry
+from ml_backend import space
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.priority import give_way
@@ -32,7 +32,7 @@ LOOK_SECONDS = 5.0
 COMPLETE_SECONDS = 5.0  # before a queue is completed that was cut short for somebody else
 PAUSE_SECONDS = 2.0  # after an error outside a round
 TASKS_KEPT = 200_000  # of other projects than the one at hand: 2 kB each
-CHUNK = 32  # texts encoded between two looks: a fifth of a second
+PIECES = 6  # of what takes a second to encode: one is done between two looks
 
 log = structlog.get_logger()
 
@@ -172,7 +172,8 @@ class Worker:
         """The project's pool; of the others, the least recently served go when all are too large together."""
         pool = self._pools.pop(project, None)
         if pool is None:
-            pool = ProjectPool(self._store, project, registry.encoder(self._settings.encoder))
+            record = self._store.projects.ensure(project)
+            pool = ProjectPool(self._store, project, space.encoder_of(self._settings, record))
         while self._pools and sum(len(each.tasks) for each in self._pools.values()) > TASKS_KEPT:
             self._pools.pop(next(iter(self._pools))).flush()
         self._pools[project] = pool
@@ -225,7 +226,7 @@ class Worker:
             if record is None or (record.progress or {}).get("worker") != self._name:
                 continue
             before = int(pool.encoded.sum())
-            left = self._background.submit(pool.encode_some, CHUNK).result()
+            left = self._background.submit(pool.encode_some, pool.at_once // PIECES).result()
             if not left or int(pool.encoded.sum()).bit_length() > before.bit_length():
                 self._store.jobs.ask(project)
             if not left or time.monotonic() - self._told > 1:

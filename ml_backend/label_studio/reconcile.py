@@ -112,7 +112,8 @@ class _Reading:
         for page in self.client.pages(self.project, fields="task_only", include="id,data,updated_at"):
             self.guard()
             examples, _ = self._keep(page)
-            self.listed(examples)
+            if not self.schema.is_record:  # which have no vectors before all of them have been seen
+                self.listed(examples)
             seen.update(example.task for example in examples)
             newest = max([newest, *_moments(page)])
             self._tell(len(seen))
@@ -161,7 +162,9 @@ def _schema(config: str) -> TaskSchema | None:
 
 def _fields(schema: TaskSchema | None) -> str:
     """What of a configuration decides how tasks and answers are read."""
-    return "" if schema is None else f"{schema.control} {schema.source} {schema.text_field}"
+    return (
+        "" if schema is None else f"{schema.control} {schema.source} {schema.text_field} {schema.record_field}".strip()
+    )
 
 
 def _known(store: Store, project: int) -> tuple[dict[int, int], set[int]]:

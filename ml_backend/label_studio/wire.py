@@ -5,15 +5,17 @@ Whatever comes from outside may be malformed: readers return None or skip what t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from ml_backend.domain import Annotation, Example, Prediction, TaskSchema, content_key
+from ml_backend.domain import Annotation, Example, Prediction, TaskSchema, content_key, read_record, record_text
 
 MAX_TEXT = 20_000  # characters of a task's text that are kept: far beyond what any encoder reads
 MAX_FIELD = 64  # characters of a field's name or value that may be kept
 MAX_FIELDS = 20
+MAX_RECORD, MAX_VALUE = 300, 2000  # fields of a record, and letters of each, that are kept
 _MAX_ID = 2**63 - 1
 
 
@@ -33,12 +35,32 @@ def read_project_id(value: Any) -> int | None:
 
 
 def read_text(task: Any, schema: TaskSchema) -> str:
-    """The task's text, "" if it has none."""
+    """The task's text, or its record as text; "" if it has none."""
     data = task.get("data") if isinstance(task, dict) else None
-    value = data.get(schema.text_field) if isinstance(data, dict) else None
-    if value is None or isinstance(value, (dict, list)):
+    if not isinstance(data, dict):
         return ""
-    return storable(str(value)[:MAX_TEXT])
+    value = data.get(schema.text_field)
+    text = "" if value is None or isinstance(value, (dict, list)) else storable(str(value)[:MAX_TEXT])
+    if not schema.is_record:
+        return text
+    record = _read_record(data.get(schema.record_field))
+    if schema.text_field:
+        record[schema.text_field] = text
+    return record_text(record) if any(value not in (None, "") for value in record.values()) else ""
+
+
+def _read_record(value: Any) -> dict[str, Any]:
+    """The fields of a record; whatever is nested in one is its value as JSON. Of a table imported from CSV, the record
+    may be JSON itself. What is no record has no fields."""
+    if isinstance(value, str):
+        value = read_record(value)
+    if not isinstance(value, dict):
+        return {}
+    found: dict[str, Any] = {}
+    for name, each in list(value.items())[:MAX_RECORD]:
+        plain = json.dumps(each, ensure_ascii=False) if isinstance(each, dict | list) else each
+        found[storable(str(name))[:MAX_FIELD]] = storable(plain)[:MAX_VALUE] if isinstance(plain, str) else plain
+    return found
 
 
 def storable(text: str) -> str:

@@ -34,6 +34,8 @@ class ProjectRecord:
     proposals: dict[str, Any] | None = None
     teacher: dict[str, Any] | None = None
     cues: dict[str, Any] | None = None
+    records: dict[str, Any] | None = None
+    features: dict[str, Any] | None = None
     prior: dict[str, Any] | None = None
     evolution: dict[str, Any] | None = None
 

@@ -43,6 +43,8 @@ project = Table(
         "teacher", JSON, nullable=True
     ),  # how it goes with the teacher: what is wrong, and until when it is left alone
     Column("cues", JSON, nullable=True),  # descriptions and cue phrases of the labels, the teacher's or edited
+    Column("records", JSON, nullable=True),  # of a project of records: the profile of its pool, and what it was made of
+    Column("features", JSON, nullable=True),  # what somebody knows of the fields of records, the teacher's or edited
     Column("prior", JSON, nullable=True),  # artifact of what the teacher alone has taught, and what it was made from
     Column("evolution", JSON, nullable=True),  # the rounds of `apprentice evolve`, with the texts that were written
 )

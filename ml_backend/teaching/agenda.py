@@ -29,7 +29,7 @@ class Agenda:
         """By file, everything but the queue's head, which is another one by the time of the answers."""
         record, store, project = sight.record, self._store, sight.record.id
         learner, _ = knowledge.load_best(store, store.versions.active(project), sight.pool.space)
-        cues = ahead.cues(store, sight.pool, record, sight.schema, teacher)
+        cues = ahead.cues(store, sight, teacher)
         if sight.options.teacher == registry.BY_FILE:
             if ("describe", "waiting") in store.questions.counts(project, teacher):
                 cues = []

@@ -125,21 +125,20 @@ def of_teacher(store: Store, project: int, schema: TaskSchema, teacher: str, ans
     return agreement(said, answers.targets[both], schema.labels, schema.multiple, "answered tasks that it has labelled")
 
 
-def of_learner(store: Store, project: int, apart: Ints) -> tuple[Agreement, str, Mapping[str, float]]:
-    """Of the serving learner, cross-validated on its own lesson but for the tasks `apart`; the prior that it starts
-    from, and what each prior is worth (`Fit.prior_errors`). Empty before there is one, or if its artifact is damaged.
-    """
+def of_learner(store: Store, project: int, apart: Ints) -> tuple[Agreement, knowledge.Knowledge | None]:
+    """Of the serving learner, cross-validated on its own lesson but for the tasks `apart`, and what it knows. Empty
+    before there is one, or if its artifact is damaged."""
     active = store.versions.active(project)
     if active is None or active.learner is None:
-        return Agreement(), "", {}
+        return Agreement(), None
     try:
         known = knowledge.load(store, project, active.learner)
     except ApprenticeError:
-        return Agreement(), "", {}
+        return Agreement(), None
     lesson, source = known.lesson, "its own labels, cross-validated"
     counted = ~np.isin(lesson.tasks, apart)
     found = agreement(known.held_out[counted], lesson.targets[counted], lesson.labels, lesson.multiple, source)
-    return found, known.started_from, known.prior_errors
+    return found, known
 
 
 def _fate(draft: Shown, answer: Annotation) -> str:

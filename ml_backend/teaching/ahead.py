@@ -15,23 +15,35 @@ from ml_backend.domain import Floats, Ints, Pool, Question, TaskSchema
 from ml_backend.knowledge import Knowledge
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings
+from ml_backend.space import descriptions as descriptions_of_fields
 from ml_backend.store import ProjectRecord, Store
-from ml_backend.teaching import examples, questions
+from ml_backend.teaching import examples, features, questions
 from ml_backend.teaching.cues import descriptions
+from ml_backend.teaching.sight import Sight
 
 PORTION = 32  # tasks chosen at a time for distillation: the queue's head moves on meanwhile
-SHOWN = 30  # tasks that a teacher sees when it is asked for cues
+SHOWN, RECORDS = 30, 8  # tasks that a teacher sees when it is asked for cues, or what fields say
 Asked = list[tuple[Question, bytes | None]]
 
 
-def cues(store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, teacher: str) -> Asked:
-    """The question for cues, as long as nobody has answered it or written cues by hand."""
-    if record.cues is not None or not len(pool.tasks):
+def cues(store: Store, sight: Sight, teacher: str) -> Asked:
+    """The question for cues, or of records those for what their fields say, as long as nobody has answered them or
+    written something by hand."""
+    record, pool, schema = sight.record, sight.pool, sight.schema
+    if (record.cues is not None and not schema.is_record) or not len(pool.tasks):
         return []
     random = np.random.default_rng(record.id)  # the same tasks whenever it is asked
     tasks = np.sort(random.choice(pool.tasks, min(SHOWN, len(pool.tasks)), replace=False))
-    asked = questions.describe(schema, store.tasks.texts(record.id, tasks.tolist()), teacher)
-    return [] if store.questions.answers(record.id, [asked.id]) else [(asked, None)]
+    texts = store.tasks.texts(record.id, tasks.tolist())
+    if schema.is_record:
+        if sight.records is None:
+            return []
+        told = descriptions_of_fields(sight.options, record.features)
+        asked = features.asked(record, sight.records, schema, told, texts[:RECORDS], teacher)
+    else:
+        asked = [questions.describe(schema, texts, teacher)]
+    known = store.questions.answers(record.id, [each.id for each in asked])
+    return [(each, None) for each in asked if each.id not in known]
 
 
 def head(store: Store, record: ProjectRecord, options: ProjectSettings) -> Ints:

@@ -71,7 +71,8 @@ def take_in(store: Store, settings: Settings, project: int, file: Path) -> tuple
                 counts[fate] += 1
                 if fate in ("failed", "dropped"):
                     problems[answer.problem] += 1
-                if fate == "answered" and answer.content and asked[answer.question].purpose == "describe":
+                about = asked[answer.question].purpose == "describe" and not schema.is_record  # see `features.recover`
+                if fate == "answered" and answer.content and about:
                     try:
                         cues.adopt(store, project, answer.content, schema)
                     except ApprenticeError as error:  # the labels have changed since

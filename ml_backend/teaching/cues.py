@@ -41,6 +41,9 @@ class Phrases:
         return blake2b(told.encode(), digest_size=16).hexdigest()
 
 
+NO_PHRASES = Phrases((), np.empty((0, 0), np.float32), np.empty(0, np.float32))
+
+
 def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Cues:
     """The cues of a teacher's reply; of a label that it names twice, the first ones."""
     found: Cues = {}

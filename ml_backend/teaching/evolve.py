@@ -98,6 +98,11 @@ class Evolving:
         for one in self._alike():
             if not one.done:
                 return replace(one, way=self._way)
+        if self._way != POOL and self._site.schema.is_record:
+            raise ApprenticeError(
+                f"The tasks of project {self._site.record.id} are records, and a teacher writes texts: use "
+                "--from-pool, which has it label tasks near the learner's mistakes"
+            )
         if self._way == TASKS and not self.room():
             raise ApprenticeError(
                 f"Project {self._site.record.id} has as many synthetic tasks as synthetic_share "
@@ -219,5 +224,5 @@ def taught_at(site: Site, teacher: str, answers: Answers, plugin: str) -> dict[s
     """What a teacher has taught a kind of learner by now: its labels, what it wrote to be taught, its cues."""
     recalled = recall(site.store, teacher, site.schema, site.pool, site.record.id, answers)
     local = written.taught(site.store, site.encoder, site.record, site.schema, recalled, teacher)
-    given = prior.gather(site.pool, site.record, plugin, site.schema, recalled, local)
+    given = prior.gather(site.pool, site.record, plugin, site.schema, recalled, local, site.records)
     return prior.distil(given, site.schema.multiple, site.encoder, seed=site.record.id)

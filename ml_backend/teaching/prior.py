@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import Floats, Material, TaskSchema, Taught, Tensors
+from ml_backend.domain import Attributions, Floats, Material, TaskSchema, Taught, Tensors
 from ml_backend.encoding import encode
 from ml_backend.pool import ProjectPool
-from ml_backend.ports import Encoder
+from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.store import ArtifactError, ProjectRecord, Store
-from ml_backend.teaching.cues import Phrases, phrases
+from ml_backend.teaching import features
+from ml_backend.teaching.cues import NO_PHRASES, Phrases, phrases
 from ml_backend.teaching.recall import Recall
 from ml_backend.teaching.sight import stands
 
@@ -84,13 +86,16 @@ class Given:
     taught: Taught
     phrases: Phrases
     pool: ProjectPool
+    attributions: Attributions | None = None
 
 
 def gather(
-    pool: ProjectPool, record: ProjectRecord, plugin: str, schema: TaskSchema, recalled: Recall, written: Taught
-) -> Given:
+    pool: ProjectPool, record: ProjectRecord, plugin: str, schema: TaskSchema, recalled: Recall, written: Taught,
+    records: RecordEncoder | None = None,
+) -> Given:  # fmt: skip
     """All that there is now: the teacher's labels of encoded tasks, the texts it `written` for this, the cues, and the
-    encoded part of the pool. A task that it wrote is for the annotators to judge first."""
+    encoded part of the pool. A task that it wrote is for the annotators to judge first. Of `records`, what is known of
+    their fields stands in the place of cues, which are texts."""
     rows = pool.rows_of(recalled.tasks)
     there = pool.encoded[rows] & ~pool.synthetic[rows] & recalled.teaches
     targets = np.concatenate([recalled.corrected[there], written.targets])
@@ -98,37 +103,51 @@ def gather(
     if len(targets) < FEWEST:
         targets, vectors = targets[:0], vectors[:0]
     taught = Taught(vectors, targets, np.ones(len(targets), np.float32))
-    told = phrases(record.cues or {}, schema)
+    known = features.attributions(record, records, schema) if records else None
+    told = NO_PHRASES if records else phrases(record.cues or {}, schema)
+    scored = int(known.scores.any(axis=1).sum()) if known else 0
     around = int(pool.encoded.sum())
     origin = Origin(
         plugin,
         pool.space,
         schema.labels,
         len(targets),
-        len(told.texts),
+        len(told.texts) + scored,
         around,
         recalled.compared,
-        told.digest,
+        _digest(known) if known else told.digest,
         schema.multiple,
     )
-    return Given(origin, taught, told, pool)
+    return Given(origin, taught, told, pool, known)
 
 
 def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
     """The priors that the learner can be given, by name. Takes seconds."""
-    material = Material(given.taught, _encoded(given.phrases, encoder), given.pool.encoded_view().vectors)
+    cues = _encoded(given.phrases, encoder) if given.phrases.texts else _nothing(given.taught)
+    material = Material(given.taught, cues, given.pool.encoded_view().vectors, given.attributions)
     return registry.learner(given.origin.plugin).distil(material, multiple, seed)
 
 
 def named(schema: TaskSchema, encoder: Encoder) -> Taught:
-    """What everybody starts from, without any teacher: the labels' names, and the hints on them."""
+    """What everybody starts from, without any teacher: the labels' names, and the hints on them. Records are no texts:
+    there, it is nothing."""
+    if schema.is_record:
+        empty = np.empty((0, encoder.dim), np.float32)
+        return Taught(empty, np.empty((0, len(schema.labels)), np.float32), np.empty(0, np.float32))
     return _encoded(phrases({}, schema), encoder)
 
 
 def of_names(names: Taught, plugin: str, vectors: Floats, multiple: bool, seed: int) -> dict[str, Tensors]:
     """The priors of a project without a teacher, from `named`, in a pool of `vectors` (n, d). Takes seconds."""
-    nothing = Taught(vectors[:0], names.targets[:0], names.weights[:0])
-    return registry.learner(plugin).distil(Material(nothing, names, vectors), multiple, seed)
+    return registry.learner(plugin).distil(Material(_nothing(names), names, vectors), multiple, seed)
+
+
+def _nothing(like: Taught) -> Taught:
+    return Taught(like.vectors[:0], like.targets[:0], like.weights[:0])
+
+
+def _digest(known: Attributions) -> str:
+    return blake2b(known.scores.tobytes() + known.width.tobytes(), digest_size=16).hexdigest()
 
 
 def _encoded(told: Phrases, encoder: Encoder) -> Taught:

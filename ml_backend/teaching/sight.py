@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ml_backend.domain import TaskSchema
 from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
+from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import ProjectRecord, Store
 from ml_backend.teaching.desk import Desk
@@ -23,6 +24,12 @@ class Sight:
     pool: ProjectPool
     desk: Desk | None
     mark: tuple[object, ...]
+    encoder: Encoder
+
+    @property
+    def records(self) -> RecordEncoder | None:
+        """The encoder, if it is one of records."""
+        return self.encoder if isinstance(self.encoder, RecordEncoder) else None
 
     @property
     def teacher(self) -> str:
@@ -30,13 +37,14 @@ class Sight:
 
 
 def see(
-    pool: ProjectPool, record: ProjectRecord, options: ProjectSettings, desk: Desk | None, mark: tuple[object, ...]
-) -> Sight:
+    pool: ProjectPool, record: ProjectRecord, options: ProjectSettings, desk: Desk | None, mark: tuple[object, ...],
+    encoder: Encoder,
+) -> Sight:  # fmt: skip
     """Takes no time, however large the pool is: its arrays are replaced when the tasks change, and until then only rows
     without a vector are written to. Of those, this pool never has more."""
     still = copy(pool)
     still.encoded = pool.encoded.copy()
-    return Sight(record, options, read_schema(record.label_config), still, desk, mark)
+    return Sight(record, options, read_schema(record.label_config), still, desk, mark, encoder)
 
 
 def stands(store: Store, record: ProjectRecord) -> bool:

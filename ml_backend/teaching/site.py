@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ml_backend import registry
+from ml_backend import registry, space
 from ml_backend.domain import ApprenticeError, TaskSchema
 from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
-from ml_backend.ports import Encoder
+from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store
 from ml_backend.teaching.desk import Budget, Desk
@@ -27,7 +27,12 @@ class Site:
     schema: TaskSchema
 
     def again(self) -> Site:
-        return _look(self.settings, self.store, self.encoder, self.pool, self.record.id)
+        return _look(self.settings, self.store, self.pool, self.record.id)
+
+    @property
+    def records(self) -> RecordEncoder | None:
+        """The encoder, if it is one of records."""
+        return self.encoder if isinstance(self.encoder, RecordEncoder) else None
 
     def desk(self) -> Desk:
         """Where the project's teacher is asked. Raises ApprenticeError if it has none that can be asked."""
@@ -43,17 +48,20 @@ class Site:
 
 def visit(settings: Settings, store: Store, project: int) -> Site:
     """Raises ApprenticeError if this backend has never heard of the project, or cannot read its configuration."""
-    encoder = registry.encoder(settings.encoder)
-    return _look(settings, store, encoder, ProjectPool(store, project, encoder), project)
+    known = store.projects.get(project) or ProjectRecord(project)
+    pool = ProjectPool(store, project, space.encoder_of(settings, known))
+    return _look(settings, store, pool, project)
 
 
-def _look(settings: Settings, store: Store, encoder: Encoder, pool: ProjectPool, project: int) -> Site:
+def _look(settings: Settings, store: Store, pool: ProjectPool, project: int) -> Site:
     record = store.projects.get(project)
-    if record is None or not record.label_config:
+    if record is None or not record.label_config or not space.is_ready(record):
         raise ApprenticeError(
             f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "
             "first round"
         )
     options, _ = settings.for_project(record.extra_params)
+    encoder = space.encoder_of(settings, record)
+    pool.use(encoder)
     pool.refresh(record.tasks_revision)
     return Site(settings, store, encoder, pool, record, options, read_schema(record.label_config))

@@ -16,6 +16,7 @@ from ml_backend.teaching.desk import midnight
 
 IN_VAIN = ("malformed", "refused", "failed")
 MINUTE = 60.0
+LEAST_TRUST = 0.5
 
 
 def read(
@@ -31,6 +32,7 @@ def read(
     saved        see `agreement.Saved`
     share        of the published queue's drafts, how many are the learner's own
     agreement    of `teacher` and `learner` with the annotators, each `overall` and `by_class`
+    trust        of records, how much the answers speak for what is known of their fields; None if that is nothing
     started_from, priors  the prior in use, "" for none; what starting from each is worth, see `domain.Fit.prior_errors`
     cues         whether there are cues beside the labels' names
     """
@@ -47,7 +49,7 @@ def read(
     by_purpose = store.ledger.spent(project)
     in_all = by_purpose.pop("")
     teacher = agreement.of_teacher(store, project, schema, name, answers)
-    learner, started_from, priors = agreement.of_learner(store, project, apart)
+    learner, known = agreement.of_learner(store, project, apart)
     share = agreement.learners_share(each for each in shown if each.version == record.published)
     return {
         "name": name,
@@ -65,9 +67,10 @@ def read(
         "saved": asdict(agreement.saved(answered)),
         "share": asdict(share) if share else None,
         "agreement": {"teacher": _as_json(teacher), "learner": _as_json(learner)},
-        "started_from": started_from,
-        "priors": {prior: round(error, 4) for prior, error in priors.items()},
+        "started_from": known.started_from if known else "",
+        "priors": {prior: round(error, 4) for prior, error in known.prior_errors.items()} if known else {},
         "cues": bool(record.cues),
+        "trust": round(known.trust, 4) if known and known.trust is not None else None,
     }
 
 
@@ -87,6 +90,8 @@ def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
             yield f"{author} agrees", _estimate(each) + _classes(found["agreement"][author]["by_class"], most)
     if found["priors"]:
         yield "taught", _prior(found["started_from"], found["priors"], found["cues"])
+    if found["trust"] is not None:
+        yield "prior trust", _trust(found["trust"])
     if found["problem"]:
         yield "teacher trouble", found["problem"]
 
@@ -125,6 +130,16 @@ def _classes(by_class: dict[str, Any], most: int) -> str:
     worst = sorted(by_class.items(), key=lambda item: (item[1]["value"], -item[1]["n"]))
     shown = [f"{label} {each['value']:.0%} ({each['low']:.0%} to {each['high']:.0%})" for label, each in worst[:most]]
     return f": {', '.join(shown)}{f' and {len(worst) - most} more' if len(worst) > most else ''}"
+
+
+def _trust(trust: float) -> str:
+    """Of what is known of the fields of records."""
+    if trust >= LEAST_TRUST:
+        return f"{trust:.2f}: the answers so far bear out what is known of the fields"
+    return (
+        f"{trust:.2f}, WARNING: the answers speak against what is known of the fields, so the learner leaves it out. "
+        "Are the scores meant for another label, or upside down? `apprentice features` shows them, --edit mends them"
+    )
 
 
 def _prior(started_from: str, priors: dict[str, float], cues: bool) -> str:

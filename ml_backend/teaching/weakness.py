@@ -91,7 +91,7 @@ def weakness(site: Site, learner: Knowledge, unquoted: Collection[int] = ()) -> 
         shown=~np.isin(tasks, list(unquoted)),
     )
     pairs = pairs_of(judged)
-    clusters = groups_of(store, pool, "", project, rows)
+    clusters = groups_of(pool, "", rows)
     field = site.options.group_by
     return Weakness(
         version=learner.number,
@@ -102,7 +102,7 @@ def weakness(site: Site, learner: Knowledge, unquoted: Collection[int] = ()) -> 
         labels=_labels(held_out, targets, lesson.labels, multiple),
         clusters=by_group(~judged.wrong, clusters),
         about=_about(judged, clusters),
-        groups=by_group(~judged.wrong, groups_of(store, pool, field, project, rows)) if field else None,
+        groups=by_group(~judged.wrong, groups_of(pool, field, rows)) if field else None,
         group_by=field,
         right=right_of(judged, pairs),
     )

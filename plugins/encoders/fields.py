@@ -21,11 +21,13 @@ from ml_backend.domain import ApprenticeError
 Doubles = npt.NDArray[np.float64]
 
 NUMERIC, DATE, ORDINAL, BOOLEAN, CATEGORICAL = "numeric", "date", "ordinal", "boolean", "categorical"
-CONSTANT, IDENTIFIER, LEFT_OUT = "constant", "identifier", "left out"
-KINDS = (NUMERIC, DATE, ORDINAL, BOOLEAN, CATEGORICAL, LEFT_OUT)
+TEXT, CONSTANT, IDENTIFIER, LEFT_OUT = "text", "constant", "identifier", "left out"
+KINDS = (NUMERIC, DATE, ORDINAL, BOOLEAN, CATEGORICAL, TEXT, LEFT_OUT)
 MISSING, OTHER = "(missing)", "(other)"
 MOST_VALUES = 50
 """Columns of a categorical field; rarer values share one."""
+WORDS = 6.0
+"""Words on average from which what is nearly always another one is a text, and not a name or a number of something."""
 NEARLY_ALL = 0.95
 """Share of the values that must be numbers, or dates, for the field to be of that kind."""
 FEWEST_MISSING = 0.01
@@ -115,13 +117,13 @@ def kind_of(values: Sequence[object]) -> str:
         if sum(not math.isnan(read(value)) for value in present) >= NEARLY_ALL * len(present):
             return BOOLEAN if kind == NUMERIC and len(distinct) == 2 else kind
     if len(distinct) > max(MOST_VALUES, len(present) / 2):
-        return IDENTIFIER
+        return TEXT if sum(len(str(value).split()) for value in present) >= WORDS * len(present) else IDENTIFIER
     return CATEGORICAL
 
 
-def fitted(name: str, values: Sequence[object], wanted: object = None) -> Field:
-    """The field with these values in the pool. `wanted`: its kind, or the order of its values (a list). Raises
-    ApprenticeError if that is neither."""
+def fitted(name: str, values: Sequence[object], wanted: object = None, most: int = MOST_VALUES) -> Field:
+    """The field with these values in the pool. `wanted`: its kind, or the order of its values (a list); `most`: columns
+    of a categorical one. Raises ApprenticeError if the kind is none."""
     order = tuple(str(each).strip() for each in wanted) if isinstance(wanted, list | tuple) else ()
     if wanted is not None and not order and wanted not in KINDS:
         raise ApprenticeError(
@@ -132,9 +134,9 @@ def fitted(name: str, values: Sequence[object], wanted: object = None) -> Field:
     missing = lost if FEWEST_MISSING <= lost < 1 else 0.0
     if kind == CATEGORICAL:
         count = Counter(map(named, values))
-        common = [value for value, _ in count.most_common(MOST_VALUES)]
+        common = [value for value, _ in count.most_common(most)]
         shares = [count[value] / len(values) for value in common]
-        if len(count) > MOST_VALUES:
+        if len(count) > most:
             common, shares = [*common, OTHER], [*shares, 1 - sum(shares)]
         return Field(name, kind, tuple(common), tuple(shares))
     if kind == BOOLEAN:

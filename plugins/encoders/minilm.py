@@ -52,6 +52,10 @@ class MiniLM:
         return "all-MiniLM-L6-v2"
 
     @property
+    def quick(self) -> bool:
+        return False
+
+    @property
     def dim(self) -> int:
         return DIM
 

@@ -1,26 +1,31 @@
 """Records as vectors: each field standardised over the unlabelled pool, each column of known field and value.
 
-A number is one column, a category a column for each value, and so is that a value is missing. The vectors have unit
-length, as all encoders' have: the columns are divided by the pool's radius, and one more holds what is left to 1.
-So distances are those of the standardised columns, and a linear head over them is one over the fields.
+A number is one column, a category a column for each value, and so is that a value is missing; a text has a block of the
+text encoder's columns. The vectors have unit length, as all encoders' have: the columns are divided by the pool's
+radius, and one more holds what is left to 1. So distances are those of the standardised columns, and a linear head over
+them is one over the fields.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Floats
+from ml_backend.domain import ApprenticeError, Attributions, FieldScores, Floats, read_record
+from ml_backend.ports import Encoder
 from plugins.encoders.fields import (
     BOOLEAN,
     CATEGORICAL,
     MISSING,
+    MOST_VALUES,
     OTHER,
+    TEXT,
     Doubles,
     Field,
     as_json,
@@ -31,44 +36,82 @@ from plugins.encoders.fields import (
     numbers,
     standardised,
 )
+from plugins.encoders.scores import Column, attributions
 
 RADIUS = 99.0
 """Percentile of the pool's lengths that becomes 1: records further out are drawn in."""
 STEP = 2.0  # from no to yes: as from one standard deviation below the mean to one above
 ROOT = 2.0**0.5  # of a category's column: two values are as far apart as yes and no
+MOST_COLUMNS, FEWEST_VALUES = 400, 3
+"""Of all fields together; where there would be more, categories keep fewer of their values."""
+TEXTS = 200
+"""Texts of a field that say what it is like on average."""
+QUARTERS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a record's vector: of a number, of a `value` of its field, or of the value's being MISSING."""
+class Block:
+    """The columns of a text, from its vector: minus the pool's mean (d,), times `scale`."""
 
-    field: str
-    is_number: bool
-    value: str = ""
+    mean: Floats
+    scale: float
 
 
-def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object]) -> str:
+def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], text: Encoder | None = None) -> str:
     """What `Records` is made with, as JSON, from a pool's records; `wanted` has the kinds, or the orders of values, of
     fields that are not what they seem. Raises ApprenticeError for a kind that does not exist, or if no field is of use.
     """
-    names = dict.fromkeys(name for record in records for name in record)
+    names = sorted({name for record in records for name in record})
     fields = [fitted(name, [record.get(name) for record in records], wanted.get(name)) for name in names]
-    made = Records(json.dumps({"fields": as_json(fields), "radius": 1.0}))
-    if not made.columns:
+    cut = [place for place, each in enumerate(fields) if each.kind == CATEGORICAL]
+    if sum(len(fields[place].values) or 1 for place in range(len(fields))) > MOST_COLUMNS and cut:
+        most = max(FEWEST_VALUES, min(MOST_VALUES, (MOST_COLUMNS - len(fields) + len(cut)) // len(cut) - 1))
+        for place in cut:
+            values = [record.get(names[place]) for record in records]
+            fields[place] = fitted(names[place], values, CATEGORICAL, most)
+    kept: dict[str, Any] = {"fields": as_json(fields), "radius": 1.0, "blocks": {}}
+    made = Records(json.dumps(kept), text)
+    x = made.standardised(records)
+    if text is not None:
+        total = float(x.var(axis=0).sum()) or 1.0
+        for name in made.texts:
+            kept["blocks"][name] = _block(text, [str(record[name]) for record in records if record.get(name)], total)
+    elif made.texts and not made.columns:
+        raise ApprenticeError(f"The records have nothing but texts ({', '.join(made.texts)}), and no encoder for them")
+    if not made.columns and not kept["blocks"]:
         raise ApprenticeError("The records have no field that tells them apart")
-    lengths = np.linalg.norm(made.standardised(records), axis=1)
-    return json.dumps({"fields": as_json(fields), "radius": max(float(np.percentile(lengths, RADIUS)), 1e-6)})
+    lengths = np.square(x).sum(axis=1) + sum(each["scale"] ** 2 * each["variance"] for each in kept["blocks"].values())
+    return json.dumps({**kept, "radius": max(float(np.percentile(lengths, RADIUS)) ** 0.5, 1e-6)})
+
+
+def _block(text: Encoder, texts: Sequence[str], total: float) -> dict[str, Any]:
+    """A text weighs as much as all other fields together."""
+    some = [texts[place] for place in np.random.default_rng(0).permutation(len(texts))[:TEXTS]]
+    vectors = text.encode(some)
+    mean = vectors.mean(axis=0)
+    variance = float(np.square(vectors - mean).sum(axis=1).mean())
+    return {
+        "mean": [round(float(each), 5) for each in mean],
+        "variance": variance,
+        "scale": (total / max(variance, 1e-6)) ** 0.5,
+    }
 
 
 class Records:
-    """Made with what `profile` gave. Texts are records as JSON objects; what is none is a record without values."""
+    """Made with what `profile` gave, and the encoder of texts if there are any. Texts are records as `record_text`
+    writes them; what is none is a record without values."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, text: Encoder | None = None) -> None:
         kept = json.loads(model)
         self.fields: tuple[Field, ...] = from_json(kept["fields"])
         self.radius = float(kept["radius"])  # of the columns, as their length in the vectors becomes 1
         self.columns = tuple(column for field in self.fields for column in _columns(field))
-        self._name = f"records-{blake2b(model.encode(), digest_size=8).hexdigest()}"
+        self.texts = tuple(field.name for field in self.fields if field.kind == TEXT)
+        blocks: Mapping[str, Any] = kept.get("blocks") or {}
+        self._blocks = {name: Block(np.array(b["mean"], np.float32), b["scale"]) for name, b in blocks.items()}
+        self._text = text
+        told = model + (text.name if text and self._blocks else "")
+        self._name = f"records-{blake2b(told.encode(), digest_size=8).hexdigest()}"
 
     @property
     def name(self) -> str:
@@ -76,19 +119,25 @@ class Records:
 
     @property
     def dim(self) -> int:
-        return len(self.columns) + 1
+        return len(self.columns_in_full)
+
+    @property
+    def columns_in_full(self) -> tuple[Column, ...]:
+        """All d of them; the last one, of no field, is what is left to unit length."""
+        blocks = (Column(name, is_text=True) for name, block in self._blocks.items() for _ in block.mean)
+        return (*self.columns, *blocks, Column(""))
+
+    @property
+    def quick(self) -> bool:
+        return not self._blocks
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(n, d) float32 of unit length."""
-        x = self.standardised([read(text) for text in texts]) / self.radius
-        length = np.linalg.norm(x, axis=1, keepdims=True)
-        x /= np.maximum(length, 1.0)
-        rest = np.sqrt(np.maximum(1 - np.minimum(length, 1.0) ** 2, 0.0))
-        return np.hstack([x, rest]).astype(np.float32)
+        return self._encoded(texts, lambda text: text.encode, centred=True)
 
     def sketch(self, texts: Sequence[str]) -> Floats:
-        """The same: nothing is quicker."""
-        return self.encode(texts)
+        """With sketches of the texts."""
+        return self._encoded(texts, lambda text: text.sketch, centred=False)
 
     def __hash__(self) -> int:
         return id(self)
@@ -97,17 +146,57 @@ class Records:
         return f"{len(self.fields)} fields of records in {len(self.columns)} columns"
 
     def standardised(self, records: Sequence[Mapping[str, Any]]) -> Doubles:
-        """(n, columns) as they are before they get unit length."""
-        parts = [_encoded(field, [record.get(field.name) for record in records]) for field in self.fields]
+        """(n, columns) as they are before they get unit length, without those of texts."""
+        parts = [_of_field(field, [record.get(field.name) for record in records]) for field in self.fields]
         return np.hstack([np.empty((len(records), 0)), *parts])
 
+    def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
+        """See `scores.attributions`."""
+        lower = {field.name: field.values[0] for field in self.fields if field.kind == BOOLEAN}
+        return attributions(self.columns_in_full, lower, estimates, labels)
 
-def read(text: str) -> Mapping[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    def about(self) -> list[dict[str, Any]]:
+        """The fields that have columns: name, kind, and what values there are."""
+        found = []
+        for field in self.fields:
+            if field.kind == TEXT or _columns(field):
+                ends = (min(field.ranks), max(field.ranks)) if field.ranks and not field.values else ()
+                found.append({"name": field.name, "kind": field.kind, "values": list(field.values or ends)})
+        return found
+
+    def groups(self, field: str, texts: Sequence[str]) -> list[str] | None:
+        """The group of each record by one of its fields: a value, or a quarter of the pool's numbers. None if there is
+        no such field, or none with columns."""
+        found = next((each for each in self.fields if each.name == field and _columns(each)), None)
+        if found is None:
+            return None
+        values = [read_record(text).get(field) for text in texts]
+        if not found.is_number or found.values:
+            return [named(value) for value in values]
+        cuts = np.quantile(np.array(found.ranks), np.linspace(0, 1, QUARTERS + 1)[1:-1])
+        ends = [f"up to {cuts[0]:g}", *(f"{a:g} to {b:g}" for a, b in pairwise(cuts))]
+        ends.append(f"over {cuts[-1]:g}")
+        read = numbers(found, values)
+        places = np.searchsorted(cuts, np.nan_to_num(read))
+        return [MISSING if gone else ends[place] for place, gone in zip(places, np.isnan(read), strict=True)]
+
+    def _encoded(
+        self, texts: Sequence[str], how: Callable[[Encoder], Callable[[Sequence[str]], Floats]], *, centred: bool
+    ) -> Floats:
+        records = [read_record(text) for text in texts]
+        parts: list[Any] = [self.standardised(records)]
+        for name, block in self._blocks.items():
+            if self._text is None:
+                raise ApprenticeError(f"The field {name!r} of the records is a text, and there is no encoder for it")
+            written = [str(record.get(name) or "") for record in records]
+            vectors = how(self._text)(written)
+            there = np.array([[bool(each)] for each in written])
+            parts.append(block.scale * there * (vectors - block.mean if centred else vectors))
+        x = np.hstack(parts) / self.radius
+        length = np.linalg.norm(x, axis=1, keepdims=True)
+        x /= np.maximum(length, 1.0)
+        rest = np.sqrt(np.maximum(1 - np.minimum(length, 1.0) ** 2, 0.0))
+        return np.hstack([x, rest]).astype(np.float32)
 
 
 def _columns(field: Field) -> list[Column]:
@@ -119,8 +208,22 @@ def _columns(field: Field) -> list[Column]:
     return [Column(field.name, False, value) for value in field.values] if field.kind == CATEGORICAL else []
 
 
-def _encoded(field: Field, values: Sequence[object]) -> Doubles:
-    """(n, columns of the field)."""
+def _of_field(field: Field, values: Sequence[object]) -> Doubles:
+    """(n, columns of the field). Each different value is read once."""
+    place: dict[object, int] = {}
+    first: list[object] = []
+    rows = np.empty(len(values), np.int64)
+    for row, value in enumerate(values):
+        key = value if isinstance(value, str) else repr(value)
+        at = place.get(key)
+        if at is None:
+            at = place[key] = len(first)
+            first.append(value)
+        rows[row] = at
+    return _of_values(field, first)[rows]
+
+
+def _of_values(field: Field, values: Sequence[object]) -> Doubles:
     absent = np.array([is_missing(value) for value in values], np.float64)
     indicator = [STEP * (absent - field.missing)] if field.missing else []
     if field.is_number:

@@ -45,6 +45,10 @@ class SentenceEncoder:
         return re.sub(r"[^\w.-]+", "-", Path(self._path).name) + "-" + digest
 
     @property
+    def quick(self) -> bool:
+        return False
+
+    @property
     def dim(self) -> int:
         """From the configuration files where they say it, else (an unusual model) from the loaded model."""
         if self._dim is None:

@@ -54,8 +54,8 @@ class Laat:
             _, earlier = _calibrated(
                 _heads(x, targets, weights, train.multiple, known), targets, weights, train.multiple
             )
-        trusted = np.asarray(tensors["trust"], np.float32).mean() >= 0.5
-        return Fit(tensors, held_out, earlier, FIELDS if trusted else "")
+        trust = float(np.asarray(tensors["trust"], np.float32).mean()) if np.any(known["scores"]) else None
+        return Fit(tensors, held_out, earlier, FIELDS if (trust or 0.0) >= 0.5 else "", trust=trust)
 
     def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
         """What the fields are worth: scores (c, k, d) of k estimates, and the pool's covariance."""

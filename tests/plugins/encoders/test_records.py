@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.domain import ApprenticeError
+from ml_backend.domain import ApprenticeError, read_record
 from plugins.encoders.fields import (
     BOOLEAN,
     CATEGORICAL,
@@ -29,7 +29,7 @@ from plugins.encoders.fields import (
     kind_of,
     number,
 )
-from plugins.encoders.records import Records, profile, read
+from plugins.encoders.records import Records, profile
 
 
 def pool(n: int = 300, seed: int = 0) -> list[dict[str, Any]]:
@@ -157,7 +157,7 @@ def test_values_and_fields_that_the_pool_has_not_and_missing_ones_are_in_the_mid
 def test_what_is_no_record_or_an_odd_one_has_a_vector_all_the_same(record: Any) -> None:
     vector = encode(encoder(pool()), record)
     assert np.isfinite(vector).all() and np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
-    assert read("no JSON") == {}
+    assert read_record("no JSON") == {}
 
 
 def test_of_many_values_the_frequent_ones_have_columns_and_the_others_share_one() -> None:

@@ -1,0 +1,179 @@
+"""How much the fields of records speak for each label: asked of the teacher a few times, to be read and edited.
+
+Kept as plain JSON: {"estimates": [{label: {field: score, or {value: score}}}, ...], "by": "teacher" or "hand",
+"fields": {field: {"kind": ..., "order": [...], "description": ...}}}, scores from -10 to 10 (LAAT, arXiv 2502.20268:
+several estimates, of which the mean counts; their spread is shown).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ml_backend.domain import ApprenticeError, Attributions, FieldScores, Question, TaskSchema
+from ml_backend.ports import RecordEncoder
+from ml_backend.space import DESCRIPTION, KIND, ORDER
+from ml_backend.store import ProjectRecord, Store
+from ml_backend.teaching import questions
+from ml_backend.teaching.sight import stands
+
+ESTIMATES = 3
+HIGHEST = 10
+BY_HAND, BY_TEACHER = "hand", "teacher"
+Estimate = dict[str, FieldScores]
+Features = dict[str, Any]
+
+
+def estimates(record: ProjectRecord) -> list[Estimate]:
+    """What was said so far; nothing, as long as nobody has said anything."""
+    return list((record.features or {}).get("estimates") or [])
+
+
+def attributions(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema) -> Attributions:
+    return encoder.attributions(estimates(record), schema.labels)
+
+
+def asked(
+    record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, told: Mapping[str, str], like: Sequence[str],
+    teacher: str,
+) -> list[Question]:  # fmt: skip
+    """The questions for the estimates, unless somebody has written scores by hand. `told`: what fields mean; `like`:
+    some records."""
+    if (record.features or {}).get("by") == BY_HAND:
+        return []
+    about = [
+        {**each, **({DESCRIPTION: told[each["name"]]} if each["name"] in told else {})} for each in encoder.about()
+    ]
+    return [questions.features(schema, about, like, teacher, number) for number in range(1, ESTIMATES + 1)]
+
+
+def recover(store: Store, record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, teacher: str) -> bool:
+    """Adopts what the teacher has answered since; False if there is nothing new."""
+    wanted = [each.id for each in asked(record, encoder, schema, {}, (), teacher)]
+    found = store.questions.answers(record.id, wanted)
+    said = [from_reply(found[each].content or {}, schema) for each in wanted if each in found]
+    said = [each for each in said if each]
+    if len(said) <= len(estimates(record)) or not stands(store, record):
+        return False
+    store.projects.update(record.id, features={**(record.features or {}), "estimates": said, "by": BY_TEACHER})
+    return True
+
+
+def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Estimate:
+    """The estimate of a teacher's reply; of what it says twice, the first counts."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in content.get("scores", ()):
+        fields = found.setdefault(each["label"], {})
+        name, value, score = each["field"], each["value"].strip(), float(np.clip(each["score"], -HIGHEST, HIGHEST))
+        if not value:
+            fields.setdefault(name, score)
+        elif isinstance(fields.setdefault(name, {}), dict):
+            fields[name].setdefault(value, score)
+    return {label: fields for label, fields in found.items() if label in schema.labels}
+
+
+def keep(store: Store, project: int, features: Features) -> None:
+    """What somebody wrote stands before the teacher's, who is not asked from now on. Without scores, it is."""
+    store.projects.update(project, features=features)
+    store.jobs.ask(project)
+
+
+def mean(said: Sequence[Estimate]) -> Estimate:
+    """The mean of the estimates, of each score over those that give it."""
+    return {label: _over(said, label, lambda found: round(float(np.mean(found)), 2)) for label in _labels(said)}
+
+
+def spread(said: Sequence[Estimate]) -> Estimate:
+    """The standard deviation, likewise."""
+    return {label: _over(said, label, lambda found: round(float(np.std(found)), 2)) for label in _labels(said)}
+
+
+def as_text(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, told: Mapping[str, str]) -> str:
+    """All there is as JSON to be read and edited: every label, and every field with its kind, has its place."""
+    scores = mean(estimates(record))
+    edited = (record.features or {}).get("fields") or {}
+    fields = {
+        each["name"]: {KIND: each["kind"], DESCRIPTION: told.get(each["name"], ""), **edited.get(each["name"], {})}
+        for each in encoder.about()
+    }
+    rest = {name: each for name, each in edited.items() if name not in fields}
+    whole = {"fields": {**fields, **rest}, "scores": {label: scores.get(label, {}) for label in schema.labels}}
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema) -> Features:
+    """What somebody wrote. A kind that is what the field seems is left out. Raises ApprenticeError that says where it
+    is wrong."""
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise ApprenticeError(f"The features are not JSON: {error.msg} at {place}") from None
+    if not isinstance(raw, dict) or not raw.keys() <= {"fields", "scores"}:
+        raise ApprenticeError('The features must be a JSON object: {"fields": {…}, "scores": {"label": {"field": 5}}}')
+    seems = {each["name"]: each["kind"] for each in encoder.about()}
+    fields: dict[str, Any] = {}
+    for name, each in _object(raw.get("fields") or {}, "fields").items():
+        told = _object(each, f"The field {name!r}")
+        if odd := told.keys() - {KIND, ORDER, DESCRIPTION}:
+            raise ApprenticeError(f"The field {name!r} has {sorted(odd)[0]!r}: there are kind, order and description")
+        kept = {
+            what: value for what, value in told.items() if value and not (what == KIND and value == seems.get(name))
+        }
+        if kept:
+            fields[name] = kept
+    known = seems.keys() | fields.keys()
+    scores = {
+        label: _checked(label, said, known, schema)
+        for label, said in _object(raw.get("scores") or {}, "scores").items()
+    }
+    scores = {label: said for label, said in scores.items() if said}
+    return {"fields": fields, **({"estimates": [scores], "by": BY_HAND} if scores else {})}
+
+
+def _checked(label: str, said: Any, known: Iterable[str], schema: TaskSchema) -> dict[str, Any]:
+    if label not in schema.labels:
+        raise ApprenticeError(f"There is no label {label!r} in the project; there are: {', '.join(schema.labels)}")
+    found = _object(said, f"The scores of {label!r}")
+    names = {name.lower() for name in known}
+    for name, score in found.items():
+        if name.lower() not in names:
+            near = difflib.get_close_matches(name, [*known], 1)
+            hint = f", did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known))}"
+            raise ApprenticeError(f"The scores of {label!r} name a field {name!r} that no record has{hint}")
+        for each in score.values() if isinstance(score, dict) else [score]:
+            if isinstance(each, bool) or not isinstance(each, int | float) or not -HIGHEST <= each <= HIGHEST:
+                raise ApprenticeError(
+                    f"The score of {name!r} for {label!r} must be a number from -10 to 10, not {each!r}"
+                )
+    return found
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ApprenticeError(f"{what} must be an object in JSON")
+    return value
+
+
+def _labels(said: Sequence[Estimate]) -> list[str]:
+    return list(dict.fromkeys(label for each in said for label in each))
+
+
+def _over(said: Sequence[Estimate], label: str, how: Any) -> dict[str, Any]:
+    """Of each field, or each value of a field, how over the estimates that have a score of it."""
+    told = [each.get(label, {}) for each in said]
+    out: dict[str, Any] = {}
+    for name in dict.fromkeys(name for each in told for name in each):
+        found = [each[name] for each in told if name in each]
+        plain = [each for each in found if not isinstance(each, Mapping)]
+        by_value = [each for each in found if isinstance(each, Mapping)]
+        if plain:
+            out[name] = how(plain)
+        else:
+            values = dict.fromkeys(value for each in by_value for value in each)
+            out[name] = {value: how([each[value] for each in by_value if value in each]) for value in values}
+    return out

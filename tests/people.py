@@ -1,0 +1,38 @@
+"""Records of people whose label follows from a few of their fields: what the tests of tables share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from fake_label_studio import FakeLabelStudio
+
+TABLE = (
+    '<View><Table name="record" value="$record"/><Choices name="label" toName="record" choice="single">'
+    '<Choice value="no"/><Choice value="yes"/></Choices></View>'
+)
+MIXED = TABLE.replace("<View>", '<View><Text name="note" value="$note"/>')
+SCORES = {"yes": {"age": 8, "smoker": 6, "city": {"Oslo": -3, "Bergen": 4}, "noise": 0}}
+
+
+def person(random: np.random.Generator) -> tuple[dict[str, Any], str]:
+    """A record, and whether that person is likely to be ill."""
+    record = {
+        "age": int(random.integers(18, 90)),
+        "smoker": str(random.choice(["yes", "no"], p=[0.3, 0.7])),
+        "city": str(random.choice(["Oslo", "Bergen"])),
+        "noise": float(np.round(random.normal(), 3)),
+    }
+    risk = (record["age"] - 54) / 10 + 1.5 * (record["smoker"] == "yes") + 0.8 * (record["city"] == "Bergen") - 0.8
+    return record, "yes" if risk + 0.5 * random.normal() > 0 else "no"
+
+
+def people(server: FakeLabelStudio, n: int, seed: int = 0) -> dict[int, str]:
+    """Fills a project with records; returns what each task is rightly labelled."""
+    random = np.random.default_rng(seed)
+    truth: dict[int, str] = {}
+    for _ in range(n):
+        record, label = person(random)
+        server.add_tasks([""], record=record, note=f"{'cough and fever' if label == 'yes' else 'all well'} again")
+        truth[max(server.tasks)] = label
+    return truth

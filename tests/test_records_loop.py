@@ -1,0 +1,175 @@
+"""Tables in the loop: records are encoded, learnt from, ranked and drafted, with reasons, as texts are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_label_studio import FakeLabelStudio, flood
+from people import MIXED, TABLE, people
+from rounds import MakeRound, active, queue
+
+from ml_backend import knowledge, space
+from ml_backend.cycle import Round, run_round
+from ml_backend.domain import ApprenticeError, TaskSchema
+from ml_backend.label_studio.config import read_schema
+from ml_backend.serving import Predictor
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+SCHEMA = read_schema(TABLE)
+
+
+@pytest.fixture
+def clinic(server: FakeLabelStudio, options: Callable[..., None]) -> dict[int, str]:
+    server.label_config = TABLE
+    return people(server, 120)
+
+
+def teach(server: FakeLabelStudio, make_round: MakeRound, truth: dict[int, str], schema: TaskSchema, n: int) -> Round:
+    free = [task for task in truth if not server.tasks[task]["annotations"]][:n]
+    flood(server, truth, schema, free)
+    work = make_round(server)
+    run_round(work)
+    return work
+
+
+def learner(store: Store) -> knowledge.Knowledge:
+    version = active(store)
+    record = store.projects.ensure(5)
+    encoder = space.encoder_of(Settings(), record)
+    found, _ = knowledge.load_best(store, version, encoder.name)
+    assert found is not None
+    return found
+
+
+def test_records_are_learnt_from_and_their_drafts_say_why(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    run_round(make_round(server))
+    assert len(queue(server)) == 12 and active(store).learner is None
+    assert all(not each["result"] for each in server.current_predictions()), "nobody knows anything yet"
+    teach(server, make_round, clinic, SCHEMA, 60)
+    known = learner(store)
+    assert known.lesson.plugin == "tabular" and known.lesson.space.startswith("records-")
+    right = [each["result"][0]["value"]["choices"] == [clinic[each["task"]]] for each in server.current_predictions()]
+    assert np.mean(right) > 0.6, "they are the hardest ones"
+    told = [each["result"][0]["meta"]["text"][0] for each in server.current_predictions()]
+    assert sum(each.startswith("learner's draft for age ") or ", age " in each for each in told) > 8
+    assert sum("noise" in each for each in told) < 6
+
+
+def test_a_request_for_a_draft_is_answered_from_the_same_space(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, settings: Settings
+) -> None:
+    predictor = Predictor(settings, store)
+    text = '{"age": 88, "city": "Bergen", "noise": 0, "smoker": "yes"}'
+    (before,) = predictor.predict(5, TABLE, [1], [text])
+    assert before.draft is None, "of records that nobody has looked at"
+    run_round(make_round(server))
+    teach(server, make_round, clinic, SCHEMA, 60)
+    (found,) = predictor.predict(5, TABLE, [999], [text])
+    assert found.draft is not None and found.draft.choices == ("yes",) and found.draft.because[0] == "age 88"
+    assert "learner for age 88" in found.reason
+
+
+def test_a_text_beside_a_record_is_one_more_field(
+    server: FakeLabelStudio, make_round: MakeRound, store: Store, options: Callable[..., None]
+) -> None:
+    server.label_config = MIXED
+    truth, schema = people(server, 80), read_schema(MIXED)
+    assert schema.is_record and schema.text_field == "note"
+    run_round(make_round(server))
+    teach(server, make_round, truth, schema, 40)
+    told = [each["result"][0]["meta"]["text"][0] for each in server.current_predictions()]
+    assert sum("note " in each for each in told) > 8, "the text tells the label"
+    record = store.projects.ensure(5)
+    encoder = space.records_of(Settings(encoder="fake"), record) if record.records else None
+    assert encoder is not None and {each["name"]: each["kind"] for each in encoder.about()}["note"] == "text"
+
+
+def test_what_is_no_record_is_told_and_the_others_go_on(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    for odd in ("no record", 7, None, [1, 2], {}):
+        server.add_tasks([""], record=odd)
+    server.add_tasks([""], record='{"age": 30, "city": "Oslo"}', note="as JSON, as an import of CSV leaves it")
+    server.add_tasks(
+        [""], record={"age": "n/a", "city": "Atlantis", "new": 1, "smoker": {"nested": [1]}, "noise": 1e300}
+    )
+    run_round(make_round(server))
+    teach(server, make_round, clinic, SCHEMA, 30)
+    assert "5 tasks have no record in 'record', for example task 121" in active(store).note
+    assert active(store).learner is not None and len(queue(server)) == 12
+
+
+def test_a_pool_without_any_record_says_what_a_task_needs(
+    server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None]
+) -> None:
+    server.label_config = TABLE
+    server.add_tasks(["a text", "another"])
+    with pytest.raises(ApprenticeError, match="No task has a record in 'record': each needs an object"):
+        run_round(make_round(server))
+
+
+def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, options: Callable[..., None]
+) -> None:
+    def kinds() -> dict[str, Any]:
+        run_round(make_round(server))
+        encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+        assert encoder is not None
+        return {each["name"]: each["kind"] for each in encoder.about()}
+
+    assert kinds() == {"age": "numeric", "city": "categorical", "noise": "numeric", "smoker": "boolean"}
+    before = store.projects.ensure(5).records
+    options(
+        fields={"noise": "left out", "city": ["Oslo", "Bergen"], "age": {"kind": "numeric", "description": "years"}}
+    )
+    assert kinds() == {"age": "numeric", "city": "ordinal", "smoker": "boolean"}
+    assert store.projects.ensure(5).records != before
+    options(fields={"age": "colourful"})
+    assert kinds()["city"] == "categorical" and "Field 'age' cannot be 'colourful'" in active(store).note
+
+
+def test_a_pool_that_doubles_is_looked_at_anew_and_learnt_anew(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    run_round(make_round(server))
+    teach(server, make_round, clinic, SCHEMA, 30)
+    first = learner(store)
+    people(server, 30, seed=1)
+    run_round(make_round(server))
+    assert learner(store).lesson.space == first.lesson.space
+    people(server, 100, seed=2)
+    run_round(make_round(server))
+    assert learner(store).lesson.space != first.lesson.space
+    np.testing.assert_array_equal(learner(store).lesson.tasks, first.lesson.tasks)
+
+
+def test_a_group_is_a_value_of_a_field_or_a_quarter_of_its_numbers(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound
+) -> None:
+    work = make_round(server)
+    run_round(work)
+    rows = np.arange(120)
+    cities = work.pool.names_of_groups("city", rows)
+    assert cities == [server.tasks[task]["data"]["record"]["city"] for task in work.pool.tasks.tolist()]
+    ages = work.pool.names_of_groups("age", rows)
+    assert len(set(ages)) == 4 and min(map(ages.count, set(ages))) > 20
+    assert set(work.pool.names_of_groups("nothing", rows)) == {""}
+
+
+def test_a_project_that_becomes_one_of_texts_forgets_its_records(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    work = make_round(server)
+    run_round(work)
+    assert store.projects.ensure(5).records and work.pool.space.startswith("records-")
+    server.label_config = TABLE.replace('<Table name="record" value="$record"/>', '<Text name="record" value="$note"/>')
+    store.projects.update(5, reconciled_at=0.0)
+    work = make_round(server)
+    run_round(work)
+    assert store.projects.ensure(5).records is None and work.pool.space == "fake"
