@@ -1,6 +1,7 @@
 PYTHON ?= python3
 ANNOTATIONS ?= 0
 TEACHER ?= similarity
+KIND ?= text
 APPRENTICE := .venv/bin/apprentice
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -31,7 +32,7 @@ setup: .venv/.ready .venv-label-studio/.ready
 	touch $@
 
 demo: setup
-	$(APPRENTICE) demo --annotations $(ANNOTATIONS) --teacher $(TEACHER)
+	$(APPRENTICE) demo --annotations $(ANNOTATIONS) --teacher $(TEACHER) --kind $(KIND)
 
 lint: setup
 	.venv/bin/ruff check .

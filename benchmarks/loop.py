@@ -31,7 +31,7 @@ from ml_backend.demo.run import backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.texts import questions
 from ml_backend.domain import TaskSchema, TrainingSet, content_key
-from ml_backend.label_studio.annotator import answer, create_project, import_texts, next_task
+from ml_backend.label_studio.annotator import answer, create_project, import_tasks, next_task
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import connect
@@ -112,7 +112,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
     with LocalLabelStudio(folder / "label-studio") as label_studio:
         client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
         project = create_project(client, f"bench {size}", config)
-        seconds = _timed(lambda: list(import_texts(client, project, schema.text_field, list(label_of))))
+        seconds = _timed(lambda: list(import_tasks(client, project, [{schema.text_field: text} for text in label_of])))
         table.add("(Label Studio imports the tasks)", size, f"{seconds:.0f} s")
         floors = floor(table, client, project, schema, size)
         settings = Settings(

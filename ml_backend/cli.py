@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-import ml_backend.commands.teacher  # noqa: F401 its commands are the application's by now
+import ml_backend.commands.features
+import ml_backend.commands.teacher  # noqa: F401 their commands are the application's by now
 from ml_backend.commands.common import (
     AnyProject,
     DataDir,
@@ -229,6 +230,10 @@ def simulate(
         int | None, typer.Option(min=0, help="first labels, drawn at random; one batch if not told")
     ] = None,
     group: Annotated[str, typer.Option(metavar="FIELD", help="field of the tasks' data whose values are groups")] = "",
+    features: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="of records: what fields say, as `apprentice features --json` writes it"),
+    ] = None,
     teacher_arm: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="ask the teacher as well: evolve, weak-slices or teach; again for each"),
@@ -264,7 +269,7 @@ def simulate(
             cap_threads(settings.threads)
             request = Request(
                 tasks, label_config, out_folder, test, chosen, budget, batch, seeds, initial, group,
-                list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20,
+                list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20, features,
             )  # fmt: skip
             simulator = Simulator(settings, request, say, progress)
             simulator.run()
@@ -291,15 +296,16 @@ def demo(
     teacher: Annotated[
         str, typer.Option(help="`similarity`, or `smollm2`: a small language model, run here")
     ] = "similarity",
+    kind: Annotated[str, typer.Option(help="`text`: 4,880 questions; `table`: 400 records of tumours")] = "text",
 ) -> None:
-    """Label Studio, this backend and 4,880 questions to label, on this machine."""
+    """Label Studio, this backend and real texts or records to label, on this machine."""
     from ml_backend.demo.run import run_demo
     from ml_backend.logs import set_up_logs
 
     set_up_logs("warning")
     for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT, too: shells let background jobs ignore it
         signal.signal(number, signal.default_int_handler)
-    run_demo(folder, annotations, port, teacher)
+    run_demo(folder, annotations, port, teacher, kind)
 
 
 def _print_simulation(verdict: str, folder: Path) -> None:

@@ -45,7 +45,7 @@ class Predictor:
         record = self._store.projects.ensure(project)
         schema = read_schema(label_config or record.label_config)
         drafts: Sequence[Draft | None] = [None] * len(texts)
-        if space.is_ready(record):
+        if space.is_ready(record, schema):
             encoder, records = space.encoder_of(self._settings, record), space.records_of(self._settings, record)
             learner, expected = self._learner(project, encoder.name), self._by_teacher(record, schema, texts)
             vectors = self._encode(project, encoder, tasks, texts)

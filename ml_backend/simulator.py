@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import ApprenticeError, TrainingSet, content_key
+from ml_backend.domain import ApprenticeError, Attributions, TaskSchema, TrainingSet, content_key, read_record
 from ml_backend.encoding import encode
 from ml_backend.evaluation.arms import name_of
 from ml_backend.evaluation.curves import Measurement, append_run, read_csv
@@ -23,10 +23,11 @@ from ml_backend.evaluation.simulation import Gold, Plan, simulate
 from ml_backend.evaluation.split import held_out, hold_out
 from ml_backend.evaluation.summary import RANDOM, summarise
 from ml_backend.evaluation.verdict import verdict
-from ml_backend.label_studio.export import Export, read_config, read_export
+from ml_backend.label_studio.export import Export, read_config, read_export, read_text
+from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.settings import Settings
 from ml_backend.store.vectors import Vectors
-from ml_backend.teaching import prior
+from ml_backend.teaching import features, prior
 from ml_backend.teaching.rehearsal import ARMS, open_memory, questions_of, rehearse
 from ml_backend.teaching.remembered import Remembered
 
@@ -92,8 +93,8 @@ class Simulator:
             "several_labels": schema.multiple,
             "group": request.group,
             "groups": _sizes(tasks, test),
-            "learner": settings.defaults.learner,
-            "starts_from": "the labels' names",
+            "learner": settings.defaults.learner_for(schema),
+            "starts_from": _starts_from(request, schema),
             "encoder": settings.encoder,
             "balance": settings.defaults.balance,
             "version": version("apprentice-label-studio"),
@@ -104,9 +105,11 @@ class Simulator:
             self._protocol["teacher"] = self._teacher.name
         prepare(request.out, {name: value for name, value in self._protocol.items() if name not in FREE})
         self._texts = tasks.texts
-        self._tasks = self._encoded(settings.encoder, tasks)
-        self._test = self._encoded(settings.encoder, test) if test else None
-        self._names = prior.named(schema, registry.encoder(settings.encoder))
+        self._encoder = _encoder(settings, schema, tasks)
+        self._known = _known(self._encoder, request, schema)
+        self._tasks = self._encoded(tasks)
+        self._test = self._encoded(test) if test else None
+        self._names = prior.named(schema, self._encoder)
         self._begun: tuple[int, tuple[Plan, Gold, Gold]] | None = None
 
     def run(self) -> None:
@@ -119,7 +122,9 @@ class Simulator:
         with told(self._request.out):
             finished = {(each.strategy, each.seed) for each in read_csv(file)}
         two = np.eye(2, dtype=np.float32)  # what a learner imports at its first fit is not the time of a round
-        registry.learner(self._plan.options.learner).fit(TrainingSet(two, two, np.ones(2, np.float32), False), seed=0)
+        registry.learner(self._plan.options.learner_for(self._plan.schema)).fit(
+            TrainingSet(two, two, np.ones(2, np.float32), False), seed=0
+        )
         wanted = [(name, seed) for seed in range(self._request.seeds) for name in self._strategies]
         done, labels = len(finished.intersection(wanted)), self._plan.budget
         for name, seed in wanted:
@@ -148,16 +153,16 @@ class Simulator:
             write_report(measurements, summary, words, folder / "report.html")
         return words
 
-    def _encoded(self, setting: str, export: Export) -> Gold:
+    def _encoded(self, export: Export) -> Gold:
         """With vectors kept beside the report, so that a second call is quick."""
-        encoder = registry.encoder(setting)
+        encoder = self._encoder
         folder = self._request.out / "vectors" / encoder.name
         cache, keys = Vectors(folder), [content_key(text) for text in export.texts]
         missing = list({keys[row]: int(row) for row in np.flatnonzero(cache.find(keys) < 0)}.values())
         for start in range(0, len(missing), CHUNK):
             rows = missing[start : start + CHUNK]
             texts, tasks = zip(*((export.texts[row], int(export.tasks[row])) for row in rows), strict=True)
-            vectors = encode(encoder.encode, texts, tasks, setting)
+            vectors = encode(encoder.encode, texts, tasks, encoder.name)
             cache.add([keys[row] for row in rows], vectors)
             self._progress("texts encoded", start + len(rows), len(missing))
         cache = Vectors(folder)  # opened again, it is what the next call will read
@@ -181,14 +186,16 @@ class Simulator:
         """What the runs of a repetition share."""
         if self._begun is None or self._begun[0] != seed:
             pool, test = self._split(seed)
-            plugin, multiple = self._plan.options.learner, self._plan.schema.multiple
-            priors = prior.of_names(self._names, plugin, pool.vectors, multiple, seed)
+            plugin, multiple = self._plan.options.learner_for(self._plan.schema), self._plan.schema.multiple
+            priors = prior.of_names(self._names, plugin, pool.vectors, multiple, seed, self._known)
             self._begun = seed, (replace(self._plan, priors=priors), pool, test)
         return self._begun[1]
 
     def _memory(self, say: Callable[[str], None]) -> Remembered:
         """The teacher, with what it has said in earlier calls; the user is told how much it may be asked."""
         asked, rounds = self._request, -(-(self._plan.budget - self._plan.initial) // self._plan.batch)
+        if self._plan.schema.is_record:
+            raise ApprenticeError("The tasks are records, and the arms of a teacher are for texts")
         for arm in asked.arms:
             if arm not in ARMS:
                 raise ApprenticeError(f"There is no way {arm!r} to ask the teacher; there are: {', '.join(ARMS)}")
@@ -211,6 +218,32 @@ class Simulator:
             return self._tasks, self._test
         pool, test = hold_out(self._texts, seed)
         return self._tasks.take(pool), self._tasks.take(test)
+
+
+def _encoder(settings: Settings, schema: TaskSchema, tasks: Export) -> Encoder:
+    """Of records, one that is fitted to all of the tasks; not to their answers."""
+    if not schema.is_record:
+        return registry.encoder(settings.encoder)
+    wanted: dict[str, Any] = {schema.text_field: "text"} if schema.text_field else {}
+    records = [read_record(text) for text in tasks.texts]
+    profile = registry.profile(records, {**wanted, **settings.defaults.fields}, settings.encoder)
+    return registry.record_encoder(profile, settings.encoder)
+
+
+def _known(encoder: Encoder, request: Request, schema: TaskSchema) -> Attributions | None:
+    """What is known of the fields of records, from the file that the user names."""
+    if not isinstance(encoder, RecordEncoder):
+        if request.features:
+            raise ApprenticeError("The tasks are texts: --features is about the fields of records")
+        return None
+    said = features.from_text(read_text(request.features), encoder, schema) if request.features else {}
+    return encoder.attributions(said.get("estimates") or [], schema.labels)
+
+
+def _starts_from(request: Request, schema: TaskSchema) -> str:
+    if not schema.is_record:
+        return "the labels' names"
+    return f"what {request.features.name} says of the fields" if request.features else "nothing"
 
 
 def _sizes(tasks: Export, test: Export | None) -> dict[str, dict[str, float]]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from ml_backend import registry
 from ml_backend.domain import ApprenticeError, TaskSchema, read_record
-from ml_backend.label_studio.config import UnsupportedConfig, read_schema
 from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store
@@ -30,12 +29,9 @@ def records_of(settings: Settings, record: ProjectRecord) -> RecordEncoder | Non
     return registry.record_encoder(record.records["profile"], settings.encoder) if record.records else None
 
 
-def is_ready(record: ProjectRecord) -> bool:
+def is_ready(record: ProjectRecord, schema: TaskSchema) -> bool:
     """Whether the project has a vector space: one of records has none before its first round."""
-    try:
-        return bool(record.records) or not read_schema(record.label_config).is_record
-    except UnsupportedConfig:
-        return False
+    return bool(record.records) or not schema.is_record
 
 
 def settle(

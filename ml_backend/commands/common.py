@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ml_backend.label_studio.client import LabelStudioClient
     from ml_backend.settings import Settings
     from ml_backend.store import Store
+
+T = TypeVar("T")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,6 +58,37 @@ def make_client(settings: Settings) -> LabelStudioClient:
 
 def say(text: str) -> None:
     out.print(f"  {escape(text)}", highlight=False)
+
+
+def read_json_text(file: Path) -> str:
+    from ml_backend.domain import ApprenticeError
+
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ApprenticeError(f"{file} cannot be read ({error}): give a JSON file as --json writes it") from error
+
+
+def edited(text: str, read: Callable[[str], T]) -> T | None:
+    """What comes out of the user's editor; None if it was left as it is. What is wrong can be mended at once."""
+    import click
+
+    from ml_backend.domain import ApprenticeError
+
+    while True:
+        try:
+            changed = click.edit(text, extension=".json")
+        except click.ClickException as error:
+            raise ApprenticeError(f"{error.message}: set EDITOR, or use --json and --file") from None
+        if changed is None or changed == text:
+            return None
+        try:
+            return read(changed)
+        except ApprenticeError as error:
+            say(str(error))
+            if not typer.confirm("Nothing is changed yet. Edit again?", default=True):
+                raise
+            text = changed
 
 
 def stop_on_signals() -> threading.Event:

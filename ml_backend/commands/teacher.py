@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,9 +20,11 @@ from ml_backend.commands.common import (
     Url,
     app,
     cap_threads,
+    edited,
     make_client,
     open_store,
     out,
+    read_json_text,
     read_settings,
     say,
 )
@@ -153,7 +155,6 @@ def cues(
 
     The learner starts from them. The teacher is asked for them once, unless you have written your own.
     """
-    from ml_backend.domain import ApprenticeError
     from ml_backend.label_studio.config import read_schema
     from ml_backend.teaching.cues import as_text, from_text, keep
 
@@ -166,12 +167,9 @@ def cues(
         typer.echo(as_text(known, schema), nl=False)
         return
     if file:
-        try:
-            changed: Cues | None = from_text(file.read_text(encoding="utf-8-sig"), schema)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ApprenticeError(f"{file} cannot be read ({error}): give a JSON file as --json writes it") from error
+        changed: Cues | None = from_text(read_json_text(file), schema)
     elif edit:
-        changed = _edited(as_text(known, schema), lambda edited: from_text(edited, schema))
+        changed = edited(as_text(known, schema), lambda text: from_text(text, schema))
     else:
         described = store.ledger.outcomes(project).get("describe", Counter())
         _print_cues(known, schema.labels, described["malformed"] + described["refused"])
@@ -213,28 +211,6 @@ def ledger(
         tokens = [f"{each.input_tokens:,}", f"{each.output_tokens:,}", f"{each.cost:.4g}"]
         table.add_row(purpose or "all", *map(str, told), *tokens, f"{each.seconds / each.calls:.1f}")
     Console(width=max(out.width, WIDE), soft_wrap=True).print(table)
-
-
-def _edited(text: str, read: Callable[[str], Cues]) -> Cues | None:
-    """What comes out of the user's editor; None if it was left as it is. What is wrong can be mended at once."""
-    import click
-
-    from ml_backend.domain import ApprenticeError
-
-    while True:
-        try:
-            edited = click.edit(text, extension=".json")
-        except click.ClickException as error:
-            raise ApprenticeError(f"{error.message}: set EDITOR, or use --json and --file") from None
-        if edited is None or edited == text:
-            return None
-        try:
-            return read(edited)
-        except ApprenticeError as error:
-            say(str(error))
-            if not typer.confirm("Nothing is changed yet. Edit again?", default=True):
-                raise
-            text = edited
 
 
 def _waited_for(rounds: Iterator[Round]) -> Iterator[Round]:

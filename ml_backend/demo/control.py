@@ -7,18 +7,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml_backend import knowledge, registry
+from ml_backend import knowledge, registry, space
 from ml_backend.demo.texts import Question
 from ml_backend.domain import Floats, TaskSchema, Tensors, TrainingSet
+from ml_backend.ports import RecordEncoder
 from ml_backend.settings import Settings
 from ml_backend.store import Store
-from ml_backend.teaching import prior
+from ml_backend.teaching import features, prior
 
 ORDERS = 5  # random orders that the control is averaged over
 
 
 class Examiner:
-    """Examines the serving learner, and one of the same kind, with the same names of labels to start from, taught the
+    """Examines the serving learner, and one of the same kind, with the same knowledge to start from, taught the
     same number of labels in random order and nothing else."""
 
     def __init__(
@@ -26,7 +27,9 @@ class Examiner:
         pool: Sequence[Question], held_out: Sequence[Question],
     ) -> None:  # fmt: skip
         self._settings, self._store, self._project, self._schema = settings, store, project, schema
-        self._encoder = registry.encoder(settings.encoder)
+        record = store.projects.ensure(project)
+        self._encoder = space.encoder_of(settings, record)
+        self._record = record
         self._pool, self._held_out = pool, held_out
         self._orders: list[tuple[Floats, Floats]] = []
         self._priors: dict[str, Tensors] = {}
@@ -38,11 +41,14 @@ class Examiner:
         for seed in range(ORDERS):
             drawn = random.Random(seed).sample(list(self._pool), min(n, len(self._pool)))  # noqa: S311
             self._orders.append((self._encoder.encode([question.text for question in drawn]), self._targets(drawn)))
-        known = self._store.vectors(self._project, self._encoder.name)  # a random part of the pool, or all of it
-        around = [known.read(np.arange(len(known)))] if len(known) else []
+        cache = self._store.vectors(self._project, self._encoder.name)  # a random part of the pool, or all of it
+        around = [cache.read(np.arange(len(cache)))] if len(cache) else []
         vectors = np.concatenate([*around, *(drawn for drawn, _ in self._orders)])
         names = prior.named(self._schema, self._encoder)
-        self._priors = prior.of_names(names, self._learner(), vectors, multiple=False, seed=self._project)
+        known = None
+        if isinstance(self._encoder, RecordEncoder):
+            known = features.attributions(self._record, self._encoder, self._schema)
+        self._priors = prior.of_names(names, self._learner(), vectors, False, self._project, known)
 
     def active(self) -> float | None:
         """Held-out accuracy of the serving learner, None before there is one."""
@@ -62,7 +68,7 @@ class Examiner:
 
     def _learner(self) -> str:
         options, _ = self._settings.for_project(self._store.projects.ensure(self._project).extra_params)
-        return options.learner
+        return options.learner_for(self._schema)
 
     def _accuracy(self, probabilities: Floats) -> float:
         return float((probabilities.argmax(axis=1) == self._targets(self._held_out).argmax(axis=1)).mean())

@@ -20,12 +20,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from ml_backend import registry
 from ml_backend.demo.control import Examiner
 from ml_backend.demo.llama import MODEL, LocalLlama
 from ml_backend.demo.server import LocalLabelStudio, free_port
+from ml_backend.demo.table import knowledge, records
 from ml_backend.demo.texts import Question, questions
 from ml_backend.domain import ApprenticeError
-from ml_backend.label_studio.annotator import answer, create_project, find_project, import_texts, next_task
+from ml_backend.label_studio.annotator import answer, create_project, find_project, import_tasks, next_task
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import connect
@@ -34,8 +36,8 @@ from ml_backend.status import lines, read_status
 from ml_backend.store import Store
 from ml_backend.store.files import alone
 
-CONFIG = Path("label_config.xml")
-TITLE = "Apprentice demo: questions"
+CONFIG = {"text": Path("label_config.xml"), "table": Path("label_config_table.xml")}
+TITLE = {"text": "Apprentice demo: questions", "table": "Apprentice demo: tumours"}
 FIRST_QUEUE_SECONDS = 600.0
 ROUND_SECONDS = 120.0
 TAUGHT, TEACHER_SECONDS = 100, 300.0  # labels of the teacher before an annotator begins who never pauses
@@ -45,20 +47,23 @@ TEACHERS = ("similarity", "smollm2")
 out = Console(soft_wrap=True)
 
 
-def run_demo(folder: Path, annotations: int, port: int, teacher: str) -> None:
+def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str) -> None:
     """Starts everything; stops all of it at the end or at Ctrl-C. `annotations` > 0: label so many automatically.
 
-    `teacher`: `similarity`, or `smollm2` for a small language model on this machine, behind an endpoint.
+    `teacher`: `similarity`, or `smollm2` for a small language model on this machine, behind an endpoint; `kind`: of
+    what is labelled, `text` or `table`.
     """
+    if kind not in CONFIG:
+        raise ApprenticeError(f"The demo has no kind {kind!r}: take one of {', '.join(CONFIG)}")
     if teacher not in TEACHERS:
         raise ApprenticeError(f"The demo has no teacher {teacher!r}: take one of {', '.join(TEACHERS)}")
-    if not CONFIG.is_file():
-        raise ApprenticeError(f"The demo needs {CONFIG}: run it in the project's own folder, with `make demo`")
-    config = CONFIG.read_text()
+    if not CONFIG[kind].is_file():
+        raise ApprenticeError(f"The demo needs {CONFIG[kind]}: run it in the project's own folder, with `make demo`")
+    config = CONFIG[kind].read_text()
     with _alone(folder), ExitStack() as stack:
         try:
-            with _progress("the questions"):
-                pool, held_out = questions(folder / "texts")
+            with _progress("the tasks"):
+                pool, held_out = questions(folder / "texts") if kind == "text" else records()
             label_studio = LocalLabelStudio(folder / "label-studio", port=_free(port))
             with _progress("Label Studio (its first start migrates a database, about a minute)"):
                 stack.enter_context(label_studio)
@@ -75,12 +80,14 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str) -> None:
                 stack.enter_context(backend(settings, folder / "apprentice.log"))
             client = LabelStudioClient(label_studio.url, label_studio.token)
             stack.callback(client.close)
-            project = _project(client, config, pool)
+            project = _project(client, TITLE[kind], config, pool)
+            if kind == "table" and teacher == registry.EMBEDDED:
+                store.projects.update(project, features=knowledge())  # what an expert would write: --edit
             out.print("connecting the project:")
             connect(client, store, settings, project, lambda text: out.print(f"  {text}", highlight=False))
             _first_queue(store, project)
             if annotations:
-                if teacher == "smollm2":
+                if teacher != registry.EMBEDDED:
                     _first_labels(store, project)
                 _annotate(client, store, settings, project, pool, held_out, annotations)
                 _tell(store, project)
@@ -158,14 +165,14 @@ def _settings(data_dir: Path, label_studio: LocalLabelStudio) -> Settings:
     )
 
 
-def _project(client: LabelStudioClient, config: str, pool: list[Question]) -> int:
-    project = find_project(client, TITLE)
+def _project(client: LabelStudioClient, title: str, config: str, pool: list[Question]) -> int:
+    project = find_project(client, title)
     if project is not None:
         out.print(f"project {project} is there already")
         return project
-    project = create_project(client, TITLE, config)
-    with _bar(f"importing {len(pool)} questions", len(pool)) as advance:
-        for done in import_texts(client, project, read_schema(config).text_field, [each.text for each in pool]):
+    project = create_project(client, title, config)
+    with _bar(f"importing {len(pool)} tasks", len(pool)) as advance:
+        for done in import_tasks(client, project, [each.data for each in pool]):
             advance(done)
     return project
 
@@ -197,7 +204,7 @@ def _annotate(
     known = {question.text: question.label for question in pool}
     there = read_status(store, project).labelled  # of an earlier demo
     examiner = Examiner(settings, store, project, schema, pool, held_out)
-    with _progress("encoding the held-out questions and the random-order control's"):
+    with _progress("encoding the held-out tasks and the random-order control's"):
         examiner.prepare(there + n)
     header = ("annotations", "active version", "held-out accuracy", "random order", "submit to queue (median s)")
     widths = [len(name) for name in header]

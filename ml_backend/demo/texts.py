@@ -9,8 +9,10 @@ import random
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ml_backend.domain import ApprenticeError
 
@@ -29,8 +31,11 @@ LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
+    """A task whose answer is known: its text as an example has it, and its data as Label Studio gets it."""
+
     text: str
     label: str
+    data: Mapping[str, Any]
 
 
 def questions(folder: Path) -> tuple[list[Question], list[Question]]:
@@ -46,7 +51,7 @@ def questions(folder: Path) -> tuple[list[Question], list[Question]]:
         kind, _, text = line.partition(" ")
         text = text.strip()
         if text and (label := LABELS.get(kind.partition(":")[0])):
-            unique.setdefault(text.lower(), Question(text, label))
+            unique.setdefault(text.lower(), Question(text, label, {"text": text}))
     everything = sorted(unique.values(), key=lambda question: question.text)
     random.Random(0).shuffle(everything)  # noqa: S311 (a fixed order, no secret)
     return everything[HELD_OUT:], everything[:HELD_OUT]

@@ -17,7 +17,8 @@ BUDGET = 500  # labels at most, unless that is more than half of what there is t
 class Request:
     """What the user asks for. `initial` None stands for one batch, `budget` None for BUDGET or, if that is less, half
     of the tasks to choose from: once all are labelled, all strategies are alike. `arms`: ways in which the teacher is
-    asked beside the first strategy, each `rounds` times about `per_round` hard texts and as many easy ones."""
+    asked beside the first strategy, each `rounds` times about `per_round` hard texts and as many easy ones. `features`:
+    a file that says what the fields of records speak for."""
 
     tasks: Path
     label_config: Path
@@ -32,6 +33,7 @@ class Request:
     arms: Sequence[str] = ()
     rounds: int = 3
     per_round: int = 20
+    features: Path | None = None
 
 
 def planned(schema: TaskSchema, settings: Settings, asked: Request, size: int) -> Plan:

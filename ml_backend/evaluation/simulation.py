@@ -121,7 +121,7 @@ def _learnt(
 ) -> Knowledge | None:
     """The learner that serves after a round."""
     lesson = Lesson(
-        plugin=plan.options.learner,
+        plugin=plan.options.learner_for(plan.schema),
         space=plan.space,
         labels=plan.schema.labels,
         multiple=plan.schema.multiple,

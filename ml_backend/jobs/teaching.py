@@ -13,6 +13,7 @@ from ml_backend import registry, space
 from ml_backend.consensus import consensus
 from ml_backend.domain import TeacherUnavailable
 from ml_backend.jobs.priority import give_way
+from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import ProjectRecord, Store, now
@@ -82,7 +83,7 @@ class Teaching:
         if _until(record) > now():
             return []
         encoder = space.encoder_of(self._settings, record)
-        if not space.is_ready(record) or pool.space != encoder.name:
+        if not space.is_ready(record, read_schema(record.label_config)) or pool.space != encoder.name:
             return []  # the next round makes it so
         mark = (
             record.published, record.tasks_revision, record.cues, record.features, pool.space,

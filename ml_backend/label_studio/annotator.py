@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_backend.domain import TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient, NotFound
+from ml_backend.label_studio.wire import read_text
 
 IMPORT_CHUNK = 5000
 
@@ -32,10 +33,10 @@ def create_project(client: LabelStudioClient, title: str, label_config: str) -> 
     return int(client.call("POST", "api/projects/", body={"title": title, "label_config": label_config})["id"])
 
 
-def import_texts(client: LabelStudioClient, project: int, field: str, texts: Sequence[str]) -> Iterable[int]:
-    """Imports texts in chunks; yields how many are there after each."""
-    for at in range(0, len(texts), IMPORT_CHUNK):
-        chunk: list[Mapping[str, Any]] = [{field: text} for text in texts[at : at + IMPORT_CHUNK]]
+def import_tasks(client: LabelStudioClient, project: int, data: Sequence[Mapping[str, Any]]) -> Iterable[int]:
+    """Imports tasks with their data in chunks; yields how many are there after each."""
+    for at in range(0, len(data), IMPORT_CHUNK):
+        chunk = list(data[at : at + IMPORT_CHUNK])
         client.call("POST", f"api/projects/{project}/import", body=chunk, timeout=600)
         yield at + len(chunk)
 
@@ -49,8 +50,7 @@ def next_task(client: LabelStudioClient, project: int, schema: TaskSchema) -> Se
     prediction: dict[str, Any] = next(iter(task.get("predictions") or []), {})
     regions = prediction.get("result") or []
     choices = regions[0]["value"]["choices"] if regions else []
-    text = str(task["data"].get(schema.text_field, ""))
-    return Served(int(task["id"]), text, tuple(choices), prediction.get("model_version"))
+    return Served(int(task["id"]), read_text(task, schema), tuple(choices), prediction.get("model_version"))
 
 
 def answer(client: LabelStudioClient, task: int, schema: TaskSchema, choices: Sequence[str]) -> int:

@@ -33,7 +33,7 @@ class Export:
 
 def read_config(path: Path) -> TaskSchema:
     """The labelling configuration in a file. Raises ApprenticeError."""
-    return read_schema(re.sub(r"^\s*<\?xml[^>]*>", "", _text(path)))  # lxml refuses an encoding that is done with
+    return read_schema(re.sub(r"^\s*<\?xml[^>]*>", "", read_text(path)))  # lxml refuses an encoding that is done with
 
 
 def read_export(path: Path, schema: TaskSchema, group: str, say: Callable[[str], None]) -> Export:
@@ -59,6 +59,7 @@ def read_export(path: Path, schema: TaskSchema, group: str, say: Callable[[str],
     kept = [example for example in examples if example.task in row and example.text.strip()]
     written = [example.task for example in kept if SYNTHETIC in example.fields]
     kept = [example for example in kept if SYNTHETIC not in example.fields]  # no sample of what there is to label
+    what = "record" if schema.is_record else "text"
     reasons = (
         (nameless, "without an id (in the list, number {})"),
         ([task for task in unanswered if task not in skips], "not labelled (task {})"),
@@ -67,13 +68,16 @@ def read_export(path: Path, schema: TaskSchema, group: str, say: Callable[[str],
             [task for task in unanswered if skips.get(task) is False],
             f"without a choice for {schema.control!r} (task {{}})",
         ),
-        (empty, f"without a text in {schema.text_field!r} (task {{}})"),
+        (
+            empty,
+            f"without a {what} in {schema.record_field or schema.text_field!r} (task {{}})",
+        ),
         (written, "written by the teacher (task {})"),
     )
-    left_out = ", ".join(f"{len(tasks)} {what.format(some(tasks))}" for tasks, what in reasons if tasks)
+    left_out = ", ".join(f"{len(tasks)} {why.format(some(tasks))}" for tasks, why in reasons if tasks)
     if len(kept) < 2:
         raise ApprenticeError(
-            f"{path} has too few tasks with a text and an answer, {len(kept)} of {len(found)}: label some first"
+            f"{path} has too few tasks with a {what} and an answer, {len(kept)} of {len(found)}: label some first"
             + (f". Left out: {left_out}" if left_out else "")
             + _other_controls(found, schema)
         )
@@ -90,7 +94,8 @@ def read_export(path: Path, schema: TaskSchema, group: str, say: Callable[[str],
     return Export(np.array(tasks, np.int64), texts, targets, groups)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """What stands in a file. Raises ApprenticeError."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -100,7 +105,7 @@ def _text(path: Path) -> str:
 
 def _tasks(path: Path) -> list[dict[str, Any]]:
     try:
-        found = json.loads(_text(path))
+        found = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ApprenticeError(f"{path} is not JSON ({error}): export the project as JSON from Label Studio") from None
     if not isinstance(found, list) or not all(isinstance(task, dict) for task in found):

@@ -137,9 +137,12 @@ def named(schema: TaskSchema, encoder: Encoder) -> Taught:
     return _encoded(phrases({}, schema), encoder)
 
 
-def of_names(names: Taught, plugin: str, vectors: Floats, multiple: bool, seed: int) -> dict[str, Tensors]:
-    """The priors of a project without a teacher, from `named`, in a pool of `vectors` (n, d). Takes seconds."""
-    return registry.learner(plugin).distil(Material(_nothing(names), names, vectors), multiple, seed)
+def of_names(
+    names: Taught, plugin: str, vectors: Floats, multiple: bool, seed: int, known: Attributions | None = None
+) -> dict[str, Tensors]:
+    """The priors of a project without a teacher, from `named`, and of records from what is `known` of their fields, in
+    a pool of `vectors` (n, d). Takes seconds."""
+    return registry.learner(plugin).distil(Material(_nothing(names), names, vectors, known), multiple, seed)
 
 
 def _nothing(like: Taught) -> Taught:

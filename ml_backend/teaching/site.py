@@ -55,7 +55,8 @@ def visit(settings: Settings, store: Store, project: int) -> Site:
 
 def _look(settings: Settings, store: Store, pool: ProjectPool, project: int) -> Site:
     record = store.projects.get(project)
-    if record is None or not record.label_config or not space.is_ready(record):
+    schema = read_schema(record.label_config) if record and record.label_config else None
+    if record is None or schema is None or not space.is_ready(record, schema):
         raise ApprenticeError(
             f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "
             "first round"
@@ -64,4 +65,4 @@ def _look(settings: Settings, store: Store, pool: ProjectPool, project: int) -> 
     encoder = space.encoder_of(settings, record)
     pool.use(encoder)
     pool.refresh(record.tasks_revision)
-    return Site(settings, store, encoder, pool, record, options, read_schema(record.label_config))
+    return Site(settings, store, encoder, pool, record, options, schema)

@@ -1,0 +1,107 @@
+"""What is known of the fields of records: to be read, and changed by somebody who knows better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from ml_backend.commands.common import (
+    DataDir,
+    Project,
+    app,
+    edited,
+    open_store,
+    out,
+    read_json_text,
+    read_settings,
+)
+
+if TYPE_CHECKING:
+    from ml_backend.teaching.site import Site
+
+MOST_VALUES = 12  # of a category, that are listed
+
+
+@app.command()
+def features(
+    project: Project,
+    edit: Annotated[bool, typer.Option("--edit", help="change it in your editor ($EDITOR)")] = False,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="take it from a JSON file")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, as --file wants it")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Of records: what their fields are, and how much each speaks for a label (up to 10) or against it (down to -10).
+
+    A number's score is that of a high value; a category has one for each of its values. The learner starts from them.
+    The teacher is asked for them, a few times over, unless you have written your own.
+    """
+    from ml_backend.domain import ApprenticeError
+    from ml_backend.space import descriptions
+    from ml_backend.teaching.features import as_text, from_text, keep
+    from ml_backend.teaching.site import visit
+
+    if edit + as_json + (file is not None) > 1:
+        raise typer.BadParameter("give one of --edit, --file and --json")
+    settings = read_settings(data_dir=data_dir)
+    store = open_store(settings)
+    site = visit(settings, store, project)
+    encoder = site.records
+    if encoder is None:
+        raise ApprenticeError(
+            f"The tasks of project {project} are texts: `apprentice cues` shows what is known of them"
+        )
+    told = descriptions(site.options, site.record.features)
+    text = as_text(site.record, encoder, site.schema, told)
+    if as_json:
+        typer.echo(text, nl=False)
+    elif file or edit:
+        read = read_json_text(file) if file else None
+        changed = (
+            from_text(read, encoder, site.schema)
+            if read is not None
+            else edited(text, lambda each: from_text(each, encoder, site.schema))
+        )
+        if changed is None or changed == from_text(text, encoder, site.schema):
+            out.print("Nothing has changed.")
+            return
+        keep(store, project, changed)
+        n = len((changed.get("estimates") or [{}])[0])
+        out.print(f"Kept: {n} of {len(site.schema.labels)} labels have scores. The learner is taught them anew.")
+    else:
+        _print(site, told)
+
+
+def _print(site: Site, told: Mapping[str, str]) -> None:
+    from ml_backend.teaching.features import BY_HAND, estimates, mean, spread
+
+    said = estimates(site.record)
+    scores, spreads = mean(said), spread(said)
+    for field in site.records.about() if site.records else ():
+        name = field["name"]
+        words = f"  {told[name]}" if name in told else ""
+        out.print(f"[bold]{escape(name)}[/]  {field['kind']}{escape(words)}", highlight=False)
+        for label in site.schema.labels:
+            if line := _line(scores.get(label, {}).get(name), spreads.get(label, {}).get(name), field["values"]):
+                out.print(f"    {escape(label)}: {escape(line)}", highlight=False)
+    if not said:
+        out.print("No scores yet: a teacher that can be asked is asked for them, or write your own with --edit.")
+    elif (site.record.features or {}).get("by") == BY_HAND:
+        out.print("Written by hand: the teacher is not asked.")
+    else:
+        out.print(f"Mean of {len(said)} estimates of the teacher, with their standard deviation.")
+
+
+def _line(score: Any, spread: Any, values: list[str]) -> str:
+    """A field's score for a label, or those of its values, as far as there are any."""
+    if isinstance(score, Mapping):
+        shown = [f"{value} {_number(score[value], spread[value])}" for value in score if score[value]][:MOST_VALUES]
+        return ", ".join(shown)
+    return _number(score, spread) if score is not None else ""
+
+
+def _number(score: float, spread: float) -> str:
+    return f"{score:+.3g}" + (f" ± {spread:.2g}" if spread else "")
