@@ -96,7 +96,7 @@ def _forget(store: Store, project: int) -> None:
     store.shown.forget(project)
     store.projects.update(
         project, read_under="", watermark="", counts=None, published=None, pinned=None, watch=None, proposals=None,
-        teacher=None, cues=None, prior=None, evolution=None,
+        teacher=None, cues=None, prior=None, evolution=None, records=None, features=None,
     )  # fmt: skip
     store.artifacts.forget(project)
 

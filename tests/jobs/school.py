@@ -44,7 +44,7 @@ class School:
 
     def come_to(self) -> tuple[object, ...]:
         record = self.store.projects.ensure(5)
-        return len(self.teacher.asked), record.prior, record.cues
+        return len(self.teacher.asked), record.prior, record.cues, record.features
 
     def round(self) -> None:
         run_round(self.make_round(self.server))

@@ -1,0 +1,165 @@
+"""What the fields of records say: asked of the teacher three times, taught, judged by the answers, and edited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_label_studio import FakeLabelStudio, flood
+from people import TABLE, people
+from rounds import MakeRound, active
+from school import School
+from scripted_teacher import ScriptedTeacher
+
+from ml_backend import knowledge, registry
+from ml_backend.domain import Answer, Call, Question
+from ml_backend.label_studio.config import read_schema
+from ml_backend.settings import Settings
+from ml_backend.status import lines, read_status
+from ml_backend.store import Store
+from ml_backend.teaching import features
+
+SCHEMA = read_schema(TABLE)
+
+
+class Physician(ScriptedTeacher):
+    """Knows what makes people ill, a little different each time; `upside`: 1, or -1 if it takes yes for no."""
+
+    def __init__(self, upside: int = 1) -> None:
+        super().__init__(says="yes", sure=0.8)
+        self.upside = upside
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        for each in questions:
+            if each.purpose != "describe":
+                yield from super().answer([each])
+                continue
+            self.asked.append(each)
+            more = len(self.texts("describe")) % 2
+            told: list[tuple[str, str, int]] = [
+                ("age", "", 8), ("smoker", "", 5 + more), ("city", "Bergen", 4), ("city", "Oslo", -4), ("noise", "", 0),
+                ("shoes", "", 9),
+            ]  # fmt: skip
+            scores = [
+                {"label": "yes", "field": field, "value": value, "score": self.upside * score}
+                for field, value, score in told
+            ]
+            yield Answer(each.id, {"scores": scores}, None, (Call("m", 0.1, 100, 10, "answered"),))
+
+
+@pytest.fixture
+def physician(monkeypatch: pytest.MonkeyPatch) -> Physician:
+    made = Physician()
+    monkeypatch.setattr(registry, "teacher", lambda *_: made)
+    return made
+
+
+@pytest.fixture
+def clinic(
+    settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, physician: Physician,
+    options: Callable[..., None],
+) -> tuple[School, dict[int, str]]:  # fmt: skip
+    options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=10)
+    server.label_config = TABLE
+    truth = people(server, 120)
+    school = School(settings, store, server, make_round, physician)
+    school.round()
+    school.work = make_round(server)
+    return school, truth
+
+
+def refreshed(school: School) -> None:
+    """The worker's pool is that of the last round."""
+    work = school.make_round(school.server)
+    from ml_backend.cycle import run_round
+
+    run_round(work)
+    school.work = work
+
+
+def labelled(school: School, truth: dict[int, str], n: int) -> None:
+    free = [task for task in truth if not school.server.tasks[task]["annotations"]][:n]
+    flood(school.server, truth, SCHEMA, free)
+    refreshed(school)
+
+
+def said(store: Store) -> dict[str, str]:
+    return dict(lines(read_status(store, 5)))
+
+
+def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
+    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+) -> None:
+    school, truth = clinic
+    refreshed(school)
+    school.finish()
+    asked = [each for each in physician.asked if each.purpose == "describe"]
+    assert len(asked) == features.ESTIMATES == len({each.id for each in asked})
+    shown = json.loads(asked[0].text)
+    assert [each["name"] for each in shown["fields"]] == ["age", "city", "noise", "smoker"]
+    assert len(shown["records"]) == 8 and asked[0].reply["properties"]["scores"]["maxItems"] == 5
+    kept = store.projects.ensure(5).features
+    assert kept is not None and kept["by"] == "teacher" and len(kept["estimates"]) == 3
+    mean = features.mean(kept["estimates"])["yes"]
+    assert mean["smoker"] == pytest.approx(5.67, abs=0.01) and mean["city"] == {"Bergen": 4.0, "Oslo": -4.0}
+    assert features.spread(kept["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
+    labelled(school, truth, 4)
+    known, _ = knowledge.load_best(store, active(store), school.work.pool.space)
+    assert known is not None and known.started_from == "fields" and known.trust is not None and known.trust > 0.5
+    right = [
+        each["result"][0]["value"]["choices"][0] == truth[each["task"]] for each in school.server.current_predictions()
+    ]
+    assert np.mean(right) > 0.65, "with four answers"
+    assert said(store)["prior trust"].endswith("bear out what is known of the fields")
+
+
+def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
+    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+) -> None:
+    school, truth = clinic
+    physician.upside = -1
+    refreshed(school)
+    school.finish()
+    labelled(school, truth, 30)
+    known, _ = knowledge.load_best(store, active(store), school.work.pool.space)
+    assert known is not None and known.started_from == "" and known.trust is not None and known.trust < 0.5
+    assert "WARNING" in said(store)["prior trust"] and "upside down" in said(store)["prior trust"]
+
+
+def test_who_wrote_scores_by_hand_is_never_overruled(
+    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+) -> None:
+    school, _ = clinic
+    mine = {"fields": {}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
+    features.keep(store, 5, mine)
+    refreshed(school)
+    school.finish()
+    assert store.projects.ensure(5).features == mine and not physician.texts("describe")
+
+
+def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
+    clinic: tuple[School, dict[int, str]], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    school, truth = clinic
+    monkeypatch.setattr(registry, "teacher", lambda *_: None)
+    refreshed(school)
+    school.finish()
+    labelled(school, truth, 20)
+    known, _ = knowledge.load_best(store, active(store), school.work.pool.space)
+    assert known is not None and known.trust is None and "prior trust" not in said(store)
+
+
+def test_answers_of_other_labels_and_twice_said_scores_are_passed_over() -> None:
+    def score(label: str, field: str, value: str, n: int) -> dict[str, Any]:
+        return {"label": label, "field": field, "value": value, "score": n}
+
+    content = {
+        "scores": [
+            score("yes", "age", "", 99), score("yes", "age", "", 1), score("gone", "age", "", 5),
+            score("yes", "city", "Oslo", 2), score("yes", "city", "", 7), score("no", "smoker", " ", -3),
+        ]
+    }  # fmt: skip
+    assert features.from_reply(content, SCHEMA) == {"yes": {"age": 10.0, "city": {"Oslo": 2.0}}, "no": {"smoker": -3.0}}

@@ -1,0 +1,120 @@
+"""`apprentice features`: what is known of the fields of records is shown, edited, and refused where it is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from fake_label_studio import SINGLE, FakeLabelStudio
+from people import SCORES, TABLE, people
+from rounds import MakeRound
+from typer.testing import CliRunner
+
+from ml_backend import cli
+from ml_backend.cycle import run_round
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(
+    settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:  # fmt: skip
+    """Runs the command on a project of records; returns exit code and what was said."""
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("APPRENTICE_ENCODER", settings.encoder)
+    monkeypatch.setenv("COLUMNS", "200")
+    server.label_config = TABLE
+    people(server, 60)
+    run_round(make_round(server))
+
+    def call(*arguments: str) -> tuple[int, str]:
+        found = CliRunner().invoke(cli.app, ["features", "--project", "5", *arguments])
+        return found.exit_code, found.output + (str(found.exception) if found.exception else "")
+
+    return call
+
+
+def given(tmp_path: Path, **content: Any) -> str:
+    file = tmp_path / "features.json"
+    file.write_text(json.dumps(content))
+    return str(file)
+
+
+def test_fields_are_shown_with_their_kinds_and_scores(run: Run, tmp_path: Path, store: Store) -> None:
+    code, said = run()
+    assert code == 0 and "age  numeric" in said and "smoker  boolean" in said and "No scores yet" in said
+    fields = {"age": {"kind": "numeric", "description": "in years"}}
+    code, said = run("--file", given(tmp_path, fields=fields, scores=SCORES))
+    assert (code, said) == (0, "Kept: 1 of 2 labels have scores. The learner is taught them anew.\n")
+    kept = store.projects.ensure(5).features
+    assert kept == {"fields": {"age": {"description": "in years"}}, "estimates": [SCORES], "by": "hand"}
+    assert store.jobs.state(5).waiting
+    said = run()[1]
+    assert "age  numeric  in years\n    yes: +8\n" in said and "    yes: Oslo -3, Bergen +4\n" in said
+    assert said.endswith("Written by hand: the teacher is not asked.\n")
+
+
+def test_what_is_shown_as_json_can_be_given_back(run: Run, tmp_path: Path, store: Store) -> None:
+    run("--file", given(tmp_path, scores=SCORES))
+    before, text = store.projects.ensure(5).features, run("--json")[1]
+    assert json.loads(text)["scores"] == {"no": {}, **SCORES}
+    (tmp_path / "again.json").write_text(text)
+    assert run("--file", str(tmp_path / "again.json")) == (0, "Nothing has changed.\n")
+    assert store.projects.ensure(5).features == before
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"scores": {"maybe": {}}}, "There is no label 'maybe' in the project; there are: no, yes"),
+        ({"scores": {"yes": {"agee": 1}}}, "name a field 'agee' that no record has, did you mean 'age'?"),
+        ({"scores": {"yes": {"age": 11}}}, "The score of 'age' for 'yes' must be a number from -10 to 10, not 11"),
+        ({"scores": {"yes": {"age": True}}}, "must be a number from -10 to 10"),
+        ({"scores": {"yes": {"city": {"Oslo": "much"}}}}, "must be a number from -10 to 10, not 'much'"),
+        ({"scores": {"yes": 3}}, "The scores of 'yes' must be an object in JSON"),
+        ({"scores": []}, "scores"),
+        ({"fields": {"age": 3}}, "The field 'age' must be an object in JSON"),
+        ({"fields": {"age": {"sort": "x"}}}, "The field 'age' has 'sort': there are kind, order and description"),
+        ({"score": {}}, "must be a JSON object"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_and_changes_nothing(
+    run: Run, store: Store, tmp_path: Path, content: dict[str, Any], words: str
+) -> None:
+    code, said = run("--file", given(tmp_path, **content))
+    assert store.projects.ensure(5).features is None
+    assert (code == 1 and words in said) or (content == {"scores": []} and said == "Nothing has changed.\n")
+
+
+def test_an_editor_may_change_it_and_mend_what_is_wrong(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(click, "edit", lambda text, extension: text.replace('"yes": {}', '"yes": {"age": 4}'))
+    assert run("--edit")[0] == 0
+    kept = store.projects.ensure(5).features
+    assert kept is not None and kept["estimates"] == [{"yes": {"age": 4}}]
+
+
+def test_a_kind_that_is_edited_holds_from_the_next_round_on(
+    run: Run, store: Store, tmp_path: Path, server: FakeLabelStudio, make_round: MakeRound
+) -> None:
+    run("--file", given(tmp_path, fields={"city": {"order": ["Oslo", "Bergen"]}, "noise": {"kind": "left out"}}))
+    run_round(make_round(server))
+    said = run()[1]
+    assert "city  ordinal" in said and "noise" not in said
+    assert json.loads(run("--json")[1])["fields"]["noise"] == {"kind": "left out"}, "to be changed again"
+
+
+def test_texts_have_cues_instead(run: Run, store: Store, server: FakeLabelStudio, make_round: MakeRound) -> None:
+    store.projects.update(5, label_config=SINGLE, records=None)
+    code, said = run()
+    assert code == 1 and "are texts: `apprentice cues` shows" in said
+    assert run("--edit", "--json")[0] == 2
