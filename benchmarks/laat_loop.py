@@ -1,0 +1,163 @@
+"""A part of `make bench-laat`: the loop with what a teacher knows of the fields, and without.
+
+    python -m benchmarks.laat_loop [--seeds 10] [--tables adult ...] [--save]
+
+The default acquisition and random order, each with the teacher's scores and without any; the product's own learner of
+records, refitted after every STEP labels. Beside them, how many labels each needs for the mean AUC that a plain
+logistic regression has with 100 random labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks.arms import table
+from benchmarks.laat import Table
+from benchmarks.tables import TABLES
+from ml_backend import knowledge, registry
+from ml_backend.domain import Attributions, Clustering, Floats, Ints, Material, Taught, Tensors
+from ml_backend.knowledge import Knowledge, Lesson
+from ml_backend.label_studio.config import read_schema
+from ml_backend.pool import CLUSTERS
+from ml_backend.selection import choose, pool_of
+from ml_backend.settings import ProjectSettings
+
+START, STEP, LABELS = 4, 4, 100
+POOL = 4000  # rows of a larger pool
+SHOWN = (4, 8, 20, 40, 100)
+PLAIN = "logistic regression, random order"
+ARMS = {
+    "random order, without scores": ("random", False),
+    "cluster-uncertainty, without scores": ("cluster-uncertainty", False),
+    "random order, with scores": ("random", True),
+    "cluster-uncertainty, with scores": ("cluster-uncertainty", True),
+}
+SCHEMA = read_schema(
+    '<View><Table name="r" value="$r"/><Choices name="label" toName="r"><Choice value="no"/><Choice value="yes"/>'
+    "</Choices></View>"
+)
+Curves = dict[str, list[list[float]]]
+"""arm -> AUC of each seed, after each STEP."""
+
+
+def simulated(t: Table, seeds: int) -> Curves:
+    rows = np.random.default_rng(0).permutation(len(t.pool_x))[:POOL]
+    x, y = t.pool_x[rows], t.pool_y[rows]
+    clustering = registry.clusterer().cut(x, CLUSTERS, 0)
+    nothing = Taught(x[:0], np.empty((0, 2), np.float32), np.empty(0, np.float32))
+    priors = {
+        told: registry.learner("tabular").distil(
+            Material(nothing, nothing, x, Attributions(np.stack([0 * t.scores, told * t.scores]), t.width)), False, 0
+        )
+        for told in (False, True)
+    }
+    found: Curves = {arm: [] for arm in (PLAIN, *ARMS)}
+    for seed in range(seeds):
+        start = np.random.default_rng(seed).permutation(len(x))
+        found[PLAIN].append([_plain(t, x[start[:n]], y[start[:n]]) for n in range(START, LABELS + 1, STEP)])
+        for arm, (strategy, told) in ARMS.items():
+            found[arm].append(list(_curve(t, x, y, strategy, priors[told], clustering, start[:START], seed)))
+    return found
+
+
+def _plain(t: Table, x: Floats, y: Ints) -> float:
+    if len(np.unique(y)) < 2:
+        return 50.0
+    fit = LogisticRegression(max_iter=500).fit(t.encoder.radius * x[:, :-1], y)
+    return t.auc(fit.predict_proba(t.encoder.radius * t.test_x[:, :-1])[:, 1])
+
+
+def _curve(
+    t: Table,
+    x: Floats,
+    y: Ints,
+    strategy: str,
+    priors: dict[str, Tensors],
+    clustering: Clustering,
+    start: Ints,
+    seed: int,
+) -> Iterator[float]:
+    options, tasks, learner = ProjectSettings(acquisition=strategy), np.arange(len(x)), None
+    labelled = np.zeros(len(x), np.bool_)
+    labelled[start] = True
+    while True:
+        learner = _learnt(x, y, np.flatnonzero(labelled), learner, priors)
+        said = learner.predict(SCHEMA, t.test_x)[:, 1] if learner else np.zeros(len(t.test_x), np.float32)
+        yield t.auc(said)
+        n = int(labelled.sum())
+        if n >= LABELS:
+            return
+        seen = pool_of(SCHEMA, learner, tasks, x, labelled.copy(), ~labelled, clustering)
+        labelled[choose(options, seen, None, STEP, 1000 * seed + n).rows] = True
+
+
+def _learnt(x: Floats, y: Ints, rows: Ints, serving: Knowledge | None, priors: dict[str, Tensors]) -> Knowledge | None:
+    targets = np.eye(2, dtype=np.float32)[y[rows]]
+    lesson = Lesson("tabular", "records", SCHEMA.labels, False, rows, b"", targets)
+    return knowledge.learn(lesson, x[rows], serving, 1, priors)[0] or serving
+
+
+def pages(found: dict[str, Curves]) -> Iterator[str]:
+    budgets = list(range(START, LABELS + 1, STEP))
+    yield "## AUC, mean of the tables, by labels\n"
+    arms = (PLAIN, *ARMS)
+    means = {arm: np.mean([np.mean(curves[arm], axis=0) for curves in found.values()], axis=0) for arm in arms}
+    rows = [[arm, *(f"{means[arm][budgets.index(n)]:.1f}" for n in SHOWN)] for arm in arms]
+    yield table(["arm", *map(str, SHOWN)], rows)
+    yield f"## Labels needed for the AUC of {PLAIN}, with {LABELS} labels\n"
+    yield table(
+        ["table", f"{PLAIN}: AUC", *ARMS],
+        [
+            [name, f"{np.mean(curves[PLAIN], axis=0)[-1]:.1f}", *(_needed(curves, arm, budgets) for arm in ARMS)]
+            for name, curves in found.items()
+        ],
+    )
+    yield "## Ahead of random order: mean AUC over all budgets, points\n"
+    rows = []
+    for name, curves in found.items():
+        cells = []
+        for told in (False, True):
+            ours, theirs = (
+                np.mean(curves[arm], axis=1)
+                for arm in sorted((arm for arm in ARMS if ARMS[arm][1] == told), reverse=False)
+            )
+            apart = ours - theirs
+            cells.append(f"{apart.mean():+.1f} ± {1.96 * apart.std(ddof=1) / len(apart) ** 0.5:.1f}")
+        rows.append([name, *cells])
+    yield table(["table", "cluster-uncertainty, without scores", "with scores"], rows)
+
+
+def _needed(curves: Curves, arm: str, budgets: Sequence[int]) -> str:
+    target, mean = np.mean(curves[PLAIN], axis=0)[-1], np.mean(curves[arm], axis=0)
+    reached = np.flatnonzero(mean >= target)
+    return str(budgets[reached[0]]) if len(reached) else f"over {LABELS}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--tables", nargs="+", default=TABLES)
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    found: dict[str, Curves] = {}
+    for name in options.tables:
+        begin = time.monotonic()
+        found[name] = simulated(Table(name), options.seeds)
+        print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
+    text = "\n".join(pages(found))
+    print(text)
+    if options.save:
+        today = datetime.datetime.now(datetime.UTC).date()
+        head = f"# Records in the loop, {today}\n\n`python -m benchmarks.laat_loop`, {options.seeds} seeds.\n\n"
+        Path(__file__).with_name(f"{today}-laat-loop.md").write_text(head + text)
+
+
+if __name__ == "__main__":
+    main()
