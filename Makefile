@@ -8,7 +8,7 @@ SHELL := /bin/bash
 # one line a package that is fetched, without addresses
 QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s,([a-z]+:/)?/[^ ]*/,,g'
 
-.PHONY: setup demo test lint bench-loop bench-acquisition bench-labels bench-teacher bench-laat clean
+.PHONY: setup demo test lint bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables clean
 
 setup: .venv/.ready .venv-label-studio/.ready
 
@@ -46,8 +46,12 @@ test: lint
 bench-loop: setup
 	.venv/bin/python -m benchmarks.loop
 
-bench-laat: .venv/.ready  # 40 minutes
+bench-laat: .venv/.ready  # an hour
 	.venv/bin/python -m benchmarks.laat --save
+	.venv/bin/python -m benchmarks.laat_loop --save
+
+bench-tables: setup
+	.venv/bin/python -m benchmarks.table_loop --save
 
 bench-acquisition: .venv/.ready .venv-peers/.ready
 	.venv/bin/python -m benchmarks.acquisition

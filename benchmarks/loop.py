@@ -114,7 +114,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
         project = create_project(client, f"bench {size}", config)
         seconds = _timed(lambda: list(import_tasks(client, project, [{schema.text_field: text} for text in label_of])))
         table.add("(Label Studio imports the tasks)", size, f"{seconds:.0f} s")
-        floors = floor(table, client, project, schema, size)
+        floors = floor(table, client, project, schema, size, schema.labels[0])
         settings = Settings(
             label_studio_url=label_studio.url,
             label_studio_api_key=SecretStr(label_studio.token),
@@ -141,13 +141,17 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
         store.close()
 
 
-def floor(table: Table, client: LabelStudioClient, project: int, schema: TaskSchema, size: int) -> dict[str, float]:
+def floor(
+    table: Table, client: LabelStudioClient, project: int, schema: TaskSchema, size: int, label: str
+) -> dict[str, float]:
     """Medians of the calls that publish a queue and ask for its first task, sent bare: rows, the switch, /next."""
     tasks = [task["id"] for task in next(client.pages(project, fields="task_only", include="id"))[:50]]
     names = (f"floor-{number}" for number in itertools.count())
 
     def rows(name: str, n: int) -> list[dict[str, object]]:
-        region = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": ["Human"]}}
+        region = {
+            "from_name": schema.control, "to_name": schema.source, "type": "choices", "value": {"choices": [label]},
+        }  # fmt: skip
         return [{"task": task, "result": [region], "score": 0.5, "model_version": name} for task in tasks[:n]]
 
     def bulk() -> None:

@@ -22,6 +22,8 @@ from ml_backend.domain import ApprenticeError, TaskSchema, TeacherOptions
 from ml_backend.registry import installed
 
 STRANGE = "?"
+OF_TEXTS, OF_RECORDS = "logistic", "tabular"
+"""The learners, unless somebody chooses another one."""
 LONGEST_NAME, MOST_STRANGE = 40, 5
 LONGEST = 20_000  # letters of a value that is an object or a list
 
@@ -80,7 +82,7 @@ class ProjectSettings(BaseModel):
 
     def learner_for(self, schema: TaskSchema) -> str:
         """The learner's name."""
-        return self.learner or ("tabular" if schema.is_record else "logistic")
+        return self.learner or (OF_RECORDS if schema.is_record else OF_TEXTS)
 
     @field_validator("acquisition", "teacher_acquisition", "learner", "teacher")
     @classmethod

@@ -7,7 +7,7 @@ import structlog
 
 from ml_backend import registry
 from ml_backend.domain import Floats, Pool, TrainingSet
-from ml_backend.settings import Settings
+from ml_backend.settings import OF_TEXTS, Settings
 
 ROWS = 8  # of a problem that is just large enough for every plugin
 
@@ -23,7 +23,7 @@ def warm(settings: Settings) -> None:
         encoder.sketch(texts)
         vectors: Floats = encoder.encode(texts)
         targets = np.eye(2, dtype=np.float32)[np.arange(ROWS) % 2]
-        learner = registry.learner(options.learner or "logistic")
+        learner = registry.learner(options.learner or OF_TEXTS)
         fit = learner.fit(TrainingSet(vectors, targets, np.ones(ROWS, np.float32), False, targets), 0)
         everything = np.ones(ROWS, np.bool_)
         pool = Pool(vectors, learner.predict(fit.tensors, vectors), ~everything, everything, False, None)

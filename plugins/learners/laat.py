@@ -14,11 +14,14 @@ Constants were chosen on the pool rows of two of the benchmark's tables and on t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+
 import numpy as np
 
 from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, linear, probabilities
-from plugins.learners.evidence import Doubles, Members, fit
+from plugins.learners.evidence import Doubles, Members, fit, linearised
 
 POWER = 1.5
 """A score counts with this power of its size: the field that matters most matters more than its score says."""
@@ -34,7 +37,11 @@ ALONE, FREE = 0.05, (0.6, 1.2, 2.4)
 """Mass and spreads of those without a direction, once with the teacher's sense of what matters and once without."""
 PATIENCE = 5.0
 """The evidence of n answers counts n / (n + PATIENCE): two answers do not dismiss a teacher."""
+LARGE, BEST = 150, 4
+"""Of more rows and columns than this, only the likeliest beliefs are fitted: all of them would take too long."""
 FIELDS = "fields"
+Belief = tuple[Doubles, float, float, float]
+"""Scale (d,), alpha, spread, and prior mass."""
 
 
 class Laat:
@@ -100,15 +107,20 @@ class _Head:
             grid = [(alpha, spread) for alpha, _ in BELIEVED for spread in EXACT]
             mass = [each / len(EXACT) for _, each in BELIEVED for _ in EXACT]
             kinds.append((relevant, grid + free, mass + kinds[0][2]))
-        found: list[Members] = []
-        for scale, spreads, _ in kinds:
-            unit = max(float((variance * scale**2).sum()), 1e-12) ** 0.5
-            found.append(fit(x, targets, trust, u, scale, [(alpha, spread / unit) for alpha, spread in spreads]))
-        evidence = np.concatenate([each.evidence for each in found])
-        alphas = np.array([alpha for _, spreads, _ in kinds for alpha, _ in spreads])
-        mass = np.log(np.concatenate([each for _, _, each in kinds]))
+        beliefs = [
+            (scale, alpha, spread / max(float((variance * scale**2).sum()), 1e-12) ** 0.5, each)
+            for scale, spreads, masses in kinds
+            for (alpha, spread), each in zip(spreads, masses, strict=True)
+        ]
         total = trust.sum()
-        post = _normal(mass + total / (total + PATIENCE) * evidence)
+        patient = total / (total + PATIENCE)
+        if min(x.shape) > LARGE:
+            beliefs = _likeliest(x, targets, trust, u, beliefs, patient)
+        found: list[Members] = [fit(x, targets, trust, u, scale, some) for scale, some in _by_scale(beliefs)]
+        evidence = np.concatenate([each.evidence for each in found])
+        alphas = np.array([alpha for _, alpha, _, _ in beliefs])
+        prior = np.log([each for _, _, _, each in beliefs])
+        post = _normal(prior + patient * evidence)
         votes = _votes(post, alphas)
         self.weight = votes @ np.vstack([each.weights for each in found])
         self.bias = float(votes @ np.concatenate([each.biases for each in found]))
@@ -118,8 +130,27 @@ class _Head:
         own = trust * (targets * left_out - np.logaddexp(0, left_out))
         others = np.maximum(total - trust, 0)
         left_out = np.where(others > 0, left_out, alphas[:, None] * (x @ u))  # nothing is left but the belief
-        post = _normal(mass[:, None] + others / (others + PATIENCE) * (evidence[:, None] - own))
+        post = _normal(prior[:, None] + others / (others + PATIENCE) * (evidence[:, None] - own))
         self.left_out = (_votes(post, alphas) * left_out).sum(axis=0)
+
+
+def _by_scale(beliefs: Sequence[Belief]) -> list[tuple[Doubles, list[tuple[float, float]]]]:
+    """Those with the same scale together, in their order: (alpha, spread) of each."""
+    return [
+        (some[0][0], [(alpha, spread) for _, alpha, spread, _ in some])
+        for some in (list(group) for _, group in groupby(beliefs, key=lambda belief: id(belief[0])))
+    ]
+
+
+def _likeliest(
+    x: Doubles, targets: Doubles, trust: Doubles, u: Doubles, beliefs: Sequence[Belief], patient: float
+) -> list[Belief]:
+    """The likeliest BEST of them by the linearised evidence, one without a direction among them."""
+    evidence = np.concatenate([linearised(x, targets, trust, u, *each) for each in _by_scale(beliefs)])
+    likely = np.log([mass for _, _, _, mass in beliefs]) + patient * evidence
+    order = sorted(range(len(beliefs)), key=lambda place: -likely[place])
+    alone = next(place for place in order if beliefs[place][1] == 0)
+    return [beliefs[place] for place in sorted({*order[: BEST - 1], alone})]
 
 
 def _heads(x: Doubles, targets: Floats, weights: Floats, multiple: bool, known: Tensors) -> list[_Head]:

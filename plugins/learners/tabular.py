@@ -1,9 +1,9 @@
 """The learner of records: whichever of three kinds the annotators' answers speak for.
 
 `fields`: LAAT as it should be (see `laat`), which is there from the first answer on and the best with few. `labels`: a
-logistic head that starts from the labels that a teacher gave, where it gave some. `trees`: gradient-boosted trees, once
-answers are many. One of the latter takes the place of the first if its cross-validated log loss is less by more than
-the standard error of the difference (as in `priors.choose`): so no one has to choose, and few answers choose nothing.
+logistic head that starts from the labels that a teacher gave, if the answers bear them out. `trees`: gradient-boosted
+trees, once answers are many. One of the latter takes the place of the first if its cross-validated log loss is less by
+more than the standard error of the difference (as in `priors.choose`): no one has to choose, and few answers do not.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class Tabular:
         """Deterministic for a seed."""
         taught = {name: given for name, given in train.priors.items() if name != FIELDS}
         fits = {FIELDS: Laat().fit(_with(train, {FIELDS}), seed)}
-        if taught:
-            fits[LABELS] = Logistic().fit(_with(train, taught.keys()), seed)
+        by_labels = Logistic().fit(_with(train, taught.keys()), seed) if taught else None
+        if by_labels and by_labels.prior:
+            fits[LABELS] = by_labels
         if train.weights.astype(bool).sum() >= MANY and train.targets.shape[1] <= MOST_LABELS:
             fits[TREES] = Trees().fit(train, seed)
         judged = train.weights if train.judges is None else train.weights * train.judges
@@ -46,7 +47,7 @@ class Tabular:
             if gain > DOUBT * doubt:
                 chosen = name
         tensors: Tensors = {**fits[chosen].tensors, KIND: np.array([list(KINDS).index(chosen)])}
-        prior_errors = fits[LABELS].prior_errors if taught else {}
+        prior_errors = by_labels.prior_errors if by_labels else {}
         return replace(fits[chosen], tensors=tensors, prior_errors=prior_errors, trust=fits[FIELDS].trust)
 
     def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:

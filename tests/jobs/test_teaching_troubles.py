@@ -159,7 +159,7 @@ def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
 ) -> None:
     pool, record = school.work.pool, store.projects.ensure(5)
     pool.encoded[:] = False
-    seen = see(pool, record, ProjectSettings(), None, ())
+    seen = see(pool, record, ProjectSettings(), None, (), pool._encoder)
     pool.ensure(np.arange(3))
     assert not seen.pool.encoded.any() and int(pool.encoded.sum()) == 3
     monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))

@@ -134,18 +134,19 @@ def test_the_teacher_agrees_by_all_its_labels_of_answered_tasks_the_latest_of_ea
 
 def test_the_learner_agrees_by_what_it_said_unseen_and_tells_what_it_started_from(store: Store) -> None:
     nothing = np.empty(0, np.int64)
-    assert of_learner(store, 5, nothing) == (Agreement(), "", {})
+    assert of_learner(store, 5, nothing) == (Agreement(), None)
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2]]
     lesson = Lesson("logistic", "fake", SCHEMA.labels, False, np.arange(3), b"", targets)
     held_out = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
     known = Knowledge(1, lesson, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
     store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), knowledge.save(store, 5, known), rows=1)
     store.versions.activate(5, 1)
-    found, started, errors = of_learner(store, 5, nothing)
+    found, told = of_learner(store, 5, nothing)
     assert found.overall is not None and (found.overall.value, found.overall.n) == (2 / 3, 3)
     assert (found.by_class["metal"].value, found.by_class["fruit"].value) == (0.0, 1.0)
-    assert (started, errors) == ("labels", {"none": 1.0, "labels": 0.5})
-    apart, _, _ = of_learner(store, 5, np.array([1]))
+    assert told is not None
+    assert (told.started_from, told.prior_errors) == ("labels", {"none": 1.0, "labels": 0.5})
+    apart, _ = of_learner(store, 5, np.array([1]))
     assert apart.overall is not None and (apart.overall.value, apart.overall.n) == (1.0, 2)
     store.versions.drop_artifact(5, 1)
-    assert of_learner(store, 5, nothing) == (Agreement(), "", {}), "a learner that is gone stops nothing"
+    assert of_learner(store, 5, nothing) == (Agreement(), None), "a learner that is gone stops nothing"

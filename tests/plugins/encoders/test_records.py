@@ -29,7 +29,8 @@ from plugins.encoders.fields import (
     kind_of,
     number,
 )
-from plugins.encoders.records import Records, profile
+from plugins.encoders.records import MOST_COLUMNS, Records, profile
+from plugins.encoders.scores import BETWEEN, NARROW
 
 
 def pool(n: int = 300, seed: int = 0) -> list[dict[str, Any]]:
@@ -104,9 +105,9 @@ def test_each_kind_has_its_columns_and_what_tells_nothing_apart_has_none() -> No
     made = encoder(pool(), LEVELS)
     columns = [(column.field, column.is_number, column.value) for column in made.columns]
     assert columns == [
-        ("age", True, ""), ("income", True, ""), ("smoker", False, "yes"),
-        ("city", False, "Oslo"), ("city", False, "Bergen"), ("city", False, "Tromso"),
-        ("visits", True, ""), ("visits", False, MISSING), ("level", True, ""), ("since", True, ""),
+        ("age", True, ""), ("city", False, "Oslo"), ("city", False, "Bergen"), ("city", False, "Tromso"),
+        ("income", True, ""), ("level", True, ""), ("since", True, ""), ("smoker", False, "yes"),
+        ("visits", True, ""), ("visits", False, MISSING),
     ]  # fmt: skip
     assert made.dim == len(columns) + 1
     kinds = {field.name: field.kind for field in made.fields}
@@ -226,3 +227,130 @@ def test_a_numbers_place_is_the_mean_of_its_z_score_and_its_rank_as_a_normal_dev
     normal = StandardScaler().fit_transform(ndtri(np.clip(ranks, 0.01, 0.99))[:, None])[:, 0]
     found = encoder([{"x": value} for value in values]).standardised([{"x": value} for value in values])[:, 0]
     assert found == pytest.approx((z + normal) / 2, abs=1e-6)
+
+
+def test_fields_are_in_alphabetical_order_however_the_records_have_them() -> None:
+    records = pool(100)
+    turned = [dict(reversed(each.items())) for each in records]
+    assert profile(records, {}) == profile(turned, {})
+
+
+def test_what_is_read_once_for_each_different_value_is_what_each_row_would_be() -> None:
+    records = pool(60)
+    records += [{"age": "1,234", "smoker": True, "city": 7}, {"age": True, "smoker": 1, "city": "7"}, {"age": [1]}, {}]
+    made = encoder(records, LEVELS)
+    np.testing.assert_array_equal(
+        made.standardised(records), np.vstack([made.standardised([record]) for record in records])
+    )
+
+
+def test_many_categories_share_the_columns_that_there_are() -> None:
+    random = np.random.default_rng(0)
+    wide = [{f"f{n}": f"v{random.integers(0, 40)}" for n in range(30)} for _ in range(400)]
+    made = encoder(wide)
+    assert 30 * 3 < len(made.columns) <= MOST_COLUMNS
+    assert {column.field for column in made.columns} == {f"f{n}" for n in range(30)}
+
+
+class Words:
+    """Encodes a text by its first letter."""
+
+    name, dim, quick = "words", 26, False
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        out = np.full((len(texts), 26), 0.1, np.float32)
+        for row, text in enumerate(texts):
+            out[row, ord((text or "a")[0].lower()) % 26] = 1
+        return np.asarray(out / np.linalg.norm(out, axis=1, keepdims=True))
+
+    def sketch(self, texts: list[str]) -> np.ndarray:
+        return self.encode(texts)[:, :5]
+
+    def verify(self) -> str:
+        return ""
+
+
+def notes(n: int = 120) -> list[dict[str, Any]]:
+    random = np.random.default_rng(0)
+    return [
+        {"age": int(random.integers(0, 90)), "note": f"{'abcde'[random.integers(0, 5)]} word number {row} of this one"}
+        for row in range(n)
+    ]
+
+
+def test_a_text_weighs_as_much_as_all_other_fields_together() -> None:
+    records = notes()
+    made = Records(profile(records, {}, Words()), Words())
+    assert made.texts == ("note",) and not made.quick and encoder(pool(50), LEVELS).quick
+    x = encode(made, *records)
+    is_text = np.array([column.is_text for column in made.columns_in_full])
+    assert x.shape == (120, made.dim) and is_text.sum() == 26
+    variances = x.var(axis=0)
+    assert variances[is_text].sum() == pytest.approx(variances[~is_text][:1].sum(), rel=0.35)
+    gone = encode(made, {"age": 30})
+    assert not gone[0, is_text].any(), "as the pool is on average"
+    np.testing.assert_allclose(
+        np.linalg.norm(made.sketch([json.dumps(each) for each in records]), axis=1), 1, atol=1e-5
+    )
+
+
+def test_texts_without_an_encoder_are_left_to_the_other_fields_or_told() -> None:
+    assert encode(encoder(notes()), *notes()).shape == (120, 2)
+    with pytest.raises(ApprenticeError, match=r"nothing but texts \(note\), and no encoder"):
+        profile([{"note": each["note"]} for each in notes()], {})
+
+
+def test_scores_of_fields_become_scores_of_their_columns() -> None:
+    made = encoder(pool(), LEVELS)
+    said = {
+        "yes": {
+            "AGE": 5.0, "city": {"oslo": 4.0, "Atlantis": 9.0}, "smoker": {"yes": 6.0, "no": -2.0}, "nothing": 3.0,
+            "visits": {MISSING: -2.0}, "income": {"high": 3.0}, "level": 2.0,
+        }
+    }  # fmt: skip
+    found = made.attributions([said, {}], ["no", "yes"])
+    assert found.scores.shape == (2, 2, made.dim) and not found.scores[0].any() and not found.scores[1, 1].any()
+    scored = {
+        (column.field, column.value): float(score)
+        for column, score in zip(made.columns_in_full, found.scores[1, 0], strict=True)
+        if score
+    }
+    assert scored == {
+        ("age", ""): 5.0, ("city", "Oslo"): pytest.approx(4.0 / BETWEEN), ("smoker", "yes"): 4.0,
+        ("visits", MISSING): -2.0, ("level", ""): 2.0,
+    }  # fmt: skip
+    widths = {column.field: width for column, width in zip(made.columns_in_full, found.width, strict=True)}
+    assert (widths["age"], widths["city"], widths["smoker"], widths[""]) == (1.0, NARROW, NARROW, 0.0)
+    assert made.attributions([], ["no", "yes"]).scores.shape == (2, 1, made.dim)
+
+
+def test_a_boolean_may_be_scored_as_a_whole() -> None:
+    made = encoder(pool(), LEVELS)
+    scores = made.attributions([{"yes": {"smoker": -3.0}}], ["yes"]).scores[0, 0]
+    assert [score for score in scores if score] == [-3.0]
+
+
+def test_fields_are_told_with_their_kinds_and_values() -> None:
+    told = {each["name"]: each for each in encoder(pool(), LEVELS).about()}
+    assert told.keys() == {"age", "city", "income", "level", "since", "smoker", "visits"}
+    assert told["city"]["values"] == ["Oslo", "Bergen", "Tromso"] and told["level"]["values"] == LEVELS["level"]
+    assert told["age"]["values"][0] >= 18 and told["age"]["values"][1] <= 90
+
+
+def test_groups_of_numbers_are_quarters_of_the_pool() -> None:
+    records = pool(400)
+    made = encoder(records, LEVELS)
+    texts = [json.dumps(each) for each in records]
+    ages = made.groups("age", texts)
+    assert ages is not None and len(set(ages)) == 4
+    for record, group in zip(records, ages, strict=True):
+        low, high = -math.inf, math.inf
+        if group.startswith("up to "):
+            high = float(group.removeprefix("up to "))
+        elif group.startswith("over "):
+            low = float(group.removeprefix("over "))
+        else:
+            low, high = map(float, group.split(" to "))
+        assert low <= record["age"] <= high
+    assert set(made.groups("visits", texts) or ()) > {MISSING}
+    assert made.groups("country", texts) is None and made.groups("nothing", texts) is None

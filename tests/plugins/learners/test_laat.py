@@ -10,6 +10,7 @@ from scipy import integrate
 from scipy.special import log_expit
 
 from ml_backend.domain import Attributions, Material, Taught, TrainingSet
+from plugins.learners import laat
 from plugins.learners.evidence import BIAS_SD, fit
 from plugins.learners.laat import FIELDS, Laat, direction
 
@@ -143,3 +144,28 @@ def test_without_scores_or_pool_it_is_a_learner_like_others() -> None:
     assert table.accuracy(table.train(50)) > 0.8
     nothing = Taught(table.x[:0], table.targets[:0], np.zeros(0, np.float32))
     assert Laat().distil(Material(nothing, nothing, table.pool), False, 0) == {}
+
+
+@pytest.mark.parametrize("upside", [1, -1])
+def test_of_many_columns_the_likeliest_beliefs_say_what_all_would_say(
+    upside: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    x = (random.normal(size=(1500, 40)) / 6).astype(np.float32)
+    truth = random.normal(size=40)
+    y = (x @ truth * 3 + random.normal(size=1500) * 0.5 > 0).astype(int)
+    scores = np.stack([np.zeros((1, 40)), np.clip(upside * 4 * truth, -10, 10)[None]]).astype(np.float32)
+    nothing = Taught(x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
+    known = Material(nothing, nothing, x, Attributions(scores, np.ones(40, np.float32)))
+    train = TrainingSet(
+        x[:200], np.eye(2, dtype=np.float32)[y[:200]], np.ones(200, np.float32), False,
+        priors=Laat().distil(known, False, 0),
+    )  # fmt: skip
+    said, trust = [], []
+    for large in (1000, 20):
+        monkeypatch.setattr(laat, "LARGE", large)
+        fit = Laat().fit(train, 0)
+        said.append(Laat().predict(fit.tensors, x[200:])[:, 1])
+        trust.append(fit.trust)
+    np.testing.assert_allclose(said[0], said[1], atol=0.02)
+    assert trust[0] == pytest.approx(trust[1], abs=0.05) and (trust[0] or 0) * upside > (0.9 if upside > 0 else -0.1)

@@ -1,0 +1,129 @@
+"""`make bench-tables`: the live loop on a large pool of records, against a real Label Studio.
+
+    python -m benchmarks.table_loop [--size 100000] [--fields 60] [--annotations 30] [--save]
+
+Records of so many fields, three quarters of them numbers and the rest categories of six values; of some of the fields,
+scores are known. What is measured is what `make bench-loop` measures for texts; and the refit alone, at 500 labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import signal
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import SecretStr
+
+from benchmarks.loop import Table, _encoded, _timed, _until, floor, loop
+from ml_backend import registry
+from ml_backend.demo.run import backend
+from ml_backend.demo.server import LocalLabelStudio, free_port
+from ml_backend.domain import Material, Taught, TrainingSet, record_text
+from ml_backend.label_studio.annotator import create_project, import_tasks
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.connect import connect
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+from ml_backend.teaching.features import BY_HAND
+
+CONFIG = (
+    '<View><Table name="record" value="$record"/><Choices name="label" toName="record"><Choice value="no"/>'
+    '<Choice value="yes"/></Choices></View>'
+)
+REFIT = 500
+
+
+def records(size: int, fields: int) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:
+    """Records, their labels, and what somebody says of the fields, roughly."""
+    random = np.random.default_rng(0)
+    plain = fields * 3 // 4
+    x = random.normal(size=(size, plain)).round(3)
+    categories = random.integers(0, 6, (size, fields - plain))
+    weight = random.normal(size=plain) * (random.random(plain) < 0.3)
+    score = x @ weight + (categories[:, 0] == 2) * 2 + random.normal(size=size)
+    names = [f"number {n}" for n in range(plain)], [f"kind {n}" for n in range(fields - plain)]
+    found = [
+        {**dict(zip(names[0], row, strict=True)), **{name: f"v{v}" for name, v in zip(names[1], kinds, strict=True)}}
+        for row, kinds in zip(x.tolist(), categories.tolist(), strict=True)
+    ]
+    labels = np.where(score > np.median(score), "yes", "no").tolist()
+    said = {name: float(round(np.clip(4 * w, -10, 10))) for name, w in zip(names[0], weight, strict=True)}
+    return found, labels, {"fields": {}, "estimates": [{"yes": said}], "by": BY_HAND}
+
+
+def refit(table: Table, some: list[dict[str, Any]], labels: list[str], features: dict[str, Any]) -> None:
+    texts = [record_text(each) for each in some]
+    encoder = registry.record_encoder(registry.profile(some, {}, "minilm"), "minilm")
+    seconds = _timed(lambda: encoder.encode(texts))
+    table.add("encoding alone, records a second", len(some), f"{len(some) / seconds:,.0f}")
+    x, known = encoder.encode(texts), encoder.attributions(features["estimates"], ["no", "yes"])
+    targets = np.eye(2, dtype=np.float32)[[label == "yes" for label in labels]]
+    nothing = Taught(x[:0], targets[:0], np.empty(0, np.float32))
+    learner = registry.learner("tabular")
+    priors = learner.distil(Material(nothing, nothing, x, known), False, 0)
+    train = TrainingSet(x[:REFIT], targets[:REFIT], np.ones(REFIT, np.float32), False, priors=priors)
+    learner.fit(train, 0)
+    took = statistics.median(_timed(lambda: learner.fit(train, 0)) for _ in range(20))
+    what = f"refit on {REFIT} labels, {encoder.dim} columns, median of 20"
+    table.add(what, "-", f"{took * 1e3:.0f} ms", "300 ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=100_000)
+    parser.add_argument("--fields", type=int, default=60)
+    parser.add_argument("--annotations", type=int, default=30)
+    parser.add_argument("--patience", type=int, default=1800, help="seconds to wait for the background encoding")
+    parser.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped on every way out
+    table, size = Table(), options.size
+    found, labels, features = records(size, options.fields)
+    refit(table, found[:5000], labels[:5000], features)
+    label_of = dict(zip(map(record_text, found), labels, strict=True))
+    schema = read_schema(CONFIG)
+    with tempfile.TemporaryDirectory() as name, LocalLabelStudio(Path(name) / "label-studio") as label_studio:
+        client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
+        project = create_project(client, f"bench {size}", CONFIG)
+        seconds = _timed(lambda: list(import_tasks(client, project, [{"record": each} for each in found])))
+        table.add("(Label Studio imports the tasks)", size, f"{seconds:.0f} s")
+        floors = floor(table, client, project, schema, size, labels[0])
+        settings = Settings(
+            label_studio_url=label_studio.url,
+            label_studio_api_key=SecretStr(label_studio.token),
+            secret=SecretStr("bench-secret"),
+            data_dir=Path(name) / "apprentice",
+            port=free_port(),
+        )
+        store = Store(settings)
+        with backend(settings, Path(name) / "apprentice.log"):
+            begin = time.monotonic()
+            connect(client, store, settings, project, lambda _: None)
+            store.projects.update(project, features=features)
+            _until(lambda: store.projects.ensure(project).fingerprint != "", 900)
+            table.add("connect to first ordered queue", size, f"{time.monotonic() - begin:.1f} s", "60 s")
+            loop(table, client, store, project, size, options.annotations, label_of, floors, "while it is encoded")
+            begin = time.monotonic()
+            while _encoded(store, project) < 1 and time.monotonic() - begin < options.patience:
+                time.sleep(1)
+            waited = f"{_encoded(store, project):.0%} of the tasks after {time.monotonic() - begin:.0f} s more"
+            table.add("encoding in the background", size, waited)
+            loop(table, client, store, project, size, options.annotations, label_of, floors, "after that")
+        store.close()
+    if options.save:
+        today = datetime.datetime.now(datetime.UTC).date()
+        head = f"# The live loop on records of {options.fields} fields, {today}\n\n`make bench-tables` on "
+        text = f"{head}{platform.machine()}, 2 cores shared by all processes.\n\n{table.markdown()}"
+        Path(__file__).with_name(f"{today}-tables.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The learner of records chooses its kind by the annotators' answers; trees are scikit-learn's, in arrays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from ml_backend.domain import Attributions, Floats, Material, Taught, TrainingSet
+from plugins.learners import tabular
+from plugins.learners.laat import FIELDS, Laat
+from plugins.learners.logistic import Logistic
+from plugins.learners.tabular import KIND, KINDS, LABELS, TREES, Tabular
+from plugins.learners.trees import GROWN, Forest, Trees, _forest
+
+
+def rows(n: int, seed: int = 0, bent: bool = False) -> TrainingSet:
+    """Two labels by a line, or by a product of two columns that no line tells apart."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(n, 6)).astype(np.float32) / 3
+    score = 9 * x[:, 0] * x[:, 1] if bent else 3 * x[:, 0] - 2 * x[:, 1]
+    y = (score + 0.1 * random.normal(size=n) > 0).astype(int)
+    return TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(n, np.float32), False)
+
+
+def chosen(train: TrainingSet) -> str:
+    return list(KINDS)[int(Tabular().fit(train, 0).tensors[KIND][0])]
+
+
+def material(train: TrainingSet, right: bool) -> Material:
+    """A pool with the labels of a teacher who is right, or says anything."""
+    random = np.random.default_rng(1)
+    pool = rows(400, seed=5)
+    said = pool.targets if right else np.eye(2, dtype=np.float32)[random.integers(0, 2, 400)]
+    nothing = Taught(pool.vectors[:0], pool.targets[:0], pool.weights[:0])
+    known = Attributions(np.zeros((2, 1, 6), np.float32), np.ones(6, np.float32))
+    return Material(Taught(pool.vectors, said, pool.weights), nothing, pool.vectors, known)
+
+
+def test_trees_say_what_scikit_learn_says() -> None:
+    train, test = rows(400, bent=True), rows(300, seed=1)
+    made = HistGradientBoostingClassifier(**GROWN).fit(train.vectors, train.targets[:, 1] > 0.5)
+    forest = _forest(train.vectors, train.targets, train.weights, multiple=False)
+    expected = made.decision_function(test.vectors)
+    np.testing.assert_allclose(forest.logits(test.vectors)[:, 0], expected, atol=1e-5)
+
+
+def test_what_an_artifact_holds_of_trees_is_all_that_they_need() -> None:
+    train = rows(300, bent=True)
+    fit = Trees().fit(train, 0)
+    assert {*Forest.__dataclass_fields__, "slope", "offset", "multiple"} == set(fit.tensors)
+    assert all(np.asarray(each).dtype.kind in "fib" for each in fit.tensors.values())
+    right = (Trees().predict(fit.tensors, train.vectors).argmax(axis=1) == train.targets.argmax(axis=1)).mean()
+    assert right > 0.9
+
+
+def test_trees_are_not_tried_with_few_answers_and_win_with_many_where_no_line_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tabular, "MANY", 300)
+    assert chosen(rows(299, bent=True)) == FIELDS
+    assert chosen(rows(400, bent=True)) == TREES
+    assert chosen(rows(400)) == FIELDS, "a line is all there is"
+
+
+@pytest.mark.parametrize(("right", "kind"), [(True, LABELS), (False, FIELDS)])
+def test_a_teachers_labels_are_started_from_if_the_answers_bear_them_out(right: bool, kind: str) -> None:
+    train = rows(24)
+    priors = Tabular().distil(material(train, right), False, 0)
+    assert {FIELDS, "labels"} <= priors.keys()
+    fit = Tabular().fit(replace(train, priors=priors), 0)
+    assert list(KINDS)[int(fit.tensors[KIND][0])] == kind
+    assert "labels" in fit.prior_errors
+
+
+def test_answers_without_a_say_choose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tabular, "MANY", 300)
+    train = rows(400, bent=True)
+    assert chosen(replace(train, judges=np.zeros(400, np.bool_))) == FIELDS
+
+
+@pytest.mark.parametrize("kind", [FIELDS, LABELS])
+def test_it_says_what_the_chosen_kind_says(kind: str) -> None:
+    train = rows(24)
+    taught = replace(train, priors=Tabular().distil(material(train, kind == LABELS), False, 0))
+    fit = Tabular().fit(taught, 0)
+    of_kind = {name: each for name, each in taught.priors.items() if (name == FIELDS) == (kind == FIELDS)}
+    alone = (Laat() if kind == FIELDS else Logistic()).fit(replace(taught, priors=of_kind), 0)
+    np.testing.assert_array_equal(fit.held_out, alone.held_out)
+    vectors: Floats = rows(50, seed=9).vectors
+    expected = (Laat() if kind == FIELDS else Logistic()).predict(alone.tensors, vectors)
+    np.testing.assert_array_equal(Tabular().predict(fit.tensors, vectors), expected)
