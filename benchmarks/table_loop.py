@@ -65,7 +65,7 @@ def refit(table: Table, some: list[dict[str, Any]], labels: list[str], features:
     seconds = _timed(lambda: encoder.encode(texts))
     table.add("encoding alone, records a second", len(some), f"{len(some) / seconds:,.0f}")
     x, known = encoder.encode(texts), encoder.attributions(features["estimates"], ["no", "yes"])
-    targets = np.eye(2, dtype=np.float32)[[label == "yes" for label in labels]]
+    targets = np.eye(2, dtype=np.float32)[[int(label == "yes") for label in labels]]
     nothing = Taught(x[:0], targets[:0], np.empty(0, np.float32))
     learner = registry.learner("tabular")
     priors = learner.distil(Material(nothing, nothing, x, known), False, 0)

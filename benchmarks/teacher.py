@@ -99,14 +99,15 @@ def labels(seeds: int) -> Iterator[str]:
     rows, shares = recorded(bench)
     cues = bench.cues(recorded_cues())
     everything = bench.distil(rows, shares, cues)
+    default = ProjectSettings().of_form(is_record=False).acquisition
     arms: dict[str, tuple[str, Priors]] = {
         "human labels alone, random order": ("random", {}),
-        "human labels alone, default acquisition": (ProjectSettings().acquisition, {}),
-        "labels' names + default acquisition": (ProjectSettings().acquisition, bench.named()),
+        "human labels alone, default acquisition": (default, {}),
+        "labels' names + default acquisition": (default, bench.named()),
         "distillation + random order": ("random", {"labels": everything["labels"]}),
-        "distillation + default acquisition": (ProjectSettings().acquisition, {"labels": everything["labels"]}),
-        "cues alone + default acquisition": (ProjectSettings().acquisition, {"cues": everything["cues"]}),
-        "distillation with cues + default acquisition": (ProjectSettings().acquisition, everything),
+        "distillation + default acquisition": (default, {"labels": everything["labels"]}),
+        "cues alone + default acquisition": (default, {"cues": everything["cues"]}),
+        "distillation with cues + default acquisition": (default, everything),
     }
     pool = Gold(bench.x, bench.one_hot[bench.y], [""] * len(bench.x))
     test = Gold(bench.test_x, bench.one_hot[bench.test_y], [""] * len(bench.test_x))

@@ -261,14 +261,13 @@ def simulate(
     simulator: Simulator | None = None
     try:
         settings = read_settings()
-        chosen = strategy or [settings.defaults.acquisition]
         with progress_bar() as progress:
             from ml_backend.evaluation.request import Request
             from ml_backend.simulator import Simulator
 
             cap_threads(settings.threads)
             request = Request(
-                tasks, label_config, out_folder, test, chosen, budget, batch, seeds, initial, group,
+                tasks, label_config, out_folder, test, strategy or (), budget, batch, seeds, initial, group,
                 list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20, features,
             )  # fmt: skip
             simulator = Simulator(settings, request, say, progress)

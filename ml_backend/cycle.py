@@ -72,8 +72,8 @@ def run_round(work: Round) -> RoundRecord | None:
         reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.expect)
     record = store.projects.ensure(project)
     options, complaint = work.settings.for_project(record.extra_params)
-    options, moved = fall_back(options, record.watch)
     schema = read_schema(record.label_config)
+    options, moved = fall_back(options.of_form(schema.is_record), record.watch)
 
     with work.stage("encode"):
         record, odd = space.settle(store, work.settings, record, schema, options)
@@ -145,10 +145,9 @@ def _fit(
     labelled = work.pool.rows_of(answers.tasks)
     vectors = work.pool.ensure(labelled, at_most=work.pool.at_once)
     rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
-    plugin = options.learner_for(schema)
-    priors, named = prior.load(work.store, record, plugin, work.pool.space, schema)
+    priors, named = prior.load(work.store, record, options.learner, work.pool.space, schema)
     lesson = Lesson(
-        plugin=plugin,
+        plugin=options.learner,
         space=work.pool.space,
         labels=schema.labels,
         multiple=schema.multiple,

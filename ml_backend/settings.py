@@ -18,12 +18,13 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from ml_backend.domain import ApprenticeError, TaskSchema, TeacherOptions
+from ml_backend.domain import ApprenticeError, TeacherOptions
 from ml_backend.registry import installed
 
 STRANGE = "?"
-OF_TEXTS, OF_RECORDS = "logistic", "tabular"
-"""The learners, unless somebody chooses another one."""
+OF_TEXTS = {"learner": "logistic", "acquisition": "cluster-uncertainty"}
+OF_RECORDS = {"learner": "tabular", "acquisition": "k-center"}
+"""What is best for each kind of task, unless somebody chooses another one."""
 LONGEST_NAME, MOST_STRANGE = 40, 5
 LONGEST = 20_000  # letters of a value that is an object or a list
 
@@ -38,7 +39,10 @@ class ProjectSettings(BaseModel):
     audit_share: float = Field(
         0.05, ge=0, le=0.5, description="share of served tasks drawn at random and shown without a draft"
     )
-    acquisition: str = Field("cluster-uncertainty", description="strategy that orders the queue")
+    acquisition: str = Field(
+        "",
+        description="strategy that orders the queue; empty: `cluster-uncertainty` for texts, `k-center` for records",
+    )
     balance: float = Field(
         0.0, ge=0, le=1, description="share of the queue kept for the groups that the learner does worst on"
     )
@@ -80,15 +84,16 @@ class ProjectSettings(BaseModel):
     teacher_daily_budget: float = Field(1.0, ge=0, description="most that may be spent on it in a day (UTC); 0: no cap")
     teacher_daily_calls: int = Field(2000, ge=0, description="most calls for it in a day (UTC); 0: no cap")
 
-    def learner_for(self, schema: TaskSchema) -> str:
-        """The learner's name."""
-        return self.learner or (OF_RECORDS if schema.is_record else OF_TEXTS)
+    def of_form(self, is_record: bool) -> ProjectSettings:
+        """The same for tasks that are records, or texts: where nothing is chosen, with what is best for them."""
+        best = OF_RECORDS if is_record else OF_TEXTS
+        return self.model_copy(update={name: value for name, value in best.items() if not getattr(self, name)})
 
     @field_validator("acquisition", "teacher_acquisition", "learner", "teacher")
     @classmethod
     def _is_installed(cls, name: str, info: ValidationInfo) -> str:
         known = installed(str(info.field_name).removeprefix("teacher_"))
-        if name not in known and (name or info.field_name != "learner"):
+        if name not in known and (name or info.field_name not in OF_TEXTS):
             raise ValueError(f"there is no {name!r}; installed: {', '.join(sorted(known))}")
         return name
 

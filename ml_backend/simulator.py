@@ -55,7 +55,8 @@ class Simulator:
     def __init__(self, settings: Settings, request: Request, say: Callable[[str], None], progress: Progress) -> None:
         self._request, self._progress, self._settings = request, progress, settings
         schema = read_config(request.label_config)
-        strategies = list(dict.fromkeys([*request.strategies, RANDOM]))
+        wanted = request.strategies or [settings.defaults.of_form(schema.is_record).acquisition]
+        strategies = list(dict.fromkeys([*wanted, RANDOM]))
         for name in strategies:
             registry.acquisition(name)
         self._arms = {name_of(strategies[0], arm, request.rounds, request.per_round): arm for arm in request.arms}
@@ -93,7 +94,7 @@ class Simulator:
             "several_labels": schema.multiple,
             "group": request.group,
             "groups": _sizes(tasks, test),
-            "learner": settings.defaults.learner_for(schema),
+            "learner": self._plan.options.learner,
             "starts_from": _starts_from(request, schema),
             "encoder": settings.encoder,
             "balance": settings.defaults.balance,
@@ -122,9 +123,7 @@ class Simulator:
         with told(self._request.out):
             finished = {(each.strategy, each.seed) for each in read_csv(file)}
         two = np.eye(2, dtype=np.float32)  # what a learner imports at its first fit is not the time of a round
-        registry.learner(self._plan.options.learner_for(self._plan.schema)).fit(
-            TrainingSet(two, two, np.ones(2, np.float32), False), seed=0
-        )
+        registry.learner(self._plan.options.learner).fit(TrainingSet(two, two, np.ones(2, np.float32), False), seed=0)
         wanted = [(name, seed) for seed in range(self._request.seeds) for name in self._strategies]
         done, labels = len(finished.intersection(wanted)), self._plan.budget
         for name, seed in wanted:
@@ -186,7 +185,7 @@ class Simulator:
         """What the runs of a repetition share."""
         if self._begun is None or self._begun[0] != seed:
             pool, test = self._split(seed)
-            plugin, multiple = self._plan.options.learner_for(self._plan.schema), self._plan.schema.multiple
+            plugin, multiple = self._plan.options.learner, self._plan.schema.multiple
             priors = prior.of_names(self._names, plugin, pool.vectors, multiple, seed, self._known)
             self._begun = seed, (replace(self._plan, priors=priors), pool, test)
         return self._begun[1]

@@ -16,9 +16,9 @@ BUDGET = 500  # labels at most, unless that is more than half of what there is t
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the user asks for. `initial` None stands for one batch, `budget` None for BUDGET or, if that is less, half
-    of the tasks to choose from: once all are labelled, all strategies are alike. `arms`: ways in which the teacher is
-    asked beside the first strategy, each `rounds` times about `per_round` hard texts and as many easy ones. `features`:
-    a file that says what the fields of records speak for."""
+    of the tasks to choose from: once all are labelled, all strategies are alike. `strategies`: none stands for the one
+    in use. `arms`: ways in which the teacher is asked beside the first strategy, each `rounds` times about `per_round`
+    hard texts and as many easy ones. `features`: a file that says what the fields of records speak for."""
 
     tasks: Path
     label_config: Path
@@ -46,7 +46,7 @@ def planned(schema: TaskSchema, settings: Settings, asked: Request, size: int) -
             f"Tasks to choose from: {size}; labelled in all: {budget}; at the start: {initial}: no strategy has a "
             "choice. Take a smaller --batch or --initial, or label more"
         )
-    return Plan(schema, settings.defaults, settings.encoder, initial, batch, budget)
+    return Plan(schema, settings.defaults.of_form(schema.is_record), settings.encoder, initial, batch, budget)
 
 
 def announced(asked: Request, plan: Plan, size: int, rows: int) -> str:

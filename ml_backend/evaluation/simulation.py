@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Protocol
 
@@ -81,7 +81,8 @@ def simulate(
     Deterministic, but for the metric `seconds`, which is that of the round after so many labels. Raises ApprenticeError
     if the strategy chooses nothing.
     """
-    options = plan.options.model_copy(update={"acquisition": strategy})
+    options = plan.options.of_form(plan.schema.is_record).model_copy(update={"acquisition": strategy})
+    plan = replace(plan, options=options)
     clustering = registry.clusterer().cut(pool.vectors, CLUSTERS, seed)
     _, codes = np.unique(np.asarray(pool.groups), return_inverse=True)
     groups = codes.astype(np.int64) if any(pool.groups) else None
@@ -121,7 +122,7 @@ def _learnt(
 ) -> Knowledge | None:
     """The learner that serves after a round."""
     lesson = Lesson(
-        plugin=plan.options.learner_for(plan.schema),
+        plugin=plan.options.learner,
         space=plan.space,
         labels=plan.schema.labels,
         multiple=plan.schema.multiple,

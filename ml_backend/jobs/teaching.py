@@ -127,8 +127,7 @@ class Teaching:
                 self._say(record, f"{spent}: the loop goes on without it" if spent else "")
                 asked = []
         by_teacher = written.taught(store, sight.encoder, record, schema, recalled, sight.teacher)
-        plugin = sight.options.learner_for(schema)
-        given = prior.gather(sight.pool, record, plugin, schema, recalled, by_teacher, sight.records)
+        given = prior.gather(sight.pool, record, sight.options.learner, schema, recalled, by_teacher, sight.records)
         if given.origin.due(prior.standing(store, record), idle=not asked):
             self._distil(sight, given)
         elif desk and asked and sight.options.teacher == registry.BY_FILE:

@@ -7,7 +7,7 @@ import structlog
 
 from ml_backend import registry
 from ml_backend.domain import Floats, Pool, TrainingSet
-from ml_backend.settings import OF_TEXTS, Settings
+from ml_backend.settings import Settings
 
 ROWS = 8  # of a problem that is just large enough for every plugin
 
@@ -16,14 +16,14 @@ log = structlog.get_logger()
 
 def warm(settings: Settings) -> None:
     """Uses the installation's encoder, learner and acquisition once. What fails here is told by the first round."""
-    options = settings.defaults
+    options = settings.defaults.of_form(is_record=False)
     try:
         encoder = registry.encoder(settings.encoder)
         texts = [f"text {row}" for row in range(ROWS)]
         encoder.sketch(texts)
         vectors: Floats = encoder.encode(texts)
         targets = np.eye(2, dtype=np.float32)[np.arange(ROWS) % 2]
-        learner = registry.learner(options.learner or OF_TEXTS)
+        learner = registry.learner(options.learner)
         fit = learner.fit(TrainingSet(vectors, targets, np.ones(ROWS, np.float32), False, targets), 0)
         everything = np.ones(ROWS, np.bool_)
         pool = Pool(vectors, learner.predict(fit.tensors, vectors), ~everything, everything, False, None)

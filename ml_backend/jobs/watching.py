@@ -46,7 +46,8 @@ class Watching:
             if sight == self._looked.get(project):
                 continue
             try:
-                seen = see(self._store, pool, record, read_schema(record.label_config), options)
+                schema = read_schema(record.label_config)
+                seen = see(self._store, pool, record, schema, options.of_form(schema.is_record))
             except ApprenticeError as error:
                 log.warning("not watched", project=project, error=str(error))
                 continue

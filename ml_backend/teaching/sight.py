@@ -44,7 +44,8 @@ def see(
     without a vector are written to. Of those, this pool never has more."""
     still = copy(pool)
     still.encoded = pool.encoded.copy()
-    return Sight(record, options, read_schema(record.label_config), still, desk, mark, encoder)
+    schema = read_schema(record.label_config)
+    return Sight(record, options.of_form(schema.is_record), schema, still, desk, mark, encoder)
 
 
 def stands(store: Store, record: ProjectRecord) -> bool:

@@ -61,7 +61,7 @@ def _look(settings: Settings, store: Store, pool: ProjectPool, project: int) -> 
             f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "
             "first round"
         )
-    options, _ = settings.for_project(record.extra_params)
+    options = settings.for_project(record.extra_params)[0].of_form(schema.is_record)
     encoder = space.encoder_of(settings, record)
     pool.use(encoder)
     pool.refresh(record.tasks_revision)

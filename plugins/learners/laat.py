@@ -37,8 +37,9 @@ ALONE, FREE = 0.05, (0.6, 1.2, 2.4)
 """Mass and spreads of those without a direction, once with the teacher's sense of what matters and once without."""
 PATIENCE = 5.0
 """The evidence of n answers counts n / (n + PATIENCE): two answers do not dismiss a teacher."""
-LARGE, BEST = 150, 4
-"""Of more rows and columns than this, only the likeliest beliefs are fitted: all of them would take too long."""
+LARGE, BEST = 150, {1: 3, 0: 2, -1: 1}
+"""Of more rows and columns than this, only so many of the likeliest beliefs are fitted, by the sign of alpha: all of
+them would take too long."""
 FIELDS = "fields"
 Belief = tuple[Doubles, float, float, float]
 """Scale (d,), alpha, spread, and prior mass."""
@@ -145,12 +146,12 @@ def _by_scale(beliefs: Sequence[Belief]) -> list[tuple[Doubles, list[tuple[float
 def _likeliest(
     x: Doubles, targets: Doubles, trust: Doubles, u: Doubles, beliefs: Sequence[Belief], patient: float
 ) -> list[Belief]:
-    """The likeliest BEST of them by the linearised evidence, one without a direction among them."""
+    """The likeliest of them by the linearised evidence, as many of each sign as BEST says."""
     evidence = np.concatenate([linearised(x, targets, trust, u, *each) for each in _by_scale(beliefs)])
     likely = np.log([mass for _, _, _, mass in beliefs]) + patient * evidence
     order = sorted(range(len(beliefs)), key=lambda place: -likely[place])
-    alone = next(place for place in order if beliefs[place][1] == 0)
-    return [beliefs[place] for place in sorted({*order[: BEST - 1], alone})]
+    kept = [[place for place in order if np.sign(beliefs[place][1]) == sign][:most] for sign, most in BEST.items()]
+    return [beliefs[place] for place in sorted(place for some in kept for place in some)]
 
 
 def _heads(x: Doubles, targets: Floats, weights: Floats, multiple: bool, known: Tensors) -> list[_Head]:

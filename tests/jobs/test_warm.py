@@ -20,7 +20,7 @@ def test_every_plugin_of_a_round_is_used(
         monkeypatch.setattr(registry, kind, lambda name, find=found: used.append(name) or find(name))
     warm(settings)
     assert fake_encoder.encoded and fake_encoder.sketched
-    assert used == [OF_TEXTS, settings.defaults.acquisition]
+    assert used == [*OF_TEXTS.values()]
 
 
 def test_a_missing_encoder_is_left_to_the_first_round(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
