@@ -49,6 +49,7 @@ bench-loop: setup
 bench-laat: .venv/.ready  # an hour
 	.venv/bin/python -m benchmarks.laat --save
 	.venv/bin/python -m benchmarks.laat_loop --save
+	.venv/bin/python -m benchmarks.laat_skew --save
 
 bench-tables: setup
 	.venv/bin/python -m benchmarks.table_loop --save

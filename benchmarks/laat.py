@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -26,7 +27,7 @@ from benchmarks.arms import table
 from benchmarks.tables import TABLES, record_set, scored
 from ml_backend.domain import Attributions, Floats, Ints, Material, Taught, TrainingSet
 from ml_backend.ports import Learner
-from plugins.encoders.fields import BOOLEAN
+from plugins.encoders.fields import BOOLEAN, named, numbers
 from plugins.encoders.records import Records, profile
 from plugins.learners.laat import Laat, direction
 from plugins.learners.laat_paper import LaatPaper, paper_mlp
@@ -49,6 +50,7 @@ class Table:
         sides = (some, np.flatnonzero(found.test))
         self.pool_x, self.test_x = (self.encoder.encode([texts[row] for row in rows]) for rows in sides)
         self.pool_y, self.test_y = found.y[some], found.y[found.test]
+        self.pool_raw, self.test_raw = (raw(self.encoder, [found.records[row] for row in rows]) for rows in sides)
         columns = self.encoder.columns
         lower = {each.name: each.values[0] for each in self.encoder.fields if each.kind == BOOLEAN}
         self.numbers = np.array([column.is_number for column in columns])
@@ -68,21 +70,38 @@ class Table:
         return 100 * float(roc_auc_score(self.test_y, said))
 
 
+def raw(encoder: Records, records: Sequence[Mapping[str, Any]]) -> Floats:
+    """(n, d) the columns as they are written, without any standardising: what is published takes them so."""
+    fields = {field.name: field for field in encoder.fields}
+    parts = []
+    for column in encoder.columns:
+        values = [record.get(column.field) for record in records]
+        if column.is_number:
+            found = numbers(fields[column.field], values)
+            parts.append(np.where(np.isnan(found), fields[column.field].centre, found))
+        else:
+            parts.append(np.array([named(value) == column.value for value in values], np.float64))
+    return np.column_stack([*parts, np.zeros(len(records))]).astype(np.float32)
+
+
 Arm = Callable[[Table, Ints, int], Floats]
 
 
-def taught(scores_of: Callable[[Table, np.random.Generator], Floats], make: Callable[[], Learner] = Laat) -> Arm:
-    """A learner with the teacher's scores, or with changed ones."""
+def taught(
+    scores_of: Callable[[Table, np.random.Generator], Floats], make: Callable[[], Learner] = Laat, written: bool = False
+) -> Arm:
+    """A learner with the teacher's scores, or with changed ones; `written`: on the columns as they are written."""
 
     def arm(t: Table, rows: Ints, seed: int) -> Floats:
         scores = scores_of(t, np.random.default_rng(seed))
-        nothing = Taught(t.pool_x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
+        x, test_x = (t.pool_raw, t.test_raw) if written else (t.pool_x, t.test_x)
+        nothing = Taught(x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
         known = Attributions(np.stack([0 * scores, scores]).astype(np.float32), t.width)
         learner = make()
-        priors = learner.distil(Material(nothing, nothing, t.pool_x, known), False, seed)
+        priors = learner.distil(Material(nothing, nothing, x, known), False, seed)
         one_hot = np.eye(2, dtype=np.float32)[t.pool_y[rows]]
-        train = TrainingSet(t.pool_x[rows], one_hot, np.ones(len(rows), np.float32), False, priors=priors)
-        return learner.predict(learner.fit(train, seed).tensors, t.test_x)[:, 1]
+        train = TrainingSet(x[rows], one_hot, np.ones(len(rows), np.float32), False, priors=priors)
+        return learner.predict(learner.fit(train, seed).tensors, test_x)[:, 1]
 
     return arm
 
@@ -109,6 +128,7 @@ ARMS: dict[str, Arm] = {
     "random forest": of_sklearn(lambda seed: RandomForestClassifier(200, random_state=seed)),
     "gradient boosting": of_sklearn(lambda seed: HistGradientBoostingClassifier(random_state=seed)),
     "LAAT as published, linear": taught(lambda t, _: t.told, LaatPaper),
+    "LAAT as published, linear, columns as written": taught(lambda t, _: t.told, LaatPaper, written=True),
     "LAAT as published, 100 units": taught(lambda t, _: t.told, paper_mlp),
     "prior alone": prior_alone,
     "LAAT as it should be": taught(lambda t, _: t.scores),
