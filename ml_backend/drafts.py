@@ -54,15 +54,20 @@ def draft(
     ]
     chosen = decide(probabilities, schema.multiple)
     names, sure = np.array(schema.labels), confidence(probabilities, schema.multiple)
-    because: list[tuple[str, ...]] = [() for _ in texts]
+    reasoned: list[tuple[str, ...]] = [() for _ in texts]
     if learner and records:
-        because = reasons(learner, schema, records, texts, vectors, chosen)
+        reasoned = reasons(learner, schema, records, texts, vectors, chosen)
     return [
         Draft(tuple(names[labels].tolist()), float(sure), author, why if author == "learner" else ())
         if learner or teacher or not schema.is_record
         else None
-        for labels, sure, author, why, teacher in zip(chosen, sure, authors, because, by_teacher, strict=True)
+        for labels, sure, author, why, teacher in zip(chosen, sure, authors, reasoned, by_teacher, strict=True)
     ]
+
+
+def because(draft: Draft) -> str:
+    """What speaks for a draft, in words, "" if nothing is known of that."""
+    return f" because of {' and '.join(draft.because)}" if draft.because else ""
 
 
 def confidence(probabilities: Floats, multiple: bool) -> Floats:

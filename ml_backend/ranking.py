@@ -11,7 +11,7 @@ import numpy as np
 from ml_backend import audit, registry
 from ml_backend.consensus import Answers
 from ml_backend.domain import Clustering, Draft, Ints, Mask, Prediction, Selection, TaskSchema
-from ml_backend.drafts import draft
+from ml_backend.drafts import because, draft
 from ml_backend.knowledge import Knowledge
 from ml_backend.pool import ProjectPool
 from ml_backend.ports import RecordEncoder
@@ -98,11 +98,7 @@ def _reasons(
 ) -> Iterator[str]:
     """A few words for the annotator: whose draft it is and what speaks for it, cluster, uncertainty, model version."""
     for row, uncertainty, each in zip(selection.rows.tolist(), selection.uncertainty.tolist(), drafts, strict=True):
-        whose = f"{each.author}'s draft{_because(each)}" if each else "no draft"
+        whose = f"{each.author}'s draft{because(each)}" if each else "no draft"
         where = "" if clustering is None else f"cluster {clustering.assignment[row] + 1}"
         unsure = "no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
         yield f"{', '.join(filter(None, [whose, where, selection.ground, unsure]))} ({basis.name})"
-
-
-def _because(draft: Draft) -> str:
-    return f" for {', '.join(draft.because)}" if draft.because else ""

@@ -15,7 +15,7 @@ from ml_backend.knowledge import Knowledge
 from ml_backend.ports import RecordEncoder
 
 MOST = 3
-LEAST = 0.1  # in log-odds: what speaks less for a draft is no reason for it
+LEAST = 0.01  # in log-odds: what speaks less for a draft is no reason for it
 LONGEST = 24  # letters of a value
 SMALLEST = 1e-6
 AT_ONCE = 4096  # rows that are answered together

@@ -9,7 +9,7 @@ import numpy as np
 
 from ml_backend import knowledge, space
 from ml_backend.domain import Draft, Floats, Prediction, TaskSchema, content_key
-from ml_backend.drafts import draft
+from ml_backend.drafts import because, draft
 from ml_backend.encoding import encode
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.config import read_schema
@@ -56,7 +56,7 @@ class Predictor:
                 task=task,
                 score=RANKED + (1 - RANKED) * (each.confidence if each else 0.0),
                 draft=None if task in audited else each,
-                reason=f"{_told(each)} ({name})" if each else "",
+                reason=f"{each.author}{because(each)}, confidence {each.confidence:.2f} ({name})" if each else "",
             )
             for task, each in zip(tasks, drafts, strict=True)
         ]
@@ -98,8 +98,3 @@ class Predictor:
             some = [texts[row] for row in missing]
             out[missing] = encode(encoder.encode, some, [tasks[row] for row in missing], encoder.name)
         return out
-
-
-def _told(each: Draft) -> str:
-    because = f" for {', '.join(each.because)}" if each.because else ""
-    return f"{each.author}{because}, confidence {each.confidence:.2f}"

@@ -9,7 +9,7 @@ import pytest
 
 from ml_backend.domain import Fit, Floats, Material, TaskSchema, Tensors, TrainingSet, record_text
 from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.reasons import MOST, reasons
+from ml_backend.reasons import LEAST, MOST, reasons
 from plugins.encoders.records import Records, profile
 from plugins.learners.calibration import linear
 
@@ -68,7 +68,9 @@ def test_of_a_linear_head_they_are_weight_times_value_by_field(monkeypatch: pyte
                 weight[place] * vectors[row, place]
             )
         # of two labels, the log-odds of one rise as those of the other fall: both count alike
-        best = sorted((name for name in by_field if by_field[name] / 2 > 0.1), key=lambda name: -by_field[name])[:MOST]
+        best = sorted((name for name in by_field if by_field[name] / 2 > LEAST), key=lambda name: -by_field[name])[
+            :MOST
+        ]
         assert [each.rsplit(" ", 1)[0] for each in why] == best
         for each in why:
             name, _, value = each.rpartition(" ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,9 +22,10 @@ TITLE = "Apprentice"
 SAMPLING = "Uncertainty sampling"
 USER = "apprentice"
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
+RESULTS, WIDE = "predictions_results", 700  # pixels
 HIDDEN_COLUMNS = (  # of the tab: what is left are the number, the place in the queue and the data
     "inner_id", "completed_at", "total_annotations", "cancelled_annotations", "total_predictions", "annotators",
-    "annotations_results", "annotations_ids", "predictions_model_versions", "predictions_results", "file_upload",
+    "annotations_results", "annotations_ids", "predictions_model_versions", RESULTS, "file_upload",
     "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time", "draft_exists",
 )  # fmt: skip
 REMEMBERED = ("sampling", "model_version", "show_collab_predictions")
@@ -77,7 +79,7 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     say(f"ML backend {address}")
     client.change_project(project, sampling=SAMPLING, show_collab_predictions=True)
     say(f"sampling: {SAMPLING.lower()} (was: {str(connection['earlier'].get('sampling')).lower()})")
-    connection["view"] = _view(client, project, connection.get("view"))
+    connection["view"] = _view(client, project, config, connection.get("view"))
     say("a tab in the order of the queue in the Data Manager")
     if "second look" in connection:
         connection["second look"] = make_tab(client, project, connection["second look"])
@@ -193,14 +195,17 @@ def _ours(found: list[Any], url: str, known: int | None) -> list[int]:
     return sorted(ours, key=lambda number: number != known)
 
 
-def _view(client: LabelStudioClient, project: int, known: int | None) -> int:
-    hidden = [f"tasks:{column}" for column in HIDDEN_COLUMNS]
+def _view(client: LabelStudioClient, project: int, config: str, known: int | None) -> int:
+    """The drafts of records are shown there with what speaks for them: the labelling screen has no place for that."""
+    shown = (RESULTS,) if re.search(r"<Table\b", config) else ()
+    hidden = [f"tasks:{column}" for column in HIDDEN_COLUMNS if column not in shown]
     data = {
         "title": "Apprentice queue",
         "type": "list",
         "target": "tasks",
         "ordering": ["tasks:predictions_score"],
         "hiddenColumns": {"explore": hidden, "labeling": hidden},
+        "columnsWidth": {f"tasks:{column}": WIDE for column in shown},
         "filters": {
             "conjunction": "and",
             "items": [{"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}],

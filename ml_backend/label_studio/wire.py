@@ -154,7 +154,8 @@ def write_result(prediction: Prediction, schema: TaskSchema) -> list[dict[str, A
     draft = prediction.draft
     if draft is None or not draft.choices:
         return []
-    region: dict[str, Any] = {
+    region: dict[str, Any] = {  # what is of interest to people comes first: the Data Manager shows the beginning
+        **({"meta": {"text": [prediction.reason]}} if prediction.reason else {}),
         "id": f"draft-{prediction.task}",
         "from_name": schema.control,
         "to_name": schema.source,
@@ -162,8 +163,6 @@ def write_result(prediction: Prediction, schema: TaskSchema) -> list[dict[str, A
         "value": {"choices": list(draft.choices)},
         "score": round(draft.confidence, 4),
     }
-    if prediction.reason:
-        region["meta"] = {"text": [prediction.reason]}
     return [region]
 
 

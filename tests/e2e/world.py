@@ -18,7 +18,7 @@ from typing import Any
 
 from ml_backend.demo.run import backend as run_backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
-from ml_backend.domain import ApprenticeError, ModelVersion, TaskSchema
+from ml_backend.domain import ApprenticeError, ModelVersion, TaskSchema, read_record
 from ml_backend.label_studio.annotator import Served, answer, create_project, next_task, skip
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
@@ -69,9 +69,11 @@ class Project:
         return project
 
     def add(self, truth: dict[str, str], *, annotated: bool = False) -> None:
-        """Imports texts, on demand together with their right answers."""
+        """Imports texts, or records as text, on demand together with their right answers."""
         self.truth.update(truth)
-        tasks: list[dict[str, Any]] = [{"data": {self.schema.text_field: text}} for text in truth]
+        field = self.schema.record_field
+        data = [{field: read_record(text)} if field else {self.schema.text_field: text} for text in truth]
+        tasks: list[dict[str, Any]] = [{"data": each} for each in data]
         if annotated:
             for task, label in zip(tasks, truth.values(), strict=True):
                 task["annotations"] = [{"result": [self.region(label)]}]

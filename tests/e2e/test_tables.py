@@ -1,0 +1,92 @@
+"""Records end to end: a real Label Studio with a Table, a backend beside it, drafts with reasons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from people import SCORES, TABLE, person
+from playwright.sync_api import expect
+from test_browser import CHROMIUM, SCREENSHOTS, browser_page, drafted, open_data_manager, start_labelling, submit_button
+from world import Backend, Project, until
+
+from ml_backend.demo.server import LocalLabelStudio
+from ml_backend.demo.table import knowledge, records
+from ml_backend.domain import record_text
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.settings import ProjectSettings
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def clinic(admin: LabelStudioClient) -> Project:
+    random = np.random.default_rng(0)
+    truth = {record_text(record): label for record, label in (person(random) for _ in range(80))}
+    return Project.create(admin, "clinic", TABLE, truth, {})
+
+
+def told(backend: Backend, project: Project) -> list[str]:
+    """What the drafts on the queue say of themselves."""
+    rows = project.predictions(backend.active(project).name)
+    return [row["result"][0]["meta"]["text"][0] for row in rows if row["result"]]
+
+
+def test_records_are_labelled_learnt_and_drafted_with_reasons(
+    backend: Backend, clinic: Project, tmp_path: Path
+) -> None:
+    backend.connect(clinic)
+    backend.wait_for_queue(clinic)
+    assert told(backend, clinic) == [], "nobody knows anything yet"
+    file = tmp_path / "features.json"
+    file.write_text(json.dumps({"scores": SCORES}))
+    done = backend.cli("features", "--project", str(clinic.number), "--file", str(file))
+    assert done.returncode == 0 and "Kept: 1 of 2 labels have scores" in done.stdout, done.stderr
+    clinic.answer_next(10)
+    backend.wait_for_queue(clinic, labelled=10)
+    until(lambda: backend.told_status(clinic)["teacher"].get("trust"), "what the answers say of the scores")
+    assert backend.told_status(clinic)["teacher"]["trust"] > 0.5
+    assert sum("draft because of " in each and "age " in each for each in told(backend, clinic)) > 5
+    body: dict[str, Any] = {"record": {"age": 89, "smoker": "yes", "city": "Bergen", "noise": 0}}
+    clinic.client.call("POST", f"api/projects/{clinic.number}/import", body=[body, {"record": "none"}, {"record": []}])
+    done = backend.cli("doctor", "--project", str(clinic.number))
+    assert "one choice out of 2 over $record" in done.stdout
+    clinic.answer_next(2)
+    version = backend.wait_for_queue(clinic, labelled=12)
+    assert version.learner == version.number
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(580)
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.skipif(not SCREENSHOTS, reason="APPRENTICE_SCREENSHOTS names no folder")
+def test_a_record_with_its_draft_and_the_reasons_are_on_the_screen(
+    label_studio: LocalLabelStudio, admin: LabelStudioClient, make_backend: Callable[..., Backend]
+) -> None:
+    backend, (pool, _) = make_backend(defaults=ProjectSettings(audit_share=0.0)), records()
+    truth = {each.text: each.label for each in pool[:200]}
+    config = Path("label_config_table.xml").read_text()
+    project = Project.create(admin, "Tumours", config, truth, {})
+    backend.connect(project)
+    backend.store.projects.update(project.number, features=knowledge())
+    backend.wait_for_queue(project)
+    project.answer_next(20)
+    backend.wait_for_queue(project, labelled=20)
+    folder = Path(str(SCREENSHOTS))
+    folder.mkdir(parents=True, exist_ok=True)
+    with browser_page(label_studio) as page:
+        page.set_viewport_size({"width": 1200, "height": 900})
+        open_data_manager(page, label_studio, project)
+        start_labelling(page)
+        expect(page.get_by_text("concave points").first).to_be_visible()
+        until(lambda: submit_button(page).is_enabled() and drafted(page, project), "a draft that is filled in")
+        page.screenshot(path=folder / "table-draft.png")
+        page.set_viewport_size({"width": 1800, "height": 700})
+        page.goto(f"{label_studio.url}/projects/{project.number}/data")
+        expect(page.get_by_text("Prediction score").last).to_be_visible()
+        page.screenshot(path=folder / "table-reasons.png")
+    assert any("draft because of " in each for each in told(backend, project))
