@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import Settings
 from ml_backend.status import lines, read_status
 from ml_backend.store import Store
-from ml_backend.teaching import features
+from ml_backend.teaching import batch, features
 
 SCHEMA = read_schema(TABLE)
 
@@ -163,3 +164,36 @@ def test_answers_of_other_labels_and_twice_said_scores_are_passed_over() -> None
         ]
     }  # fmt: skip
     assert features.from_reply(content, SCHEMA) == {"yes": {"age": 10.0, "city": {"Oslo": 2.0}}, "no": {"smoker": -3.0}}
+
+
+def test_the_scores_come_by_a_batch_too(
+    settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    options(queue_size=12, audit_share=0.0, teacher="batch", teacher_model="small", teacher_labels=0)
+    server.label_config = TABLE
+    people(server, 60)
+    school = School(settings, store, server, make_round, Physician())
+    refreshed(school)
+    school.finish()
+    file = tmp_path / "requests.jsonl"
+    assert batch.export(store, settings, 5, file).startswith("3 questions to small")
+    said = {"scores": [{"label": "yes", "field": "age", "value": "", "score": 7}]}
+    message = {"message": {"role": "assistant", "content": json.dumps(said)}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 10, "completion_tokens": 10}
+    replies = [
+        {"custom_id": json.loads(line)["custom_id"], "error": None,
+         "response": {"status_code": 200, "body": {"model": "small", "usage": usage, "choices": [message]}}}
+        for line in file.read_text().splitlines()
+    ]  # fmt: skip
+    answers = tmp_path / "responses.jsonl"
+    answers.write_text("".join(f"{json.dumps(each)}\n" for each in replies[:2]))
+    assert batch.take_in(store, settings, 5, answers) == ("2 answered.", True)
+    school.finish()
+    kept = store.projects.ensure(5).features
+    assert kept is not None and kept["estimates"] == [{"yes": {"age": 7.0}}] * 2
+    answers.write_text(json.dumps(replies[2]))
+    batch.take_in(store, settings, 5, answers)
+    school.finish()
+    assert len(features.estimates(store.projects.ensure(5))) == 3
+    assert (store.projects.ensure(5).prior or {})["made_of"]["cues"] == 1
