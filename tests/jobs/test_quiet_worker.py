@@ -86,16 +86,21 @@ def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
     assert len(bench.store.versions.stale(5)) == upkeep.STALE_KEPT + 2
 
 
-def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first(
-    bench: Bench, single: TaskSchema
-) -> None:
+def five_learners(bench: Bench, schema: TaskSchema) -> list[int]:
+    """The numbers of the learners of five rounds with six more answers each, newest first."""
     truth = fill(bench.server, 60)
     bench.round()
     for at in range(0, 30, 6):
-        flood(bench.server, truth, single, list(truth)[at : at + 6])
+        flood(bench.server, truth, schema, list(truth)[at : at + 6])
         bench.store.projects.update(5, reconciled_at=0.0)
         bench.round()
-    kept = bench.store.versions.learners(5)
+    return bench.store.versions.learners(5)
+
+
+def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first(
+    bench: Bench, single: TaskSchema
+) -> None:
+    kept = five_learners(bench, single)
     last = bench.store.versions.get(5, kept[0])
     assert last is not None
     artifact = bench.store.versions.artifact(5, kept[0])
@@ -113,13 +118,7 @@ def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first(
 def test_the_oldest_learners_are_forgotten_but_never_one_that_serves_or_is_held(
     bench: Bench, single: TaskSchema
 ) -> None:
-    truth = fill(bench.server, 60)
-    bench.round()
-    for at in range(0, 30, 6):
-        flood(bench.server, truth, single, list(truth)[at : at + 6])
-        bench.store.projects.update(5, reconciled_at=0.0)
-        bench.round()
-    kept = bench.store.versions.learners(5)
+    kept = five_learners(bench, single)
     assert len(kept) == 5
     bench.store.projects.update(5, pinned=kept[-1])
     for _ in range(10):
