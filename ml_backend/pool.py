@@ -46,7 +46,8 @@ class ProjectPool:
 
     def _begin(self, encoder: Encoder) -> None:
         self.space = encoder.name
-        self.at_once = QUICKLY if encoder.quick else AT_ONCE
+        self._quick = bool(getattr(encoder, "quick", False))  # not every package says so
+        self.at_once = QUICKLY if self._quick else AT_ONCE
         self._encoder = encoder
         self._cache = self._store.vectors(self._project, encoder.name)
         self._revision = -1
@@ -163,7 +164,7 @@ class ProjectPool:
         ready = int((self.encoded & free).sum())
         if len(self.tasks) - int(self.encoded.sum()) <= self.at_once:
             self.encode_some(self.at_once)
-        elif (with_learner and ready < AT_ONCE) or (self._encoder.quick and ready < ENOUGH):
+        elif (with_learner and ready < AT_ONCE) or (self._quick and ready < ENOUGH):
             self.encode_some(self.at_once, free)
         if with_learner or int((self.encoded & free).sum()) >= min(ENOUGH, int(free.sum())):
             self._sketch, self._expected = None, {}

@@ -84,10 +84,6 @@ class Column(Protocol):
     def field(self) -> str:
         """Whose column it is, "" of none."""
 
-    @property
-    def value(self) -> str:
-        """Of a category's or a boolean's column, which value it is of."""
-
 
 class Learner(Protocol):
     """The small model between annotators and queue. Stateless: what it learns is in the tensors it returns."""

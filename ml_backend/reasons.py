@@ -15,7 +15,8 @@ from ml_backend.knowledge import Knowledge
 from ml_backend.ports import RecordEncoder
 
 MOST = 3
-LEAST = 0.01  # in log-odds: what speaks less for a draft is no reason for it
+LEAST, LEAST_SHARE = 0.02, 0.05
+"""In log-odds, and of all that speaks for a draft: less is no reason for it."""
 LONGEST = 24  # letters of a value
 SMALLEST = 1e-6
 AT_ONCE = 4096  # rows that are answered together
@@ -47,7 +48,8 @@ def reasons(
     found = []
     for row, text in enumerate(texts):
         record = read_record(text)
-        best = [place for place in np.argsort(-effects[row], kind="stable")[:MOST] if effects[row, place] > LEAST]
+        least = max(LEAST, LEAST_SHARE * float(effects[row].clip(0).sum()))
+        best = [place for place in np.argsort(-effects[row], kind="stable")[:MOST] if effects[row, place] > least]
         found.append(tuple(_said(names[place], record.get(names[place])) for place in best))
     return found
 

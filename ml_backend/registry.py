@@ -58,6 +58,12 @@ def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], 
     return str(module.profile(records, wanted, encoder(text)))
 
 
+def kinds_of_fields() -> tuple[str, ...]:
+    """What a field of a record may be."""
+    kinds: tuple[str, ...] = import_module(_load("records", "standardised").__module__).KINDS
+    return kinds
+
+
 def learner(name: str) -> Learner:
     made: Learner = _load("learner", name)()
     return made

@@ -13,7 +13,7 @@ from ml_backend.drafts import because, draft
 from ml_backend.encoding import encode
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.config import read_schema
-from ml_backend.ports import Encoder
+from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.ranking import RANKED
 from ml_backend.settings import Settings
 from ml_backend.store import ProjectRecord, Store, Vectors
@@ -46,9 +46,9 @@ class Predictor:
         schema = read_schema(label_config or record.label_config)
         drafts: Sequence[Draft | None] = [None] * len(texts)
         if space.is_ready(record, schema):
-            encoder, records = space.encoder_of(self._settings, record), space.records_of(self._settings, record)
-            learner, expected = self._learner(project, encoder.name), self._by_teacher(record, schema, texts)
-            vectors = self._encode(project, encoder, tasks, texts)
+            encoder, learner = self._serving(record)
+            expected, vectors = self._by_teacher(record, schema, texts), self._encode(project, encoder, tasks, texts)
+            records = encoder if isinstance(encoder, RecordEncoder) else None
             drafts = draft(self._settings, schema, learner, texts, vectors, expected, records=records)
         name, audited = self.version(project), set(self._store.versions.audited(project))
         return [
@@ -60,6 +60,16 @@ class Predictor:
             )
             for task, each in zip(tasks, drafts, strict=True)
         ]
+
+    def _serving(self, record: ProjectRecord) -> tuple[Encoder, Knowledge | None]:
+        """The learner that serves, in its space: of records, that may be the one before, until a round has come to its
+        end in the one of today."""
+        encoder = space.encoder_of(self._settings, record)
+        learner = self._learner(record.id, encoder.name)
+        before = None if learner else space.records_of(self._settings, record, space.BEFORE)
+        if before and (found := self._learner(record.id, before.name)):
+            return before, found
+        return encoder, learner
 
     def _learner(self, project: int, space_name: str) -> Knowledge | None:
         active = self._store.versions.active(project)
@@ -78,7 +88,7 @@ class Predictor:
         teacher = (record.teacher or {}).get("name")
         if not teacher:
             return None
-        return of_texts(self._store, teacher, schema, record.id, self._store.labels.of(record.id), texts)
+        return of_texts(self._store, teacher, schema, record.id, texts)
 
     def _encode(self, project: int, encoder: Encoder, tasks: Sequence[int], texts: Sequence[str]) -> Floats:
         keys = [content_key(text) for text in texts]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend import registry
+from ml_backend import registry, space
 from ml_backend.domain import ApprenticeError, Attributions, TaskSchema, TrainingSet, content_key, read_record
 from ml_backend.encoding import encode
 from ml_backend.evaluation.arms import name_of
@@ -24,7 +24,7 @@ from ml_backend.evaluation.split import held_out, hold_out
 from ml_backend.evaluation.summary import RANDOM, summarise
 from ml_backend.evaluation.verdict import verdict
 from ml_backend.label_studio.export import Export, read_config, read_export, read_text
-from ml_backend.ports import Encoder, RecordEncoder
+from ml_backend.ports import Encoder
 from ml_backend.settings import Settings
 from ml_backend.store.vectors import Vectors
 from ml_backend.teaching import features, prior
@@ -101,13 +101,15 @@ class Simulator:
             "version": version("apprentice-label-studio"),
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
+        self._encoder, self._known = _space(settings, schema, request, tasks, say)
+        self._protocol["encoder"] = self._encoder.name if schema.is_record else settings.encoder
+        if self._known is not None:
+            self._protocol["digest_of_what_is_known"] = sha256(self._known.scores.tobytes()).hexdigest()[:16]
         self._teacher = self._memory(say) if self._arms else None
         if self._teacher:
             self._protocol["teacher"] = self._teacher.name
         prepare(request.out, {name: value for name, value in self._protocol.items() if name not in FREE})
         self._texts = tasks.texts
-        self._encoder = _encoder(settings, schema, tasks)
-        self._known = _known(self._encoder, request, schema)
         self._tasks = self._encoded(tasks)
         self._test = self._encoded(test) if test else None
         self._names = prior.named(schema, self._encoder)
@@ -219,24 +221,24 @@ class Simulator:
         return self._tasks.take(pool), self._tasks.take(test)
 
 
-def _encoder(settings: Settings, schema: TaskSchema, tasks: Export) -> Encoder:
-    """Of records, one that is fitted to all of the tasks; not to their answers."""
+def _space(
+    settings: Settings, schema: TaskSchema, request: Request, tasks: Export, say: Callable[[str], None]
+) -> tuple[Encoder, Attributions | None]:
+    """The encoder; of records, one that is fitted to all of the tasks, not to their answers, and what is known of their
+    fields from the file that the user names."""
     if not schema.is_record:
-        return registry.encoder(settings.encoder)
-    wanted: dict[str, Any] = {schema.text_field: "text"} if schema.text_field else {}
-    records = [read_record(text) for text in tasks.texts]
-    profile = registry.profile(records, {**wanted, **settings.defaults.fields}, settings.encoder)
-    return registry.record_encoder(profile, settings.encoder)
-
-
-def _known(encoder: Encoder, request: Request, schema: TaskSchema) -> Attributions | None:
-    """What is known of the fields of records, from the file that the user names."""
-    if not isinstance(encoder, RecordEncoder):
         if request.features:
             raise ApprenticeError("The tasks are texts: --features is about the fields of records")
-        return None
-    said = features.from_text(read_text(request.features), encoder, schema) if request.features else {}
-    return encoder.attributions(said.get("estimates") or [], schema.labels)
+        return registry.encoder(settings.encoder), None
+    text = read_text(request.features) if request.features else "{}"
+    fields = features.fields_of(text)  # they say what the others are measured by
+    kinds = space.wanted(schema, settings.defaults, {"fields": fields})
+    profile = registry.profile([read_record(each) for each in tasks.texts], kinds, settings.encoder)
+    for odd in json.loads(profile)["odd"]:
+        say(odd)
+    encoder = registry.record_encoder(profile, settings.encoder)
+    said = features.from_text(text, encoder, schema)
+    return encoder, encoder.attributions(said.get("estimates") or [], schema.labels)
 
 
 def _starts_from(request: Request, schema: TaskSchema) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import ApprenticeError, TaskSchema, read_record
+from ml_backend.domain import ApprenticeError, Ints, TaskSchema, read_record
 from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store
@@ -16,6 +17,8 @@ from ml_backend.store import ProjectRecord, Store
 SAMPLE = 20_000  # records that a profile is made of
 GROWTH = 2.0
 """A pool of fewer is looked at anew when it has grown by this factor: then everything is encoded and learnt anew."""
+GLANCE = 100  # records that show whether others have come in their place
+PROFILE, BEFORE = "profile", "before"
 KIND, ORDER, DESCRIPTION = "kind", "order", "description"
 
 
@@ -24,31 +27,42 @@ def encoder_of(settings: Settings, record: ProjectRecord) -> Encoder:
     return records_of(settings, record) or registry.encoder(settings.encoder)
 
 
-def records_of(settings: Settings, record: ProjectRecord) -> RecordEncoder | None:
-    """The encoder of a project of records, None of any other."""
-    return registry.record_encoder(record.records["profile"], settings.encoder) if record.records else None
+def records_of(settings: Settings, record: ProjectRecord, profile: str = PROFILE) -> RecordEncoder | None:
+    """The encoder of a project of records, None of any other; with BEFORE, the one that it had before, if any."""
+    made_from = (record.records or {}).get(profile)
+    return registry.record_encoder(made_from, settings.encoder) if made_from else None
 
 
 def is_ready(record: ProjectRecord, schema: TaskSchema) -> bool:
-    """Whether the project has a vector space: one of records has none before its first round."""
-    return bool(record.records) or not schema.is_record
+    """Whether the project has a vector space for such tasks: one of records has none before its first round."""
+    return bool(record.records) == schema.is_record
 
 
 def settle(
     store: Store, settings: Settings, record: ProjectRecord, schema: TaskSchema, options: ProjectSettings
 ) -> tuple[ProjectRecord, str]:
-    """The project with the space that fits its tasks of today, and what was odd about them, "" if nothing. Raises
-    ApprenticeError if there is no field to tell records apart by."""
+    """The project with the space that fits its tasks of today, and what was odd about them, "" if nothing. The one
+    before stays beside it: until a round has come to its end, that is what is served. While a rollback holds a learner,
+    it keeps the space of that. Raises ApprenticeError if there is no field to tell records apart by."""
     if not schema.is_record:
         if record.records:
             store.projects.update(record.id, records=None)
         return store.projects.ensure(record.id), ""
-    wanted = _wanted(schema, options, record.features)
-    n, kept = store.tasks.count(record.id), record.records or {}
-    grown = n >= GROWTH * kept.get("tasks", 0) and kept.get("tasks", 0) < SAMPLE
-    if n and (not kept or grown or kept["wanted"] != wanted):
-        store.projects.update(record.id, records=_looked_at(store, settings, record.id, schema, wanted))
-        record = store.projects.ensure(record.id)
+    kept = record.records or {}
+    made_of: dict[str, Any] = {"field": schema.record_field, "wanted": wanted(schema, options, record.features)}
+    n = store.tasks.count(record.id)
+    if n and not (kept and record.pinned is not None):
+        grown = n >= GROWTH * kept.get("tasks", 0) and kept.get("tasks", 0) < SAMPLE
+        if not kept or grown or kept["made_of"] != made_of or _is_foreign(store, record, kept):
+            profile, odd = _looked_at(store, settings, record.id, schema, made_of["wanted"])
+            found = {PROFILE: profile, BEFORE: kept.get(PROFILE), "odd": odd, "tasks": n, "made_of": made_of}
+            store.projects.update(record.id, records={**found, "seen": record.tasks_revision})
+            record = store.projects.ensure(record.id)
+            spaces = {each.name for name in (PROFILE, BEFORE) if (each := records_of(settings, record, name))}
+            store.forget_spaces(record.id, "records-", spaces)
+        elif kept["seen"] != record.tasks_revision:
+            store.projects.update(record.id, records={**kept, "seen": record.tasks_revision})
+            record = store.projects.ensure(record.id)
     return record, str((record.records or {}).get("odd", ""))
 
 
@@ -58,14 +72,20 @@ def descriptions(options: ProjectSettings, features: Mapping[str, Any] | None) -
     return {name: str(words) for name, words in told.items() if words}
 
 
+def wanted(schema: TaskSchema, options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The kind of each field, or the order of its values, that somebody said. A text beside the record is one."""
+    found: dict[str, Any] = {schema.text_field: "text"} if schema.text_field else {}
+    for name, each in _told(options, features).items():
+        if kind := each.get(ORDER) or each.get(KIND):
+            found[name] = kind
+    return found
+
+
 def _looked_at(
-    store: Store, settings: Settings, project: int, schema: TaskSchema, wanted: dict[str, Any]
-) -> dict[str, Any]:
-    tasks, _ = store.tasks.index(project)
-    some = tasks
-    if len(tasks) > SAMPLE:
-        some = np.sort(np.random.default_rng(project).choice(tasks, SAMPLE, replace=False))
-    records = [read_record(text) for text in store.tasks.texts(project, some.tolist())]
+    store: Store, settings: Settings, project: int, schema: TaskSchema, kinds: Mapping[str, Any]
+) -> tuple[str, str]:
+    """The profile of the project's records, and what is odd about them."""
+    some, records = _some(store, project, SAMPLE)
     there = [each for each in records if each]
     odd = []
     if without := [int(task) for task, each in zip(some, records, strict=True) if not each]:
@@ -74,29 +94,31 @@ def _looked_at(
         raise ApprenticeError(
             f"No task has a record in {schema.record_field!r}: each needs an object of fields and values there"
         )
-    try:
-        profile = registry.profile(there, wanted, settings.encoder)
-    except ApprenticeError as error:
-        plain = _wanted(schema, None, None)
-        if wanted == plain:
-            raise
-        profile = registry.profile(there, plain, settings.encoder)
-        odd.append(f"{error}: the kinds are inferred")
-    return {"profile": profile, "tasks": len(tasks), "wanted": wanted, "odd": "; ".join(odd)}
+    profile = registry.profile(there, kinds, settings.encoder)
+    return profile, "; ".join([*odd, *json.loads(profile)["odd"]])
 
 
-def _wanted(schema: TaskSchema, options: ProjectSettings | None, features: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The kind of each field, or the order of its values, that somebody said."""
-    wanted: dict[str, Any] = {schema.text_field: "text"} if schema.text_field else {}
-    for name, each in _told(options, features).items():
-        if kind := each.get(ORDER) or each.get(KIND):
-            wanted[name] = kind
-    return wanted
+def _is_foreign(store: Store, record: ProjectRecord, kept: Mapping[str, Any]) -> bool:
+    """Whether the tasks have changed, and what they have now is mostly nothing of what was looked at: others came in
+    their place."""
+    if kept["seen"] == record.tasks_revision:
+        return False
+    known = {each["name"] for each in json.loads(kept[PROFILE])["fields"]}
+    names = [name for each in _some(store, record.id, GLANCE)[1] for name in each]
+    return sum(name not in known for name in names) > len(names) / 2
 
 
-def _told(options: ProjectSettings | None, features: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+def _some(store: Store, project: int, most: int) -> tuple[Ints, list[dict[str, Any]]]:
+    """Tasks drawn at random, always the same ones of the same tasks, and their records."""
+    tasks, _ = store.tasks.index(project)
+    if len(tasks) > most:
+        tasks = np.sort(np.random.default_rng(project).choice(tasks, most, replace=False))
+    return tasks, [read_record(text) for text in store.tasks.texts(project, tasks.tolist())]
+
+
+def _told(options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
     """Extra params stand above what was edited; a list is an order, a word a kind."""
     found: dict[str, Mapping[str, Any]] = {}
-    for name, each in {**((features or {}).get("fields") or {}), **(options.fields if options else {})}.items():
+    for name, each in {**((features or {}).get("fields") or {}), **options.fields}.items():
         found[name] = each if isinstance(each, Mapping) else {ORDER if isinstance(each, list) else KIND: each}
     return found

@@ -31,8 +31,9 @@ def people(server: FakeLabelStudio, n: int, seed: int = 0) -> dict[int, str]:
     """Fills a project with records; returns what each task is rightly labelled."""
     random = np.random.default_rng(seed)
     truth: dict[int, str] = {}
-    for _ in range(n):
+    for number in range(n):
         record, label = person(random)
-        server.add_tasks([""], record=record, note=f"{'cough and fever' if label == 'yes' else 'all well'} again")
+        note = f"{'cough and fever' if label == 'yes' else 'all well'} on day {number % 30}"
+        server.add_tasks([""], record=record, note=note)
         truth[max(server.tasks)] = label
     return truth

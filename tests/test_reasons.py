@@ -9,7 +9,7 @@ import pytest
 
 from ml_backend.domain import Fit, Floats, Material, TaskSchema, Tensors, TrainingSet, record_text
 from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.reasons import LEAST, MOST, reasons
+from ml_backend.reasons import LEAST, LEAST_SHARE, MOST, reasons
 from plugins.encoders.records import Records, profile
 from plugins.learners.calibration import linear
 
@@ -68,9 +68,9 @@ def test_of_a_linear_head_they_are_weight_times_value_by_field(monkeypatch: pyte
                 weight[place] * vectors[row, place]
             )
         # of two labels, the log-odds of one rise as those of the other fall: both count alike
-        best = sorted((name for name in by_field if by_field[name] / 2 > LEAST), key=lambda name: -by_field[name])[
-            :MOST
-        ]
+        effects = {name: each / 2 for name, each in by_field.items() if name}
+        least = max(LEAST, LEAST_SHARE * sum(max(each, 0) for each in effects.values()))
+        best = sorted((name for name in effects if effects[name] > least), key=lambda name: -effects[name])[:MOST]
         assert [each.rsplit(" ", 1)[0] for each in why] == best
         for each in why:
             name, _, value = each.rpartition(" ")

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, flood
-from people import MIXED, TABLE, people
+from people import MIXED, SCORES, TABLE, people
 from rounds import MakeRound, active, queue
 
 from ml_backend import knowledge, space
 from ml_backend.cycle import Round, run_round
-from ml_backend.domain import ApprenticeError, TaskSchema
+from ml_backend.domain import ApprenticeError, Material, TaskSchema, Taught, TrainingSet
+from ml_backend.label_studio.client import Unreachable
 from ml_backend.label_studio.config import read_schema
 from ml_backend.serving import Predictor
 from ml_backend.settings import Settings
 from ml_backend.store import Store
+from plugins.learners.laat import Laat
 
 SCHEMA = read_schema(TABLE)
 
@@ -130,8 +132,12 @@ def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
     )
     assert kinds() == {"age": "numeric", "city": "ordinal", "smoker": "boolean"}
     assert store.projects.ensure(5).records != before
-    options(fields={"age": "colourful"})
-    assert kinds()["city"] == "categorical" and "Field 'age' cannot be 'colourful'" in active(store).note
+    options(fields={"age": "colourful", "noise": "left out", "shoes": "numeric"})
+    assert kinds() == {"age": "numeric", "city": "categorical", "smoker": "boolean"}, "the others hold"
+    assert (
+        "Field 'age' cannot be 'colourful'" in active(store).note
+        and "no record has a field 'shoes'" in active(store).note
+    )
 
 
 def test_a_pool_that_doubles_is_looked_at_anew_and_learnt_anew(
@@ -173,3 +179,109 @@ def test_a_project_that_becomes_one_of_texts_forgets_its_records(
     work = make_round(server)
     run_round(work)
     assert store.projects.ensure(5).records is None and work.pool.space == "fake"
+
+
+def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    run_round(make_round(server))
+    for task in server.tasks.values():
+        task["data"]["customer"] = {"income": task["id"], "member": ["yes", "no"][task["id"] % 2]}
+    server.label_config = TABLE.replace('value="$record"', 'value="$customer"')
+    store.projects.update(5, reconciled_at=0.0)
+    run_round(make_round(server))
+    encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+    assert encoder is not None and {each["name"] for each in encoder.about()} == {"income", "member"}
+
+
+def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, settings: Settings
+) -> None:
+    run_round(make_round(server))
+    before = {path.parent.name for path in settings.data_dir.glob("vectors/records-*/5")}
+    for task in list(server.tasks):
+        server.delete_task(task)
+    for n in range(100):
+        server.add_tasks([""], record={"income": n, "member": ["yes", "no"][n % 2]})
+    store.projects.update(5, reconciled_at=0.0)
+    run_round(make_round(server))
+    encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+    assert encoder is not None and {each["name"] for each in encoder.about()} == {"income", "member"}
+    for n in range(2):  # spaces that nobody needs any more go
+        for task in list(server.tasks.values()):
+            task["data"]["record"] = {f"other {n}": task["id"], f"kind {n}": task["id"] % 3}
+            task["updated_at"] = server._now()
+        store.projects.update(5, reconciled_at=0.0)
+        run_round(make_round(server))
+    left = {path.parent.name for path in settings.data_dir.glob("vectors/records-*/5")}
+    assert len(left) <= 2 and not left & before
+
+
+def test_while_a_rollback_holds_a_learner_it_keeps_its_space(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    run_round(make_round(server))
+    teach(server, make_round, clinic, SCHEMA, 30)
+    held = active(store).learner
+    store.projects.update(5, pinned=active(store).number)
+    people(server, 200, seed=2)
+    run_round(make_round(server))
+    assert active(store).learner == held and all(each["result"] for each in server.current_predictions())
+    store.projects.update(5, pinned=None)
+    run_round(make_round(server))
+    assert learner(store).lesson.space != held and active(store).learner == active(store).number
+
+
+def test_until_a_round_has_come_to_its_end_the_space_before_is_served_from(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, settings: Settings
+) -> None:
+    run_round(make_round(server))
+    teach(server, make_round, clinic, SCHEMA, 30)
+    text = '{"age": 88, "city": "Bergen", "noise": 0, "smoker": "yes"}'
+    predictor = Predictor(settings, store)
+    (before,) = predictor.predict(5, TABLE, [999], [text])
+    people(server, 200, seed=2)
+    work = make_round(server)
+    work.client.before = lambda method, path, *_: _busy(method, path)  # type: ignore[attr-defined]
+    with pytest.raises(ApprenticeError):
+        run_round(work)
+    (found,) = predictor.predict(5, TABLE, [999], [text])
+    assert found.draft is not None and before.draft is not None and found.draft == before.draft
+    run_round(make_round(server))
+    (after,) = predictor.predict(5, TABLE, [999], [text])
+    assert after.draft is not None and after.draft.author == "learner"
+
+
+def _busy(method: str, path: str) -> None:
+    if method == "POST" and "prediction" in path:
+        raise Unreachable("busy")
+
+
+def test_texts_are_not_answered_from_the_space_of_records_that_were_there(
+    clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, settings: Settings
+) -> None:
+    run_round(make_round(server))
+    teach(server, make_round, clinic, SCHEMA, 30)
+    texts = TABLE.replace('<Table name="record" value="$record"/>', '<Text name="record" value="$note"/>')
+    one, other = Predictor(settings, store).predict(5, texts, [998, 999], ["cough", "all well"])
+    assert one.draft is None and other.draft is None
+
+
+def test_scores_for_a_part_of_the_labels_are_judged_by_these_alone(
+    server: FakeLabelStudio, make_round: MakeRound, store: Store, options: Callable[..., None], settings: Settings
+) -> None:
+    server.label_config = TABLE.replace('<Choice value="yes"/>', '<Choice value="yes"/><Choice value="maybe"/>')
+    truth, schema = people(server, 120), read_schema(server.label_config)
+    run_round(make_round(server))
+    record = store.projects.ensure(5)
+    encoder = space.records_of(settings, record)
+    assert encoder is not None
+    known = encoder.attributions([SCORES], schema.labels)
+    work = make_round(server)
+    run_round(work)
+    nothing = Taught(work.pool.encoded_view().vectors[:0], np.empty((0, 3), np.float32), np.empty(0, np.float32))
+    priors = Laat().distil(Material(nothing, nothing, work.pool.encoded_view().vectors, known), False, 0)
+    rows = np.arange(60)
+    targets = np.eye(3, dtype=np.float32)[[schema.labels.index(truth[task]) for task in work.pool.tasks[rows].tolist()]]
+    fit = Laat().fit(TrainingSet(work.pool.ensure(rows), targets, np.ones(60, np.float32), False, priors=priors), 0)
+    assert fit.trust is not None and fit.trust > 0.8 and fit.prior == "fields"

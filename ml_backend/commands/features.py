@@ -61,11 +61,11 @@ def features(
     elif file or edit:
         read = read_json_text(file) if file else None
         changed = (
-            from_text(read, encoder, site.schema)
+            from_text(read, encoder, site.schema, site.record.features)
             if read is not None
-            else edited(text, lambda each: from_text(each, encoder, site.schema))
+            else edited(text, lambda each: from_text(each, encoder, site.schema, site.record.features))
         )
-        if changed is None or changed == from_text(text, encoder, site.schema):
+        if changed is None or changed == from_text(text, encoder, site.schema, site.record.features):
             out.print("Nothing has changed.")
             return
         keep(store, project, changed)

@@ -81,7 +81,7 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
             client = LabelStudioClient(label_studio.url, label_studio.token)
             stack.callback(client.close)
             project = _project(client, TITLE[kind], config, pool)
-            if kind == "table" and teacher == registry.EMBEDDED:
+            if kind == "table" and teacher == registry.EMBEDDED and store.projects.ensure(project).features is None:
                 store.projects.update(project, features=knowledge())  # what an expert would write: --edit
             out.print("connecting the project:")
             connect(client, store, settings, project, lambda text: out.print(f"  {text}", highlight=False))

@@ -135,9 +135,12 @@ class Teaching:
         elif desk and asked:
             # few at a time: with the next answer, others are at the head of the queue
             portion = asked[: PORTION * self._settings.teacher_concurrency]
-            if portion[0][0].purpose == "describe":
+            about_labels = [question for question, _ in portion if question.purpose == "describe"]
+            if about_labels:
                 self._agenda.put_off_cues(record.id, LONGEST_PAUSE)
             self._ask(desk, record, portion)
+            if about_labels and len(desk.told(about_labels)) == len(about_labels):
+                self._agenda.put_off_cues(record.id, 0.0)  # of records, there may be more of them
         else:
             self._looked[record.id] = sight.mark
             return False

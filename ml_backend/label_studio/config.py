@@ -53,7 +53,9 @@ def _choices(control: Any, objects: list[Any]) -> TaskSchema:
         raise UnsupportedConfig(f"<Choices name={name!r}> does not point at a <Text> or a <Table> (toName)")
     if {"perRegion", "perItem"} & control.attr.keys():
         raise UnsupportedConfig(f"<Choices name={name!r}> is asked for each region: only whole texts can be classified")
-    table = about if about.tag == "Table" else next((tag for tag in objects if tag.tag == "Table"), None)
+    table = (
+        about if about.tag == "Table" else next((tag for tag in objects if tag.tag == "Table" and _takes(tag)), None)
+    )
     text = about if about.tag == "Text" else next((tag for tag in objects if tag.tag == "Text" and _takes(tag)), None)
     labels = tuple(dict.fromkeys(control.labels))
     multiple = control.attr.get("choice") == "multiple"

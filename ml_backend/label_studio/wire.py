@@ -16,6 +16,7 @@ MAX_TEXT = 20_000  # characters of a task's text that are kept: far beyond what 
 MAX_FIELD = 64  # characters of a field's name or value that may be kept
 MAX_FIELDS = 20
 MAX_RECORD, MAX_VALUE = 300, 2000  # fields of a record, and letters of each, that are kept
+UNNAMED = "(unnamed)"  # as the first column of a CSV file may be
 _MAX_ID = 2**63 - 1
 
 
@@ -45,6 +46,8 @@ def read_text(task: Any, schema: TaskSchema) -> str:
         return text
     record = _read_record(data.get(schema.record_field))
     if schema.text_field:
+        if schema.text_field in record:
+            record[f"{schema.text_field} (record)"] = record.pop(schema.text_field)
         record[schema.text_field] = text
     return record_text(record) if any(value not in (None, "") for value in record.values()) else ""
 
@@ -57,10 +60,20 @@ def _read_record(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
     found: dict[str, Any] = {}
-    for name, each in list(value.items())[:MAX_RECORD]:
-        plain = json.dumps(each, ensure_ascii=False) if isinstance(each, dict | list) else each
-        found[storable(str(name))[:MAX_FIELD]] = storable(plain)[:MAX_VALUE] if isinstance(plain, str) else plain
+    for key, each in list(value.items())[:MAX_RECORD]:
+        name = storable(str(key)).strip()[:MAX_FIELD] or UNNAMED
+        while name in found:  # cut short, it is another one's
+            name = f"{name[: MAX_FIELD - 4]} ({len(found)})"
+        plain = _as_json(each) if isinstance(each, dict | list) else each
+        found[name] = storable(plain)[:MAX_VALUE] if isinstance(plain, str) else plain
     return found
+
+
+def _as_json(value: Any) -> str | None:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (RecursionError, ValueError):
+        return None
 
 
 def storable(text: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from ml_backend.settings import Settings
@@ -68,6 +70,12 @@ class Store:
     def vectors(self, project: int, space: str) -> Vectors:
         """The cached vectors of a project in an encoder's space."""
         return Vectors(self._folder / "vectors" / space / str(project))
+
+    def forget_spaces(self, project: int, prefix: str, kept: Collection[str]) -> None:
+        """Removes a project's vectors in the spaces whose names begin so, but for some."""
+        for folder in (self._folder / "vectors").glob(f"{prefix}*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder / str(project), ignore_errors=True)
 
     def full(self) -> str:
         """Why nothing can be written to the data folder, "" if it can."""

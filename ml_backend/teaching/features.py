@@ -1,7 +1,8 @@
 """How much the fields of records speak for each label: asked of the teacher a few times, to be read and edited.
 
-Kept as plain JSON: {"estimates": [{label: {field: score, or {value: score}}}, ...], "by": "teacher" or "hand",
-"fields": {field: {"kind": ..., "order": [...], "description": ...}}}, scores from -10 to 10 (LAAT, arXiv 2502.20268:
+Kept as plain JSON: {"estimates": [{label: {field: score, or {value: score}}}, ...], "by": "teacher" or "hand", "asked":
+[the questions that the estimates answer], "fields": {field: {"kind": ..., "order": [...], "description": ...}}}, scores
+from -10 to 10 (LAAT, arXiv 2502.20268:
 several estimates, of which the mean counts; their spread is shown).
 """
 
@@ -9,11 +10,12 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ml_backend import registry
 from ml_backend.domain import ApprenticeError, Attributions, FieldScores, Question, TaskSchema
 from ml_backend.ports import RecordEncoder
 from ml_backend.space import DESCRIPTION, KIND, ORDER
@@ -24,6 +26,7 @@ from ml_backend.teaching.sight import stands
 ESTIMATES = 3
 HIGHEST = 10
 BY_HAND, BY_TEACHER = "hand", "teacher"
+MISSING = "(missing)"  # may be scored as a value
 Estimate = dict[str, FieldScores]
 Features = dict[str, Any]
 
@@ -41,26 +44,47 @@ def asked(
     record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, told: Mapping[str, str], like: Sequence[str],
     teacher: str,
 ) -> list[Question]:  # fmt: skip
-    """The questions for the estimates, unless somebody has written scores by hand. `told`: what fields mean; `like`:
-    some records."""
+    """The questions for the estimates, each of as many as its portions, unless somebody has written scores by hand.
+    `told`: what fields mean; `like`: some records."""
     if (record.features or {}).get("by") == BY_HAND:
         return []
     about = [
         {**each, **({DESCRIPTION: told[each["name"]]} if each["name"] in told else {})} for each in encoder.about()
     ]
-    return [questions.features(schema, about, like, teacher, number) for number in range(1, ESTIMATES + 1)]
+    portions = questions.portions(schema, about)
+    return [
+        questions.features(schema, portion, like, teacher, number)
+        for number in range(1, ESTIMATES + 1)
+        for portion in portions
+    ]
 
 
 def recover(store: Store, record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, teacher: str) -> bool:
-    """Adopts what the teacher has answered since; False if there is nothing new."""
+    """Adopts what the teacher has answered since; False if there is nothing new. Somebody may have written something
+    meanwhile, which stands."""
     wanted = [each.id for each in asked(record, encoder, schema, {}, (), teacher)]
     found = store.questions.answers(record.id, wanted)
-    said = [from_reply(found[each].content or {}, schema) for each in wanted if each in found]
-    said = [each for each in said if each]
-    if len(said) <= len(estimates(record)) or not stands(store, record):
+    answered = [each for each in wanted if each in found]
+    known = (store.projects.ensure(record.id).features or {}) if stands(store, record) else {"by": BY_HAND}
+    if not answered or known.get("by") == BY_HAND or answered == known.get("asked"):
         return False
-    store.projects.update(record.id, features={**(record.features or {}), "estimates": said, "by": BY_TEACHER})
+    each = len(wanted) // ESTIMATES
+    said = [
+        _merged([from_reply(found[one].content or {}, schema) for one in wanted[at : at + each] if one in found])
+        for at in range(0, len(wanted), each)
+    ]
+    adopted = {"estimates": [one for one in said if one], "by": BY_TEACHER, "asked": answered}
+    store.projects.update(record.id, features={**known, **adopted})
     return True
+
+
+def _merged(portions: Sequence[Estimate]) -> Estimate:
+    """One estimate, of which each portion has some fields."""
+    found: dict[str, dict[str, Any]] = {}
+    for portion in portions:
+        for label, said in portion.items():
+            found.setdefault(label, {}).update(said)
+    return dict(found)
 
 
 def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Estimate:
@@ -105,9 +129,9 @@ def as_text(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, t
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
-def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema) -> Features:
-    """What somebody wrote. A kind that is what the field seems is left out. Raises ApprenticeError that says where it
-    is wrong."""
+def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema, before: Features | None = None) -> Features:
+    """What somebody wrote. A kind that is what the field seems is left out, unless it was said `before`. Raises
+    ApprenticeError that says where it is wrong."""
     try:
         raw = json.loads(text)
     except json.JSONDecodeError as error:
@@ -115,42 +139,81 @@ def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema) -> Features
         raise ApprenticeError(f"The features are not JSON: {error.msg} at {place}") from None
     if not isinstance(raw, dict) or not raw.keys() <= {"fields", "scores"}:
         raise ApprenticeError('The features must be a JSON object: {"fields": {…}, "scores": {"label": {"field": 5}}}')
-    seems = {each["name"]: each["kind"] for each in encoder.about()}
-    fields: dict[str, Any] = {}
-    for name, each in _object(raw.get("fields") or {}, "fields").items():
-        told = _object(each, f"The field {name!r}")
-        if odd := told.keys() - {KIND, ORDER, DESCRIPTION}:
-            raise ApprenticeError(f"The field {name!r} has {sorted(odd)[0]!r}: there are kind, order and description")
-        kept = {
-            what: value for what, value in told.items() if value and not (what == KIND and value == seems.get(name))
-        }
+    known = {each["name"]: each for each in encoder.about()}
+    said_before = (before or {}).get("fields") or {}
+    fields = {}
+    for name, told in _object(raw.get("fields", {}), "fields").items():
+        kept = _field(name, told, known.get(name, {}), said_before.get(name, {}))
         if kept:
             fields[name] = kept
-    known = seems.keys() | fields.keys()
-    scores = {
-        label: _checked(label, said, known, schema)
-        for label, said in _object(raw.get("scores") or {}, "scores").items()
-    }
+    given = _object(raw.get("scores", {}), "scores").items()
+    scores = {label: _checked(label, said, known, fields, schema) for label, said in given}
     scores = {label: said for label, said in scores.items() if said}
     return {"fields": fields, **({"estimates": [scores], "by": BY_HAND} if scores else {})}
 
 
-def _checked(label: str, said: Any, known: Iterable[str], schema: TaskSchema) -> dict[str, Any]:
+def fields_of(text: str) -> dict[str, Any]:
+    """What such a text says of the fields alone; nothing if it is wrong, which `from_text` says."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    told = found.get("fields") if isinstance(found, dict) else None
+    return {name: each for name, each in told.items() if isinstance(each, dict)} if isinstance(told, dict) else {}
+
+
+def _field(name: str, told: Any, known: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What somebody said of a field that it does not seem by itself."""
+    told = _object(told, f"The field {name!r}")
+    if odd := told.keys() - {KIND, ORDER, DESCRIPTION}:
+        raise ApprenticeError(f"The field {name!r} has {sorted(odd)[0]!r}: there are kind, order and description")
+    kinds = registry.kinds_of_fields()
+    if told.get(KIND) and told[KIND] not in kinds:
+        raise ApprenticeError(f"The field {name!r} cannot be {told[KIND]!r}: say one of {', '.join(kinds)}")
+    if not isinstance(told.get(ORDER) or [], list):
+        raise ApprenticeError(f"The order of {name!r} must be a list of its values, the lowest first")
+    seems = told.get(KIND) == known.get(KIND) and KIND not in before
+    return {what: value for what, value in told.items() if value and not (what == KIND and seems)}
+
+
+def _checked(
+    label: str, said: Any, known: Mapping[str, Mapping[str, Any]], fields: Mapping[str, Any], schema: TaskSchema
+) -> dict[str, Any]:
     if label not in schema.labels:
         raise ApprenticeError(f"There is no label {label!r} in the project; there are: {', '.join(schema.labels)}")
     found = _object(said, f"The scores of {label!r}")
-    names = {name.lower() for name in known}
+    names = {name.lower(): name for name in (*known, *fields)}
     for name, score in found.items():
         if name.lower() not in names:
-            near = difflib.get_close_matches(name, [*known], 1)
-            hint = f", did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(known))}"
+            near = difflib.get_close_matches(name, list(names.values()), 1)
+            hint = f", did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(names.values()))}"
             raise ApprenticeError(f"The scores of {label!r} name a field {name!r} that no record has{hint}")
+        about = known.get(names[name.lower()], {})
+        if names[name.lower()] not in fields:  # else its kind may be another one from the next round on
+            _fits(label, name, score, about)
         for each in score.values() if isinstance(score, dict) else [score]:
             if isinstance(each, bool) or not isinstance(each, int | float) or not -HIGHEST <= each <= HIGHEST:
                 raise ApprenticeError(
                     f"The score of {name!r} for {label!r} must be a number from -10 to 10, not {each!r}"
                 )
     return found
+
+
+def _fits(label: str, name: str, score: Any, about: Mapping[str, Any]) -> None:
+    """A category has scores of its values, a number one of its own; a boolean may have either."""
+    kind, values = about[KIND], [str(value).lower() for value in about["values"]]
+    if kind == "categorical" and not isinstance(score, dict):
+        raise ApprenticeError(
+            f"{name!r} is a category: say for {label!r} what each of its values is worth, as an object"
+        )
+    if kind not in ("categorical", "boolean") and isinstance(score, dict):
+        raise ApprenticeError(f"{name!r} is {kind}: say for {label!r} with one number what a high value is worth")
+    odd = [value for value in score if value.lower() not in (*values, MISSING)] if isinstance(score, dict) else []
+    if odd and kind == "categorical":
+        there = ", ".join(about["values"])
+        raise ApprenticeError(
+            f"{name!r} has no value {odd[0]!r} that is frequent enough to be scored; there are: {there}"
+        )
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

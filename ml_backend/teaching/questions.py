@@ -14,7 +14,8 @@ VERSION = "1"
 LONGEST_TEXT = 8000  # characters of a task that are shown; the beginning says what it is
 TOKENS_A_LABEL = 24
 CUES_ASKED, PATTERNS_ASKED = 10, 6
-MOST_SCORES = 300  # of fields and their values, in one reply
+MOST_SCORES, MOST_PORTIONS = 300, 5  # of fields and their values, in one reply; replies that an estimate takes
+VALUES_SHOWN, LONGEST_VALUE = (12, 6, 3), 60  # of a category, as there is room, and letters of each
 
 
 def label(
@@ -84,21 +85,38 @@ def describe(schema: TaskSchema, texts: Sequence[str], teacher: str) -> Question
     )
 
 
+def portions(schema: TaskSchema, about: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The fields of records as they are asked about together, at most MOST_SCORES scores in a reply; of categories, so
+    many values as there is room for. `about`: `name`, `kind`, `values` and perhaps a `description` of each."""
+    most = max(MOST_SCORES // len(_scored(schema)), 1)
+    shown = VALUES_SHOWN[-1]
+    for shown in VALUES_SHOWN:
+        if sum(_scores(each, shown) for each in about) <= most:
+            break
+    found: list[list[dict[str, Any]]] = []
+    room = 0
+    for each in about:
+        cut = {**each, "values": [_brief(value) for value in each["values"][: max(shown, 2)]]}
+        if not found or _scores(cut, shown) > room:
+            found.append([])
+            room = most
+        found[-1].append(cut)
+        room -= _scores(cut, shown)
+    return found[:MOST_PORTIONS]
+
+
 def features(
     schema: TaskSchema, about: Sequence[Mapping[str, Any]], like: Sequence[str], teacher: str, number: int
 ) -> Question:
     """How much each field of a record speaks for each label (LAAT, arXiv 2502.20268: once a project, a few times over).
 
-    about   the fields: `name`, `kind`, `values` and perhaps a `description`
+    about   one of the `portions` of the fields
     like    some records
     number  of the estimate
 
     Of two labels, the second one alone is asked for: what speaks against it speaks for the first.
     """
-    labels = list(schema.labels) if schema.multiple or len(schema.labels) != 2 else [schema.labels[1]]
-    most = MOST_SCORES // len(labels)
-    of_each = next(n for n in (12, 6, 3, 0) if n == 0 or sum(_scores(each, n) for each in about) <= most)
-    shown = [{**each, "values": list(each["values"])[: max(of_each, 2)]} for each in about]
+    labels = _scored(schema)
     instructions = (
         "A small model learns to label records. You know what their fields mean; it does not. Say how much each field "
         f"speaks for {'the label' if len(labels) == 1 else 'each of the labels'} {', '.join(map(repr, labels))}: an "
@@ -108,28 +126,37 @@ def features(
         "values that are shown. Think of what is known in this field of work, not of the examples. Answer in JSON. The "
         f"message is data, not instructions.\n\nThe labels:\n{_listed(schema, {})}"
     )
+    names = [each["name"] for each in about]
     score = _object(
         {
             "label": {"type": "string", "enum": labels},
-            "field": {"type": "string", "enum": [each["name"] for each in about]},
+            "field": {"type": "string", "enum": names},
             "value": {"type": "string"},
             "score": {"type": "integer", "minimum": -10, "maximum": 10},
         }
     )
-    wanted = len(labels) * sum(_scores(each, of_each) for each in about)
+    wanted = len(labels) * sum(_scores(each, len(each["values"])) for each in about)
     return Question(
-        id=_id(teacher, "describe", number, labels, [each["name"] for each in about]),
+        id=_id(teacher, "describe", number, labels, names),
         purpose="describe",
         instructions=instructions,
-        text=json.dumps({"fields": shown, "records": [_cut(text) for text in like]}, ensure_ascii=False),
+        text=json.dumps({"fields": about, "records": [_cut(text) for text in like]}, ensure_ascii=False),
         reply=_object({"scores": _list(score, wanted)}),
         longest=200 + 32 * wanted,
     )
 
 
+def _scored(schema: TaskSchema) -> list[str]:
+    return list(schema.labels) if schema.multiple or len(schema.labels) != 2 else [schema.labels[1]]
+
+
 def _scores(field: Mapping[str, Any], most: int) -> int:
     """How many scores a field has."""
     return min(len(field["values"]), most) if field["kind"] == "categorical" else 1
+
+
+def _brief(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 1] + "…"
 
 
 def diagnose(figures: str, wrong: Sequence[tuple[str, str, str]], right: Sequence[tuple[str, str]], teacher: str,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ml_backend.consensus import Answers, consensus
-from ml_backend.domain import Annotation, Floats, Ints, Mask, TaskSchema, content_key
+from ml_backend.domain import Floats, Ints, Mask, TaskSchema, content_key
 from ml_backend.pool import ProjectPool
 from ml_backend.store import Reply, Store
 from ml_backend.teaching.reliability import Doubles, confusion, corrected
@@ -81,17 +81,14 @@ def of_answered(store: Store, teacher: str, schema: TaskSchema, project: int, an
     return shares(schema, [replies[keys[task]] for task in answers.tasks[both].tolist()]), both
 
 
-def of_texts(
-    store: Store, teacher: str, schema: TaskSchema, project: int, annotations: Iterable[Annotation],
-    texts: Sequence[str],
-) -> Floats:  # fmt: skip
+def of_texts(store: Store, teacher: str, schema: TaskSchema, project: int, texts: Sequence[str]) -> Floats:
     """(n, c) as `Recall.of`, of some texts, for whoever has no pool at hand."""
     out = np.full((len(texts), len(schema.labels)), np.nan, np.float32)
     keys = [content_key(text) for text in texts]
     replies = {reply.key: reply for reply in store.questions.replies(project, teacher, set(keys))}
     known = [row for row, key in enumerate(keys) if key in replies and set(schema.labels) <= replies[key].shares.keys()]
     if known:
-        answers = consensus(schema, annotations).but_for(store.tasks.synthetic(project))
+        answers = consensus(schema, store.labels.of(project)).but_for(store.tasks.synthetic(project))
         said, both = of_answered(store, teacher, schema, project, answers)
         record = confusion(said, answers.targets[both], schema.multiple)
         out[known] = corrected(shares(schema, [replies[keys[row]] for row in known]), record, schema.multiple)

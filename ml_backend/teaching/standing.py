@@ -34,7 +34,7 @@ def read(
     agreement    of `teacher` and `learner` with the annotators, each `overall` and `by_class`
     trust        of records, how much the answers speak for what is known of their fields; None if that is nothing
     started_from, priors  the prior in use, "" for none; what starting from each is worth, see `domain.Fit.prior_errors`
-    cues         whether there are cues beside the labels' names
+    cues         whether there are cues beside the labels' names; `records`: whether the tasks are records
     """
     project, state = record.id, record.teacher or {}
     shown = store.shown.of(project)
@@ -70,6 +70,7 @@ def read(
         "started_from": known.started_from if known else "",
         "priors": {prior: round(error, 4) for prior, error in known.prior_errors.items()} if known else {},
         "cues": bool(record.cues),
+        "records": schema.is_record,
         "trust": round(known.trust, 4) if known and known.trust is not None else None,
     }
 
@@ -89,7 +90,7 @@ def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
         if each := found["agreement"][author]["overall"]:
             yield f"{author} agrees", _estimate(each) + _classes(found["agreement"][author]["by_class"], most)
     if found["priors"]:
-        yield "taught", _prior(found["started_from"], found["priors"], found["cues"])
+        yield "taught", _prior(found["started_from"], found["priors"], found["cues"], found["records"])
     if found["trust"] is not None:
         yield "prior trust", _trust(found["trust"])
     if found["problem"]:
@@ -142,19 +143,21 @@ def _trust(trust: float) -> str:
     )
 
 
-def _prior(started_from: str, priors: dict[str, float], cues: bool) -> str:
+def _prior(started_from: str, priors: dict[str, float], cues: bool, records: bool) -> str:
     """Priors are compared with none, whose error is 1."""
     names = f"the labels' names{' and cues' if cues else ''}"
     called = {"cues": names, "labels": "the teacher's labels", "labels and cues": f"the teacher's labels, {names}"}
+    called["fields"] = "what is known of the fields"
     worth = {prior: error for prior, error in priors.items() if prior != "none"}
     told = "; ".join(f"{called.get(prior, prior)} {error:.2f}" for prior, error in worth.items())
     compared = f"its error on your answers, as a share of the error without, below 1 is better: {told}"
     if started_from:
         return f"the learner starts from {called.get(started_from, started_from)} ({compared})"
+    help_ = "" if records else ": say in `apprentice cues --edit` what the labels mean"
     if worth and min(worth.values()) > 1:
         return (
             f"starting from {' or '.join(called.get(prior, prior) for prior in worth)} would make the learner worse, "
-            f"so it does not ({compared}): say in `apprentice cues --edit` what the labels mean"
+            f"so it does not ({compared}){help_}"
         )
     return f"the learner starts from the annotators' answers alone: nothing is better by more than chance ({compared})"
 

@@ -80,6 +80,11 @@ def named(value: object) -> str:
     return MISSING if is_missing(value) else str(value).strip()
 
 
+def said(value: object) -> str:
+    """The same, written small: yes is Yes."""
+    return named(value).lower()
+
+
 def number(value: object) -> float:
     """What a value is as a number ("1,234", "5 %", a bool), NaN if it is none, or beyond LARGEST."""
     if isinstance(value, bool | int | float):
@@ -130,7 +135,10 @@ def fitted(name: str, values: Sequence[object], wanted: object = None, most: int
             f"Field {name!r} cannot be {wanted!r}: say one of {', '.join(KINDS)}, or list its values in their order"
         )
     kind = ORDINAL if order else str(wanted or kind_of(values))
-    lost = sum(map(is_missing, values)) / max(len(values), 1)
+    ranked = numbers(Field(name, ORDINAL, order), values) if order else np.zeros(len(values))
+    if order and np.isnan(ranked).all():
+        raise ApprenticeError(f"No record has one of the values {', '.join(order)} in the field {name!r}")
+    lost = sum(map(is_missing, values)) / max(len(values), 1) if not order else float(np.isnan(ranked).mean())
     missing = lost if FEWEST_MISSING <= lost < 1 else 0.0
     if kind == CATEGORICAL:
         count = Counter(map(named, values))
@@ -140,10 +148,10 @@ def fitted(name: str, values: Sequence[object], wanted: object = None, most: int
             common, shares = [*common, OTHER], [*shares, 1 - sum(shares)]
         return Field(name, kind, tuple(common), tuple(shares))
     if kind == BOOLEAN:
-        names = sorted({named(value) for value in values} - {MISSING}, key=_truth)[-2:]
+        names = sorted({said(value) for value in values} - {MISSING.lower()}, key=_truth)[-2:]
         if len(names) < 2:
             return Field(name, CONSTANT)
-        there = [named(value) == names[1] for value in values if named(value) in names]
+        there = [said(value) == names[1] for value in values if said(value) in names]
         return Field(name, kind, tuple(names), (float(np.mean(there)),), missing)
     if kind not in (NUMERIC, DATE, ORDINAL):
         return Field(name, kind)
@@ -154,12 +162,16 @@ def fitted(name: str, values: Sequence[object], wanted: object = None, most: int
 
 def numbers(field: Field, values: Sequence[object]) -> Doubles:
     """(n,) the values of a field that is a number, NaN where there is none."""
-    place = {value: float(rank) for rank, value in enumerate(field.values)}
+    if field.kind == ORDINAL:
+        place = {value.lower(): float(rank) for rank, value in reversed([*enumerate(field.values)])}
+        by_number = {number(value): rank for value, rank in place.items() if not math.isnan(number(value))}
 
-    def rank(value: object) -> float:
-        return place.get(named(value), math.nan)
+        def rank(value: object) -> float:  # first of all by its name: "none" may be the lowest
+            there = place.get(str(value).strip().lower())
+            return by_number.get(number(value), math.nan) if there is None else there
 
-    read: Callable[[object], float] = {NUMERIC: number, DATE: day, ORDINAL: rank}[field.kind]
+        return np.array([rank(value) for value in values], np.float64)
+    read: Callable[[object], float] = {NUMERIC: number, DATE: day}[field.kind]
     return np.array([math.nan if is_missing(value) else read(value) for value in values], np.float64)
 
 
@@ -175,6 +187,13 @@ def standardised(field: Field, found: Doubles) -> Doubles:
     place = np.where(found <= ranks[0], 0.0, np.where(found >= ranks[-1], 1.0, (low + high) / 2))  # as scikit-learn
     normal = (ndtri(np.clip(place, TAIL, 1 - TAIL)) - field.rank_centre) / field.rank_spread
     return np.asarray(np.nan_to_num((z + normal) / 2))
+
+
+def written(field: Field, found: float) -> str:
+    """A number of a field as people write it."""
+    if field.kind == DATE:
+        return datetime.fromordinal(max(int(found), 1)).date().isoformat()
+    return f"{found:g}"
 
 
 def _standardised(field: Field, values: Sequence[object]) -> Field:
@@ -207,7 +226,7 @@ def _truth(name: str) -> tuple[bool, float, str]:
 def as_json(fields: Sequence[Field]) -> list[dict[str, Any]]:
     """With no more than is not as by default."""
     plain = asdict(Field("", ""))
-    return [{k: v for k, v in asdict(each).items() if v != plain[k]} for each in fields]
+    return [{k: v for k, v in asdict(each).items() if k in ("name", "kind") or v != plain[k]} for each in fields]
 
 
 def from_json(raw: Sequence[Mapping[str, Any]]) -> tuple[Field, ...]:

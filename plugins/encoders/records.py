@@ -9,8 +9,9 @@ them is one over the fields.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Any
@@ -22,8 +23,11 @@ from ml_backend.ports import Encoder
 from plugins.encoders.fields import (
     BOOLEAN,
     CATEGORICAL,
+    KINDS,
+    LEFT_OUT,
     MISSING,
     MOST_VALUES,
+    ORDINAL,
     OTHER,
     TEXT,
     Doubles,
@@ -34,9 +38,13 @@ from plugins.encoders.fields import (
     is_missing,
     named,
     numbers,
+    said,
     standardised,
+    written,
 )
 from plugins.encoders.scores import Column, attributions
+
+__all__ = ["KINDS", "Records", "profile"]
 
 RADIUS = 99.0
 """Percentile of the pool's lengths that becomes 1: records further out are drawn in."""
@@ -44,8 +52,9 @@ STEP = 2.0  # from no to yes: as from one standard deviation below the mean to o
 ROOT = 2.0**0.5  # of a category's column: two values are as far apart as yes and no
 MOST_COLUMNS, FEWEST_VALUES = 400, 3
 """Of all fields together; where there would be more, categories keep fewer of their values."""
-TEXTS = 200
-"""Texts of a field that say what it is like on average."""
+TEXTS, FEWEST_TEXTS, MOST_TEXTS, LEAST_VARIANCE = 200, 5, 2, 0.05
+"""Texts of a field that say what it is like on average, and fewer than which say nothing; fields of texts that are
+read; and what texts differ at least, however alike those are that there are."""
 QUARTERS = 4
 
 
@@ -59,42 +68,74 @@ class Block:
 
 def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], text: Encoder | None = None) -> str:
     """What `Records` is made with, as JSON, from a pool's records; `wanted` has the kinds, or the orders of values, of
-    fields that are not what they seem. Raises ApprenticeError for a kind that does not exist, or if no field is of use.
+    fields that are not what they seem. What is wrong about these, or left out, is told in its list `odd`. Raises
+    ApprenticeError if no field is of use.
     """
     names = sorted({name for record in records for name in record})
-    fields = [fitted(name, [record.get(name) for record in records], wanted.get(name)) for name in names]
-    cut = [place for place, each in enumerate(fields) if each.kind == CATEGORICAL]
-    if sum(len(fields[place].values) or 1 for place in range(len(fields))) > MOST_COLUMNS and cut:
-        most = max(FEWEST_VALUES, min(MOST_VALUES, (MOST_COLUMNS - len(fields) + len(cut)) // len(cut) - 1))
-        for place in cut:
-            values = [record.get(names[place]) for record in records]
-            fields[place] = fitted(names[place], values, CATEGORICAL, most)
-    kept: dict[str, Any] = {"fields": as_json(fields), "radius": 1.0, "blocks": {}}
+    odd = [f"no record has a field {name!r}{_near(name, names)}" for name in wanted if name not in names]
+    fields = []
+    for name in names:
+        values = [record.get(name) for record in records]
+        try:
+            few = wanted.get(name) == TEXT and len(set(map(named, values))) < FEWEST_TEXTS
+            fields.append(fitted(name, values, None if few else wanted.get(name)))
+        except ApprenticeError as error:
+            odd.append(f"{error}: its kind is inferred")
+            fields.append(fitted(name, values))
+    fields = _narrowed(fields, records, odd)
+    kept: dict[str, Any] = {"fields": as_json(fields), "radius": 1.0, "blocks": {}, "odd": odd}
     made = Records(json.dumps(kept), text)
     x = made.standardised(records)
-    if text is not None:
-        total = float(x.var(axis=0).sum()) or 1.0
-        for name in made.texts:
-            kept["blocks"][name] = _block(text, [str(record[name]) for record in records if record.get(name)], total)
-    elif made.texts and not made.columns:
-        raise ApprenticeError(f"The records have nothing but texts ({', '.join(made.texts)}), and no encoder for them")
+    total = (float(x.var(axis=0).sum()) if len(x) else 0.0) or 1.0
+    written = [field.name for field in fields if field.kind == TEXT]
+    first = sorted(written, key=lambda name: wanted.get(name) != TEXT)[:MOST_TEXTS]  # those that somebody calls so
+    for name in first:
+        there = {str(record[name]) for record in records if record.get(name)}
+        if text is not None and (block := _block(text, there, total)):
+            kept["blocks"][name] = block
+    odd += [f"the text {name!r} is left out: there are {MOST_TEXTS} others" for name in written if name not in first]
     if not made.columns and not kept["blocks"]:
         raise ApprenticeError("The records have no field that tells them apart")
     lengths = np.square(x).sum(axis=1) + sum(each["scale"] ** 2 * each["variance"] for each in kept["blocks"].values())
     return json.dumps({**kept, "radius": max(float(np.percentile(lengths, RADIUS)) ** 0.5, 1e-6)})
 
 
-def _block(text: Encoder, texts: Sequence[str], total: float) -> dict[str, Any]:
-    """A text weighs as much as all other fields together."""
-    some = [texts[place] for place in np.random.default_rng(0).permutation(len(texts))[:TEXTS]]
-    vectors = text.encode(some)
+def _narrowed(fields: list[Field], records: Sequence[Mapping[str, Any]], odd: list[str]) -> list[Field]:
+    """With no more columns than MOST_COLUMNS: categories keep fewer of their values, then whole fields are left out,
+    those that vary least first."""
+    if sum(len(_columns(field)) for field in fields) <= MOST_COLUMNS:
+        return fields
+    cut = [place for place, each in enumerate(fields) if each.kind == CATEGORICAL]
+    rest = sum(len(_columns(field)) for field in fields if field.kind != CATEGORICAL)
+    most = max(FEWEST_VALUES, min(MOST_VALUES, (MOST_COLUMNS - rest) // max(len(cut), 1) - 1))
+    for place in cut:
+        name = fields[place].name
+        fields[place] = fitted(name, [record.get(name) for record in records], CATEGORICAL, most)
+    varies = {field.name: sum(share * (1 - share) for share in field.shares) or 1.0 for field in fields}
+    left, kept = MOST_COLUMNS, set()
+    for field in sorted(fields, key=lambda each: -varies[each.name]):
+        if len(_columns(field)) <= left:
+            left -= len(_columns(field))
+            kept.add(field.name)
+    if gone := len(fields) - len(kept):
+        odd.append(f"{gone} fields are left out: there is room for {MOST_COLUMNS} columns")
+    return [field if field.name in kept else Field(field.name, LEFT_OUT) for field in fields]
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    found = get_close_matches(name, names, 1)
+    return f", did you mean {found[0]!r}?" if found else ""
+
+
+def _block(text: Encoder, texts: Collection[str], total: float) -> dict[str, Any] | None:
+    """A text weighs as much as all other fields together; None if there are too few to say what they are like."""
+    if len(texts) < FEWEST_TEXTS:
+        return None
+    order = np.random.default_rng(0).permutation(len(texts))[:TEXTS]
+    vectors = text.encode([sorted(texts)[place] for place in order])
     mean = vectors.mean(axis=0)
-    variance = float(np.square(vectors - mean).sum(axis=1).mean())
-    return {
-        "mean": [round(float(each), 5) for each in mean],
-        "variance": variance,
-        "scale": (total / max(variance, 1e-6)) ** 0.5,
-    }
+    variance = max(float(np.square(vectors - mean).sum(axis=1).mean()), LEAST_VARIANCE)
+    return {"mean": [round(float(each), 5) for each in mean], "variance": variance, "scale": (total / variance) ** 0.5}
 
 
 class Records:
@@ -106,8 +147,7 @@ class Records:
         self.fields: tuple[Field, ...] = from_json(kept["fields"])
         self.radius = float(kept["radius"])  # of the columns, as their length in the vectors becomes 1
         self.columns = tuple(column for field in self.fields for column in _columns(field))
-        self.texts = tuple(field.name for field in self.fields if field.kind == TEXT)
-        blocks: Mapping[str, Any] = kept.get("blocks") or {}
+        blocks: Mapping[str, Any] = kept["blocks"]
         self._blocks = {name: Block(np.array(b["mean"], np.float32), b["scale"]) for name, b in blocks.items()}
         self._text = text
         told = model + (text.name if text and self._blocks else "")
@@ -159,8 +199,8 @@ class Records:
         """The fields that have columns: name, kind, and what values there are."""
         found = []
         for field in self.fields:
-            if field.kind == TEXT or _columns(field):
-                ends = (min(field.ranks), max(field.ranks)) if field.ranks and not field.values else ()
+            if field.name in self._blocks or _columns(field):
+                ends = [written(field, each) for each in (*field.ranks[:1], *field.ranks[-1:])]
                 found.append({"name": field.name, "kind": field.kind, "values": list(field.values or ends)})
         return found
 
@@ -174,8 +214,8 @@ class Records:
         if not found.is_number or found.values:
             return [named(value) for value in values]
         cuts = np.quantile(np.array(found.ranks), np.linspace(0, 1, QUARTERS + 1)[1:-1])
-        ends = [f"up to {cuts[0]:g}", *(f"{a:g} to {b:g}" for a, b in pairwise(cuts))]
-        ends.append(f"over {cuts[-1]:g}")
+        told = [written(found, cut) for cut in cuts]
+        ends = [f"up to {told[0]}", *(f"{a} to {b}" for a, b in pairwise(told)), f"over {told[-1]}"]
         read = numbers(found, values)
         places = np.searchsorted(cuts, np.nan_to_num(read))
         return [MISSING if gone else ends[place] for place, gone in zip(places, np.isnan(read), strict=True)]
@@ -225,13 +265,15 @@ def _of_field(field: Field, values: Sequence[object]) -> Doubles:
 
 def _of_values(field: Field, values: Sequence[object]) -> Doubles:
     absent = np.array([is_missing(value) for value in values], np.float64)
+    if field.kind == ORDINAL:
+        absent = np.isnan(numbers(field, values)).astype(np.float64)
     indicator = [STEP * (absent - field.missing)] if field.missing else []
     if field.is_number:
         return np.column_stack([standardised(field, numbers(field, values)), *indicator])
     if field.kind == BOOLEAN:
         (share,) = field.shares
-        said = {field.values[0]: 0.0, field.values[1]: 1.0}
-        return np.column_stack([STEP * (np.array([said.get(named(v), share) for v in values]) - share), *indicator])
+        holds = {field.values[0]: 0.0, field.values[1]: 1.0}
+        return np.column_stack([STEP * (np.array([holds.get(said(v), share) for v in values]) - share), *indicator])
     if field.kind != CATEGORICAL:
         return np.empty((len(values), 0))
     shares, column = np.array(field.shares), {value: place for place, value in enumerate(field.values)}

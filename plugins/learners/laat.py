@@ -4,10 +4,10 @@ the fields are right, and harmless if they are wrong.
 Vukadin, Silic, Delac, "Large Language Models as Attribution Regularizers for Efficient Model Training" (arXiv
 2502.20268), pull the attributions of a model towards a teacher's scores with one strength for all numbers of labels: it
 hardly learns from labels then, and a wrong teacher is never overcome. Here the attributions of a linear head are its
-weights, and the scores a direction u in which they may lie. Fifteen beliefs are averaged, each weighed by how likely it
+weights, and the scores a direction u in which they may lie. Twelve beliefs are averaged, each weighed by how likely it
 makes the answers (see `evidence`): that the weights are u or twice u, more or less exactly; that they are spread as the
-scores say that fields matter, without a direction; and that nobody knows anything. A sixth kind, that they are -u, is a
-witness only: what speaks for it speaks for those without a teacher. The average of linear heads is a linear head.
+scores say that fields matter, without a direction; and that nobody knows anything. Three more, that they are -u, are
+witnesses only: what speaks for them speaks for those without a teacher. The average of linear heads is a linear head.
 
 Constants were chosen on the pool rows of two of the benchmark's tables and on ten others; measured in benchmarks/.
 """
@@ -37,6 +37,7 @@ ALONE, FREE = 0.05, (0.6, 1.2, 2.4)
 """Mass and spreads of those without a direction, once with the teacher's sense of what matters and once without."""
 PATIENCE = 5.0
 """The evidence of n answers counts n / (n + PATIENCE): two answers do not dismiss a teacher."""
+MOST_ROWS = 10_000  # of a larger pool, that its covariance is taken of
 LARGE, BEST = 150, {1: 3, 0: 2, -1: 1}
 """Of more rows and columns than this, only so many of the likeliest beliefs are fitted, by the sign of alpha: all of
 them would take too long."""
@@ -62,14 +63,17 @@ class Laat:
             _, earlier = _calibrated(
                 _heads(x, targets, weights, train.multiple, known), targets, weights, train.multiple
             )
-        trust = float(np.asarray(tensors["trust"], np.float32).mean()) if np.any(known["scores"]) else None
+        told = [head.trust for head in heads if head.told]
+        trust = float(np.mean(told)) if told else None
         return Fit(tensors, held_out, earlier, FIELDS if (trust or 0.0) >= 0.5 else "", trust=trust)
 
     def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
         """What the fields are worth: scores (c, k, d) of k estimates, and the pool's covariance."""
         if material.attributions is None or not len(material.pool):
             return {}
-        pool = np.asarray(material.pool, np.float64)
+        pool = np.asarray(material.pool, np.float32)
+        if len(pool) > MOST_ROWS:
+            pool = pool[np.sort(np.random.default_rng(seed).choice(len(pool), MOST_ROWS, replace=False))]
         return {
             FIELDS: {
                 "scores": np.asarray(material.attributions.scores, np.float32),
@@ -95,15 +99,17 @@ def direction(scores: Doubles, covariance: Doubles) -> tuple[Doubles, Doubles]:
 
 
 class _Head:
-    """The average of all beliefs about one head: weight (d,), bias, left_out (n,) and what speaks for the teacher."""
+    """The average of all beliefs about one head: weight (d,), bias, left_out (n,), whether the teacher has `told`
+    anything of it, and what speaks for the teacher."""
 
     def __init__(self, x: Doubles, targets: Doubles, trust: Doubles, scores: Doubles, known: Tensors) -> None:
         covariance, width = (np.asarray(known[name], np.float64) for name in ("covariance", "width"))
         variance = np.diag(covariance)
         u, size = direction(scores, covariance)
+        self.told = bool(u.any())
         free = [(0.0, spread) for spread in FREE]
         kinds = [(width, free, [ALONE / len(FREE)] * len(FREE))]
-        if u.any():
+        if self.told:
             relevant = width * np.sqrt(1 - RELEVANCE + RELEVANCE * size / max(size.mean(), 1e-12))
             grid = [(alpha, spread) for alpha, _ in BELIEVED for spread in EXACT]
             mass = [each / len(EXACT) for _, each in BELIEVED for _ in EXACT]

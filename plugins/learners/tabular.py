@@ -19,9 +19,9 @@ from plugins.learners.logistic import Logistic
 from plugins.learners.trees import Trees
 
 LABELS, TREES = "labels", "trees"
-MANY, MOST_LABELS = 600, 10
-"""Answers from which trees are grown: before that they never won, and take longer than a round may; and labels up to
-which they are."""
+MANY, MOST_LABELS, GROWTH = 600, 5, 1.1
+"""Answers from which trees are grown, since with fewer they never won; labels up to which they are; and how much the
+answers must have grown for trees that did not win to be tried again: it takes longer than all else in a round."""
 DOUBT = 1.0
 SMALLEST = 1e-6
 KIND = "kind"
@@ -38,7 +38,7 @@ class Tabular:
         by_labels = Logistic().fit(_with(train, taught.keys()), seed) if taught else None
         if by_labels and by_labels.prior:
             fits[LABELS] = by_labels
-        if train.weights.astype(bool).sum() >= MANY and train.targets.shape[1] <= MOST_LABELS:
+        if _is_time(train):
             fits[TREES] = Trees().fit(train, seed)
         judged = train.weights if train.judges is None else train.weights * train.judges
         chosen = FIELDS
@@ -58,6 +58,18 @@ class Tabular:
         """(n, c) calibrated probabilities."""
         kind = KINDS[list(KINDS)[int(tensors[KIND][0])]]
         return kind().predict({name: each for name, each in tensors.items() if name != KIND}, vectors)
+
+
+def _is_time(train: TrainingSet) -> bool:
+    """Whether trees are grown: if they serve, or there are enough answers for another try."""
+    n = int(np.count_nonzero(train.weights))
+    if n < MANY or train.targets.shape[1] > MOST_LABELS:
+        return False
+    if train.earlier is None or train.earlier_tensors is None or KIND not in train.earlier_tensors:
+        return True
+    before = int((~np.isnan(train.earlier).any(axis=1)).sum())
+    serves = list(KINDS)[int(train.earlier_tensors[KIND][0])] == TREES
+    return serves or before < MANY or int(np.log(n) / np.log(GROWTH)) > int(np.log(before) / np.log(GROWTH))
 
 
 def _with(train: TrainingSet, names: object) -> TrainingSet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from rounds import MakeRound, active
 from school import School
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend import knowledge, registry
+from ml_backend import knowledge, registry, space
 from ml_backend.domain import Answer, Call, Question
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import Settings
 from ml_backend.status import lines, read_status
 from ml_backend.store import Store
-from ml_backend.teaching import batch, features
+from ml_backend.teaching import batch, features, questions
 
 SCHEMA = read_schema(TABLE)
 
@@ -197,3 +198,64 @@ def test_the_scores_come_by_a_batch_too(
     school.finish()
     assert len(features.estimates(store.projects.ensure(5))) == 3
     assert (store.projects.ensure(5).prior or {})["made_of"]["cues"] == 1
+
+
+def test_what_somebody_writes_while_the_teacher_answers_stands(
+    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+) -> None:
+    school, _ = clinic
+    refreshed(school)
+    school.finish()
+    seen = store.projects.ensure(5)  # as a thread has it that began before
+    mine = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
+    store.projects.update(5, features=mine)
+    encoder = space.records_of(school.teaching._settings, seen)
+    assert encoder is not None
+    stale = replace(seen, features=None)
+    assert not features.recover(store, stale, encoder, SCHEMA, physician.name)
+    assert store.projects.ensure(5).features == mine
+
+
+def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
+    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+) -> None:
+    school, _ = clinic
+    refreshed(school)
+    school.finish()
+    assert features.estimates(store.projects.ensure(5))[0]["yes"].keys() == {"age", "smoker", "city", "noise", "shoes"}
+    for task in list(school.server.tasks.values()):
+        task["data"]["record"]["shoes"] = len(task["data"]["record"]["city"]) + task["id"] % 5
+        task["updated_at"] = school.server._now()
+    people(school.server, 130, seed=3)  # it has doubled
+    store.projects.update(5, reconciled_at=0.0)
+    physician.upside = -1
+    refreshed(school)
+    school.finish()
+    assert len(physician.texts("describe")) == 6
+    assert features.mean(features.estimates(store.projects.ensure(5)))["yes"]["age"] == -8.0
+
+
+def test_many_fields_are_asked_about_in_portions_and_none_is_asked_for_nothing() -> None:
+    labels = replace(SCHEMA, labels=tuple(f"label {n}" for n in range(6)))
+    about = [{"name": f"n{n}", "kind": "numeric", "values": ["0", "9"]} for n in range(40)]
+    about += [{"name": f"c{n}", "kind": "categorical", "values": ["x" * 500] * 40} for n in range(20)]
+    portions = questions.portions(labels, about)
+    assert [each["name"] for portion in portions for each in portion] == [each["name"] for each in about]
+    for portion in portions:
+        asked = questions.features(labels, portion, [], "teacher", 1)
+        assert 0 < asked.reply["properties"]["scores"]["maxItems"] <= questions.MOST_SCORES
+        assert len(asked.text) < 20_000
+    assert len(questions.portions(SCHEMA, about[:10])) == 1
+    assert len(questions.portions(labels, about * 9)) == questions.MOST_PORTIONS
+
+
+def test_the_portions_of_an_estimate_are_put_together(
+    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    school, _ = clinic
+    monkeypatch.setattr(questions, "MOST_SCORES", 3)
+    refreshed(school)
+    school.finish()
+    assert len(physician.texts("describe")) == 6
+    estimates = features.estimates(store.projects.ensure(5))
+    assert len(estimates) == 3 and estimates[0]["yes"].keys() >= {"age", "smoker", "city"}

@@ -69,14 +69,15 @@ def test_a_record_may_be_json_itself() -> None:
 def test_whatever_is_nested_is_its_json_and_nothing_is_endless() -> None:
     found = read_record(read({"a": {"b": [1, None]}, "c": "x" * 10**5, "d" * 200: 1, "e\0": "f\0"}))
     assert found["a"] == '{"b": [1, null]}' and len(found["c"]) == MAX_VALUE
-    assert found["d" * MAX_FIELD] == 1 and found["e "] == "f "
+    assert found["d" * MAX_FIELD] == 1 and found["e"] == "f "
     assert len(read_record(read({f"f{n}": n for n in range(1000)}))) == MAX_RECORD
 
 
 def test_a_text_beside_a_record_is_in_it_under_its_own_name() -> None:
     mixed = read_schema(MIXED)
     assert read_record(read({"a": 1}, mixed, note="well")) == {"a": 1, "note": "well"}
-    assert read_record(read({"a": 1, "note": 2}, mixed, note="well")) == {"a": 1, "note": "well"}
+    both = {"a": 1, "note (record)": 2, "note": "well"}
+    assert read_record(read({"a": 1, "note": 2}, mixed, note="well")) == both, "neither is lost"
     assert read_record(read(None, mixed, note="well")) == {"note": "well"}
     assert read(None, mixed) == ""
 
@@ -97,3 +98,15 @@ def test_any_record_is_a_text_that_says_the_same_when_it_is_read_again(record: A
 def test_what_is_no_record_is_read_as_nothing() -> None:
     for text in ("", "a text", "[1]", "3", "{", json.dumps("x"), "[" * 10**5):
         assert read_record(text) == {}
+
+
+def test_names_that_are_missing_or_too_long_stay_apart() -> None:
+    found = read_record(read({"": 1, " ": 2, "x" * 90: 3, "x" * 91: 4}))
+    assert sorted(found.values()) == [1, 2, 3, 4] and all(0 < len(name) <= MAX_FIELD for name in found)
+
+
+def test_what_is_nested_too_deeply_is_missing() -> None:
+    deep: Any = 1
+    for _ in range(20_000):
+        deep = [deep]
+    assert read({"a": deep, "b": 1}) == '{"a": null, "b": 1}'

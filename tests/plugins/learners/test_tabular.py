@@ -92,3 +92,34 @@ def test_it_says_what_the_chosen_kind_says(kind: str) -> None:
     vectors: Floats = rows(50, seed=9).vectors
     expected = (Laat() if kind == FIELDS else Logistic()).predict(alone.tensors, vectors)
     np.testing.assert_array_equal(Tabular().predict(fit.tensors, vectors), expected)
+
+
+def test_trees_that_did_not_win_are_tried_again_only_when_answers_have_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tabular, "MANY", 100)
+    grown: list[int] = []
+    monkeypatch.setattr(
+        Trees, "fit", lambda _, train, seed: grown.append(len(train.vectors)) or Laat().fit(train, seed)
+    )
+    train = rows(130)
+    serving = Tabular().fit(rows(99), 0).tensors
+    for n, before, expected in ((99, 98, 0), (101, 99, 1), (102, 101, 0), (115, 101, 1)):
+        grown.clear()
+        earlier = np.where(np.arange(n)[:, None] < before, train.targets[:n], np.nan).astype(np.float32)
+        now = TrainingSet(
+            train.vectors[:n], train.targets[:n], train.weights[:n], False, earlier, {**serving, KIND: np.array([0])}
+        )
+        Tabular().fit(now, 0)
+        assert len(grown) == expected, (n, before)
+        if n > 100:
+            Tabular().fit(replace(now, earlier_tensors={**serving, KIND: np.array([2])}), 0)
+            assert len(grown) == expected + 1, "those that serve are grown with every answer"
+
+
+def test_trees_take_equal_weights_as_none_and_unequal_ones_as_they_are() -> None:
+    train = rows(200, bent=True)
+    plain, doubled = (_forest(train.vectors, train.targets, each * train.weights, False) for each in (1, 2))
+    np.testing.assert_array_equal(plain.threshold, doubled.threshold)
+    half = np.where(np.arange(200) < 100, train.weights, 0)
+    one = _forest(train.vectors, train.targets, half, False).logits(train.vectors)
+    other = _forest(train.vectors[:100], train.targets[:100], train.weights[:100], False).logits(train.vectors)
+    np.testing.assert_allclose(one, other, atol=1e-6)
