@@ -111,7 +111,7 @@ def shuffled(t: Table, random: np.random.Generator) -> Floats:
 
 
 def prior_alone(t: Table, rows: Ints, seed: int) -> Floats:
-    u, _ = direction(t.scores.astype(np.float64), np.cov(t.pool_x.astype(np.float64), rowvar=False))
+    u, _ = direction(t.scores.astype(np.float64), np.cov(t.pool_x.astype(np.float64), rowvar=False), t.width)
     return np.asarray(t.test_x @ u)
 
 

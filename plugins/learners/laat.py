@@ -87,11 +87,13 @@ class Laat:
         return linear(tensors, vectors)
 
 
-def direction(scores: Doubles, covariance: Doubles) -> tuple[Doubles, Doubles]:
+def direction(scores: Doubles, covariance: Doubles, width: Doubles) -> tuple[Doubles, Doubles]:
     """u (d,), of which x @ u has deviation 1 over the pool, and how much each column matters (d,), from the scores
-    (k, d) of k estimates; zeros if the teacher has said nothing."""
-    t = (np.sign(scores) * np.abs(scores) ** POWER).mean(axis=0)
-    shared = (1 - DECORRELATE) * np.eye(len(t)) + DECORRELATE * covariance
+    (k, d) of k estimates; zeros if the teacher has said nothing. In a column of `width` 0 there is no direction."""
+    t = (np.sign(scores) * np.abs(scores) ** POWER).mean(axis=0) * (width > 0)
+    variance = np.diag(covariance) * (width > 0)
+    unit = max(float(variance.max()), 1e-12)  # that of a number: whatever the columns are measured in
+    shared = (1 - DECORRELATE) * np.eye(len(t)) + DECORRELATE / unit * covariance * np.outer(width > 0, width > 0)
     u = np.linalg.solve(shared, t)
     spread = max(float(u @ covariance @ u), 0.0) ** 0.5
     size = np.abs(t) * np.sqrt(np.diag(covariance))
@@ -105,7 +107,7 @@ class _Head:
     def __init__(self, x: Doubles, targets: Doubles, trust: Doubles, scores: Doubles, known: Tensors) -> None:
         covariance, width = (np.asarray(known[name], np.float64) for name in ("covariance", "width"))
         variance = np.diag(covariance)
-        u, size = direction(scores, covariance)
+        u, size = direction(scores, covariance, width)
         self.told = bool(u.any())
         free = [(0.0, spread) for spread in FREE]
         kinds = [(width, free, [ALONE / len(FREE)] * len(FREE))]

@@ -133,10 +133,10 @@ def test_each_member_is_the_most_probable_head_and_a_row_left_out_is_judged_by_t
 
 def test_the_direction_shares_a_score_between_columns_that_say_the_same() -> None:
     covariance = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    u, size = direction(np.array([[5.0, 5.0, 5.0]]), covariance)
+    u, size = direction(np.array([[5.0, 5.0, 5.0]]), covariance, np.ones(3))
     assert u[0] == pytest.approx(u[1]) and u[2] > 1.4 * u[0] > 0
     assert u @ covariance @ u == pytest.approx(1.0) and size == pytest.approx(np.full(3, 5**1.5))
-    assert not direction(np.zeros((2, 3)), covariance)[0].any()
+    assert not direction(np.zeros((2, 3)), covariance, np.ones(3))[0].any()
 
 
 def test_without_scores_or_pool_it_is_a_learner_like_others() -> None:
@@ -170,3 +170,18 @@ def test_of_many_columns_the_likeliest_beliefs_say_what_all_would_say(
     np.testing.assert_allclose(said[0], said[1], atol=0.02)
     assert trust[0] == pytest.approx(trust[1], abs=0.05)
     assert (trust[0] or 0.0) > 0.9 if upside > 0 else (trust[0] or 0.0) < 0.1
+
+
+def test_what_columns_are_measured_in_changes_nothing_and_what_is_left_to_unit_length_says_nothing() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(500, 4)) @ (np.eye(4) + 0.4 * random.normal(size=(4, 4)))
+    rest = 9 - np.abs(x).sum(axis=1, keepdims=True)  # follows from the others
+    scores = np.array([[6.0, 6.0, -3.0, 0.0, 0.0]])
+    width = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+    found = []
+    for unit in (1.0, 20.0):
+        columns = np.hstack([x, rest]) / unit
+        u, _ = direction(scores, np.cov(columns, rowvar=False), width)
+        assert u[4] == 0.0
+        found.append(columns @ u)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-9)
