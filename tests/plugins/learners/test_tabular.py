@@ -123,3 +123,12 @@ def test_trees_take_equal_weights_as_none_and_unequal_ones_as_they_are() -> None
     one = _forest(train.vectors, train.targets, half, False).logits(train.vectors)
     other = _forest(train.vectors[:100], train.targets[:100], train.weights[:100], False).logits(train.vectors)
     np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_earlier_knowledge_that_is_nearly_the_same_is_judged_as_the_present() -> None:
+    train = rows(200, bent=True)
+    for known, same in ((195, True), (150, False)):
+        earlier = np.where(np.arange(200)[:, None] < known, train.targets, np.nan).astype(np.float32)
+        fit = Trees().fit(replace(train, earlier=earlier), 0)
+        assert fit.held_out_earlier is not None
+        assert np.array_equal(fit.held_out, fit.held_out_earlier) == same
