@@ -75,6 +75,9 @@ class RecordEncoder(Encoder, Protocol):
         """`name`, `kind` and `values` of the fields that tell records apart: all values of a category, the lowest and
         the highest of numbers."""
 
+    def left_out(self) -> dict[str, str]:
+        """The names of the other fields, and what they are."""
+
     def groups(self, field: str, texts: Sequence[str]) -> list[str] | None:
         """(n,) the group of each record by one of its fields; None if there is no such field."""
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ml_backend import registry
 from ml_backend.domain import ApprenticeError, Ints, TaskSchema, read_record
+from ml_backend.label_studio.wire import MAX_RECORD
 from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store
@@ -90,6 +91,8 @@ def _looked_at(
     odd = []
     if without := [int(task) for task, each in zip(some, records, strict=True) if not each]:
         odd.append(f"{len(without)} tasks have no record in {schema.record_field!r}, for example task {without[0]}")
+    if any(len(each) >= MAX_RECORD for each in there):
+        odd.append(f"of a record, no more than {MAX_RECORD} fields are read")
     if not there:
         raise ApprenticeError(
             f"No task has a record in {schema.record_field!r}: each needs an object of fields and values there"

@@ -16,8 +16,11 @@ from typer.testing import CliRunner
 
 from ml_backend import cli
 from ml_backend.cycle import run_round
+from ml_backend.domain import Answer
 from ml_backend.settings import Settings
 from ml_backend.store import Store
+from ml_backend.teaching import features
+from ml_backend.teaching.site import visit
 
 Run = Callable[..., tuple[int, str]]
 
@@ -50,7 +53,7 @@ def given(tmp_path: Path, **content: Any) -> str:
 
 def test_fields_are_shown_with_their_kinds_and_scores(run: Run, tmp_path: Path, store: Store) -> None:
     code, said = run()
-    assert code == 0 and "age  numeric" in said and "smoker  boolean" in said and "No scores yet" in said
+    assert code == 0 and "age  numeric" in said and "smoker  boolean (no, yes)" in said and "No scores yet" in said
     fields = {"age": {"kind": "numeric", "description": "in years"}}
     code, said = run("--file", given(tmp_path, fields=fields, scores=SCORES))
     assert (code, said) == (0, "Kept: 1 of 2 labels have scores. The learner is taught them anew.\n")
@@ -114,7 +117,7 @@ def test_a_kind_that_is_edited_holds_from_the_next_round_on(
     run("--file", given(tmp_path, fields={"city": {"order": ["Oslo", "Bergen"]}, "noise": {"kind": "left out"}}))
     run_round(make_round(server))
     said = run()[1]
-    assert "city  ordinal" in said and "noise" not in said
+    assert "city  ordinal (Oslo, Bergen)" in said and "Left out: noise (left out)" in said
     assert json.loads(run("--json")[1])["fields"]["noise"] == {"kind": "left out"}, "to be changed again"
 
 
@@ -137,3 +140,14 @@ def test_a_kind_that_was_edited_survives_the_next_edit(
     run("--file", str(tmp_path / "again.json"))
     kept = store.projects.ensure(5).features
     assert kept is not None and kept["fields"]["noise"] == {"kind": "categorical"}
+
+
+def test_questions_that_came_to_nothing_are_told_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
+    site = visit(settings, store, 5)
+    assert site.records is not None
+    wanted = features.asked(site.record, site.records, site.schema, {}, (), "small")
+    store.questions.want(5, "small", [(each, None) for each in wanted])
+    for each in wanted:
+        store.questions.record(5, Answer(each.id, None, None, (), "the request is too long"), [])
+    store.projects.update(5, teacher={"name": "small", "model": "m", "problem": "", "until": 0.0})
+    assert "No scores: 3 questions to the teacher came to nothing (the request is too long)." in run()[1]

@@ -186,7 +186,7 @@ def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
 ) -> None:
     run_round(make_round(server))
     for task in server.tasks.values():
-        task["data"]["customer"] = {"income": task["id"], "member": ["yes", "no"][task["id"] % 2]}
+        task["data"]["customer"] = {"income": task["id"] * 7, "member": ["yes", "no"][task["id"] % 2]}
     server.label_config = TABLE.replace('value="$record"', 'value="$customer"')
     store.projects.update(5, reconciled_at=0.0)
     run_round(make_round(server))
@@ -202,14 +202,14 @@ def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
     for task in list(server.tasks):
         server.delete_task(task)
     for n in range(100):
-        server.add_tasks([""], record={"income": n, "member": ["yes", "no"][n % 2]})
+        server.add_tasks([""], record={"income": n * 7, "member": ["yes", "no"][n % 2]})
     store.projects.update(5, reconciled_at=0.0)
     run_round(make_round(server))
     encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
     assert encoder is not None and {each["name"] for each in encoder.about()} == {"income", "member"}
     for n in range(2):  # spaces that nobody needs any more go
         for task in list(server.tasks.values()):
-            task["data"]["record"] = {f"other {n}": task["id"], f"kind {n}": task["id"] % 3}
+            task["data"]["record"] = {f"other {n}": task["id"] * 7, f"kind {n}": task["id"] % 3}
             task["updated_at"] = server._now()
         store.projects.update(5, reconciled_at=0.0)
         run_round(make_round(server))

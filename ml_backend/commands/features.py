@@ -83,16 +83,40 @@ def _print(site: Site, told: Mapping[str, str]) -> None:
     for field in site.records.about() if site.records else ():
         name = field["name"]
         words = f"  {told[name]}" if name in told else ""
-        out.print(f"[bold]{escape(name)}[/]  {field['kind']}{escape(words)}", highlight=False)
+        values = f" ({_values(field['values'])})" if field["kind"] in ("categorical", "ordinal", "boolean") else ""
+        out.print(f"[bold]{escape(name)}[/]  {field['kind']}{escape(values + words)}", highlight=False)
         for label in site.schema.labels:
             if line := _line(scores.get(label, {}).get(name), spreads.get(label, {}).get(name), field["values"]):
                 out.print(f"    {escape(label)}: {escape(line)}", highlight=False)
-    if not said:
+    left = site.records.left_out() if site.records else {}
+    if left:
+        shown = ", ".join(f"{name} ({why})" for name, why in left.items())
+        out.print(f"Left out: {escape(shown)}", highlight=False)
+    if not said and (problem := _in_vain(site)):
+        out.print(f"No scores: {escape(problem)}. Write your own with --edit.", highlight=False)
+    elif not said:
         out.print("No scores yet: a teacher that can be asked is asked for them, or write your own with --edit.")
     elif (site.record.features or {}).get("by") == BY_HAND:
         out.print("Written by hand: the teacher is not asked.")
     else:
         out.print(f"Mean of {len(said)} estimates of the teacher, with their standard deviation.")
+
+
+def _in_vain(site: Site) -> str:
+    """Why the teacher's replies were of no use, "" if it has not been asked."""
+    from ml_backend.teaching.features import asked
+
+    teacher = (site.record.teacher or {}).get("name")
+    if site.records is None or not teacher:
+        return ""
+    wanted = [each.id for each in asked(site.record, site.records, site.schema, {}, (), teacher)]
+    dropped = [each.problem for each in site.store.questions.answers(site.record.id, wanted).values() if each.problem]
+    return f"{len(dropped)} questions to the teacher came to nothing ({dropped[0]})" if dropped else ""
+
+
+def _values(values: list[str]) -> str:
+    more = f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
+    return ", ".join(values[:MOST_VALUES]) + more
 
 
 def _line(score: Any, spread: Any, values: list[str]) -> str:

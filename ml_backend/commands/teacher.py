@@ -84,7 +84,7 @@ def evolve(
     """
     from ml_backend import registry
     from ml_backend.label_studio.synthetic import add_written
-    from ml_backend.teaching.evolve import Evolving, Waiting
+    from ml_backend.teaching.evolve import Evolving, Waiting, refuse_records
     from ml_backend.teaching.site import visit
     from ml_backend.teaching.wording import round_lines
     from ml_backend.teaching.written import POOL, TASKS, TAUGHT
@@ -96,6 +96,7 @@ def evolve(
     store = open_store(settings)
     site = visit(settings, store, project)
     way = POOL if from_pool else TAUGHT if train_directly else TASKS
+    refuse_records(site, way)
     client = make_client(settings) if way == TASKS else None  # before anything is paid for
 
     def send(texts: Mapping[str, str], since: str) -> Sequence[Example]:
@@ -155,6 +156,7 @@ def cues(
 
     The learner starts from them. The teacher is asked for them once, unless you have written your own.
     """
+    from ml_backend.domain import ApprenticeError
     from ml_backend.label_studio.config import read_schema
     from ml_backend.teaching.cues import as_text, from_text, keep
 
@@ -163,6 +165,8 @@ def cues(
     store = open_store(read_settings(data_dir=data_dir))
     record = store.projects.known(project)
     schema, known = read_schema(record.label_config), record.cues or {}
+    if schema.is_record:
+        raise ApprenticeError(f"The tasks of project {project} are records: `apprentice features` has what is known")
     if as_json:
         typer.echo(as_text(known, schema), nl=False)
         return

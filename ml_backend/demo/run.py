@@ -92,7 +92,7 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
                 _annotate(client, store, settings, project, pool, held_out, annotations)
                 _tell(store, project)
                 return
-            _invite(label_studio, project, _environment_file(folder, settings))
+            _invite(label_studio, project, _environment_file(folder, settings), kind)
             threading.Event().wait()
         except KeyboardInterrupt:
             pass
@@ -252,7 +252,8 @@ def _environment_file(folder: Path, settings: Settings) -> Path:
     return path
 
 
-def _invite(label_studio: LocalLabelStudio, project: int, environment: Path) -> None:
+def _invite(label_studio: LocalLabelStudio, project: int, environment: Path, kind: str) -> None:
+    more = "features" if kind == "table" else "cues"  # what is known before any answer
     out.print(
         f"\n[bold]{label_studio.url}/projects/{project}[/]\n"
         f"login [bold]{label_studio.username}[/]  password [bold]{label_studio.password}[/]\n"
@@ -260,7 +261,7 @@ def _invite(label_studio: LocalLabelStudio, project: int, environment: Path) -> 
         "needs most. Ctrl-C stops everything.\n"
         "The Data Manager's tab “Apprentice queue” shows what comes next. To look behind the scenes, in another "
         f"terminal here:\n  set -a; . {environment}; .venv/bin/apprentice status\n"
-        f"and likewise doctor, versions --project {project}, rollback --project {project}",
+        f"and likewise doctor, and with --project {project} versions, rollback and {more}",
         highlight=False,
     )
 

@@ -11,7 +11,7 @@ import structlog
 
 from ml_backend import registry, space
 from ml_backend.consensus import consensus
-from ml_backend.domain import TeacherUnavailable
+from ml_backend.domain import ApprenticeError, TeacherUnavailable
 from ml_backend.jobs.priority import give_way
 from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
@@ -104,7 +104,9 @@ class Teaching:
     def _leave_alone(self, project: int, error: Exception) -> None:
         """One project's trouble is not that of the others, nor of the worker."""
         log.error("not taught", project=project, error=type(error).__name__)
-        self._left_alone[project] = time.monotonic() + LONGEST_PAUSE
+        # what we raise ourselves is a setting that somebody is about to mend
+        pause = UNANSWERED_PAUSE if isinstance(error, ApprenticeError) else LONGEST_PAUSE
+        self._left_alone[project] = time.monotonic() + pause
 
     def _do(self, sight: Sight) -> bool:
         """Does what there is to do for a project; False if that is nothing. Without a desk there is nobody to be asked,

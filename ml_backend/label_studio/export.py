@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.consensus import consensus
-from ml_backend.domain import SYNTHETIC, Annotation, ApprenticeError, Floats, Ints, TaskSchema
+from ml_backend.domain import SYNTHETIC, Annotation, ApprenticeError, Floats, Ints, TaskSchema, read_record
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.defects import defects, some
 from ml_backend.label_studio.wire import MAX_FIELD, read_id, read_tasks, storable
@@ -84,7 +84,7 @@ def read_export(path: Path, schema: TaskSchema, group: str, say: Callable[[str],
     if left_out:
         say(f"{path}: left out of {len(found)} tasks: {left_out}")
     data = {read_id(task.get("id")): task.get("data") for task in found}
-    groups = [_value(data[example.task], group) if group else "" for example in kept]
+    groups = [_value(data[example.task], example.text, schema, group) if group else "" for example in kept]
     if group:
         _look_at(path, group, groups, say)
     tasks, texts = [example.task for example in kept], [example.text for example in kept]
@@ -143,9 +143,11 @@ def _other_controls(found: list[dict[str, Any]], schema: TaskSchema) -> str:
     return f". There are answers to {some(sorted(names))}: is it the right labelling configuration?" if names else ""
 
 
-def _value(data: Any, field: str) -> str:
-    """As in the live loop, nothing nested names a group."""
+def _value(data: Any, text: str, schema: TaskSchema, field: str) -> str:
+    """As in the live loop, nothing nested names a group but a field of a record."""
     value = data.get(field) if isinstance(data, dict) else None
+    if value is None and schema.is_record:
+        value = read_record(text).get(field)
     return storable(str(value))[:MAX_FIELD] if isinstance(value, str | int | float) else ""
 
 

@@ -22,7 +22,7 @@ from ml_backend.teaching.cues import descriptions
 from ml_backend.teaching.sight import Sight
 
 PORTION = 32  # tasks chosen at a time for distillation: the queue's head moves on meanwhile
-SHOWN, RECORDS = 30, 8  # tasks that a teacher sees when it is asked for cues, or what fields say
+SHOWN, RECORDS = 30, 3  # tasks that a teacher sees when it is asked for cues, or what fields say
 Asked = list[tuple[Question, bytes | None]]
 
 

@@ -98,11 +98,7 @@ class Evolving:
         for one in self._alike():
             if not one.done:
                 return replace(one, way=self._way)
-        if self._way != POOL and self._site.schema.is_record:
-            raise ApprenticeError(
-                f"The tasks of project {self._site.record.id} are records, and a teacher writes texts: use "
-                "--from-pool, which has it label tasks near the learner's mistakes"
-            )
+        refuse_records(self._site, self._way)
         if self._way == TASKS and not self.room():
             raise ApprenticeError(
                 f"Project {self._site.record.id} has as many synthetic tasks as synthetic_share "
@@ -218,6 +214,15 @@ class Evolving:
     def _audited(self) -> Ints:
         """What is measured by is not shown to who writes what is learnt from."""
         return np.array(self._site.store.versions.audited(self._site.record.id), np.int64)
+
+
+def refuse_records(site: Site, way: str) -> None:
+    """Raises ApprenticeError if a teacher would have to write records."""
+    if way != POOL and site.schema.is_record:
+        raise ApprenticeError(
+            f"The tasks of project {site.record.id} are records, and a teacher writes texts: use --from-pool, which "
+            "has it label tasks near the learner's mistakes"
+        )
 
 
 def taught_at(site: Site, teacher: str, answers: Answers, plugin: str) -> dict[str, Tensors]:

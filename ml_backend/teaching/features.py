@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import ApprenticeError, Attributions, FieldScores, Question, TaskSchema
+from ml_backend.domain import (
+    ApprenticeError,
+    Attributions,
+    FieldScores,
+    Question,
+    TaskSchema,
+    read_record,
+    record_text,
+)
 from ml_backend.ports import RecordEncoder
 from ml_backend.space import DESCRIPTION, KIND, ORDER
 from ml_backend.store import ProjectRecord, Store
@@ -53,10 +61,16 @@ def asked(
     ]
     portions = questions.portions(schema, about)
     return [
-        questions.features(schema, portion, like, teacher, number)
+        questions.features(schema, portion, [_part(record, portion) for record in like], teacher, number)
         for number in range(1, ESTIMATES + 1)
         for portion in portions
     ]
+
+
+def _part(record: str, portion: Sequence[Mapping[str, Any]]) -> str:
+    """Of a record, the fields that are asked about."""
+    names = {each["name"] for each in portion}
+    return record_text({name: value for name, value in read_record(record).items() if name in names})
 
 
 def recover(store: Store, record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, teacher: str) -> bool:

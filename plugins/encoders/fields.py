@@ -30,6 +30,8 @@ WORDS = 6.0
 """Words on average from which what is nearly always another one is a text, and not a name or a number of something."""
 NEARLY_ALL = 0.95
 """Share of the values that must be numbers, or dates, for the field to be of that kind."""
+FEWEST_COUNTED, SPARSEST = 50, 1.2
+"""Rows from which whole numbers, all different and nearly without gaps, are the numbers of the rows."""
 FEWEST_MISSING = 0.01
 """Share of missing values from which that they are missing is a column of its own."""
 QUANTILES, SAMPLE = 200, 20_000
@@ -86,10 +88,10 @@ def said(value: object) -> str:
 
 
 def number(value: object) -> float:
-    """What a value is as a number ("1,234", "5 %", a bool), NaN if it is none, or beyond LARGEST."""
+    """What a value is as a number ("1,234", "5 %", "$12", a bool), NaN if it is none, or beyond LARGEST."""
     if isinstance(value, bool | int | float):
         return float(value) if abs(value) <= LARGEST else math.nan
-    text = value.strip().rstrip("%").strip() if isinstance(value, str) else ""
+    text = value.strip().strip("%$€£ ") if isinstance(value, str) else ""
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
     try:
@@ -120,10 +122,20 @@ def kind_of(values: Sequence[object]) -> str:
     readers: tuple[tuple[str, Callable[[object], float]], ...] = ((NUMERIC, number), (DATE, day))
     for kind, read in readers:
         if sum(not math.isnan(read(value)) for value in present) >= NEARLY_ALL * len(present):
+            if kind == NUMERIC and _counts(present):
+                return IDENTIFIER
             return BOOLEAN if kind == NUMERIC and len(distinct) == 2 else kind
     if len(distinct) > max(MOST_VALUES, len(present) / 2):
         return TEXT if sum(len(str(value).split()) for value in present) >= WORDS * len(present) else IDENTIFIER
     return CATEGORICAL
+
+
+def _counts(values: Sequence[object]) -> bool:
+    """Whether whole numbers only count the rows: each another one, and hardly any left out between them."""
+    found = np.array([number(value) for value in values])
+    if len(found) < FEWEST_COUNTED or np.isnan(found).any() or (found % 1).any():
+        return False
+    return len(np.unique(found)) == len(found) and float(np.ptp(found)) < SPARSEST * len(found)
 
 
 def fitted(name: str, values: Sequence[object], wanted: object = None, most: int = MOST_VALUES) -> Field:
@@ -157,7 +169,21 @@ def fitted(name: str, values: Sequence[object], wanted: object = None, most: int
         return Field(name, kind)
     if kind == ORDINAL and not order:
         order = tuple(sorted({named(value) for value in values} - {MISSING}, key=lambda each: (number(each), each)))
-    return _standardised(Field(name, kind, order, missing=missing), values)
+    found = _standardised(Field(name, kind, order, missing=missing), values)
+    if wanted is not None and found.kind == CONSTANT and kind_of(values) != CONSTANT:
+        raise ApprenticeError(f"Field {name!r} cannot be {kind}: its values are not, for example {_first(values)!r}")
+    return found
+
+
+def _first(values: Sequence[object]) -> object:
+    return next((value for value in values if not is_missing(value)), None)
+
+
+def unranked(field: Field, values: Sequence[object]) -> list[str]:
+    """Values of an ordinal field that are not in its order."""
+    lost = np.isnan(numbers(field, values))
+    gone = {named(value) for value, out in zip(values, lost, strict=True) if out and not is_missing(value)}
+    return sorted(gone)
 
 
 def numbers(field: Field, values: Sequence[object]) -> Doubles:

@@ -40,6 +40,7 @@ from plugins.encoders.fields import (
     numbers,
     said,
     standardised,
+    unranked,
     written,
 )
 from plugins.encoders.scores import Column, attributions
@@ -79,6 +80,8 @@ def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], 
         try:
             few = wanted.get(name) == TEXT and len(set(map(named, values))) < FEWEST_TEXTS
             fields.append(fitted(name, values, None if few else wanted.get(name)))
+            if isinstance(wanted.get(name), list) and (lost := unranked(fields[-1], values)):
+                odd.append(f"{lost[0]!r} is not in the order of the field {name!r}, and counts as missing")
         except ApprenticeError as error:
             odd.append(f"{error}: its kind is inferred")
             fields.append(fitted(name, values))
@@ -203,6 +206,11 @@ class Records:
                 ends = [written(field, each) for each in (*field.ranks[:1], *field.ranks[-1:])]
                 found.append({"name": field.name, "kind": field.kind, "values": list(field.values or ends)})
         return found
+
+    def left_out(self) -> dict[str, str]:
+        """The other fields, and why: constant, identifier, or because somebody wants it so."""
+        there = {each["name"] for each in self.about()}
+        return {field.name: field.kind for field in self.fields if field.name not in there}
 
     def groups(self, field: str, texts: Sequence[str]) -> list[str] | None:
         """The group of each record by one of its fields: a value, or a quarter of the pool's numbers. None if there is

@@ -77,6 +77,10 @@ def encode(made: Records, *records: Any) -> np.ndarray:
         (["red", "green", "blue"] * 5, CATEGORICAL),
         (["a", "b"] * 5, CATEGORICAL),
         ([f"text {n}" for n in range(200)], IDENTIFIER),
+        (list(range(1000, 1200)), IDENTIFIER),
+        ([str(n) for n in range(200)], IDENTIFIER),
+        (list(range(0, 2000, 10)), NUMERIC),
+        (["$1,234", "€5", "12 £"] * 5, NUMERIC),
         (["x"] * 9, CONSTANT),
         ([None, "n/a", math.nan], CONSTANT),
         ([], CONSTANT),
@@ -393,8 +397,8 @@ def test_an_order_holds_for_values_that_look_missing_and_however_numbers_are_wri
 
 
 def test_texts_that_are_hardly_there_spoil_nothing() -> None:
-    nobody = [{"age": n, "note": None} for n in range(60)]
-    alike = [{"age": n, "note": f"always the same {n % 6}"} for n in range(60)]
+    nobody = [{"age": n % 47, "note": None} for n in range(60)]
+    alike = [{"age": n % 47, "note": f"always the same {n % 6}"} for n in range(60)]
     for records in (nobody, [{**each, "note": "just one"} for each in nobody], alike):
         made = Records(profile(records, {"note": TEXT}, Words()), Words())
         x = encode(made, *records, {"age": 30, "note": "zebra, quite another one"})
@@ -418,3 +422,18 @@ def test_dates_are_shown_as_dates() -> None:
     made = encoder(records)
     groups = made.groups("day", [json.dumps(each) for each in records])
     assert groups is not None and all("2024-" in each for each in groups)
+
+
+def test_a_kind_that_fits_no_value_and_an_order_that_lacks_some_are_told() -> None:
+    records = pool(90)
+    kept = json.loads(profile(records, {"city": NUMERIC, "level": ["low", "high"]}))
+    wrong, partial = kept["odd"]
+    assert wrong.startswith("Field 'city' cannot be numeric: its values are not, for example '")
+    assert partial == "'middle' is not in the order of the field 'level', and counts as missing"
+    kinds = {field.name: field.kind for field in Records(json.dumps(kept)).fields}
+    assert (kinds["city"], kinds["level"]) == (CATEGORICAL, ORDINAL)
+
+
+def test_what_is_left_out_is_told_with_the_reason() -> None:
+    made = encoder(pool(), {"city": LEFT_OUT})
+    assert made.left_out() == {"city": LEFT_OUT, "country": CONSTANT, "id": IDENTIFIER}
