@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,8 +83,11 @@ def recover(store: Store, record: ProjectRecord, encoder: RecordEncoder, schema:
     if not answered or known.get("by") == BY_HAND or answered == known.get("asked"):
         return False
     each = len(wanted) // ESTIMATES
+    categories = {field["name"] for field in encoder.about() if field[KIND] == "categorical"}
     said = [
-        _merged([from_reply(found[one].content or {}, schema) for one in wanted[at : at + each] if one in found])
+        _merged(
+            [from_reply(found[one].content or {}, schema, categories) for one in wanted[at : at + each] if one in found]
+        )
         for at in range(0, len(wanted), each)
     ]
     adopted = {"estimates": [one for one in said if one], "by": BY_TEACHER, "asked": answered}
@@ -101,16 +104,17 @@ def _merged(portions: Sequence[Estimate]) -> Estimate:
     return dict(found)
 
 
-def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Estimate:
-    """The estimate of a teacher's reply; of what it says twice, the first counts."""
+def from_reply(content: Mapping[str, Any], schema: TaskSchema, categories: Collection[str]) -> Estimate:
+    """The estimate of a teacher's reply; of what it says twice, the first counts. A field that is none of the
+    `categories` has no values, whatever it calls them."""
     found: dict[str, dict[str, Any]] = {}
     for each in content.get("scores", ()):
         fields = found.setdefault(each["label"], {})
         name, value, score = each["field"], each["value"].strip(), float(np.clip(each["score"], -HIGHEST, HIGHEST))
-        if not value:
+        if name not in categories:
             fields.setdefault(name, score)
-        elif isinstance(fields.setdefault(name, {}), dict):
-            fields[name].setdefault(value, score)
+        elif value:
+            fields.setdefault(name, {}).setdefault(value, score)
     return {label: fields for label, fields in found.items() if label in schema.labels}
 
 

@@ -161,10 +161,13 @@ def test_answers_of_other_labels_and_twice_said_scores_are_passed_over() -> None
     content = {
         "scores": [
             score("yes", "age", "", 99), score("yes", "age", "", 1), score("gone", "age", "", 5),
-            score("yes", "city", "Oslo", 2), score("yes", "city", "", 7), score("no", "smoker", " ", -3),
+            score("yes", "city", "Oslo", 2), score("yes", "city", "", 7), score("no", "smoker", "yes", -3),
         ]
     }  # fmt: skip
-    assert features.from_reply(content, SCHEMA) == {"yes": {"age": 10.0, "city": {"Oslo": 2.0}}, "no": {"smoker": -3.0}}
+    assert features.from_reply(content, SCHEMA, {"city"}) == {
+        "yes": {"age": 10.0, "city": {"Oslo": 2.0}},
+        "no": {"smoker": -3.0},
+    }
 
 
 def test_the_scores_come_by_a_batch_too(
