@@ -63,7 +63,8 @@ class Laat:
             _, earlier = _calibrated(
                 _heads(x, targets, weights, train.multiple, known), targets, weights, train.multiple
             )
-        told = [head.trust for head in heads if head.told]
+        judges = train.weights if train.judges is None else train.weights * train.judges
+        told = [_trust(head, target, judges) for head, target in _judged(heads, train.targets) if head.told]
         trust = float(np.mean(told)) if told else None
         return Fit(tensors, held_out, earlier, FIELDS if (trust or 0.0) >= 0.5 else "", trust=trust)
 
@@ -102,13 +103,14 @@ def direction(scores: Doubles, covariance: Doubles, width: Doubles) -> tuple[Dou
 
 class _Head:
     """The average of all beliefs about one head: weight (d,), bias, left_out (n,), whether the teacher has `told`
-    anything of it, and what speaks for the teacher."""
+    anything of it, what it says `alone` (n,), and what speaks for the teacher."""
 
     def __init__(self, x: Doubles, targets: Doubles, trust: Doubles, scores: Doubles, known: Tensors) -> None:
         covariance, width = (np.asarray(known[name], np.float64) for name in ("covariance", "width"))
         variance = np.diag(covariance)
         u, size = direction(scores, covariance, width)
         self.told = bool(u.any())
+        self.alone: Doubles = x @ u
         free = [(0.0, spread) for spread in FREE]
         kinds = [(width, free, [ALONE / len(FREE)] * len(FREE))]
         if self.told:
@@ -169,6 +171,23 @@ def _heads(x: Doubles, targets: Floats, weights: Floats, multiple: bool, known: 
     if not multiple and t.shape[1] == 2:
         return [_Head(x, t[:, 1], trust, scores[1] - scores[0], known)]
     return [_Head(x, t[:, label], trust, scores[label], known) for label in range(t.shape[1])]
+
+
+def _judged(heads: list[_Head], targets: Floats) -> list[tuple[_Head, Floats]]:
+    """Each head with its column of the targets."""
+    return list(zip(heads, targets.T[-len(heads) :], strict=True))
+
+
+def _trust(head: _Head, target: Floats, weights: Floats) -> float:
+    """How much the answers speak for the scores: the mass of those beliefs or, if that is more, how well the scores by
+    themselves put the answers in order (the area under their curve). Of labels that are nearly told apart, the mass
+    goes to whoever is surest, though the scores are right."""
+    used = weights > 0
+    holds, said = target[used] > 0.5, head.alone[used]
+    if holds.all() or not holds.any():
+        return head.trust
+    ahead = said[holds][:, None] - said[~holds][None]
+    return max(head.trust, float((ahead > 0).mean() + (ahead == 0).mean() / 2))
 
 
 def _calibrated(heads: list[_Head], targets: Floats, weights: Floats, multiple: bool) -> tuple[Tensors, Floats]:
