@@ -181,6 +181,11 @@ class TrainingSet:
     priors: Mapping[str, Tensors] = field(default_factory=dict)
     judges: Mask | None = None
 
+    @property
+    def say(self) -> Floats:
+        """(n,) the trust in each row as a judge: 0 for those that have no say."""
+        return self.weights if self.judges is None else self.weights * self.judges
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:

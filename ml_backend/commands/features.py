@@ -86,7 +86,7 @@ def _print(site: Site, told: Mapping[str, str]) -> None:
         values = f" ({_values(field['values'])})" if field["kind"] in ("categorical", "ordinal", "boolean") else ""
         out.print(f"[bold]{escape(name)}[/]  {field['kind']}{escape(values + words)}", highlight=False)
         for label in site.schema.labels:
-            if line := _line(scores.get(label, {}).get(name), spreads.get(label, {}).get(name), field["values"]):
+            if line := _line(scores.get(label, {}).get(name), spreads.get(label, {}).get(name)):
                 out.print(f"    {escape(label)}: {escape(line)}", highlight=False)
     left = site.records.left_out() if site.records else {}
     if left:
@@ -119,7 +119,7 @@ def _values(values: list[str]) -> str:
     return ", ".join(values[:MOST_VALUES]) + more
 
 
-def _line(score: Any, spread: Any, values: list[str]) -> str:
+def _line(score: Any, spread: Any) -> str:
     """A field's score for a label, or those of its values, as far as there are any."""
     if isinstance(score, Mapping):
         shown = [f"{value} {_number(score[value], spread[value])}" for value in score if score[value]][:MOST_VALUES]

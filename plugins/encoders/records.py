@@ -90,13 +90,13 @@ def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], 
     made = Records(json.dumps(kept), text)
     x = made.standardised(records)
     total = (float(x.var(axis=0).sum()) if len(x) else 0.0) or 1.0
-    written = [field.name for field in fields if field.kind == TEXT]
-    first = sorted(written, key=lambda name: wanted.get(name) != TEXT)[:MOST_TEXTS]  # those that somebody calls so
+    in_words = [field.name for field in fields if field.kind == TEXT]
+    first = sorted(in_words, key=lambda name: wanted.get(name) != TEXT)[:MOST_TEXTS]  # those that somebody calls so
     for name in first:
         there = {str(record[name]) for record in records if record.get(name)}
         if text is not None and (block := _block(text, there, total)):
             kept["blocks"][name] = block
-    odd += [f"the text {name!r} is left out: there are {MOST_TEXTS} others" for name in written if name not in first]
+    odd += [f"the text {name!r} is left out: there are {MOST_TEXTS} others" for name in in_words if name not in first]
     if not made.columns and not kept["blocks"]:
         raise ApprenticeError("The records have no field that tells them apart")
     lengths = np.square(x).sum(axis=1) + sum(each["scale"] ** 2 * each["variance"] for each in kept["blocks"].values())
@@ -236,9 +236,9 @@ class Records:
         for name, block in self._blocks.items():
             if self._text is None:
                 raise ApprenticeError(f"The field {name!r} of the records is a text, and there is no encoder for it")
-            written = [str(record.get(name) or "") for record in records]
-            vectors = how(self._text)(written)
-            there = np.array([[bool(each)] for each in written])
+            in_words = [str(record.get(name) or "") for record in records]
+            vectors = how(self._text)(in_words)
+            there = np.array([[bool(each)] for each in in_words])
             parts.append(block.scale * there * (vectors - block.mean if centred else vectors))
         x = np.hstack(parts) / self.radius
         length = np.linalg.norm(x, axis=1, keepdims=True)

@@ -63,8 +63,7 @@ class Laat:
             _, earlier = _calibrated(
                 _heads(x, targets, weights, train.multiple, known), targets, weights, train.multiple
             )
-        judges = train.weights if train.judges is None else train.weights * train.judges
-        told = [_trust(head, target, judges) for head, target in _judged(heads, train.targets) if head.told]
+        told = [_trust(head, target, train.say) for head, target in _judged(heads, train.targets) if head.told]
         trust = float(np.mean(told)) if told else None
         return Fit(tensors, held_out, earlier, FIELDS if (trust or 0.0) >= 0.5 else "", trust=trust)
 
@@ -140,7 +139,7 @@ class _Head:
         left_out = np.hstack([each.left_out.T for each in found]).T
         own = trust * (targets * left_out - np.logaddexp(0, left_out))
         others = np.maximum(total - trust, 0)
-        left_out = np.where(others > 0, left_out, alphas[:, None] * (x @ u))  # nothing is left but the belief
+        left_out = np.where(others > 0, left_out, alphas[:, None] * self.alone)  # nothing is left but the belief
         post = _normal(prior[:, None] + others / (others + PATIENCE) * (evidence[:, None] - own))
         self.left_out = (_votes(post, alphas) * left_out).sum(axis=0)
 

@@ -64,8 +64,7 @@ class Logistic:
     def _prior(train: TrainingSet, vectors: Floats) -> tuple[Head | None, str, dict[str, float]]:
         """The prior to start from, its name, and how good each of them would be."""
         priors = {name: Head(**given) for name, given in train.priors.items()}  # type: ignore[arg-type]
-        weights = train.weights if train.judges is None else train.weights * train.judges
-        name, scale, against = choose(vectors, train.targets, weights, priors, train.multiple)
+        name, scale, against = choose(vectors, train.targets, train.say, priors, train.multiple)
         return (priors[name].scaled(scale), name, against) if scale else (None, "", against)
 
     def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:

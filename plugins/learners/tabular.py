@@ -40,10 +40,9 @@ class Tabular:
             fits[LABELS] = by_labels
         if _is_time(train):
             fits[TREES] = Trees().fit(train, seed)
-        judged = train.weights if train.judges is None else train.weights * train.judges
         chosen = FIELDS
         for name, fit in fits.items():
-            gain, doubt = _apart(fits[chosen], fit, train, judged)
+            gain, doubt = _apart(fits[chosen], fit, train)
             if gain > DOUBT * doubt:
                 chosen = name
         tensors: Tensors = {**fits[chosen].tensors, KIND: np.array([list(KINDS).index(chosen)])}
@@ -78,11 +77,11 @@ def _with(train: TrainingSet, names: object) -> TrainingSet:
     return replace(train, priors=kept)
 
 
-def _apart(one: Fit, other: Fit, train: TrainingSet, weights: Floats) -> tuple[float, float]:
+def _apart(one: Fit, other: Fit, train: TrainingSet) -> tuple[float, float]:
     """How much less the log loss of the other one is, as a mean over the rows, and its standard error."""
-    if not weights.any():
+    if not train.say.any():
         return 0.0, 0.0
-    share = weights / weights.sum()
+    share = train.say / train.say.sum()
     less = _loss(one.held_out, train) - _loss(other.held_out, train)
     gain = float(share @ less)
     return gain, float(np.sqrt(np.square(share) @ np.square(less - gain)))
