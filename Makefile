@@ -50,6 +50,7 @@ bench-laat: .venv/.ready  # an hour
 	.venv/bin/python -m benchmarks.laat --save
 	.venv/bin/python -m benchmarks.laat_loop --save
 	.venv/bin/python -m benchmarks.laat_skew --save
+	.venv/bin/python -m benchmarks.laat_many --save
 
 bench-tables: setup
 	.venv/bin/python -m benchmarks.table_loop --save

@@ -30,7 +30,7 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_built_in_plugins_are_installed() -> None:
     assert {kind: set(registry.installed(kind)) for kind in ("encoder", "learner", "teacher")} == {
         "encoder": {"minilm", "sentence"},
-        "learner": {"logistic", "tabular", "laat", "laat-paper", "laat-paper-mlp", "trees"},
+        "learner": {"logistic", "tabular", "laat", "laat-mlp", "laat-paper", "laat-paper-mlp", "trees"},
         "teacher": {"batch", "openai", "similarity", "transformers"},
     }  # fmt: skip
     assert {"cluster-uncertainty", "random"} <= set(registry.installed("acquisition"))

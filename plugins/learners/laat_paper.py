@@ -16,8 +16,8 @@ import numpy as np
 
 from ml_backend.domain import Fit, Floats, Ints, Material, Tensors, TrainingSet
 from plugins.learners.calibration import CHUNK, probabilities
+from plugins.learners.folds import split
 from plugins.learners.laat import FIELDS, Laat
-from plugins.learners.logistic import split
 
 if TYPE_CHECKING:
     import torch

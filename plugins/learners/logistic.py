@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import Fit, Floats, Ints, Material, Tensors, TrainingSet
+from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, linear, probabilities
+from plugins.learners.folds import split
 from plugins.learners.heads import Head, Heads, solve
 from plugins.learners.priors import candidates, choose
 
-FOLDS = 5
 PRIOR_WEIGHT, PRIOR_BIAS = "prior_weight", "prior_bias"
 
 
@@ -95,14 +95,3 @@ def _same(one: Head | None, other: Head | None) -> bool:
     if one is None or other is None:
         return one is other
     return np.array_equal(one.weight, other.weight) and np.array_equal(one.bias, other.bias)
-
-
-def split(targets: Floats, multiple: bool, seed: int) -> Ints:
-    """The fold (n,) of each row: labels are dealt out evenly, by their strongest target; n folds if n < FOLDS."""
-    strongest = targets.argmax(axis=1)
-    if multiple:
-        strongest = np.where(targets.max(axis=1) > 0, strongest, -1)
-    order = np.lexsort((np.random.default_rng(seed).permutation(len(targets)), strongest))
-    fold: Ints = np.empty(len(targets), dtype=np.int64)
-    fold[order] = np.arange(len(targets)) % FOLDS
-    return fold

@@ -1,9 +1,10 @@
-"""The learner of records: whichever of three kinds the annotators' answers speak for.
+"""The learner of records: whichever of four kinds the annotators' answers speak for.
 
 `fields`: LAAT as it should be (see `laat`), which is there from the first answer on and the best with few. `labels`: a
-logistic head that starts from the labels that a teacher gave, if the answers bear them out. `trees`: gradient-boosted
-trees, once answers are many. One of the latter takes the place of the first if its cross-validated log loss is less by
-more than the standard error of the difference (as in `priors.choose`): no one has to choose, and few answers do not.
+logistic head that starts from the labels that a teacher gave, if the answers bear them out. `mlp`: LAAT with a layer of
+units, once answers are hundreds. `trees`: gradient-boosted trees, once they are more. One of the latter takes the place
+of the ones before if its cross-validated log loss is less by more than the standard error of the difference (as in
+`priors.choose`): no one has to choose, and few answers do not.
 """
 
 from __future__ import annotations
@@ -14,18 +15,23 @@ import numpy as np
 
 from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
 from ml_backend.ports import Learner
+from plugins.learners.calibration import cross_entropy
 from plugins.learners.laat import FIELDS, Laat
 from plugins.learners.logistic import Logistic
+from plugins.learners.mlp import Mlp, bent
 from plugins.learners.trees import Trees
 
-LABELS, TREES = "labels", "trees"
-MANY, MOST_LABELS, GROWTH = 600, 5, 1.1
-"""Answers from which trees are grown, since with fewer they never won; labels up to which they are; and how much the
-answers must have grown for trees that did not win to be tried again: it takes longer than all else in a round."""
+LABELS, MLP, TREES = "labels", "mlp", "trees"
+MANY: dict[str, tuple[int, int]] = {MLP: (200, 50), TREES: (600, 5)}
+"""Answers from which they are fitted, and labels up to which they are: with fewer answers they seldom win, and with
+more labels they take too long."""
+GROWTH = 1.1
+"""How much the answers must have grown for those that did not win to be tried again: they take longer than all else in
+a round."""
 DOUBT = 1.0
-SMALLEST = 1e-6
 KIND = "kind"
-KINDS: dict[str, type[Learner]] = {FIELDS: Laat, LABELS: Logistic, TREES: Trees}
+# an artifact holds a kind's place in here
+KINDS: dict[str, type[Learner]] = {FIELDS: Laat, LABELS: Logistic, TREES: Trees, MLP: Mlp}
 
 
 class Tabular:
@@ -36,11 +42,13 @@ class Tabular:
         taught = {name: given for name, given in train.priors.items() if name != FIELDS}
         fits = {FIELDS: Laat().fit(_with(train, {FIELDS}), seed)}
         by_labels = Logistic().fit(_with(train, taught.keys()), seed) if taught else None
-        if by_labels and by_labels.prior:
-            fits[LABELS] = by_labels
-        if _is_time(train):
+        if by_labels and by_labels.prior:  # of fields that nobody knows anything of, it goes before the first
+            fits = {**fits, LABELS: by_labels} if _is_told(train) else {LABELS: by_labels, **fits}
+        if _is_time(train, MLP):
+            fits[MLP] = bent(train, fits[FIELDS], seed)
+        if _is_time(train, TREES):
             fits[TREES] = Trees().fit(train, seed)
-        chosen = FIELDS
+        chosen = next(iter(fits))
         for name, fit in fits.items():
             gain, doubt = _apart(fits[chosen], fit, train)
             if gain > DOUBT * doubt:
@@ -59,16 +67,21 @@ class Tabular:
         return kind().predict({name: each for name, each in tensors.items() if name != KIND}, vectors)
 
 
-def _is_time(train: TrainingSet) -> bool:
-    """Whether trees are grown: if they serve, or there are enough answers for another try."""
-    n = int(np.count_nonzero(train.weights))
-    if n < MANY or train.targets.shape[1] > MOST_LABELS:
+def _is_told(train: TrainingSet) -> bool:
+    """Whether anybody knows anything of the fields."""
+    return FIELDS in train.priors and bool(np.any(train.priors[FIELDS]["scores"]))
+
+
+def _is_time(train: TrainingSet, kind: str) -> bool:
+    """Whether a kind that takes long is fitted: if it serves, or there are enough answers for another try."""
+    n, (many, most_labels) = int(np.count_nonzero(train.weights)), MANY[kind]
+    if n < many or train.targets.shape[1] > most_labels:
         return False
     if train.earlier is None or train.earlier_tensors is None or KIND not in train.earlier_tensors:
         return True
     before = int((~np.isnan(train.earlier).any(axis=1)).sum())
-    serves = list(KINDS)[int(train.earlier_tensors[KIND][0])] == TREES
-    return serves or before < MANY or int(np.log(n) / np.log(GROWTH)) > int(np.log(before) / np.log(GROWTH))
+    serves = list(KINDS)[int(train.earlier_tensors[KIND][0])] == kind
+    return serves or before < many or int(np.log(n) / np.log(GROWTH)) > int(np.log(before) / np.log(GROWTH))
 
 
 def _with(train: TrainingSet, names: object) -> TrainingSet:
@@ -82,13 +95,7 @@ def _apart(one: Fit, other: Fit, train: TrainingSet) -> tuple[float, float]:
     if not train.say.any():
         return 0.0, 0.0
     share = train.say / train.say.sum()
-    less = _loss(one.held_out, train) - _loss(other.held_out, train)
+    before, after = (cross_entropy(fit.held_out, train.targets, train.multiple) for fit in (one, other))
+    less = before - after
     gain = float(share @ less)
     return gain, float(np.sqrt(np.square(share) @ np.square(less - gain)))
-
-
-def _loss(said: Floats, train: TrainingSet) -> Floats:
-    """(n,) cross-entropy."""
-    p, t = np.clip(said, SMALLEST, 1 - SMALLEST), train.targets
-    loss = t * np.log(p) + ((1 - t) * np.log(1 - p) if train.multiple else 0)
-    return np.asarray(-loss.sum(axis=1))

@@ -14,13 +14,10 @@ import numpy as np
 
 from ml_backend.domain import Fit, Floats, Ints, Material, Tensors, TrainingSet
 from plugins.learners.calibration import Doubles, calibration, probabilities
-from plugins.learners.logistic import split
+from plugins.learners.folds import is_nearly_the_same, split
 
 TREES, LEAVES, FOLDS = 100, 8, 3
 NODES = 2 * LEAVES - 1
-NEARLY_ALL = 0.95
-"""Share of the answers that the earlier knowledge must have for it to be taken for the present one: growing the same
-forests again, but for a few of hundreds of answers, would take as long as all the others."""
 GROWN: dict[str, Any] = {
     "max_iter": TREES, "learning_rate": 0.06, "max_leaf_nodes": LEAVES, "min_samples_leaf": 10,
     "l2_regularization": 1.0, "early_stopping": False, "max_bins": 63, "random_state": 0,
@@ -71,7 +68,7 @@ class Trees:
         forest = _forest(train.vectors, train.targets, train.weights, train.multiple)
         slope, offset, held_out = _held_out(train, train.targets, train.weights, fold)
         earlier = None
-        if train.earlier is not None and (train.earlier == train.targets).all(axis=1).mean() >= NEARLY_ALL:
+        if is_nearly_the_same(train):
             earlier = held_out
         elif train.earlier is not None:
             known = train.weights * ~np.isnan(train.earlier).any(axis=1)

@@ -10,7 +10,8 @@ import pytest
 from ml_backend.domain import Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import correct
 from ml_backend.evaluation.replay import FIRST, MODELS, POINTS, STEP, replay, sizes, with_rows
-from plugins.learners.logistic import Logistic, split
+from plugins.learners.folds import split
+from plugins.learners.logistic import Logistic
 
 RANDOM = np.random.default_rng(5)
 LABELS = RANDOM.integers(0, 3, 90)

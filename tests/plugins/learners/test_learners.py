@@ -10,13 +10,14 @@ from ml_backend.ports import Learner
 from plugins.learners.laat import Laat
 from plugins.learners.laat_paper import LaatPaper
 from plugins.learners.logistic import Logistic
+from plugins.learners.mlp import Mlp
 from plugins.learners.tabular import Tabular
 from plugins.learners.trees import Trees
 
 DIM = 16
 
 
-@pytest.fixture(params=[Logistic, Laat, LaatPaper, Tabular, Trees])
+@pytest.fixture(params=[Logistic, Laat, LaatPaper, Mlp, Tabular, Trees])
 def learner(request: pytest.FixtureRequest) -> Learner:
     made: Learner = request.param()
     return made

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from ml_backend.domain import Floats, TrainingSet
 from plugins.learners import calibration as calibrating
 from plugins.learners.calibration import calibration, probabilities
+from plugins.learners.folds import FOLDS, split
 from plugins.learners.heads import LIFT, C, Heads, balance, solve
-from plugins.learners.logistic import FOLDS, Logistic, split
+from plugins.learners.logistic import Logistic
 
 GENERATOR = np.random.default_rng(3)
 N, DIM, LABELS = 120, 24, 4

@@ -12,7 +12,8 @@ from ml_backend.domain import Attributions, Floats, Material, Taught, TrainingSe
 from plugins.learners import tabular
 from plugins.learners.laat import FIELDS, Laat
 from plugins.learners.logistic import Logistic
-from plugins.learners.tabular import KIND, KINDS, LABELS, TREES, Tabular
+from plugins.learners.mlp import Mlp
+from plugins.learners.tabular import KIND, KINDS, LABELS, MLP, TREES, Tabular
 from plugins.learners.trees import GROWN, Forest, Trees, _forest
 
 
@@ -27,6 +28,11 @@ def rows(n: int, seed: int = 0, bent: bool = False) -> TrainingSet:
 
 def chosen(train: TrainingSet) -> str:
     return list(KINDS)[int(Tabular().fit(train, 0).tensors[KIND][0])]
+
+
+def only(monkeypatch: pytest.MonkeyPatch, kind: str, many: int) -> None:
+    """Of the kinds that need many answers, this one alone is there, from so many on."""
+    monkeypatch.setattr(tabular, "MANY", {MLP: (10**9, 0), TREES: (10**9, 0), kind: (many, 5)})
 
 
 def material(train: TrainingSet, right: bool) -> Material:
@@ -59,10 +65,19 @@ def test_what_an_artifact_holds_of_trees_is_all_that_they_need() -> None:
 def test_trees_are_not_tried_with_few_answers_and_win_with_many_where_no_line_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tabular, "MANY", 300)
+    only(monkeypatch, TREES, 300)
     assert chosen(rows(299, bent=True)) == FIELDS
     assert chosen(rows(400, bent=True)) == TREES
     assert chosen(rows(400)) == FIELDS, "a line is all there is"
+
+
+def test_units_are_not_tried_with_few_answers_and_win_with_hundreds_where_no_line_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only(monkeypatch, MLP, 200)
+    assert chosen(rows(199, bent=True)) == FIELDS
+    assert chosen(rows(300, bent=True)) == MLP
+    assert chosen(rows(300)) == FIELDS, "a line is all there is"
 
 
 @pytest.mark.parametrize(("right", "kind"), [(True, LABELS), (False, FIELDS)])
@@ -75,8 +90,18 @@ def test_a_teachers_labels_are_started_from_if_the_answers_bear_them_out(right: 
     assert "labels" in fit.prior_errors
 
 
+def test_of_fields_that_nobody_knows_anything_of_a_prior_that_helps_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tabular, "DOUBT", 1e9)  # so that no kind takes the place of the first
+    told = Attributions(np.ones((2, 1, 6), np.float32) * np.array([[[-1]], [[1]]]), np.ones(6, np.float32))
+    for known, kind in ((None, LABELS), (told, FIELDS)):
+        train = rows(24)
+        taught = material(train, right=True)
+        priors = Tabular().distil(replace(taught, attributions=known or taught.attributions), False, 0)
+        assert chosen(replace(train, priors=priors)) == kind
+
+
 def test_answers_without_a_say_choose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tabular, "MANY", 300)
+    only(monkeypatch, TREES, 300)
     train = rows(400, bent=True)
     assert chosen(replace(train, judges=np.zeros(400, np.bool_))) == FIELDS
 
@@ -95,7 +120,7 @@ def test_it_says_what_the_chosen_kind_says(kind: str) -> None:
 
 
 def test_trees_that_did_not_win_are_tried_again_only_when_answers_have_grown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tabular, "MANY", 100)
+    only(monkeypatch, TREES, 100)
     grown: list[int] = []
     monkeypatch.setattr(
         Trees, "fit", lambda _, train, seed: grown.append(len(train.vectors)) or Laat().fit(train, seed)
@@ -127,8 +152,9 @@ def test_trees_take_equal_weights_as_none_and_unequal_ones_as_they_are() -> None
 
 def test_earlier_knowledge_that_is_nearly_the_same_is_judged_as_the_present() -> None:
     train = rows(200, bent=True)
-    for known, same in ((195, True), (150, False)):
-        earlier = np.where(np.arange(200)[:, None] < known, train.targets, np.nan).astype(np.float32)
-        fit = Trees().fit(replace(train, earlier=earlier), 0)
-        assert fit.held_out_earlier is not None
-        assert np.array_equal(fit.held_out, fit.held_out_earlier) == same
+    for plugin in (Trees(), Mlp()):
+        for known, same in ((195, True), (150, False)):
+            earlier = np.where(np.arange(200)[:, None] < known, train.targets, np.nan).astype(np.float32)
+            fit = plugin.fit(replace(train, earlier=earlier), 0)
+            assert fit.held_out_earlier is not None
+            assert np.array_equal(fit.held_out, fit.held_out_earlier) == same

@@ -1,0 +1,85 @@
+"""A part of `make bench-laat`: when labels are many, which kind of learner is best, and which one the gate takes.
+
+    python -m benchmarks.laat_many [--seeds 10] [--save]
+
+Two tables with enough rows, the teacher's scores as in `laat`; labels drawn at random from the pool, AUC on the same
+test rows throughout. `chosen by itself` is the default learner, which takes one of the kinds by the labels alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks.arms import spread, table
+from benchmarks.laat import Arm, Table, of_sklearn, taught
+from ml_backend.domain import Fit, TrainingSet
+from plugins.learners.laat import Laat
+from plugins.learners.mlp import Mlp
+from plugins.learners.tabular import KIND, KINDS, Tabular
+from plugins.learners.trees import Trees
+
+TABLES = ("adult", "bank")
+BUDGETS = (100, 200, 400, 800, 1600)
+
+
+class Watched(Tabular):
+    """Counts what it takes."""
+
+    def __init__(self) -> None:
+        self.taken: Counter[str] = Counter()
+
+    def fit(self, train: TrainingSet, seed: int) -> Fit:
+        fit = super().fit(train, seed)
+        self.taken[list(KINDS)[int(fit.tensors[KIND][0])]] += 1
+        return fit
+
+
+def pages(seeds: int) -> Iterator[str]:
+    for name in TABLES:
+        t, watched = Table(name), Watched()
+        arms: dict[str, Arm] = {
+            "logistic regression": of_sklearn(lambda _: LogisticRegression(max_iter=500)),
+            "linear": taught(lambda t, _: t.scores, Laat),
+            "a layer of units": taught(lambda t, _: t.scores, Mlp),
+            "trees": taught(lambda t, _: t.scores, Trees),
+            "chosen by itself": taught(lambda t, _: t.scores, lambda watched=watched: watched),  # type: ignore[misc]
+        }
+        lines, kinds, took = {arm: [arm] for arm in arms}, ["taken"], dict.fromkeys(arms, 0.0)
+        for n in BUDGETS:
+            rows = [np.random.default_rng(seed).choice(len(t.pool_y), n, replace=False) for seed in range(seeds)]
+            for arm, run in arms.items():
+                begin = time.process_time()
+                lines[arm].append(spread([t.auc(run(t, some, seed)) for seed, some in enumerate(rows)]))
+                took[arm] = (time.process_time() - begin) / seeds
+            kinds.append(", ".join(f"{kind} {times}" for kind, times in watched.taken.most_common()))
+            watched.taken.clear()
+        yield f"## {name}\n"
+        rounds = [[*line, f"{took[arm]:.2f}"] for arm, line in lines.items()]
+        yield table(["arm", *map(str, BUDGETS), f"CPU s with {BUDGETS[-1]}"], [*rounds, [*kinds, ""]])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    today = datetime.datetime.now(datetime.UTC).date()
+    head = (
+        f"# Records with many labels, {today}\n\n`python -m benchmarks.laat_many`, {options.seeds} repetitions, AUC.\n"
+    )
+    text = "\n".join([head, *pages(options.seeds)])
+    print(text)
+    if options.save:
+        Path(__file__).with_name(f"{today}-laat-many.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
