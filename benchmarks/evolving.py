@@ -125,7 +125,7 @@ def _run(
     rounds: int, per_round: int,
 ) -> None:  # fmt: skip
     settings = Settings(defaults=ProjectSettings(teacher="similarity"))
-    plan = Plan(bench.schema, settings.defaults, "minilm", HUMAN, HUMAN, HUMAN)
+    plan = Plan(bench.schema, settings.defaults.of_form("text"), "minilm", HUMAN, HUMAN, HUMAN)
     pool = Gold(bench.x[places], bench.one_hot[bench.y[places]], [""] * len(places), [rows[row].text for row in places])
     labelled = np.sort(np.random.default_rng([seed, HUMAN]).choice(len(pool), HUMAN, replace=False))
     named = prior.named(bench.schema, registry.encoder("minilm"))

@@ -33,7 +33,7 @@ from ml_backend.settings import ProjectSettings
 START, STEP, LABELS = 4, 4, 100
 POOL = 4000  # rows of a larger pool
 SHOWN = (4, 8, 20, 40, 100)
-DEFAULT = ProjectSettings().of_form(is_record=True).acquisition
+DEFAULT = ProjectSettings().of_form("record").acquisition
 PLAIN = "logistic regression, random order"
 ARMS = {
     "random, without scores": ("random", False),

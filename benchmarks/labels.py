@@ -116,7 +116,7 @@ def run(which: TextSet, strategies: list[str], seeds: int, initial: int) -> None
 
     file = runs_of(which.name, initial)
     finished = {(each.strategy, each.seed) for each in read_csv(file)}
-    plan = Plan(which.schema, ProjectSettings(), "all-MiniLM-L6-v2", initial, BATCH, BUDGET)
+    plan = Plan(which.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", initial, BATCH, BUDGET)
     pool, held_out = gold(which.train, train), gold(which.test, test)
     for seed in range(seeds):
         for name in strategies:

@@ -99,7 +99,7 @@ def labels(seeds: int) -> Iterator[str]:
     rows, shares = recorded(bench)
     cues = bench.cues(recorded_cues())
     everything = bench.distil(rows, shares, cues)
-    default = ProjectSettings().of_form(is_record=False).acquisition
+    default = ProjectSettings().of_form("text").acquisition
     arms: dict[str, tuple[str, Priors]] = {
         "human labels alone, random order": ("random", {}),
         "human labels alone, default acquisition": (default, {}),
@@ -115,7 +115,7 @@ def labels(seeds: int) -> Iterator[str]:
     shown: list[list[str]] = []
     curves: dict[str, np.ndarray] = {}
     for name, (strategy, priors) in arms.items():
-        plan = Plan(bench.schema, ProjectSettings(), "all-MiniLM-L6-v2", 25, 25, 400, priors)
+        plan = Plan(bench.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", 25, 25, 400, priors)
         found: dict[int, list[float]] = {}
         for seed in range(seeds):
             for each in simulate(plan, pool, test, strategy, seed):

@@ -73,11 +73,12 @@ def run_round(work: Round) -> RoundRecord | None:
     record = store.projects.ensure(project)
     options, complaint = work.settings.for_project(record.extra_params)
     schema = read_schema(record.label_config)
-    options, moved = fall_back(options.of_form(schema.is_record), record.watch)
 
     with work.stage("encode"):
         record, odd = space.settle(store, work.settings, record, schema, options)
-        work.pool.use(space.encoder_of(work.settings, record))
+        encoder = space.encoder_of(work.settings, record)
+        options, moved = fall_back(options.of_form(space.form(encoder)), record.watch)
+        work.pool.use(encoder)
         work.pool.refresh(record.tasks_revision)
         answers = consensus(schema, store.labels.of(project))
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)

@@ -116,7 +116,8 @@ def _project(client: LabelStudioClient, settings: Settings, record: ProjectRecor
         return
     schema = read_schema(found.label_config)
     kind = "several choices" if schema.multiple else "one choice"
-    yield Finding("good", about, f"{kind} out of {len(schema.labels)} over ${schema.record_field or schema.text_field}")
+    shown = ", ".join(f"${name}" for name in schema.data)
+    yield Finding("good", about, f"{kind} out of {len(schema.labels)} over {shown}")
     yield from _from_label_studio(about, settings, found, again)
     if not found.webhooks:
         yield Finding("wrong", about, f"its webhook is gone, answers are only found by the slow check: {again}")

@@ -48,9 +48,9 @@ class TaskSchema:
     """What one project asks of its annotators.
 
     `control` and `source` name the two ends of an answer (in Label Studio: from_name and to_name), `text_field` the
-    task's field that holds the text, `record_field` the one that holds a record (of field to value); either may be "".
-    A text beside a record is one more field of it, under the name `text_field`. `hints` are optional descriptions, one
-    for each label ("" where there is none).
+    task's field that holds the text. A record has none: it is in the field `record_field` (of field to value), or the
+    task's own `fields` are those of the record, the one that is asked about first, or both. `html` are those of all
+    these that hold HTML. `hints` are optional descriptions, one for each label ("" where there is none).
     """
 
     labels: tuple[str, ...]
@@ -60,12 +60,19 @@ class TaskSchema:
     text_field: str
     hints: tuple[str, ...] = ()
     record_field: str = ""
+    fields: tuple[str, ...] = ()
+    html: tuple[str, ...] = ()
     kind: Literal["choices"] = "choices"
 
     @property
     def is_record(self) -> bool:
         """Whether an example's text is a record, as `record_text` writes it."""
-        return bool(self.record_field)
+        return bool(self.record_field or self.fields)
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The task's fields that hold what is asked about."""
+        return tuple(name for name in (self.text_field, self.record_field, *self.fields) if name)
 
 
 def record_text(record: Mapping[str, Any]) -> str:

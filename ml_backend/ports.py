@@ -68,6 +68,13 @@ class RecordEncoder(Encoder, Protocol):
     def columns_in_full(self) -> Sequence[Column]:
         """What each of the d columns of a vector is of. A value of 0 is that of the pool on average."""
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The fields that are texts."""
+
+    def saying(self, phrases: Sequence[str]) -> list[str]:
+        """Records that say each of these, in the fields that are texts, and nothing else."""
+
     def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
         """What k estimates, of each label's scores, say of the columns; nothing, if there are none."""
 

@@ -51,11 +51,12 @@ def record_encoder(profile: str, text: str) -> RecordEncoder:
     return made
 
 
-def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], text: str) -> str:
+def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], text: str, asked: str = "") -> str:
     """What `record_encoder` makes the encoder of a pool's records from. `wanted`: the kinds, or orders of values, of
-    fields that are not what they seem. Raises ApprenticeError if one of them is no kind, or no field is of use."""
+    fields that are not what they seem; `asked`: the field that the question is about, "" for none of them. Raises
+    ApprenticeError if one of `wanted` is no kind, or no field is of use."""
     module = import_module(_load("records", "standardised").__module__)
-    return str(module.profile(records, wanted, encoder(text)))
+    return str(module.profile(records, wanted, encoder(text), asked))
 
 
 def kinds_of_fields() -> tuple[str, ...]:

@@ -22,9 +22,13 @@ from ml_backend.domain import ApprenticeError, TeacherOptions
 from ml_backend.registry import installed
 
 STRANGE = "?"
-OF_TEXTS = {"learner": "logistic", "acquisition": "cluster-uncertainty"}
-OF_RECORDS = {"learner": "tabular", "acquisition": "k-center"}
-"""What is best for each kind of task, unless somebody chooses another one."""
+Form = Literal["text", "record", "record with text"]
+BEST: dict[Form, dict[str, str]] = {
+    "text": {"learner": "logistic", "acquisition": "cluster-uncertainty"},
+    "record": {"learner": "tabular", "acquisition": "k-center"},
+    "record with text": {"learner": "tabular", "acquisition": "cluster-uncertainty"},
+}
+"""What is best for each form of tasks, unless somebody chooses another one."""
 LONGEST_NAME, MOST_STRANGE = 40, 5
 LONGEST = 20_000  # letters of a value that is an object or a list
 
@@ -41,7 +45,8 @@ class ProjectSettings(BaseModel):
     )
     acquisition: str = Field(
         "",
-        description="strategy that orders the queue; empty: `cluster-uncertainty` for texts, `k-center` for records",
+        description="strategy that orders the queue; empty: `cluster-uncertainty` for texts, and for records with a "
+        "text among their fields, `k-center` for other records",
     )
     balance: float = Field(
         0.0, ge=0, le=1, description="share of the queue kept for the groups that the learner does worst on"
@@ -84,16 +89,15 @@ class ProjectSettings(BaseModel):
     teacher_daily_budget: float = Field(1.0, ge=0, description="most that may be spent on it in a day (UTC); 0: no cap")
     teacher_daily_calls: int = Field(2000, ge=0, description="most calls for it in a day (UTC); 0: no cap")
 
-    def of_form(self, is_record: bool) -> ProjectSettings:
-        """The same for tasks that are records, or texts: where nothing is chosen, with what is best for them."""
-        best = OF_RECORDS if is_record else OF_TEXTS
-        return self.model_copy(update={name: value for name, value in best.items() if not getattr(self, name)})
+    def of_form(self, form: Form) -> ProjectSettings:
+        """The same for tasks of this form: where nothing is chosen, with what is best for them."""
+        return self.model_copy(update={name: value for name, value in BEST[form].items() if not getattr(self, name)})
 
     @field_validator("acquisition", "teacher_acquisition", "learner", "teacher")
     @classmethod
     def _is_installed(cls, name: str, info: ValidationInfo) -> str:
         known = installed(str(info.field_name).removeprefix("teacher_"))
-        if name not in known and (name or info.field_name not in OF_TEXTS):
+        if name not in known and (name or info.field_name not in BEST["text"]):
             raise ValueError(f"there is no {name!r}; installed: {', '.join(sorted(known))}")
         return name
 

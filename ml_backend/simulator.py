@@ -55,15 +55,16 @@ class Simulator:
     def __init__(self, settings: Settings, request: Request, say: Callable[[str], None], progress: Progress) -> None:
         self._request, self._progress, self._settings = request, progress, settings
         schema = read_config(request.label_config)
-        wanted = request.strategies or [settings.defaults.of_form(schema.is_record).acquisition]
-        strategies = list(dict.fromkeys([*wanted, RANDOM]))
-        for name in strategies:
+        for name in request.strategies:
             registry.acquisition(name)
+        tasks = read_export(request.tasks, schema, request.group, say)
+        test = read_export(request.test, schema, request.group, say) if request.test else None
+        self._encoder, self._known = _space(settings, schema, request, tasks, say)
+        options = settings.defaults.of_form(space.form(self._encoder))
+        strategies = list(dict.fromkeys([*(request.strategies or [options.acquisition]), RANDOM]))
         self._arms = {name_of(strategies[0], arm, request.rounds, request.per_round): arm for arm in request.arms}
         self._strategy = strategies[0]
         self._strategies = [*strategies, *self._arms]
-        tasks = read_export(request.tasks, schema, request.group, say)
-        test = read_export(request.test, schema, request.group, say) if request.test else None
         if (tasks.targets == tasks.targets[0]).all():
             given = [repr(label) for label, share in zip(schema.labels, tasks.targets[0], strict=True) if share]
             raise ApprenticeError(
@@ -74,7 +75,7 @@ class Simulator:
         n = len(tasks.texts)
         rows = len(test.texts) if test else held_out(n)
         size = n if test else n - rows
-        self._plan = planned(schema, settings, request, size)
+        self._plan = planned(schema, options, settings.encoder, request, size)
         say(announced(request, self._plan, size, rows))
         if not test:
             hold_out(tasks.texts, 0)  # says so, if that is not possible
@@ -95,13 +96,12 @@ class Simulator:
             "group": request.group,
             "groups": _sizes(tasks, test),
             "learner": self._plan.options.learner,
-            "starts_from": _starts_from(request, schema),
+            "starts_from": _starts_from(request, self._encoder),
             "encoder": settings.encoder,
             "balance": settings.defaults.balance,
             "version": version("apprentice-label-studio"),
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
-        self._encoder, self._known = _space(settings, schema, request, tasks, say)
         self._protocol["encoder"] = self._encoder.name if schema.is_record else settings.encoder
         if self._known is not None:
             self._protocol["digest_of_what_is_known"] = sha256(self._known.scores.tobytes()).hexdigest()[:16]
@@ -233,7 +233,9 @@ def _space(
     text = read_text(request.features) if request.features else "{}"
     fields = features.fields_of(text)  # they say what the others are measured by
     kinds = space.wanted(schema, settings.defaults, {"fields": fields})
-    profile = registry.profile([read_record(each) for each in tasks.texts], kinds, settings.encoder)
+    profile = registry.profile(
+        [read_record(each) for each in tasks.texts], kinds, settings.encoder, space.asked_about(schema)
+    )
     for odd in json.loads(profile)["odd"]:
         say(odd)
     encoder = registry.record_encoder(profile, settings.encoder)
@@ -241,10 +243,10 @@ def _space(
     return encoder, encoder.attributions(said.get("estimates") or [], schema.labels)
 
 
-def _starts_from(request: Request, schema: TaskSchema) -> str:
-    if not schema.is_record:
-        return "the labels' names"
-    return f"what {request.features.name} says of the fields" if request.features else "nothing"
+def _starts_from(request: Request, encoder: Encoder) -> str:
+    names = ["the labels' names"] if space.form(encoder) != "record" else []
+    fields = [f"what {request.features.name} says of the fields"] if request.features else []
+    return " and ".join(names + fields) or "nothing"
 
 
 def _sizes(tasks: Export, test: Export | None) -> dict[str, dict[str, float]]:

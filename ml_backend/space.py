@@ -12,7 +12,7 @@ from ml_backend import registry
 from ml_backend.domain import ApprenticeError, Ints, TaskSchema, read_record
 from ml_backend.label_studio.wire import MAX_RECORD
 from ml_backend.ports import Encoder, RecordEncoder
-from ml_backend.settings import ProjectSettings, Settings
+from ml_backend.settings import Form, ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store
 
 SAMPLE = 20_000  # records that a profile is made of
@@ -34,6 +34,13 @@ def records_of(settings: Settings, record: ProjectRecord, profile: str = PROFILE
     return registry.record_encoder(made_from, settings.encoder) if made_from else None
 
 
+def form(encoder: Encoder) -> Form:
+    """What the tasks are that this encoder is for."""
+    if not isinstance(encoder, RecordEncoder):
+        return "text"
+    return "record with text" if encoder.texts else "record"
+
+
 def is_ready(record: ProjectRecord, schema: TaskSchema) -> bool:
     """Whether the project has a vector space for such tasks: one of records has none before its first round."""
     return bool(record.records) == schema.is_record
@@ -50,7 +57,7 @@ def settle(
             store.projects.update(record.id, records=None)
         return store.projects.ensure(record.id), ""
     kept = record.records or {}
-    made_of: dict[str, Any] = {"field": schema.record_field, "wanted": wanted(schema, options, record.features)}
+    made_of: dict[str, Any] = {"field": [*schema.data], "wanted": wanted(schema, options, record.features)}
     n = store.tasks.count(record.id)
     if n and not (kept and record.pinned is not None):
         grown = n >= GROWTH * kept.get("tasks", 0) and kept.get("tasks", 0) < SAMPLE
@@ -74,12 +81,17 @@ def descriptions(options: ProjectSettings, features: Mapping[str, Any] | None) -
 
 
 def wanted(schema: TaskSchema, options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The kind of each field, or the order of its values, that somebody said. A text beside the record is one."""
-    found: dict[str, Any] = {schema.text_field: "text"} if schema.text_field else {}
+    """The kind of each field, or the order of its values, that somebody said. A text beside a table is one."""
+    found: dict[str, Any] = dict.fromkeys(schema.fields, "text") if schema.record_field else {}
     for name, each in _told(options, features).items():
         if kind := each.get(ORDER) or each.get(KIND):
             found[name] = kind
     return found
+
+
+def asked_about(schema: TaskSchema) -> str:
+    """The field of a record that the question is about, "" if it is about the record as a whole."""
+    return "" if schema.record_field else next(iter(schema.fields), "")
 
 
 def _looked_at(
@@ -90,15 +102,18 @@ def _looked_at(
     there = [each for each in records if each]
     odd = []
     if without := [int(task) for task, each in zip(some, records, strict=True) if not each]:
-        odd.append(f"{len(without)} tasks have no record in {schema.record_field!r}, for example task {without[0]}")
+        odd.append(f"{len(without)} tasks have no record in {_names(schema)}, for example task {without[0]}")
     if any(len(each) >= MAX_RECORD for each in there):
         odd.append(f"of a record, no more than {MAX_RECORD} fields are read")
     if not there:
-        raise ApprenticeError(
-            f"No task has a record in {schema.record_field!r}: each needs an object of fields and values there"
-        )
-    profile = registry.profile(there, kinds, settings.encoder)
+        needs = "an object of fields and values there" if schema.record_field else "a value in one of them"
+        raise ApprenticeError(f"No task has a record in {_names(schema)}: each needs {needs}")
+    profile = registry.profile(there, kinds, settings.encoder, asked_about(schema))
     return profile, "; ".join([*odd, *json.loads(profile)["odd"]])
+
+
+def _names(schema: TaskSchema) -> str:
+    return ", ".join(map(repr, schema.data))
 
 
 def _is_foreign(store: Store, record: ProjectRecord, kept: Mapping[str, Any]) -> bool:

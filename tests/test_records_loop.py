@@ -82,7 +82,7 @@ def test_a_text_beside_a_record_is_one_more_field(
 ) -> None:
     server.label_config = MIXED
     truth, schema = people(server, 80), read_schema(MIXED)
-    assert schema.is_record and schema.text_field == "note"
+    assert schema.is_record and schema.fields == ("note",)
     run_round(make_round(server))
     teach(server, make_round, truth, schema, 40)
     told = [each["result"][0]["meta"]["text"][0] for each in server.current_predictions()]
@@ -90,6 +90,40 @@ def test_a_text_beside_a_record_is_one_more_field(
     record = store.projects.ensure(5)
     encoder = space.records_of(Settings(encoder="fake"), record) if record.records else None
     assert encoder is not None and {each["name"]: each["kind"] for each in encoder.about()}["note"] == "text"
+
+
+def test_fields_in_tags_of_their_own_make_a_record(
+    server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    server.label_config = (
+        '<View><Text name="who" value="Age: $record.age, from $record.city"/><HyperText name="note" value="$note"/>'
+        '<Choices name="label" toName="who"><Choice value="no"/><Choice value="yes"/></Choices></View>'
+    )
+    truth, schema = people(server, 80), read_schema(server.label_config)
+    for task in truth:
+        data = server.tasks[task]["data"]
+        data["note"] = f"<p>{data['note']}, file {task}</p>"
+    server.add_tasks([""], record="no record")
+    run_round(make_round(server))
+    teach(server, make_round, truth, schema, 40)
+    record = store.projects.ensure(5)
+    encoder = space.records_of(Settings(encoder="fake"), record)
+    assert encoder is not None
+    kinds = {each["name"]: each["kind"] for each in encoder.about()}
+    assert kinds == {"record.age": "numeric", "record.city": "categorical", "note": "text"}
+    assert space.form(encoder) == "record with text" and active(store).acquisition == "cluster-uncertainty"
+    told = [each["result"][0]["meta"]["text"][0] for each in server.current_predictions()]
+    assert sum("note " in each for each in told) > 8 and not any("<p>" in each for each in told)
+    assert {each["result"][0]["to_name"] for each in server.current_predictions()} == {"who"}
+
+
+def test_without_a_value_in_any_tag_it_is_said_what_a_task_needs(
+    server: FakeLabelStudio, make_round: MakeRound
+) -> None:
+    server.label_config = MIXED.replace('<Table name="record" value="$record"/>', '<Text name="record" value="$age"/>')
+    server.add_tasks(["a text", "another"])
+    with pytest.raises(ApprenticeError, match="No task has a record in 'age', 'note': each needs a value in one"):
+        run_round(make_round(server))
 
 
 def test_what_is_no_record_is_told_and_the_others_go_on(

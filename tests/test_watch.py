@@ -150,7 +150,7 @@ LOSING = {"comparison": {"verdict": "not winning", "acquisition": "cluster-uncer
 
 
 def test_the_queue_falls_back_to_random_only_if_wanted_and_on_evidence() -> None:
-    wanted = ProjectSettings(acquisition_fallback=True).of_form(is_record=False)
+    wanted = ProjectSettings(acquisition_fallback=True).of_form("text")
     assert fall_back(wanted, LOSING)[0].acquisition == "random"
     for options, found in (
         (ProjectSettings(), LOSING),

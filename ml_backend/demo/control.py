@@ -68,7 +68,7 @@ class Examiner:
 
     def _learner(self) -> str:
         options, _ = self._settings.for_project(self._store.projects.ensure(self._project).extra_params)
-        return options.of_form(self._schema.is_record).learner
+        return options.of_form(space.form(self._encoder)).learner
 
     def _accuracy(self, probabilities: Floats) -> float:
         return float((probabilities.argmax(axis=1) == self._targets(self._held_out).argmax(axis=1)).mean())

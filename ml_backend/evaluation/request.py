@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ml_backend.domain import ApprenticeError, TaskSchema
 from ml_backend.evaluation.simulation import Plan
-from ml_backend.settings import Settings
+from ml_backend.settings import ProjectSettings
 
 BUDGET = 500  # labels at most, unless that is more than half of what there is to choose from or the user says how many
 
@@ -36,8 +36,8 @@ class Request:
     features: Path | None = None
 
 
-def planned(schema: TaskSchema, settings: Settings, asked: Request, size: int) -> Plan:
-    """What was asked for, as far as `size` tasks to choose from allow it."""
+def planned(schema: TaskSchema, options: ProjectSettings, space: str, asked: Request, size: int) -> Plan:
+    """What was asked for, in the encoder's `space`, as far as `size` tasks to choose from allow it."""
     budget = min(BUDGET, size // 2) if asked.budget is None else min(asked.budget, size)
     batch = min(asked.batch, size)
     initial = min(batch if asked.initial is None else asked.initial, budget)
@@ -46,7 +46,7 @@ def planned(schema: TaskSchema, settings: Settings, asked: Request, size: int) -
             f"Tasks to choose from: {size}; labelled in all: {budget}; at the start: {initial}: no strategy has a "
             "choice. Take a smaller --batch or --initial, or label more"
         )
-    return Plan(schema, settings.defaults.of_form(schema.is_record), settings.encoder, initial, batch, budget)
+    return Plan(schema, options, space, initial, batch, budget)
 
 
 def announced(asked: Request, plan: Plan, size: int, rows: int) -> str:

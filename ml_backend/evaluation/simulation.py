@@ -60,9 +60,9 @@ class Tutor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a simulation goes: `initial` labels drawn at random, the same for every strategy of a seed, then `batch` at a
-    time up to `budget`; `priors` are what can be started from before the first of them: the labels' names, or what a
-    teacher has taught."""
+    """How a simulation goes, with `options` that are of the tasks' form: `initial` labels drawn at random, the same for
+    every strategy of a seed, then `batch` at a time up to `budget`; `priors` are what can be started from before the
+    first of them: the labels' names, or what a teacher has taught."""
 
     schema: TaskSchema
     options: ProjectSettings
@@ -81,8 +81,7 @@ def simulate(
     Deterministic, but for the metric `seconds`, which is that of the round after so many labels. Raises ApprenticeError
     if the strategy chooses nothing.
     """
-    options = plan.options.of_form(plan.schema.is_record).model_copy(update={"acquisition": strategy})
-    plan = replace(plan, options=options)
+    plan = replace(plan, options=plan.options.model_copy(update={"acquisition": strategy}))
     clustering = registry.clusterer().cut(pool.vectors, CLUSTERS, seed)
     _, codes = np.unique(np.asarray(pool.groups), return_inverse=True)
     groups = codes.astype(np.int64) if any(pool.groups) else None
@@ -110,7 +109,7 @@ def simulate(
         begin = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
         seen = pool_of(plan.schema, learner, tasks, pool.vectors, labelled.copy(), ~labelled, clustering)
-        chosen = choose(options, seen, groups, k, STRIDE * seed + number).rows
+        chosen = choose(plan.options, seen, groups, k, STRIDE * seed + number).rows
         yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - begin)
         if not len(chosen):
             raise ApprenticeError(f"The strategy {strategy} chooses none of {len(pool) - n} tasks")

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 def warm(settings: Settings) -> None:
     """Uses the installation's encoder, learner and acquisition once. What fails here is told by the first round."""
-    options = settings.defaults.of_form(is_record=False)
+    options = settings.defaults.of_form("text")
     try:
         encoder = registry.encoder(settings.encoder)
         texts = [f"text {row}" for row in range(ROWS)]

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
 
+from ml_backend import space
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.priority import give_way
 from ml_backend.label_studio.config import read_schema
@@ -47,7 +48,8 @@ class Watching:
                 continue
             try:
                 schema = read_schema(record.label_config)
-                seen = see(self._store, pool, record, schema, options.of_form(schema.is_record))
+                form = space.form(space.encoder_of(self._settings, record))
+                seen = see(self._store, pool, record, schema, options.of_form(form))
             except ApprenticeError as error:
                 log.warning("not watched", project=project, error=str(error))
                 continue

@@ -8,6 +8,9 @@ from typing import Any
 
 from ml_backend.domain import ApprenticeError, TaskSchema
 
+SHOWN = ("Text", "HyperText", "Table")
+"""Tags that show what can be asked about."""
+
 
 class UnsupportedConfig(ApprenticeError):
     """The labelling configuration asks for something that is not served."""
@@ -15,7 +18,8 @@ class UnsupportedConfig(ApprenticeError):
 
 @lru_cache(maxsize=256)
 def read_schema(label_config: str) -> TaskSchema:
-    """Finds the first `Choices` over a `Text` or a `Table`. Raises UnsupportedConfig saying what is missing."""
+    """Finds the first `Choices` over a `Text`, a `HyperText` or a `Table`. Raises UnsupportedConfig saying what is
+    missing."""
     from label_studio_sdk.label_interface.interface import LabelInterface
 
     try:
@@ -36,27 +40,35 @@ def read_schema(label_config: str) -> TaskSchema:
     raise UnsupportedConfig(
         problems[0]
         if problems
-        else "The labelling configuration has no <Choices> over a <Text> or a <Table>: add one, that is what can be "
-        "learnt here"
+        else "The labelling configuration has no <Choices> over a <Text>, a <HyperText> or a <Table>: add one, that is "
+        "what can be learnt here"
     )
 
 
 def _choices(control: Any, objects: list[Any]) -> TaskSchema:
-    """With a Table in the configuration, a task is its record, and the first Text one more field of it."""
+    """With a Table in the configuration, or several fields in its Texts and HyperTexts, a task is a record."""
     name = control.name
     if control.dynamic_value:
         raise UnsupportedConfig(
             f"<Choices name={name!r}> takes its choices from the task: list them in the configuration"
         )
-    about = next((tag for tag in control.objects or () if tag.tag in ("Text", "Table")), None)
+    about = next((tag for tag in control.objects or () if tag.tag in SHOWN), None)
     if about is None:
-        raise UnsupportedConfig(f"<Choices name={name!r}> does not point at a <Text> or a <Table> (toName)")
+        raise UnsupportedConfig(
+            f"<Choices name={name!r}> does not point at a <Text>, a <HyperText> or a <Table> (toName)"
+        )
     if {"perRegion", "perItem"} & control.attr.keys():
         raise UnsupportedConfig(f"<Choices name={name!r}> is asked for each region: only whole texts can be classified")
-    table = (
-        about if about.tag == "Table" else next((tag for tag in objects if tag.tag == "Table" and _takes(tag)), None)
-    )
-    text = about if about.tag == "Text" else next((tag for tag in objects if tag.tag == "Text" and _takes(tag)), None)
+    if not _fields(about):
+        raise UnsupportedConfig(
+            f"<{about.tag} name={about.name!r}> must take its value from the task, for example ${about.tag.lower()}, "
+            "and no URL"
+        )
+    shown = [about, *(tag for tag in objects if tag.tag in SHOWN)]
+    table = next((field for tag in shown if tag.tag == "Table" for field in _fields(tag)), "")
+    fields = tuple(dict.fromkeys(field for tag in shown if tag.tag != "Table" for field in _fields(tag)))
+    html = {field for tag in shown if tag.tag == "HyperText" for field in _fields(tag)}
+    is_text = not table and len(fields) == 1
     labels = tuple(dict.fromkeys(control.labels))
     multiple = control.attr.get("choice") == "multiple"
     if len(labels) < (1 if multiple else 2):
@@ -67,21 +79,17 @@ def _choices(control: Any, objects: list[Any]) -> TaskSchema:
         multiple,
         control=name,
         source=about.name,
-        text_field=_field(text) if text else "",
+        text_field=fields[0] if is_text else "",
         hints=hints if any(hints) else (),
-        record_field=_field(table) if table else "",
+        record_field=table,
+        fields=() if is_text else fields,
+        html=tuple(field for field in fields if field in html),
     )
 
 
-def _field(tag: Any) -> str:
-    """The task's field that a tag shows."""
-    if not _takes(tag):
-        raise UnsupportedConfig(
-            f"<{tag.tag} name={tag.name!r}> must take its value from the task, for example ${tag.tag.lower()}, and no "
-            "URL"
-        )
-    return str(tag.value)[1:]
-
-
-def _takes(tag: Any) -> bool:
-    return bool(re.fullmatch(r"\$[\w.-]+", str(tag.value or ""))) and tag.attr.get("valueType") != "url"
+def _fields(tag: Any) -> list[str]:
+    """The task's fields that a tag shows: "$age", or, among words, "Age: $age, job: $person.job"."""
+    value = str(tag.value or "") if tag.attr.get("valueType") != "url" else ""
+    if whole := re.fullmatch(r"\$([\w.-]+)", value):
+        return [whole[1]]
+    return re.findall(r"\$([^\W\d]\w*(?:\.\w+)*)", value) if tag.tag != "Table" else []

@@ -70,7 +70,7 @@ def read_export(path: Path, schema: TaskSchema, group: str, say: Callable[[str],
         ),
         (
             empty,
-            f"without a {what} in {schema.record_field or schema.text_field!r} (task {{}})",
+            f"without a {what} in {some([*map(repr, schema.data)])} (task {{}})",
         ),
         (written, "written by the teacher (task {})"),
     )

@@ -162,9 +162,7 @@ def _schema(config: str) -> TaskSchema | None:
 
 def _fields(schema: TaskSchema | None) -> str:
     """What of a configuration decides how tasks and answers are read."""
-    return (
-        "" if schema is None else f"{schema.control} {schema.source} {schema.text_field} {schema.record_field}".strip()
-    )
+    return "" if schema is None else " ".join((schema.control, schema.source, *schema.data, "html:", *schema.html))
 
 
 def _known(store: Store, project: int) -> tuple[dict[int, int], set[int]]:

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ml_backend.domain import Annotation, Example, Prediction, TaskSchema, content_key, read_record, record_text
+from ml_backend.label_studio.markup import words_of
 
 MAX_TEXT = 20_000  # characters of a task's text that are kept: far beyond what any encoder reads
+MAX_HTML = 200_000  # of HTML, before its words are taken
 MAX_FIELD = 64  # characters of a field's name or value that may be kept
 MAX_FIELDS = 20
 MAX_RECORD, MAX_VALUE = 300, 2000  # fields of a record, and letters of each, that are kept
@@ -40,16 +42,26 @@ def read_text(task: Any, schema: TaskSchema) -> str:
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):
         return ""
-    value = data.get(schema.text_field)
-    text = "" if value is None or isinstance(value, (dict, list)) else storable(str(value)[:MAX_TEXT])
     if not schema.is_record:
-        return text
+        value = _shown(data, schema.text_field, schema)
+        return "" if value is None or isinstance(value, (dict, list)) else storable(str(value)[:MAX_TEXT])
     record = _read_record(data.get(schema.record_field))
-    if schema.text_field:
-        if schema.text_field in record:
-            record[f"{schema.text_field} (record)"] = record.pop(schema.text_field)
-        record[schema.text_field] = text
+    beside = _read_record({name: _shown(data, name, schema) for name in schema.fields})
+    for name in beside.keys() & record.keys():
+        record[f"{name} (record)"] = record.pop(name)
+    record |= beside
     return record_text(record) if any(value not in (None, "") for value in record.values()) else ""
+
+
+def _shown(data: dict[str, Any], name: str, schema: TaskSchema) -> Any:
+    """What a tag shows of a task: its field `name`, or, as Label Studio has it, what a path like "person.age" leads to;
+    of HTML, the words."""
+    value: Any = data.get(name)
+    if name not in data:
+        value = data
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+    return words_of(value[:MAX_HTML]) if name in schema.html and isinstance(value, str) else value
 
 
 def _read_record(value: Any) -> dict[str, Any]:
@@ -104,7 +116,7 @@ def _read_fields(data: Any, schema: TaskSchema) -> dict[str, str]:
     shown = {
         storable(str(name)): storable(str(value))
         for name, value in data.items()
-        if name != schema.text_field and isinstance(value, str | int | float | bool)
+        if name not in schema.data and isinstance(value, str | int | float | bool)
     }
     short = {name: value for name, value in shown.items() if len(name) <= MAX_FIELD and 0 < len(value) <= MAX_FIELD}
     return dict(sorted(short.items())[:MAX_FIELDS])

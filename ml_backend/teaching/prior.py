@@ -4,7 +4,7 @@ artifact, and found again by each round."""
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -17,7 +17,7 @@ from ml_backend.pool import ProjectPool
 from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.store import ArtifactError, ProjectRecord, Store
 from ml_backend.teaching import features
-from ml_backend.teaching.cues import NO_PHRASES, Phrases, phrases
+from ml_backend.teaching.cues import NO_PHRASES, Cues, Phrases, phrases
 from ml_backend.teaching.recall import Recall
 from ml_backend.teaching.sight import stands
 
@@ -95,7 +95,7 @@ def gather(
 ) -> Given:  # fmt: skip
     """All that there is now: the teacher's labels of encoded tasks, the texts it `written` for this, the cues, and the
     encoded part of the pool. A task that it wrote is for the annotators to judge first. Of `records`, what is known of
-    their fields stands in the place of cues, which are texts."""
+    their fields stands in the place of cues."""
     rows = pool.rows_of(recalled.tasks)
     there = pool.encoded[rows] & ~pool.synthetic[rows] & recalled.teaches
     targets = np.concatenate([recalled.corrected[there], written.targets])
@@ -104,7 +104,7 @@ def gather(
         targets, vectors = targets[:0], vectors[:0]
     taught = Taught(vectors, targets, np.ones(len(targets), np.float32))
     known = features.attributions(record, records, schema) if records else None
-    told = NO_PHRASES if records else phrases(record.cues or {}, schema)
+    told = _told(record.cues or {}, schema, records)
     scored = int(known.scores.any(axis=1).sum()) if known else 0
     around = int(pool.encoded.sum())
     origin = Origin(
@@ -115,7 +115,7 @@ def gather(
         len(told.texts) + scored,
         around,
         recalled.compared,
-        _digest(known) if known else told.digest,
+        (_digest(known) if known else "") + told.digest,
         schema.multiple,
     )
     return Given(origin, taught, told, pool, known)
@@ -129,12 +129,21 @@ def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[st
 
 
 def named(schema: TaskSchema, encoder: Encoder) -> Taught:
-    """What everybody starts from, without any teacher: the labels' names, and the hints on them. Records are no texts:
-    there, it is nothing."""
-    if schema.is_record:
+    """What everybody starts from, without any teacher: the labels' names, and the hints on them. Of records without a
+    text among their fields, it is nothing."""
+    told = _told({}, schema, encoder if isinstance(encoder, RecordEncoder) else None)
+    if not told.texts:
         empty = np.empty((0, encoder.dim), np.float32)
         return Taught(empty, np.empty((0, len(schema.labels)), np.float32), np.empty(0, np.float32))
-    return _encoded(phrases({}, schema), encoder)
+    return _encoded(told, encoder)
+
+
+def _told(cues: Cues, schema: TaskSchema, records: RecordEncoder | None) -> Phrases:
+    """Names and cues as texts; of records, the names as records that say so, where a field is a text."""
+    if records is None:
+        return phrases(cues, schema)
+    names = phrases({}, schema)
+    return replace(names, texts=tuple(records.saying(names.texts))) if records.texts else NO_PHRASES
 
 
 def of_names(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass
 
+from ml_backend import space
 from ml_backend.domain import TaskSchema
 from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
@@ -45,7 +46,7 @@ def see(
     still = copy(pool)
     still.encoded = pool.encoded.copy()
     schema = read_schema(record.label_config)
-    return Sight(record, options.of_form(schema.is_record), schema, still, desk, mark, encoder)
+    return Sight(record, options.of_form(space.form(encoder)), schema, still, desk, mark, encoder)
 
 
 def stands(store: Store, record: ProjectRecord) -> bool:

@@ -61,8 +61,8 @@ def _look(settings: Settings, store: Store, pool: ProjectPool, project: int) -> 
             f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "
             "first round"
         )
-    options = settings.for_project(record.extra_params)[0].of_form(schema.is_record)
     encoder = space.encoder_of(settings, record)
+    options = settings.for_project(record.extra_params)[0].of_form(space.form(encoder))
     pool.use(encoder)
     pool.refresh(record.tasks_revision)
     return Site(settings, store, encoder, pool, record, options, schema)

@@ -42,6 +42,12 @@ WORDS_FOR_MISSING = frozenset(
 )
 YES, NO = frozenset(("true", "yes", "y", "t", "1", "1.0")), frozenset(("false", "no", "n", "f", "0", "0.0"))
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+COMMA = ","
+_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
+_DAY = re.compile(r"(\d{1,4}[./-]\d{1,2}[./-]\d{1,4})(\s.*)?$", re.DOTALL)
+DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d")
+"""How days are written, beside ISO's way. What suits several is of the first."""
+HOW = ((NUMERIC, ""), (NUMERIC, COMMA), (DATE, ""), *((DATE, each) for each in DAYS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class Field:
              ordinal one, in their order; of a boolean one, the lower and the upper
     shares   of the pool that has each of the values; of a boolean one, the upper
     missing  share of the pool without a value, 0 if that is no column
+    how      its numbers or dates are written: with COMMA before the decimals, or a format of DAYS
     centre, spread, ranks, rank_centre, rank_spread  of the numbers, of which `ranks` are quantiles, evenly apart
     """
 
@@ -60,6 +67,7 @@ class Field:
     values: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
     missing: float = 0.0
+    how: str = ""
     centre: float = 0.0
     spread: float = 1.0
     ranks: tuple[float, ...] = ()
@@ -87,12 +95,15 @@ def said(value: object) -> str:
     return named(value).lower()
 
 
-def number(value: object) -> float:
-    """What a value is as a number ("1,234", "5 %", "$12", a bool), NaN if it is none, or beyond LARGEST."""
+def number(value: object, how: str = "") -> float:
+    """What a value is as a number ("1,234", "5 %", "$12", a bool, or with COMMA "1.234,5"), NaN if it is none, or
+    beyond LARGEST."""
     if isinstance(value, bool | int | float):
         return float(value) if abs(value) <= LARGEST else math.nan
     text = value.strip().strip("%$€£ ") if isinstance(value, str) else ""
-    if _THOUSANDS.fullmatch(text):
+    if how == COMMA:
+        text = text.replace(".", "").replace(",", ".") if _COMMA.fullmatch(text) else ""
+    elif _THOUSANDS.fullmatch(text):
         text = text.replace(",", "")
     try:
         found = float(text)
@@ -101,38 +112,65 @@ def number(value: object) -> float:
     return found if abs(found) <= LARGEST else math.nan
 
 
-def day(value: object) -> float:
-    """The day, with its part, of an ISO date or time, NaN if it is none."""
+def day(value: object, how: str = "") -> float:
+    """The day, with its part, of an ISO date or time, or the day of a date in a format of DAYS; NaN if it is none."""
+    text = value.strip() if isinstance(value, str) else ""
+    written = _DAY.match(text) if how else None
+    if how and written is None:  # which is quicker to find out
+        return math.nan
     try:
-        found = datetime.fromisoformat(value.strip()) if isinstance(value, str) else None
+        found = datetime.strptime(written[1], how) if written else datetime.fromisoformat(text)  # noqa: DTZ007
     except ValueError:
         return math.nan
-    return found.replace(tzinfo=None).toordinal() + found.hour / 24 + found.minute / 1440 if found else math.nan
+    return found.replace(tzinfo=None).toordinal() + found.hour / 24 + found.minute / 1440
+
+
+_READ: dict[str, Callable[[object, str], float]] = {NUMERIC: number, DATE: day}
+
+
+def _counted(values: Sequence[object]) -> Counter[str]:
+    return Counter(named(value) for value in values if not is_missing(value))
 
 
 def kind_of(values: Sequence[object]) -> str:
     """The kind of a field with these values."""
     present = [value for value in values if not is_missing(value)]
-    distinct = Counter(map(named, present))
+    distinct = _counted(values)
     if len(distinct) <= 1:
         return CONSTANT
     low = {name.lower() for name in distinct}
     if len(low) == 2 and low & YES and low & NO:
         return BOOLEAN
-    readers: tuple[tuple[str, Callable[[object], float]], ...] = ((NUMERIC, number), (DATE, day))
-    for kind, read in readers:
-        if sum(not math.isnan(read(value)) for value in present) >= NEARLY_ALL * len(present):
-            if kind == NUMERIC and _counts(present):
-                return IDENTIFIER
-            return BOOLEAN if kind == NUMERIC and len(distinct) == 2 else kind
+    kind, _, share = _best_read(distinct, HOW)
+    if share >= NEARLY_ALL:
+        if kind == NUMERIC and _counts(present):
+            return IDENTIFIER
+        return BOOLEAN if kind == NUMERIC and len(distinct) == 2 else kind
     if len(distinct) > max(MOST_VALUES, len(present) / 2):
-        return TEXT if sum(len(str(value).split()) for value in present) >= WORDS * len(present) else IDENTIFIER
+        return TEXT if words(present) >= WORDS else IDENTIFIER
     return CATEGORICAL
+
+
+def words(values: Sequence[object]) -> float:
+    """How many words a value has on average."""
+    present = [value for value in values if not is_missing(value)]
+    return sum(len(str(value).split()) for value in present) / max(len(present), 1)
+
+
+def _best_read(distinct: Mapping[str, int], ways: Sequence[tuple[str, str]]) -> tuple[str, str, float]:
+    """The kind and the way of writing, of `ways`, that most of the values are read by, and their share."""
+    total = max(sum(distinct.values()), 1)
+    best = *ways[0], 0.0
+    for kind, how in ways:
+        share = sum(n for name, n in distinct.items() if not math.isnan(_READ[kind](name, how))) / total
+        if share > best[2]:
+            best = kind, how, share
+    return best
 
 
 def _counts(values: Sequence[object]) -> bool:
     """Whether whole numbers only count the rows: each another one, and hardly any left out between them."""
-    found = np.array([number(value) for value in values])
+    found = np.array([number(value) for value in values])  # which nobody writes with a comma
     if len(found) < FEWEST_COUNTED or np.isnan(found).any() or (found % 1).any():
         return False
     return len(np.unique(found)) == len(found) and float(np.ptp(found)) < SPARSEST * len(found)
@@ -169,7 +207,8 @@ def fitted(name: str, values: Sequence[object], wanted: object = None, most: int
         return Field(name, kind)
     if kind == ORDINAL and not order:
         order = tuple(sorted({named(value) for value in values} - {MISSING}, key=lambda each: (number(each), each)))
-    found = _standardised(Field(name, kind, order, missing=missing), values)
+    how = _best_read(_counted(values), [each for each in HOW if each[0] == kind])[1] if kind in _READ else ""
+    found = _standardised(Field(name, kind, order, missing=missing, how=how), values)
     if wanted is not None and found.kind == CONSTANT and kind_of(values) != CONSTANT:
         raise ApprenticeError(f"Field {name!r} cannot be {kind}: its values are not, for example {_first(values)!r}")
     return found
@@ -197,8 +236,8 @@ def numbers(field: Field, values: Sequence[object]) -> Doubles:
             return by_number.get(number(value), math.nan) if there is None else there
 
         return np.array([rank(value) for value in values], np.float64)
-    read: Callable[[object], float] = {NUMERIC: number, DATE: day}[field.kind]
-    return np.array([math.nan if is_missing(value) else read(value) for value in values], np.float64)
+    read = _READ[field.kind]
+    return np.array([math.nan if is_missing(value) else read(value, field.how) for value in values], np.float64)
 
 
 def standardised(field: Field, found: Doubles) -> Doubles:

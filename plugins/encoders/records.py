@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Attributions, FieldScores, Floats, read_record
+from ml_backend.domain import ApprenticeError, Attributions, FieldScores, Floats, read_record, record_text
 from ml_backend.ports import Encoder
 from plugins.encoders.fields import (
     BOOLEAN,
     CATEGORICAL,
+    IDENTIFIER,
     KINDS,
     LEFT_OUT,
     MISSING,
@@ -36,11 +37,13 @@ from plugins.encoders.fields import (
     fitted,
     from_json,
     is_missing,
+    kind_of,
     named,
     numbers,
     said,
     standardised,
     unranked,
+    words,
     written,
 )
 from plugins.encoders.scores import Column, attributions
@@ -56,6 +59,7 @@ MOST_COLUMNS, FEWEST_VALUES = 400, 3
 TEXTS, FEWEST_TEXTS, MOST_TEXTS, LEAST_VARIANCE = 200, 5, 2, 0.05
 """Texts of a field that say what it is like on average, and fewer than which say nothing; fields of texts that are
 read; and what texts differ at least, however alike those are that there are."""
+FEW_WORDS = 2.0
 QUARTERS = 4
 
 
@@ -67,10 +71,12 @@ class Block:
     scale: float
 
 
-def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], text: Encoder | None = None) -> str:
+def profile(
+    records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], text: Encoder | None = None, asked: str = ""
+) -> str:
     """What `Records` is made with, as JSON, from a pool's records; `wanted` has the kinds, or the orders of values, of
-    fields that are not what they seem. What is wrong about these, or left out, is told in its list `odd`. Raises
-    ApprenticeError if no field is of use.
+    fields that are not what they seem; the field that the question is `asked` about may be a text of few words. What is
+    wrong about these, or left out, is told in its list `odd`. Raises ApprenticeError if no field is of use.
     """
     names = sorted({name for record in records for name in record})
     odd = [f"no record has a field {name!r}{_near(name, names)}" for name in wanted if name not in names]
@@ -79,7 +85,10 @@ def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], 
         values = [record.get(name) for record in records]
         try:
             few = wanted.get(name) == TEXT and len(set(map(named, values))) < FEWEST_TEXTS
-            fields.append(fitted(name, values, None if few else wanted.get(name)))
+            kind = None if few else wanted.get(name)
+            if name == asked and kind is None and kind_of(values) == IDENTIFIER and words(values) >= FEW_WORDS:
+                kind = TEXT
+            fields.append(fitted(name, values, kind))
             if isinstance(wanted.get(name), list) and (lost := unranked(fields[-1], values)):
                 odd.append(f"{lost[0]!r} is not in the order of the field {name!r}, and counts as missing")
         except ApprenticeError as error:
@@ -192,6 +201,14 @@ class Records:
         """(n, columns) as they are before they get unit length, without those of texts."""
         parts = [_of_field(field, [record.get(field.name) for record in records]) for field in self.fields]
         return np.hstack([np.empty((len(records), 0)), *parts])
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(self._blocks)
+
+    def saying(self, phrases: Sequence[str]) -> list[str]:
+        """Records that say each of these in their texts."""
+        return [record_text(dict.fromkeys(self.texts, phrase)) for phrase in phrases]
 
     def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
         """See `scores.attributions`."""

@@ -24,7 +24,7 @@ from ml_backend.evaluation.simulation import Gold, Plan, simulate
 from ml_backend.settings import ProjectSettings
 
 SCHEMA = TaskSchema(tuple(WORDS), False, "label", "text", "text")
-PLAN = Plan(SCHEMA, ProjectSettings(), "fake", initial=6, batch=6, budget=18)
+PLAN = Plan(SCHEMA, ProjectSettings().of_form("text"), "fake", initial=6, batch=6, budget=18)
 
 
 def gold(n: int, first: int = 0) -> Gold:
@@ -115,7 +115,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     monkeypatch.setattr(simulation, "count", lambda: itertools.count(1))
     vectors = fake_encoder.encode([server.tasks[task]["data"]["text"] for task in tasks])
     targets = np.eye(3, dtype=np.float32)[[single.labels.index(label) for label in truth.values()]]
-    plan = Plan(single, ProjectSettings(), "fake", initial=0, batch=8, budget=32)
+    plan = Plan(single, ProjectSettings().of_form("text"), "fake", initial=0, batch=8, budget=32)
     found = list(simulate(plan, Gold(vectors, targets, [""] * 45), TEST, strategy, 5))
     assert [[tasks[row] for row in rows] for rows in seen.rows] == queues
     simulated = [each for each in learners if each is not None]
@@ -215,7 +215,7 @@ def test_all_but_the_time_is_the_same_again() -> None:
 def test_every_budget_is_measured(
     n: int, initial: int, batch: int, budget: int, measured: list[int], rounds: list[int]
 ) -> None:
-    found = run(Plan(SCHEMA, ProjectSettings(), "fake", initial, batch, budget), pool=gold(n))
+    found = run(Plan(SCHEMA, ProjectSettings().of_form("text"), "fake", initial, batch, budget), pool=gold(n))
     for metric in ("accuracy", "macro_f1", "worst_class_f1", "calibration_error"):
         assert list(values(found, metric)) == measured
     seconds = values(found, "seconds")
@@ -243,7 +243,7 @@ def measured(
     """What is measured of a learner that says `found` of the test rows."""
     fit = Fit({}, np.zeros((1, 1), np.float32))
     monkeypatch.setattr(knowledge, "learn", lambda *_: (Fixed(found), fit))
-    plan = Plan(schema, ProjectSettings(), "fake", initial=2, batch=2, budget=2)
+    plan = Plan(schema, ProjectSettings().of_form("text"), "fake", initial=2, batch=2, budget=2)
     c = len(schema.labels)
     pool = Gold(np.eye(2, dtype=np.float32), np.eye(2, c, dtype=np.float32), ["", ""])
     return {(each.metric, each.group): each.value for each in simulate(plan, pool, test, "random", 0)}

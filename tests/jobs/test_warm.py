@@ -8,7 +8,7 @@ from fake_encoder import FakeEncoder
 from ml_backend import registry
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.warm import warm
-from ml_backend.settings import OF_TEXTS, Settings
+from ml_backend.settings import BEST, Settings
 
 
 def test_every_plugin_of_a_round_is_used(
@@ -20,7 +20,7 @@ def test_every_plugin_of_a_round_is_used(
         monkeypatch.setattr(registry, kind, lambda name, find=found: used.append(name) or find(name))
     warm(settings)
     assert fake_encoder.encoded and fake_encoder.sketched
-    assert used == [*OF_TEXTS.values()]
+    assert used == [*BEST["text"].values()]
 
 
 def test_a_missing_encoder_is_left_to_the_first_round(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,15 @@ from people import MIXED, TABLE
 
 from ml_backend.domain import TaskSchema, read_record, record_text
 from ml_backend.label_studio.config import UnsupportedConfig, read_schema
-from ml_backend.label_studio.wire import MAX_FIELD, MAX_RECORD, MAX_VALUE, read_text
+from ml_backend.label_studio.wire import MAX_FIELD, MAX_RECORD, MAX_VALUE, read_example, read_text
 
 SCHEMA = read_schema(TABLE)
+_CHOICES = '<Choices name="ill" toName="age"><Choice value="no"/><Choice value="yes"/></Choices>'
+CARD = (
+    '<View><Text name="age" value="$age"/><HyperText name="note" value="$note"/><Text name="city" value="$home.city"/>'
+    f'<Text name="file" value="$file" valueType="url"/>{_CHOICES}</View>'
+)
+TEMPLATE = f'<View><Text name="card" value="Age: $age, from $home.city."/>{_CHOICES.replace("age", "card")}</View>'
 
 
 def read(record: Any, schema: TaskSchema = SCHEMA, **more: Any) -> str:
@@ -22,28 +28,49 @@ def read(record: Any, schema: TaskSchema = SCHEMA, **more: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("config", "source", "text_field", "record_field"),
+    ("config", "source", "record_field", "fields"),
     [
-        (TABLE, "record", "", "record"),
-        (MIXED, "record", "note", "record"),
-        (MIXED.replace('toName="record"', 'toName="note"'), "note", "note", "record"),
-        (TABLE.replace("<View>", '<View><Text name="title" value="Look at this"/>'), "record", "", "record"),
+        (TABLE, "record", "record", ()),
+        (MIXED, "record", "record", ("note",)),
+        (MIXED.replace('toName="record"', 'toName="note"'), "note", "record", ("note",)),
+        (TABLE.replace("<View>", '<View><Text name="title" value="Look at this"/>'), "record", "record", ()),
+        (CARD, "age", "", ("age", "note", "home.city")),
+        (CARD.replace('toName="age"', 'toName="note"'), "note", "", ("note", "age", "home.city")),
+        (TEMPLATE, "card", "", ("age", "home.city")),
     ],
 )
-def test_a_table_makes_a_task_a_record_and_a_text_that_shows_data_a_field_of_it(
-    config: str, source: str, text_field: str, record_field: str
+def test_a_table_or_several_fields_in_texts_make_a_task_a_record(
+    config: str, source: str, record_field: str, fields: tuple[str, ...]
 ) -> None:
     found = read_schema(config)
-    assert (found.source, found.text_field, found.record_field) == (source, text_field, record_field)
-    assert found.is_record
+    assert (found.source, found.record_field, found.fields) == (source, record_field, fields)
+    assert found.is_record and found.text_field == ""
+
+
+def test_fields_that_are_shown_by_tags_of_their_own_are_those_of_the_record() -> None:
+    card = read_schema(CARD)
+    data = {"age": 61, "note": "<p>Smokes <b>20</b> a day</p><script>no()</script>", "home": {"city": "Oslo"}, "x": 1}
+    found = {"age": 61, "note": "Smokes 20 a day", "home.city": "Oslo"}
+    assert read_record(read_text({"id": 1, "data": data}, card)) == found
+    assert read_record(read_text({"id": 1, "data": {"home.city": "<b>", "age": [1]}}, card)) == {
+        "age": "[1]", "home.city": "<b>", "note": None,
+    }  # fmt: skip
+    for nothing in ({}, {"age": None, "note": ""}, {"x": 1}, {"home": "Oslo"}, {"home": {"city": None}}):
+        assert read_text({"id": 1, "data": nothing}, card) == ""
+    example = read_example({"id": 1, "data": data}, card)
+    assert example is not None and example.fields == {"x": "1"}, "what names a group is not in the record"
 
 
 @pytest.mark.parametrize(
     ("config", "words"),
     [
         (TABLE.replace('"$record"', '"a record"'), "<Table name='record'> must take its value from the task"),
-        (TABLE.replace('toName="record"', 'toName="nothing"'), "does not point at a <Text> or a <Table>"),
-        (TABLE.replace("<Table", "<Image"), "does not point at a <Text> or a <Table>"),
+        (
+            TABLE.replace('toName="record"', 'toName="nothing"'),
+            "does not point at a <Text>, a <HyperText> or a <Table>",
+        ),
+        (TABLE.replace("<Table", "<Image"), "does not point at a <Text>, a <HyperText> or a <Table>"),
+        (CARD.replace('"$age"', '"the age"'), "<Text name='age'> must take its value from the task"),
     ],
 )
 def test_a_table_that_shows_no_data_is_refused(config: str, words: str) -> None:

@@ -62,7 +62,7 @@ class Rehearsals:
     def __init__(self, settings: Settings, store: Store, schema: TaskSchema, gold: Gold) -> None:
         self.pool, self.test = gold.take(np.arange(120)), gold.take(np.arange(120, 150))
         self.settings, self.schema = settings, schema
-        self.plan = Plan(schema, ProjectSettings(), "fake", HUMAN, HUMAN, 3 * HUMAN)
+        self.plan = Plan(schema, ProjectSettings().of_form("text"), "fake", HUMAN, HUMAN, 3 * HUMAN)
         self.writer = Writer()
         self.teacher = Remembered(store, Desk(store, PROJECT, self.writer, NO_CAPS))
 

@@ -25,10 +25,13 @@ from plugins.encoders.fields import (
     ORDINAL,
     OTHER,
     TEXT,
+    as_json,
     fitted,
+    from_json,
     is_missing,
     kind_of,
     number,
+    numbers,
 )
 from plugins.encoders.records import MOST_COLUMNS, Records, profile
 from plugins.encoders.scores import BETWEEN, NARROW
@@ -74,6 +77,10 @@ def encode(made: Records, *records: Any) -> np.ndarray:
         ([True, False, True], BOOLEAN),
         (["0", "1", "1"], BOOLEAN),
         (["2024-01-31", "2023-12-01T10:00", ""], DATE),
+        (["31.12.2024", "1.2.2023 10:30", "?"], DATE),
+        (["12/31/2024", "1/2/2023"] * 20 + ["13/13/2024"], DATE),
+        (["1,5", "12", "1.234,25"], NUMERIC),
+        (["1,5", "2.5", "3,5", "4.5"] * 9, CATEGORICAL),
         (["red", "green", "blue"] * 5, CATEGORICAL),
         (["a", "b"] * 5, CATEGORICAL),
         ([f"text {n}" for n in range(200)], IDENTIFIER),
@@ -99,6 +106,29 @@ def test_the_kind_of_a_field_is_inferred_from_its_values(values: list[Any], kind
 )  # fmt: skip
 def test_numbers_are_read_as_people_write_them(value: object, expected: float) -> None:
     assert number(value) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1,5", "12", "-1.234,25", "x", 7.5], [1.5, 12, -1234.25, math.nan, 7.5]),
+        (["1,234", "5,678", "9"], [1234, 5678, 9]),  # every one of them may be thousands
+        (["1,234", "5,67", "9"], [1.234, 5.67, 9]),
+        (["31/01/2024", "01/02/2024", "01.02.2024"], [738916, 738917, math.nan]),
+        (["01/31/2024", "02/01/2024 13:00", ""], [738916, 738917, math.nan]),
+        (["01/02/2024", "02/02/2024", "03/02/2024"], [738917, 738918, 738919]),  # the day first, if both are possible
+        (["2024/01/31", "2024/02/01", "2024"], [738916, 738917, math.nan]),
+    ],
+)
+def test_the_values_of_a_field_show_how_its_numbers_and_days_are_written(
+    values: list[object], expected: list[float]
+) -> None:
+    kind = DATE if "/" in str(values[0]) else NUMERIC
+    found = fitted("field", values, kind)
+    assert found.kind == kind
+    np.testing.assert_allclose(numbers(found, values), expected, equal_nan=True)
+    (again,) = from_json(as_json([found]))
+    assert again == found
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "N/A", "nan", "NULL", "?", "-", math.nan, math.inf, "-Infinity"])
@@ -305,6 +335,25 @@ def test_a_text_weighs_as_much_as_all_other_fields_together() -> None:
     np.testing.assert_allclose(
         np.linalg.norm(made.sketch([json.dumps(each) for each in records]), axis=1), 1, atol=1e-5
     )
+
+
+def test_the_field_that_is_asked_about_is_a_text_though_its_words_are_few() -> None:
+    random = np.random.default_rng(0)
+    records = [{"title": f"{'blue' if random.random() < 0.5 else 'red'} shoe {n}", "code": f"C {n}"} for n in range(99)]
+    with pytest.raises(ApprenticeError, match="no field that tells them apart"):
+        profile(records, {}, Words())
+    assert Records(profile(records, {}, Words(), "title"), Words()).texts == ("title",)
+    with pytest.raises(ApprenticeError, match="no field that tells them apart"):
+        profile([{"title": f"C-{n}"} for n in range(99)], {}, Words(), "title")
+
+
+def test_phrases_are_records_that_say_them_in_all_their_texts() -> None:
+    made = Records(profile(notes(), {}, Words()), Words())
+    assert made.texts == ("note",) and made.saying(["a phrase"]) == ['{"note": "a phrase"}']
+    is_text = np.array([column.is_text for column in made.columns_in_full])
+    assert made.encode(made.saying(["a phrase"]))[0, is_text].any()
+    assert not made.encode(made.saying(["a phrase"]))[0, :-1][~is_text[:-1]].any(), "of the others, nothing is said"
+    assert encoder(pool(50), LEVELS).texts == ()
 
 
 def test_texts_without_an_encoder_are_left_to_the_other_fields_or_told() -> None:
