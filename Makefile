@@ -41,7 +41,8 @@ lint: setup
 	.venv/bin/lint-imports
 
 test: lint
-	.venv/bin/pytest
+	.venv/bin/pytest -m "not e2e" --numprocesses auto --maxprocesses 4 --dist loadfile
+	.venv/bin/pytest -m e2e
 
 bench-loop: setup
 	.venv/bin/python -m benchmarks.loop
