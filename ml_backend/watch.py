@@ -167,7 +167,7 @@ def _by_group(right: Mask, seen: Seen) -> dict[str, Any]:
     """The groups that are compared, and others up to `MOST_GROUPS`."""
     found = asdict(by_group(right, seen.groups))
     if (seen.groups == NO_GROUP).all():
-        found["summary"] = f"no labelled task has a field {seen.group_by!r}"
+        found["summary"] = f"no labelled task has a group by {seen.group_by!r}"
     else:
         found["summary"] += "; of all labels, most of them chosen for being hard"
     return {"by": seen.group_by, **found, "accuracy": dict(list(found["accuracy"].items())[:MOST_GROUPS])}

@@ -142,6 +142,22 @@ def test_a_kind_that_was_edited_survives_the_next_edit(
     assert kept is not None and kept["fields"]["noise"] == {"kind": "categorical"}
 
 
+def test_the_scores_of_a_label_that_got_another_name_can_be_moved_to_it(
+    run: Run, tmp_path: Path, store: Store, server: FakeLabelStudio, make_round: MakeRound
+) -> None:
+    run("--file", given(tmp_path, scores=SCORES))
+    server.label_config = TABLE.replace('"yes"', '"ill"')
+    run_round(make_round(server))
+    assert "Scores of labels that are not in the project: yes. With --edit" in run()[1]
+    found = json.loads(run("--json")[1])
+    assert found["scores"] == {"no": {}, "ill": {}, **SCORES}
+    assert run("--file", given(tmp_path, **found)) == (0, "Nothing has changed.\n"), "they wait for whoever moves them"
+    found["scores"]["ill"] = found["scores"].pop("yes")
+    code, said = run("--file", given(tmp_path, **found))
+    assert code == 0 and "Kept: 1 of 2 labels have scores" in said
+    assert features.estimates(store.projects.ensure(5)) == [{"ill": SCORES["yes"]}]
+
+
 def test_questions_that_came_to_nothing_are_told_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
     site = visit(settings, store, 5)
     assert site.records is not None

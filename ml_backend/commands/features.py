@@ -69,7 +69,7 @@ def features(
             out.print("Nothing has changed.")
             return
         keep(store, project, changed)
-        n = len((changed.get("estimates") or [{}])[0])
+        n = len((changed.get("estimates") or [{}])[0].keys() & {*site.schema.labels})
         out.print(f"Kept: {n} of {len(site.schema.labels)} labels have scores. The learner is taught them anew.")
     else:
         _print(site, told)
@@ -92,6 +92,9 @@ def _print(site: Site, told: Mapping[str, str]) -> None:
     if left:
         shown = ", ".join(f"{name} ({why})" for name, why in left.items())
         out.print(f"Left out: {escape(shown)}", highlight=False)
+    if gone := [label for label in scores if label not in site.schema.labels]:
+        words = f"Scores of labels that are not in the project: {', '.join(gone)}. With --edit, give them another name."
+        out.print(escape(words), highlight=False)
     if not said and (problem := _in_vain(site)):
         out.print(f"No scores: {escape(problem)}. Write your own with --edit.", highlight=False)
     elif not said:

@@ -190,8 +190,13 @@ def _first_labels(store: Store, project: int) -> None:
         name = teacher or (store.projects.ensure(project).teacher or {}).get("name", "")
         return store.questions.counts(project, name).get(("label", "answered"), 0)
 
-    with _progress(f"the teacher's first {TAUGHT} labels"), suppress(ApprenticeError):
+    with (
+        _progress(f"the teacher's first {TAUGHT} labels, for {TEACHER_SECONDS:.0f} s at most"),
+        suppress(ApprenticeError),
+    ):
         _wait(lambda: labelled() >= TAUGHT, TEACHER_SECONDS)
+    if (n := labelled()) < TAUGHT:
+        out.print(f"  there are {n}; the others come while you work", highlight=False)
 
 
 def _annotate(

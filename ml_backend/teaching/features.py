@@ -135,7 +135,8 @@ def spread(said: Sequence[Estimate]) -> Estimate:
 
 
 def as_text(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, told: Mapping[str, str]) -> str:
-    """All there is as JSON to be read and edited: every label, and every field with its kind, has its place."""
+    """All there is as JSON to be read and edited: every label, and every field with its kind, has its place. So have
+    labels that are no longer in the project: one may have got another name."""
     scores = mean(estimates(record))
     edited = (record.features or {}).get("fields") or {}
     fields = {
@@ -143,7 +144,7 @@ def as_text(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, t
         for each in encoder.about()
     }
     rest = {name: each for name, each in edited.items() if name not in fields}
-    whole = {"fields": {**fields, **rest}, "scores": {label: scores.get(label, {}) for label in schema.labels}}
+    whole = {"fields": {**fields, **rest}, "scores": {**{label: {} for label in schema.labels}, **scores}}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -165,7 +166,8 @@ def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema, before: Fea
         if kept:
             fields[name] = kept
     given = _object(raw.get("scores", {}), "scores").items()
-    scores = {label: _checked(label, said, known, fields, schema) for label, said in given}
+    labels = dict.fromkeys([*schema.labels, *_labels((before or {}).get("estimates") or [])])
+    scores = {label: _checked(label, said, known, fields, labels) for label, said in given}
     scores = {label: said for label, said in scores.items() if said}
     return {"fields": fields, **({"estimates": [scores], "by": BY_HAND} if scores else {})}
 
@@ -195,10 +197,10 @@ def _field(name: str, told: Any, known: Mapping[str, Any], before: Mapping[str, 
 
 
 def _checked(
-    label: str, said: Any, known: Mapping[str, Mapping[str, Any]], fields: Mapping[str, Any], schema: TaskSchema
+    label: str, said: Any, known: Mapping[str, Mapping[str, Any]], fields: Mapping[str, Any], labels: Collection[str]
 ) -> dict[str, Any]:
-    if label not in schema.labels:
-        raise ApprenticeError(f"There is no label {label!r} in the project; there are: {', '.join(schema.labels)}")
+    if label not in labels:
+        raise ApprenticeError(f"There is no label {label!r} in the project; there are: {', '.join(labels)}")
     found = _object(said, f"The scores of {label!r}")
     names = {name.lower(): name for name in (*known, *fields)}
     for name, score in found.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml_backend.domain import Estimate
+from ml_backend.domain import Estimate, read_record
 from ml_backend.evaluation.groups import Groups
 from ml_backend.store import Spent
 from ml_backend.teaching.mistakes import NOTHING, Said
@@ -68,8 +68,9 @@ def quoted(each: Said) -> str:
 
 
 def cut(text: str) -> str:
-    """A text in one line, in quotes."""
-    line = " ".join(text.split())
+    """A text in one line, in quotes; of a record, its fields with their values."""
+    fields = [f"{name} {value}" for name, value in read_record(text).items() if value not in (None, "")]
+    line = ", ".join(fields) or " ".join(text.split())
     return f'"{line[:CUT]} …"' if len(line) > CUT else f'"{line}"'
 
 

@@ -180,3 +180,16 @@ def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
     assert "Labels, the worst first:" in said.stdout
     dumped = json.loads(CliRunner().invoke(cli.app, ["report", "--project", "5", "--json"]).stdout)
     assert dumped == json.loads(json.dumps(asdict(expected)))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("two\nlines", '"two lines"'),
+        ('{"age": 88, "city": null, "smoker": "yes", "note": ""}', '"age 88, smoker yes"'),
+        ("{}", '"{}"'),
+        ("[1, 2]", '"[1, 2]"'),
+    ],
+)
+def test_a_text_is_quoted_in_one_line_and_a_record_by_its_fields(text: str, shown: str) -> None:
+    assert wording.cut(text) == shown
