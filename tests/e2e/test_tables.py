@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from people import SCORES, TABLE, person
@@ -17,7 +18,10 @@ from world import Backend, Project, until
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.demo.table import knowledge, records
 from ml_backend.domain import record_text
+from ml_backend.label_studio.annotator import create_project
 from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.wire import read_text
 from ml_backend.settings import ProjectSettings
 
 pytestmark = pytest.mark.e2e
@@ -61,6 +65,43 @@ def test_records_are_labelled_learnt_and_drafted_with_reasons(
     clinic.answer_next(2)
     version = backend.wait_for_queue(clinic, labelled=12)
     assert version.learner == version.number
+
+
+CARD = (
+    '<View><Text name="who" value="Age: $age, from $city, smoker: $smoker"/><HyperText name="note" value="$note"/>'
+    '<Choices name="label" toName="who"><Choice value="no"/><Choice value="yes"/></Choices></View>'
+)
+
+
+def test_a_csv_file_shown_by_texts_is_a_project_of_records(
+    backend: Backend, admin: LabelStudioClient, label_studio: LocalLabelStudio
+) -> None:
+    random, lines, schema = np.random.default_rng(1), ["age,city,smoker,note"], read_schema(CARD)
+    for number in range(80):
+        record, label = person(random)
+        note = f"{'cough and fever' if label == 'yes' else 'all is well today'} in the file of patient {number}"
+        lines.append(f"{record['age']},{record['city']},{record['smoker']},<p>{note}</p>")
+    project = Project(admin, create_project(admin, "from CSV", CARD), schema, {})
+    files = {"file": ("people.csv", "\n".join(lines).encode())}
+    address = f"{label_studio.url}/api/projects/{project.number}/import"
+    done = httpx.post(address, files=files, headers={"Authorization": f"Token {label_studio.token}"}, timeout=60)
+    assert done.status_code == 201, done.text[:500]
+    for task in project.tasks():
+        text = read_text(task, schema)
+        project.truth[text] = "yes" if "cough" in text else "no"
+    assert len(project.truth) == 80 and not any("<p>" in text for text in project.truth)
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    project.answer_next(12)
+    backend.wait_for_queue(project, labelled=12)
+    done = backend.cli("features", "--project", str(project.number))
+    kinds = ("age  numeric", "city  categorical", "smoker  boolean", "note  text")
+    assert all(kind in done.stdout for kind in kinds), done.stdout
+    assert "one choice out of 2 over $age, $city, $smoker, $note" in backend.cli("doctor").stdout
+    reasons = lambda: sum("draft because of " in each and "note " in each for each in told(backend, project)) > 5  # noqa: E731
+    until(reasons, "drafts with reasons")
+    rows = project.predictions(backend.active(project).name)
+    assert {region["to_name"] for row in rows for region in row["result"]} == {"who"}
 
 
 @pytest.mark.slow
