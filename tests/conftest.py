@@ -47,7 +47,13 @@ __all__ = [  # fixtures
 ]
 
 hypothesis_settings.register_profile(
-    "house", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    "house",
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.differing_executors,  # a contract's test is run by each class that keeps it
+    ],
 )
 hypothesis_settings.load_profile("house")
 
