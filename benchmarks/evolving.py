@@ -12,8 +12,9 @@ import numpy as np
 from benchmarks.arms import Bench, spread, table
 from benchmarks.data import SETS, Row
 from ml_backend import knowledge, registry
+from ml_backend.asking import Answer, Call, Question
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
-from ml_backend.domain import Answer, Call, Ints, Question
+from ml_backend.domain import Ints
 from ml_backend.evaluation.simulation import Gold, Plan
 from ml_backend.knowledge import Knowledge, Lesson
 from ml_backend.settings import ProjectSettings, Settings

@@ -12,8 +12,9 @@ import numpy as np
 from benchmarks.arms import BUDGETS, Bench, spread, table
 from benchmarks.data import SETS
 from ml_backend import registry
+from ml_backend.asking import TeacherOptions
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
-from ml_backend.domain import TeacherOptions, content_key
+from ml_backend.domain import content_key
 from ml_backend.teaching import questions
 
 ASKED = 300

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from ml_backend.asking import Answer, Question, TeacherOptions
 from ml_backend.domain import (
-    Answer,
     Attributions,
     Clustering,
     FieldScores,
@@ -19,10 +19,8 @@ from ml_backend.domain import (
     Floats,
     Material,
     Pool,
-    Question,
     Selection,
     TaskSchema,
-    TeacherOptions,
     Tensors,
     TrainingSet,
 )

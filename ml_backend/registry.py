@@ -8,7 +8,8 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from ml_backend.domain import ApprenticeError, TeacherOptions
+from ml_backend.asking import TeacherOptions
+from ml_backend.domain import ApprenticeError
 from ml_backend.ports import Acquisition, BatchFormat, Clusterer, Drafter, Encoder, Learner, RecordEncoder, Teacher
 
 GROUP = "apprentice.plugins"

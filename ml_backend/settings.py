@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from ml_backend.domain import ApprenticeError, TeacherOptions
+from ml_backend.asking import TeacherOptions
+from ml_backend.domain import ApprenticeError
 from ml_backend.registry import installed
 
 STRANGE = "?"

@@ -45,7 +45,9 @@ def test_nothing_is_ever_unpickled(path: Path) -> None:
             )
 
 
-@pytest.mark.parametrize("module", ["ml_backend.domain", "ml_backend.ports", "ml_backend.settings", "ml_backend.cli"])
+@pytest.mark.parametrize(
+    "module", ["ml_backend.domain", "ml_backend.asking", "ml_backend.ports", "ml_backend.settings", "ml_backend.cli"]
+)
 def test_what_everybody_imports_is_light(module: str) -> None:
     heavy = {"torch", "transformers", "sklearn", "label_studio_sdk", "flask", "sqlalchemy"}
     code = f"import sys, {module}\nfound = {heavy} & set(sys.modules)\nsys.exit(repr(found) if found else 0)"

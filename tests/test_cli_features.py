@@ -15,8 +15,8 @@ from rounds import MakeRound
 from typer.testing import CliRunner
 
 from ml_backend import cli
+from ml_backend.asking import Answer
 from ml_backend.cycle import run_round
-from ml_backend.domain import Answer
 from ml_backend.settings import Settings
 from ml_backend.store import Store
 from ml_backend.teaching import features

@@ -16,7 +16,8 @@ from fake_label_studio import SINGLE
 from typer.testing import CliRunner
 
 from ml_backend import cli
-from ml_backend.domain import Answer, Call, Question, content_key
+from ml_backend.asking import Answer, Call, Question
+from ml_backend.domain import content_key
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import Settings
 from ml_backend.store import Store

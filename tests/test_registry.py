@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from ml_backend import registry
-from ml_backend.domain import TeacherOptions
+from ml_backend.asking import TeacherOptions
 from ml_backend.registry import GROUP, UnknownPlugin
 
 

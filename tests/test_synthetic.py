@@ -12,9 +12,10 @@ from rounds import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend import knowledge, ranking, registry
+from ml_backend.asking import Question
 from ml_backend.consensus import consensus
 from ml_backend.cycle import Round, run_round
-from ml_backend.domain import SYNTHETIC, Question, TaskSchema, Taught, content_key
+from ml_backend.domain import SYNTHETIC, TaskSchema, Taught, content_key
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.config import read_schema
 from ml_backend.serving import Predictor

@@ -10,8 +10,9 @@ from dataclasses import replace
 import structlog
 
 from ml_backend import registry, space
+from ml_backend.asking import TeacherUnavailable
 from ml_backend.consensus import consensus
-from ml_backend.domain import ApprenticeError, TeacherUnavailable
+from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.priority import give_way
 from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend.domain import Answer
+from ml_backend.asking import Answer
 from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.schema import call as table
 

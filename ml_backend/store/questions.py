@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.domain import Answer, Question
+from ml_backend.asking import Answer, Question
 from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.ledger import enter
 from ml_backend.store.schema import project as projects

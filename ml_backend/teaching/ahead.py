@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import Floats, Ints, Pool, Question, TaskSchema
+from ml_backend.asking import Question
+from ml_backend.domain import Floats, Ints, Pool, TaskSchema
 from ml_backend.knowledge import Knowledge
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings

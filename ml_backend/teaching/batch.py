@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from ml_backend import registry
-from ml_backend.domain import Answer, ApprenticeError, Question, TaskSchema
+from ml_backend.asking import Answer, Question
+from ml_backend.domain import ApprenticeError, TaskSchema
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from ml_backend import registry
-from ml_backend.domain import ASKED, BYTES_A_TOKEN, IN_VAIN, Answer, Call, Question, most_calls, most_replies
+from ml_backend.asking import ASKED, BYTES_A_TOKEN, IN_VAIN, Answer, Call, Question, most_calls, most_replies
 from ml_backend.ports import Teacher
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import Spent, Store, StoreError, now

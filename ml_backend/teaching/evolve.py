@@ -19,8 +19,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ml_backend import knowledge
+from ml_backend.asking import Answer, Question, TeacherUnavailable
 from ml_backend.consensus import Answers, consensus
-from ml_backend.domain import Answer, ApprenticeError, Example, Ints, Question, TeacherUnavailable, Tensors
+from ml_backend.domain import ApprenticeError, Example, Ints, Tensors
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.wire import storable
 from ml_backend.store import now

@@ -16,15 +16,8 @@ from typing import Any
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import (
-    ApprenticeError,
-    Attributions,
-    FieldScores,
-    Question,
-    TaskSchema,
-    read_record,
-    record_text,
-)
+from ml_backend.asking import Question
+from ml_backend.domain import ApprenticeError, Attributions, FieldScores, TaskSchema, read_record, record_text
 from ml_backend.ports import RecordEncoder
 from ml_backend.space import DESCRIPTION, KIND, ORDER
 from ml_backend.store import ProjectRecord, Store

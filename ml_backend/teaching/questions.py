@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from ml_backend.domain import Purpose, Question, TaskSchema
+from ml_backend.asking import Purpose, Question
+from ml_backend.domain import TaskSchema
 
 VERSION = "1"
 """Of all prompts here: after a change of their words, everything is asked anew."""

@@ -15,8 +15,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ml_backend import registry
+from ml_backend.asking import TeacherUnavailable
 from ml_backend.consensus import consensus
-from ml_backend.domain import Annotation, ApprenticeError, Example, Ints, TeacherUnavailable, Tensors, content_key
+from ml_backend.domain import Annotation, ApprenticeError, Example, Ints, Tensors, content_key
 from ml_backend.evaluation.folder import PROTOCOL, prepare
 from ml_backend.evaluation.metrics import decide
 from ml_backend.evaluation.simulation import Gold, Plan

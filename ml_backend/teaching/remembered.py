@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from hashlib import blake2b
 
-from ml_backend.domain import Answer, Call, Question, TeacherUnavailable
+from ml_backend.asking import Answer, Call, Question, TeacherUnavailable
 from ml_backend.store import Spent, Store
 from ml_backend.teaching.desk import Desk
 

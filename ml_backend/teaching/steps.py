@@ -9,7 +9,8 @@ from itertools import zip_longest
 
 import numpy as np
 
-from ml_backend.domain import Answer, Floats, Ints, Question, TaskSchema
+from ml_backend.asking import Answer, Question
+from ml_backend.domain import Floats, Ints, TaskSchema
 from ml_backend.evaluation.metrics import correct, decide
 from ml_backend.knowledge import Knowledge
 from ml_backend.store import Reply

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ml_backend.domain import SAMPLES, Answer, Call, Question, TeacherOptions
+from ml_backend.asking import SAMPLES, Answer, Call, Question, TeacherOptions
 from plugins.teachers import chat, endpoint, shares
 
 URL = "/v1/chat/completions"

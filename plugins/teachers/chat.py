@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from ml_backend.domain import Floats, Question
+from ml_backend.asking import Question
+from ml_backend.domain import Floats
 from plugins.teachers import shares, tokens
 
 TOP = 20  # alternatives of a token: the most that OpenAI gives

@@ -14,7 +14,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
-from ml_backend.domain import (
+from ml_backend.asking import (
     SAMPLES,
     Answer,
     Call,

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.domain import Answer, Floats, Question, TeacherOptions, TeacherUnavailable, tidy
+from ml_backend.asking import Answer, Question, TeacherOptions, TeacherUnavailable
+from ml_backend.domain import Floats, tidy
 from plugins.teachers import chat
 
 HYPOTHESIS = "This text is about {}."

@@ -11,7 +11,7 @@ from rounds import MakeRound, active, queue
 from school import School
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend.domain import Answer, Call, Question
+from ml_backend.asking import Answer, Call, Question
 from ml_backend.settings import Settings
 from ml_backend.store import Store
 from ml_backend.teaching import ahead

@@ -17,7 +17,7 @@ from school import School
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend import knowledge, registry, space
-from ml_backend.domain import Answer, Call, Question
+from ml_backend.asking import Answer, Call, Question
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import Settings
 from ml_backend.status import lines, read_status

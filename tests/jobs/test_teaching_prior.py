@@ -12,7 +12,8 @@ from rounds import active, queue
 from school import School
 
 from ml_backend import knowledge, registry
-from ml_backend.domain import Answer, Question, Taught
+from ml_backend.asking import Answer, Question
+from ml_backend.domain import Taught
 from ml_backend.jobs.teaching import PAUSE_SECONDS
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import _forget

@@ -13,7 +13,8 @@ from school import School
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend import knowledge, registry
-from ml_backend.domain import Answer, Question, TaskSchema, TeacherUnavailable
+from ml_backend.asking import Answer, Question, TeacherUnavailable
+from ml_backend.domain import TaskSchema
 from ml_backend.jobs import teaching as module
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import Store

@@ -11,7 +11,8 @@ from scripted_teacher import ScriptedTeacher
 from simulations import Bench
 
 from ml_backend import registry
-from ml_backend.domain import Answer, ApprenticeError, Call, Question, TeacherUnavailable
+from ml_backend.asking import Answer, Call, Question, TeacherUnavailable
+from ml_backend.domain import ApprenticeError
 from ml_backend.settings import ProjectSettings
 
 ARM = "margin + evolve (1 x 3)"

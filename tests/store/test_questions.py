@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml_backend.domain import Answer, Call, Draft, Prediction, Question
+from ml_backend.asking import Answer, Call, Question
+from ml_backend.domain import Draft, Prediction
 from ml_backend.store import Shown, Spent, Store
 from ml_backend.store import ledger as ledger_module
 from ml_backend.store import questions as module

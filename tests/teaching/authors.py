@@ -9,7 +9,8 @@ import numpy as np
 from fake_label_studio import WORDS, FakeLabelStudio
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend.domain import SYNTHETIC, Answer, Call, Question, TeacherUnavailable
+from ml_backend.asking import Answer, Call, Question, TeacherUnavailable
+from ml_backend.domain import SYNTHETIC
 from ml_backend.store import Store
 from ml_backend.teaching import steps, written
 from ml_backend.teaching.written import Round

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ml_backend import knowledge
+from ml_backend.asking import Answer
 from ml_backend.consensus import consensus
-from ml_backend.domain import Annotation, Answer, Example, ModelVersion, TaskSchema, content_key
+from ml_backend.domain import Annotation, Example, ModelVersion, TaskSchema, content_key
 from ml_backend.evaluation.metrics import wilson
 from ml_backend.knowledge import Knowledge, Lesson
 from ml_backend.store import Shown, Store

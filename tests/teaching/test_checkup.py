@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from ml_backend import doctor, registry
+from ml_backend.asking import Answer, Call
 from ml_backend.demo.server import free_port
-from ml_backend.domain import Answer, Call, TaskSchema, content_key
+from ml_backend.domain import TaskSchema, content_key
 from ml_backend.settings import Settings
 from ml_backend.store import Store, now
 from ml_backend.teaching import questions

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml_backend.domain import Answer, Call, Question, TaskSchema, TeacherUnavailable, content_key
+from ml_backend.asking import Answer, Call, Question, TeacherUnavailable
+from ml_backend.domain import TaskSchema, content_key
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import Store
 from ml_backend.store import questions as questions_module

@@ -9,7 +9,8 @@ import pytest
 from authors import Author, synthetic, text_of
 from fake_label_studio import FakeLabelStudio
 
-from ml_backend.domain import Answer, ApprenticeError, TaskSchema
+from ml_backend.asking import Answer
+from ml_backend.domain import ApprenticeError, TaskSchema
 from ml_backend.settings import Settings
 from ml_backend.store import Store
 from ml_backend.teaching import prior, questions, recall, sieve, steps, written

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
 
+from ml_backend.asking import Answer
 from ml_backend.consensus import Answers
-from ml_backend.domain import Answer, Draft, Example, Prediction, TaskSchema, content_key
+from ml_backend.domain import Draft, Example, Prediction, TaskSchema, content_key
 from ml_backend.pool import ProjectPool
 from ml_backend.store import Store
 from ml_backend.teaching import questions

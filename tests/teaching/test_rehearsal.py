@@ -12,7 +12,8 @@ from fake_label_studio import SINGLE, WORDS, text_about
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend import knowledge, registry
-from ml_backend.domain import Answer, ApprenticeError, Call, Question, TaskSchema
+from ml_backend.asking import Answer, Call, Question
+from ml_backend.domain import ApprenticeError, TaskSchema
 from ml_backend.evaluation.metrics import correct
 from ml_backend.evaluation.simulation import Gold, Plan, simulate
 from ml_backend.knowledge import Knowledge, Lesson

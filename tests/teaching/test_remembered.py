@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend.domain import Answer, Call, Question, TaskSchema, TeacherUnavailable, content_key
+from ml_backend.asking import Answer, Call, Question, TeacherUnavailable
+from ml_backend.domain import TaskSchema, content_key
 from ml_backend.store import Store
 from ml_backend.teaching import questions
 from ml_backend.teaching.desk import Budget, Desk

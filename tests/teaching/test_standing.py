@@ -9,7 +9,8 @@ import pytest
 from fake_label_studio import SINGLE
 
 from ml_backend import knowledge
-from ml_backend.domain import SYNTHETIC, Annotation, Answer, Call, Draft, Example, ModelVersion, Prediction, content_key
+from ml_backend.asking import Answer, Call
+from ml_backend.domain import SYNTHETIC, Annotation, Draft, Example, ModelVersion, Prediction, content_key
 from ml_backend.knowledge import Knowledge, Lesson
 from ml_backend.label_studio.config import read_schema
 from ml_backend.metrics import Metrics

@@ -21,7 +21,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from scripted_server import KEY, list_question, question
 
-from ml_backend.domain import Answer, Question, TeacherUnavailable
+from ml_backend.asking import Answer, Question, TeacherUnavailable
 from ml_backend.ports import Teacher
 
 MANY: tuple[Question, ...] = (

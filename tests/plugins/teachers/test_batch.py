@@ -12,7 +12,7 @@ import pytest
 from scripted_server import KEY, choice, completion, label, likely_label, question
 from teacher_contract import MANY, TeacherContract, check
 
-from ml_backend.domain import Answer, Question, TeacherOptions
+from ml_backend.asking import Answer, Question, TeacherOptions
 from ml_backend.ports import Teacher
 from plugins.teachers import batch, chat
 from plugins.teachers.batch import BatchTeacher

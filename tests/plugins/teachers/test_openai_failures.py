@@ -24,8 +24,8 @@ from scripted_server import (
     serving,
 )
 
+from ml_backend.asking import Answer, TeacherUnavailable
 from ml_backend.demo.server import free_port
-from ml_backend.domain import Answer, TeacherUnavailable
 from ml_backend.settings import ProjectSettings
 from ml_backend.teaching.desk import Budget
 from plugins.teachers import endpoint

@@ -22,7 +22,7 @@ from scripted_server import (
     serving,
 )
 
-from ml_backend.domain import SAMPLES
+from ml_backend.asking import SAMPLES
 
 
 def dull(request: Request, number: int) -> Reply:

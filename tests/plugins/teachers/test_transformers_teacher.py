@@ -20,7 +20,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from ml_backend.domain import TeacherOptions, TeacherUnavailable, tidy
+from ml_backend.asking import TeacherOptions, TeacherUnavailable
+from ml_backend.domain import tidy
 from ml_backend.ports import Teacher
 from plugins.teachers.transformers import TransformersTeacher, _likelihoods, _prompt
 
