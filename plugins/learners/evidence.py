@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 Doubles = npt.NDArray[np.float64]
 
-BIAS_SD = 0.5  # acquisition draws no fair share of the labels: few answers say little about how frequent they are
+BIAS_SD = 2.0
 STEPS, HALVINGS = 30, 12
 SETTLED = 1e-2
 SMALLEST = 1e-7

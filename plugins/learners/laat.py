@@ -37,6 +37,9 @@ ALONE, FREE = 0.05, (0.6, 1.2, 2.4)
 """Mass and spreads of those without a direction, once with the teacher's sense of what matters and once without."""
 PATIENCE = 5.0
 """The evidence of n answers counts n / (n + PATIENCE): two answers do not dismiss a teacher."""
+MODEST = 30.0
+"""The bias of n answers counts n / (n + MODEST): few say little about how frequent labels are, and acquisition draws no
+fair share of them."""
 MOST_ROWS = 10_000  # of a larger pool, that its covariance is taken of
 LARGE, BEST = 150, {1: 3, 0: 2, -1: 1}
 """Of more rows and columns than this, only so many of the likeliest beliefs are fitted, by the sign of alpha: all of
@@ -142,6 +145,9 @@ class _Head:
         left_out = np.where(others > 0, left_out, alphas[:, None] * self.alone)  # nothing is left but the belief
         post = _normal(prior[:, None] + others / (others + PATIENCE) * (evidence[:, None] - own))
         self.left_out = (_votes(post, alphas) * left_out).sum(axis=0)
+        too_sure = self.bias * MODEST / (total + MODEST)
+        self.bias -= too_sure
+        self.left_out -= np.where(others > 0, too_sure, 0.0)
 
 
 def _by_scale(beliefs: Sequence[Belief]) -> list[tuple[Doubles, list[tuple[float, float]]]]:
