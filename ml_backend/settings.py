@@ -26,7 +26,7 @@ STRANGE = "?"
 Form = Literal["text", "record", "record with text"]
 BEST: dict[Form, dict[str, str]] = {
     "text": {"learner": "logistic", "acquisition": "cluster-uncertainty"},
-    "record": {"learner": "tabular", "acquisition": "coverage"},
+    "record": {"learner": "tabular", "acquisition": "near-and-far"},
     "record with text": {"learner": "tabular", "acquisition": "cluster-uncertainty"},
 }
 """What is best for each form of tasks, unless somebody chooses another one."""
@@ -47,7 +47,7 @@ class ProjectSettings(BaseModel):
     acquisition: str = Field(
         "",
         description="strategy that orders the queue; empty: `cluster-uncertainty` for texts, and for records with a "
-        "text among their fields, `coverage` for other records",
+        "text among their fields, `near-and-far` for other records",
     )
     balance: float = Field(
         0.0, ge=0, le=1, description="share of the queue kept for the groups that the learner does worst on"

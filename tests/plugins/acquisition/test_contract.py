@@ -49,7 +49,8 @@ class TestAStrangers(AcquisitionContract):
 
 def test_no_installed_strategy_is_forgotten() -> None:
     names = (
-        "badge cluster-uncertainty coverage d-calm entropy k-center least-confidence margin random rep-clun typicality"
+        "badge cluster-uncertainty coverage d-calm entropy k-center least-confidence margin near-and-far random "
+        "rep-clun typicality"
     )
     assert set(names.split()) <= set(registry.installed("acquisition"))
 

@@ -1,0 +1,49 @@
+"""In turns what is typical and what is far out, also if only the head of a queue is answered before the next round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ml_backend.domain import Floats, Ints, Pool
+from plugins.acquisition.cluster_uncertainty import Coverage
+from plugins.acquisition.k_center import KCenter
+from plugins.acquisition.near_and_far import NearAndFar
+
+
+def pool(labelled: Ints) -> Pool:
+    """A crowd around one place, and a few that are far out."""
+    random = np.random.default_rng(0)
+    vectors: Floats = np.concatenate([random.normal(size=(180, 5)), 6 * random.normal(size=(20, 5))]).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1).max()
+    mask = np.zeros(200, np.bool_)
+    mask[labelled] = True
+    return Pool(vectors, None, mask, ~mask, multiple=False)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_the_two_take_turns_by_the_number_of_labels(n: int) -> None:
+    seen = pool(np.arange(n))
+    near, far = (each.select(seen, 5, 0).rows for each in (Coverage(), KCenter()))
+    found = NearAndFar().select(seen, 10, 0).rows
+    first, second = (near, far) if n % 2 == 0 else (far, near)
+    assert found[0::2].tolist() == first.tolist(), "whoever is first chooses as if it were alone"
+    assert set(found[1::2]).isdisjoint(first)
+    out = np.linalg.norm(seen.vectors[found], axis=1)
+    reach = out[0::2].mean() / out[1::2].mean()
+    assert reach < 0.7 if n % 2 == 0 else reach > 1.4, "and the other one after it, in its own way"
+    assert second[0] in found or n % 2
+
+
+def test_whoever_answers_one_task_a_round_is_given_both_kinds() -> None:
+    labelled: list[int] = []
+    for _ in range(12):
+        labelled.append(int(NearAndFar().select(pool(np.array(labelled, np.int64)), 20, 0).rows[0]))
+    outliers = [row >= 180 for row in labelled]
+    assert outliers[1::2] == [True] * 6 and not any(outliers[0::2][:3])
+
+
+def test_one_place_is_the_firsts_and_when_the_one_has_nothing_left_the_other_goes_on() -> None:
+    seen = pool(np.arange(3))
+    assert NearAndFar().select(seen, 1, 0).rows.tolist() == KCenter().select(seen, 1, 0).rows.tolist()
+    assert sorted(NearAndFar().select(seen, 500, 0).rows.tolist()) == list(range(3, 200))
