@@ -28,8 +28,9 @@ from benchmarks.arms import table
 from benchmarks.tables import TABLES, record_set, scored
 from ml_backend.domain import Attributions, Floats, Ints, Material, Taught, TrainingSet
 from ml_backend.ports import Learner
-from plugins.encoders.fields import BOOLEAN, named, numbers
+from plugins.encoders.fields import BOOLEAN, numbers
 from plugins.encoders.records import Records, profile
+from plugins.encoders.values import named
 from plugins.learners.laat import Laat, direction
 from plugins.learners.laat_paper import LaatPaper, paper_mlp
 

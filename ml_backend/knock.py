@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 from ml_backend.domain import ApprenticeError
 from ml_backend.settings import Settings
+
+PATIENCE, PAUSE = 20.0, 0.5  # seconds: it may have been started a moment ago
 
 
 def check_backend(settings: Settings) -> None:
     """Raises ApprenticeError unless the backend that Label Studio is about to be told of answers, as far as seen from
     here: a public address may be one that only Label Studio reaches."""
-    if not knock(settings) and not settings.public_url:
+    deadline = time.monotonic() + PATIENCE
+    while not knock(settings) and not settings.public_url:
+        if time.monotonic() < deadline:
+            time.sleep(PAUSE)
+            continue
         raise ApprenticeError(
             f"Nothing answers at {settings.address}: start `apprentice serve`, or set APPRENTICE_PORT as it has it"
         )

@@ -188,5 +188,6 @@ def load_best(store: Store, wanted: ModelVersion | None, space: str) -> tuple[Kn
         if found.lesson.space == space:
             return found, problem
         learnt = found.lesson.space
-        problem = problem or f"version {number} was learnt over the encoder {learnt}, not {space}: learning anew"
+        how = f"encoded in another way since version {number} ({learnt}, now {space})"
+        problem = problem or f"the tasks are {how}: learning anew"
     return None, problem

@@ -131,6 +131,11 @@ class ProjectPool:
             return self._encoder.groups(field, self._store.tasks.texts(self._project, tasks)) or [""] * len(tasks)
         return [values.get(task, "") for task in tasks]
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The fields of records that tell nothing apart, and why."""
+        return self._encoder.left_out() if isinstance(self._encoder, RecordEncoder) else {}
+
     def ensure(self, rows: Ints, at_most: int | None = None) -> Floats:
         """The encoder's vectors (m, d) of some rows, made now where they are missing.
 

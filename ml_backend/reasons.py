@@ -61,5 +61,6 @@ def _odds(probabilities: Floats, chosen: Mask) -> Floats:
 
 
 def _said(name: str, value: object) -> str:
+    value = int(value) if isinstance(value, float) and value.is_integer() else value
     words = "missing" if value is None or value == "" else str(value)
     return f"{name} {words if len(words) <= LONGEST else words[: LONGEST - 1] + '…'}"

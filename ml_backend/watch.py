@@ -42,7 +42,7 @@ class Seen:
     tasks      (n,) int64; `train` their vectors and targets; `held_out` (n, c) what the learner says of them unseen
     audited    (n,) bool: of the audit slice; `protected` (n,): an answer that needs no second look
     synthetic  (n,) bool: written by a teacher: learnt from, and never judged by
-    groups     (n,) a name each; `group_by` what they are
+    groups     (n,) a name each; `group_by` what they are; `without_groups` what to say if there are none
     stop_set   (m, d) vectors of a fixed random part of the pool
     before     what the last look found, {} if there was none
     acquisition  the strategy that the project names; answers given under an earlier one are compared with it
@@ -59,6 +59,7 @@ class Seen:
     synthetic: Mask
     groups: npt.NDArray[np.str_]
     group_by: str
+    without_groups: str
     stop_set: Floats
     second_look: int
     acquisition: str
@@ -114,6 +115,7 @@ def see(
         synthetic=pool.synthetic[rows],
         groups=groups_of(pool, options.group_by, rows),
         group_by=options.group_by or "cluster",
+        without_groups=_without_groups(pool, options.group_by),
         stop_set=pool.ensure(stop_set),
         second_look=options.second_look,
         acquisition=options.acquisition,
@@ -163,11 +165,18 @@ def find_out(seen: Seen) -> dict[str, Any]:
     }
 
 
+def _without_groups(pool: ProjectPool, field: str) -> str:
+    """What to say if no task has a group by this field."""
+    if why := pool.left_out.get(field):
+        return f"the field {field!r} is left out of the records ({why}), so that it makes no groups"
+    return f"no labelled task has a field {field!r}"
+
+
 def _by_group(right: Mask, seen: Seen) -> dict[str, Any]:
     """The groups that are compared, and others up to `MOST_GROUPS`."""
     found = asdict(by_group(right, seen.groups))
     if (seen.groups == NO_GROUP).all():
-        found["summary"] = f"no labelled task has a group by {seen.group_by!r}"
+        found["summary"] = seen.without_groups
     else:
         found["summary"] += "; of all labels, most of them chosen for being hard"
     return {"by": seen.group_by, **found, "accuracy": dict(list(found["accuracy"].items())[:MOST_GROUPS])}

@@ -13,7 +13,7 @@ import pytest
 from fake_label_studio import FakeLabelStudio, fill, flood
 from typer.testing import CliRunner
 
-from ml_backend import cli
+from ml_backend import cli, knock
 from ml_backend.cycle import Round, run_round
 from ml_backend.demo.server import free_port
 from ml_backend.domain import TaskSchema
@@ -177,11 +177,20 @@ def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
 
 
 def test_connect_changes_nothing_while_no_backend_answers(main: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knock, "PATIENCE", 0.0)
     monkeypatch.setenv("APPRENTICE_PORT", str(free_port()))
     monkeypatch.setenv("APPRENTICE_LABEL_STUDIO_API_KEY", "key")
     code, out, err = main("connect", "--project", "5")
     assert (code, out) == (1, "")
     assert "start `apprentice serve`" in err
+
+
+def test_connect_waits_for_a_backend_that_was_started_a_moment_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knock, "PAUSE", 0.0)
+    answers = iter([False, False, True])
+    monkeypatch.setattr(knock, "knock", lambda _: next(answers))
+    knock.check_backend(Settings())
+    assert next(answers, None) is None
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_fields_are_shown_with_their_kinds_and_scores(run: Run, tmp_path: Path, 
     assert kept == {"fields": {"age": {"description": "in years"}}, "estimates": [SCORES], "by": "hand"}
     assert store.jobs.state(5).waiting
     said = run()[1]
-    assert "age  numeric  in years\n    yes: +8\n" in said and "    yes: Oslo -3, Bergen +4\n" in said
+    assert "age  numeric (19 to 87)  in years\n    yes: +8\n" in said and "    yes: Oslo -3, Bergen +4\n" in said
     assert said.endswith("Written by hand: the teacher is not asked.\n")
 
 
@@ -90,6 +90,7 @@ def test_what_is_shown_as_json_can_be_given_back(run: Run, tmp_path: Path, store
         ({"fields": {"age": {"kind": "colourful"}}}, "The field 'age' cannot be 'colourful': say one of numeric, date"),
         ({"fields": {"age": {"order": "up"}}}, "The order of 'age' must be a list of its values, the lowest first"),
         ({"fields": {"age": 3}}, "The field 'age' must be an object in JSON"),
+        ({"fields": {"aeg": "numeric"}}, "There is no field 'aeg' in the records, did you mean 'age'?"),
         ({"fields": {"age": {"sort": "x"}}}, "The field 'age' has 'sort': there are kind, order and description"),
         ({"score": {}}, "must be a JSON object"),
     ],
@@ -118,7 +119,7 @@ def test_a_kind_that_is_edited_holds_from_the_next_round_on(
     run_round(make_round(server))
     said = run()[1]
     assert "city  ordinal (Oslo, Bergen)" in said and "Left out: noise (left out)" in said
-    assert json.loads(run("--json")[1])["fields"]["noise"] == {"kind": "left out"}, "to be changed again"
+    assert json.loads(run("--json")[1])["fields"]["noise"]["kind"] == "left out", "to be changed again"
 
 
 def test_texts_have_cues_instead(run: Run, store: Store, server: FakeLabelStudio, make_round: MakeRound) -> None:
@@ -140,6 +141,43 @@ def test_a_kind_that_was_edited_survives_the_next_edit(
     run("--file", str(tmp_path / "again.json"))
     kept = store.projects.ensure(5).features
     assert kept is not None and kept["fields"]["noise"] == {"kind": "categorical"}
+
+
+def test_what_a_file_says_nothing_of_stays(run: Run, tmp_path: Path, store: Store) -> None:
+    run("--file", given(tmp_path, fields={"age": {"description": "in years"}}, scores=SCORES))
+    before = store.projects.ensure(5).features
+    assert run("--file", given(tmp_path)) == (0, "Nothing has changed.\n")
+    code, said = run("--file", given(tmp_path, fields={"noise": "left out", "city": ["Oslo", "Bergen"]}))
+    assert code == 0 and "Kept: 1 of 2 labels have scores" in said
+    kept = store.projects.ensure(5).features
+    assert kept == {**(before or {}), "fields": {"noise": {"kind": "left out"}, "city": {"order": ["Oslo", "Bergen"]}}}
+    run("--file", given(tmp_path, scores={}))
+    assert store.projects.ensure(5).features == {"fields": kept["fields"]}, "unless it says that there is nothing"
+
+
+def test_what_a_teacher_said_stays_its_own_as_long_as_nobody_changes_a_score(
+    run: Run, tmp_path: Path, store: Store
+) -> None:
+    said = {"estimates": [{"yes": {"age": 8.0}}, {"yes": {"age": 6.0}}], "by": "teacher", "asked": ["x"]}
+    store.projects.update(5, features=said)
+    shown = json.loads(run("--json")[1])
+    assert shown["scores"]["yes"] == {"age": 7.0}
+    assert shown["fields"]["city"] == {"kind": "categorical", "values": ["Bergen", "Oslo"], "description": ""}
+    shown["fields"]["age"]["description"] = "in years"
+    run("--file", given(tmp_path, **shown))
+    assert store.projects.ensure(5).features == {**said, "fields": {"age": {"description": "in years"}}}
+    shown["scores"]["yes"]["age"] = 2
+    run("--file", given(tmp_path, **shown))
+    kept = store.projects.ensure(5).features
+    assert kept is not None and kept["by"] == "hand" and kept["estimates"] == [{"yes": {"age": 2}}]
+
+
+def test_it_is_told_what_the_extra_params_say_otherwise(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPRENTICE_DEFAULTS", '{"fields": {"noise": "left out"}}')
+    said = run("--file", given(tmp_path, fields={"noise": "categorical", "age": {"description": "in years"}}))[1]
+    assert "Of noise, the project's extra params say something, too, which stands above this." in said
 
 
 def test_the_scores_of_a_label_that_got_another_name_can_be_moved_to_it(

@@ -84,7 +84,7 @@ def test_groups_are_the_values_of_a_field_of_the_tasks(
     seen = look(group_by="region")
     assert seen.groups.tolist() == ["north" if task % 2 else "south" for task in seen.tasks.tolist()]
     assert set(find_out(seen)["groups"]["accuracy"]) == {"north", "south"}
-    assert find_out(look(group_by="field"))["groups"]["summary"] == "no labelled task has a group by 'field'"
+    assert find_out(look(group_by="field"))["groups"]["summary"] == "no labelled task has a field 'field'"
 
 
 def test_of_very_many_groups_the_first_are_kept(look: Callable[..., Seen], monkeypatch: pytest.MonkeyPatch) -> None:

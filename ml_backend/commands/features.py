@@ -23,7 +23,7 @@ from ml_backend.commands.common import (
 if TYPE_CHECKING:
     from ml_backend.teaching.site import Site
 
-MOST_VALUES = 12  # of a category, that are listed
+MOST_VALUES, LONGEST = 12, 24  # of a category, that are listed, and letters of each
 
 
 @app.command()
@@ -37,7 +37,8 @@ def features(
     """Of records: what their fields are, and how much each speaks for a label (up to 10) or against it (down to -10).
 
     A number's score is that of a high value; a category has one for each of its values. The learner starts from them.
-    The teacher is asked for them, a few times over, unless you have written your own.
+    The teacher is asked for them, a few times over, unless you have written your own. What a file says of the fields,
+    or its scores, takes the place of all that was known of them.
     """
     from ml_backend.domain import ApprenticeError
     from ml_backend.space import descriptions
@@ -71,6 +72,9 @@ def features(
         keep(store, project, changed)
         n = len((changed.get("estimates") or [{}])[0].keys() & {*site.schema.labels})
         out.print(f"Kept: {n} of {len(site.schema.labels)} labels have scores. The learner is taught them anew.")
+        if above := sorted(changed["fields"].keys() & site.options.fields.keys()):
+            words = f"Of {', '.join(above)}, the project's extra params say something, too, which stands above this."
+            out.print(escape(words), highlight=False)
     else:
         _print(site, told)
 
@@ -83,7 +87,7 @@ def _print(site: Site, told: Mapping[str, str]) -> None:
     for field in site.records.about() if site.records else ():
         name = field["name"]
         words = f"  {told[name]}" if name in told else ""
-        values = f" ({_values(field['values'])})" if field["kind"] in ("categorical", "ordinal", "boolean") else ""
+        values = f" ({_values(field['values'], field['kind'])})" if field["values"] else ""
         out.print(f"[bold]{escape(name)}[/]  {field['kind']}{escape(values + words)}", highlight=False)
         for label in site.schema.labels:
             if line := _line(scores.get(label, {}).get(name), spreads.get(label, {}).get(name)):
@@ -117,9 +121,14 @@ def _in_vain(site: Site) -> str:
     return f"{len(dropped)} questions to the teacher came to nothing ({dropped[0]})" if dropped else ""
 
 
-def _values(values: list[str]) -> str:
+def _values(values: list[str], kind: str) -> str:
+    """Those of a category; of a number, the lowest and the highest, as they were read."""
+    if kind in ("numeric", "date"):
+        return f"{values[0]} to {values[-1]}"
+    shown = [value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…" for value in values[:MOST_VALUES]]
+    quoted = [f'"{value}"' if " " in value or "," in value else value for value in shown]
     more = f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
-    return ", ".join(values[:MOST_VALUES]) + more
+    return ", ".join(quoted) + more
 
 
 def _line(score: Any, spread: Any) -> str:

@@ -27,6 +27,7 @@ from ml_backend.teaching.sight import stands
 ESTIMATES = 3
 HIGHEST = 10
 BY_HAND, BY_TEACHER = "hand", "teacher"
+VALUES = "values"
 MISSING = "(missing)"  # may be scored as a value
 Estimate = dict[str, FieldScores]
 Features = dict[str, Any]
@@ -133,17 +134,23 @@ def as_text(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, t
     scores = mean(estimates(record))
     edited = (record.features or {}).get("fields") or {}
     fields = {
-        each["name"]: {KIND: each["kind"], DESCRIPTION: told.get(each["name"], ""), **edited.get(each["name"], {})}
-        for each in encoder.about()
+        name: {KIND: each[KIND], **_to_read(each), DESCRIPTION: told.get(name, ""), **edited.get(name, {})}
+        for name, each in _known(encoder).items()
     }
     rest = {name: each for name, each in edited.items() if name not in fields}
     whole = {"fields": {**fields, **rest}, "scores": {**{label: {} for label in schema.labels}, **scores}}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
+def _to_read(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that may be scored, each by its name."""
+    return {VALUES: about[VALUES]} if about[KIND] in ("categorical", "boolean", "ordinal") else {}
+
+
 def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema, before: Features | None = None) -> Features:
-    """What somebody wrote. A kind that is what the field seems is left out, unless it was said `before`. Raises
-    ApprenticeError that says where it is wrong."""
+    """What somebody wrote: its fields, or its scores, take the place of those `before`, which stand if it has none. A
+    kind that is what the field seems is left out, unless it was said before. Raises ApprenticeError that says where it
+    is wrong."""
     try:
         raw = json.loads(text)
     except json.JSONDecodeError as error:
@@ -151,17 +158,20 @@ def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema, before: Fea
         raise ApprenticeError(f"The features are not JSON: {error.msg} at {place}") from None
     if not isinstance(raw, dict) or not raw.keys() <= {"fields", "scores"}:
         raise ApprenticeError('The features must be a JSON object: {"fields": {…}, "scores": {"label": {"field": 5}}}')
-    known = {each["name"]: each for each in encoder.about()}
-    said_before = (before or {}).get("fields") or {}
-    fields = {}
-    for name, told in _object(raw.get("fields", {}), "fields").items():
-        kept = _field(name, told, known.get(name, {}), said_before.get(name, {}))
-        if kept:
-            fields[name] = kept
-    given = _object(raw.get("scores", {}), "scores").items()
-    labels = dict.fromkeys([*schema.labels, *_labels((before or {}).get("estimates") or [])])
+    known, kept = _known(encoder), before or {}
+    fields = dict(kept.get("fields") or {})
+    if "fields" in raw:
+        told = _object(raw["fields"], "fields").items()
+        found = {name: _field(name, each, known, fields.get(name, {})) for name, each in told}
+        fields = {name: each for name, each in found.items() if each}
+    if "scores" not in raw:
+        return {**kept, "fields": fields}
+    given = _object(raw["scores"], "scores").items()
+    labels = dict.fromkeys([*schema.labels, *_labels(kept.get("estimates") or [])])
     scores = {label: _checked(label, said, known, fields, labels) for label, said in given}
     scores = {label: said for label, said in scores.items() if said}
+    if scores and scores == mean(kept.get("estimates") or []):
+        return {**kept, "fields": fields}
     return {"fields": fields, **({"estimates": [scores], "by": BY_HAND} if scores else {})}
 
 
@@ -175,13 +185,24 @@ def fields_of(text: str) -> dict[str, Any]:
     return {name: each for name, each in told.items() if isinstance(each, dict)} if isinstance(told, dict) else {}
 
 
-def _field(name: str, told: Any, known: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """What somebody said of a field that it does not seem by itself."""
-    told = _object(told, f"The field {name!r}")
+def _known(encoder: RecordEncoder) -> dict[str, dict[str, Any]]:
+    """Name, kind and values of all fields, also of those that are left out."""
+    left = {name: {"name": name, KIND: why, VALUES: []} for name, why in encoder.left_out().items()}
+    return {**left, **{each["name"]: each for each in encoder.about()}}
+
+
+def _field(name: str, told: Any, fields: Mapping[str, Mapping[str, Any]], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What somebody said of a field that it does not seem by itself; in short, a kind, or a list of values in their
+    order. The `values` that it is shown with are there to be read."""
+    if name not in fields and not before:
+        raise ApprenticeError(f"There is no field {name!r} in the records{_near(name, fields)}")
+    known = fields.get(name, {})
+    short = {KIND: told} if isinstance(told, str) else {ORDER: told} if isinstance(told, list) else told
+    told = {what: each for what, each in _object(short, f"The field {name!r}").items() if what != VALUES}
     if odd := told.keys() - {KIND, ORDER, DESCRIPTION}:
         raise ApprenticeError(f"The field {name!r} has {sorted(odd)[0]!r}: there are kind, order and description")
     kinds = registry.kinds_of_fields()
-    if told.get(KIND) and told[KIND] not in kinds:
+    if told.get(KIND) and told[KIND] not in (*kinds, known.get(KIND)):
         raise ApprenticeError(f"The field {name!r} cannot be {told[KIND]!r}: say one of {', '.join(kinds)}")
     if not isinstance(told.get(ORDER) or [], list):
         raise ApprenticeError(f"The order of {name!r} must be a list of its values, the lowest first")
@@ -198,8 +219,7 @@ def _checked(
     names = {name.lower(): name for name in (*known, *fields)}
     for name, score in found.items():
         if name.lower() not in names:
-            near = difflib.get_close_matches(name, list(names.values()), 1)
-            hint = f", did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(names.values()))}"
+            hint = _near(name, names.values())
             raise ApprenticeError(f"The scores of {label!r} name a field {name!r} that no record has{hint}")
         about = known.get(names[name.lower()], {})
         if names[name.lower()] not in fields:  # else its kind may be another one from the next round on
@@ -212,9 +232,14 @@ def _checked(
     return found
 
 
+def _near(name: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    return f", did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(names))}"
+
+
 def _fits(label: str, name: str, score: Any, about: Mapping[str, Any]) -> None:
     """A category has scores of its values, a number one of its own; a boolean may have either."""
-    kind, values = about[KIND], [str(value).lower() for value in about["values"]]
+    kind, values = about[KIND], [str(value).lower() for value in about[VALUES]]
     if kind == "categorical" and not isinstance(score, dict):
         raise ApprenticeError(
             f"{name!r} is a category: say for {label!r} what each of its values is worth, as an object"
@@ -223,7 +248,7 @@ def _fits(label: str, name: str, score: Any, about: Mapping[str, Any]) -> None:
         raise ApprenticeError(f"{name!r} is {kind}: say for {label!r} with one number what a high value is worth")
     odd = [value for value in score if value.lower() not in (*values, MISSING)] if isinstance(score, dict) else []
     if odd and kind == "categorical":
-        there = ", ".join(about["values"])
+        there = ", ".join(about[VALUES])
         raise ApprenticeError(
             f"{name!r} has no value {odd[0]!r} that is frequent enough to be scored; there are: {there}"
         )

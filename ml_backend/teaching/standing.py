@@ -16,7 +16,7 @@ from ml_backend.teaching.desk import midnight
 
 IN_VAIN = ("malformed", "refused", "failed")
 MINUTE = 60.0
-LEAST_TRUST = 0.5
+LEAST_TRUST, SURE_TRUST = 0.5, 0.75
 
 
 def read(
@@ -135,8 +135,10 @@ def _classes(by_class: dict[str, Any], most: int) -> str:
 
 def _trust(trust: float) -> str:
     """Of what is known of the fields of records."""
-    if trust >= LEAST_TRUST:
+    if trust >= SURE_TRUST:
         return f"{trust:.2f}: the answers so far bear out what is known of the fields"
+    if trust >= LEAST_TRUST:
+        return f"{trust:.2f}: the answers so far say little about what is known of the fields"
     return (
         f"{trust:.2f}, WARNING: the answers speak against what is known of the fields, so the learner leaves it out. "
         "Are the scores meant for another label, or upside down? `apprentice features` shows them, --edit mends them"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,37 +17,41 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.domain import ApprenticeError
+from plugins.encoders.values import (
+    DATE,
+    MISSING,
+    NUMERIC,
+    READERS,
+    counted,
+    is_missing,
+    named,
+    number,
+    said,
+    way_of,
+    words,
+)
 
 Doubles = npt.NDArray[np.float64]
 
-NUMERIC, DATE, ORDINAL, BOOLEAN, CATEGORICAL = "numeric", "date", "ordinal", "boolean", "categorical"
+ORDINAL, BOOLEAN, CATEGORICAL = "ordinal", "boolean", "categorical"
 TEXT, CONSTANT, IDENTIFIER, LEFT_OUT = "text", "constant", "identifier", "left out"
-KINDS = (NUMERIC, DATE, ORDINAL, BOOLEAN, CATEGORICAL, TEXT, LEFT_OUT)
-MISSING, OTHER = "(missing)", "(other)"
+KINDS = (NUMERIC, DATE, ORDINAL, BOOLEAN, CATEGORICAL, TEXT, IDENTIFIER, LEFT_OUT)
+OTHER = "(other)"
 MOST_VALUES = 50
 """Columns of a categorical field; rarer values share one."""
 WORDS = 6.0
 """Words on average from which what is nearly always another one is a text, and not a name or a number of something."""
-NEARLY_ALL = 0.95
-"""Share of the values that must be numbers, or dates, for the field to be of that kind."""
+NEARLY_ALL, MOSTLY, BESIDE = 0.95, 0.8, 3
+"""Share of the values that must be numbers, or dates, for the field to be of that kind; less will do if these are many
+different ones, and there are but a few words beside them, which stand for what is missing."""
 FEWEST_COUNTED, SPARSEST = 50, 1.2
 """Rows from which whole numbers, all different and nearly without gaps, are the numbers of the rows."""
 FEWEST_MISSING = 0.01
 """Share of missing values from which that they are missing is a column of its own."""
 QUANTILES, SAMPLE = 200, 20_000
-LARGEST = 1e100  # what is beyond has no square
 FURTHEST, TAIL = 4.0, 0.01
-WORDS_FOR_MISSING = frozenset(
-    ("", "na", "n/a", "nan", "none", "null", "?", "-", "--", "nil", "missing", "inf", "-inf", "infinity", "-infinity")
-)
 YES, NO = frozenset(("true", "yes", "y", "t", "1", "1.0")), frozenset(("false", "no", "n", "f", "0", "0.0"))
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
-COMMA = ","
-_COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
-_DAY = re.compile(r"(\d{1,4}[./-]\d{1,2}[./-]\d{1,4})(\s.*)?$", re.DOTALL)
-DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d")
-"""How days are written, beside ISO's way. What suits several is of the first."""
-HOW = ((NUMERIC, ""), (NUMERIC, COMMA), (DATE, ""), *((DATE, each) for each in DAYS))
+_IDENTIFIER = re.compile(r"(^|[\W_])(?i:id|uuid|guid|key|nr|no)$|(?<=[a-z])(ID|Id|Nr|No)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Field:
              ordinal one, in their order; of a boolean one, the lower and the upper
     shares   of the pool that has each of the values; of a boolean one, the upper
     missing  share of the pool without a value, 0 if that is no column
-    how      its numbers or dates are written: with COMMA before the decimals, or a format of DAYS
+    how      its numbers or dates are written, see `values`
     centre, spread, ranks, rank_centre, rank_spread  of the numbers, of which `ranks` are quantiles, evenly apart
     """
 
@@ -79,101 +83,38 @@ class Field:
         return self.kind in (NUMERIC, DATE, ORDINAL)
 
 
-def is_missing(value: object) -> bool:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return True
-    return isinstance(value, str) and value.strip().lower() in WORDS_FOR_MISSING
-
-
-def named(value: object) -> str:
-    """A value as its name among a field's values."""
-    return MISSING if is_missing(value) else str(value).strip()
-
-
-def said(value: object) -> str:
-    """The same, written small: yes is Yes."""
-    return named(value).lower()
-
-
-def number(value: object, how: str = "") -> float:
-    """What a value is as a number ("1,234", "5 %", "$12", a bool, or with COMMA "1.234,5"), NaN if it is none, or
-    beyond LARGEST."""
-    if isinstance(value, bool | int | float):
-        return float(value) if abs(value) <= LARGEST else math.nan
-    text = value.strip().strip("%$€£ ") if isinstance(value, str) else ""
-    if how == COMMA:
-        text = text.replace(".", "").replace(",", ".") if _COMMA.fullmatch(text) else ""
-    elif _THOUSANDS.fullmatch(text):
-        text = text.replace(",", "")
-    try:
-        found = float(text)
-    except ValueError:
-        return math.nan
-    return found if abs(found) <= LARGEST else math.nan
-
-
-def day(value: object, how: str = "") -> float:
-    """The day, with its part, of an ISO date or time, or the day of a date in a format of DAYS; NaN if it is none."""
-    text = value.strip() if isinstance(value, str) else ""
-    written = _DAY.match(text) if how else None
-    if how and written is None:  # which is quicker to find out
-        return math.nan
-    try:
-        found = datetime.strptime(written[1], how) if written else datetime.fromisoformat(text)  # noqa: DTZ007
-    except ValueError:
-        return math.nan
-    return found.replace(tzinfo=None).toordinal() + found.hour / 24 + found.minute / 1440
-
-
-_READ: dict[str, Callable[[object, str], float]] = {NUMERIC: number, DATE: day}
-
-
-def _counted(values: Sequence[object]) -> Counter[str]:
-    return Counter(named(value) for value in values if not is_missing(value))
-
-
 def kind_of(values: Sequence[object]) -> str:
     """The kind of a field with these values."""
-    present = [value for value in values if not is_missing(value)]
-    distinct = _counted(values)
+    distinct = counted(values)
     if len(distinct) <= 1:
         return CONSTANT
     low = {name.lower() for name in distinct}
     if len(low) == 2 and low & YES and low & NO:
         return BOOLEAN
-    kind, _, share = _best_read(distinct, HOW)
-    if share >= NEARLY_ALL:
-        if kind == NUMERIC and _counts(present):
+    kind, _, rest = way_of(values)
+    share = 1 - sum(distinct[name] for name in rest) / distinct.total()
+    has_words = share >= MOSTLY and len(rest) <= BESIDE and len(distinct) > MOST_VALUES
+    if share >= NEARLY_ALL or has_words:
+        if kind == NUMERIC and _counts(values):
             return IDENTIFIER
         return BOOLEAN if kind == NUMERIC and len(distinct) == 2 else kind
-    if len(distinct) > max(MOST_VALUES, len(present) / 2):
-        return TEXT if words(present) >= WORDS else IDENTIFIER
+    if len(distinct) > max(MOST_VALUES, distinct.total() / 2):
+        return TEXT if words(values) >= WORDS else IDENTIFIER
     return CATEGORICAL
 
 
-def words(values: Sequence[object]) -> float:
-    """How many words a value has on average."""
-    present = [value for value in values if not is_missing(value)]
-    return sum(len(str(value).split()) for value in present) / max(len(present), 1)
-
-
-def _best_read(distinct: Mapping[str, int], ways: Sequence[tuple[str, str]]) -> tuple[str, str, float]:
-    """The kind and the way of writing, of `ways`, that most of the values are read by, and their share."""
-    total = max(sum(distinct.values()), 1)
-    best = *ways[0], 0.0
-    for kind, how in ways:
-        share = sum(n for name, n in distinct.items() if not math.isnan(_READ[kind](name, how))) / total
-        if share > best[2]:
-            best = kind, how, share
-    return best
+def _whole(values: Sequence[object]) -> Doubles:
+    """The values that are there, if there are enough and they are whole numbers, nearly each another one; else none."""
+    found = np.array([number(value) for value in values if not is_missing(value)])
+    if len(found) < FEWEST_COUNTED or np.isnan(found).any() or (found % 1).any():
+        return found[:0]
+    return found if len(np.unique(found)) >= NEARLY_ALL * len(found) else found[:0]
 
 
 def _counts(values: Sequence[object]) -> bool:
     """Whether whole numbers only count the rows: each another one, and hardly any left out between them."""
-    found = np.array([number(value) for value in values])  # which nobody writes with a comma
-    if len(found) < FEWEST_COUNTED or np.isnan(found).any() or (found % 1).any():
-        return False
-    return len(np.unique(found)) == len(found) and float(np.ptp(found)) < SPARSEST * len(found)
+    found = _whole(values)
+    return bool(len(found)) and len(np.unique(found)) == len(found) and float(np.ptp(found)) < SPARSEST * len(found)
 
 
 def fitted(name: str, values: Sequence[object], wanted: object = None, most: int = MOST_VALUES) -> Field:
@@ -185,10 +126,15 @@ def fitted(name: str, values: Sequence[object], wanted: object = None, most: int
             f"Field {name!r} cannot be {wanted!r}: say one of {', '.join(KINDS)}, or list its values in their order"
         )
     kind = ORDINAL if order else str(wanted or kind_of(values))
-    ranked = numbers(Field(name, ORDINAL, order), values) if order else np.zeros(len(values))
-    if order and np.isnan(ranked).all():
+    if kind == NUMERIC and wanted is None and _IDENTIFIER.search(name) and len(_whole(values)):
+        kind = IDENTIFIER
+    how = way_of(values, (kind,))[1] if kind in READERS else ""
+    if kind in READERS or order:
+        lost = float(np.isnan(numbers(Field(name, kind, order, how=how), values)).mean()) if len(values) else 1.0
+    else:
+        lost = sum(map(is_missing, values)) / max(len(values), 1)
+    if order and lost == 1:
         raise ApprenticeError(f"No record has one of the values {', '.join(order)} in the field {name!r}")
-    lost = sum(map(is_missing, values)) / max(len(values), 1) if not order else float(np.isnan(ranked).mean())
     missing = lost if FEWEST_MISSING <= lost < 1 else 0.0
     if kind == CATEGORICAL:
         count = Counter(map(named, values))
@@ -207,7 +153,6 @@ def fitted(name: str, values: Sequence[object], wanted: object = None, most: int
         return Field(name, kind)
     if kind == ORDINAL and not order:
         order = tuple(sorted({named(value) for value in values} - {MISSING}, key=lambda each: (number(each), each)))
-    how = _best_read(_counted(values), [each for each in HOW if each[0] == kind])[1] if kind in _READ else ""
     found = _standardised(Field(name, kind, order, missing=missing, how=how), values)
     if wanted is not None and found.kind == CONSTANT and kind_of(values) != CONSTANT:
         raise ApprenticeError(f"Field {name!r} cannot be {kind}: its values are not, for example {_first(values)!r}")
@@ -218,8 +163,8 @@ def _first(values: Sequence[object]) -> object:
     return next((value for value in values if not is_missing(value)), None)
 
 
-def unranked(field: Field, values: Sequence[object]) -> list[str]:
-    """Values of an ordinal field that are not in its order."""
+def unread(field: Field, values: Sequence[object]) -> list[str]:
+    """Values of a field that is a number that are none, or not in its order."""
     lost = np.isnan(numbers(field, values))
     gone = {named(value) for value, out in zip(values, lost, strict=True) if out and not is_missing(value)}
     return sorted(gone)
@@ -236,7 +181,7 @@ def numbers(field: Field, values: Sequence[object]) -> Doubles:
             return by_number.get(number(value), math.nan) if there is None else there
 
         return np.array([rank(value) for value in values], np.float64)
-    read = _READ[field.kind]
+    read = READERS[field.kind]
     return np.array([math.nan if is_missing(value) else read(value, field.how) for value in values], np.float64)
 
 

@@ -26,9 +26,7 @@ from plugins.encoders.fields import (
     IDENTIFIER,
     KINDS,
     LEFT_OUT,
-    MISSING,
     MOST_VALUES,
-    ORDINAL,
     OTHER,
     TEXT,
     Doubles,
@@ -36,17 +34,14 @@ from plugins.encoders.fields import (
     as_json,
     fitted,
     from_json,
-    is_missing,
     kind_of,
-    named,
     numbers,
-    said,
     standardised,
-    unranked,
-    words,
+    unread,
     written,
 )
 from plugins.encoders.scores import Column, attributions
+from plugins.encoders.values import DATE, MISSING, NUMERIC, is_missing, named, said, words
 
 __all__ = ["KINDS", "Records", "profile"]
 
@@ -89,8 +84,7 @@ def profile(
             if name == asked and kind is None and kind_of(values) == IDENTIFIER and words(values) >= FEW_WORDS:
                 kind = TEXT
             fields.append(fitted(name, values, kind))
-            if isinstance(wanted.get(name), list) and (lost := unranked(fields[-1], values)):
-                odd.append(f"{lost[0]!r} is not in the order of the field {name!r}, and counts as missing")
+            odd += _unread(fields[-1], values, isinstance(wanted.get(name), list))
         except ApprenticeError as error:
             odd.append(f"{error}: its kind is inferred")
             fields.append(fitted(name, values))
@@ -110,6 +104,16 @@ def profile(
         raise ApprenticeError("The records have no field that tells them apart")
     lengths = np.square(x).sum(axis=1) + sum(each["scale"] ** 2 * each["variance"] for each in kept["blocks"].values())
     return json.dumps({**kept, "radius": max(float(np.percentile(lengths, RADIUS)) ** 0.5, 1e-6)})
+
+
+def _unread(field: Field, values: Sequence[object], ordered: bool) -> list[str]:
+    """What of a field counts as missing, though it is there."""
+    lost = unread(field, values) if field.kind in (NUMERIC, DATE) or ordered else []
+    if not lost:
+        return []
+    what = "not in the order of" if ordered else "no number in" if field.kind == NUMERIC else "no date in"
+    more = f" (and {len(lost) - 1} other values)" if len(lost) > 1 else ""
+    return [f"{lost[0]!r}{more} is {what} the field {field.name!r}, and counts as missing"]
 
 
 def _narrowed(fields: list[Field], records: Sequence[Mapping[str, Any]], odd: list[str]) -> list[Field]:
@@ -289,12 +293,11 @@ def _of_field(field: Field, values: Sequence[object]) -> Doubles:
 
 
 def _of_values(field: Field, values: Sequence[object]) -> Doubles:
-    absent = np.array([is_missing(value) for value in values], np.float64)
-    if field.kind == ORDINAL:
-        absent = np.isnan(numbers(field, values)).astype(np.float64)
+    read = numbers(field, values) if field.is_number else None
+    absent = np.array([is_missing(value) for value in values]) if read is None else np.isnan(read)
     indicator = [STEP * (absent - field.missing)] if field.missing else []
-    if field.is_number:
-        return np.column_stack([standardised(field, numbers(field, values)), *indicator])
+    if read is not None:
+        return np.column_stack([standardised(field, read), *indicator])
     if field.kind == BOOLEAN:
         (share,) = field.shares
         holds = {field.values[0]: 0.0, field.values[1]: 1.0}

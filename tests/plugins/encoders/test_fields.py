@@ -12,17 +12,14 @@ from plugins.encoders.fields import (
     BOOLEAN,
     CATEGORICAL,
     CONSTANT,
-    DATE,
     IDENTIFIER,
-    NUMERIC,
     as_json,
     fitted,
     from_json,
-    is_missing,
     kind_of,
-    number,
     numbers,
 )
+from plugins.encoders.values import DATE, NUMERIC, is_missing, number
 
 
 @pytest.mark.parametrize(
@@ -38,6 +35,11 @@ from plugins.encoders.fields import (
         (["31.12.2024", "1.2.2023 10:30", "?"], DATE),
         (["12/31/2024", "1/2/2023"] * 20 + ["13/13/2024"], DATE),
         (["1,5", "12", "1.234,25"], NUMERIC),
+        ([f"{n},5" for n in range(90)] + ["k.A."] * 10, NUMERIC),
+        ([f"{n},5" for n in range(90)] + [f"odd {n}" for n in range(10)], IDENTIFIER),
+        ([f"{n} EUR" for n in range(0, 900, 7)], NUMERIC),
+        (["26.11.24", "1.2.23"], DATE),
+        (["1st", "2nd", "3rd"] * 9, CATEGORICAL),
         (["1,5", "2.5", "3,5", "4.5"] * 9, CATEGORICAL),
         (["red", "green", "blue"] * 5, CATEGORICAL),
         (["a", "b"] * 5, CATEGORICAL),
@@ -71,11 +73,18 @@ def test_numbers_are_read_as_people_write_them(value: object, expected: float) -
     [
         (["1,5", "12", "-1.234,25", "x", 7.5], [1.5, 12, -1234.25, math.nan, 7.5]),
         (["1,234", "5,678", "9"], [1234, 5678, 9]),  # every one of them may be thousands
+        (["1.234", "12.500", "999"], [1234, 12500, 999]),  # who writes decimals writes them of all
+        (["1.234", "12.500", "0.999"], [1.234, 12.5, 0.999]),
+        (["1.234", "12.5", "999"], [1.234, 12.5, 999]),
+        ([1.234, 12.5, "999"], [1.234, 12.5, 999]),
+        (["1 234,50", "3,5", "12 000"], [1234.5, 3.5, 12000]),
+        (["1'234.50", "EUR 3.5", "12 USD"], [1234.5, 3.5, 12]),
         (["1,234", "5,67", "9"], [1.234, 5.67, 9]),
         (["31/01/2024", "01/02/2024", "01.02.2024"], [738916, 738917, math.nan]),
         (["01/31/2024", "02/01/2024 13:00", ""], [738916, 738917, math.nan]),
         (["01/02/2024", "02/02/2024", "03/02/2024"], [738917, 738918, 738919]),  # the day first, if both are possible
         (["2024/01/31", "2024/02/01", "2024"], [738916, 738917, math.nan]),
+        (["31/01/24", "01/02/24", "2/24"], [738916, 738917, math.nan]),
     ],
 )
 def test_the_values_of_a_field_show_how_its_numbers_and_days_are_written(
@@ -87,6 +96,24 @@ def test_the_values_of_a_field_show_how_its_numbers_and_days_are_written(
     np.testing.assert_allclose(numbers(found, values), expected, equal_nan=True)
     (again,) = from_json(as_json([found]))
     assert again == found
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("KundenID", IDENTIFIER),
+        ("customer_id", IDENTIFIER),
+        ("id", IDENTIFIER),
+        ("file no", IDENTIFIER),
+        ("Nr", IDENTIFIER),
+    ]
+    + [(name, NUMERIC) for name in ("income", "Covid", "nitrogen", "acid", "casino")],
+)
+def test_whole_numbers_that_are_all_different_are_an_identifier_if_they_are_called_so(name: str, kind: str) -> None:
+    values = np.random.default_rng(0).choice(900_000, 200, replace=False).tolist()
+    assert fitted(name, values).kind == kind
+    assert fitted(name, [value % 50 for value in values]).kind == NUMERIC, "they say something"
+    assert fitted(name, values, NUMERIC).kind == NUMERIC, "somebody knows better"
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "N/A", "nan", "NULL", "?", "-", math.nan, math.inf, "-Infinity"])

@@ -15,12 +15,9 @@ from ml_backend.domain import ApprenticeError, read_record
 from plugins.encoders.fields import (
     CATEGORICAL,
     CONSTANT,
-    DATE,
     IDENTIFIER,
     LEFT_OUT,
-    MISSING,
     MOST_VALUES,
-    NUMERIC,
     ORDINAL,
     OTHER,
     TEXT,
@@ -28,6 +25,7 @@ from plugins.encoders.fields import (
 )
 from plugins.encoders.records import MOST_COLUMNS, Records, profile
 from plugins.encoders.scores import BETWEEN, NARROW
+from plugins.encoders.values import DATE, MISSING, NUMERIC
 
 
 def pool(n: int = 300, seed: int = 0) -> list[dict[str, Any]]:
@@ -405,6 +403,17 @@ def test_a_kind_that_fits_no_value_and_an_order_that_lacks_some_are_told() -> No
     assert partial == "'middle' is not in the order of the field 'level', and counts as missing"
     kinds = {field.name: field.kind for field in Records(json.dumps(kept)).fields}
     assert (kinds["city"], kinds["level"]) == (CATEGORICAL, ORDINAL)
+
+
+def test_a_word_for_what_is_missing_is_told_and_is_a_column_of_its_own() -> None:
+    records = [{"amount": f"{n},5" if n % 10 else "k.A."} for n in range(200)]
+    made = encoder(records)
+    assert json.loads(profile(records, {}))["odd"] == [
+        "'k.A.' is no number in the field 'amount', and counts as missing"
+    ]
+    assert [(column.is_number, column.value) for column in made.columns] == [(True, ""), (False, MISSING)]
+    gone, there = made.standardised([{"amount": "k.A."}, {"amount": "99,5"}])
+    assert gone[0] == 0 and gone[1] > 1 and there[1] < 0
 
 
 def test_what_is_left_out_is_told_with_the_reason() -> None:
