@@ -70,8 +70,9 @@ class RecordEncoder(Encoder, Protocol):
     def texts(self) -> tuple[str, ...]:
         """The fields that are texts."""
 
-    def saying(self, phrases: Sequence[str]) -> list[str]:
-        """Records that say each of these, in the fields that are texts, and nothing else."""
+    def phrases(self, phrases: Sequence[str]) -> Floats:
+        """(n, d) float32 of records that say each of these in the fields that are texts, and of which nothing else is
+        known."""
 
     def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
         """What k estimates, of each label's scores, say of the columns; nothing, if there are none."""

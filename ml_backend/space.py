@@ -10,7 +10,7 @@ import numpy as np
 
 from ml_backend import registry
 from ml_backend.domain import ApprenticeError, Ints, TaskSchema, read_record
-from ml_backend.label_studio.wire import MAX_RECORD
+from ml_backend.label_studio.wire import MAX_RECORD, record_name
 from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.settings import Form, ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store
@@ -57,7 +57,9 @@ def settle(
             store.projects.update(record.id, records=None)
         return store.projects.ensure(record.id), ""
     kept = record.records or {}
-    made_of: dict[str, Any] = {"field": [*schema.data], "wanted": wanted(schema, options, record.features)}
+    made_of: dict[str, Any] = {"field": schema.record_field, "wanted": wanted(schema, options, record.features)}
+    if schema.fields:
+        made_of["fields"] = [*schema.fields]
     n = store.tasks.count(record.id)
     if n and not (kept and record.pinned is not None):
         grown = n >= GROWTH * kept.get("tasks", 0) and kept.get("tasks", 0) < SAMPLE
@@ -82,7 +84,8 @@ def descriptions(options: ProjectSettings, features: Mapping[str, Any] | None) -
 
 def wanted(schema: TaskSchema, options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, Any]:
     """The kind of each field, or the order of its values, that somebody said. A text beside a table is one."""
-    found: dict[str, Any] = dict.fromkeys(schema.fields, "text") if schema.record_field else {}
+    beside = schema.fields if schema.record_field else ()
+    found: dict[str, Any] = dict.fromkeys(map(record_name, beside), "text")
     for name, each in _told(options, features).items():
         if kind := each.get(ORDER) or each.get(KIND):
             found[name] = kind
@@ -91,7 +94,7 @@ def wanted(schema: TaskSchema, options: ProjectSettings, features: Mapping[str, 
 
 def asked_about(schema: TaskSchema) -> str:
     """The field of a record that the question is about, "" if it is about the record as a whole."""
-    return "" if schema.record_field else next(iter(schema.fields), "")
+    return "" if schema.record_field or not schema.fields else record_name(schema.fields[0])
 
 
 def _looked_at(

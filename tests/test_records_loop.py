@@ -19,6 +19,7 @@ from ml_backend.label_studio.config import read_schema
 from ml_backend.serving import Predictor
 from ml_backend.settings import Settings
 from ml_backend.store import Store
+from ml_backend.teaching import prior
 from plugins.learners.laat import Laat
 
 SCHEMA = read_schema(TABLE)
@@ -115,6 +116,47 @@ def test_fields_in_tags_of_their_own_make_a_record(
     told = [each["result"][0]["meta"]["text"][0] for each in server.current_predictions()]
     assert sum("note " in each for each in told) > 8 and not any("<p>" in each for each in told)
     assert {each["result"][0]["to_name"] for each in server.current_predictions()} == {"who"}
+
+
+def test_records_with_a_text_start_from_the_labels_names_and_others_from_nothing(
+    server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    people(server, 60)
+    for config, named in ((MIXED, 2), (TABLE, 0)):
+        server.label_config, schema = config, read_schema(config)
+        for number, task in enumerate(server.tasks.values()):
+            task["data"]["note"] = f"cough and fever on day {number} of this year"
+        run_round(make_round(server))
+        encoder = space.encoder_of(Settings(encoder="fake"), store.projects.ensure(5))
+        found = prior.named(schema, encoder)
+        assert found.vectors.shape == (named, encoder.dim) and found.targets.shape == (named, 2)
+        assert active(store).acquisition == ("cluster-uncertainty" if named else "near-and-far")
+
+
+def test_a_title_of_few_words_is_a_text_if_the_question_is_about_it(
+    server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    server.label_config = TABLE.replace(
+        '<Table name="record" value="$record"/>', '<Text name="record" value="$title"/>'
+    )
+    server.label_config = server.label_config.replace("<Choices", '<Text name="code" value="$code"/><Choices')
+    for number in range(30):
+        server.add_tasks([""], title=f"blue shoe {number}", code=f"C{number}")
+    run_round(make_round(server))
+    encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+    assert encoder is not None and encoder.texts == ("title",)
+
+
+def test_a_table_that_was_shown_as_a_text_is_read_anew_when_that_is_mended(
+    server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    server.label_config = TABLE.replace("<Table", "<Text")
+    people(server, 30)
+    run_round(make_round(server))
+    server.label_config = TABLE
+    run_round(make_round(server))
+    tasks, _ = store.tasks.index(5)
+    assert all(store.tasks.texts(5, tasks.tolist())) and active(store).note == ""
 
 
 def test_without_a_value_in_any_tag_it_is_said_what_a_task_needs(

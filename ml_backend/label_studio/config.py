@@ -88,8 +88,11 @@ def _choices(control: Any, objects: list[Any]) -> TaskSchema:
 
 
 def _fields(tag: Any) -> list[str]:
-    """The task's fields that a tag shows: "$age", or, among words, "Age: $age, job: $person.job"."""
+    """The task's fields that a tag shows: "$age", or, among words, "Age: $age, job: $person.job". Items of lists, as in
+    "$items[0]", are not read."""
     value = str(tag.value or "") if tag.attr.get("valueType") != "url" else ""
+    if re.search(r"\$[\w.]+\[", value):
+        return []
     if whole := re.fullmatch(r"\$([\w.-]+)", value):
         return [whole[1]]
     return re.findall(r"\$([^\W\d]\w*(?:\.\w+)*)", value) if tag.tag != "Table" else []

@@ -162,7 +162,12 @@ def _schema(config: str) -> TaskSchema | None:
 
 def _fields(schema: TaskSchema | None) -> str:
     """What of a configuration decides how tasks and answers are read."""
-    return "" if schema is None else " ".join((schema.control, schema.source, *schema.data, "html:", *schema.html))
+    if schema is None:
+        return ""
+    read = f"{schema.control} {schema.source} {schema.text_field} {schema.record_field}".strip()
+    several = [f"fields: {' '.join(schema.fields)}"] if schema.fields else []
+    html = [f"html: {' '.join(schema.html)}"] if schema.html else []
+    return "; ".join([read, *several, *html])  # of a text or a table alone, as ever: else all would be read again
 
 
 def _known(store: Store, project: int) -> tuple[dict[int, int], set[int]]:

@@ -17,7 +17,7 @@ MAX_TEXT = 20_000  # characters of a task's text that are kept: far beyond what 
 MAX_HTML = 200_000  # of HTML, before its words are taken
 MAX_FIELD = 64  # characters of a field's name or value that may be kept
 MAX_FIELDS = 20
-MAX_RECORD, MAX_VALUE = 300, 2000  # fields of a record, and letters of each, that are kept
+MAX_RECORD, MAX_VALUE = 300, 2000  # fields of a record, and letters of each in a table, that are kept
 UNNAMED = "(unnamed)"  # as the first column of a CSV file may be
 _MAX_ID = 2**63 - 1
 
@@ -45,8 +45,8 @@ def read_text(task: Any, schema: TaskSchema) -> str:
     if not schema.is_record:
         value = _shown(data, schema.text_field, schema)
         return "" if value is None or isinstance(value, (dict, list)) else storable(str(value)[:MAX_TEXT])
-    record = _read_record(data.get(schema.record_field))
-    beside = _read_record({name: _shown(data, name, schema) for name in schema.fields})
+    record = _read_record(data.get(schema.record_field), MAX_VALUE)
+    beside = _read_record({name: _shown(data, name, schema) for name in schema.fields}, MAX_TEXT)
     for name in beside.keys() & record.keys():
         record[f"{name} (record)"] = record.pop(name)
     record |= beside
@@ -64,20 +64,25 @@ def _shown(data: dict[str, Any], name: str, schema: TaskSchema) -> Any:
     return words_of(value[:MAX_HTML]) if name in schema.html and isinstance(value, str) else value
 
 
-def _read_record(value: Any) -> dict[str, Any]:
-    """The fields of a record; whatever is nested in one is its value as JSON. Of a table imported from CSV, the record
-    may be JSON itself. What is no record has no fields."""
+def record_name(field: object) -> str:
+    """A field's name in a record."""
+    return storable(str(field)).strip()[:MAX_FIELD] or UNNAMED
+
+
+def _read_record(value: Any, most: int) -> dict[str, Any]:
+    """The fields of a record, with at most so many letters of each; whatever is nested in one is its value as JSON. Of
+    a table imported from CSV, the record may be JSON itself. What is no record has no fields."""
     if isinstance(value, str):
         value = read_record(value)
     if not isinstance(value, dict):
         return {}
     found: dict[str, Any] = {}
     for key, each in list(value.items())[:MAX_RECORD]:
-        name = storable(str(key)).strip()[:MAX_FIELD] or UNNAMED
+        name = record_name(key)
         while name in found:  # cut short, it is another one's
             name = f"{name[: MAX_FIELD - 4]} ({len(found)})"
         plain = _as_json(each) if isinstance(each, dict | list) else each
-        found[name] = storable(plain)[:MAX_VALUE] if isinstance(plain, str) else plain
+        found[name] = storable(plain)[:most] if isinstance(plain, str) else plain
     return found
 
 

@@ -166,9 +166,13 @@ def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema, before: Fea
         fields = {name: each for name, each in found.items() if each}
     if "scores" not in raw:
         return {**kept, "fields": fields}
-    given = _object(raw["scores"], "scores").items()
-    labels = dict.fromkeys([*schema.labels, *_labels(kept.get("estimates") or [])])
-    scores = {label: _checked(label, said, known, fields, labels) for label, said in given}
+    given = _object(raw["scores"], "scores")
+    labels = {*schema.labels, *_labels(kept.get("estimates") or [])}
+    if before is None and labels.intersection(given):  # of a project whose labels were others, once
+        given = {label: said for label, said in given.items() if label in labels}
+    if odd := [label for label in given if label not in labels]:
+        raise ApprenticeError(f"There is no label {odd[0]!r} in the project; there are: {', '.join(schema.labels)}")
+    scores = {label: _checked(label, said, known, fields) for label, said in given.items()}
     scores = {label: said for label, said in scores.items() if said}
     if scores and scores == mean(kept.get("estimates") or []):
         return {**kept, "fields": fields}
@@ -211,10 +215,8 @@ def _field(name: str, told: Any, fields: Mapping[str, Mapping[str, Any]], before
 
 
 def _checked(
-    label: str, said: Any, known: Mapping[str, Mapping[str, Any]], fields: Mapping[str, Any], labels: Collection[str]
+    label: str, said: Any, known: Mapping[str, Mapping[str, Any]], fields: Mapping[str, Any]
 ) -> dict[str, Any]:
-    if label not in labels:
-        raise ApprenticeError(f"There is no label {label!r} in the project; there are: {', '.join(labels)}")
     found = _object(said, f"The scores of {label!r}")
     names = {name.lower(): name for name in (*known, *fields)}
     for name, score in found.items():

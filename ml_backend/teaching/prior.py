@@ -4,7 +4,7 @@ artifact, and found again by each round."""
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -95,7 +95,7 @@ def gather(
 ) -> Given:  # fmt: skip
     """All that there is now: the teacher's labels of encoded tasks, the texts it `written` for this, the cues, and the
     encoded part of the pool. A task that it wrote is for the annotators to judge first. Of `records`, what is known of
-    their fields stands in the place of cues."""
+    their fields stands in the place of cues, unless there are texts among them: then it stands beside these."""
     rows = pool.rows_of(recalled.tasks)
     there = pool.encoded[rows] & ~pool.synthetic[rows] & recalled.teaches
     targets = np.concatenate([recalled.corrected[there], written.targets])
@@ -115,7 +115,7 @@ def gather(
         len(told.texts) + scored,
         around,
         recalled.compared,
-        (_digest(known) if known else "") + told.digest,
+        (_digest(known) if known else "") + (told.digest if told.texts or not known else ""),
         schema.multiple,
     )
     return Given(origin, taught, told, pool, known)
@@ -139,11 +139,8 @@ def named(schema: TaskSchema, encoder: Encoder) -> Taught:
 
 
 def _told(cues: Cues, schema: TaskSchema, records: RecordEncoder | None) -> Phrases:
-    """Names and cues as texts; of records, the names as records that say so, where a field is a text."""
-    if records is None:
-        return phrases(cues, schema)
-    names = phrases({}, schema)
-    return replace(names, texts=tuple(records.saying(names.texts))) if records.texts else NO_PHRASES
+    """Names and cues; of records without a text among their fields, nothing."""
+    return phrases(cues, schema) if records is None or records.texts else NO_PHRASES
 
 
 def of_names(
@@ -163,7 +160,8 @@ def _digest(known: Attributions) -> str:
 
 
 def _encoded(told: Phrases, encoder: Encoder) -> Taught:
-    return Taught(encode(encoder.encode, told.texts, told.texts, encoder.name, "the cue"), told.targets, told.weights)
+    how = encoder.phrases if isinstance(encoder, RecordEncoder) else encoder.encode
+    return Taught(encode(how, told.texts, told.texts, encoder.name, "the cue"), told.targets, told.weights)
 
 
 def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, encoder: Encoder) -> None:

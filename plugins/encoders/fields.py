@@ -98,9 +98,15 @@ def kind_of(values: Sequence[object]) -> str:
         if kind == NUMERIC and _counts(values):
             return IDENTIFIER
         return BOOLEAN if kind == NUMERIC and len(distinct) == 2 else kind
-    if len(distinct) > max(MOST_VALUES, distinct.total() / 2):
-        return TEXT if words(values) >= WORDS else IDENTIFIER
-    return CATEGORICAL
+    if differs(values) and words(values) >= WORDS:
+        return TEXT
+    return IDENTIFIER if differs(values) and len(distinct) > MOST_VALUES else CATEGORICAL
+
+
+def differs(values: Sequence[object]) -> bool:
+    """Whether a value is mostly another one."""
+    distinct = counted(values)
+    return len(distinct) > distinct.total() / 2
 
 
 def _whole(values: Sequence[object]) -> Doubles:

@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Attributions, FieldScores, Floats, read_record, record_text
+from ml_backend.domain import ApprenticeError, Attributions, FieldScores, Floats, read_record
 from ml_backend.ports import Encoder
 from plugins.encoders.fields import (
     BOOLEAN,
     CATEGORICAL,
-    IDENTIFIER,
     KINDS,
     LEFT_OUT,
     MOST_VALUES,
@@ -32,9 +31,9 @@ from plugins.encoders.fields import (
     Doubles,
     Field,
     as_json,
+    differs,
     fitted,
     from_json,
-    kind_of,
     numbers,
     standardised,
     unread,
@@ -81,7 +80,7 @@ def profile(
         try:
             few = wanted.get(name) == TEXT and len(set(map(named, values))) < FEWEST_TEXTS
             kind = None if few else wanted.get(name)
-            if name == asked and kind is None and kind_of(values) == IDENTIFIER and words(values) >= FEW_WORDS:
+            if name == asked and kind is None and differs(values) and words(values) >= FEW_WORDS:
                 kind = TEXT
             fields.append(fitted(name, values, kind))
             odd += _unread(fields[-1], values, isinstance(wanted.get(name), list))
@@ -210,9 +209,10 @@ class Records:
     def texts(self) -> tuple[str, ...]:
         return tuple(self._blocks)
 
-    def saying(self, phrases: Sequence[str]) -> list[str]:
-        """Records that say each of these in their texts."""
-        return [record_text(dict.fromkeys(self.texts, phrase)) for phrase in phrases]
+    def phrases(self, phrases: Sequence[str]) -> Floats:
+        """(n, d) of records that say each of these in their texts, and are as the pool is on average in all else."""
+        said = [dict.fromkeys(self.texts, phrase) for phrase in phrases]
+        return self._joined(np.zeros((len(said), len(self.columns))), said, lambda text: text.encode, centred=True)
 
     def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
         """See `scores.attributions`."""
@@ -253,7 +253,18 @@ class Records:
         self, texts: Sequence[str], how: Callable[[Encoder], Callable[[Sequence[str]], Floats]], *, centred: bool
     ) -> Floats:
         records = [read_record(text) for text in texts]
-        parts: list[Any] = [self.standardised(records)]
+        return self._joined(self.standardised(records), records, how, centred=centred)
+
+    def _joined(
+        self,
+        columns: Doubles,
+        records: Sequence[Mapping[str, Any]],
+        how: Callable[[Encoder], Callable[[Sequence[str]], Floats]],
+        *,
+        centred: bool,
+    ) -> Floats:
+        """The vectors of records with these columns, and the blocks of their texts."""
+        parts: list[Any] = [columns]
         for name, block in self._blocks.items():
             if self._text is None:
                 raise ApprenticeError(f"The field {name!r} of the records is a text, and there is no encoder for it")

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
+import numpy as np
+
 NUMERIC, DATE = "numeric", "date"
 MISSING = "(missing)"
 WORDS_FOR_MISSING = frozenset(
@@ -24,7 +26,9 @@ _SPACED = re.compile(r"[+-]?\d{1,3}([\s'\u2019]\d{3})+([.,]\d+)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
 _COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
 _POINTS = re.compile(r"[+-]?(\d{1,3}|[1-9]\d{0,2}(\.\d{3})+)")
-_DAY = re.compile(r"(\d{1,4}[./-]\d{1,2}[./-]\d{1,4})(\s.*)?$", re.DOTALL)
+_DAY = re.compile(r"(\d{1,4}[./-]\d{1,2}[./-]\d{1,4})(?:[ T](\d{1,2}):(\d{2})(?::\d{2}(?:\.\d+)?)?( ?[AaPp][Mm])?)?")
+FEW, LOOK = 20, 2000
+"""So few values with a comma and one digit may be lists of codes; and values that show how all are written."""
 
 
 def is_missing(value: object) -> bool:
@@ -76,33 +80,46 @@ def number(value: object, how: str = "") -> float:
 
 
 def day(value: object, how: str = "") -> float:
-    """The day, with its part, of an ISO date or time, or the day of a date in a format of DAYS; NaN if it is none."""
+    """The day, with its part, of a date or time as in ISO, or with the date in a format of DAYS; NaN if it is none."""
     text = value.strip() if isinstance(value, str) else ""
-    written = _DAY.match(text) if how else None
+    written = _DAY.fullmatch(text) if how else None
     if how and written is None:  # which is quicker to find out
         return math.nan
     try:
         found = datetime.strptime(written[1], how) if written else datetime.fromisoformat(text)  # noqa: DTZ007
     except ValueError:
         return math.nan
-    return found.replace(tzinfo=None).toordinal() + found.hour / 24 + found.minute / 1440
+    hour, minute = found.hour, found.minute
+    if written and written[2]:
+        hour, minute = int(written[2]), int(written[3])
+        if written[4]:
+            hour = hour % 12 + 12 * (written[4].strip().lower() == "pm")
+    return found.replace(tzinfo=None).toordinal() + hour / 24 + minute / 1440
 
 
 READERS: dict[str, Callable[[object, str], float]] = {NUMERIC: number, DATE: day}
 
 
 def way_of(values: Sequence[object], kinds: Collection[str] = (NUMERIC, DATE)) -> tuple[str, str, list[str]]:
-    """The kind, of `kinds`, and the way of writing that most of the values are read by; and what it does not read."""
-    found = counted(values)
-    best, least = ("", "", list(found)), found.total() + 1
+    """The kind, of `kinds`, and the way of writing that most of the values are read by, as some of them show; and the
+    names of those that it does not read."""
+    there = {named(value): value for value in values if not is_missing(value)}
+    names = list(there)
+    if len(names) > LOOK:
+        names = [names[place] for place in np.random.default_rng(0).choice(len(names), LOOK, replace=False)]
+    best, least = ("", ""), len(names) + 1
     for kind, how in WAYS:
-        if kind in kinds:
-            rest = [name for name in found if math.isnan(READERS[kind](name, how))]
-            lost = sum(found[name] for name in rest)
+        if kind in kinds and least and not (how == COMMA and _may_be_codes(there)):
+            lost = sum(math.isnan(READERS[kind](there[name], how)) for name in names)
             if lost < least:
-                best, least = (kind, how, rest), lost
-    kind, how, rest = best
-    return (kind, POINTS, []) if kind == NUMERIC and _has_points(values) else (kind, how, rest)
+                best, least = (kind, how), lost
+    kind, how = (NUMERIC, POINTS) if best[0] == NUMERIC and _has_points(values) else best
+    return kind, how, [name for name, value in there.items() if not kind or math.isnan(READERS[kind](value, how))]
+
+
+def _may_be_codes(names: Collection[str]) -> bool:
+    """Whether "4,1" may be a 4 and a 1: there are few of them, and none with two decimals or a sign."""
+    return len(names) <= FEW and not any(re.search(r"^-|,\d\d|\..*,", name) for name in names)
 
 
 def _has_points(values: Sequence[object]) -> bool:

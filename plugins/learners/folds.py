@@ -12,14 +12,14 @@ NEARLY_ALL = 0.95
 take long: fitting the same again, but for a few of hundreds of answers, would double that."""
 
 
-def split(targets: Floats, multiple: bool, seed: int) -> Ints:
-    """The fold (n,) of each row: labels are dealt out evenly, by their strongest target; n folds if n < FOLDS."""
+def split(targets: Floats, multiple: bool, seed: int, folds: int = FOLDS) -> Ints:
+    """The fold (n,) of each row: labels are dealt out evenly, by their strongest target; n folds if n < `folds`."""
     strongest = targets.argmax(axis=1)
     if multiple:
         strongest = np.where(targets.max(axis=1) > 0, strongest, -1)
     order = np.lexsort((np.random.default_rng(seed).permutation(len(targets)), strongest))
     fold: Ints = np.empty(len(targets), dtype=np.int64)
-    fold[order] = np.arange(len(targets)) % FOLDS
+    fold[order] = np.arange(len(targets)) % folds
     return fold
 
 

@@ -55,7 +55,7 @@ class Mlp:
 
 def bent(train: TrainingSet, straight: Fit, seed: int) -> Fit:
     """The fit of a linear head with units around it."""
-    fold = split(train.targets, train.multiple, seed) % FOLDS
+    fold = split(train.targets, train.multiple, seed, FOLDS)
     tensors, held_out = _stacked(train, train.targets, train.weights, straight.held_out, fold, seed)
     earlier = straight.held_out_earlier
     if is_nearly_the_same(train):

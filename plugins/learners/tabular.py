@@ -1,10 +1,11 @@
 """The learner of records: whichever of four kinds the annotators' answers speak for.
 
 `fields`: LAAT as it should be (see `laat`), which is there from the first answer on and the best with few. `labels`: a
-logistic head that starts from the labels that a teacher gave, if the answers bear them out. `mlp`: LAAT with a layer of
-units, once answers are hundreds. `trees`: gradient-boosted trees, once they are more. One of the latter takes the place
-of the ones before if its cross-validated log loss is less by more than the standard error of the difference (as in
-`priors.choose`): no one has to choose, and few answers do not.
+logistic head that starts from the labels' names or those that a teacher gave, if the answers bear them out; it is the
+first where nobody knows anything of the fields, or LAAT would take too long. `mlp`: the first with a layer of units,
+once answers are hundreds. `trees`: gradient-boosted trees, once they are more. Each takes the place of the ones before
+if its cross-validated log loss is less by more than the standard error of the difference (as in `priors.choose`): no
+one has to choose, and few answers do not.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ more labels they take too long."""
 GROWTH = 1.1
 """How much the answers must have grown for those that did not win to be tried again: they take longer than all else in
 a round."""
+MOST_WORK = 2_000_000
+"""Rows times columns times heads of LAAT: of one second or two."""
 DOUBT = 1.0
 KIND = "kind"
 # an artifact holds a kind's place in here
@@ -40,12 +43,12 @@ class Tabular:
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Deterministic for a seed."""
         taught = {name: given for name, given in train.priors.items() if name != FIELDS}
-        fits = {FIELDS: Laat().fit(_with(train, {FIELDS}), seed)}
-        by_labels = Logistic().fit(_with(train, taught.keys()), seed) if taught else None
-        if by_labels and by_labels.prior:  # of fields that nobody knows anything of, it goes before the first
+        fits = {FIELDS: Laat().fit(_with(train, {FIELDS}), seed)} if _is_small(train) else {}
+        by_labels = Logistic().fit(_with(train, taught.keys()), seed) if taught or not fits else None
+        if by_labels and (by_labels.prior or not fits):
             fits = {**fits, LABELS: by_labels} if _is_told(train) else {LABELS: by_labels, **fits}
         if _is_time(train, MLP):
-            fits[MLP] = bent(train, fits[FIELDS], seed)
+            fits[MLP] = bent(train, fits[FIELDS if FIELDS in fits else LABELS], seed)
         if _is_time(train, TREES):
             fits[TREES] = Trees().fit(train, seed)
         chosen = next(iter(fits))
@@ -55,7 +58,8 @@ class Tabular:
                 chosen = name
         tensors: Tensors = {**fits[chosen].tensors, KIND: np.array([list(KINDS).index(chosen)])}
         prior_errors = by_labels.prior_errors if by_labels else {}
-        return replace(fits[chosen], tensors=tensors, prior_errors=prior_errors, trust=fits[FIELDS].trust)
+        trust = fits[FIELDS].trust if FIELDS in fits else None
+        return replace(fits[chosen], tensors=tensors, prior_errors=prior_errors, trust=trust)
 
     def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
         """What is known of the fields, and the teacher's labels."""
@@ -65,6 +69,12 @@ class Tabular:
         """(n, c) calibrated probabilities."""
         kind = KINDS[list(KINDS)[int(tensors[KIND][0])]]
         return kind().predict({name: each for name, each in tensors.items() if name != KIND}, vectors)
+
+
+def _is_small(train: TrainingSet) -> bool:
+    """Whether LAAT takes no longer than a round may."""
+    (n, d), c = train.vectors.shape, train.targets.shape[1]
+    return n * d * (1 if c == 2 and not train.multiple else c) <= MOST_WORK
 
 
 def _is_told(train: TrainingSet) -> bool:

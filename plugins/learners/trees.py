@@ -64,7 +64,7 @@ class Trees:
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Deterministic for a seed."""
-        fold = split(train.targets, train.multiple, seed) % FOLDS
+        fold = split(train.targets, train.multiple, seed, FOLDS)
         forest = _forest(train.vectors, train.targets, train.weights, train.multiple)
         slope, offset, held_out = _held_out(train, train.targets, train.weights, fold)
         earlier = None

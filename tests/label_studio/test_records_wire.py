@@ -12,7 +12,10 @@ from people import MIXED, TABLE
 
 from ml_backend.domain import TaskSchema, read_record, record_text
 from ml_backend.label_studio.config import UnsupportedConfig, read_schema
+from ml_backend.label_studio.reconcile import _fields
 from ml_backend.label_studio.wire import MAX_FIELD, MAX_RECORD, MAX_VALUE, read_example, read_text
+from ml_backend.settings import ProjectSettings
+from ml_backend.space import asked_about, wanted
 
 SCHEMA = read_schema(TABLE)
 _CHOICES = '<Choices name="ill" toName="age"><Choice value="no"/><Choice value="yes"/></Choices>'
@@ -71,11 +74,45 @@ def test_fields_that_are_shown_by_tags_of_their_own_are_those_of_the_record() ->
         ),
         (TABLE.replace("<Table", "<Image"), "does not point at a <Text>, a <HyperText> or a <Table>"),
         (CARD.replace('"$age"', '"the age"'), "<Text name='age'> must take its value from the task"),
+        (CARD.replace('"$age"', '"$ages[0].years"'), "<Text name='age'> must take its value from the task"),
     ],
 )
 def test_a_table_that_shows_no_data_is_refused(config: str, words: str) -> None:
     with pytest.raises(UnsupportedConfig, match=words):
         read_schema(config)
+
+
+def test_configurations_that_read_tasks_in_another_way_are_told_apart() -> None:
+    shown = [
+        '<Text name="x" value="$a"/>',
+        '<HyperText name="x" value="$a"/>',
+        '<Table name="x" value="$a"/>',
+        '<Text name="x" value="$a"/><Text name="y" value="$b"/>',
+        '<Text name="x" value="$a"/><HyperText name="y" value="$b"/>',
+        '<Text name="x" value="$b"/><Table name="y" value="$a"/>',
+        '<Table name="x" value="$a"/><Text name="y" value="$b"/>',
+    ]
+    choices = _CHOICES.replace('toName="age"', 'toName="x"')
+    read = [_fields(read_schema(f"<View>{tags}{choices}</View>")) for tags in shown]
+    assert len({*read[:6]}) == 6 and read[5] == read[6], "whatever the order of the tags"
+    assert read[0] == "ill x a" and read[2] == "ill x  a", "as ever: else every project would be read again"
+
+
+def test_long_texts_are_kept_whole_beside_a_table_and_by_themselves() -> None:
+    for config in (MIXED, CARD):
+        text = read_text({"id": 1, "data": {"record": {"note": "x" * 9000}, "note": "y" * 9000}}, read_schema(config))
+        record = read_record(text)
+        assert record["note"] == "y" * 9000
+        assert len(record.get("note (record)", "x" * MAX_VALUE)) == MAX_VALUE
+
+
+def test_a_long_name_is_cut_alike_wherever_it_is_used() -> None:
+    name = "a" * 90
+    schema = read_schema(CARD.replace("$age", f"${name}"))
+    record = read_record(read_text({"id": 1, "data": {name: 1, "note": "x"}}, schema))
+    assert asked_about(schema) == "a" * MAX_FIELD and record[asked_about(schema)] == 1
+    mixed = read_schema(MIXED.replace("$note", f"${name}"))
+    assert wanted(mixed, ProjectSettings(), None) == {"a" * MAX_FIELD: "text"}
 
 
 def test_fields_are_in_alphabetical_order_so_that_the_same_record_is_the_same_text() -> None:

@@ -267,14 +267,18 @@ def test_the_field_that_is_asked_about_is_a_text_though_its_words_are_few() -> N
     assert Records(profile(records, {}, Words(), "title"), Words()).texts == ("title",)
     with pytest.raises(ApprenticeError, match="no field that tells them apart"):
         profile([{"title": f"C-{n}"} for n in range(99)], {}, Words(), "title")
+    few = [{**each, "body": f"all that there is to say of {each['title']}"} for each in records[:20]]
+    assert Records(profile(few, {}, Words(), "title"), Words()).texts == ("body", "title"), "also of few tasks"
 
 
 def test_phrases_are_records_that_say_them_in_all_their_texts() -> None:
-    made = Records(profile(notes(), {}, Words()), Words())
-    assert made.texts == ("note",) and made.saying(["a phrase"]) == ['{"note": "a phrase"}']
+    records = [{**each, "gap": None if row % 5 else 1.0 * row} for row, each in enumerate(notes())]
+    made = Records(profile(records, {}, Words()), Words())
+    (said,) = made.phrases(["a phrase"])
     is_text = np.array([column.is_text for column in made.columns_in_full])
-    assert made.encode(made.saying(["a phrase"]))[0, is_text].any()
-    assert not made.encode(made.saying(["a phrase"]))[0, :-1][~is_text[:-1]].any(), "of the others, nothing is said"
+    assert made.texts == ("note",) and said[is_text].any() and np.linalg.norm(said) == pytest.approx(1, abs=1e-5)
+    assert not said[:-1][~is_text[:-1]].any(), "of the others, nothing is said, not even that they are missing"
+    np.testing.assert_allclose(said[is_text], encode(made, {"note": "a phrase"})[0, is_text], rtol=0.5)
     assert encoder(pool(50), LEVELS).texts == ()
 
 

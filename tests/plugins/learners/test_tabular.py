@@ -100,6 +100,16 @@ def test_of_fields_that_nobody_knows_anything_of_a_prior_that_helps_goes_first(m
         assert chosen(replace(train, priors=priors)) == kind
 
 
+def test_where_laat_would_take_too_long_a_logistic_head_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tabular, "MOST_WORK", 0)
+    train = rows(300)
+    fit = Tabular().fit(train, 0)
+    assert list(KINDS)[int(fit.tensors[KIND][0])] == LABELS and fit.trust is None
+    np.testing.assert_array_equal(fit.held_out, Logistic().fit(train, 0).held_out)
+    only(monkeypatch, MLP, 200)
+    assert chosen(rows(300, bent=True)) == MLP, "around which there may be units as well"
+
+
 def test_answers_without_a_say_choose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, TREES, 300)
     train = rows(400, bent=True)
