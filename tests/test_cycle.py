@@ -227,7 +227,7 @@ def test_an_encoder_change_learns_anew_over_the_new_vectors(
     monkeypatch.setattr(registry, "encoder", lambda _setting: other)
     run_round(make_round(server, pool=ProjectPool(store, 5, other)))
     assert active(store).learner == active(store).number == 3
-    assert "learnt over the encoder fake, not other" in active(store).note
+    assert "encoded in another way since version 2 (fake, now other): learning anew" in active(store).note
 
 
 def test_the_audit_slice_is_served_without_drafts_and_nowhere_else(
