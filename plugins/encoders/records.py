@@ -23,6 +23,7 @@ from ml_backend.ports import Encoder
 from plugins.encoders.fields import (
     BOOLEAN,
     CATEGORICAL,
+    IDENTIFIER,
     KINDS,
     LEFT_OUT,
     MOST_VALUES,
@@ -34,6 +35,7 @@ from plugins.encoders.fields import (
     differs,
     fitted,
     from_json,
+    kind_of,
     numbers,
     standardised,
     unread,
@@ -80,7 +82,7 @@ def profile(
         try:
             few = wanted.get(name) == TEXT and len(set(map(named, values))) < FEWEST_TEXTS
             kind = None if few else wanted.get(name)
-            if name == asked and kind is None and differs(values) and words(values) >= FEW_WORDS:
+            if name == asked and kind is None and _has_words(values):
                 kind = TEXT
             fields.append(fitted(name, values, kind))
             odd += _unread(fields[-1], values, isinstance(wanted.get(name), list))
@@ -103,6 +105,11 @@ def profile(
         raise ApprenticeError("The records have no field that tells them apart")
     lengths = np.square(x).sum(axis=1) + sum(each["scale"] ** 2 * each["variance"] for each in kept["blocks"].values())
     return json.dumps({**kept, "radius": max(float(np.percentile(lengths, RADIUS)) ** 0.5, 1e-6)})
+
+
+def _has_words(values: Sequence[object]) -> bool:
+    """Whether values that seem to be names of something may be texts of few words."""
+    return differs(values) and words(values) >= FEW_WORDS and kind_of(values) in (IDENTIFIER, CATEGORICAL)
 
 
 def _unread(field: Field, values: Sequence[object], ordered: bool) -> list[str]:

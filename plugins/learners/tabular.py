@@ -33,7 +33,7 @@ MOST_WORK = 2_000_000
 """Rows times columns times heads of LAAT: of one second or two."""
 DOUBT = 1.0
 KIND = "kind"
-# an artifact holds a kind's place in here
+# an artifact holds a kind by its place in here: new ones come last
 KINDS: dict[str, type[Learner]] = {FIELDS: Laat, LABELS: Logistic, TREES: Trees, MLP: Mlp}
 
 

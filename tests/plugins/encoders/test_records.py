@@ -267,6 +267,8 @@ def test_the_field_that_is_asked_about_is_a_text_though_its_words_are_few() -> N
     assert Records(profile(records, {}, Words(), "title"), Words()).texts == ("title",)
     with pytest.raises(ApprenticeError, match="no field that tells them apart"):
         profile([{"title": f"C-{n}"} for n in range(99)], {}, Words(), "title")
+    days = [{"seen": f"2024-01-{1 + n % 28:02} 10:{n % 60:02}", "blue": n % 2} for n in range(80)]
+    assert {each["name"]: each["kind"] for each in Records(profile(days, {}, Words(), "seen")).about()}["seen"] == DATE
     few = [{**each, "body": f"all that there is to say of {each['title']}"} for each in records[:20]]
     assert Records(profile(few, {}, Words(), "title"), Words()).texts == ("body", "title"), "also of few tasks"
 
