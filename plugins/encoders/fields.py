@@ -85,22 +85,27 @@ class Field:
 
 def kind_of(values: Sequence[object]) -> str:
     """The kind of a field with these values."""
+    return _inferred(values)[0]
+
+
+def _inferred(values: Sequence[object]) -> tuple[str, str]:
+    """The kind, and how numbers or dates are written."""
     distinct = counted(values)
     if len(distinct) <= 1:
-        return CONSTANT
+        return CONSTANT, ""
     low = {name.lower() for name in distinct}
     if len(low) == 2 and low & YES and low & NO:
-        return BOOLEAN
-    kind, _, rest = way_of(values)
+        return BOOLEAN, ""
+    kind, how, rest = way_of(values)
     share = 1 - sum(distinct[name] for name in rest) / distinct.total()
     has_words = share >= MOSTLY and len(rest) <= BESIDE and len(distinct) > MOST_VALUES
     if share >= NEARLY_ALL or has_words:
         if kind == NUMERIC and _counts(values):
-            return IDENTIFIER
-        return BOOLEAN if kind == NUMERIC and len(distinct) == 2 else kind
+            return IDENTIFIER, ""
+        return (BOOLEAN, "") if kind == NUMERIC and len(distinct) == 2 else (kind, how)
     if differs(values) and words(values) >= WORDS:
-        return TEXT
-    return IDENTIFIER if differs(values) and len(distinct) > MOST_VALUES else CATEGORICAL
+        return TEXT, ""
+    return IDENTIFIER if differs(values) and len(distinct) > MOST_VALUES else CATEGORICAL, ""
 
 
 def differs(values: Sequence[object]) -> bool:
@@ -131,38 +136,50 @@ def fitted(name: str, values: Sequence[object], wanted: object = None, most: int
         raise ApprenticeError(
             f"Field {name!r} cannot be {wanted!r}: say one of {', '.join(KINDS)}, or list its values in their order"
         )
-    kind = ORDINAL if order else str(wanted or kind_of(values))
+    if order:
+        kind, how = ORDINAL, ""
+    elif wanted:
+        kind, how = str(wanted), way_of(values, (str(wanted),))[1]
+    else:
+        kind, how = _inferred(values)
     if kind == NUMERIC and wanted is None and _IDENTIFIER.search(name) and len(_whole(values)):
         kind = IDENTIFIER
-    how = way_of(values, (kind,))[1] if kind in READERS else ""
-    if kind in READERS or order:
-        lost = float(np.isnan(numbers(Field(name, kind, order, how=how), values)).mean()) if len(values) else 1.0
-    else:
-        lost = sum(map(is_missing, values)) / max(len(values), 1)
+    found = numbers(Field(name, kind, order, how=how), values) if kind in READERS or order else None
+    gone = [is_missing(value) for value in values] if found is None else np.isnan(found)
+    lost = np.count_nonzero(gone) / max(len(values), 1)
     if order and lost == 1:
         raise ApprenticeError(f"No record has one of the values {', '.join(order)} in the field {name!r}")
     missing = lost if FEWEST_MISSING <= lost < 1 else 0.0
     if kind == CATEGORICAL:
-        count = Counter(map(named, values))
-        common = [value for value, _ in count.most_common(most)]
-        shares = [count[value] / len(values) for value in common]
-        if len(count) > most:
-            common, shares = [*common, OTHER], [*shares, 1 - sum(shares)]
-        return Field(name, kind, tuple(common), tuple(shares))
+        return _categorical(name, values, most)
     if kind == BOOLEAN:
-        names = sorted({said(value) for value in values} - {MISSING.lower()}, key=_truth)[-2:]
-        if len(names) < 2:
-            return Field(name, CONSTANT)
-        there = [said(value) == names[1] for value in values if said(value) in names]
-        return Field(name, kind, tuple(names), (float(np.mean(there)),), missing)
+        return _boolean(name, values, missing)
     if kind not in (NUMERIC, DATE, ORDINAL):
         return Field(name, kind)
     if kind == ORDINAL and not order:
         order = tuple(sorted({named(value) for value in values} - {MISSING}, key=lambda each: (number(each), each)))
-    found = _standardised(Field(name, kind, order, missing=missing, how=how), values)
-    if wanted is not None and found.kind == CONSTANT and kind_of(values) != CONSTANT:
+    field = Field(name, kind, order, missing=missing, how=how)
+    field = _standardised(field, numbers(field, values) if found is None else found)
+    if wanted is not None and field.kind == CONSTANT and kind_of(values) != CONSTANT:
         raise ApprenticeError(f"Field {name!r} cannot be {kind}: its values are not, for example {_first(values)!r}")
-    return found
+    return field
+
+
+def _categorical(name: str, values: Sequence[object], most: int) -> Field:
+    count = Counter(map(named, values))
+    common = [value for value, _ in count.most_common(most)]
+    shares = [count[value] / len(values) for value in common]
+    if len(count) > most:
+        common, shares = [*common, OTHER], [*shares, 1 - sum(shares)]
+    return Field(name, CATEGORICAL, tuple(common), tuple(shares))
+
+
+def _boolean(name: str, values: Sequence[object], missing: float) -> Field:
+    names = sorted({said(value) for value in values} - {MISSING.lower()}, key=_truth)[-2:]
+    if len(names) < 2:
+        return Field(name, CONSTANT)
+    there = [said(value) == names[1] for value in values if said(value) in names]
+    return Field(name, BOOLEAN, tuple(names), (float(np.mean(there)),), missing)
 
 
 def _first(values: Sequence[object]) -> object:
@@ -212,11 +229,10 @@ def written(field: Field, found: float) -> str:
     return f"{found:g}"
 
 
-def _standardised(field: Field, values: Sequence[object]) -> Field:
+def _standardised(field: Field, found: Doubles) -> Field:
     from scipy.special import ndtri
     from sklearn.preprocessing import QuantileTransformer
 
-    found = numbers(field, values)
     found = found[~np.isnan(found)]
     if not len(found) or (found == found[0]).all():
         return replace(field, kind=CONSTANT)
