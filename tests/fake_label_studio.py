@@ -10,6 +10,7 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Any
 
 from ml_backend.domain import TaskSchema
@@ -58,6 +59,7 @@ class FakeLabelStudio:
     views: dict[int, Body] = field(default_factory=dict)
     settings: Body = field(default_factory=dict)
     drops_rows: bool = False
+    _today: date = field(default_factory=lambda: datetime.now(UTC).date())  # what is new is found by the clock
     _ticks: Any = field(default_factory=lambda: itertools.count(1))
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
@@ -256,7 +258,7 @@ class FakeLabelStudio:
 
     def _now(self) -> str:
         tick = next(self._ticks)
-        return f"2026-11-22T{tick // 3600:02}:{tick // 60 % 60:02}:{tick % 60:02}.{100000 + tick % 800000:06}Z"
+        return f"{self._today}T{tick // 3600:02}:{tick // 60 % 60:02}:{tick % 60:02}.{100000 + tick % 800000:06}Z"
 
     def _check(self, number: str) -> None:
         if int(number) != self.project:
