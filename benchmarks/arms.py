@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import datetime
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -72,6 +75,20 @@ def spread(values: list[float]) -> str:
     """Mean and half of its 95 % interval over the seeds."""
     half = 1.96 * np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
     return f"{np.mean(values):.1f} ± {half:.1f}"
+
+
+def publish(module: str, title: str, seeds: int, pages: Callable[[int], Iterable[str]]) -> None:
+    """The command line of a benchmark: prints its pages and, with --save, keeps them under today's date."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    today = datetime.datetime.now(datetime.UTC).date()
+    head = f"# {title}, {today}\n\n`python -m benchmarks.{module}`, {options.seeds} repetitions, AUC.\n"
+    text = "\n".join([head, *pages(options.seeds)])
+    print(text)
+    if options.save:
+        Path(__file__).with_name(f"{today}-{module.replace('_', '-')}.md").write_text(text)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -8,17 +8,14 @@ test rows throughout. `chosen by itself` is the default learner, which takes one
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.arms import spread, table
+from benchmarks.arms import publish, spread, table
 from benchmarks.laat import Arm, Table, of_sklearn, taught
 from ml_backend.domain import Fit, TrainingSet
 from plugins.learners.laat import Laat
@@ -66,20 +63,5 @@ def pages(seeds: int) -> Iterator[str]:
         yield table(["arm", *map(str, BUDGETS), f"CPU s with {BUDGETS[-1]}"], [*rounds, [*kinds, ""]])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--save", action="store_true")
-    options = parser.parse_args()
-    today = datetime.datetime.now(datetime.UTC).date()
-    head = (
-        f"# Records with many labels, {today}\n\n`python -m benchmarks.laat_many`, {options.seeds} repetitions, AUC.\n"
-    )
-    text = "\n".join([head, *pages(options.seeds)])
-    print(text)
-    if options.save:
-        Path(__file__).with_name(f"{today}-laat-many.md").write_text(text)
-
-
 if __name__ == "__main__":
-    main()
+    publish("laat_many", "Records with many labels", 10, pages)

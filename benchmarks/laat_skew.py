@@ -8,16 +8,13 @@ the group is looked at by itself in the test: the learner has not seen what make
 
 from __future__ import annotations
 
-import argparse
-import datetime
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.arms import spread, table
+from benchmarks.arms import publish, spread, table
 from benchmarks.laat import ARMS, Table
 from benchmarks.tables import record_set
 from ml_backend.domain import Ints
@@ -61,18 +58,5 @@ def pages(seeds: int) -> Iterator[str]:
         yield table(["arm", *heads], lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--save", action="store_true")
-    options = parser.parse_args()
-    today = datetime.datetime.now(datetime.UTC).date()
-    head = f"# Skewed training, {today}\n\n`python -m benchmarks.laat_skew`, {options.seeds} repetitions, AUC.\n"
-    text = "\n".join([head, *pages(options.seeds)])
-    print(text)
-    if options.save:
-        Path(__file__).with_name(f"{today}-laat-skew.md").write_text(text)
-
-
 if __name__ == "__main__":
-    main()
+    publish("laat_skew", "Skewed training", 20, pages)

@@ -43,6 +43,11 @@ def tidy(label: str) -> str:
     return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in words) or label
 
 
+def shortened(value: str, most: int = 24) -> str:
+    """A value of a field as it is told beside others."""
+    return value if len(value) <= most else f"{value[: most - 1]}…"
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSchema:
     """What one project asks of its annotators.
@@ -252,6 +257,11 @@ class Pool:
     multiple: bool
     errors: Floats | None = None
     clustering: Clustering | None = None
+
+    def without(self, rows: Ints) -> Pool:
+        """The same when these are chosen: as good as labelled, and no more to be had."""
+        taken = np.isin(np.arange(len(self.vectors)), rows)
+        return replace(self, available=self.available & ~taken, labelled=self.labelled | taken)
 
     def errors_by(self, groups: Ints, count: int) -> npt.NDArray[np.float64] | None:
         """(count,) the mean error of the labelled rows of each group, drawn to that of all rows by as much as

@@ -15,12 +15,11 @@ def check_backend(settings: Settings) -> None:
     here: a public address may be one that only Label Studio reaches."""
     deadline = time.monotonic() + PATIENCE
     while not knock(settings) and not settings.public_url:
-        if time.monotonic() < deadline:
-            time.sleep(PAUSE)
-            continue
-        raise ApprenticeError(
-            f"Nothing answers at {settings.address}: start `apprentice serve`, or set APPRENTICE_PORT as it has it"
-        )
+        if time.monotonic() >= deadline:
+            raise ApprenticeError(
+                f"Nothing answers at {settings.address}: start `apprentice serve`, or set APPRENTICE_PORT as it has it"
+            )
+        time.sleep(PAUSE)
 
 
 def knock(settings: Settings) -> bool:

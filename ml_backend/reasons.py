@@ -10,14 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml_backend.domain import Floats, Mask, TaskSchema, read_record
+from ml_backend.domain import Floats, Mask, TaskSchema, read_record, shortened
 from ml_backend.knowledge import Knowledge
 from ml_backend.ports import RecordEncoder
 
 MOST = 3
 LEAST, LEAST_SHARE = 0.02, 0.05
 """In log-odds, and of all that speaks for a draft: less is no reason for it."""
-LONGEST = 24  # letters of a value
 SMALLEST = 1e-6
 AT_ONCE = 4096  # rows that are answered together
 
@@ -63,4 +62,4 @@ def _odds(probabilities: Floats, chosen: Mask) -> Floats:
 def _said(name: str, value: object) -> str:
     value = int(value) if isinstance(value, float) and value.is_integer() else value
     words = "missing" if value is None or value == "" else str(value)
-    return f"{name} {words if len(words) <= LONGEST else words[: LONGEST - 1] + '…'}"
+    return f"{name} {shortened(words)}"

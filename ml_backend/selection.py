@@ -48,9 +48,7 @@ def choose(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, se
     if not kept or weak is None:
         return strategy.select(pool, k, seed)
     first = strategy.select(replace(pool, available=pool.available & weak), kept, seed)
-    taken = np.isin(np.arange(len(pool.vectors)), first.rows)
-    others = replace(pool, available=pool.available & ~taken, labelled=pool.labelled | taken)
-    rest = strategy.select(others, k - len(first.rows), seed)
+    rest = strategy.select(pool.without(first.rows), k - len(first.rows), seed)
     # anywhere in the queue: of a long one, only the head is labelled before the next round
     n = len(first.rows) + len(rest.rows)
     for_weak = np.random.default_rng(seed).permutation(n) < len(first.rows)

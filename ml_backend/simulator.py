@@ -97,12 +97,11 @@ class Simulator:
             "groups": _sizes(tasks, test),
             "learner": self._plan.options.learner,
             "starts_from": _starts_from(request, self._encoder),
-            "encoder": settings.encoder,
+            "encoder": self._encoder.name if schema.is_record else settings.encoder,
             "balance": settings.defaults.balance,
             "version": version("apprentice-label-studio"),
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
-        self._protocol["encoder"] = self._encoder.name if schema.is_record else settings.encoder
         if self._known is not None:
             self._protocol["digest_of_what_is_known"] = sha256(self._known.scores.tobytes()).hexdigest()[:16]
         self._teacher = self._memory(say) if self._arms else None

@@ -23,7 +23,7 @@ from ml_backend.commands.common import (
 if TYPE_CHECKING:
     from ml_backend.teaching.site import Site
 
-MOST_VALUES, LONGEST = 12, 24  # of a category, that are listed, and letters of each
+MOST_VALUES = 12  # of a category, that are listed
 
 
 @app.command()
@@ -125,7 +125,9 @@ def _values(values: list[str], kind: str) -> str:
     """Those of a category; of a number, the lowest and the highest, as they were read."""
     if kind in ("numeric", "date"):
         return f"{values[0]} to {values[-1]}"
-    shown = [value if len(value) <= LONGEST else f"{value[: LONGEST - 1]}…" for value in values[:MOST_VALUES]]
+    from ml_backend.domain import shortened
+
+    shown = [shortened(value) for value in values[:MOST_VALUES]]
     quoted = [f'"{value}"' if " " in value or "," in value else value for value in shown]
     more = f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
     return ", ".join(quoted) + more

@@ -118,10 +118,11 @@ def _read_fields(data: Any, schema: TaskSchema) -> dict[str, str]:
     """What may name a group: not the text itself, nothing nested, nothing long."""
     if not isinstance(data, dict):
         return {}
+    asked = schema.data
     shown = {
         storable(str(name)): storable(str(value))
         for name, value in data.items()
-        if name not in schema.data and isinstance(value, str | int | float | bool)
+        if name not in asked and isinstance(value, str | int | float | bool)
     }
     short = {name: value for name, value in shown.items() if len(name) <= MAX_FIELD and 0 < len(value) <= MAX_FIELD}
     return dict(sorted(short.items())[:MAX_FIELDS])

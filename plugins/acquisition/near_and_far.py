@@ -9,8 +9,6 @@ order; on nine with scores 80.9, 80.7, 80.8 and 80.5.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ml_backend.domain import Pool, Selection
@@ -31,9 +29,8 @@ class NearAndFar:
         if np.count_nonzero(pool.labelled) % 2:
             turns.reverse()
         first = turns[0].select(pool, k - k // 2, seed).rows
-        taken = np.isin(np.arange(len(pool.vectors)), first)
-        others = replace(pool, available=pool.available & ~taken, labelled=pool.labelled | taken)
-        rows = deal(pool, [first, turns[1].select(others, k, seed).rows], k)
+        second = turns[1].select(pool.without(first), k, seed).rows
+        rows = deal(pool, [first, second], k)
         return Selection(
             rows, unsure_of(pool, rows), "typical of the tasks without a label, or unlike all labelled ones"
         )

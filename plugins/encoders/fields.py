@@ -23,6 +23,7 @@ from plugins.encoders.values import (
     NUMERIC,
     READERS,
     counted,
+    differs,
     is_missing,
     named,
     number,
@@ -103,15 +104,9 @@ def _inferred(values: Sequence[object]) -> tuple[str, str]:
         if kind == NUMERIC and _counts(values):
             return IDENTIFIER, ""
         return (BOOLEAN, "") if kind == NUMERIC and len(distinct) == 2 else (kind, how)
-    if differs(values) and words(values) >= WORDS:
+    if differs(distinct) and words(distinct) >= WORDS:
         return TEXT, ""
-    return IDENTIFIER if differs(values) and len(distinct) > MOST_VALUES else CATEGORICAL, ""
-
-
-def differs(values: Sequence[object]) -> bool:
-    """Whether a value is mostly another one."""
-    distinct = counted(values)
-    return len(distinct) > distinct.total() / 2
+    return IDENTIFIER if differs(distinct) and len(distinct) > MOST_VALUES else CATEGORICAL, ""
 
 
 def _whole(values: Sequence[object]) -> Doubles:
@@ -139,7 +134,8 @@ def fitted(name: str, values: Sequence[object], wanted: object = None, most: int
     if order:
         kind, how = ORDINAL, ""
     elif wanted:
-        kind, how = str(wanted), way_of(values, (str(wanted),))[1]
+        kind = str(wanted)
+        how = way_of(values, (kind,))[1] if kind in READERS else ""
     else:
         kind, how = _inferred(values)
     if kind == NUMERIC and wanted is None and _IDENTIFIER.search(name) and len(_whole(values)):

@@ -32,7 +32,6 @@ from plugins.encoders.fields import (
     Doubles,
     Field,
     as_json,
-    differs,
     fitted,
     from_json,
     kind_of,
@@ -42,7 +41,7 @@ from plugins.encoders.fields import (
     written,
 )
 from plugins.encoders.scores import Column, attributions
-from plugins.encoders.values import DATE, MISSING, NUMERIC, is_missing, named, said, words
+from plugins.encoders.values import DATE, MISSING, NUMERIC, counted, differs, is_missing, named, said, words
 
 __all__ = ["KINDS", "Records", "profile"]
 
@@ -109,7 +108,8 @@ def profile(
 
 def _has_words(values: Sequence[object]) -> bool:
     """Whether values that seem to be names of something may be texts of few words."""
-    return differs(values) and words(values) >= FEW_WORDS and kind_of(values) in (IDENTIFIER, CATEGORICAL)
+    distinct = counted(values)
+    return differs(distinct) and words(distinct) >= FEW_WORDS and kind_of(values) in (IDENTIFIER, CATEGORICAL)
 
 
 def _unread(field: Field, values: Sequence[object], ordered: bool) -> list[str]:

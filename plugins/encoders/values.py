@@ -52,10 +52,14 @@ def counted(values: Sequence[object]) -> Counter[str]:
     return Counter(named(value) for value in values if not is_missing(value))
 
 
-def words(values: Sequence[object]) -> float:
+def words(found: Counter[str]) -> float:
     """How many words a value has on average."""
-    found = counted(values)
     return sum(n * len(name.split()) for name, n in found.items()) / max(found.total(), 1)
+
+
+def differs(found: Counter[str]) -> bool:
+    """Whether a value is mostly another one."""
+    return len(found) > found.total() / 2
 
 
 def number(value: object, how: str = "") -> float:

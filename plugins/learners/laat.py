@@ -191,8 +191,9 @@ def _trust(head: _Head, target: Floats, weights: Floats) -> float:
     holds, said = target[used] > 0.5, head.alone[used]
     if holds.all() or not holds.any():
         return head.trust
-    ahead = said[holds][:, None] - said[~holds][None]
-    return max(head.trust, float((ahead > 0).mean() + (ahead == 0).mean() / 2))
+    from sklearn.metrics import roc_auc_score
+
+    return max(head.trust, float(roc_auc_score(holds, said)))
 
 
 def _calibrated(heads: list[_Head], targets: Floats, weights: Floats, multiple: bool) -> tuple[Tensors, Floats]:
