@@ -10,14 +10,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 import numpy as np
 
 from ml_backend import audit, knowledge, registry, space
 from ml_backend.consensus import Answers, consensus
-from ml_backend.domain import Estimate, Fit, ModelVersion, Prediction, TaskSchema
+from ml_backend.domain import ApprenticeError, Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation.gate import judge
 from ml_backend.knowledge import FEWEST, Knowledge, Lesson
 from ml_backend.label_studio.client import LabelStudioClient, Refused
@@ -27,7 +27,7 @@ from ml_backend.label_studio.reconcile import reconcile
 from ml_backend.pool import ProjectPool
 from ml_backend.ranking import Basis, rank
 from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import ProjectRecord, RoundRecord, Store, now
+from ml_backend.store import Lease, ProjectRecord, RoundRecord, Store, now
 from ml_backend.teaching import prior
 from ml_backend.teaching.recall import Recall, recall
 from ml_backend.watch import fall_back
@@ -39,6 +39,7 @@ class Round:
 
     guard       raises if the lease was lost: nothing may be written to Label Studio after that
     superseded  whether a newer round, or another project's, is already wanted
+    lease       under which versions are stored; None where nobody else works on the project
     """
 
     settings: Settings
@@ -48,6 +49,7 @@ class Round:
     pool: ProjectPool
     guard: Callable[[], None]
     superseded: Callable[[], bool]
+    lease: Lease | None = None
     stages: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -85,7 +87,8 @@ def run_round(work: Round) -> RoundRecord | None:
         recalled = _recalled(work, options, schema, answers)
         unchanged = _fingerprint(record, options, answers, work.pool, recalled) == record.fingerprint
         active = store.versions.active(project)
-        if unchanged and (active is None or problem in active.note):
+        # without an active version, or with another learner than the active one has, there is something to mend
+        if unchanged and active is not None and active.learner == (serving.number if serving else None):
             return None
 
     number = store.versions.next_number(project)
@@ -115,7 +118,12 @@ def run_round(work: Round) -> RoundRecord | None:
             acquisition=options.acquisition,
         )
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
-        store.versions.add(version, artifact, rows=len(queue))
+        try:
+            store.versions.add(version, artifact, len(queue), work.lease)
+        except ApprenticeError:  # another worker has taken over: what nobody refers to would stay for ever
+            if artifact:
+                store.artifacts.remove(artifact[0])
+            raise
         # taken again: ranking may have encoded more
         _publish(work, record, schema, version, queue, _fingerprint(record, options, answers, work.pool, recalled))
     return RoundRecord(version.name, started, now(), work.stages)
@@ -206,24 +214,22 @@ def _publish(
     """
     store, project, pace = work.store, work.project, Pace(**(record.pace or {}))
     if not queue:
-        store.versions.activate(project, version.number)
-        store.projects.update(project, fingerprint=fingerprint)
+        store.versions.activate(project, version.number, work.lease)
+        store.publications.settle(project, fingerprint, record.republish, work.lease)
         return
     publisher = Publisher(work.client, project, schema, version.name, work.guard, pace)
     try:
         rest = publisher.head(queue)
-        work.guard()  # a worker that was paused here must not switch the store back to its older version
-        store.shown.put(project, version.name, queue)  # not before: annotators went on seeing the earlier drafts
-        store.versions.activate(project, version.number)
-        store.projects.update(project, published=version.name, fingerprint="")
+        work.guard()
+        store.publications.switch(version, queue, work.lease)  # not before: annotators went on seeing earlier drafts
         if publisher.rest(rest, work.superseded):
-            store.projects.update(project, fingerprint=fingerprint)
+            store.publications.settle(project, fingerprint, record.republish, work.lease)
         store.versions.set_rows(project, version.number, publisher.written)
     except Refused:
-        store.projects.update(project, reconciled_at=0.0)  # a task or a label must have gone unnoticed
+        store.synchronisation.look_again(project)  # a task or a label must have gone unnoticed
         raise
     finally:
-        store.projects.update(project, pace={name: value for name, value in asdict(pace).items() if value is not None})
+        store.publications.measure(project, pace.bulk, pace.single)
 
 
 def _fingerprint(

@@ -111,7 +111,7 @@ def see(
         ),
         held_out=learner.held_out[order],
         audited=np.isin(tasks, store.versions.audited(project)),
-        protected=~np.isin(tasks, list(open_to_doubt(record, annotations))),
+        protected=~np.isin(tasks, list(open_to_doubt(store.reviews.reviewed(project), annotations))),
         synthetic=pool.synthetic[rows],
         groups=groups_of(pool, options.group_by, rows),
         group_by=options.group_by or "cluster",

@@ -194,7 +194,10 @@ class Teaching:
         if (record.teacher or {}).get("name") == name:
             return record
         state = {"name": name, "model": model, "problem": "", "until": 0.0} if name else None
-        self._store.projects.update(record.id, teacher=state)
+        if name:
+            self._store.teacher_states.meet(record.id, name, model)
+        else:
+            self._store.teacher_states.forget(record.id)
         self._pauses.pop(record.id, None)
         return replace(record, teacher=state)
 
@@ -202,7 +205,7 @@ class Teaching:
         """Notes how it goes, for `status` and `doctor`."""
         state = {**(record.teacher or {}), "problem": problem, "until": until}
         if record.teacher != state and stands(self._store, record):
-            self._store.projects.update(record.id, teacher=state)
+            self._store.teacher_states.report(record.id, str(state.get("name", "")), problem, until)
 
 
 def _until(record: ProjectRecord) -> float:

@@ -66,7 +66,7 @@ class Watching:
         try:
             found, record = find_out(seen), self._store.projects.get(project)
             if record is not None and record.is_connected and record.made_at == made_at:
-                self._store.projects.update(project, watch=found)
+                self._store.monitor.put(project, found)
                 self._store.jobs.ask(project)  # it may move the queue to random order, and propose second looks
         except Exception as error:  # a look is no reason for a worker to fail
             log.warning("not watched", project=project, error=type(error).__name__)

@@ -24,7 +24,7 @@ from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.second_look import propose
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
-from ml_backend.store import Lease, RoundRecord, Store, credentials, now, process_name
+from ml_backend.store import Lease, LeaseLostError, RoundRecord, Store, credentials, now, process_name
 
 POLL_SECONDS = 0.03  # an idle look at the job table takes a fraction of a millisecond
 BEAT_SECONDS = 5.0
@@ -35,10 +35,6 @@ TASKS_KEPT = 200_000  # of other projects than the one at hand: 2 kB each
 PIECES = 6  # of what takes a second to encode: one is done between two looks
 
 log = structlog.get_logger()
-
-
-class LeaseLost(ApprenticeError):
-    """Another worker has taken over, or this one is stopping: nothing more may be published."""
 
 
 class Worker:
@@ -136,6 +132,7 @@ class Worker:
                     pool=pool,
                     guard=lambda: self._guard(lease),
                     superseded=lambda: jobs.superseded(lease) or jobs.claimable() or self._stop.is_set(),
+                    lease=lease,
                     stages=stages,
                 )
                 record = run_round(work)
@@ -147,7 +144,7 @@ class Worker:
                 self._store.versions.record_round(lease.project, record)
                 log.info("round", project=lease.project, version=record.version, **stages)
             self._tell(lease.project, pool)
-        except LeaseLost:
+        except LeaseLostError:
             jobs.release(lease)
             log.info("round handed back", project=lease.project)
         except Exception as error:
@@ -162,8 +159,9 @@ class Worker:
         options, _ = self._settings.for_project(record.extra_params)
         try:
             work.guard()
-            propose(work.client, self._store, read_schema(record.label_config), record, options.second_look)
-        except LeaseLost:
+            schema = read_schema(record.label_config)
+            propose(work.client, self._store, schema, record, options.second_look, work.guard)
+        except LeaseLostError:
             raise
         except ApprenticeError as error:
             log.warning("not proposed", project=work.project, error=str(error))
@@ -181,7 +179,7 @@ class Worker:
 
     def _guard(self, lease: Lease) -> None:
         if self._stop.is_set() or not self._store.jobs.renew(lease) or not self._is_connected(lease.project):
-            raise LeaseLost(f"the lease of project {lease.project} is gone")
+            raise LeaseLostError(f"the lease of project {lease.project} is gone")
 
     def _is_connected(self, project: int) -> bool:
         record = self._store.projects.get(project)
@@ -214,7 +212,8 @@ class Worker:
             self._client = LabelStudioClient(*found, self._settings.timeout_seconds)
             self._credentials = found
             for record in self._store.projects.connected():  # it may be another Label Studio, or have changed
-                self._store.projects.update(record.id, reconciled_at=0.0, pace={})
+                self._store.synchronisation.look_again(record.id)
+                self._store.publications.measure(record.id, None, None)
         return self._client
 
     def _encode(self) -> bool:
@@ -236,8 +235,7 @@ class Worker:
 
     def _tell(self, project: int, pool: ProjectPool) -> None:
         self._told = time.monotonic()
-        progress = {"worker": self._name, "encoded": int(pool.encoded.sum()), "tasks": len(pool.tasks)}
-        self._store.projects.update(project, progress=progress)
+        self._store.progress.encoded(project, self._name, int(pool.encoded.sum()), len(pool.tasks))
 
 
 def _safe(error: BaseException) -> str:

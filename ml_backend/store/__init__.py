@@ -9,16 +9,25 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ml_backend.settings import Settings
+from ml_backend.store import schema
 from ml_backend.store.artifacts import ArtifactError, Artifacts
+from ml_backend.store.connections import Connections
 from ml_backend.store.database import Database, StoreError, now, process_name
+from ml_backend.store.distillations import Distillations
+from ml_backend.store.documents import Documents
 from ml_backend.store.files import write_atomically
-from ml_backend.store.jobs import Jobs, JobState, Lease
+from ml_backend.store.jobs import Jobs, JobState, Lease, LeaseLostError
 from ml_backend.store.labels import Labels
 from ml_backend.store.ledger import Ledger, Spent
 from ml_backend.store.projects import ProjectRecord, Projects
+from ml_backend.store.publications import Publications
 from ml_backend.store.questions import Questions, Reply
+from ml_backend.store.record_profiles import RecordProfiles
+from ml_backend.store.reviews import Proposal, Reviews
 from ml_backend.store.shown import Showings, Shown
+from ml_backend.store.synchronisation import Progress, Synchronisation
 from ml_backend.store.tasks import Tasks
+from ml_backend.store.teacher_states import TeacherStates
 from ml_backend.store.vectors import Vectors
 from ml_backend.store.versions import RoundRecord, Versions
 
@@ -26,7 +35,9 @@ __all__ = [
     "ArtifactError",
     "JobState",
     "Lease",
+    "LeaseLostError",
     "ProjectRecord",
+    "Proposal",
     "Reply",
     "RoundRecord",
     "Shown",
@@ -58,6 +69,17 @@ class Store:
         self.database = Database(settings.database_url)
         self.database.upgrade()
         self.projects = Projects(self.database)
+        self.connections = Connections(self.database)
+        self.publications = Publications(self.database)
+        self.synchronisation = Synchronisation(self.database)
+        self.progress = Progress(self.database)
+        self.monitor = Documents(self.database, schema.monitor)
+        self.reviews = Reviews(self.database)
+        self.teacher_states = TeacherStates(self.database)
+        self.label_descriptions = Documents(self.database, schema.label_description)
+        self.record_profiles = RecordProfiles(self.database)
+        self.feature_scores = Documents(self.database, schema.feature_score)
+        self.distillations = Distillations(self.database)
         self.tasks = Tasks(self.database)
         self.labels = Labels(self.database)
         self.versions = Versions(self.database)

@@ -6,7 +6,7 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -95,6 +95,20 @@ class Database:
             index_elements=keys, set_=new, where=where(statement.excluded) if where else None
         )
 
+    def put(self, table: sa.Table, row: Mapping[str, Any]) -> sa.Insert:
+        """An INSERT of a row that, where one of the same primary key is, sets the given columns of that one alone."""
+        keys = [column.name for column in table.primary_key]
+        given = {name: value for name, value in row.items() if name not in keys}
+        statement = self._insert(table).values(row)
+        if not given:
+            return statement.on_conflict_do_nothing()  # type: ignore[no-any-return]
+        return statement.on_conflict_do_update(index_elements=keys, set_=given)  # type: ignore[no-any-return]
+
+    def write(self, statement: sa.Executable) -> int:
+        """One statement in a transaction of its own; returns how many rows it changed."""
+        with self.begin() as connection:
+            return int(connection.execute(statement).rowcount)
+
     def insert_or_ignore(self, table: sa.Table) -> sa.Insert:
         """An INSERT that leaves a row of the same primary key as it is."""
         return self._insert(table).on_conflict_do_nothing()  # type: ignore[no-any-return]
@@ -102,6 +116,13 @@ class Database:
     def _insert(self, table: sa.Table) -> Any:
         dialect = importlib.import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
         return dialect.insert(table)
+
+    def now(self) -> Any:
+        """Seconds since the epoch by the clock that all processes share: on PostgreSQL, an expression that it works
+        out; on SQLite, whose processes are on one machine, a number."""
+        if self.is_sqlite:
+            return now()
+        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
 
     def close(self) -> None:
         self._engine.dispose()

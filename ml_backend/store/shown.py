@@ -32,18 +32,8 @@ class Showings:
 
     def put(self, project: int, version: str, queue: Sequence[Prediction]) -> None:
         """Notes the queue of a version. A task that is in none of the later queues keeps what it had."""
-        rows = [
-            {
-                "project": project, "task": each.task, "version": version, "place": place,
-                "author": each.draft.author if each.draft else None,
-                "choices": list(each.draft.choices) if each.draft else [],
-                "confidence": each.draft.confidence if each.draft else None,
-            }
-            for place, each in enumerate(queue)
-        ]  # fmt: skip
-        if rows:
-            with self._database.begin() as connection:
-                connection.execute(self._database.upsert(table), rows)
+        with self._database.begin() as connection:
+            put(connection, self._database, project, version, queue)
 
     def of(self, project: int, version: str | None = None) -> list[Shown]:
         """Of one version, in the order of its queue, or of all."""
@@ -57,3 +47,18 @@ class Showings:
     def forget(self, project: int) -> None:
         with self._database.begin() as connection:
             connection.execute(sa.delete(table).where(table.c.project == project))
+
+
+def put(connection: sa.Connection, database: Database, project: int, version: str, queue: Sequence[Prediction]) -> None:
+    """As `Showings.put`, in a transaction of the caller."""
+    rows = [
+        {
+            "project": project, "task": each.task, "version": version, "place": place,
+            "author": each.draft.author if each.draft else None,
+            "choices": list(each.draft.choices) if each.draft else [],
+            "confidence": each.draft.confidence if each.draft else None,
+        }
+        for place, each in enumerate(queue)
+    ]  # fmt: skip
+    if rows:
+        connection.execute(database.upsert(table), rows)

@@ -82,7 +82,7 @@ def read(record: ProjectRecord) -> tuple[Round, ...]:
 
 
 def keep(store: Store, project: int, rounds: Sequence[Round]) -> None:
-    store.projects.update(project, evolution={"rounds": [asdict(each) for each in rounds]})
+    store.projects.keep_evolution(project, {"rounds": [asdict(each) for each in rounds]})
 
 
 def taught(

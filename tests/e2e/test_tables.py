@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from people import SCORES, TABLE, person
 from playwright.sync_api import expect
+from projects import set_up
 from test_browser import CHROMIUM, SCREENSHOTS, browser_page, drafted, open_data_manager, start_labelling, submit_button
 from world import Backend, Project, until
 
@@ -116,7 +117,7 @@ def test_a_record_with_its_draft_and_the_reasons_are_on_the_screen(
     config = Path("label_config_table.xml").read_text()
     project = Project.create(admin, "Tumours", config, truth, {})
     backend.connect(project)
-    backend.store.projects.update(project.number, features=knowledge())
+    set_up(backend.store, project.number, features=knowledge())
     backend.wait_for_queue(project)
     project.answer_next(20)
     backend.wait_for_queue(project, labelled=20)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from fake_label_studio import fill, flood
+from projects import set_up
 from workers import Bench
 
 from ml_backend.domain import ModelVersion, TaskSchema
@@ -38,7 +39,7 @@ def with_versions(bench: Bench, n: int) -> None:
         bench.server.predictions += [
             {"task": task, "score": 0.1, "model_version": name, "result": []} for task in (1, 2, 3)
         ]
-    bench.store.projects.update(5, published=f"apprentice-{n}-x")
+    set_up(bench.store, 5, published=f"apprentice-{n}-x")
     bench.server.settings["model_version"] = f"apprentice-{n}-x"
 
 
@@ -92,7 +93,7 @@ def five_learners(bench: Bench, schema: TaskSchema) -> list[int]:
     bench.round()
     for at in range(0, 30, 6):
         flood(bench.server, truth, schema, list(truth)[at : at + 6])
-        bench.store.projects.update(5, reconciled_at=0.0)
+        set_up(bench.store, 5, reconciled_at=0.0)
         bench.round()
     return bench.store.versions.learners(5)
 
@@ -120,7 +121,7 @@ def test_the_oldest_learners_are_forgotten_but_never_one_that_serves_or_is_held(
 ) -> None:
     kept = five_learners(bench, single)
     assert len(kept) == 5
-    bench.store.projects.update(5, pinned=kept[-1])
+    set_up(bench.store, 5, pinned=kept[-1])
     for _ in range(10):
         bench.time += upkeep.QUIET_SECONDS + 1
         bench.step()
