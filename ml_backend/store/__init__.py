@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_backend.settings import Settings
 from ml_backend.store.artifacts import ArtifactError, Artifacts
 from ml_backend.store.database import Database, StoreError, now, process_name
-from ml_backend.store.files import write_atomically
+from ml_backend.store.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease
 from ml_backend.store.labels import Labels
 from ml_backend.store.ledger import Ledger, Spent
@@ -66,6 +66,8 @@ class Store:
         self.shown = Showings(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds)
         self.artifacts = Artifacts(self._folder / "artifacts")
+        for there in ("", "artifacts/*/", "vectors/*/*/"):
+            remove_old(self._folder.glob(f"{there}{TEMPORARY}*"))
 
     def vectors(self, project: int, space: str) -> Vectors:
         """The cached vectors of a project in an encoder's space."""
