@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,7 +29,7 @@ class Predictor:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._lock = threading.Lock()
+        self._locks: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)  # a project waits for no other
         self._loaded: dict[int, tuple[tuple[int, str], Knowledge | None]] = {}  # project -> its version and space
         self._vectors: dict[int, tuple[str, Vectors]] = {}  # project -> its space
 
@@ -75,7 +76,7 @@ class Predictor:
         active = self._store.versions.active(project)
         if active is None:
             return None
-        with self._lock:
+        with self._locks[project]:
             wanted = (active.number, space_name)
             loaded, learner = self._loaded.get(project, ((0, ""), None))
             if loaded != wanted:
@@ -92,7 +93,7 @@ class Predictor:
 
     def _encode(self, project: int, encoder: Encoder, tasks: Sequence[int], texts: Sequence[str]) -> Floats:
         keys = [content_key(text) for text in texts]
-        with self._lock:
+        with self._locks[project]:
             name, cache = self._vectors.get(project, ("", None))
             if cache is None or name != encoder.name:
                 cache = self._store.vectors(project, encoder.name)

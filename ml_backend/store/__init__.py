@@ -15,7 +15,7 @@ from ml_backend.store.connections import Connections
 from ml_backend.store.database import Database, StoreError, now, process_name
 from ml_backend.store.distillations import Distillations
 from ml_backend.store.documents import Documents
-from ml_backend.store.files import write_atomically
+from ml_backend.store.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease, LeaseLostError
 from ml_backend.store.labels import Labels
 from ml_backend.store.ledger import Ledger, Spent
@@ -88,6 +88,8 @@ class Store:
         self.shown = Showings(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds)
         self.artifacts = Artifacts(self._folder / "artifacts")
+        for there in ("", "artifacts/*/", "vectors/*/*/"):
+            remove_old(self._folder.glob(f"{there}{TEMPORARY}*"))
 
     def vectors(self, project: int, space: str) -> Vectors:
         """The cached vectors of a project in an encoder's space."""
