@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_backend.settings import Settings
 from ml_backend.store.artifacts import ArtifactError, Artifacts
-from ml_backend.store.database import Database, StoreError, now, process_name
+from ml_backend.store.database import Database, StoreError, check_url, now, process_name
 from ml_backend.store.files import write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease
 from ml_backend.store.labels import Labels
@@ -34,6 +34,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Vectors",
+    "check_url",
     "credentials",
     "now",
     "process_name",

@@ -1,4 +1,4 @@
-"""Opens the database: SQLite in WAL mode by default, any other by URL; brings its tables up to date with alembic."""
+"""Opens the database: SQLite in WAL mode by default, PostgreSQL by URL; brings its tables up to date with alembic."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ml_backend.domain import ApprenticeError
 
+DATABASES = {"sqlite", "postgresql"}
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10
 T = TypeVar("T")
@@ -33,17 +34,7 @@ class Database:
     """One engine; `begin` is the only way to it."""
 
     def __init__(self, url: str) -> None:
-        try:
-            parsed = sa.make_url(url)
-            if url.startswith("sqlite:///") and not parsed.query:
-                parsed = parsed.set(database=url.removeprefix("sqlite:///"))  # a path: %20 is no blank in it
-            self._engine = sa.create_engine(parsed, pool_pre_ping=not url.startswith("sqlite"))
-        except sa.exc.ArgumentError as error:
-            raise StoreError(
-                "APPRENTICE_STORE_URL is not a database URL such as postgresql+psycopg://user@host/name"
-            ) from error
-        except ImportError as error:
-            raise StoreError(f"APPRENTICE_STORE_URL needs a driver that is not installed ({error})") from error
+        self._engine = _make_engine(url)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         # SQLite lets writers wait by sleeping up to 0.1 s at a time: the threads of one process take turns without that
         self._turn: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
@@ -105,6 +96,30 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def check_url(url: str) -> None:
+    """Raises StoreError for a URL that no store can be opened with; connects to nothing."""
+    _make_engine(url).dispose()
+
+
+def _make_engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() not in DATABASES:
+            raise StoreError(
+                f"APPRENTICE_STORE_URL names a {parsed.get_backend_name()} database: only PostgreSQL "
+                "(postgresql+psycopg://user@host/name) and SQLite are supported"
+            )
+        if url.startswith("sqlite:///") and not parsed.query:
+            parsed = parsed.set(database=url.removeprefix("sqlite:///"))  # a path: %20 is no blank in it
+        return sa.create_engine(parsed, pool_pre_ping=not url.startswith("sqlite"))
+    except sa.exc.ArgumentError as error:
+        raise StoreError(
+            "APPRENTICE_STORE_URL is not a database URL such as postgresql+psycopg://user@host/name"
+        ) from error
+    except ImportError as error:
+        raise StoreError(f"APPRENTICE_STORE_URL needs a driver that is not installed ({error})") from error
 
 
 def _pragmas(connection: Any, _record: Any) -> None:
