@@ -37,8 +37,8 @@ class Child:
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
-    """Runs until `stop` is set. Raises ApprenticeError if nobody may or can listen on the address, or if the store's URL
-    is none that a store can be opened with."""
+    """Runs until `stop` is set. Raises ApprenticeError if nobody may or can listen on the address, or if no store can be
+    opened by its URL."""
     check_exposure(settings)
     check_url(settings.database_url)
     check_port(settings)
