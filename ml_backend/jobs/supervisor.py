@@ -37,8 +37,8 @@ class Child:
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
-    """Runs until `stop` is set. Raises ApprenticeError if nobody may or can listen on the address, or if no store can be
-    opened by its URL."""
+    """Runs until `stop` is set. Raises ApprenticeError if nobody may or can listen on the address, or if the URL of the
+    store is none that can be opened."""
     check_exposure(settings)
     check_url(settings.database_url)
     check_port(settings)
