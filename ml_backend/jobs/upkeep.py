@@ -1,21 +1,24 @@
-"""What a worker tidies up: learners too old to go back to, and old versions' rows in Label Studio.
+"""What a worker tidies up: learners too old to go back to, old versions' rows in Label Studio, what deletions leave.
 
-Learners and rows of the store go at the end of the very round that made one more. Rows in Label Studio cost about 20 ms
-each, for which annotators wait: those of a version that nobody can have open any more go in quiet moments, one version
-at a time, and others only when more than `STALE_MOST` versions stand.
+Learners and rows of the store go at the end of the very round that made one more, vectors of an earlier encoder when a
+round with the new one has come to its end. Rows in Label Studio cost about 20 ms each, for which annotators wait: those
+of a version that nobody can have open any more go in quiet moments, one version at a time, and others only when more
+than `STALE_MOST` versions stand. Vectors of deleted tasks go in quiet moments, too, a shard at a time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 
 import structlog
 
+from ml_backend import space
 from ml_backend.domain import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient, NotFound
 from ml_backend.label_studio.publish import prune
+from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import ProjectRecord, Store
 
@@ -26,6 +29,7 @@ times slower than ten others still finds it."""
 QUIET_SECONDS = 5.0  # without a round before anything is pruned
 PORTION_SECONDS = 2.0  # between two portions
 RETRY_SECONDS = 300.0  # before a project whose rows could not be deleted is tried again
+SWEEP_SECONDS = 600.0  # between two looks for vectors of tasks that are gone: each reads all content keys
 
 log = structlog.get_logger()
 
@@ -38,10 +42,15 @@ class Upkeep:
         self._store = store
         self._not_before = time.monotonic() + QUIET_SECONDS
         self._failed: dict[int, float] = {}
+        self._swept: dict[int, int] = {}  # project -> the `tasks_revision` at which no vector was too many
+        self._sweep_not_before: dict[int, float] = {}
 
-    def after_round(self, client: LabelStudioClient | None, project: int) -> None:
-        """Keeps the ceilings, under the lease of a round that has come to its end, well or not. What goes wrong is no
-        failure of it."""
+    def after_round(self, client: LabelStudioClient | None, project: int, pool: ProjectPool | None = None) -> None:
+        """Keeps the ceilings, under the lease of a round that has come to its end. What goes wrong is no failure of it.
+
+        client, pool  None after a round that failed: Label Studio may be the trouble, and what it found in an earlier
+                      space goes on serving
+        """
         self._not_before = time.monotonic() + QUIET_SECONDS  # annotators are at work
         record = self._store.projects.get(project)
         if record is None:
@@ -50,18 +59,46 @@ class Upkeep:
             needed = self._needed(record)
             self._forget_learners(project, needed)
             self._store.retention.remove_old_versions(project, needed)
+            if pool is not None:
+                spaces = {pool.space, *space.spaces_of_records(self._settings, record)}
+                self._store.forget_spaces(project, "", spaces)
             if client is not None:
                 self._prune_version(client, record, STALE_MOST)
         except (ApprenticeError, OSError) as error:
             log.warning("not tidied up", project=project, error=str(error))
 
-    def step(self, client: LabelStudioClient | None, projects: Collection[int]) -> bool:
+    def step(self, client: LabelStudioClient | None, pools: Mapping[int, ProjectPool]) -> bool:
         """Tidies up one portion of one of the projects; False if there was nothing to do, or not the time for it."""
         if client is None or time.monotonic() < self._not_before:
             return False
         self._not_before = time.monotonic() + PORTION_SECONDS
-        records = [record for record in self._store.projects.connected() if record.id in projects]
-        return any(self._prune_version(client, record, STALE_KEPT) for record in records)
+        records = [record for record in self._store.projects.connected() if record.id in pools]
+        if any(self._prune_version(client, record, STALE_KEPT) for record in records):
+            return True
+        return any(self._sweep(record, pools[record.id]) for record in records)
+
+    def _sweep(self, record: ProjectRecord, pool: ProjectPool) -> bool:
+        """Drops vectors of tasks that are gone, of one shard; False if the tasks are those of the last look, or none of
+        the vectors is too many. With that, what deletions leave in files."""
+        project = record.id
+        waits = time.monotonic() < self._sweep_not_before.get(project, 0.0)
+        if waits or self._swept.get(project) == record.tasks_revision:
+            return False
+        try:
+            pool.flush()  # now: what is written later is not looked at again
+            if self._store.sweep_vectors(project):
+                return True
+            needed = {learner.artifact for learner in self._store.retention.learners(project)}
+            self._store.artifacts.remove_strays(project, {*needed, (record.prior or {}).get("file", "")})
+            if not self._store.database.wipe():
+                return False  # somebody reads: once more
+        except (ApprenticeError, OSError) as error:
+            self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS
+            log.warning("not swept", project=project, error=str(error))
+            return False
+        self._swept[project] = record.tasks_revision
+        self._sweep_not_before[project] = time.monotonic() + SWEEP_SECONDS
+        return False
 
     def _prune_version(self, client: LabelStudioClient, record: ProjectRecord, most: int) -> bool:
         """Deletes the rows of the oldest version if more than `most` stand beside the one that serves."""

@@ -101,7 +101,7 @@ class Worker:
             return
         self._watching.step(self._pools)
         self._teaching.step(self._pools)
-        tidied = self._upkeep.step(self._client, self._pools.keys())  # rarely: it says itself when it is time
+        tidied = self._upkeep.step(self._client, self._pools)  # rarely: it says itself when it is time
         if not self._encode() and not tidied:
             self._stop.wait(POLL_SECONDS)
 
@@ -139,7 +139,7 @@ class Worker:
                     stages=stages,
                 )
                 record = run_round(work)
-                self._upkeep.after_round(self._client, lease.project)
+                self._upkeep.after_round(self._client, lease.project, pool)
                 self._propose(work)
             jobs.finish(lease)
             if not self._store.projects.ensure(lease.project).fingerprint:

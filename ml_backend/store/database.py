@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from ml_backend.domain import ApprenticeError
 DATABASES = {"sqlite", "postgresql"}
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10
+WIPE_MILLISECONDS = 100
 T = TypeVar("T")
 MIGRATIONS_LOCK = 72_110_417  # any number that nobody else takes an advisory lock on
 
@@ -94,6 +96,21 @@ class Database:
         dialect = importlib.import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
         return dialect.insert(table)
 
+    def wipe(self) -> bool:
+        """On SQLite: empties the write-ahead log, which still holds rows that were deleted; False if that must wait for
+        somebody who reads or writes. Other databases do so by themselves."""
+        if not self.is_sqlite:
+            return True
+        with self._turn, closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            try:
+                cursor.execute(f"PRAGMA busy_timeout={WIPE_MILLISECONDS}")  # all writers wait meanwhile
+                return not cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            except sqlite3.OperationalError:
+                return False
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -129,6 +146,7 @@ def _pragmas(connection: Any, _record: Any) -> None:
         "synchronous=NORMAL",
         f"busy_timeout={BUSY_SECONDS * 1000}",
         "foreign_keys=ON",
+        "secure_delete=ON",  # what is deleted is overwritten, and not only forgotten
         "temp_store=MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from fake_label_studio import fill, flood
 from workers import Bench
 
-from ml_backend.domain import ModelVersion, TaskSchema
+from ml_backend.domain import ModelVersion, TaskSchema, content_key
 from ml_backend.jobs import upkeep
 from ml_backend.label_studio.client import Unreachable
 
@@ -186,3 +189,85 @@ def test_a_learner_that_serves_or_is_held_is_never_forgotten(bench: Bench, singl
     assert held not in bench.store.versions.learners(5), "as soon as nobody needs it"
     files = [bench.worker._settings.data_dir / "artifacts" / name for name in artifacts(bench)]
     assert np.isfinite([path.stat().st_size for path in files]).all() and len(files) == 2
+
+
+def quiet(bench: Bench, steps: int) -> None:
+    for _ in range(steps):
+        bench.time += upkeep.QUIET_SECONDS + 1
+        bench.step()
+
+
+def test_a_deleted_task_leaves_no_text_and_no_vector_behind(bench: Bench, single: TaskSchema) -> None:
+    truth = fill(bench.server, 40)
+    flood(bench.server, truth, single, list(truth)[:6])
+    bench.round()
+    task, folder = next(iter(truth)), bench.worker._settings.data_dir
+    [text] = bench.store.tasks.texts(5, [task])
+    assert holding(folder, text.encode()), "it was in the store"
+    assert bench.store.vectors(5, "fake").find([content_key(text)])[0] >= 0
+    bench.tell(bench.server.delete_task(task))
+    bench.step()
+    quiet(bench, 4)
+    assert bench.store.vectors(5, "fake").find([content_key(text)])[0] == -1
+    assert len(bench.store.vectors(5, "fake")) == 39
+    assert holding(folder, text.encode()) == []
+    assert task not in {annotation.task for annotation in bench.store.labels.of(5)}
+
+
+def holding(folder: Path, content: bytes) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and content in path.read_bytes()]
+
+
+def test_nothing_is_looked_for_again_while_no_task_changes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(bench.server, 20)
+    bench.round()
+    looks: list[int] = []
+    sweep = bench.store.sweep_vectors
+    monkeypatch.setattr(bench.store, "sweep_vectors", lambda project: looks.append(project) or sweep(project))
+    quiet(bench, 6)
+    assert looks == [5]
+    bench.store.tasks.remove(5, [1])
+    quiet(bench, 6)
+    assert looks == [5], "not so soon"
+    bench.time += upkeep.SWEEP_SECONDS
+    quiet(bench, 6)
+    assert len(looks) == 3, "one that drops, one that finds no more"
+
+
+def test_vectors_of_an_earlier_encoder_go_when_a_round_with_the_new_one_has_come_to_its_end(bench: Bench) -> None:
+    fill(bench.server, 20)
+    for project, space in ((5, "earlier"), (5, "earliest"), (6, "earlier")):
+        bench.store.vectors(project, space).add([b"k" * 16], np.ones((1, 4), np.float32))
+
+    def down(*_: Any) -> None:
+        raise Unreachable("down")
+
+    bench.client.before = down
+    bench.round()
+    assert len(bench.store.vectors(5, "earlier")) == 1, "it may be needed: nothing else serves yet"
+    bench.client.before = lambda *_: None
+    bench.round()
+    kept = {str(path.relative_to(bench.worker._settings.data_dir)) for path in spaces(bench)}
+    assert kept == {"vectors/fake/5", "vectors/earlier/6"}
+
+
+def spaces(bench: Bench) -> list[Path]:
+    bench.worker._pools[5].flush()
+    return list((bench.worker._settings.data_dir / "vectors").glob("*/*"))
+
+
+def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_stays(
+    bench: Bench, single: TaskSchema
+) -> None:
+    truth = fill(bench.server, 40)
+    flood(bench.server, truth, single, list(truth)[:6])
+    bench.round()
+    names = {}
+    for what in ("prior", "stray", "new"):
+        names[what], digest = bench.store.artifacts.write(5, what, {"a": np.arange(3)})
+    bench.store.projects.update(5, prior={"file": names["prior"], "sha256": digest})
+    learners = artifacts(bench) - set(names.values())
+    for name in artifacts(bench) - {names["new"]}:
+        os.utime(bench.worker._settings.data_dir / "artifacts" / name, (0, 0))
+    quiet(bench, 3)
+    assert artifacts(bench) == {*learners, names["prior"], names["new"]}
