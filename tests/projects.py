@@ -48,7 +48,7 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
             _write(store, schema.progress, project, value)
         elif name == "prior":
             store.distillations.forget(project)
-            store.distillations.replace(project, 0, value["file"], value["sha256"], value["made_of"])
+            store.distillations.replace(project, 0, value["file"], value["sha256"], value.get("made_of", {}))
         elif name in ("published", "fingerprint"):
             _write(store, schema.publication, project, {name: value})
         elif name in ("read_under", "reconciled_at"):

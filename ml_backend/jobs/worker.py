@@ -94,11 +94,11 @@ class Worker:
         lease = self._store.jobs.claim(self._name)
         if lease is not None:
             self._serve(lease)
-            self._upkeep.postpone()
             return
         self._watching.step(self._pools)
         self._teaching.step(self._pools)
-        if not self._encode() and not self._upkeep.step(self._client, self._pools.keys()):
+        tidied = self._upkeep.step(self._client, self._pools)  # rarely: it says itself when it is time
+        if not self._encode() and not tidied:
             self._stop.wait(POLL_SECONDS)
 
     def _look_around(self) -> None:
@@ -136,6 +136,7 @@ class Worker:
                     stages=stages,
                 )
                 record = run_round(work)
+                self._upkeep.after_round(self._client, lease.project, pool)
                 self._propose(work)
             jobs.finish(lease)
             if not self._store.projects.ensure(lease.project).fingerprint:
@@ -149,6 +150,7 @@ class Worker:
             log.info("round handed back", project=lease.project)
         except Exception as error:
             said = _safe(error)
+            self._upkeep.after_round(None, lease.project)  # it may have made a learner, and Label Studio be the trouble
             jobs.fail(lease)
             self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, said))
             log.error("round failed", project=lease.project, error=said)

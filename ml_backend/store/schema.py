@@ -1,4 +1,8 @@
-"""The tables. A change here comes with a migration in `migrations/versions/`; a test compares the two."""
+"""The tables. A change here comes with a migration in `migrations/versions/`; a test compares the two.
+
+What a row is about is found by the names of its columns (`project`, `task`, `key`) when it is to be removed, and texts
+of tasks in documents by theirs: see `erasure`.
+"""
 
 from __future__ import annotations
 
@@ -141,6 +145,7 @@ task = Table(
     Column("key", LargeBinary(16), nullable=False),
     Column("text", Text, nullable=False),
     Column("fields", JSON, nullable=True),  # the short values of the task's other data
+    Index("task_key", "project", "key"),
 )
 
 annotation = Table(

@@ -91,7 +91,7 @@ def taught(
     """The texts of all rounds of a teacher that are taught directly, with its labels in the light of its record here:
     that says nothing of the labels that another one gave."""
     rounds = [one for one in read(record) if one.way == TAUGHT and one.done and one.teacher == teacher]
-    texts = [each for one in rounds for each in one.texts]
+    texts = [each for one in rounds for each in one.texts if each.text]  # "" was a task, and is deleted
     said = shares(schema, [Reply(each.key, each.shares) for each in texts])
     targets = corrected(said, recalled.record, schema.multiple)
     return Taught(vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
