@@ -146,7 +146,7 @@ def _fit(
     labelled = work.pool.rows_of(answers.tasks)
     vectors = work.pool.ensure(labelled, at_most=work.pool.at_once)
     rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
-    priors, named = prior.load(work.store, record, options.learner, work.pool.space, schema)
+    priors = prior.load(work.store, record, options.learner, work.pool.space, schema)
     lesson = Lesson(
         plugin=options.learner,
         space=work.pool.space,
@@ -155,11 +155,12 @@ def _fit(
         tasks=work.pool.tasks[rows],
         texts=work.pool.keys_of(rows),
         targets=answers.targets[np.isin(answers.tasks, work.pool.tasks[rows], assume_unique=True)],
-        prior=named,
+        prior=priors.name,
     )
     if record.pinned is not None or (serving is not None and serving.lesson.same(lesson)):
         return None, None
-    return knowledge.learn(lesson, vectors, serving, number, priors, work.pool.real(lesson.tasks))
+    judges = work.pool.real(lesson.tasks) & ~priors.taught_among(lesson.texts)
+    return knowledge.learn(lesson, vectors, serving, number, priors.tensors, judges)
 
 
 def _assess(

@@ -23,8 +23,8 @@ class Recall:
     expected  (m, c) what the annotators would say, by what they said of others that it labelled
     corrected (m, c) the same, but as it was said where the annotators have not spoken against it: what is distilled
     record    the `confusion` that `corrected` comes from
-    teaches   (m,) bool: may be distilled. Not what has an answer, or stands on the queue and soon has one, nor what it
-              said with answers in sight: answers judge what was distilled, as those that it has not seen
+    teaches   (m,) bool: may be distilled. Not what has an answer, nor what it said with answers in sight. The queue has
+              no say in it: what is distilled makes the next queue
     compared  how many of the tasks, but for those that it wrote, the annotators have answered, too
     """
 
@@ -60,15 +60,13 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
     _, mine, theirs = np.intersect1d(tasks, answers.tasks[real], assume_unique=True, return_indices=True)
     both, multiple = (said[mine], answers.targets[real][theirs]), schema.multiple
     record = confusion(*both, multiple, trust=1.0)
-    known = store.projects.get(project)
-    queue = [each.task for each in store.shown.of(project, known.published)] if known and known.published else []
     return Recall(
         tasks,
         said,
         expected=corrected(said, confusion(*both, multiple), multiple),
         corrected=corrected(said, record, multiple),
         record=record,
-        teaches=alone & ~np.isin(tasks, np.concatenate([answers.touched, np.array(queue, np.int64)])),
+        teaches=alone & ~np.isin(tasks, answers.touched),
         compared=len(mine),
     )
 
