@@ -72,7 +72,7 @@ def test_questions_go_out_and_their_answers_come_back_with_their_cost(run: Run, 
     answers = tmp_path / "responses.jsonl"
     answers.write_text(reply(one.id, {"label": "fruit"}) + "\n")
     assert run("teach", "--import", str(answers)) == (0, "1 answered.\n")
-    (given,) = store.questions.replies(5, TEACHER)
+    (given,) = store.questions.replies(5, TEACHER, [content_key("one apple"), content_key("two")])
     assert given.key == content_key("one apple") and max(given.shares, key=lambda each: given.shares[each]) == "fruit"
     assert store.ledger.spent(5)[""].cost == pytest.approx(0.1 + 0.1)
     assert store.jobs.state(5).waiting

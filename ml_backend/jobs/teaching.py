@@ -88,7 +88,8 @@ class Teaching:
             return []  # the next round makes it so
         mark = (
             record.published, record.tasks_revision, record.cues, record.features, pool.space,
-            prior.standing(self._store, record), record.evolution, options, int(pool.encoded.sum()),
+            prior.standing(self._store, record), self._store.evolution.finished(project), options,
+            int(pool.encoded.sum()),
             (desk.teacher, self._store.questions.counts(project, desk.teacher), desk.left()) if desk else None,
         )  # fmt: skip
         return [] if self._looked.get(project) == mark else [see(pool, record, options, desk, mark, encoder)]

@@ -96,9 +96,10 @@ def _forget(store: Store, project: int) -> None:
     store.labels.forget(project)
     store.versions.forget(project)
     store.shown.forget(project)
+    store.evolution.forget(project)
     store.projects.update(
         project, read_under="", watermark="", counts=None, published=None, pinned=None, watch=None, proposals=None,
-        teacher=None, cues=None, prior=None, evolution=None, records=None, features=None,
+        teacher=None, cues=None, prior=None, records=None, features=None,
     )  # fmt: skip
     store.artifacts.forget(project)
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from ml_backend.settings import Settings
 from ml_backend.store.artifacts import ArtifactError, Artifacts
 from ml_backend.store.database import Database, StoreError, now, process_name
+from ml_backend.store.evolution import Evolution, EvolutionRow
 from ml_backend.store.files import write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease
 from ml_backend.store.labels import Labels
 from ml_backend.store.ledger import Ledger, Spent
 from ml_backend.store.projects import ProjectRecord, Projects
-from ml_backend.store.questions import Questions, Reply
+from ml_backend.store.questions import Questions
+from ml_backend.store.replies import Reply, ReplyTable
 from ml_backend.store.shown import Showings, Shown
 from ml_backend.store.tasks import Tasks
 from ml_backend.store.vectors import Vectors
@@ -24,10 +26,12 @@ from ml_backend.store.versions import RoundRecord, Versions
 
 __all__ = [
     "ArtifactError",
+    "EvolutionRow",
     "JobState",
     "Lease",
     "ProjectRecord",
     "Reply",
+    "ReplyTable",
     "RoundRecord",
     "Shown",
     "Spent",
@@ -63,6 +67,7 @@ class Store:
         self.versions = Versions(self.database)
         self.questions = Questions(self.database)
         self.ledger = Ledger(self.database)
+        self.evolution = Evolution(self.database)
         self.shown = Showings(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds)
         self.artifacts = Artifacts(self._folder / "artifacts")

@@ -6,7 +6,7 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -86,6 +86,18 @@ class Database:
         except DBAPIError as error:
             raise StoreError(_told(error, "read")) from None
 
+    @property
+    def file(self) -> Path | None:
+        """Where SQLite keeps it, None for PostgreSQL."""
+        return Path(self._engine.url.database or "") if self.is_sqlite else None
+
+    def connect(self) -> sa.Connection:
+        """A connection without a transaction, for a lock that lasts longer than one."""
+        try:
+            return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except DBAPIError as error:
+            raise StoreError(_told(error, "used")) from None
+
     def upsert(self, table: sa.Table, where: Callable[[Any], sa.ColumnElement[bool]] | None = None) -> sa.Insert:
         """An INSERT that updates the row of the same primary key. `where(new)` says when, given the new row."""
         statement = self._insert(table)
@@ -94,6 +106,13 @@ class Database:
         return statement.on_conflict_do_update(  # type: ignore[no-any-return]
             index_elements=keys, set_=new, where=where(statement.excluded) if where else None
         )
+
+    def add(self, table: sa.Table, names: Sequence[str]) -> sa.Insert:
+        """An INSERT that adds the numbers in the columns `names` to those of the row of the same primary key."""
+        statement = self._insert(table)
+        sums = {name: table.c[name] + statement.excluded[name] for name in names}
+        keys = [column.name for column in table.primary_key]
+        return statement.on_conflict_do_update(index_elements=keys, set_=sums)  # type: ignore[no-any-return]
 
     def insert_or_ignore(self, table: sa.Table) -> sa.Insert:
         """An INSERT that leaves a row of the same primary key as it is."""

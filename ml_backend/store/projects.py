@@ -37,7 +37,6 @@ class ProjectRecord:
     records: dict[str, Any] | None = None
     features: dict[str, Any] | None = None
     prior: dict[str, Any] | None = None
-    evolution: dict[str, Any] | None = None
 
     @property
     def is_connected(self) -> bool:

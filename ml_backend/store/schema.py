@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    true,
 )
 
 metadata = MetaData()
@@ -46,7 +47,6 @@ project = Table(
     Column("records", JSON, nullable=True),  # of a project of records: the profile of its pool, and what it was made of
     Column("features", JSON, nullable=True),  # what somebody knows of the fields of records, the teacher's or edited
     Column("prior", JSON, nullable=True),  # artifact of what the teacher alone has taught, and what it was made from
-    Column("evolution", JSON, nullable=True),  # the rounds of `apprentice evolve`, with the texts that were written
 )
 
 task = Table(
@@ -152,7 +152,9 @@ question = Table(
     Column("content", JSON, nullable=True),
     Column("shares", JSON, nullable=True),  # label -> probability
     Column("problem", Text, nullable=False, default=""),
+    Column("alone", Boolean, nullable=False, server_default=true()),  # asked without any of the annotators' answers
     Index("question_state", "project", "state", "purpose"),
+    Index("question_replies", "project", "teacher", "purpose", "state", "answered_at"),
 )
 
 call = Table(
@@ -171,6 +173,32 @@ call = Table(
     Column("cost", Float, nullable=False),
     Column("outcome", String(20), nullable=False),
     Index("call_project", "project", "made_at"),
+    Index("call_question", "project", "question"),
+)
+
+ledger_total = Table(  # of `call`, kept in the same transactions
+    "ledger_total",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),  # in UTC, since the epoch
+    Column("purpose", String(20), primary_key=True),
+    Column("outcome", String(20), primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+)
+
+evolution_round = Table(
+    "evolution_round",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("way", String(10), nullable=False),  # what becomes of its texts: tasks, taught, pool
+    Column("teacher", Text, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("body", JSON, nullable=False),  # its questions, weaknesses and texts
 )
 
 shown = Table(

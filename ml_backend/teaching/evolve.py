@@ -65,11 +65,17 @@ class Evolving:
         self._per_round = per_round
         self._send = send
         self._given = learner
-        self._rounds = written.read(site.record)
+        self._rounds: tuple[Round, ...] = ()
 
     def run(self, rounds: int) -> Iterator[Round]:
         """So many rounds, or what is left of those that were begun. Raises Waiting, and the next `run` goes on from
-        there."""
+        there; StoreError if another one is at work on the project."""
+        store, project = self._site.store, self._site.record.id
+        with store.evolution.alone(project):
+            self._rounds = written.read(store, project)
+            yield from self._run(rounds)
+
+    def _run(self, rounds: int) -> Iterator[Round]:
         before = self._alike()
         left = min((before[-1].left if before else 0) or rounds, rounds)
         while left:
@@ -191,7 +197,7 @@ class Evolving:
     def _keep(self, one: Round) -> Round:
         kept = {each.number: each for each in self._rounds} | {one.number: one}
         self._rounds = tuple(kept.values())
-        written.keep(self._site.store, self._site.record.id, self._rounds)
+        written.keep(self._site.store, self._site.record.id, one)
         return one
 
     def _learner(self) -> Knowledge:

@@ -210,7 +210,7 @@ def load(store: Store, record: ProjectRecord, plugin: str, space: str, schema: T
         tensors = store.artifacts.read(kept["file"], kept["sha256"])
     except ArtifactError:  # it is made anew, or was replaced a moment ago
         return nothing
-    taught = np.asarray(tensors.pop(TAUGHT_KEYS, nothing.taught), np.uint64)  # one that was made before they were kept has none
+    taught = np.asarray(tensors.pop(TAUGHT_KEYS, nothing.taught), np.uint64)  # an older prior has none
     found: dict[str, Tensors] = {}
     for key, array in tensors.items():
         name, _, part = key.rpartition(SEPARATOR)

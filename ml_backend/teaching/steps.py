@@ -148,7 +148,7 @@ def from_pool(site: Site, mistakes: Sequence[Sequence[int]], one: Round, apart: 
     any that the teacher has labelled."""
     store, pool, project = site.store, site.pool, site.record.id
     free = pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, apart)
-    known, _ = pool.rows_with([reply.key for reply in store.questions.replies(project, one.teacher)])
+    known, _ = pool.rows_with(store.questions.given(project, one.teacher).keys)
     free[known] = False
     rows = np.flatnonzero(free)
     wrong = [pool.ensure(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]

@@ -11,7 +11,7 @@ import numpy as np
 from ml_backend.domain import Floats, TaskSchema, Taught, content_key
 from ml_backend.encoding import encode
 from ml_backend.ports import Encoder
-from ml_backend.store import ProjectRecord, Reply, Store
+from ml_backend.store import EvolutionRow, ProjectRecord, Reply, Store
 from ml_backend.teaching.recall import Recall, shares
 from ml_backend.teaching.reliability import corrected
 
@@ -19,6 +19,10 @@ HARD, EASY, POOL = "hard", "easy", "pool"
 TASKS, TAUGHT = "tasks", "taught"
 """What becomes of a round's texts, its `way`: tasks of Label Studio, or taught to the learner directly. A round whose
 way is POOL has tasks labelled that are there already."""
+
+
+COLUMNS = ("number", "way", "teacher", "done")
+"""The fields of a round that are columns of its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +79,17 @@ class Round:
         return sum(mine), len(mine)
 
 
-def read(record: ProjectRecord) -> tuple[Round, ...]:
-    """All rounds, in the order in which they were begun."""
-    kept: list[dict[str, Any]] = (record.evolution or {"rounds": []})["rounds"]
-    return tuple(Round(**{**each, "texts": tuple(_text(text) for text in each["texts"])}) for each in kept)
+def read(store: Store, project: int, **only: object) -> tuple[Round, ...]:
+    """The rounds, in the order in which they were begun; `only`: those with this `way` or `teacher`, or that are or are
+    not `done`."""
+    return tuple(_round(row) for row in store.evolution.rounds(project, **only))
 
 
-def keep(store: Store, project: int, rounds: Sequence[Round]) -> None:
-    store.projects.update(project, evolution={"rounds": [asdict(each) for each in rounds]})
+def keep(store: Store, project: int, one: Round) -> None:
+    """Inserts a round, or brings it up to date."""
+    columns = {name: getattr(one, name) for name in COLUMNS}
+    body = {name: value for name, value in asdict(one).items() if name not in COLUMNS}
+    store.evolution.keep(project, EvolutionRow(**columns, body=body))
 
 
 def taught(
@@ -90,7 +97,7 @@ def taught(
 ) -> Taught:
     """The texts of all rounds of a teacher that are taught directly, with its labels in the light of its record here:
     that says nothing of the labels that another one gave."""
-    rounds = [one for one in read(record) if one.way == TAUGHT and one.done and one.teacher == teacher]
+    rounds = read(store, record.id, way=TAUGHT, done=True, teacher=teacher)
     texts = [each for one in rounds for each in one.texts]
     said = shares(schema, [Reply(each.key, each.shares) for each in texts])
     targets = corrected(said, recalled.record, schema.multiple)
@@ -110,6 +117,11 @@ def vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[Text])
     if not texts:
         return np.empty((0, encoder.dim), np.float32)
     return cache.read(cache.find([each.key for each in texts]))
+
+
+def _round(row: EvolutionRow) -> Round:
+    body = {**row.body, "texts": tuple(_text(each) for each in row.body["texts"])}
+    return Round(number=row.number, way=row.way, teacher=row.teacher, done=row.done, **body)
 
 
 def _text(kept: Mapping[str, Any]) -> Text:
