@@ -91,6 +91,10 @@ class Questions:
         whose = sa.true() if teacher is None else table.c.teacher == teacher
         return self._questions(table.c.project == project, table.c.state == "waiting", whose)
 
+    def number_waiting(self, project: int, teacher: str) -> int:
+        """How many questions wait for an answer of a teacher."""
+        return sum(n for (_, state), n in self.counts(project, teacher).items() if state == "waiting")
+
     def all(self, project: int) -> list[Question]:
         """Whatever was asked, in the order in which it was wanted."""
         return self._questions(table.c.project == project)

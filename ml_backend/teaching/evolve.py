@@ -22,6 +22,7 @@ from ml_backend import knowledge
 from ml_backend.asking import Answer, Question, TeacherUnavailable
 from ml_backend.consensus import Answers, consensus
 from ml_backend.domain import ApprenticeError, Example, Ints, Tensors
+from ml_backend.evaluation.words import counted
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.wire import storable
 from ml_backend.store import now
@@ -188,8 +189,10 @@ class Evolving:
         told = self._desk.told(asked)
         if missing := [each for each in asked if each.id not in told]:
             why = problem or self._desk.exhausted(missing[0]) or self._desk.problem
+            others = store.questions.number_waiting(project, one.teacher) - len(missing)
+            beside = f" to this round, beside {counted(others, 'question')} of the loop" if others else ""
             raise Waiting(
-                f"waiting for {len(missing)} answer{'s' * (len(missing) > 1)}; the same command goes on from here"
+                f"waiting for {counted(len(missing), 'answer')}{beside}; the same command goes on from here"
                 f"{f' ({why})' if why else ''}"
             )
         return one, [told[each.id] for each in asked]

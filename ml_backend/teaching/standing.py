@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_backend.consensus import Answers
 from ml_backend.domain import Annotation, TaskSchema
+from ml_backend.evaluation.words import counted
 from ml_backend.registry import EMBEDDED
 from ml_backend.store import ProjectRecord, Store
 from ml_backend.teaching import agreement
@@ -99,13 +100,14 @@ def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
 
 def _work(found: dict[str, Any]) -> str:
     in_all, today = found["spent"]["in all"], found["spent"]["today"]
-    said = [f"{found['labelled']} labels given", f"{found['waiting']} questions waiting"]
+    said = [f"{counted(found['labelled'], 'label')} given", f"{counted(found['waiting'], 'question')} waiting"]
     said.append(
-        f"{in_all['calls']} calls with {in_all['input_tokens'] + in_all['output_tokens']:,} tokens for "
+        f"{counted(in_all['calls'], 'call')} with {in_all['input_tokens'] + in_all['output_tokens']:,} tokens for "
         f"{in_all['cost']:.4g} ({today['calls']} for {today['cost']:.4g} of them today)"
     )
     vain = [f"{found['outcomes'][how]} {how}" for how in IN_VAIN if found["outcomes"].get(how)]
-    return f"{found['name']}: {', '.join(said + vain)}"
+    name = found["name"].removesuffix(":")  # without a model
+    return f"{name}: {', '.join(said + vain)}"
 
 
 def _drafts(found: dict[str, Any]) -> str:
