@@ -154,7 +154,7 @@ def _fit(
     labelled = work.pool.rows_of(answers.tasks)
     vectors = work.pool.ensure(labelled, at_most=work.pool.at_once)
     rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
-    priors, named = prior.load(work.store, record, options.learner, work.pool.space, schema)
+    priors = prior.load(work.store, record, options.learner, work.pool.space, schema)
     lesson = Lesson(
         plugin=options.learner,
         space=work.pool.space,
@@ -163,11 +163,12 @@ def _fit(
         tasks=work.pool.tasks[rows],
         texts=work.pool.keys_of(rows),
         targets=answers.targets[np.isin(answers.tasks, work.pool.tasks[rows], assume_unique=True)],
-        prior=named,
+        prior=priors.name,
     )
     if record.pinned is not None or (serving is not None and serving.lesson.same(lesson)):
         return None, None
-    return knowledge.learn(lesson, vectors, serving, number, priors, work.pool.real(lesson.tasks))
+    judges = work.pool.real(lesson.tasks) & ~priors.taught_among(lesson.texts)
+    return knowledge.learn(lesson, vectors, serving, number, priors.tensors, judges)
 
 
 def _assess(
@@ -177,17 +178,22 @@ def _assess(
     if candidate is None or fit is None:
         if n == 0 and record.pinned is None:
             return None, None, "no labels are left: drafts come from the teacher" if serving else ""
-        before = _serving_version(work, record)
-        return serving, before.accuracy if before else None, ""
+        return serving, _figure_of(work, record, serving), ""
     lesson = candidate.lesson
     audited = np.array(work.store.versions.audited(work.project), np.int64)
     real = work.pool.real(lesson.tasks)
     fit, tasks, targets = fit.of(real), lesson.tasks[real], lesson.targets[real]
     verdict = judge(fit, targets, lesson.multiple, np.isin(tasks, audited))
-    earlier = fit.held_out if fit.held_out_earlier is None else fit.held_out_earlier
-    held_out = fit.held_out if verdict.promote else earlier
-    accuracy = audit.accuracy(held_out, targets, tasks, audited, lesson.multiple)
-    return candidate if verdict.promote else serving, accuracy, verdict.reason
+    if not verdict.promote:
+        return serving, _figure_of(work, record, serving), verdict.reason
+    return candidate, audit.accuracy(fit.held_out, targets, tasks, audited, lesson.multiple), verdict.reason
+
+
+def _figure_of(work: Round, record: ProjectRecord, learner: Knowledge | None) -> Estimate | None:
+    """The accuracy of a learner as the version that made it has it: it is the same in all versions that serve it."""
+    own = work.store.versions.get(work.project, learner.number) if learner else None
+    version = own or _serving_version(work, record)
+    return version.accuracy if version else None
 
 
 def _changed_labels(serving: Knowledge | None, schema: TaskSchema) -> str:

@@ -70,7 +70,9 @@ class ProjectSettings(BaseModel):
     )
     teacher_model: str = Field("", max_length=200, description="the teacher's model, by its name at the endpoint")
     teacher_probabilities: Literal["auto", "logprobs", "samples", "stated"] = Field(
-        "auto", description="where its probabilities come from; `auto`: logprobs where there are any, else samples"
+        "auto",
+        description="where its probabilities come from; `auto`: logprobs where there are any, else samples; `batch`: "
+        "the confidence that each reply states",
     )
     teacher_ahead: int = Field(
         20, ge=0, le=200, description="tasks at the queue's head that the teacher works ahead on"

@@ -107,7 +107,7 @@ def see(
             lesson.targets[order],
             np.ones(len(rows), np.float32),
             multiple=lesson.multiple,
-            priors=prior.load(store, record, lesson.plugin, pool.space, schema)[0],
+            priors=prior.load(store, record, lesson.plugin, pool.space, schema).tensors,
         ),
         held_out=learner.held_out[order],
         audited=np.isin(tasks, store.versions.audited(project)),

@@ -17,7 +17,6 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
         "extra_params": store.projects.set_extra_params,
         "made_at": store.projects.identify,
         "pinned": store.projects.pin,
-        "evolution": store.projects.keep_evolution,
         "watch": store.monitor.put,
         "cues": store.label_descriptions.put,
         "features": store.feature_scores.put,

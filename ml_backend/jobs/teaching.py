@@ -21,7 +21,7 @@ from ml_backend.store import ProjectRecord, Store, now
 from ml_backend.teaching import cues, features, prior, written
 from ml_backend.teaching.agenda import Agenda
 from ml_backend.teaching.ahead import Asked
-from ml_backend.teaching.desk import Budget, Desk
+from ml_backend.teaching.desk import Budget, Desk, without_model
 from ml_backend.teaching.prior import Given
 from ml_backend.teaching.recall import nothing, recall
 from ml_backend.teaching.sight import Sight, see, stands
@@ -88,7 +88,8 @@ class Teaching:
             return []  # the next round makes it so
         mark = (
             record.published, record.tasks_revision, record.cues, record.features, pool.space,
-            prior.standing(self._store, record), record.evolution, options, int(pool.encoded.sum()),
+            prior.standing(self._store, record), self._store.evolution.finished(project), options,
+            int(pool.encoded.sum()),
             (desk.teacher, self._store.questions.counts(project, desk.teacher), desk.left()) if desk else None,
         )  # fmt: skip
         return [] if self._looked.get(project) == mark else [see(pool, record, options, desk, mark, encoder)]
@@ -121,6 +122,8 @@ class Teaching:
             answers = consensus(schema, store.labels.of(record.id))
             recalled = recall(store, desk.teacher, schema, sight.pool, record.id, answers)
             spent = desk.exhausted()
+            if sight.options.teacher == registry.BY_FILE:  # it would ask under another name than after that is set
+                spent = without_model(sight.options, record.id) or spent
             if not spent and (asked := self._agenda.questions(sight, desk.teacher, answers.touched)):
                 spent = desk.exhausted(asked[0][0])
                 if spent and asked[0][0].purpose == "describe":  # labels are cheaper

@@ -101,7 +101,7 @@ def _forget(store: Store, project: int) -> None:
     store.shown.forget(project)
     store.publications.withdraw(project)
     store.projects.pin(project, None)
-    store.projects.keep_evolution(project, None)
+    store.evolution.forget(project)
     for concern in (
         store.connections, store.synchronisation, store.monitor, store.reviews, store.teacher_states,
         store.label_descriptions, store.distillations, store.record_profiles, store.feature_scores,

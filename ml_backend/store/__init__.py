@@ -17,14 +17,16 @@ from ml_backend.store.database import Database, StoreError, check_url, now, proc
 from ml_backend.store.distillations import Distillations
 from ml_backend.store.documents import Documents
 from ml_backend.store.erasure import content_keys, erase_project
+from ml_backend.store.evolution import Evolution, EvolutionRow
 from ml_backend.store.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease, LeaseLostError
 from ml_backend.store.labels import Labels
 from ml_backend.store.ledger import Ledger, Spent
 from ml_backend.store.projects import ProjectRecord, Projects
 from ml_backend.store.publications import Publications
-from ml_backend.store.questions import Questions, Reply
+from ml_backend.store.questions import Questions
 from ml_backend.store.record_profiles import RecordProfiles
+from ml_backend.store.replies import Reply, ReplyTable
 from ml_backend.store.retention import Retention
 from ml_backend.store.reviews import Proposal, Reviews
 from ml_backend.store.shown import Showings, Shown
@@ -37,12 +39,14 @@ from ml_backend.store.versions import RoundRecord, Versions
 
 __all__ = [
     "ArtifactError",
+    "EvolutionRow",
     "JobState",
     "Lease",
     "LeaseLostError",
     "ProjectRecord",
     "Proposal",
     "Reply",
+    "ReplyTable",
     "RoundRecord",
     "Shown",
     "Spent",
@@ -91,6 +95,7 @@ class Store:
         self.retention = Retention(self.database)
         self.questions = Questions(self.database)
         self.ledger = Ledger(self.database)
+        self.evolution = Evolution(self.database)
         self.shown = Showings(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds)
         self.artifacts = Artifacts(self._folder / "artifacts")

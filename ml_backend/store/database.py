@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -79,6 +79,18 @@ class Database:
         except DBAPIError as error:
             raise StoreError(_told(error, "read")) from None
 
+    @property
+    def file(self) -> Path | None:
+        """Where SQLite keeps it, None for PostgreSQL."""
+        return Path(self._engine.url.database or "") if self.is_sqlite else None
+
+    def connect(self) -> sa.Connection:
+        """A connection without a transaction, for a lock that lasts longer than one."""
+        try:
+            return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except DBAPIError as error:
+            raise StoreError(_told(error, "used")) from None
+
     def upsert(self, table: sa.Table, where: Callable[[Any], sa.ColumnElement[bool]] | None = None) -> sa.Insert:
         """An INSERT that updates the row of the same primary key. `where(new)` says when, given the new row."""
         statement = self._insert(table)
@@ -101,6 +113,13 @@ class Database:
         """One statement in a transaction of its own; returns how many rows it changed."""
         with self.begin() as connection:
             return int(connection.execute(statement).rowcount)
+
+    def add(self, table: sa.Table, names: Sequence[str]) -> sa.Insert:
+        """An INSERT that adds the numbers in the columns `names` to those of the row of the same primary key."""
+        statement = self._insert(table)
+        sums = {name: table.c[name] + statement.excluded[name] for name in names}
+        keys = [column.name for column in table.primary_key]
+        return statement.on_conflict_do_update(index_elements=keys, set_=sums)  # type: ignore[no-any-return]
 
     def insert_or_ignore(self, table: sa.Table) -> sa.Insert:
         """An INSERT that leaves a row of the same primary key as it is."""

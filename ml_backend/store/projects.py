@@ -46,7 +46,6 @@ class ProjectRecord:
     records: dict[str, Any] | None = None
     features: dict[str, Any] | None = None
     prior: dict[str, Any] | None = None
-    evolution: dict[str, Any] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -99,9 +98,6 @@ class Projects:
     def pin(self, project: int, number: int | None) -> None:
         """Holds the project at the learner of a version; None ends that."""
         self._set(project, pinned=number)
-
-    def keep_evolution(self, project: int, evolution: dict[str, Any] | None) -> None:
-        self._set(project, evolution=evolution)
 
     def _set(self, project: int, **values: Any) -> None:
         self._database.write(self._database.put(table, {"id": project, **values}))

@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    true,
 )
 
 metadata = MetaData()
@@ -34,7 +35,6 @@ project = Table(
     Column("made_at", String(40), nullable=False, default=""),  # in Label Studio: another time is another project
     Column("pinned", Integer, nullable=True),  # version held by a rollback
     Column("tasks_revision", Integer, nullable=False, default=0),  # grows when a task comes, goes or changes
-    Column("evolution", JSON, nullable=True),  # the rounds of `apprentice evolve`, with the texts that were written
 )
 
 
@@ -241,7 +241,9 @@ question = Table(
     Column("content", JSON, nullable=True),
     Column("shares", JSON, nullable=True),  # label -> probability
     Column("problem", Text, nullable=False, default=""),
+    Column("alone", Boolean, nullable=False, server_default=true()),  # asked without any of the annotators' answers
     Index("question_state", "project", "state", "purpose"),
+    Index("question_replies", "project", "teacher", "purpose", "state", "answered_at"),
 )
 
 call = Table(
@@ -260,6 +262,32 @@ call = Table(
     Column("cost", Float, nullable=False),
     Column("outcome", String(20), nullable=False),
     Index("call_project", "project", "made_at"),
+    Index("call_question", "project", "question"),
+)
+
+ledger_total = Table(  # of `call`, kept in the same transactions
+    "ledger_total",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),  # in UTC, since the epoch
+    Column("purpose", String(20), primary_key=True),
+    Column("outcome", String(20), primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+)
+
+evolution_round = Table(
+    "evolution_round",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("way", String(10), nullable=False),  # what becomes of its texts: tasks, taught, pool
+    Column("teacher", Text, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("body", JSON, nullable=False),  # its questions, weaknesses and texts
 )
 
 shown = Table(

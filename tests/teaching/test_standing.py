@@ -98,7 +98,7 @@ def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, mon
     assert list(each["spent"]["by purpose"]) == ["label"]
     assert each["outcomes"] == {"malformed": 1, "answered": 2}
     assert said(taught_store)["teacher"] == (
-        f"{TEACHER}: 2 labels given, 1 questions waiting, 3 calls with 330 tokens for 0.75 (1 for 0.25 of them today), "
+        f"{TEACHER}: 2 labels given, 1 question waiting, 3 calls with 330 tokens for 0.75 (1 for 0.25 of them today), "
         "1 malformed"
     )
 
