@@ -15,8 +15,9 @@ from hashlib import sha256
 
 import numpy as np
 
-from ml_backend import audit, knowledge, registry, space
-from ml_backend.consensus import Answers, consensus
+from ml_backend import audit, knowledge, project_stats, registry, space
+from ml_backend.aggregation import Aggregate, Aggregator
+from ml_backend.consensus import Answers
 from ml_backend.domain import Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation.gate import judge
 from ml_backend.knowledge import FEWEST, Knowledge, Lesson
@@ -37,6 +38,7 @@ from ml_backend.watch import fall_back
 class Round:
     """What one round works with.
 
+    aggregator  follows the project's labels from round to round
     guard       raises if the lease was lost: nothing may be written to Label Studio after that
     superseded  whether a newer round, or another project's, is already wanted
     """
@@ -46,6 +48,7 @@ class Round:
     client: LabelStudioClient
     project: int
     pool: ProjectPool
+    aggregator: Aggregator
     guard: Callable[[], None]
     superseded: Callable[[], bool]
     stages: dict[str, float] = field(default_factory=dict)
@@ -80,12 +83,14 @@ def run_round(work: Round) -> RoundRecord | None:
         options, moved = fall_back(options.of_form(space.form(encoder)), record.watch)
         work.pool.use(encoder)
         work.pool.refresh(record.tasks_revision)
-        answers = consensus(schema, store.labels.of(project))
+        labels = work.aggregator.refresh(schema)
+        answers = labels.answers
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
         recalled = _recalled(work, options, schema, answers)
-        unchanged = _fingerprint(record, options, answers, work.pool, recalled) == record.fingerprint
+        unchanged = _fingerprint(record, options, labels, work.pool, recalled) == record.fingerprint
         active = store.versions.active(project)
         if unchanged and (active is None or problem in active.note):
+            project_stats.update(store, project, schema, work.pool, work.aggregator, serving, recalled)
             return None
 
     number = store.versions.next_number(project)
@@ -117,7 +122,8 @@ def run_round(work: Round) -> RoundRecord | None:
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
         store.versions.add(version, artifact, rows=len(queue))
         # taken again: ranking may have encoded more
-        _publish(work, record, schema, version, queue, _fingerprint(record, options, answers, work.pool, recalled))
+        _publish(work, record, schema, version, queue, _fingerprint(record, options, labels, work.pool, recalled))
+        project_stats.update(store, project, schema, work.pool, work.aggregator, learner, recalled)
     return RoundRecord(version.name, started, now(), work.stages)
 
 
@@ -227,7 +233,7 @@ def _publish(
 
 
 def _fingerprint(
-    record: ProjectRecord, options: ProjectSettings, answers: Answers, pool: ProjectPool, recalled: Recall | None
+    record: ProjectRecord, options: ProjectSettings, labels: Aggregate, pool: ProjectPool, recalled: Recall | None
 ) -> str:
     """Of everything that a queue is made from: if it has not changed, neither has the queue."""
     encoded = int(pool.encoded.sum())
@@ -239,8 +245,8 @@ def _fingerprint(
         # the queue improves at every doubling of the encoded part, and when all is encoded
         "space": pool.space,
         "encoded": "all" if encoded == len(pool.tasks) else encoded.bit_length(),
-        "prior": (record.prior or {}).get("sha256", "") if len(answers.tasks) >= FEWEST else "",
-        "recalled": sha256(recalled.tasks.tobytes() + recalled.said.tobytes()).hexdigest() if recalled else "",
-        "answers": sha256(answers.tasks.tobytes() + answers.targets.tobytes() + answers.touched.tobytes()).hexdigest(),
+        "prior": (record.prior or {}).get("sha256", "") if len(labels.answers.tasks) >= FEWEST else "",
+        "recalled": recalled.digest if recalled else "",
+        "answers": labels.digest,
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

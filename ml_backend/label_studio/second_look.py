@@ -34,8 +34,16 @@ def sole_answers(annotations: list[Annotation]) -> dict[int, Annotation]:
     return {task: answers[0] for task, answers in standing.items() if len(answers) == 1}
 
 
+def settled_tasks(store: Store, record: ProjectRecord) -> list[int]:
+    """The tasks with an answer that has been looked at since it was last changed."""
+    settled = (record.proposals or {}).get("settled", {})
+    answers = store.labels.those(record.id, map(int, settled))
+    return [answer.task for answer in answers if settled[str(answer.id)] == answer.updated_at]
+
+
 def open_to_doubt(record: ProjectRecord, annotations: list[Annotation]) -> set[int]:
-    """The tasks that may be proposed: one answer, no ground truth, not looked at since it was last changed."""
+    """Those of some tasks, from all their annotations, that may be proposed: one answer, no ground truth, not looked at
+    since it was last changed."""
     settled = (record.proposals or {}).get("settled", {})
     return {
         task
@@ -54,7 +62,7 @@ def propose(client: LabelStudioClient, store: Store, schema: TaskSchema, record:
     if not wanted and not known.get("standing"):
         return
     standing, settled = dict(known.get("standing", {})), dict(known.get("settled", {}))
-    annotations = store.labels.of(record.id)
+    annotations = store.labels.of_tasks(record.id, {*wanted, *map(int, standing)})
     answers, doubtful = sole_answers(annotations), open_to_doubt(record, annotations)
     try:
         for key, proposal in list(standing.items()):

@@ -166,7 +166,7 @@ question = Table(
     Column("shares", JSON, nullable=True),  # label -> probability
     Column("problem", Text, nullable=False, default=""),
     Index("question_state", "project", "state", "purpose"),
-    Index("question_key", "project", "key"),
+    Index("question_key", "project", "purpose", "state", "key"),
 )
 
 call = Table(
@@ -199,6 +199,7 @@ shown = Table(
     Column("confidence", Float, nullable=True),
     Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see annotation_revision
     Index("shown_changed", "project", "revision"),
+    Index("shown_version", "project", "version"),
 )
 
 stats = Table(

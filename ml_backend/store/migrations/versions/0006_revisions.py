@@ -12,7 +12,8 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("revision", sa.BigInteger(), nullable=False, server_default="0"))
         op.create_index(f"{table}_changed", table, ["project", "revision"])
     op.create_index("annotation_task", "annotation", ["project", "task"])
-    op.create_index("question_key", "question", ["project", "key"])
+    op.create_index("shown_version", "shown", ["project", "version"])
+    op.create_index("question_key", "question", ["project", "purpose", "state", "key"])
     op.create_table(
         "annotation_revision",
         sa.Column("project", sa.Integer(), primary_key=True, autoincrement=False),
@@ -55,6 +56,7 @@ def downgrade() -> None:
     for name in ("confusion", "stats", "annotation_revision"):
         op.drop_table(name)
     op.drop_index("question_key", "question")
+    op.drop_index("shown_version", "shown")
     op.drop_index("annotation_task", "annotation")
     for table in ("annotation", "shown"):
         op.drop_index(f"{table}_changed", table)
