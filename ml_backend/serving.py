@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from ml_backend import knowledge, space
-from ml_backend.domain import Draft, Floats, Prediction, TaskSchema, content_key
+from ml_backend.domain import Draft, Floats, ModelVersion, Prediction, TaskSchema, content_key
 from ml_backend.drafts import because, draft
 from ml_backend.encoding import encode
 from ml_backend.knowledge import Knowledge
@@ -20,6 +21,9 @@ from ml_backend.store import ProjectRecord, Store, Vectors
 from ml_backend.teaching.recall import of_texts
 
 NO_VERSION = "apprentice-0"  # before the first round
+MOST_KEPT = 32  # learners, and caches of vectors, by project and space: those that were used last
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Predictor:
@@ -29,8 +33,8 @@ class Predictor:
         self._settings = settings
         self._store = store
         self._lock = threading.Lock()
-        self._loaded: dict[int, tuple[tuple[int, str], Knowledge | None]] = {}  # project -> its version and space
-        self._vectors: dict[int, tuple[str, Vectors]] = {}  # project -> its space
+        self._loaded: dict[tuple[int, str], tuple[ModelVersion, Knowledge | None]] = {}  # by project and space
+        self._vectors: dict[tuple[int, str], Vectors] = {}  # by project and space
 
     def version(self, project: int) -> str:
         """The model version that predictions of this project carry now."""
@@ -50,7 +54,7 @@ class Predictor:
             expected, vectors = self._by_teacher(record, schema, texts), self._encode(project, encoder, tasks, texts)
             records = encoder if isinstance(encoder, RecordEncoder) else None
             drafts = draft(self._settings, schema, learner, texts, vectors, expected, records=records)
-        name, audited = self.version(project), set(self._store.versions.audited(project))
+        name, audited = record.published or NO_VERSION, self._store.versions.audited_among(project, tasks)
         return [
             Prediction(
                 task=task,
@@ -75,12 +79,13 @@ class Predictor:
         active = self._store.versions.active(project)
         if active is None:
             return None
+        key = (project, space_name)
         with self._lock:
-            wanted = (active.number, space_name)
-            loaded, learner = self._loaded.get(project, ((0, ""), None))
-            if loaded != wanted:
-                learner, _ = knowledge.load_best(self._store, active, space_name)
-                self._loaded[project] = (wanted, learner)
+            loaded, learner = self._loaded.get(key, (None, None))
+            if loaded is None or not _serves(learner, loaded, active):
+                found, _ = knowledge.load_best(self._store, active, space_name)
+                learner = found.for_drafts() if found else None
+            _keep(self._loaded, key, (active, learner))
         return learner
 
     def _by_teacher(self, record: ProjectRecord, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
@@ -93,10 +98,9 @@ class Predictor:
     def _encode(self, project: int, encoder: Encoder, tasks: Sequence[int], texts: Sequence[str]) -> Floats:
         keys = [content_key(text) for text in texts]
         with self._lock:
-            name, cache = self._vectors.get(project, ("", None))
-            if cache is None or name != encoder.name:
-                cache = self._store.vectors(project, encoder.name)
-                self._vectors[project] = encoder.name, cache
+            key = (project, encoder.name)
+            cache = self._vectors[key] if key in self._vectors else self._store.vectors(*key)
+            _keep(self._vectors, key, cache)
             cache.refresh()
             places = cache.find(keys)
             out = np.zeros((len(texts), encoder.dim), np.float32)
@@ -108,3 +112,18 @@ class Predictor:
             some = [texts[row] for row in missing]
             out[missing] = encode(encoder.encode, some, [tasks[row] for row in missing], encoder.name)
         return out
+
+
+def _serves(learner: Knowledge | None, loaded: ModelVersion, active: ModelVersion) -> bool:
+    """Whether what was loaded for a version is what the active one serves: it is the same, or a later one of the same
+    learner. Under a number that begins anew, there is another project."""
+    same_learner = learner is not None and learner.number == active.learner and active.number > loaded.number
+    return active.name == loaded.name or same_learner
+
+
+def _keep(cache: MutableMapping[K, V], key: K, value: V) -> None:
+    """Puts a value where it was used last, and lets go of those that were used least lately."""
+    cache.pop(key, None)
+    cache[key] = value
+    while len(cache) > MOST_KEPT:
+        del cache[next(iter(cache))]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
-from databases import any_settings, any_store, migrated_once, new_postgresql, postgresql
+from databases import any_settings, any_store, migrated_once, new_postgresql, postgresql, statements
 from fake_encoder import FakeEncoder
 from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from flask.testing import FlaskClient
@@ -44,6 +44,7 @@ __all__ = [  # fixtures
     "new_postgresql",
     "options",
     "postgresql",
+    "statements",
     "taught",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,41 +104,22 @@ def test_it_equals_counting_everything_anew_whatever_happens_and_whoever_looks(
         same_as_all_at_once(reader, store, project, schema)
 
 
-@dataclass
-class Statements:
-    """The SQL statements that a store executed, with the number of rows that each returned."""
-
-    texts: list[str] = field(default_factory=list)
-
-
-@pytest.fixture
-def statements(store: Store) -> Statements:
-    counted = Statements()
-
-    def count(_connection: object, _cursor: object, text: str, *_: object) -> None:
-        if not text.startswith(("BEGIN", "PRAGMA")):
-            counted.texts.append(text)
-
-    sa.event.listen(store.database._engine, "before_cursor_execute", count)
-    return counted
-
-
 @pytest.mark.parametrize("n", [10, 1000])
 def test_one_more_answer_is_one_task_read_however_many_there_are(
-    store: Store, statements: Statements, monkeypatch: pytest.MonkeyPatch, n: int
+    store: Store, statements: list[str], monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
     store.labels.put(5, [annotation(number, number, "a") for number in range(1, n + 1)])
     aggregator = Aggregator(store, 5)
     aggregator.refresh(SINGLE)
     store.labels.put(5, [annotation(n + 1, n + 1, "b")])
     monkeypatch.setattr(store.labels, "of", lambda _: pytest.fail("everything was read again"))
-    statements.texts.clear()
+    statements.clear()
     found = aggregator.refresh(SINGLE)
     assert found.answers.targets[-1].tolist() == [0, 1, 0]
-    assert len(statements.texts) == 5
-    statements.texts.clear()
+    assert len(statements) == 5
+    statements.clear()
     assert aggregator.refresh(SINGLE).answers is found.answers
-    assert len(statements.texts) == 1
+    assert len(statements) == 1
 
 
 def test_what_was_returned_stays_as_it_was(store: Store) -> None:
