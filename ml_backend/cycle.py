@@ -15,8 +15,9 @@ from hashlib import sha256
 
 import numpy as np
 
-from ml_backend import audit, knowledge, registry, space
-from ml_backend.consensus import Answers, consensus
+from ml_backend import audit, knowledge, project_stats, registry, space
+from ml_backend.aggregation import Aggregate, Aggregator
+from ml_backend.consensus import Answers
 from ml_backend.domain import ApprenticeError, Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation.gate import judge
 from ml_backend.knowledge import FEWEST, Knowledge, Lesson
@@ -37,6 +38,7 @@ from ml_backend.watch import fall_back
 class Round:
     """What one round works with.
 
+    aggregator  follows the project's labels from round to round
     guard       raises if the lease was lost: nothing may be written to Label Studio after that
     superseded  whether a newer round, or another project's, is already wanted
     lease       under which versions are stored; None where nobody else works on the project
@@ -47,6 +49,7 @@ class Round:
     client: LabelStudioClient
     project: int
     pool: ProjectPool
+    aggregator: Aggregator
     guard: Callable[[], None]
     superseded: Callable[[], bool]
     lease: Lease | None = None
@@ -82,13 +85,15 @@ def run_round(work: Round) -> RoundRecord | None:
         options, moved = fall_back(options.of_form(space.form(encoder)), record.watch)
         work.pool.use(encoder)
         work.pool.refresh(record.tasks_revision)
-        answers = consensus(schema, store.labels.of(project))
+        labels = work.aggregator.refresh(schema)
+        answers = labels.answers
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
         recalled = _recalled(work, options, schema, answers)
-        unchanged = _fingerprint(record, options, answers, work.pool, recalled) == record.fingerprint
+        unchanged = _fingerprint(record, options, labels, work.pool, recalled) == record.fingerprint
         active = store.versions.active(project)
         # without an active version, or with another learner than the active one has, there is something to mend
         if unchanged and active is not None and active.learner == (serving.number if serving else None):
+            project_stats.update(store, project, schema, work.pool, work.aggregator, serving, recalled)
             return None
 
     number = store.versions.next_number(project)
@@ -125,7 +130,8 @@ def run_round(work: Round) -> RoundRecord | None:
                 store.artifacts.remove(artifact[0])
             raise
         # taken again: ranking may have encoded more
-        _publish(work, record, schema, version, queue, _fingerprint(record, options, answers, work.pool, recalled))
+        _publish(work, record, schema, version, queue, _fingerprint(record, options, labels, work.pool, recalled))
+        project_stats.update(store, project, schema, work.pool, work.aggregator, learner, recalled)
     return RoundRecord(version.name, started, now(), work.stages)
 
 
@@ -239,7 +245,7 @@ def _publish(
 
 
 def _fingerprint(
-    record: ProjectRecord, options: ProjectSettings, answers: Answers, pool: ProjectPool, recalled: Recall | None
+    record: ProjectRecord, options: ProjectSettings, labels: Aggregate, pool: ProjectPool, recalled: Recall | None
 ) -> str:
     """Of everything that a queue is made from: if it has not changed, neither has the queue."""
     encoded = int(pool.encoded.sum())
@@ -251,8 +257,8 @@ def _fingerprint(
         # the queue improves at every doubling of the encoded part, and when all is encoded
         "space": pool.space,
         "encoded": "all" if encoded == len(pool.tasks) else encoded.bit_length(),
-        "prior": (record.prior or {}).get("sha256", "") if len(answers.tasks) >= FEWEST else "",
-        "recalled": sha256(recalled.tasks.tobytes() + recalled.said.tobytes()).hexdigest() if recalled else "",
-        "answers": sha256(answers.tasks.tobytes() + answers.targets.tobytes() + answers.touched.tobytes()).hexdigest(),
+        "prior": (record.prior or {}).get("sha256", "") if len(labels.answers.tasks) >= FEWEST else "",
+        "recalled": recalled.digest if recalled else "",
+        "answers": labels.digest,
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

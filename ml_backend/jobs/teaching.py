@@ -10,8 +10,8 @@ from dataclasses import replace
 import structlog
 
 from ml_backend import registry, space
+from ml_backend.aggregation import Aggregators
 from ml_backend.asking import TeacherUnavailable
-from ml_backend.consensus import consensus
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.priority import give_way
 from ml_backend.label_studio.config import read_schema
@@ -40,9 +40,10 @@ log = structlog.get_logger()
 class Teaching:
     """One project at a time: between rounds it is seen that there may be something to do, the rest is beside them."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, aggregators: Aggregators) -> None:
         self._settings = settings
         self._store = store
+        self._aggregators = aggregators
         self._agenda = Agenda(store)
         self._running: threading.Thread | None = None
         self._not_before = 0.0
@@ -119,7 +120,7 @@ class Teaching:
         asked: Asked = []
         recalled = nothing(schema)
         if desk:
-            answers = consensus(schema, store.labels.of(record.id))
+            answers = self._aggregators.of(record.id).refresh(schema).answers
             recalled = recall(store, desk.teacher, schema, sight.pool, record.id, answers)
             spent = desk.exhausted()
             if sight.options.teacher == registry.BY_FILE:  # it would ask under another name than after that is set

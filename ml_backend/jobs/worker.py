@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from ml_backend import space
+from ml_backend.aggregation import Aggregators
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.priority import give_way
@@ -50,8 +51,9 @@ class Worker:
         self._credentials: tuple[str, str] | None = None
         self._upkeep = Upkeep(settings, self._store)
         self._background = ThreadPoolExecutor(1, "encode", give_way)
-        self._watching = Watching(settings, self._store)
-        self._teaching = Teaching(settings, self._store)
+        self._aggregators = Aggregators(self._store)
+        self._watching = Watching(settings, self._store, self._aggregators)
+        self._teaching = Teaching(settings, self._store, self._aggregators)
         self._looked = self._told = 0.0
 
     def run(self) -> None:
@@ -113,6 +115,7 @@ class Worker:
                 self._store.jobs.ask(record.id)
         for gone in self._pools.keys() - {record.id for record in connected}:
             self._pools.pop(gone).flush()
+        self._aggregators.keep(self._pools.keys())
 
     def _serve(self, lease: Lease) -> None:
         """One round under a lease. Whatever goes wrong is recorded, and the project is tried again later."""
@@ -130,6 +133,7 @@ class Worker:
                     client=self._connected(),
                     project=lease.project,
                     pool=pool,
+                    aggregator=self._aggregators.of(lease.project),
                     guard=lambda: self._guard(lease),
                     superseded=lambda: jobs.superseded(lease) or jobs.claimable() or self._stop.is_set(),
                     lease=lease,

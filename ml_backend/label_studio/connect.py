@@ -102,6 +102,7 @@ def _forget(store: Store, project: int) -> None:
     store.publications.withdraw(project)
     store.projects.pin(project, None)
     store.evolution.forget(project)
+    store.stats.forget(project)
     for concern in (
         store.connections, store.synchronisation, store.monitor, store.reviews, store.teacher_states,
         store.label_descriptions, store.distillations, store.record_profiles, store.feature_scores,

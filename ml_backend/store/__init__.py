@@ -30,6 +30,7 @@ from ml_backend.store.replies import Reply, ReplyTable
 from ml_backend.store.retention import Retention
 from ml_backend.store.reviews import Proposal, Reviews
 from ml_backend.store.shown import Showings, Shown
+from ml_backend.store.stats import Stats
 from ml_backend.store.synchronisation import Progress, Synchronisation
 from ml_backend.store.tasks import Tasks
 from ml_backend.store.teacher_states import TeacherStates
@@ -97,6 +98,7 @@ class Store:
         self.ledger = Ledger(self.database)
         self.evolution = Evolution(self.database)
         self.shown = Showings(self.database)
+        self.stats = Stats(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds)
         self.artifacts = Artifacts(self._folder / "artifacts")
         for there in ("", "artifacts/*/", "vectors/*/*/"):

@@ -161,7 +161,20 @@ annotation = Table(
     Column("updated_at", String(40), nullable=False),
     Column("lead_time", Float, nullable=True),
     Column("deleted", Boolean, nullable=False, default=False),  # kept as a tombstone: events come out of order
+    Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see annotation_revision
     Index("annotation_project", "project", "deleted"),
+    Index("annotation_task", "project", "task"),
+    Index("annotation_changed", "project", "revision"),
+)
+
+annotation_revision = Table(
+    "annotation_revision",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),  # of the newest change to the project's annotations or shown drafts
+    Column("complete", BigInteger, nullable=False),  # from which on no row has vanished: older readers begin anew
+    Column("answers", Integer, nullable=False),  # standing annotations that are answers
+    Column("skips", Integer, nullable=False),  # and those that are skips
 )
 
 version = Table(
@@ -244,6 +257,7 @@ question = Table(
     Column("alone", Boolean, nullable=False, server_default=true()),  # asked without any of the annotators' answers
     Index("question_state", "project", "state", "purpose"),
     Index("question_replies", "project", "teacher", "purpose", "state", "answered_at"),
+    Index("question_key", "project", "purpose", "state", "key"),
 )
 
 call = Table(
@@ -300,4 +314,26 @@ shown = Table(
     Column("author", String(10), nullable=True),  # None: served without a draft
     Column("choices", JSON, nullable=False),
     Column("confidence", Float, nullable=True),
+    Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see annotation_revision
+    Index("shown_changed", "project", "revision"),
+    Index("shown_version", "project", "version"),
+)
+
+stats = Table(
+    "stats",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("basis", String(64), nullable=False),  # digest of what the numbers were computed from
+    Column("made_at", Float, nullable=False),
+    Column("document", JSON, nullable=False),  # numbers and codes
+)
+
+confusion = Table(
+    "confusion",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("teacher", Text, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("multiple", Boolean, nullable=False),
+    Column("matrix", LargeBinary, nullable=False),  # float64, row by row
 )

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 
 from ml_backend.domain import Estimate, ModelVersion
-from ml_backend.store.database import Database, now
+from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.jobs import Lease, LeaseLostError, check_lease
 from ml_backend.store.schema import audit, round_
 from ml_backend.store.schema import version as table
 
 ROUNDS_KEPT = 1000
+CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,15 @@ class Versions:
         query = sa.select(audit.c.task).where(audit.c.project == project).order_by(audit.c.drawn_at, audit.c.task)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+    def audited_among(self, project: int, tasks: Iterable[int]) -> set[int]:
+        """Those of some tasks that are on the slice."""
+        found: set[int] = set()
+        for chunk in chunks(tasks, CHUNK):
+            query = sa.select(audit.c.task).where(audit.c.project == project, audit.c.task.in_(chunk))
+            with self._database.read() as connection:
+                found.update(connection.execute(query).scalars())
+        return found
 
     def draw_audit(self, project: int, tasks: Iterable[int]) -> None:
         """Puts tasks on the slice; those that are on it keep their place."""
