@@ -47,7 +47,7 @@ class Watching:
             if sight == self._looked.get(project):
                 continue
             try:
-                schema = read_schema(record.label_config)
+                schema = read_schema(record.label_config, record.choices)
                 form = space.form(space.encoder_of(self._settings, record))
                 seen = see(self._store, pool, record, schema, options.of_form(form))
             except ApprenticeError as error:

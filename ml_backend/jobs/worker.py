@@ -162,7 +162,9 @@ class Worker:
         options, _ = self._settings.for_project(record.extra_params)
         try:
             work.guard()
-            propose(work.client, self._store, read_schema(record.label_config), record, options.second_look)
+            propose(
+                work.client, self._store, read_schema(record.label_config, record.choices), record, options.second_look
+            )
         except LeaseLost:
             raise
         except ApprenticeError as error:

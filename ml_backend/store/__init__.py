@@ -17,6 +17,7 @@ from ml_backend.store.labels import Labels
 from ml_backend.store.ledger import Ledger, Spent
 from ml_backend.store.projects import ProjectRecord, Projects
 from ml_backend.store.questions import Questions, Reply
+from ml_backend.store.rules import LabellingRules
 from ml_backend.store.shown import Showings, Shown
 from ml_backend.store.tasks import Tasks
 from ml_backend.store.vectors import Vectors
@@ -64,6 +65,7 @@ class Store:
         self.questions = Questions(self.database)
         self.ledger = Ledger(self.database)
         self.shown = Showings(self.database)
+        self.rules = LabellingRules(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds)
         self.artifacts = Artifacts(self._folder / "artifacts")
 

@@ -64,7 +64,7 @@ class Labels:
             return 0
         tombstone: dict[str, object] = {
             "project": project, "task": 0, "annotator": None, "choices": [], "cancelled": True, "ground_truth": False,
-            "updated_at": "", "lead_time": None, "deleted": True,
+            "updated_at": "", "lead_time": None, "deleted": True, "unread": "",
         }  # fmt: skip
         mark = sa.update(table).where(table.c.project == project).where(~table.c.deleted).values(deleted=True)
         known = 0
@@ -80,7 +80,19 @@ class Labels:
         query = sa.select(*_COLUMNS).where(table.c.project == project).where(~table.c.deleted).order_by(table.c.id)
         with self._database.read() as connection:
             rows = connection.execute(query).mappings().all()
-        return [Annotation(**{**row, "choices": tuple(row["choices"])}) for row in rows]
+        return [_annotation(row) for row in rows]
+
+    def unread(self, project: int) -> list[tuple[str, int, Annotation]]:
+        """The standing answers that cannot be learnt from: each reason with its code, how many there are, and the first
+        of them; the most frequent reason first."""
+        unread = sa.and_(table.c.project == project, table.c.unread != "", ~table.c.deleted)
+        counted = sa.select(table.c.unread, sa.func.count(), sa.func.min(table.c.id)).where(unread)
+        with self._database.read() as connection:
+            rows = connection.execute(counted.group_by(table.c.unread)).all()
+            firsts = sa.select(*_COLUMNS).where(table.c.project == project, table.c.id.in_([row[2] for row in rows]))
+            first = {row["unread"]: row for row in connection.execute(firsts).mappings()} if rows else {}
+        found = [(row[0], int(row[1]), _annotation(first[row[0]])) for row in rows]
+        return sorted(found, key=lambda reason: (-reason[1], reason[0]))
 
     def count(self, project: int) -> tuple[int, int]:
         """How many standing annotations are answers, and how many are skips: what Label Studio counts, too."""
@@ -93,3 +105,7 @@ class Labels:
         with self._database.read() as connection:
             counts: dict[bool, int] = {row[0]: row[1] for row in connection.execute(query)}
         return counts.get(False, 0), counts.get(True, 0)
+
+
+def _annotation(row: sa.RowMapping) -> Annotation:
+    return Annotation(**{**row, "choices": tuple(row["choices"])})

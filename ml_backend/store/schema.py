@@ -57,6 +57,14 @@ task = Table(
     Column("key", LargeBinary(16), nullable=False),
     Column("text", Text, nullable=False),
     Column("fields", JSON, nullable=True),  # the short values of the task's other data
+    Index("task_key", "project", "key"),
+)
+
+labelling_rules = Table(
+    "labelling_rules",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("skip_queue", String(100), nullable=False, default=""),  # where Label Studio puts what is skipped
 )
 
 annotation = Table(
@@ -72,7 +80,9 @@ annotation = Table(
     Column("updated_at", String(40), nullable=False),
     Column("lead_time", Float, nullable=True),
     Column("deleted", Boolean, nullable=False, default=False),  # kept as a tombstone: events come out of order
+    Column("unread", String(20), nullable=False, default=""),  # why it cannot be learnt from, see `domain.UNREAD`
     Index("annotation_project", "project", "deleted"),
+    Index("annotation_unread", "project", "unread"),
 )
 
 version = Table(
