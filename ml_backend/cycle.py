@@ -72,7 +72,7 @@ def run_round(work: Round) -> RoundRecord | None:
         reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.expect)
     record = store.projects.ensure(project)
     options, complaint = work.settings.for_project(record.extra_params)
-    schema = read_schema(record.label_config)
+    schema = read_schema(record.label_config, record.choices)
 
     with work.stage("encode"):
         record, odd = space.settle(store, work.settings, record, schema, options)
@@ -80,7 +80,8 @@ def run_round(work: Round) -> RoundRecord | None:
         options, moved = fall_back(options.of_form(space.form(encoder)), record.watch)
         work.pool.use(encoder)
         work.pool.refresh(record.tasks_revision)
-        answers = consensus(schema, store.labels.of(project))
+        # nothing can be learnt from an answer to nothing
+        answers = consensus(schema, store.labels.of(project)).but_for(work.pool.tasks[work.pool.without_text])
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
         recalled = _recalled(work, options, schema, answers)
         unchanged = _fingerprint(record, options, answers, work.pool, recalled) == record.fingerprint

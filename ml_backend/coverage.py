@@ -1,0 +1,77 @@
+"""What Label Studio counts as answered beside what was learnt from: numbers and codes of where the two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml_backend.consensus import Answers
+from ml_backend.domain import Annotation, TaskSchema
+from ml_backend.store import Store
+
+COMES_AGAIN, FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
+"""What Label Studio does with a skipped task: it serves it again, to the same annotator or to another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Answers that cannot be learnt from: why, as a code of `domain.UNREAD`; how many; the task of one of them, and
+    what stands there."""
+
+    code: str
+    answers: int
+    task: int
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Where the tasks of a project stand.
+
+    labelled      learnt from; `skipped`: nobody has answered; `unused`: answered, and not learnt from; `without_text`:
+                  open, and without a text; `to_go`: all others that Label Studio can still serve
+    skip_queue    what Label Studio does with skipped tasks, "" if that is unknown
+    unread        the answers that cannot be learnt from, the most frequent reason first
+    same_answer   the labels that every answer consists of, None if the answers differ or are fewer than two
+    """
+
+    labelled: int
+    skipped: int
+    unused: int
+    without_text: int
+    to_go: int
+    skip_queue: str
+    unread: tuple[Unread, ...]
+    same_answer: tuple[str, ...] | None
+
+
+def cover(
+    store: Store, project: int, schema: TaskSchema, annotations: Iterable[Annotation], answers: Answers
+) -> Coverage:
+    """Counts a project's tasks, given its standing annotations and what they come to. Tasks without a text are not
+    among the labelled ones, whether `answers` has them or not."""
+    without_text = store.tasks.without_text(project)
+    answers = answers.but_for(without_text)
+    answered = np.unique(np.array([each.task for each in annotations if not each.cancelled], np.int64))
+    skipped = len(np.setdiff1d(answers.touched, answered))
+    empty = len(np.setdiff1d(without_text, answers.touched))
+    skip_queue = store.rules.skip_queue(project)
+    served_again = skipped if skip_queue == COMES_AGAIN else 0
+    return Coverage(
+        labelled=len(answers.tasks),
+        skipped=skipped,
+        unused=len(answered) - len(answers.tasks),
+        without_text=empty,
+        to_go=max(store.tasks.count(project) - len(answers.touched) - empty, 0) + served_again,
+        skip_queue=skip_queue,
+        unread=tuple(Unread(code, n, one.task, one.choices) for code, n, one in store.labels.unread(project)),
+        same_answer=_same(schema, answers),
+    )
+
+
+def _same(schema: TaskSchema, answers: Answers) -> tuple[str, ...] | None:
+    if len(answers.tasks) < 2 or np.ptp(answers.targets, axis=0).any():
+        return None
+    return tuple(label for label, share in zip(schema.labels, answers.targets[0], strict=True) if share)
