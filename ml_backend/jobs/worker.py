@@ -14,6 +14,7 @@ import structlog
 from ml_backend import space
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
+from ml_backend.jobs.config_check import ConfigCheck
 from ml_backend.jobs.priority import give_way
 from ml_backend.jobs.teaching import Teaching
 from ml_backend.jobs.upkeep import Upkeep
@@ -56,6 +57,7 @@ class Worker:
         self._background = ThreadPoolExecutor(1, "encode", give_way)
         self._watching = Watching(settings, self._store)
         self._teaching = Teaching(settings, self._store)
+        self._config_check = ConfigCheck(self._store)
         self._looked = self._told = 0.0
 
     def run(self) -> None:
@@ -81,6 +83,7 @@ class Worker:
             self._teaching.stop()  # what may take long comes last, in case the process is killed
             self._background.shutdown()
             self._watching.stop()
+            self._config_check.stop()
             self._store.close()
 
     def _beat(self) -> None:
@@ -100,6 +103,7 @@ class Worker:
             self._serve(lease)
             self._upkeep.postpone()
             return
+        self._config_check.step(self._client)
         self._watching.step(self._pools)
         self._teaching.step(self._pools)
         if not self._encode() and not self._upkeep.step(self._client, self._pools.keys()):

@@ -121,6 +121,12 @@ class LabelStudioClient:
         found = self.call("GET", f"api/projects/{project}", params={"include": _PROJECT_FIELDS})
         return found if isinstance(found, dict) else {}
 
+    def label_config(self, project: int, timeout: float) -> str:
+        """The labelling configuration alone, which costs Label Studio the same however many tasks there are."""
+        params = {"include": "id,label_config"}
+        found = self.call("GET", f"api/projects/{project}", params=params, timeout=timeout)
+        return str(found.get("label_config") or "") if isinstance(found, dict) else ""
+
     def change_project(self, project: int, **values: Any) -> None:
         """Sets fields of a project. Only its number is asked back, for the same reason; without it, a 500 comes."""
         self.call("PATCH", f"api/projects/{project}", body=values, params={"include": "id"})
