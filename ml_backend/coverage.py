@@ -17,8 +17,8 @@ COMES_AGAIN, FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Answers that cannot be learnt from: why, as a code of `domain.UNREAD`; how many; the task of one of them, and
-    what stands there."""
+    """Answers that cannot be learnt from, or not as a whole: why, as a code of `Annotation.unread`; how many; the task
+    of one of them, and what is no label there."""
 
     code: str
     answers: int
@@ -33,7 +33,8 @@ class Coverage:
     labelled      learnt from; `skipped`: nobody has answered; `unused`: answered, and not learnt from; `without_text`:
                   open, and without a text; `to_go`: all others that Label Studio can still serve
     skip_queue    what Label Studio does with skipped tasks, "" if that is unknown
-    unread        the answers that cannot be learnt from, the most frequent reason first
+    half_done     labelled, and waiting for one more annotator by the project's overlap
+    unread        the answers that cannot be learnt from, or not as a whole, the most frequent reason first
     same_answer   the labels that every answer consists of, None if the answers differ or are fewer than two
     """
 
@@ -42,6 +43,7 @@ class Coverage:
     unused: int
     without_text: int
     to_go: int
+    half_done: int
     skip_queue: str
     unread: tuple[Unread, ...]
     same_answer: tuple[str, ...] | None
@@ -54,21 +56,28 @@ def cover(
     among the labelled ones, whether `answers` has them or not."""
     without_text = store.tasks.without_text(project)
     answers = answers.but_for(without_text)
-    answered = np.unique(np.array([each.task for each in annotations if not each.cancelled], np.int64))
+    standing = np.array([each.task for each in annotations if not each.cancelled], np.int64)
+    answered, times = np.unique(standing, return_counts=True)
     skipped = len(np.setdiff1d(answers.touched, answered))
     empty = len(np.setdiff1d(without_text, answers.touched))
-    skip_queue = store.rules.skip_queue(project)
+    skip_queue, overlap = store.rules.get(project)
     served_again = skipped if skip_queue == COMES_AGAIN else 0
+    unread = [(code, n, one.task, _unknown(schema, one)) for code, n, one in store.labels.unread(project)]
     return Coverage(
         labelled=len(answers.tasks),
         skipped=skipped,
         unused=len(answered) - len(answers.tasks),
         without_text=empty,
         to_go=max(store.tasks.count(project) - len(answers.touched) - empty, 0) + served_again,
+        half_done=int(np.isin(answered[times < overlap], answers.tasks).sum()),
         skip_queue=skip_queue,
-        unread=tuple(Unread(code, n, one.task, one.choices) for code, n, one in store.labels.unread(project)),
+        unread=tuple(Unread(*reason) for reason in unread),
         same_answer=_same(schema, answers),
     )
+
+
+def _unknown(schema: TaskSchema, answer: Annotation) -> tuple[str, ...]:
+    return tuple(choice for choice in answer.choices if choice not in schema.labels)
 
 
 def _same(schema: TaskSchema, answers: Answers) -> tuple[str, ...] | None:

@@ -101,6 +101,7 @@ def _forget(store: Store, project: int) -> None:
     store.labels.forget(project)
     store.versions.forget(project)
     store.shown.forget(project)
+    store.rules.forget(project)
     store.projects.update(
         project, read_under="", watermark="", counts=None, published=None, pinned=None, watch=None, proposals=None,
         teacher=None, cues=None, prior=None, evolution=None, records=None, features=None,
