@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ml_backend.consensus import Answers
-from ml_backend.domain import Annotation, TaskSchema
+from ml_backend.domain import Annotation, Ints, TaskSchema
 from ml_backend.store import Store
 
 COMES_AGAIN, FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
@@ -33,7 +35,7 @@ class Coverage:
     labelled      learnt from; `skipped`: nobody has answered; `unused`: answered, and not learnt from; `without_text`:
                   open, and without a text; `to_go`: all others that Label Studio can still serve
     skip_queue    what Label Studio does with skipped tasks, "" if that is unknown
-    half_done     labelled, and waiting for one more annotator by the project's overlap
+    half_done     answered by fewer annotators than Label Studio wants for each task
     unread        the answers that cannot be learnt from, or not as a whole, the most frequent reason first
     same_answer   the labels that every answer consists of, None if the answers differ or are fewer than two
     """
@@ -55,21 +57,30 @@ def cover(
     """Counts a project's tasks, given its standing annotations and what they come to. Tasks without a text are not
     among the labelled ones, whether `answers` has them or not."""
     without_text = store.tasks.without_text(project)
-    answers = answers.but_for(without_text)
-    standing = np.array([each.task for each in annotations if not each.cancelled], np.int64)
-    answered, times = np.unique(standing, return_counts=True)
-    skipped = len(np.setdiff1d(answers.touched, answered))
-    empty = len(np.setdiff1d(without_text, answers.touched))
-    skip_queue, overlap = store.rules.get(project)
+    per_task = Counter(annotation.task for annotation in annotations if not annotation.cancelled)
+    answers, overlaps = answers.but_for(without_text), Counter(per_task.values())
+    return count(store, project, schema, answers, overlaps, without_text, store.tasks.count(project))
+
+
+def count(
+    store: Store, project: int, schema: TaskSchema, answers: Answers, overlaps: Mapping[int, int], without_text: Ints,
+    tasks: int,
+) -> Coverage:  # fmt: skip
+    """As `cover`, for whoever knows how many of all `tasks` have so many answers: `overlaps`. answers: none of tasks
+    without a text."""
+    answered = sum(overlaps.values())
+    empty = len(np.setdiff1d(without_text, answers.touched, assume_unique=True))
+    skipped = len(answers.touched) - answered
+    skip_queue, wanted = store.rules.get(project)
     served_again = skipped if skip_queue == COMES_AGAIN else 0
     unread = [(code, n, one.task, _unknown(schema, one)) for code, n, one in store.labels.unread(project)]
     return Coverage(
         labelled=len(answers.tasks),
         skipped=skipped,
-        unused=len(answered) - len(answers.tasks),
+        unused=answered - len(answers.tasks),
         without_text=empty,
-        to_go=max(store.tasks.count(project) - len(answers.touched) - empty, 0) + served_again,
-        half_done=int(np.isin(answered[times < overlap], answers.tasks).sum()),
+        half_done=sum(tasks for times, tasks in overlaps.items() if times < wanted),
+        to_go=max(tasks - len(answers.touched) - empty, 0) + served_again,
         skip_queue=skip_queue,
         unread=tuple(Unread(*reason) for reason in unread),
         same_answer=_same(schema, answers),
@@ -80,7 +91,16 @@ def _unknown(schema: TaskSchema, answer: Annotation) -> tuple[str, ...]:
     return tuple(choice for choice in answer.choices if choice not in schema.labels)
 
 
+def read(document: Mapping[str, Any]) -> Coverage:
+    """What `dataclasses.asdict` made a document of, and JSON lists."""
+    unread = tuple(Unread(**{**reason, "choices": tuple(reason["choices"])}) for reason in document["unread"])
+    same = document["same_answer"]
+    return Coverage(**{**document, "unread": unread, "same_answer": None if same is None else tuple(same)})
+
+
 def _same(schema: TaskSchema, answers: Answers) -> tuple[str, ...] | None:
-    if len(answers.tasks) < 2 or np.ptp(answers.targets, axis=0).any():
+    if len(answers.tasks) < 2 or (answers.targets[0] != answers.targets[-1]).any():  # as with most projects
+        return None
+    if np.ptp(answers.targets, axis=0).any():
         return None
     return tuple(label for label, share in zip(schema.labels, answers.targets[0], strict=True) if share)

@@ -76,7 +76,9 @@ class ProjectSettings(BaseModel):
     )
     teacher_model: str = Field("", max_length=200, description="the teacher's model, by its name at the endpoint")
     teacher_probabilities: Literal["auto", "logprobs", "samples", "stated"] = Field(
-        "auto", description="where its probabilities come from; `auto`: logprobs where there are any, else samples"
+        "auto",
+        description="where its probabilities come from; `auto`: logprobs where there are any, else samples; `batch`: "
+        "the confidence that each reply states",
     )
     teacher_ahead: int = Field(
         20, ge=0, le=200, description="tasks at the queue's head that the teacher works ahead on"
@@ -119,7 +121,7 @@ class Settings(BaseSettings):
         SecretStr(""), description="an access token of Label Studio, personal or legacy"
     )
     secret: SecretStr = Field(
-        SecretStr(""), description="what Label Studio must present; without it only loopback is served"
+        SecretStr(""), description="what Label Studio must present; without it only loopback is served, and no proxy"
     )
     public_url: str = Field("", description="this backend's address as Label Studio sees it; empty: host and port")
     host: str = Field("127.0.0.1", description="address to listen on")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ml_backend import notes
+from ml_backend import coverage as coverage_module
+from ml_backend import notes, text_check
 from ml_backend.consensus import consensus
 from ml_backend.coverage import Coverage, cover
 from ml_backend.domain import ApprenticeError, Estimate, ModelVersion, TaskSchema
@@ -23,7 +24,7 @@ WIDE = 15  # letters of a line's name
 class Status:
     """One project at one moment.
 
-    labelled    tasks with a counted human label; `pool`: tasks without one
+    labelled    tasks with a counted human label, as of the last round; `pool`: tasks without one
     learner     number of the version whose learner serves, None as long as drafts come from the teacher alone
     held        number of the version whose learner a rollback holds
     last_round  version, finished_at (seconds since the epoch), seconds, stages {name: seconds}
@@ -67,17 +68,17 @@ class Status:
 def read_status(store: Store, project: int) -> Status:
     """The status of one project. Raises ApprenticeError if this backend has never heard of it."""
     record = store.projects.known(project)
-    problem, labelled, teacher = "", 0, {}
+    problem, stats, teacher = "", store.stats.document(project), {}
     schema, coverage, texts = None, None, None
     try:
-        schema, annotations = read_schema(record.label_config, record.choices), store.labels.of(project)
-        answers = consensus(schema, annotations).but_for(store.tasks.without_text(project))
-        labelled = len(answers.tasks)
-        coverage, texts = cover(store, project, schema, annotations, answers), check_store(store, project, schema)
-        teacher = standing.read(store, record, schema, annotations, answers)
+        schema = read_schema(record.label_config, record.choices)
+        coverage, texts = _checks(store, project, schema, stats)
+        teacher = standing.read(store, record, schema, stats.get("teacher", {}))
     except ApprenticeError as error:
         problem = str(error) if record.label_config else "waiting for the first round to read the project"
     active, job = store.versions.active(project), store.jobs.state(project)
+    labelled = stats.get("labelled", active.labelled if active else 0)
+    tasks = stats["tasks"] if stats.get("tasks_revision") == record.tasks_revision else store.tasks.count(project)
     good, any_round = store.versions.last_rounds(project, failed=False), store.versions.last_rounds(project)
     progress = record.progress or {}
     if not store.jobs.workers():
@@ -87,7 +88,7 @@ def read_status(store: Store, project: int) -> Status:
         project=project,
         connected=record.is_connected,
         labelled=labelled,
-        pool=store.tasks.count(project) - labelled,
+        pool=tasks - labelled,
         active_version=active.name if active else None,
         learner=active.learner if active else None,
         published_version=record.published,
@@ -115,6 +116,16 @@ def read_status(store: Store, project: int) -> Status:
         schema=schema,
         coverage=coverage,
         texts=texts,
+    )
+
+
+def _checks(store: Store, project: int, schema: TaskSchema, stats: Mapping[str, Any]) -> tuple[Coverage, TextCheck]:
+    """As the last round has left them; before the first one, counted from all there is."""
+    if "coverage" in stats:
+        return coverage_module.read(stats["coverage"]), text_check.read(stats["texts"])
+    annotations = store.labels.of(project)
+    return cover(store, project, schema, annotations, consensus(schema, annotations)), check_store(
+        store, project, schema
     )
 
 

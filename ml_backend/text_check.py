@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ml_backend.domain import Example, TaskSchema
 from ml_backend.store import Store
@@ -41,6 +42,11 @@ class TextCheck:
     def has_addresses(self) -> bool:
         """Whether there are more addresses than chance puts among texts."""
         return self.addresses * 10 > self.sample
+
+
+def read(document: Mapping[str, Any]) -> TextCheck:
+    """What `dataclasses.asdict` made a document of, and JSON lists."""
+    return TextCheck(**{**document, "fields": tuple(document["fields"])})
 
 
 def check_store(store: Store, project: int, schema: TaskSchema) -> TextCheck:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fake_label_studio import SINGLE, WORDS, FakeClient, FakeLabelStudio, config_with, fill, text_about
+from projects import set_up
 from rounds import MakeRound, active, queue
 
 from ml_backend.cycle import run_round
@@ -167,7 +168,7 @@ def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
 ) -> None:
     server.label_config = FLAGGED
     tasks = list(fill(server, 10))
-    store.projects.update(5, extra_params={"choices": "flag"})
+    set_up(store, 5, extra_params={"choices": "flag"})
     run_round(make_round(server))
     body = server.annotate(tasks[0], "personal", control="flag")
     take(store, read_event(body, store.projects.choices))
@@ -175,7 +176,7 @@ def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
     run_round(make_round(server))
     assert said(store)["question"].startswith("learns <Choices name='flag'>: several choices out of 2")
 
-    store.projects.update(5, extra_params={})
+    set_up(store, 5, extra_params={})
     run_round(make_round(server))
     assert said(store)["labelled"] == "0, 1 answered but not used, 9 to go", "the question itself was left open"
 

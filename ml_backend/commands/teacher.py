@@ -58,7 +58,7 @@ def report(
     found = weakness(site, serving(site))
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
-    for line in wording.lines(found) if not as_json else ():
+    for line in [*wording.lines(found), *filter(None, [wording.caveat(found)])] if not as_json else ():
         out.print(line, highlight=False, markup=False)
 
 

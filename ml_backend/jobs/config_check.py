@@ -56,7 +56,7 @@ class ConfigCheck:
                 return
             config = client.label_config(record.id, TIMEOUT_SECONDS)
             if config != record.label_config and self._store.projects.known(record.id).label_config != config:
-                self._store.projects.update(record.id, reconciled_at=0.0)
+                self._store.synchronisation.look_again(record.id)
                 self._store.jobs.request(record.id)
         except ApprenticeError as error:
             self._not_before = time.monotonic() + PAUSE_SECONDS

@@ -17,8 +17,8 @@ Path = tuple[str, ...]
 
 
 def read_answer(result: Any, schema: TaskSchema) -> tuple[tuple[str, ...], str]:
-    """What the `result` of an annotation holds, and why it cannot be learnt from: see `Annotation.unread`. Of labels and
-    anything else, the labels come first."""
+    """What the `result` of an annotation holds, and why it cannot be learnt from: see `Annotation.unread`. Of labels
+    and anything else, the labels come first."""
     regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else None
     if regions is None:
         return (), "shape"

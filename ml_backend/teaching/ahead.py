@@ -61,8 +61,8 @@ def room(
     """How many labels are still to be given for there to be `teacher_labels`, and the content keys of the tasks that
     have theirs: given for the labels that there are now. What waits for a batch is as good as given; what another
     teacher did not answer is asked again."""
-    names, questions = set(schema.labels), store.questions
-    known = {reply.key for reply in questions.replies(project, teacher) if reply.shares.keys() == names}
+    questions = store.questions
+    known = questions.given(project, teacher).keys_for(schema.labels)
     if options.teacher == registry.BY_FILE:
         wanted = Counter(questions.keys(project, teacher, waiting=True))
         known |= (wanted - Counter(questions.keys(project, teacher, waiting=False))).keys()

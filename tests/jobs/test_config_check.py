@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, config_with
+from projects import set_up
 from workers import Bench
 
 from ml_backend.jobs import config_check
@@ -28,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def client(server: FakeLabelStudio, store: Store) -> FakeClient:
-    store.projects.update(5, connection={"ml": 1}, label_config=server.label_config)
+    set_up(store, 5, connection={"ml": 1}, label_config=server.label_config)
     return FakeClient(server)
 
 
@@ -45,7 +46,7 @@ def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothi
     server: FakeLabelStudio, store: Store, client: FakeClient, clock: Clock
 ) -> None:
     checked = ConfigCheck(store)
-    store.projects.update(5, reconciled_at=1.0)
+    set_up(store, 5, reconciled_at=1.0)
     assert check(checked, client, clock) == 1
     assert not store.jobs.state(5).waiting
     server.label_config = config_with("fruit", "metal")
@@ -59,7 +60,7 @@ def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothi
 def test_projects_are_asked_about_in_turn(
     server: FakeLabelStudio, store: Store, client: FakeClient, clock: Clock
 ) -> None:
-    store.projects.update(3, connection={"ml": 2}, label_config="")
+    set_up(store, 3, connection={"ml": 2}, label_config="")
     checked = ConfigCheck(store)
     for _ in range(2):
         check(checked, client, clock, after=PAUSE_SECONDS)
