@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 import ml_backend.commands.features
+import ml_backend.commands.forget
 import ml_backend.commands.teacher  # noqa: F401 their commands are the application's by now
 from ml_backend.commands.common import (
     AnyProject,
@@ -125,7 +126,7 @@ def connect(project: Project, label_studio_url: Url = None, api_key: Key = None,
 
 @app.command()
 def disconnect(project: Project, label_studio_url: Url = None, api_key: Key = None, data_dir: DataDir = None) -> None:
-    """Undo `connect` and restore the project's earlier settings. What was learnt is kept."""
+    """Undo `connect` and restore the project's earlier settings. What was learnt is kept: `forget` removes it."""
     from ml_backend.label_studio.connect import disconnect as take_apart
 
     settings = read_settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ml_backend.settings import Settings
 from ml_backend.store.artifacts import ArtifactError, Artifacts
 from ml_backend.store.database import Database, StoreError, check_url, now, process_name
-from ml_backend.store.erasure import content_keys, erase_project
+from ml_backend.store.erasure import content_keys, count_rows, erase_project
 from ml_backend.store.files import write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease
 from ml_backend.store.labels import Labels
@@ -91,6 +91,10 @@ class Store:
         kept = content_keys(self.database, project)
         folders = (self._folder / "vectors").glob(f"*/{project}")
         return next((dropped for folder in folders if (dropped := drop_vectors(folder, kept))), 0)
+
+    def rows(self, project: int) -> dict[str, int]:
+        """How many rows of a project there are, by table."""
+        return count_rows(self.database, project)
 
     def forget(self, project: int) -> dict[str, int]:
         """Removes a project whole: its rows in every table, its artifacts and vectors; returns how many of each there
