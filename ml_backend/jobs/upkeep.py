@@ -3,7 +3,7 @@
 Learners and rows of the store go at the end of the very round that made one more, vectors of an earlier encoder when a
 round with the new one has come to its end. Rows in Label Studio cost about 20 ms each, for which annotators wait: those
 of a version that nobody can have open any more go in quiet moments, one version at a time, and others only when more
-than `STALE_MOST` versions stand. Vectors of deleted tasks go in quiet moments, too, a shard at a time.
+than `STALE_MOST` versions stand. Quotes and vectors of deleted tasks go in quiet moments, too, in portions.
 """
 
 from __future__ import annotations
@@ -78,15 +78,15 @@ class Upkeep:
         return any(self._sweep(record, pools[record.id]) for record in records)
 
     def _sweep(self, record: ProjectRecord, pool: ProjectPool) -> bool:
-        """Drops vectors of tasks that are gone, of one shard; False if the tasks are those of the last look, or none of
-        the vectors is too many. With that, what deletions leave in files."""
+        """Removes what deleted tasks have left: quotes of some, or vectors of one shard. False if no task has changed
+        since the last look, or when there is no more: then what deletions leave in files goes, too."""
         project = record.id
         waits = time.monotonic() < self._sweep_not_before.get(project, 0.0)
         if waits or self._swept.get(project) == record.tasks_revision:
             return False
         try:
             pool.flush()  # now: what is written later is not looked at again
-            if self._store.sweep_vectors(project):
+            if self._store.erase_quotes(project) or self._store.sweep_vectors(project):
                 return True
             needed = {learner.artifact for learner in self._store.retention.learners(project)}
             self._store.artifacts.remove_strays(project, {*needed, (record.prior or {}).get("file", "")})

@@ -12,7 +12,7 @@ from pathlib import Path
 from ml_backend.settings import Settings
 from ml_backend.store.artifacts import ArtifactError, Artifacts
 from ml_backend.store.database import Database, StoreError, check_url, now, process_name
-from ml_backend.store.erasure import content_keys, count_rows, erase_project
+from ml_backend.store.erasure import content_keys, count_rows, erase_project, erase_quotes
 from ml_backend.store.files import write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease
 from ml_backend.store.labels import Labels
@@ -84,6 +84,11 @@ class Store:
                 shutil.rmtree(folder / str(project), ignore_errors=True)
                 with suppress(OSError):  # it has other projects'
                     folder.rmdir()
+
+    def erase_quotes(self, project: int) -> int:
+        """Takes texts of deleted tasks out of what quotes them, some at a time; returns how many, 0 when none are left.
+        Raises StoreError."""
+        return erase_quotes(self.database, project)
 
     def sweep_vectors(self, project: int) -> int:
         """Drops vectors of texts that a project has no more, of one shard at a time; returns how many, 0 when none are
