@@ -39,6 +39,7 @@ from ml_backend.commands.common import (
 if TYPE_CHECKING:
     from ml_backend.status import Status
 
+Parent = Annotated[int, typer.Option(help="the process that ends this one with it")]
 WORKER_NICE = 5  # Label Studio waits for the web process, and an annotator for Label Studio: they come first
 
 
@@ -84,24 +85,26 @@ def serve(
 
 
 @app.command(hidden=True)
-def web() -> None:
+def web(parent: Parent) -> None:
     """The web process of `serve`."""
     from ml_backend.jobs.supervisor import stop_with_parent
-    from ml_backend.web import run_web
 
     stop = stop_on_signals()
-    stop_with_parent(stop)
+    stop_with_parent(stop, parent)
+    from ml_backend.web import run_web
+
     run_web(settings_of_child(), stop)
 
 
 @app.command(hidden=True)
-def worker() -> None:
+def worker(parent: Parent) -> None:
     """A worker process of `serve`."""
     from ml_backend.jobs.supervisor import stop_with_parent
-    from ml_backend.jobs.worker import Worker
 
     settings, stop = settings_of_child(), stop_on_signals()
-    stop_with_parent(stop)
+    stop_with_parent(stop, parent)
+    from ml_backend.jobs.worker import Worker
+
     os.nice(WORKER_NICE)
     cap_threads(settings.threads)
     Worker(settings, stop).run()
