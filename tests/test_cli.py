@@ -163,8 +163,9 @@ def test_rollback_holds_and_lets_go(
     ],
 )
 def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
-    main: Run, two_rounds: FakeLabelStudio, arguments: tuple[str, ...], store: Store
+    main: Run, two_rounds: FakeLabelStudio, arguments: tuple[str, ...], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(knock, "PATIENCE", 0.0)  # nothing answers, however long it is waited for
     store.projects.update(5, connection={"ml": 1})
     for number in store.versions.learners(5):
         store.versions.drop_artifact(5, number)
