@@ -30,6 +30,8 @@ QUIET_SECONDS = 5.0  # without a round before anything is pruned
 PORTION_SECONDS = 2.0  # between two portions
 RETRY_SECONDS = 300.0  # before a project whose rows could not be deleted is tried again
 SWEEP_SECONDS = 600.0  # between two looks for vectors of tasks that are gone: each reads all content keys
+UNCHANGED_SECONDS = 86_400.0
+"""After which it is looked again though no task has changed: another worker may have written a vector late."""
 
 log = structlog.get_logger()
 
@@ -42,8 +44,9 @@ class Upkeep:
         self._store = store
         self._not_before = time.monotonic() + QUIET_SECONDS
         self._failed: dict[int, float] = {}
-        self._swept: dict[int, int] = {}  # project -> the `tasks_revision` at which no vector was too many
+        self._swept: dict[int, tuple[int, float]] = {}  # project -> `tasks_revision` and time when nothing was left
         self._sweep_not_before: dict[int, float] = {}
+        self._quiet_at = time.monotonic()
 
     def after_round(self, client: LabelStudioClient | None, project: int, pool: ProjectPool | None = None) -> None:
         """Keeps the ceilings, under the lease of a round that has come to its end. What goes wrong is no failure of it.
@@ -62,6 +65,8 @@ class Upkeep:
             if pool is not None:
                 spaces = {pool.space, *space.spaces_of_records(self._settings, record)}
                 self._store.forget_spaces(project, "", spaces)
+                if time.monotonic() - self._quiet_at > SWEEP_SECONDS:  # it may never be quiet
+                    self._sweep(record, pool)
             if client is not None:
                 self._prune_version(client, record, STALE_MOST)
         except (ApprenticeError, OSError) as error:
@@ -71,7 +76,8 @@ class Upkeep:
         """Tidies up one portion of one of the projects; False if there was nothing to do, or not the time for it."""
         if client is None or time.monotonic() < self._not_before:
             return False
-        self._not_before = time.monotonic() + PORTION_SECONDS
+        self._quiet_at = time.monotonic()
+        self._not_before = self._quiet_at + PORTION_SECONDS
         records = [record for record in self._store.projects.connected() if record.id in pools]
         if any(self._prune_version(client, record, STALE_KEPT) for record in records):
             return True
@@ -81,8 +87,9 @@ class Upkeep:
         """Removes what deleted tasks have left: quotes of some, or vectors of one shard. False if no task has changed
         since the last look, or when there is no more: then what deletions leave in files goes, too."""
         project = record.id
-        waits = time.monotonic() < self._sweep_not_before.get(project, 0.0)
-        if waits or self._swept.get(project) == record.tasks_revision:
+        revision, swept_at = self._swept.get(project, (None, 0.0))
+        is_swept = revision == record.tasks_revision and time.monotonic() - swept_at < UNCHANGED_SECONDS
+        if is_swept or time.monotonic() < self._sweep_not_before.get(project, 0.0):
             return False
         try:
             pool.flush()  # now: what is written later is not looked at again
@@ -96,7 +103,7 @@ class Upkeep:
             self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS
             log.warning("not swept", project=project, error=str(error))
             return False
-        self._swept[project] = record.tasks_revision
+        self._swept[project] = (record.tasks_revision, time.monotonic())
         self._sweep_not_before[project] = time.monotonic() + SWEEP_SECONDS
         return False
 

@@ -47,6 +47,7 @@ __all__ = [
 
 
 PROBE_BYTES = 64 * 1024
+WIPES = 20  # tries: whoever reads at that moment is in the way
 
 
 class Store:
@@ -109,7 +110,7 @@ class Store:
         vectors = sum(len(self.vectors(project, folder.parent.name)) for folder in folders)
         self.forget_spaces(project, "", ())
         rows = erase_project(self.database, project)
-        self.database.wipe()
+        any(self.database.wipe() for _ in range(WIPES))
         return {**rows, **{name: n for name, n in (("artifacts", artifacts), ("vectors", vectors)) if n}}
 
     def full(self) -> str:

@@ -38,6 +38,11 @@ def owners() -> dict[sa.Table, sa.Column[Any]]:
     return {**found, project: project.c.id}
 
 
+def _is_about_texts(table: sa.Table) -> bool:
+    """Whether rows of the table may be about a text, by its content key."""
+    return "key" in table.c and isinstance(table.c.key.type, sa.LargeBinary)
+
+
 def erase_tasks(database: Database, connection: sa.Connection, project_id: int, tasks: Collection[int]) -> int:
     """Removes tasks and the rows about them; returns how many tasks there were. Of an annotation, an empty tombstone is
     left: a late event must not bring it back. What quotes them is for `erase_quotes`."""
@@ -54,7 +59,7 @@ def erase_tasks(database: Database, connection: sa.Connection, project_id: int, 
     for key in _standing(connection, project_id, texts):
         del texts[key]
     for table, owner in owners().items():
-        if "key" in table.c and table is not task:
+        if _is_about_texts(table) and table is not task:
             connection.execute(sa.delete(table).where(owner == project_id, table.c.key.in_(list(texts))))
     rows = [{"project": project_id, "key": key, "text": text} for key, text in texts.items() if text]
     if rows:
@@ -81,12 +86,13 @@ def erase_quotes(database: Database, project_id: int) -> int:
             (table, row)
             for table, owner in owners().items()
             for row, document, is_about_a_text in _documents(connection, table, owner == project_id)
-            if gone.cleaned(document, is_about_a_text) != document
+            if gone.changes(document, is_about_a_text)
         ]
     for table, row in found:
         with database.begin() as connection:  # read again: it may be another one by now
             for _, document, is_about_a_text in list(_documents(connection, table, row)):
-                connection.execute(sa.update(table).where(row).values(gone.cleaned(document, is_about_a_text)))
+                if changed := gone.changes(document, is_about_a_text):
+                    connection.execute(sa.update(table).where(row).values(changed))
     with database.begin() as connection:
         done = sa.delete(deleted_text).where(deleted_text.c.project == project_id)
         connection.execute(done.where(deleted_text.c.key.in_(list(texts))))
@@ -101,7 +107,7 @@ def _documents(
     columns = [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text)]
     if not columns or table in (task, deleted_text) or "task" in table.c:
         return
-    key = table.c.get("key", sa.null().label("key"))
+    key = table.c.key if _is_about_texts(table) else sa.null().label("key")
     query = sa.select(*table.primary_key, *columns, key).where(mine)
     if table is question:  # of a label, with no others as examples, there may be many
         query = query.where(sa.or_(key.is_(None), table.c.body[("examples", 0)].as_string().is_not(None)))
@@ -118,9 +124,11 @@ class GoneTexts:
         wordings = {wording for text in texts for wording in (text, " ".join(text.split())) if wording}
         self._wordings = [wording if len(wording) >= SHORT else f'"{wording}"' for wording in wordings]
 
-    def cleaned(self, document: Mapping[str, Any], is_about_a_text: bool) -> dict[str, Any]:
-        """The columns of a row without them. One that is about a text of its own has others only as a whole."""
-        return {name: self.without(value, name, quoting=not is_about_a_text) for name, value in document.items()}
+    def changes(self, document: Mapping[str, Any], is_about_a_text: bool) -> dict[str, Any]:
+        """The columns of a row that are other ones without them. A row that is about a text of its own has others only
+        as a whole."""
+        cleaned = {name: self.without(value, name, quoting=not is_about_a_text) for name, value in document.items()}
+        return {name: value for name, value in cleaned.items() if value != document[name]}
 
     def without(self, value: Any, name: str, *, quoting: bool) -> Any:
         """The document without them: "" where one of them was all of a string.
@@ -165,7 +173,7 @@ def content_keys(database: Database, project_id: int) -> Keys:
     found: set[bytes] = set()
     with database.read() as connection:
         for table, owner in owners().items():
-            if "key" in table.c and table is not deleted_text:
+            if _is_about_texts(table) and table is not deleted_text:
                 query = sa.select(table.c.key).where(owner == project_id, table.c.key.is_not(None))
                 found.update(connection.execute(query).scalars())
     return np.sort(np.array(list(found), f"S{KEY_BYTES}"))

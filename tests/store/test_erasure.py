@@ -14,7 +14,7 @@ from ml_backend.asking import Question
 from ml_backend.domain import Annotation, Draft, Example, ModelVersion, Prediction, content_key
 from ml_backend.store import RoundRecord, Store
 from ml_backend.store.erasure import GoneTexts, count_rows, owners
-from ml_backend.store.schema import metadata, project
+from ml_backend.store.schema import metadata, project, question
 from ml_backend.teaching.wording import cut
 
 NOT_OF_PROJECTS = {"worker"}  # tables
@@ -55,7 +55,7 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
         (asking("own", text), content_key(text)),
         (asking("other", OTHER, text, "more"), content_key(OTHER)),
     ]
-    store.questions.want(project, "teacher", [*about, *((question, None) for question in quoting)])
+    store.questions.want(project, "teacher", [*about, *((each, None) for each in quoting)])
     texts = [{"text": written, "kind": "hard", "label": ["fruit"]} for written in (text, OTHER)]
     store.projects.update(project, evolution={"rounds": [{"weaknesses": f'it fails at "{text}"', "texts": texts}]})
     store.versions.add(ModelVersion(project, 1, "v1", 1, 1, None, 0.0), None, rows=2)
@@ -95,8 +95,11 @@ def test_the_text_of_a_deleted_task_is_in_no_table_and_no_file(any_store: Store,
     assert [each.id for each in any_store.labels.of(5)] == [2]
     assert any_store.versions.audited(5) == [2] and [each.task for each in any_store.shown.of(5)] == [2]
     assert any_store.tasks.texts(5, [2]) == [OTHER]
-    left = {question.id: question for question in any_store.questions.all(5)}
+    left = {each.id: each for each in any_store.questions.all(5)}
     assert left.keys() == {"describe", "write", "plain", "other"}
+    with any_store.database.read() as connection:
+        unanswered = sa.select(sa.func.count()).where(question.c.shares.is_(None), question.c.content.is_(None))
+        assert connection.execute(unanswered).scalar_one() == 4, "nothing but the texts is changed"
     assert OTHER in left["describe"].text and OTHER in left["plain"].text
     assert [shown for shown, _ in left["other"].examples] == ["", "more"], "as many as there were"
     evolution = any_store.projects.ensure(5).evolution or {}
