@@ -42,8 +42,8 @@ def forget(
         typer.confirm("Forget it? This cannot be undone", abort=True)
     client = _reach(settings, store.projects.ensure(project), ask=not yes)
     removed = remove(client, store, project, say)
-    told = ", ".join(f"{count:,} {name}" for name, count in removed.items())
-    out.print(f"Project {project} is forgotten. Removed: {told}.", highlight=False)
+    told = ", ".join(f"{name} {count:,}" for name, count in removed.items())
+    out.print(f"Project {project} is forgotten. Removed, by table: {told}.", highlight=False)
 
 
 def _reach(settings: Settings, record: ProjectRecord, *, ask: bool) -> LabelStudioClient | None:
