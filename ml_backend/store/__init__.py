@@ -10,28 +10,45 @@ from contextlib import suppress
 from pathlib import Path
 
 from ml_backend.settings import Settings
+from ml_backend.store import schema
 from ml_backend.store.artifacts import ArtifactError, Artifacts
+from ml_backend.store.connections import Connections
 from ml_backend.store.database import Database, StoreError, check_url, now, process_name
+from ml_backend.store.distillations import Distillations
+from ml_backend.store.documents import Documents
 from ml_backend.store.erasure import content_keys, count_rows, erase_project, erase_quotes
-from ml_backend.store.files import write_atomically
-from ml_backend.store.jobs import Jobs, JobState, Lease
+from ml_backend.store.evolution import Evolution, EvolutionRow
+from ml_backend.store.files import TEMPORARY, remove_old, write_atomically
+from ml_backend.store.jobs import Jobs, JobState, Lease, LeaseLostError
 from ml_backend.store.labels import Labels
 from ml_backend.store.ledger import Ledger, Spent
 from ml_backend.store.projects import ProjectRecord, Projects
-from ml_backend.store.questions import Questions, Reply
+from ml_backend.store.publications import Publications
+from ml_backend.store.questions import Questions
+from ml_backend.store.record_profiles import RecordProfiles
+from ml_backend.store.replies import Reply, ReplyTable
 from ml_backend.store.retention import Retention
+from ml_backend.store.reviews import Proposal, Reviews
+from ml_backend.store.rules import LabellingRules
 from ml_backend.store.shown import Showings, Shown
+from ml_backend.store.stats import Stats
+from ml_backend.store.synchronisation import Progress, Synchronisation
 from ml_backend.store.tasks import Tasks
+from ml_backend.store.teacher_states import TeacherStates
 from ml_backend.store.vector_sweep import drop_vectors
 from ml_backend.store.vectors import Vectors
 from ml_backend.store.versions import RoundRecord, Versions
 
 __all__ = [
     "ArtifactError",
+    "EvolutionRow",
     "JobState",
     "Lease",
+    "LeaseLostError",
     "ProjectRecord",
+    "Proposal",
     "Reply",
+    "ReplyTable",
     "RoundRecord",
     "Shown",
     "Spent",
@@ -64,15 +81,31 @@ class Store:
         self.database = Database(settings.database_url)
         self.database.upgrade()
         self.projects = Projects(self.database)
+        self.connections = Connections(self.database)
+        self.publications = Publications(self.database)
+        self.synchronisation = Synchronisation(self.database)
+        self.progress = Progress(self.database)
+        self.monitor = Documents(self.database, schema.monitor)
+        self.reviews = Reviews(self.database)
+        self.teacher_states = TeacherStates(self.database)
+        self.label_descriptions = Documents(self.database, schema.label_description)
+        self.record_profiles = RecordProfiles(self.database)
+        self.feature_scores = Documents(self.database, schema.feature_score)
+        self.distillations = Distillations(self.database)
         self.tasks = Tasks(self.database)
         self.labels = Labels(self.database)
         self.versions = Versions(self.database)
         self.retention = Retention(self.database)
         self.questions = Questions(self.database)
         self.ledger = Ledger(self.database)
+        self.evolution = Evolution(self.database)
         self.shown = Showings(self.database)
+        self.stats = Stats(self.database)
+        self.rules = LabellingRules(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds)
         self.artifacts = Artifacts(self._folder / "artifacts")
+        for there in ("", "artifacts/*/", "vectors/*/*/"):
+            remove_old(self._folder.glob(f"{there}{TEMPORARY}*"))
 
     def vectors(self, project: int, space: str) -> Vectors:
         """The cached vectors of a project in an encoder's space."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import uuid
 from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
@@ -28,11 +29,12 @@ class Artifacts:
         self._sound: dict[str, tuple[str, int, int]] = {}  # of the latest check: digest, time and size
 
     def write(self, project: int, what: str, tensors: Tensors) -> tuple[str, str]:
-        """Stores tensors; returns the file's name and SHA-256. Raises StoreError, and then nothing is there."""
+        """Stores tensors in a file of their own, whose name carries a random part: two workers never write the same
+        one. Returns the file's name and SHA-256. Raises StoreError, and then nothing is there."""
         from safetensors.numpy import save
 
         data = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
-        name = f"{project}/{what}.safetensors"
+        name = f"{project}/{what}-{uuid.uuid4().hex[:12]}.safetensors"
         write_atomically(self._folder / name, lambda file: file.write(data))
         return name, sha256(data).hexdigest()
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -79,6 +79,18 @@ class Database:
         except DBAPIError as error:
             raise StoreError(_told(error, "read")) from None
 
+    @property
+    def file(self) -> Path | None:
+        """Where SQLite keeps it, None for PostgreSQL."""
+        return Path(self._engine.url.database or "") if self.is_sqlite else None
+
+    def connect(self) -> sa.Connection:
+        """A connection without a transaction, for a lock that lasts longer than one."""
+        try:
+            return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except DBAPIError as error:
+            raise StoreError(_told(error, "used")) from None
+
     def upsert(self, table: sa.Table, where: Callable[[Any], sa.ColumnElement[bool]] | None = None) -> sa.Insert:
         """An INSERT that updates the row of the same primary key. `where(new)` says when, given the new row."""
         statement = self._insert(table)
@@ -88,6 +100,27 @@ class Database:
             index_elements=keys, set_=new, where=where(statement.excluded) if where else None
         )
 
+    def put(self, table: sa.Table, row: Mapping[str, Any]) -> sa.Insert:
+        """An INSERT of a row that, where one of the same primary key is, sets the given columns of that one alone."""
+        keys = [column.name for column in table.primary_key]
+        given = {name: value for name, value in row.items() if name not in keys}
+        statement = self._insert(table).values(row)
+        if not given:
+            return statement.on_conflict_do_nothing()  # type: ignore[no-any-return]
+        return statement.on_conflict_do_update(index_elements=keys, set_=given)  # type: ignore[no-any-return]
+
+    def write(self, statement: sa.Executable) -> int:
+        """One statement in a transaction of its own; returns how many rows it changed."""
+        with self.begin() as connection:
+            return int(connection.execute(statement).rowcount)
+
+    def add(self, table: sa.Table, names: Sequence[str]) -> sa.Insert:
+        """An INSERT that adds the numbers in the columns `names` to those of the row of the same primary key."""
+        statement = self._insert(table)
+        sums = {name: table.c[name] + statement.excluded[name] for name in names}
+        keys = [column.name for column in table.primary_key]
+        return statement.on_conflict_do_update(index_elements=keys, set_=sums)  # type: ignore[no-any-return]
+
     def insert_or_ignore(self, table: sa.Table) -> sa.Insert:
         """An INSERT that leaves a row of the same primary key as it is."""
         return self._insert(table).on_conflict_do_nothing()  # type: ignore[no-any-return]
@@ -95,6 +128,13 @@ class Database:
     def _insert(self, table: sa.Table) -> Any:
         dialect = importlib.import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
         return dialect.insert(table)
+
+    def now(self) -> Any:
+        """Seconds since the epoch by the clock that all processes share: on PostgreSQL, an expression that it works
+        out; on SQLite, whose processes are on one machine, a number."""
+        if self.is_sqlite:
+            return now()
+        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
 
     def wipe(self) -> bool:
         """On SQLite: empties the write-ahead log, which still holds rows that were deleted; False if that must wait for

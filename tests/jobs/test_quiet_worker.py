@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import fill, flood
+from projects import set_up
 from workers import Bench
 
 from ml_backend.domain import ModelVersion, TaskSchema, content_key
@@ -41,7 +42,7 @@ def with_versions(bench: Bench, n: int) -> None:
         bench.server.predictions += [
             {"task": task, "score": 0.1, "model_version": name, "result": []} for task in (1, 2, 3)
         ]
-    bench.store.projects.update(5, published=f"apprentice-{n}-x")
+    set_up(bench.store, 5, published=f"apprentice-{n}-x")
     bench.server.settings["model_version"] = f"apprentice-{n}-x"
 
 
@@ -86,7 +87,7 @@ def test_however_busy_it_is_no_more_versions_stand_than_the_ceiling(bench: Bench
 def test_it_is_tidied_up_while_the_pool_is_encoded_too(bench: Bench) -> None:
     with_versions(bench, upkeep.STALE_KEPT + 4)
     fill(bench.server, 1300)
-    bench.store.projects.update(5, reconciled_at=0.0)
+    set_up(bench.store, 5, reconciled_at=0.0)
     bench.round()
     assert not bench.worker._pools[5].encoded.all()
     bench.time += upkeep.QUIET_SECONDS + 1
@@ -112,7 +113,7 @@ def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
 def learn_again(bench: Bench, truth: dict[int, str], schema: TaskSchema, at: int) -> None:
     """A round after one more answer."""
     flood(bench.server, truth, schema, [list(truth)[at]])
-    bench.store.projects.update(5, reconciled_at=0.0)
+    set_up(bench.store, 5, reconciled_at=0.0)
     bench.round()
 
 
@@ -166,7 +167,7 @@ def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first(
     for number in (4, 5):  # as when the teacher has said more
         bench.store.versions.add(replace(newest, number=number, name=f"v{number}", learner=number), artifact, rows=0)
     bench.store.versions.activate(5, 5)
-    bench.store.projects.update(5, published="v5")
+    set_up(bench.store, 5, published="v5")
     bench.worker._upkeep.after_round(None, 5)
     assert bench.store.versions.learners(5) == [5, 2, 1]
 
@@ -180,11 +181,11 @@ def test_a_learner_that_serves_or_is_held_is_never_forgotten(bench: Bench, singl
     for at in range(7, 12):
         learn_again(bench, truth, single, at)
     bench.worker._settings.keep_versions = 2
-    bench.store.projects.update(5, pinned=held)
+    set_up(bench.store, 5, pinned=held)
     bench.round()
     assert bench.store.versions.learners(5) == [6, 5, held]
     bench.store.versions.activate(5, held)
-    bench.store.projects.update(5, pinned=None)
+    set_up(bench.store, 5, pinned=None)
     learn_again(bench, truth, single, 12)
     assert held not in bench.store.versions.learners(5), "as soon as nobody needs it"
     files = [bench.worker._settings.data_dir / "artifacts" / name for name in artifacts(bench)]
@@ -285,7 +286,7 @@ def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_st
     names = {}
     for what in ("prior", "stray", "new"):
         names[what], digest = bench.store.artifacts.write(5, what, {"a": np.arange(3)})
-    bench.store.projects.update(5, prior={"file": names["prior"], "sha256": digest})
+    set_up(bench.store, 5, prior={"file": names["prior"], "sha256": digest})
     learners = artifacts(bench) - set(names.values())
     for name in artifacts(bench) - {names["new"]}:
         os.utime(bench.worker._settings.data_dir / "artifacts" / name, (0, 0))

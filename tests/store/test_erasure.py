@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ml_backend.asking import Question
 from ml_backend.domain import Annotation, Draft, Example, ModelVersion, Prediction, content_key
-from ml_backend.store import RoundRecord, Store
+from ml_backend.store import EvolutionRow, RoundRecord, Store
 from ml_backend.store.erasure import GoneTexts, count_rows, owners
 from ml_backend.store.schema import metadata, project, question
 from ml_backend.teaching.wording import cut
@@ -57,7 +57,8 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
     ]
     store.questions.want(project, "teacher", [*about, *((each, None) for each in quoting)])
     texts = [{"text": written, "kind": "hard", "label": ["fruit"]} for written in (text, OTHER)]
-    store.projects.update(project, evolution={"rounds": [{"weaknesses": f'it fails at "{text}"', "texts": texts}]})
+    body = {"weaknesses": f'it fails at "{text}"', "texts": texts}
+    store.evolution.keep(project, EvolutionRow(1, "tasks", "teacher", True, body))
     store.versions.add(ModelVersion(project, 1, "v1", 1, 1, None, 0.0), None, rows=2)
     store.versions.record_round(project, RoundRecord("v1", 1.0, 2.0, {"fit": 0.1}))
     store.jobs.request(project)
@@ -102,8 +103,8 @@ def test_the_text_of_a_deleted_task_is_in_no_table_and_no_file(any_store: Store,
         assert connection.execute(unanswered).scalar_one() == 4, "nothing but the texts is changed"
     assert OTHER in left["describe"].text and OTHER in left["plain"].text
     assert [shown for shown, _ in left["other"].examples] == ["", "more"], "as many as there were"
-    evolution = any_store.projects.ensure(5).evolution or {}
-    assert [each["text"] for each in evolution["rounds"][0]["texts"]] == ["", OTHER]
+    (evolution,) = any_store.evolution.rounds(5)
+    assert [written["text"] for written in evolution.body["texts"]] == ["", OTHER]
 
 
 def test_a_text_that_another_task_has_too_stays_until_that_one_is_deleted(any_store: Store) -> None:
