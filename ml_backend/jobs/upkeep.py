@@ -84,16 +84,18 @@ class Upkeep:
         return any(self._sweep(record, pools[record.id]) for record in records)
 
     def _sweep(self, record: ProjectRecord, pool: ProjectPool) -> bool:
-        """Removes what deleted tasks have left: quotes of some, or vectors of one shard. False if no task has changed
-        since the last look, or when there is no more: then what deletions leave in files goes, too."""
+        """Removes what deleted tasks have left: quotes of some, or vectors of one shard; False if there is nothing to
+        do now. When there is no more, what deletions leave in files goes, too."""
         project = record.id
-        revision, swept_at = self._swept.get(project, (None, 0.0))
-        is_swept = revision == record.tasks_revision and time.monotonic() - swept_at < UNCHANGED_SECONDS
-        if is_swept or time.monotonic() < self._sweep_not_before.get(project, 0.0):
-            return False
         try:
+            if self._store.erase_quotes(project):
+                self._swept.pop(project, None)  # a task was deleted: the rest does not wait
+                self._sweep_not_before.pop(project, None)
+                return True
+            if self._is_swept(record):
+                return False
             pool.flush()  # now: what is written later is not looked at again
-            if self._store.erase_quotes(project) or self._store.sweep_vectors(project):
+            if self._store.sweep_vectors(project):
                 return True
             needed = {learner.artifact for learner in self._store.retention.learners(project)}
             self._store.artifacts.remove_strays(project, {*needed, (record.prior or {}).get("file", "")})
@@ -106,6 +108,12 @@ class Upkeep:
         self._swept[project] = (record.tasks_revision, time.monotonic())
         self._sweep_not_before[project] = time.monotonic() + SWEEP_SECONDS
         return False
+
+    def _is_swept(self, record: ProjectRecord) -> bool:
+        """Whether no task has changed since the last look, or that was a moment ago."""
+        revision, swept_at = self._swept.get(record.id, (None, 0.0))
+        is_unchanged = revision == record.tasks_revision and time.monotonic() - swept_at < UNCHANGED_SECONDS
+        return is_unchanged or time.monotonic() < self._sweep_not_before.get(record.id, 0.0)
 
     def _prune_version(self, client: LabelStudioClient, record: ProjectRecord, most: int) -> bool:
         """Deletes the rows of the oldest version if more than `most` stand beside the one that serves."""
