@@ -48,13 +48,16 @@ class Upkeep:
         self._sweep_not_before: dict[int, float] = {}
         self._quiet_at = time.monotonic()
 
+    def postpone(self) -> None:
+        """A round has changed something: annotators are at work."""
+        self._not_before = time.monotonic() + QUIET_SECONDS
+
     def after_round(self, client: LabelStudioClient | None, project: int, pool: ProjectPool | None = None) -> None:
         """Keeps the ceilings, under the lease of a round that has come to its end. What goes wrong is no failure of it.
 
         client, pool  None after a round that failed: Label Studio may be the trouble, and what it found in an earlier
                       space goes on serving
         """
-        self._not_before = time.monotonic() + QUIET_SECONDS  # annotators are at work
         record = self._store.projects.get(project)
         if record is None:
             return

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from world import Backend, Project, until
 
 from ml_backend.demo.server import LocalLabelStudio
-from ml_backend.label_studio.client import Refused
 from ml_backend.label_studio.connect import REMEMBERED, disconnect
 
 pytestmark = pytest.mark.e2e
@@ -60,40 +58,6 @@ def test_connecting_sets_everything_up_and_disconnecting_leaves_no_trace(
     done = backend.cli("disconnect", "--project", number)
     assert done.returncode == 0 and "not connected" in done.stdout
     assert settings_of(project) == before
-
-
-def test_a_deleted_task_and_then_the_whole_project_leave_nothing_behind(
-    make_backend: Callable[..., Backend], make_project: Callable[..., Project]
-) -> None:
-    backend, project = make_backend(), make_project(60)
-    number, folder = str(project.number), backend.settings.data_dir
-    assert backend.cli("connect", "--project", number).returncode == 0
-    version = backend.wait_for_queue(project)
-    annotation = project.answer_next(4)[0]
-    backend.wait_for_queue(project, labelled=4)
-
-    task = project.client.call("GET", f"api/annotations/{annotation}/")["task"]
-    text = project.client.call("GET", f"api/tasks/{task}/")["data"]["text"]
-    assert holding(folder, text)
-    project.client.call("DELETE", f"api/tasks/{task}/")
-    until(lambda: not holding(folder, text), "the end of a deleted text")
-
-    row = project.predictions(version.name)[-1]
-    done = backend.cli("forget", "--project", number, "--yes")
-    assert done.returncode == 0, done.stderr
-    assert (project.webhooks(), project.ml_backends(), project.tabs()) == ([], [], [])
-    assert project.predictions(version.name) == []
-    assert backend.store.rows(project.number) == {}
-    assert not list(folder.rglob(number))
-    assert len(project.client.call("GET", f"api/projects/{number}/export", params={"exportType": "JSON"})) == 3
-
-    draft = {"result": [], "parent_prediction": row["id"]}
-    with pytest.raises(Refused):  # as ever with a draft whose row is gone: hence old versions stand for a while
-        project.client.call("POST", f"api/tasks/{row['task']}/annotations/", body=draft)
-
-
-def holding(folder: Path, text: str) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
 def test_the_queue_is_served_in_its_order_with_drafts_and_reasons(

@@ -244,6 +244,16 @@ def test_nothing_is_looked_for_again_while_no_task_changes(bench: Bench, monkeyp
     assert len(looks) == 5, "another worker may have written late"
 
 
+def test_rounds_that_find_nothing_new_do_not_disturb_the_quiet(bench: Bench) -> None:
+    with_versions(bench, upkeep.STALE_KEPT + 4)
+    bench.round()
+    for _ in range(3):
+        bench.time += upkeep.QUIET_SECONDS - 1
+        bench.round()
+        bench.step()
+    assert deletions(bench) >= 1
+
+
 def test_where_it_is_never_quiet_deleted_tasks_are_swept_up_after_a_round(bench: Bench) -> None:
     truth = fill(bench.server, 20)
     bench.round()
