@@ -150,6 +150,7 @@ class Worker:
             if not self._store.projects.ensure(lease.project).fingerprint:
                 jobs.ask(lease.project, COMPLETE_SECONDS)  # its queue was cut short
             if record is not None:
+                self._upkeep.postpone()
                 self._store.versions.record_round(lease.project, record)
                 log.info("round", project=lease.project, version=record.version, **stages)
             self._tell(lease.project, pool)

@@ -148,6 +148,14 @@ task = Table(
     Index("task_key", "project", "key"),
 )
 
+deleted_text = Table(
+    "deleted_text",  # that no task has any more, until it is looked for where documents quote it
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("key", LargeBinary(16), primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
 labelling_rules = Table(
     "labelling_rules",
     metadata,

@@ -15,7 +15,7 @@ from ml_backend.store.schema import annotation, project
 from ml_backend.store.schema import task as table
 
 CHUNK = 2000
-REMOVED_AT_ONCE = 500  # tasks of one transaction: what quotes them is looked for in documents, too
+REMOVED_AT_ONCE = 500  # tasks of one transaction
 
 
 class Tasks:
@@ -54,8 +54,8 @@ class Tasks:
             return int(connection.execute(query).scalar_one()) == len(tasks)
 
     def remove(self, project_id: int, tasks: Iterable[int]) -> int:
-        """Forgets tasks, with their annotations and all that is about them or quotes them; returns how many there
-        were."""
+        """Forgets tasks, with their annotations and all that is about them; returns how many there were. What quotes
+        them is looked for by a worker: see `erasure.erase_quotes`."""
         removed = 0
         for chunk in chunks(set(tasks), REMOVED_AT_ONCE):
             annotated = sa.select(annotation.c.id).where(
@@ -65,7 +65,7 @@ class Tasks:
                 annotations = list(connection.execute(annotated).scalars())
             Labels(self._database).delete(project_id, annotations)
             with self._database.begin() as connection:
-                count = erase_tasks(connection, project_id, chunk)
+                count = erase_tasks(self._database, connection, project_id, chunk)
                 if count:
                     _revise(connection, project_id)
                 removed += count
