@@ -52,15 +52,14 @@ class ActiveLearningBackend(LabelStudioMLBase):
     def setup(self, extra_params: Any = None) -> dict[str, str]:
         """What /setup answers: the version that predictions carry. Constant time, no weights."""
         record = self.store.projects.ensure(self.project)
-        changed: dict[str, Any] = {}
-        if self.config and self.config != record.label_config:
-            changed["label_config"] = self.config
-        if extra_params is not None and (own := own_params(extra_params)) != record.extra_params:
-            changed["extra_params"] = own
-        if changed:
-            self.store.projects.update(self.project, **changed)
-            if record.is_connected:
-                self.store.jobs.request(self.project)
+        other_config = bool(self.config) and self.config != record.label_config
+        own = record.extra_params if extra_params is None else own_params(extra_params)
+        if other_config:
+            self.store.projects.set_label_config(self.project, self.config)
+        if own is not None and own != record.extra_params:
+            self.store.projects.set_extra_params(self.project, own)
+        if record.is_connected and (other_config or own != record.extra_params):
+            self.store.jobs.request(self.project, retry=True)
         version = self.predictor.version(self.project)
         if TAKES_PROJECT:  # whose own server asks for it there
             self.set("model_version", version)

@@ -115,7 +115,7 @@ class Settings(BaseSettings):
         SecretStr(""), description="an access token of Label Studio, personal or legacy"
     )
     secret: SecretStr = Field(
-        SecretStr(""), description="what Label Studio must present; without it only loopback is served"
+        SecretStr(""), description="what Label Studio must present; without it only loopback is served, and no proxy"
     )
     public_url: str = Field("", description="this backend's address as Label Studio sees it; empty: host and port")
     host: str = Field("127.0.0.1", description="address to listen on")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ml_backend.consensus import consensus
 from ml_backend.domain import ApprenticeError, Estimate, ModelVersion
 from ml_backend.label_studio.config import read_schema
 from ml_backend.store import ProjectRecord, Store, now
@@ -19,7 +18,7 @@ WIDE = 15  # letters of a line's name
 class Status:
     """One project at one moment.
 
-    labelled    tasks with a counted human label; `pool`: tasks without one
+    labelled    tasks with a counted human label, as of the last round; `pool`: tasks without one
     held        number of the version whose learner a rollback holds
     last_round  version, finished_at (seconds since the epoch), seconds, stages {name: seconds}
     read        tasks read so far while all of them are being listed, else None
@@ -57,15 +56,14 @@ class Status:
 def read_status(store: Store, project: int) -> Status:
     """The status of one project. Raises ApprenticeError if this backend has never heard of it."""
     record = store.projects.known(project)
-    problem, labelled, teacher = "", 0, {}
+    problem, stats, teacher = "", store.stats.document(project), {}
     try:
-        schema, annotations = read_schema(record.label_config), store.labels.of(project)
-        answers = consensus(schema, annotations)
-        labelled = len(answers.tasks)
-        teacher = standing.read(store, record, schema, annotations, answers)
+        teacher = standing.read(store, record, read_schema(record.label_config), stats.get("teacher", {}))
     except ApprenticeError as error:
         problem = str(error) if record.label_config else "waiting for the first round to read the project"
     active, job = store.versions.active(project), store.jobs.state(project)
+    labelled = stats.get("labelled", active.labelled if active else 0)
+    tasks = stats["tasks"] if stats.get("tasks_revision") == record.tasks_revision else store.tasks.count(project)
     good, any_round = store.versions.last_rounds(project, failed=False), store.versions.last_rounds(project)
     progress = record.progress or {}
     if not store.jobs.workers():
@@ -75,7 +73,7 @@ def read_status(store: Store, project: int) -> Status:
         project=project,
         connected=record.is_connected,
         labelled=labelled,
-        pool=store.tasks.count(project) - labelled,
+        pool=tasks - labelled,
         active_version=active.name if active else None,
         published_version=record.published,
         held=record.pinned,

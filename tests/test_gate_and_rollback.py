@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, fill, flood, text_about
+from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
 from ml_backend import cycle
@@ -84,7 +85,7 @@ def test_a_learner_that_is_kept_has_the_figure_of_the_version_that_made_it(
     monkeypatch.setattr(cycle, "judge", lambda *_: Verdict(False, "kept the earlier learner"))
     for number, pinned in ((2, None), (3, None), (4, 1)):
         server.annotate(max(truth) - number, "metal")
-        store.projects.update(5, pinned=pinned)
+        set_up(store, 5, pinned=pinned)
         run_round(make_round(server))
         version = active(store)
         assert (version.number, version.learner, version.accuracy) == (number, 1, own.accuracy)
@@ -101,7 +102,7 @@ def test_changed_minds_replace_the_learner(
 def test_a_rollback_holds_and_latest_releases_it(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     measured = active(store).accuracy
     learn(server, taught, single, 20)
     run_round(make_round(server))
@@ -124,12 +125,12 @@ def test_a_rollback_holds_and_latest_releases_it(
 def test_a_rollback_finds_a_version_by_name_and_by_number(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     name = active(store).name
     learn(server, taught, single, 20)
     run_round(make_round(server))
     for wanted in (name, "2", "apprentice-2"):
-        store.projects.update(5, pinned=None)
+        set_up(store, 5, pinned=None)
         roll_back(store, 5, wanted)
         assert store.projects.ensure(5).pinned == 2
 
@@ -138,7 +139,7 @@ def test_a_rollback_finds_a_version_by_name_and_by_number(
 def test_what_has_no_learner_cannot_be_rolled_back_to(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, wanted: str
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     with pytest.raises(UnknownVersion):
         roll_back(store, 5, wanted)
     with pytest.raises(UnknownVersion, match="no earlier learner"):

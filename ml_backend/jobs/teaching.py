@@ -10,8 +10,8 @@ from dataclasses import replace
 import structlog
 
 from ml_backend import registry, space
+from ml_backend.aggregation import Aggregators
 from ml_backend.asking import TeacherUnavailable
-from ml_backend.consensus import consensus
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.priority import give_way
 from ml_backend.label_studio.config import read_schema
@@ -40,9 +40,10 @@ log = structlog.get_logger()
 class Teaching:
     """One project at a time: between rounds it is seen that there may be something to do, the rest is beside them."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, aggregators: Aggregators) -> None:
         self._settings = settings
         self._store = store
+        self._aggregators = aggregators
         self._agenda = Agenda(store)
         self._running: threading.Thread | None = None
         self._not_before = 0.0
@@ -126,7 +127,7 @@ class Teaching:
         asked: Asked = []
         recalled = nothing(schema)
         if desk:
-            answers = consensus(schema, store.labels.of(record.id))
+            answers = self._aggregators.of(record.id).refresh(schema).answers
             recalled = recall(store, desk.teacher, schema, sight.pool, record.id, answers)
             spent = desk.exhausted()
             if sight.options.teacher == registry.BY_FILE:  # it would ask under another name than after that is set
@@ -204,7 +205,10 @@ class Teaching:
         if (record.teacher or {}).get("name") == name:
             return record
         state = {"name": name, "model": model, "problem": "", "until": 0.0} if name else None
-        self._store.projects.update(record.id, teacher=state)
+        if name:
+            self._store.teacher_states.meet(record.id, name, model)
+        else:
+            self._store.teacher_states.forget(record.id)
         self._pauses.pop(record.id, None)
         return replace(record, teacher=state)
 
@@ -212,7 +216,7 @@ class Teaching:
         """Notes how it goes, for `status` and `doctor`."""
         state = {**(record.teacher or {}), "problem": problem, "until": until}
         if record.teacher != state and stands(self._store, record):
-            self._store.projects.update(record.id, teacher=state)
+            self._store.teacher_states.report(record.id, str(state.get("name", "")), problem, until)
 
 
 def _until(record: ProjectRecord) -> float:

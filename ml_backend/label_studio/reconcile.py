@@ -43,12 +43,12 @@ def reconcile(
     as_read = record.read_under == _fields(_schema(record.label_config))
     if as_read and now() - record.reconciled_at < every and record.counts == _counted(store, project):
         return False
-    store.projects.begin_look(project)
+    store.synchronisation.begin_look(project)
     found = client.project(project)
     check_identity(client, record, found)
     config = str(found.get("label_config") or "")
     if config != record.label_config:
-        store.projects.update(project, label_config=config)
+        store.projects.set_label_config(project, config)
     schema = _schema(config)
     if schema is not None:
         reading = _Reading(client, store, project, schema, guard, listed, *_known(store, project))
@@ -60,10 +60,10 @@ def reconcile(
         if anew or record.reconciled_at <= 0 or counts != _counted(store, project):
             reading.all_annotations()
         # counts that cannot be made equal (Label Studio's may lag) must not cost a listing every round
-        store.projects.update(project, watermark=watermark, counts=_counted(store, project), read_under=_fields(schema))
+        store.synchronisation.note(project, _counted(store, project), watermark, _fields(schema))
     if record.published and found.get("model_version") != record.published:
-        store.projects.update(project, fingerprint="")  # something else was switched on: publish again
-    store.projects.end_look(project)
+        store.publications.request(project)  # something else was switched on: publish again
+    store.synchronisation.end_look(project)
     return True
 
 
@@ -131,8 +131,7 @@ class _Reading:
 
     def _tell(self, read: int | None) -> None:
         """For `status`: how many tasks are read so far."""
-        known = self.store.projects.ensure(self.project).progress or {}
-        self.store.projects.update(self.project, progress={**known, "read": read})
+        self.store.progress.read(self.project, read)
 
     def _keep(self, tasks: list[Any]) -> tuple[list[Example], set[int]]:
         """Stores tasks and the annotations inside them; returns the tasks, and the annotations' numbers."""

@@ -99,9 +99,14 @@ def storable(text: str) -> str:
 
 
 def read_moment(value: Any) -> str:
-    """A time in the one form that sorts as text and that Label Studio's filters take (others are a 500); "" if none."""
+    """A time in the one form that sorts as text and that Label Studio's filters take (others are a 500); "" if none.
+
+    A time without a zone is taken for UTC, wherever this machine stands.
+    """
     try:
-        return datetime.fromisoformat(value).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        moment = datetime.fromisoformat(value)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     except (TypeError, ValueError, OverflowError):
         return ""
 

@@ -30,8 +30,10 @@ Choose = Callable[[list[Question], list[str]], list[str]]
 class Questions:
     """The table `question`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float] | None = None) -> None:
+        """`clock`: tells the time in place of the database's."""
         self._database = database
+        self._now: Callable[[], Any] = clock or database.now
         self._replies = Replies(database)
 
     def want(self, project: int, teacher: str, questions: Iterable[tuple[Question, bytes | None]]) -> None:
@@ -58,7 +60,7 @@ class Questions:
         for chunk in chunks(ids, CHUNK):
             with self._database.begin() as connection:
                 connection.execute(sa.select(projects.c.id).where(projects.c.id == project).with_for_update())
-                moment = now()
+                moment = self._now()
                 waiting = sa.and_(table.c.project == project, table.c.state == "waiting")
                 held = table.c.asked_at >= moment - GIVEN_UP_SECONDS
                 mine = sa.and_(waiting, ~held, table.c.teacher == teacher, table.c.id.in_(chunk))
@@ -74,13 +76,13 @@ class Questions:
 
     def renew(self, project: int, ids: Iterable[str]) -> None:
         """Questions that were taken are being asked still."""
-        self._mark(project, ids, now())
+        self._mark(project, ids, self._now())
 
     def give_back(self, project: int, ids: Iterable[str]) -> None:
         """Questions that were taken and not asked may be taken by others at once."""
         self._mark(project, ids, 0.0)
 
-    def _mark(self, project: int, ids: Iterable[str], asked_at: float) -> None:
+    def _mark(self, project: int, ids: Iterable[str], asked_at: Any) -> None:
         for chunk in chunks(ids, CHUNK):
             mark = sa.update(table).where(table.c.project == project, table.c.state == "waiting", table.c.id.in_(chunk))
             with self._database.begin() as connection:

@@ -9,10 +9,13 @@ import sqlalchemy as sa
 
 from ml_backend.domain import SYNTHETIC, Example, Ints
 from ml_backend.store.database import Database, chunks
-from ml_backend.store.schema import audit, project
+from ml_backend.store.erasure import erase_tasks
+from ml_backend.store.labels import Labels
+from ml_backend.store.schema import annotation, project
 from ml_backend.store.schema import task as table
 
 CHUNK = 2000
+REMOVED_AT_ONCE = 500  # tasks of one transaction: what quotes them is looked for in documents, too
 
 
 class Tasks:
@@ -51,13 +54,18 @@ class Tasks:
             return int(connection.execute(query).scalar_one()) == len(tasks)
 
     def remove(self, project_id: int, tasks: Iterable[int]) -> int:
-        """Forgets tasks; returns how many there were. Their annotations are kept until they are deleted by id."""
+        """Forgets tasks, with their annotations and all that is about them or quotes them; returns how many there
+        were."""
         removed = 0
-        for chunk in chunks(set(tasks), CHUNK):
+        for chunk in chunks(set(tasks), REMOVED_AT_ONCE):
+            annotated = sa.select(annotation.c.id).where(
+                annotation.c.project == project_id, annotation.c.task.in_(chunk), ~annotation.c.deleted
+            )
+            with self._database.read() as connection:
+                annotations = list(connection.execute(annotated).scalars())
+            Labels(self._database).delete(project_id, annotations)
             with self._database.begin() as connection:
-                for target in (audit.c.task, table.c.id):
-                    gone = sa.delete(target.table).where(target.table.c.project == project_id).where(target.in_(chunk))
-                    count = connection.execute(gone).rowcount
+                count = erase_tasks(connection, project_id, chunk)
                 if count:
                     _revise(connection, project_id)
                 removed += count

@@ -3,7 +3,6 @@ artifact, and found again by each round."""
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -192,12 +191,11 @@ def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, 
     if not stands(store, record):
         return
     old = store.projects.ensure(record.id).prior or {}
-    number = int(old.get("number", 0)) + 1
-    file, digest = store.artifacts.write(record.id, f"prior-{number}-{uuid.uuid4().hex[:8]}", tensors)
-    kept = {"file": file, "sha256": digest, "number": number, "made_of": asdict(given.origin)}
-    store.projects.update(record.id, prior=kept)
-    if old:
-        store.artifacts.remove(old["file"])
+    before = int(old.get("number", 0))
+    file, digest = store.artifacts.write(record.id, f"prior-{before + 1}", tensors)
+    kept = store.distillations.replace(record.id, before, file, digest, asdict(given.origin))
+    if not kept or old:
+        store.artifacts.remove(old["file"] if kept else file)
 
 
 def load(store: Store, record: ProjectRecord, plugin: str, space: str, schema: TaskSchema) -> Priors:

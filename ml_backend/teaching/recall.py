@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ml_backend.consensus import Answers, consensus
+from ml_backend.consensus import Answers
 from ml_backend.domain import Floats, Ints, Mask, TaskSchema, content_key
 from ml_backend.pool import ProjectPool
 from ml_backend.store import Reply, ReplyTable, Store
@@ -29,6 +30,9 @@ class Recall:
     teaches   (m,) bool: may be distilled. Not what has an answer, nor what it said with answers in sight. The queue has
               no say in it: what is distilled makes the next queue
     compared  how many of the tasks, but for those that it wrote, the annotators have answered, too
+    teacher   who said it, "" for nobody
+    drafting  the `confusion` that `expected` comes from
+    digest    of tasks and said: the same as long as nothing more is said, and the tasks are the same
     """
 
     tasks: Ints
@@ -38,6 +42,9 @@ class Recall:
     record: Doubles
     teaches: Mask
     compared: int
+    teacher: str
+    drafting: Doubles
+    digest: str
 
     def of(self, tasks: Ints) -> Floats:
         """(n, c) `expected` of some tasks, NaN where the teacher has said nothing."""
@@ -47,6 +54,11 @@ class Recall:
             known = self.tasks[at] == tasks
             out[known] = self.expected[at[known]]
         return out
+
+    def compare(self, answers: Answers) -> tuple[Floats, Floats]:
+        """(k, c) what it said of the tasks that the annotators have answered, too, and what these said."""
+        _, mine, theirs = np.intersect1d(self.tasks, answers.tasks, assume_unique=True, return_indices=True)
+        return self.said[mine], answers.targets[theirs]
 
 
 def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int, answers: Answers) -> Recall:
@@ -59,24 +71,19 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
     real = pool.real(answers.tasks)  # of a text that it wrote itself, it knew what it meant
     _, mine, theirs = np.intersect1d(tasks, answers.tasks[real], assume_unique=True, return_indices=True)
     both, multiple = (said[mine], answers.targets[real][theirs]), schema.multiple
-    record = confusion(*both, multiple, trust=1.0)
+    record, drafting = confusion(*both, multiple, trust=1.0), confusion(*both, multiple)
     return Recall(
         tasks,
         said,
-        expected=corrected(said, confusion(*both, multiple), multiple),
+        expected=corrected(said, drafting, multiple),
         corrected=corrected(said, record, multiple),
         record=record,
         teaches=alone & ~np.isin(tasks, answers.touched),
         compared=len(mine),
+        teacher=teacher,
+        drafting=drafting,
+        digest=sha256(tasks.tobytes() + said.tobytes()).hexdigest(),
     )
-
-
-def of_answered(store: Store, teacher: str, schema: TaskSchema, project: int, answers: Answers) -> tuple[Floats, Mask]:
-    """What the teacher has said (m, c) of tasks with an answer, and which of them (n,) those m are."""
-    keys = store.tasks.keys(project, answers.tasks.tolist())
-    replies = {reply.key: reply for reply in store.questions.replies(project, teacher, set(keys.values()))}
-    both = np.array([keys.get(task) in replies for task in answers.tasks.tolist()], np.bool_)
-    return shares(schema, [replies[keys[task]] for task in answers.tasks[both].tolist()]), both
 
 
 def _tasks_of(replies: ReplyTable, pool: ProjectPool, labels: tuple[str, ...]) -> tuple[Ints, Ints]:
@@ -93,16 +100,19 @@ def _tasks_of(replies: ReplyTable, pool: ProjectPool, labels: tuple[str, ...]) -
 
 
 def of_texts(store: Store, teacher: str, schema: TaskSchema, project: int, texts: Sequence[str]) -> Floats:
-    """(n, c) as `Recall.of`, of some texts, for whoever has no pool at hand."""
+    """(n, c) as `Recall.of`, of some texts, for whoever has no pool at hand: by what the last round has found the
+    teacher's word to be worth."""
     out = np.full((len(texts), len(schema.labels)), np.nan, np.float32)
     keys = [content_key(text) for text in texts]
     replies = {reply.key: reply for reply in store.questions.replies(project, teacher, set(keys))}
     known = [row for row, key in enumerate(keys) if key in replies and set(schema.labels) <= replies[key].shares.keys()]
     if known:
-        answers = consensus(schema, store.labels.of(project)).but_for(store.tasks.synthetic(project))
-        said, both = of_answered(store, teacher, schema, project, answers)
-        record = confusion(said, answers.targets[both], schema.multiple)
-        out[known] = corrected(shares(schema, [replies[keys[row]] for row in known]), record, schema.multiple)
+        kept = store.stats.confusion(project)
+        if kept and (kept.teacher, kept.labels, kept.multiple) == (teacher, schema.labels, schema.multiple):
+            matrix = kept.matrix
+        else:  # before a round has compared it with the annotators
+            matrix = confusion(out[:0], out[:0], schema.multiple)
+        out[known] = corrected(shares(schema, [replies[keys[row]] for row in known]), matrix, schema.multiple)
     return out
 
 
@@ -110,7 +120,10 @@ def nothing(schema: TaskSchema) -> Recall:
     """Of a teacher that has said nothing yet."""
     empty = np.empty((0, len(schema.labels)), np.float32)
     record = confusion(empty, empty, schema.multiple, trust=1.0)
-    return Recall(np.empty(0, np.int64), empty, empty, empty, record, np.empty(0, np.bool_), 0)
+    return Recall(
+        np.empty(0, np.int64), empty, empty, empty, record, np.empty(0, np.bool_), 0, "",
+        confusion(empty, empty, schema.multiple), "",
+    )  # fmt: skip
 
 
 def shares(schema: TaskSchema, replies: list[Reply]) -> Floats:

@@ -82,7 +82,7 @@ def _begin(
     rounds: int, n: int,
 ) -> Rehearsal:  # fmt: skip
     """As `connect` and a first look at the tasks leave a project."""
-    store.projects.update(PROJECT, label_config=label_config)
+    store.projects.set_label_config(PROJECT, label_config)
     keys = [content_key(text) for text in pool.texts]
     store.tasks.put(PROJECT, (Example(row, text, keys[row], {}) for row, text in enumerate(pool.texts)))
     cache = store.vectors(PROJECT, registry.encoder(settings.encoder).name)

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from ml_backend.consensus import Answers
-from ml_backend.domain import Annotation, TaskSchema
+from ml_backend.domain import Estimate, TaskSchema
 from ml_backend.evaluation.words import counted
+from ml_backend.knowledge import Knowledge
 from ml_backend.registry import EMBEDDED
 from ml_backend.store import ProjectRecord, Store
-from ml_backend.teaching import agreement, written
-from ml_backend.teaching.agreement import Agreement
+from ml_backend.teaching.agreement import Agreement, Received, Saved
 from ml_backend.teaching.desk import midnight
+from ml_backend.teaching.reception import Reception
 
 IN_VAIN = ("malformed", "refused", "failed")
 MINUTE = 60.0
 LEAST_TRUST, SURE_TRUST = 0.5, 0.75
 
 
-def read(
-    store: Store, record: ProjectRecord, schema: TaskSchema, annotations: Sequence[Annotation], answers: Answers
-) -> dict[str, Any]:
-    """As JSON; {} as long as nobody has been asked and no draft was shown. Tasks that a teacher wrote judge nobody.
+def measure(
+    shown: int, received: Mapping[str, Received], saved: Saved, share: Estimate | None, teacher: Agreement,
+    learner: Agreement, known: Knowledge | None, judged: int = 0, seen_by_teacher: int = 0,
+) -> dict[str, Any]:  # fmt: skip
+    """What a round finds out, as JSON: part of `read`, and how many tasks were `served`. Tasks that a teacher wrote
+    judge nobody.
+
+    shown   tasks that have been on a queue
+    known   the serving learner; it is judged by so many answers (`judged`), of which a teacher has seen some
+            (`seen_by_teacher`) before it wrote texts
+    """
+    return {
+        "served": shown,
+        "drafts": {author: asdict(fates) for author, fates in received.items()},
+        "saved": asdict(saved),
+        "share": asdict(share) if share else None,
+        "agreement": {"teacher": _as_json(teacher), "learner": _as_json(learner)},
+        "started_from": known.started_from if known else "",
+        "priors": {prior: round(error, 4) for prior, error in known.prior_errors.items()} if known else {},
+        "trust": round(known.trust, 4) if known and known.trust is not None else None,
+        "serving": known.number if known else None,
+        "judged": judged,
+        "shown": seen_by_teacher,
+    }
+
+
+def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON, with what the last round has `measured`, {} before the first one; {} as long as nobody has been asked
+    and no draft was shown.
 
     name, model, problem  of the teacher; the embedded one has neither of the latter
     spent        calls, tokens, cost and seconds `in all`, `today` (UTC) and `by purpose`
@@ -42,21 +65,13 @@ def read(
     cues         whether there are cues beside the labels' names; `records`: whether the tasks are records
     """
     project, state = record.id, record.teacher or {}
-    shown = store.shown.of(project)
-    if not state and not shown:
+    measured = measured or measure(0, *Reception().without(()), None, Agreement(), Agreement(), None)
+    if not state and not measured["served"]:
         return {}
     name = str(state.get("name") or EMBEDDED)
-    apart = store.tasks.synthetic(project)
-    answers = answers.but_for(apart)
-    synthetic = set(apart.tolist())
-    answered = [pair for pair in agreement.pairs(shown, annotations) if pair[0].task not in synthetic]
     counts = store.questions.counts(project, name)
     by_purpose = store.ledger.spent(project)
     in_all = by_purpose.pop("")
-    teacher = agreement.of_teacher(store, project, schema, name, answers)
-    learner, known = agreement.of_learner(store, project, apart)
-    judged = known.lesson.tasks[~np.isin(known.lesson.tasks, apart)] if known else apart[:0]
-    share = agreement.learners_share(each for each in shown if each.version == record.published)
     return {
         "name": name,
         "model": state.get("model", ""),
@@ -69,18 +84,9 @@ def read(
         "outcomes": dict(store.ledger.outcomes(project)[""]),
         "waiting": sum(n for (_, how), n in counts.items() if how == "waiting"),
         "labelled": counts.get(("label", "answered"), 0),
-        "drafts": {author: asdict(fate) for author, fate in agreement.received(answered).items()},
-        "saved": asdict(agreement.saved(answered)),
-        "share": asdict(share) if share else None,
-        "agreement": {"teacher": _as_json(teacher), "learner": _as_json(learner)},
-        "started_from": known.started_from if known else "",
-        "priors": {prior: round(error, 4) for prior, error in known.prior_errors.items()} if known else {},
-        "serving": known.number if known else None,
-        "judged": len(judged),
-        "shown": int(np.isin(judged, written.shown(store, project)).sum()),
+        **{name: value for name, value in measured.items() if name != "served"},
         "cues": bool(record.cues),
         "records": schema.is_record,
-        "trust": round(known.trust, 4) if known and known.trust is not None else None,
     }
 
 

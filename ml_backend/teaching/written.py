@@ -126,7 +126,7 @@ def taught(
     """The texts of all rounds of a teacher that are taught directly, with its labels in the light of its record here:
     that says nothing of the labels that another one gave."""
     rounds = read(store, record.id, way=TAUGHT, done=True, teacher=teacher)
-    texts = [each for one in rounds for each in one.texts]
+    texts = [text for one in rounds for text in one.texts if text.text]  # "" was a task, and is deleted
     said = shares(schema, [Reply(each.key, each.shares) for each in texts])
     targets = corrected(said, recalled.record, schema.multiple)
     return Taught(vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fake_label_studio import WORDS, FakeLabelStudio
+from projects import set_up
 from rounds import MakeRound, active, queue
 from school import School
 from scripted_teacher import ScriptedTeacher
@@ -156,9 +157,7 @@ def test_labels_that_were_given_for_other_labels_than_there_are_now_do_not_count
     school.finish()
     assert len(school.teacher.texts()) == 6
     config = store.projects.ensure(5).label_config
-    store.projects.update(
-        5, label_config=config.replace("<Choice ", '<Choice value="stone"/><Choice ', 1), tasks_revision=99
-    )
+    set_up(store, 5, label_config=config.replace("<Choice ", '<Choice value="stone"/><Choice ', 1), tasks_revision=99)
     school.finish()
     assert len(school.teacher.texts()) == 12
     assert sum("stone" in each.labels for each in school.teacher.asked) == 6

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from projects import set_up
 from rounds import active, learn
 from school import School
 from scripted_teacher import ScriptedTeacher
@@ -56,7 +57,7 @@ def test_a_spent_budget_is_told_and_the_rounds_go_on(
     school.finish()
     assert len(school.teacher.asked) == 4 and "teacher_daily_calls" in school.state()["problem"]
     learn(school.server, taught, single, 5)
-    store.projects.update(5, reconciled_at=0.0)
+    set_up(store, 5, reconciled_at=0.0)
     school.round()
     assert active(store).labelled == 35
 

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from projects import set_up
 
 from ml_backend.asking import Answer, Call, Question
 from ml_backend.settings import Settings
@@ -105,7 +106,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_who_had_answers_in_sight
         ),
         Round(2, "tasks", "t", 6, "2026-11-23", left=2),
     )
-    any_store.projects.update(5)
+    set_up(any_store, 5)
     for one in rounds:
         written.keep(any_store, 5, one)
     for number, examples in enumerate(((), (("an apple", "{}"),))):

@@ -14,6 +14,7 @@ from ml_backend.domain import Draft, Prediction
 from ml_backend.store import Reply, ReplyTable, Shown, Spent, Store
 from ml_backend.store import ledger as ledger_module
 from ml_backend.store import questions as module
+from ml_backend.store.questions import Questions
 from ml_backend.store.schema import question as table
 
 TEACHER = "scripted:model@here"
@@ -85,9 +86,9 @@ def test_a_dropped_question_is_not_asked_again_and_says_why(any_store: Store) ->
     assert any_store.questions.counts(5, TEACHER) == {("label", "dropped"): 1}
 
 
-def test_a_taken_question_is_nobody_elses_until_it_is_given_back_or_given_up(
-    any_store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_taken_question_is_nobody_elses_until_it_is_given_back_or_given_up(any_store: Store) -> None:
+    moment = [1000.0]
+    any_store.questions = Questions(any_store.database, lambda: moment[0])
     ids = want(any_store, 1, 2, 3)
     take = any_store.questions.take
     assert take(5, TEACHER, ["q2", "q1"]) == ["q2", "q1"]
@@ -95,17 +96,18 @@ def test_a_taken_question_is_nobody_elses_until_it_is_given_back_or_given_up(
     assert take(5, "another", ids) == take(6, TEACHER, ids) == []
     any_store.questions.give_back(5, ["q1"])
     assert take(5, TEACHER, ids) == ["q1"]
-    moment = module.now()
-    monkeypatch.setattr(module, "now", lambda: moment + module.GIVEN_UP_SECONDS + 1)
+    moment[0] += module.GIVEN_UP_SECONDS + 1
     assert take(5, TEACHER, ids) == ids
 
 
-def test_a_question_that_is_renewed_is_not_given_up(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    ids, moment = want(any_store, 1, 2), module.now()
+def test_a_question_that_is_renewed_is_not_given_up(any_store: Store) -> None:
+    moment = [1000.0]
+    any_store.questions = Questions(any_store.database, lambda: moment[0])
+    ids = want(any_store, 1, 2)
     assert any_store.questions.take(5, TEACHER, ids) == ids
-    monkeypatch.setattr(module, "now", lambda: moment + module.GIVEN_UP_SECONDS - 1)
+    moment[0] += module.GIVEN_UP_SECONDS - 1
     any_store.questions.renew(5, ["q1"])
-    monkeypatch.setattr(module, "now", lambda: moment + module.GIVEN_UP_SECONDS + 1)
+    moment[0] += 2
     assert any_store.questions.take(5, TEACHER, ids) == ["q2"]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from authors import Author, synthetic, text_of
 from fake_label_studio import FakeLabelStudio
+from projects import set_up
 
 from ml_backend.asking import Answer
 from ml_backend.domain import ApprenticeError, TaskSchema
@@ -82,7 +83,7 @@ def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
 def test_a_cue_without_a_vector_is_named(
     evolving: Callable[..., Evolving], store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["an apple", 9]]}})
+    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["an apple", 9]]}})
     site = visit(settings, store, 5)
     given = prior.gather(
         site.pool, site.record, "logistic", site.schema, recall.nothing(site.schema),

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006_teacher"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 
 _SECONDS_A_DAY = 86_400
 _COLUMNS = ("number", "way", "teacher", "done")
