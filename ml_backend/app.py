@@ -77,7 +77,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
 
     @app.post("/webhook")
     def webhook() -> Any:
-        event = read_event(_body())
+        event = read_event(_body(), store.projects.choices)
         wanted = take(store, event)
         metrics.events.labels(_known(event.action)).inc()
         return jsonify(status="taken", round=wanted)

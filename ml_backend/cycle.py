@@ -77,7 +77,7 @@ def run_round(work: Round) -> RoundRecord | None:
         reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.expect)
     record = store.projects.ensure(project)
     options, complaint = work.settings.for_project(record.extra_params)
-    schema = read_schema(record.label_config)
+    schema = read_schema(record.label_config, record.choices)
 
     with work.stage("encode"):
         record, odd = space.settle(store, work.settings, record, schema, options)
@@ -86,7 +86,8 @@ def run_round(work: Round) -> RoundRecord | None:
         work.pool.use(encoder)
         work.pool.refresh(record.tasks_revision)
         labels = work.aggregator.refresh(schema)
-        answers = labels.answers
+        # nothing can be learnt from an answer to nothing
+        answers = labels.answers.but_for(work.pool.tasks[work.pool.without_text])
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
         recalled = _recalled(work, options, schema, answers)
         unchanged = _fingerprint(record, options, labels, work.pool, recalled) == record.fingerprint

@@ -6,6 +6,7 @@ Whoever holds the project's lease writes them at the end of each round, also of 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from ml_backend.aggregation import Aggregator
 from ml_backend.consensus import Answers
+from ml_backend.coverage import count
 from ml_backend.domain import TaskSchema
 from ml_backend.knowledge import Knowledge
 from ml_backend.pool import ProjectPool
@@ -21,6 +23,7 @@ from ml_backend.store.stats import Confusion
 from ml_backend.teaching import agreement, standing, written
 from ml_backend.teaching.agreement import Agreement
 from ml_backend.teaching.recall import Recall
+from ml_backend.text_check import check_store
 
 LAYOUT = 2
 """Grows when the document changes: then it is written anew."""
@@ -32,14 +35,14 @@ def update(
 ) -> None:  # fmt: skip
     """Writes the numbers of a project with a serving `learner`, unless nothing has changed that they come from.
 
-    The document: `labelled` tasks with a counted label, and those of all `tasks` at `tasks_revision`; `teacher` as
-    `standing.measure` has it.
+    The document: `labelled` tasks with a counted label, and those of all `tasks` at `tasks_revision`; `coverage` and
+    `texts`, what of them can be learnt from; `teacher` as `standing.measure` has it.
     """
     record, labels = store.projects.known(project), aggregator.refresh(schema)
     parts = [
         LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, record.tasks_revision,
         learner.number if learner else None, recalled.teacher if recalled else "", recalled.digest if recalled else "",
-        store.evolution.finished(project),
+        store.evolution.finished(project), store.rules.skip_queue(project), schema.control, schema.data,
     ]  # fmt: skip
     basis = sha256(json.dumps(parts).encode()).hexdigest()
     if store.stats.basis(project) == basis:
@@ -56,8 +59,13 @@ def update(
         len(judged),
         int(np.isin(judged, written.shown(store, project)).sum()),
     )
+    without_text = pool.tasks[pool.without_text]
+    answers, answered = labels.answers.but_for(without_text), aggregator.answered
+    coverage = count(store, project, schema, answers, answered, without_text, len(pool.tasks))
     document: dict[str, Any] = {
-        "labelled": len(labels.answers.tasks),
+        "labelled": len(answers.tasks),
+        "coverage": asdict(coverage),
+        "texts": asdict(check_store(store, project, schema)),
         "tasks": len(pool.tasks),
         "tasks_revision": record.tasks_revision,
         "teacher": measured,

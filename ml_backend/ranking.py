@@ -48,9 +48,10 @@ class Basis:
 
 
 def rank(store: Store, pool: ProjectPool, basis: Basis) -> list[Prediction]:
-    """At most `queue_size` predictions, the first to be served first; empty if nothing is left to label."""
+    """At most `queue_size` predictions, the first to be served first; empty if nothing is left to label. A task without
+    a text is none of them: Label Studio serves what has no prediction after all that has one."""
     random = np.random.default_rng(basis.seed)
-    untouched = np.isin(pool.tasks, basis.answers.touched, assume_unique=True, invert=True)
+    untouched = np.isin(pool.tasks, basis.answers.touched, assume_unique=True, invert=True) & ~pool.without_text
     slots = audit.places(min(basis.options.queue_size, int(untouched.sum())), basis.options.audit_share, random)
 
     drawn = np.array(store.versions.audited(basis.project), np.int64)

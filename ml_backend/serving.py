@@ -53,7 +53,7 @@ class Predictor:
         Within them, the draft that is trusted least comes first. Tasks of the audit slice get no draft, here neither.
         """
         record = self._store.projects.ensure(project)
-        schema = read_schema(label_config or record.label_config)
+        schema = read_schema(label_config or record.label_config, record.choices)
         drafts: Sequence[Draft | None] = [None] * len(texts)
         if space.is_ready(record, schema):
             encoder, learner = self._serving(record)

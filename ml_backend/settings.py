@@ -52,6 +52,12 @@ class ProjectSettings(BaseModel):
     balance: float = Field(
         0.0, ge=0, le=1, description="share of the queue kept for the groups that the learner does worst on"
     )
+    choices: str = Field(
+        "",
+        max_length=200,
+        description="name of the `Choices` that is learnt, if the configuration has several; empty: one that is always "
+        "visible, required or a single choice, among the most labels",
+    )
     group_by: str = Field("", max_length=64, description="field of the tasks' data that names groups; empty: clusters")
     acquisition_fallback: bool = Field(
         False, description="random order as long as the comparison with random says that acquisition does not win"
@@ -142,6 +148,13 @@ class Settings(BaseSettings):
     defaults: ProjectSettings = Field(
         default=ProjectSettings(), description="defaults of the per-project settings, as JSON"
     )
+
+    @field_validator("defaults")
+    @classmethod
+    def _is_for_any_project(cls, defaults: ProjectSettings) -> ProjectSettings:
+        if defaults.choices:
+            raise ValueError("`choices` names a control of one project: set it in that project's extra params")
+        return defaults
 
     @field_validator("label_studio_url", "public_url", "teacher_url")
     @classmethod

@@ -92,7 +92,7 @@ class Teaching:
         if _until(record) > now():
             return []
         encoder = space.encoder_of(self._settings, record)
-        if not space.is_ready(record, read_schema(record.label_config)) or pool.space != encoder.name:
+        if not space.is_ready(record, read_schema(record.label_config, record.choices)) or pool.space != encoder.name:
             return []  # the next round makes it so
         mark = (
             record.published, record.tasks_revision, record.cues, record.features, pool.space,

@@ -50,7 +50,7 @@ class Watching:
             if sight == self._looked.get(project):
                 continue
             try:
-                schema = read_schema(record.label_config)
+                schema = read_schema(record.label_config, record.choices)
                 form = space.form(space.encoder_of(self._settings, record))
                 aggregator = self._aggregators.of(project)
                 seen = see(self._store, pool, aggregator, record, schema, options.of_form(form))

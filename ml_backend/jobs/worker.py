@@ -165,7 +165,7 @@ class Worker:
         options, _ = self._settings.for_project(record.extra_params)
         try:
             work.guard()
-            schema = read_schema(record.label_config)
+            schema = read_schema(record.label_config, record.choices)
             propose(work.client, self._store, schema, record, options.second_look, work.guard)
         except LeaseLostError:
             raise

@@ -29,6 +29,7 @@ from ml_backend.store.record_profiles import RecordProfiles
 from ml_backend.store.replies import Reply, ReplyTable
 from ml_backend.store.retention import Retention
 from ml_backend.store.reviews import Proposal, Reviews
+from ml_backend.store.rules import LabellingRules
 from ml_backend.store.shown import Showings, Shown
 from ml_backend.store.stats import Stats
 from ml_backend.store.synchronisation import Progress, Synchronisation
@@ -99,6 +100,7 @@ class Store:
         self.evolution = Evolution(self.database)
         self.shown = Showings(self.database)
         self.stats = Stats(self.database)
+        self.rules = LabellingRules(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds)
         self.artifacts = Artifacts(self._folder / "artifacts")
         for there in ("", "artifacts/*/", "vectors/*/*/"):

@@ -48,6 +48,12 @@ class ProjectRecord:
     prior: dict[str, Any] | None = None
 
     @property
+    def choices(self) -> str:
+        """The name of the <Choices> that is to be learnt, "" if the configuration decides."""
+        name = (self.extra_params or {}).get("choices")
+        return name if isinstance(name, str) else ""
+
+    @property
     def is_connected(self) -> bool:
         """Whether `connect` came to its end. `connection` is kept from its beginning on, for `disconnect` to undo."""
         return bool(self.connection) and not (self.connection or {}).get("unfinished")
@@ -69,6 +75,12 @@ class Projects:
         if found is None:
             raise StoreError(f"Project {project} is not known here: run `apprentice connect --project {project}`")
         return found
+
+    def choices(self, project: int) -> str:
+        """See `ProjectRecord.choices`; one column is read."""
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(table.c.extra_params).where(table.c.id == project)).scalar()
+        return ProjectRecord(project, extra_params=found).choices
 
     def ensure(self, project: int) -> ProjectRecord:
         """The project's record, made if it is new."""

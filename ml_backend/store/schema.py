@@ -148,6 +148,13 @@ task = Table(
     Index("task_key", "project", "key"),
 )
 
+labelling_rules = Table(
+    "labelling_rules",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("skip_queue", String(100), nullable=False, default=""),  # where Label Studio puts what is skipped
+)
+
 annotation = Table(
     "annotation",
     metadata,
@@ -162,9 +169,11 @@ annotation = Table(
     Column("lead_time", Float, nullable=True),
     Column("deleted", Boolean, nullable=False, default=False),  # kept as a tombstone: events come out of order
     Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see annotation_revision
+    Column("unread", String(20), nullable=False, server_default=""),  # why it cannot be learnt from: `domain.UNREAD`
     Index("annotation_project", "project", "deleted"),
     Index("annotation_task", "project", "task"),
     Index("annotation_changed", "project", "revision"),
+    Index("annotation_unread", "project", "unread"),
 )
 
 annotation_revision = Table(

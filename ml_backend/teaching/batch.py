@@ -26,7 +26,8 @@ def export(store: Store, settings: Settings, project: int, file: Path) -> str:
 
     They go on waiting: until their answers are imported, another export writes them again.
     """
-    options, schema = _options(store, settings, project), read_schema(store.projects.known(project).label_config)
+    record = store.projects.known(project)
+    options, schema = _options(store, settings, project), read_schema(record.label_config, record.choices)
     asking = settings.teacher_options(options)
     teacher = registry.teacher(options.teacher, asking)
     if teacher is None:
@@ -69,7 +70,8 @@ def take_in(store: Store, settings: Settings, project: int, file: Path) -> tuple
 
     An answer is kept and counted once, however often it is imported.
     """
-    options, schema = _options(store, settings, project), read_schema(store.projects.known(project).label_config)
+    record = store.projects.known(project)
+    options, schema = _options(store, settings, project), read_schema(record.label_config, record.choices)
     budget, asked = Budget.of(options), _Questions(store, project)
     ignored: Counter[str] = Counter()
     counts: Counter[str] = Counter()

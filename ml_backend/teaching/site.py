@@ -57,7 +57,7 @@ def visit(settings: Settings, store: Store, project: int) -> Site:
 
 def _look(settings: Settings, store: Store, pool: ProjectPool, project: int) -> Site:
     record = store.projects.get(project)
-    schema = read_schema(record.label_config) if record and record.label_config else None
+    schema = read_schema(record.label_config, record.choices) if record and record.label_config else None
     if record is None or schema is None or not space.is_ready(record, schema):
         raise ApprenticeError(
             f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "
