@@ -56,7 +56,7 @@ class Origin:
         answered everything for now."""
         if old is None or self.whom != old.whom or self.wording != old.wording:
             return True
-        if old.taught and not self.taught:
+        if old.taught and not self.taught and self.compared <= old.compared:
             return False  # whoever gave these labels is no longer asked: they are as good as they were
         factors = {"taught": GROWTH, "compared": GROWTH, "pool": POOL_GROWTH}
         grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
