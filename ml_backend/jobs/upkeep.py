@@ -76,7 +76,7 @@ class Upkeep:
         old = [number for number in kept[self._settings.keep_versions :] if number not in needed]
         if not old:
             return
-        labelled = {version.number: version.labelled for version in versions.all(record.id)}
+        labelled = versions.labelled(record.id)
         again = [number for later, number in pairwise(kept) if labelled[later] == labelled[number]]
         gone = next((number for number in reversed(again) if number not in needed), old[-1])
         if artifact := versions.artifact(record.id, gone):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,11 +19,12 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.exc import DBAPIError
 
-from ml_backend.domain import ApprenticeError
+from ml_backend.domain import ApprenticeError, storable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10
 T = TypeVar("T")
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # as JSON writes it, but not a backslash that stands before "u0000"
 MIGRATIONS_LOCK = 72_110_417  # any number that nobody else takes an advisory lock on
 
 
@@ -37,7 +40,9 @@ class Database:
             parsed = sa.make_url(url)
             if url.startswith("sqlite:///") and not parsed.query:
                 parsed = parsed.set(database=url.removeprefix("sqlite:///"))  # a path: %20 is no blank in it
-            self._engine = sa.create_engine(parsed, pool_pre_ping=not url.startswith("sqlite"))
+            self._engine = sa.create_engine(
+                parsed, pool_pre_ping=not url.startswith("sqlite"), json_serializer=_as_json
+            )
         except sa.exc.ArgumentError as error:
             raise StoreError(
                 "APPRENTICE_STORE_URL is not a database URL such as postgresql+psycopg://user@host/name"
@@ -126,6 +131,11 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _as_json(value: Any) -> str:
+    """JSON without what PostgreSQL cannot read again: NUL, and lone surrogates."""
+    return _NUL.sub(r"\1 ", storable(json.dumps(value, ensure_ascii=False)))
 
 
 def _pragmas(connection: Any, _record: Any) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
 from ml_backend.domain import Example, content_key
-from ml_backend.store import Store
+from ml_backend.store import Store, schema
 from ml_backend.store.projects import ProjectRecord
 
 
@@ -161,3 +164,17 @@ def test_a_record_from_the_database_equals_the_one_made_for_a_new_project(any_st
     assert ProjectRecord(**{name: getattr(read, name) or None for name in ("extra_params", "pace")}, id=5) == (
         ProjectRecord(**{name: getattr(made, name) or None for name in ("extra_params", "pace")}, id=5)
     )
+
+
+def test_an_event_that_comes_late_does_not_bring_back_the_text_that_a_look_is_writing(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    new, late = example(1, "new text"), example(1, "old text")
+    with any_store.database.begin() as connection:
+        row = {"project": 5, "id": 1, "key": new.key, "text": new.text, "fields": {}}
+        connection.execute(sa.insert(schema.task).values(row))
+        event = threading.Thread(target=lambda: any_store.tasks.put(5, [late], only_new=True))
+        event.start()
+        event.join(0.5)
+        assert event.is_alive(), "it waits for the look"
+    event.join()
+    assert any_store.tasks.texts(5, [1]) == ["new text"]
