@@ -14,6 +14,7 @@ import structlog
 from ml_backend import space
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
+from ml_backend.jobs.guard import Guard
 from ml_backend.jobs.priority import give_way
 from ml_backend.jobs.teaching import Teaching
 from ml_backend.jobs.upkeep import Upkeep
@@ -118,7 +119,7 @@ class Worker:
         """One round under a lease. Whatever goes wrong is recorded, and the project is tried again later."""
         started, jobs = now(), self._store.jobs
         stages: dict[str, float] = {}
-        if not self._is_connected(lease.project):  # disconnected since the round was asked for
+        if not jobs.may_publish(lease):  # disconnected since the round was asked for
             jobs.finish(lease)
             return
         try:
@@ -130,15 +131,15 @@ class Worker:
                     client=self._connected(),
                     project=lease.project,
                     pool=pool,
-                    guard=lambda: self._guard(lease),
-                    superseded=lambda: jobs.superseded(lease) or jobs.claimable() or self._stop.is_set(),
+                    guard=Guard(jobs, lease, self._stop),
+                    superseded=lambda: self._stop.is_set() or jobs.is_awaited(lease),
                     lease=lease,
                     stages=stages,
                 )
                 record = run_round(work)
                 self._propose(work)
             jobs.finish(lease)
-            if not self._store.projects.ensure(lease.project).fingerprint:
+            if not self._store.publications.is_settled(lease.project):
                 jobs.ask(lease.project, COMPLETE_SECONDS)  # its queue was cut short
             if record is not None:
                 self._store.versions.record_round(lease.project, record)
@@ -176,14 +177,6 @@ class Worker:
             self._pools.pop(next(iter(self._pools))).flush()
         self._pools[project] = pool
         return pool
-
-    def _guard(self, lease: Lease) -> None:
-        if self._stop.is_set() or not self._store.jobs.renew(lease) or not self._is_connected(lease.project):
-            raise LeaseLostError(f"the lease of project {lease.project} is gone")
-
-    def _is_connected(self, project: int) -> bool:
-        record = self._store.projects.get(project)
-        return record is not None and record.is_connected
 
     @contextmanager
     def _renewing(self, lease: Lease) -> Iterator[None]:

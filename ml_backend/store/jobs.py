@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.store.database import Database
+from ml_backend.store.schema import connection as connections
 from ml_backend.store.schema import job as table
 from ml_backend.store.schema import worker
 
@@ -106,11 +107,20 @@ class Jobs:
         """Extends a lease; False if it was lost, and then nothing more may be published under it."""
         return self._mine(lease, lease_until=self._now() + self._seconds)
 
-    def superseded(self, lease: Lease) -> bool:
-        """Whether something newer than the lease covers is wanted."""
-        query = sa.select(table.c.wanted).where(table.c.project == lease.project)
+    def may_publish(self, lease: Lease) -> bool:
+        """Whether a lease is still held, and its project connected."""
+        mine = sa.and_(table.c.project == lease.project, table.c.token == lease.token, table.c.owner == lease.owner)
+        both = table.join(connections, connections.c.project == table.c.project)
+        query = sa.select(table.c.project).select_from(both).where(mine, connections.c.complete)
         with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one()) > lease.covers
+            return connection.execute(query).first() is not None
+
+    def is_awaited(self, lease: Lease) -> bool:
+        """Whether something newer than the lease covers is wanted, or another project waits for a worker."""
+        newer = sa.and_(table.c.project == lease.project, table.c.wanted > lease.covers)
+        query = sa.select(table.c.project).where(sa.or_(newer, self._free())).limit(1)
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
 
     def finish(self, lease: Lease) -> bool:
         """The round is done; later requests stay waiting."""
