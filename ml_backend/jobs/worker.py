@@ -27,7 +27,8 @@ from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import Lease, LeaseLostError, RoundRecord, Store, credentials, now, process_name
 
-POLL_SECONDS = 0.03  # an idle look at the job table takes a fraction of a millisecond
+WAIT_SECONDS = 0.05  # for a signal, between two looks at what else there is to do
+POLL_SECONDS = 1.0  # between two looks at the job table without a signal: for what falls due, or was not heard
 BEAT_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 COMPLETE_SECONDS = 5.0  # before a queue is completed that was cut short for somebody else
@@ -53,7 +54,8 @@ class Worker:
         self._background = ThreadPoolExecutor(1, "encode", give_way)
         self._watching = Watching(settings, self._store)
         self._teaching = Teaching(settings, self._store)
-        self._looked = self._told = 0.0
+        self._listener = self._store.signals.listen()
+        self._looked = self._told = self._poll_at = 0.0
 
     def run(self) -> None:
         with suppress(LabelStudioError):  # a round will say what is wrong
@@ -75,6 +77,7 @@ class Worker:
                 for pool in self._pools.values():
                     pool.flush()
             self._store.jobs.leave(self._name)
+            self._listener.close()
             self._teaching.stop()  # what may take long comes last, in case the process is killed
             self._background.shutdown()
             self._watching.stop()
@@ -92,7 +95,7 @@ class Worker:
 
     def _step(self) -> None:
         self._look_around()
-        lease = self._store.jobs.claim(self._name)
+        lease = self._claim()
         if lease is not None:
             self._serve(lease)
             self._upkeep.postpone()
@@ -100,7 +103,18 @@ class Worker:
         self._watching.step(self._pools)
         self._teaching.step(self._pools)
         if not self._encode() and not self._upkeep.step(self._client, self._pools.keys()):
-            self._stop.wait(POLL_SECONDS)
+            self._listener.wait(WAIT_SECONDS)
+
+    def _claim(self) -> Lease | None:
+        """A project to work on, if somebody has signalled or it is time to look; None, too, if there is none."""
+        heard = self._listener.heard()
+        if not heard and time.monotonic() < self._poll_at:
+            return None
+        if heard:
+            self._teaching.wake()
+        lease = self._store.jobs.claim(self._name)
+        self._poll_at = 0.0 if lease else time.monotonic() + POLL_SECONDS
+        return lease
 
     def _look_around(self) -> None:
         """Now and then: asks for the rounds that check on Label Studio, and lets go of what was disconnected."""

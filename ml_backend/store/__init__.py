@@ -25,6 +25,7 @@ from ml_backend.store.questions import Questions, Reply
 from ml_backend.store.record_profiles import RecordProfiles
 from ml_backend.store.reviews import Proposal, Reviews
 from ml_backend.store.shown import Showings, Shown
+from ml_backend.store.signals import Notifications, Pipes, Signals
 from ml_backend.store.synchronisation import Progress, Synchronisation
 from ml_backend.store.tasks import Tasks
 from ml_backend.store.teacher_states import TeacherStates
@@ -86,7 +87,9 @@ class Store:
         self.questions = Questions(self.database)
         self.ledger = Ledger(self.database)
         self.shown = Showings(self.database)
-        self.jobs = Jobs(self.database, settings.lease_seconds)
+        pipes = settings.data_dir / "signals"
+        self.signals: Signals = Pipes(self.database, pipes) if self.database.is_sqlite else Notifications(self.database)
+        self.jobs = Jobs(self.database, settings.lease_seconds, signals=self.signals)
         self.artifacts = Artifacts(self._folder / "artifacts")
 
     def vectors(self, project: int, space: str) -> Vectors:
@@ -110,6 +113,7 @@ class Store:
         return ""
 
     def close(self) -> None:
+        self.signals.close()
         self.database.close()
 
 

@@ -122,6 +122,20 @@ class Database:
         dialect = importlib.import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
         return dialect.insert(table)
 
+    @property
+    def driver(self) -> str:
+        return self._engine.driver
+
+    def own_connection(self) -> Any:
+        """A connection of the driver that belongs to the caller, who closes it. Raises StoreError if there is none."""
+        try:
+            pooled = self._engine.raw_connection()
+        except DBAPIError as error:
+            raise StoreError(_told(error, "reached")) from None
+        connection = pooled.driver_connection
+        pooled.detach()
+        return connection
+
     def now(self) -> Any:
         """Seconds since the epoch by the clock that all processes share: on PostgreSQL, an expression that it works
         out; on SQLite, whose processes are on one machine, a number."""
