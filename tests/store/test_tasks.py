@@ -109,23 +109,23 @@ operations = st.lists(
 
 @given(operations=operations)
 @hypothesis_settings(max_examples=60)
-def test_the_store_agrees_with_a_dictionary(operations: list[tuple[str, list[object]]], store: Store) -> None:
-    project = max((record.id for record in store.projects.all()), default=0) + 1
-    store.projects.ensure(project)
+def test_the_store_agrees_with_a_dictionary(operations: list[tuple[str, list[object]]], any_store: Store) -> None:
+    project = max((record.id for record in any_store.projects.all()), default=0) + 1
+    any_store.projects.ensure(project)
     model: dict[int, str] = {}
     for name, values in operations:
-        before, held = dict(model), revision(store, project)
+        before, held = dict(model), revision(any_store, project)
         if name == "put":
             pairs: list[tuple[int, str]] = values  # type: ignore[assignment]
             model |= dict(pairs)
-            changed = store.tasks.put(project, [example(*pair) for pair in pairs])
+            changed = any_store.tasks.put(project, [example(*pair) for pair in pairs])
             assert changed == sum(before.get(task) != text for task, text in dict(pairs).items())
         else:
             gone: list[int] = values  # type: ignore[assignment]
-            assert store.tasks.remove(project, gone) == len(model.keys() & set(gone))
+            assert any_store.tasks.remove(project, gone) == len(model.keys() & set(gone))
             model = {task: text for task, text in model.items() if task not in gone}
-        assert (revision(store, project) > held) == (model != before)
-    tasks, keys = store.tasks.index(project)
+        assert (revision(any_store, project) > held) == (model != before)
+    tasks, keys = any_store.tasks.index(project)
     assert tasks.tolist() == sorted(model)
     assert keys == [content_key(model[task]) for task in sorted(model)]
 
