@@ -14,11 +14,11 @@ import structlog
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, Unauthorized
 
-from ml_backend.domain import ApprenticeError
+from ml_backend.domain import ApprenticeError, storable
 from ml_backend.intake import take
 from ml_backend.label_studio.connect import USER
 from ml_backend.label_studio.events import BadEvent, read_event
-from ml_backend.label_studio.wire import read_project_id, storable
+from ml_backend.label_studio.wire import read_project_id
 from ml_backend.metrics import Metrics
 from ml_backend.rollback import UnknownVersion, roll_back
 from ml_backend.settings import Settings, is_loopback
@@ -28,6 +28,7 @@ OPEN = {"health", "ready"}  # endpoints that need no secret
 BY_PROXY = ("Forwarded", "Via", "X-Real-Ip")  # headers that a proxy adds; besides, all that begin so:
 BY_PROXY_PREFIX = "X-Forwarded-"
 MAX_BODY = 64 * 2**20  # bytes: an import event of 100,000 tasks fits
+VERSIONS_LISTED = 1000  # newest first, of a project: more would be of no use to anybody
 TOLD_SECONDS = 60.0  # between two lines in the log about requests that were turned away
 
 ACTIONS = {
@@ -91,7 +92,8 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
         project = _project(asked)
         active = store.versions.active(project)
         return jsonify(
-            versions=[version.name for version in store.versions.all(project)], active=active.name if active else None
+            versions=[version.name for version in store.versions.all(project, VERSIONS_LISTED)],
+            active=active.name if active else None,
         )
 
     @app.post("/versions")

@@ -237,7 +237,8 @@ def _publish(
         store.publications.switch(version, queue, work.lease)  # not before: annotators went on seeing earlier drafts
         if publisher.rest(rest, work.superseded):
             store.publications.settle(project, fingerprint, record.republish, work.lease)
-        store.versions.set_rows(project, version.number, publisher.written)
+        if publisher.written != len(queue):
+            store.versions.set_rows(project, version.number, publisher.written)
     except Refused:
         store.synchronisation.look_again(project)  # a task or a label must have gone unnoticed
         raise

@@ -42,6 +42,11 @@ NO_TEXT = content_key("")
 """The key of a task without a text, or without a record."""
 
 
+def storable(text: str) -> str:
+    """The text as any database takes it: NUL cannot be stored by PostgreSQL, lone surrogates by none."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()
+
+
 def tidy(label: str) -> str:
     """A label's name as words: 'abbreviation_question' and 'AbbreviationQuestion' -> 'abbreviation question'."""
     split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)

@@ -60,7 +60,8 @@ def settle(
     if not schema.is_record:
         if record.records:
             store.record_profiles.forget(record.id)
-        return store.projects.ensure(record.id), ""
+            record = store.projects.ensure(record.id)
+        return record, ""
     kept = record.records or {}
     made_of: dict[str, Any] = {"field": schema.record_field, "wanted": wanted(schema, options, record.features)}
     if schema.fields:

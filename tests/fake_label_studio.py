@@ -228,10 +228,13 @@ class FakeLabelStudio:
         return things[number]
 
     def _list(self, params: Body) -> Body:
-        found = list(self.tasks.values())
-        for item in json.loads(params["query"])["filters"]["items"] if "query" in params else ():
-            assert item["filter"] == "filter:tasks:updated_at", "the only filter that is played here"
-            found = [task for task in found if task["updated_at"] >= item["value"]]
+        query = json.loads(params["query"])
+        assert query["ordering"] == ["tasks:id"], "the only order that is played here"
+        found = [self.tasks[number] for number in sorted(self.tasks)]
+        for item in query.get("filters", {"items": ()})["items"]:
+            column = str(item["filter"]).removeprefix("filter:tasks:")
+            holds = _OPERATORS[item["operator"]]
+            found = [task for task in found if holds(_column(task, column), item["value"])]
         first = (int(params["page"]) - 1) * int(params["page_size"])
         page = found[first : first + int(params["page_size"])]
         whole = params.get("fields") == "all"
@@ -301,6 +304,21 @@ class FakeClient(LabelStudioClient):
 
     def close(self) -> None:
         pass
+
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "greater": lambda cell, value: cell > value,
+    "greater_or_equal": lambda cell, value: cell >= value,
+    "in_list": lambda cell, value: cell in value,
+}
+
+
+def _column(task: Body, name: str) -> Any:
+    """A cell of the Data Manager."""
+    if name in ("total_annotations", "cancelled_annotations"):
+        skips = sum(each["was_cancelled"] for each in task["annotations"])
+        return skips if name == "cancelled_annotations" else len(task["annotations"]) - skips
+    return task[name]
 
 
 def _copy(value: Any) -> Any:

@@ -46,7 +46,7 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
         elif name == "pace":
             store.publications.measure(project, value["bulk"], value["single"])
         elif name == "progress":
-            _write(store, schema.progress, project, value)
+            _write(store, schema.progress, project, {**dict.fromkeys(("worker", "encoded", "tasks", "read")), **value})
         elif name == "prior":
             store.distillations.forget(project)
             store.distillations.replace(project, 0, value["file"], value["sha256"], value.get("made_of", {}))

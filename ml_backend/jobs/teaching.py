@@ -27,6 +27,7 @@ from ml_backend.teaching.recall import nothing, recall
 from ml_backend.teaching.sight import Sight, see, stands
 
 PAUSE_SECONDS = 0.5  # between two looks for something to ask
+IDLE_PAUSE_SECONDS = 5.0  # as long as nothing happens
 PORTION = 2  # questions, for each call at a time, that are asked before looking again
 LONGEST_PAUSE = 600.0  # of a teacher that is not there
 FIRST_PAUSE = 5.0
@@ -46,7 +47,7 @@ class Teaching:
         self._aggregators = aggregators
         self._agenda = Agenda(store)
         self._running: threading.Thread | None = None
-        self._not_before = 0.0
+        self._not_before, self._pause = 0.0, PAUSE_SECONDS
         self._looked: dict[int, tuple[object, ...]] = {}  # project -> what it was like when there was nothing to do
         self._pauses: dict[int, float] = {}
         self._left_alone: dict[int, float] = {}  # project -> until when: something is wrong with it
@@ -55,7 +56,8 @@ class Teaching:
         """Begins with the first project that has something to do, if nothing is being done. Takes milliseconds."""
         if time.monotonic() < self._not_before or (self._running and self._running.is_alive()):
             return
-        self._not_before = time.monotonic() + PAUSE_SECONDS
+        self._not_before = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, IDLE_PAUSE_SECONDS)
         self._forget_all_but(pools.keys())
         sights: list[Sight] = []
         for project, pool in pools.items():
@@ -65,9 +67,15 @@ class Teaching:
                 except Exception as error:
                     self._leave_alone(project, error)
         if sights:
+            self.wake()
             # a daemon: a server that hangs must not keep the process from ending
             self._running = threading.Thread(target=self._work, args=(sights,), name="teach", daemon=True)
             self._running.start()
+
+    def wake(self) -> None:
+        """Something has happened, after which there may be something to do."""
+        self._pause = PAUSE_SECONDS
+        self._not_before = min(self._not_before, time.monotonic() + PAUSE_SECONDS)
 
     def stop(self) -> None:
         """Waits a moment for answers that are on their way; what takes longer is left behind."""

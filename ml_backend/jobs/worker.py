@@ -16,6 +16,7 @@ from ml_backend.aggregation import Aggregators
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.config_check import ConfigCheck
+from ml_backend.jobs.guard import Guard
 from ml_backend.jobs.priority import give_way
 from ml_backend.jobs.teaching import Teaching
 from ml_backend.jobs.upkeep import Upkeep
@@ -28,7 +29,8 @@ from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import Lease, LeaseLostError, RoundRecord, Store, credentials, now, process_name
 
-POLL_SECONDS = 0.03  # an idle look at the job table takes a fraction of a millisecond
+WAIT_SECONDS = 0.05  # for a signal, between two looks at what else there is to do
+POLL_SECONDS = 1.0  # between two looks at the job table without a signal: for what falls due, or was not heard
 BEAT_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 COMPLETE_SECONDS = 5.0  # before a queue is completed that was cut short for somebody else
@@ -56,7 +58,8 @@ class Worker:
         self._watching = Watching(settings, self._store, self._aggregators)
         self._teaching = Teaching(settings, self._store, self._aggregators)
         self._config_check = ConfigCheck(self._store)
-        self._looked = self._told = 0.0
+        self._listener = self._store.signals.listen()
+        self._looked = self._told = self._poll_at = 0.0
 
     def run(self) -> None:
         with suppress(LabelStudioError):  # a round will say what is wrong
@@ -78,6 +81,7 @@ class Worker:
                 for pool in self._pools.values():
                     pool.flush()
             self._store.jobs.leave(self._name)
+            self._listener.close()
             self._teaching.stop()  # what may take long comes last, in case the process is killed
             self._background.shutdown()
             self._watching.stop()
@@ -96,7 +100,7 @@ class Worker:
 
     def _step(self) -> None:
         self._look_around()
-        lease = self._store.jobs.claim(self._name)
+        lease = self._claim()
         if lease is not None:
             self._serve(lease)
             return
@@ -105,7 +109,18 @@ class Worker:
         self._teaching.step(self._pools)
         tidied = self._upkeep.step(self._client, self._pools)  # rarely: it says itself when it is time
         if not self._encode() and not tidied:
-            self._stop.wait(POLL_SECONDS)
+            self._listener.wait(WAIT_SECONDS)
+
+    def _claim(self) -> Lease | None:
+        """A project to work on, if somebody has signalled or it is time to look; None, too, if there is none."""
+        heard = self._listener.heard()
+        if not heard and time.monotonic() < self._poll_at:
+            return None
+        if heard:
+            self._teaching.wake()
+        lease = self._store.jobs.claim(self._name)
+        self._poll_at = 0.0 if lease else time.monotonic() + POLL_SECONDS
+        return lease
 
     def _look_around(self) -> None:
         """Now and then: asks for the rounds that check on Label Studio, and lets go of what was disconnected."""
@@ -125,7 +140,7 @@ class Worker:
         """One round under a lease. Whatever goes wrong is recorded, and the project is tried again later."""
         started, jobs = now(), self._store.jobs
         stages: dict[str, float] = {}
-        if not self._is_connected(lease.project):  # disconnected since the round was asked for
+        if not jobs.may_publish(lease):  # disconnected since the round was asked for
             jobs.finish(lease)
             return
         try:
@@ -138,8 +153,8 @@ class Worker:
                     project=lease.project,
                     pool=pool,
                     aggregator=self._aggregators.of(lease.project),
-                    guard=lambda: self._guard(lease),
-                    superseded=lambda: jobs.superseded(lease) or jobs.claimable() or self._stop.is_set(),
+                    guard=Guard(jobs, lease, self._stop),
+                    superseded=lambda: self._stop.is_set() or jobs.is_awaited(lease),
                     lease=lease,
                     stages=stages,
                 )
@@ -147,7 +162,7 @@ class Worker:
                 self._upkeep.after_round(self._client, lease.project, pool)
                 self._propose(work)
             jobs.finish(lease)
-            if not self._store.projects.ensure(lease.project).fingerprint:
+            if not self._store.publications.is_settled(lease.project):
                 jobs.ask(lease.project, COMPLETE_SECONDS)  # its queue was cut short
             if record is not None:
                 self._upkeep.postpone()
@@ -187,14 +202,6 @@ class Worker:
             self._pools.pop(next(iter(self._pools))).flush()
         self._pools[project] = pool
         return pool
-
-    def _guard(self, lease: Lease) -> None:
-        if self._stop.is_set() or not self._store.jobs.renew(lease) or not self._is_connected(lease.project):
-            raise LeaseLostError(f"the lease of project {lease.project} is gone")
-
-    def _is_connected(self, project: int) -> bool:
-        record = self._store.projects.get(project)
-        return record is not None and record.is_connected
 
     @contextmanager
     def _renewing(self, lease: Lease) -> Iterator[None]:

@@ -14,14 +14,16 @@ ApprenticeError
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from ml_backend.domain import ApprenticeError
 
 PAGE = 5000  # tasks; larger pages are no faster and keep annotators waiting
+ASKED_BY_NUMBER = 500  # tasks; they stand in the address
 _PROJECT_FIELDS = (
     "id,created_at,label_config,model_version,sampling,show_collab_predictions,"
     "skip_queue,maximum_annotations,task_number,total_annotations_number,skipped_annotations_number"
@@ -139,33 +141,57 @@ class LabelStudioClient:
                 return int(self.call("PATCH", f"api/dm/views/{known}/", body=body)["id"])
         return int(self.call("POST", "api/dm/views/", body=body)["id"])
 
-    def pages(self, project: int, *, query: dict[str, Any] | None = None, **params: Any) -> Iterator[list[Any]]:
-        """Tasks of the Data Manager, a page at a time; `query` is its filter. The next page is on its way meanwhile."""
-        asked = {"project": project, "page_size": PAGE, "resolve_uri": "false", **params}
-        if query is not None:
-            asked["query"] = json.dumps(query)
+    def pages(
+        self, project: int, *, filters: Sequence[dict[str, Any]] = (), size: int | None = None, **params: Any
+    ) -> Iterator[list[Any]]:
+        """Tasks of the Data Manager in the order of their numbers, a page at a time; `filters` as it takes them. The
+        next page is on its way meanwhile.
 
-        def fetch(number: int) -> dict[str, Any]:
+        Each page begins behind the last task of the one before, not at a number of tasks: what is deleted or added
+        meanwhile moves no other task out of sight.
+        """
+        asked = {"project": project, "page": 1, "page_size": size or PAGE, "resolve_uri": "false", **params}
+
+        def fetch(last: int) -> dict[str, Any]:
+            behind = [id_filter("greater", last)] if last else []
+            items = [*filters, *behind]
+            query = {"ordering": ["tasks:id"], **({"filters": {"conjunction": "and", "items": items}} if items else {})}
             # a page may take long: no short time-out
-            return (
-                self.call("GET", "api/tasks", params={**asked, "page": number}, timeout=max(self._timeout, 120)) or {}
-            )
+            timeout = max(self._timeout, 120)
+            return self.call("GET", "api/tasks", params={**asked, "query": json.dumps(query)}, timeout=timeout) or {}
 
         with ThreadPoolExecutor(1) as ahead:
-            number, page = 1, ahead.submit(fetch, 1)
+            last, page = 0, ahead.submit(fetch, 0)
             while True:
                 found = page.result()
                 tasks = found.get("tasks") or []
-                more = len(tasks) == PAGE and number * PAGE < int(found.get("total") or 0)
+                before, last = last, max(_numbers(tasks), default=0)
+                more = last > before and int(found.get("total") or 0) > len(tasks)
                 if more:
-                    number += 1
-                    page = ahead.submit(fetch, number)
+                    page = ahead.submit(fetch, last)
                 yield tasks
                 if not more:
                     return
 
+    def existing(self, project: int, tasks: Iterable[int]) -> set[int]:
+        """Those of some tasks that Label Studio has."""
+        wanted, found = iter(sorted(tasks)), set()
+        while chunk := list(islice(wanted, ASKED_BY_NUMBER)):
+            for page in self.pages(project, filters=[id_filter("in_list", chunk)], fields="task_only", include="id"):
+                found.update(_numbers(page))
+        return found
+
     def close(self) -> None:
         self._connections.close()
+
+
+def _numbers(tasks: Iterable[Any]) -> list[int]:
+    return [task["id"] for task in tasks if isinstance(task, dict) and isinstance(task.get("id"), int)]
+
+
+def id_filter(operator: str, value: object) -> dict[str, Any]:
+    """The Data Manager's filter by the tasks' numbers."""
+    return {"filter": "filter:tasks:id", "operator": operator, "type": "Number", "value": value}
 
 
 def _failure(method: str, url: str, status: int, content: bytes) -> LabelStudioError:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ml_backend.domain import Annotation, ApprenticeError, Example
+from ml_backend.domain import Annotation, ApprenticeError, Example, storable
 from ml_backend.label_studio.config import UnsupportedConfig, read_schema
-from ml_backend.label_studio.wire import read_annotation, read_example, read_id, read_project_id, storable
+from ml_backend.label_studio.wire import read_annotation, read_example, read_id, read_project_id
 
 MAX_ITEMS = 500  # an event with more tasks is answered by a reconcile: it would take too long here
 _COUNTS = {

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ml_backend.consensus import consensus
-from ml_backend.domain import SYNTHETIC, Annotation, ApprenticeError, Floats, Ints, TaskSchema, read_record
+from ml_backend.domain import SYNTHETIC, Annotation, ApprenticeError, Floats, Ints, TaskSchema, read_record, storable
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.defects import defects, some
-from ml_backend.label_studio.wire import MAX_FIELD, read_id, read_tasks, storable
+from ml_backend.label_studio.wire import MAX_FIELD, read_id, read_tasks
 
 GROUPS = 100  # more would be one for nearly every task, and a chart that nobody can read
 

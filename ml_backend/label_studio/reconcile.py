@@ -4,13 +4,15 @@ Cheap when all is well: an event carries Label Studio's own counts, and if the s
 ask. Otherwise, and at intervals, one delta by `updated_at`. Measured on 1.23: creating, changing, skipping and deleting
 an annotation, changing a task's data and adding a single prediction all move the task's `updated_at`; a bulk import of
 predictions does not. A deleted task leaves no trace but the count, so counts that still differ are settled by a full
-listing.
+listing. A transaction of Label Studio may become visible later than one with a later `updated_at`: each delta begins
+some time before the end of the last one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -21,7 +23,8 @@ from ml_backend.label_studio.events import read_counts
 from ml_backend.label_studio.wire import read_moment, read_tasks
 from ml_backend.store import ProjectRecord, Store, now
 
-EXPORT_SECONDS = 300  # time-out of reading all annotated tasks
+OVERLAP = timedelta(seconds=60)  # of two deltas: longer than a transaction of Label Studio takes
+ANNOTATED_PAGE = 500  # tasks; with their annotations, each takes Label Studio ten times as long as without
 _CHANGED = "id,data,updated_at,annotations,result,was_cancelled,ground_truth,completed_by,lead_time"  # nested ones too
 _ANSWERS = "; answers: "
 _BEGINNING = "1970-01-01T00:00:00.000000Z"
@@ -61,7 +64,7 @@ def reconcile(
         counts, mine = read_counts(client.project(project)), _counted(store, project)
         if counts is not None and counts["tasks"] != mine["tasks"] and not anew:
             reading.all_tasks()
-        if reread or record.reconciled_at <= 0 or counts != _counted(store, project):
+        if reread or counts != _counted(store, project):
             reading.all_annotations()
         # counts that cannot be made equal (Label Studio's may lag) must not cost a listing every round
         store.synchronisation.note(project, _counted(store, project), watermark, _read_under(schema))
@@ -99,14 +102,15 @@ class _Reading:
 
     def changes(self, since: str) -> str:
         """Every task changed since then, with its annotations; returns the newest `updated_at`."""
-        for page in self.client.pages(self.project, query=changed_since(since), fields="all", include=_CHANGED):
+        newest = since
+        for page in self._annotated(changed_since(_earlier(since))):
             self.guard()
             examples, standing = self._keep(page)
             tasks = {example.task for example in examples}
             gone = {number for number, task in self.before.items() if task in tasks} - standing
             self.store.labels.delete(self.project, gone)
-            since = max([since, *_moments(page)])
-        return since
+            newest = max([newest, *_moments(page)])
+        return newest
 
     def all_tasks(self) -> str:
         """Lists every task and forgets those that are gone; returns the newest `updated_at`."""
@@ -122,16 +126,24 @@ class _Reading:
             newest = max([newest, *_moments(page)])
             self._tell(len(seen))
         self._tell(None)
-        self.store.tasks.remove(self.project, set(known.tolist()) - seen)
+        missing = set(known.tolist()) - seen
+        if missing:  # with a task goes its place on the audit slice: nothing is lost because a list was wrong
+            self.store.tasks.remove(self.project, missing - self.client.existing(self.project, missing))
         return newest
 
     def all_annotations(self) -> None:
         """Reads every annotated task and forgets the annotations that are gone."""
-        path = f"api/projects/{self.project}/export"
-        tasks = self.client.call("GET", path, params={"exportType": "JSON"}, timeout=EXPORT_SECONDS)
-        self.guard()
-        _, standing = self._keep(tasks if isinstance(tasks, list) else [])
+        standing: set[int] = set()
+        for count in ("total_annotations", "cancelled_annotations"):
+            some = {"filter": f"filter:tasks:{count}", "operator": "greater", "type": "Number", "value": 0}
+            for page in self._annotated(some):
+                self.guard()
+                standing |= self._keep(page)[1]
         self.store.labels.delete(self.project, self.before.keys() - standing)
+
+    def _annotated(self, condition: dict[str, Any]) -> Iterator[list[Any]]:
+        """The tasks that a filter finds, with their annotations."""
+        return self.client.pages(self.project, filters=[condition], size=ANNOTATED_PAGE, fields="all", include=_CHANGED)
 
     def _tell(self, read: int | None) -> None:
         """For `status`: how many tasks are read so far."""
@@ -150,10 +162,17 @@ class _Reading:
 
 def changed_since(moment: str) -> dict[str, Any]:
     """The Data Manager's filter for tasks changed from a moment on."""
-    changed = {
+    return {
         "filter": "filter:tasks:updated_at", "operator": "greater_or_equal", "type": "Datetime", "value": moment,
     }  # fmt: skip
-    return {"filters": {"conjunction": "and", "items": [changed]}}
+
+
+def _earlier(moment: str) -> str:
+    """A moment, in the form of `read_moment`, less the overlap of two deltas."""
+    try:
+        return read_moment((datetime.fromisoformat(moment) - OVERLAP).isoformat())
+    except (ValueError, OverflowError):  # there was no delta yet
+        return _BEGINNING
 
 
 def _schema(config: str, choices: str) -> TaskSchema | None:

@@ -25,8 +25,8 @@ def add_written(
     """
     earliest = read_moment((datetime.fromisoformat(since) - SLACK).isoformat())
     there: set[str] = set()
-    query = changed_since(earliest)
-    for page in client.pages(project, query=query, fields="task_only", include="id,data,updated_at"):
+    filters = [changed_since(earliest)]
+    for page in client.pages(project, filters=filters, fields="task_only", include="id,data,updated_at"):
         there |= {
             example.text
             for task in page

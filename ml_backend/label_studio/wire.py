@@ -10,7 +10,16 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from ml_backend.domain import Annotation, Example, Prediction, TaskSchema, content_key, read_record, record_text
+from ml_backend.domain import (
+    Annotation,
+    Example,
+    Prediction,
+    TaskSchema,
+    content_key,
+    read_record,
+    record_text,
+    storable,
+)
 from ml_backend.label_studio.answers import read_answer, write_choices
 from ml_backend.label_studio.markup import words_of
 
@@ -97,11 +106,6 @@ def _as_json(value: Any) -> str | None:
         return json.dumps(value, ensure_ascii=False)
     except (RecursionError, ValueError):
         return None
-
-
-def storable(text: str) -> str:
-    """The text as any database takes it: NUL cannot be stored by PostgreSQL, lone surrogates by none."""
-    return text.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
 def read_moment(value: Any) -> str:

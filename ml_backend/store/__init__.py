@@ -31,6 +31,7 @@ from ml_backend.store.retention import Retention
 from ml_backend.store.reviews import Proposal, Reviews
 from ml_backend.store.rules import LabellingRules
 from ml_backend.store.shown import Showings, Shown
+from ml_backend.store.signals import Notifications, Pipes, Signals
 from ml_backend.store.stats import Stats
 from ml_backend.store.synchronisation import Progress, Synchronisation
 from ml_backend.store.tasks import Tasks
@@ -102,7 +103,9 @@ class Store:
         self.shown = Showings(self.database)
         self.stats = Stats(self.database)
         self.rules = LabellingRules(self.database)
-        self.jobs = Jobs(self.database, settings.lease_seconds)
+        pipes = settings.data_dir / "signals"
+        self.signals: Signals = Pipes(self.database, pipes) if self.database.is_sqlite else Notifications(self.database)
+        self.jobs = Jobs(self.database, settings.lease_seconds, signals=self.signals)
         self.artifacts = Artifacts(self._folder / "artifacts")
         for there in ("", "artifacts/*/", "vectors/*/*/"):
             remove_old(self._folder.glob(f"{there}{TEMPORARY}*"))
@@ -157,6 +160,7 @@ class Store:
         return ""
 
     def close(self) -> None:
+        self.signals.close()
         self.database.close()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -18,13 +20,14 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.exc import DBAPIError
 
-from ml_backend.domain import ApprenticeError
+from ml_backend.domain import ApprenticeError, storable
 
 DATABASES = {"sqlite", "postgresql"}
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10
 WIPE_MILLISECONDS = 100
 T = TypeVar("T")
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # as JSON writes it, but not a backslash that stands before "u0000"
 MIGRATIONS_LOCK = 72_110_417  # any number that nobody else takes an advisory lock on
 
 
@@ -129,6 +132,20 @@ class Database:
         dialect = importlib.import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
         return dialect.insert(table)
 
+    @property
+    def driver(self) -> str:
+        return self._engine.driver
+
+    def own_connection(self) -> Any:
+        """A connection of the driver that belongs to the caller, who closes it. Raises StoreError if there is none."""
+        try:
+            pooled = self._engine.raw_connection()
+        except DBAPIError as error:
+            raise StoreError(_told(error, "reached")) from None
+        connection = pooled.driver_connection
+        pooled.detach()
+        return connection
+
     def now(self) -> Any:
         """Seconds since the epoch by the clock that all processes share: on PostgreSQL, an expression that it works
         out; on SQLite, whose processes are on one machine, a number."""
@@ -155,6 +172,11 @@ class Database:
         self._engine.dispose()
 
 
+def _as_json(value: Any) -> str:
+    """JSON without what PostgreSQL cannot read again: NUL, and lone surrogates."""
+    return _NUL.sub(r"\1 ", storable(json.dumps(value, ensure_ascii=False)))
+
+
 def check_url(url: str) -> None:
     """Raises StoreError for a URL that no store can be opened with; connects to nothing."""
     _make_engine(url).dispose()
@@ -170,7 +192,7 @@ def _make_engine(url: str) -> sa.Engine:
             )
         if url.startswith("sqlite:///") and not parsed.query:
             parsed = parsed.set(database=url.removeprefix("sqlite:///"))  # a path: %20 is no blank in it
-        return sa.create_engine(parsed, pool_pre_ping=not url.startswith("sqlite"))
+        return sa.create_engine(parsed, pool_pre_ping=not url.startswith("sqlite"), json_serializer=_as_json)
     except sa.exc.ArgumentError as error:
         raise StoreError(
             "APPRENTICE_STORE_URL is not a database URL such as postgresql+psycopg://user@host/name"

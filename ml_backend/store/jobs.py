@@ -14,8 +14,10 @@ import sqlalchemy as sa
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.store.database import Database
+from ml_backend.store.schema import connection as connections
 from ml_backend.store.schema import job as table
 from ml_backend.store.schema import worker
+from ml_backend.store.signals import Signals
 
 MAX_BACKOFF_SECONDS = 60.0
 LONGEST_BACKOFF = 6  # failures in a row, after which the pause is the longest
@@ -47,9 +49,12 @@ class JobState:
 class Jobs:
     """The tables `job` and `worker`. All times are the database's, whatever the clocks of the workers' machines say."""
 
-    def __init__(self, database: Database, lease_seconds: float, clock: Clock | None = None) -> None:
-        """`clock`: tells the time in place of the database's."""
+    def __init__(
+        self, database: Database, lease_seconds: float, clock: Clock | None = None, signals: Signals | None = None
+    ) -> None:
+        """`clock` tells the time in place of the database's; over `signals` workers hear at once of what is wanted."""
         self._database = database
+        self._announced = signals.announced if signals else database.begin
         self._seconds = lease_seconds
         self._now: Callable[[], Any] = clock or database.now
 
@@ -68,7 +73,7 @@ class Jobs:
 
     def _want(self, project: int, condition: sa.ColumnElement[bool], not_before: Any) -> None:
         change = sa.update(table).where(table.c.project == project, condition)
-        with self._database.begin() as connection:
+        with self._announced() as connection:
             connection.execute(self._database.insert_or_ignore(table).values(project=project))
             connection.execute(change.values(wanted=table.c.wanted + 1, not_before=not_before))
 
@@ -106,11 +111,20 @@ class Jobs:
         """Extends a lease; False if it was lost, and then nothing more may be published under it."""
         return self._mine(lease, lease_until=self._now() + self._seconds)
 
-    def superseded(self, lease: Lease) -> bool:
-        """Whether something newer than the lease covers is wanted."""
-        query = sa.select(table.c.wanted).where(table.c.project == lease.project)
+    def may_publish(self, lease: Lease) -> bool:
+        """Whether a lease is still held, and its project connected."""
+        mine = sa.and_(table.c.project == lease.project, table.c.token == lease.token, table.c.owner == lease.owner)
+        both = table.join(connections, connections.c.project == table.c.project)
+        query = sa.select(table.c.project).select_from(both).where(mine, connections.c.complete)
         with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one()) > lease.covers
+            return connection.execute(query).first() is not None
+
+    def is_awaited(self, lease: Lease) -> bool:
+        """Whether something newer than the lease covers is wanted, or another project waits for a worker."""
+        newer = sa.and_(table.c.project == lease.project, table.c.wanted > lease.covers)
+        query = sa.select(table.c.project).where(sa.or_(newer, self._free())).limit(1)
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
 
     def finish(self, lease: Lease) -> bool:
         """The round is done; later requests stay waiting."""
@@ -125,12 +139,12 @@ class Jobs:
 
     def release(self, lease: Lease) -> bool:
         """Hands a lease back unfinished, for another worker to take at once."""
-        return self._mine(lease, owner=None, lease_until=0.0)
+        with self._announced() as connection:
+            return _change(connection, lease, owner=None, lease_until=0.0)
 
     def _mine(self, lease: Lease, **values: object) -> bool:
-        mine = sa.update(table).where(table.c.project == lease.project, table.c.token == lease.token)
         with self._database.begin() as connection:
-            return connection.execute(mine.where(table.c.owner == lease.owner).values(**values)).rowcount == 1
+            return _change(connection, lease, **values)
 
     def state(self, project: int) -> JobState:
         held = sa.and_(table.c.owner.is_not(None), table.c.lease_until >= self._now()).label("running")
@@ -158,6 +172,12 @@ class Jobs:
         query = sa.select(worker.c.name).where(worker.c.seen_at >= self._now() - within_seconds).order_by(worker.c.name)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+
+def _change(connection: sa.Connection, lease: Lease, **values: object) -> bool:
+    """Changes the row of a lease; False if it was lost."""
+    mine = sa.update(table).where(table.c.project == lease.project, table.c.token == lease.token)
+    return connection.execute(mine.where(table.c.owner == lease.owner).values(**values)).rowcount == 1
 
 
 def check_lease(connection: sa.Connection, lease: Lease | None) -> None:

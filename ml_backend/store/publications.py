@@ -39,6 +39,11 @@ class Publications:
             undisturbed = sa.update(table).where(table.c.project == project, table.c.republish == republish)
             return connection.execute(undisturbed.values(fingerprint=fingerprint)).rowcount == 1
 
+    def is_settled(self, project: int) -> bool:
+        """Whether the published queue is complete, and nobody wants it published again."""
+        with self._database.read() as connection:
+            return bool(connection.execute(sa.select(table.c.fingerprint).where(table.c.project == project)).scalar())
+
     def request(self, project: int) -> None:
         """The next round publishes, whether anything has changed or not."""
         with self._database.begin() as connection:

@@ -20,11 +20,27 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
+    TypeDecorator,
+    and_,
+    literal_column,
     true,
 )
+from sqlalchemy import Text as _Text
+
+from ml_backend.domain import storable
 
 metadata = MetaData()
+
+
+class Text(TypeDecorator[str]):
+    """Words of any length: what people, teachers and errors say. What no database takes in them is replaced."""
+
+    impl = _Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        return None if value is None else storable(value)
+
 
 project = Table(
     "project",
@@ -200,7 +216,7 @@ version = Table(
     metadata,
     Column("project", Integer, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("name", String(100), nullable=False),
+    Column("name", Text, nullable=False),
     Column("learner", Integer, nullable=True),
     Column("labelled", Integer, nullable=False),
     Column("accuracy", JSON, nullable=True),
@@ -210,8 +226,21 @@ version = Table(
     Column("sha256", String(64), nullable=True),
     Column("active", Boolean, nullable=False, default=False),
     Column("rows", Integer, nullable=False, default=0),  # predictions of it that stand in Label Studio
-    Column("acquisition", String(100), nullable=False, server_default=""),  # the strategy that ordered its queue
+    Column("acquisition", Text, nullable=False, server_default=""),  # the strategy that ordered its queue
 )
+# what is looked up among tens of thousands of versions; the conditions are those of the queries, to the letter
+is_active = version.c.active == true()
+has_own_fit = version.c.artifact.is_not(None)
+is_stale = and_(~version.c.active, version.c.rows > literal_column("0"))
+Index("version_name", version.c.project, version.c.name)
+for _name, _condition in (("active", is_active), ("own_fit", has_own_fit), ("stale", is_stale)):
+    Index(
+        f"version_{_name}",
+        version.c.project,
+        version.c.number,
+        sqlite_where=_condition,
+        postgresql_where=_condition,
+    )
 
 audit = Table(
     "audit",
@@ -226,7 +255,7 @@ round_ = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("project", Integer, nullable=False),
-    Column("version", String(100), nullable=True),
+    Column("version", Text, nullable=True),
     Column("started_at", Float, nullable=False),
     Column("finished_at", Float, nullable=False),
     Column("stages", JSON, nullable=False),
@@ -261,7 +290,7 @@ question = Table(
     metadata,
     Column("project", Integer, primary_key=True),
     Column("id", String(64), primary_key=True),
-    Column("teacher", String(200), nullable=False),
+    Column("teacher", Text, nullable=False),
     Column("purpose", String(20), nullable=False),
     Column("key", LargeBinary(16), nullable=True),  # content of the task it is about
     Column("body", JSON, nullable=False),
@@ -285,8 +314,8 @@ call = Table(
     Column("project", Integer, nullable=False),
     Column("question", String(64), nullable=False),
     Column("purpose", String(20), nullable=False),
-    Column("teacher", String(200), nullable=False),
-    Column("model", String(200), nullable=False),
+    Column("teacher", Text, nullable=False),
+    Column("model", Text, nullable=False),
     Column("made_at", Float, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("input_tokens", Integer, nullable=False),
@@ -327,7 +356,7 @@ shown = Table(
     metadata,
     Column("project", Integer, primary_key=True),
     Column("task", BigInteger, primary_key=True, autoincrement=False),
-    Column("version", String(100), nullable=False),
+    Column("version", Text, nullable=False),
     Column("place", Integer, nullable=False),  # in the queue, from 0
     Column("author", String(10), nullable=True),  # None: served without a draft
     Column("choices", JSON, nullable=False),

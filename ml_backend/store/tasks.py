@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -31,6 +32,12 @@ class Tasks:
             if only_new and self._has_all(project_id, [example.task for example in chunk]):
                 continue  # as with most events: without taking the turn of a writer
             with self._database.begin() as connection:
+                if only_new:
+                    added = self._add(connection, project_id, chunk)
+                    changed += added
+                    if added:
+                        _revise(connection, project_id)
+                    continue
                 query = (
                     sa.select(table.c.id, table.c.key, table.c.fields)
                     .where(table.c.project == project_id)
@@ -38,15 +45,21 @@ class Tasks:
                 )
                 known = {row[0]: (row[1], row[2]) for row in connection.execute(query)}
                 rows = [
-                    {"project": project_id, "id": each.task, "key": each.key, "text": each.text, "fields": each.fields}
-                    for each in chunk
-                    if known.get(each.task) != (each.key, each.fields) and not (only_new and each.task in known)
+                    _row(project_id, example)
+                    for example in chunk
+                    if known.get(example.task) != (example.key, example.fields)
                 ]
                 if rows:
                     connection.execute(self._database.upsert(table), rows)
                     _revise(connection, project_id)
                     changed += len(rows)
         return changed
+
+    def _add(self, connection: sa.Connection, project_id: int, examples: Sequence[Example]) -> int:
+        """Adds those tasks that are not there when the database comes to write them; returns how many."""
+        rows = [_row(project_id, example) for example in examples]
+        insert = self._database.insert_or_ignore(table).values(rows).returning(table.c.id)
+        return len(connection.execute(insert).all())
 
     def _has_all(self, project_id: int, tasks: list[int]) -> bool:
         query = sa.select(sa.func.count()).where(table.c.project == project_id).where(table.c.id.in_(tasks))
@@ -136,6 +149,12 @@ class Tasks:
             with self._database.read() as connection:
                 found.update((row[0], row[1]) for row in connection.execute(query))
         return [found.get(task, "") for task in tasks]
+
+
+def _row(project_id: int, example: Example) -> dict[str, Any]:
+    return {
+        "project": project_id, "id": example.task, "key": example.key, "text": example.text, "fields": example.fields,
+    }  # fmt: skip
 
 
 def _revise(connection: sa.Connection, project_id: int) -> None:

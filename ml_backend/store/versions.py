@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ml_backend.domain import Estimate, ModelVersion
 from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.jobs import Lease, LeaseLostError, check_lease
-from ml_backend.store.schema import audit, round_
+from ml_backend.store.schema import audit, has_own_fit, is_active, is_stale, round_
 from ml_backend.store.schema import version as table
 
 ROUNDS_KEPT = 1000
@@ -70,7 +70,7 @@ class Versions:
             connection.execute(change)
 
     def active(self, project: int) -> ModelVersion | None:
-        found = self._select(project, table.c.active)
+        found = self._select(project, is_active)
         return found[0] if found else None
 
     def get(self, project: int, number: int) -> ModelVersion | None:
@@ -81,9 +81,15 @@ class Versions:
         found = self._select(project, table.c.name == name)
         return found[0] if found else None
 
-    def all(self, project: int) -> list[ModelVersion]:
-        """Newest first."""
-        return self._select(project, sa.true())
+    def all(self, project: int, most: int | None = None) -> list[ModelVersion]:
+        """Newest first; at most so many."""
+        return self._select(project, sa.true(), most)
+
+    def labelled(self, project: int) -> dict[int, int]:
+        """How many labels each version whose own fit is kept was made from, by number."""
+        query = sa.select(table.c.number, table.c.labelled).where(table.c.project == project, has_own_fit)
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def artifact(self, project: int, number: int) -> tuple[str, str] | None:
         """File name and SHA-256 of the fit that a version made, None if it made none or it was pruned."""
@@ -97,7 +103,7 @@ class Versions:
         query = (
             sa.select(table.c.number)
             .where(table.c.project == project)
-            .where(table.c.artifact.is_not(None))
+            .where(has_own_fit)
             .order_by(table.c.number.desc())
         )
         with self._database.read() as connection:
@@ -119,16 +125,16 @@ class Versions:
         query = (
             sa.select(table.c.number, table.c.name, table.c.rows)
             .where(table.c.project == project)
-            .where(~table.c.active)
-            .where(table.c.rows > 0)
+            .where(is_stale)
             .order_by(table.c.number)
         )
         with self._database.read() as connection:
             return [tuple(row) for row in connection.execute(query).all()]
 
-    def _select(self, project: int, condition: sa.ColumnElement[bool]) -> list[ModelVersion]:
+    def _select(self, project: int, condition: sa.ColumnElement[bool], most: int | None = None) -> list[ModelVersion]:
         columns = [table.c[name] for name in ModelVersion.__dataclass_fields__]
-        query = sa.select(*columns).where(table.c.project == project).where(condition).order_by(table.c.number.desc())
+        query = sa.select(*columns).where(table.c.project == project).where(condition)
+        query = query.order_by(table.c.number.desc()).limit(most)
         with self._database.read() as connection:
             rows = connection.execute(query).mappings().all()
         return [
@@ -181,5 +187,5 @@ class Versions:
 def activate(connection: sa.Connection, project: int, number: int) -> None:
     """Makes one version the only active one, in a transaction of the caller."""
     mine = table.c.project == project
-    connection.execute(sa.update(table).where(mine, table.c.active).values(active=False))
+    connection.execute(sa.update(table).where(mine, is_active).values(active=False))
     connection.execute(sa.update(table).where(mine, table.c.number == number).values(active=True))

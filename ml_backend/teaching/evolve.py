@@ -20,10 +20,9 @@ import numpy as np
 from ml_backend import knowledge
 from ml_backend.asking import Answer, Question, TeacherUnavailable
 from ml_backend.consensus import Answers, consensus
-from ml_backend.domain import ApprenticeError, Example, Ints, Tensors
+from ml_backend.domain import ApprenticeError, Example, Ints, Tensors, storable
 from ml_backend.evaluation.words import counted
 from ml_backend.knowledge import Knowledge
-from ml_backend.label_studio.wire import storable
 from ml_backend.store import now
 from ml_backend.teaching import prior, steps, wording, written
 from ml_backend.teaching.ahead import Asked

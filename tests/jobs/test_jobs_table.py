@@ -66,10 +66,10 @@ def test_many_requests_make_one_round(jobs: Jobs) -> None:
 def test_requests_during_a_round_make_exactly_one_more(jobs: Jobs) -> None:
     jobs.request(5)
     lease = claim(jobs)
-    assert not jobs.superseded(lease)
+    assert not jobs.is_awaited(lease)
     for _ in range(10):
         jobs.request(5)
-    assert jobs.superseded(lease)
+    assert jobs.is_awaited(lease)
     assert jobs.state(5) == JobState(True, True, 0, "one")
     assert jobs.claim("two") is None
     assert jobs.finish(lease)

@@ -17,16 +17,30 @@ from ml_backend.label_studio.events import read_event
 from ml_backend.settings import Settings
 from ml_backend.store import Store
 
+CALL_SECONDS = 0.06  # of one call to Label Studio
+
+
+class TimedClient(FakeClient):
+    """Every call takes its time on the clock of the bench."""
+
+    def __init__(self, server: FakeLabelStudio, bench: Bench) -> None:
+        super().__init__(server)
+        self._bench = bench
+
+    def call(self, method: str, path: str, **values: Any) -> Any:
+        self._bench.time += CALL_SECONDS
+        return super().call(method, path, **values)
+
 
 class Bench:
-    """A worker of one project, what it writes to, and a clock that only the test moves."""
+    """A worker of one project, what it writes to, and a clock that only the test and calls to Label Studio move."""
 
     def __init__(self, settings: Settings, server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch) -> None:
         self.server = server
         self.stop = threading.Event()
         self.clients: list[tuple[str, str]] = []
-        self.client = FakeClient(server)
         self.time = 1000.0
+        self.client = TimedClient(server, self)
         monkeypatch.setattr(module, "LabelStudioClient", self.connect)
         monkeypatch.setattr(module.time, "monotonic", lambda: self.time)
         self.worker = Worker(settings, self.stop)

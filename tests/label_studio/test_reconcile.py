@@ -371,3 +371,80 @@ def test_a_project_of_several_pages_is_read_completely(
         server.annotate(task, truth[task], by=2)
     settle(server, store)
     assert_agree(server, store)
+
+
+def test_a_task_that_is_deleted_between_two_pages_hides_no_other_one(
+    server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml_backend.label_studio import client as module
+
+    monkeypatch.setattr(module, "PAGE", 4)
+    truth = fill(server, 13)
+    settle(server, store)
+    store.versions.draw_audit(5, truth)
+    server.delete_task(max(server.tasks))  # lost, so that all are listed
+    client = FakeClient(server)
+    listings: list[str] = []
+
+    def delete_one_of_the_first_page(method: str, path: str, _body: Any) -> None:
+        if path == "api/tasks":
+            listings.append(path)
+            if len(listings) == 2:
+                server.delete_task(min(server.tasks))
+
+    client.after = delete_one_of_the_first_page
+    reconcile(client, store, 5, every=0, guard=lambda: None)
+    assert set(server.tasks) <= set(store.tasks.index(5)[0].tolist())
+    assert set(server.tasks) <= set(store.versions.audited(5)), "nor takes it off the audit slice"
+
+
+def test_a_task_that_a_listing_lacks_is_asked_for_before_it_is_forgotten(
+    server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    server.delete_task(max(known))  # lost, so that all are listed
+    client, hidden = FakeClient(server), min(known)
+    call = client.call
+
+    def hide_one_in_lists_of_all(method: str, path: str, **values: Any) -> Any:
+        answer = call(method, path, **values)
+        if path == "api/tasks" and "filters" not in (values.get("params") or {})["query"]:
+            answer["tasks"] = [task for task in answer["tasks"] if task["id"] != hidden]
+        return answer
+
+    client.call = hide_one_in_lists_of_all  # type: ignore[method-assign]
+    reconcile(client, store, 5, every=0, guard=lambda: None)
+    assert_agree(server, store)
+
+
+def test_a_change_that_becomes_visible_late_is_found_by_the_next_look(
+    server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    late = server.annotations()[0]
+    server.change_text(max(known), "a later change, seen first")
+    settle(server, store)
+    late["result"] = [{**late["result"][0], "value": {"choices": ["animal"]}}]
+    server.tasks[late["task"]]["updated_at"] = late["updated_at"]  # before the watermark
+    settle(server, store)
+    assert_agree(server, store)
+
+
+def test_a_start_of_a_worker_reads_no_annotations_that_have_not_changed(
+    server: FakeLabelStudio, store: Store, known: dict[int, str]
+) -> None:
+    store.synchronisation.look_again(5)
+    client = settle(server, store)
+    assert [path for _, path, _ in client.calls].count("api/tasks") == 1, "the delta alone"
+
+
+def test_all_annotations_are_read_a_page_at_a_time(
+    server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml_backend.label_studio import reconcile as module
+
+    monkeypatch.setattr(module, "ANNOTATED_PAGE", 3)
+    truth = fill(server, 11)
+    for task in truth:
+        server.annotate(task, truth[task], skip=task % 4 == 0)
+    client = settle(server, store)
+    assert_agree(server, store)
+    assert not any("export" in path for _, path, _ in client.calls)

@@ -103,17 +103,17 @@ def histories(draw: st.DrawFn) -> list[Event]:
 @given(data=st.data(), history=histories())
 @hypothesis_settings(max_examples=120)
 def test_any_order_with_repetitions_ends_in_the_same_state(
-    data: st.DataObject, history: list[Event], store: Store
+    data: st.DataObject, history: list[Event], any_store: Store
 ) -> None:
-    ordered, shuffled = _fresh(store), _fresh(store)
+    ordered, shuffled = _fresh(any_store), _fresh(any_store)
     for event in history:
-        play(store, ordered, _numbered(event, ordered))
+        play(any_store, ordered, _numbered(event, ordered))
     repeated = history + data.draw(st.lists(st.sampled_from(history), max_size=6))
     for event in data.draw(st.permutations(repeated)):
-        play(store, shuffled, _numbered(event, shuffled))
-    expected = [_numbered(each, shuffled - ordered) for each in store.labels.of(ordered)]
-    assert store.labels.of(shuffled) == expected
-    assert store.labels.count(shuffled) == store.labels.count(ordered)
+        play(any_store, shuffled, _numbered(event, shuffled))
+    expected = [_numbered(each, shuffled - ordered) for each in any_store.labels.of(ordered)]
+    assert any_store.labels.of(shuffled) == expected
+    assert any_store.labels.count(shuffled) == any_store.labels.count(ordered)
 
 
 def _numbered(event: Event, offset: int) -> Event:

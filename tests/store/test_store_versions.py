@@ -37,24 +37,24 @@ def test_a_new_version_is_not_active_until_it_is_activated(any_store: Store) -> 
 
 @given(numbers=st.lists(st.integers(1, 5), min_size=1, max_size=8))
 @hypothesis_settings(max_examples=30)
-def test_exactly_one_version_is_active_the_last_one_activated(numbers: list[int], store: Store) -> None:
-    one = max((record.id for record in store.projects.all()), default=0) + 1
+def test_exactly_one_version_is_active_the_last_one_activated(numbers: list[int], any_store: Store) -> None:
+    one = max((record.id for record in any_store.projects.all()), default=0) + 1
     another = one + 1
     for project in (one, another):
-        store.projects.ensure(project)
+        any_store.projects.ensure(project)
         for number in range(1, 6):
-            store.versions.add(version(number, project), None, rows=0)
-    store.versions.activate(another, 4)
+            any_store.versions.add(version(number, project), None, rows=0)
+    any_store.versions.activate(another, 4)
     activated: set[int] = set()
     for number in numbers:
-        store.versions.activate(one, number)
-        store.versions.set_rows(one, number, 3)
+        any_store.versions.activate(one, number)
+        any_store.versions.set_rows(one, number, 3)
         activated.add(number)
-        found = store.versions.active(one)
+        found = any_store.versions.active(one)
         assert found is not None
         assert found.number == number
-        assert {each for each, _, _ in store.versions.stale(one)} == activated - {number}
-    other = store.versions.active(another)
+        assert {each for each, _, _ in any_store.versions.stale(one)} == activated - {number}
+    other = any_store.versions.active(another)
     assert other is not None
     assert other.number == 4
 
@@ -99,11 +99,11 @@ def test_rounds_are_kept_newest_first_and_the_failed_ones_can_be_told_apart(any_
     assert any_store.versions.last_rounds(5, failed=True) == [bad]
 
 
-def test_only_the_newest_rounds_are_kept(store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_only_the_newest_rounds_are_kept(any_store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(module, "ROUNDS_KEPT", 5)
     for at in range(20):
-        store.versions.record_round(5, RoundRecord(None, at, at, {}))
-    kept = [record.started_at for record in store.versions.last_rounds(5, 100)]
+        any_store.versions.record_round(5, RoundRecord(None, at, at, {}))
+    kept = [record.started_at for record in any_store.versions.last_rounds(5, 100)]
     assert kept == sorted(kept, reverse=True)
     assert kept[0] == 19
     assert 5 <= len(kept) <= 6

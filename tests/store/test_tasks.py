@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
 from ml_backend.domain import Example, content_key
-from ml_backend.store import Store
+from ml_backend.store import Store, schema
 from ml_backend.store.projects import ProjectRecord
 
 
@@ -106,23 +109,23 @@ operations = st.lists(
 
 @given(operations=operations)
 @hypothesis_settings(max_examples=60)
-def test_the_store_agrees_with_a_dictionary(operations: list[tuple[str, list[object]]], store: Store) -> None:
-    project = max((record.id for record in store.projects.all()), default=0) + 1
-    store.projects.ensure(project)
+def test_the_store_agrees_with_a_dictionary(operations: list[tuple[str, list[object]]], any_store: Store) -> None:
+    project = max((record.id for record in any_store.projects.all()), default=0) + 1
+    any_store.projects.ensure(project)
     model: dict[int, str] = {}
     for name, values in operations:
-        before, held = dict(model), revision(store, project)
+        before, held = dict(model), revision(any_store, project)
         if name == "put":
             pairs: list[tuple[int, str]] = values  # type: ignore[assignment]
             model |= dict(pairs)
-            changed = store.tasks.put(project, [example(*pair) for pair in pairs])
+            changed = any_store.tasks.put(project, [example(*pair) for pair in pairs])
             assert changed == sum(before.get(task) != text for task, text in dict(pairs).items())
         else:
             gone: list[int] = values  # type: ignore[assignment]
-            assert store.tasks.remove(project, gone) == len(model.keys() & set(gone))
+            assert any_store.tasks.remove(project, gone) == len(model.keys() & set(gone))
             model = {task: text for task, text in model.items() if task not in gone}
-        assert (revision(store, project) > held) == (model != before)
-    tasks, keys = store.tasks.index(project)
+        assert (revision(any_store, project) > held) == (model != before)
+    tasks, keys = any_store.tasks.index(project)
     assert tasks.tolist() == sorted(model)
     assert keys == [content_key(model[task]) for task in sorted(model)]
 
@@ -161,3 +164,17 @@ def test_a_record_from_the_database_equals_the_one_made_for_a_new_project(any_st
     assert ProjectRecord(**{name: getattr(read, name) or None for name in ("extra_params", "pace")}, id=5) == (
         ProjectRecord(**{name: getattr(made, name) or None for name in ("extra_params", "pace")}, id=5)
     )
+
+
+def test_an_event_that_comes_late_does_not_bring_back_the_text_that_a_look_is_writing(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    new, late = example(1, "new text"), example(1, "old text")
+    with any_store.database.begin() as connection:
+        row = {"project": 5, "id": 1, "key": new.key, "text": new.text, "fields": {}}
+        connection.execute(sa.insert(schema.task).values(row))
+        event = threading.Thread(target=lambda: any_store.tasks.put(5, [late], only_new=True))
+        event.start()
+        event.join(0.5)
+        assert event.is_alive(), "it waits for the look"
+    event.join()
+    assert any_store.tasks.texts(5, [1]) == ["new text"]

@@ -1,0 +1,171 @@
+"""A worker without work asks the database seldom, and hears at once when there is some."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from statistics import median
+
+import pytest
+from fake_encoder import FakeEncoder
+from fake_label_studio import FakeClient, FakeLabelStudio, fill
+from projects import set_up
+from statements import recorded
+
+from ml_backend.jobs import worker as module
+from ml_backend.jobs.worker import Worker
+from ml_backend.settings import Settings
+from ml_backend.store import Store, remember_credentials
+
+PATIENCE = 60.0
+
+
+class Running:
+    """A worker of project 5 in a thread, and a store of another process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.stop = threading.Event()
+        self.store = Store(settings)
+        set_up(self.store, 5, connection={"ml": 1})
+        self.worker = Worker(settings, self.stop)
+        self.thread = threading.Thread(target=self.worker.run)
+
+    def rest(self) -> None:
+        """Waits until nothing is wanted, and nothing has been for a moment."""
+        deadline = time.monotonic() + PATIENCE
+        while self.store.projects.ensure(5).fingerprint == "" or self.store.jobs.state(5).waiting:
+            assert time.monotonic() < deadline, "gave up waiting"
+            time.sleep(0.05)
+        time.sleep(1.5)
+
+    def settle(self) -> None:
+        """Waits until nothing of the project has changed for longer than anything in a worker pauses."""
+        deadline, before, since = time.monotonic() + PATIENCE, None, time.monotonic()
+        while time.monotonic() - since < 6.0:
+            assert time.monotonic() < deadline, "gave up waiting"
+            now = self.store.projects.ensure(5), self.store.versions.next_number(5), self.store.jobs.state(5)
+            if now != before:
+                before, since = now, time.monotonic()
+            time.sleep(0.1)
+
+    def seconds_until_claimed(self) -> float:
+        """From a request to its round."""
+        begin = time.monotonic()
+        self.store.jobs.request(5)
+        while not self.store.jobs.state(5).running and self.store.jobs.state(5).waiting:
+            time.sleep(0.002)
+            assert time.monotonic() - begin < PATIENCE, "gave up waiting"
+        return time.monotonic() - begin
+
+
+@pytest.fixture
+def running(
+    any_settings: Settings, server: FakeLabelStudio, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Running]:
+    fill(server, 12)
+    remember_credentials(any_settings.data_dir, any_settings.label_studio_url, "key")
+    monkeypatch.setattr(module, "LabelStudioClient", lambda *_: FakeClient(server))
+    running = Running(any_settings)
+    running.thread.start()
+    running.rest()
+    yield running
+    running.stop.set()
+    running.thread.join(PATIENCE)
+    running.store.close()
+    assert not running.thread.is_alive()
+
+
+def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once(running: Running) -> None:
+    running.settle()
+    with recorded() as statements:
+        time.sleep(6.0)
+    asked = [" ".join(statement.split())[:60] for statement, _ in statements if not statement.startswith("BEGIN")]
+    assert len(asked) / 6.0 < 6.0, asked
+    delays = []
+    for _ in range(7):
+        delays.append(running.seconds_until_claimed())
+        running.rest()
+    assert median(delays) < module.POLL_SECONDS / 4
+
+
+def test_a_worker_that_hears_nothing_finds_its_work_all_the_same(running: Running) -> None:
+    running.worker._listener.close()
+    running.worker._listener = Deaf()
+    running.rest()
+    assert running.seconds_until_claimed() < PATIENCE
+
+
+class Deaf:
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def heard(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def test_everybody_who_listens_hears_what_another_process_wants(any_settings: Settings) -> None:
+    one, other = Store(any_settings), Store(any_settings)
+    listeners = [one.signals.listen(), one.signals.listen(), other.signals.listen()]
+    assert not any(listener.heard() for listener in listeners)
+    other.jobs.request(5)
+    for listener in listeners:
+        listener.wait(5.0)
+        assert listener.heard() and not listener.heard()
+    listeners[0].close()
+    one.jobs.request(5)
+    for listener in listeners[1:]:
+        listener.wait(5.0)
+        assert listener.heard()
+        listener.close()
+    one.jobs.request(5)  # nobody listens
+    one.close()
+    other.close()
+
+
+def test_a_pipe_that_a_killed_worker_left_is_removed(store: Store, settings: Settings) -> None:
+    import os
+
+    folder = settings.data_dir / "signals"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "dead.pipe")
+    (folder / "file.pipe").write_text("not a pipe")
+    store.jobs.request(5)
+    assert not (folder / "dead.pipe").exists()
+
+
+def test_a_folder_where_no_pipe_can_be_made_leaves_a_worker_that_asks(store: Store, settings: Settings) -> None:
+    (settings.data_dir / "signals").write_text("in the way")
+    listener = store.signals.listen()
+    assert not listener.heard()
+    listener.close()
+    store.jobs.request(5)
+
+
+def test_a_connection_that_breaks_is_opened_again_and_what_was_missed_is_looked_for(
+    new_postgresql: str, any_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlalchemy as sa
+
+    if not any_settings.store_url:
+        pytest.skip("of PostgreSQL alone")
+    store = Store(any_settings)
+    listener = store.signals.listen()
+    with store.database.begin() as connection:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        connection.execute(sa.text(others))
+    store.jobs.request(5)
+    for _ in range(5):  # the end of a connection may take two looks to be seen
+        listener.wait(0.1)
+        assert not listener.heard()
+    moment = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: moment + 60.0)
+    assert listener.heard(), "it cannot know what was announced meanwhile"
+    store.jobs.request(5)
+    listener.wait(5.0)
+    assert listener.heard()
+    listener.close()
+    store.close()

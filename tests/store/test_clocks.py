@@ -1,0 +1,67 @@
+"""On a database that machines share, leases, holds of questions and pauses go by its clock, whatever theirs say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ml_backend.asking import Question
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def shared(new_postgresql: str, make_settings: Callable[..., Settings]) -> Iterator[Store]:
+    store = Store(make_settings(store_url=new_postgresql))
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=[-HOUR, HOUR])
+def go_wrong(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on, the clock of this machine is an hour slow or fast."""
+    right = time.time
+    return lambda: monkeypatch.setattr(time, "time", lambda: right() + request.param)
+
+
+@pytest.mark.slow
+def test_a_lease_is_not_taken_over_by_a_machine_with_another_time(shared: Store, go_wrong: Callable[[], None]) -> None:
+    shared.jobs.request(5)
+    lease = shared.jobs.claim("one")
+    assert lease is not None
+    go_wrong()
+    shared.jobs.request(5)
+    assert shared.jobs.claim("two") is None
+    assert shared.jobs.state(5).running
+    assert shared.jobs.renew(lease) and shared.jobs.finish(lease)
+    assert shared.jobs.claim("two") is not None
+
+
+@pytest.mark.slow
+def test_a_pause_after_a_failure_is_as_long_for_every_machine(shared: Store, go_wrong: Callable[[], None]) -> None:
+    shared.jobs.request(5)
+    for _ in range(3):
+        lease = shared.jobs.claim("one")
+        assert lease is not None
+        shared.jobs.fail(lease)
+        shared.jobs.request(5, retry=True)
+    lease = shared.jobs.claim("one")
+    assert lease is not None
+    shared.jobs.fail(lease)  # a pause of eight seconds
+    go_wrong()
+    assert shared.jobs.claim("two") is None
+
+
+@pytest.mark.slow
+def test_a_question_that_is_being_asked_is_not_asked_by_a_machine_with_another_time(
+    shared: Store, go_wrong: Callable[[], None]
+) -> None:
+    question = Question("q1", "label", "Label it.", "text", {}, (), "label", ("a", "b"))
+    shared.questions.want(5, "t", [(question, None)])
+    assert shared.questions.take(5, "t", ["q1"]) == ["q1"]
+    go_wrong()
+    assert shared.questions.take(5, "t", ["q1"]) == []

@@ -1,0 +1,67 @@
+"""What is asked about versions costs as much with 30,000 of them as with ten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from statements import recorded
+
+from ml_backend.store import Store, schema
+
+MANY = 30_000
+INDEXES = {
+    "active": "version_active", "named": "version_name", "learners": "version_own_fit", "labelled": "version_own_fit",
+    "stale": "version_stale",
+}  # fmt: skip
+"""Where it is not the primary key that finds the rows."""
+
+
+@pytest.fixture
+def crowded(any_store: Store) -> Store:
+    """Project 5 with 30,000 versions; the last one is active, ten have a fit of their own, twenty still have rows."""
+    rows = [
+        {
+            "project": 5, "number": number, "name": f"apprentice-{number}-abcd", "labelled": number, "created_at": 0.0,
+            "note": "", "artifact": "file" if number > MANY - 10 else None, "active": number == MANY,
+            "rows": 50 if number > MANY - 20 else 0, "acquisition": "",
+        }
+        for number in range(1, MANY + 1)
+    ]  # fmt: skip
+    with any_store.database.begin() as connection:
+        connection.execute(sa.insert(schema.version), rows)
+        connection.execute(sa.text("ANALYZE"))
+    return any_store
+
+
+QUESTIONS: dict[str, Callable[[Store], object]] = {
+    "active": lambda store: store.versions.active(5),
+    "named": lambda store: store.versions.named(5, "apprentice-77-abcd"),
+    "learners": lambda store: store.versions.learners(5),
+    "labelled": lambda store: store.versions.labelled(5),
+    "stale": lambda store: store.versions.stale(5),
+    "next number": lambda store: store.versions.next_number(5),
+    "artifact": lambda store: store.versions.artifact(5, MANY),
+    "the latest": lambda store: store.versions.all(5, 3),
+}
+
+
+@pytest.mark.parametrize("what", QUESTIONS)
+def test_a_question_about_versions_reads_few_of_them(what: str, crowded: Store) -> None:
+    with recorded() as statements:
+        assert QUESTIONS[what](crowded)
+    [(statement, parameters)] = [each for each in statements if each[0].startswith("SELECT")]
+    with crowded.database.begin() as connection:
+        if crowded.database.is_sqlite:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).first()
+            assert plan is not None and plan[3].startswith("SEARCH") and INDEXES.get(what, "") in plan[3]
+        else:
+            explained = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+            assert _rows_read(explained.scalar_one()[0]["Plan"]) <= 25
+
+
+def _rows_read(plan: dict[str, Any]) -> int:
+    read = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+    return max([int(read), *(_rows_read(inner) for inner in plan.get("Plans", ()))])
