@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ml_backend.domain import Clustering, Example, Floats, Ints, Mask, content_key
 from ml_backend.encoding import encode
 from ml_backend.ports import Clusterer, Encoder, RecordEncoder
+from ml_backend.rows import rows_of
 from ml_backend.store import Store
 
 ENOUGH = 500  # encoded tasks from which a queue is drawn
@@ -22,12 +24,14 @@ AT_ONCE, QUICKLY = 200, 5000  # missing vectors that a round makes itself, about
 SHARD = 1024  # vectors gathered in memory before they are written as one file
 SKETCH_CHUNK = 20_000  # texts in memory while sketching
 CLUSTERS = 30  # as many as a person can look through
+SPARE = 1.5  # room for vectors, in parts of what the tasks of today need
 RECUT = 0.1  # clusters are cut anew when more than this share of the pool has changed
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The rows that a queue is drawn from, (m,) int64 into the pool, and their vectors (m, d) in one space."""
+    """The rows that a queue is drawn from, (m,) int64 ascending into the pool, and their vectors (m, d) in one space,
+    to be read by rows."""
 
     space: str
     rows: Ints
@@ -51,8 +55,10 @@ class ProjectPool:
         self._encoder = encoder
         self._cache = self._store.vectors(self._project, encoder.name)
         self._revision = -1
-        self._keys: list[bytes] = []
-        self._vectors: Floats = np.empty((0, encoder.dim), np.float32)
+        self._keys: npt.NDArray[np.object_] = np.empty(0, np.object_)  # the content keys, as bytes
+        self._matrix: Floats = np.empty((0, encoder.dim), np.float32)
+        self._slots: Ints = np.empty(0, np.int64)
+        self._used = 0
         self._sketch: Floats | None = None
         self._expected: dict[bytes, Floats] = {}  # content key -> sketch, until the pool is sketched
         self._clusters: dict[str, tuple[Clustering, Ints]] = {}
@@ -68,15 +74,13 @@ class ProjectPool:
             self._begin(encoder)
 
     def refresh(self, revision: int) -> None:
-        """Reads the task list again if the store's revision of it has moved, and finds the vectors on disk."""
+        """Reads what has changed in the task list if the store's revision of it has moved, and finds the vectors on
+        disk."""
         moved = revision != self._revision
         if moved:
             self.flush()
-            self.tasks, self._keys = self._store.tasks.index(self._project)
-            self._vectors = np.zeros((len(self.tasks), self._encoder.dim), np.float32)
-            self.encoded = np.zeros(len(self.tasks), np.bool_)
-            self.synthetic = np.isin(self.tasks, self._store.tasks.synthetic(self._project))
-            self._sketch, self._groups = None, {}
+            self._follow(*self._store.tasks.changed(self._project, self._revision))
+            self._groups = {}
             self._revision = revision
         if not self._cache.refresh() and not moved:
             return
@@ -84,8 +88,49 @@ class ProjectPool:
         places = self._cache.find([self._keys[row] for row in missing])
         found = missing[places >= 0]
         if len(found):
-            self._vectors[found] = self._cache.read(places[places >= 0])
+            self._matrix[self._slots[found]] = self._cache.read(places[places >= 0])
             self.encoded[found] = True
+
+    def _follow(self, tasks: Ints, keys: list[bytes], synthetic: Mask) -> None:
+        """Takes over tasks that have come or changed, ascending, with their content keys, and drops those that went.
+        A row whose text is the same keeps its vector, where it lies."""
+        if self._sketch is not None:
+            self._expected, self._sketch = dict(zip(self._keys, self._sketch, strict=True)), None
+        everything = np.union1d(self.tasks, tasks)
+        if len(everything) != self._store.tasks.count(self._project):
+            everything = np.intersect1d(everything, self._store.tasks.numbers(self._project), assume_unique=True)
+        stays, there = (np.isin(some, everything, assume_unique=True) for some in (self.tasks, tasks))
+        kept, into = np.flatnonzero(stays), np.searchsorted(everything, self.tasks[stays])
+        changed = np.searchsorted(everything, tasks[there])
+
+        slots = np.full(len(everything), -1, np.int64)
+        encoded, marked = np.zeros((2, len(everything)), np.bool_)
+        texts = np.full(len(everything), b"", np.object_)
+        slots[into], encoded[into] = self._slots[kept], self.encoded[kept]
+        marked[into], texts[into] = self.synthetic[kept], self._keys[kept]
+        now = np.array([*keys, b""], np.object_)[:-1][there]
+        others = changed[texts[changed] != now]
+        slots[others], encoded[others] = -1, False
+        texts[changed], marked[changed] = now, synthetic[there]
+        self.tasks, self._keys, self.encoded, self.synthetic = everything, texts, encoded, marked
+        self._slots = self._room(slots)
+
+    def _room(self, slots: Ints) -> Ints:
+        """The slots of all rows, new ones for those that have none. A slot is filled once and then stays as it is, for
+        whoever holds a view; the matrix is made anew when it is full, with room that takes no memory until it is
+        filled."""
+        new = np.flatnonzero(slots < 0)
+        if self._used + len(new) > len(self._matrix):
+            old, moved = self._matrix, np.flatnonzero(self.encoded)
+            self._matrix = np.empty((int(SPARE * len(slots)) + SHARD, self._encoder.dim), np.float32)
+            for start in range(0, len(moved), SKETCH_CHUNK):
+                rows = moved[start : start + SKETCH_CHUNK]
+                self._matrix[rows] = old[slots[rows]]
+            self._used = len(slots)
+            return np.arange(len(slots))
+        slots[new] = self._used + np.arange(len(new))
+        self._used += len(new)
+        return slots
 
     def expect(self, examples: Sequence[Example]) -> None:
         """Sketches tasks that the pool will soon have, while others are being listed; a handful is left for later."""
@@ -136,14 +181,19 @@ class ProjectPool:
         """The fields of records that tell nothing apart, and why."""
         return self._encoder.left_out() if isinstance(self._encoder, RecordEncoder) else {}
 
-    def ensure(self, rows: Ints, at_most: int | None = None) -> Floats:
-        """The encoder's vectors (m, d) of some rows, made now where they are missing.
+    def ensure(self, rows: Ints) -> Floats:
+        """The encoder's vectors (m, d) of some rows, made now where they are missing."""
+        self.encode_missing(rows, len(rows))
+        return np.asarray(self.vectors_at(rows))
 
-        With `at_most`, only so many are made, the last ones first, and rows that still have none are left out.
-        """
+    def encode_missing(self, rows: Ints, at_most: int) -> None:
+        """Encodes those of some rows that have no vector, the last so many."""
         missing = rows[~self.encoded[rows]]
-        self._encode(missing if at_most is None else missing[len(missing) - min(at_most, len(missing)) :])
-        return self._vectors[rows[self.encoded[rows]]]
+        self._encode(missing[len(missing) - min(at_most, len(missing)) :])
+
+    def vectors_at(self, rows: Ints) -> Floats:
+        """The vectors (m, d) of some encoded rows, to be read by rows: they are not copied."""
+        return rows_of(self._matrix, self._slots[rows])
 
     def encode_some(self, n: int, among: Mask | None = None) -> int:
         """Encodes up to n more tasks, drawn at random (of the rows `among`); returns how many are still missing."""
@@ -179,7 +229,7 @@ class ProjectPool:
     def encoded_view(self) -> View:
         """Everything that is encoded so far."""
         rows = np.flatnonzero(self.encoded)
-        return View("encoded", rows, self._vectors if len(rows) == len(self.tasks) else self._vectors[rows])
+        return View("encoded", rows, self.vectors_at(rows))
 
     def clusters(self, view: View, clusterer: Clusterer) -> Clustering | None:
         """The clusters of a view, each of its rows in one: those of an earlier round while the pool is nearly the
@@ -204,7 +254,7 @@ class ProjectPool:
         tasks = self.tasks[rows].tolist()
         texts = self._store.tasks.texts(self._project, tasks)
         vectors = encode(self._encoder.encode, texts, tasks, self.space)
-        self._vectors[rows] = vectors
+        self._matrix[self._slots[rows]] = vectors
         self.encoded[rows] = True
         # by the text that was encoded: a task may have been changed or removed since `refresh` read its key
         self._unwritten.update(zip(map(content_key, texts), vectors, strict=True))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, bag_of_words
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_backend import pool as module
-from ml_backend.domain import ApprenticeError, Clustering, Example, Floats, content_key
+from ml_backend.domain import SYNTHETIC, ApprenticeError, Clustering, Example, Floats, Ints, Mask, content_key
 from ml_backend.pool import ProjectPool, View
+from ml_backend.settings import Settings
 from ml_backend.store import Store
+from ml_backend.store.tasks import Tasks
 
 
 def example(task: int, text: str) -> Example:
@@ -196,6 +200,92 @@ def test_encoding_bit_by_bit_reaches_everything(pool: ProjectPool, store: Store,
     assert pool.encode_some(30) == 0
     assert len(fake_encoder.encoded) == len(set(fake_encoder.encoded)) == 100
     assert len(store.vectors(5, "fake")) == 100
+
+
+class Counting(Tasks):
+    """Counts the rows that are read."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        super().__init__(tasks._database)
+        self.rows = 0
+
+    def changed(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
+        found = super().changed(project_id, since)
+        self.rows += len(found[0])
+        return found
+
+    def numbers(self, project_id: int) -> Ints:
+        found = super().numbers(project_id)
+        self.rows += len(found)
+        return found
+
+
+def test_a_task_that_comes_or_changes_costs_its_own_row_and_leaves_all_vectors_where_they_are(
+    pool: ProjectPool, store: Store
+) -> None:
+    store.tasks = counting = Counting(store.tasks)
+    pool.refresh(put(store, *range(1, 301)))
+    pool.ensure(np.arange(300))
+    pool.flush()
+    view, counting.rows = pool.encoded_view(), 0
+    copy = np.array(view.vectors)
+    put(store, 400)
+    store.tasks.put(5, [example(7, "something else")])
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+    assert counting.rows == 2
+    later = pool.encoded_view()
+    assert len(later.rows) == 299
+    assert np.shares_memory(later.vectors[:6], view.vectors)
+    assert np.shares_memory(later.vectors[6:299], view.vectors)
+    pool.ensure(np.arange(301))
+    assert np.array_equal(view.vectors, copy), "whoever still holds it sees no other vectors"
+
+
+def test_a_view_copies_nothing_while_some_task_is_not_encoded(pool: ProjectPool, store: Store) -> None:
+    pool.refresh(put(store, *range(1, 301)))
+    pool.ensure(np.flatnonzero(np.arange(300) != 150))
+    view = pool.encoded_view()
+    assert view.vectors.shape == (299, 32)
+    assert np.shares_memory(view.vectors[:150], pool.encoded_view().vectors[100:120])
+    assert np.array_equal(np.asarray(view.vectors), pool.ensure(view.rows))
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["put", "remove", "encode", "refresh"]), st.sets(st.integers(1, 12)), st.integers(0, 2)),
+    max_size=12,
+)
+
+
+@given(steps=steps)
+@hypothesis_settings(max_examples=60)
+def test_a_pool_that_follows_changes_is_as_one_that_begins_anew(
+    steps: list[tuple[str, set[int], int]], settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = Store(settings.model_copy(update={"data_dir": tmp_path_factory.mktemp("pool")}))
+    store.projects.ensure(5)
+    pool = ProjectPool(store, 5, FakeEncoder())
+    pool.refresh(0)
+    for action, numbers, version in steps:
+        if action == "put":
+            fields = {SYNTHETIC: "hard"} if version == 2 else {}
+            store.tasks.put(5, [replace(example(n, f"text number {n} {version}"), fields=fields) for n in numbers])
+        elif action == "remove":
+            store.tasks.remove(5, numbers)
+        elif action == "encode":
+            pool.ensure(pool.rows_of(np.array(sorted(numbers), np.int64)))
+        else:
+            pool.refresh(store.projects.ensure(5).tasks_revision)
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+    pool.flush()
+    anew = ProjectPool(store, 5, FakeEncoder())
+    anew.refresh(store.projects.ensure(5).tasks_revision)
+    assert pool.tasks.tolist() == anew.tasks.tolist()
+    assert pool.synthetic.tolist() == anew.synthetic.tolist()
+    everything = np.arange(len(anew.tasks))
+    assert pool.keys_of(everything) == anew.keys_of(everything)
+    assert (pool.encoded <= anew.encoded).all(), "on disk is what any task of today ever was"
+    assert np.allclose(pool.ensure(everything), anew.ensure(everything), atol=2e-3)
+    store.close()
 
 
 class Thirds:

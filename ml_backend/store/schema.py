@@ -57,6 +57,8 @@ task = Table(
     Column("key", LargeBinary(16), nullable=False),
     Column("text", Text, nullable=False),
     Column("fields", JSON, nullable=True),  # the short values of the task's other data
+    Column("revision", Integer, nullable=False, server_default="0"),  # of the project's tasks when this one changed
+    Index("task_revision", "project", "revision"),
 )
 
 annotation = Table(

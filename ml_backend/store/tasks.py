@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.domain import SYNTHETIC, Example, Ints
+from ml_backend.domain import SYNTHETIC, Example, Ints, Mask
 from ml_backend.store.database import Database, chunks
 from ml_backend.store.schema import audit, project
 from ml_backend.store.schema import task as table
@@ -34,14 +35,14 @@ class Tasks:
                     .where(table.c.id.in_([example.task for example in chunk]))
                 )
                 known = {row[0]: (row[1], row[2]) for row in connection.execute(query)}
-                rows = [
+                rows: list[dict[str, Any]] = [
                     {"project": project_id, "id": each.task, "key": each.key, "text": each.text, "fields": each.fields}
                     for each in chunk
                     if known.get(each.task) != (each.key, each.fields) and not (only_new and each.task in known)
                 ]
                 if rows:
-                    connection.execute(self._database.upsert(table), rows)
-                    _revise(connection, project_id)
+                    revision = _revise(connection, project_id)
+                    connection.execute(self._database.upsert(table), [{**row, "revision": revision} for row in rows])
                     changed += len(rows)
         return changed
 
@@ -74,6 +75,26 @@ class Tasks:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return np.fromiter((row[0] for row in rows), np.int64, len(rows)), [row[1] for row in rows]
+
+    def changed(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
+        """The tasks that have come or changed after a revision, (n,) int64 ascending, their content keys, and which of
+        them a teacher has written (see `synthetic`)."""
+        written = table.c.fields[SYNTHETIC].as_string().is_not(None)
+        query = (
+            sa.select(table.c.id, table.c.key, written)
+            .where(table.c.project == project_id, table.c.revision > since)
+            .order_by(table.c.id)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        ids = np.array([row[0] for row in rows], np.int64)
+        return ids, [row[1] for row in rows], np.array([row[2] for row in rows], np.bool_)
+
+    def numbers(self, project_id: int) -> Ints:
+        """All task numbers in ascending order, (n,) int64."""
+        query = sa.select(table.c.id).where(table.c.project == project_id).order_by(table.c.id)
+        with self._database.read() as connection:
+            return np.array(connection.execute(query).scalars().all(), np.int64)
 
     def keys(self, project_id: int, tasks: Sequence[int]) -> dict[int, bytes]:
         """The content key of each of some tasks that is there."""
@@ -116,7 +137,7 @@ class Tasks:
         return [found.get(task, "") for task in tasks]
 
 
-def _revise(connection: sa.Connection, project_id: int) -> None:
-    connection.execute(
-        sa.update(project).where(project.c.id == project_id).values(tasks_revision=project.c.tasks_revision + 1)
-    )
+def _revise(connection: sa.Connection, project_id: int) -> int:
+    """The new revision of the project's tasks. Until the end of the transaction, no other one gets a later one."""
+    raised = sa.update(project).where(project.c.id == project_id).values(tasks_revision=project.c.tasks_revision + 1)
+    return connection.execute(raised.returning(project.c.tasks_revision)).scalar_one_or_none() or 0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.domain import Example, content_key
+from ml_backend.domain import SYNTHETIC, Example, content_key
 from ml_backend.store import Store
 from ml_backend.store.projects import ProjectRecord
 
@@ -166,3 +166,17 @@ def test_a_record_from_the_database_equals_the_one_made_for_a_new_project(any_st
     assert ProjectRecord(**{name: getattr(read, name) or None for name in ("extra_params", "pace")}, id=5) == (
         ProjectRecord(**{name: getattr(made, name) or None for name in ("extra_params", "pace")}, id=5)
     )
+
+
+def test_what_has_changed_since_a_revision_is_read_alone(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    any_store.tasks.put(5, [example(1, "one"), example(2, "two"), example(3, "three")])
+    before = revision(any_store)
+    assert any_store.tasks.changed(5, before)[1] == []
+    any_store.tasks.put(5, [example(2, "two"), example(3, "changed"), example(4, "four")])
+    any_store.tasks.put(5, [Example(9, "by the teacher", content_key("by the teacher"), {SYNTHETIC: "hard"})])
+    tasks, keys, synthetic = any_store.tasks.changed(5, before)
+    assert tasks.tolist() == [3, 4, 9]
+    assert keys == [content_key(text) for text in ("changed", "four", "by the teacher")]
+    assert synthetic.tolist() == [False, False, True]
+    assert any_store.tasks.changed(5, -1)[0].tolist() == any_store.tasks.numbers(5).tolist() == [1, 2, 3, 4, 9]
