@@ -144,7 +144,7 @@ def _fit(
 ) -> tuple[Knowledge, Fit] | tuple[None, None]:
     """A new learner, unless it would be the same again, there is nothing to tell apart, or a rollback holds."""
     labelled = work.pool.rows_of(answers.tasks)
-    vectors = work.pool.ensure(labelled, at_most=work.pool.at_once)
+    work.pool.encode_missing(labelled, work.pool.at_once)
     rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
     priors, named = prior.load(work.store, record, options.learner, work.pool.space, schema)
     lesson = Lesson(
@@ -159,6 +159,7 @@ def _fit(
     )
     if record.pinned is not None or (serving is not None and serving.lesson.same(lesson)):
         return None, None
+    vectors = work.pool.vectors_at(rows)
     return knowledge.learn(lesson, vectors, serving, number, priors, work.pool.real(lesson.tasks))
 
 

@@ -193,6 +193,17 @@ class TrainingSet:
     priors: Mapping[str, Tensors] = field(default_factory=dict)
     judges: Mask | None = None
 
+    def of(self, rows: Ints) -> TrainingSet:
+        """The same, of some rows alone."""
+        return replace(
+            self,
+            vectors=np.asarray(self.vectors[rows]),
+            targets=self.targets[rows],
+            weights=self.weights[rows],
+            earlier=None if self.earlier is None else self.earlier[rows],
+            judges=None if self.judges is None else self.judges[rows],
+        )
+
     @property
     def say(self) -> Floats:
         """(n,) the trust in each row as a judge: 0 for those that have no say."""
@@ -240,7 +251,8 @@ PRIOR_ROWS = 2.0  # the error of a group of few labels says little: one without 
 class Pool:
     """Every task of a project as acquisition sees it.
 
-    vectors        (n, d) float32, of unit length
+    vectors        (n, d) float32, of unit length, to be read by rows: `vectors[rows]`. They may be a part of a larger
+                   matrix, of which `numpy.asarray` makes a copy
     probabilities  (n, c) float32 of the serving learner, or None before there is one
     labelled       (n,) bool: has a counted human label
     available      (n,) bool: may be chosen now (no label, not skipped, not set aside)
