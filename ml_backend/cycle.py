@@ -239,7 +239,7 @@ def _fingerprint(
         "tasks": record.tasks_revision,
         # the queue improves at every doubling of the encoded part, and when all is encoded
         "space": pool.space,
-        "encoded": "all" if encoded == len(pool.tasks) else encoded.bit_length(),
+        "encoded": "all" if not pool.missing.any() else encoded.bit_length(),
         "prior": (record.prior or {}).get("sha256", "") if len(answers.tasks) >= FEWEST else "",
         "recalled": sha256(recalled.tasks.tobytes() + recalled.said.tobytes()).hexdigest() if recalled else "",
         "answers": sha256(answers.tasks.tobytes() + answers.targets.tobytes() + answers.touched.tobytes()).hexdigest(),

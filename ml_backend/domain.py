@@ -300,6 +300,10 @@ class Selection:
     uncertainty: Floats
     ground: str = ""
 
+    def where(self, kept: Mask) -> Selection:
+        """The same without some of them; `kept` (k,) bool."""
+        return replace(self, rows=self.rows[kept], uncertainty=self.uncertainty[kept])
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:

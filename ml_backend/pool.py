@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.domain import Clustering, Example, Floats, Ints, Mask, content_key
-from ml_backend.encoding import encode
+from ml_backend.encoding import encode_usable
 from ml_backend.ports import Clusterer, Encoder, RecordEncoder
 from ml_backend.rows import rows_of
 from ml_backend.store import Store
+from ml_backend.store.set_aside import NOT_FINITE
 
 ENOUGH = 500  # encoded tasks from which a queue is drawn
 AT_ONCE, QUICKLY = 200, 5000  # missing vectors that a round makes itself, about a second of one core
@@ -39,7 +40,12 @@ class View:
 
 
 class ProjectPool:
-    """The tasks of one project. Row i of every array is about `tasks[i]` (ascending); rows change only in `refresh`."""
+    """The tasks of one project. Row i of every array is about `tasks[i]` (ascending); rows change only in `refresh`.
+
+    encoded    (n,) bool: the rows that have a vector
+    set_aside  (n,) bool: those that the encoder gives none that is finite; they are neither drafted nor learnt from
+    synthetic  (n,) bool: those that a teacher has written
+    """
 
     def __init__(self, store: Store, project: int, encoder: Encoder) -> None:
         self._store = store
@@ -65,6 +71,7 @@ class ProjectPool:
         self._groups: dict[str, Ints] = {}
         self.tasks: Ints = np.empty(0, np.int64)
         self.encoded: Mask = np.empty(0, np.bool_)
+        self.set_aside: Mask = np.empty(0, np.bool_)
         self.synthetic: Mask = np.empty(0, np.bool_)
 
     def use(self, encoder: Encoder) -> None:
@@ -80,16 +87,35 @@ class ProjectPool:
         if moved:
             self.flush()
             self._follow(*self._store.tasks.changed(self._project, self._revision))
+            self._set_aside(first=self._revision < 0)
             self._groups = {}
             self._revision = revision
         if not self._cache.refresh() and not moved:
             return
-        missing = np.flatnonzero(~self.encoded)  # another worker may have encoded some
+        missing = np.flatnonzero(self.missing)  # another worker may have encoded some
         places = self._cache.find([self._keys[row] for row in missing])
         found = missing[places >= 0]
         if len(found):
             self._matrix[self._slots[found]] = self._cache.read(places[places >= 0])
             self.encoded[found] = True
+
+    @property
+    def missing(self) -> Mask:
+        """(n,) bool: the rows that the encoder has not come to yet."""
+        return ~(self.encoded | self.set_aside)
+
+    def _set_aside(self, first: bool) -> None:
+        """Finds the rows that this process, or another one, could make nothing of, as far as their texts are still the
+        same; when it comes `first` to a space, those of the space before are taken back."""
+        if first:
+            self._store.set_aside.remove_other_spaces(self._project, self.space)
+        noted = self._store.set_aside.of(self._project, self.space)
+        rows = self.rows_of(np.array(sorted(noted), np.int64))
+        rows = rows[[self._keys[row] == noted[task] for row, task in zip(rows, self.tasks[rows].tolist(), strict=True)]]
+        self.set_aside = np.zeros(len(self.tasks), np.bool_)
+        self.set_aside[rows] = True
+        self._matrix[self._slots[rows]] = 0
+        self._store.set_aside.remove(self._project, noted.keys() - set(self.tasks[rows].tolist()))
 
     def _follow(self, tasks: Ints, keys: list[bytes], synthetic: Mask) -> None:
         """Takes over tasks that have come or changed, ascending, with their content keys, and drops those that went.
@@ -135,7 +161,7 @@ class ProjectPool:
     def expect(self, examples: Sequence[Example]) -> None:
         """Sketches tasks that the pool will soon have, while others are being listed; a handful is left for later."""
         if len(examples) >= ENOUGH > len(self._cache):
-            vectors = self._sketch_of([example.text for example in examples], [example.task for example in examples])
+            vectors = self._sketch_of([example.text for example in examples])
             self._expected.update(zip((example.key for example in examples), vectors, strict=True))
 
     def rows_of(self, tasks: Ints) -> Ints:
@@ -182,13 +208,13 @@ class ProjectPool:
         return self._encoder.left_out() if isinstance(self._encoder, RecordEncoder) else {}
 
     def ensure(self, rows: Ints) -> Floats:
-        """The encoder's vectors (m, d) of some rows, made now where they are missing."""
+        """The encoder's vectors (m, d) of some rows, made now where they are missing; zeros of those set aside."""
         self.encode_missing(rows, len(rows))
         return np.asarray(self.vectors_at(rows))
 
     def encode_missing(self, rows: Ints, at_most: int) -> None:
         """Encodes those of some rows that have no vector, the last so many."""
-        missing = rows[~self.encoded[rows]]
+        missing = rows[self.missing[rows]]
         self._encode(missing[len(missing) - min(at_most, len(missing)) :])
 
     def vectors_at(self, rows: Ints) -> Floats:
@@ -197,10 +223,10 @@ class ProjectPool:
 
     def encode_some(self, n: int, among: Mask | None = None) -> int:
         """Encodes up to n more tasks, drawn at random (of the rows `among`); returns how many are still missing."""
-        missing = np.flatnonzero(~self.encoded if among is None else ~self.encoded & among)
+        missing = np.flatnonzero(self.missing if among is None else self.missing & among)
         if len(missing):
             self._encode(self._random.choice(missing, min(n, len(missing)), replace=False))
-        left = int((~self.encoded).sum())
+        left = int(self.missing.sum())
         if not left:
             self.flush()
         return left
@@ -217,14 +243,15 @@ class ProjectPool:
         free  (n,) bool: the rows that may be served. Of them there must be enough, not of those with an answer
         """
         ready = int((self.encoded & free).sum())
-        if len(self.tasks) - int(self.encoded.sum()) <= self.at_once:
+        if int(self.missing.sum()) <= self.at_once:
             self.encode_some(self.at_once)
         elif (with_learner and ready < AT_ONCE) or (self._quick and ready < ENOUGH):
             self.encode_some(self.at_once, free)
         if with_learner or int((self.encoded & free).sum()) >= min(ENOUGH, int(free.sum())):
             self._sketch, self._expected = None, {}
             return self.encoded_view()
-        return View("sketch", np.arange(len(self.tasks)), self._sketched())
+        rows = np.flatnonzero(~self.set_aside)
+        return View("sketch", rows, rows_of(self._sketched(), rows))
 
     def encoded_view(self) -> View:
         """Everything that is encoded so far."""
@@ -253,11 +280,14 @@ class ProjectPool:
             return
         tasks = self.tasks[rows].tolist()
         texts = self._store.tasks.texts(self._project, tasks)
-        vectors = encode(self._encoder.encode, texts, tasks, self.space)
+        vectors, usable = encode_usable(self._encoder.encode, texts)
         self._matrix[self._slots[rows]] = vectors
-        self.encoded[rows] = True
+        self.encoded[rows], self.set_aside[rows] = usable, ~usable
         # by the text that was encoded: a task may have been changed or removed since `refresh` read its key
-        self._unwritten.update(zip(map(content_key, texts), vectors, strict=True))
+        keys = [content_key(text) for text in texts]
+        self._unwritten.update((keys[row], vectors[row]) for row in np.flatnonzero(usable))
+        left_out = {tasks[row]: keys[row] for row in np.flatnonzero(~usable)}
+        self._store.set_aside.put(self._project, self.space, NOT_FINITE, left_out)
         if len(self._unwritten) >= SHARD:
             self.flush()
 
@@ -268,10 +298,11 @@ class ProjectPool:
             for at in range(0, len(missing), SKETCH_CHUNK):
                 rows = missing[at : at + SKETCH_CHUNK]
                 tasks = self.tasks[rows].tolist()
-                vectors = self._sketch_of(self._store.tasks.texts(self._project, tasks), tasks)
+                vectors = self._sketch_of(self._store.tasks.texts(self._project, tasks))
                 ready.update(zip((self._keys[row] for row in rows), vectors, strict=True))
             self._sketch = np.stack([ready[key] for key in self._keys])
         return self._sketch
 
-    def _sketch_of(self, texts: Sequence[str], tasks: Sequence[int]) -> Floats:
-        return encode(self._encoder.sketch, texts, tasks, self.space)
+    def _sketch_of(self, texts: Sequence[str]) -> Floats:
+        """One that is not finite becomes zeros: the encoder has the last word on whether the text is of use."""
+        return encode_usable(self._encoder.sketch, texts)[0]

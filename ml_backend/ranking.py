@@ -85,6 +85,8 @@ def _ranked(
     field = basis.options.group_by
     groups = pool.groups(field)[view.rows] if field and basis.options.balance else None
     selection = choose(basis.options, seen, groups, n, seed=basis.number)
+    pool.encode_missing(view.rows[selection.rows], n)
+    selection = selection.where(pool.encoded[view.rows[selection.rows]])  # not those that turn out to be of no use
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
     texts, vectors = store.tasks.texts(basis.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
     expected = basis.recalled.of(tasks) if basis.recalled else None

@@ -28,6 +28,7 @@ class Status:
     watch       what `watch.find_out` last found, {} before the first look
     acquisition the strategy that ordered the queue of the active version, "" before there is one
     teacher     see `teaching.standing`, {} before there is anything to say
+    set_aside   the tasks that the encoder makes nothing of, each with a code (see `store.set_aside`)
     """
 
     project: int
@@ -49,6 +50,7 @@ class Status:
     watch: dict[str, Any]
     acquisition: str
     teacher: dict[str, Any]
+    set_aside: dict[int, str]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -99,6 +101,7 @@ def read_status(store: Store, project: int) -> Status:
         watch=record.watch or {},
         acquisition=active.acquisition if active else "",
         teacher=teacher,
+        set_aside=store.set_aside.codes(project),
     )
 
 
@@ -130,6 +133,17 @@ def _watched(watch: dict[str, Any]) -> list[tuple[str, str]]:
     return said
 
 
+def set_aside(codes: dict[int, str]) -> str:
+    """Which tasks are neither drafted nor learnt from, why, and what to do."""
+    tasks = [str(task) for task in codes]
+    more = f" and {len(tasks) - MOST} more" if len(tasks) > MOST else ""
+    code = ", ".join(sorted(set(codes.values())))
+    return (
+        f"task {', '.join(tasks[:MOST])}{more} ({code}): neither drafted nor learnt from, since the encoder makes "
+        "nothing of the text. Change the text or choose another encoder"
+    )
+
+
 def lines(status: Status) -> list[tuple[str, str]]:
     """The status in words, as pairs of a name and a sentence."""
     said = [("labelled", f"{status.labelled}, {status.pool} to go")]
@@ -156,6 +170,8 @@ def lines(status: Status) -> list[tuple[str, str]]:
         said.append(("reading", f"{status.read} tasks so far"))
     if status.encoded is not None and status.encoded < 1:
         said.append(("encoded", f"{status.encoded:.0%} of the tasks; the queue improves as it grows"))
+    if status.set_aside:
+        said.append(("set aside", set_aside(status.set_aside)))
     if status.note:
         said.append(("note", status.note))
     if status.last_error:

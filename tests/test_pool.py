@@ -13,10 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_backend import pool as module
-from ml_backend.domain import SYNTHETIC, ApprenticeError, Clustering, Example, Floats, Ints, Mask, content_key
+from ml_backend.domain import SYNTHETIC, Clustering, Example, Floats, Ints, Mask, content_key
 from ml_backend.pool import ProjectPool, View
 from ml_backend.settings import Settings
 from ml_backend.store import Store
+from ml_backend.store.set_aside import NOT_FINITE
 from ml_backend.store.tasks import Tasks
 
 
@@ -368,8 +369,8 @@ def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_vector_that_is_not_finite_is_refused_where_it_is_made(store: Store, bad: float) -> None:
-    """Behind this door nobody looks again: the task is named, and what was encoded before stays."""
+def test_a_task_whose_vector_is_not_finite_is_set_aside_and_the_others_go_on(store: Store, bad: float) -> None:
+    """Behind this door nobody looks again."""
 
     class Damaged(FakeEncoder):
         def encode(self, texts: Sequence[str]) -> Floats:
@@ -379,11 +380,38 @@ def test_a_vector_that_is_not_finite_is_refused_where_it_is_made(store: Store, b
 
         sketch = encode
 
-    pool = ProjectPool(store, 5, Damaged())
+    encoder = Damaged()
+    pool = ProjectPool(store, 5, encoder)
     pool.refresh(put(store, 10, 20, 30))
-    pool.ensure(np.array([0]))
-    with pytest.raises(ApprenticeError, match=r"gives task 20 a vector that is not finite"):
-        pool.ensure(np.array([1, 2]))
-    with pytest.raises(ApprenticeError, match=r"gives task 20 a vector that is not finite"):
-        pool._sketched()
-    assert pool.encoded.tolist() == [True, False, False]
+    assert np.isfinite(pool._sketched()).all()
+    assert pool.encode_some(3) == 0
+    assert (pool.encoded.tolist(), pool.set_aside.tolist()) == ([True, False, True], [False, True, False])
+    assert pool.tasks[look(pool, with_learner=True).rows].tolist() == [10, 30]
+    assert store.set_aside.codes(5) == {20: NOT_FINITE}
+    assert len(store.vectors(5, "fake")) == 2
+
+    encoder.encoded.clear()
+    other = ProjectPool(store, 5, encoder)
+    other.refresh(store.projects.ensure(5).tasks_revision)
+    assert not other.missing.any() and not encoder.encoded, "another process knows it"
+    assert np.isfinite(other.ensure(np.arange(3))).all()
+
+    store.tasks.put(5, [example(20, "another text")])
+    other.refresh(store.projects.ensure(5).tasks_revision)
+    assert other.missing.tolist() == [False, True, False]
+    assert store.set_aside.codes(5) == {}
+    assert other.encode_some(3) == 0 and other.encoded.all()
+
+
+def test_what_was_set_aside_goes_with_its_task_and_with_its_encoder(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    fake_encoder.useless = {"text number 10", "text number 20"}
+    pool.refresh(put(store, 10, 20, 30))
+    pool.ensure(np.arange(3))
+    store.tasks.remove(5, [10])
+    assert store.set_aside.codes(5) == {20: NOT_FINITE}
+    pool.use(FakeEncoder("another"))
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+    pool.ensure(np.arange(2))
+    assert pool.encoded.all() and store.set_aside.codes(5) == {}

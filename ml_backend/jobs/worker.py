@@ -220,7 +220,7 @@ class Worker:
     def _encode(self) -> bool:
         """Encodes a few more tasks of a project that this worker served last; False if nothing is missing."""
         for project, pool in self._pools.items():
-            if pool.encoded.all():
+            if not pool.missing.any():
                 continue
             record = self._store.projects.get(project)
             if record is None or (record.progress or {}).get("worker") != self._name:
@@ -236,7 +236,7 @@ class Worker:
 
     def _tell(self, project: int, pool: ProjectPool) -> None:
         self._told = time.monotonic()
-        progress = {"worker": self._name, "encoded": int(pool.encoded.sum()), "tasks": len(pool.tasks)}
+        progress = {"worker": self._name, "encoded": int((~pool.missing).sum()), "tasks": len(pool.tasks)}
         self._store.projects.update(project, progress=progress)
 
 

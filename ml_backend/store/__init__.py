@@ -17,6 +17,7 @@ from ml_backend.store.labels import Labels
 from ml_backend.store.ledger import Ledger, Spent
 from ml_backend.store.projects import ProjectRecord, Projects
 from ml_backend.store.questions import Questions, Reply
+from ml_backend.store.set_aside import SetAside
 from ml_backend.store.shown import Showings, Shown
 from ml_backend.store.tasks import Tasks
 from ml_backend.store.vectors import Vectors
@@ -59,6 +60,7 @@ class Store:
         self.database.upgrade()
         self.projects = Projects(self.database)
         self.tasks = Tasks(self.database)
+        self.set_aside = SetAside(self.database)
         self.labels = Labels(self.database)
         self.versions = Versions(self.database)
         self.questions = Questions(self.database)

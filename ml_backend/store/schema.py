@@ -61,6 +61,16 @@ task = Table(
     Index("task_revision", "project", "revision"),
 )
 
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary(16), nullable=False),  # of the text that the encoder makes nothing of
+    Column("space", String(200), nullable=False),  # the encoder's
+    Column("code", String(40), nullable=False),
+)
+
 annotation = Table(
     "annotation",
     metadata,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ml_backend.domain import SYNTHETIC, Example, Ints, Mask
 from ml_backend.store.database import Database, chunks
-from ml_backend.store.schema import audit, project
+from ml_backend.store.schema import audit, project, set_aside
 from ml_backend.store.schema import task as table
 
 CHUNK = 2000
@@ -56,7 +56,7 @@ class Tasks:
         removed = 0
         for chunk in chunks(set(tasks), CHUNK):
             with self._database.begin() as connection:
-                for target in (audit.c.task, table.c.id):
+                for target in (audit.c.task, set_aside.c.task, table.c.id):
                     gone = sa.delete(target.table).where(target.table.c.project == project_id).where(target.in_(chunk))
                     count = connection.execute(gone).rowcount
                 if count:
