@@ -10,6 +10,9 @@ import numpy as np
 from ml_backend.domain import ApprenticeError, Tensors
 from ml_backend.store.files import write_atomically
 
+MOST_SOUND = 1000
+"""Artifacts whose latest check is remembered."""
+
 
 class ArtifactError(ApprenticeError):
     """An artifact is missing or is not what was written."""
@@ -56,6 +59,8 @@ class Artifacts:
         except (OSError, ArtifactError):
             return False
         self._sound[name] = seen
+        if len(self._sound) > MOST_SOUND:  # another process may have removed the file of the oldest
+            del self._sound[next(iter(self._sound))]
         return True
 
     def remove(self, name: str) -> None:
