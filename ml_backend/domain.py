@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal
@@ -244,6 +244,15 @@ class Clustering:
     assignment: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """What is remembered of a pool from round to round: `distances(rows)` is the squared distance (m,) of each of some
+    rows to the nearest of the rows `among` (n,) bool, infinite if there is none."""
+
+    among: Mask
+    distances: Callable[[Ints], Floats]
+
+
 PRIOR_ROWS = 2.0  # the error of a group of few labels says little: one without any has that of all
 
 
@@ -260,6 +269,7 @@ class Pool:
     errors         (n,) float32 in [0, 1]: of a labelled row, the probability that the learner, without having seen it,
                    gave to a wrong answer; NaN in every other row. None before there is a learner
     clustering     the pool's clusters, which stay for many rounds; every row is in one. None if nobody has cut any
+    nearest        how far rows are from labelled ones, as far as that is remembered; None if nobody does
     """
 
     vectors: Floats
@@ -269,6 +279,7 @@ class Pool:
     multiple: bool
     errors: Floats | None = None
     clustering: Clustering | None = None
+    nearest: Nearest | None = None
 
     def without(self, rows: Ints) -> Pool:
         """The same when these are chosen: as good as labelled, and no more to be had."""

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.domain import Clustering, Example, Floats, Ints, Mask, content_key
+from ml_backend.domain import Clustering, Example, Floats, Ints, Mask, Nearest, content_key
 from ml_backend.encoding import encode_usable
+from ml_backend.nearest import NearestAnswered
 from ml_backend.ports import Clusterer, Encoder, RecordEncoder
 from ml_backend.rows import rows_of
 from ml_backend.store import Store
 from ml_backend.store.set_aside import NOT_FINITE
 
+ENCODED = "encoded"
 ENOUGH = 500  # encoded tasks from which a queue is drawn
 AT_ONCE, QUICKLY = 200, 5000  # missing vectors that a round makes itself, about a second of one core
 SHARD = 1024  # vectors gathered in memory before they are written as one file
@@ -65,6 +67,7 @@ class ProjectPool:
         self._matrix: Floats = np.empty((0, encoder.dim), np.float32)
         self._slots: Ints = np.empty(0, np.int64)
         self._used = 0
+        self._nearest = NearestAnswered(0)
         self._sketch: Floats | None = None
         self._expected: dict[bytes, Floats] = {}  # content key -> sketch, until the pool is sketched
         self._clusters: dict[str, tuple[Clustering, Ints]] = {}
@@ -152,7 +155,7 @@ class ProjectPool:
             for start in range(0, len(moved), SKETCH_CHUNK):
                 rows = moved[start : start + SKETCH_CHUNK]
                 self._matrix[rows] = old[slots[rows]]
-            self._used = len(slots)
+            self._used, self._nearest = len(slots), NearestAnswered(len(self._matrix))
             return np.arange(len(slots))
         slots[new] = self._used + np.arange(len(new))
         self._used += len(new)
@@ -256,7 +259,16 @@ class ProjectPool:
     def encoded_view(self) -> View:
         """Everything that is encoded so far."""
         rows = np.flatnonzero(self.encoded)
-        return View("encoded", rows, self.vectors_at(rows))
+        return View(ENCODED, rows, self.vectors_at(rows))
+
+    def nearest(self, view: View, answered: Mask) -> Nearest | None:
+        """How far the rows of a view are from its `answered` (m,) ones, remembered while they keep their vectors; None
+        of sketches."""
+        if view.space != ENCODED:
+            return None
+        slots = self._slots[view.rows]
+        self._nearest.follow(slots[answered])
+        return Nearest(answered, lambda rows: self._nearest.distances(self._matrix, slots[rows]))
 
     def clusters(self, view: View, clusterer: Clusterer) -> Clustering | None:
         """The clusters of a view, each of its rows in one: those of an earlier round while the pool is nearly the

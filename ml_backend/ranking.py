@@ -71,14 +71,16 @@ def _ranked(
     """The n tasks that acquisition wants next, with their drafts and reasons."""
     view = pool.view(free, with_learner=basis.learner is not None)
     clustering = pool.clusters(view, registry.clusterer())
+    labelled = np.isin(pool.tasks[view.rows], basis.answers.tasks, assume_unique=True)
     seen = pool_of(
         basis.schema,
         basis.learner,
         pool.tasks[view.rows],
         view.vectors,
-        labelled=np.isin(pool.tasks[view.rows], basis.answers.tasks, assume_unique=True),
+        labelled=labelled,
         free=free[view.rows],
         clustering=clustering,
+        nearest=pool.nearest(view, labelled),
     )
     if seen.errors is not None:  # hard by design: no sign of where the learner is weak
         seen = replace(seen, errors=np.where(pool.synthetic[view.rows], np.nan, seen.errors))
