@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.domain import Clustering, Example, Floats, Ints, Mask, Nearest, content_key
+from ml_backend.domain import NO_TEXT, Clustering, Example, Floats, Ints, Mask, Nearest, content_key
 from ml_backend.encoding import encode_usable
 from ml_backend.nearest import NearestAnswered
 from ml_backend.ports import Clusterer, Encoder, RecordEncoder
@@ -76,6 +76,7 @@ class ProjectPool:
         self.encoded: Mask = np.empty(0, np.bool_)
         self.set_aside: Mask = np.empty(0, np.bool_)
         self.synthetic: Mask = np.empty(0, np.bool_)
+        self.without_text: Mask = np.empty(0, np.bool_)
 
     def use(self, encoder: Encoder) -> None:
         """Begins anew in another space, if it is another one: `refresh` comes next."""
@@ -142,6 +143,7 @@ class ProjectPool:
         slots[others], encoded[others] = -1, False
         texts[changed], marked[changed] = now, synthetic[there]
         self.tasks, self._keys, self.encoded, self.synthetic = everything, texts, encoded, marked
+        self.without_text = np.asarray(texts == NO_TEXT, np.bool_)
         self._slots = self._room(slots)
 
     def _room(self, slots: Ints) -> Ints:

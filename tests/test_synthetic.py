@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import WORDS, FakeLabelStudio, fill, flood, text_about
+from projects import set_up
 from rounds import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
 
@@ -114,7 +115,7 @@ def test_what_the_loop_finds_out_about_itself_leaves_them_out(
     mixed: tuple[Round, set[int]], store: Store, single: TaskSchema
 ) -> None:
     work, written = mixed
-    seen = see(store, work.pool, store.projects.ensure(5), single, ProjectSettings(second_look=50))
+    seen = see(store, work.pool, work.aggregator, store.projects.ensure(5), single, ProjectSettings(second_look=50))
     assert seen is not None and len(seen.tasks) == 42
     assert set(seen.tasks[seen.synthetic].tolist()) == written
     assert len(seen.stop_set) == 90, "they are no part of the pool that predictions are to settle on"
@@ -136,7 +137,7 @@ def test_without_answers_to_real_tasks_there_is_nothing_to_see(
     work = make_round(server)
     run_round(work)
     assert active(store).learner and active(store).accuracy is None
-    assert see(store, work.pool, store.projects.ensure(5), single, ProjectSettings()) is None
+    assert see(store, work.pool, work.aggregator, store.projects.ensure(5), single, ProjectSettings()) is None
 
 
 def test_their_errors_are_no_sign_to_acquisition_of_where_the_learner_is_weak(
@@ -190,7 +191,7 @@ def test_a_request_for_a_draft_gets_the_teachers_word_where_that_is_worth_more(
 ) -> None:  # fmt: skip
     teacher = ScriptedTeacher(sure=1.0)
     monkeypatch.setattr(registry, "teacher", lambda *_: teacher)
-    store.projects.update(5, teacher={"name": teacher.name, "model": "m", "problem": "", "until": 0.0})
+    set_up(store, 5, teacher={"name": teacher.name, "model": "m", "problem": "", "until": 0.0})
     free = list(taught)[60:]
     texts = {task: server.tasks[task]["data"]["text"] for task in [*list(taught)[:30], *free[:5]]}
     ask(store, teacher, [questions.label(single, content_key(text), text, teacher.name, {}) for text in texts.values()])

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007_set_aside"
-down_revision = "0006_task_revision"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:
