@@ -237,7 +237,7 @@ class Worker:
     def _encode(self) -> bool:
         """Encodes a few more tasks of a project that this worker served last; False if nothing is missing."""
         for project, pool in self._pools.items():
-            if pool.encoded.all():
+            if not pool.missing.any():
                 continue
             record = self._store.projects.get(project)
             if record is None or (record.progress or {}).get("worker") != self._name:
@@ -253,7 +253,7 @@ class Worker:
 
     def _tell(self, project: int, pool: ProjectPool) -> None:
         self._told = time.monotonic()
-        self._store.progress.encoded(project, self._name, int(pool.encoded.sum()), len(pool.tasks))
+        self._store.progress.encoded(project, self._name, int((~pool.missing).sum()), len(pool.tasks))
 
 
 def _safe(error: BaseException) -> str:

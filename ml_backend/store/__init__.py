@@ -30,6 +30,7 @@ from ml_backend.store.replies import Reply, ReplyTable
 from ml_backend.store.retention import Retention
 from ml_backend.store.reviews import Proposal, Reviews
 from ml_backend.store.rules import LabellingRules
+from ml_backend.store.set_aside import SetAside
 from ml_backend.store.shown import Showings, Shown
 from ml_backend.store.signals import Notifications, Pipes, Signals
 from ml_backend.store.stats import Stats
@@ -94,6 +95,7 @@ class Store:
         self.feature_scores = Documents(self.database, schema.feature_score)
         self.distillations = Distillations(self.database)
         self.tasks = Tasks(self.database)
+        self.set_aside = SetAside(self.database)
         self.labels = Labels(self.database)
         self.versions = Versions(self.database)
         self.retention = Retention(self.database)

@@ -161,7 +161,19 @@ task = Table(
     Column("key", LargeBinary(16), nullable=False),
     Column("text", Text, nullable=False),
     Column("fields", JSON, nullable=True),  # the short values of the task's other data
+    Column("revision", Integer, nullable=False, server_default="0"),  # of the project's tasks when this one changed
     Index("task_key", "project", "key"),
+    Index("task_revision", "project", "revision"),
+)
+
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary(16), nullable=False),  # of the text that the encoder makes nothing of
+    Column("space", String(200), nullable=False),  # the encoder's
+    Column("code", String(40), nullable=False),
 )
 
 deleted_text = Table(
