@@ -36,7 +36,7 @@ def update(
     record, labels = store.projects.known(project), aggregator.refresh(schema)
     parts = [
         LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, record.tasks_revision,
-        learner.number if learner else None, recalled.teacher if recalled else "", recalled.digest if recalled else "",
+        learner.number if learner else None, (recalled.teacher, recalled.given, recalled.digest) if recalled else None,
     ]  # fmt: skip
     basis = sha256(json.dumps(parts).encode()).hexdigest()
     if store.stats.basis(project) == basis:
@@ -48,6 +48,7 @@ def update(
         _of_teacher(schema, pool, labels.answers, recalled),
         agreement.of_learner(learner, pool.tasks[pool.synthetic]),
         learner,
+        recalled.given if recalled else 0,
     )
     document: dict[str, Any] = {
         "labelled": len(labels.answers.tasks),

@@ -177,11 +177,12 @@ class Questions:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def counts(self, project: int, teacher: str) -> dict[tuple[str, str], int]:
-        """How many questions there are of each (purpose, state)."""
+    def counts(self, project: int, teacher: str, state: str | None = None) -> dict[tuple[str, str], int]:
+        """How many questions there are of each (purpose, state), or in one state alone."""
         query = (
             sa.select(table.c.purpose, table.c.state, sa.func.count())
             .where(table.c.project == project, table.c.teacher == teacher)
+            .where(sa.true() if state is None else table.c.state == state)
             .group_by(table.c.purpose, table.c.state)
         )
         with self._database.read() as connection:

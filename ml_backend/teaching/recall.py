@@ -28,6 +28,7 @@ class Recall:
               said with answers in sight: answers judge what was distilled, as those that it has not seen
     compared  how many of the tasks, but for those that it wrote, the annotators have answered, too
     teacher   who said it, "" for nobody
+    given     how many labels it has given, also before the labels were those of today
     drafting  the `confusion` that `expected` comes from
     digest    of tasks and said: the same as long as nothing more is said, and the tasks are the same
     """
@@ -40,6 +41,7 @@ class Recall:
     teaches: Mask
     compared: int
     teacher: str
+    given: int
     drafting: Doubles
     digest: str
 
@@ -61,7 +63,8 @@ class Recall:
 def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int, answers: Answers) -> Recall:
     """From all replies of a teacher that knew the labels of today; of tasks with the same text, each has the reply."""
     labels = set(schema.labels)
-    replies = [reply for reply in store.questions.replies(project, teacher) if labels <= reply.shares.keys()]
+    given = store.questions.replies(project, teacher)
+    replies = [reply for reply in given if labels <= reply.shares.keys()]
     rows, of = pool.rows_with([reply.key for reply in replies])
     tasks = pool.tasks[rows]
     said = shares(schema, [replies[number] for number in of.tolist()])
@@ -83,6 +86,7 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
         teaches=alone & ~np.isin(tasks, np.concatenate([answers.touched, np.array(queue, np.int64)])),
         compared=len(mine),
         teacher=teacher,
+        given=len(given),
         drafting=drafting,
         digest=sha256(tasks.tobytes() + said.tobytes()).hexdigest(),
     )
@@ -110,7 +114,7 @@ def nothing(schema: TaskSchema) -> Recall:
     empty = np.empty((0, len(schema.labels)), np.float32)
     record = confusion(empty, empty, schema.multiple, trust=1.0)
     return Recall(
-        np.empty(0, np.int64), empty, empty, empty, record, np.empty(0, np.bool_), 0, "",
+        np.empty(0, np.int64), empty, empty, empty, record, np.empty(0, np.bool_), 0, "", 0,
         confusion(empty, empty, schema.multiple), "",
     )  # fmt: skip
 

@@ -21,11 +21,12 @@ LEAST_TRUST, SURE_TRUST = 0.5, 0.75
 
 def measure(
     shown: int, received: Mapping[str, Received], saved: Saved, share: Estimate | None, teacher: Agreement,
-    learner: Agreement, known: Knowledge | None,
+    learner: Agreement, known: Knowledge | None, labelled: int,
 ) -> dict[str, Any]:  # fmt: skip
     """What a round finds out, as JSON: part of `read`, and how many tasks were `shown`. Tasks that a teacher wrote
-    judge nobody. known: the serving learner."""
+    judge nobody. known: the serving learner; labelled: how many labels the teacher has given."""
     return {
+        "labelled": labelled,
         "shown": shown,
         "drafts": {author: asdict(fates) for author, fates in received.items()},
         "saved": asdict(saved),
@@ -54,11 +55,10 @@ def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapp
     cues         whether there are cues beside the labels' names; `records`: whether the tasks are records
     """
     project, state = record.id, record.teacher or {}
-    measured = measured or measure(0, *Reception().without(()), None, Agreement(), Agreement(), None)
+    measured = measured or measure(0, *Reception().without(()), None, Agreement(), Agreement(), None, 0)
     if not state and not measured["shown"]:
         return {}
     name = str(state.get("name") or EMBEDDED)
-    counts = store.questions.counts(project, name)
     by_purpose = store.ledger.spent(project)
     in_all = by_purpose.pop("")
     return {
@@ -71,8 +71,7 @@ def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapp
             "by purpose": {purpose: asdict(spent) for purpose, spent in by_purpose.items()},
         },
         "outcomes": dict(store.ledger.outcomes(project)[""]),
-        "waiting": sum(n for (_, how), n in counts.items() if how == "waiting"),
-        "labelled": counts.get(("label", "answered"), 0),
+        "waiting": sum(store.questions.counts(project, name, "waiting").values()),
         **{name: value for name, value in measured.items() if name != "shown"},
         "cues": bool(record.cues),
         "records": schema.is_record,
