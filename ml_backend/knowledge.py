@@ -13,11 +13,11 @@ from types import MappingProxyType
 import numpy as np
 
 from ml_backend import registry
+from ml_backend.compact import pack, rounded, unpack
 from ml_backend.domain import ApprenticeError, Fit, Floats, Ints, Mask, ModelVersion, TaskSchema, Tensors, TrainingSet
 from ml_backend.store import ArtifactError, Store
 
-_HEADER, _TASKS, _TEXTS, _TARGETS = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.targets"
-_HELD_OUT = "snapshot.held_out"
+_HEADER, _TASKS, _TEXTS, _HELD_OUT = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.held_out"
 FEWEST = 2
 """Answers that a learner needs."""
 NO_PRIORS: Mapping[str, Tensors] = MappingProxyType({})
@@ -64,9 +64,12 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """The fit that version `number` made of a lesson; `held_out` (n, c) is what it says of each task of the lesson
-    without having learnt from it. `started_from`: the name of the prior that was worth it, "" for none; `prior_errors`
-    and `trust` as in `Fit`."""
+    """The fit that version `number` made of a lesson.
+
+    held_out      (n, c) what it says of each task of the lesson without having learnt from it, rounded as an artifact
+                  keeps it
+    started_from  the name of the prior that was worth it, "" for none; `prior_errors` and `trust` as in `Fit`
+    """
 
     number: int
     lesson: Lesson
@@ -136,7 +139,7 @@ def learn(
         # another kind of learner has to beat what the serving kind makes of the earlier labels
         rival = registry.learner(serving.lesson.plugin).fit(train, seed=number)
         fit = replace(fit, held_out_earlier=rival.held_out_earlier)
-    return Knowledge(number, lesson, fit.tensors, fit.held_out, fit.prior, fit.prior_errors, fit.trust), fit
+    return Knowledge(number, lesson, fit.tensors, rounded(fit.held_out), fit.prior, fit.prior_errors, fit.trust), fit
 
 
 def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
@@ -151,8 +154,8 @@ def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
         _HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
         _TASKS: lesson.tasks,
         _TEXTS: np.frombuffer(lesson.texts, np.uint8),
-        _TARGETS: lesson.targets,
-        _HELD_OUT: known.held_out,
+        **pack(lesson.targets, lesson.multiple),
+        _HELD_OUT: known.held_out.astype(np.float16),
     }
     return store.artifacts.write(project, f"{known.number:06d}", {**known.tensors, **snapshot})
 
@@ -171,7 +174,7 @@ def load(store: Store, project: int, number: int) -> Knowledge:
         multiple=header["multiple"],
         tasks=tensors.pop(_TASKS).astype(np.int64),
         texts=tensors.pop(_TEXTS).tobytes(),
-        targets=tensors.pop(_TARGETS).astype(np.float32),
+        targets=unpack(tensors, len(header["labels"])),
         prior=header.get("prior", ""),  # older artifacts know none
     )
     held_out = tensors.pop(_HELD_OUT).astype(np.float32)
