@@ -1,6 +1,6 @@
 """What the size of a project costs those who follow its labels and those who only read, on made-up annotations.
 
-    python -m benchmarks.growth [--sizes 1000 10000 100000] [--labels 6] [--store-url postgresql+psycopg://...]
+    python -m benchmarks.readers [--sizes 1000 10000 100000] [--labels 6] [--store-url postgresql+psycopg://...]
 
 CPU milliseconds (the best of several) and SQL statements. No Label Studio is needed, and nothing is encoded. A database
 that is named must be empty, and each size needs one of its own.
