@@ -39,18 +39,20 @@ def fill(store: Store, answers: int, labels: int, space: str = "made", dim: int 
     `dim` dimensions, and a queue of open tasks."""
     random = np.random.default_rng(SEED)
     tasks = range(1, answers + QUEUE + 1)
-    store.projects.update(
-        PROJECT, connection={"ml": 1}, label_config=config(labels), published="v2",
-        teacher={"name": TEACHER, "model": "small", "problem": "", "until": 0.0},
-    )  # fmt: skip
+    store.projects.ensure(PROJECT)
+    store.projects.set_label_config(PROJECT, config(labels))
+    store.connections.complete(PROJECT, None, 1, None)
+    store.teacher_states.meet(PROJECT, TEACHER, "small")
     store.tasks.put(PROJECT, [Example(task, text_of(task), content_key(text_of(task))) for task in tasks])
     drawn = random.integers(labels, size=answers + 1).tolist()
-    for version, some in (("v1", tasks[:answers]), ("v2", tasks[answers:])):
-        draft = Draft(("label 0",), 0.5, "learner")
-        store.shown.put(PROJECT, version, [Prediction(task, 0.1, draft) for task in some])
+    draft = Draft(("label 0",), 0.5, "learner")
+    for number, some in enumerate((tasks[:answers], tasks[answers:]), start=1):
+        version = ModelVersion(PROJECT, number, f"v{number}", 2 if number == 2 else None, answers, None, 0.0)
+        artifact = _learn(store, drawn[1:], labels, space, dim) if number == 2 else None
+        store.versions.add(version, artifact, rows=1)
+        store.publications.switch(version, [Prediction(task, 0.1, draft) for task in some])
     store.labels.put(PROJECT, [annotation(task, drawn[task]) for task in range(1, answers + 1)])
     _reply(store, answers // 2, drawn, labels)
-    _learn(store, drawn[1:], labels, space, dim)
 
 
 def _reply(store: Store, n: int, drawn: list[int], labels: int) -> None:
@@ -69,7 +71,7 @@ def _reply(store: Store, n: int, drawn: list[int], labels: int) -> None:
             connection.execute(sa.insert(question), rows)
 
 
-def _learn(store: Store, drawn: list[int], labels: int, space: str, dim: int) -> None:
+def _learn(store: Store, drawn: list[int], labels: int, space: str, dim: int) -> tuple[str, str]:
     n, targets = len(drawn), np.eye(labels, dtype=np.float32)[drawn]
     tensors = {
         "weight": np.zeros((dim, labels), np.float32), "bias": np.zeros(labels, np.float32),
@@ -78,6 +80,5 @@ def _learn(store: Store, drawn: list[int], labels: int, space: str, dim: int) ->
     names = tuple(f"label {number}" for number in range(labels))
     texts = b"".join(content_key(text_of(task)) for task in range(1, n + 1))
     lesson = Lesson("logistic", space, names, False, np.arange(1, n + 1), texts, targets)
-    known = Knowledge(1, lesson, tensors, (targets * 0.8 + 0.2 / labels).astype(np.float32))
-    store.versions.add(ModelVersion(PROJECT, 1, "v2", 1, n, None, 0.0), knowledge.save(store, PROJECT, known), rows=1)
-    store.versions.activate(PROJECT, 1)
+    known = Knowledge(2, lesson, tensors, (targets * 0.8 + 0.2 / labels).astype(np.float32))
+    return knowledge.save(store, PROJECT, known)

@@ -107,7 +107,7 @@ def main() -> None:
         with backend(settings, Path(name) / "apprentice.log"):
             begin = time.monotonic()
             connect(client, store, settings, project, lambda _: None)
-            store.projects.update(project, features=features)
+            store.feature_scores.put(project, features)
             _until(lambda: store.projects.ensure(project).fingerprint != "", 900)
             table.add("connect to first ordered queue", size, f"{time.monotonic() - begin:.1f} s", "60 s")
             loop(table, client, store, project, size, options.annotations, label_of, floors, "while it is encoded")

@@ -71,6 +71,12 @@ class Aggregator:
             self._revision = now.number
             return Aggregate(self._revision, self._answers, as_digest(self._mark))
 
+    @property
+    def answered(self) -> int:
+        """How many tasks have an answer that is no skip."""
+        with self._lock:
+            return len(self._first)
+
     def first_answered(self, tasks: Ints) -> list[str]:
         """Of each of some tasks, the earliest `updated_at` of its answers; "" without any."""
         with self._lock:
@@ -145,11 +151,11 @@ class Aggregators:
 
 def _votes(schema: TaskSchema, groups: dict[int, list[Annotation]]) -> dict[int, Floats]:
     """The target of each task that has one. Of the many tasks with one annotation, equal ones are counted once."""
-    alone: dict[tuple[bool, tuple[str, ...]], Floats | None] = {}
+    alone: dict[tuple[object, ...], Floats | None] = {}
     targets: dict[int, Floats] = {}
     for task, group in groups.items():
         if len(group) == 1:
-            key = (group[0].cancelled, group[0].choices)
+            key = (group[0].cancelled, group[0].choices, group[0].unread)
             target = alone[key] if key in alone else alone.setdefault(key, vote(schema, group))
         else:
             target = vote(schema, group)

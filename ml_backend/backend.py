@@ -52,15 +52,14 @@ class ActiveLearningBackend(LabelStudioMLBase):
     def setup(self, extra_params: Any = None) -> dict[str, str]:
         """What /setup answers: the version that predictions carry. Constant time, no weights."""
         record = self.store.projects.ensure(self.project)
-        changed: dict[str, Any] = {}
-        if self.config and self.config != record.label_config:
-            changed["label_config"] = self.config
-        if extra_params is not None and (own := own_params(extra_params)) != record.extra_params:
-            changed["extra_params"] = own
-        if changed:
-            self.store.projects.update(self.project, **changed)
-            if record.is_connected:
-                self.store.jobs.request(self.project)
+        other_config = bool(self.config) and self.config != record.label_config
+        own = record.extra_params if extra_params is None else own_params(extra_params)
+        if other_config:
+            self.store.projects.set_label_config(self.project, self.config)
+        if own is not None and own != record.extra_params:
+            self.store.projects.set_extra_params(self.project, own)
+        if record.is_connected and (other_config or own != record.extra_params):
+            self.store.jobs.request(self.project, retry=True)
         version = self.predictor.version(self.project)
         if TAKES_PROJECT:  # whose own server asks for it there
             self.set("model_version", version)
@@ -71,7 +70,8 @@ class ActiveLearningBackend(LabelStudioMLBase):
         version = self.predictor.version(self.project)
         empty = {"result": [], "score": 1.0, "model_version": version}
         try:
-            schema = read_schema(self.config or self.store.projects.ensure(self.project).label_config)
+            record = self.store.projects.ensure(self.project)
+            schema = read_schema(self.config or record.label_config, record.choices)
         except UnsupportedConfig:
             return [dict(empty) for _ in tasks]
         texts = [read_text(task, schema) for task in tasks]
@@ -91,7 +91,9 @@ class ActiveLearningBackend(LabelStudioMLBase):
         if event is None and len(given) >= 2 and isinstance(given[0], str):
             event, data = given[:2]
         try:
-            found = read_event({"action": event, **data} if event and isinstance(data, dict) else data)
+            found = read_event(
+                {"action": event, **data} if event and isinstance(data, dict) else data, self.store.projects.choices
+            )
         except BadEvent as problem:
             return {"status": "ignored", "reason": str(problem)}
         return {"status": "taken", "round": take(self.store, found)}

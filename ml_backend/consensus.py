@@ -58,7 +58,7 @@ def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> Answers:
     """Majority of the annotators, each with the latest answer; a tie stays a soft label.
 
     A ground-truth answer stands above the others of its task. Labels that are no longer in the schema are passed over,
-    and with several choices an empty answer means "none of them"; with a single choice it says nothing.
+    and with several choices an empty answer means "none of them", unless it is one that could not be read.
     """
     by_task: dict[int, list[Annotation]] = defaultdict(list)
     for annotation in annotations:
@@ -96,7 +96,7 @@ def _standing(group: list[Annotation]) -> list[Annotation]:
 
 def _ballot(schema: TaskSchema, answer: Annotation) -> Floats | None:
     chosen = [schema.labels.index(choice) for choice in answer.choices if choice in schema.labels]
-    if not chosen and (answer.choices or not schema.multiple):
+    if answer.unread or (not chosen and (answer.choices or not schema.multiple)):
         return None
     ballot = np.zeros(len(schema.labels), np.float32)
     ballot[chosen] = 1.0 if schema.multiple else 1.0 / len(chosen)

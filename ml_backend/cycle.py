@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from ml_backend import audit, knowledge, project_stats, registry, space
 from ml_backend.aggregation import Aggregate, Aggregator
 from ml_backend.consensus import Answers
-from ml_backend.domain import Estimate, Fit, ModelVersion, Prediction, TaskSchema
+from ml_backend.domain import ApprenticeError, Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation.gate import judge
 from ml_backend.knowledge import FEWEST, Knowledge, Lesson
 from ml_backend.label_studio.client import LabelStudioClient, Refused
@@ -28,7 +28,7 @@ from ml_backend.label_studio.reconcile import reconcile
 from ml_backend.pool import ProjectPool
 from ml_backend.ranking import Basis, rank
 from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import ProjectRecord, RoundRecord, Store, now
+from ml_backend.store import Lease, ProjectRecord, RoundRecord, Store, now
 from ml_backend.teaching import prior
 from ml_backend.teaching.recall import Recall, recall
 from ml_backend.watch import fall_back
@@ -41,6 +41,7 @@ class Round:
     aggregator  follows the project's labels from round to round
     guard       raises if the lease was lost: nothing may be written to Label Studio after that
     superseded  whether a newer round, or another project's, is already wanted
+    lease       under which versions are stored; None where nobody else works on the project
     """
 
     settings: Settings
@@ -51,6 +52,7 @@ class Round:
     aggregator: Aggregator
     guard: Callable[[], None]
     superseded: Callable[[], bool]
+    lease: Lease | None = None
     stages: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -75,7 +77,7 @@ def run_round(work: Round) -> RoundRecord | None:
         reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.expect)
     record = store.projects.ensure(project)
     options, complaint = work.settings.for_project(record.extra_params)
-    schema = read_schema(record.label_config)
+    schema = read_schema(record.label_config, record.choices)
 
     with work.stage("encode"):
         record, odd = space.settle(store, work.settings, record, schema, options)
@@ -84,12 +86,14 @@ def run_round(work: Round) -> RoundRecord | None:
         work.pool.use(encoder)
         work.pool.refresh(record.tasks_revision)
         labels = work.aggregator.refresh(schema)
-        answers = labels.answers
+        # nothing can be learnt from an answer to nothing
+        answers = labels.answers.but_for(work.pool.tasks[work.pool.without_text])
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
         recalled = _recalled(work, options, schema, answers)
         unchanged = _fingerprint(record, options, labels, work.pool, recalled) == record.fingerprint
         active = store.versions.active(project)
-        if unchanged and (active is None or problem in active.note):
+        # without an active version, or with another learner than the active one has, there is something to mend
+        if unchanged and active is not None and active.learner == (serving.number if serving else None):
             project_stats.update(store, project, schema, work.pool, work.aggregator, serving, recalled)
             return None
 
@@ -120,7 +124,12 @@ def run_round(work: Round) -> RoundRecord | None:
             acquisition=options.acquisition,
         )
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None
-        store.versions.add(version, artifact, rows=len(queue))
+        try:
+            store.versions.add(version, artifact, len(queue), work.lease)
+        except ApprenticeError:  # another worker has taken over: what nobody refers to would stay for ever
+            if artifact:
+                store.artifacts.remove(artifact[0])
+            raise
         # taken again: ranking may have encoded more
         _publish(work, record, schema, version, queue, _fingerprint(record, options, labels, work.pool, recalled))
         project_stats.update(store, project, schema, work.pool, work.aggregator, learner, recalled)
@@ -152,7 +161,7 @@ def _fit(
     labelled = work.pool.rows_of(answers.tasks)
     vectors = work.pool.ensure(labelled, at_most=work.pool.at_once)
     rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
-    priors, named = prior.load(work.store, record, options.learner, work.pool.space, schema)
+    priors = prior.load(work.store, record, options.learner, work.pool.space, schema)
     lesson = Lesson(
         plugin=options.learner,
         space=work.pool.space,
@@ -161,11 +170,12 @@ def _fit(
         tasks=work.pool.tasks[rows],
         texts=work.pool.keys_of(rows),
         targets=answers.targets[np.isin(answers.tasks, work.pool.tasks[rows], assume_unique=True)],
-        prior=named,
+        prior=priors.name,
     )
     if record.pinned is not None or (serving is not None and serving.lesson.same(lesson)):
         return None, None
-    return knowledge.learn(lesson, vectors, serving, number, priors, work.pool.real(lesson.tasks))
+    judges = work.pool.real(lesson.tasks) & ~priors.taught_among(lesson.texts)
+    return knowledge.learn(lesson, vectors, serving, number, priors.tensors, judges)
 
 
 def _assess(
@@ -175,17 +185,22 @@ def _assess(
     if candidate is None or fit is None:
         if n == 0 and record.pinned is None:
             return None, None, "no labels are left: drafts come from the teacher" if serving else ""
-        before = _serving_version(work, record)
-        return serving, before.accuracy if before else None, ""
+        return serving, _figure_of(work, record, serving), ""
     lesson = candidate.lesson
     audited = np.array(work.store.versions.audited(work.project), np.int64)
     real = work.pool.real(lesson.tasks)
     fit, tasks, targets = fit.of(real), lesson.tasks[real], lesson.targets[real]
     verdict = judge(fit, targets, lesson.multiple, np.isin(tasks, audited))
-    earlier = fit.held_out if fit.held_out_earlier is None else fit.held_out_earlier
-    held_out = fit.held_out if verdict.promote else earlier
-    accuracy = audit.accuracy(held_out, targets, tasks, audited, lesson.multiple)
-    return candidate if verdict.promote else serving, accuracy, verdict.reason
+    if not verdict.promote:
+        return serving, _figure_of(work, record, serving), verdict.reason
+    return candidate, audit.accuracy(fit.held_out, targets, tasks, audited, lesson.multiple), verdict.reason
+
+
+def _figure_of(work: Round, record: ProjectRecord, learner: Knowledge | None) -> Estimate | None:
+    """The accuracy of a learner as the version that made it has it: it is the same in all versions that serve it."""
+    own = work.store.versions.get(work.project, learner.number) if learner else None
+    version = own or _serving_version(work, record)
+    return version.accuracy if version else None
 
 
 def _changed_labels(serving: Knowledge | None, schema: TaskSchema) -> str:
@@ -212,24 +227,22 @@ def _publish(
     """
     store, project, pace = work.store, work.project, Pace(**(record.pace or {}))
     if not queue:
-        store.versions.activate(project, version.number)
-        store.projects.update(project, fingerprint=fingerprint)
+        store.versions.activate(project, version.number, work.lease)
+        store.publications.settle(project, fingerprint, record.republish, work.lease)
         return
     publisher = Publisher(work.client, project, schema, version.name, work.guard, pace)
     try:
         rest = publisher.head(queue)
-        work.guard()  # a worker that was paused here must not switch the store back to its older version
-        store.shown.put(project, version.name, queue)  # not before: annotators went on seeing the earlier drafts
-        store.versions.activate(project, version.number)
-        store.projects.update(project, published=version.name, fingerprint="")
+        work.guard()
+        store.publications.switch(version, queue, work.lease)  # not before: annotators went on seeing earlier drafts
         if publisher.rest(rest, work.superseded):
-            store.projects.update(project, fingerprint=fingerprint)
+            store.publications.settle(project, fingerprint, record.republish, work.lease)
         store.versions.set_rows(project, version.number, publisher.written)
     except Refused:
-        store.projects.update(project, reconciled_at=0.0)  # a task or a label must have gone unnoticed
+        store.synchronisation.look_again(project)  # a task or a label must have gone unnoticed
         raise
     finally:
-        store.projects.update(project, pace={name: value for name, value in asdict(pace).items() if value is not None})
+        store.publications.measure(project, pace.bulk, pace.single)
 
 
 def _fingerprint(

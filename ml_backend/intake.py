@@ -10,23 +10,19 @@ def take(store: Store, event: Event) -> bool:
     """Stores an event; returns whether a round was asked for. Doubled, late and reordered events are harmless."""
     project = event.project
     record = store.projects.ensure(project)
-    changes: dict[str, object] = {}
     changed = event.label_config is not None and event.label_config != record.label_config
-    if changed:
-        changes["reconciled_at"] = 0.0  # the event may be a late one: the round asks Label Studio
+    by_hand = event.action == "START_TRAINING"
     if event.counts is not None and event.counts != record.counts:
-        changes["counts"] = event.counts
-    if event.incomplete:
-        changes["reconciled_at"] = 0.0
-    if event.action == "START_TRAINING":
-        changes |= {"reconciled_at": 0.0, "fingerprint": ""}
-    if changes:
-        store.projects.update(project, **changes)
+        store.synchronisation.hear(project, event.counts)
+    if changed or event.incomplete or by_hand:  # the event may be a late one: the round asks Label Studio
+        store.synchronisation.look_again(project)
+    if by_hand:
+        store.publications.request(project)
     store.tasks.put(project, event.examples, only_new=True)  # a late event must not bring an old text back
     store.tasks.remove(project, event.deleted_tasks)
     store.labels.put(project, event.annotations)
     store.labels.delete(project, event.deleted_annotations)
     wanted = record.is_connected and (event.asks_for_round or changed)
     if wanted:
-        store.jobs.request(project)
+        store.jobs.request(project, retry=by_hand)
     return wanted

@@ -6,22 +6,27 @@ Whoever holds the project's lease writes them at the end of each round, also of 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
+
 from ml_backend.aggregation import Aggregator
 from ml_backend.consensus import Answers
+from ml_backend.coverage import count
 from ml_backend.domain import TaskSchema
 from ml_backend.knowledge import Knowledge
 from ml_backend.pool import ProjectPool
 from ml_backend.store import Store
 from ml_backend.store.stats import Confusion
-from ml_backend.teaching import agreement, standing
+from ml_backend.teaching import agreement, standing, written
 from ml_backend.teaching.agreement import Agreement
 from ml_backend.teaching.recall import Recall
+from ml_backend.text_check import check_counted
 
-LAYOUT = 1
-"""Grows when the document changes: then it is written anew."""
+LAYOUT = 3
+"""Grows when the document changes: then it is written anew, and one of before is not read."""
 
 
 def update(
@@ -30,28 +35,39 @@ def update(
 ) -> None:  # fmt: skip
     """Writes the numbers of a project with a serving `learner`, unless nothing has changed that they come from.
 
-    The document: `labelled` tasks with a counted label, and those of all `tasks` at `tasks_revision`; `teacher` as
-    `standing.measure` has it.
+    The document: `labelled` tasks with a counted label, and those of all `tasks` at `tasks_revision`; `coverage` and
+    `texts`, what of them can be learnt from; `teacher` as `standing.measure` has it.
     """
     record, labels = store.projects.known(project), aggregator.refresh(schema)
     parts = [
         LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, record.tasks_revision,
         learner.number if learner else None, (recalled.teacher, recalled.given, recalled.digest) if recalled else None,
+        store.evolution.finished(project), store.rules.skip_queue(project), schema.control, schema.data,
     ]  # fmt: skip
     basis = sha256(json.dumps(parts).encode()).hexdigest()
     if store.stats.basis(project) == basis:
         return
     queue = store.shown.of(project, record.published) if record.published else []
+    synthetic = pool.tasks[pool.synthetic]
+    judged = np.setdiff1d(learner.lesson.tasks, synthetic) if learner else synthetic[:0]
     measured = standing.measure(
-        *aggregator.reception(pool.tasks[pool.synthetic].tolist()),
+        *aggregator.reception(synthetic.tolist()),
         agreement.learners_share(queue),
         _of_teacher(schema, pool, labels.answers, recalled),
-        agreement.of_learner(learner, pool.tasks[pool.synthetic]),
+        agreement.of_learner(learner, synthetic),
         learner,
         recalled.given if recalled else 0,
+        len(judged),
+        int(np.isin(judged, written.shown(store, project)).sum()),
     )
+    without_text = pool.tasks[pool.without_text]
+    answers, answered = labels.answers.but_for(without_text), aggregator.answered
+    coverage = count(store, project, schema, answers, answered, without_text, len(pool.tasks))
     document: dict[str, Any] = {
-        "labelled": len(labels.answers.tasks),
+        "layout": LAYOUT,
+        "labelled": len(answers.tasks),
+        "coverage": asdict(coverage),
+        "texts": asdict(check_counted(store, project, schema, len(pool.tasks), len(without_text))),
         "tasks": len(pool.tasks),
         "tasks_revision": record.tasks_revision,
         "teacher": measured,
@@ -62,6 +78,12 @@ def update(
         else None
     )
     store.stats.write(project, basis, document, confusion)
+
+
+def read(store: Store, project: int) -> dict[str, Any]:
+    """The document, {} as long as no round of this release has written it."""
+    document = store.stats.document(project)
+    return document if document.get("layout") == LAYOUT else {}
 
 
 def _of_teacher(schema: TaskSchema, pool: ProjectPool, answers: Answers, recalled: Recall | None) -> Agreement:

@@ -23,16 +23,16 @@ def roll_back(store: Store, project: int, to: str | None = None) -> str:
     if record is None or not record.is_connected:
         raise UnknownVersion(f"Project {project} is not connected: run `apprentice connect --project {project}`")
     if to == LATEST:
-        store.projects.update(project, pinned=None)
+        store.projects.pin(project, None)
         said = "learning goes on with all labels"
     else:
         chosen = _find(store, project, to)
-        store.projects.update(project, pinned=chosen.number)
+        store.projects.pin(project, chosen.number)
         said = (
             f"the learner of {chosen.name} serves again, under a new version's name, and is held until "
             f"`apprentice rollback --project {project} --to latest`"
         )
-    store.jobs.request(project)
+    store.jobs.request(project, retry=True)
     return said
 
 

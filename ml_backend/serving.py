@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import MutableMapping, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,9 +20,17 @@ from ml_backend.store import ProjectRecord, Store, Vectors
 from ml_backend.teaching.recall import of_texts
 
 NO_VERSION = "apprentice-0"  # before the first round
-MOST_KEPT = 32  # learners, and caches of vectors, by project and space: those that were used last
-K = TypeVar("K")
-V = TypeVar("V")
+MOST_KEPT = 32  # learners with their vectors, by project and space: those that were used last
+
+
+class _Served:
+    """What is kept of one project in one space, for one thread at a time: no project waits for another one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.version: ModelVersion | None = None  # that `learner` was loaded for
+        self.learner: Knowledge | None = None
+        self.vectors: Vectors | None = None
 
 
 class Predictor:
@@ -33,8 +40,7 @@ class Predictor:
         self._settings = settings
         self._store = store
         self._lock = threading.Lock()
-        self._loaded: dict[tuple[int, str], tuple[ModelVersion, Knowledge | None]] = {}  # by project and space
-        self._vectors: dict[tuple[int, str], Vectors] = {}  # by project and space
+        self._served: dict[tuple[int, str], _Served] = {}  # by project and space, what was used last comes last
 
     def version(self, project: int) -> str:
         """The model version that predictions of this project carry now."""
@@ -47,7 +53,7 @@ class Predictor:
         Within them, the draft that is trusted least comes first. Tasks of the audit slice get no draft, here neither.
         """
         record = self._store.projects.ensure(project)
-        schema = read_schema(label_config or record.label_config)
+        schema = read_schema(label_config or record.label_config, record.choices)
         drafts: Sequence[Draft | None] = [None] * len(texts)
         if space.is_ready(record, schema):
             encoder, learner = self._serving(record)
@@ -79,14 +85,13 @@ class Predictor:
         active = self._store.versions.active(project)
         if active is None:
             return None
-        key = (project, space_name)
-        with self._lock:
-            loaded, learner = self._loaded.get(key, (None, None))
-            if loaded is None or not _serves(learner, loaded, active):
+        served = self._use(project, space_name)
+        with served.lock:
+            if served.version is None or not _serves(served.learner, served.version, active):
                 found, _ = knowledge.load_best(self._store, active, space_name)
-                learner = found.for_drafts() if found else None
-            _keep(self._loaded, key, (active, learner))
-        return learner
+                served.learner = found.for_drafts() if found else None
+            served.version = active
+            return served.learner
 
     def _by_teacher(self, record: ProjectRecord, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
         """What the teacher has said of these texts before; it is not asked now. None if it is one that cannot be."""
@@ -97,10 +102,11 @@ class Predictor:
 
     def _encode(self, project: int, encoder: Encoder, tasks: Sequence[int], texts: Sequence[str]) -> Floats:
         keys = [content_key(text) for text in texts]
-        with self._lock:
-            key = (project, encoder.name)
-            cache = self._vectors[key] if key in self._vectors else self._store.vectors(*key)
-            _keep(self._vectors, key, cache)
+        served = self._use(project, encoder.name)
+        with served.lock:
+            if served.vectors is None:
+                served.vectors = self._store.vectors(project, encoder.name)
+            cache = served.vectors
             cache.refresh()
             places = cache.find(keys)
             out = np.zeros((len(texts), encoder.dim), np.float32)
@@ -113,17 +119,19 @@ class Predictor:
             out[missing] = encode(encoder.encode, some, [tasks[row] for row in missing], encoder.name)
         return out
 
+    def _use(self, project: int, space_name: str) -> _Served:
+        """What is kept of a project in a space; what was used least lately is let go of."""
+        key = (project, space_name)
+        with self._lock:
+            served = self._served.pop(key) if key in self._served else _Served()
+            self._served[key] = served
+            while len(self._served) > MOST_KEPT:
+                del self._served[next(iter(self._served))]
+        return served
+
 
 def _serves(learner: Knowledge | None, loaded: ModelVersion, active: ModelVersion) -> bool:
     """Whether what was loaded for a version is what the active one serves: it is the same, or a later one of the same
     learner. Under a number that begins anew, there is another project."""
     same_learner = learner is not None and learner.number == active.learner and active.number > loaded.number
     return active.name == loaded.name or same_learner
-
-
-def _keep(cache: MutableMapping[K, V], key: K, value: V) -> None:
-    """Puts a value where it was used last, and lets go of those that were used least lately."""
-    cache.pop(key, None)
-    cache[key] = value
-    while len(cache) > MOST_KEPT:
-        del cache[next(iter(cache))]

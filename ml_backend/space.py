@@ -34,6 +34,11 @@ def records_of(settings: Settings, record: ProjectRecord, profile: str = PROFILE
     return registry.record_encoder(made_from, settings.encoder) if made_from else None
 
 
+def spaces_of_records(settings: Settings, record: ProjectRecord) -> set[str]:
+    """The names of the spaces that a project of records has, and had before; none for any other project."""
+    return {encoder.name for name in (PROFILE, BEFORE) if (encoder := records_of(settings, record, name))}
+
+
 def form(encoder: Encoder) -> Form:
     """What the tasks are that this encoder is for."""
     if not isinstance(encoder, RecordEncoder):
@@ -54,7 +59,7 @@ def settle(
     it keeps the space of that. Raises ApprenticeError if there is no field to tell records apart by."""
     if not schema.is_record:
         if record.records:
-            store.projects.update(record.id, records=None)
+            store.record_profiles.forget(record.id)
         return store.projects.ensure(record.id), ""
     kept = record.records or {}
     made_of: dict[str, Any] = {"field": schema.record_field, "wanted": wanted(schema, options, record.features)}
@@ -66,12 +71,11 @@ def settle(
         if not kept or grown or kept["made_of"] != made_of or _is_foreign(store, record, kept):
             profile, odd = _looked_at(store, settings, record.id, schema, made_of["wanted"])
             found = {PROFILE: profile, BEFORE: kept.get(PROFILE), "odd": odd, "tasks": n, "made_of": made_of}
-            store.projects.update(record.id, records={**found, "seen": record.tasks_revision})
+            store.record_profiles.put(record.id, {**found, "seen": record.tasks_revision})
             record = store.projects.ensure(record.id)
-            spaces = {each.name for name in (PROFILE, BEFORE) if (each := records_of(settings, record, name))}
-            store.forget_spaces(record.id, "records-", spaces)
+            store.forget_spaces(record.id, "records-", spaces_of_records(settings, record))
         elif kept["seen"] != record.tasks_revision:
-            store.projects.update(record.id, records={**kept, "seen": record.tasks_revision})
+            store.record_profiles.see(record.id, record.tasks_revision)
             record = store.projects.ensure(record.id)
     return record, str((record.records or {}).get("odd", ""))
 

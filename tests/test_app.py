@@ -11,6 +11,7 @@ import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio, fill, flood
 from flask.testing import FlaskClient
+from projects import set_up
 
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import TaskSchema
@@ -56,7 +57,7 @@ def test_setup_answers_the_version_and_keeps_what_it_was_told_but_no_token(
 def test_setup_asks_for_a_round_when_something_changed_in_a_connected_project(
     client: FlaskClient, capture: Capture, store: Store
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     body = request(capture, "01_", "/setup")
     client.post("/setup", json=body)
     lease = store.jobs.claim("worker")
@@ -189,7 +190,7 @@ def test_without_a_project_nothing_can_be_answered(client: FlaskClient, path: st
 def test_the_webhook_takes_every_recorded_event_quickly_and_asks_for_rounds(
     client: FlaskClient, capture: Capture, capture_names: list[str], store: Store, fake_encoder: FakeEncoder
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     for name in capture_names:
         for each in capture(name).get("requests_to_ml", []):
             if each["path"] == "/webhook" and each["json"]["project"]["id"] == 5:
@@ -217,7 +218,7 @@ def test_versions_are_listed_as_label_studio_reads_them(
 
 def test_a_rollback_can_be_asked_for(client: FlaskClient, store: Store) -> None:
     assert client.post("/versions", json={"project": 5, "version": "1"}).status_code == 404
-    store.projects.update(5, connection={"ml": 1}, pinned=3)
+    set_up(store, 5, connection={"ml": 1}, pinned=3)
     answer = client.post("/versions", json={"project": 5, "version": "latest"})
     assert (answer.status_code, store.projects.ensure(5).pinned) == (202, None)
     for wrong in (None, [], {}, 1.5, True):
@@ -230,7 +231,7 @@ def test_metrics_are_prometheus_text(
     client: FlaskClient, store: Store, server: FakeLabelStudio, make_round: Callable[..., Round]
 ) -> None:
     fill(server, 10)
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     run_round(make_round(server))
     client.post("/webhook", json=server.annotate(3, "fruit"))
     run_round(make_round(server))

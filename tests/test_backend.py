@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE
+from projects import set_up
 
 from ml_backend.settings import Settings
 from ml_backend.store import Store
@@ -70,7 +71,7 @@ def test_it_predicts_one_result_a_task(backend: Any) -> None:
 
 
 def test_fit_only_asks_for_a_round(backend: Any, store: Store, capture: Capture, fake_encoder: FakeEncoder) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     body = capture("10_")["requests_to_ml"][0]["json"]
     made = backend(project_id="5", label_config=body["project"]["label_config"])
     data = {name: value for name, value in body.items() if name != "action"}
@@ -84,7 +85,7 @@ def test_fit_only_asks_for_a_round(backend: Any, store: Store, capture: Capture,
 def test_the_new_servers_calls_are_taken(backend: Any, store: Store, capture: Capture) -> None:
     if backend.__bases__[0] is not NewBase:
         pytest.skip("of 2.x alone")
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     body = capture("10_")["requests_to_ml"][0]["json"]
     made = backend(project_id="5", label_config=body["project"]["label_config"])
     assert made.kept["model_version"] == made.setup()["model_version"], "its /setup answers what was set"

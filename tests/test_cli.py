@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fake_label_studio import FakeLabelStudio, fill, flood
+from projects import set_up
 from typer.testing import CliRunner
 
 from ml_backend import cli, knock
@@ -55,7 +56,7 @@ def two_rounds(
     server: FakeLabelStudio, make_round: Callable[..., Round], store: Store, single: TaskSchema
 ) -> FakeLabelStudio:
     truth = fill(server, 60)
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     for first in (0, 30):
         record = run_round(make_round(server))
         assert record is not None
@@ -102,7 +103,7 @@ def test_status_as_json_has_the_keys_that_scripts_read(run: Run, two_rounds: Fak
 
 
 def test_status_before_the_first_round_has_the_same_keys(run: Run, store: Store) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     status = json.loads(run("status", "--project", "5", "--json").stdout)
     assert (status["labelled"], status["pool"], status["running"], status["waiting"]) == (0, 0, False, False)
     assert [status[name] for name in ("active_version", "accuracy", "last_round", "last_error")] == [None] * 4
@@ -111,8 +112,8 @@ def test_status_before_the_first_round_has_the_same_keys(run: Run, store: Store)
 def test_status_of_all_projects_is_a_list(run: Run, store: Store) -> None:
     assert json.loads(run("status", "--json").stdout) == []
     for project in (3, 5):
-        store.projects.update(project, connection={"ml": 1})
-    store.projects.update(4)
+        set_up(store, project, connection={"ml": 1})
+    set_up(store, 4)
     assert [each["project"] for each in json.loads(run("status", "--json").stdout)] == [3, 5]
 
 
@@ -124,7 +125,7 @@ def test_status_for_people_says_the_same(run: Run, two_rounds: FakeLabelStudio) 
 
 
 def test_what_is_said_is_not_taken_for_markup(run: Run, store: Store) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     fail_once(store, "text [/with] [bold]brackets[/]")
     done = run("status", "--project", "5")
     assert done.exit_code == 0
@@ -165,7 +166,7 @@ def test_rollback_holds_and_lets_go(
 def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
     main: Run, two_rounds: FakeLabelStudio, arguments: tuple[str, ...], store: Store
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     for number in store.versions.learners(5):
         store.versions.drop_artifact(5, number)
     code, out, err = main(*arguments)
@@ -217,6 +218,15 @@ def test_a_bad_setting_is_one_sentence_and_exit_code_1(main: Run, monkeypatch: p
     assert code == 1
     assert "APPRENTICE_PORT" in err
     assert "Traceback" not in err
+
+
+def test_a_misspelt_setting_is_a_warning_beside_the_output_and_no_error(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPRENTICE_SECRT", "hidden")
+    done = run("status", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [])
+    assert done.stderr == "warning: APPRENTICE_SECRT is ignored: did you mean APPRENTICE_SECRET?\n"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import click
 import pytest
 from fake_label_studio import SINGLE, FakeLabelStudio
 from people import SCORES, TABLE, people
+from projects import set_up
 from rounds import MakeRound
 from typer.testing import CliRunner
 
@@ -123,7 +124,7 @@ def test_a_kind_that_is_edited_holds_from_the_next_round_on(
 
 
 def test_texts_have_cues_instead(run: Run, store: Store, server: FakeLabelStudio, make_round: MakeRound) -> None:
-    store.projects.update(5, label_config=SINGLE, records=None)
+    set_up(store, 5, label_config=SINGLE, records=None)
     code, said = run()
     assert code == 1 and "are texts: `apprentice cues` shows" in said
     assert run("--edit", "--json")[0] == 2
@@ -159,7 +160,7 @@ def test_what_a_teacher_said_stays_its_own_as_long_as_nobody_changes_a_score(
     run: Run, tmp_path: Path, store: Store
 ) -> None:
     said = {"estimates": [{"yes": {"age": 8.0}}, {"yes": {"age": 6.0}}], "by": "teacher", "asked": ["x"]}
-    store.projects.update(5, features=said)
+    set_up(store, 5, features=said)
     shown = json.loads(run("--json")[1])
     assert shown["scores"]["yes"] == {"age": 7.0}
     assert shown["fields"]["city"] == {"kind": "categorical", "values": ["Bergen", "Oslo"], "description": ""}
@@ -203,5 +204,5 @@ def test_questions_that_came_to_nothing_are_told_with_the_reason(run: Run, store
     store.questions.want(5, "small", [(each, None) for each in wanted])
     for each in wanted:
         store.questions.record(5, Answer(each.id, None, None, (), "the request is too long"), [])
-    store.projects.update(5, teacher={"name": "small", "model": "m", "problem": "", "until": 0.0})
+    set_up(store, 5, teacher={"name": "small", "model": "m", "problem": "", "until": 0.0})
     assert "No scores: 3 questions to the teacher came to nothing (the request is too long)." in run()[1]

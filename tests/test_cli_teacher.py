@@ -13,10 +13,11 @@ from typing import Any
 import click
 import pytest
 from fake_label_studio import SINGLE
+from projects import set_up
 from typer.testing import CliRunner
 
 from ml_backend import cli
-from ml_backend.asking import Answer, Call, Question
+from ml_backend.asking import REASONING, Answer, Call, Question
 from ml_backend.domain import content_key
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import Settings
@@ -36,7 +37,7 @@ def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Ru
     """Runs a command on the test's data folder; returns exit code and what was said."""
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("COLUMNS", "200")
-    store.projects.update(5, connection={"ml": 1}, label_config=SINGLE, extra_params=PARAMS)
+    set_up(store, 5, connection={"ml": 1}, label_config=SINGLE, extra_params=PARAMS)
 
     def call(*arguments: str, answers: str = "") -> tuple[int, str]:
         done = CliRunner().invoke(cli.app, [*arguments, "--project", "5"], input=answers)
@@ -72,7 +73,7 @@ def test_questions_go_out_and_their_answers_come_back_with_their_cost(run: Run, 
     answers = tmp_path / "responses.jsonl"
     answers.write_text(reply(one.id, {"label": "fruit"}) + "\n")
     assert run("teach", "--import", str(answers)) == (0, "1 answered.\n")
-    (given,) = store.questions.replies(5, TEACHER)
+    (given,) = store.questions.replies(5, TEACHER, [content_key("one apple"), content_key("two")])
     assert given.key == content_key("one apple") and max(given.shares, key=lambda each: given.shares[each]) == "fruit"
     assert store.ledger.spent(5)[""].cost == pytest.approx(0.1 + 0.1)
     assert store.jobs.state(5).waiting
@@ -80,7 +81,7 @@ def test_questions_go_out_and_their_answers_come_back_with_their_cost(run: Run, 
     assert code == 1 and "is there already" in said and len(file.read_text().splitlines()) == 2
     file.unlink()
     code, said = run("teach", "--export", str(file))
-    assert said.startswith("1 questions")
+    assert said.startswith("1 question to small is in")
 
 
 def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path) -> None:
@@ -116,6 +117,34 @@ def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path)
     assert not store.jobs.state(5).waiting, "nothing new: no round"
 
 
+def test_a_reply_of_use_is_taken_after_one_that_was_of_none(run: Run, store: Store, tmp_path: Path) -> None:
+    one, two = want(store, "one", "two")
+    file = tmp_path / "responses.jsonl"
+    file.write_text(reply(one.id, {"label": "stone"}) + "\n" + reply(two.id, {"label": "fruit"}, finish="length"))
+    assert run("teach", "--import", str(file))[1].startswith("2 of no use and dropped.")
+    assert run("teach", "--import", str(file))[1].startswith("2 known already."), "what was paid once is entered once"
+    file.write_text(reply(one.id, {"label": "metal"}) + "\n" + reply(two.id, {"label": "stone"}))
+    assert run("teach", "--import", str(file))[1].startswith("1 answered, 1 known already.")
+    (given,) = store.questions.replies(5, TEACHER, [content_key("one"), content_key("two")])
+    assert given.key == content_key("one") and store.ledger.outcomes(5)[""] == {"malformed": 2, "answered": 1}
+
+
+def test_what_a_batch_has_labelled_is_counted_as_the_loop_counts_it(run: Run, store: Store, tmp_path: Path) -> None:
+    refusable = questions.label(SCHEMA, content_key("written"), "written", TEACHER, {}, REFUSAL)
+    store.questions.want(5, TEACHER, [(refusable, content_key("written"))])
+    (one,) = want(store, "one")
+    file = tmp_path / "responses.jsonl"
+    file.write_text(reply(one.id, {"label": "fruit"}) + "\n" + reply(refusable.id, {"label": "fruit"}))
+    assert run("teach", "--import", str(file))[1].startswith("2 answered.")
+    assert run("teach", "--export", str(tmp_path / "none.jsonl"))[1].endswith(
+        "after the project's first round: so far, the teacher has labelled 1 task of 500 (teacher_labels).\n"
+    )
+    set_up(store, 5, extra_params={**PARAMS, "teacher_labels": 1})
+    assert run("teach", "--export", str(tmp_path / "none.jsonl"))[1] == (
+        "No question waits: the teacher has labelled 1 task, and teacher_labels (1) asks for no more.\n"
+    )
+
+
 def test_cues_come_by_a_batch_too_unless_somebody_has_written_some(run: Run, store: Store, tmp_path: Path) -> None:
     asked = questions.describe(SCHEMA, ["a text"], TEACHER)
     store.questions.want(5, TEACHER, [(asked, None)])
@@ -132,13 +161,14 @@ def test_an_export_reserves_what_its_lines_ask_for(
 ) -> None:
     asked = want(store, *(f"text {n}" for n in range(20)))
     params = {**PARAMS, "teacher_probabilities": probabilities, "teacher_input_price": 0.0}
-    cost = replies * asked[0].longest * PARAMS["teacher_output_price"] / 1e6  # type: ignore[operator]
-    store.projects.update(5, extra_params={**params, "teacher_budget": 10.5 * cost})
+    cost = replies * (asked[0].longest + REASONING) * PARAMS["teacher_output_price"] / 1e6  # type: ignore[operator]
+    set_up(store, 5, extra_params={**params, "teacher_budget": 10.5 * cost})
     file = tmp_path / "some.jsonl"
     assert run("teach", "--export", str(file))[1].startswith("10 questions")
     bodies = [json.loads(line)["body"] for line in file.read_text().splitlines()]
     assert {body.get("n", 1) for body in bodies} == {replies}
-    assert {"logprobs" in body for body in bodies} == {probabilities == "auto"}
+    assert not any("logprobs" in body for body in bodies)
+    assert {"confidence" in body["messages"][0]["content"] for body in bodies} == {probabilities != "samples"}
 
 
 def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run, store: Store, tmp_path: Path) -> None:
@@ -161,10 +191,10 @@ def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run
 
 def test_an_export_keeps_to_the_budget_and_says_what_is_left(run: Run, store: Store, tmp_path: Path) -> None:
     want(store, *(f"text {n}" for n in range(5)))
-    store.projects.update(5, extra_params={**PARAMS, "teacher_daily_calls": 3})
+    set_up(store, 5, extra_params={**PARAMS, "teacher_daily_calls": 3})
     code, said = run("teach", "--export", str(tmp_path / "some.jsonl"))
     assert said.startswith("3 questions") and "2 more wait" in said
-    store.projects.update(5, extra_params={**PARAMS, "teacher_budget": 1e-9})
+    set_up(store, 5, extra_params={**PARAMS, "teacher_budget": 1e-9})
     code, said = run("teach", "--export", str(tmp_path / "none.jsonl"))
     assert code == 1 and "Nothing is written: the teacher's budget of the project does not reach" in said
     assert not (tmp_path / "none.jsonl").exists()
@@ -182,7 +212,7 @@ def test_an_export_keeps_to_the_budget_and_says_what_is_left(run: Run, store: St
 def test_without_a_question_that_waits_it_says_what_to_do(
     run: Run, store: Store, tmp_path: Path, params: dict[str, Any], code: int, words: str
 ) -> None:
-    store.projects.update(5, extra_params=params)
+    set_up(store, 5, extra_params=params)
     want(store) if params else want(store, "one")
     done, said = run("teach", "--export", str(tmp_path / "requests.jsonl"))
     assert done == code and words in said
@@ -207,7 +237,7 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_given_back(run: Run, st
     vain = Call("small", 1.0, 10, 10, "malformed")
     store.ledger.enter(5, Answer("d", None, None, (vain, vain), "no JSON"), "describe", TEACHER, [0.0, 0.0])
     assert "No cues: 2 replies of the teacher were of no use" in run("cues")[1]
-    store.projects.update(5, cues=CUES)
+    set_up(store, 5, cues=CUES)
     said = run("cues")[1]
     assert "fruit  grows on trees\n" in said and "   10  an apple\n" in said
     assert "   -5  the apple of his eye (rather animal)\n" in said and "metal" in said
@@ -235,7 +265,7 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_given_back(run: Run, st
 def test_wrong_cues_change_nothing_and_say_where(
     run: Run, store: Store, tmp_path: Path, text: str | None, words: str
 ) -> None:
-    store.projects.update(5, cues=CUES)
+    set_up(store, 5, cues=CUES)
     file = tmp_path / "cues.json"
     if text is not None:
         file.write_text(text)
@@ -257,7 +287,7 @@ def test_an_editor_changes_the_cues_and_what_is_wrong_can_be_mended_there(
         return change(text) if change else None
 
     monkeypatch.setattr(click, "edit", edit)
-    store.projects.update(5, cues=CUES)
+    set_up(store, 5, cues=CUES)
     code, said = run("cues", "--edit", answers="y\n")
     assert code == 0 and "at line" in said and "Kept: 2 of 3" in said
     assert "oops" in shown[1], "what was written is not lost"
@@ -266,7 +296,7 @@ def test_an_editor_changes_the_cues_and_what_is_wrong_can_be_mended_there(
 
 
 def test_an_edit_that_stays_wrong_changes_nothing(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.projects.update(5, cues=CUES)
+    set_up(store, 5, cues=CUES)
     monkeypatch.setattr(click, "edit", lambda *_, **__: "nonsense")
     code, said = run("cues", "--edit", answers="n\n")
     assert code == 1 and "not JSON" in said

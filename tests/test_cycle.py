@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeClient, FakeLabelStudio, config_with, fill
+from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
 from ml_backend import registry
@@ -167,7 +168,7 @@ def test_when_bulk_import_is_fast_the_switch_is_the_very_last_call(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
     fill(server, 40)
-    store.projects.update(5, pace={"bulk": 0.0001, "single": 1.0})
+    set_up(store, 5, pace={"bulk": 0.0001, "single": 1.0})
     work = make_round(server)
     run_round(work)
     assert [(method, path) for method, path, _ in work.client.writes()] == [  # type: ignore[attr-defined]
@@ -196,7 +197,7 @@ def test_bad_project_settings_are_named_in_the_note(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
     fill(server, 10)
-    store.projects.update(5, extra_params={"queue_size": "many", "audit_share": 0})
+    set_up(store, 5, extra_params={"queue_size": "many", "audit_share": 0})
     run_round(make_round(server))
     assert "queue_size" in active(store).note
 
@@ -284,10 +285,10 @@ def test_a_prior_is_no_reason_for_a_round_before_there_is_anything_to_learn(
 ) -> None:
     truth = fill(server, 30)
     run_round(make_round(server))
-    store.projects.update(5, prior={"file": "gone", "sha256": "another", "made_of": None})
+    set_up(store, 5, prior={"file": "gone", "sha256": "another", "made_of": None})
     assert run_round(make_round(server)) is None
     learn(server, truth, single, 2)
-    store.projects.update(5, reconciled_at=0.0)
+    set_up(store, 5, reconciled_at=0.0)
     assert run_round(make_round(server)) is not None
-    store.projects.update(5, prior={"file": "gone", "sha256": "a third", "made_of": None})
+    set_up(store, 5, prior={"file": "gone", "sha256": "a third", "made_of": None})
     assert run_round(make_round(server)) is not None

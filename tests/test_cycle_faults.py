@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_label_studio import FakeLabelStudio, fill
+from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
 from ml_backend import cycle
@@ -18,6 +20,12 @@ from ml_backend.settings import Settings
 from ml_backend.store import Store, StoreError
 
 
+def artifact_of(store: Store, settings: Settings, number: int) -> Path:
+    kept = store.versions.artifact(5, number)
+    assert kept is not None
+    return settings.data_dir / "artifacts" / kept[0]
+
+
 def test_a_damaged_artifact_is_replaced_by_the_older_learner_and_the_note_says_so(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema,
     settings: Settings,
@@ -25,11 +33,11 @@ def test_a_damaged_artifact_is_replaced_by_the_older_learner_and_the_note_says_s
     learn(server, taught, single, 10)
     run_round(make_round(server))
     assert active(store).learner == 3
-    artifact = settings.data_dir / "artifacts" / "5" / "000003.safetensors"
+    artifact = artifact_of(store, settings, 3)
     content = bytearray(artifact.read_bytes())
     content[-1] ^= 1
     artifact.write_bytes(content)
-    store.projects.update(5, pinned=3)
+    set_up(store, 5, pinned=3)
     run_round(make_round(server))
     assert active(store).learner == 2
     assert "damaged" in active(store).note
@@ -38,7 +46,7 @@ def test_a_damaged_artifact_is_replaced_by_the_older_learner_and_the_note_says_s
 def test_a_lost_artifact_is_learnt_again(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, settings: Settings
 ) -> None:
-    (settings.data_dir / "artifacts" / "5" / "000002.safetensors").unlink()
+    artifact_of(store, settings, 2).unlink()
     server.annotate(queue(server)[0], "fruit")
     run_round(make_round(server))
     assert active(store).learner == active(store).number == 3
@@ -89,7 +97,7 @@ def test_a_failing_label_studio_keeps_the_earlier_version_serving(
 
     work.client.before = fail  # type: ignore[attr-defined]
     fast_bulk = path == "import/predictions"  # so that the call is made before the switch
-    store.projects.update(5, pace={"bulk": 0.0001 if fast_bulk else 9.0, "single": 1.0 if fast_bulk else 0.1})
+    set_up(store, 5, pace={"bulk": 0.0001 if fast_bulk else 9.0, "single": 1.0 if fast_bulk else 0.1})
     with pytest.raises(ApprenticeError):
         run_round(work)
     assert unchanged(server, store, name, rows)
@@ -103,7 +111,7 @@ def test_a_dropped_row_keeps_the_earlier_version_serving(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
 ) -> None:
     name, rows, shown = active(store).name, queue(server), store.shown.of(5)
-    store.projects.update(5, pace={"bulk": 0.0001, "single": 1.0})
+    set_up(store, 5, pace={"bulk": 0.0001, "single": 1.0})
     server.annotate(rows[0], "fruit")
     server.drops_rows = True
     with pytest.raises(Refused, match="kept 11 of 12"):
@@ -131,7 +139,7 @@ def test_a_lease_that_is_lost_before_the_switch_switches_nothing(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, good: int
 ) -> None:
     name = active(store).name
-    store.projects.update(5, pace={"bulk": 9.0, "single": 0.1})
+    set_up(store, 5, pace={"bulk": 9.0, "single": 0.1})
     server.annotate(queue(server)[0], "fruit")
     left = iter(range(good))
 

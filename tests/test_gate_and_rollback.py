@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_label_studio import FakeLabelStudio, text_about
+from fake_label_studio import FakeLabelStudio, fill, flood, text_about
+from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
+from ml_backend import cycle
 from ml_backend.cycle import run_round
 from ml_backend.domain import TaskSchema
+from ml_backend.evaluation.gate import Verdict
 from ml_backend.rollback import LATEST, UnknownVersion, roll_back
 from ml_backend.store import Store
 
@@ -61,10 +64,31 @@ def test_the_gate_keeps_the_learner_that_answers_more_right(
     version = active(store)
     assert (version.number, version.learner) == (3, 2)
     assert "kept the earlier learner" in version.note
-    assert version.accuracy is not None
-    assert version.accuracy.value == 1.0, "measured on the learner that serves"
+    own = store.versions.get(5, 2)
+    assert own is not None and own.accuracy is not None
+    assert version.accuracy == own.accuracy, "that of the learner which serves"
     assert store.versions.learners(5) == [2], "a rejected fit is not kept"
     monkeypatch.undo()
+
+
+def test_a_learner_that_is_kept_has_the_figure_of_the_version_that_made_it(
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    truth = fill(server, 90)
+    tasks = list(truth)[:30]
+    flood(server, truth, single, tasks[:24])
+    flood(server, truth, single, tasks[24:], by=-1)
+    run_round(make_round(server))
+    own = active(store)
+    assert own.learner == own.number == 1 and own.accuracy is not None and own.accuracy.value < 1.0
+    monkeypatch.setattr(cycle, "judge", lambda *_: Verdict(False, "kept the earlier learner"))
+    for number, pinned in ((2, None), (3, None), (4, 1)):
+        server.annotate(max(truth) - number, "metal")
+        set_up(store, 5, pinned=pinned)
+        run_round(make_round(server))
+        version = active(store)
+        assert (version.number, version.learner, version.accuracy) == (number, 1, own.accuracy)
 
 
 def test_changed_minds_replace_the_learner(
@@ -78,7 +102,7 @@ def test_changed_minds_replace_the_learner(
 def test_a_rollback_holds_and_latest_releases_it(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     measured = active(store).accuracy
     learn(server, taught, single, 20)
     run_round(make_round(server))
@@ -101,12 +125,12 @@ def test_a_rollback_holds_and_latest_releases_it(
 def test_a_rollback_finds_a_version_by_name_and_by_number(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     name = active(store).name
     learn(server, taught, single, 20)
     run_round(make_round(server))
     for wanted in (name, "2", "apprentice-2"):
-        store.projects.update(5, pinned=None)
+        set_up(store, 5, pinned=None)
         roll_back(store, 5, wanted)
         assert store.projects.ensure(5).pinned == 2
 
@@ -115,7 +139,7 @@ def test_a_rollback_finds_a_version_by_name_and_by_number(
 def test_what_has_no_learner_cannot_be_rolled_back_to(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, wanted: str
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     with pytest.raises(UnknownVersion):
         roll_back(store, 5, wanted)
     with pytest.raises(UnknownVersion, match="no earlier learner"):

@@ -136,8 +136,9 @@ def test_the_best_is_what_the_version_serves(store: Store) -> None:
 def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: Store, settings: Settings) -> None:
     versions = [add(store, known(number)) for number in (1, 2, 3, 4)]
     folder: Path = settings.data_dir / "artifacts" / "5"
-    (folder / "000003.safetensors").write_bytes(b"broken")
-    (folder / "000002.safetensors").unlink()
+    [third], [second] = folder.glob("000003-*"), folder.glob("000002-*")
+    third.write_bytes(b"broken")
+    second.unlink()
     found, problem = knowledge.load_best(store, versions[2], "fake")
     assert found is not None
     assert found.number == 1

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fake_label_studio import SINGLE, FakeLabelStudio
 from measured import measure
+from projects import set_up
 from rounds import MakeRound, active, learn
 
 from ml_backend import knowledge
@@ -41,8 +42,13 @@ def fill_by_hand(store: Store, n: int, said: int = 0, project: int = 5) -> dict[
     """A project of n tasks, most of them answered and shown, of which a teacher has labelled some, and written some;
     returns what the teacher has said, by task."""
     random = np.random.default_rng(n)
-    store.projects.update(
-        project, connection={"ml": 1}, label_config=SINGLE, published="v2", teacher={"name": TEACHER, "model": "small"}
+    set_up(
+        store,
+        project,
+        connection={"ml": 1},
+        label_config=SINGLE,
+        published="v2",
+        teacher={"name": TEACHER, "model": "small"},
     )
     wrote = {task: {SYNTHETIC: "hard"} if task % 7 == 0 else {} for task in range(1, n + 1)}
     store.tasks.put(project, [Example(task, text_of(task), content_key(text_of(task)), wrote[task]) for task in wrote])
@@ -94,7 +100,7 @@ def test_the_numbers_are_those_of_computing_everything_from_everything(store: St
     document = store.stats.document(5)
     assert (document["labelled"], document["tasks"]) == (len(answers.tasks), 120)
     found = document["teacher"]
-    assert found["shown"] == len(shown)
+    assert found["served"] == len(shown)
     assert found["drafts"] == {author: asdict(fates) for author, fates in received(answered).items()}
     assert found["saved"] == asdict(saved(answered))
     assert found["share"] == (asdict(share) if share else None)
@@ -170,11 +176,11 @@ def test_a_queue_that_was_just_published_is_counted(
 def test_a_store_of_before_the_numbers_still_answers(
     taught: dict[int, str], store: Store, server: FakeLabelStudio
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     store.stats.forget(5)
     found = read_status(store, 5)
     assert (found.labelled, found.pool, found.teacher) == (30, 60, {})
-    store.projects.update(5, teacher={"name": TEACHER, "problem": "no key"})
+    set_up(store, 5, teacher={"name": TEACHER, "problem": "no key"})
     found = read_status(store, 5)
     assert dict(lines(found))["teacher trouble"] == "no key"
     assert found.teacher["drafts"]["learner"] == {"accepted": 0, "edited": 0, "replaced": 0}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, flood
 from people import MIXED, SCORES, TABLE, people
+from projects import set_up
 from rounds import MakeRound, active, queue
 
 from ml_backend import knowledge, space
@@ -251,7 +252,7 @@ def test_a_project_that_becomes_one_of_texts_forgets_its_records(
     run_round(work)
     assert store.projects.ensure(5).records and work.pool.space.startswith("records-")
     server.label_config = TABLE.replace('<Table name="record" value="$record"/>', '<Text name="record" value="$note"/>')
-    store.projects.update(5, reconciled_at=0.0)
+    set_up(store, 5, reconciled_at=0.0)
     work = make_round(server)
     run_round(work)
     assert store.projects.ensure(5).records is None and work.pool.space == "fake"
@@ -264,7 +265,7 @@ def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
     for task in server.tasks.values():
         task["data"]["customer"] = {"income": task["id"] * 7, "member": ["yes", "no"][task["id"] % 2]}
     server.label_config = TABLE.replace('value="$record"', 'value="$customer"')
-    store.projects.update(5, reconciled_at=0.0)
+    set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
     encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
     assert encoder is not None and {each["name"] for each in encoder.about()} == {"income", "member"}
@@ -279,7 +280,7 @@ def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
         server.delete_task(task)
     for n in range(100):
         server.add_tasks([""], record={"income": n * 7, "member": ["yes", "no"][n % 2]})
-    store.projects.update(5, reconciled_at=0.0)
+    set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
     encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
     assert encoder is not None and {each["name"] for each in encoder.about()} == {"income", "member"}
@@ -287,7 +288,7 @@ def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
         for task in list(server.tasks.values()):
             task["data"]["record"] = {f"other {n}": task["id"] * 7, f"kind {n}": task["id"] % 3}
             task["updated_at"] = server._now()
-        store.projects.update(5, reconciled_at=0.0)
+        set_up(store, 5, reconciled_at=0.0)
         run_round(make_round(server))
     left = {path.parent.name for path in settings.data_dir.glob("vectors/records-*/5")}
     assert len(left) <= 2 and not left & before
@@ -299,11 +300,11 @@ def test_while_a_rollback_holds_a_learner_it_keeps_its_space(
     run_round(make_round(server))
     teach(server, make_round, clinic, SCHEMA, 30)
     held = active(store).learner
-    store.projects.update(5, pinned=active(store).number)
+    set_up(store, 5, pinned=active(store).number)
     people(server, 200, seed=2)
     run_round(make_round(server))
     assert active(store).learner == held and all(each["result"] for each in server.current_predictions())
-    store.projects.update(5, pinned=None)
+    set_up(store, 5, pinned=None)
     run_round(make_round(server))
     assert learner(store).lesson.space != held and active(store).learner == active(store).number
 

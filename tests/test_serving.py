@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
 from measured import measure
+from projects import set_up
 from rounds import MakeRound, active, learn
 
 from ml_backend import knowledge, serving
@@ -22,18 +24,19 @@ from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
 from ml_backend.serving import Predictor
 from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.store import Store, Vectors
 from ml_backend.store.schema import question
 from ml_backend.teaching import questions
 from ml_backend.teaching.recall import of_texts, recall
 
 TEACHER = "openai:small"
 SCHEMA = read_schema(SINGLE)
+WAIT_SECONDS = 20
 
 
 def teach(store: Store, project: int, n: int, wrong: int) -> None:
     """A project of n answered tasks that a teacher has labelled, too, and got wrong the first ones."""
-    store.projects.update(project, connection={"ml": 1}, label_config=SINGLE, published="v1", teacher={"name": TEACHER})
+    set_up(store, project, connection={"ml": 1}, label_config=SINGLE, published="v1", teacher={"name": TEACHER})
     texts = [f"{project} text {task}" for task in range(n)]
     store.tasks.put(project, [Example(task, text, content_key(text)) for task, text in enumerate(texts)])
     asked = [(questions.label(SCHEMA, content_key(text), text, TEACHER, {}), content_key(text)) for text in texts]
@@ -67,7 +70,7 @@ def test_a_word_that_no_round_has_judged_is_believed_as_that_of_a_stranger(
     teach(store, 5, 30, wrong=30)
     teacher, schema = TEACHER, SCHEMA
     if other == "another teacher":
-        store.projects.update(5, teacher={"name": "openai:large"})
+        set_up(store, 5, teacher={"name": "openai:large"})
         with store.database.begin() as connection:
             connection.execute(sa.update(question).values(teacher="openai:large"))
         teacher = "openai:large"
@@ -162,4 +165,37 @@ def test_as_many_projects_are_kept_as_are_asked_about_lately(
     predictor = Predictor(settings, store)
     for project in (1, 2, 3, 1, 4):
         predictor.predict(project, SINGLE, [1], ["apple"])
-    assert [project for project, _ in predictor._vectors] == [3, 1, 4]
+    assert [project for project, _ in predictor._served] == [3, 1, 4]
+
+
+class SlowStore(Store):
+    """Opens the vectors of project 5 only when it may go on."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.opening, self.may_go_on = threading.Event(), threading.Event()
+
+    def vectors(self, project: int, space: str) -> Vectors:
+        if project == 5:
+            self.opening.set()
+            self.may_go_on.wait(WAIT_SECONDS)
+        return super().vectors(project, space)
+
+
+def test_a_project_that_takes_long_keeps_no_other_waiting(settings: Settings, fake_encoder: FakeEncoder) -> None:
+    store = SlowStore(settings)
+    predictor = Predictor(settings, store)
+    threads = {
+        project: threading.Thread(target=predictor.predict, args=(project, SINGLE, [1], ["apple"]))
+        for project in (5, 6)
+    }
+    threads[5].start()
+    assert store.opening.wait(WAIT_SECONDS)
+    threads[6].start()
+    threads[6].join(WAIT_SECONDS)
+    waited = threads[6].is_alive()
+    store.may_go_on.set()
+    for thread in threads.values():
+        thread.join(WAIT_SECONDS)
+    store.close()
+    assert not waited

@@ -6,6 +6,7 @@ import tempfile
 from typing import Any
 
 import pytest
+from projects import set_up
 
 from ml_backend.domain import Estimate
 from ml_backend.status import lines, read_status
@@ -19,7 +20,7 @@ def said(store: Store) -> dict[str, str]:
 def test_a_full_disk_is_named_even_though_it_silences_the_workers(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -30,23 +31,23 @@ def test_a_full_disk_is_named_even_though_it_silences_the_workers(
 
 
 def test_the_reading_of_a_long_list_of_tasks_can_be_watched(store: Store) -> None:
-    store.projects.update(5, connection={"ml": 1}, progress={"read": 15000})
+    set_up(store, 5, connection={"ml": 1}, progress={"read": 15000})
     assert said(store)["reading"] == "15000 tasks so far"
-    store.projects.update(5, progress={"encoded": 30, "tasks": 60})
+    set_up(store, 5, progress={"encoded": 30, "tasks": 60})
     assert "reading" not in said(store)
     assert said(store)["encoded"].startswith("50%")
 
 
 def test_a_rollback_names_the_learner_that_is_held(store: Store) -> None:
-    store.projects.update(5, connection={"ml": 1}, pinned=3)
+    set_up(store, 5, connection={"ml": 1}, pinned=3)
     assert "learner of version 3" in said(store)["active version"]
 
 
 def test_the_accuracy_is_that_of_the_audit_slice_in_answering_order_unless_a_rollback_holds(store: Store) -> None:
     estimate = {"value": 0.75, "low": 0.53, "high": 0.89, "n": 20, "source": "audit slice, in order"}
-    store.projects.update(5, watch={"accuracy": estimate})
+    set_up(store, 5, watch={"accuracy": estimate})
     assert read_status(store, 5).accuracy == Estimate(**estimate)
-    store.projects.update(5, pinned=3)
+    set_up(store, 5, pinned=3)
     assert read_status(store, 5).accuracy is None
-    store.projects.update(5, pinned=None, watch={"accuracy": None})
+    set_up(store, 5, pinned=None, watch={"accuracy": None})
     assert read_status(store, 5).accuracy is None

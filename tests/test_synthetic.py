@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import WORDS, FakeLabelStudio, fill, flood, text_about
+from projects import set_up
 from rounds import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
 
@@ -190,7 +191,7 @@ def test_a_request_for_a_draft_gets_the_teachers_word_where_that_is_worth_more(
 ) -> None:  # fmt: skip
     teacher = ScriptedTeacher(sure=1.0)
     monkeypatch.setattr(registry, "teacher", lambda *_: teacher)
-    store.projects.update(5, teacher={"name": teacher.name, "model": "m", "problem": "", "until": 0.0})
+    set_up(store, 5, teacher={"name": teacher.name, "model": "m", "problem": "", "until": 0.0})
     free = list(taught)[60:]
     texts = {task: server.tasks[task]["data"]["text"] for task in [*list(taught)[:30], *free[:5]]}
     ask(store, teacher, [questions.label(single, content_key(text), text, teacher.name, {}) for text in texts.values()])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, fill
+from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
 from ml_backend import watch
@@ -78,7 +79,7 @@ def test_groups_are_the_values_of_a_field_of_the_tasks(
 ) -> None:
     for number, task in server.tasks.items():
         task["data"]["region"] = "north" if number % 2 else "south"
-    store.projects.update(5, read_under="", reconciled_at=0.0)  # as after an update of this program
+    set_up(store, 5, read_under="", reconciled_at=0.0)  # as after an update of this program
     run_round(make_round(server))
     seen = look(group_by="region")
     assert seen.groups.tolist() == ["north" if task % 2 else "south" for task in seen.tasks.tolist()]
@@ -115,7 +116,7 @@ def test_an_answer_that_looks_wrong_is_proposed_within_the_budget_but_no_ground_
     assert {each["task"]: each["instead"] for each in found}[wrong[0]] == [taught[wrong[0]]]
     assert len(find_out(look(second_look=1))["second_look"]) == 1
     server.annotation(number[wrong[0]])["ground_truth"] = True
-    store.projects.update(5, reconciled_at=0.0)
+    set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
     assert wrong[0] not in {each["task"] for each in find_out(look(second_look=5))["second_look"]}
 
@@ -169,12 +170,12 @@ def test_a_strategy_that_does_not_win_gives_way_at_the_next_round_and_comes_back
     options(acquisition_fallback=True, queue_size=12, audit_share=0.0)
     run_round(make_round(server))
     before = queue(server)
-    store.projects.update(5, watch=LOSING)
+    set_up(store, 5, watch=LOSING)
     assert run_round(make_round(server)) is not None
     assert "random order: cluster-uncertainty is not winning" in active(store).note
     assert queue(server) != before
     assert run_round(make_round(server)) is None, "nothing has changed since"
-    store.projects.update(5, watch={"comparison": {"verdict": "winning"}})
+    set_up(store, 5, watch={"comparison": {"verdict": "winning"}})
     assert run_round(make_round(server)) is not None
     assert "random order" not in active(store).note
 
@@ -192,7 +193,7 @@ def test_balance_is_by_the_named_field(
 
     for number, task in server.tasks.items():
         task["data"]["region"] = "north" if number % 2 else "south"
-    store.projects.update(5, read_under="", reconciled_at=0.0)
+    set_up(store, 5, read_under="", reconciled_at=0.0)
     seen: list[Any] = []
     choose = ranking.choose
     monkeypatch.setattr(ranking, "choose", lambda *args, **more: (seen.append(args), choose(*args, **more))[1])
@@ -207,7 +208,7 @@ def test_balance_is_by_the_named_field(
 def test_status_tells_what_was_found(look: Callable[..., Seen], store: Store) -> None:
     found = find_out(replace(look(second_look=1), audited=np.arange(30) % 6 > 0))
     found["second_look"] = [{"task": 7, "instead": ["metal"]}]
-    store.projects.update(5, watch=found)
+    set_up(store, 5, watch=found)
     said = dict(lines(read_status(store, 5)))
     assert said["classes"].endswith("by the audit slice")
     assert said["by cluster"] == found["groups"]["summary"]

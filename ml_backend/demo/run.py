@@ -82,7 +82,7 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
             stack.callback(client.close)
             project = _project(client, TITLE[kind], config, pool)
             if kind == "table" and teacher == registry.EMBEDDED and store.projects.ensure(project).features is None:
-                store.projects.update(project, features=knowledge())  # what an expert would write: --edit
+                store.feature_scores.put(project, knowledge())  # what an expert would write: --edit
             out.print("connecting the project:")
             connect(client, store, settings, project, lambda text: out.print(f"  {text}", highlight=False))
             _first_queue(store, project)
@@ -205,7 +205,7 @@ def _annotate(
 ) -> None:  # fmt: skip
     """Answers what Label Studio serves, as fast as the queue follows, and prints how the learner grows."""
     record = store.projects.ensure(project)
-    schema = read_schema(record.label_config)
+    schema = read_schema(record.label_config, record.choices)
     known = {question.text: question.label for question in pool}
     there = read_status(store, project).labelled  # of an earlier demo
     examiner = Examiner(settings, store, project, schema, pool, held_out)

@@ -21,7 +21,7 @@ from ml_backend.store import ProjectRecord, Store, now
 from ml_backend.teaching import cues, features, prior, written
 from ml_backend.teaching.agenda import Agenda
 from ml_backend.teaching.ahead import Asked
-from ml_backend.teaching.desk import Budget, Desk
+from ml_backend.teaching.desk import Budget, Desk, without_model
 from ml_backend.teaching.prior import Given
 from ml_backend.teaching.recall import nothing, recall
 from ml_backend.teaching.sight import Sight, see, stands
@@ -85,11 +85,12 @@ class Teaching:
         if _until(record) > now():
             return []
         encoder = space.encoder_of(self._settings, record)
-        if not space.is_ready(record, read_schema(record.label_config)) or pool.space != encoder.name:
+        if not space.is_ready(record, read_schema(record.label_config, record.choices)) or pool.space != encoder.name:
             return []  # the next round makes it so
         mark = (
             record.published, record.tasks_revision, record.cues, record.features, pool.space,
-            prior.standing(self._store, record), record.evolution, options, int(pool.encoded.sum()),
+            prior.standing(self._store, record), self._store.evolution.finished(project), options,
+            int(pool.encoded.sum()),
             (desk.teacher, self._store.questions.counts(project, desk.teacher), desk.left()) if desk else None,
         )  # fmt: skip
         return [] if self._looked.get(project) == mark else [see(pool, record, options, desk, mark, encoder)]
@@ -122,6 +123,8 @@ class Teaching:
             answers = self._aggregators.of(record.id).refresh(schema).answers
             recalled = recall(store, desk.teacher, schema, sight.pool, record.id, answers)
             spent = desk.exhausted()
+            if sight.options.teacher == registry.BY_FILE:  # it would ask under another name than after that is set
+                spent = without_model(sight.options, record.id) or spent
             if not spent and (asked := self._agenda.questions(sight, desk.teacher, answers.touched)):
                 spent = desk.exhausted(asked[0][0])
                 if spent and asked[0][0].purpose == "describe":  # labels are cheaper
@@ -195,7 +198,10 @@ class Teaching:
         if (record.teacher or {}).get("name") == name:
             return record
         state = {"name": name, "model": model, "problem": "", "until": 0.0} if name else None
-        self._store.projects.update(record.id, teacher=state)
+        if name:
+            self._store.teacher_states.meet(record.id, name, model)
+        else:
+            self._store.teacher_states.forget(record.id)
         self._pauses.pop(record.id, None)
         return replace(record, teacher=state)
 
@@ -203,7 +209,7 @@ class Teaching:
         """Notes how it goes, for `status` and `doctor`."""
         state = {**(record.teacher or {}), "problem": problem, "until": until}
         if record.teacher != state and stands(self._store, record):
-            self._store.projects.update(record.id, teacher=state)
+            self._store.teacher_states.report(record.id, str(state.get("name", "")), problem, until)
 
 
 def _until(record: ProjectRecord) -> float:

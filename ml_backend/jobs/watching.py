@@ -50,7 +50,7 @@ class Watching:
             if sight == self._looked.get(project):
                 continue
             try:
-                schema = read_schema(record.label_config)
+                schema = read_schema(record.label_config, record.choices)
                 form = space.form(space.encoder_of(self._settings, record))
                 aggregator = self._aggregators.of(project)
                 seen = see(self._store, pool, aggregator, record, schema, options.of_form(form))
@@ -72,7 +72,7 @@ class Watching:
         try:
             found, record = find_out(seen), self._store.projects.get(project)
             if record is not None and record.is_connected and record.made_at == made_at:
-                self._store.projects.update(project, watch=found)
+                self._store.monitor.put(project, found)
                 self._store.jobs.ask(project)  # it may move the queue to random order, and propose second looks
         except Exception as error:  # a look is no reason for a worker to fail
             log.warning("not watched", project=project, error=type(error).__name__)

@@ -25,7 +25,7 @@ from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.second_look import propose
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
-from ml_backend.store import Lease, RoundRecord, Store, credentials, now, process_name
+from ml_backend.store import Lease, LeaseLostError, RoundRecord, Store, credentials, now, process_name
 
 POLL_SECONDS = 0.03  # an idle look at the job table takes a fraction of a millisecond
 BEAT_SECONDS = 5.0
@@ -36,10 +36,6 @@ TASKS_KEPT = 200_000  # of other projects than the one at hand: 2 kB each
 PIECES = 6  # of what takes a second to encode: one is done between two looks
 
 log = structlog.get_logger()
-
-
-class LeaseLost(ApprenticeError):
-    """Another worker has taken over, or this one is stopping: nothing more may be published."""
 
 
 class Worker:
@@ -100,11 +96,11 @@ class Worker:
         lease = self._store.jobs.claim(self._name)
         if lease is not None:
             self._serve(lease)
-            self._upkeep.postpone()
             return
         self._watching.step(self._pools)
         self._teaching.step(self._pools)
-        if not self._encode() and not self._upkeep.step(self._client, self._pools.keys()):
+        tidied = self._upkeep.step(self._client, self._pools)  # rarely: it says itself when it is time
+        if not self._encode() and not tidied:
             self._stop.wait(POLL_SECONDS)
 
     def _look_around(self) -> None:
@@ -140,9 +136,11 @@ class Worker:
                     aggregator=self._aggregators.of(lease.project),
                     guard=lambda: self._guard(lease),
                     superseded=lambda: jobs.superseded(lease) or jobs.claimable() or self._stop.is_set(),
+                    lease=lease,
                     stages=stages,
                 )
                 record = run_round(work)
+                self._upkeep.after_round(self._client, lease.project, pool)
                 self._propose(work)
             jobs.finish(lease)
             if not self._store.projects.ensure(lease.project).fingerprint:
@@ -151,11 +149,12 @@ class Worker:
                 self._store.versions.record_round(lease.project, record)
                 log.info("round", project=lease.project, version=record.version, **stages)
             self._tell(lease.project, pool)
-        except LeaseLost:
+        except LeaseLostError:
             jobs.release(lease)
             log.info("round handed back", project=lease.project)
         except Exception as error:
             said = _safe(error)
+            self._upkeep.after_round(None, lease.project)  # it may have made a learner, and Label Studio be the trouble
             jobs.fail(lease)
             self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, said))
             log.error("round failed", project=lease.project, error=said)
@@ -166,8 +165,9 @@ class Worker:
         options, _ = self._settings.for_project(record.extra_params)
         try:
             work.guard()
-            propose(work.client, self._store, read_schema(record.label_config), record, options.second_look)
-        except LeaseLost:
+            schema = read_schema(record.label_config, record.choices)
+            propose(work.client, self._store, schema, record, options.second_look, work.guard)
+        except LeaseLostError:
             raise
         except ApprenticeError as error:
             log.warning("not proposed", project=work.project, error=str(error))
@@ -185,7 +185,7 @@ class Worker:
 
     def _guard(self, lease: Lease) -> None:
         if self._stop.is_set() or not self._store.jobs.renew(lease) or not self._is_connected(lease.project):
-            raise LeaseLost(f"the lease of project {lease.project} is gone")
+            raise LeaseLostError(f"the lease of project {lease.project} is gone")
 
     def _is_connected(self, project: int) -> bool:
         record = self._store.projects.get(project)
@@ -218,7 +218,8 @@ class Worker:
             self._client = LabelStudioClient(*found, self._settings.timeout_seconds)
             self._credentials = found
             for record in self._store.projects.connected():  # it may be another Label Studio, or have changed
-                self._store.projects.update(record.id, reconciled_at=0.0, pace={})
+                self._store.synchronisation.look_again(record.id)
+                self._store.publications.measure(record.id, None, None)
         return self._client
 
     def _encode(self) -> bool:
@@ -240,8 +241,7 @@ class Worker:
 
     def _tell(self, project: int, pool: ProjectPool) -> None:
         self._told = time.monotonic()
-        progress = {"worker": self._name, "encoded": int(pool.encoded.sum()), "tasks": len(pool.tasks)}
-        self._store.projects.update(project, progress=progress)
+        self._store.progress.encoded(project, self._name, int(pool.encoded.sum()), len(pool.tasks))
 
 
 def _safe(error: BaseException) -> str:

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import base64
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ml_backend import notes
 from ml_backend.domain import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.reconcile import check_identity
 from ml_backend.label_studio.second_look import make_tab, withdraw
+from ml_backend.label_studio.text_sample import look_at_texts
 from ml_backend.label_studio.wire import read_moment
 from ml_backend.settings import Settings, own_params
-from ml_backend.store import Store
+from ml_backend.store import ProjectRecord, Store
 
 TITLE = "Apprentice"
 SAMPLING = "Uncertainty sampling"
 USER = "apprentice"
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
 RESULTS, WIDE = "predictions_results", 700  # pixels
-HIDDEN_COLUMNS = (  # of the tab: what is left are the number, the place in the queue and the data
+HIDDEN_COLUMNS = (  # of the tab: what is left are the number, the place in the queue, the draft and the data
     "inner_id", "completed_at", "total_annotations", "cancelled_annotations", "total_predictions", "annotators",
-    "annotations_results", "annotations_ids", "predictions_model_versions", RESULTS, "file_upload",
+    "annotations_results", "annotations_ids", "predictions_model_versions", "file_upload",
     "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time", "draft_exists",
 )  # fmt: skip
 REMEMBERED = ("sampling", "model_version", "show_collab_predictions")
@@ -58,34 +59,41 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
             f"Label Studio cannot call {settings.host}: set APPRENTICE_PUBLIC_URL to this backend's address"
         )
     found = client.project(project)
-    read_schema(found.get("label_config") or "")
     record = store.projects.ensure(project)
-    connection: dict[str, Any] = dict(record.connection or {"unfinished": True})
+    read_schema(found.get("label_config") or "", record.choices)
+    made = record.connection or {}
     made_at = read_moment(found.get("created_at"))
     if record.made_at not in ("", made_at):
         _forget(store, project)
-        connection = {"unfinished": True}
+        made = {}
         say("another project had this number before: what was known of that one is forgotten")
-    connection.setdefault("earlier", {name: found.get(name) for name in REMEMBERED})
+    earlier = made.get("earlier") or {name: found.get(name) for name in REMEMBERED}
     # remembered first: if a later step fails, `disconnect` still restores what was there
     config = found.get("label_config") or ""
-    store.projects.update(project, label_config=config, connection=connection, made_at=made_at)
+    store.connections.begin(project, earlier)
+    store.projects.identify(project, made_at)
+    store.projects.set_label_config(project, config)
 
     address, secret = settings.address, settings.secret.get_secret_value()
     # before the ML backend, which would otherwise make a webhook of its own without the secret
-    connection["webhook"] = _webhook(client, project, f"{address}/webhook", secret, connection.get("webhook"))
+    webhook = _webhook(client, project, f"{address}/webhook", secret, made.get("webhook"))
     say(f"webhook to {address}/webhook{' with the secret' if secret else ''}")
-    connection["ml"], extra_params = _ml_backend(client, project, address, secret, connection.get("ml"))
+    ml_backend, extra_params = _ml_backend(client, project, address, secret, made.get("ml"))
     say(f"ML backend {address}")
     client.change_project(project, sampling=SAMPLING, show_collab_predictions=True)
-    say(f"sampling: {SAMPLING.lower()} (was: {str(connection['earlier'].get('sampling')).lower()})")
-    connection["view"] = _view(client, project, config, connection.get("view"))
+    say(f"sampling: {SAMPLING.lower()} (was: {str(earlier.get('sampling')).lower()})")
+    tab = _view(client, project, made.get("view"))
     say("a tab in the order of the queue in the Data Manager")
-    if "second look" in connection:
-        connection["second look"] = make_tab(client, project, connection["second look"])
-    connection.pop("unfinished", None)
-    store.projects.update(project, connection=connection, extra_params=extra_params, fingerprint="", reconciled_at=0.0)
-    store.jobs.request(project)
+    second_look_tab = make_tab(client, project, made["second look"]) if "second look" in made else None
+    schema = read_schema(config, ProjectRecord(project, extra_params=extra_params).choices)
+    say(notes.question(schema))
+    for sentence in notes.texts(look_at_texts(client, project, schema), schema):
+        say(sentence)
+    store.projects.set_extra_params(project, extra_params)
+    store.connections.complete(project, webhook, ml_backend, tab, second_look_tab)
+    store.publications.request(project)
+    store.synchronisation.look_again(project)
+    store.jobs.request(project, retry=True)
 
 
 def _forget(store: Store, project: int) -> None:
@@ -96,11 +104,15 @@ def _forget(store: Store, project: int) -> None:
     store.labels.forget(project)
     store.versions.forget(project)
     store.shown.forget(project)
+    store.publications.withdraw(project)
+    store.projects.pin(project, None)
+    store.evolution.forget(project)
     store.stats.forget(project)
-    store.projects.update(
-        project, read_under="", watermark="", counts=None, published=None, pinned=None, watch=None, proposals=None,
-        teacher=None, cues=None, prior=None, evolution=None, records=None, features=None,
-    )  # fmt: skip
+    for concern in (
+        store.connections, store.synchronisation, store.monitor, store.reviews, store.teacher_states,
+        store.label_descriptions, store.distillations, store.record_profiles, store.feature_scores,
+    ):  # fmt: skip
+        concern.forget(project)
     store.artifacts.forget(project)
 
 
@@ -116,7 +128,7 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
     with suppress(NotFound):
         check_identity(client, record, client.project(project))
     # first, and then a running round is waited for, so that it publishes nothing behind our back
-    store.projects.update(project, connection=None, published=None, fingerprint="", pinned=None, proposals=None)
+    store.connections.suspend(project)
     deadline = time.monotonic() + ROUND_SECONDS
     while store.jobs.state(project).running and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -125,9 +137,13 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
     except NotFound:
         say("the project is gone from Label Studio")
     except BaseException:  # to be tried again
-        kept = {"published": record.published, "pinned": record.pinned, "proposals": record.proposals}
-        store.projects.update(project, connection=record.connection, **kept)
+        if record.is_connected:
+            store.connections.resume(project)
         raise
+    store.publications.withdraw(project)
+    store.projects.pin(project, None)
+    store.reviews.forget(project)
+    store.connections.forget(project)
     return True
 
 
@@ -196,17 +212,17 @@ def _ours(found: list[Any], url: str, known: int | None) -> list[int]:
     return sorted(ours, key=lambda number: number != known)
 
 
-def _view(client: LabelStudioClient, project: int, config: str, known: int | None) -> int:
-    """The drafts of records are shown there with what speaks for them: the labelling screen has no place for that."""
-    shown = (RESULTS,) if re.search(r"<Table\b", config) else ()
-    hidden = [f"tasks:{column}" for column in HIDDEN_COLUMNS if column not in shown]
+def _view(client: LabelStudioClient, project: int, known: int | None) -> int:
+    """The drafts are shown there with confidence, cluster, uncertainty and what speaks for them: the labelling screen
+    has no place for that."""
+    hidden = [f"tasks:{column}" for column in HIDDEN_COLUMNS]
     data = {
         "title": "Apprentice queue",
         "type": "list",
         "target": "tasks",
         "ordering": ["tasks:predictions_score"],
         "hiddenColumns": {"explore": hidden, "labeling": hidden},
-        "columnsWidth": {f"tasks:{column}": WIDE for column in shown},
+        "columnsWidth": {f"tasks:{RESULTS}": WIDE},
         "filters": {
             "conjunction": "and",
             "items": [{"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}],

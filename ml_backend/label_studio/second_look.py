@@ -8,13 +8,14 @@ disturbs neither stream, counts nor overlap; a tab filtered by that version open
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from ml_backend.domain import Annotation, Draft, Prediction, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
 from ml_backend.label_studio.wire import write_predictions
-from ml_backend.store import ProjectRecord, Store, now
+from ml_backend.store import ProjectRecord, Proposal, Store, now
 
 VERSION = "Second look"
 EXPIRES = 7 * 86_400.0  # seconds after which a proposal that nobody took up counts as looked at
@@ -34,62 +35,67 @@ def sole_answers(annotations: list[Annotation]) -> dict[int, Annotation]:
     return {task: answers[0] for task, answers in standing.items() if len(answers) == 1}
 
 
-def settled_tasks(store: Store, record: ProjectRecord) -> list[int]:
+def settled_tasks(store: Store, project: int) -> list[int]:
     """The tasks with an answer that has been looked at since it was last changed."""
-    settled = (record.proposals or {}).get("settled", {})
-    answers = store.labels.those(record.id, map(int, settled))
-    return [answer.task for answer in answers if settled[str(answer.id)] == answer.updated_at]
+    reviewed = store.reviews.reviewed(project)
+    answers = store.labels.those(project, reviewed)
+    return [answer.task for answer in answers if reviewed[answer.id] == answer.updated_at]
 
 
-def open_to_doubt(record: ProjectRecord, annotations: list[Annotation]) -> set[int]:
+def open_to_doubt(reviewed: Mapping[int, str], annotations: list[Annotation]) -> set[int]:
     """Those of some tasks, from all their annotations, that may be proposed: one answer, no ground truth, not looked at
-    since it was last changed."""
-    settled = (record.proposals or {}).get("settled", {})
+    since it was last changed.
+
+    reviewed  annotations that have had their second look -> when they were last changed before it
+    """
     return {
         task
         for task, answer in sole_answers(annotations).items()
-        if not answer.ground_truth and settled.get(str(answer.id)) != answer.updated_at
+        if not answer.ground_truth and reviewed.get(answer.id) != answer.updated_at
     }
 
 
-def propose(client: LabelStudioClient, store: Store, schema: TaskSchema, record: ProjectRecord, budget: int) -> None:
+def propose(
+    client: LabelStudioClient, store: Store, schema: TaskSchema, record: ProjectRecord, budget: int,
+    guard: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
     """Makes what stands in Label Studio agree with what `watch` found, one call for each difference; at most `budget`.
 
-    Runs under the project's lease. Raises LabelStudioError; what was done until then is remembered.
+    Runs under the project's lease: `guard` raises if that was lost. Raises LabelStudioError; each difference is
+    remembered when it has been settled.
     """
     wanted = {int(each["task"]): each for each in (record.watch or {}).get("second_look", ())[:budget]}
-    known = record.proposals or {}
-    if not wanted and not known.get("standing"):
+    standing = store.reviews.standing(record.id)
+    if not wanted and not standing:
         return
-    standing, settled = dict(known.get("standing", {})), dict(known.get("settled", {}))
-    annotations = store.labels.of_tasks(record.id, {*wanted, *map(int, standing)})
-    answers, doubtful = sole_answers(annotations), open_to_doubt(record, annotations)
-    try:
-        for key, proposal in list(standing.items()):
-            answer = answers.get(int(key))
-            untouched = answer is not None and [answer.id, answer.updated_at] == proposal["answer"]
-            expired = now() - proposal["at"] > EXPIRES
-            if untouched and not expired and int(key) in wanted:
-                continue
-            with suppress(NotFound):
-                client.call("DELETE", f"api/predictions/{proposal['row']}/")
-            del standing[key]
-            if answer is not None and (expired or not untouched):
-                settled[str(answer.id)] = answer.updated_at
-                doubtful.discard(int(key))
-        for task, found in wanted.items():
-            if task in doubtful and str(task) not in standing:
-                _tab(client, store, record)
-                draft = Draft(tuple(found["instead"]), found["confidence"], "learner")
-                rows = write_predictions([Prediction(task, found["confidence"], draft)], schema, VERSION)
-                answer = answers[task]
-                try:
-                    row = client.call("POST", "api/predictions/", body=next(rows))["id"]
-                    standing[str(task)] = {"row": row, "answer": [answer.id, answer.updated_at], "at": now()}
-                except Refused:  # the task has just been deleted, or the label: not again for this answer
-                    settled[str(answer.id)] = answer.updated_at
-    finally:
-        store.projects.update(record.id, proposals={"standing": standing, "settled": settled})
+    annotations = store.labels.of_tasks(record.id, {*wanted, *standing})
+    answers, doubtful = sole_answers(annotations), open_to_doubt(store.reviews.reviewed(record.id), annotations)
+    for task, proposal in list(standing.items()):
+        answer = answers.get(task)
+        untouched = answer is not None and (answer.id, answer.updated_at) == (proposal.annotation, proposal.updated_at)
+        expired = now() - proposal.proposed_at > EXPIRES
+        if untouched and not expired and task in wanted:
+            continue
+        guard()
+        with suppress(NotFound):
+            client.call("DELETE", f"api/predictions/{proposal.prediction}/")
+        store.reviews.withdraw(record.id, task)
+        del standing[task]
+        if answer is not None and (expired or not untouched):
+            store.reviews.review(record.id, answer.id, answer.updated_at)
+            doubtful.discard(task)
+    for task, doubt in wanted.items():
+        if task in doubtful and task not in standing:
+            _tab(client, store, record.id)
+            guard()
+            draft = Draft(tuple(doubt["instead"]), doubt["confidence"], "learner")
+            rows = write_predictions([Prediction(task, doubt["confidence"], draft)], schema, VERSION)
+            answer = answers[task]
+            try:
+                row = client.call("POST", "api/predictions/", body=next(rows))["id"]
+                store.reviews.propose(record.id, Proposal(task, row, answer.id, answer.updated_at, now()))
+            except Refused:  # the task has just been deleted, or the label: not again for this answer
+                store.reviews.review(record.id, answer.id, answer.updated_at)
 
 
 def withdraw(client: LabelStudioClient, project: int) -> None:
@@ -97,11 +103,14 @@ def withdraw(client: LabelStudioClient, project: int) -> None:
     client.call("DELETE", f"api/projects/{project}/model-versions/", body={"model_version": VERSION})
 
 
-def _tab(client: LabelStudioClient, store: Store, record: ProjectRecord) -> None:
+def _tab(client: LabelStudioClient, store: Store, project: int) -> None:
     """Makes the tab when the first proposal needs it; one that a user has deleted stays away until `connect`."""
-    connection = store.projects.ensure(record.id).connection
-    if connection and "second look" not in connection:
-        store.projects.update(record.id, connection={**connection, "second look": make_tab(client, record.id)})
+    if "second look" in (store.projects.ensure(project).connection or {}):
+        return
+    tab = make_tab(client, project)
+    if not store.connections.add_second_look_tab(project, tab):  # disconnected meanwhile: nobody else would remove it
+        with suppress(NotFound):
+            client.call("DELETE", f"api/dm/views/{tab}/")
 
 
 def make_tab(client: LabelStudioClient, project: int, known: int | None = None) -> int:

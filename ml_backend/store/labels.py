@@ -122,6 +122,18 @@ class Labels:
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
+    def unread(self, project: int) -> list[tuple[str, int, Annotation]]:
+        """The standing answers that cannot be learnt from: each reason with its code, how many there are, and the first
+        of them; the most frequent reason first."""
+        unread = sa.and_(table.c.project == project, table.c.unread > "", ~table.c.deleted)
+        counted = sa.select(table.c.unread, sa.func.count(), sa.func.min(table.c.id)).where(unread)
+        with self._database.read() as connection:
+            rows = connection.execute(counted.group_by(table.c.unread)).all()
+            firsts = sa.select(*_COLUMNS).where(table.c.project == project, table.c.id.in_([row[2] for row in rows]))
+            first = {row.unread: row for row in connection.execute(firsts)} if rows else {}
+        found = [(row[0], int(row[1]), _annotation(first[row[0]])) for row in rows]
+        return sorted(found, key=lambda reason: (-reason[1], reason[0]))
+
     def count(self, project: int) -> tuple[int, int]:
         """How many standing annotations are answers, and how many are skips: what Label Studio counts, too."""
         revision = self.revision(project)

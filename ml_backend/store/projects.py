@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend.store.database import Database, StoreError, now
-from ml_backend.store.schema import project as table
+from ml_backend.store import connections, schema
+from ml_backend.store.database import Database, StoreError
+
+table = schema.project
+_CONCERNS = (
+    schema.connection, schema.publication, schema.synchronisation, schema.progress, schema.monitor,
+    schema.teacher_state, schema.label_description, schema.record_profile, schema.feature_score, schema.distillation,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectRecord:
-    """One row of the table `project`; `store/schema.py` says what each column holds."""
+    """A project at one moment, over all tables that have one row for it; `store/schema.py` says what they hold.
+
+    Each concern is changed by methods of its own: `Store.connections`, `Store.publications` and so on.
+    """
 
     id: int
     label_config: str = ""
@@ -22,6 +31,7 @@ class ProjectRecord:
     made_at: str = ""
     published: str | None = None
     fingerprint: str = ""
+    republish: int = 0
     pinned: int | None = None
     counts: dict[str, int] | None = None
     tasks_revision: int = 0
@@ -31,13 +41,17 @@ class ProjectRecord:
     pace: dict[str, float] | None = None
     progress: dict[str, Any] | None = None
     watch: dict[str, Any] | None = None
-    proposals: dict[str, Any] | None = None
     teacher: dict[str, Any] | None = None
     cues: dict[str, Any] | None = None
     records: dict[str, Any] | None = None
     features: dict[str, Any] | None = None
     prior: dict[str, Any] | None = None
-    evolution: dict[str, Any] | None = None
+
+    @property
+    def choices(self) -> str:
+        """The name of the <Choices> that is to be learnt, "" if the configuration decides."""
+        name = (self.extra_params or {}).get("choices")
+        return name if isinstance(name, str) else ""
 
     @property
     def is_connected(self) -> bool:
@@ -46,15 +60,14 @@ class ProjectRecord:
 
 
 class Projects:
-    """The table `project`."""
+    """The table `project`: which project it is, and how it is configured."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, project: int) -> ProjectRecord | None:
-        with self._database.read() as connection:
-            row = connection.execute(sa.select(table).where(table.c.id == project)).mappings().first()
-        return ProjectRecord(**row) if row else None
+        found = self._select(table.c.id == project)
+        return found[0] if found else None
 
     def known(self, project: int) -> ProjectRecord:
         """Raises StoreError if this backend has never heard of it."""
@@ -63,44 +76,85 @@ class Projects:
             raise StoreError(f"Project {project} is not known here: run `apprentice connect --project {project}`")
         return found
 
+    def choices(self, project: int) -> str:
+        """See `ProjectRecord.choices`; one column is read."""
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(table.c.extra_params).where(table.c.id == project)).scalar()
+        return ProjectRecord(project, extra_params=found).choices
+
     def ensure(self, project: int) -> ProjectRecord:
         """The project's record, made if it is new."""
         found = self.get(project)
         if found is None:
-            self.update(project)
-            found = ProjectRecord(id=project)
+            self._database.write(self._database.insert_or_ignore(table).values(id=project))
+            found = self.known(project)
         return found
 
-    def update(self, project: int, **values: Any) -> None:
-        """Sets columns of one project, which is made if it is new. Raises TypeError for an unknown column."""
-        unknown = values.keys() - {field.name for field in fields(ProjectRecord)}
-        if unknown:
-            raise TypeError(f"no such column of project: {', '.join(sorted(unknown))}")
-        change = sa.update(table).where(table.c.id == project).values(**values, id=project)
-        with self._database.begin() as connection:
-            if connection.execute(change).rowcount == 0:
-                connection.execute(self._database.insert_or_ignore(table), [{**_EMPTY, "id": project}])
-                connection.execute(change)
-
-    def begin_look(self, project: int) -> None:
-        """A look at Label Studio begins; whoever wants another one meanwhile sets `reconciled_at` to 0."""
-        self.update(project, reconciled_at=_LOOKING)
-
-    def end_look(self, project: int) -> None:
-        """The look has seen everything, unless another one was wanted since it began."""
-        undisturbed = sa.update(table).where(table.c.id == project, table.c.reconciled_at == _LOOKING)
-        with self._database.begin() as connection:
-            connection.execute(undisturbed.values(reconciled_at=now()))
-
     def all(self) -> list[ProjectRecord]:
-        with self._database.read() as connection:
-            rows = connection.execute(sa.select(table).order_by(table.c.id)).mappings().all()
-        return [ProjectRecord(**row) for row in rows]
+        return self._select(sa.true())
 
     def connected(self) -> list[ProjectRecord]:
         """The projects that `connect` set up."""
-        return [record for record in self.all() if record.is_connected]
+        return [record for record in self._select(schema.connection.c.complete) if record.is_connected]
+
+    def set_label_config(self, project: int, label_config: str) -> None:
+        self._set(project, label_config=label_config)
+
+    def set_extra_params(self, project: int, extra_params: dict[str, Any]) -> None:
+        self._set(project, extra_params=extra_params)
+
+    def identify(self, project: int, made_at: str) -> None:
+        """Notes when Label Studio made the project: another time is another project."""
+        self._set(project, made_at=made_at)
+
+    def pin(self, project: int, number: int | None) -> None:
+        """Holds the project at the learner of a version; None ends that."""
+        self._set(project, pinned=number)
+
+    def _set(self, project: int, **values: Any) -> None:
+        self._database.write(self._database.put(table, {"id": project, **values}))
+
+    def _select(self, condition: sa.ColumnElement[bool]) -> list[ProjectRecord]:
+        source: sa.FromClause = table
+        for concern in _CONCERNS:
+            source = source.outerjoin(concern, concern.c.project == table.c.id)
+        query = sa.select(table, *_CONCERNS).select_from(source).where(condition).order_by(table.c.id)
+        query = query.set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
+        with self._database.read() as connection:
+            return [_record(row) for row in connection.execute(query).mappings()]
 
 
-_LOOKING = -1.0  # in `reconciled_at`: a look that fails leaves it, and is repeated
-_EMPTY: dict[str, Any] = {"extra_params": {}, "pace": {}, "progress": {}}
+def _record(row: sa.RowMapping) -> ProjectRecord:
+    def part(of: sa.Table) -> dict[str, Any]:
+        """The row of one table, {} if it has none for the project."""
+        values = {column.name: row[f"{of.name}_{column.name}"] for column in of.columns}
+        return values if values.get("project", values.get("id")) is not None else {}
+
+    def some(of: sa.Table, *names: str) -> dict[str, Any]:
+        """Those of some columns that have a value."""
+        values = part(of)
+        return {name: values[name] for name in names if values.get(name) is not None}
+
+    made, published, known = part(schema.connection), part(schema.publication), part(schema.synchronisation)
+    counts = some(schema.synchronisation, "tasks", "annotations", "skips")
+    pace = some(schema.publication, "bulk_seconds", "single_seconds")
+    profile, prior = part(schema.record_profile), part(schema.distillation)
+    return ProjectRecord(
+        **part(table),
+        connection=connections.compose(made) if made else None,
+        **{name: published[name] for name in ("published", "fingerprint", "republish") if published},
+        **{name: known[name] for name in ("read_under", "watermark", "reconciled_at") if known},
+        counts=counts or None,
+        pace={name.removesuffix("_seconds"): seconds for name, seconds in pace.items()},
+        progress=some(schema.progress, "worker", "encoded", "tasks", "read"),
+        watch=part(schema.monitor).get("results"),
+        teacher=some(schema.teacher_state, "name", "model", "problem", "until") or None,
+        cues=part(schema.label_description).get("descriptions"),
+        records=_without_project(profile) or None,
+        features=part(schema.feature_score).get("scores"),
+        prior=_without_project(prior) or None,
+    )
+
+
+def _without_project(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != "project"}

@@ -7,15 +7,16 @@ reply but those that were on their way, and counts no call twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import Any, get_args
 
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.asking import Answer, Question
+from ml_backend.asking import Answer, Purpose, Question
 from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.ledger import enter
+from ml_backend.store.replies import Replies, Reply, ReplyTable, given
 from ml_backend.store.schema import project as projects
 from ml_backend.store.schema import question as table
 
@@ -26,21 +27,14 @@ Choose = Callable[[list[Question], list[str]], list[str]]
 """Which of some questions, by their ids, are to be asked beside those that are being asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One task's label as the teacher gave it: `key` is its text's content key, `shares` label -> probability; `alone`:
-    without having seen any of the annotators' answers."""
-
-    key: bytes
-    shares: Mapping[str, float]
-    alone: bool = True
-
-
 class Questions:
     """The table `question`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float] | None = None) -> None:
+        """`clock`: tells the time in place of the database's."""
         self._database = database
+        self._now: Callable[[], Any] = clock or database.now
+        self._replies = Replies(database)
 
     def want(self, project: int, teacher: str, questions: Iterable[tuple[Question, bytes | None]]) -> None:
         """Puts questions, each with the content key of the task that it is about, on the list; known ones stay."""
@@ -49,6 +43,7 @@ class Questions:
             {
                 "project": project, "id": each.id, "teacher": teacher, "purpose": each.purpose, "key": key,
                 "body": asdict(each), "state": "waiting", "wanted_at": moment, "asked_at": 0.0, "problem": "",
+                "alone": not each.examples,
             }
             for each, key in questions
         ]  # fmt: skip
@@ -65,7 +60,7 @@ class Questions:
         for chunk in chunks(ids, CHUNK):
             with self._database.begin() as connection:
                 connection.execute(sa.select(projects.c.id).where(projects.c.id == project).with_for_update())
-                moment = now()
+                moment = self._now()
                 waiting = sa.and_(table.c.project == project, table.c.state == "waiting")
                 held = table.c.asked_at >= moment - GIVEN_UP_SECONDS
                 mine = sa.and_(waiting, ~held, table.c.teacher == teacher, table.c.id.in_(chunk))
@@ -81,13 +76,13 @@ class Questions:
 
     def renew(self, project: int, ids: Iterable[str]) -> None:
         """Questions that were taken are being asked still."""
-        self._mark(project, ids, now())
+        self._mark(project, ids, self._now())
 
     def give_back(self, project: int, ids: Iterable[str]) -> None:
         """Questions that were taken and not asked may be taken by others at once."""
         self._mark(project, ids, 0.0)
 
-    def _mark(self, project: int, ids: Iterable[str], asked_at: float) -> None:
+    def _mark(self, project: int, ids: Iterable[str], asked_at: Any) -> None:
         for chunk in chunks(ids, CHUNK):
             mark = sa.update(table).where(table.c.project == project, table.c.state == "waiting", table.c.id.in_(chunk))
             with self._database.begin() as connection:
@@ -97,6 +92,15 @@ class Questions:
         """All that waits for an answer, of one teacher or of any, in the order in which it was wanted."""
         whose = sa.true() if teacher is None else table.c.teacher == teacher
         return self._questions(table.c.project == project, table.c.state == "waiting", whose)
+
+    def number_waiting(self, project: int, teacher: str) -> int:
+        """How many questions wait for an answer of a teacher."""
+        query = sa.select(sa.func.count()).where(
+            table.c.project == project, table.c.teacher == teacher, table.c.purpose.in_(get_args(Purpose)),
+            table.c.state == "waiting",
+        )  # fmt: skip
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def all(self, project: int) -> list[Question]:
         """Whatever was asked, in the order in which it was wanted."""
@@ -117,7 +121,8 @@ class Questions:
             return [_question(body) for body in connection.execute(query).scalars()]
 
     def record(self, project: int, answer: Answer, costs: Sequence[float]) -> bool:
-        """Keeps an answer and its calls, each with its cost. One without content is dropped for good.
+        """Keeps an answer and its calls, each with its cost. A question whose answer has no content is dropped: it is
+        not asked again, but an answer of use that comes later is taken.
 
         False if the question was answered already, whose calls are entered all the same, or if it is unknown.
         """
@@ -128,8 +133,8 @@ class Questions:
             if row is None:
                 return False
             purpose, teacher, body, state = row
-            enter(connection, project, answer, purpose, teacher, costs)
-            if state != "waiting":
+            enter(self._database, connection, project, answer, purpose, teacher, costs)
+            if state == "answered" or (state == "dropped" and answer.content is None):
                 return False
             shares = None
             if answer.shares is not None:
@@ -155,17 +160,23 @@ class Questions:
                 found[number] = Answer(number, content, array, problem=problem)
         return found
 
-    def replies(self, project: int, teacher: str, keys: Collection[bytes] | None = None) -> list[Reply]:
-        """Every label that this teacher has given, oldest first; with `keys`, those of tasks with these content keys
-        alone, the oldest first of each."""
-        alone = table.c.body[("examples", 0)].as_string().is_(None)
-        query = sa.select(table.c.key, table.c.shares, alone).where(
-            table.c.project == project, table.c.teacher == teacher, table.c.purpose == "label",
-            table.c.state == "answered", table.c.shares.is_not(None), table.c.key.is_not(None),
-        ).order_by(table.c.answered_at, table.c.id)  # fmt: skip
-        parts = [query] if keys is None else [query.where(table.c.key.in_(chunk)) for chunk in chunks(keys, CHUNK)]
+    def given(self, project: int, teacher: str) -> ReplyTable:
+        """Every label that this teacher has given, from memory but for what is new."""
+        return self._replies.of(project, teacher)
+
+    def replies(self, project: int, teacher: str, keys: Collection[bytes]) -> list[Reply]:
+        """The labels that this teacher has given of tasks with these content keys, the oldest first of each."""
+        # sorted here: asked to sort, SQLite would read all of the teacher's answers in the order of another index
+        query = sa.select(table.c.answered_at, table.c.id, table.c.key, table.c.shares, table.c.alone).where(
+            given(project, teacher), table.c.shares.is_not(None)
+        )
+        rows: list[sa.Row[Any]] = []
         with self._database.read() as connection:
-            return [Reply(row[0], row[1], bool(row[2])) for part in parts for row in connection.execute(part)]
+            for chunk in chunks(keys, CHUNK):
+                rows += connection.execute(query.where(table.c.key.in_(chunk)))
+        return [
+            Reply(row.key, row.shares, row.alone) for row in sorted(rows, key=lambda row: (row.answered_at, row.id))
+        ]
 
     def keys(self, project: int, teacher: str, *, waiting: bool) -> list[bytes]:
         """The content keys of tasks whose label this teacher has given or, with `waiting`, is still to give."""
@@ -177,12 +188,11 @@ class Questions:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
-    def counts(self, project: int, teacher: str, state: str | None = None) -> dict[tuple[str, str], int]:
-        """How many questions there are of each (purpose, state), or in one state alone."""
+    def counts(self, project: int, teacher: str) -> dict[tuple[str, str], int]:
+        """How many questions there are of each (purpose, state)."""
         query = (
             sa.select(table.c.purpose, table.c.state, sa.func.count())
             .where(table.c.project == project, table.c.teacher == teacher)
-            .where(sa.true() if state is None else table.c.state == state)
             .group_by(table.c.purpose, table.c.state)
         )
         with self._database.read() as connection:

@@ -1,6 +1,12 @@
-"""The tables. A change here comes with a migration in `migrations/versions/`; a test compares the two."""
+"""The tables. A change here comes with a migration in `migrations/versions/`; a test compares the two.
+
+What a row is about is found by the names of its columns (`project`, `task`, `key`) when it is to be removed, and texts
+of tasks in documents by theirs: see `erasure`.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -15,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    true,
 )
 
 metadata = MetaData()
@@ -25,28 +32,109 @@ project = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("label_config", Text, nullable=False, default=""),
     Column("extra_params", JSON, nullable=False, default=dict),
-    Column("connection", JSON, nullable=True),  # what `connect` made and changed; None: not connected
     Column("made_at", String(40), nullable=False, default=""),  # in Label Studio: another time is another project
-    Column("published", String(100), nullable=True),  # model_version that Label Studio serves
-    Column("fingerprint", String(64), nullable=False, default=""),  # of all that the published queue came from
     Column("pinned", Integer, nullable=True),  # version held by a rollback
-    Column("counts", JSON, nullable=True),  # Label Studio's own counts, as last heard
     Column("tasks_revision", Integer, nullable=False, default=0),  # grows when a task comes, goes or changes
+)
+
+
+def _of_project(name: str, *columns: Column[Any]) -> Table:
+    """A table with at most one row a project."""
+    return Table(name, metadata, Column("project", Integer, primary_key=True, autoincrement=False), *columns)
+
+
+connection = _of_project(
+    "connection",  # what `connect` made in Label Studio, for `disconnect` to undo
+    Column("webhook", Integer, nullable=True),
+    Column("ml_backend", Integer, nullable=True),
+    Column("tab", Integer, nullable=True),
+    Column("second_look_tab", Integer, nullable=True),
+    Column("earlier", JSON(none_as_null=True), nullable=True),  # the project's own settings before
+    Column("complete", Boolean, nullable=False),  # False while `connect` or `disconnect` is under way
+)
+
+publication = _of_project(
+    "publication",
+    Column("published", Text, nullable=True),  # model_version that Label Studio serves
+    Column("fingerprint", String(64), nullable=False, default=""),  # of all that the published queue came from
+    Column("republish", Integer, nullable=False, default=0),  # how often it was asked to publish in any case
+    Column("bulk_seconds", Float, nullable=True),  # measured, of one bulk import and of one single row
+    Column("single_seconds", Float, nullable=True),
+)
+
+synchronisation = _of_project(
+    "synchronisation",
+    Column("tasks", Integer, nullable=True),  # Label Studio's own counts, as last heard
+    Column("annotations", Integer, nullable=True),
+    Column("skips", Integer, nullable=True),
     Column("read_under", Text, nullable=False, default=""),  # fields of the configuration that tasks were read by
     Column("watermark", String(40), nullable=False, default=""),  # reconciled up to this updated_at
     Column("reconciled_at", Float, nullable=False, default=0.0),
-    Column("pace", JSON, nullable=False, default=dict),  # measured seconds of publishing calls
-    Column("progress", JSON, nullable=False, default=dict),  # of reading and encoding the tasks
-    Column("watch", JSON, nullable=True),  # what the loop last found out about itself
-    Column("proposals", JSON, nullable=True),  # answers that stand for a second look, and those that had theirs
-    Column(
-        "teacher", JSON, nullable=True
-    ),  # how it goes with the teacher: what is wrong, and until when it is left alone
-    Column("cues", JSON, nullable=True),  # descriptions and cue phrases of the labels, the teacher's or edited
-    Column("records", JSON, nullable=True),  # of a project of records: the profile of its pool, and what it was made of
-    Column("features", JSON, nullable=True),  # what somebody knows of the fields of records, the teacher's or edited
-    Column("prior", JSON, nullable=True),  # artifact of what the teacher alone has taught, and what it was made from
-    Column("evolution", JSON, nullable=True),  # the rounds of `apprentice evolve`, with the texts that were written
+)
+
+progress = _of_project(
+    "progress",
+    Column("worker", String(100), nullable=True),  # that encodes the project's tasks
+    Column("encoded", Integer, nullable=True),  # of `tasks`
+    Column("tasks", Integer, nullable=True),
+    Column("read", Integer, nullable=True),  # tasks listed so far, while all are being listed
+)
+
+monitor = _of_project("monitor", Column("results", JSON, nullable=False))  # what the loop last found out about itself
+
+review_proposal = Table(
+    "review_proposal",  # answers that stand for a second look
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("prediction", BigInteger, nullable=False),  # the row in Label Studio
+    Column("annotation", BigInteger, nullable=False),
+    Column("updated_at", String(40), nullable=False),  # of the annotation, when it was proposed
+    Column("proposed_at", Float, nullable=False),
+)
+
+reviewed_annotation = Table(
+    "reviewed_annotation",  # answers that have had their second look
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("annotation", BigInteger, primary_key=True, autoincrement=False),
+    Column("updated_at", String(40), nullable=False),  # another time is another answer
+)
+
+teacher_state = _of_project(
+    "teacher_state",  # how it goes with the teacher
+    Column("name", Text, nullable=False),
+    Column("model", Text, nullable=False, default=""),
+    Column("problem", Text, nullable=False, default=""),
+    Column("until", Float, nullable=False, default=0.0),  # when it is asked again
+)
+
+label_description = _of_project(
+    "label_description",
+    Column("descriptions", JSON, nullable=False),  # with cue phrases; the teacher's or edited
+)
+
+record_profile = _of_project(
+    "record_profile",  # of a pool of records
+    Column("profile", Text, nullable=False),
+    Column("before", Text, nullable=True),  # the profile that it had before
+    Column("odd", Text, nullable=False),
+    Column("tasks", Integer, nullable=False),  # of the pool that the profile was made of
+    Column("made_of", JSON, nullable=False),
+    Column("seen", Integer, nullable=False),  # the `tasks_revision` that the profile was last compared with
+)
+
+feature_score = _of_project(
+    "feature_score",
+    Column("scores", JSON, nullable=False),  # of the fields of records; the teacher's or edited
+)
+
+distillation = _of_project(
+    "distillation",  # the artifact of what the teacher alone has taught
+    Column("file", String(200), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("number", Integer, nullable=False, default=0),
+    Column("made_of", JSON(none_as_null=True), nullable=True),
 )
 
 task = Table(
@@ -57,6 +145,14 @@ task = Table(
     Column("key", LargeBinary(16), nullable=False),
     Column("text", Text, nullable=False),
     Column("fields", JSON, nullable=True),  # the short values of the task's other data
+    Index("task_key", "project", "key"),
+)
+
+labelling_rules = Table(
+    "labelling_rules",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("skip_queue", String(100), nullable=False, default=""),  # where Label Studio puts what is skipped
 )
 
 annotation = Table(
@@ -73,9 +169,11 @@ annotation = Table(
     Column("lead_time", Float, nullable=True),
     Column("deleted", Boolean, nullable=False, default=False),  # kept as a tombstone: events come out of order
     Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see annotation_revision
+    Column("unread", String(20), nullable=False, server_default=""),  # why it cannot be learnt from: `domain.UNREAD`
     Index("annotation_project", "project", "deleted"),
     Index("annotation_task", "project", "task"),
     Index("annotation_changed", "project", "revision"),
+    Index("annotation_unread", "project", "unread"),
 )
 
 annotation_revision = Table(
@@ -165,8 +263,10 @@ question = Table(
     Column("content", JSON, nullable=True),
     Column("shares", JSON, nullable=True),  # label -> probability
     Column("problem", Text, nullable=False, default=""),
+    Column("alone", Boolean, nullable=False, server_default=true()),  # asked without any of the annotators' answers
     Index("question_state", "project", "state", "purpose"),
-    Index("question_key", "project", "purpose", "state", "key"),
+    Index("question_replies", "project", "teacher", "purpose", "state", "answered_at"),
+    Index("question_key", "project", "teacher", "purpose", "state", "key"),
 )
 
 call = Table(
@@ -185,6 +285,32 @@ call = Table(
     Column("cost", Float, nullable=False),
     Column("outcome", String(20), nullable=False),
     Index("call_project", "project", "made_at"),
+    Index("call_question", "project", "question"),
+)
+
+ledger_total = Table(  # of `call`, kept in the same transactions
+    "ledger_total",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),  # in UTC, since the epoch
+    Column("purpose", String(20), primary_key=True),
+    Column("outcome", String(20), primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+)
+
+evolution_round = Table(
+    "evolution_round",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("way", String(10), nullable=False),  # what becomes of its texts: tasks, taught, pool
+    Column("teacher", Text, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("body", JSON, nullable=False),  # its questions, weaknesses and texts
 )
 
 shown = Table(

@@ -35,22 +35,8 @@ class Showings:
 
     def put(self, project: int, version: str, queue: Sequence[Prediction]) -> None:
         """Notes the queue of a version. A task that is in none of the later queues keeps what it had."""
-        rows = [
-            {
-                "project": project, "task": each.task, "version": version, "place": place,
-                "author": each.draft.author if each.draft else None,
-                "choices": list(each.draft.choices) if each.draft else [],
-                "confidence": each.draft.confidence if each.draft else None,
-            }
-            for place, each in enumerate(queue)
-        ]  # fmt: skip
-        if rows:
-            with self._database.begin() as connection:
-                revision = revisions.lock(connection, self._database, project)
-                revision = replace(revision, number=revision.number + 1)
-                numbered = [{**row, "revision": revision.number} for row in rows]
-                connection.execute(self._database.upsert(table), numbered)
-                revisions.save(connection, project, revision)
+        with self._database.begin() as connection:
+            put(connection, self._database, project, version, queue)
 
     def of(self, project: int, version: str | None = None) -> list[Shown]:
         """Of one version, in the order of its queue, or of all."""
@@ -78,3 +64,21 @@ class Showings:
         with self._database.read() as connection:
             rows = connection.execute(query.where(condition).order_by(table.c.place)).mappings().all()
         return [Shown(**{**row, "choices": tuple(row["choices"])}) for row in rows]
+
+
+def put(connection: sa.Connection, database: Database, project: int, version: str, queue: Sequence[Prediction]) -> None:
+    """As `Showings.put`, in a transaction of the caller."""
+    rows = [
+        {
+            "project": project, "task": each.task, "version": version, "place": place,
+            "author": each.draft.author if each.draft else None,
+            "choices": list(each.draft.choices) if each.draft else [],
+            "confidence": each.draft.confidence if each.draft else None,
+        }
+        for place, each in enumerate(queue)
+    ]  # fmt: skip
+    if rows:
+        revision = revisions.lock(connection, database, project)
+        revision = replace(revision, number=revision.number + 1)
+        connection.execute(database.upsert(table), [{**row, "revision": revision.number} for row in rows])
+        revisions.save(connection, project, revision)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ml_backend.domain import Estimate, ModelVersion
 from ml_backend.store.database import Database, chunks, now
+from ml_backend.store.jobs import Lease, LeaseLostError, check_lease
 from ml_backend.store.schema import audit, round_
 from ml_backend.store.schema import version as table
 
@@ -38,25 +39,30 @@ class Versions:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one()) + 1
 
-    def add(self, version: ModelVersion, artifact: tuple[str, str] | None, rows: int) -> None:
-        """Writes a version that is not active yet.
+    def add(
+        self, version: ModelVersion, artifact: tuple[str, str] | None, rows: int, lease: Lease | None = None
+    ) -> None:
+        """Inserts a version that is not active yet. Raises LeaseLostError if another worker has taken the project over,
+        or has a version of this number: that one is never overwritten.
 
         artifact  file name and SHA-256 of its own fit, if it has one
         rows      predictions that are about to be written to Label Studio: known here first, they are pruned even if
                   this process dies before it can say how many there were
+        lease     under which the version was made
         """
         name, digest = artifact or (None, None)
         row = {**asdict(version), "artifact": name, "sha256": digest}
         with self._database.begin() as connection:
-            connection.execute(self._database.upsert(table), [{**row, "active": False, "rows": rows}])
+            check_lease(connection, lease)
+            insert = self._database.insert_or_ignore(table).values({**row, "active": False, "rows": rows})
+            if connection.execute(insert.returning(table.c.number)).first() is None:
+                raise LeaseLostError(f"version {version.number} of project {version.project} is another worker's")
 
-    def activate(self, project: int, number: int) -> None:
-        """Makes one version the only active one."""
-        mine = table.c.project == project
+    def activate(self, project: int, number: int, lease: Lease | None = None) -> None:
+        """Makes one version the only active one. Raises LeaseLostError if another worker has taken the project over."""
         with self._database.begin() as connection:
-            connection.execute(sa.update(table).where(mine).where(table.c.active).values(active=False))
-            chosen = sa.update(table).where(mine).where(table.c.number == number)
-            connection.execute(chosen.values(active=True))
+            check_lease(connection, lease)
+            activate(connection, project, number)
 
     def set_rows(self, project: int, number: int, rows: int) -> None:
         change = sa.update(table).where(table.c.project == project).where(table.c.number == number).values(rows=rows)
@@ -170,3 +176,10 @@ class Versions:
         if rows:
             with self._database.begin() as connection:
                 connection.execute(self._database.insert_or_ignore(audit), rows)
+
+
+def activate(connection: sa.Connection, project: int, number: int) -> None:
+    """Makes one version the only active one, in a transaction of the caller."""
+    mine = table.c.project == project
+    connection.execute(sa.update(table).where(mine, table.c.active).values(active=False))
+    connection.execute(sa.update(table).where(mine, table.c.number == number).values(active=True))

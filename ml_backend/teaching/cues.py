@@ -58,16 +58,14 @@ def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Cues:
 
 def keep(store: Store, project: int, cues: Cues) -> None:
     """Cues that somebody wrote stand before the teacher's: it is not asked for any from now on."""
-    store.projects.update(project, cues=cues)
+    store.label_descriptions.put(project, cues)
     store.jobs.ask(project)
 
 
 def adopt(store: Store, project: int, content: Mapping[str, Any], schema: TaskSchema) -> None:
     """Keeps the cues of a teacher's reply, unless somebody has written some meanwhile. Raises ApprenticeError if they
     do not fit the labels that there are."""
-    record = store.projects.get(project)
-    if record is not None and record.cues is None:
-        store.projects.update(project, cues=from_reply(content, schema))
+    store.label_descriptions.add(project, from_reply(content, schema))
 
 
 def recover(store: Store, record: ProjectRecord, schema: TaskSchema, teacher: str) -> bool:

@@ -73,7 +73,8 @@ def recover(store: Store, record: ProjectRecord, encoder: RecordEncoder, schema:
     wanted = [each.id for each in asked(record, encoder, schema, {}, (), teacher)]
     found = store.questions.answers(record.id, wanted)
     answered = [each for each in wanted if each in found]
-    known = (store.projects.ensure(record.id).features or {}) if stands(store, record) else {"by": BY_HAND}
+    before = store.projects.ensure(record.id).features
+    known = (before or {}) if stands(store, record) else {"by": BY_HAND}
     if not answered or known.get("by") == BY_HAND or answered == known.get("asked"):
         return False
     each = len(wanted) // ESTIMATES
@@ -85,8 +86,7 @@ def recover(store: Store, record: ProjectRecord, encoder: RecordEncoder, schema:
         for at in range(0, len(wanted), each)
     ]
     adopted = {"estimates": [one for one in said if one], "by": BY_TEACHER, "asked": answered}
-    store.projects.update(record.id, features={**known, **adopted})
-    return True
+    return store.feature_scores.replace(record.id, before, {**known, **adopted})
 
 
 def _merged(portions: Sequence[Estimate]) -> Estimate:
@@ -114,7 +114,7 @@ def from_reply(content: Mapping[str, Any], schema: TaskSchema, categories: Colle
 
 def keep(store: Store, project: int, features: Features) -> None:
     """What somebody wrote stands before the teacher's, who is not asked from now on. Without scores, it is."""
-    store.projects.update(project, features=features)
+    store.feature_scores.put(project, features)
     store.jobs.ask(project)
 
 

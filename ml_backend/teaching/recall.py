@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ml_backend.consensus import Answers
 from ml_backend.domain import Floats, Ints, Mask, TaskSchema, content_key
 from ml_backend.pool import ProjectPool
-from ml_backend.store import Reply, Store
+from ml_backend.store import Reply, ReplyTable, Store
 from ml_backend.teaching.reliability import Doubles, confusion, corrected
+
+_FOUND: WeakKeyDictionary[ReplyTable, tuple[Ints, tuple[str, ...], Ints, Ints]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,8 @@ class Recall:
     expected  (m, c) what the annotators would say, by what they said of others that it labelled
     corrected (m, c) the same, but as it was said where the annotators have not spoken against it: what is distilled
     record    the `confusion` that `corrected` comes from
-    teaches   (m,) bool: may be distilled. Not what has an answer, or stands on the queue and soon has one, nor what it
-              said with answers in sight: answers judge what was distilled, as those that it has not seen
+    teaches   (m,) bool: may be distilled. Not what has an answer, nor what it said with answers in sight. The queue has
+              no say in it: what is distilled makes the next queue
     compared  how many of the tasks, but for those that it wrote, the annotators have answered, too
     teacher   who said it, "" for nobody
     given     how many labels it has given, also before the labels were those of today
@@ -62,34 +65,41 @@ class Recall:
 
 def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int, answers: Answers) -> Recall:
     """From all replies of a teacher that knew the labels of today; of tasks with the same text, each has the reply."""
-    labels = set(schema.labels)
-    given = store.questions.replies(project, teacher)
-    replies = [reply for reply in given if labels <= reply.shares.keys()]
-    rows, of = pool.rows_with([reply.key for reply in replies])
-    tasks = pool.tasks[rows]
-    said = shares(schema, [replies[number] for number in of.tolist()])
-    alone = np.array([replies[number].alone for number in of.tolist()], np.bool_)
-    order = np.argsort(tasks, kind="stable")
-    tasks, said, alone = tasks[order], said[order], alone[order]
+    replies = store.questions.given(project, teacher)
+    tasks, of = _tasks_of(replies, pool, schema.labels)
+    rows, probabilities = replies.shares(schema.labels)
+    said = _summing_to_one(probabilities[np.searchsorted(rows, of)], schema.multiple)
+    alone = replies.alone[of]
     real = pool.real(answers.tasks)  # of a text that it wrote itself, it knew what it meant
     _, mine, theirs = np.intersect1d(tasks, answers.tasks[real], assume_unique=True, return_indices=True)
     both, multiple = (said[mine], answers.targets[real][theirs]), schema.multiple
     record, drafting = confusion(*both, multiple, trust=1.0), confusion(*both, multiple)
-    known = store.projects.get(project)
-    queue = [each.task for each in store.shown.of(project, known.published)] if known and known.published else []
     return Recall(
         tasks,
         said,
         expected=corrected(said, drafting, multiple),
         corrected=corrected(said, record, multiple),
         record=record,
-        teaches=alone & ~np.isin(tasks, np.concatenate([answers.touched, np.array(queue, np.int64)])),
+        teaches=alone & ~np.isin(tasks, answers.touched),
         compared=len(mine),
         teacher=teacher,
-        given=len(given),
+        given=len(replies.keys),
         drafting=drafting,
         digest=sha256(tasks.tobytes() + said.tobytes()).hexdigest(),
     )
+
+
+def _tasks_of(replies: ReplyTable, pool: ProjectPool, labels: tuple[str, ...]) -> tuple[Ints, Ints]:
+    """The tasks with a text that has a reply for these labels, ascending, and the row of the reply of each: found once
+    for the same replies and tasks, as all content keys of the pool are looked through."""
+    before = _FOUND.get(replies)
+    if before is None or before[0] is not pool.tasks or before[1] != labels:
+        rows, _ = replies.shares(labels)
+        places, of = pool.rows_with([replies.keys[row] for row in rows.tolist()])
+        order = np.argsort(pool.tasks[places], kind="stable")
+        before = pool.tasks, labels, pool.tasks[places[order]], rows[of[order]]
+        _FOUND[replies] = before
+    return before[2], before[3]
 
 
 def of_texts(store: Store, teacher: str, schema: TaskSchema, project: int, texts: Sequence[str]) -> Floats:
@@ -122,8 +132,12 @@ def nothing(schema: TaskSchema) -> Recall:
 def shares(schema: TaskSchema, replies: list[Reply]) -> Floats:
     """(m, c) in the columns of the schema: of a label that the teacher did not know then, nothing."""
     found = [[reply.shares.get(label, 0.0) for label in schema.labels] for reply in replies]
-    out = np.array(found, np.float32).reshape(len(replies), len(schema.labels))
-    if not schema.multiple:
-        out += 1e-6  # if none of its labels is left, all are equally likely
-        out /= out.sum(axis=1, keepdims=True)
-    return out
+    return _summing_to_one(np.array(found, np.float32).reshape(len(replies), len(schema.labels)), schema.multiple)
+
+
+def _summing_to_one(shares: Floats, multiple: bool) -> Floats:
+    """(m, c) as it is if several labels may hold."""
+    if multiple:
+        return shares
+    out = shares + np.float32(1e-6)  # if none of its labels is left, all are equally likely
+    return np.asarray(out / out.sum(axis=1, keepdims=True))

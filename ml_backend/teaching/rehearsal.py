@@ -82,7 +82,7 @@ def _begin(
     rounds: int, n: int,
 ) -> Rehearsal:  # fmt: skip
     """As `connect` and a first look at the tasks leave a project."""
-    store.projects.update(PROJECT, label_config=label_config)
+    store.projects.set_label_config(PROJECT, label_config)
     keys = [content_key(text) for text in pool.texts]
     store.tasks.put(PROJECT, (Example(row, text, keys[row], {}) for row, text in enumerate(pool.texts)))
     cache = store.vectors(PROJECT, registry.encoder(settings.encoder).name)
@@ -149,7 +149,7 @@ class Rehearsal:
         left = questions_of(1, self._per_round)
         apart: Ints = np.empty(0, np.int64)
         while left > 0:
-            known = [reply.key for reply in store.questions.replies(PROJECT, teacher)]
+            known = list(store.questions.given(PROJECT, teacher).keys)
             tasks = ahead.further(site.pool, site.options, learner, site.schema, known, apart, touched, left)
             if not len(tasks):
                 return

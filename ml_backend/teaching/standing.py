@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ml_backend.domain import Estimate, TaskSchema
+from ml_backend.evaluation.words import counted
 from ml_backend.knowledge import Knowledge
 from ml_backend.registry import EMBEDDED
 from ml_backend.store import ProjectRecord, Store
@@ -21,13 +22,19 @@ LEAST_TRUST, SURE_TRUST = 0.5, 0.75
 
 def measure(
     shown: int, received: Mapping[str, Received], saved: Saved, share: Estimate | None, teacher: Agreement,
-    learner: Agreement, known: Knowledge | None, labelled: int,
+    learner: Agreement, known: Knowledge | None, labelled: int, judged: int = 0, seen_by_teacher: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
-    """What a round finds out, as JSON: part of `read`, and how many tasks were `shown`. Tasks that a teacher wrote
-    judge nobody. known: the serving learner; labelled: how many labels the teacher has given."""
+    """What a round finds out, as JSON: part of `read`, and how many tasks were `served`. Tasks that a teacher wrote
+    judge nobody.
+
+    shown     tasks that have been on a queue
+    known     the serving learner; it is judged by so many answers (`judged`), of which a teacher has seen some
+              (`seen_by_teacher`) before it wrote texts
+    labelled  labels that the teacher has given
+    """
     return {
         "labelled": labelled,
-        "shown": shown,
+        "served": shown,
         "drafts": {author: asdict(fates) for author, fates in received.items()},
         "saved": asdict(saved),
         "share": asdict(share) if share else None,
@@ -35,6 +42,9 @@ def measure(
         "started_from": known.started_from if known else "",
         "priors": {prior: round(error, 4) for prior, error in known.prior_errors.items()} if known else {},
         "trust": round(known.trust, 4) if known and known.trust is not None else None,
+        "serving": known.number if known else None,
+        "judged": judged,
+        "shown": seen_by_teacher,
     }
 
 
@@ -50,13 +60,15 @@ def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapp
     saved        see `agreement.Saved`
     share        of the published queue's drafts, how many are the learner's own
     agreement    of `teacher` and `learner` with the annotators, each `overall` and `by_class`
+    shown        of the answers that the learner is judged by, how many a teacher was shown that wrote texts for it;
+                 `judged`: of how many; `serving`: the version that made the learner, None without one
     trust        of records, how much the answers speak for what is known of their fields; None if that is nothing
     started_from, priors  the prior in use, "" for none; what starting from each is worth, see `domain.Fit.prior_errors`
     cues         whether there are cues beside the labels' names; `records`: whether the tasks are records
     """
     project, state = record.id, record.teacher or {}
     measured = measured or measure(0, *Reception().without(()), None, Agreement(), Agreement(), None, 0)
-    if not state and not measured["shown"]:
+    if not state and not measured["served"]:
         return {}
     name = str(state.get("name") or EMBEDDED)
     by_purpose = store.ledger.spent(project)
@@ -71,8 +83,8 @@ def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapp
             "by purpose": {purpose: asdict(spent) for purpose, spent in by_purpose.items()},
         },
         "outcomes": dict(store.ledger.outcomes(project)[""]),
-        "waiting": sum(store.questions.counts(project, name, "waiting").values()),
-        **{name: value for name, value in measured.items() if name != "shown"},
+        "waiting": store.questions.number_waiting(project, name),
+        **{name: value for name, value in measured.items() if name != "served"},
         "cues": bool(record.cues),
         "records": schema.is_record,
     }
@@ -93,7 +105,16 @@ def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
         if each := found["agreement"][author]["overall"]:
             yield f"{author} agrees", _estimate(each) + _classes(found["agreement"][author]["by_class"], most)
     if found["priors"]:
-        yield "taught", _prior(found["started_from"], found["priors"], found["cues"], found["records"])
+        prior = _prior(found["started_from"], found["priors"], found["cues"], found["records"])
+        yield "taught", f"of version {found['serving']}, which serves: {prior}"
+    if found["shown"]:
+        yield (
+            "seen by teacher",
+            (
+                f"{found['shown']} of the {found['judged']} answers that the learner is judged by were shown to the "
+                "teacher before it wrote texts, none of the audit slice"
+            ),
+        )
     if found["trust"] is not None:
         yield "prior trust", _trust(found["trust"])
     if found["problem"]:
@@ -102,13 +123,14 @@ def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
 
 def _work(found: dict[str, Any]) -> str:
     in_all, today = found["spent"]["in all"], found["spent"]["today"]
-    said = [f"{found['labelled']} labels given", f"{found['waiting']} questions waiting"]
+    said = [f"{counted(found['labelled'], 'label')} given", f"{counted(found['waiting'], 'question')} waiting"]
     said.append(
-        f"{in_all['calls']} calls with {in_all['input_tokens'] + in_all['output_tokens']:,} tokens for "
+        f"{counted(in_all['calls'], 'call')} with {in_all['input_tokens'] + in_all['output_tokens']:,} tokens for "
         f"{in_all['cost']:.4g} ({today['calls']} for {today['cost']:.4g} of them today)"
     )
     vain = [f"{found['outcomes'][how]} {how}" for how in IN_VAIN if found["outcomes"].get(how)]
-    return f"{found['name']}: {', '.join(said + vain)}"
+    name = found["name"].removesuffix(":")  # without a model
+    return f"{name}: {', '.join(said + vain)}"
 
 
 def _drafts(found: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fake_label_studio import FakeLabelStudio
+from projects import set_up
 from rounds import MakeRound
 from scripted_teacher import ScriptedTeacher
 
@@ -26,7 +27,7 @@ class School:
         self.store, self.server, self.teacher = store, server, teacher
         self.make_round = make_round
         self.work = make_round(server)
-        store.projects.update(5, connection={"ml": 1})
+        set_up(store, 5, connection={"ml": 1})
 
     def step(self) -> None:
         self.teaching._not_before = 0.0

@@ -15,7 +15,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ml_backend.settings import Settings
 from ml_backend.store import JobState, Lease, Store
-from ml_backend.store import jobs as module
 from ml_backend.store.database import Database
 from ml_backend.store.jobs import Jobs
 from ml_backend.store.schema import metadata
@@ -37,15 +36,13 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(module, "now", made)
-    return made
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def jobs(store: Store, clock: Clock) -> Jobs:
-    return store.jobs
+def jobs(any_store: Store, clock: Clock) -> Jobs:
+    return Jobs(any_store.database, LEASE, clock)
 
 
 def claim(jobs: Jobs, owner: str = "one") -> Lease:
@@ -158,12 +155,13 @@ def test_failures_in_a_row_wait_longer_and_longer_up_to_a_minute(jobs: Jobs, clo
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-def test_a_request_ends_the_pause_and_success_forgets_the_failures(jobs: Jobs) -> None:
+def test_a_request_leaves_the_pause_of_a_failing_project_unless_somebody_wants_a_retry(jobs: Jobs) -> None:
     jobs.request(5)
     for _ in range(3):
         jobs.fail(claim(jobs))
-        assert jobs.claim("one") is None
         jobs.request(5)
+        assert jobs.claim("one") is None, "every annotation would run the failing round again"
+        jobs.request(5, retry=True)
     lease = claim(jobs)
     jobs.finish(lease)
     assert jobs.state(5) == JobState(False, False, 0, None)
@@ -290,24 +288,24 @@ class JobMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.clock = Clock()
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(module, "now", self.clock)
         self.database = Database("sqlite://")
         with self.database.begin() as connection:  # what the migrations make, without their 50 ms
             metadata.create_all(connection)
-        self.jobs = Jobs(self.database, LEASE)
+        self.jobs = Jobs(self.database, LEASE, self.clock)
         self.leases: list[Lease] = []
         self.holder: dict[int, tuple[Lease, float]] = {}
         self.unanswered: dict[int, bool] = defaultdict(bool)
         self.asked_since: dict[int, bool] = defaultdict(bool)
         self.pause: dict[int, float] = defaultdict(float)
 
-    @rule(project=st.integers(1, 2))
-    def request(self, project: int) -> None:
-        self.jobs.request(project)
+    @rule(project=st.integers(1, 2), retry=st.booleans())
+    def request(self, project: int, retry: bool) -> None:
+        failing = self.jobs.state(project).failures > 0
+        self.jobs.request(project, retry=retry)
         self.unanswered[project] = True
         self.asked_since[project] = True
-        self.pause[project] = 0
+        if retry or not failing:
+            self.pause[project] = 0
 
     @rule(seconds=st.sampled_from([0.5, 5.0, 29.0, 31.0]))
     def wait(self, seconds: float) -> None:
@@ -370,7 +368,6 @@ class JobMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "database"):
             self.database.close()
-            self.patch.undo()
 
 
 TestJobMachine = JobMachine.TestCase

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fake_label_studio import WORDS, FakeLabelStudio
+from projects import set_up
 from rounds import MakeRound, active, queue
 from school import School
 from scripted_teacher import ScriptedTeacher
@@ -99,7 +100,7 @@ def test_a_draft_of_the_teacher_stands_where_it_is_surer_and_the_region_says_who
 def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_for_an_export(
     school: School, options: Any, store: Store, taught: dict[int, str]
 ) -> None:
-    options(queue_size=12, audit_share=0.0, teacher="batch", teacher_ahead=5, teacher_labels=40)
+    options(queue_size=12, audit_share=0.0, teacher="batch", teacher_model="m", teacher_ahead=5, teacher_labels=40)
     for _ in range(6):
         school.step()
     waiting = store.questions.waiting(5)
@@ -110,6 +111,15 @@ def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_f
     texts = {each.text for each in waiting if each.purpose == "label"}
     assert len(texts) == 40 and not texts & answered
     assert school.state()["problem"] == ""
+
+
+def test_a_teacher_by_file_is_asked_nothing_before_it_has_a_model_and_that_is_told(
+    school: School, options: Any, store: Store
+) -> None:
+    options(queue_size=12, audit_share=0.0, teacher="batch", teacher_ahead=5, teacher_labels=40)
+    for _ in range(3):
+        school.step()
+    assert store.questions.waiting(5) == [] and "has no model: set teacher_model" in school.state()["problem"]
 
 
 def test_what_was_chosen_is_asked_before_others_are_chosen(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +157,7 @@ def test_labels_that_were_given_for_other_labels_than_there_are_now_do_not_count
     school.finish()
     assert len(school.teacher.texts()) == 6
     config = store.projects.ensure(5).label_config
-    store.projects.update(
-        5, label_config=config.replace("<Choice ", '<Choice value="stone"/><Choice ', 1), tasks_revision=99
-    )
+    set_up(store, 5, label_config=config.replace("<Choice ", '<Choice value="stone"/><Choice ', 1), tasks_revision=99)
     school.finish()
     assert len(school.teacher.texts()) == 12
     assert sum("stone" in each.labels for each in school.teacher.asked) == 6

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, flood
 from people import TABLE, people
+from projects import set_up
 from rounds import MakeRound, active
 from school import School
 from scripted_teacher import ScriptedTeacher
@@ -211,7 +212,7 @@ def test_what_somebody_writes_while_the_teacher_answers_stands(
     school.finish()
     seen = store.projects.ensure(5)  # as a thread has it that began before
     mine = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
-    store.projects.update(5, features=mine)
+    set_up(store, 5, features=mine)
     encoder = space.records_of(school.teaching._settings, seen)
     assert encoder is not None
     stale = replace(seen, features=None)
@@ -230,7 +231,7 @@ def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
         task["data"]["record"]["shoes"] = len(task["data"]["record"]["city"]) + task["id"] % 5
         task["updated_at"] = school.server._now()
     people(school.server, 130, seed=3)  # it has doubled
-    store.projects.update(5, reconciled_at=0.0)
+    set_up(store, 5, reconciled_at=0.0)
     physician.upside = -1
     refreshed(school)
     school.finish()

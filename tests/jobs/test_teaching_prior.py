@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rounds import active, queue
+from projects import set_up
+from rounds import active
 from school import School
 
 from ml_backend import knowledge, registry
 from ml_backend.asking import Answer, Question
 from ml_backend.domain import Taught
 from ml_backend.jobs.teaching import PAUSE_SECONDS
+from ml_backend.knowledge import Lesson
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import _forget
 from ml_backend.pool import ProjectPool
@@ -25,8 +27,8 @@ from ml_backend.teaching import cues, prior, recall
 def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(school: School, store: Store) -> None:
     school.finish()
     kept = store.projects.ensure(5).prior
-    waiting = {school.server.tasks[task]["data"]["text"] for task in queue(school.server)}
-    taught = set(school.teacher.texts()) - waiting  # those on the queue will soon judge what was taught
+    # drafts of the queue's head are asked for with answers in sight
+    taught = [each.text for each in school.teacher.asked if each.purpose == "label" and not each.examples]
     assert kept is not None and kept["made_of"]["cues"] > 0
     assert 0 < kept["made_of"]["taught"] == len(taught) < 20
     assert store.jobs.state(5).waiting
@@ -34,6 +36,31 @@ def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(sc
     learner, _ = knowledge.load_best(store, active(store), "fake")
     assert learner is not None and learner.lesson.prior == kept["sha256"]
     assert learner.prior_errors["labels and cues"] < 1
+
+
+def test_answers_to_tasks_that_the_prior_was_made_from_do_not_judge_it_until_it_is_made_without_them(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[tuple[set[int], set[int]]] = []
+    learn = knowledge.learn
+
+    def spy(lesson: Lesson, *rest: Any) -> Any:
+        judged.append((set(lesson.tasks.tolist()), set(lesson.tasks[rest[-1]].tolist())))
+        return learn(lesson, *rest)
+
+    monkeypatch.setattr(knowledge, "learn", spy)
+    school.finish()
+    taught = [each.text for each in school.teacher.asked if each.purpose == "label" and not each.examples][:3]
+    new = {task for task, body in school.server.tasks.items() if body["data"]["text"] in taught}
+    for task in new:
+        school.server.annotate(task, "fruit")
+    school.round()
+    learnt, judges = judged[-1]
+    assert len(new) == 3 and learnt - judges == new
+    school.finish()
+    school.round()
+    learnt, judges = judged[-1]
+    assert new <= learnt == judges
 
 
 def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_any_teacher(
@@ -46,7 +73,7 @@ def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_
     school.round()
     learner, _ = knowledge.load_best(store, active(store), "fake")
     assert learner is not None and learner.prior_errors.keys() == {"none", "cues"}
-    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     school.step()
     kept = store.projects.ensure(5).prior
     assert kept is not None and (kept["made_of"]["taught"], kept["made_of"]["cues"]) == (0, 4), (
@@ -63,7 +90,7 @@ def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_a
     kept = []
     for phrase in ("apple pear plum", "iron copper zinc", "iron copper zinc", ""):
         cues = {"fruit": {"description": "", "cues": [[phrase, 9]]}} if phrase else {}
-        store.projects.update(5, cues=cues)
+        set_up(store, 5, cues=cues)
         school.step()
         kept.append((store.projects.ensure(5).prior or {})["number"])
     assert kept == [2, 3, 3, 4]
@@ -74,7 +101,7 @@ def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_a
 
 def test_cues_of_a_person_are_never_replaced_by_the_teachers(school: School, store: Store) -> None:
     mine = {"fruit": {"description": "my words", "cues": []}}
-    store.projects.update(5, cues=mine)
+    set_up(store, 5, cues=mine)
     school.finish()
     assert store.projects.ensure(5).cues == mine and not school.teacher.texts("describe")
 
@@ -83,7 +110,7 @@ def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
     school: School, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["a stone fruit", -5, "stone"]]}})
+    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["a stone fruit", -5, "stone"]]}})
     school.step()
     kept = store.projects.ensure(5).prior
     assert kept is not None and kept["made_of"]["cues"] == 4
@@ -95,10 +122,10 @@ def test_what_it_said_of_the_labels_is_adopted_whenever_there_are_no_cues_and_ne
     school.finish()
     cues, asked = store.projects.ensure(5).cues, len(school.teacher.asked)
     for lost in range(2):  # killed before they were kept, or another project of this number
-        store.projects.update(5, cues=None, prior=None)
+        set_up(store, 5, cues=None, prior=None)
         school.finish()
         assert store.projects.ensure(5).cues == cues, lost
-    store.projects.update(5, cues={})
+    set_up(store, 5, cues={})
     school.finish()
     assert store.projects.ensure(5).cues == {}, "somebody has taken them away"
     assert len(school.teacher.asked) == asked
@@ -128,11 +155,11 @@ def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_be
 
     def meanwhile(*args: Any, **more: Any) -> Any:
         _forget(store, 5)
-        store.projects.update(5, made_at="2026-11-22", published="apprentice-1-new")
+        set_up(store, 5, made_at="2026-11-22", published="apprentice-1-new")
         return distil(*args, **more)
 
     monkeypatch.setattr(prior, "distil", meanwhile)
-    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     school.step()
     record = store.projects.ensure(5)
@@ -142,9 +169,9 @@ def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_be
 
 def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(school: School, store: Store) -> None:
     school.finish()
-    store.projects.update(5, cues=None)
+    set_up(store, 5, cues=None)
     record, schema = store.projects.ensure(5), read_schema(store.projects.ensure(5).label_config)
-    store.projects.update(5, made_at="2026-11-22")
+    set_up(store, 5, made_at="2026-11-22")
     assert not cues.recover(store, record, schema, "scripted") and store.projects.ensure(5).cues is None
     assert cues.recover(store, store.projects.ensure(5), schema, "scripted")
 
@@ -153,11 +180,11 @@ def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
     school: School, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     school.step()
     kept = store.projects.ensure(5).prior
     monkeypatch.setattr(ProjectPool, "encoded_view", lambda _: pytest.fail("the vectors are copied"))
-    store.projects.update(5, tasks_revision=99)
+    set_up(store, 5, tasks_revision=99)
     school.step()
     assert kept and store.projects.ensure(5).prior == kept and not school.teaching._left_alone
 
@@ -192,12 +219,13 @@ def test_a_prior_for_one_choice_is_of_no_use_for_several(school: School, store: 
     several = record.label_config.replace('choice="single"', 'choice="multiple"')
     assert several != record.label_config and kept is not None
     schema = read_schema(several)
-    assert prior.load(store, record, "logistic", "fake", read_schema(record.label_config))[1] == kept["sha256"]
-    assert prior.load(store, record, "logistic", "fake", schema) == ({}, "")
-    store.projects.update(5, label_config=several)
+    assert prior.load(store, record, "logistic", "fake", read_schema(record.label_config)).name == kept["sha256"]
+    nothing = prior.load(store, record, "logistic", "fake", schema)
+    assert (nothing.tensors, nothing.name, len(nothing.taught)) == ({}, "", 0)
+    set_up(store, 5, label_config=several)
     school.step()
     made = store.projects.ensure(5)
-    assert prior.load(store, made, "logistic", "fake", schema)[1] not in ("", kept["sha256"])
+    assert prior.load(store, made, "logistic", "fake", schema).name not in ("", kept["sha256"])
 
 
 def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
@@ -210,7 +238,7 @@ def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
     for _ in range(3):
         school.step()
     assert store.projects.ensure(5).prior == kept
-    store.projects.update(5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
+    set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     school.step()
     made = store.projects.ensure(5).prior
     assert made is not None and made["number"] > kept["number"], "what a person says is taught all the same"
@@ -224,6 +252,6 @@ def test_a_project_whose_prior_cannot_be_made_is_left_alone_and_no_other(
 
     monkeypatch.setattr(prior, "distil", fail)
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    store.projects.update(5, prior=None)
+    set_up(store, 5, prior=None)
     school.step()
     assert school.teaching._left_alone.keys() == {5} and school.teaching._not_before <= time.monotonic() + PAUSE_SECONDS

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from projects import set_up
 from rounds import active, learn
 from school import School
 from scripted_teacher import ScriptedTeacher
@@ -56,7 +57,7 @@ def test_a_spent_budget_is_told_and_the_rounds_go_on(
     school.finish()
     assert len(school.teacher.asked) == 4 and "teacher_daily_calls" in school.state()["problem"]
     learn(school.server, taught, single, 5)
-    store.projects.update(5, reconciled_at=0.0)
+    set_up(store, 5, reconciled_at=0.0)
     school.round()
     assert active(store).labelled == 35
 
@@ -189,4 +190,4 @@ def test_a_worker_that_stops_keeps_what_is_on_its_way_but_waits_for_no_server_th
     go_on.set()
     monkeypatch.setattr(module, "STOP_SECONDS", 30.0)
     school.teaching.stop()
-    assert len(school.store.questions.replies(5, "scripted")) == 5
+    assert len(school.store.questions.given(5, "scripted").keys) == 5

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fake_label_studio import FakeLabelStudio
+from projects import set_up
 from rounds import MakeRound, active
 
 from ml_backend.aggregation import Aggregators
@@ -34,7 +35,7 @@ class Looking:
 def looking(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
 ) -> Looking:
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     return Looking(settings, store, make_round(server).pool)
 
 
@@ -65,7 +66,7 @@ def test_a_look_that_fails_is_logged_and_harms_nothing(
 
 def test_another_option_is_another_look(looking: Looking, settings: Settings, store: Store) -> None:
     looking.step()
-    store.projects.update(5, extra_params={"second_look": 3, "group_by": "region"})
+    set_up(store, 5, extra_params={"second_look": 3, "group_by": "region"})
     looking.step()
     assert watched(store)["groups"]["by"] == "region"
 
@@ -74,7 +75,7 @@ def test_a_look_at_a_project_that_is_gone_meanwhile_is_dropped(
     looking: Looking, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def disconnected(_: object) -> dict[str, Any]:
-        store.projects.update(5, connection=None)
+        set_up(store, 5, connection=None)
         return {"late": True}
 
     monkeypatch.setattr(module, "find_out", disconnected)
@@ -92,6 +93,6 @@ def test_a_project_without_a_learner_is_passed_over(
     server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
 ) -> None:
     looking = Looking(settings, store, make_round(server).pool)
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     looking.step()
     assert watched(store) == {}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeLabelStudio, fill
+from projects import set_up
 from workers import Bench
 
 from ml_backend.domain import Example, TaskSchema, content_key
@@ -62,7 +63,7 @@ def test_a_failed_round_is_recorded_backs_off_and_leaves_the_earlier_version(ben
 
     bench.tell(bench.server.annotate(next(iter(truth)), "fruit"))
     bench.client.before = down
-    bench.store.projects.update(5, reconciled_at=0.0)
+    set_up(bench.store, 5, reconciled_at=0.0)
     bench.step()
     failed = bench.store.versions.last_rounds(5, failed=True)[0]
     assert failed.error == "Label Studio does not answer"
@@ -134,7 +135,7 @@ def test_a_worker_whose_lease_was_taken_over_publishes_nothing_and_leaves_the_le
 def test_a_project_that_was_disconnected_gets_no_round(bench: Bench) -> None:
     fill(bench.server, 20)
     bench.store.jobs.request(5)
-    bench.store.projects.update(5, connection=None)
+    set_up(bench.store, 5, connection=None)
     bench.step()
     assert bench.client.writes() == []
     assert not bench.store.jobs.state(5).waiting
@@ -145,7 +146,7 @@ def test_a_project_that_is_disconnected_in_mid_round_gets_nothing_more(bench: Be
 
     def disconnect(method: str, *_: Any) -> None:
         if method == "POST":
-            bench.store.projects.update(5, connection=None)
+            set_up(bench.store, 5, connection=None)
 
     bench.client.after = disconnect
     bench.round()
@@ -206,7 +207,7 @@ def test_without_a_key_the_error_says_where_to_put_it(
     make_settings: Callable[..., Settings], fake_encoder: FakeEncoder
 ) -> None:
     worker = Worker(make_settings(), threading.Event())
-    worker._store.projects.update(5, connection={"ml": 1})
+    set_up(worker._store, 5, connection={"ml": 1})
     worker._store.jobs.request(5)
     worker._step()
     assert "APPRENTICE_LABEL_STUDIO_API_KEY" in (worker._store.versions.last_rounds(5)[0].error or "")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio
+from projects import set_up
 
 from ml_backend.domain import ModelVersion
 from ml_backend.intake import take
@@ -30,7 +31,7 @@ class Bench:
         monkeypatch.setattr(module.time, "monotonic", lambda: self.time)
         self.worker = Worker(settings, self.stop)
         self.store: Store = self.worker._store
-        self.store.projects.update(5, connection={"ml": 1})
+        set_up(self.store, 5, connection={"ml": 1})
 
     def connect(self, url: str, key: str, _timeout: float) -> FakeClient:
         self.clients.append((url, key))
@@ -40,7 +41,7 @@ class Bench:
         self.worker._step()
 
     def round(self) -> None:
-        self.store.jobs.request(5)
+        self.store.jobs.request(5, retry=True)
         self.step()
 
     def tell(self, body: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+from projects import set_up
 
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError, TaskSchema
@@ -110,7 +111,7 @@ def test_a_webhook_without_the_secret_gets_it_and_doubles_go(
 def test_disconnecting_restores_what_was_there(server: FakeLabelStudio, store: Store, secured: Settings) -> None:
     before = state(server)
     connect(FakeClient(server), store, secured, 5, say)
-    store.projects.update(5, published="v1", pinned=2)
+    set_up(store, 5, published="v1", pinned=2)
     assert disconnect(FakeClient(server), store, 5, say)
     assert state(server) == before
     record = store.projects.ensure(5)
@@ -229,7 +230,7 @@ def test_another_project_of_the_same_number_starts_from_nothing(
 ) -> None:
     connect_and_teach(server, store, secured, make_round, single)
     assert store.versions.learners(5) and store.shown.of(5)
-    store.projects.update(5, teacher={"problem": "nobody is there"}, cues={"fruit": {"description": "", "cues": []}})
+    set_up(store, 5, teacher={"problem": "nobody is there"}, cues={"fruit": {"description": "", "cues": []}})
     disconnect(FakeClient(server), store, 5, say)
 
     other = FakeLabelStudio(settings=EARLIER | {"sampling": "Uniform sampling"}, made_at="2026-11-23T09:00:00.000000Z")
@@ -262,7 +263,7 @@ def test_nothing_is_written_to_another_project_of_the_same_number(
     other = FakeLabelStudio(settings=EARLIER, made_at="2026-11-23T09:00:00.000000Z")
     fill(other, 9)
     before = state(other)
-    store.projects.update(5, reconciled_at=0.0)
+    set_up(store, 5, reconciled_at=0.0)
     with pytest.raises(ApprenticeError, match="not the one that was connected"):
         run_round(make_round(other))
     with pytest.raises(ApprenticeError, match="not the one that was connected"):
@@ -270,3 +271,12 @@ def test_nothing_is_written_to_another_project_of_the_same_number(
     assert state(other) == before
     assert store.tasks.count(5) == tasks
     assert store.projects.connected(), "it can still be taken apart where it is"
+
+
+def test_the_tab_in_queue_order_shows_what_drafts_come_with(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    connect(FakeClient(server), store, secured, 5, say)
+    [tab] = server.views.values()
+    assert "tasks:predictions_results" not in tab["data"]["hiddenColumns"]["explore"]
+    assert tab["data"]["columnsWidth"]["tasks:predictions_results"] >= 500

@@ -13,6 +13,7 @@ from hostile import anything
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from projects import set_up
 
 from ml_backend.domain import Annotation, Example, content_key
 from ml_backend.intake import take
@@ -202,7 +203,7 @@ def test_an_event_asks_for_a_round_only_in_a_project_that_is_connected(server: F
     created = server.annotate(next(iter(truth)), "fruit")
     assert not take(store, read_event(created))
     assert store.jobs.claim("worker") is None
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     assert take(store, read_event(created))
     assert store.jobs.claim("worker") is not None
 
@@ -210,7 +211,7 @@ def test_an_event_asks_for_a_round_only_in_a_project_that_is_connected(server: F
 def test_a_project_update_asks_for_a_round_when_the_configuration_is_another(
     server: FakeLabelStudio, store: Store
 ) -> None:
-    store.projects.update(5, connection={"ml": 1}, label_config=server.label_config, reconciled_at=9.0)
+    set_up(store, 5, connection={"ml": 1}, label_config=server.label_config, reconciled_at=9.0)
     assert not take(store, read_event(server.project_updated()))
     server.label_config = server.label_config.replace("fruit", "berry")
     assert take(store, read_event(server.project_updated()))
@@ -220,7 +221,7 @@ def test_a_project_update_asks_for_a_round_when_the_configuration_is_another(
 def test_a_late_event_does_not_bring_back_an_old_configuration(server: FakeLabelStudio, store: Store) -> None:
     late = server.project_updated()
     server.label_config = server.label_config.replace("fruit", "berry")
-    store.projects.update(5, connection={"ml": 1}, label_config=server.label_config)
+    set_up(store, 5, connection={"ml": 1}, label_config=server.label_config)
     take(store, read_event(late))
     assert store.projects.ensure(5).label_config == server.label_config
 
@@ -228,7 +229,7 @@ def test_a_late_event_does_not_bring_back_an_old_configuration(server: FakeLabel
 def test_a_call_for_training_makes_the_next_round_publish_even_if_nothing_changed(
     capture: Capture, store: Store
 ) -> None:
-    store.projects.update(5, connection={"ml": 1}, fingerprint="known", reconciled_at=9.0)
+    set_up(store, 5, connection={"ml": 1}, fingerprint="known", reconciled_at=9.0)
     assert take(store, read_event(body(capture, "17_")))
     record = store.projects.ensure(5)
     assert (record.fingerprint, record.reconciled_at) == ("", 0.0)

@@ -10,6 +10,7 @@ from fake_label_studio import FakeClient, FakeLabelStudio, config_with, fill
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from projects import set_up
 
 from ml_backend.intake import take
 from ml_backend.label_studio.client import Unreachable
@@ -191,7 +192,7 @@ def test_a_configuration_that_is_not_served_deletes_nothing(
 def test_a_version_that_was_switched_off_is_to_be_published_again(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
-    store.projects.update(5, published="v1", fingerprint="known")
+    set_up(store, 5, published="v1", fingerprint="known")
     server.settings["model_version"] = "v1"
     settle(server, store)
     assert store.projects.ensure(5).fingerprint == "known"

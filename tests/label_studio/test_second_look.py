@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio
+from projects import set_up
 
 from ml_backend.domain import Annotation, Example, TaskSchema, content_key
 from ml_backend.label_studio import second_look as module
@@ -23,7 +24,7 @@ class Desk:
         self.calls: list[tuple[str, str]] = []
         self.rows: dict[int, dict[str, Any]] = {}
         self.client.call = self.call  # type: ignore[method-assign]
-        store.projects.update(5, connection={"ml": 1})
+        set_up(store, 5, connection={"ml": 1})
         store.tasks.put(5, [Example(task, "text", content_key("text")) for task in (1, 2, 3)])
         for task in (1, 2, 3):
             self.answer(task, "a")
@@ -48,7 +49,7 @@ class Desk:
     def found(self, *tasks: int) -> None:
         other = self.schema.labels[1]
         doubts = [{"task": task, "instead": [other], "confidence": 0.9} for task in tasks]
-        self.store.projects.update(5, watch={"second_look": doubts})
+        set_up(self.store, 5, watch={"second_look": doubts})
 
     def propose(self, budget: int = 5) -> list[int]:
         self.calls.clear()

@@ -15,6 +15,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from projects import set_up
 from pydantic import SecretStr
 
 from ml_backend.domain import Example, content_key
@@ -31,14 +32,14 @@ def test_the_migrations_make_the_tables_of_the_schema(any_store: Store) -> None:
 
 
 def test_upgrading_twice_keeps_what_is_stored(any_store: Store) -> None:
-    any_store.projects.update(5, label_config="<View/>")
+    set_up(any_store, 5, label_config="<View/>")
     any_store.database.upgrade()
     any_store.database.upgrade()
     assert any_store.projects.ensure(5).label_config == "<View/>"
 
 
 def test_a_store_of_the_first_schema_is_upgraded_and_its_tasks_are_read_again(any_store: Store) -> None:
-    any_store.projects.update(5, label_config="<View/>", read_under="label text text")
+    set_up(any_store, 5, label_config="<View/>", read_under="label text text")
     any_store.tasks.put(5, [Example(1, "text", content_key("text"))])
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -56,7 +57,7 @@ def test_processes_may_upgrade_an_empty_database_at_once(any_settings: Settings)
     code = (
         "import sys\nfrom ml_backend.settings import Settings\nfrom ml_backend.store import Store\n"
         "sys.stdin.readline()\n"
-        "store = Store(Settings(_env_file=None))\nstore.projects.update(int(sys.argv[1]))\nstore.close()"
+        "store = Store(Settings(_env_file=None))\nstore.projects.ensure(int(sys.argv[1]))\nstore.close()"
     )
     environment = {
         **os.environ,
@@ -121,6 +122,16 @@ def test_a_wrong_store_url_is_named(make_settings: Callable[..., Settings], url:
         Store(make_settings(store_url=url))
 
 
+@pytest.mark.parametrize(
+    "url", ["mysql+pymysql://user@host/name", "mssql+pyodbc://host/name", "mysql+nodriver://host/n"]
+)
+def test_a_database_that_is_neither_sqlite_nor_postgresql_is_refused_before_a_driver_is_looked_for(
+    make_settings: Callable[..., Settings], url: str
+) -> None:
+    with pytest.raises(StoreError, match=r"only PostgreSQL .* and SQLite are supported"):
+        Store(make_settings(store_url=url))
+
+
 def test_a_data_folder_that_cannot_be_made_is_a_store_error(
     make_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:
@@ -140,15 +151,13 @@ def test_a_failed_transaction_leaves_nothing_behind(any_store: Store) -> None:
     from ml_backend.store.schema import project
 
     with pytest.raises(StoreError), any_store.database.begin() as connection:
-        connection.execute(
-            any_store.database.insert_or_ignore(project), [{"id": 9, "extra_params": {}, "pace": {}, "progress": {}}]
-        )
+        connection.execute(any_store.database.insert_or_ignore(project), [{"id": 9}])
         connection.execute(sa.text("SELECT * FROM no_such_table"))
     assert any_store.projects.get(9) is None
 
 
 def test_a_data_folder_with_odd_characters_works(make_settings: Callable[..., Settings], tmp_path: Path) -> None:
     store = Store(make_settings(data_dir=tmp_path / "a b%20c é"))
-    store.projects.update(1)
+    set_up(store, 1)
     store.close()
     assert (tmp_path / "a b%20c é" / "apprentice.db").is_file()

@@ -38,23 +38,23 @@ def test_a_new_version_is_not_active_until_it_is_activated(any_store: Store) -> 
 @given(numbers=st.lists(st.integers(1, 5), min_size=1, max_size=8))
 @hypothesis_settings(max_examples=30)
 def test_exactly_one_version_is_active_the_last_one_activated(numbers: list[int], store: Store) -> None:
-    for project in (5, 6):
+    one = max((record.id for record in store.projects.all()), default=0) + 1
+    another = one + 1
+    for project in (one, another):
+        store.projects.ensure(project)
         for number in range(1, 6):
             store.versions.add(version(number, project), None, rows=0)
-    store.versions.activate(6, 4)
+    store.versions.activate(another, 4)
     activated: set[int] = set()
-    for project in (5, 6):
-        for number, _, _ in store.versions.stale(project):
-            store.versions.set_rows(project, number, 0)
     for number in numbers:
-        store.versions.activate(5, number)
-        store.versions.set_rows(5, number, 3)
+        store.versions.activate(one, number)
+        store.versions.set_rows(one, number, 3)
         activated.add(number)
-        found = store.versions.active(5)
+        found = store.versions.active(one)
         assert found is not None
         assert found.number == number
-        assert {each for each, _, _ in store.versions.stale(5)} == activated - {number}
-    other = store.versions.active(6)
+        assert {each for each, _, _ in store.versions.stale(one)} == activated - {number}
+    other = store.versions.active(another)
     assert other is not None
     assert other.number == 4
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from projects import set_up
 
 from ml_backend.domain import Example, content_key
 from ml_backend.store import Store
@@ -132,8 +132,8 @@ def test_a_project_is_made_when_it_is_first_named_and_keeps_what_is_set(any_stor
     fresh = any_store.projects.ensure(5)
     assert (fresh.id, fresh.label_config, fresh.published, fresh.connection) == (5, "", None, None)
     assert any_store.projects.get(5) is not None
-    any_store.projects.update(5, label_config="<é/>", extra_params={"queue_size": 3})
-    any_store.projects.update(5, published="v1", pinned=4)
+    set_up(any_store, 5, label_config="<é/>", extra_params={"queue_size": 3})
+    set_up(any_store, 5, published="v1", pinned=4)
     found = any_store.projects.ensure(5)
     assert (found.label_config, found.extra_params, found.published, found.pinned) == (
         "<é/>",
@@ -141,21 +141,16 @@ def test_a_project_is_made_when_it_is_first_named_and_keeps_what_is_set(any_stor
         "v1",
         4,
     )
-    any_store.projects.update(5, published=None, pinned=None)
+    set_up(any_store, 5, published=None, pinned=None)
     assert (any_store.projects.ensure(5).published, any_store.projects.ensure(5).pinned) == (None, None)
 
 
-def test_updating_an_unknown_column_is_a_mistake_of_the_programmer(store: Store) -> None:
-    with pytest.raises(TypeError, match="no_such_column"):
-        store.projects.update(5, no_such_column=1)
-
-
 def test_only_projects_that_were_connected_count_as_connected(any_store: Store) -> None:
-    any_store.projects.update(3, connection={"ml": 1})
-    any_store.projects.update(1, connection={"ml": 2})
-    any_store.projects.update(2)
-    any_store.projects.update(4, connection={"ml": 3})
-    any_store.projects.update(4, connection=None)
+    set_up(any_store, 3, connection={"ml": 1})
+    set_up(any_store, 1, connection={"ml": 2})
+    set_up(any_store, 2)
+    set_up(any_store, 4, connection={"ml": 3})
+    set_up(any_store, 4, connection=None)
     assert [record.id for record in any_store.projects.connected()] == [1, 3]
     assert [record.id for record in any_store.projects.all()] == [1, 2, 3, 4]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 from authors import Author
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+from projects import set_up
 from rounds import MakeRound
 
 from ml_backend import registry
@@ -35,7 +36,7 @@ def confused(
     """A project of 120 tasks, 60 answered, of which four animals are called metals: the learner errs on those."""
     options(queue_size=12, audit_share=0.0, synthetic_share=0.2)
     truth = fill(server, 120)
-    store.projects.update(5, connection={"ml": 1})
+    set_up(store, 5, connection={"ml": 1})
     run_round(make_round(server))
     answered = list(truth)[:60]
     odd = [task for task in answered if truth[task] == "animal"][:4]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fake_label_studio import SINGLE
 from measured import measure
+from projects import set_up
 
 from ml_backend.asking import Answer
 from ml_backend.domain import Annotation, Example, TaskSchema, content_key
@@ -116,7 +117,7 @@ def test_with_several_choices_a_label_too_many_is_no_agreement_on_that_label() -
 def test_the_teacher_agrees_by_all_its_labels_of_answered_tasks_the_latest_of_each(store: Store) -> None:
     texts = {1: "one", 2: "two", 3: "two", 4: "four", 5: "five"}
     store.tasks.put(5, [Example(task, text, content_key(text)) for task, text in texts.items()])
-    store.projects.update(5, label_config=SINGLE)
+    set_up(store, 5, label_config=SINGLE)
     replies = [("one", "scripted", "metal"), ("one", "scripted", "fruit"), ("two", "scripted", "metal"),
                ("four", "another", "metal"), ("five", "scripted", "metal")]  # fmt: skip
     for number, (text, teacher, label) in enumerate(replies):
@@ -126,7 +127,7 @@ def test_the_teacher_agrees_by_all_its_labels_of_answered_tasks_the_latest_of_ea
         store.questions.record(5, Answer(asked.id, {"label": label}, shares), [])
 
     def agreed(teacher: str) -> Any:
-        store.projects.update(5, teacher={"name": teacher})
+        set_up(store, 5, teacher={"name": teacher})
         measure(store)
         return store.stats.document(5)["teacher"]["agreement"]["teacher"]
 

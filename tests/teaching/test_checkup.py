@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from projects import set_up
 
 from ml_backend import doctor, registry
 from ml_backend.asking import Answer, Call
@@ -66,7 +67,7 @@ def said(make_settings: Callable[..., Settings], store: Store) -> Callable[..., 
     """The findings with these settings, as text; the project's own ones in `extra_params`."""
 
     def check(extra_params: dict[str, Any], **values: Any) -> list[str]:
-        store.projects.update(5, connection={"ml": 1}, extra_params=extra_params)
+        set_up(store, 5, connection={"ml": 1}, extra_params=extra_params)
         found = list(look(make_settings(**values), store, store.projects.ensure(5)))
         assert not any(KEY in text for _, text in found)
         return [f"{state}: {text}" for state, text in found]
@@ -162,11 +163,11 @@ def test_what_came_of_it_so_far_is_told(said: Callable[..., list[str]], models: 
     name = "openai:small"
     ask(store, name, "one", answered=True)
     ask(store, name, "two", answered=False)
-    assert said(openai(), **values)[-1] == "good: 1 questions answered, 1 waiting"
+    assert said(openai(), **values)[-1] == "good: 1 question answered, 1 waiting"
     state = {"name": name, "model": "small", "problem": "The server said 500.", "until": now() + 60}
-    store.projects.update(5, teacher=state)
+    set_up(store, 5, teacher=state)
     assert said(openai(), **values)[-1].startswith("wrong: The server said 500.; it is asked again in ")
-    store.projects.update(5, teacher={**state, "until": 0.0})
+    set_up(store, 5, teacher={**state, "until": 0.0})
     assert said(openai(), **values)[-1] == "wrong: The server said 500."
     assert said(openai(teacher_model="large"), **values)[-1].startswith("notice: nothing has been asked"), "a new one"
     spent = said(openai(teacher_daily_calls=1), **values)[-1]
@@ -178,7 +179,7 @@ def test_questions_that_wait_for_a_batch_are_told_with_the_command(
 ) -> None:
     ask(store, "batch:small", "one", answered=False)
     found = said({"teacher": "batch", "teacher_model": "small", "teacher_input_price": 1.0})
-    assert found == ["notice: 1 questions wait: `apprentice teach --project 5 --export FILE`"]
+    assert found == ["notice: 1 question waits: `apprentice teach --project 5 --export FILE`"]
 
 
 def test_a_teacher_that_cannot_be_loaded_says_what_is_missing(
@@ -196,6 +197,6 @@ def test_the_doctor_looks_at_the_teacher_even_where_label_studio_does_not_answer
     make_settings: Callable[..., Settings], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "_encoder", lambda _: iter(()))
-    store.projects.update(5, connection={"ml": 1}, extra_params={"teacher": "batch"})
+    set_up(store, 5, connection={"ml": 1}, extra_params={"teacher": "batch"})
     found = {each.about: each for each in doctor.examine(make_settings(port=free_port()), 5)}
     assert found["teacher of 5"].state in ("wrong", "notice")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fake_label_studio import SINGLE
 from measured import measure
+from projects import set_up
 
 from ml_backend import knowledge
 from ml_backend.asking import Answer, Call
@@ -61,8 +62,7 @@ def learnt(store: Store, priors: dict[str, float], started_from: str, tasks: tup
 
 @pytest.fixture
 def taught_store(store: Store) -> Store:
-    store.projects.update(
-        5, connection={"ml": 1}, label_config=SINGLE, published="v2",
+    set_up(store, 5, connection={"ml": 1}, label_config=SINGLE, published="v2",
         teacher={"name": TEACHER, "model": "small", "problem": "", "until": 0.0},
     )  # fmt: skip
     store.tasks.put(5, [Example(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 9)])
@@ -80,7 +80,7 @@ def said(store: Store) -> dict[str, str]:
 
 
 def test_before_anything_was_shown_or_asked_there_is_nothing_to_say(store: Store) -> None:
-    store.projects.update(5, connection={"ml": 1}, label_config=SINGLE)
+    set_up(store, 5, connection={"ml": 1}, label_config=SINGLE)
     assert found(store) == {}
     assert list(standing.lines({}, 10)) == []
 
@@ -101,7 +101,7 @@ def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, mon
     assert list(each["spent"]["by purpose"]) == ["label"]
     assert each["outcomes"] == {"malformed": 1, "answered": 2}
     assert said(taught_store)["teacher"] == (
-        f"{TEACHER}: 2 labels given, 1 questions waiting, 3 calls with 330 tokens for 0.75 (1 for 0.25 of them today), "
+        f"{TEACHER}: 2 labels given, 1 question waiting, 3 calls with 330 tokens for 0.75 (1 for 0.25 of them today), "
         "1 malformed"
     )
 
@@ -183,12 +183,12 @@ def test_what_the_priors_are_worth_is_told_and_a_harmful_one_is_named_so(
 
 def test_what_is_wrong_with_it_is_told_a_spent_budget_too(taught_store: Store) -> None:
     problem = "the teacher's budget of today is spent (1 of teacher_daily_budget 1): the loop goes on without it"
-    taught_store.projects.update(5, teacher={"name": TEACHER, "model": "small", "problem": problem, "until": 0.0})
+    set_up(taught_store, 5, teacher={"name": TEACHER, "model": "small", "problem": problem, "until": 0.0})
     assert said(taught_store)["teacher trouble"] == problem == found(taught_store)["problem"]
 
 
 def test_drafts_of_the_embedded_teacher_are_counted_without_any_ledger(taught_store: Store) -> None:
-    taught_store.projects.update(5, teacher=None)
+    set_up(taught_store, 5, teacher=None)
     show(taught_store, "v2", teacher_1="fruit")
     annotate(taught_store, 1, "fruit")
     each = found(taught_store)

@@ -1,0 +1,46 @@
+"""Tables that keep one JSON document a project: written whole, by whoever made it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend.store.database import Database
+
+
+class Documents:
+    """A table whose second column is the document."""
+
+    def __init__(self, database: Database, table: sa.Table) -> None:
+        self._database = database
+        self._table = table
+        _, self._document = table.columns
+
+    def put(self, project: int, document: dict[str, Any]) -> None:
+        """Keeps a document in place of any other."""
+        self._database.write(self._database.put(self._table, self._row(project, document)))
+
+    def add(self, project: int, document: dict[str, Any]) -> bool:
+        """Keeps a document unless there is one; whether it did."""
+        insert = self._database.insert_or_ignore(self._table).values(self._row(project, document))
+        with self._database.begin() as connection:
+            return connection.execute(insert.returning(self._table.c.project)).first() is not None
+
+    def replace(self, project: int, before: dict[str, Any] | None, document: dict[str, Any]) -> bool:
+        """Keeps a document in place of the one before (None: of none), unless another one has come since; whether it
+        did."""
+        if before is None:
+            return self.add(project, document)
+        with self._database.begin() as connection:
+            mine = self._table.c.project == project
+            if connection.execute(sa.select(self._document).where(mine).with_for_update()).scalar() != before:
+                return False
+            connection.execute(sa.update(self._table).where(mine).values({self._document: document}))
+            return True
+
+    def forget(self, project: int) -> None:
+        self._database.write(sa.delete(self._table).where(self._table.c.project == project))
+
+    def _row(self, project: int, document: dict[str, Any]) -> dict[str, Any]:
+        return {"project": project, self._document.name: document}

@@ -1,0 +1,67 @@
+"""A project in any state, set through the same methods that the program uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend.store import Store, schema
+
+
+def set_up(store: Store, project: int = 5, **state: Any) -> None:
+    """Puts a project into a state, by the names of `ProjectRecord`; None ends what there was of a concern."""
+    store.projects.ensure(project)
+    setters = {
+        "label_config": store.projects.set_label_config,
+        "extra_params": store.projects.set_extra_params,
+        "made_at": store.projects.identify,
+        "pinned": store.projects.pin,
+        "watch": store.monitor.put,
+        "cues": store.label_descriptions.put,
+        "features": store.feature_scores.put,
+        "records": store.record_profiles.put,
+    }
+    forgetters = {
+        "connection": store.connections,
+        "watch": store.monitor,
+        "cues": store.label_descriptions,
+        "features": store.feature_scores,
+        "records": store.record_profiles,
+        "teacher": store.teacher_states,
+        "prior": store.distillations,
+    }
+    for name, value in state.items():
+        if value is None and name in forgetters:
+            forgetters[name].forget(project)
+        elif name in setters:
+            setters[name](project, value)
+        elif name == "connection":
+            store.connections.complete(project, value.get("webhook"), value["ml"], value.get("view"))
+        elif name == "teacher":
+            store.teacher_states.meet(project, value.get("name", ""), value.get("model", ""))
+            store.teacher_states.report(
+                project, value.get("name", ""), value.get("problem", ""), value.get("until", 0.0)
+            )
+        elif name == "pace":
+            store.publications.measure(project, value["bulk"], value["single"])
+        elif name == "progress":
+            _write(store, schema.progress, project, value)
+        elif name == "prior":
+            store.distillations.forget(project)
+            store.distillations.replace(project, 0, value["file"], value["sha256"], value.get("made_of", {}))
+        elif name in ("published", "fingerprint"):
+            _write(store, schema.publication, project, {name: value})
+        elif name in ("read_under", "reconciled_at"):
+            _write(store, schema.synchronisation, project, {name: value})
+        elif name == "tasks_revision":
+            with store.database.begin() as connection:
+                connection.execute(
+                    sa.update(schema.project).where(schema.project.c.id == project).values({name: value})
+                )
+        else:
+            raise TypeError(f"a project has no {name}")
+
+
+def _write(store: Store, table: sa.Table, project: int, values: dict[str, Any]) -> None:
+    store.database.write(store.database.put(table, {"project": project, **values}))

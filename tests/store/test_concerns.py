@@ -1,0 +1,171 @@
+"""What is known of a project is changed concern by concern: nobody writes over what another process has changed."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from projects import set_up
+
+from ml_backend.store import Proposal, Store
+from ml_backend.store.database import MIGRATIONS
+
+CONNECTION = {"webhook": 1, "ml": 2, "view": 3, "second look": 4, "earlier": {"sampling": "Sequential sampling"}}
+OLD: dict[str, Any] = {
+    "id": 7,
+    "label_config": "<View/>",
+    "extra_params": {"queue_size": 3},
+    "connection": {**CONNECTION, "unfinished": True},
+    "made_at": "2026-11-22T08:00:00.000000Z",
+    "published": "apprentice-3-abcd",
+    "fingerprint": "f" * 64,
+    "pinned": 2,
+    "counts": {"tasks": 9, "annotations": 4, "skips": 0},
+    "tasks_revision": 12,
+    "read_under": "label text text",
+    "watermark": "2026-11-23T08:00:00.000000Z",
+    "reconciled_at": 1000.5,
+    "pace": {"bulk": 0.5},
+    "progress": {"worker": "host-1", "encoded": 3, "tasks": 9},
+    "watch": {"version": 3, "second_look": []},
+    "proposals": {
+        "standing": {"8": {"row": 80, "answer": [800, "2026-11-23"], "at": 5.0}},
+        "settled": {"801": "2026-11-24"},
+    },
+    "teacher": {"name": "openai:m@here", "model": "m", "problem": "nobody is there", "until": 9.5},
+    "cues": {},
+    "records": {
+        "profile": "{}", "before": None, "odd": "", "tasks": 9, "made_of": {"field": "row", "wanted": {}}, "seen": 12,
+    },
+    "features": {"by": "hand", "fields": {"age": {"kind": "number"}}},
+    "prior": {"file": "7/prior-2.safetensors", "sha256": "ab", "number": 2, "made_of": {"plugin": "logistic"}},
+    "evolution": {"rounds": []},
+}  # fmt: skip
+
+
+def migrate(store: Store, revision: str, *, down: bool = False) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with store.database.begin() as connection:
+        config.attributes["connection"] = connection
+        (command.downgrade if down else command.upgrade)(config, revision)
+
+
+def old_row(store: Store, **values: Any) -> None:
+    """Inserts a row of the table `project` as it was in one piece."""
+    with store.database.begin() as connection:
+        table = sa.Table("project", sa.MetaData(), autoload_with=connection)
+        connection.execute(sa.insert(table), [values])
+
+
+def test_a_project_in_one_row_is_carried_over_concern_by_concern(any_store: Store) -> None:
+    migrate(any_store, "0005", down=True)
+    empty = {"label_config": "", "extra_params": {}, "made_at": "", "fingerprint": "", "tasks_revision": 0}
+    empty |= {"read_under": "", "watermark": "", "reconciled_at": 0.0, "pace": {}, "progress": {}}
+    old_row(any_store, **OLD)
+    old_row(any_store, id=8, **empty)
+    migrate(any_store, "head")
+    record = any_store.projects.known(7)
+    kept = OLD.keys() - {"proposals"}
+    assert {name: getattr(record, name) for name in kept} == {name: OLD[name] for name in kept}
+    assert not record.is_connected
+    assert any_store.reviews.standing(7) == {8: Proposal(8, 80, 800, "2026-11-23", 5.0)}
+    assert any_store.reviews.reviewed(7) == {801: "2026-11-24"}
+    fresh = any_store.projects.known(8)
+    assert (fresh.connection, fresh.counts, fresh.watch, fresh.cues, fresh.prior) == (None,) * 5
+
+
+def test_each_concern_is_set_by_itself_and_read_together(any_store: Store) -> None:
+    state = {name: OLD[name] for name in OLD.keys() - {"id", "proposals", "connection", "counts", "watermark", "pace"}}
+    set_up(any_store, 7, **{**state, "prior": {**OLD["prior"], "number": 1}})
+    any_store.synchronisation.note(7, OLD["counts"], OLD["watermark"], OLD["read_under"])
+    any_store.publications.measure(7, 0.5, None)
+    record = any_store.projects.known(7)
+    assert record.prior == {**OLD["prior"], "number": 1}
+    read = state.keys() - {"prior"} | {"counts", "watermark", "pace"}
+    assert {name: getattr(record, name) for name in read} == {name: OLD[name] for name in read}
+    assert any_store.projects.all() == [record]
+
+
+def test_the_tab_of_reviews_is_noted_once_and_never_connects_a_project_again(any_store: Store) -> None:
+    set_up(any_store, 5, connection={"ml": 1})
+    assert any_store.connections.add_second_look_tab(5, 77)
+    assert not any_store.connections.add_second_look_tab(5, 78), "it has one"
+    assert any_store.projects.known(5).connection == {"ml": 1, "second look": 77}
+    any_store.connections.suspend(5)
+    assert not any_store.projects.known(5).is_connected
+    any_store.connections.forget(5)
+    assert not any_store.connections.add_second_look_tab(5, 79)
+    assert any_store.projects.known(5).connection is None
+
+
+def test_a_queue_is_not_settled_if_it_was_asked_to_publish_since(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    assert any_store.publications.settle(5, "first", 0)
+    any_store.publications.request(5)
+    assert not any_store.publications.settle(5, "second", 0)
+    assert any_store.projects.known(5).fingerprint == ""
+    assert any_store.publications.settle(5, "third", any_store.projects.known(5).republish)
+    assert any_store.projects.known(5).fingerprint == "third"
+
+
+def test_a_document_is_added_once_and_replaced_only_if_it_is_still_the_one_before(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    documents = any_store.feature_scores
+    assert documents.add(5, {"by": "teacher"})
+    assert not documents.add(5, {"by": "another"})
+    assert not documents.replace(5, None, {"by": "nobody"})
+    documents.put(5, {"by": "hand"})
+    assert not documents.replace(5, {"by": "teacher"}, {"by": "teacher", "asked": [1]}), "somebody wrote meanwhile"
+    assert documents.replace(5, {"by": "hand"}, {"by": "hand", "fields": {}})
+    assert any_store.projects.known(5).features == {"by": "hand", "fields": {}}
+
+
+def test_of_two_distillations_at_once_one_is_kept(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    assert any_store.distillations.replace(5, 0, "a", "1", {})
+    assert not any_store.distillations.replace(5, 0, "b", "2", {})
+    assert any_store.distillations.replace(5, 1, "c", "3", {})
+    assert any_store.projects.known(5).prior == {"file": "c", "sha256": "3", "number": 2, "made_of": {}}
+
+
+def test_what_is_wrong_with_a_teacher_is_not_told_of_the_next_one(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    any_store.teacher_states.meet(5, "old", "m")
+    any_store.teacher_states.meet(5, "new", "n")
+    any_store.teacher_states.report(5, "old", "nobody is there", 99.0)
+    assert any_store.projects.known(5).teacher == {"name": "new", "model": "n", "problem": "", "until": 0.0}
+
+
+def test_another_look_that_is_wanted_during_a_look_is_not_forgotten(any_store: Store) -> None:
+    any_store.synchronisation.begin_look(5)
+    any_store.synchronisation.look_again(5)
+    any_store.synchronisation.end_look(5)
+    assert any_store.projects.ensure(5).reconciled_at == 0.0
+
+
+@pytest.mark.parametrize("threads", [2, 6])
+def test_what_can_wait_never_delays_an_event_that_comes_at_the_same_moment(any_store: Store, threads: int) -> None:
+    jobs = any_store.jobs
+    for project in range(25):
+        barrier = threading.Barrier(threads)
+
+        def want(n: int, project: int = project, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            if n:
+                jobs.ask(project, 3600.0)
+            else:
+                jobs.request(project)
+
+        running = [threading.Thread(target=want, args=(n,)) for n in range(threads)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        lease = jobs.claim("worker")
+        assert lease is not None and lease.project == project
+        jobs.finish(lease)

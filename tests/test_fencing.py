@@ -1,0 +1,198 @@
+"""A worker that was suspended, and wakes when another one has taken over, changes nothing that is the other's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_encoder import FakeEncoder
+from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+
+from ml_backend import cycle
+from ml_backend.cycle import Round, run_round
+from ml_backend.domain import ModelVersion, TaskSchema
+from ml_backend.intake import take
+from ml_backend.label_studio.connect import connect, disconnect
+from ml_backend.label_studio.events import read_event
+from ml_backend.label_studio.second_look import propose
+from ml_backend.pool import ProjectPool
+from ml_backend.settings import Settings
+from ml_backend.store import Lease, LeaseLostError, Store
+
+
+class Workers:
+    """Rounds of project 5 by several workers that share a store, each under the lease that it claims."""
+
+    def __init__(self, settings: Settings, store: Store, server: FakeLabelStudio, encoder: FakeEncoder) -> None:
+        self.settings = settings.model_copy(update={"reconcile_seconds": 0.0})
+        self.store, self.server, self.encoder = store, server, encoder
+
+    def claim(self, owner: str) -> Lease:
+        self.store.jobs.request(5)
+        lease = self.store.jobs.claim(owner)
+        assert lease is not None
+        return lease
+
+    def work(self, lease: Lease) -> Round:
+        pool = ProjectPool(self.store, 5, self.encoder)
+        return Round(
+            self.settings, self.store, FakeClient(self.server), 5, pool, lambda: None, lambda: False, lease=lease
+        )
+
+    def round(self, owner: str) -> None:
+        lease = self.claim(owner)
+        run_round(self.work(lease))
+        self.store.jobs.finish(lease)
+
+    def files(self) -> set[str]:
+        return {file.name for file in Path(self.settings.data_dir / "artifacts" / "5").glob("*")}
+
+    def active(self) -> ModelVersion:
+        found = self.store.versions.active(5)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def workers(
+    any_settings: Settings, any_store: Store, server: FakeLabelStudio, fake_encoder: FakeEncoder, single: TaskSchema
+) -> Workers:
+    """A project whose first version has learnt from 12 answers, and that has 6 more."""
+    workers = Workers(any_settings, any_store, server, fake_encoder)
+    truth = fill(server, 30)
+    flood(server, truth, single, list(truth)[:12])
+    workers.round("first")
+    flood(server, truth, single, list(truth)[12:18])
+    return workers
+
+
+def overtaken(stage: str, workers: Workers, lease: Lease, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """The stage after which the worker sleeps; another one then runs the whole round."""
+    slept: list[bool] = []
+    work = getattr(cycle, stage)
+
+    def sleep(*arguments: Any) -> Any:
+        result = work(*arguments)
+        if not slept:
+            slept.append(True)
+            workers.store.jobs.release(lease)  # as it is when a lease has expired
+            workers.round("second")
+        return result
+
+    monkeypatch.setattr(cycle, stage, sleep)
+    return lambda: None
+
+
+@pytest.mark.parametrize("stage", ["_fit", "_assess", "rank"])
+def test_a_worker_that_wakes_after_a_takeover_leaves_the_newer_version_and_its_artifact_alone(
+    stage: str, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = workers.claim("sleeper")
+    overtaken(stage, workers, lease, monkeypatch)
+    with pytest.raises(LeaseLostError):
+        run_round(workers.work(lease))
+    newer = workers.active()
+    assert (newer.number, newer.labelled) == (2, 18)
+    assert workers.server.settings["model_version"] == newer.name == workers.store.projects.ensure(5).published
+    kept = workers.store.versions.artifact(5, 2)
+    assert kept is not None
+    workers.store.artifacts.read(*kept)
+    assert len(workers.files()) == 2, "what the sleeper wrote is gone"
+
+
+def test_a_worker_that_wakes_at_the_switch_does_not_go_back_to_its_own_version(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, lease = workers.active(), workers.claim("sleeper")
+    work = workers.work(lease)
+    slept: list[bool] = []
+
+    def sleep(method: str, path: str, _body: Any) -> None:
+        if method == "PATCH" and not slept:
+            slept.append(True)
+            workers.store.jobs.release(lease)
+            workers.round("second")
+
+    work.client.after = sleep  # type: ignore[attr-defined]
+    with pytest.raises(LeaseLostError):
+        run_round(work)
+    newer = workers.active()
+    assert newer.number == 3
+    assert workers.server.settings["model_version"] == newer.name == workers.store.projects.ensure(5).published
+    assert {shown.version for shown in workers.store.shown.of(5)} <= {first.name, newer.name}, "drafts that nobody saw"
+
+
+def test_a_version_number_that_is_taken_hands_the_round_back(workers: Workers) -> None:
+    first = workers.active()
+    lease = workers.claim("another")
+    with pytest.raises(LeaseLostError, match="version 1"):
+        workers.store.versions.add(first, None, 0, lease)
+    assert workers.active() == first
+
+
+def test_a_project_without_an_active_version_gets_one_by_the_next_round(workers: Workers) -> None:
+    workers.round("first")
+    workers.store.versions.activate(5, 99)  # as an earlier release could leave it: published, and none active
+    assert workers.store.versions.active(5) is None
+    workers.round("first")
+    assert workers.active().name == workers.server.settings["model_version"]
+
+
+def test_a_round_rests_when_nothing_has_changed_and_mends_a_learner_that_is_damaged(workers: Workers) -> None:
+    workers.round("first")
+    assert run_round(workers.work(workers.claim("again"))) is None
+    before = workers.active()
+    for file in Path(workers.settings.data_dir / "artifacts" / "5").glob("000002-*"):
+        file.write_bytes(b"damaged")
+    assert run_round(workers.work(Lease(5, "again", 3, 3))) is not None
+    assert workers.active().number > before.number
+    assert "damaged" in workers.active().note
+    assert run_round(workers.work(Lease(5, "again", 3, 3))) is None
+
+
+def press_start_training(workers: Workers) -> None:
+    take(workers.store, read_event({"action": "START_TRAINING", "project": workers.server.as_json()}))
+
+
+def connect_again(workers: Workers) -> None:
+    connect(FakeClient(workers.server), workers.store, workers.settings, 5, lambda _: None)
+
+
+@pytest.mark.parametrize("wish", [press_start_training, connect_again])
+def test_what_somebody_wishes_during_a_round_is_done_by_the_next_one(
+    wish: Callable[[Workers], None], workers: Workers
+) -> None:
+    work = workers.work(workers.claim("first"))
+    wished: list[bool] = []
+
+    def wish_at_the_switch(method: str, path: str, body: Any) -> None:
+        if method == "PATCH" and "model_version" in body and not wished:
+            wished.append(True)
+            wish(workers)
+
+    work.client.after = wish_at_the_switch  # type: ignore[attr-defined]
+    run_round(work)
+    assert workers.store.projects.ensure(5).fingerprint == ""
+    before = workers.active()
+    assert run_round(workers.work(Lease(5, "first", 2, 2))) is not None
+    assert workers.active().number == before.number + 1
+    assert run_round(workers.work(Lease(5, "first", 2, 2))) is None
+
+
+def test_disconnecting_during_a_second_look_stands(workers: Workers, single: TaskSchema) -> None:
+    store, client = workers.store, FakeClient(workers.server)
+    connect_again(workers)
+    task = store.labels.of(5)[0].task
+    store.monitor.put(5, {"second_look": [{"task": task, "instead": ["metal"], "confidence": 0.9}]})
+    record = store.projects.ensure(5)
+
+    def disconnect_at_the_tab(method: str, path: str, _body: Any) -> None:
+        if (method, path) == ("POST", "api/dm/views/"):
+            disconnect(FakeClient(workers.server), store, 5, lambda _: None)
+
+    client.after = disconnect_at_the_tab
+    propose(client, store, single, record, budget=3)
+    assert store.projects.ensure(5).connection is None
+    assert workers.server.views == {}, "the tab, of which nobody knows, is gone, too"
