@@ -57,7 +57,7 @@ class Desk:
         return sorted(row["task"] for row in self.rows.values())
 
     def open(self) -> set[int]:
-        return open_to_doubt(self.store.projects.ensure(5), self.store.labels.of(5))
+        return open_to_doubt(self.store.reviews.reviewed(5), self.store.labels.of(5))
 
 
 @pytest.fixture
