@@ -25,7 +25,7 @@ from ml_backend.teaching.agreement import Agreement
 from ml_backend.teaching.recall import Recall
 from ml_backend.text_check import check_counted
 
-LAYOUT = 3
+LAYOUT = 4
 """Grows when the document changes: then it is written anew, and one of before is not read."""
 
 
@@ -42,7 +42,7 @@ def update(
     parts = [
         LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, record.tasks_revision,
         learner.number if learner else None, (recalled.teacher, recalled.given, recalled.digest) if recalled else None,
-        store.evolution.finished(project), store.rules.skip_queue(project), schema.control, schema.data,
+        store.evolution.finished(project), store.rules.get(project), schema.control, schema.data,
     ]  # fmt: skip
     basis = sha256(json.dumps(parts).encode()).hexdigest()
     if store.stats.basis(project) == basis:
@@ -61,8 +61,8 @@ def update(
         int(np.isin(judged, written.shown(store, project)).sum()),
     )
     without_text = pool.tasks[pool.without_text]
-    answers, answered = labels.answers.but_for(without_text), aggregator.answered
-    coverage = count(store, project, schema, answers, answered, without_text, len(pool.tasks))
+    answers, overlaps = labels.answers.but_for(without_text), aggregator.overlaps
+    coverage = count(store, project, schema, answers, overlaps, without_text, len(pool.tasks))
     document: dict[str, Any] = {
         "layout": LAYOUT,
         "labelled": len(answers.tasks),
