@@ -13,12 +13,12 @@ from types import MappingProxyType
 import numpy as np
 
 from ml_backend import registry
+from ml_backend.compact import pack, rounded, unpack
 from ml_backend.domain import ApprenticeError, Fit, Floats, Ints, Mask, ModelVersion, TaskSchema, Tensors, TrainingSet
 from ml_backend.store import ArtifactError, Store
 from ml_backend.training_sample import training_rows
 
-_HEADER, _TASKS, _TEXTS, _TARGETS = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.targets"
-_HELD_OUT = "snapshot.held_out"
+_HEADER, _TASKS, _TEXTS, _HELD_OUT = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.held_out"
 FEWEST = 2
 """Answers that a learner needs."""
 CHUNK = 8192  # rows whose vectors are in memory at once beside the pool's
@@ -72,9 +72,12 @@ def _on_tasks(values: Floats, old: Lesson, new: Lesson) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """The fit that version `number` made of a lesson; `held_out` (n, c) is what it says of each task of the lesson
-    without having learnt from it. `started_from`: the name of the prior that was worth it, "" for none; `prior_errors`
-    and `trust` as in `Fit`."""
+    """The fit that version `number` made of a lesson.
+
+    held_out      (n, c) what it says of each task of the lesson without having learnt from it, rounded as an artifact
+                  keeps it
+    started_from  the name of the prior that was worth it, "" for none; `prior_errors` and `trust` as in `Fit`
+    """
 
     number: int
     lesson: Lesson
@@ -150,7 +153,7 @@ def learn(
     fit = _fit(lesson, train, serving, number) if rows is None else _fit_some(lesson, train, rows, serving, number)
     if not (differ or fit.prior):
         return None, None
-    return Knowledge(number, lesson, fit.tensors, fit.held_out, fit.prior, fit.prior_errors, fit.trust), fit
+    return Knowledge(number, lesson, fit.tensors, rounded(fit.held_out), fit.prior, fit.prior_errors, fit.trust), fit
 
 
 def _fit(lesson: Lesson, train: TrainingSet, serving: Knowledge | None, number: int) -> Fit:
@@ -192,8 +195,8 @@ def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
         _HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
         _TASKS: lesson.tasks,
         _TEXTS: np.frombuffer(lesson.texts, np.uint8),
-        _TARGETS: lesson.targets,
-        _HELD_OUT: known.held_out,
+        **pack(lesson.targets, lesson.multiple),
+        _HELD_OUT: known.held_out.astype(np.float16),
     }
     return store.artifacts.write(project, f"{known.number:06d}", {**known.tensors, **snapshot})
 
@@ -212,7 +215,7 @@ def load(store: Store, project: int, number: int) -> Knowledge:
         multiple=header["multiple"],
         tasks=tensors.pop(_TASKS).astype(np.int64),
         texts=tensors.pop(_TEXTS).tobytes(),
-        targets=tensors.pop(_TARGETS).astype(np.float32),
+        targets=unpack(tensors, len(header["labels"])),
         prior=header.get("prior", ""),  # older artifacts know none
     )
     held_out = tensors.pop(_HELD_OUT).astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ml_backend import coverage as coverage_module
-from ml_backend import notes, text_check
+from ml_backend import notes, project_stats, text_check
 from ml_backend.consensus import consensus
 from ml_backend.coverage import Coverage, cover
 from ml_backend.domain import ApprenticeError, Estimate, ModelVersion, TaskSchema
@@ -70,7 +70,7 @@ class Status:
 def read_status(store: Store, project: int) -> Status:
     """The status of one project. Raises ApprenticeError if this backend has never heard of it."""
     record = store.projects.known(project)
-    problem, stats, teacher = "", store.stats.document(project), {}
+    problem, stats, teacher = "", project_stats.read(store, project), {}
     schema, coverage, texts = None, None, None
     try:
         schema = read_schema(record.label_config, record.choices)

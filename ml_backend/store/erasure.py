@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from ml_backend.domain import KEY_BYTES, content_key
+from ml_backend.store import revisions
 from ml_backend.store.database import Database
-from ml_backend.store.schema import annotation, deleted_text, metadata, project, question, task
+from ml_backend.store.schema import Text, annotation, deleted_text, metadata, project, question, task
 
 Keys = npt.NDArray[np.bytes_]
 REMOVED_AT_ONCE = 2000  # rows of one transaction
@@ -49,10 +51,14 @@ def erase_tasks(database: Database, connection: sa.Connection, project_id: int, 
     mine = sa.and_(task.c.project == project_id, task.c.id.in_(tasks))
     keys = sa.select(task.c.key, task.c.text).where(mine)
     texts: dict[bytes, str] = {row[0]: row[1] for row in connection.execute(keys)}
+    revision = revisions.lock(connection, database, project_id)
+    revision = replace(revision, number=revision.number + 1)  # readers look again at what was answered and shown
+    revisions.save(connection, project_id, revision)
     for table, owner in owners().items():
         if table is annotation:
             emptied = sa.update(table).where(owner == project_id, table.c.task.in_(tasks), table.c.deleted)
-            connection.execute(emptied.values(choices=[], annotator=None, lead_time=None))
+            values = {"choices": [], "annotator": None, "lead_time": None, "revision": revision.number}
+            connection.execute(emptied.values(values))
         elif "task" in table.c:
             connection.execute(sa.delete(table).where(owner == project_id, table.c.task.in_(tasks)))
     removed = connection.execute(sa.delete(task).where(mine)).rowcount
@@ -104,7 +110,7 @@ def _documents(
 ) -> Iterator[tuple[sa.ColumnElement[bool], dict[str, Any], bool]]:
     """Of each row that may quote texts of tasks: the row, its documents by column, and whether it has a text of its own
     that it is about. What is about a task quotes no other one."""
-    columns = [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text)]
+    columns = [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text | Text)]
     if not columns or table in (task, deleted_text) or "task" in table.c:
         return
     key = table.c.key if _is_about_texts(table) else sa.null().label("key")

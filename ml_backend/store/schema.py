@@ -316,7 +316,7 @@ question = Table(
     Column("alone", Boolean, nullable=False, server_default=true()),  # asked without any of the annotators' answers
     Index("question_state", "project", "state", "purpose"),
     Index("question_replies", "project", "teacher", "purpose", "state", "answered_at"),
-    Index("question_key", "project", "purpose", "state", "key"),
+    Index("question_key", "project", "teacher", "purpose", "state", "key"),
 )
 
 call = Table(
