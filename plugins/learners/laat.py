@@ -52,7 +52,7 @@ MODEST = 30.0
 """The bias of n answers counts n / (n + MODEST): few say little about how frequent labels are, and acquisition draws no
 fair share of them."""
 MOST_ROWS = 10_000  # of a larger pool, that its covariance is taken of
-LARGE, BEST = 150, {1: 4, 0: 3, -1: 2}
+LARGE, BEST = 100, {1: 4, 0: 3, -1: 2}
 """Of more rows and columns than this, only so many of the likeliest beliefs are fitted, by the sign of alpha: all of
 them would take too long."""
 FIELDS = "fields"
