@@ -26,7 +26,8 @@ BANK = (
     "duration", "campaign", "pdays", "previous", "poutcome",
 )  # fmt: skip
 """What its header says that V1 to V16 are."""
-TABLES = ("adult", "bank", "diabetes", "contraceptive", "indian_liver", "breast-ljubljana")
+WIDE = ("spambase", "z_alizadeh_sani", "telco_churn")
+TABLES = ("adult", "bank", "diabetes", "contraceptive", "indian_liver", "breast-ljubljana", *WIDE)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from scipy import integrate
 from scipy.special import log_expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from ml_backend.domain import Attributions, Material, Taught, TrainingSet
 from plugins.learners import laat
 from plugins.learners.evidence import BIAS_SD, fit
-from plugins.learners.laat import FIELDS, Laat, direction
+from plugins.learners.laat import DECORRELATE, FIELDS, Laat, direction
 
 D = 8
 
@@ -134,7 +136,8 @@ def test_each_member_is_the_most_probable_head_and_a_row_left_out_is_judged_by_t
 def test_the_direction_shares_a_score_between_columns_that_say_the_same() -> None:
     covariance = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
     u, size = direction(np.array([[5.0, 5.0, 5.0]]), covariance, np.ones(3))
-    assert u[0] == pytest.approx(u[1]) and u[2] > 1.4 * u[0] > 0
+    # the same from each column: (1 - s) u + s C u = t, with s of the covariance shared
+    assert u[0] == pytest.approx(u[1]) and u[2] == pytest.approx((1 + 0.9 * DECORRELATE) * u[0])
     assert u @ covariance @ u == pytest.approx(1.0) and size == pytest.approx(np.full(3, 5**1.5))
     assert not direction(np.zeros((2, 3)), covariance, np.ones(3))[0].any()
 
@@ -185,3 +188,82 @@ def test_what_columns_are_measured_in_changes_nothing_and_what_is_left_to_unit_l
         assert u[4] == 0.0
         found.append(columns @ u)
     np.testing.assert_allclose(found[0], found[1], atol=1e-9)
+
+
+class WideTable:
+    """Records of seventy fields, eight of them numbers, the others yes/no and most of them rare. Ten of the latter
+    decide, and the teacher knows in which direction; of the others, which say nothing, it has an opinion, too."""
+
+    FIELDS, NUMBERS, DECISIVE = 70, 8, 10
+
+    def __init__(self, seed: int) -> None:
+        self.random = random = np.random.default_rng(seed)
+        d, rows = self.FIELDS, 2500
+        shares = np.clip(random.beta(0.5, 5, d), 0.01, 0.5)
+        numbers = np.arange(d) >= d - self.NUMBERS
+        columns = np.where(numbers, random.normal(size=(rows, d)), 2 * ((random.random((rows, d)) < shares) - shares))
+        truth, decisive = np.zeros(d), random.permutation(d - self.NUMBERS)[: self.DECISIVE]
+        self.decisive = decisive
+        truth[decisive] = random.choice([-1, 1], self.DECISIVE) * random.uniform(0.5, 3, self.DECISIVE)
+        logits = columns @ truth
+        self.y = (1.3 * logits / logits.std() + random.logistic(size=rows) > 0).astype(int)
+        self.scores = random.integers(-5, 6, d).astype(float)
+        self.scores[decisive] = 7 * np.sign(truth[decisive])
+        length = float(np.percentile(np.linalg.norm(columns, axis=1), 99))
+        self.x = (columns / length).astype(np.float32)
+        self.width = np.where(numbers, 1.0, 0.5).astype(np.float32)
+        self.columns = columns
+
+    def rows(self, each: int) -> np.ndarray:
+        return np.concatenate([self.random.choice(np.flatnonzero(self.y[:1000] == label), each) for label in (0, 1)])
+
+    def area(self, rows: np.ndarray, scores: np.ndarray) -> float:
+        learner = Laat()
+        nothing = Taught(self.x[:0], np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
+        both = np.stack([0 * scores, scores])[:, None].astype(np.float32)
+        priors = learner.distil(Material(nothing, nothing, self.x[:1000], Attributions(both, self.width)), False, 0)
+        targets = np.eye(2, dtype=np.float32)[self.y[rows]]
+        train = TrainingSet(self.x[rows], targets, np.ones(len(rows), np.float32), False, priors=priors)
+        said = learner.predict(learner.fit(train, 0).tensors, self.x[1000:])[:, 1]
+        return float(roc_auc_score(self.y[1000:], said))
+
+    def plain(self, rows: np.ndarray, fields: np.ndarray | slice = slice(None)) -> float:
+        """Of a logistic regression on some of the fields."""
+        columns = self.columns[:, fields]
+        fitted = LogisticRegression(max_iter=500).fit(columns[rows], self.y[rows])
+        return float(roc_auc_score(self.y[1000:], fitted.decision_function(columns[1000:])))
+
+
+def test_in_a_wide_table_answers_correct_a_teacher_who_is_right_about_the_few_fields_that_decide() -> None:
+    found = []
+    for seed in range(8):
+        table = WideTable(seed)
+        few, many = table.rows(1), table.rows(50)
+        areas = [table.area(rows, table.scores) for rows in (few, many)]
+        found.append([*areas, table.plain(many), table.plain(many, table.decisive)])
+    few, many, plain, told_which = np.mean(found, axis=0)
+    assert many > few + 0.03 and many > plain + 0.05
+    assert many > told_which - 0.01  # as if somebody had said which fields to look at
+
+
+def test_a_wide_table_without_scores_is_learnt_no_worse_than_by_plain_logistic_regression() -> None:
+    found = []
+    for seed in range(8):
+        table = WideTable(seed)
+        rows = table.rows(50)
+        found.append((table.area(rows, 0 * table.scores), table.plain(rows)))
+    ours, plain = np.mean(found, axis=0)
+    assert ours > plain - 0.01
+
+
+def test_a_teacher_who_is_seldom_right_is_not_taken_for_one_who_knows_nothing() -> None:
+    """Its scores alone have an area of .6. With answers, they are worth more than either of the two."""
+    found = []
+    for seed in range(8):
+        table = WideTable(seed)
+        weak = table.scores + 4 * table.random.normal(size=table.FIELDS)
+        rows = table.rows(50)
+        alone = roc_auc_score(table.y[1000:], table.x[1000:] @ weak)
+        found.append((alone, table.area(rows, weak), table.area(rows, 0 * weak)))
+    alone, ours, nothing = np.mean(found, axis=0)
+    assert ours > max(alone, nothing) + 0.02
