@@ -25,6 +25,8 @@ from ml_backend.settings import Settings, is_loopback
 from ml_backend.store import Store
 
 OPEN = {"health", "ready"}  # endpoints that need no secret
+BY_PROXY = ("Forwarded", "Via", "X-Real-Ip")  # headers that a proxy adds; besides, all that begin so:
+BY_PROXY_PREFIX = "X-Forwarded-"
 MAX_BODY = 64 * 2**20  # bytes: an import event of 100,000 tasks fits
 VERSIONS_LISTED = 1000  # newest first, of a project: more would be of no use to anybody
 TOLD_SECONDS = 60.0  # between two lines in the log about requests that were turned away
@@ -76,7 +78,7 @@ def create_app(settings: Settings, store: Store | None = None) -> Flask:
 
     @app.post("/webhook")
     def webhook() -> Any:
-        event = read_event(_body())
+        event = read_event(_body(), store.projects.choices)
         wanted = take(store, event)
         metrics.events.labels(_known(event.action)).inc()
         return jsonify(status="taken", round=wanted)
@@ -174,6 +176,12 @@ def _protect(app: Flask, secret: str) -> None:
             foreign = "Origin" in request.headers or not is_loopback(urlsplit(f"//{request.host}").hostname or "")
             if foreign or not is_loopback(request.remote_addr or ""):
                 raise Forbidden("no secret is configured: only this machine is served")
+            if any(name in BY_PROXY or name.startswith(BY_PROXY_PREFIX) for name, _ in request.headers):
+                # a proxy on this machine comes from loopback, whoever it speaks for
+                raise Forbidden(
+                    "no secret is configured, and this request came through a proxy: set APPRENTICE_SECRET, and run "
+                    "`apprentice connect` again"
+                )
             return
         try:
             given = request.authorization

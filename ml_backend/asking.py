@@ -73,6 +73,8 @@ class Answer:
 
 SAMPLES = 5
 """Replies that a label's probability is told from by their frequency."""
+REASONING = 1000
+"""Tokens of a reply by file in which a model may reason before it answers: nobody is there to ask again for more."""
 ASKED, IN_VAIN = 2, 3
 """A reply is asked for so often until it is of use; and so many calls of a question may bring none."""
 BYTES_A_TOKEN = 3  # cautious for English; a Chinese character is three bytes, and about a token
@@ -108,7 +110,7 @@ class TeacherOptions:
     url, key       the endpoint; the key is in no repr
     timeout        seconds for one call; `concurrency`: calls at the same time
     probabilities  where a label's probability comes from: `logprobs` of the server, the frequency among `samples`, the
-                   confidence that is `stated`; `auto` takes the first of them that the server offers
+                   confidence that is `stated`; `auto` takes the first of them that the server offers, by file the last
     """
 
     model: str = ""

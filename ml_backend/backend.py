@@ -70,7 +70,8 @@ class ActiveLearningBackend(LabelStudioMLBase):
         version = self.predictor.version(self.project)
         empty = {"result": [], "score": 1.0, "model_version": version}
         try:
-            schema = read_schema(self.config or self.store.projects.ensure(self.project).label_config)
+            record = self.store.projects.ensure(self.project)
+            schema = read_schema(self.config or record.label_config, record.choices)
         except UnsupportedConfig:
             return [dict(empty) for _ in tasks]
         texts = [read_text(task, schema) for task in tasks]
@@ -90,7 +91,9 @@ class ActiveLearningBackend(LabelStudioMLBase):
         if event is None and len(given) >= 2 and isinstance(given[0], str):
             event, data = given[:2]
         try:
-            found = read_event({"action": event, **data} if event and isinstance(data, dict) else data)
+            found = read_event(
+                {"action": event, **data} if event and isinstance(data, dict) else data, self.store.projects.choices
+            )
         except BadEvent as problem:
             return {"status": "ignored", "reason": str(problem)}
         return {"status": "taken", "round": take(self.store, found)}

@@ -31,6 +31,7 @@ from ml_backend.commands.common import (
     progress_bar,
     read_settings,
     say,
+    settings_of_child,
     stop_on_signals,
 )
 
@@ -89,7 +90,7 @@ def web() -> None:
 
     stop = stop_on_signals()
     stop_with_parent(stop)
-    run_web(read_settings(), stop)
+    run_web(settings_of_child(), stop)
 
 
 @app.command(hidden=True)
@@ -98,7 +99,7 @@ def worker() -> None:
     from ml_backend.jobs.supervisor import stop_with_parent
     from ml_backend.jobs.worker import Worker
 
-    settings, stop = read_settings(), stop_on_signals()
+    settings, stop = settings_of_child(), stop_on_signals()
     stop_with_parent(stop)
     os.nice(WORKER_NICE)
     cap_threads(settings.threads)

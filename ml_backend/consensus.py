@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 
 from ml_backend.domain import Annotation, Floats, Ints, TaskSchema
+
+MARK_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +33,37 @@ class Answers:
         return Answers(self.tasks[left], self.targets[left], self.touched)
 
 
+def digest_of(answers: Answers) -> str:
+    """A name for some answers: the same for the same ones."""
+    return as_digest(mark_of(answers))
+
+
+def mark_of(answers: Answers) -> int:
+    """What some tasks add to the digest of all, or take out of it: both by exclusive or."""
+    targets = dict(zip(answers.tasks.tolist(), answers.targets, strict=True))
+    mark = 0
+    for task in answers.touched.tolist():
+        target = targets.get(task)
+        content = task.to_bytes(8, "little", signed=True) + (b"" if target is None else target.tobytes())
+        mark ^= int.from_bytes(blake2b(content, digest_size=MARK_BYTES).digest(), "little")
+    return mark
+
+
+def as_digest(mark: int) -> str:
+    """The digest of the tasks whose marks are combined."""
+    return mark.to_bytes(MARK_BYTES, "little").hex()
+
+
 def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> Answers:
     """Majority of the annotators, each with the latest answer; a tie stays a soft label.
 
     A ground-truth answer stands above the others of its task. Labels that are no longer in the schema are passed over,
-    and with several choices an empty answer means "none of them"; with a single choice it says nothing.
+    and with several choices an empty answer means "none of them", unless it is one that could not be read.
     """
     by_task: dict[int, list[Annotation]] = defaultdict(list)
     for annotation in annotations:
         by_task[annotation.task].append(annotation)
-    targets = {task: target for task, group in by_task.items() if (target := _vote(schema, group)) is not None}
+    targets = {task: target for task, group in by_task.items() if (target := vote(schema, group)) is not None}
     tasks = sorted(targets)
     return Answers(
         np.array(tasks, np.int64),
@@ -48,7 +72,8 @@ def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> Answers:
     )
 
 
-def _vote(schema: TaskSchema, group: list[Annotation]) -> Floats | None:
+def vote(schema: TaskSchema, group: list[Annotation]) -> Floats | None:
+    """(c,) float32 the target of a task from all its annotations, None if none of them counts."""
     ballots = [ballot for answer in _standing(group) if (ballot := _ballot(schema, answer)) is not None]
     if not ballots:
         return None
@@ -71,7 +96,7 @@ def _standing(group: list[Annotation]) -> list[Annotation]:
 
 def _ballot(schema: TaskSchema, answer: Annotation) -> Floats | None:
     chosen = [schema.labels.index(choice) for choice in answer.choices if choice in schema.labels]
-    if not chosen and (answer.choices or not schema.multiple):
+    if answer.unread or (not chosen and (answer.choices or not schema.multiple)):
         return None
     ballot = np.zeros(len(schema.labels), np.float32)
     ballot[chosen] = 1.0 if schema.multiple else 1.0 / len(chosen)

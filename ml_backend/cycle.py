@@ -15,8 +15,9 @@ from hashlib import sha256
 
 import numpy as np
 
-from ml_backend import audit, knowledge, registry, space
-from ml_backend.consensus import Answers, consensus
+from ml_backend import audit, knowledge, project_stats, registry, space
+from ml_backend.aggregation import Aggregate, Aggregator
+from ml_backend.consensus import Answers
 from ml_backend.domain import ApprenticeError, Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation.gate import judge
 from ml_backend.knowledge import FEWEST, Knowledge, Lesson
@@ -37,6 +38,7 @@ from ml_backend.watch import fall_back
 class Round:
     """What one round works with.
 
+    aggregator  follows the project's labels from round to round
     guard       raises if the lease was lost: nothing may be written to Label Studio after that
     superseded  whether a newer round, or another project's, is already wanted
     lease       under which versions are stored; None where nobody else works on the project
@@ -47,6 +49,7 @@ class Round:
     client: LabelStudioClient
     project: int
     pool: ProjectPool
+    aggregator: Aggregator
     guard: Callable[[], None]
     superseded: Callable[[], bool]
     lease: Lease | None = None
@@ -74,7 +77,7 @@ def run_round(work: Round) -> RoundRecord | None:
         reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.expect)
     record = store.projects.ensure(project)
     options, complaint = work.settings.for_project(record.extra_params)
-    schema = read_schema(record.label_config)
+    schema = read_schema(record.label_config, record.choices)
 
     with work.stage("encode"):
         record, odd = space.settle(store, work.settings, record, schema, options)
@@ -82,13 +85,16 @@ def run_round(work: Round) -> RoundRecord | None:
         options, moved = fall_back(options.of_form(space.form(encoder)), record.watch)
         work.pool.use(encoder)
         work.pool.refresh(record.tasks_revision)
-        answers = consensus(schema, store.labels.of(project))
+        labels = work.aggregator.refresh(schema)
+        # nothing can be learnt from an answer to nothing
+        answers = labels.answers.but_for(work.pool.tasks[work.pool.without_text])
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
         recalled = _recalled(work, options, schema, answers)
-        unchanged = _fingerprint(record, options, answers, work.pool, recalled) == record.fingerprint
+        unchanged = _fingerprint(record, options, labels, work.pool, recalled) == record.fingerprint
         active = store.versions.active(project)
         # without an active version, or with another learner than the active one has, there is something to mend
         if unchanged and active is not None and active.learner == (serving.number if serving else None):
+            project_stats.update(store, project, schema, work.pool, work.aggregator, serving, recalled)
             return None
 
     number = store.versions.next_number(project)
@@ -125,7 +131,8 @@ def run_round(work: Round) -> RoundRecord | None:
                 store.artifacts.remove(artifact[0])
             raise
         # taken again: ranking may have encoded more
-        _publish(work, record, schema, version, queue, _fingerprint(record, options, answers, work.pool, recalled))
+        _publish(work, record, schema, version, queue, _fingerprint(record, options, labels, work.pool, recalled))
+        project_stats.update(store, project, schema, work.pool, work.aggregator, learner, recalled)
     return RoundRecord(version.name, started, now(), work.stages)
 
 
@@ -154,7 +161,7 @@ def _fit(
     labelled = work.pool.rows_of(answers.tasks)
     vectors = work.pool.ensure(labelled, at_most=work.pool.at_once)
     rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
-    priors, named = prior.load(work.store, record, options.learner, work.pool.space, schema)
+    priors = prior.load(work.store, record, options.learner, work.pool.space, schema)
     lesson = Lesson(
         plugin=options.learner,
         space=work.pool.space,
@@ -163,11 +170,12 @@ def _fit(
         tasks=work.pool.tasks[rows],
         texts=work.pool.keys_of(rows),
         targets=answers.targets[np.isin(answers.tasks, work.pool.tasks[rows], assume_unique=True)],
-        prior=named,
+        prior=priors.name,
     )
     if record.pinned is not None or (serving is not None and serving.lesson.same(lesson)):
         return None, None
-    return knowledge.learn(lesson, vectors, serving, number, priors, work.pool.real(lesson.tasks))
+    judges = work.pool.real(lesson.tasks) & ~priors.taught_among(lesson.texts)
+    return knowledge.learn(lesson, vectors, serving, number, priors.tensors, judges)
 
 
 def _assess(
@@ -177,17 +185,22 @@ def _assess(
     if candidate is None or fit is None:
         if n == 0 and record.pinned is None:
             return None, None, "no labels are left: drafts come from the teacher" if serving else ""
-        before = _serving_version(work, record)
-        return serving, before.accuracy if before else None, ""
+        return serving, _figure_of(work, record, serving), ""
     lesson = candidate.lesson
     audited = np.array(work.store.versions.audited(work.project), np.int64)
     real = work.pool.real(lesson.tasks)
     fit, tasks, targets = fit.of(real), lesson.tasks[real], lesson.targets[real]
     verdict = judge(fit, targets, lesson.multiple, np.isin(tasks, audited))
-    earlier = fit.held_out if fit.held_out_earlier is None else fit.held_out_earlier
-    held_out = fit.held_out if verdict.promote else earlier
-    accuracy = audit.accuracy(held_out, targets, tasks, audited, lesson.multiple)
-    return candidate if verdict.promote else serving, accuracy, verdict.reason
+    if not verdict.promote:
+        return serving, _figure_of(work, record, serving), verdict.reason
+    return candidate, audit.accuracy(fit.held_out, targets, tasks, audited, lesson.multiple), verdict.reason
+
+
+def _figure_of(work: Round, record: ProjectRecord, learner: Knowledge | None) -> Estimate | None:
+    """The accuracy of a learner as the version that made it has it: it is the same in all versions that serve it."""
+    own = work.store.versions.get(work.project, learner.number) if learner else None
+    version = own or _serving_version(work, record)
+    return version.accuracy if version else None
 
 
 def _changed_labels(serving: Knowledge | None, schema: TaskSchema) -> str:
@@ -234,7 +247,7 @@ def _publish(
 
 
 def _fingerprint(
-    record: ProjectRecord, options: ProjectSettings, answers: Answers, pool: ProjectPool, recalled: Recall | None
+    record: ProjectRecord, options: ProjectSettings, labels: Aggregate, pool: ProjectPool, recalled: Recall | None
 ) -> str:
     """Of everything that a queue is made from: if it has not changed, neither has the queue."""
     encoded = int(pool.encoded.sum())
@@ -246,8 +259,8 @@ def _fingerprint(
         # the queue improves at every doubling of the encoded part, and when all is encoded
         "space": pool.space,
         "encoded": "all" if encoded == len(pool.tasks) else encoded.bit_length(),
-        "prior": (record.prior or {}).get("sha256", "") if len(answers.tasks) >= FEWEST else "",
-        "recalled": sha256(recalled.tasks.tobytes() + recalled.said.tobytes()).hexdigest() if recalled else "",
-        "answers": sha256(answers.tasks.tobytes() + answers.targets.tobytes() + answers.touched.tobytes()).hexdigest(),
+        "prior": (record.prior or {}).get("sha256", "") if len(labels.answers.tasks) >= FEWEST else "",
+        "recalled": recalled.digest if recalled else "",
+        "answers": labels.digest,
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

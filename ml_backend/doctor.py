@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ml_backend import registry
-from ml_backend.domain import ApprenticeError
+from ml_backend import notes, registry
+from ml_backend.consensus import consensus
+from ml_backend.coverage import cover
+from ml_backend.domain import ApprenticeError, TaskSchema
 from ml_backend.knock import knock
 from ml_backend.label_studio.client import PRIVATE, LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.inspection import Connection, inspect
 from ml_backend.label_studio.publish import HEAD, Pace
+from ml_backend.label_studio.text_sample import look_at_texts
 from ml_backend.settings import Settings
 from ml_backend.store import ProjectRecord, Store, credentials
 from ml_backend.teaching import checkup
 from ml_backend.teaching.checkup import State
+from ml_backend.text_check import check_store
 
 TESTED = "1.23"  # release of Label Studio that the behaviour relied on was measured with
 
@@ -53,7 +57,7 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
             yield Finding("wrong", f"project {project}", f"not connected: run `apprentice connect --project {project}`")
             continue
         if client is not None:
-            yield from _guarded(f"project {record.id}", lambda: _project(client, settings, record))  # noqa: B023
+            yield from _guarded(f"project {record.id}", lambda: _project(client, settings, store, record))  # noqa: B023
         yield from _guarded(f"teacher of {record.id}", lambda: _teacher(settings, store, record))  # noqa: B023
     if not records:
         yield Finding("notice", "projects", "none is connected: run `apprentice connect --project N`")
@@ -103,7 +107,7 @@ def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:
         yield Finding("notice", "Label Studio", f"tested with {TESTED}: report it if something behaves differently")
 
 
-def _project(client: LabelStudioClient, settings: Settings, record: ProjectRecord) -> Iterator[Finding]:
+def _project(client: LabelStudioClient, settings: Settings, store: Store, record: ProjectRecord) -> Iterator[Finding]:
     about, again = f"project {record.id}", f"run `apprentice connect --project {record.id}` again"
     found = inspect(client, settings, record)
     if found.elsewhere:
@@ -114,10 +118,9 @@ def _project(client: LabelStudioClient, settings: Settings, record: ProjectRecor
             f"APPRENTICE_PUBLIC_URL) as `serve` has it, or {again}",
         )
         return
-    schema = read_schema(found.label_config)
-    kind = "several choices" if schema.multiple else "one choice"
-    shown = ", ".join(f"${name}" for name in schema.data)
-    yield Finding("good", about, f"{kind} out of {len(schema.labels)} over {shown}")
+    schema = read_schema(found.label_config, record.choices)
+    yield Finding("good", about, notes.question(schema))
+    yield from _tasks_and_answers(about, store, client, record, schema)
     yield from _from_label_studio(about, settings, found, again)
     if not found.webhooks:
         yield Finding("wrong", about, f"its webhook is gone, answers are only found by the slow check: {again}")
@@ -139,6 +142,23 @@ def _project(client: LabelStudioClient, settings: Settings, record: ProjectRecor
     if complaint:
         yield Finding("wrong", about, complaint)
     yield _publishing(about, Pace(**(record.pace or {})))
+
+
+def _tasks_and_answers(
+    about: str, store: Store, client: LabelStudioClient, record: ProjectRecord, schema: TaskSchema
+) -> Iterator[Finding]:
+    """What of the tasks and answers cannot be learnt from. Before the first round, Label Studio is asked for tasks."""
+    is_read = store.tasks.count(record.id) > 0
+    check = check_store(store, record.id, schema) if is_read else look_at_texts(client, record.id, schema)
+    for sentence in notes.texts(check, schema):
+        yield Finding("wrong" if check.without_text == check.tasks else "notice", about, sentence)
+    annotations = store.labels.of(record.id)
+    coverage = cover(store, record.id, schema, annotations, consensus(schema, annotations))
+    if sentence := notes.unused(coverage, schema):
+        yield Finding("notice", about, sentence)
+    active = store.versions.active(record.id)
+    if active and active.learner is None and (sentence := notes.nothing_learnt(coverage)):
+        yield Finding("notice", about, sentence)
 
 
 def _teacher(settings: Settings, store: Store, record: ProjectRecord) -> Iterator[Finding]:

@@ -29,11 +29,17 @@ class ApprenticeError(Exception):
 
 
 KEY_BYTES = 16
+PATH = " > "
+"""Stands in a nested label's name between the labels around it and its own."""
 
 
 def content_key(text: str) -> bytes:
     """The hash, `KEY_BYTES` long, under which a text's vector is cached."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+
+
+NO_TEXT = content_key("")
+"""The key of a task without a text, or without a record."""
 
 
 def storable(text: str) -> str:
@@ -61,6 +67,11 @@ class TaskSchema:
     task's field that holds the text. A record has none: it is in the field `record_field` (of field to value), or the
     task's own `fields` are those of the record, the one that is asked about first, or both. `html` are those of all
     these that hold HTML. `hints` are optional descriptions, one for each label ("" where there is none).
+
+    A label is what annotators read. `stored` is what is stored for each of them where that is something else: a code,
+    or, if the labels are `nested`, the path of those around it and itself; () if every label is stored by its name.
+    `conditional`: whether the question may stay hidden, so that no answer to it says nothing. `other_controls` are the
+    names of all other controls, which are not learnt.
     """
 
     labels: tuple[str, ...]
@@ -72,6 +83,10 @@ class TaskSchema:
     record_field: str = ""
     fields: tuple[str, ...] = ()
     html: tuple[str, ...] = ()
+    stored: tuple[tuple[str, ...], ...] = ()
+    nested: bool = False
+    conditional: bool = False
+    other_controls: tuple[str, ...] = ()
     kind: Literal["choices"] = "choices"
 
     @property
@@ -118,7 +133,11 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One annotator's answer to one task. A skip has `cancelled` set; `updated_at` is ISO text in UTC."""
+    """One annotator's answer to one task. A skip has `cancelled` set; `updated_at` is ISO text in UTC.
+
+    `unread` says, as one of the codes `UNREAD`, why the answer cannot be learnt from, "" if it can: then no `choices`
+    mean that none of several labels applies. `choices` are labels, and whatever else was found among them.
+    """
 
     id: int
     task: int
@@ -128,6 +147,12 @@ class Annotation:
     ground_truth: bool = False
     updated_at: str = ""
     lead_time: float | None = None
+    unread: str = ""
+
+
+UNREAD = ("empty", "control", "label", "parent", "shape")
+"""Nothing was chosen, the answer belongs to a control that there is not, has no label that there is, stops at a label
+that holds others, or is no choice at all."""
 
 
 @dataclass(frozen=True, slots=True)

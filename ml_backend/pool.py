@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.domain import Clustering, Example, Floats, Ints, Mask, content_key
+from ml_backend.domain import NO_TEXT, Clustering, Example, Floats, Ints, Mask, content_key
 from ml_backend.encoding import encode
 from ml_backend.ports import Clusterer, Encoder, RecordEncoder
 from ml_backend.store import Store
@@ -60,6 +60,7 @@ class ProjectPool:
         self.tasks: Ints = np.empty(0, np.int64)
         self.encoded: Mask = np.empty(0, np.bool_)
         self.synthetic: Mask = np.empty(0, np.bool_)
+        self.without_text: Mask = np.empty(0, np.bool_)
 
     def use(self, encoder: Encoder) -> None:
         """Begins anew in another space, if it is another one: `refresh` comes next."""
@@ -76,6 +77,7 @@ class ProjectPool:
             self._vectors = np.zeros((len(self.tasks), self._encoder.dim), np.float32)
             self.encoded = np.zeros(len(self.tasks), np.bool_)
             self.synthetic = np.isin(self.tasks, self._store.tasks.synthetic(self._project))
+            self.without_text = np.fromiter((key == NO_TEXT for key in self._keys), np.bool_, len(self._keys))
             self._sketch, self._groups = None, {}
             self._revision = revision
         if not self._cache.refresh() and not moved:

@@ -39,11 +39,19 @@ class Basis:
     recalled: Recall | None = None
     records: RecordEncoder | None = None
 
+    @property
+    def seed(self) -> int:
+        """The same for the same learner and answers: a round that only has other drafts keeps the order of the queue.
+        Another order would be another head for the teacher to draft, whose drafts would be another round."""
+        what = (self.project, self.learner.number if self.learner else 0, len(self.answers.touched))
+        return int(np.random.SeedSequence(what).generate_state(1)[0])
+
 
 def rank(store: Store, pool: ProjectPool, basis: Basis) -> list[Prediction]:
-    """At most `queue_size` predictions, the first to be served first; empty if nothing is left to label."""
-    random = np.random.default_rng([basis.project, basis.number])
-    untouched = np.isin(pool.tasks, basis.answers.touched, assume_unique=True, invert=True)
+    """At most `queue_size` predictions, the first to be served first; empty if nothing is left to label. A task without
+    a text is none of them: Label Studio serves what has no prediction after all that has one."""
+    random = np.random.default_rng(basis.seed)
+    untouched = np.isin(pool.tasks, basis.answers.touched, assume_unique=True, invert=True) & ~pool.without_text
     slots = audit.places(min(basis.options.queue_size, int(untouched.sum())), basis.options.audit_share, random)
 
     drawn = np.array(store.versions.audited(basis.project), np.int64)
@@ -84,7 +92,7 @@ def _ranked(
         seen = replace(seen, errors=np.where(pool.synthetic[view.rows], np.nan, seen.errors))
     field = basis.options.group_by
     groups = pool.groups(field)[view.rows] if field and basis.options.balance else None
-    selection = choose(basis.options, seen, groups, n, seed=basis.number)
+    selection = choose(basis.options, seen, groups, n, seed=basis.seed)
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
     texts, vectors = store.tasks.texts(basis.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
     expected = basis.recalled.of(tasks) if basis.recalled else None

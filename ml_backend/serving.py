@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend import knowledge, space
-from ml_backend.domain import Draft, Floats, Prediction, TaskSchema, content_key
+from ml_backend.domain import Draft, Floats, ModelVersion, Prediction, TaskSchema, content_key
 from ml_backend.drafts import because, draft
 from ml_backend.encoding import encode
 from ml_backend.knowledge import Knowledge
@@ -20,6 +20,17 @@ from ml_backend.store import ProjectRecord, Store, Vectors
 from ml_backend.teaching.recall import of_texts
 
 NO_VERSION = "apprentice-0"  # before the first round
+MOST_KEPT = 32  # learners with their vectors, by project and space: those that were used last
+
+
+class _Served:
+    """What is kept of one project in one space, for one thread at a time: no project waits for another one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.version: ModelVersion | None = None  # that `learner` was loaded for
+        self.learner: Knowledge | None = None
+        self.vectors: Vectors | None = None
 
 
 class Predictor:
@@ -29,8 +40,7 @@ class Predictor:
         self._settings = settings
         self._store = store
         self._lock = threading.Lock()
-        self._loaded: dict[int, tuple[tuple[int, str], Knowledge | None]] = {}  # project -> its version and space
-        self._vectors: dict[int, tuple[str, Vectors]] = {}  # project -> its space
+        self._served: dict[tuple[int, str], _Served] = {}  # by project and space, what was used last comes last
 
     def version(self, project: int) -> str:
         """The model version that predictions of this project carry now."""
@@ -43,14 +53,14 @@ class Predictor:
         Within them, the draft that is trusted least comes first. Tasks of the audit slice get no draft, here neither.
         """
         record = self._store.projects.ensure(project)
-        schema = read_schema(label_config or record.label_config)
+        schema = read_schema(label_config or record.label_config, record.choices)
         drafts: Sequence[Draft | None] = [None] * len(texts)
         if space.is_ready(record, schema):
             encoder, learner = self._serving(record)
             expected, vectors = self._by_teacher(record, schema, texts), self._encode(project, encoder, tasks, texts)
             records = encoder if isinstance(encoder, RecordEncoder) else None
             drafts = draft(self._settings, schema, learner, texts, vectors, expected, records=records)
-        name, audited = self.version(project), set(self._store.versions.audited(project))
+        name, audited = record.published or NO_VERSION, self._store.versions.audited_among(project, tasks)
         return [
             Prediction(
                 task=task,
@@ -75,13 +85,13 @@ class Predictor:
         active = self._store.versions.active(project)
         if active is None:
             return None
-        with self._lock:
-            wanted = (active.number, space_name)
-            loaded, learner = self._loaded.get(project, ((0, ""), None))
-            if loaded != wanted:
-                learner, _ = knowledge.load_best(self._store, active, space_name)
-                self._loaded[project] = (wanted, learner)
-        return learner
+        served = self._use(project, space_name)
+        with served.lock:
+            if served.version is None or not _serves(served.learner, served.version, active):
+                found, _ = knowledge.load_best(self._store, active, space_name)
+                served.learner = found.for_drafts() if found else None
+            served.version = active
+            return served.learner
 
     def _by_teacher(self, record: ProjectRecord, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
         """What the teacher has said of these texts before; it is not asked now. None if it is one that cannot be."""
@@ -92,11 +102,11 @@ class Predictor:
 
     def _encode(self, project: int, encoder: Encoder, tasks: Sequence[int], texts: Sequence[str]) -> Floats:
         keys = [content_key(text) for text in texts]
-        with self._lock:
-            name, cache = self._vectors.get(project, ("", None))
-            if cache is None or name != encoder.name:
-                cache = self._store.vectors(project, encoder.name)
-                self._vectors[project] = encoder.name, cache
+        served = self._use(project, encoder.name)
+        with served.lock:
+            if served.vectors is None:
+                served.vectors = self._store.vectors(project, encoder.name)
+            cache = served.vectors
             cache.refresh()
             places = cache.find(keys)
             out = np.zeros((len(texts), encoder.dim), np.float32)
@@ -108,3 +118,20 @@ class Predictor:
             some = [texts[row] for row in missing]
             out[missing] = encode(encoder.encode, some, [tasks[row] for row in missing], encoder.name)
         return out
+
+    def _use(self, project: int, space_name: str) -> _Served:
+        """What is kept of a project in a space; what was used least lately is let go of."""
+        key = (project, space_name)
+        with self._lock:
+            served = self._served.pop(key) if key in self._served else _Served()
+            self._served[key] = served
+            while len(self._served) > MOST_KEPT:
+                del self._served[next(iter(self._served))]
+        return served
+
+
+def _serves(learner: Knowledge | None, loaded: ModelVersion, active: ModelVersion) -> bool:
+    """Whether what was loaded for a version is what the active one serves: it is the same, or a later one of the same
+    learner. Under a number that begins anew, there is another project."""
+    same_learner = learner is not None and learner.number == active.learner and active.number > loaded.number
+    return active.name == loaded.name or same_learner

@@ -52,6 +52,12 @@ class ProjectSettings(BaseModel):
     balance: float = Field(
         0.0, ge=0, le=1, description="share of the queue kept for the groups that the learner does worst on"
     )
+    choices: str = Field(
+        "",
+        max_length=200,
+        description="name of the `Choices` that is learnt, if the configuration has several; empty: one that is always "
+        "visible, required or a single choice, among the most labels",
+    )
     group_by: str = Field("", max_length=64, description="field of the tasks' data that names groups; empty: clusters")
     acquisition_fallback: bool = Field(
         False, description="random order as long as the comparison with random says that acquisition does not win"
@@ -70,7 +76,9 @@ class ProjectSettings(BaseModel):
     )
     teacher_model: str = Field("", max_length=200, description="the teacher's model, by its name at the endpoint")
     teacher_probabilities: Literal["auto", "logprobs", "samples", "stated"] = Field(
-        "auto", description="where its probabilities come from; `auto`: logprobs where there are any, else samples"
+        "auto",
+        description="where its probabilities come from; `auto`: logprobs where there are any, else samples; `batch`: "
+        "the confidence that each reply states",
     )
     teacher_ahead: int = Field(
         20, ge=0, le=200, description="tasks at the queue's head that the teacher works ahead on"
@@ -113,7 +121,7 @@ class Settings(BaseSettings):
         SecretStr(""), description="an access token of Label Studio, personal or legacy"
     )
     secret: SecretStr = Field(
-        SecretStr(""), description="what Label Studio must present; without it only loopback is served"
+        SecretStr(""), description="what Label Studio must present; without it only loopback is served, and no proxy"
     )
     public_url: str = Field("", description="this backend's address as Label Studio sees it; empty: host and port")
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -140,6 +148,13 @@ class Settings(BaseSettings):
     defaults: ProjectSettings = Field(
         default=ProjectSettings(), description="defaults of the per-project settings, as JSON"
     )
+
+    @field_validator("defaults")
+    @classmethod
+    def _is_for_any_project(cls, defaults: ProjectSettings) -> ProjectSettings:
+        if defaults.choices:
+            raise ValueError("`choices` names a control of one project: set it in that project's extra params")
+        return defaults
 
     @field_validator("label_studio_url", "public_url", "teacher_url")
     @classmethod

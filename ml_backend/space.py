@@ -34,6 +34,11 @@ def records_of(settings: Settings, record: ProjectRecord, profile: str = PROFILE
     return registry.record_encoder(made_from, settings.encoder) if made_from else None
 
 
+def spaces_of_records(settings: Settings, record: ProjectRecord) -> set[str]:
+    """The names of the spaces that a project of records has, and had before; none for any other project."""
+    return {encoder.name for name in (PROFILE, BEFORE) if (encoder := records_of(settings, record, name))}
+
+
 def form(encoder: Encoder) -> Form:
     """What the tasks are that this encoder is for."""
     if not isinstance(encoder, RecordEncoder):
@@ -69,8 +74,7 @@ def settle(
             found = {PROFILE: profile, BEFORE: kept.get(PROFILE), "odd": odd, "tasks": n, "made_of": made_of}
             store.record_profiles.put(record.id, {**found, "seen": record.tasks_revision})
             record = store.projects.ensure(record.id)
-            spaces = {each.name for name in (PROFILE, BEFORE) if (each := records_of(settings, record, name))}
-            store.forget_spaces(record.id, "records-", spaces)
+            store.forget_spaces(record.id, "records-", spaces_of_records(settings, record))
         elif kept["seen"] != record.tasks_revision:
             store.record_profiles.see(record.id, record.tasks_revision)
             record = store.projects.ensure(record.id)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ml_backend import coverage as coverage_module
+from ml_backend import notes, text_check
 from ml_backend.consensus import consensus
-from ml_backend.domain import ApprenticeError, Estimate, ModelVersion
+from ml_backend.coverage import Coverage, cover
+from ml_backend.domain import ApprenticeError, Estimate, ModelVersion, TaskSchema
 from ml_backend.label_studio.config import read_schema
 from ml_backend.store import ProjectRecord, Store, now
 from ml_backend.teaching import standing
+from ml_backend.text_check import TextCheck, check_store
 
 MOST = 10  # classes that are listed
 WIDE = 15  # letters of a line's name
@@ -19,7 +24,8 @@ WIDE = 15  # letters of a line's name
 class Status:
     """One project at one moment.
 
-    labelled    tasks with a counted human label; `pool`: tasks without one
+    labelled    tasks with a counted human label, as of the last round; `pool`: tasks without one
+    learner     number of the version whose learner serves, None as long as drafts come from the teacher alone
     held        number of the version whose learner a rollback holds
     last_round  version, finished_at (seconds since the epoch), seconds, stages {name: seconds}
     read        tasks read so far while all of them are being listed, else None
@@ -28,6 +34,7 @@ class Status:
     watch       what `watch.find_out` last found, {} before the first look
     acquisition the strategy that ordered the queue of the active version, "" before there is one
     teacher     see `teaching.standing`, {} before there is anything to say
+    schema      what is learnt; `coverage`, `texts`: how far its tasks can be learnt from. None if it cannot be read
     """
 
     project: int
@@ -35,6 +42,7 @@ class Status:
     labelled: int
     pool: int
     active_version: str | None
+    learner: int | None
     published_version: str | None
     held: int | None
     accuracy: Estimate | None
@@ -49,6 +57,9 @@ class Status:
     watch: dict[str, Any]
     acquisition: str
     teacher: dict[str, Any]
+    schema: TaskSchema | None
+    coverage: Coverage | None
+    texts: TextCheck | None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,15 +68,17 @@ class Status:
 def read_status(store: Store, project: int) -> Status:
     """The status of one project. Raises ApprenticeError if this backend has never heard of it."""
     record = store.projects.known(project)
-    problem, labelled, teacher = "", 0, {}
+    problem, stats, teacher = "", store.stats.document(project), {}
+    schema, coverage, texts = None, None, None
     try:
-        schema, annotations = read_schema(record.label_config), store.labels.of(project)
-        answers = consensus(schema, annotations)
-        labelled = len(answers.tasks)
-        teacher = standing.read(store, record, schema, annotations, answers)
+        schema = read_schema(record.label_config, record.choices)
+        coverage, texts = _checks(store, project, schema, stats)
+        teacher = standing.read(store, record, schema, stats.get("teacher", {}))
     except ApprenticeError as error:
         problem = str(error) if record.label_config else "waiting for the first round to read the project"
     active, job = store.versions.active(project), store.jobs.state(project)
+    labelled = stats.get("labelled", active.labelled if active else 0)
+    tasks = stats["tasks"] if stats.get("tasks_revision") == record.tasks_revision else store.tasks.count(project)
     good, any_round = store.versions.last_rounds(project, failed=False), store.versions.last_rounds(project)
     progress = record.progress or {}
     if not store.jobs.workers():
@@ -75,8 +88,9 @@ def read_status(store: Store, project: int) -> Status:
         project=project,
         connected=record.is_connected,
         labelled=labelled,
-        pool=store.tasks.count(project) - labelled,
+        pool=tasks - labelled,
         active_version=active.name if active else None,
+        learner=active.learner if active else None,
         published_version=record.published,
         held=record.pinned,
         accuracy=_accuracy(record, active),
@@ -99,6 +113,19 @@ def read_status(store: Store, project: int) -> Status:
         watch=record.watch or {},
         acquisition=active.acquisition if active else "",
         teacher=teacher,
+        schema=schema,
+        coverage=coverage,
+        texts=texts,
+    )
+
+
+def _checks(store: Store, project: int, schema: TaskSchema, stats: Mapping[str, Any]) -> tuple[Coverage, TextCheck]:
+    """As the last round has left them; before the first one, counted from all there is."""
+    if "coverage" in stats:
+        return coverage_module.read(stats["coverage"]), text_check.read(stats["texts"])
+    annotations = store.labels.of(project)
+    return cover(store, project, schema, annotations, consensus(schema, annotations)), check_store(
+        store, project, schema
     )
 
 
@@ -130,9 +157,23 @@ def _watched(watch: dict[str, Any]) -> list[tuple[str, str]]:
     return said
 
 
+def _checked(status: Status) -> Iterator[tuple[str, str]]:
+    """What of the tasks and answers is not learnt from, and why."""
+    if status.schema is None or status.coverage is None or status.texts is None:
+        return
+    if status.schema.other_controls:
+        yield "question", notes.question(status.schema)
+    yield from (("texts", sentence) for sentence in notes.texts(status.texts, status.schema))
+    if sentence := notes.unused(status.coverage, status.schema):
+        yield "not used", sentence
+    if status.learner is None and (sentence := notes.nothing_learnt(status.coverage)):
+        yield "learner", sentence
+
+
 def lines(status: Status) -> list[tuple[str, str]]:
     """The status in words, as pairs of a name and a sentence."""
-    said = [("labelled", f"{status.labelled}, {status.pool} to go")]
+    going = notes.progress(status.coverage) if status.coverage else f"{status.labelled}, {status.pool} to go"
+    said = [("labelled", going), *_checked(status)]
     if not status.connected:
         said.insert(0, ("not connected", f"run `apprentice connect --project {status.project}`"))
     version = status.active_version or "none yet: drafts come from the teacher"

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend import knowledge, registry
+from ml_backend.aggregation import Aggregator
 from ml_backend.domain import Floats, Ints, Mask, TaskSchema, TrainingSet
 from ml_backend.evaluation.comparison import compare, looks
 from ml_backend.evaluation.doubts import doubts
@@ -22,7 +23,7 @@ from ml_backend.evaluation.prequential import accuracy
 from ml_backend.evaluation.replay import replay
 from ml_backend.evaluation.stopping import advice, forecast, stability
 from ml_backend.grouping import NO_GROUP, groups_of
-from ml_backend.label_studio.second_look import open_to_doubt
+from ml_backend.label_studio.second_look import settled_tasks
 from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import ProjectRecord, Store
@@ -77,8 +78,9 @@ class Seen:
 
 
 def see(
-    store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, options: ProjectSettings
-) -> Seen | None:
+    store: Store, pool: ProjectPool, aggregator: Aggregator, record: ProjectRecord, schema: TaskSchema,
+    options: ProjectSettings,
+) -> Seen | None:  # fmt: skip
     """What there is to look at; None without a learner of real tasks, or if it has labels or tasks that are gone."""
     project = record.id
     active = store.versions.active(project)
@@ -86,14 +88,12 @@ def see(
     if learner is None or learner.lesson.labels != schema.labels:
         return None
     lesson = learner.lesson
-    annotations = store.labels.of(project)
-    answered: dict[int, str] = {}
-    for each in (each for each in annotations if not each.cancelled):
-        answered[each.task] = min(answered.get(each.task, each.updated_at), each.updated_at)
     rows = pool.rows_of(lesson.tasks)
     if len(rows) != len(lesson.tasks) or not pool.encoded[rows].all() or pool.synthetic[rows].all():
         return None
-    order = np.array(sorted(range(len(rows)), key=lambda row: (answered.get(int(lesson.tasks[row]), ""), row)))
+    aggregator.refresh(schema)
+    answered = aggregator.first_answered(lesson.tasks)
+    order = np.array(sorted(range(len(rows)), key=answered.__getitem__))
     tasks, rows = lesson.tasks[order], rows[order]
     encoded = np.flatnonzero(pool.encoded & ~pool.synthetic)
     stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:STOP_SET])
@@ -107,11 +107,11 @@ def see(
             lesson.targets[order],
             np.ones(len(rows), np.float32),
             multiple=lesson.multiple,
-            priors=prior.load(store, record, lesson.plugin, pool.space, schema)[0],
+            priors=prior.load(store, record, lesson.plugin, pool.space, schema).tensors,
         ),
         held_out=learner.held_out[order],
         audited=np.isin(tasks, store.versions.audited(project)),
-        protected=~np.isin(tasks, list(open_to_doubt(store.reviews.reviewed(project), annotations))),
+        protected=~aggregator.has_sole_answer(tasks) | np.isin(tasks, settled_tasks(store, project)),
         synthetic=pool.synthetic[rows],
         groups=groups_of(pool, options.group_by, rows),
         group_by=options.group_by or "cluster",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
+
+from flask import Flask
 
 from ml_backend.app import MAX_BODY, create_app, warm
 from ml_backend.domain import ApprenticeError
@@ -11,16 +14,22 @@ from ml_backend.settings import Settings
 THREADS = 8  # a /predict that encodes must not keep a webhook waiting
 
 
-def run_web(settings: Settings, stop: threading.Event) -> None:
-    """Serves until `stop` is set."""
+def make_server(app: Flask, settings: Settings) -> Any:
+    """A waitress server that listens already. Raises OSError if it cannot."""
     from waitress.server import create_server
 
+    return create_server(
+        app, host=settings.host, port=settings.port, threads=THREADS, ident=None, max_request_body_size=MAX_BODY,
+        clear_untrusted_proxy_headers=False,  # without a secret, the application refuses what came through a proxy
+    )  # fmt: skip
+
+
+def run_web(settings: Settings, stop: threading.Event) -> None:
+    """Serves until `stop` is set."""
     app = create_app(settings)
     warm(app)
     try:
-        server = create_server(
-            app, host=settings.host, port=settings.port, threads=THREADS, ident=None, max_request_body_size=MAX_BODY
-        )
+        server = make_server(app, settings)
     except OSError as error:
         raise ApprenticeError(
             f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}): is it taken? Set APPRENTICE_PORT"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
-from databases import any_settings, any_store, migrated_once, new_postgresql, postgresql
+from databases import any_settings, any_store, migrated_once, new_postgresql, postgresql, statements
 from fake_encoder import FakeEncoder
 from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from flask.testing import FlaskClient
@@ -28,6 +28,7 @@ from hypothesis import settings as hypothesis_settings
 from rounds import options, taught
 
 from ml_backend import registry
+from ml_backend.aggregation import Aggregator
 from ml_backend.app import create_app
 from ml_backend.cycle import Round
 from ml_backend.domain import TaskSchema
@@ -43,6 +44,7 @@ __all__ = [  # fixtures
     "new_postgresql",
     "options",
     "postgresql",
+    "statements",
     "taught",
 ]
 
@@ -143,6 +145,7 @@ def server() -> FakeLabelStudio:
 def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> Callable[..., Round]:
     """Makes the rounds of project 5 against a fake server; the rounds of one test share their pool."""
     pools: dict[int, ProjectPool] = {}
+    aggregator = Aggregator(store, 5)
 
     def make(server: FakeLabelStudio, **values: Any) -> Round:
         if 5 not in pools:
@@ -153,6 +156,7 @@ def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> C
             "client": FakeClient(server),
             "project": 5,
             "pool": pools[5],
+            "aggregator": aggregator,
             "guard": lambda: None,
             "superseded": lambda: False,
         }

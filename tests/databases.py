@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from ml_backend.settings import Settings
 from ml_backend.store import Store
@@ -89,6 +90,19 @@ def any_settings(request: pytest.FixtureRequest, make_settings: Callable[..., Se
     if request.param == "sqlite":
         return make_settings()
     return make_settings(store_url=request.getfixturevalue("new_postgresql"))
+
+
+@pytest.fixture
+def statements(store: Store) -> list[str]:
+    """The SQL statements that the store executes from now on, beside those of transactions themselves."""
+    executed: list[str] = []
+
+    def note(_connection: object, _cursor: object, text: str, *_: object) -> None:
+        if not text.startswith(("BEGIN", "PRAGMA")):
+            executed.append(text)
+
+    sa.event.listen(store.database._engine, "before_cursor_execute", note)
+    return executed
 
 
 @pytest.fixture

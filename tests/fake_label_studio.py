@@ -70,6 +70,7 @@ class FakeLabelStudio:
             "show_collab_predictions": True,
             "evaluate_predictions_automatically": False,
             "show_skip_button": True,
+            "skip_queue": "REQUEUE_FOR_OTHERS",
             **self.settings,
         }
 
@@ -96,7 +97,7 @@ class FakeLabelStudio:
         return self._event("TASKS_DELETED", tasks=[{"id": task}])
 
     def annotate(
-        self, task: int, *choices: str, by: int = 1, skip: bool = False, truth: bool = False, control: str = "label"
+        self, task: int, *choices: Any, by: int = 1, skip: bool = False, truth: bool = False, control: str = "label"
     ) -> Body:
         annotation = {
             "id": next(self._ids),
@@ -109,6 +110,13 @@ class FakeLabelStudio:
             "lead_time": 1.5,
         }
         self.tasks[task]["annotations"].append(annotation)
+        return self._touched("ANNOTATION_CREATED", annotation)
+
+    def annotate_with(self, task: int, result: Any, by: int = 1) -> Body:
+        """Submits any `result`, as an import or a program may."""
+        number = self.annotate(task, by=by)["annotation"]["id"]
+        annotation = self.annotation(number)
+        annotation["result"] = result
         return self._touched("ANNOTATION_CREATED", annotation)
 
     def change_annotation(self, number: int, *choices: str, control: str = "label") -> Body:
@@ -235,9 +243,11 @@ class FakeLabelStudio:
 
     def _valid(self, row: Body) -> bool:
         schema = read_schema(self.label_config)
+        stored = [path[-1] for path in schema.stored] or [*schema.labels]
         known = all(
-            region["from_name"] == schema.control and set(region["value"]["choices"]) <= set(schema.labels)
+            region["from_name"] == schema.control and choice in stored  # and so none that is a path
             for region in row["result"]
+            for choice in region["value"]["choices"]
         )
         return known and 0 <= row["score"] <= 1 and row["task"] in self.tasks
 
@@ -324,7 +334,7 @@ def _only(thing: Body, asked: set[str] | None) -> Body:
     return kept
 
 
-def _result(choices: Sequence[str], control: str) -> list[Body]:
+def _result(choices: Sequence[Any], control: str) -> list[Body]:
     if not choices:
         return []
     return [{"from_name": control, "to_name": "text", "type": "choices", "value": {"choices": list(choices)}}]

@@ -17,7 +17,6 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
         "extra_params": store.projects.set_extra_params,
         "made_at": store.projects.identify,
         "pinned": store.projects.pin,
-        "evolution": store.projects.keep_evolution,
         "watch": store.monitor.put,
         "cues": store.label_descriptions.put,
         "features": store.feature_scores.put,
@@ -48,7 +47,7 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
             _write(store, schema.progress, project, {**dict.fromkeys(("worker", "encoded", "tasks", "read")), **value})
         elif name == "prior":
             store.distillations.forget(project)
-            store.distillations.replace(project, 0, value["file"], value["sha256"], value["made_of"])
+            store.distillations.replace(project, 0, value["file"], value["sha256"], value.get("made_of", {}))
         elif name in ("published", "fingerprint"):
             _write(store, schema.publication, project, {name: value})
         elif name in ("read_under", "reconciled_at"):

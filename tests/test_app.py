@@ -234,6 +234,7 @@ def test_metrics_are_prometheus_text(
     set_up(store, 5, connection={"ml": 1})
     run_round(make_round(server))
     client.post("/webhook", json=server.annotate(3, "fruit"))
+    run_round(make_round(server))
     answer = client.get("/metrics")
     assert answer.mimetype == "text/plain"
     lines = answer.get_data(as_text=True).split("\n")

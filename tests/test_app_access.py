@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import hmac
+import threading
+import time
 from collections.abc import Callable
 
+import httpx
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
@@ -16,8 +19,10 @@ from hypothesis import strategies as st
 
 from ml_backend import app as module
 from ml_backend.app import create_app
+from ml_backend.demo.server import free_port
 from ml_backend.settings import Settings
 from ml_backend.store import Store
+from ml_backend.web import make_server
 
 SECRET = "correct horse battery"
 
@@ -112,6 +117,47 @@ def test_without_a_configured_secret_only_this_machine_is_served(client: FlaskCl
         assert answer.status_code == 403
     for address_ in ("127.0.0.1", "127.3.2.1", "::1"):
         assert client.get("/versions", environ_base={"REMOTE_ADDR": address_}).status_code == 200
+
+
+PROXIED = {
+    "Forwarded": "for=192.0.2.60;proto=https", "Via": "1.1 proxy", "X-Real-IP": "192.0.2.60",
+    "X-Forwarded-For": "192.0.2.60", "X-Forwarded-Host": "backend.example", "X-Forwarded-Proto": "https",
+    "X-Forwarded-Port": "443", "x-forwarded-anything": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("header", PROXIED)
+def test_without_a_secret_nothing_that_came_through_a_proxy_is_served(client: FlaskClient, header: str) -> None:
+    for method, path in CLOSED:
+        answer = client.open(path, method=method, json={}, headers={header: PROXIED[header]})
+        assert answer.status_code == 403
+        assert "APPRENTICE_SECRET" in answer.get_json()["error"]
+    ordinary = {"Accept": "*/*", "User-Agent": "python-requests/2.32", "X-Request-ID": "17", "Connection": "keep-alive"}
+    assert client.get("/versions", headers=ordinary).status_code == 200
+
+
+@pytest.mark.parametrize("header", PROXIED)
+def test_with_the_secret_a_proxy_is_served(locked: FlaskClient, header: str) -> None:
+    headers = {"Authorization": f"Bearer {SECRET}", header: PROXIED[header]}
+    assert locked.get("/versions", headers=headers).status_code == 200
+
+
+def test_the_server_hides_no_proxy_from_the_application(
+    client: FlaskClient, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(port=free_port())
+    server = make_server(client.application, settings)
+    running = threading.Thread(target=server.run)
+    running.start()
+    try:
+        for header, value in [("X-Request-ID", "17"), *PROXIED.items()]:
+            answer = httpx.get(f"{settings.address}/versions", headers={header: value, "Connection": "close"})
+            assert answer.status_code == (403 if header in PROXIED else 200), header
+        while server.active_channels:  # waitress wants them to end before it does
+            time.sleep(0.01)
+    finally:
+        server.close()
+        running.join()
 
 
 def test_neither_texts_nor_secrets_are_logged_or_repeated(

@@ -220,6 +220,15 @@ def test_a_bad_setting_is_one_sentence_and_exit_code_1(main: Run, monkeypatch: p
     assert "Traceback" not in err
 
 
+def test_a_misspelt_setting_is_a_warning_beside_the_output_and_no_error(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPRENTICE_SECRT", "hidden")
+    done = run("status", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [])
+    assert done.stderr == "warning: APPRENTICE_SECRT is ignored: did you mean APPRENTICE_SECRET?\n"
+
+
 @pytest.mark.parametrize(
     "arguments", [("status", "--project", "0"), ("rollback",), ("serve", "--port", "0"), ("nothing",)]
 )

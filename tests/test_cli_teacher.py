@@ -17,7 +17,7 @@ from projects import set_up
 from typer.testing import CliRunner
 
 from ml_backend import cli
-from ml_backend.asking import Answer, Call, Question
+from ml_backend.asking import REASONING, Answer, Call, Question
 from ml_backend.domain import content_key
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import Settings
@@ -73,7 +73,7 @@ def test_questions_go_out_and_their_answers_come_back_with_their_cost(run: Run, 
     answers = tmp_path / "responses.jsonl"
     answers.write_text(reply(one.id, {"label": "fruit"}) + "\n")
     assert run("teach", "--import", str(answers)) == (0, "1 answered.\n")
-    (given,) = store.questions.replies(5, TEACHER)
+    (given,) = store.questions.replies(5, TEACHER, [content_key("one apple"), content_key("two")])
     assert given.key == content_key("one apple") and max(given.shares, key=lambda each: given.shares[each]) == "fruit"
     assert store.ledger.spent(5)[""].cost == pytest.approx(0.1 + 0.1)
     assert store.jobs.state(5).waiting
@@ -81,7 +81,7 @@ def test_questions_go_out_and_their_answers_come_back_with_their_cost(run: Run, 
     assert code == 1 and "is there already" in said and len(file.read_text().splitlines()) == 2
     file.unlink()
     code, said = run("teach", "--export", str(file))
-    assert said.startswith("1 questions")
+    assert said.startswith("1 question to small is in")
 
 
 def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path) -> None:
@@ -117,6 +117,34 @@ def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path)
     assert not store.jobs.state(5).waiting, "nothing new: no round"
 
 
+def test_a_reply_of_use_is_taken_after_one_that_was_of_none(run: Run, store: Store, tmp_path: Path) -> None:
+    one, two = want(store, "one", "two")
+    file = tmp_path / "responses.jsonl"
+    file.write_text(reply(one.id, {"label": "stone"}) + "\n" + reply(two.id, {"label": "fruit"}, finish="length"))
+    assert run("teach", "--import", str(file))[1].startswith("2 of no use and dropped.")
+    assert run("teach", "--import", str(file))[1].startswith("2 known already."), "what was paid once is entered once"
+    file.write_text(reply(one.id, {"label": "metal"}) + "\n" + reply(two.id, {"label": "stone"}))
+    assert run("teach", "--import", str(file))[1].startswith("1 answered, 1 known already.")
+    (given,) = store.questions.replies(5, TEACHER, [content_key("one"), content_key("two")])
+    assert given.key == content_key("one") and store.ledger.outcomes(5)[""] == {"malformed": 2, "answered": 1}
+
+
+def test_what_a_batch_has_labelled_is_counted_as_the_loop_counts_it(run: Run, store: Store, tmp_path: Path) -> None:
+    refusable = questions.label(SCHEMA, content_key("written"), "written", TEACHER, {}, REFUSAL)
+    store.questions.want(5, TEACHER, [(refusable, content_key("written"))])
+    (one,) = want(store, "one")
+    file = tmp_path / "responses.jsonl"
+    file.write_text(reply(one.id, {"label": "fruit"}) + "\n" + reply(refusable.id, {"label": "fruit"}))
+    assert run("teach", "--import", str(file))[1].startswith("2 answered.")
+    assert run("teach", "--export", str(tmp_path / "none.jsonl"))[1].endswith(
+        "after the project's first round: so far, the teacher has labelled 1 task of 500 (teacher_labels).\n"
+    )
+    set_up(store, 5, extra_params={**PARAMS, "teacher_labels": 1})
+    assert run("teach", "--export", str(tmp_path / "none.jsonl"))[1] == (
+        "No question waits: the teacher has labelled 1 task, and teacher_labels (1) asks for no more.\n"
+    )
+
+
 def test_cues_come_by_a_batch_too_unless_somebody_has_written_some(run: Run, store: Store, tmp_path: Path) -> None:
     asked = questions.describe(SCHEMA, ["a text"], TEACHER)
     store.questions.want(5, TEACHER, [(asked, None)])
@@ -133,13 +161,14 @@ def test_an_export_reserves_what_its_lines_ask_for(
 ) -> None:
     asked = want(store, *(f"text {n}" for n in range(20)))
     params = {**PARAMS, "teacher_probabilities": probabilities, "teacher_input_price": 0.0}
-    cost = replies * asked[0].longest * PARAMS["teacher_output_price"] / 1e6  # type: ignore[operator]
+    cost = replies * (asked[0].longest + REASONING) * PARAMS["teacher_output_price"] / 1e6  # type: ignore[operator]
     set_up(store, 5, extra_params={**params, "teacher_budget": 10.5 * cost})
     file = tmp_path / "some.jsonl"
     assert run("teach", "--export", str(file))[1].startswith("10 questions")
     bodies = [json.loads(line)["body"] for line in file.read_text().splitlines()]
     assert {body.get("n", 1) for body in bodies} == {replies}
-    assert {"logprobs" in body for body in bodies} == {probabilities == "auto"}
+    assert not any("logprobs" in body for body in bodies)
+    assert {"confidence" in body["messages"][0]["content"] for body in bodies} == {probabilities != "samples"}
 
 
 def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run, store: Store, tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_label_studio import FakeLabelStudio, text_about
+from fake_label_studio import FakeLabelStudio, fill, flood, text_about
 from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
+from ml_backend import cycle
 from ml_backend.cycle import run_round
 from ml_backend.domain import TaskSchema
+from ml_backend.evaluation.gate import Verdict
 from ml_backend.rollback import LATEST, UnknownVersion, roll_back
 from ml_backend.store import Store
 
@@ -62,10 +64,31 @@ def test_the_gate_keeps_the_learner_that_answers_more_right(
     version = active(store)
     assert (version.number, version.learner) == (3, 2)
     assert "kept the earlier learner" in version.note
-    assert version.accuracy is not None
-    assert version.accuracy.value == 1.0, "measured on the learner that serves"
+    own = store.versions.get(5, 2)
+    assert own is not None and own.accuracy is not None
+    assert version.accuracy == own.accuracy, "that of the learner which serves"
     assert store.versions.learners(5) == [2], "a rejected fit is not kept"
     monkeypatch.undo()
+
+
+def test_a_learner_that_is_kept_has_the_figure_of_the_version_that_made_it(
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    truth = fill(server, 90)
+    tasks = list(truth)[:30]
+    flood(server, truth, single, tasks[:24])
+    flood(server, truth, single, tasks[24:], by=-1)
+    run_round(make_round(server))
+    own = active(store)
+    assert own.learner == own.number == 1 and own.accuracy is not None and own.accuracy.value < 1.0
+    monkeypatch.setattr(cycle, "judge", lambda *_: Verdict(False, "kept the earlier learner"))
+    for number, pinned in ((2, None), (3, None), (4, 1)):
+        server.annotate(max(truth) - number, "metal")
+        set_up(store, 5, pinned=pinned)
+        run_round(make_round(server))
+        version = active(store)
+        assert (version.number, version.learner, version.accuracy) == (number, 1, own.accuracy)
 
 
 def test_changed_minds_replace_the_learner(

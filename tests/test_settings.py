@@ -9,6 +9,7 @@ import pytest
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.settings import ProjectSettings, Settings, load_settings, own_params
+from ml_backend.unknown_settings import unknown_settings
 
 
 @pytest.fixture
@@ -105,3 +106,29 @@ def test_bad_extra_params_are_named_and_the_good_ones_count(bad: dict[str, objec
     found, complaint = Settings().for_project({"acquisition": "random", **bad})
     assert found == ProjectSettings(acquisition="random")
     assert all(name in complaint for name in bad)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("APPRENTICE_SECRT", "did you mean APPRENTICE_SECRET?"),
+        ("apprentice_secrt", "did you mean APPRENTICE_SECRET?"),
+        ("APPRENTICE_LABELSTUDIO_URL", "did you mean APPRENTICE_LABEL_STUDIO_URL?"),
+        ("APRENTICE_SECRET", "did you mean APPRENTICE_SECRET?"),
+        ("APPRENTICE_QUEUE_SIZE", "queue_size is set for each project, or for all of them in APPRENTICE_DEFAULTS"),
+        ("APPRENTICE_XYZZY_QUUX", "there is no such setting"),
+    ],
+)
+def test_a_variable_that_was_meant_as_a_setting_and_is_none_is_named_with_the_right_one(
+    name: str, advice: str, tmp_path: Path
+) -> None:
+    assert unknown_settings({name: "hidden"}, None) == [f"{name} is ignored: {advice}"]
+    file = tmp_path / ".env"
+    file.write_text(f"APPRENTICE_PORT=1\n{name}=hidden\nOTHER=1\n")
+    assert unknown_settings({}, file) == [f"{name} in {file} is ignored: {advice}"]
+
+
+def test_settings_and_what_belongs_to_others_are_not_warned_about(tmp_path: Path) -> None:
+    ours = {f"APPRENTICE_{name.upper()}": "" for name in Settings.model_fields}
+    others = dict.fromkeys(("PATH", "HOME", "APPLE_ID", "APP_PORT", "OPENAI_API_KEY", "PRENTICE", "_"), "")
+    assert unknown_settings({**ours, "apprentice_port": "1", **others}, tmp_path / "none") == []

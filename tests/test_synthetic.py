@@ -115,7 +115,7 @@ def test_what_the_loop_finds_out_about_itself_leaves_them_out(
     mixed: tuple[Round, set[int]], store: Store, single: TaskSchema
 ) -> None:
     work, written = mixed
-    seen = see(store, work.pool, store.projects.ensure(5), single, ProjectSettings(second_look=50))
+    seen = see(store, work.pool, work.aggregator, store.projects.ensure(5), single, ProjectSettings(second_look=50))
     assert seen is not None and len(seen.tasks) == 42
     assert set(seen.tasks[seen.synthetic].tolist()) == written
     assert len(seen.stop_set) == 90, "they are no part of the pool that predictions are to settle on"
@@ -137,7 +137,7 @@ def test_without_answers_to_real_tasks_there_is_nothing_to_see(
     work = make_round(server)
     run_round(work)
     assert active(store).learner and active(store).accuracy is None
-    assert see(store, work.pool, store.projects.ensure(5), single, ProjectSettings()) is None
+    assert see(store, work.pool, work.aggregator, store.projects.ensure(5), single, ProjectSettings()) is None
 
 
 def test_their_errors_are_no_sign_to_acquisition_of_where_the_learner_is_weak(

@@ -19,7 +19,6 @@ from ml_backend.domain import TaskSchema
 from ml_backend.evaluation.groups import by_group
 from ml_backend.evaluation.metrics import correct
 from ml_backend.evaluation.prequential import accuracy
-from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings
 from ml_backend.status import lines, read_status
 from ml_backend.store import Store
@@ -38,8 +37,8 @@ def look(
     """Looks at project 5, whose learner has 30 right answers, with some options."""
 
     def see_it(**options: Any) -> Seen:
-        pool: ProjectPool = make_round(server).pool
-        seen = see(store, pool, store.projects.ensure(5), single, ProjectSettings(**options))
+        work = make_round(server)
+        seen = see(store, work.pool, work.aggregator, store.projects.ensure(5), single, ProjectSettings(**options))
         assert seen is not None
         return seen
 
@@ -144,7 +143,7 @@ def test_without_a_learner_there_is_nothing_to_see(
     fill(server, 30)
     work = make_round(server)
     run_round(work)
-    assert see(store, work.pool, store.projects.ensure(5), single, ProjectSettings()) is None
+    assert see(store, work.pool, work.aggregator, store.projects.ensure(5), single, ProjectSettings()) is None
 
 
 LOSING = {"comparison": {"verdict": "not winning", "acquisition": "cluster-uncertainty"}}

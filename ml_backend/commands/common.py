@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -35,6 +36,18 @@ DataDir = Annotated[Path | None, typer.Option(help="folder of store, vectors and
 
 
 def read_settings(**overrides: object) -> Settings:
+    """The settings of a command that somebody calls, who is told on standard error what is set and read by nothing."""
+    from ml_backend.settings import Settings
+    from ml_backend.unknown_settings import unknown_settings
+
+    file = Settings.model_config.get("env_file")
+    for sentence in unknown_settings(os.environ, Path(str(file)) if file else None):
+        typer.echo(f"warning: {sentence}", err=True)
+    return settings_of_child(**overrides)
+
+
+def settings_of_child(**overrides: object) -> Settings:
+    """The settings of a process that another command started."""
     from ml_backend.logs import set_up_logs
     from ml_backend.settings import load_settings
 

@@ -58,7 +58,7 @@ def report(
     found = weakness(site, serving(site))
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
-    for line in wording.lines(found) if not as_json else ():
+    for line in [*wording.lines(found), *filter(None, [wording.caveat(found)])] if not as_json else ():
         out.print(line, highlight=False, markup=False)
 
 
@@ -164,7 +164,7 @@ def cues(
         raise typer.BadParameter("give one of --edit, --file and --json")
     store = open_store(read_settings(data_dir=data_dir))
     record = store.projects.known(project)
-    schema, known = read_schema(record.label_config), record.cues or {}
+    schema, known = read_schema(record.label_config, record.choices), record.cues or {}
     if schema.is_record:
         raise ApprenticeError(f"The tasks of project {project} are records: `apprentice features` has what is known")
     if as_json:

@@ -205,7 +205,7 @@ def _annotate(
 ) -> None:  # fmt: skip
     """Answers what Label Studio serves, as fast as the queue follows, and prints how the learner grows."""
     record = store.projects.ensure(project)
-    schema = read_schema(record.label_config)
+    schema = read_schema(record.label_config, record.choices)
     known = {question.text: question.label for question in pool}
     there = read_status(store, project).labelled  # of an earlier demo
     examiner = Examiner(settings, store, project, schema, pool, held_out)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb
 
 import numpy as np
+from scipy.special import bdtrc
 
 from ml_backend.domain import Fit, Floats, Mask
 from ml_backend.evaluation.metrics import correct
@@ -45,5 +45,5 @@ def judge(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None
 
 
 def sign_test(hits: int, n: int) -> float:
-    """P(X >= hits) for X ~ Binomial(n, 1/2)."""
-    return sum(comb(n, k) for k in range(hits, n + 1)) / float(2**n)
+    """P(X >= hits) for X ~ Binomial(n, 1/2), whatever the size of n."""
+    return float(bdtrc(hits - 1, n, 0.5))

@@ -1,4 +1,4 @@
-"""Numbers of a comparison as they stand in its sentences."""
+"""Numbers as they stand in sentences."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def chance(p_value: float) -> str:
 
 def sureness(level: float) -> str:
     return f"{100 * (1 - level):.1f} %"
+
+
+def counted(n: int, thing: str) -> str:
+    """So many things, of a regular plural."""
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"

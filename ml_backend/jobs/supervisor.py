@@ -15,11 +15,12 @@ import structlog
 
 from ml_backend.domain import ApprenticeError
 from ml_backend.settings import Settings, as_environment, is_loopback
-from ml_backend.store import credentials
+from ml_backend.store import check_url, credentials
 
 GRACE_SECONDS = 25.0  # for a round to reach its next write and hand its lease back
 STEADY_SECONDS = 30.0  # a process that lived so long is restarted at once
 MAX_PAUSE_SECONDS = 30.0
+TEACHER_KEY = "APPRENTICE_TEACHER_KEY"
 
 log = structlog.get_logger()
 
@@ -36,22 +37,34 @@ class Child:
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
-    """Runs until `stop` is set. Raises ApprenticeError if nobody may or can listen on the address."""
+    """Runs until `stop` is set. Raises ApprenticeError if nobody may or can listen on the address, or if the URL of the
+    store is none that can be opened."""
     check_exposure(settings)
+    check_url(settings.database_url)
     check_port(settings)
     children = [Child("web"), *(Child("worker") for _ in range(settings.workers))]
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.threads))
-    environment = {**os.environ, **as_environment(settings), **threads, "TOKENIZERS_PARALLELISM": "false"}
+    environments = {role: environment_of(role, settings) for role in ("web", "worker")}
     log.info("serving", address=settings.address, workers=settings.workers, data_dir=str(settings.data_dir))
     if not credentials(settings)[1]:
         log.warning("there is no API key for Label Studio yet: `apprentice connect` brings one")
     try:
         while not stop.is_set():
             for child in children:
-                _tend(child, environment)
+                _tend(child, environments[child.role])
             stop.wait(0.1)
     finally:
         _end(children)
+
+
+def environment_of(role: str, settings: Settings) -> dict[str, str]:
+    """The variables of a child process. The web process asks no teacher, and does not get the teacher's key."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.threads))
+    environment = {**os.environ, **as_environment(settings), **threads, "TOKENIZERS_PARALLELISM": "false"}
+    if role == "web":
+        # settings are read from variables in any case; an empty one keeps a `.env` file from bringing the key back
+        environment = {name: value for name, value in environment.items() if name.upper() != TEACHER_KEY}
+        environment[TEACHER_KEY] = ""
+    return environment
 
 
 def check_exposure(settings: Settings) -> None:

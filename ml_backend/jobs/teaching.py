@@ -10,8 +10,8 @@ from dataclasses import replace
 import structlog
 
 from ml_backend import registry, space
+from ml_backend.aggregation import Aggregators
 from ml_backend.asking import TeacherUnavailable
-from ml_backend.consensus import consensus
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.priority import give_way
 from ml_backend.label_studio.config import read_schema
@@ -21,7 +21,7 @@ from ml_backend.store import ProjectRecord, Store, now
 from ml_backend.teaching import cues, features, prior, written
 from ml_backend.teaching.agenda import Agenda
 from ml_backend.teaching.ahead import Asked
-from ml_backend.teaching.desk import Budget, Desk
+from ml_backend.teaching.desk import Budget, Desk, without_model
 from ml_backend.teaching.prior import Given
 from ml_backend.teaching.recall import nothing, recall
 from ml_backend.teaching.sight import Sight, see, stands
@@ -41,9 +41,10 @@ log = structlog.get_logger()
 class Teaching:
     """One project at a time: between rounds it is seen that there may be something to do, the rest is beside them."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, aggregators: Aggregators) -> None:
         self._settings = settings
         self._store = store
+        self._aggregators = aggregators
         self._agenda = Agenda(store)
         self._running: threading.Thread | None = None
         self._not_before, self._pause = 0.0, PAUSE_SECONDS
@@ -92,11 +93,12 @@ class Teaching:
         if _until(record) > now():
             return []
         encoder = space.encoder_of(self._settings, record)
-        if not space.is_ready(record, read_schema(record.label_config)) or pool.space != encoder.name:
+        if not space.is_ready(record, read_schema(record.label_config, record.choices)) or pool.space != encoder.name:
             return []  # the next round makes it so
         mark = (
             record.published, record.tasks_revision, record.cues, record.features, pool.space,
-            prior.standing(self._store, record), record.evolution, options, int(pool.encoded.sum()),
+            prior.standing(self._store, record), self._store.evolution.finished(project), options,
+            int(pool.encoded.sum()),
             (desk.teacher, self._store.questions.counts(project, desk.teacher), desk.left()) if desk else None,
         )  # fmt: skip
         return [] if self._looked.get(project) == mark else [see(pool, record, options, desk, mark, encoder)]
@@ -126,9 +128,11 @@ class Teaching:
         asked: Asked = []
         recalled = nothing(schema)
         if desk:
-            answers = consensus(schema, store.labels.of(record.id))
+            answers = self._aggregators.of(record.id).refresh(schema).answers
             recalled = recall(store, desk.teacher, schema, sight.pool, record.id, answers)
             spent = desk.exhausted()
+            if sight.options.teacher == registry.BY_FILE:  # it would ask under another name than after that is set
+                spent = without_model(sight.options, record.id) or spent
             if not spent and (asked := self._agenda.questions(sight, desk.teacher, answers.touched)):
                 spent = desk.exhausted(asked[0][0])
                 if spent and asked[0][0].purpose == "describe":  # labels are cheaper

@@ -1,55 +1,109 @@
-"""What a worker tidies up in quiet moments: old versions' rows in Label Studio, and learners too old to go back to."""
+"""What a worker tidies up: learners too old to go back to, old versions' rows in Label Studio, what deletions leave.
+
+Learners and rows of the store go at the end of the very round that made one more, vectors of an earlier encoder when a
+round with the new one has come to its end. Rows in Label Studio cost about 20 ms each, for which annotators wait: those
+of a version that nobody can have open any more go in quiet moments, one version at a time, and others only when more
+than `STALE_MOST` versions stand. Vectors of deleted tasks go in quiet moments, too, a shard at a time.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 
 import structlog
 
+from ml_backend import space
 from ml_backend.domain import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient, NotFound
 from ml_backend.label_studio.publish import prune
+from ml_backend.pool import ProjectPool
 from ml_backend.settings import Settings
 from ml_backend.store import ProjectRecord, Store
 
 STALE_KEPT = 20  # versions that may still be open in an annotator's browser
+STALE_MOST = 100
+"""Versions that may stand however busy it is. Label Studio refuses an answer to a draft whose row is gone: somebody ten
+times slower than ten others still finds it."""
 QUIET_SECONDS = 5.0  # without a round before anything is pruned
 PORTION_SECONDS = 2.0  # between two portions
 RETRY_SECONDS = 300.0  # before a project whose rows could not be deleted is tried again
+SWEEP_SECONDS = 600.0  # between two looks for vectors of tasks that are gone: each reads all content keys
 
 log = structlog.get_logger()
 
 
 class Upkeep:
-    """One small portion at a time, never within `QUIET_SECONDS` of a round."""
+    """After each round what it must not leave behind, and in quiet moments one small portion at a time."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
         self._not_before = time.monotonic() + QUIET_SECONDS
         self._failed: dict[int, float] = {}
+        self._swept: dict[int, int] = {}  # project -> the `tasks_revision` at which no vector was too many
+        self._sweep_not_before: dict[int, float] = {}
 
-    def postpone(self) -> None:
-        """A round has run: annotators are at work."""
-        self._not_before = time.monotonic() + QUIET_SECONDS
+    def after_round(self, client: LabelStudioClient | None, project: int, pool: ProjectPool | None = None) -> None:
+        """Keeps the ceilings, under the lease of a round that has come to its end. What goes wrong is no failure of it.
 
-    def step(self, client: LabelStudioClient | None, projects: Collection[int]) -> bool:
+        client, pool  None after a round that failed: Label Studio may be the trouble, and what it found in an earlier
+                      space goes on serving
+        """
+        self._not_before = time.monotonic() + QUIET_SECONDS  # annotators are at work
+        record = self._store.projects.get(project)
+        if record is None:
+            return
+        try:
+            needed = self._needed(record)
+            self._forget_learners(project, needed)
+            self._store.retention.remove_old_versions(project, needed)
+            if pool is not None:
+                spaces = {pool.space, *space.spaces_of_records(self._settings, record)}
+                self._store.forget_spaces(project, "", spaces)
+            if client is not None:
+                self._prune_version(client, record, STALE_MOST)
+        except (ApprenticeError, OSError) as error:
+            log.warning("not tidied up", project=project, error=str(error))
+
+    def step(self, client: LabelStudioClient | None, pools: Mapping[int, ProjectPool]) -> bool:
         """Tidies up one portion of one of the projects; False if there was nothing to do, or not the time for it."""
         if client is None or time.monotonic() < self._not_before:
             return False
         self._not_before = time.monotonic() + PORTION_SECONDS
-        for record in self._store.projects.connected():
-            if record.id in projects:
-                self._forget_learner(record)
-                if self._prune_version(client, record):
-                    return True
+        records = [record for record in self._store.projects.connected() if record.id in pools]
+        if any(self._prune_version(client, record, STALE_KEPT) for record in records):
+            return True
+        return any(self._sweep(record, pools[record.id]) for record in records)
+
+    def _sweep(self, record: ProjectRecord, pool: ProjectPool) -> bool:
+        """Drops vectors of tasks that are gone, of one shard; False if the tasks are those of the last look, or none of
+        the vectors is too many. With that, what deletions leave in files."""
+        project = record.id
+        waits = time.monotonic() < self._sweep_not_before.get(project, 0.0)
+        if waits or self._swept.get(project) == record.tasks_revision:
+            return False
+        try:
+            pool.flush()  # now: what is written later is not looked at again
+            if self._store.sweep_vectors(project):
+                return True
+            needed = {learner.artifact for learner in self._store.retention.learners(project)}
+            self._store.artifacts.remove_strays(project, {*needed, (record.prior or {}).get("file", "")})
+            if not self._store.database.wipe():
+                return False  # somebody reads: once more
+        except (ApprenticeError, OSError) as error:
+            self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS
+            log.warning("not swept", project=project, error=str(error))
+            return False
+        self._swept[project] = record.tasks_revision
+        self._sweep_not_before[project] = time.monotonic() + SWEEP_SECONDS
         return False
 
-    def _prune_version(self, client: LabelStudioClient, record: ProjectRecord) -> bool:
+    def _prune_version(self, client: LabelStudioClient, record: ProjectRecord, most: int) -> bool:
+        """Deletes the rows of the oldest version if more than `most` stand beside the one that serves."""
         stale = self._store.versions.stale(record.id)
-        if len(stale) <= STALE_KEPT or stale[0][1] == record.published:
+        if len(stale) <= most or stale[0][1] == record.published:
             return False
         if time.monotonic() < self._failed.get(record.id, 0.0):
             return False
@@ -65,20 +119,24 @@ class Upkeep:
         self._store.versions.set_rows(record.id, number, 0)
         return True
 
-    def _forget_learner(self, record: ProjectRecord) -> None:
-        """One of more than `keep_versions`: the oldest of those that knew no fewer answers than the one before it, as
-        it is where a teacher has said more since; else the oldest."""
+    def _needed(self, record: ProjectRecord) -> set[int]:
+        """The versions that serve, here or in Label Studio, or that a rollback holds, and the learners they have."""
         versions = self._store.versions
-        active = versions.active(record.id)
-        pinned = versions.get(record.id, record.pinned) if record.pinned else None
-        needed = {version.learner for version in (active, pinned) if version}
-        kept = versions.learners(record.id)
-        old = [number for number in kept[self._settings.keep_versions :] if number not in needed]
-        if not old:
-            return
-        labelled = versions.labelled(record.id)
-        again = [number for later, number in pairwise(kept) if labelled[later] == labelled[number]]
-        gone = next((number for number in reversed(again) if number not in needed), old[-1])
-        if artifact := versions.artifact(record.id, gone):
-            versions.drop_artifact(record.id, gone)
-            self._store.artifacts.remove(artifact[0])
+        held = [
+            versions.active(record.id),
+            versions.get(record.id, record.pinned) if record.pinned else None,
+            versions.named(record.id, record.published) if record.published else None,
+        ]
+        found = [version for version in held if version is not None]
+        return {number for version in found for number in (version.number, version.learner) if number is not None}
+
+    def _forget_learners(self, project: int, needed: Collection[int]) -> None:
+        """Those beyond `keep_versions`: first the oldest that knew no fewer answers than the one before it, as it is
+        where a teacher has said more since; then the oldest."""
+        kept = self._store.retention.learners(project)
+        while old := [each for each in kept[self._settings.keep_versions :] if each.number not in needed]:
+            again = (earlier for later, earlier in pairwise(kept) if later.labelled == earlier.labelled)
+            gone = next((each for each in reversed([*again]) if each.number not in needed), old[-1])
+            self._store.versions.drop_artifact(project, gone.number)
+            self._store.artifacts.remove(gone.artifact)
+            kept.remove(gone)

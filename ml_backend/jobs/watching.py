@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import structlog
 
 from ml_backend import space
+from ml_backend.aggregation import Aggregators
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.priority import give_way
 from ml_backend.label_studio.config import read_schema
@@ -18,6 +19,7 @@ from ml_backend.store import Store
 from ml_backend.watch import Seen, find_out, see
 
 PAUSE_SECONDS = 15.0  # between two looks: each takes seconds of a core, and one answer changes little
+MOST_REMEMBERED = 1000  # projects
 
 log = structlog.get_logger()
 
@@ -25,9 +27,10 @@ log = structlog.get_logger()
 class Watching:
     """One project at a time, whenever its learner is another than at the last look."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, aggregators: Aggregators) -> None:
         self._settings = settings
         self._store = store
+        self._aggregators = aggregators
         self._thread = ThreadPoolExecutor(1, "watch", give_way)
         self._running: Future[None] | None = None
         self._not_before = 0.0
@@ -47,14 +50,17 @@ class Watching:
             if sight == self._looked.get(project):
                 continue
             try:
-                schema = read_schema(record.label_config)
+                schema = read_schema(record.label_config, record.choices)
                 form = space.form(space.encoder_of(self._settings, record))
-                seen = see(self._store, pool, record, schema, options.of_form(form))
+                aggregator = self._aggregators.of(project)
+                seen = see(self._store, pool, aggregator, record, schema, options.of_form(form))
             except ApprenticeError as error:
                 log.warning("not watched", project=project, error=str(error))
                 continue
             if seen is not None:
                 self._looked[project] = sight
+                while len(self._looked) > MOST_REMEMBERED:  # of one that is forgotten, the next look is an early one
+                    self._looked.pop(next(iter(self._looked)))
                 self._running = self._thread.submit(self._look, project, seen, record.made_at)
                 return
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from ml_backend import space
+from ml_backend.aggregation import Aggregators
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.guard import Guard
@@ -52,8 +53,9 @@ class Worker:
         self._credentials: tuple[str, str] | None = None
         self._upkeep = Upkeep(settings, self._store)
         self._background = ThreadPoolExecutor(1, "encode", give_way)
-        self._watching = Watching(settings, self._store)
-        self._teaching = Teaching(settings, self._store)
+        self._aggregators = Aggregators(self._store)
+        self._watching = Watching(settings, self._store, self._aggregators)
+        self._teaching = Teaching(settings, self._store, self._aggregators)
         self._listener = self._store.signals.listen()
         self._looked = self._told = self._poll_at = 0.0
 
@@ -98,11 +100,11 @@ class Worker:
         lease = self._claim()
         if lease is not None:
             self._serve(lease)
-            self._upkeep.postpone()
             return
         self._watching.step(self._pools)
         self._teaching.step(self._pools)
-        if not self._encode() and not self._upkeep.step(self._client, self._pools.keys()):
+        tidied = self._upkeep.step(self._client, self._pools)  # rarely: it says itself when it is time
+        if not self._encode() and not tidied:
             self._listener.wait(WAIT_SECONDS)
 
     def _claim(self) -> Lease | None:
@@ -128,6 +130,7 @@ class Worker:
                 self._store.jobs.ask(record.id)
         for gone in self._pools.keys() - {record.id for record in connected}:
             self._pools.pop(gone).flush()
+        self._aggregators.keep(self._pools.keys())
 
     def _serve(self, lease: Lease) -> None:
         """One round under a lease. Whatever goes wrong is recorded, and the project is tried again later."""
@@ -145,12 +148,14 @@ class Worker:
                     client=self._connected(),
                     project=lease.project,
                     pool=pool,
+                    aggregator=self._aggregators.of(lease.project),
                     guard=Guard(jobs, lease, self._stop),
                     superseded=lambda: self._stop.is_set() or jobs.is_awaited(lease),
                     lease=lease,
                     stages=stages,
                 )
                 record = run_round(work)
+                self._upkeep.after_round(self._client, lease.project, pool)
                 self._propose(work)
             jobs.finish(lease)
             if not self._store.publications.is_settled(lease.project):
@@ -164,6 +169,7 @@ class Worker:
             log.info("round handed back", project=lease.project)
         except Exception as error:
             said = _safe(error)
+            self._upkeep.after_round(None, lease.project)  # it may have made a learner, and Label Studio be the trouble
             jobs.fail(lease)
             self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, said))
             log.error("round failed", project=lease.project, error=said)
@@ -174,7 +180,7 @@ class Worker:
         options, _ = self._settings.for_project(record.extra_params)
         try:
             work.guard()
-            schema = read_schema(record.label_config)
+            schema = read_schema(record.label_config, record.choices)
             propose(work.client, self._store, schema, record, options.second_look, work.guard)
         except LeaseLostError:
             raise

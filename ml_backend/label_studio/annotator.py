@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml_backend.domain import TaskSchema
+from ml_backend.label_studio.answers import read_answer, write_choices
 from ml_backend.label_studio.client import LabelStudioClient, NotFound
 from ml_backend.label_studio.wire import read_text
 
@@ -49,8 +50,8 @@ def next_task(client: LabelStudioClient, project: int, schema: TaskSchema) -> Se
         return None
     prediction: dict[str, Any] = next(iter(task.get("predictions") or []), {})
     regions = prediction.get("result") or []
-    choices = regions[0]["value"]["choices"] if regions else []
-    return Served(int(task["id"]), read_text(task, schema), tuple(choices), prediction.get("model_version"))
+    choices, _ = read_answer(regions, schema)
+    return Served(int(task["id"]), read_text(task, schema), choices, prediction.get("model_version"))
 
 
 def answer(client: LabelStudioClient, task: int, schema: TaskSchema, choices: Sequence[str]) -> int:
@@ -59,7 +60,7 @@ def answer(client: LabelStudioClient, task: int, schema: TaskSchema, choices: Se
         "from_name": schema.control,
         "to_name": schema.source,
         "type": "choices",
-        "value": {"choices": list(choices)},
+        "value": {"choices": write_choices(choices, schema)},
     }
     body = {"result": [region] if choices else [], "lead_time": 1.0}
     return int(client.call("POST", f"api/tasks/{task}/annotations/", body=body)["id"])

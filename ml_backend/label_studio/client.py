@@ -25,7 +25,7 @@ from ml_backend.domain import ApprenticeError
 PAGE = 5000  # tasks; larger pages are no faster and keep annotators waiting
 ASKED_BY_NUMBER = 500  # tasks; they stand in the address
 _PROJECT_FIELDS = (
-    "id,created_at,label_config,model_version,sampling,show_collab_predictions,"
+    "id,created_at,label_config,model_version,sampling,show_collab_predictions,skip_queue,"
     "task_number,total_annotations_number,skipped_annotations_number"
 )
 

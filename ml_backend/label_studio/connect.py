@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import base64
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ml_backend import notes
 from ml_backend.domain import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.reconcile import check_identity
 from ml_backend.label_studio.second_look import make_tab, withdraw
+from ml_backend.label_studio.text_sample import look_at_texts
 from ml_backend.label_studio.wire import read_moment
 from ml_backend.settings import Settings, own_params
-from ml_backend.store import Store
+from ml_backend.store import ProjectRecord, Store
 
 TITLE = "Apprentice"
 SAMPLING = "Uncertainty sampling"
 USER = "apprentice"
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
 RESULTS, WIDE = "predictions_results", 700  # pixels
-HIDDEN_COLUMNS = (  # of the tab: what is left are the number, the place in the queue and the data
+HIDDEN_COLUMNS = (  # of the tab: what is left are the number, the place in the queue, the draft and the data
     "inner_id", "completed_at", "total_annotations", "cancelled_annotations", "total_predictions", "annotators",
-    "annotations_results", "annotations_ids", "predictions_model_versions", RESULTS, "file_upload",
+    "annotations_results", "annotations_ids", "predictions_model_versions", "file_upload",
     "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time", "draft_exists",
 )  # fmt: skip
 REMEMBERED = ("sampling", "model_version", "show_collab_predictions")
@@ -58,8 +59,8 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
             f"Label Studio cannot call {settings.host}: set APPRENTICE_PUBLIC_URL to this backend's address"
         )
     found = client.project(project)
-    read_schema(found.get("label_config") or "")
     record = store.projects.ensure(project)
+    read_schema(found.get("label_config") or "", record.choices)
     made = record.connection or {}
     made_at = read_moment(found.get("created_at"))
     if record.made_at not in ("", made_at):
@@ -81,9 +82,13 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     say(f"ML backend {address}")
     client.change_project(project, sampling=SAMPLING, show_collab_predictions=True)
     say(f"sampling: {SAMPLING.lower()} (was: {str(earlier.get('sampling')).lower()})")
-    tab = _view(client, project, config, made.get("view"))
+    tab = _view(client, project, made.get("view"))
     say("a tab in the order of the queue in the Data Manager")
     second_look_tab = make_tab(client, project, made["second look"]) if "second look" in made else None
+    schema = read_schema(config, ProjectRecord(project, extra_params=extra_params).choices)
+    say(notes.question(schema))
+    for sentence in notes.texts(look_at_texts(client, project, schema), schema):
+        say(sentence)
     store.projects.set_extra_params(project, extra_params)
     store.connections.complete(project, webhook, ml_backend, tab, second_look_tab)
     store.publications.request(project)
@@ -101,7 +106,8 @@ def _forget(store: Store, project: int) -> None:
     store.shown.forget(project)
     store.publications.withdraw(project)
     store.projects.pin(project, None)
-    store.projects.keep_evolution(project, None)
+    store.evolution.forget(project)
+    store.stats.forget(project)
     for concern in (
         store.connections, store.synchronisation, store.monitor, store.reviews, store.teacher_states,
         store.label_descriptions, store.distillations, store.record_profiles, store.feature_scores,
@@ -206,17 +212,17 @@ def _ours(found: list[Any], url: str, known: int | None) -> list[int]:
     return sorted(ours, key=lambda number: number != known)
 
 
-def _view(client: LabelStudioClient, project: int, config: str, known: int | None) -> int:
-    """The drafts of records are shown there with what speaks for them: the labelling screen has no place for that."""
-    shown = (RESULTS,) if re.search(r"<Table\b", config) else ()
-    hidden = [f"tasks:{column}" for column in HIDDEN_COLUMNS if column not in shown]
+def _view(client: LabelStudioClient, project: int, known: int | None) -> int:
+    """The drafts are shown there with confidence, cluster, uncertainty and what speaks for them: the labelling screen
+    has no place for that."""
+    hidden = [f"tasks:{column}" for column in HIDDEN_COLUMNS]
     data = {
         "title": "Apprentice queue",
         "type": "list",
         "target": "tasks",
         "ordering": ["tasks:predictions_score"],
         "hiddenColumns": {"explore": hidden, "labeling": hidden},
-        "columnsWidth": {f"tasks:{column}": WIDE for column in shown},
+        "columnsWidth": {f"tasks:{RESULTS}": WIDE},
         "filters": {
             "conjunction": "and",
             "items": [{"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}],

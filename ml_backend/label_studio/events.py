@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,8 +53,9 @@ class Event:
         return bool(self.annotations or self.deleted_annotations or self.examples or self.deleted_tasks)
 
 
-def read_event(body: Any) -> Event:
-    """Reads one webhook body. Raises BadEvent if it has no action or no project."""
+def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event:
+    """Reads one webhook body. `choices` says which <Choices> of a project is learnt, "" for its configuration's own.
+    Raises BadEvent if the body has no action or no project."""
     if not isinstance(body, dict):
         raise BadEvent("the body is not a JSON object")
     action, project = body.get("action"), body.get("project")
@@ -74,7 +76,8 @@ def read_event(body: Any) -> Event:
     if not action.startswith(("ANNOTATION", "TASK")):
         return event
     try:
-        schema = read_schema(config or "")
+        several = (config or "").count("<Choices") > 1
+        schema = read_schema(config or "", choices(number) if several else "")
     except UnsupportedConfig as problem:
         return replace(event, incomplete=not config, problem=str(problem) if config else "")
     tasks = _list(body.get("task")) + _list(body.get("tasks"))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from ml_backend.domain import ApprenticeError, Example, TaskSchema
@@ -25,6 +26,7 @@ from ml_backend.store import ProjectRecord, Store, now
 OVERLAP = timedelta(seconds=60)  # of two deltas: longer than a transaction of Label Studio takes
 ANNOTATED_PAGE = 500  # tasks; with their annotations, each takes Label Studio ten times as long as without
 _CHANGED = "id,data,updated_at,annotations,result,was_cancelled,ground_truth,completed_by,lead_time"  # nested ones too
+_ANSWERS = "; answers: "
 _BEGINNING = "1970-01-01T00:00:00.000000Z"
 
 
@@ -43,7 +45,7 @@ def reconcile(
     listing, while Label Studio is busy with the next one. Raises LabelStudioError; what was read stays.
     """
     record = store.projects.ensure(project)
-    as_read = record.read_under == _fields(_schema(record.label_config))
+    as_read = record.read_under == _read_under(_schema(record.label_config, record.choices))
     if as_read and now() - record.reconciled_at < every and record.counts == _counted(store, project):
         return False
     store.synchronisation.begin_look(project)
@@ -52,18 +54,20 @@ def reconcile(
     config = str(found.get("label_config") or "")
     if config != record.label_config:
         store.projects.set_label_config(project, config)
-    schema = _schema(config)
+    store.rules.put(project, str(found.get("skip_queue") or ""))
+    schema = _schema(config, record.choices)
     if schema is not None:
         reading = _Reading(client, store, project, schema, guard, listed, *_known(store, project))
-        anew = record.read_under != _fields(schema)
+        anew = record.read_under.partition(_ANSWERS)[0] != _fields(schema)
+        reread = record.read_under != _read_under(schema)
         watermark = reading.all_tasks() if anew else reading.changes(record.watermark)
         counts, mine = read_counts(client.project(project)), _counted(store, project)
         if counts is not None and counts["tasks"] != mine["tasks"] and not anew:
             reading.all_tasks()
-        if anew or counts != _counted(store, project):
+        if reread or counts != _counted(store, project):
             reading.all_annotations()
         # counts that cannot be made equal (Label Studio's may lag) must not cost a listing every round
-        store.synchronisation.note(project, _counted(store, project), watermark, _fields(schema))
+        store.synchronisation.note(project, _counted(store, project), watermark, _read_under(schema))
     if record.published and found.get("model_version") != record.published:
         store.publications.request(project)  # something else was switched on: publish again
     store.synchronisation.end_look(project)
@@ -171,17 +175,24 @@ def _earlier(moment: str) -> str:
         return _BEGINNING
 
 
-def _schema(config: str) -> TaskSchema | None:
+def _schema(config: str, choices: str) -> TaskSchema | None:
     try:
-        return read_schema(config)
+        return read_schema(config, choices)
     except UnsupportedConfig:
         return None  # the round says so
 
 
-def _fields(schema: TaskSchema | None) -> str:
-    """What of a configuration decides how tasks and answers are read."""
+def _read_under(schema: TaskSchema | None) -> str:
+    """What of a configuration decides how tasks and answers are read: with other labels, only the answers must be read
+    again, so that these stand behind the rest."""
     if schema is None:
         return ""
+    answers = (schema.labels, schema.stored, schema.nested, schema.multiple, schema.conditional, schema.other_controls)
+    return f"{_fields(schema)}{_ANSWERS}{sha256(repr(answers).encode()).hexdigest()[:16]}"
+
+
+def _fields(schema: TaskSchema) -> str:
+    """What of a configuration decides how tasks are read."""
     read = f"{schema.control} {schema.source} {schema.text_field} {schema.record_field}".strip()
     several = [f"fields: {' '.join(schema.fields)}"] if schema.fields else []
     html = [f"html: {' '.join(schema.html)}"] if schema.html else []

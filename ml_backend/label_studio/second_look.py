@@ -35,8 +35,16 @@ def sole_answers(annotations: list[Annotation]) -> dict[int, Annotation]:
     return {task: answers[0] for task, answers in standing.items() if len(answers) == 1}
 
 
+def settled_tasks(store: Store, project: int) -> list[int]:
+    """The tasks with an answer that has been looked at since it was last changed."""
+    reviewed = store.reviews.reviewed(project)
+    answers = store.labels.those(project, reviewed)
+    return [answer.task for answer in answers if reviewed[answer.id] == answer.updated_at]
+
+
 def open_to_doubt(reviewed: Mapping[int, str], annotations: list[Annotation]) -> set[int]:
-    """The tasks that may be proposed: one answer, no ground truth, not looked at since it was last changed.
+    """Those of some tasks, from all their annotations, that may be proposed: one answer, no ground truth, not looked at
+    since it was last changed.
 
     reviewed  annotations that have had their second look -> when they were last changed before it
     """
@@ -60,7 +68,7 @@ def propose(
     standing = store.reviews.standing(record.id)
     if not wanted and not standing:
         return
-    annotations = store.labels.of(record.id)
+    annotations = store.labels.of_tasks(record.id, {*wanted, *standing})
     answers, doubtful = sole_answers(annotations), open_to_doubt(store.reviews.reviewed(record.id), annotations)
     for task, proposal in list(standing.items()):
         answer = answers.get(task)

@@ -20,6 +20,7 @@ from ml_backend.domain import (
     record_text,
     storable,
 )
+from ml_backend.label_studio.answers import read_answer, write_choices
 from ml_backend.label_studio.markup import words_of
 
 MAX_TEXT = 20_000  # characters of a task's text that are kept: far beyond what any encoder reads
@@ -47,19 +48,24 @@ def read_project_id(value: Any) -> int | None:
 
 
 def read_text(task: Any, schema: TaskSchema) -> str:
-    """The task's text, or its record as text; "" if it has none."""
+    """The task's text, or its record as text; "" if it has none, or blanks alone."""
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):
         return ""
     if not schema.is_record:
         value = _shown(data, schema.text_field, schema)
-        return "" if value is None or isinstance(value, (dict, list)) else storable(str(value)[:MAX_TEXT])
+        text = "" if value is None or isinstance(value, (dict, list)) else storable(str(value)[:MAX_TEXT])
+        return text if text.strip() else ""
     record = _read_record(data.get(schema.record_field), MAX_VALUE)
     beside = _read_record({name: _shown(data, name, schema) for name in schema.fields}, MAX_TEXT)
     for name in beside.keys() & record.keys():
         record[f"{name} (record)"] = record.pop(name)
     record |= beside
-    return record_text(record) if any(value not in (None, "") for value in record.values()) else ""
+    return record_text(record) if any(_is_there(value) for value in record.values()) else ""
+
+
+def _is_there(value: Any) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else value is not None
 
 
 def _shown(data: dict[str, Any], name: str, schema: TaskSchema) -> Any:
@@ -103,9 +109,14 @@ def _as_json(value: Any) -> str | None:
 
 
 def read_moment(value: Any) -> str:
-    """A time in the one form that sorts as text and that Label Studio's filters take (others are a 500); "" if none."""
+    """A time in the one form that sorts as text and that Label Studio's filters take (others are a 500); "" if none.
+
+    A time without a zone is taken for UTC, wherever this machine stands.
+    """
     try:
-        return datetime.fromisoformat(value).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        moment = datetime.fromisoformat(value)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     except (TypeError, ValueError, OverflowError):
         return ""
 
@@ -115,7 +126,15 @@ def read_example(task: Any, schema: TaskSchema) -> Example | None:
     if number is None:
         return None
     text = read_text(task, schema)
-    return Example(number, text, content_key(text), _read_fields(task.get("data"), schema))
+    fields = _read_fields(task.get("data"), schema)
+    if not text:  # the names of the others tell where the text may be
+        fields = {**dict.fromkeys(_names(task.get("data")), ""), **fields}
+    return Example(number, text, content_key(text), fields)
+
+
+def _names(data: Any) -> list[str]:
+    """Names of a task's data, the first few."""
+    return [storable(str(name))[:MAX_FIELD] for name in data][:MAX_FIELDS] if isinstance(data, dict) else []
 
 
 def _read_fields(data: Any, schema: TaskSchema) -> dict[str, str]:
@@ -146,27 +165,19 @@ def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None
         completed_by = completed_by.get("id")
     annotator = read_id(completed_by)
     lead_time = annotation.get("lead_time")
+    cancelled = annotation.get("was_cancelled") is True
+    choices, unread = read_answer(annotation.get("result"), schema)
     return Annotation(
         id=number,
         task=task,
         annotator=annotator if annotator is not None and annotator < 2**31 else None,
-        choices=_read_choices(annotation.get("result"), schema),
-        cancelled=annotation.get("was_cancelled") is True,
+        choices=choices,
+        cancelled=cancelled,
         ground_truth=annotation.get("ground_truth") is True,
         updated_at=read_moment(annotation.get("updated_at")),
         lead_time=float(lead_time) if isinstance(lead_time, (int, float)) and 0 <= lead_time < 1e9 else None,
+        unread="" if cancelled else unread,
     )
-
-
-def _read_choices(result: Any, schema: TaskSchema) -> tuple[str, ...]:
-    found: list[str] = []
-    for region in result if isinstance(result, list) else ():
-        if not isinstance(region, dict) or region.get("from_name") != schema.control:
-            continue
-        value = region.get("value")
-        choices = value.get("choices") if isinstance(value, dict) else None
-        found += [choice for choice in choices if isinstance(choice, str)] if isinstance(choices, list) else []
-    return tuple(dict.fromkeys(found))
 
 
 def read_tasks(tasks: Iterable[Any], schema: TaskSchema) -> tuple[list[Example], list[Annotation]]:
@@ -195,7 +206,7 @@ def write_result(prediction: Prediction, schema: TaskSchema) -> list[dict[str, A
         "from_name": schema.control,
         "to_name": schema.source,
         "type": "choices",
-        "value": {"choices": list(draft.choices)},
+        "value": {"choices": write_choices(draft.choices, schema)},
         "score": round(draft.confidence, 4),
     }
     return [region]

@@ -6,46 +6,57 @@ import json
 import shutil
 import tempfile
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from ml_backend.settings import Settings
 from ml_backend.store import schema
 from ml_backend.store.artifacts import ArtifactError, Artifacts
 from ml_backend.store.connections import Connections
-from ml_backend.store.database import Database, StoreError, now, process_name
+from ml_backend.store.database import Database, StoreError, check_url, now, process_name
 from ml_backend.store.distillations import Distillations
 from ml_backend.store.documents import Documents
-from ml_backend.store.files import write_atomically
+from ml_backend.store.erasure import content_keys, erase_project
+from ml_backend.store.evolution import Evolution, EvolutionRow
+from ml_backend.store.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease, LeaseLostError
 from ml_backend.store.labels import Labels
 from ml_backend.store.ledger import Ledger, Spent
 from ml_backend.store.projects import ProjectRecord, Projects
 from ml_backend.store.publications import Publications
-from ml_backend.store.questions import Questions, Reply
+from ml_backend.store.questions import Questions
 from ml_backend.store.record_profiles import RecordProfiles
+from ml_backend.store.replies import Reply, ReplyTable
+from ml_backend.store.retention import Retention
 from ml_backend.store.reviews import Proposal, Reviews
+from ml_backend.store.rules import LabellingRules
 from ml_backend.store.shown import Showings, Shown
 from ml_backend.store.signals import Notifications, Pipes, Signals
+from ml_backend.store.stats import Stats
 from ml_backend.store.synchronisation import Progress, Synchronisation
 from ml_backend.store.tasks import Tasks
 from ml_backend.store.teacher_states import TeacherStates
+from ml_backend.store.vector_sweep import drop_vectors
 from ml_backend.store.vectors import Vectors
 from ml_backend.store.versions import RoundRecord, Versions
 
 __all__ = [
     "ArtifactError",
+    "EvolutionRow",
     "JobState",
     "Lease",
     "LeaseLostError",
     "ProjectRecord",
     "Proposal",
     "Reply",
+    "ReplyTable",
     "RoundRecord",
     "Shown",
     "Spent",
     "Store",
     "StoreError",
     "Vectors",
+    "check_url",
     "credentials",
     "now",
     "process_name",
@@ -84,13 +95,19 @@ class Store:
         self.tasks = Tasks(self.database)
         self.labels = Labels(self.database)
         self.versions = Versions(self.database)
+        self.retention = Retention(self.database)
         self.questions = Questions(self.database)
         self.ledger = Ledger(self.database)
+        self.evolution = Evolution(self.database)
         self.shown = Showings(self.database)
+        self.stats = Stats(self.database)
+        self.rules = LabellingRules(self.database)
         pipes = settings.data_dir / "signals"
         self.signals: Signals = Pipes(self.database, pipes) if self.database.is_sqlite else Notifications(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds, signals=self.signals)
         self.artifacts = Artifacts(self._folder / "artifacts")
+        for there in ("", "artifacts/*/", "vectors/*/*/"):
+            remove_old(self._folder.glob(f"{there}{TEMPORARY}*"))
 
     def vectors(self, project: int, space: str) -> Vectors:
         """The cached vectors of a project in an encoder's space."""
@@ -101,6 +118,26 @@ class Store:
         for folder in (self._folder / "vectors").glob(f"{prefix}*"):
             if folder.name not in kept:
                 shutil.rmtree(folder / str(project), ignore_errors=True)
+                with suppress(OSError):  # it has other projects'
+                    folder.rmdir()
+
+    def sweep_vectors(self, project: int) -> int:
+        """Drops vectors of texts that a project has no more, of one shard at a time; returns how many, 0 when none are
+        left. Raises StoreError, and BlockingIOError while another process merges shards."""
+        kept = content_keys(self.database, project)
+        folders = (self._folder / "vectors").glob(f"*/{project}")
+        return next((dropped for folder in folders if (dropped := drop_vectors(folder, kept))), 0)
+
+    def forget(self, project: int) -> dict[str, int]:
+        """Removes a project whole: its rows in every table, its artifacts and vectors; returns how many of each there
+        were. Interrupted, it can be called again. Whoever is at work on the project loses the right to publish."""
+        artifacts = self.artifacts.forget(project)
+        folders = [folder for folder in (self._folder / "vectors").glob(f"*/{project}") if folder.is_dir()]
+        vectors = sum(len(self.vectors(project, folder.parent.name)) for folder in folders)
+        self.forget_spaces(project, "", ())
+        rows = erase_project(self.database, project)
+        self.database.wipe()
+        return {**rows, **{name: n for name, n in (("artifacts", artifacts), ("vectors", vectors)) if n}}
 
     def full(self) -> str:
         """Why nothing can be written to the data folder, "" if it can."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 import uuid
+from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import numpy as np
 
 from ml_backend.domain import ApprenticeError, Tensors
 from ml_backend.store.files import write_atomically
+
+STRAY_SECONDS = 3600.0
 
 
 class ArtifactError(ApprenticeError):
@@ -64,7 +69,23 @@ class Artifacts:
         self._sound.pop(name, None)
         (self._folder / name).unlink(missing_ok=True)
 
-    def forget(self, project: int) -> None:
-        """Removes all of a project's."""
-        for file in (self._folder / str(project)).glob("*.safetensors"):
-            self.remove(f"{project}/{file.name}")
+    def remove_strays(self, project: int, needed: Collection[str]) -> int:
+        """Removes a project's artifacts that nobody has written for an hour and nobody needs, by their names: a worker
+        was killed before it could say what they are. Returns how many."""
+        strays = [
+            f"{project}/{file.name}"
+            for file in (self._folder / str(project)).glob("*.safetensors")
+            if f"{project}/{file.name}" not in needed and time.time() - file.stat().st_mtime > STRAY_SECONDS
+        ]
+        for name in strays:
+            self.remove(name)
+        return len(strays)
+
+    def forget(self, project: int) -> int:
+        """Removes all of a project's; returns how many there were."""
+        folder = self._folder / str(project)
+        names = [f"{project}/{file.name}" for file in folder.glob("*.safetensors")]
+        for name in names:
+            self.remove(name)
+        shutil.rmtree(folder, ignore_errors=True)  # with what a process that was killed left half written
+        return len(names)

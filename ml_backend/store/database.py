@@ -1,4 +1,4 @@
-"""Opens the database: SQLite in WAL mode by default, any other by URL; brings its tables up to date with alembic."""
+"""Opens the database: SQLite in WAL mode by default, PostgreSQL by URL; brings its tables up to date with alembic."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import importlib
 import json
 import os
 import re
+import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +22,10 @@ from sqlalchemy.exc import DBAPIError
 
 from ml_backend.domain import ApprenticeError, storable
 
+DATABASES = {"sqlite", "postgresql"}
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10
+WIPE_MILLISECONDS = 100
 T = TypeVar("T")
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # as JSON writes it, but not a backslash that stands before "u0000"
 MIGRATIONS_LOCK = 72_110_417  # any number that nobody else takes an advisory lock on
@@ -36,19 +39,7 @@ class Database:
     """One engine; `begin` is the only way to it."""
 
     def __init__(self, url: str) -> None:
-        try:
-            parsed = sa.make_url(url)
-            if url.startswith("sqlite:///") and not parsed.query:
-                parsed = parsed.set(database=url.removeprefix("sqlite:///"))  # a path: %20 is no blank in it
-            self._engine = sa.create_engine(
-                parsed, pool_pre_ping=not url.startswith("sqlite"), json_serializer=_as_json
-            )
-        except sa.exc.ArgumentError as error:
-            raise StoreError(
-                "APPRENTICE_STORE_URL is not a database URL such as postgresql+psycopg://user@host/name"
-            ) from error
-        except ImportError as error:
-            raise StoreError(f"APPRENTICE_STORE_URL needs a driver that is not installed ({error})") from error
+        self._engine = _make_engine(url)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
         # SQLite lets writers wait by sleeping up to 0.1 s at a time: the threads of one process take turns without that
         self._turn: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
@@ -91,6 +82,18 @@ class Database:
         except DBAPIError as error:
             raise StoreError(_told(error, "read")) from None
 
+    @property
+    def file(self) -> Path | None:
+        """Where SQLite keeps it, None for PostgreSQL."""
+        return Path(self._engine.url.database or "") if self.is_sqlite else None
+
+    def connect(self) -> sa.Connection:
+        """A connection without a transaction, for a lock that lasts longer than one."""
+        try:
+            return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except DBAPIError as error:
+            raise StoreError(_told(error, "used")) from None
+
     def upsert(self, table: sa.Table, where: Callable[[Any], sa.ColumnElement[bool]] | None = None) -> sa.Insert:
         """An INSERT that updates the row of the same primary key. `where(new)` says when, given the new row."""
         statement = self._insert(table)
@@ -113,6 +116,13 @@ class Database:
         """One statement in a transaction of its own; returns how many rows it changed."""
         with self.begin() as connection:
             return int(connection.execute(statement).rowcount)
+
+    def add(self, table: sa.Table, names: Sequence[str]) -> sa.Insert:
+        """An INSERT that adds the numbers in the columns `names` to those of the row of the same primary key."""
+        statement = self._insert(table)
+        sums = {name: table.c[name] + statement.excluded[name] for name in names}
+        keys = [column.name for column in table.primary_key]
+        return statement.on_conflict_do_update(index_elements=keys, set_=sums)  # type: ignore[no-any-return]
 
     def insert_or_ignore(self, table: sa.Table) -> sa.Insert:
         """An INSERT that leaves a row of the same primary key as it is."""
@@ -143,6 +153,21 @@ class Database:
             return now()
         return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
 
+    def wipe(self) -> bool:
+        """On SQLite: empties the write-ahead log, which still holds rows that were deleted; False if that must wait for
+        somebody who reads or writes. Other databases do so by themselves."""
+        if not self.is_sqlite:
+            return True
+        with self._turn, closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            try:
+                cursor.execute(f"PRAGMA busy_timeout={WIPE_MILLISECONDS}")  # all writers wait meanwhile
+                return not cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            except sqlite3.OperationalError:
+                return False
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -152,6 +177,30 @@ def _as_json(value: Any) -> str:
     return _NUL.sub(r"\1 ", storable(json.dumps(value, ensure_ascii=False)))
 
 
+def check_url(url: str) -> None:
+    """Raises StoreError for a URL that no store can be opened with; connects to nothing."""
+    _make_engine(url).dispose()
+
+
+def _make_engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() not in DATABASES:
+            raise StoreError(
+                f"APPRENTICE_STORE_URL names a {parsed.get_backend_name()} database: only PostgreSQL "
+                "(postgresql+psycopg://user@host/name) and SQLite are supported"
+            )
+        if url.startswith("sqlite:///") and not parsed.query:
+            parsed = parsed.set(database=url.removeprefix("sqlite:///"))  # a path: %20 is no blank in it
+        return sa.create_engine(parsed, pool_pre_ping=not url.startswith("sqlite"), json_serializer=_as_json)
+    except sa.exc.ArgumentError as error:
+        raise StoreError(
+            "APPRENTICE_STORE_URL is not a database URL such as postgresql+psycopg://user@host/name"
+        ) from error
+    except ImportError as error:
+        raise StoreError(f"APPRENTICE_STORE_URL needs a driver that is not installed ({error})") from error
+
+
 def _pragmas(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's recipe: we send BEGIN ourselves
     for pragma in (
@@ -159,6 +208,7 @@ def _pragmas(connection: Any, _record: Any) -> None:
         "synchronous=NORMAL",
         f"busy_timeout={BUSY_SECONDS * 1000}",
         "foreign_keys=ON",
+        "secure_delete=ON",  # what is deleted is overwritten, and not only forgotten
         "temp_store=MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -5,12 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from ml_backend.store.database import StoreError
+
+TEMPORARY = ".new-"
+"""How the name of a file begins until it is whole."""
+OLD_SECONDS = 3600.0
+"""A temporary file that nobody has written to for so long was left behind by a process that was killed."""
 
 
 @contextmanager
@@ -29,7 +35,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], mode: int
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=TEMPORARY, delete=False) as file:
             temporary = file.name
             write(file)
             file.flush()
@@ -46,3 +52,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], mode: int
             Path(temporary).unlink(missing_ok=True)
         reason = error.strerror or error
         raise StoreError(f"{path.name} cannot be written ({reason}): free space, or chown its folder") from error
+
+
+def remove_old(files: Iterable[Path]) -> None:
+    """Removes those of some files that nobody has written to for `OLD_SECONDS`."""
+    for file in files:
+        with suppress(OSError):  # another process tidies up, too
+            if time.time() - file.stat().st_mtime > OLD_SECONDS:
+                file.unlink()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import sqlalchemy as sa
 
 from ml_backend.domain import Annotation
+from ml_backend.store import revisions
 from ml_backend.store.database import Database, chunks
+from ml_backend.store.revisions import Revision
 from ml_backend.store.schema import annotation as table
 
 CHUNK = 500
@@ -16,7 +18,10 @@ _COLUMNS = [table.c[field.name] for field in fields(Annotation)]
 
 
 class Labels:
-    """The table `annotation`. A deletion leaves a tombstone: Label Studio never uses a number twice."""
+    """The table `annotation`. A deletion leaves a tombstone: Label Studio never uses a number twice.
+
+    Each changed row gets the next revision of its project, in the order in which changes are committed.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -24,19 +29,27 @@ class Labels:
     def put(self, project: int, annotations: Iterable[Annotation]) -> int:
         """Adds or updates annotations; an older state than the stored one, or a deleted one, is ignored.
 
-        Returns how many were written. `updated_at` is compared as ISO text, which Label Studio writes in UTC.
+        Returns how many really changed. `updated_at` is compared as ISO text, which Label Studio writes in UTC.
         """
-        rows = [
-            {**asdict(annotation), "choices": list(annotation.choices), "project": project, "deleted": False}
-            for annotation in annotations
-        ]
-        statement = self._database.upsert(
-            table, where=lambda new: sa.and_(~table.c.deleted, table.c.updated_at <= new.updated_at)
-        ).execution_options(preserve_rowcount=True)
         written = 0
-        for chunk in chunks(rows, CHUNK):
+        for chunk in chunks(annotations, CHUNK):
             with self._database.begin() as connection:
-                written += sum(connection.execute(statement, row).rowcount for row in chunk)
+                revision = revisions.lock(connection, self._database, project)
+                stored, deleted = _stored(connection, project, [annotation.id for annotation in chunk])
+                current = dict(stored)
+                for annotation in chunk:
+                    before = current.get(annotation.id)
+                    is_late = before is not None and before.updated_at > annotation.updated_at
+                    if annotation.id not in deleted and not is_late:
+                        current[annotation.id] = annotation
+                changed = [annotation for number, annotation in current.items() if annotation != stored.get(number)]
+                if changed:
+                    replaced = [stored[annotation.id] for annotation in changed if annotation.id in stored]
+                    revision = _next(revision, changed, replaced)
+                    rows = [_row(project, annotation, revision.number) for annotation in changed]
+                    connection.execute(self._database.upsert(table), rows)
+                    revisions.save(connection, project, revision)
+                written += len(changed)
         return written
 
     def tombstones(self, project: int) -> set[int]:
@@ -50,46 +63,117 @@ class Labels:
         for chunk in chunks(ids, CHUNK):
             wrong = sa.delete(table).where(table.c.project == project, table.c.deleted, table.c.id.in_(chunk))
             with self._database.begin() as connection:
-                connection.execute(wrong)
+                revision = revisions.lock(connection, self._database, project)
+                if connection.execute(wrong).rowcount:
+                    number = revision.number + 1
+                    revisions.save(connection, project, replace(revision, number=number, complete=number))
 
     def forget(self, project: int) -> None:
         """Drops all of a project's annotations, tombstones included."""
         with self._database.begin() as connection:
+            number = revisions.lock(connection, self._database, project).number + 1
             connection.execute(sa.delete(table).where(table.c.project == project))
+            revisions.save(connection, project, Revision(number, complete=number))
 
     def delete(self, project: int, ids: Iterable[int]) -> int:
         """Marks annotations as deleted, known or not yet known; returns how many were counted until now."""
         gone = list(set(ids))
-        if not gone:
-            return 0
-        tombstone: dict[str, object] = {
-            "project": project, "task": 0, "annotator": None, "choices": [], "cancelled": True, "ground_truth": False,
-            "updated_at": "", "lead_time": None, "deleted": True,
-        }  # fmt: skip
-        mark = sa.update(table).where(table.c.project == project).where(~table.c.deleted).values(deleted=True)
         known = 0
         for chunk in chunks(gone, CHUNK):
             with self._database.begin() as connection:
-                known += connection.execute(mark.where(table.c.id.in_(chunk))).rowcount
-                rows = [{**tombstone, "id": each} for each in chunk]
-                connection.execute(self._database.insert_or_ignore(table), rows)
+                revision = revisions.lock(connection, self._database, project)
+                stored, deleted = _stored(connection, project, chunk)
+                if stored:
+                    revision = _next(revision, [], stored.values())
+                    mark = sa.update(table).where(table.c.project == project, table.c.id.in_(list(stored)))
+                    connection.execute(mark.values(deleted=True, revision=revision.number))
+                    revisions.save(connection, project, revision)
+                unknown = [
+                    Annotation(number, 0, None, (), True) for number in chunk if number not in {*stored, *deleted}
+                ]
+                if unknown:  # they change nothing that anybody has read
+                    rows = [_row(project, annotation, 0, deleted=True) for annotation in unknown]
+                    connection.execute(self._database.insert_or_ignore(table), rows)
+                known += len(stored)
         return known
 
     def of(self, project: int) -> list[Annotation]:
         """All standing annotations of a project, skips included, oldest first."""
-        query = sa.select(*_COLUMNS).where(table.c.project == project).where(~table.c.deleted).order_by(table.c.id)
+        return self._select(project, sa.true())
+
+    def of_tasks(self, project: int, tasks: Iterable[int]) -> list[Annotation]:
+        """The standing annotations of some tasks, skips included, oldest first within each `CHUNK` of tasks."""
+        return [
+            annotation
+            for chunk in chunks(tasks, CHUNK)
+            for annotation in self._select(project, table.c.task.in_(chunk))
+        ]
+
+    def those(self, project: int, ids: Iterable[int]) -> list[Annotation]:
+        """The standing ones of some annotations."""
+        return [
+            annotation for chunk in chunks(ids, CHUNK) for annotation in self._select(project, table.c.id.in_(chunk))
+        ]
+
+    def revision(self, project: int) -> Revision:
+        """The newest revision. Whatever is read after this call holds all changes up to it."""
         with self._database.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        return [Annotation(**{**row, "choices": tuple(row["choices"])}) for row in rows]
+            return revisions.read(connection, project)
+
+    def changed_since(self, project: int, revision: int) -> set[int]:
+        """The tasks whose annotations have changed after a revision."""
+        query = sa.select(table.c.task).where(table.c.project == project, table.c.revision > revision).distinct()
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def unread(self, project: int) -> list[tuple[str, int, Annotation]]:
+        """The standing answers that cannot be learnt from: each reason with its code, how many there are, and the first
+        of them; the most frequent reason first."""
+        unread = sa.and_(table.c.project == project, table.c.unread != "", ~table.c.deleted)
+        counted = sa.select(table.c.unread, sa.func.count(), sa.func.min(table.c.id)).where(unread)
+        with self._database.read() as connection:
+            rows = connection.execute(counted.group_by(table.c.unread)).all()
+            firsts = sa.select(*_COLUMNS).where(table.c.project == project, table.c.id.in_([row[2] for row in rows]))
+            first = {row.unread: row for row in connection.execute(firsts)} if rows else {}
+        found = [(row[0], int(row[1]), _annotation(first[row[0]])) for row in rows]
+        return sorted(found, key=lambda reason: (-reason[1], reason[0]))
 
     def count(self, project: int) -> tuple[int, int]:
         """How many standing annotations are answers, and how many are skips: what Label Studio counts, too."""
-        query = (
-            sa.select(table.c.cancelled, sa.func.count())
-            .where(table.c.project == project)
-            .where(~table.c.deleted)
-            .group_by(table.c.cancelled)
-        )
+        revision = self.revision(project)
+        return revision.answers, revision.skips
+
+    def _select(self, project: int, condition: sa.ColumnElement[bool]) -> list[Annotation]:
+        query = sa.select(*_COLUMNS).where(table.c.project == project, ~table.c.deleted, condition)
         with self._database.read() as connection:
-            counts: dict[bool, int] = {row[0]: row[1] for row in connection.execute(query)}
-        return counts.get(False, 0), counts.get(True, 0)
+            return [_annotation(row) for row in connection.execute(query.order_by(table.c.id))]
+
+
+def _stored(connection: sa.Connection, project: int, ids: Iterable[int]) -> tuple[dict[int, Annotation], set[int]]:
+    """Those of some annotations that stand, by number, and the numbers of those that are deleted."""
+    query = sa.select(*_COLUMNS, table.c.deleted).where(table.c.project == project, table.c.id.in_(list(ids)))
+    rows = connection.execute(query).all()
+    return {row.id: _annotation(row[:-1]) for row in rows if not row.deleted}, {row.id for row in rows if row.deleted}
+
+
+def _annotation(row: Iterable[object]) -> Annotation:
+    number, task, annotator, choices, *rest = row
+    return Annotation(number, task, annotator, tuple(choices), *rest)  # type: ignore[arg-type]
+
+
+def _row(project: int, annotation: Annotation, revision: int, *, deleted: bool = False) -> dict[str, object]:
+    values = {**asdict(annotation), "choices": list(annotation.choices)}
+    return {**values, "project": project, "deleted": deleted, "revision": revision}
+
+
+def _next(revision: Revision, added: Iterable[Annotation], gone: Iterable[Annotation]) -> Revision:
+    """The counter after annotations have come, or changed from what is `gone` to what is `added`."""
+    number, complete = revision.number + 1, revision.complete
+    counts = [revision.answers, revision.skips]
+    tasks: dict[int, int] = {}
+    for sign, states in ((-1, gone), (1, added)):
+        for annotation in states:
+            counts[annotation.cancelled] += sign
+            if tasks.setdefault(annotation.id, annotation.task) != annotation.task:
+                complete = number  # nothing is left at the task that it was about
+    return Revision(number, complete, *counts)

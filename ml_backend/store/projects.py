@@ -46,7 +46,12 @@ class ProjectRecord:
     records: dict[str, Any] | None = None
     features: dict[str, Any] | None = None
     prior: dict[str, Any] | None = None
-    evolution: dict[str, Any] | None = None
+
+    @property
+    def choices(self) -> str:
+        """The name of the <Choices> that is to be learnt, "" if the configuration decides."""
+        name = (self.extra_params or {}).get("choices")
+        return name if isinstance(name, str) else ""
 
     @property
     def is_connected(self) -> bool:
@@ -70,6 +75,12 @@ class Projects:
         if found is None:
             raise StoreError(f"Project {project} is not known here: run `apprentice connect --project {project}`")
         return found
+
+    def choices(self, project: int) -> str:
+        """See `ProjectRecord.choices`; one column is read."""
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(table.c.extra_params).where(table.c.id == project)).scalar()
+        return ProjectRecord(project, extra_params=found).choices
 
     def ensure(self, project: int) -> ProjectRecord:
         """The project's record, made if it is new."""
@@ -99,9 +110,6 @@ class Projects:
     def pin(self, project: int, number: int | None) -> None:
         """Holds the project at the learner of a version; None ends that."""
         self._set(project, pinned=number)
-
-    def keep_evolution(self, project: int, evolution: dict[str, Any] | None) -> None:
-        self._set(project, evolution=evolution)
 
     def _set(self, project: int, **values: Any) -> None:
         self._database.write(self._database.put(table, {"id": project, **values}))

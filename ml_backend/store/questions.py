@@ -7,7 +7,7 @@ reply but those that were on their way, and counts no call twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from ml_backend.asking import Answer, Question
 from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.ledger import enter
+from ml_backend.store.replies import Replies, Reply, ReplyTable, given
 from ml_backend.store.schema import project as projects
 from ml_backend.store.schema import question as table
 
@@ -26,16 +27,6 @@ Choose = Callable[[list[Question], list[str]], list[str]]
 """Which of some questions, by their ids, are to be asked beside those that are being asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One task's label as the teacher gave it: `key` is its text's content key, `shares` label -> probability; `alone`:
-    without having seen any of the annotators' answers."""
-
-    key: bytes
-    shares: Mapping[str, float]
-    alone: bool = True
-
-
 class Questions:
     """The table `question`."""
 
@@ -43,6 +34,7 @@ class Questions:
         """`clock`: tells the time in place of the database's."""
         self._database = database
         self._now: Callable[[], Any] = clock or database.now
+        self._replies = Replies(database)
 
     def want(self, project: int, teacher: str, questions: Iterable[tuple[Question, bytes | None]]) -> None:
         """Puts questions, each with the content key of the task that it is about, on the list; known ones stay."""
@@ -51,6 +43,7 @@ class Questions:
             {
                 "project": project, "id": each.id, "teacher": teacher, "purpose": each.purpose, "key": key,
                 "body": asdict(each), "state": "waiting", "wanted_at": moment, "asked_at": 0.0, "problem": "",
+                "alone": not each.examples,
             }
             for each, key in questions
         ]  # fmt: skip
@@ -100,6 +93,10 @@ class Questions:
         whose = sa.true() if teacher is None else table.c.teacher == teacher
         return self._questions(table.c.project == project, table.c.state == "waiting", whose)
 
+    def number_waiting(self, project: int, teacher: str) -> int:
+        """How many questions wait for an answer of a teacher."""
+        return sum(n for (_, state), n in self.counts(project, teacher).items() if state == "waiting")
+
     def all(self, project: int) -> list[Question]:
         """Whatever was asked, in the order in which it was wanted."""
         return self._questions(table.c.project == project)
@@ -119,7 +116,8 @@ class Questions:
             return [_question(body) for body in connection.execute(query).scalars()]
 
     def record(self, project: int, answer: Answer, costs: Sequence[float]) -> bool:
-        """Keeps an answer and its calls, each with its cost. One without content is dropped for good.
+        """Keeps an answer and its calls, each with its cost. A question whose answer has no content is dropped: it is
+        not asked again, but an answer of use that comes later is taken.
 
         False if the question was answered already, whose calls are entered all the same, or if it is unknown.
         """
@@ -130,8 +128,8 @@ class Questions:
             if row is None:
                 return False
             purpose, teacher, body, state = row
-            enter(connection, project, answer, purpose, teacher, costs)
-            if state != "waiting":
+            enter(self._database, connection, project, answer, purpose, teacher, costs)
+            if state == "answered" or (state == "dropped" and answer.content is None):
                 return False
             shares = None
             if answer.shares is not None:
@@ -157,17 +155,18 @@ class Questions:
                 found[number] = Answer(number, content, array, problem=problem)
         return found
 
-    def replies(self, project: int, teacher: str, keys: Collection[bytes] | None = None) -> list[Reply]:
-        """Every label that this teacher has given, oldest first; with `keys`, those of tasks with these content keys
-        alone, the oldest first of each."""
-        alone = table.c.body[("examples", 0)].as_string().is_(None)
-        query = sa.select(table.c.key, table.c.shares, alone).where(
-            table.c.project == project, table.c.teacher == teacher, table.c.purpose == "label",
-            table.c.state == "answered", table.c.shares.is_not(None), table.c.key.is_not(None),
+    def given(self, project: int, teacher: str) -> ReplyTable:
+        """Every label that this teacher has given, from memory but for what is new."""
+        return self._replies.of(project, teacher)
+
+    def replies(self, project: int, teacher: str, keys: Collection[bytes]) -> list[Reply]:
+        """The labels that this teacher has given of tasks with these content keys, the oldest first of each."""
+        query = sa.select(table.c.key, table.c.shares, table.c.alone).where(
+            given(project, teacher), table.c.shares.is_not(None)
         ).order_by(table.c.answered_at, table.c.id)  # fmt: skip
-        parts = [query] if keys is None else [query.where(table.c.key.in_(chunk)) for chunk in chunks(keys, CHUNK)]
+        parts = [query.where(table.c.key.in_(chunk)) for chunk in chunks(keys, CHUNK)]
         with self._database.read() as connection:
-            return [Reply(row[0], row[1], bool(row[2])) for part in parts for row in connection.execute(part)]
+            return [Reply(*row) for part in parts for row in connection.execute(part)]
 
     def keys(self, project: int, teacher: str, *, waiting: bool) -> list[bytes]:
         """The content keys of tasks whose label this teacher has given or, with `waiting`, is still to give."""

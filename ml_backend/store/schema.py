@@ -1,4 +1,8 @@
-"""The tables. A change here comes with a migration in `migrations/versions/`; a test compares the two."""
+"""The tables. A change here comes with a migration in `migrations/versions/`; a test compares the two.
+
+What a row is about is found by the names of its columns (`project`, `task`, `key`) when it is to be removed, and texts
+of tasks in documents by theirs: see `erasure`.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +51,6 @@ project = Table(
     Column("made_at", String(40), nullable=False, default=""),  # in Label Studio: another time is another project
     Column("pinned", Integer, nullable=True),  # version held by a rollback
     Column("tasks_revision", Integer, nullable=False, default=0),  # grows when a task comes, goes or changes
-    Column("evolution", JSON, nullable=True),  # the rounds of `apprentice evolve`, with the texts that were written
 )
 
 
@@ -158,6 +161,14 @@ task = Table(
     Column("key", LargeBinary(16), nullable=False),
     Column("text", Text, nullable=False),
     Column("fields", JSON, nullable=True),  # the short values of the task's other data
+    Index("task_key", "project", "key"),
+)
+
+labelling_rules = Table(
+    "labelling_rules",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("skip_queue", String(100), nullable=False, default=""),  # where Label Studio puts what is skipped
 )
 
 annotation = Table(
@@ -173,7 +184,22 @@ annotation = Table(
     Column("updated_at", String(40), nullable=False),
     Column("lead_time", Float, nullable=True),
     Column("deleted", Boolean, nullable=False, default=False),  # kept as a tombstone: events come out of order
+    Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see annotation_revision
+    Column("unread", String(20), nullable=False, server_default=""),  # why it cannot be learnt from: `domain.UNREAD`
     Index("annotation_project", "project", "deleted"),
+    Index("annotation_task", "project", "task"),
+    Index("annotation_changed", "project", "revision"),
+    Index("annotation_unread", "project", "unread"),
+)
+
+annotation_revision = Table(
+    "annotation_revision",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),  # of the newest change to the project's annotations or shown drafts
+    Column("complete", BigInteger, nullable=False),  # from which on no row has vanished: older readers begin anew
+    Column("answers", Integer, nullable=False),  # standing annotations that are answers
+    Column("skips", Integer, nullable=False),  # and those that are skips
 )
 
 version = Table(
@@ -266,7 +292,10 @@ question = Table(
     Column("content", JSON, nullable=True),
     Column("shares", JSON, nullable=True),  # label -> probability
     Column("problem", Text, nullable=False, default=""),
+    Column("alone", Boolean, nullable=False, server_default=true()),  # asked without any of the annotators' answers
     Index("question_state", "project", "state", "purpose"),
+    Index("question_replies", "project", "teacher", "purpose", "state", "answered_at"),
+    Index("question_key", "project", "purpose", "state", "key"),
 )
 
 call = Table(
@@ -285,6 +314,32 @@ call = Table(
     Column("cost", Float, nullable=False),
     Column("outcome", String(20), nullable=False),
     Index("call_project", "project", "made_at"),
+    Index("call_question", "project", "question"),
+)
+
+ledger_total = Table(  # of `call`, kept in the same transactions
+    "ledger_total",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),  # in UTC, since the epoch
+    Column("purpose", String(20), primary_key=True),
+    Column("outcome", String(20), primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cost", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+)
+
+evolution_round = Table(
+    "evolution_round",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("way", String(10), nullable=False),  # what becomes of its texts: tasks, taught, pool
+    Column("teacher", Text, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("body", JSON, nullable=False),  # its questions, weaknesses and texts
 )
 
 shown = Table(
@@ -297,4 +352,26 @@ shown = Table(
     Column("author", String(10), nullable=True),  # None: served without a draft
     Column("choices", JSON, nullable=False),
     Column("confidence", Float, nullable=True),
+    Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see annotation_revision
+    Index("shown_changed", "project", "revision"),
+    Index("shown_version", "project", "version"),
+)
+
+stats = Table(
+    "stats",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("basis", String(64), nullable=False),  # digest of what the numbers were computed from
+    Column("made_at", Float, nullable=False),
+    Column("document", JSON, nullable=False),  # numbers and codes
+)
+
+confusion = Table(
+    "confusion",
+    metadata,
+    Column("project", Integer, primary_key=True, autoincrement=False),
+    Column("teacher", Text, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("multiple", Boolean, nullable=False),
+    Column("matrix", LargeBinary, nullable=False),  # float64, row by row
 )

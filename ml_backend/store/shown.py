@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from ml_backend.domain import Prediction
-from ml_backend.store.database import Database
+from ml_backend.store import revisions
+from ml_backend.store.database import Database, chunks
 from ml_backend.store.schema import shown as table
+
+CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Shown:
 
 
 class Showings:
-    """The table `shown`."""
+    """The table `shown`. Each changed row gets the next revision of its project, as annotations do."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -37,16 +40,30 @@ class Showings:
 
     def of(self, project: int, version: str | None = None) -> list[Shown]:
         """Of one version, in the order of its queue, or of all."""
-        query = sa.select(*[table.c[name] for name in Shown.__dataclass_fields__]).where(table.c.project == project)
-        if version is not None:
-            query = query.where(table.c.version == version)
+        return self._select(project, sa.true() if version is None else table.c.version == version)
+
+    def of_tasks(self, project: int, tasks: Iterable[int]) -> list[Shown]:
+        """What was last shown of some tasks."""
+        return [shown for chunk in chunks(tasks, CHUNK) for shown in self._select(project, table.c.task.in_(chunk))]
+
+    def changed_since(self, project: int, revision: int) -> set[int]:
+        """The tasks that have been shown with another draft after a revision: see `Labels.revision`."""
+        query = sa.select(table.c.task).where(table.c.project == project, table.c.revision > revision)
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(table.c.place)).mappings().all()
-        return [Shown(**{**row, "choices": tuple(row["choices"])}) for row in rows]
+            return set(connection.execute(query).scalars())
 
     def forget(self, project: int) -> None:
         with self._database.begin() as connection:
+            revision = revisions.lock(connection, self._database, project)
+            number = revision.number + 1
             connection.execute(sa.delete(table).where(table.c.project == project))
+            revisions.save(connection, project, replace(revision, number=number, complete=number))
+
+    def _select(self, project: int, condition: sa.ColumnElement[bool]) -> list[Shown]:
+        query = sa.select(*[table.c[name] for name in Shown.__dataclass_fields__]).where(table.c.project == project)
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(condition).order_by(table.c.place)).mappings().all()
+        return [Shown(**{**row, "choices": tuple(row["choices"])}) for row in rows]
 
 
 def put(connection: sa.Connection, database: Database, project: int, version: str, queue: Sequence[Prediction]) -> None:
@@ -61,4 +78,7 @@ def put(connection: sa.Connection, database: Database, project: int, version: st
         for place, each in enumerate(queue)
     ]  # fmt: skip
     if rows:
-        connection.execute(database.upsert(table), rows)
+        revision = revisions.lock(connection, database, project)
+        revision = replace(revision, number=revision.number + 1)
+        connection.execute(database.upsert(table), [{**row, "revision": revision.number} for row in rows])
+        revisions.save(connection, project, revision)

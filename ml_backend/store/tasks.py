@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.domain import SYNTHETIC, Example, Ints
+from ml_backend.domain import NO_TEXT, SYNTHETIC, Example, Ints
 from ml_backend.store.database import Database, chunks
-from ml_backend.store.schema import audit, project
+from ml_backend.store.erasure import erase_tasks
+from ml_backend.store.labels import Labels
+from ml_backend.store.schema import annotation, project
 from ml_backend.store.schema import task as table
 
 CHUNK = 2000
+REMOVED_AT_ONCE = 500  # tasks of one transaction: what quotes them is looked for in documents, too
 
 
 class Tasks:
@@ -64,13 +67,18 @@ class Tasks:
             return int(connection.execute(query).scalar_one()) == len(tasks)
 
     def remove(self, project_id: int, tasks: Iterable[int]) -> int:
-        """Forgets tasks; returns how many there were. Their annotations are kept until they are deleted by id."""
+        """Forgets tasks, with their annotations and all that is about them or quotes them; returns how many there
+        were."""
         removed = 0
-        for chunk in chunks(set(tasks), CHUNK):
+        for chunk in chunks(set(tasks), REMOVED_AT_ONCE):
+            annotated = sa.select(annotation.c.id).where(
+                annotation.c.project == project_id, annotation.c.task.in_(chunk), ~annotation.c.deleted
+            )
+            with self._database.read() as connection:
+                annotations = list(connection.execute(annotated).scalars())
+            Labels(self._database).delete(project_id, annotations)
             with self._database.begin() as connection:
-                for target in (audit.c.task, table.c.id):
-                    gone = sa.delete(target.table).where(target.table.c.project == project_id).where(target.in_(chunk))
-                    count = connection.execute(gone).rowcount
+                count = erase_tasks(connection, project_id, chunk)
                 if count:
                     _revise(connection, project_id)
                 removed += count
@@ -108,6 +116,20 @@ class Tasks:
                 rows = connection.execute(query).all()
             found.update((row[0], row[1][field]) for row in rows if row[1] and field in row[1])
         return found
+
+    def without_text(self, project_id: int) -> Ints:
+        """The tasks that have no text, or no record, (m,) int64 ascending: nothing can be said or learnt of them."""
+        query = sa.select(table.c.id).where(table.c.project == project_id, table.c.key == NO_TEXT).order_by(table.c.id)
+        with self._database.read() as connection:
+            return np.array(connection.execute(query).scalars().all(), np.int64)
+
+    def examples(self, project_id: int, most: int, *, with_text: bool) -> list[Example]:
+        """The first tasks that have a text, or that have none."""
+        has_text = table.c.key != NO_TEXT if with_text else table.c.key == NO_TEXT
+        query = sa.select(table.c.id, table.c.text, table.c.key, table.c.fields).where(table.c.project == project_id)
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(has_text).order_by(table.c.id).limit(most)).all()
+        return [Example(row[0], row[1], row[2], row[3] or {}) for row in rows]
 
     def synthetic(self, project_id: int) -> Ints:
         """The tasks that a teacher has written, (m,) int64 ascending. They may be learnt from and never judged by:

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 
 from ml_backend.domain import Estimate, ModelVersion
-from ml_backend.store.database import Database, now
+from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.jobs import Lease, LeaseLostError, check_lease
 from ml_backend.store.schema import audit, has_own_fit, is_active, is_stale, round_
 from ml_backend.store.schema import version as table
 
 ROUNDS_KEPT = 1000
+CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,6 @@ class Versions:
     def all(self, project: int, most: int | None = None) -> list[ModelVersion]:
         """Newest first; at most so many."""
         return self._select(project, sa.true(), most)
-
-    def labelled(self, project: int) -> dict[int, int]:
-        """How many labels each version whose own fit is kept was made from, by number."""
-        query = sa.select(table.c.number, table.c.labelled).where(table.c.project == project, has_own_fit)
-        with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
 
     def artifact(self, project: int, number: int) -> tuple[str, str] | None:
         """File name and SHA-256 of the fit that a version made, None if it made none or it was pruned."""
@@ -165,6 +160,15 @@ class Versions:
         query = sa.select(audit.c.task).where(audit.c.project == project).order_by(audit.c.drawn_at, audit.c.task)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
+
+    def audited_among(self, project: int, tasks: Iterable[int]) -> set[int]:
+        """Those of some tasks that are on the slice."""
+        found: set[int] = set()
+        for chunk in chunks(tasks, CHUNK):
+            query = sa.select(audit.c.task).where(audit.c.project == project, audit.c.task.in_(chunk))
+            with self._database.read() as connection:
+                found.update(connection.execute(query).scalars())
+        return found
 
     def draw_audit(self, project: int, tasks: Iterable[int]) -> None:
         """Puts tasks on the slice; those that are on it keep their place."""

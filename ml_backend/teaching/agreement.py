@@ -12,15 +12,14 @@ from statistics import median
 
 import numpy as np
 
-from ml_backend import knowledge
-from ml_backend.consensus import Answers
-from ml_backend.domain import Annotation, ApprenticeError, Estimate, Floats, Ints, TaskSchema
+from ml_backend.domain import Annotation, Estimate, Floats, Ints
 from ml_backend.evaluation.metrics import correct, decide, wilson
-from ml_backend.store import Shown, Store
-from ml_backend.teaching.recall import of_answered
+from ml_backend.knowledge import Knowledge
+from ml_backend.store import Shown
 
 FEWEST = 5
 """Timed answers of each kind from which there is something to say on time."""
+BY_TEACHER = "answered tasks that it has labelled"
 BREAK = 600.0
 """Seconds that nobody thinks about a text: whoever took longer was away."""
 
@@ -78,19 +77,24 @@ def received(answered: Iterable[tuple[Shown, Annotation]]) -> dict[str, Received
     found = {author: {"accepted": 0, "edited": 0, "replaced": 0} for author in ("teacher", "learner")}
     for draft, answer in answered:
         if draft.author is not None:
-            found[draft.author][_fate(draft, answer)] += 1
+            found[draft.author][fate(draft, answer)] += 1
     return {author: Received(**counts) for author, counts in found.items()}
 
 
 def saved(answered: Sequence[tuple[Shown, Annotation]]) -> Saved:
     """Audited tasks are random ones and the others were chosen for being hard: more is saved, rather than less."""
-    accepted = [answer for draft, answer in answered if draft.author and _fate(draft, answer) == "accepted"]
+    accepted = [answer for draft, answer in answered if draft.author and fate(draft, answer) == "accepted"]
     with_draft = _seconds(accepted)
     without = _seconds(answer for draft, answer in answered if draft.author is None)
+    return time_saved(len(accepted), with_draft, without)
+
+
+def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[float]) -> Saved:
+    """From how many drafts were accepted, and the seconds of the timed answers with an accepted draft and without."""
     each = median(without) - median(with_draft) if min(len(with_draft), len(without)) >= FEWEST else None
     return Saved(
-        seconds=None if each is None else each * len(accepted),
-        accepted=len(accepted),
+        seconds=None if each is None else each * accepted,
+        accepted=accepted,
         timed=len(with_draft),
         blind=len(without),
         median_accepted=median(with_draft) if with_draft else None,
@@ -119,33 +123,26 @@ def agreement(said: Floats, targets: Floats, labels: Sequence[str], multiple: bo
     return Agreement(wilson(int(right.sum()), len(right), source), by_class)
 
 
-def of_teacher(store: Store, project: int, schema: TaskSchema, teacher: str, answers: Answers) -> Agreement:
-    """Of all its labels for tasks with a counted answer, whoever's draft was shown there."""
-    said, both = of_answered(store, teacher, schema, project, answers)
-    return agreement(said, answers.targets[both], schema.labels, schema.multiple, "answered tasks that it has labelled")
-
-
-def of_learner(store: Store, project: int, apart: Ints) -> tuple[Agreement, knowledge.Knowledge | None]:
-    """Of the serving learner, cross-validated on its own lesson but for the tasks `apart`, and what it knows. Empty
-    before there is one, or if its artifact is damaged."""
-    active = store.versions.active(project)
-    if active is None or active.learner is None:
-        return Agreement(), None
-    try:
-        known = knowledge.load(store, project, active.learner)
-    except ApprenticeError:
-        return Agreement(), None
+def of_learner(known: Knowledge | None, apart: Ints) -> Agreement:
+    """Of a learner, cross-validated on its own lesson but for the tasks `apart`. Empty without one."""
+    if known is None:
+        return Agreement()
     lesson, source = known.lesson, "its own labels, cross-validated"
     counted = ~np.isin(lesson.tasks, apart)
-    found = agreement(known.held_out[counted], lesson.targets[counted], lesson.labels, lesson.multiple, source)
-    return found, known
+    return agreement(known.held_out[counted], lesson.targets[counted], lesson.labels, lesson.multiple, source)
 
 
-def _fate(draft: Shown, answer: Annotation) -> str:
+def fate(draft: Shown, answer: Annotation) -> str:
+    """What became of a draft: `accepted`, `edited` or `replaced`."""
     if set(draft.choices) == set(answer.choices):
         return "accepted"
     return "edited" if set(draft.choices) & set(answer.choices) else "replaced"
 
 
 def _seconds(answers: Iterable[Annotation]) -> list[float]:
-    return [each.lead_time for each in answers if each.lead_time is not None and 0 < each.lead_time <= BREAK]
+    return [seconds for each in answers if (seconds := timed(each)) is not None]
+
+
+def timed(answer: Annotation) -> float | None:
+    """The seconds that an answer took, None if nobody knows, or whoever gave it was away."""
+    return answer.lead_time if answer.lead_time is not None and 0 < answer.lead_time <= BREAK else None

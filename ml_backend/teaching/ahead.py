@@ -35,7 +35,7 @@ def cues(store: Store, sight: Sight, teacher: str) -> Asked:
         return []
     random = np.random.default_rng(record.id)  # the same tasks whenever it is asked
     tasks = np.sort(random.choice(pool.tasks, min(SHOWN, len(pool.tasks)), replace=False))
-    texts = store.tasks.texts(record.id, tasks.tolist())
+    texts = [text for text in store.tasks.texts(record.id, tasks.tolist()) if text]
     if schema.is_record:
         if sight.records is None:
             return []
@@ -61,8 +61,8 @@ def room(
     """How many labels are still to be given for there to be `teacher_labels`, and the content keys of the tasks that
     have theirs: given for the labels that there are now. What waits for a batch is as good as given; what another
     teacher did not answer is asked again."""
-    names, questions = set(schema.labels), store.questions
-    known = {reply.key for reply in questions.replies(project, teacher) if reply.shares.keys() == names}
+    questions = store.questions
+    known = questions.given(project, teacher).keys_for(schema.labels)
     if options.teacher == registry.BY_FILE:
         wanted = Counter(questions.keys(project, teacher, waiting=True))
         known |= (wanted - Counter(questions.keys(project, teacher, waiting=False))).keys()
@@ -88,7 +88,7 @@ def further(
         vectors=view.vectors,
         probabilities=learner.predict(schema, view.vectors) if learner else None,
         labelled=labelled,
-        available=~labelled & ~pool.synthetic[view.rows] & ~np.isin(tasks, apart),
+        available=~(labelled | pool.synthetic[view.rows] | pool.without_text[view.rows] | np.isin(tasks, apart)),
         multiple=schema.multiple,
     )
     strategy = registry.acquisition(options.teacher_acquisition)

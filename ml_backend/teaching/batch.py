@@ -8,12 +8,14 @@ from pathlib import Path
 from ml_backend import registry
 from ml_backend.asking import Answer, Question
 from ml_backend.domain import ApprenticeError, TaskSchema
+from ml_backend.evaluation.words import counted
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
 from ml_backend.store.files import write_atomically
 from ml_backend.teaching import cues
-from ml_backend.teaching.desk import Budget, Desk, in_vain
+from ml_backend.teaching.ahead import room
+from ml_backend.teaching.desk import Budget, Desk, in_vain, without_model
 from ml_backend.teaching.steps import REFUSAL
 
 
@@ -22,7 +24,8 @@ def export(store: Store, settings: Settings, project: int, file: Path) -> str:
 
     They go on waiting: until their answers are imported, another export writes them again.
     """
-    options, schema = _options(store, settings, project), read_schema(store.projects.known(project).label_config)
+    record = store.projects.known(project)
+    options, schema = _options(store, settings, project), read_schema(record.label_config, record.choices)
     asking = settings.teacher_options(options)
     teacher = registry.teacher(options.teacher, asking)
     if teacher is None:
@@ -30,14 +33,15 @@ def export(store: Store, settings: Settings, project: int, file: Path) -> str:
             f"Project {project} has no teacher that can be asked (but {options.teacher!r}): set teacher to "
             f"{registry.BY_FILE} and teacher_model in its extra params"
         )
-    if not options.teacher_model:
-        raise ApprenticeError(f"The teacher of project {project} has no model: set teacher_model in its extra params")
+    if problem := without_model(options, project):
+        raise ApprenticeError(problem)
     waiting = store.questions.waiting(project, teacher.name)
     if not waiting:
-        return _nothing(store, options, project, teacher.name)
+        return _nothing(store, options, schema, project, teacher.name)
     present = [each for each in waiting if _is_present(each, schema)]
     stale = len(waiting) - len(present)
-    passed = f" {stale} are passed over: they ask for labels that are not the project's present ones." if stale else ""
+    ask = "is passed over: it asks" if stale == 1 else "are passed over: they ask"
+    passed = f" {stale} {ask} for labels that are not the project's present ones." if stale else ""
     if not present:
         return f"Nothing is written.{passed}"
     desk = Desk(store, project, teacher, Budget.of(options))
@@ -47,10 +51,14 @@ def export(store: Store, settings: Settings, project: int, file: Path) -> str:
     lines = registry.batch_format().write(chosen, asking)
     write_atomically(file, lambda out: out.writelines(f"{line}\n".encode() for line in lines))
     over = len(present) - len(chosen)
-    more = f" {over} more wait: teacher_budget or a daily cap (teacher_daily_…) does not cover them." if over else ""
+    why = "teacher_budget or a daily cap (teacher_daily_…)"
+    more = (
+        f" {over} more wait{'s' * (over == 1)}: {why} does not cover {'it' if over == 1 else 'them'}." if over else ""
+    )
+    written = f"{counted(len(chosen), 'question')} to {options.teacher_model} {'is' if len(chosen) == 1 else 'are'}"
     return (
-        f"{len(chosen)} questions to {options.teacher_model} are in {file}.{more}{passed} Have them answered as a "
-        f"batch, then `apprentice teach --project {project} --import FILE`."
+        f"{written} in {file}.{more}{passed} Have them answered as a batch, then `apprentice teach --project {project} "
+        "--import FILE`."
     )
 
 
@@ -60,7 +68,8 @@ def take_in(store: Store, settings: Settings, project: int, file: Path) -> tuple
 
     An answer is kept and counted once, however often it is imported.
     """
-    options, schema = _options(store, settings, project), read_schema(store.projects.known(project).label_config)
+    record = store.projects.known(project)
+    options, schema = _options(store, settings, project), read_schema(record.label_config, record.choices)
     budget, asked = Budget.of(options), {each.id: each for each in store.questions.all(project)}
     ignored: Counter[str] = Counter()
     counts: Counter[str] = Counter()
@@ -96,7 +105,8 @@ def _is_present(question: Question, schema: TaskSchema) -> bool:
 
 
 def _keep(store: Store, project: int, answer: Answer, budget: Budget) -> str:
-    if store.questions.answers(project, [answer.question]):
+    known = store.questions.answers(project, [answer.question]).get(answer.question)
+    if known is not None and (known.content is not None or answer.content is None):
         return "known"  # of the same file, most likely: what was paid once is entered once
     if in_vain(answer):
         return "failed"
@@ -105,13 +115,16 @@ def _keep(store: Store, project: int, answer: Answer, budget: Budget) -> str:
     return "dropped" if answer.content is None else "answered"
 
 
-def _nothing(store: Store, options: ProjectSettings, project: int, teacher: str) -> str:
-    given = store.questions.counts(project, teacher).get(("label", "answered"), 0)
+def _nothing(store: Store, options: ProjectSettings, schema: TaskSchema, project: int, teacher: str) -> str:
     if options.teacher != registry.BY_FILE:
         return f"No question waits: {options.teacher} is asked at once; with teacher set to batch, all of them wait."
+    left, known = room(store, options, schema, project, teacher)
+    labelled = f"the teacher has labelled {counted(len(known), 'task')}"
+    if left <= 0:
+        return f"No question waits: {labelled}, and teacher_labels ({options.teacher_labels}) asks for no more."
     return (
-        f"No question waits. `apprentice serve` puts them on the list after the project's first round, until there are "
-        f"{options.teacher_labels} labels (teacher_labels); there are {given}."
+        "No question waits. `apprentice serve` puts them on the list after the project's first round: so far, "
+        f"{labelled} of {options.teacher_labels} (teacher_labels)."
     )
 
 

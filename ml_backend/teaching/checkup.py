@@ -9,6 +9,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ml_backend import registry
+from ml_backend.evaluation.words import counted
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store, now
 from ml_backend.teaching.desk import Budget, out_of_budget
@@ -109,16 +110,17 @@ def _so_far(store: Store, record: ProjectRecord, options: ProjectSettings, name:
     """What came of it until now."""
     spent, state = out_of_budget(store, record.id, Budget.of(options)), record.teacher or {}
     counts = store.questions.counts(record.id, name)
-    waiting = sum(n for (_, how), n in counts.items() if how == "waiting")
+    waiting = store.questions.number_waiting(record.id, name)
     if spent:
         yield "notice", spent
     elif state.get("name") == name and state["problem"]:
         again = f"; it is asked again in {state['until'] - now():.0f} s" if state["until"] > now() else ""
         yield "wrong", f"{state['problem']}{again}"
     elif options.teacher == registry.BY_FILE and waiting:
-        yield "notice", f"{waiting} questions wait: `apprentice teach --project {record.id} --export FILE`"
+        questions = f"{counted(waiting, 'question')} wait{'s' * (waiting == 1)}"
+        yield "notice", f"{questions}: `apprentice teach --project {record.id} --export FILE`"
     elif counts:
         given = sum(n for (_, how), n in counts.items() if how == "answered")
-        yield "good", f"{given} questions answered, {waiting} waiting"
+        yield "good", f"{counted(given, 'question')} answered, {waiting} waiting"
     else:
         yield "notice", "nothing has been asked yet: `apprentice serve` asks after the first round"

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from ml_backend import registry
-from ml_backend.asking import ASKED, BYTES_A_TOKEN, IN_VAIN, Answer, Call, Question, most_calls, most_replies
+from ml_backend.asking import ASKED, BYTES_A_TOKEN, IN_VAIN, REASONING, Answer, Call, Question, most_calls, most_replies
 from ml_backend.ports import Teacher
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import Spent, Store, StoreError, now
@@ -65,7 +65,8 @@ class Budget:
         words = [question.instructions, question.text, question.examples, question.reply]
         told = len(json.dumps(words, ensure_ascii=False).encode("utf-8", "replace")) + WRAPPING
         replies = self._replies(question) * (1 if self.by_file else ASKED + IN_VAIN)
-        read, written = self.calls(question) * told / BYTES_A_TOKEN, replies * question.longest
+        longest = question.longest + (REASONING if self.by_file else 0)
+        read, written = self.calls(question) * told / BYTES_A_TOKEN, replies * longest
         return (read * self.input_price + written * self.output_price) / 1e6
 
     def _replies(self, question: Question) -> int:
@@ -164,6 +165,16 @@ class Desk:
             if cost <= money and needed <= calls:
                 money, calls = money - cost, calls - needed
                 yield question
+
+
+def without_model(options: ProjectSettings, project: int) -> str:
+    """What to set if a teacher has no model, "" if it has one: what it is asked is kept under the model's name."""
+    if options.teacher == registry.EMBEDDED or options.teacher_model:
+        return ""
+    return (
+        f"The teacher of project {project} ({options.teacher}) has no model: set teacher_model in the project's extra "
+        "params, or in APPRENTICE_DEFAULTS"
+    )
 
 
 def in_vain(answer: Answer) -> bool:

@@ -11,7 +11,6 @@ Every step can be resumed: its questions are kept with the round, and their answ
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,11 +21,13 @@ from ml_backend import knowledge
 from ml_backend.asking import Answer, Question, TeacherUnavailable
 from ml_backend.consensus import Answers, consensus
 from ml_backend.domain import ApprenticeError, Example, Ints, Tensors, storable
+from ml_backend.evaluation.words import counted
 from ml_backend.knowledge import Knowledge
 from ml_backend.store import now
 from ml_backend.teaching import prior, steps, wording, written
 from ml_backend.teaching.ahead import Asked
 from ml_backend.teaching.desk import Desk
+from ml_backend.teaching.prior import Given
 from ml_backend.teaching.recall import recall
 from ml_backend.teaching.sieve import sieve
 from ml_backend.teaching.site import Site
@@ -64,11 +65,17 @@ class Evolving:
         self._per_round = per_round
         self._send = send
         self._given = learner
-        self._rounds = written.read(site.record)
+        self._rounds: tuple[Round, ...] = ()
 
     def run(self, rounds: int) -> Iterator[Round]:
         """So many rounds, or what is left of those that were begun. Raises Waiting, and the next `run` goes on from
-        there."""
+        there; StoreError if another one is at work on the project."""
+        store, project = self._site.store, self._site.record.id
+        with store.evolution.alone(project):
+            self._rounds = written.read(store, project)
+            yield from self._run(rounds)
+
+    def _run(self, rounds: int) -> Iterator[Round]:
         before = self._alike()
         left = min((before[-1].left if before else 0) or rounds, rounds)
         while left:
@@ -110,20 +117,24 @@ class Evolving:
 
     def _write(self, one: Round, learner: Knowledge, report: Weakness) -> Round:
         site, teacher = self._site, self._desk.teacher
-        shown = learner if one.way == TASKS else None
+        exemplary = learner if one.way == TASKS else None
         one, (told,) = self._ask(one, "diagnose", lambda: [(steps.diagnose(report, teacher, one.number), None)])
         if not one.weaknesses:
-            one = self._keep(replace(one, weaknesses=steps.diagnosed(told, report)))
+            shown = (*one.shown, *steps.quoted_tasks(report))
+            one = self._keep(replace(one, weaknesses=steps.diagnosed(told, report), shown=shown))
         rounds = [each for each in self._rounds if each.done]
-        one, (told,) = self._ask(one, "write", lambda: [(steps.write(site, one, rounds, self._audited()), None)])
+        if "write" not in one.asked:
+            asked, quoted = steps.write(site, one, rounds, learner, self._audited())
+            one = replace(one, shown=tuple(dict.fromkeys((*one.shown, *quoted))))
+        one, (told,) = self._ask(one, "write", lambda: [(asked, None)])
         if "label" not in one.asked:
             content = told.content or {}
             texts = [
                 Text(storable(text).strip(), kind) for kind in (HARD, EASY) for text in content.get(kind, ())[: one.n]
             ]
             kept, dropped = sieve(site, texts, [text for each in rounds for text in each.texts])
-            one = replace(one, written=len(texts), texts=tuple(kept), dropped=dict(dropped))
-        one, answers = self._ask(one, "label", lambda: steps.label(site, shown, one.texts, teacher))
+            one = replace(one, written=len(texts), texts=tuple(kept)).without(dropped)
+        one, answers = self._ask(one, "label", lambda: steps.label(site, exemplary, one.texts, teacher))
         one = self._examine(one, learner, answers)
         if one.way != TASKS:
             return replace(one, used=len(one.texts))
@@ -162,7 +173,7 @@ class Evolving:
         asked = self._site.store.questions.those(self._site.record.id, one.asked["label"])
         kept, dropped = steps.labelled(self._site.schema, one.texts, answers, asked)
         texts = steps.examined(self._site, learner, kept)
-        return self._keep(replace(one, texts=texts, dropped=dict(Counter(one.dropped) + dropped), labelled=True))
+        return self._keep(replace(one, texts=texts, labelled=True).without(dropped))
 
     def _ask(self, one: Round, step: str, make: Callable[[], Asked]) -> tuple[Round, list[Answer]]:
         """The answers to the questions of a step, which are worded once."""
@@ -181,8 +192,10 @@ class Evolving:
         told = self._desk.told(asked)
         if missing := [each for each in asked if each.id not in told]:
             why = problem or self._desk.exhausted(missing[0]) or self._desk.problem
+            others = store.questions.number_waiting(project, one.teacher) - len(missing)
+            beside = f" to this round, beside {counted(others, 'question')} of the loop" if others else ""
             raise Waiting(
-                f"waiting for {len(missing)} answer{'s' * (len(missing) > 1)}; the same command goes on from here"
+                f"waiting for {counted(len(missing), 'answer')}{beside}; the same command goes on from here"
                 f"{f' ({why})' if why else ''}"
             )
         return one, [told[each.id] for each in asked]
@@ -190,7 +203,7 @@ class Evolving:
     def _keep(self, one: Round) -> Round:
         kept = {each.number: each for each in self._rounds} | {one.number: one}
         self._rounds = tuple(kept.values())
-        written.keep(self._site.store, self._site.record.id, self._rounds)
+        written.keep(self._site.store, self._site.record.id, one)
         return one
 
     def _learner(self) -> Knowledge:
@@ -199,14 +212,24 @@ class Evolving:
         if self._given is not None:
             return self._given
         found, site = serving(self._site), self._site
-        if self._way == TASKS:
+        if self._way == TASKS or self._has_been_taught(found):
             return found
         there = np.isin(found.lesson.tasks, site.pool.tasks)
         lesson = replace(found.lesson, tasks=found.lesson.tasks[there], targets=found.lesson.targets[there])
         vectors = site.pool.ensure(site.pool.rows_of(lesson.tasks))
         priors = taught_at(site, self._desk.teacher, self._answers(), lesson.plugin)
-        taught, _ = knowledge.learn(lesson, vectors, None, found.number, priors)
+        taught, _ = knowledge.learn(lesson, vectors, None, found.number, priors, site.pool.real(lesson.tasks))
         return taught or found
+
+    def _has_been_taught(self, learner: Knowledge) -> bool:
+        """Whether a learner knows all that the rounds so far have taught: then the report is about that one."""
+        if not any(one.done and one.way != TASKS and one.teacher == self._desk.teacher for one in self._rounds):
+            return True
+        site, kept = self._site, self._site.record.prior or {}
+        if learner.lesson.prior != kept.get("sha256"):
+            return False
+        now_taught = _given(site, self._desk.teacher, self._answers(), learner.lesson.plugin)
+        return prior.origin_of(site.record) == now_taught.origin
 
     def _answers(self) -> Answers:
         return consensus(self._site.schema, self._site.store.labels.of(self._site.record.id))
@@ -227,7 +250,11 @@ def refuse_records(site: Site, way: str) -> None:
 
 def taught_at(site: Site, teacher: str, answers: Answers, plugin: str) -> dict[str, Tensors]:
     """What a teacher has taught a kind of learner by now: its labels, what it wrote to be taught, its cues."""
+    given = _given(site, teacher, answers, plugin)
+    return prior.distil(given, site.schema.multiple, site.encoder, seed=site.record.id)
+
+
+def _given(site: Site, teacher: str, answers: Answers, plugin: str) -> Given:
     recalled = recall(site.store, teacher, site.schema, site.pool, site.record.id, answers)
     local = written.taught(site.store, site.encoder, site.record, site.schema, recalled, teacher)
-    given = prior.gather(site.pool, site.record, plugin, site.schema, recalled, local, site.records)
-    return prior.distil(given, site.schema.multiple, site.encoder, seed=site.record.id)
+    return prior.gather(site.pool, site.record, plugin, site.schema, recalled, local, site.records)

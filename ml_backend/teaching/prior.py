@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ml_backend import registry
-from ml_backend.domain import Attributions, Floats, Material, TaskSchema, Taught, Tensors
+from ml_backend.domain import Attributions, Floats, Mask, Material, TaskSchema, Taught, Tensors
 from ml_backend.encoding import encode
 from ml_backend.pool import ProjectPool
 from ml_backend.ports import Encoder, RecordEncoder
@@ -26,6 +27,8 @@ to be asked."""
 FEWEST = 5
 """Labels of the teacher from which a prior is made of them."""
 SEPARATOR = "/"
+TAUGHT_KEYS = "taught"
+"""In the artifact: the beginnings of the content keys of the tasks whose labels it was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +82,28 @@ def standing(store: Store, record: ProjectRecord) -> Origin | None:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the next prior is made from. Of the pool, which may be large, the vectors are taken when they are needed."""
+    """What the next prior is made from. Of the pool, which may be large, the vectors are taken when they are needed.
+    `keys`: the content keys of the tasks among what is taught, one after the other."""
 
     origin: Origin
     taught: Taught
     phrases: Phrases
     pool: ProjectPool
     attributions: Attributions | None = None
+    keys: bytes = b""
+
+
+class Priors(NamedTuple):
+    """The priors for a learner, by name, what names them all, and of what they were made: see `taught_among`."""
+
+    tensors: dict[str, Tensors]
+    name: str
+    taught: npt.NDArray[np.uint64]
+
+    def taught_among(self, texts: bytes) -> Mask:
+        """(n,) bool: which of n texts, by their content keys, they were made from. The annotators' answers to those
+        cannot tell whether the teacher was right of others."""
+        return np.isin(_beginnings(texts), self.taught)
 
 
 def gather(
@@ -99,8 +117,9 @@ def gather(
     there = pool.encoded[rows] & ~pool.synthetic[rows] & recalled.teaches
     targets = np.concatenate([recalled.corrected[there], written.targets])
     vectors = np.concatenate([pool.ensure(rows[there]), written.vectors])
+    keys = pool.keys_of(rows[there])
     if len(targets) < FEWEST:
-        targets, vectors = targets[:0], vectors[:0]
+        targets, vectors, keys = targets[:0], vectors[:0], b""
     taught = Taught(vectors, targets, np.ones(len(targets), np.float32))
     known = features.attributions(record, records, schema) if records else None
     told = _told(record.cues or {}, schema, records)
@@ -117,7 +136,7 @@ def gather(
         (_digest(known) if known else "") + (told.digest if told.texts or not known else ""),
         schema.multiple,
     )
-    return Given(origin, taught, told, pool, known)
+    return Given(origin, taught, told, pool, known, keys)
 
 
 def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
@@ -168,6 +187,7 @@ def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, 
     nothing of it, and another worker may have kept one. Raises StoreError."""
     made = distil(given, schema.multiple, encoder, seed=record.id)
     tensors = {f"{name}{SEPARATOR}{part}": array for name, parts in made.items() for part, array in parts.items()}
+    tensors[TAUGHT_KEYS] = _beginnings(given.keys)
     if not stands(store, record):
         return
     old = store.projects.ensure(record.id).prior or {}
@@ -178,19 +198,24 @@ def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, 
         store.artifacts.remove(old["file"] if kept else file)
 
 
-def load(
-    store: Store, record: ProjectRecord, plugin: str, space: str, schema: TaskSchema
-) -> tuple[dict[str, Tensors], str]:
-    """The priors for a learner, by name, and what names them all; nothing if there are none for it."""
+def load(store: Store, record: ProjectRecord, plugin: str, space: str, schema: TaskSchema) -> Priors:
+    """The priors for a learner; nothing if there are none for it."""
+    nothing = Priors({}, "", _beginnings(b""))
     origin, kept = origin_of(record), record.prior or {}
     if origin is None or origin.whom != (plugin, space, schema.labels, schema.multiple):
-        return {}, ""
+        return nothing
     try:
         tensors = store.artifacts.read(kept["file"], kept["sha256"])
     except ArtifactError:  # it is made anew, or was replaced a moment ago
-        return {}, ""
+        return nothing
+    taught = np.asarray(tensors.pop(TAUGHT_KEYS, nothing.taught), np.uint64)  # an older prior has none
     found: dict[str, Tensors] = {}
     for key, array in tensors.items():
         name, _, part = key.rpartition(SEPARATOR)
         found.setdefault(name, {})[part] = array
-    return found, str(kept["sha256"])
+    return Priors(found, str(kept["sha256"]), taught)
+
+
+def _beginnings(keys: bytes) -> npt.NDArray[np.uint64]:
+    """(n,) the first half of each of n content keys of 16 bytes: enough to tell texts apart."""
+    return np.frombuffer(keys, "<u8").reshape(-1, 2)[:, 0].copy()

@@ -149,7 +149,7 @@ class Rehearsal:
         left = questions_of(1, self._per_round)
         apart: Ints = np.empty(0, np.int64)
         while left > 0:
-            known = [reply.key for reply in store.questions.replies(PROJECT, teacher)]
+            known = list(store.questions.given(PROJECT, teacher).keys)
             tasks = ahead.further(site.pool, site.options, learner, site.schema, known, apart, touched, left)
             if not len(tasks):
                 return

@@ -4,7 +4,6 @@ own, nor like anything that is there already.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,25 +11,24 @@ import numpy as np
 from ml_backend.domain import Floats, content_key
 from ml_backend.teaching.mistakes import ALIKE
 from ml_backend.teaching.site import Site
-from ml_backend.teaching.written import Text, vectors
+from ml_backend.teaching.written import ALIKE_TASK, ALIKE_WRITTEN, EMPTY, LENGTH, Dropped, Text, vectors
 
 SAMPLE = 2000
 """The project's own texts whose lengths are looked at."""
 WIDER = 1.5
 """By this factor a text may be shorter than nearly all of them, or longer."""
-EMPTY, LENGTH, ALIKE_TASK, ALIKE_WRITTEN = "empty", "too short or too long", "like a task", "like another written text"
 
 
-def sieve(site: Site, texts: Sequence[Text], earlier: Sequence[Text]) -> tuple[list[Text], Counter[str]]:
-    """Those that are kept, and why how many of the others were dropped. `earlier`: written before and kept."""
-    dropped: Counter[str] = Counter()
+def sieve(site: Site, texts: Sequence[Text], earlier: Sequence[Text]) -> tuple[list[Text], list[Dropped]]:
+    """Those that are kept, and the others. `earlier`: written before and kept."""
+    dropped: list[Dropped] = []
     low, high = lengths(site)
     kept: list[Text] = []
     for each in texts:
         if not each.text:
-            dropped[EMPTY] += 1
+            dropped.append(Dropped(EMPTY, each.text))
         elif not low <= len(each.text) <= high:
-            dropped[LENGTH] += 1
+            dropped.append(Dropped(LENGTH, each.text))
         else:
             kept.append(each)
     if not kept:
@@ -41,9 +39,9 @@ def sieve(site: Site, texts: Sequence[Text], earlier: Sequence[Text]) -> tuple[l
     fresh: list[int] = []
     for row, vector in enumerate(found):
         if alike[row]:
-            dropped[ALIKE_TASK] += 1
+            dropped.append(Dropped(ALIKE_TASK, kept[row].text))
         elif (known @ vector > ALIKE).any() or (found[fresh] @ vector > ALIKE).any():
-            dropped[ALIKE_WRITTEN] += 1
+            dropped.append(Dropped(ALIKE_WRITTEN, kept[row].text))
         else:
             fresh.append(row)
     return [kept[row] for row in fresh], dropped

@@ -45,7 +45,7 @@ def see(
     without a vector are written to. Of those, this pool never has more."""
     still = copy(pool)
     still.encoded = pool.encoded.copy()
-    schema = read_schema(record.label_config)
+    schema = read_schema(record.label_config, record.choices)
     return Sight(record, options.of_form(space.form(encoder)), schema, still, desk, mark, encoder)
 
 

@@ -11,7 +11,7 @@ from ml_backend.pool import ProjectPool
 from ml_backend.ports import Encoder, RecordEncoder
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import ProjectRecord, Store
-from ml_backend.teaching.desk import Budget, Desk
+from ml_backend.teaching.desk import Budget, Desk, without_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Site:
                 "`teacher` and `teacher_model` in its extra params, and APPRENTICE_TEACHER_URL; what "
                 "`apprentice serve` has from its environment, this command needs as well"
             )
+        if problem := without_model(self.options, self.record.id):
+            raise ApprenticeError(problem)
         return Desk(self.store, self.record.id, teacher, Budget.of(self.options))
 
 
@@ -55,7 +57,7 @@ def visit(settings: Settings, store: Store, project: int) -> Site:
 
 def _look(settings: Settings, store: Store, pool: ProjectPool, project: int) -> Site:
     record = store.projects.get(project)
-    schema = read_schema(record.label_config) if record and record.label_config else None
+    schema = read_schema(record.label_config, record.choices) if record and record.label_config else None
     if record is None or schema is None or not space.is_ready(record, schema):
         raise ApprenticeError(
             f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ml_backend.consensus import Answers
-from ml_backend.domain import Annotation, TaskSchema
+from ml_backend.domain import Estimate, TaskSchema
+from ml_backend.evaluation.words import counted
+from ml_backend.knowledge import Knowledge
 from ml_backend.registry import EMBEDDED
 from ml_backend.store import ProjectRecord, Store
-from ml_backend.teaching import agreement
-from ml_backend.teaching.agreement import Agreement
+from ml_backend.teaching.agreement import Agreement, Received, Saved
 from ml_backend.teaching.desk import midnight
+from ml_backend.teaching.reception import Reception
 
 IN_VAIN = ("malformed", "refused", "failed")
 MINUTE = 60.0
 LEAST_TRUST, SURE_TRUST = 0.5, 0.75
 
 
-def read(
-    store: Store, record: ProjectRecord, schema: TaskSchema, annotations: Sequence[Annotation], answers: Answers
-) -> dict[str, Any]:
-    """As JSON; {} as long as nobody has been asked and no draft was shown. Tasks that a teacher wrote judge nobody.
+def measure(
+    shown: int, received: Mapping[str, Received], saved: Saved, share: Estimate | None, teacher: Agreement,
+    learner: Agreement, known: Knowledge | None, judged: int = 0, seen_by_teacher: int = 0,
+) -> dict[str, Any]:  # fmt: skip
+    """What a round finds out, as JSON: part of `read`, and how many tasks were `served`. Tasks that a teacher wrote
+    judge nobody.
+
+    shown   tasks that have been on a queue
+    known   the serving learner; it is judged by so many answers (`judged`), of which a teacher has seen some
+            (`seen_by_teacher`) before it wrote texts
+    """
+    return {
+        "served": shown,
+        "drafts": {author: asdict(fates) for author, fates in received.items()},
+        "saved": asdict(saved),
+        "share": asdict(share) if share else None,
+        "agreement": {"teacher": _as_json(teacher), "learner": _as_json(learner)},
+        "started_from": known.started_from if known else "",
+        "priors": {prior: round(error, 4) for prior, error in known.prior_errors.items()} if known else {},
+        "trust": round(known.trust, 4) if known and known.trust is not None else None,
+        "serving": known.number if known else None,
+        "judged": judged,
+        "shown": seen_by_teacher,
+    }
+
+
+def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON, with what the last round has `measured`, {} before the first one; {} as long as nobody has been asked
+    and no draft was shown.
 
     name, model, problem  of the teacher; the embedded one has neither of the latter
     spent        calls, tokens, cost and seconds `in all`, `today` (UTC) and `by purpose`
@@ -32,25 +58,20 @@ def read(
     saved        see `agreement.Saved`
     share        of the published queue's drafts, how many are the learner's own
     agreement    of `teacher` and `learner` with the annotators, each `overall` and `by_class`
+    shown        of the answers that the learner is judged by, how many a teacher was shown that wrote texts for it;
+                 `judged`: of how many; `serving`: the version that made the learner, None without one
     trust        of records, how much the answers speak for what is known of their fields; None if that is nothing
     started_from, priors  the prior in use, "" for none; what starting from each is worth, see `domain.Fit.prior_errors`
     cues         whether there are cues beside the labels' names; `records`: whether the tasks are records
     """
     project, state = record.id, record.teacher or {}
-    shown = store.shown.of(project)
-    if not state and not shown:
+    measured = measured or measure(0, *Reception().without(()), None, Agreement(), Agreement(), None)
+    if not state and not measured["served"]:
         return {}
     name = str(state.get("name") or EMBEDDED)
-    apart = store.tasks.synthetic(project)
-    answers = answers.but_for(apart)
-    written = set(apart.tolist())
-    answered = [pair for pair in agreement.pairs(shown, annotations) if pair[0].task not in written]
     counts = store.questions.counts(project, name)
     by_purpose = store.ledger.spent(project)
     in_all = by_purpose.pop("")
-    teacher = agreement.of_teacher(store, project, schema, name, answers)
-    learner, known = agreement.of_learner(store, project, apart)
-    share = agreement.learners_share(each for each in shown if each.version == record.published)
     return {
         "name": name,
         "model": state.get("model", ""),
@@ -63,15 +84,9 @@ def read(
         "outcomes": dict(store.ledger.outcomes(project)[""]),
         "waiting": sum(n for (_, how), n in counts.items() if how == "waiting"),
         "labelled": counts.get(("label", "answered"), 0),
-        "drafts": {author: asdict(fate) for author, fate in agreement.received(answered).items()},
-        "saved": asdict(agreement.saved(answered)),
-        "share": asdict(share) if share else None,
-        "agreement": {"teacher": _as_json(teacher), "learner": _as_json(learner)},
-        "started_from": known.started_from if known else "",
-        "priors": {prior: round(error, 4) for prior, error in known.prior_errors.items()} if known else {},
+        **{name: value for name, value in measured.items() if name != "served"},
         "cues": bool(record.cues),
         "records": schema.is_record,
-        "trust": round(known.trust, 4) if known and known.trust is not None else None,
     }
 
 
@@ -90,7 +105,16 @@ def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
         if each := found["agreement"][author]["overall"]:
             yield f"{author} agrees", _estimate(each) + _classes(found["agreement"][author]["by_class"], most)
     if found["priors"]:
-        yield "taught", _prior(found["started_from"], found["priors"], found["cues"], found["records"])
+        prior = _prior(found["started_from"], found["priors"], found["cues"], found["records"])
+        yield "taught", f"of version {found['serving']}, which serves: {prior}"
+    if found["shown"]:
+        yield (
+            "seen by teacher",
+            (
+                f"{found['shown']} of the {found['judged']} answers that the learner is judged by were shown to the "
+                "teacher before it wrote texts, none of the audit slice"
+            ),
+        )
     if found["trust"] is not None:
         yield "prior trust", _trust(found["trust"])
     if found["problem"]:
@@ -99,13 +123,14 @@ def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
 
 def _work(found: dict[str, Any]) -> str:
     in_all, today = found["spent"]["in all"], found["spent"]["today"]
-    said = [f"{found['labelled']} labels given", f"{found['waiting']} questions waiting"]
+    said = [f"{counted(found['labelled'], 'label')} given", f"{counted(found['waiting'], 'question')} waiting"]
     said.append(
-        f"{in_all['calls']} calls with {in_all['input_tokens'] + in_all['output_tokens']:,} tokens for "
+        f"{counted(in_all['calls'], 'call')} with {in_all['input_tokens'] + in_all['output_tokens']:,} tokens for "
         f"{in_all['cost']:.4g} ({today['calls']} for {today['cost']:.4g} of them today)"
     )
     vain = [f"{found['outcomes'][how]} {how}" for how in IN_VAIN if found["outcomes"].get(how)]
-    return f"{found['name']}: {', '.join(said + vain)}"
+    name = found["name"].removesuffix(":")  # without a model
+    return f"{name}: {', '.join(said + vain)}"
 
 
 def _drafts(found: dict[str, Any]) -> str:

@@ -12,20 +12,21 @@ import numpy as np
 from ml_backend.asking import Answer, Question
 from ml_backend.domain import Floats, Ints, TaskSchema
 from ml_backend.evaluation.metrics import correct, decide
-from ml_backend.knowledge import Knowledge
+from ml_backend.knowledge import Knowledge, Lesson
+from ml_backend.pool import ProjectPool
 from ml_backend.store import Reply
 from ml_backend.teaching import ahead, questions, wording
 from ml_backend.teaching.ahead import Asked
 from ml_backend.teaching.cues import descriptions
+from ml_backend.teaching.mistakes import NOTHING, Said
 from ml_backend.teaching.recall import shares
 from ml_backend.teaching.site import Site
 from ml_backend.teaching.weakness import Weakness
-from ml_backend.teaching.written import EASY, HARD, POOL, Round, Text, vectors
+from ml_backend.teaching.written import EASY, HARD, POOL, REFUSED, UNSURE, UNUSABLE, Dropped, Round, Text, vectors
 
 SURE = 0.6
 """Least probability of what the teacher says of its own text; of each decision, if there are several."""
 REFUSAL = "none of them, or ambiguous"
-UNUSABLE, REFUSED, UNSURE = "no usable reply", "ambiguous", "unsure label"
 MISTAKES = 30  # that it sees
 LIKE = 8  # of the project's own texts that the teacher sees
 REVIEWED, LATEST = 2, 6
@@ -33,14 +34,19 @@ REVIEWED, LATEST = 2, 6
 
 
 def diagnose(report: Weakness, teacher: str, number: int) -> Question:
-    wrong = [
-        (each.text, " + ".join(each.label), " + ".join(each.said))
-        for each in [*(each for pair in report.pairs[: wording.MOST] for each in pair.typical), *report.single][
-            :MISTAKES
-        ]
-    ]
+    wrong = [(each.text, " + ".join(each.label), " + ".join(each.said)) for each in _quoted_mistakes(report)]
     right = [(each.text, " + ".join(each.label)) for each in report.right[: wording.MOST]]
     return questions.diagnose("\n".join(wording.lines(report)), wrong, right, teacher, number)
+
+
+def quoted_tasks(report: Weakness) -> tuple[int, ...]:
+    """The answered tasks whose text and label stand in the question for a diagnosis."""
+    return tuple(dict.fromkeys(each.task for each in [*_quoted_mistakes(report), *report.right[: wording.MOST]]))
+
+
+def _quoted_mistakes(report: Weakness) -> list[Said]:
+    typical = (each for pair in report.pairs[: wording.MOST] for each in pair.typical)
+    return [*typical, *report.single][:MISTAKES]
 
 
 def diagnosed(answer: Answer, report: Weakness) -> str:
@@ -53,16 +59,39 @@ def diagnosed(answer: Answer, report: Weakness) -> str:
     return "\n".join([answer.content["summary"], *patterns])
 
 
-def write(site: Site, one: Round, rounds: Sequence[Round], unquoted: Ints) -> Question:
-    tasks = site.pool.tasks[~site.pool.synthetic & ~np.isin(site.pool.tasks, unquoted)]
-    some = np.random.default_rng([site.record.id, one.number]).permutation(tasks)[:LIKE]
-    like = site.store.tasks.texts(site.record.id, some.tolist())
+def write(
+    site: Site, one: Round, rounds: Sequence[Round], learner: Knowledge, unquoted: Ints
+) -> tuple[Question, tuple[int, ...]]:
+    """The question for texts, and the answered tasks that it quotes with their label: none of `unquoted`."""
+    random = np.random.default_rng([site.record.id, one.number])
+    answered = _of_each_label(learner.lesson, site.pool, unquoted, random)
+    others = site.pool.tasks[~site.pool.synthetic & ~np.isin(site.pool.tasks, [*unquoted, *answered])]
+    tasks = [*answered, *random.permutation(others)[: LIKE - len(answered)].tolist()]
+    golds = [" + ".join(answered.get(task, ())) for task in tasks]
+    like = list(zip(site.store.tasks.texts(site.record.id, tasks), golds, strict=True))
     told = descriptions(site.record.cues, site.schema)
-    return questions.write(site.schema, one.weaknesses, like, feedback(rounds), one.n, told, one.teacher, one.number)
+    asked = questions.write(site.schema, one.weaknesses, like, feedback(rounds), one.n, told, one.teacher, one.number)
+    return asked, tuple(answered)
+
+
+def _of_each_label(
+    lesson: Lesson, pool: ProjectPool, unquoted: Ints, random: np.random.Generator
+) -> dict[int, tuple[str, ...]]:
+    """LIKE answered tasks with their labels, drawn at random, as many as possible of different labels."""
+    usable = np.isin(lesson.tasks, pool.tasks) & pool.real(lesson.tasks) & ~np.isin(lesson.tasks, unquoted)
+    usable &= ((lesson.targets == 0) | (lesson.targets == 1)).all(axis=1) & lesson.targets.any(axis=1)
+    names, seen = np.array(lesson.labels), Counter[tuple[str, ...]]()
+    drawn: list[tuple[int, int, tuple[str, ...]]] = []
+    for row in random.permutation(np.flatnonzero(usable)).tolist():
+        labels = tuple(names[lesson.targets[row] == 1].tolist())
+        drawn.append((seen[labels], int(lesson.tasks[row]), labels))
+        seen[labels] += 1
+    return {task: labels for _, task, labels in sorted(drawn, key=lambda each: each[0])[:LIKE]}
 
 
 def feedback(rounds: Sequence[Round]) -> str:
-    """What the learner made of the texts of earlier rounds before it was taught them, the latest round last."""
+    """What the learner made of the texts of earlier rounds before it was taught them, hard and easy ones, the mistakes
+    first; the latest round last."""
     told = []
     for one in rounds:
         (hard, of_hard), (easy, of_easy) = one.score(HARD), one.score(EASY)
@@ -72,10 +101,21 @@ def feedback(rounds: Sequence[Round]) -> str:
         told.append(
             f"Round {one.number}: it got {hard} of {of_hard} hard texts right and {easy} of {of_easy} easy ones."
         )
-        for right, what in ((False, "wrong"), (True, "right")):
-            mine = [each for each in one.texts if each.right == right][:most]
-            told += [f"  {what}: {wording.cut(each.text)} is {' + '.join(each.label)}" for each in mine]
+        for kind in (HARD, EASY):
+            mine = sorted((text for text in one.texts if text.kind == kind), key=lambda text: text.right)
+            told += [f"  {kind}: {_judged(text)}" for text in mine[:most]]
     return "\n".join(told)
+
+
+def _judged(text: Text) -> str:
+    said = (
+        f"right: {_named(text.label)}" if text.right else f"wrong: it is {_named(text.label)}, not {_named(text.said)}"
+    )
+    return f"{wording.cut(text.text)} {said}"
+
+
+def _named(labels: Sequence[str]) -> str:
+    return " + ".join(labels) or NOTHING
 
 
 def label(site: Site, learner: Knowledge | None, texts: Sequence[Text], teacher: str) -> Asked:
@@ -98,22 +138,22 @@ def label(site: Site, learner: Knowledge | None, texts: Sequence[Text], teacher:
 
 def labelled(
     schema: TaskSchema, texts: Sequence[Text], answers: Sequence[Answer], asked: Sequence[Question]
-) -> tuple[list[Text], Counter[str]]:
-    """The texts with the teacher's labels, and why how many have none. Of its own texts it must be sure."""
-    dropped: Counter[str] = Counter()
+) -> tuple[list[Text], list[Dropped]]:
+    """The texts with the teacher's labels, and those that have none. Of its own texts it must be sure."""
+    dropped: list[Dropped] = []
     kept: list[Text] = []
     for each, answer, question in zip(texts, answers, asked, strict=True):
         if answer.content is None or answer.shares is None:
-            dropped[UNUSABLE] += 1
+            dropped.append(Dropped(UNUSABLE, each.text))
             continue
         said = dict(zip(question.labels, answer.shares.tolist(), strict=True))
         refused = said.pop(REFUSAL, 0.0)
         probabilities = shares(schema, [Reply(each.key, said)])
         chosen = decide(probabilities, schema.multiple)[0]
         if each.kind != POOL and (refused >= (0.5 if schema.multiple else max(said.values())) or not chosen.any()):
-            dropped[REFUSED] += 1
+            dropped.append(Dropped(REFUSED, each.text))
         elif each.kind != POOL and _least_sure(schema, said) < SURE:
-            dropped[UNSURE] += 1
+            dropped.append(Dropped(UNSURE, each.text))
         else:
             names = tuple(np.array(schema.labels)[chosen].tolist())
             kept.append(replace(each, label=names, shares={name: round(p, 6) for name, p in said.items()}))
@@ -148,7 +188,7 @@ def from_pool(site: Site, mistakes: Sequence[Sequence[int]], one: Round, apart: 
     any that the teacher has labelled."""
     store, pool, project = site.store, site.pool, site.record.id
     free = pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, apart)
-    known, _ = pool.rows_with([reply.key for reply in store.questions.replies(project, one.teacher)])
+    known, _ = pool.rows_with(store.questions.given(project, one.teacher).keys)
     free[known] = False
     rows = np.flatnonzero(free)
     wrong = [pool.ensure(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]

@@ -20,6 +20,7 @@ from ml_backend.evaluation.groups import Groups, by_group
 from ml_backend.evaluation.metrics import correct, decide, f1
 from ml_backend.grouping import groups_of
 from ml_backend.knowledge import Knowledge
+from ml_backend.teaching import written
 from ml_backend.teaching.mistakes import Judged, Pair, Said, pairs_of, right_of, single_of, typical
 from ml_backend.teaching.site import Site
 
@@ -39,6 +40,7 @@ class Weakness:
     clusters  of the pool, worst first, and in `about` a typical text of each; `groups` by the project's `group_by`, or
               None
     right     tasks that it gets right, one of each label of the pairs
+    shown     how many of the n a teacher was shown with their labels, for the texts that it wrote
     """
 
     version: int
@@ -52,6 +54,7 @@ class Weakness:
     groups: Groups | None
     group_by: str
     right: tuple[Said, ...]
+    shown: int
 
 
 def serving(site: Site) -> Knowledge:
@@ -105,6 +108,7 @@ def weakness(site: Site, learner: Knowledge, unquoted: Collection[int] = ()) -> 
         groups=by_group(~judged.wrong, groups_of(pool, field, rows)) if field else None,
         group_by=field,
         right=right_of(judged, pairs),
+        shown=int(np.isin(tasks, written.shown(store, project)).sum()),
     )
 
 

@@ -7,13 +7,26 @@ from ml_backend.evaluation.groups import Groups
 from ml_backend.store import Spent
 from ml_backend.teaching.mistakes import NOTHING, Said
 from ml_backend.teaching.weakness import Weakness
-from ml_backend.teaching.written import EASY, HARD, POOL, TAUGHT, Round
+from ml_backend.teaching.written import EASY, HARD, LENGTH, POOL, REFUSED, TAUGHT, UNSURE, UNUSABLE, Round
 
 MOST = 10
 """Pairs, labels and groups of each kind that are listed; JSON has them all."""
 SINGLE = 5
 """Mistakes that were made once."""
+SMALLEST_CLUSTER = 2
+"""Answered tasks of a cluster that is listed: right or wrong, a single one says nothing of a cluster."""
 CUT = 160  # characters of a text in a line
+
+
+REPEATED = "A larger teacher_model repeats itself less, and so do fewer texts (--per-round)"
+REMEDIES = {
+    UNSURE: "A label must be at least 60 % sure, and a single reply without probabilities counts for less: set "
+    "teacher_probabilities to stated or samples in the project's extra params",
+    REFUSED: "The teacher cannot tell which label its texts have: say in `apprentice cues --edit` what the labels mean",
+    UNUSABLE: "`apprentice ledger` has what came of each call; another teacher_model may keep to the format",
+    LENGTH: "Its texts are not as long as the project's: a larger teacher_model keeps to the examples",
+}
+"""What to do where most texts of a round are dropped for a reason."""
 
 
 def lines(report: Weakness) -> list[str]:
@@ -34,14 +47,26 @@ def lines(report: Weakness) -> list[str]:
     said.append("Labels, the worst first:")
     said += [f"  {each.label}: F1 {each.f1:.2f}, {each.n} tasks" for each in report.labels[:MOST]]
     said += _more(len(report.labels))
-    said.append(f"Clusters, the worst first ({report.clusters.summary}):")
+    clusters = [item for item in report.clusters.accuracy.items() if item[1].n >= SMALLEST_CLUSTER]
+    if clusters:
+        said.append(f"Clusters, the worst first ({report.clusters.summary}):")
     said += [
         f"  {name}: {_interval(share)}{f', like: {cut(text)}' if (text := report.about.get(name)) else ''}"
-        for name, share in list(report.clusters.accuracy.items())[:MOST]
+        for name, share in clusters[:MOST]
     ]
     if report.groups:
         said += _groups(report.group_by, report.groups)
     return said
+
+
+def caveat(report: Weakness) -> str:
+    """What to bear in mind with the figures, "" if nothing. Nothing that a teacher needs to know."""
+    if not report.shown:
+        return ""
+    return (
+        f"{report.shown} of these {report.n} tasks were shown to the teacher before it wrote texts: the learner may do "
+        "better on them than on others. Of the audit slice, none was"
+    )
 
 
 def round_lines(one: Round, spent: Spent) -> list[str]:
@@ -58,9 +83,20 @@ def round_lines(one: Round, spent: Spent) -> list[str]:
             f"before it was taught them, the learner had {hard} of {of_hard} hard ones right and {easy} of {of_easy} "
             "easy ones",
         ]
+    told += [f"{why}, such as {cut(text)}" for why, text in one.examples.items() if text.strip()]
+    if not one.texts:
+        told.append(_in_vain(one))
     tokens = f"{spent.input_tokens} + {spent.output_tokens} tokens"
     told.append(f"{spent.calls} calls, {tokens}, cost {spent.cost:g}")
     return [f"Round {one.number}", *(f"  {line}" for line in [*one.weaknesses.splitlines(), *told])]
+
+
+def _in_vain(one: Round) -> str:
+    """Why a round has kept nothing, and what to do about it."""
+    if not one.dropped:
+        return "nothing is kept: the teacher's reply had no texts. `apprentice ledger` has what came of each call"
+    why = max(one.dropped, key=lambda each: one.dropped[each])
+    return f"nothing is kept, most of it for: {why}. {REMEDIES.get(why, REPEATED)}"
 
 
 def quoted(each: Said) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ml_backend.domain import Floats, TaskSchema, Taught, content_key
 from ml_backend.encoding import encode
 from ml_backend.ports import Encoder
-from ml_backend.store import ProjectRecord, Reply, Store
+from ml_backend.store import EvolutionRow, ProjectRecord, Reply, Store
 from ml_backend.teaching.recall import Recall, shares
 from ml_backend.teaching.reliability import corrected
 
@@ -19,6 +20,22 @@ HARD, EASY, POOL = "hard", "easy", "pool"
 TASKS, TAUGHT = "tasks", "taught"
 """What becomes of a round's texts, its `way`: tasks of Label Studio, or taught to the learner directly. A round whose
 way is POOL has tasks labelled that are there already."""
+
+
+COLUMNS = ("number", "way", "teacher", "done")
+"""The fields of a round that are columns of its row."""
+
+
+EMPTY, LENGTH, ALIKE_TASK, ALIKE_WRITTEN = "empty", "too short or too long", "like a task", "like another written text"
+UNUSABLE, REFUSED, UNSURE = "no usable reply", "ambiguous", "unsure label"
+"""Why a text is dropped: by the filters of `sieve`, and by what the teacher says of it."""
+
+
+class Dropped(NamedTuple):
+    """A text that is not used, and why."""
+
+    why: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +65,11 @@ class Round:
     n           hard texts, and as many easy ones; `began`: when, in UTC as ISO text
     asked       ids of the questions of each step: what was asked once is never worded anew
     weaknesses  in words, the teacher's or the report's
-    written     how many texts the teacher wrote; `dropped`: why so many of them went
+    written     how many texts the teacher wrote; `dropped`: why so many of them went, with one text for each reason
+                in `examples`
     texts       those that are left; once it is `labelled`, those with a label
     used        how many became tasks or are taught
+    shown       the answered tasks whose text and label the teacher was shown for its diagnosis and as examples
     left        how many rounds the command that it is of has still to do, with this one as long as it is not `done`
     """
 
@@ -63,11 +82,19 @@ class Round:
     weaknesses: str = ""
     written: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    examples: Mapping[str, str] = field(default_factory=dict)
+    shown: tuple[int, ...] = ()
     texts: tuple[Text, ...] = ()
     labelled: bool = False
     used: int = 0
     done: bool = False
     left: int = 0
+
+    def without(self, dropped: Sequence[Dropped]) -> Round:
+        """The round as it is with more texts dropped."""
+        counts = Counter(self.dropped) + Counter(each.why for each in dropped)
+        examples = {each.why: each.text for each in reversed(dropped)} | dict(self.examples)
+        return replace(self, dropped=dict(counts), examples=examples)
 
     def score(self, kind: str) -> tuple[int, int]:
         """How many texts of a kind the learner had right before it was taught, and of how many."""
@@ -75,14 +102,22 @@ class Round:
         return sum(mine), len(mine)
 
 
-def read(record: ProjectRecord) -> tuple[Round, ...]:
-    """All rounds, in the order in which they were begun."""
-    kept: list[dict[str, Any]] = (record.evolution or {"rounds": []})["rounds"]
-    return tuple(Round(**{**each, "texts": tuple(_text(text) for text in each["texts"])}) for each in kept)
+def read(store: Store, project: int, **only: object) -> tuple[Round, ...]:
+    """The rounds, in the order in which they were begun; `only`: those with this `way` or `teacher`, or that are or are
+    not `done`."""
+    return tuple(_round(row) for row in store.evolution.rounds(project, **only))
 
 
-def keep(store: Store, project: int, rounds: Sequence[Round]) -> None:
-    store.projects.keep_evolution(project, {"rounds": [asdict(each) for each in rounds]})
+def shown(store: Store, project: int) -> list[int]:
+    """The answered tasks whose text and label a teacher was shown in any round: it wrote with them in sight."""
+    return sorted({task for one in read(store, project) for task in one.shown})
+
+
+def keep(store: Store, project: int, one: Round) -> None:
+    """Inserts a round, or brings it up to date."""
+    columns = {name: getattr(one, name) for name in COLUMNS}
+    body = {name: value for name, value in asdict(one).items() if name not in COLUMNS}
+    store.evolution.keep(project, EvolutionRow(**columns, body=body))
 
 
 def taught(
@@ -90,8 +125,8 @@ def taught(
 ) -> Taught:
     """The texts of all rounds of a teacher that are taught directly, with its labels in the light of its record here:
     that says nothing of the labels that another one gave."""
-    rounds = [one for one in read(record) if one.way == TAUGHT and one.done and one.teacher == teacher]
-    texts = [each for one in rounds for each in one.texts]
+    rounds = read(store, record.id, way=TAUGHT, done=True, teacher=teacher)
+    texts = [text for one in rounds for text in one.texts if text.text]  # "" was a task, and is deleted
     said = shares(schema, [Reply(each.key, each.shares) for each in texts])
     targets = corrected(said, recalled.record, schema.multiple)
     return Taught(vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
@@ -110,6 +145,12 @@ def vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[Text])
     if not texts:
         return np.empty((0, encoder.dim), np.float32)
     return cache.read(cache.find([each.key for each in texts]))
+
+
+def _round(row: EvolutionRow) -> Round:
+    texts, shown = tuple(_text(each) for each in row.body["texts"]), tuple(row.body.get("shown", ()))
+    body = {**row.body, "texts": texts, "shown": shown}
+    return Round(number=row.number, way=row.way, teacher=row.teacher, done=row.done, **body)
 
 
 def _text(kept: Mapping[str, Any]) -> Text:

@@ -8,9 +8,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ml_backend.asking import SAMPLES, Answer, Call, Question, TeacherOptions
+from ml_backend.asking import REASONING, SAMPLES, Answer, Call, Question, TeacherOptions
 from plugins.teachers import chat, endpoint, shares
 
 URL = "/v1/chat/completions"
@@ -33,11 +34,12 @@ class BatchTeacher:
 
 def write(questions: Iterable[Question], options: TeacherOptions) -> Iterator[str]:
     """A line for each question, without its end. No server is here to say what it refuses, so `options.probabilities`
-    decide: `stated` asks for nothing that a model may refuse, `samples` for no log-probabilities and no temperature.
+    decide: `stated`, the default, asks for nothing that a model may refuse, `samples` for no log-probabilities and no
+    temperature. A reply may be longer by REASONING tokens.
     """
-    source = "logprobs" if options.probabilities == "auto" else options.probabilities
+    source = "stated" if options.probabilities == "auto" else options.probabilities
     without = {"stated": {"temperature", "max_tokens"}, "samples": {"temperature"}}.get(source, set())
-    for question in {question.id: question for question in questions}.values():
+    for question in {question.id: roomy(question) for question in questions}.values():
         asked = shares.stating(question) if question.field and source == "stated" else question
         logprobs, samples = question.field and source == "logprobs", question.field and source == "samples"
         body = chat.body(
@@ -63,8 +65,15 @@ def read(lines: Iterable[str], questions: Mapping[str, Question], ignored: Count
         elif asked in seen:
             ignored["repeated"] += 1
         else:
-            seen.add(asked)
-            yield _answer(questions[asked], entry)
+            answer = _answer(questions[asked], entry)
+            if answer.content is not None:
+                seen.add(asked)  # after a reply of no use, there may be one of use
+            yield answer
+
+
+def roomy(question: Question) -> Question:
+    """The question with room for a model that reasons before it answers."""
+    return replace(question, longest=question.longest + REASONING)
 
 
 def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:
@@ -77,9 +86,9 @@ def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:
         problem = f"The batch has no reply to this question ({said})."
         return Answer(question.id, None, None, (Call("", 0.0, 0, 0, "failed"),), problem)
     model = _mapping(reply).get("model")
-    reading = chat.read(question, reply)
+    reading = chat.read(roomy(question), reply)
     if reading.content is None and question.field:  # it may have been asked to state how sure it is
-        stated = chat.read(shares.stating(question), reply)
+        stated = chat.read(shares.stating(roomy(question)), reply)
         if stated.content is not None:
             reading = stated._replace(content=shares.unstated(question, stated.content))
     call = endpoint.call(chat.body(question, model if isinstance(model, str) else ""), 0.0, reply, reading.outcome)

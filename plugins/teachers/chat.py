@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from ml_backend.asking import Question
@@ -24,9 +25,12 @@ NO_COMPLETION = "The server's reply is no chat completion."
 _MARKS = re.compile(r"<|\[(?=/?[A-Z_]+\])")  # <|im_start|>, <s>, <start_of_turn>, [INST], [/INST]
 TOLERATED = ("minItems", "maxItems")
 """What a reply is not held to: whoever reads it takes what there is, and no more than there is room for."""
+_DECODER = json.JSONDecoder()
 BOUNDS = "bounds"
 _BOUNDS = (*TOLERATED, "minimum", "maximum")  # Azure refuses a schema with any of them
-_FENCE = re.compile(r"\A```(?:json)?(.*)```\Z", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"```\w*(.*?)```", re.DOTALL)
+MOST_BRACES = 1000
+"""Places in a reply at which an object may begin that are tried."""
 
 
 class Reading(NamedTuple):
@@ -170,18 +174,27 @@ def _labels(question: Question, content: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _object(content: object) -> Mapping[str, Any]:
-    """The JSON object that a reply is, but for white space and a code fence around it."""
-    bare = content.strip() if isinstance(content, str) else ""
-    if fenced := _FENCE.match(bare):
-        bare = fenced[1]
-    try:
-        found = json.loads(bare)
-        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # neither NaN nor half a surrogate pair
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise _Unusable("The reply is no JSON object.")
-    return found
+    """The JSON object that a reply ends with, or that stands in its last code fence: a model may reason before it."""
+    text = content.strip() if isinstance(content, str) else ""
+    fenced = _FENCE.findall(text)
+    for place in (text, *fenced[-1:]):
+        found = _last_object(place.strip())
+        if found is not None:
+            return found
+    raise _Unusable("The reply is no JSON object.")
+
+
+def _last_object(text: str) -> dict[str, Any] | None:
+    """The JSON object from the first place on from which one reaches to the end; None if there is none."""
+    for brace in islice(re.finditer(r"{", text), MOST_BRACES):
+        try:
+            found, end = _DECODER.raw_decode(text, brace.start())
+            if end == len(text):
+                json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # neither NaN nor half a surrogate pair
+                return dict(found)
+        except (ValueError, RecursionError):
+            continue
+    return None
 
 
 def _part(value: object, name: str) -> Any:

@@ -104,15 +104,16 @@ def test_the_draft_is_filled_in_and_after_submitting_the_next_task_comes(
     backend.connect(project)
     backend.wait_for_queue(project)
     project.answer_next(6)
-    version = backend.wait_for_queue(project, labelled=6)
-    head = project.predictions(version.name)[0]
     texts = {task["id"]: task["data"]["text"] for task in project.tasks()}
     with browser_page(label_studio) as page:
-        open_data_manager(page, label_studio, project)
-        start_labelling(page)
-        first = shown_text(page, project)
-        assert first == texts[head["task"]]
-        assert drafted(page, project) == [label for region in head["result"] for label in region["value"]["choices"]]
+        with backend.held_queue(project, labelled=6) as version:
+            head = project.predictions(version.name)[0]
+            open_data_manager(page, label_studio, project)
+            start_labelling(page)
+            first = shown_text(page, project)
+            assert first == texts[head["task"]]
+            draft = [label for region in head["result"] for label in region["value"]["choices"]]
+            assert drafted(page, project) == draft
         answer(page, project, first)
         second = shown_text(page, project, other_than=first)
         assert second != first

@@ -28,11 +28,10 @@ def test_connecting_sets_everything_up_and_disconnecting_leaves_no_trace(
 
     done = backend.cli("connect", "--project", number)
     assert done.returncode == 0, done.stderr
-    version = backend.wait_for_queue(project)
-
-    now = project.seen()
-    assert now["sampling"] == "Uncertainty sampling"
-    assert now["model_version"] == backend.published(project) == version.name
+    with backend.held_queue(project) as version:
+        now = project.seen()
+        assert now["sampling"] == "Uncertainty sampling"
+        assert now["model_version"] == backend.published(project) == version.name
     (hook,) = project.webhooks()
     basic = base64.b64encode(f"apprentice:{backend.secret}".encode()).decode()
     assert hook["url"] == f"{backend.settings.address}/webhook"
@@ -66,14 +65,12 @@ def test_the_queue_is_served_in_its_order_with_drafts_and_reasons(
 ) -> None:
     project = make_project(60)
     backend.connect(project)
-    version = backend.wait_for_queue(project)
-    rows = project.predictions(version.name)
-    scores = [float(row["score"]) for row in rows]
-    assert len(rows) == 50
-    assert scores == sorted(set(scores)) and scores[0] >= 0 and scores[-1] < 0.5
-
     drafted = 0
-    with backend.idle_worker():
+    with backend.held_queue(project) as version:
+        rows = project.predictions(version.name)
+        scores = [float(row["score"]) for row in rows]
+        assert len(rows) == 50
+        assert scores == sorted(set(scores)) and scores[0] >= 0 and scores[-1] < 0.5
         for row in rows[:6]:
             task = project.client.call("GET", f"api/projects/{project.number}/next")
             (shown,) = task["predictions"]
@@ -113,5 +110,5 @@ def test_a_personal_access_token_does_what_a_legacy_token_does(
     assert done.returncode == 0, done.stderr
     backend.wait_for_queue(project)
     project.answer_next(4)
-    version = backend.wait_for_queue(project, labelled=4)
-    assert project.seen()["model_version"] == version.name
+    with backend.held_queue(project, labelled=4) as version:
+        assert project.seen()["model_version"] == version.name

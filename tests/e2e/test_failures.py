@@ -39,13 +39,13 @@ def predict(backend: Backend, project: Project) -> httpx.Response:
 
 
 def check_that_the_queue_goes_on(backend: Backend, project: Project, answers: dict[int, str]) -> None:
-    backend.wait_for_queue(project, labelled=len(answers))
-    backend.check_consistency(project, answers)
-    served = project.next()
-    assert served is not None and served.version == backend.published(project)
+    with backend.held_queue(project, labelled=len(answers)) as version:
+        backend.check_consistency(project, answers)
+        served = project.next()
+        assert served is not None and served.version == version.name
     answers[project.answer_rightly(served)] = project.truth[served.text]
-    backend.wait_for_queue(project, labelled=len(answers))
-    backend.check_consistency(project, answers)
+    with backend.held_queue(project, labelled=len(answers)):
+        backend.check_consistency(project, answers)
 
 
 def test_nothing_is_lost_when_the_web_process_is_killed_again_and_again(
@@ -200,11 +200,11 @@ def test_a_damaged_artifact_is_told_and_an_older_learner_serves(
     assert backend.cli("rollback", "--project", str(project.number), "--to", str(active.number)).returncode == 0
 
     until(lambda: "damaged" in backend.active(project).note, "the status to say what is wrong")
-    version = backend.wait_for_queue(project, labelled=8)
-    assert version.learner == earlier
-    assert "damaged" in backend.told_status(project)["note"]
-    served = project.next()
-    assert served is not None and served.version == version.name
+    with backend.held_queue(project, labelled=8) as version:
+        assert version.learner == earlier
+        assert "damaged" in backend.told_status(project)["note"]
+        served = project.next()
+        assert served is not None and served.version == version.name
 
 
 def test_the_last_good_version_serves_while_the_encoder_is_missing(
@@ -214,22 +214,20 @@ def test_the_last_good_version_serves_while_the_encoder_is_missing(
     first.connect(project)
     first.wait_for_queue(project)
     project.answer_next(4)
-    good = first.wait_for_queue(project, labelled=4)
-    with running_backend(
+    with first.held_queue(project, labelled=4) as good, running_backend(
         label_studio, first.log.parent / "other", data_dir=first.settings.data_dir, encoder="sentence:/nonexistent",
         secret=first.secret,
     ) as broken:  # fmt: skip
         for process in first.processes("worker"):
             assert process not in broken.processes("worker")
-        with first.idle_worker():
-            project.answer_next(1)
-            error = until(lambda: broken.status(project).last_error, "the status to say what is wrong")
-            assert "/nonexistent" in error and "could not be loaded" in error
-            served = project.next()
-            assert served is not None and served.version == good.name
-            assert broken.published(project) == good.name
-            reply = predict(broken, project)
-            assert reply.status_code == 503 and "/nonexistent" in reply.json()["error"]
+        project.answer_next(1)
+        error = until(lambda: broken.status(project).last_error, "the status to say what is wrong")
+        assert "/nonexistent" in error and "could not be loaded" in error
+        served = project.next()
+        assert served is not None and served.version == good.name
+        assert broken.published(project) == good.name
+        reply = predict(broken, project)
+        assert reply.status_code == 503 and "/nonexistent" in reply.json()["error"]
 
 
 def test_no_key_no_secret_and_no_text_is_in_the_log_after_a_busy_time_full_of_failures(

@@ -21,19 +21,19 @@ def test_an_annotation_reorders_the_queue(backend: Backend, make_project: Callab
     backend.connect(project)
     first = backend.wait_for_queue(project)
     project.answer_next(1)
-    second = backend.wait_for_queue(project, labelled=1)
-    assert second.name != first.name and second.labelled == 1
-    served = project.next()
-    assert served is not None and served.version == second.name
+    with backend.held_queue(project, labelled=1) as second:
+        assert second.name != first.name and second.labelled == 1
+        served = project.next()
+        assert served is not None and served.version == second.name
+        earlier = [row["task"] for row in project.predictions(second.name)]
 
     project.answer_next(11)
-    version = backend.wait_for_queue(project, labelled=12)
-    assert version.learner is not None and version.labelled == 12
-    assert version.accuracy is not None and version.accuracy.low <= version.accuracy.value <= version.accuracy.high
-    order = [row["task"] for row in project.predictions(version.name)]
-    earlier = [row["task"] for row in project.predictions(second.name)]
-    served = project.next()
-    assert served is not None and served.task == order[0] and served.version == version.name
+    with backend.held_queue(project, labelled=12) as version:
+        assert version.learner is not None and version.labelled == 12
+        assert version.accuracy is not None and version.accuracy.low <= version.accuracy.value <= version.accuracy.high
+        order = [row["task"] for row in project.predictions(version.name)]
+        served = project.next()
+        assert served is not None and served.task == order[0] and served.version == version.name
     assert order != [task for task in earlier if task in order]
     reasons = [region["meta"]["text"][0] for row in project.predictions(version.name) for region in row["result"]]
     assert reasons and all("uncertainty" in reason for reason in reasons)
@@ -141,8 +141,6 @@ def test_two_annotators_at_once_get_different_tasks_in_the_order_of_the_queue(
 ) -> None:
     project = make_project(60)
     backend.connect(project)
-    version = backend.wait_for_queue(project)
-    order = [row["task"] for row in project.predictions(version.name)]
     got: list[tuple[LabelStudioClient, int]] = []
     together = threading.Barrier(2)
     # Label Studio on SQLite may give one task to two people who ask in the same millisecond: that is not tested here
@@ -158,7 +156,8 @@ def test_two_annotators_at_once_get_different_tasks_in_the_order_of_the_queue(
             together.wait()  # both look at their tasks at the same time
             project.answer_rightly(served, client)
 
-    with backend.idle_worker():
+    with backend.held_queue(project) as version:
+        order = [row["task"] for row in project.predictions(version.name)]
         threads = [threading.Thread(target=work, args=(client,)) for client in annotators]
         for thread in threads:
             thread.start()

@@ -23,7 +23,6 @@ def test_the_secret_opens_every_door_and_nothing_else_does(
 ) -> None:
     project = make_project(10)
     backend.connect(project)
-    version = backend.wait_for_queue(project)
     task = {"id": 1, "data": {"text": "Is there a night train to Lisbon?"}}
     event = {"action": "PROJECT_UPDATED", "project": {"id": project.number}}
     requests = [
@@ -39,7 +38,7 @@ def test_the_secret_opens_every_door_and_nothing_else_does(
         "basic": httpx.BasicAuth("apprentice", backend.secret),
         "bearer": lambda request: _with_bearer(request, backend.secret),
     }
-    with httpx.Client(base_url=backend.settings.address, timeout=60) as outside:
+    with backend.held_queue(project) as version, httpx.Client(base_url=backend.settings.address, timeout=60) as outside:
         for path in ("/", "/health", "/ready"):
             assert outside.get(path).status_code == 200
         for method, path, body, expected in requests:
@@ -60,22 +59,22 @@ def _with_bearer(request: httpx.Request, token: str) -> httpx.Request:
 def test_label_studio_itself_can_use_the_backend(backend: Backend, make_project: Callable[..., Project]) -> None:
     project = make_project(70)
     backend.connect(project)
-    version = backend.wait_for_queue(project)
-    (connection,) = project.ml_backends()
-    assert connection["state"] == "CO" and connection["readable_state"] == "Connected"
+    with backend.held_queue(project) as version:
+        (connection,) = project.ml_backends()
+        assert connection["state"] == "CO" and connection["readable_state"] == "Connected"
 
-    found = project.client.call("GET", f"api/ml/{connection['id']}/versions")
-    assert version.name in found["versions"]
+        found = project.client.call("GET", f"api/ml/{connection['id']}/versions")
+        assert version.name in found["versions"]
 
-    assert len(project.predictions(version.name)) == 50, "20 tasks lie behind the queue"
-    before = calls(backend, "predict")
-    selected = {"selectedItems": {"all": True, "excluded": []}}
-    project.client.call(
-        "POST", "api/dm/actions", params={"id": "retrieve_tasks_predictions", "project": project.number},
-        body=selected, timeout=120,
-    )  # fmt: skip
-    assert calls(backend, "predict") == before + 1, "all of them in one call"
-    rows = project.predictions(version.name)
+        assert len(project.predictions(version.name)) == 50, "20 tasks lie behind the queue"
+        before = calls(backend, "predict")
+        selected = {"selectedItems": {"all": True, "excluded": []}}
+        project.client.call(
+            "POST", "api/dm/actions", params={"id": "retrieve_tasks_predictions", "project": project.number},
+            body=selected, timeout=120,
+        )  # fmt: skip
+        assert calls(backend, "predict") == before + 1, "all of them in one call"
+        rows = project.predictions(version.name)
     assert sorted(row["task"] for row in rows) == sorted(task["id"] for task in project.tasks())
     assert all(float(row["score"]) >= 0.5 for row in rows[50:]), "what is drafted on request stays behind the queue"
     blind = {row["task"] for row in rows if not row["result"]}

@@ -42,12 +42,14 @@ def test_an_answer_that_looks_wrong_stands_in_a_tab_of_its_own_until_it_is_mende
             mistaken = made
     backend.connect(project)
     set_params(backend, project, second_look=3)
-    (row,) = until(lambda: project.predictions(VERSION)[:1], "a proposal")
-    assert numbers[20] in {each["task"] for each in project.predictions(VERSION)}
+    proposed = lambda: [row for row in project.predictions(VERSION) if row["task"] == numbers[20]]  # noqa: E731
+    (row,) = until(proposed, "a proposal")
     assert row["result"][0]["value"]["choices"]
     (tab,) = [each for each in project.tabs() if each["data"].get("title") == VERSION]
-    listed = project.client.call("GET", "api/tasks", params={"project": project.number, "view": tab["id"]})["tasks"]
-    assert {task["id"] for task in listed} == {each["task"] for each in project.predictions(VERSION)}
+    view = {"project": project.number, "view": tab["id"]}
+    listed = lambda: {task["id"] for task in project.client.call("GET", "api/tasks", params=view)["tasks"]}  # noqa: E731
+    rows = lambda: {row["task"] for row in project.predictions(VERSION)}  # noqa: E731
+    until(lambda: listed() == rows(), "the tab of all proposals")  # more of them may be on their way
     assert "answers look wrong" in backend.cli("status", "--project", str(project.number)).stdout
 
     answer = project.region(project.truth[texts[numbers[20]]])
@@ -65,7 +67,8 @@ def test_status_tells_groups_comparison_and_stopping(backend: Backend, make_proj
     backend.wait_for_queue(project)
     project.answer_next(15)
     backend.wait_for_queue(project, labelled=15)
-    found = until(lambda: backend.told_status(project)["watch"], "a look")
+    looked = lambda: (found := backend.told_status(project)["watch"]) and found["labelled"] >= 15 and found  # noqa: E731
+    found = until(looked, "a look at all answers")
     assert found["groups"]["by"] == "cluster" and found["groups"]["accuracy"]
     assert found["comparison"]["verdict"] == "not enough evidence"
     assert found["stopping"]["verdict"] == "too early"

@@ -65,7 +65,7 @@ def test_records_are_labelled_learnt_and_drafted_with_reasons(
     assert "one choice out of 2 over $record" in done.stdout
     clinic.answer_next(2)
     version = backend.wait_for_queue(clinic, labelled=12)
-    assert version.learner == version.number
+    assert version.learner is not None  # which of the latest fits that is, the gate decides
 
 
 CARD = (

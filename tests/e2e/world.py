@@ -227,14 +227,28 @@ class Backend:
         until(lambda: (found := self.processes(role)) and gone not in found, f"another {role} process")
 
     @contextmanager
-    def idle_worker(self) -> Iterator[None]:
-        """The worker is held still inside the block, so that the published queue stays as it is."""
-        (worker,) = self.processes("worker")
-        until(lambda: self._stop_outside_transactions(worker), "a moment to stop the worker in")
-        try:
-            yield
-        finally:
+    def held_queue(self, project: Project, labelled: int = 0) -> Iterator[ModelVersion]:
+        """The version that serves a queue which knows so many labels. The worker is held still inside the block: beside
+        annotations, what the labels' names or a teacher say, or newly encoded tasks, may bring another version."""
+        versions: list[ModelVersion] = []
+
+        def hold() -> bool:
+            version = self.wait_for_queue(project, labelled)
+            (worker,) = until(lambda: self.processes("worker"), "a worker")
+            if not self._stop_outside_transactions(worker):
+                return False
+            if self.follows(project, labelled) == version:
+                versions.append(version)
+                return True
             os.kill(worker, signal.SIGCONT)
+            return False
+
+        until(hold, "a moment in which the queue stays as it is")
+        try:
+            yield versions[-1]
+        finally:
+            for worker in self.processes("worker"):
+                os.kill(worker, signal.SIGCONT)
 
     @contextmanager
     def worker_held_in_a_round(self, project: Project) -> Iterator[None]:

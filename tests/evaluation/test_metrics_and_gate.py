@@ -40,6 +40,26 @@ def test_the_sign_test_is_scipys(n: int, data: st.DataObject) -> None:
     assert sign_test(hits, n) == pytest.approx(binomtest(hits, n, 0.5, alternative="greater").pvalue, rel=1e-9)
 
 
+@given(n=st.integers(1, 100_000), data=st.data())
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_the_sign_test_is_a_sum_of_logarithms_for_any_number_of_answers(n: int, data: st.DataObject) -> None:
+    """Within six standard deviations of a tie, where the gate decides; beyond, a float holds nothing but 0 and 1."""
+    middle, reach = n / 2, 3 * np.sqrt(n)
+    hits = data.draw(st.integers(max(0, int(middle - reach)), min(n, int(middle + reach) + 1)))
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    at_least = factorials[n] - factorials[hits:] - factorials[n - np.arange(hits, n + 1)] - n * np.log(2)
+    assert sign_test(hits, n) == pytest.approx(np.exp(at_least).sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [1023, 1024, 2000, 20_000])
+def test_the_gate_decides_however_many_answers_the_learners_differ_on(n: int) -> None:
+    """A float cannot hold 2 to the power of 1,024. One-sided 5 % lie 1.645 standard deviations from a tie."""
+    edge = n / 2 + 1.645 * np.sqrt(n) / 2
+    for lost, promoted in ((int(edge) - 3, True), (int(edge) + 4, False), (n, False), (0, True)):
+        new, old = [1] * lost + [0] * (n - lost), [0] * lost + [1] * (n - lost)
+        assert judge(*fit(new, old), multiple=False).promote == promoted, lost
+
+
 def test_one_choice_is_the_most_probable_and_several_are_all_from_one_half_up() -> None:
     probabilities = np.array([[0.2, 0.5, 0.3], [0.5, 0.5, 0.0]], np.float32)
     assert decide(probabilities, multiple=False).tolist() == [[False, True, False], [True, False, False]]

@@ -10,6 +10,7 @@ from projects import set_up
 from rounds import MakeRound
 from scripted_teacher import ScriptedTeacher
 
+from ml_backend.aggregation import Aggregators
 from ml_backend.cycle import run_round
 from ml_backend.jobs.teaching import Teaching
 from ml_backend.settings import Settings
@@ -22,7 +23,7 @@ class School:
     def __init__(
         self, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, teacher: ScriptedTeacher
     ) -> None:
-        self.teaching = Teaching(settings, store)
+        self.teaching = Teaching(settings, store, Aggregators(store))
         self.store, self.server, self.teacher = store, server, teacher
         self.make_round = make_round
         self.work = make_round(server)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from fake_label_studio import fill, flood
 from projects import set_up
 from workers import Bench
 
-from ml_backend.domain import ModelVersion, TaskSchema
+from ml_backend.domain import ModelVersion, TaskSchema, content_key
 from ml_backend.jobs import upkeep
 from ml_backend.label_studio.client import Unreachable
 
@@ -65,12 +68,32 @@ def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(bench
     assert standing == {*left, bench.server.settings["model_version"]}
 
 
-def test_nothing_is_pruned_while_rounds_run(bench: Bench) -> None:
+def test_below_the_ceiling_nothing_is_pruned_while_rounds_run(bench: Bench) -> None:
     with_versions(bench, upkeep.STALE_KEPT + 4)
     for _ in range(5):
         bench.time += upkeep.QUIET_SECONDS + 1
         bench.round()
     assert deletions(bench) == 0
+
+
+def test_however_busy_it_is_no_more_versions_stand_than_the_ceiling(bench: Bench) -> None:
+    with_versions(bench, upkeep.STALE_MOST + 4)
+    for number in range(5):
+        bench.round()
+        assert deletions(bench) == min(number + 1, 3), "one after each round, and none below the ceiling"
+    assert len(bench.store.versions.stale(5)) == upkeep.STALE_MOST
+
+
+def test_it_is_tidied_up_while_the_pool_is_encoded_too(bench: Bench) -> None:
+    with_versions(bench, upkeep.STALE_KEPT + 4)
+    fill(bench.server, 1300)
+    set_up(bench.store, 5, reconciled_at=0.0)
+    bench.round()
+    assert not bench.worker._pools[5].encoded.all()
+    bench.time += upkeep.QUIET_SECONDS + 1
+    bench.step()
+    assert deletions(bench) == 1
+    assert not bench.worker._pools[5].encoded.all()
 
 
 def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
@@ -87,45 +110,165 @@ def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
     assert len(bench.store.versions.stale(5)) == upkeep.STALE_KEPT + 2
 
 
-def five_learners(bench: Bench, schema: TaskSchema) -> list[int]:
-    """The numbers of the learners of five rounds with six more answers each, newest first."""
-    truth = fill(bench.server, 60)
+def learn_again(bench: Bench, truth: dict[int, str], schema: TaskSchema, at: int) -> None:
+    """A round after one more answer."""
+    flood(bench.server, truth, schema, [list(truth)[at]])
+    set_up(bench.store, 5, reconciled_at=0.0)
     bench.round()
-    for at in range(0, 30, 6):
-        flood(bench.server, truth, schema, list(truth)[at : at + 6])
-        set_up(bench.store, 5, reconciled_at=0.0)
-        bench.round()
-    return bench.store.versions.learners(5)
+
+
+def artifacts(bench: Bench) -> set[str]:
+    folder = bench.worker._settings.data_dir / "artifacts"
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.safetensors")}
+
+
+def test_after_27_rounds_in_a_row_no_more_learners_are_kept_than_are_wanted(bench: Bench, single: TaskSchema) -> None:
+    truth = fill(bench.server, 60)
+    flood(bench.server, truth, single, list(truth)[:6])
+    for at in range(6, 33):
+        learn_again(bench, truth, single, at)
+        kept = bench.store.versions.learners(5)
+        assert len(kept) <= bench.worker._settings.keep_versions, "at the end of the very round"
+    assert bench.active().number == 27
+    assert kept == [27, 26]
+    assert artifacts(bench) == {bench.store.versions.artifact(5, number)[0] for number in kept}  # type: ignore[index]
+    assert len(bench.store.versions.stale(5)) <= upkeep.STALE_MOST
+
+
+def test_rounds_that_fail_after_they_have_learnt_leave_no_learners_either(bench: Bench, single: TaskSchema) -> None:
+    truth = fill(bench.server, 60)
+    flood(bench.server, truth, single, list(truth)[:6])
+    learn_again(bench, truth, single, 6)
+    serving = bench.active()
+
+    def refuse(method: str, path: str, _: Any) -> None:
+        if method == "POST" and "predictions" in path:
+            raise Unreachable("down")
+
+    bench.client.before = refuse
+    for at in range(7, 15):
+        bench.store.jobs.request(5)
+        learn_again(bench, truth, single, at)
+    assert bench.active() == serving
+    assert len(artifacts(bench)) <= bench.worker._settings.keep_versions + 1
+    assert serving.learner in bench.store.versions.learners(5), "what serves is needed, old as it is"
 
 
 def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first(
     bench: Bench, single: TaskSchema
 ) -> None:
-    kept = five_learners(bench, single)
-    last = bench.store.versions.get(5, kept[0])
-    assert last is not None
-    artifact = bench.store.versions.artifact(5, kept[0])
-    for number in (last.number + 1, last.number + 2):  # as when the teacher has said more
-        bench.store.versions.add(replace(last, number=number, name=f"v{number}", learner=number), artifact, rows=0)
-    bench.store.versions.activate(5, last.number + 2)
-    bench.time += upkeep.QUIET_SECONDS + 1
-    bench.step()
-    assert bench.store.versions.learners(5) == [last.number + 2, last.number + 1, *kept[1:]]
-    bench.time += upkeep.QUIET_SECONDS + 1
-    bench.step()
-    assert bench.store.versions.learners(5) == [last.number + 2, *kept[1:]]
+    bench.worker._settings.keep_versions = 3
+    truth = fill(bench.server, 60)
+    flood(bench.server, truth, single, list(truth)[:6])
+    for at in range(6, 9):
+        learn_again(bench, truth, single, at)
+    newest = bench.active()
+    artifact = bench.store.versions.artifact(5, newest.number)
+    for number in (4, 5):  # as when the teacher has said more
+        bench.store.versions.add(replace(newest, number=number, name=f"v{number}", learner=number), artifact, rows=0)
+    bench.store.versions.activate(5, 5)
+    set_up(bench.store, 5, published="v5")
+    bench.worker._upkeep.after_round(None, 5)
+    assert bench.store.versions.learners(5) == [5, 2, 1]
 
 
-def test_the_oldest_learners_are_forgotten_but_never_one_that_serves_or_is_held(
-    bench: Bench, single: TaskSchema
-) -> None:
-    kept = five_learners(bench, single)
-    assert len(kept) == 5
-    set_up(bench.store, 5, pinned=kept[-1])
-    for _ in range(10):
+def test_a_learner_that_serves_or_is_held_is_never_forgotten(bench: Bench, single: TaskSchema) -> None:
+    truth = fill(bench.server, 60)
+    flood(bench.server, truth, single, list(truth)[:6])
+    learn_again(bench, truth, single, 6)
+    held = bench.active().number
+    bench.worker._settings.keep_versions = 100
+    for at in range(7, 12):
+        learn_again(bench, truth, single, at)
+    bench.worker._settings.keep_versions = 2
+    set_up(bench.store, 5, pinned=held)
+    bench.round()
+    assert bench.store.versions.learners(5) == [6, 5, held]
+    bench.store.versions.activate(5, held)
+    set_up(bench.store, 5, pinned=None)
+    learn_again(bench, truth, single, 12)
+    assert held not in bench.store.versions.learners(5), "as soon as nobody needs it"
+    files = [bench.worker._settings.data_dir / "artifacts" / name for name in artifacts(bench)]
+    assert np.isfinite([path.stat().st_size for path in files]).all() and len(files) == 2
+
+
+def quiet(bench: Bench, steps: int) -> None:
+    for _ in range(steps):
         bench.time += upkeep.QUIET_SECONDS + 1
         bench.step()
-    assert set(bench.store.versions.learners(5)) == {kept[0], kept[1], kept[-1]}
-    files = sorted(bench.worker._settings.data_dir.glob("artifacts/5/0*"))
-    assert len(files) == 3
-    assert np.isfinite([path.stat().st_size for path in files]).all()
+
+
+def test_a_deleted_task_leaves_no_text_and_no_vector_behind(bench: Bench, single: TaskSchema) -> None:
+    truth = fill(bench.server, 40)
+    flood(bench.server, truth, single, list(truth)[:6])
+    bench.round()
+    task, folder = next(iter(truth)), bench.worker._settings.data_dir
+    [text] = bench.store.tasks.texts(5, [task])
+    assert holding(folder, text.encode()), "it was in the store"
+    assert bench.store.vectors(5, "fake").find([content_key(text)])[0] >= 0
+    bench.tell(bench.server.delete_task(task))
+    bench.step()
+    quiet(bench, 4)
+    assert bench.store.vectors(5, "fake").find([content_key(text)])[0] == -1
+    assert len(bench.store.vectors(5, "fake")) == 39
+    assert holding(folder, text.encode()) == []
+    assert task not in {annotation.task for annotation in bench.store.labels.of(5)}
+
+
+def holding(folder: Path, content: bytes) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and content in path.read_bytes()]
+
+
+def test_nothing_is_looked_for_again_while_no_task_changes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(bench.server, 20)
+    bench.round()
+    looks: list[int] = []
+    sweep = bench.store.sweep_vectors
+    monkeypatch.setattr(bench.store, "sweep_vectors", lambda project: looks.append(project) or sweep(project))
+    quiet(bench, 6)
+    assert looks == [5]
+    bench.store.tasks.remove(5, [1])
+    quiet(bench, 6)
+    assert looks == [5], "not so soon"
+    bench.time += upkeep.SWEEP_SECONDS
+    quiet(bench, 6)
+    assert len(looks) == 3, "one that drops, one that finds no more"
+
+
+def test_vectors_of_an_earlier_encoder_go_when_a_round_with_the_new_one_has_come_to_its_end(bench: Bench) -> None:
+    fill(bench.server, 20)
+    for project, space in ((5, "earlier"), (5, "earliest"), (6, "earlier")):
+        bench.store.vectors(project, space).add([b"k" * 16], np.ones((1, 4), np.float32))
+
+    def down(*_: Any) -> None:
+        raise Unreachable("down")
+
+    bench.client.before = down
+    bench.round()
+    assert len(bench.store.vectors(5, "earlier")) == 1, "it may be needed: nothing else serves yet"
+    bench.client.before = lambda *_: None
+    bench.round()
+    kept = {str(path.relative_to(bench.worker._settings.data_dir)) for path in spaces(bench)}
+    assert kept == {"vectors/fake/5", "vectors/earlier/6"}
+
+
+def spaces(bench: Bench) -> list[Path]:
+    bench.worker._pools[5].flush()
+    return list((bench.worker._settings.data_dir / "vectors").glob("*/*"))
+
+
+def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_stays(
+    bench: Bench, single: TaskSchema
+) -> None:
+    truth = fill(bench.server, 40)
+    flood(bench.server, truth, single, list(truth)[:6])
+    bench.round()
+    names = {}
+    for what in ("prior", "stray", "new"):
+        names[what], digest = bench.store.artifacts.write(5, what, {"a": np.arange(3)})
+    set_up(bench.store, 5, prior={"file": names["prior"], "sha256": digest})
+    learners = artifacts(bench) - set(names.values())
+    for name in artifacts(bench) - {names["new"]}:
+        os.utime(bench.worker._settings.data_dir / "artifacts" / name, (0, 0))
+    quiet(bench, 3)
+    assert artifacts(bench) == {*learners, names["prior"], names["new"]}

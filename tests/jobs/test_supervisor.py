@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,10 +20,11 @@ from fake_encoder import weightless
 
 from ml_backend.demo.server import free_port
 from ml_backend.domain import ApprenticeError
-from ml_backend.jobs.supervisor import check_exposure
+from ml_backend.jobs.supervisor import check_exposure, environment_of, serve
 from ml_backend.settings import Settings
 
 PATIENCE = 90.0
+TEACHER_KEY = "of-the-teacher-alone"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.8.7", "localhost", "::1"])
@@ -53,6 +55,24 @@ def test_serving_the_network_without_a_secret_is_one_sentence_and_exit_code_1(tm
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("url", ["mysql+pymysql://user@host/name", "oracle://host/name", "nonsense"])
+def test_a_store_that_cannot_be_opened_ends_serve_before_any_process_is_started(
+    make_settings: Callable[..., Settings], url: str
+) -> None:
+    with pytest.raises(ApprenticeError, match="APPRENTICE_STORE_URL"):
+        serve(make_settings(store_url=url, port=free_port()), threading.Event())
+
+
+@pytest.mark.parametrize("variable", ["APPRENTICE_TEACHER_KEY", "apprentice_teacher_key", "Apprentice_Teacher_Key"])
+def test_the_web_process_gets_no_key_of_the_teacher_and_workers_do(
+    variable: str, make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, TEACHER_KEY)
+    settings = Settings()
+    assert TEACHER_KEY not in environment_of("web", settings).values()
+    assert environment_of("worker", settings)["APPRENTICE_TEACHER_KEY"] == TEACHER_KEY
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[psutil.Process, int]]:
     """A real `apprentice serve` with two workers, and its port. Who starts and ends whom does not depend on what each
@@ -63,6 +83,7 @@ def served(tmp_path: Path) -> Iterator[tuple[psutil.Process, int]]:
         **weightless(tmp_path),
         "APPRENTICE_DATA_DIR": str(tmp_path / "data"),
         "APPRENTICE_LOG_LEVEL": "error",
+        "APPRENTICE_TEACHER_KEY": TEACHER_KEY,
     }
     command = [sys.executable, "-m", "ml_backend.cli", "serve", "--port", str(port), "--workers", "2"]
     started = subprocess.Popen(command, env=environment, cwd=tmp_path)
@@ -100,6 +121,21 @@ def role(process: psutil.Process) -> str:
     with suppress(psutil.NoSuchProcess, IndexError):
         return str(process.cmdline()[-1])
     return ""
+
+
+@pytest.mark.slow
+def test_the_running_web_process_holds_no_key_of_the_teacher(
+    served: tuple[psutil.Process, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children = {role(child): child for child in served[0].children()}
+    assert TEACHER_KEY in children["worker"].environ().values()
+    environment = children["web"].environ()
+    assert TEACHER_KEY not in environment.values()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / ".env").write_text(f"APPRENTICE_TEACHER_KEY={TEACHER_KEY}\n")
+    read_again = Settings(_env_file=tmp_path / ".env")
+    assert read_again.teacher_key.get_secret_value() == "", "not from a file in its folder either"
 
 
 @pytest.mark.slow

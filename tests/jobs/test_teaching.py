@@ -100,7 +100,7 @@ def test_a_draft_of_the_teacher_stands_where_it_is_surer_and_the_region_says_who
 def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_for_an_export(
     school: School, options: Any, store: Store, taught: dict[int, str]
 ) -> None:
-    options(queue_size=12, audit_share=0.0, teacher="batch", teacher_ahead=5, teacher_labels=40)
+    options(queue_size=12, audit_share=0.0, teacher="batch", teacher_model="m", teacher_ahead=5, teacher_labels=40)
     for _ in range(6):
         school.step()
     waiting = store.questions.waiting(5)
@@ -111,6 +111,15 @@ def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_f
     texts = {each.text for each in waiting if each.purpose == "label"}
     assert len(texts) == 40 and not texts & answered
     assert school.state()["problem"] == ""
+
+
+def test_a_teacher_by_file_is_asked_nothing_before_it_has_a_model_and_that_is_told(
+    school: School, options: Any, store: Store
+) -> None:
+    options(queue_size=12, audit_share=0.0, teacher="batch", teacher_ahead=5, teacher_labels=40)
+    for _ in range(3):
+        school.step()
+    assert store.questions.waiting(5) == [] and "has no model: set teacher_model" in school.state()["problem"]
 
 
 def test_what_was_chosen_is_asked_before_others_are_chosen(school: School, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from projects import set_up
-from rounds import active, queue
+from rounds import active
 from school import School
 
 from ml_backend import knowledge, registry
 from ml_backend.asking import Answer, Question
 from ml_backend.domain import Taught
 from ml_backend.jobs.teaching import PAUSE_SECONDS
+from ml_backend.knowledge import Lesson
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import _forget
 from ml_backend.pool import ProjectPool
@@ -26,8 +27,8 @@ from ml_backend.teaching import cues, prior, recall
 def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(school: School, store: Store) -> None:
     school.finish()
     kept = store.projects.ensure(5).prior
-    waiting = {school.server.tasks[task]["data"]["text"] for task in queue(school.server)}
-    taught = set(school.teacher.texts()) - waiting  # those on the queue will soon judge what was taught
+    # drafts of the queue's head are asked for with answers in sight
+    taught = [each.text for each in school.teacher.asked if each.purpose == "label" and not each.examples]
     assert kept is not None and kept["made_of"]["cues"] > 0
     assert 0 < kept["made_of"]["taught"] == len(taught) < 20
     assert store.jobs.state(5).waiting
@@ -35,6 +36,31 @@ def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(sc
     learner, _ = knowledge.load_best(store, active(store), "fake")
     assert learner is not None and learner.lesson.prior == kept["sha256"]
     assert learner.prior_errors["labels and cues"] < 1
+
+
+def test_answers_to_tasks_that_the_prior_was_made_from_do_not_judge_it_until_it_is_made_without_them(
+    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[tuple[set[int], set[int]]] = []
+    learn = knowledge.learn
+
+    def spy(lesson: Lesson, *rest: Any) -> Any:
+        judged.append((set(lesson.tasks.tolist()), set(lesson.tasks[rest[-1]].tolist())))
+        return learn(lesson, *rest)
+
+    monkeypatch.setattr(knowledge, "learn", spy)
+    school.finish()
+    taught = [each.text for each in school.teacher.asked if each.purpose == "label" and not each.examples][:3]
+    new = {task for task, body in school.server.tasks.items() if body["data"]["text"] in taught}
+    for task in new:
+        school.server.annotate(task, "fruit")
+    school.round()
+    learnt, judges = judged[-1]
+    assert len(new) == 3 and learnt - judges == new
+    school.finish()
+    school.round()
+    learnt, judges = judged[-1]
+    assert new <= learnt == judges
 
 
 def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_any_teacher(
@@ -193,12 +219,13 @@ def test_a_prior_for_one_choice_is_of_no_use_for_several(school: School, store: 
     several = record.label_config.replace('choice="single"', 'choice="multiple"')
     assert several != record.label_config and kept is not None
     schema = read_schema(several)
-    assert prior.load(store, record, "logistic", "fake", read_schema(record.label_config))[1] == kept["sha256"]
-    assert prior.load(store, record, "logistic", "fake", schema) == ({}, "")
+    assert prior.load(store, record, "logistic", "fake", read_schema(record.label_config)).name == kept["sha256"]
+    nothing = prior.load(store, record, "logistic", "fake", schema)
+    assert (nothing.tensors, nothing.name, len(nothing.taught)) == ({}, "", 0)
     set_up(store, 5, label_config=several)
     school.step()
     made = store.projects.ensure(5)
-    assert prior.load(store, made, "logistic", "fake", schema)[1] not in ("", kept["sha256"])
+    assert prior.load(store, made, "logistic", "fake", schema).name not in ("", kept["sha256"])
 
 
 def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(

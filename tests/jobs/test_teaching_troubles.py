@@ -190,4 +190,4 @@ def test_a_worker_that_stops_keeps_what_is_on_its_way_but_waits_for_no_server_th
     go_on.set()
     monkeypatch.setattr(module, "STOP_SECONDS", 30.0)
     school.teaching.stop()
-    assert len(school.store.questions.replies(5, "scripted")) == 5
+    assert len(school.store.questions.given(5, "scripted").keys) == 5

@@ -9,6 +9,7 @@ from fake_label_studio import FakeLabelStudio
 from projects import set_up
 from rounds import MakeRound, active
 
+from ml_backend.aggregation import Aggregators
 from ml_backend.jobs import watching as module
 from ml_backend.jobs.watching import Watching
 from ml_backend.pool import ProjectPool
@@ -20,7 +21,7 @@ class Looking:
     """A watcher whose clock moves on by itself."""
 
     def __init__(self, settings: Settings, store: Store, pool: ProjectPool) -> None:
-        self.watching = Watching(settings, store)
+        self.watching = Watching(settings, store, Aggregators(store))
         self.pools = {5: pool}
 
     def step(self) -> None:

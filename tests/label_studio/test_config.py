@@ -43,9 +43,10 @@ def test_the_names_are_those_of_the_configuration() -> None:
     assert (schema.control, schema.source, schema.text_field) == ("topic", "t1", "question")
 
 
-def test_an_alias_stands_for_its_choice() -> None:
+def test_a_label_is_what_annotators_read_and_its_alias_is_what_is_stored() -> None:
     schema = read_schema(view(TEXT, choices('<Choice value="Positive" alias="pos"/><Choice value="neg"/>')))
-    assert schema.labels == ("pos", "neg")
+    assert schema.labels == ("Positive", "neg")
+    assert schema.stored == (("pos",), ("neg",))
 
 
 def test_hints_belong_to_their_labels() -> None:

@@ -271,3 +271,12 @@ def test_nothing_is_written_to_another_project_of_the_same_number(
     assert state(other) == before
     assert store.tasks.count(5) == tasks
     assert store.projects.connected(), "it can still be taken apart where it is"
+
+
+def test_the_tab_in_queue_order_shows_what_drafts_come_with(
+    server: FakeLabelStudio, store: Store, secured: Settings
+) -> None:
+    connect(FakeClient(server), store, secured, 5, say)
+    [tab] = server.views.values()
+    assert "tasks:predictions_results" not in tab["data"]["hiddenColumns"]["explore"]
+    assert tab["data"]["columnsWidth"]["tasks:predictions_results"] >= 500

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ml_backend.label_studio.wire import (
     read_annotation,
     read_example,
     read_id,
+    read_moment,
     read_project_id,
     read_tasks,
     read_text,
@@ -48,6 +50,31 @@ def test_a_number_is_a_positive_integer_that_a_database_holds(value: object, rea
 )
 def test_a_project_is_named_by_number_or_by_number_and_time(value: object, read: int | None) -> None:
     assert read_project_id(value) == read
+
+
+@pytest.fixture
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    yield
+    monkeypatch.delenv("TZ")
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        ("2026-11-22T08:00:00", "2026-11-22T08:00:00.000000Z"),
+        ("2026-11-22 08:00:00.25", "2026-11-22T08:00:00.250000Z"),
+        ("2026-11-22T08:00:00Z", "2026-11-22T08:00:00.000000Z"),
+        ("2026-11-22T08:00:00+02:00", "2026-11-22T06:00:00.000000Z"),
+        ("yesterday", ""), (None, ""), (17, ""),
+    ],
+)  # fmt: skip
+def test_a_time_without_a_zone_is_utc_wherever_this_machine_stands(
+    value: object, moment: str, far_from_greenwich: None
+) -> None:
+    assert read_moment(value) == moment
 
 
 @pytest.mark.parametrize(

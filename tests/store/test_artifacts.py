@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.store import ArtifactError, StoreError
+from ml_backend.settings import Settings
+from ml_backend.store import ArtifactError, Store, StoreError
 from ml_backend.store.artifacts import Artifacts
-from ml_backend.store.files import write_atomically
+from ml_backend.store.files import TEMPORARY, write_atomically
 
 TENSORS = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "multiple": np.array([True])}
 
@@ -112,3 +114,18 @@ def test_a_project_that_is_gone_leaves_no_artifact_and_others_keep_theirs(tmp_pa
     artifacts.forget(5)
     assert not any(artifacts.sound(*each) for each in mine) and artifacts.sound(*other)
     artifacts.forget(6)
+
+
+def test_what_a_kill_has_left_behind_is_removed_when_the_store_is_opened_an_hour_later(settings: Settings) -> None:
+    Store(settings).close()
+    left = [
+        settings.data_dir / folder / f"{TEMPORARY}{age}" for folder in (".", "artifacts/5", "vectors/minilm/5")
+        for age in ("new", "old")
+    ]  # fmt: skip
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+        if path.name.endswith("old"):
+            os.utime(path, (time.time() - 3700,) * 2)
+    Store(settings).close()
+    assert [path.name for path in left if path.exists()] == [f"{TEMPORARY}new"] * 3

@@ -122,6 +122,16 @@ def test_a_wrong_store_url_is_named(make_settings: Callable[..., Settings], url:
         Store(make_settings(store_url=url))
 
 
+@pytest.mark.parametrize(
+    "url", ["mysql+pymysql://user@host/name", "mssql+pyodbc://host/name", "mysql+nodriver://host/n"]
+)
+def test_a_database_that_is_neither_sqlite_nor_postgresql_is_refused_before_a_driver_is_looked_for(
+    make_settings: Callable[..., Settings], url: str
+) -> None:
+    with pytest.raises(StoreError, match=r"only PostgreSQL .* and SQLite are supported"):
+        Store(make_settings(store_url=url))
+
+
 def test_a_data_folder_that_cannot_be_made_is_a_store_error(
     make_settings: Callable[..., Settings], tmp_path: Path
 ) -> None:

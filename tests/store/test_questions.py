@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from ml_backend.asking import Answer, Call, Question
 from ml_backend.domain import Draft, Prediction
-from ml_backend.store import Shown, Spent, Store
+from ml_backend.store import Reply, ReplyTable, Shown, Spent, Store
 from ml_backend.store import ledger as ledger_module
 from ml_backend.store import questions as module
 from ml_backend.store.questions import Questions
+from ml_backend.store.schema import question as table
 
 TEACHER = "scripted:model@here"
 LABELS = ("fruit", "métal")
@@ -36,6 +38,16 @@ def call(outcome: str = "answered", tokens: int = 10) -> Call:
 def answer(number: int, share: float = 0.75, *calls: Call) -> Answer:
     shares = np.array([share, 1 - share], np.float32)
     return Answer(f"q{number}", {"label": "fruit"}, shares, calls or (call(),))
+
+
+def all_replies(store: Store) -> list[Reply]:
+    """From memory, in the order of the answers."""
+    found = store.questions.given(5, TEACHER)
+    rows, shares = found.shares(LABELS)
+    return [
+        Reply(found.keys[row], dict(zip(LABELS, row_shares, strict=True)), bool(found.alone[row]))
+        for row, row_shares in zip(rows.tolist(), shares.tolist(), strict=True)
+    ]
 
 
 def want(store: Store, *numbers: int) -> list[str]:
@@ -70,7 +82,7 @@ def test_a_dropped_question_is_not_asked_again_and_says_why(any_store: Store) ->
     want(any_store, 1)
     assert any_store.questions.take(5, TEACHER, ids) == [] and any_store.questions.waiting(5) == []
     assert any_store.questions.answers(5, ids)["q1"].problem == "would not say"
-    assert any_store.questions.replies(5, TEACHER) == []
+    assert all_replies(any_store) == []
     assert any_store.questions.counts(5, TEACHER) == {("label", "dropped"): 1}
 
 
@@ -128,7 +140,7 @@ def test_replies_are_those_of_one_teacher_about_tasks(any_store: Store) -> None:
     any_store.questions.want(5, TEACHER, [(question(4, "describe"), None)])
     for number in (2, 3, 4, 1):
         any_store.questions.record(5, answer(number, number / 8), [0.0])
-    found = {reply.key: dict(reply.shares) for reply in any_store.questions.replies(5, TEACHER)}
+    found = {reply.key: dict(reply.shares) for reply in all_replies(any_store)}
     assert found == {key(1): {"fruit": 0.125, "métal": 0.875}, key(2): {"fruit": 0.25, "métal": 0.75}}
     some = any_store.questions.replies(5, TEACHER, [key(2), key(3), key(9)])
     assert [reply.key for reply in some] == [key(2)]
@@ -163,6 +175,29 @@ def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, mo
     assert any_store.ledger.spent(6) == {"": Spent()}
 
 
+def test_the_totals_of_the_ledger_are_those_of_its_calls_by_day(
+    any_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want(any_store, *range(1, 7))
+    midnight = 20_000 * ledger_module.SECONDS_A_DAY
+    for number, moment in enumerate((midnight - 9, midnight - 1, midnight, midnight + 1, midnight + 2), start=1):
+        monkeypatch.setattr(ledger_module, "now", lambda moment=moment: float(moment))
+        any_store.questions.record(5, answer(number, 0.75, call("malformed"), call()), [0.5, 0.25])
+    assert any_store.ledger.spent(5)[""] == Spent(10, 100, 20, 3.75, 5.0)
+    assert any_store.ledger.spent(5, since=midnight) == {
+        "": Spent(6, 60, 12, 2.25, 3.0),
+        "label": Spent(6, 60, 12, 2.25, 3.0),
+    }
+    assert any_store.ledger.spent(5, since=midnight - 1.0)[""].calls == 8
+    assert any_store.ledger.spent(5, since=midnight + 2.0)[""].calls == 2
+    assert any_store.ledger.outcomes(5) == {
+        "": {"malformed": 5, "answered": 5},
+        "label": {"malformed": 5, "answered": 5},
+    }
+    assert any_store.ledger.spent_on(5, ["q1", "q2", "q9"]) == Spent(4, 40, 8, 1.5, 2.0)
+    assert any_store.ledger.spent_on(5, []) == Spent()
+
+
 def test_the_last_draft_of_each_task_is_known_with_its_author(
     any_store: Store, draft_of: Callable[..., Prediction]
 ) -> None:
@@ -194,5 +229,52 @@ def test_a_reply_says_whether_the_teacher_had_answers_in_sight(any_store: Store)
     any_store.questions.want(5, TEACHER, [(replace(question(2), examples=()), key(2))])
     for number in (1, 2):
         any_store.questions.record(5, answer(number), [0.25])
-    found = {reply.key: reply.alone for reply in any_store.questions.replies(5, TEACHER)}
+    found = {reply.key: reply.alone for reply in all_replies(any_store)}
     assert found == {key(1): False, key(2): True}
+    assert found == {each.key: each.alone for each in any_store.questions.replies(5, TEACHER, [key(1), key(2)])}
+
+
+def test_a_reply_of_use_is_taken_after_one_that_was_of_none(any_store: Store) -> None:
+    ids = want(any_store, 1)
+    any_store.questions.record(5, Answer("q1", None, None, (call("malformed"),), "cut off"), [0.1])
+    assert not any_store.questions.record(5, Answer("q1", None, None, (call("malformed"),), "cut off"), [0.1])
+    assert any_store.questions.record(5, answer(1), [0.1])
+    assert any_store.questions.answers(5, ids)["q1"].content == {"label": "fruit"}
+    assert [reply.key for reply in all_replies(any_store)] == [key(1)]
+    assert not any_store.questions.record(5, Answer("q1", None, None, (), "no JSON"), [])
+    assert any_store.questions.counts(5, TEACHER) == {("label", "answered"): 1}
+
+
+def test_what_is_new_among_the_replies_is_read_alone_and_what_was_removed_is_not_remembered(any_store: Store) -> None:
+    read: list[int] = []
+    extended = ReplyTable.extended
+
+    def spy(replies: ReplyTable, more: Sequence[Reply]) -> ReplyTable:
+        read.append(len(more))
+        return extended(replies, more)
+
+    want(any_store, *range(1, 8))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ReplyTable, "extended", spy)
+        for numbers in ((1, 2, 3), (), (4,), (5, 6)):
+            for number in numbers:
+                any_store.questions.record(5, answer(number, number / 8), [0.0])
+            all_replies(any_store)
+        assert read == [3, 1, 2]
+        with any_store.database.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.id.in_(["q1", "q5"])))
+        any_store.questions.record(5, answer(7, 7 / 8), [0.0])
+        assert [reply.key for reply in all_replies(any_store)] == [key(number) for number in (2, 3, 4, 6, 7)]
+
+
+def test_replies_given_for_other_labels_are_columns_of_their_own(any_store: Store) -> None:
+    want(any_store, 1)
+    more = replace(question(2), labels=("stone", *LABELS))
+    any_store.questions.want(5, TEACHER, [(more, key(2))])
+    any_store.questions.record(5, Answer("q2", {"label": "stone"}, np.array([0.5, 0.25, 0.25], np.float32)), [])
+    any_store.questions.record(5, answer(1), [0.0])
+    found = any_store.questions.given(5, TEACHER)
+    rows, shares = found.shares(("métal", "fruit"))
+    assert rows.tolist() == [0, 1] and shares.tolist() == [[0.25, 0.25], [0.25, 0.75]]
+    assert found.keys_for(LABELS) == {key(1)} and found.keys_for(["stone"]) == set()
+    assert found.shares(("stone", "fruit"))[0].tolist() == [0]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,6 @@ from hypothesis import strategies as st
 
 from ml_backend.domain import Floats, content_key
 from ml_backend.store import StoreError, Vectors
-from ml_backend.store import vectors as module
 
 DIM = 8
 
@@ -127,10 +129,8 @@ def test_a_shard_that_was_cut_off_before_its_keys_is_ignored(tmp_path: Path) -> 
     assert_has(Vectors(tmp_path), 3 - number)
 
 
-def test_compaction_keeps_everything_and_shrinks_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_SHARDS", 5)
-    monkeypatch.setattr(module, "SMALL", 10)
-    vectors, reader = Vectors(tmp_path), Vectors(tmp_path)
+def test_compaction_keeps_everything_and_shrinks_the_folder(tmp_path: Path) -> None:
+    vectors, reader = Vectors(tmp_path, fanout=4), Vectors(tmp_path, fanout=4)
     add(vectors, *range(100, 120))  # a large shard, which is not copied
     large = {path.name for path in tmp_path.glob("*.npy")}
     for number in range(17):
@@ -143,25 +143,71 @@ def test_compaction_keeps_everything_and_shrinks_the_folder(tmp_path: Path, monk
     assert len(reader) == 38
 
 
-def test_a_reader_that_still_maps_a_compacted_shard_reads_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_SHARDS", 2)
-    writer = Vectors(tmp_path)
+def test_a_reader_that_still_maps_a_compacted_shard_reads_on(tmp_path: Path) -> None:
+    writer = Vectors(tmp_path, fanout=2)
     add(writer, 1)
     reader = Vectors(tmp_path)
     for number in range(2, 6):
         add(writer, number)
+    assert len(list(tmp_path.glob("*.keys.npy"))) == 2
     assert_has(reader, 1)
 
 
-def test_two_writers_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_SHARDS", 4)
+@pytest.mark.parametrize("process", ["writer", "reader"])
+def test_what_the_cache_costs_grows_with_the_shards_but_for_a_logarithm(tmp_path: Path, process: str) -> None:
+    """Of a shard of 3 vectors each, every key is handled once, and once more in each tier that it rises to."""
+    fanout, shards = 4, 90
+    writer, reader = Vectors(tmp_path, fanout), Vectors(tmp_path, fanout)
+    counted = {"writer": writer, "reader": reader}[process]
+    for shard in range(shards):
+        add(writer, *range(3 * shard, 3 * shard + 3))
+        reader.refresh()
+        tiers = 1 + int(np.log(3 * shard + 3) / np.log(fanout))
+        assert counted.keys_handled <= (1 + tiers) * (3 * shard + 3)
+        assert len(list(tmp_path.glob("*.npy"))) <= 2 * fanout * (tiers + 1), "files"
+    assert_has(reader, *range(3 * shards))
+
+
+def test_what_a_process_has_written_it_does_not_read_again(tmp_path: Path) -> None:
+    vectors = Vectors(tmp_path)
+    for number in range(5):
+        add(vectors, number)
+        assert not vectors.refresh()
+    assert vectors.keys_handled == 5
+
+
+def test_a_vector_that_is_there_is_not_written_again(tmp_path: Path) -> None:
+    vectors, other = Vectors(tmp_path), Vectors(tmp_path)
+    add(vectors, 1, 2)
+    add(other, 2, 3, 3)
+    assert sorted(len(np.load(path)) for path in tmp_path.glob("*.keys.npy")) == [1, 2]
+    vectors.refresh()
+    assert_has(vectors, 1, 2, 3)
+    assert len(vectors) == len(other) == 3
+
+
+def test_shards_of_older_releases_whose_keys_are_in_any_order_are_read_and_merged(tmp_path: Path) -> None:
+    for name, numbers in (("one", [5, 3, 9, 1]), ("two", [2, 8, 7])):
+        vectors = np.stack([vector_of(key) for key in keys(*numbers)]).astype(np.float16)
+        np.save(tmp_path / f"{name}.vectors.npy", vectors)
+        np.save(tmp_path / f"{name}.keys.npy", np.frombuffer(b"".join(keys(*numbers)), np.uint8).reshape(-1, 16))
+    found = Vectors(tmp_path, fanout=2)
+    assert_has(found, 1, 2, 3, 5, 7, 8, 9)
+    add(found, 4)
+    add(found, 6)
+    assert len(list(tmp_path.glob("*.keys.npy"))) < 3
+    assert_has(Vectors(tmp_path), *range(1, 10))
+
+
+def test_two_writers_that_merge_at_once_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     failures: list[BaseException] = []
 
     def write(first: int) -> None:
         try:
-            mine = Vectors(tmp_path)
+            mine = Vectors(tmp_path, fanout=2)
             for number in range(first, first + 25):
                 add(mine, number)
+                assert_has(mine, *range(first, number + 1))
         except BaseException as error:
             failures.append(error)
 
@@ -171,12 +217,41 @@ def test_two_writers_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for thread in threads:
         thread.join()
     assert failures == []
-    assert_has(Vectors(tmp_path), *range(75))
+    found = Vectors(tmp_path)
+    assert_has(found, *range(75))
+    assert len(found) == 75
+    assert {path.name.split(".")[1] for path in tmp_path.iterdir()} == {"keys", "vectors"}
+    assert len(list(tmp_path.glob("*.keys.npy"))) == len(list(tmp_path.glob("*.vectors.npy")))
+
+
+def test_a_merge_that_was_cut_off_before_the_old_shards_were_removed_doubles_no_answer(tmp_path: Path) -> None:
+    add(Vectors(tmp_path), 1, 2)
+    for path in list(tmp_path.glob("*.npy")):
+        shutil.copy(path, tmp_path / f"again.{path.name.partition('.')[2]}")
+    vectors = Vectors(tmp_path, fanout=3)
+    assert_has(vectors, 1, 2)
+    add(vectors, 3)
+    add(vectors, 4, 5)
+    assert_has(vectors, 1, 2, 3, 4, 5)
+    add(vectors, 6)
+    add(vectors, 7)
+    assert_has(Vectors(tmp_path), *range(1, 8))
+
+
+def test_what_a_kill_has_left_behind_is_removed_an_hour_later(tmp_path: Path) -> None:
+    add(Vectors(tmp_path), 1)
+    left = [tmp_path / ".new-abc", tmp_path / "cut.vectors.npy"]
+    for path in left:
+        path.write_bytes(b"half")
+    Vectors(tmp_path)
+    assert all(path.exists() for path in left), "another process may be at it"
+    for path in tmp_path.iterdir():
+        os.utime(path, (time.time() - 3700,) * 2)
+    assert_has(Vectors(tmp_path), 1)
+    assert not any(path.exists() for path in left)
 
 
 def test_a_full_disk_adds_nothing_and_leaves_no_debris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     vectors = Vectors(tmp_path)
     add(vectors, 1)
     before = sorted(path.name for path in tmp_path.iterdir())

@@ -59,7 +59,7 @@ def text_of(i: int, salt: int) -> str:
 
 
 def rounds_of(store: Store) -> tuple[Round, ...]:
-    return written.read(store.projects.ensure(5))
+    return written.read(store, 5)
 
 
 def synthetic(server: FakeLabelStudio) -> dict[int, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from fake_label_studio import SINGLE
+from measured import measure
+from projects import set_up
 
-from ml_backend import knowledge
 from ml_backend.asking import Answer
-from ml_backend.consensus import consensus
-from ml_backend.domain import Annotation, Example, ModelVersion, TaskSchema, content_key
+from ml_backend.domain import Annotation, Example, TaskSchema, content_key
 from ml_backend.evaluation.metrics import wilson
 from ml_backend.knowledge import Knowledge, Lesson
 from ml_backend.store import Shown, Store
@@ -23,7 +25,6 @@ from ml_backend.teaching.agreement import (
     agreement,
     learners_share,
     of_learner,
-    of_teacher,
     pairs,
     received,
     saved,
@@ -116,7 +117,7 @@ def test_with_several_choices_a_label_too_many_is_no_agreement_on_that_label() -
 def test_the_teacher_agrees_by_all_its_labels_of_answered_tasks_the_latest_of_each(store: Store) -> None:
     texts = {1: "one", 2: "two", 3: "two", 4: "four", 5: "five"}
     store.tasks.put(5, [Example(task, text, content_key(text)) for task, text in texts.items()])
-    answers = consensus(SCHEMA, [answer(1, "fruit"), answer(2, "metal"), answer(3, "fruit"), answer(4, "metal")])
+    set_up(store, 5, label_config=SINGLE)
     replies = [("one", "scripted", "metal"), ("one", "scripted", "fruit"), ("two", "scripted", "metal"),
                ("four", "another", "metal"), ("five", "scripted", "metal")]  # fmt: skip
     for number, (text, teacher, label) in enumerate(replies):
@@ -124,30 +125,31 @@ def test_the_teacher_agrees_by_all_its_labels_of_answered_tasks_the_latest_of_ea
         store.questions.want(5, teacher, [(asked, content_key(text))])
         shares = np.array([label == each for each in SCHEMA.labels], np.float32)
         store.questions.record(5, Answer(asked.id, {"label": label}, shares), [])
-    found = of_teacher(store, 5, SCHEMA, "scripted", answers)
-    assert found.overall is not None and (found.overall.value, found.overall.n) == (2 / 3, 3)
-    assert {label: (share.value, share.n) for label, share in found.by_class.items()} == {
+
+    def agreed(teacher: str) -> Any:
+        set_up(store, 5, teacher={"name": teacher})
+        measure(store)
+        return store.stats.document(5)["teacher"]["agreement"]["teacher"]
+
+    assert agreed("scripted") == {"overall": None, "by_class": {}}
+    store.labels.put(5, [answer(1, "fruit"), answer(2, "metal"), answer(3, "fruit"), answer(4, "metal")])
+    found = agreed("scripted")
+    assert (found["overall"]["value"], found["overall"]["n"]) == (2 / 3, 3)
+    assert {label: (share["value"], share["n"]) for label, share in found["by_class"].items()} == {
         "fruit": (0.5, 2), "metal": (1.0, 1),
     }  # fmt: skip
-    assert of_teacher(store, 5, SCHEMA, "nobody", answers) == Agreement()
-    assert of_teacher(store, 5, SCHEMA, "scripted", consensus(SCHEMA, [])) == Agreement()
+    assert agreed("nobody") == {"overall": None, "by_class": {}}
 
 
-def test_the_learner_agrees_by_what_it_said_unseen_and_tells_what_it_started_from(store: Store) -> None:
+def test_the_learner_agrees_by_what_it_said_unseen() -> None:
     nothing = np.empty(0, np.int64)
-    assert of_learner(store, 5, nothing) == (Agreement(), None)
+    assert of_learner(None, nothing) == Agreement()
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2]]
     lesson = Lesson("logistic", "fake", SCHEMA.labels, False, np.arange(3), b"", targets)
     held_out = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
     known = Knowledge(1, lesson, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
-    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), knowledge.save(store, 5, known), rows=1)
-    store.versions.activate(5, 1)
-    found, told = of_learner(store, 5, nothing)
+    found = of_learner(known, nothing)
     assert found.overall is not None and (found.overall.value, found.overall.n) == (2 / 3, 3)
     assert (found.by_class["metal"].value, found.by_class["fruit"].value) == (0.0, 1.0)
-    assert told is not None
-    assert (told.started_from, told.prior_errors) == ("labels", {"none": 1.0, "labels": 0.5})
-    apart, _ = of_learner(store, 5, np.array([1]))
+    apart = of_learner(known, np.array([1]))
     assert apart.overall is not None and (apart.overall.value, apart.overall.n) == (1.0, 2)
-    store.versions.drop_artifact(5, 1)
-    assert of_learner(store, 5, nothing) == (Agreement(), None), "a learner that is gone stops nothing"

@@ -163,7 +163,7 @@ def test_what_came_of_it_so_far_is_told(said: Callable[..., list[str]], models: 
     name = "openai:small"
     ask(store, name, "one", answered=True)
     ask(store, name, "two", answered=False)
-    assert said(openai(), **values)[-1] == "good: 1 questions answered, 1 waiting"
+    assert said(openai(), **values)[-1] == "good: 1 question answered, 1 waiting"
     state = {"name": name, "model": "small", "problem": "The server said 500.", "until": now() + 60}
     set_up(store, 5, teacher=state)
     assert said(openai(), **values)[-1].startswith("wrong: The server said 500.; it is asked again in ")
@@ -179,7 +179,7 @@ def test_questions_that_wait_for_a_batch_are_told_with_the_command(
 ) -> None:
     ask(store, "batch:small", "one", answered=False)
     found = said({"teacher": "batch", "teacher_model": "small", "teacher_input_price": 1.0})
-    assert found == ["notice: 1 questions wait: `apprentice teach --project 5 --export FILE`"]
+    assert found == ["notice: 1 question waits: `apprentice teach --project 5 --export FILE`"]
 
 
 def test_a_teacher_that_cannot_be_loaded_says_what_is_missing(

@@ -25,7 +25,8 @@ def test_a_round_diagnoses_writes_labels_examines_and_then_makes_tasks(
     assert [each.purpose for each in teacher.asked] == ["diagnose", "write", *["label"] * 12]
     assert "animal" in teacher.asked[0].text and "It is weak." in one.weaknesses and "say more" in one.weaknesses
     assert "It is weak." in teacher.asked[1].text
-    assert all("label" not in text for text in teacher.texts("write")), "texts are written without labels"
+    assert set(teacher.asked[1].reply["properties"]) == {"hard", "easy"}, "texts are written without labels"
+    assert "do not say which" in teacher.asked[1].instructions
     assert (one.written, len(one.texts), dict(one.dropped), one.used, one.done) == (12, 12, {}, 6, True)
     assert one.score(HARD)[1] == one.score(EASY)[1] == 6
     tasks = synthetic(confused)

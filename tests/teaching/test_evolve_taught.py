@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +15,13 @@ from projects import set_up
 from ml_backend.asking import Answer
 from ml_backend.domain import ApprenticeError, TaskSchema
 from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.teaching import prior, questions, recall, sieve, steps, written
+from ml_backend.status import lines, read_status
+from ml_backend.store import Spent, Store
+from ml_backend.teaching import prior, questions, recall, sieve, steps, wording, written
 from ml_backend.teaching.evolve import Evolving
 from ml_backend.teaching.site import visit
-from ml_backend.teaching.written import HARD, TAUGHT, Text
+from ml_backend.teaching.weakness import serving, weakness
+from ml_backend.teaching.written import EASY, HARD, TAUGHT, Text
 
 
 def test_the_student_is_examined_before_it_is_taught_and_that_is_the_next_rounds_feedback(
@@ -62,7 +66,7 @@ def test_the_learner_of_the_next_round_has_been_taught_the_texts_of_the_last(
         lambda given, *rest, **more: (sizes.append(given.origin.taught), distil(given, *rest, **more))[1],
     )
     assert len(list(evolving(TAUGHT).run(2))) == 2
-    assert sizes == [0, 12]
+    assert sizes == [12], "before the first round, nothing was taught that the learner which serves does not know"
 
 
 def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
@@ -99,6 +103,9 @@ def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
     teacher.extra = ["", "  ", "iron " * 200, known, text_of(0, 10)]
     teacher.refuses = "zinc"
     (one,) = evolving(TAUGHT, per_round=11).run(1)
+    said = "\n".join(wording.round_lines(one, Spent()))
+    assert one.examples[sieve.LENGTH] == ("iron " * 200).strip() and one.examples[sieve.ALIKE_TASK] == known
+    assert f'{sieve.ALIKE_TASK}, such as "{known}"' in said and f"1 {sieve.LENGTH}" in said
     unclear = sum("zinc" in text.split() for text in {text_of(i, salt) for i in range(6) for salt in (10, 15)})
     assert unclear and one.written == 17
     assert dict(one.dropped) == {
@@ -107,10 +114,78 @@ def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
     assert len(one.texts) == 17 - 5 - unclear
 
 
-def test_an_unsure_label_is_none(evolving: Callable[..., Evolving], teacher: Author) -> None:
+def test_an_unsure_label_is_none_and_a_round_that_keeps_nothing_says_what_to_set(
+    evolving: Callable[..., Evolving], teacher: Author
+) -> None:
     teacher.sure = 0.55
     (one,) = evolving(TAUGHT).run(1)
     assert not one.texts and dict(one.dropped) == {steps.UNSURE: 12} and one.used == 0
+    said = "\n".join(wording.round_lines(one, Spent()))
+    assert "nothing is kept, most of it for: unsure label." in said
+    assert "set teacher_probabilities to stated or samples in the project's extra params" in said
+    teacher.failing = {"write"}
+    (one,) = evolving(TAUGHT).run(1)
+    assert "nothing is kept: the teacher's reply had no texts" in "\n".join(wording.round_lines(one, Spent()))
+
+
+def test_feedback_has_hard_and_easy_texts_with_what_the_learner_said_and_mistakes_first() -> None:
+    texts = [
+        Text(f"{kind} {n}", kind, ("fruit",), said=("fruit",) if n < 4 else ("metal",), right=n < 4)
+        for kind in (HARD, EASY)
+        for n in range(10)
+    ]
+    first, last = (written.Round(n, TAUGHT, "t", 10, "", texts=tuple(texts), done=True) for n in (1, 2))
+    lines = steps.feedback([first, last]).splitlines()
+    assert lines[0] == "Round 1: it got 4 of 10 hard texts right and 4 of 10 easy ones."
+    assert lines[1] == '  hard: "hard 4" wrong: it is fruit, not metal'
+    told = lines[lines.index("Round 2: it got 4 of 10 hard texts right and 4 of 10 easy ones.") + 1 :]
+    assert [line.split(":")[0].strip() for line in told] == ["hard"] * steps.LATEST + ["easy"] * steps.LATEST
+    assert told[0].endswith("not metal") and steps.feedback([replace(first, texts=tuple(texts[:1]))]).endswith(
+        '  hard: "hard 0" right: fruit'
+    )
+
+
+def test_examples_for_writing_are_answered_tasks_of_each_label_with_their_label_and_never_what_is_measured_by(
+    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, store: Store
+) -> None:
+    answers = {
+        task["data"]["text"]: task["annotations"][0]["result"][0]["value"]["choices"][0]
+        for task in confused.tasks.values()
+        if task["annotations"]
+    }
+    numbers = {task["data"]["text"]: number for number, task in confused.tasks.items()}
+    (one,) = evolving(TAUGHT).run(1)
+    (asked,) = (each for each in teacher.asked if each.purpose == "write")
+    examples = json.loads(asked.text)["examples"]
+    assert len(examples) == steps.LIKE and all(answers[each["text"]] == each["label"] for each in examples)
+    assert {each["label"] for each in examples} == {"fruit", "metal", "animal"}
+    assert {numbers[each["text"]] for each in examples} <= set(one.shown)
+    store.versions.draw_audit(5, [numbers[text] for text in answers])
+    (one,) = evolving(TAUGHT).run(1)
+    examples = json.loads([each for each in teacher.asked if each.purpose == "write"][-1].text)["examples"]
+    assert len(examples) == steps.LIKE and not any("label" in each for each in examples) and one.shown == ()
+
+
+def test_report_and_status_say_how_many_answers_the_teacher_was_shown(
+    evolving: Callable[..., Evolving], store: Store, settings: Settings
+) -> None:
+    site = visit(settings, store, 5)
+    before = weakness(site, serving(site))
+    assert before.shown == 0 and wording.caveat(before) == ""
+    (one,) = evolving(TAUGHT).run(1)
+    report = weakness(site, serving(site))
+    assert 0 < report.shown == len(one.shown) < report.n
+    assert wording.caveat(report).startswith(f"{len(one.shown)} of these 60 tasks were shown to the teacher")
+    assert dict(lines(read_status(store, 5)))["seen by teacher"].startswith(f"{len(one.shown)} of the 60 answers")
+
+
+def test_the_first_diagnosis_is_of_the_learner_that_serves_as_the_report_has_it(
+    evolving: Callable[..., Evolving], teacher: Author, store: Store, settings: Settings
+) -> None:
+    site = visit(settings, store, 5)
+    report = wording.lines(weakness(site, serving(site), store.versions.audited(5)))
+    list(evolving(TAUGHT).run(1))
+    assert json.loads(teacher.asked[0].text)["figures"] == "\n".join(report)
 
 
 def test_a_refusal_makes_another_question_with_one_more_answer(single: TaskSchema) -> None:
@@ -126,4 +201,4 @@ def test_of_several_labels_none_at_all_is_refused_and_every_decision_must_be_sur
     answers = [Answer("q", {"label": []}, np.array(row, np.float32)) for row in shares]
     kept, dropped = steps.labelled(multiple, [Text(f"{n}", HARD) for n in range(4)], answers, asked)
     assert [(each.text, each.label) for each in kept] == [("0", ("fruit",))]
-    assert dict(dropped) == {steps.REFUSED: 2, steps.UNSURE: 1}
+    assert dropped == [(steps.REFUSED, "1"), (steps.UNSURE, "2"), (steps.REFUSED, "3")]

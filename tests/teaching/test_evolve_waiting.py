@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from ml_backend import cli
 from ml_backend.commands import teacher as commands
 from ml_backend.cycle import run_round
-from ml_backend.domain import ApprenticeError
+from ml_backend.domain import ApprenticeError, TaskSchema
 from ml_backend.label_studio.client import Unreachable
 from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.teaching import steps
+from ml_backend.store import Store, StoreError
+from ml_backend.teaching import questions, steps
 from ml_backend.teaching.evolve import Evolving, Waiting
 from ml_backend.teaching.site import Site, visit
 from ml_backend.teaching.written import POOL, TAUGHT
@@ -144,3 +144,35 @@ def test_a_teacher_that_can_be_asked_nothing_is_told_with_what_to_set(
     site: Site = visit(settings, store, 5)
     with pytest.raises(ApprenticeError, match="'similarity', which can be asked nothing: set `teacher`"):
         site.desk()
+
+
+@pytest.mark.parametrize("name", ["batch", "openai"])
+def test_a_teacher_without_a_model_is_told_before_a_round_begins_that_setting_it_would_orphan(
+    evolving: Callable[..., Evolving], options: Callable[..., None], store: Store, name: str
+) -> None:
+    options(teacher=name)
+    with pytest.raises(ApprenticeError, match=rf"The teacher of project 5 \({name}\) has no model: set teacher_model"):
+        evolving()
+    assert rounds_of(store) == () and store.questions.all(5) == []
+
+
+def test_what_waits_beside_the_round_is_told_as_an_export_would_count_it(
+    evolving: Callable[..., Evolving], teacher: Author, store: Store, single: TaskSchema
+) -> None:
+    teacher.calls = 0
+    store.questions.want(5, "scripted", [(questions.describe(single, ["a text"], "scripted"), None)])
+    with pytest.raises(Waiting, match="waiting for 1 answer to this round, beside 1 question of the loop; the same"):
+        list(evolving().run(1))
+    assert len(store.questions.waiting(5, "scripted")) == 2
+
+
+def test_two_commands_never_evolve_one_project_and_none_loses_the_rounds_of_the_other(
+    evolving: Callable[..., Evolving], store: Store
+) -> None:
+    first, second = evolving(TAUGHT).run(2), evolving(TAUGHT)
+    assert next(first).number == 1
+    with pytest.raises(StoreError, match="Another `apprentice evolve` is at work on project 5"):
+        next(second.run(1))
+    assert next(first).number == 2 and next(first, None) is None
+    assert [one.number for one in second.run(1)] == [3]
+    assert [one.number for one in rounds_of(store)] == [1, 2, 3]

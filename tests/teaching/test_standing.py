@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import SINGLE
+from measured import measure
 from projects import set_up
 
 from ml_backend import knowledge
@@ -69,10 +70,12 @@ def taught_store(store: Store) -> Store:
 
 
 def found(store: Store) -> dict[str, Any]:
+    measure(store)
     return read_status(store, 5).teacher
 
 
 def said(store: Store) -> dict[str, str]:
+    measure(store)
     return dict(lines(read_status(store, 5)))
 
 
@@ -98,7 +101,7 @@ def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, mon
     assert list(each["spent"]["by purpose"]) == ["label"]
     assert each["outcomes"] == {"malformed": 1, "answered": 2}
     assert said(taught_store)["teacher"] == (
-        f"{TEACHER}: 2 labels given, 1 questions waiting, 3 calls with 330 tokens for 0.75 (1 for 0.25 of them today), "
+        f"{TEACHER}: 2 labels given, 1 question waiting, 3 calls with 330 tokens for 0.75 (1 for 0.25 of them today), "
         "1 malformed"
     )
 
@@ -198,6 +201,7 @@ def test_prometheus_has_calls_cost_what_waits_and_who_agrees(taught_store: Store
     annotate(taught_store, 1, "fruit")
     say(taught_store, "text 1", "fruit", Call("m", 1.0, 100, 10, "answered"))
     say(taught_store, "text 2", "")
+    measure(taught_store)
     text = Metrics(taught_store).render().decode()
     for line in ("calls", "cost", "waiting", "agreement"):
         value = {"calls": 1.0, "cost": 0.25, "waiting": 1.0, "agreement": 1.0}[line]

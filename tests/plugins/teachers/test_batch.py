@@ -12,9 +12,9 @@ import pytest
 from scripted_server import KEY, choice, completion, label, likely_label, question
 from teacher_contract import MANY, TeacherContract, check
 
-from ml_backend.asking import Answer, Question, TeacherOptions
+from ml_backend.asking import REASONING, Answer, Question, TeacherOptions
 from ml_backend.ports import Teacher
-from plugins.teachers import batch, chat
+from plugins.teachers import batch, chat, shares
 from plugins.teachers.batch import BatchTeacher
 
 ASKED = {one.id: one for one in (question(n) for n in range(4))}
@@ -48,16 +48,17 @@ def test_a_line_is_the_request_that_would_be_sent() -> None:
     assert len(lines) == len(MANY), "each question once"
     for one, written in zip(MANY, lines, strict=True):
         assert "\n" not in written and written.isascii()
+        asked = shares.stating(batch.roomy(one)) if one.field else batch.roomy(one)
         assert json.loads(written) == {
             "custom_id": one.id, "method": "POST", "url": "/v1/chat/completions",
-            "body": chat.body(one, "m", logprobs=bool(one.field)),
+            "body": chat.body(asked, "m", without={"temperature", "max_tokens"}),
         }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("probabilities", "has"),
     [
-        ("auto", {"logprobs", "top_logprobs", "max_tokens", "temperature"}),
+        ("auto", {"max_completion_tokens"}),
         ("logprobs", {"logprobs", "top_logprobs", "max_tokens", "temperature"}),
         ("samples", {"n", "max_tokens"}), ("stated", {"max_completion_tokens"}),
     ],
@@ -69,7 +70,22 @@ def test_where_probabilities_come_from_decides_on_what_a_model_may_refuse(probab
     always = {"model", "messages", "response_format"}
     assert set(first) == always | has and first.get("n", 5) == 5
     assert set(second) == always | has - {"n", "logprobs", "top_logprobs"}, "no probabilities are wanted of it"
-    assert ("confidence" in first["messages"][0]["content"]) == (probabilities == "stated")
+    assert ("confidence" in first["messages"][0]["content"]) == (probabilities in ("auto", "stated"))
+
+
+def test_a_model_may_reason_before_it_answers() -> None:
+    written = [json.loads(line)["body"] for line in batch.write([question()], TeacherOptions(model="m"))]
+    assert written[0]["max_completion_tokens"] == question().longest + REASONING
+    reasoned = '<think>It says {"label": "card_arrival"}, but …</think>\n{"label": "card_lost", "confidence": 0.75}'
+    (answer,), _ = read(line("q0", completion(choice(reasoned))))
+    assert answer.content == {"label": "card_lost"} and answer.shares is not None and answer.shares.max() == 0.75
+
+
+def test_after_a_reply_of_no_use_one_of_use_is_taken_from_the_same_file() -> None:
+    ignored: Counter[str] = Counter()
+    lines = (line("q0", label("nonsense")), line("q0", label("card_lost")), line("q0"))
+    contents = [answer.content for answer in batch.read(lines, ASKED, ignored)]
+    assert contents == [None, {"label": "card_lost"}] and ignored == {"repeated": 1}
 
 
 def test_a_confidence_that_was_stated_is_read_and_not_kept() -> None:

@@ -116,9 +116,12 @@ def test_half_a_character_can_be_sent(text: str) -> None:
     [
         '{"label": "card_lost"}', ' \n{"label":"card_lost"}\n ', '```json\n{"label": "card_lost"}\n```',
         '```\n{"label": "card_lost"}```', '\n```JSON\n{"label": "card\\u005flost"}\n```\n',
+        'Sure: {"label": "card_lost"}', '<think>{"label": "card_arrival"}? No {…</think>{"label": "card_lost"}',
+        'It {may} be:\n```json\n{"label": "card_lost"}\n```\nThat is what it says.',
+        '```json\n{"label": "card_arrival"}\n``` Rather:\n```json\n{"label": "card_lost"}\n```',
     ],
 )  # fmt: skip
-def test_a_reply_may_have_white_space_and_a_fence_around_it(said: str) -> None:
+def test_a_reply_may_have_white_space_a_fence_and_reasoning_around_it(said: str) -> None:
     reading = read(question(), completion(choice(said)))
     assert reading.content == {"label": "card_lost"} and reading.outcome == "answered" and reading.problem == ""
 
@@ -127,8 +130,8 @@ def test_a_reply_may_have_white_space_and_a_fence_around_it(said: str) -> None:
     "said",
     [
         "", " ", "card_lost", '"card_lost"', "[]", "null", "7", '{"label": "card_lost"', '{"label": "card_lost"} yes',
-        'Sure: {"label": "card_lost"}', '{"label": "card_lost"}{}', "```json\n```", '{"label": card_lost}',
-        '<think>hm</think>{"label": "card_lost"}', "[" * 100_000, '{"label": "card_lost", "sure": NaN}',
+        "```json\n```", '{"label": card_lost}',
+        "[" * 100_000, "{" * 100_000, '{"label":' * 2000, '{"label": "card_lost", "sure": NaN}',
         '{"label": "card_lost", "sure": 1e999}', '{"label": "card_lost", "why": "\\ud800"}', None,
     ],
 )  # fmt: skip

@@ -1,0 +1,94 @@
+"""What Label Studio counts as answered beside what was learnt from: numbers and codes of where the two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ml_backend.consensus import Answers
+from ml_backend.domain import Annotation, Ints, TaskSchema
+from ml_backend.store import Store
+
+COMES_AGAIN, FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
+"""What Label Studio does with a skipped task: it serves it again, to the same annotator or to another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Answers that cannot be learnt from: why, as a code of `domain.UNREAD`; how many; the task of one of them, and
+    what stands there."""
+
+    code: str
+    answers: int
+    task: int
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Where the tasks of a project stand.
+
+    labelled      learnt from; `skipped`: nobody has answered; `unused`: answered, and not learnt from; `without_text`:
+                  open, and without a text; `to_go`: all others that Label Studio can still serve
+    skip_queue    what Label Studio does with skipped tasks, "" if that is unknown
+    unread        the answers that cannot be learnt from, the most frequent reason first
+    same_answer   the labels that every answer consists of, None if the answers differ or are fewer than two
+    """
+
+    labelled: int
+    skipped: int
+    unused: int
+    without_text: int
+    to_go: int
+    skip_queue: str
+    unread: tuple[Unread, ...]
+    same_answer: tuple[str, ...] | None
+
+
+def cover(
+    store: Store, project: int, schema: TaskSchema, annotations: Iterable[Annotation], answers: Answers
+) -> Coverage:
+    """Counts a project's tasks, given its standing annotations and what they come to. Tasks without a text are not
+    among the labelled ones, whether `answers` has them or not."""
+    without_text = store.tasks.without_text(project)
+    answered = len({annotation.task for annotation in annotations if not annotation.cancelled})
+    answers = answers.but_for(without_text)
+    return count(store, project, schema, answers, answered, without_text, store.tasks.count(project))
+
+
+def count(
+    store: Store, project: int, schema: TaskSchema, answers: Answers, answered: int, without_text: Ints, tasks: int
+) -> Coverage:
+    """As `cover`, for whoever knows how many of all `tasks` are `answered`. answers: none of tasks without a text."""
+    empty = len(np.setdiff1d(without_text, answers.touched, assume_unique=True))
+    skipped = len(answers.touched) - answered
+    skip_queue = store.rules.skip_queue(project)
+    served_again = skipped if skip_queue == COMES_AGAIN else 0
+    return Coverage(
+        labelled=len(answers.tasks),
+        skipped=skipped,
+        unused=answered - len(answers.tasks),
+        without_text=empty,
+        to_go=max(tasks - len(answers.touched) - empty, 0) + served_again,
+        skip_queue=skip_queue,
+        unread=tuple(Unread(code, n, one.task, one.choices) for code, n, one in store.labels.unread(project)),
+        same_answer=_same(schema, answers),
+    )
+
+
+def read(document: Mapping[str, Any]) -> Coverage:
+    """What `dataclasses.asdict` made a document of, and JSON lists."""
+    unread = tuple(Unread(**{**reason, "choices": tuple(reason["choices"])}) for reason in document["unread"])
+    same = document["same_answer"]
+    return Coverage(**{**document, "unread": unread, "same_answer": None if same is None else tuple(same)})
+
+
+def _same(schema: TaskSchema, answers: Answers) -> tuple[str, ...] | None:
+    if len(answers.tasks) < 2 or (answers.targets[0] != answers.targets[-1]).any():  # as with most projects
+        return None
+    if np.ptp(answers.targets, axis=0).any():
+        return None
+    return tuple(label for label, share in zip(schema.labels, answers.targets[0], strict=True) if share)

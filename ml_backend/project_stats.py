@@ -1,0 +1,85 @@
+"""The numbers of a project for those who only read: `status`, /metrics and /predict never read all annotations.
+
+Whoever holds the project's lease writes them at the end of each round, also of one that found nothing new to publish.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from ml_backend.aggregation import Aggregator
+from ml_backend.consensus import Answers
+from ml_backend.coverage import count
+from ml_backend.domain import TaskSchema
+from ml_backend.knowledge import Knowledge
+from ml_backend.pool import ProjectPool
+from ml_backend.store import Store
+from ml_backend.store.stats import Confusion
+from ml_backend.teaching import agreement, standing, written
+from ml_backend.teaching.agreement import Agreement
+from ml_backend.teaching.recall import Recall
+from ml_backend.text_check import check_store
+
+LAYOUT = 2
+"""Grows when the document changes: then it is written anew."""
+
+
+def update(
+    store: Store, project: int, schema: TaskSchema, pool: ProjectPool, aggregator: Aggregator,
+    learner: Knowledge | None, recalled: Recall | None,
+) -> None:  # fmt: skip
+    """Writes the numbers of a project with a serving `learner`, unless nothing has changed that they come from.
+
+    The document: `labelled` tasks with a counted label, and those of all `tasks` at `tasks_revision`; `coverage` and
+    `texts`, what of them can be learnt from; `teacher` as `standing.measure` has it.
+    """
+    record, labels = store.projects.known(project), aggregator.refresh(schema)
+    parts = [
+        LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, record.tasks_revision,
+        learner.number if learner else None, recalled.teacher if recalled else "", recalled.digest if recalled else "",
+        store.evolution.finished(project), store.rules.skip_queue(project), schema.control, schema.data,
+    ]  # fmt: skip
+    basis = sha256(json.dumps(parts).encode()).hexdigest()
+    if store.stats.basis(project) == basis:
+        return
+    queue = store.shown.of(project, record.published) if record.published else []
+    synthetic = pool.tasks[pool.synthetic]
+    judged = np.setdiff1d(learner.lesson.tasks, synthetic) if learner else synthetic[:0]
+    measured = standing.measure(
+        *aggregator.reception(synthetic.tolist()),
+        agreement.learners_share(queue),
+        _of_teacher(schema, pool, labels.answers, recalled),
+        agreement.of_learner(learner, synthetic),
+        learner,
+        len(judged),
+        int(np.isin(judged, written.shown(store, project)).sum()),
+    )
+    without_text = pool.tasks[pool.without_text]
+    answers, answered = labels.answers.but_for(without_text), aggregator.answered
+    coverage = count(store, project, schema, answers, answered, without_text, len(pool.tasks))
+    document: dict[str, Any] = {
+        "labelled": len(answers.tasks),
+        "coverage": asdict(coverage),
+        "texts": asdict(check_store(store, project, schema)),
+        "tasks": len(pool.tasks),
+        "tasks_revision": record.tasks_revision,
+        "teacher": measured,
+    }
+    confusion = (
+        Confusion(recalled.teacher, schema.labels, schema.multiple, recalled.drafting)
+        if recalled and len(recalled.tasks)
+        else None
+    )
+    store.stats.write(project, basis, document, confusion)
+
+
+def _of_teacher(schema: TaskSchema, pool: ProjectPool, answers: Answers, recalled: Recall | None) -> Agreement:
+    if recalled is None:
+        return Agreement()
+    said, targets = recalled.compare(answers.but_for(pool.tasks[pool.synthetic]))
+    return agreement.agreement(said, targets, schema.labels, schema.multiple, agreement.BY_TEACHER)

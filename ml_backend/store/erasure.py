@@ -1,0 +1,171 @@
+"""Deleted means deleted: what is removed with tasks, and with a whole project, from every table there is.
+
+Tables are found by their columns, so that a new one is covered from its first day. `project` (of the table `project`:
+`id`) says whose a row is; `task`, or the content `key` of a task's text, what it is about. JSON and Text columns of the
+others may hold texts of tasks: prompts with examples, what the teacher wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from ml_backend.domain import KEY_BYTES, content_key
+from ml_backend.store.database import Database
+from ml_backend.store.schema import annotation, metadata, project, question, task
+
+Keys = npt.NDArray[np.bytes_]
+REMOVED_AT_ONCE = 2000  # rows of one transaction
+TELLING = 60
+"""Characters of a text by which it is known again, however it was cut short after them."""
+SHORT = 20
+"""Characters below which a text may be a label's name, or any words: it is looked for where texts stand, and in quotes
+elsewhere."""
+TEXT_NAMES = {"text", "texts", "examples", "records", "hard", "easy"}
+"""The names under which documents hold texts."""
+
+
+def owners() -> dict[sa.Table, sa.Column[Any]]:
+    """The tables that hold rows of projects, each with the column that says whose; the table `project` last."""
+    found = {table: table.c.project for table in metadata.tables.values() if "project" in table.c}
+    return {**found, project: project.c.id}
+
+
+def erase_tasks(connection: sa.Connection, project_id: int, tasks: Collection[int]) -> int:
+    """Removes tasks and all that is about them or quotes them; returns how many there were. Of an annotation, an empty
+    tombstone is left: a late event must not bring it back."""
+    mine = sa.and_(task.c.project == project_id, task.c.id.in_(tasks))
+    texts: dict[bytes, str] = {
+        row[0]: row[1] for row in connection.execute(sa.select(task.c.key, task.c.text).where(mine))
+    }
+    for table, owner in owners().items():
+        if table is annotation:
+            emptied = sa.update(table).where(owner == project_id, table.c.task.in_(tasks), table.c.deleted)
+            connection.execute(emptied.values(choices=[], annotator=None, lead_time=None))
+        elif "task" in table.c:
+            connection.execute(sa.delete(table).where(owner == project_id, table.c.task.in_(tasks)))
+    removed = connection.execute(sa.delete(task).where(mine)).rowcount
+    again = sa.select(task.c.key).where(task.c.project == project_id, task.c.key.in_(list(texts)))
+    for key in connection.execute(again).scalars().all():
+        texts.pop(key, None)
+    if texts:
+        _erase_texts(connection, project_id, texts)
+    return removed
+
+
+def _erase_texts(connection: sa.Connection, project_id: int, texts: Mapping[bytes, str]) -> None:
+    """Removes texts that no task has any more, given by their content keys."""
+    gone = GoneTexts(texts.values())
+    for table, owner in owners().items():
+        if "key" in table.c and table is not task:
+            connection.execute(sa.delete(table).where(owner == project_id, table.c.key.in_(list(texts))))
+        for row, document, is_about_a_text in list(_documents(connection, table, owner == project_id)):
+            cleaned = {name: gone.without(value, name, quoting=not is_about_a_text) for name, value in document.items()}
+            if cleaned != document:
+                connection.execute(sa.update(table).where(row).values(cleaned))
+
+
+def _documents(
+    connection: sa.Connection, table: sa.Table, mine: sa.ColumnElement[bool]
+) -> Iterator[tuple[sa.ColumnElement[bool], dict[str, Any], bool]]:
+    """Of each row that may quote texts of tasks: the row, its documents by column, and whether it has a text of its own
+    that it is about. What is about a task quotes no other one."""
+    columns = [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text)]
+    if not columns or table is task or "task" in table.c:
+        return
+    key = table.c.get("key", sa.null().label("key"))
+    query = sa.select(*table.primary_key, *columns, key).where(mine)
+    if table is question:  # of a label, with no others as examples, there may be many
+        query = query.where(sa.or_(key.is_(None), table.c.body[("examples", 0)].as_string().is_not(None)))
+    for row in connection.execute(query).mappings():
+        this = sa.and_(*(column == row[column.name] for column in table.primary_key))
+        yield this, {column.name: row[column.name] for column in columns}, row["key"] is not None
+
+
+class GoneTexts:
+    """Texts that are to be found in documents, also cut short, in one line, or inside of JSON that is text itself."""
+
+    def __init__(self, texts: Collection[str]) -> None:
+        self._keys = {content_key(text) for text in texts if text}
+        wordings = {wording for text in texts for wording in (text, " ".join(text.split())) if wording}
+        self._wordings = [wording if len(wording) >= SHORT else f'"{wording}"' for wording in wordings]
+
+    def without(self, value: Any, name: str, *, quoting: bool) -> Any:
+        """The document without them: "" where one of them was all of a string.
+
+        name     that the value stands under
+        quoting  whether strings may quote some of them, and not only be one
+        """
+        if isinstance(value, dict):
+            return {key: self.without(inner, str(key), quoting=quoting) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.without(inner, name, quoting=quoting) for inner in value]
+        if not isinstance(value, str) or not value:
+            return value
+        if (name in TEXT_NAMES or len(value) >= SHORT) and content_key(value) in self._keys:
+            return ""
+        return self._without_quotes(value, name) if quoting else value
+
+    def _without_quotes(self, value: str, name: str) -> str:
+        if value.startswith(("[", "{")):
+            try:
+                document = json.loads(value)
+            except ValueError:
+                return self._cut_out(value)
+            cleaned = self.without(document, name, quoting=True)
+            return value if cleaned == document else json.dumps(cleaned, ensure_ascii=False)
+        return self._cut_out(value)
+
+    def _cut_out(self, value: str) -> str:
+        """The string without what agrees with one of the texts from its beginning on."""
+        for wording in self._wordings:
+            while (at := value.find(wording[:TELLING])) >= 0:
+                end = min(TELLING, len(wording))
+                while end < len(wording) and value[at + end : at + end + 1] == wording[end]:
+                    end += 1
+                value = value[:at] + value[at + end :]
+        return value
+
+
+def content_keys(database: Database, project_id: int) -> Keys:
+    """(n,) the content keys of the texts that a project has, in ascending order: of its tasks, and of what the teacher
+    was asked about."""
+    found: set[bytes] = set()
+    with database.read() as connection:
+        for table, owner in owners().items():
+            if "key" in table.c:
+                query = sa.select(table.c.key).where(owner == project_id, table.c.key.is_not(None))
+                found.update(connection.execute(query).scalars())
+    return np.sort(np.array(list(found), f"S{KEY_BYTES}"))
+
+
+def erase_project(database: Database, project_id: int) -> dict[str, int]:
+    """Removes all rows of a project, those of the table `project` last; returns how many, by table. Interrupted, it can
+    be called again."""
+    removed: dict[str, int] = {}
+    for table, owner in owners().items():
+        keys = sa.tuple_(*table.primary_key)
+        some = sa.select(*table.primary_key).where(owner == project_id).limit(REMOVED_AT_ONCE)
+        while True:
+            with database.begin() as connection:
+                count = connection.execute(sa.delete(table).where(keys.in_(some))).rowcount
+            if not count:
+                break
+            removed[table.name] = removed.get(table.name, 0) + count
+    return removed
+
+
+def count_rows(database: Database, project_id: int) -> dict[str, int]:
+    """How many rows of a project there are, by table; tables without any are left out."""
+    found: dict[str, int] = {}
+    with database.read() as connection:
+        for table, owner in owners().items():
+            query = sa.select(sa.func.count()).select_from(table).where(owner == project_id)
+            if count := int(connection.execute(query).scalar_one()):
+                found[table.name] = count
+    return found

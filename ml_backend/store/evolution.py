@@ -1,0 +1,68 @@
+"""The rounds of `apprentice evolve`: a row each, which the one command that runs on a project writes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend.store.database import Database, StoreError
+from ml_backend.store.locks import locked
+from ml_backend.store.schema import evolution_round as table
+
+LOCK = 72_110_418
+"""The kind of the lock on a project's rounds; any number that is no other lock's."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvolutionRow:
+    """One round. `way`, `teacher`, `done` as in `teaching.written.Round`, whose other fields are the `body`."""
+
+    number: int
+    way: str
+    teacher: str
+    done: bool
+    body: Mapping[str, Any]
+
+
+class Evolution:
+    """The table `evolution_round`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextmanager
+    def alone(self, project: int) -> Iterator[None]:
+        """Nobody else adds rounds to the project meanwhile. Raises StoreError if somebody is at it."""
+        with locked(self._database, LOCK, project) as free:
+            if not free:
+                raise StoreError(
+                    f"Another `apprentice evolve` is at work on project {project}: wait until it has ended, or stop it"
+                )
+            yield
+
+    def rounds(self, project: int, **only: object) -> list[EvolutionRow]:
+        """In the order in which they were begun; `only`: those whose columns have these values."""
+        query = sa.select(*(table.c[name] for name in EvolutionRow.__dataclass_fields__))
+        query = query.where(table.c.project == project, *(table.c[name] == value for name, value in only.items()))
+        with self._database.read() as connection:
+            return [EvolutionRow(**row) for row in connection.execute(query.order_by(table.c.number)).mappings()]
+
+    def finished(self, project: int) -> int:
+        """How many rounds have come to their end."""
+        query = sa.select(sa.func.count()).where(table.c.project == project, table.c.done)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def keep(self, project: int, row: EvolutionRow) -> None:
+        """Inserts a round, or brings its own row up to date."""
+        with self._database.begin() as connection:
+            connection.execute(self._database.upsert(table), [{**asdict(row), "project": project}])
+
+    def forget(self, project: int) -> None:
+        """Removes all rounds with their texts."""
+        with self._database.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.project == project))

@@ -1,0 +1,82 @@
+"""A project with a teacher comes to rest: without an event from outside, rounds end, whatever the teacher has said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+from fake_label_studio import FakeLabelStudio, fill, flood
+from rounds import MakeRound, queue
+from school import School
+from scripted_teacher import ScriptedTeacher
+
+from ml_backend import registry
+from ml_backend.asking import Answer, Call, Question
+from ml_backend.cycle import run_round
+from ml_backend.domain import TaskSchema
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+MOST_ROUNDS = 12
+"""Rounds after an event: drafts of the teacher, its cues, its labels distilled, and what follows from each."""
+
+
+class MoodyTeacher(ScriptedTeacher):
+    """Answers each question rightly, wrongly or not at all, with any certainty: by its own seed and the question."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        for question in questions:
+            random = np.random.default_rng([self._seed, *question.id.encode()])
+            if random.random() < 0.1:
+                self.asked.append(question)
+                yield Answer(question.id, None, None, (Call("m", 0.1, 100, 10, "malformed"),), "no JSON")
+            else:
+                self.says = str(random.choice(["fruit", "metal", "animal"])) if random.random() < 0.3 else ""
+                self.sure = float(random.uniform(0.4, 1.0))
+                yield from super().answer([question])
+
+
+def come_to_rest(school: School, store: Store) -> int:
+    """Does all that a worker would do now; returns the rounds that published something. Fails if it has no end."""
+    rounds = 0
+    while rounds <= MOST_ROUNDS:
+        before = school.come_to()
+        if lease := store.jobs.claim("worker"):
+            rounds += run_round(school.make_round(school.server)) is not None
+            store.jobs.finish(lease)
+        school.step()
+        if school.come_to() == before and not store.jobs.state(5).waiting:
+            return rounds
+    pytest.fail(f"{rounds} rounds without an event, and no end")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_without_an_event_every_project_comes_to_rest_whatever_its_teacher_has_said(
+    seed: int, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, single: TaskSchema,
+    options: Callable[..., None], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    random = np.random.default_rng(seed)
+    teacher = MoodyTeacher(seed)
+    monkeypatch.setattr(registry, "teacher", lambda *_: teacher if seed % 4 else None)
+    options(
+        queue_size=int(random.integers(1, 70)),
+        audit_share=float(random.choice([0.0, 0.2])),
+        teacher_ahead=int(random.choice([0, 5, 20])),
+        teacher_labels=int(random.choice([0, 10, 500])),
+        acquisition=str(random.choice(["cluster-uncertainty", "random", "badge", "margin"])),
+    )
+    truth = fill(server, 60)
+    school = School(settings, store, server, make_round, teacher)
+    store.jobs.ask(5)
+    come_to_rest(school, store)
+    for answered in (1, 20, 60):
+        tasks = [task for task in queue(server) or truth if task in truth and not server.tasks[task]["annotations"]]
+        flood(server, truth, single, tasks[:answered])
+        store.jobs.ask(5)
+        come_to_rest(school, store)
+    assert store.versions.all(5)

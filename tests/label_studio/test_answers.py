@@ -1,0 +1,145 @@
+"""Answers as Label Studio stores them: what is unambiguous is read, and what is not never means "no label applies"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hostile import anything
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_backend.domain import UNREAD, Draft, Prediction
+from ml_backend.label_studio.answers import read_answer, write_choices
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.wire import read_annotation, write_result
+
+LABELS = '<Choice value="billing"/><Choice value="delivery"/><Choice value="login"/>'
+TREE = (
+    '<Choice value="money"><Choice value="billing"/><Choice value="other"/></Choice>'
+    '<Choice value="service"><Choice value="delivery"/><Choice value="other"/></Choice>'
+)
+ALIASES = '<Choice value="billing: invoices" alias="K1"/><Choice value="delivery of parcels" alias="K2"/>'
+
+
+def config(inner: str = LABELS, rest: str = "") -> str:
+    return (
+        '<View><Text name="text" value="$text"/><TextArea name="note" toName="text"/>'
+        f'<Choices name="label" toName="text" {rest}>{inner}</Choices></View>'
+    )
+
+
+SINGLE, MULTIPLE = read_schema(config()), read_schema(config(rest='choice="multiple"'))
+NESTED = read_schema(config(rest='choice="multiple" allowNested="true"'))
+SINGLE_TREE = read_schema(config(TREE, 'allowNested="true"'))
+TREE_OF_SEVERAL = read_schema(config(TREE, 'allowNested="true" choice="multiple"'))
+NUMBERS = read_schema(config('<Choice value="0"/><Choice value="1"/>'))
+ALIASED = read_schema(config(ALIASES))
+CASES = read_schema(config('<Choice value="a"/><Choice value="A"/><Choice value="b"/>'))
+
+
+def region(choices: Any, control: str = "label") -> dict[str, Any]:
+    return {"from_name": control, "to_name": "text", "type": "choices", "value": {"choices": choices}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "choices", "labels"),
+    [
+        (SINGLE, ["billing"], ["billing"]),
+        (SINGLE, "billing", ["billing"]),
+        (SINGLE, ["Billing"], ["billing"]),
+        (SINGLE, ["  BILLING "], ["billing"]),
+        (SINGLE, [["billing"]], ["billing"]),
+        (SINGLE, [["money", "billing"]], ["billing"]),
+        (MULTIPLE, [["billing"], ["Login"]], ["billing", "login"]),
+        (NESTED, [["billing"], ["login"]], ["billing", "login"]),
+        (NESTED, ["billing"], ["billing"]),
+        (NUMBERS, [1], ["1"]),
+        (NUMBERS, 0, ["0"]),
+        (NUMBERS, [1.0], ["1"]),
+        (NUMBERS, ["1"], ["1"]),
+        (SINGLE_TREE, [["money", "billing"]], ["money > billing"]),
+        (SINGLE_TREE, [["Money", "Billing "]], ["money > billing"]),
+        (SINGLE_TREE, ["delivery"], ["service > delivery"]),
+        (SINGLE_TREE, ["service > other"], ["service > other"]),
+        (TREE_OF_SEVERAL, [["money"], ["money", "billing"], ["money", "other"]], ["money > billing", "money > other"]),
+        (ALIASED, ["K1"], ["billing: invoices"]),
+        (ALIASED, ["k2"], ["delivery of parcels"]),
+        (ALIASED, ["billing: invoices"], ["billing: invoices"]),
+        (CASES, ["A"], ["A"]),
+        (CASES, ["a"], ["a"]),
+    ],
+)
+def test_what_can_mean_one_label_only_is_read(schema: Any, choices: Any, labels: list[str]) -> None:
+    found, unread = read_answer([region(choices)], schema)
+    assert (list(dict.fromkeys(label for label in found if label in schema.labels)), unread) == (labels, "")
+
+
+@pytest.mark.parametrize(
+    ("schema", "result", "code"),
+    [
+        (MULTIPLE, [region(["billing"], "sentiment")], "control"),
+        (SINGLE, [region(["billing"], "sentiment")], "control"),
+        (MULTIPLE, [region(["invoice"])], "label"),
+        (MULTIPLE, [region([["money", "invoice"]])], "label"),
+        (CASES, [region([" A"])], "label"),
+        (SINGLE_TREE, [region(["other"])], "label"),
+        (SINGLE_TREE, [region([["service", "billing"]])], "label"),
+        (SINGLE_TREE, [region([["money"]])], "parent"),
+        (TREE_OF_SEVERAL, [region(["money"])], "parent"),
+        (MULTIPLE, [region([{"text": "billing"}])], "shape"),
+        (MULTIPLE, [region(None)], "shape"),
+        (MULTIPLE, [region([[]])], "shape"),
+        (MULTIPLE, [{**region([]), "value": {"taxonomy": [["billing"]]}}], "shape"),
+        (MULTIPLE, "billing", "shape"),
+        (SINGLE, [], "empty"),
+        (SINGLE, [region([])], "empty"),
+        (SINGLE, [{"from_name": "note", "value": {"text": ["well"]}}], "empty"),
+    ],
+)
+def test_what_is_not_understood_has_a_reason_and_no_label(schema: Any, result: Any, code: str) -> None:
+    found, unread = read_answer(result, schema)
+    assert unread == code and not {*found} & {*schema.labels}
+
+
+def test_an_empty_answer_to_several_choices_means_that_none_applies() -> None:
+    note = {"from_name": "note", "value": {"text": ["well"]}}
+    for result in ([], [region([])], [note], [{"type": "relation"}]):
+        assert read_answer(result, MULTIPLE) == ((), "")
+
+
+def test_a_question_that_may_have_been_hidden_is_not_answered_by_nothing() -> None:
+    hidden = read_schema(config(rest='choice="multiple" visibleWhen="choice-selected" whenTagName="first"'))
+    assert hidden.conditional
+    assert read_answer([], hidden) == ((), "empty")
+
+
+def test_a_skip_is_no_answer_that_could_not_be_read() -> None:
+    skip = {"id": 1, "task": 2, "was_cancelled": True, "result": []}
+    found = read_annotation(skip, SINGLE)
+    assert found is not None and found.cancelled and found.unread == ""
+
+
+@pytest.mark.parametrize(
+    ("schema", "labels", "written"),
+    [
+        (SINGLE, ["billing"], ["billing"]),
+        (NESTED, ["billing", "login"], [["billing"], ["login"]]),
+        (SINGLE_TREE, ["service > other"], [["service", "other"]]),
+        (ALIASED, ["delivery of parcels"], ["K2"]),
+    ],
+)
+def test_drafts_are_written_as_the_labelling_screen_selects_them(schema: Any, labels: list[str], written: Any) -> None:
+    assert write_choices(labels, schema) == written
+    [drafted] = write_result(Prediction(1, 0.5, Draft(tuple(labels), 0.9, "learner")), schema)
+    assert drafted["value"] == {"choices": written}
+    assert read_answer([drafted], schema) == (tuple(labels), "")
+
+
+@given(choices=anything, name=st.sampled_from(["label", "note", "other"]), nested=st.booleans())
+def test_any_answer_is_read_or_has_a_reason(choices: Any, name: str, nested: bool) -> None:
+    for schema in (SINGLE, MULTIPLE, SINGLE_TREE if nested else ALIASED):
+        for result in ([region(choices, name)], choices):
+            found, unread = read_answer(result, schema)
+            assert unread in ("", *UNREAD)
+            assert not unread or not {*found} & {*schema.labels}

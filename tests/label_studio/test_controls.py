@@ -1,0 +1,86 @@
+"""Which of several <Choices> is learnt, and what the choices of one are called and stored as."""
+
+from __future__ import annotations
+
+import pytest
+
+from ml_backend.label_studio.config import UnsupportedConfig, read_schema
+
+TEXT = '<Text name="text" value="$text"/>'
+TWO = '<Choice value="a"/><Choice value="b"/>'
+THREE = TWO + '<Choice value="c"/>'
+
+
+def view(*tags: str) -> str:
+    return f"<View>{''.join(tags)}</View>"
+
+
+def choices(name: str, inner: str = TWO, rest: str = "", to: str = "text") -> str:
+    return f'<Choices name="{name}" toName="{to}" {rest}>{inner}</Choices>'
+
+
+CONDITION = 'visibleWhen="choice-selected" whenTagName="label" whenChoiceValue="a"'
+
+
+@pytest.mark.parametrize(
+    ("tags", "learnt"),
+    [
+        ((choices("flag", TWO, 'choice="multiple"'), choices("label", TWO)), "label"),
+        ((choices("flag", THREE, 'choice="multiple"'), choices("label", TWO, 'choice="single"')), "label"),
+        ((choices("why", THREE, CONDITION), choices("label", TWO)), "label"),
+        ((f"<View {CONDITION}>{choices('why', THREE)}</View>", choices("label", TWO, 'choice="multiple"')), "label"),
+        ((choices("few"), choices("label", THREE)), "label"),
+        ((choices("optional", THREE), choices("label", TWO, 'required="true"')), "label"),
+        ((choices("span", THREE, 'perRegion="true"'), choices("label")), "label"),
+        ((choices("label"), choices("other")), "label"),
+        ((choices("label", TWO, 'perRegion="false"'),), "label"),
+        ((choices("why", TWO, CONDITION),), "why"),
+    ],
+)
+def test_the_main_question_is_learnt_whatever_stands_before_it(tags: tuple[str, ...], learnt: str) -> None:
+    schema = read_schema(view(TEXT, *tags))
+    assert schema.control == learnt
+    assert learnt not in schema.other_controls and len(schema.other_controls) == len(tags) - 1
+
+
+def test_a_project_may_name_the_control_that_is_learnt() -> None:
+    config = view(TEXT, choices("label", THREE), choices("flag", TWO, 'choice="multiple"'))
+    assert read_schema(config, "flag").control == "flag"
+    assert read_schema(config, "flag").other_controls == ("label",)
+    with pytest.raises(UnsupportedConfig, match=r"no <Choices name='flags'>.*there is 'label', 'flag'"):
+        read_schema(config, "flags")
+    with pytest.raises(UnsupportedConfig, match=r"'span'.*for each region"):
+        read_schema(view(TEXT, choices("label"), choices("span", TWO, 'perRegion="true"')), "span")
+
+
+def test_a_text_that_another_question_is_about_is_no_field_of_this_one() -> None:
+    texts = [f'<Text name="t{n}" value="$t{n}"/>' for n in range(3)]
+    pairs = [text + choices(f"c{n}", THREE, to=f"t{n}") for n, text in enumerate(texts)]
+    for n in range(3):
+        schema = read_schema(view(*pairs), f"c{n}")
+        assert (schema.text_field, schema.is_record) == (f"t{n}", False)
+    shared = view(*texts, choices("label", to="t0"), choices("flag", TWO, 'choice="multiple"', to="t0"))
+    assert read_schema(shared).fields == ("t0", "t1", "t2"), "what no question is about belongs to all of them"
+
+
+def test_the_labels_of_a_tree_are_its_leaves_by_their_paths() -> None:
+    tree = (
+        '<Choice value="money" alias="M"><Choice value="billing" hint="invoices"/><Choice value="other"/></Choice>'
+        '<View><Choice value="service"><Choice value="other" alias="o"/></Choice></View><Choice value="spam"/>'
+    )
+    schema = read_schema(view(TEXT, choices("label", tree, 'allowNested="true"')))
+    assert schema.labels == ("money > billing", "money > other", "service > other", "spam")
+    assert schema.stored == (("M", "billing"), ("M", "other"), ("service", "o"), ("spam",))
+    assert schema.hints == ("invoices", "", "", "")
+    assert schema.nested
+
+
+def test_without_nesting_only_what_the_screen_shows_is_a_label() -> None:
+    tree = '<Choice value="a"><Choice value="inner"/></Choice><Choice value="b"/>'
+    schema = read_schema(view(TEXT, choices("label", tree)))
+    assert (schema.labels, schema.nested, schema.stored) == (("a", "b"), False, ())
+
+
+def test_labels_of_the_same_name_that_are_stored_differently_stay_apart() -> None:
+    same = '<Choice value="other" alias="o1"/><Choice value="other" alias="o2"/><Choice value="a"/>'
+    assert read_schema(view(TEXT, choices("label", same))).labels == ("other (o1)", "other (o2)", "a")

@@ -1,0 +1,194 @@
+"""Deleted means deleted: a task's text is nowhere any more, and a project leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from ml_backend.asking import Question
+from ml_backend.domain import Annotation, Draft, Example, ModelVersion, Prediction, content_key
+from ml_backend.store import EvolutionRow, RoundRecord, Store
+from ml_backend.store.erasure import GoneTexts, count_rows, owners
+from ml_backend.store.schema import metadata, project
+from ml_backend.teaching.wording import cut
+
+NOT_OF_PROJECTS = {"worker"}  # tables
+SECRET = "Mrs. Miller of 17 Elm Street complains about her dog for the third time this week"
+LONG = SECRET + " and says that nobody answers, neither the police nor the town, " * 9
+SHORT = "a short one"
+OTHER = "another text, which stays where it is"
+
+
+def example(task: int, text: str) -> Example:
+    return Example(task, text, content_key(text), {"region": "north"})
+
+
+def annotation(number: int, task: int) -> Annotation:
+    return Annotation(number, task, 7, ("fruit",), False, False, "2026-11-22T08:00:00.000000Z", 1.5)
+
+
+def asking(number: str, text: str, *examples: str, purpose: Any = "label") -> Question:
+    pairs = tuple((shown, '{"label": "fruit"}') for shown in examples)
+    return Question(number, purpose, "label it", text, {}, pairs, "label", ("fruit", "metal"))
+
+
+def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
+    """Puts a task into every table there is."""
+    store.tasks.put(project, [example(task, text), example(2, OTHER)])
+    store.labels.put(project, [annotation(task, task), annotation(2, 2)])
+    store.versions.draw_audit(project, [task, 2])
+    draft = Draft(("fruit",), 0.9, "learner")
+    store.shown.put(project, "v1", [Prediction(task, 0.1, draft), Prediction(2, 0.2, draft)])
+    quoting = [
+        asking("describe", f'["{text}", "{OTHER}"]', purpose="describe"),
+        asking(
+            "write", f'{{"feedback": "wrong: \\"{text[:160]}\\" is fruit", "examples": ["{text}"]}}', purpose="write"
+        ),
+        asking("plain", f"It got {cut(text)} wrong, and {OTHER}.", purpose="diagnose"),
+    ]
+    about = [
+        (asking("own", text), content_key(text)),
+        (asking("other", OTHER, text, "more"), content_key(OTHER)),
+    ]
+    store.questions.want(project, "teacher", [*about, *((question, None) for question in quoting)])
+    texts = [{"text": written, "kind": "hard", "label": ["fruit"]} for written in (text, OTHER)]
+    body = {"weaknesses": f'it fails at "{text}"', "texts": texts}
+    store.evolution.keep(project, EvolutionRow(1, "tasks", "teacher", True, body))
+    store.versions.add(ModelVersion(project, 1, "v1", 1, 1, None, 0.0), None, rows=2)
+    store.versions.record_round(project, RoundRecord("v1", 1.0, 2.0, {"fit": 0.1}))
+    store.jobs.request(project)
+
+
+def everything(store: Store) -> Iterator[tuple[str, str]]:
+    """Each row of each table, as text."""
+    with store.database.read() as connection:
+        for table in metadata.tables.values():
+            for row in connection.execute(sa.select(table)):
+                yield table.name, repr(tuple(row))
+
+
+def files_with(folder: Path, text: str) -> list[str]:
+    return [str(path) for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def test_every_table_says_by_its_columns_whose_its_rows_are() -> None:
+    assert {table.name for table in owners()} == metadata.tables.keys() - NOT_OF_PROJECTS
+    assert [*owners()][-1] is project, "an erasure that was interrupted can be repeated"
+
+
+@pytest.mark.parametrize("text", [SECRET, LONG, SHORT])
+def test_the_text_of_a_deleted_task_is_in_no_table_and_no_file(any_store: Store, tmp_path: Path, text: str) -> None:
+    spread(any_store, text)
+    assert len({table for table, row in everything(any_store) if text[:60] in row}) >= 3, "it was"
+    any_store.tasks.remove(5, [1])
+    any_store.database.wipe()
+    assert [found for found in everything(any_store) if text[:60] in found[1]] == []
+    assert files_with(tmp_path, text[:60]) == []
+    about = {"annotation", "audit", "shown", "task"}
+    assert count_rows(any_store.database, 5).keys() >= about, "another task's rows stay"
+    assert [each.id for each in any_store.labels.of(5)] == [2]
+    assert any_store.versions.audited(5) == [2] and [each.task for each in any_store.shown.of(5)] == [2]
+    assert any_store.tasks.texts(5, [2]) == [OTHER]
+    left = {question.id: question for question in any_store.questions.all(5)}
+    assert left.keys() == {"describe", "write", "plain", "other"}
+    assert OTHER in left["describe"].text and OTHER in left["plain"].text
+    assert [shown for shown, _ in left["other"].examples] == ["", "more"], "as many as there were"
+    (evolution,) = any_store.evolution.rounds(5)
+    assert [written["text"] for written in evolution.body["texts"]] == ["", OTHER]
+
+
+def test_a_text_that_another_task_has_too_stays_until_that_one_is_deleted(any_store: Store) -> None:
+    spread(any_store, SECRET)
+    any_store.tasks.put(5, [example(3, SECRET)])
+    before = any_store.questions.all(5)
+    any_store.tasks.remove(5, [1])
+    assert any_store.questions.all(5) == before
+    any_store.tasks.remove(5, [3])
+    assert [found for found in everything(any_store) if SECRET in found[1]] == []
+
+
+def test_another_project_keeps_what_it_has(any_store: Store) -> None:
+    spread(any_store, SECRET)
+    spread(any_store, SECRET, project=6)
+    before = [row for _, row in everything(any_store) if row.startswith("(6, ")]
+    any_store.tasks.remove(5, [1])
+    assert [row for _, row in everything(any_store) if row.startswith("(6, ")] == before
+
+
+def test_an_annotation_of_a_deleted_task_does_not_come_back_with_a_late_event(any_store: Store) -> None:
+    spread(any_store, SECRET)
+    any_store.tasks.remove(5, [1])
+    any_store.labels.put(5, [annotation(1, 1)])
+    assert [each.id for each in any_store.labels.of(5)] == [2]
+    assert any_store.labels.tombstones(5) == {1}
+
+
+def test_a_forgotten_project_has_no_row_artifact_or_vector_left(any_store: Store, tmp_path: Path) -> None:
+    for number in (5, 6):
+        spread(any_store, SECRET, project=number)
+        any_store.artifacts.write(number, "000001", {"a": np.arange(3.0)})
+        for space in ("minilm", "earlier"):
+            any_store.vectors(number, space).add([content_key(SECRET)], np.ones((1, 4), np.float32))
+    other = count_rows(any_store.database, 6)
+    counted = count_rows(any_store.database, 5)
+    assert any_store.forget(5) == {**counted, "artifacts": 1, "vectors": 2}
+    assert count_rows(any_store.database, 5) == {}
+    assert count_rows(any_store.database, 6) == other
+    assert not list((tmp_path / "data").rglob("5"))
+    assert len(list((tmp_path / "data").rglob("6"))) == 3
+    assert any_store.forget(5) == {}
+    assert any_store.versions.next_number(5) == 1, "connected again, it begins anew"
+
+
+def test_more_rows_than_one_transaction_removes(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_backend.store.erasure.REMOVED_AT_ONCE", 100)
+    any_store.projects.ensure(5)
+    any_store.tasks.put(5, [example(task, f"text {task}") for task in range(1, 251)])
+    assert any_store.forget(5) == {"task": 250, "project": 1}
+
+
+def test_vectors_of_texts_that_are_gone_are_dropped_and_the_others_stay(any_store: Store, tmp_path: Path) -> None:
+    texts = [f"text {number}" for number in range(40)]
+    any_store.tasks.put(5, [example(task, text) for task, text in enumerate(texts, start=1)])
+    any_store.questions.want(5, "teacher", [(asking("written", "by the teacher"), content_key("by the teacher"))])
+    vectors = np.arange(44, dtype=np.float32).reshape(44, 1)
+    keys = [*map(content_key, texts), content_key("by the teacher"), *map(content_key, ("old", "older", "oldest"))]
+    for space in ("minilm", "other"):
+        cache = any_store.vectors(5, space)
+        for start in range(0, 44, 11):
+            cache.add(keys[start : start + 11], vectors[start : start + 11])
+    any_store.tasks.remove(5, range(1, 6))
+    dropped = []
+    while not dropped or dropped[-1]:
+        dropped.append(any_store.sweep_vectors(5))
+    assert sum(dropped) == 2 * (5 + 3)
+    assert max(dropped) <= 11, "a shard at a time"
+    for space in ("minilm", "other"):
+        cache = any_store.vectors(5, space)
+        places = cache.find(keys)
+        assert (places[:5] < 0).all() and (places[41:] < 0).all()
+        assert np.array_equal(cache.read(places[5:41]), vectors[5:41])
+    for key in (content_key("old"), content_key("text 0")):
+        assert [path for path in tmp_path.rglob("*.npy") if key in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize(
+    ("document", "without"),
+    [
+        ({"text": SHORT, "label": SHORT}, {"text": "", "label": SHORT}),
+        ({"examples": [[SHORT, "x"], ["y", SHORT]]}, {"examples": [["", "x"], ["y", ""]]}),
+        ({"labels": [SHORT, "b"], "n": 1, "none": None}, {"labels": [SHORT, "b"], "n": 1, "none": None}),
+        ({"said": f'it took "{SHORT}" for it'}, {"said": "it took  for it"}),
+        ({"said": f"what {SHORT} is"}, {"said": f"what {SHORT} is"}),
+        ({"anything": SECRET}, {"anything": ""}),
+        ({"anything": f"before {SECRET[:70]} … after"}, {"anything": "before  … after"}),
+        ({"deep": [{"text": f'["{SECRET}", "{OTHER}"]'}]}, {"deep": [{"text": f'["", "{OTHER}"]'}]}),
+    ],
+)  # fmt: skip
+def test_texts_are_found_where_documents_hold_or_quote_them(document: Any, without: Any) -> None:
+    assert GoneTexts([SHORT, SECRET, ""]).without(document, "", quoting=True) == without

@@ -1,0 +1,130 @@
+"""Rounds of evolution as rows: one command at a time writes them, and older stores keep theirs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from projects import set_up
+
+from ml_backend.asking import Answer, Call, Question
+from ml_backend.settings import Settings
+from ml_backend.store import EvolutionRow, Spent, Store, StoreError
+from ml_backend.store import ledger as ledger_module
+from ml_backend.store.database import MIGRATIONS
+from ml_backend.teaching import written
+from ml_backend.teaching.written import HARD, TAUGHT, Round, Text
+
+HOLD = """
+import sys, time
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+store = Store(Settings(_env_file=None))
+with store.evolution.alone(5):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def row(number: int, *, done: bool = True, teacher: str = "t" * 300) -> EvolutionRow:
+    return EvolutionRow(number, "taught", teacher, done, {"n": 6, "texts": [{"text": f"apple {number}"}]})
+
+
+def test_a_round_is_a_row_that_is_brought_up_to_date_alone(any_store: Store) -> None:
+    any_store.evolution.keep(5, row(1))
+    any_store.evolution.keep(5, row(2, done=False))
+    assert any_store.evolution.finished(5) == 1
+    any_store.evolution.keep(5, row(2))
+    any_store.evolution.keep(5, row(3, teacher="another"))
+    any_store.evolution.keep(6, row(1))
+    assert any_store.evolution.rounds(5) == [row(1), row(2), row(3, teacher="another")]
+    assert any_store.evolution.rounds(5, teacher="another", done=True, way="taught") == [row(3, teacher="another")]
+    assert (any_store.evolution.finished(5), any_store.evolution.rounds(5, done=False)) == (3, [])
+    any_store.evolution.forget(5)
+    assert (any_store.evolution.rounds(5), any_store.evolution.rounds(6)) == ([], [row(1)])
+
+
+def test_one_command_at_a_time_evolves_a_project_and_another_project_meanwhile(
+    any_store: Store, any_settings: Settings
+) -> None:
+    other = Store(any_settings)
+    with any_store.evolution.alone(5):
+        with other.evolution.alone(6):
+            pass
+        with pytest.raises(StoreError, match="Another `apprentice evolve` is at work on project 5: wait"):
+            other.evolution.alone(5).__enter__()
+    with other.evolution.alone(5):
+        pass
+    other.close()
+
+
+def test_a_process_that_is_killed_lets_go_of_the_project(any_store: Store, any_settings: Settings) -> None:
+    environment = {
+        **os.environ,
+        "APPRENTICE_DATA_DIR": str(any_settings.data_dir),
+        "APPRENTICE_STORE_URL": any_settings.store_url,
+    }
+    with subprocess.Popen([sys.executable, "-c", HOLD], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "held\n"
+            with pytest.raises(StoreError):
+                any_store.evolution.alone(5).__enter__()
+        finally:
+            process.send_signal(signal.SIGKILL)
+    for _ in range(100):  # PostgreSQL finds out when it next looks at the connection
+        try:
+            with any_store.evolution.alone(5):
+                return
+        except StoreError:
+            time.sleep(0.1)
+    pytest.fail("the lock outlived its process")
+
+
+def test_an_older_store_keeps_its_rounds_its_totals_and_who_had_answers_in_sight(
+    any_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = (
+        Round(
+            1,
+            TAUGHT,
+            "t",
+            6,
+            "2026-11-22",
+            {"label": ["q1"]},
+            "weak",
+            2,
+            {"empty": 1},
+            (Text("apple", HARD),),
+            done=True,
+        ),
+        Round(2, "tasks", "t", 6, "2026-11-23", left=2),
+    )
+    set_up(any_store, 5)
+    for one in rounds:
+        written.keep(any_store, 5, one)
+    for number, examples in enumerate(((), (("an apple", "{}"),))):
+        asked = Question(f"q{number}", "label", "Label it.", "apple", {}, examples, "label", ("fruit",))
+        any_store.questions.want(5, "t", [(asked, bytes(16))])
+        monkeypatch.setattr(ledger_module, "now", lambda number=number: 86_400.0 * number + 86_399.9)
+        calls = (Call("m", 0.5, 10, 2, "answered"),) * 2
+        any_store.questions.record(5, Answer(asked.id, {"label": "fruit"}, None, calls), [0.5, 0.5])
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with any_store.database.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0005")
+        assert "evolution" in {column["name"] for column in sa.inspect(connection).get_columns("project")}
+    any_store.database.upgrade()
+    assert written.read(any_store, 5) == rounds
+    assert any_store.ledger.spent(5) == {"": Spent(4, 40, 8, 2.0, 2.0), "label": Spent(4, 40, 8, 2.0, 2.0)}
+    assert any_store.ledger.spent(5, since=86_400.0)[""].calls == 2
+    with any_store.database.read() as connection:
+        told = connection.execute(sa.text("SELECT id, alone FROM question ORDER BY id")).all()
+    assert [(number, bool(alone)) for number, alone in told] == [("q0", True), ("q1", False)]

@@ -1,0 +1,69 @@
+"""What is kept of the past: after months of rounds, and on both databases."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from ml_backend.domain import ModelVersion
+from ml_backend.store import Store
+from ml_backend.store.retention import REMOVED_AT_ONCE, VERSIONS_KEPT, KeptLearner
+from ml_backend.store.schema import version as table
+
+
+def rounds(store: Store, first: int, last: int, project: int = 5) -> None:
+    """The versions of so many rounds, none of which holds anything any more."""
+    empty = {
+        "project": project, "learner": None, "labelled": 9, "accuracy": None, "created_at": 0.0, "note": "",
+        "artifact": None, "sha256": None, "active": False, "rows": 0, "acquisition": "",
+    }  # fmt: skip
+    rows = [{**empty, "number": number, "name": f"v{number}"} for number in range(first, last + 1)]
+    with store.database.begin() as connection:
+        connection.execute(sa.insert(table), rows)
+
+
+def numbers(store: Store, project: int = 5) -> list[int]:
+    with store.database.read() as connection:
+        query = sa.select(table.c.number).where(table.c.project == project).order_by(table.c.number)
+        return list(connection.execute(query).scalars())
+
+
+def test_after_months_of_rounds_the_latest_thousand_versions_are_left_and_numbers_go_on(any_store: Store) -> None:
+    rounds(any_store, 1, 30_000)
+    rounds(any_store, 1, 3, project=6)
+    removed = []
+    while not removed or removed[-1]:
+        removed.append(any_store.retention.remove_old_versions(5, ()))
+    assert max(removed) == REMOVED_AT_ONCE, "in portions"
+    assert numbers(any_store) == [*range(30_001 - VERSIONS_KEPT, 30_001)]
+    assert any_store.versions.next_number(5) == 30_001
+    assert numbers(any_store, 6) == [1, 2, 3]
+    rounds(any_store, 30_001, 30_001)
+    assert any_store.retention.remove_old_versions(5, ()) == 1
+    assert any_store.versions.next_number(5) == 30_002
+
+
+def test_an_old_version_that_holds_something_stays(any_store: Store) -> None:
+    any_store.versions.add(ModelVersion(5, 1, "v1", 1, 9, None, 0.0), ("5/1.safetensors", "ab"), rows=0)
+    rounds(any_store, 2, VERSIONS_KEPT + 6)
+    any_store.versions.set_rows(5, 2, 30)
+    any_store.versions.activate(5, 3)
+    any_store.retention.remove_old_versions(5, {4})
+    assert numbers(any_store)[:5] == [1, 2, 3, 4, 7]
+    assert any_store.retention.learners(5) == [KeptLearner(1, 9, "5/1.safetensors")]
+    any_store.versions.activate(5, VERSIONS_KEPT + 6)
+    any_store.versions.drop_artifact(5, 1)
+    any_store.versions.set_rows(5, 2, 0)
+    any_store.retention.remove_old_versions(5, ())
+    assert numbers(any_store)[0] == 7
+
+
+def test_a_number_is_never_given_twice_whatever_was_removed(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_backend.store.retention.VERSIONS_KEPT", 1)
+    given = []
+    for _ in range(20):
+        number = any_store.versions.next_number(5)
+        given.append(number)
+        rounds(any_store, number, number)
+        any_store.retention.remove_old_versions(5, ())
+    assert given == [*range(1, 21)]

@@ -1,0 +1,139 @@
+"""The numbering of changes: readers that remember a revision learn of every later change, and of nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from ml_backend.domain import Annotation, Draft, Prediction
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+from ml_backend.store.database import MIGRATIONS
+
+
+def answer(number: int, task: int, *choices: str, at: int = 1, skip: bool = False) -> Annotation:
+    return Annotation(number, task, 1, choices, cancelled=skip, updated_at=f"2026-11-22T00:00:{at:02}.000001Z")
+
+
+def shown(task: int) -> Prediction:
+    return Prediction(task, 0.1, Draft(("a",), 0.5, "learner"))
+
+
+def test_a_reader_learns_of_the_tasks_that_changed_since_and_of_no_others(any_store: Store) -> None:
+    labels = any_store.labels
+    labels.put(5, [answer(1, 10, "a"), answer(2, 20, "a"), answer(3, 30, "a")])
+    seen = labels.revision(5).number
+    assert labels.changed_since(5, seen) == set()
+    labels.put(5, [answer(2, 20, "b", at=2)])
+    labels.delete(5, [3])
+    assert labels.changed_since(5, seen) == {20, 30}
+    assert [each.id for each in labels.of_tasks(5, [10, 20, 30])] == [1, 2]
+    assert [each.choices for each in labels.those(5, [2, 3])] == [("b",)]
+
+
+def test_what_changes_nothing_gets_no_revision(any_store: Store) -> None:
+    labels = any_store.labels
+    labels.put(5, [answer(1, 10, "a", at=5)])
+    before = labels.revision(5)
+    labels.put(5, [answer(1, 10, "a", at=5), answer(1, 10, "b", at=4)])
+    labels.delete(5, [77])
+    labels.revive(5, [1])
+    assert labels.revision(5) == before
+
+
+@pytest.mark.parametrize("vanish", ["revive", "forget", "forget shown", "move"])
+def test_a_reader_is_told_when_rows_have_vanished(any_store: Store, vanish: str) -> None:
+    labels = any_store.labels
+    labels.put(5, [answer(1, 10, "a")])
+    any_store.shown.put(5, "v1", [shown(10)])
+    seen = labels.revision(5)
+    assert seen.complete < seen.number
+    if vanish == "revive":
+        labels.delete(5, [1])
+        labels.revive(5, [1])
+    elif vanish == "forget":
+        labels.forget(5)
+    elif vanish == "forget shown":
+        any_store.shown.forget(5)
+    else:
+        labels.put(5, [answer(1, 20, "a", at=2)])
+    assert labels.revision(5).complete > seen.number
+
+
+def test_shown_drafts_are_numbered_by_the_same_counter(any_store: Store) -> None:
+    any_store.labels.put(5, [answer(1, 10, "a")])
+    seen = any_store.labels.revision(5).number
+    any_store.shown.put(5, "v1", [shown(10), shown(20)])
+    assert any_store.shown.changed_since(5, seen) == {10, 20}
+    seen = any_store.labels.revision(5).number
+    any_store.shown.put(5, "v2", [shown(20)])
+    assert any_store.shown.changed_since(5, seen) == {20}
+    assert [(each.task, each.version) for each in any_store.shown.of_tasks(5, [10, 20, 30])] == [(10, "v1"), (20, "v2")]
+
+
+def test_an_annotation_that_comes_twice_at_once_is_counted_once_in_its_latest_state(any_store: Store) -> None:
+    any_store.labels.put(5, [answer(1, 10, skip=True), answer(1, 10, "a", at=3), answer(1, 10, "b", at=2)])
+    assert any_store.labels.count(5) == (1, 0)
+    assert any_store.labels.of(5) == [answer(1, 10, "a", at=3)]
+
+
+def test_writers_in_two_processes_hand_out_each_revision_once(any_settings: Settings) -> None:
+    stores = [Store(any_settings), Store(any_settings)]
+
+    def write(store: Store, first: int) -> None:
+        for number in range(first, first + 20):
+            store.labels.put(5, [answer(number, number, "a")])
+
+    threads = [threading.Thread(target=write, args=(store, 100 * n)) for n, store in enumerate(stores)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    revision = stores[0].labels.revision(5)
+    assert (revision.answers, revision.skips) == (40, 0)
+    assert revision.number - revision.complete == 40
+    for store in stores:
+        store.close()
+
+
+def test_a_store_of_before_revisions_is_counted_when_it_is_upgraded(any_store: Store) -> None:
+    labels = any_store.labels
+    labels.put(5, [answer(1, 10, "a"), answer(2, 20, skip=True), answer(3, 30, "a")])
+    labels.delete(5, [3, 4])
+    any_store.shown.put(6, "v1", [shown(10)])
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with any_store.database.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0005")
+    any_store.database.upgrade()
+    assert labels.count(5) == (1, 1)
+    assert any_store.labels.revision(6).number > 0
+    seen = labels.revision(5).number
+    labels.put(5, [replace(answer(1, 10, "b"), updated_at="2026-11-23T00:00:00Z")])
+    assert labels.changed_since(5, seen) == {10}
+
+
+def test_the_changed_tasks_are_found_by_an_index(store: Store, explain: Callable[[sa.Select[tuple[int]]], str]) -> None:
+    from ml_backend.store.schema import annotation as table
+
+    changed = sa.select(table.c.task).where(table.c.project == 5, table.c.revision > 3)
+    assert "annotation_changed" in explain(changed)
+    of_task = sa.select(table.c.id).where(table.c.project == 5, ~table.c.deleted, table.c.task.in_([1, 2]))
+    assert "annotation_task" in explain(of_task)
+
+
+@pytest.fixture
+def explain(store: Store) -> Callable[[sa.Select[tuple[int]]], str]:
+    def plan(query: sa.Select[tuple[int]]) -> str:
+        with store.database.read() as connection:
+            text = query.compile(compile_kwargs={"literal_binds": True})
+            return str(connection.execute(sa.text(f"EXPLAIN QUERY PLAN {text}")).all())
+
+    return plan

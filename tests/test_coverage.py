@@ -1,0 +1,306 @@
+"""Where Label Studio's view of a project and what was learnt differ: counted, said with a reason, and never learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from fake_label_studio import SINGLE, WORDS, FakeClient, FakeLabelStudio, config_with, fill, text_about
+from projects import set_up
+from rounds import MakeRound, active, queue
+
+from ml_backend.cycle import run_round
+from ml_backend.intake import take
+from ml_backend.label_studio.connect import connect
+from ml_backend.label_studio.events import read_event
+from ml_backend.settings import Settings, load_settings
+from ml_backend.status import lines, read_status
+from ml_backend.store import Store
+
+NESTED = SINGLE.replace('choice="single"', 'choice="multiple" allowNested="true"')
+FLAGGED = (
+    '<View><Text name="text" value="$text"/><Choices name="flag" toName="text" choice="multiple">'
+    '<Choice value="unreadable"/><Choice value="personal"/></Choices>' + SINGLE.partition("/>")[2]
+)
+pytestmark = pytest.mark.usefixtures("options")
+
+
+def region(choices: Any, control: str = "label") -> list[dict[str, Any]]:
+    return [{"from_name": control, "to_name": "text", "type": "choices", "value": {"choices": choices}}]
+
+
+def said(store: Store) -> dict[str, str]:
+    return dict(lines(read_status(store, 5)))
+
+
+def connected(server: FakeLabelStudio, store: Store, settings: Settings) -> list[str]:
+    told: list[str] = []
+    connect(FakeClient(server), store, settings, 5, told.append)
+    return told
+
+
+def drafts(server: FakeLabelStudio) -> list[Any]:
+    return [row["result"][0]["value"]["choices"] if row["result"] else None for row in server.current_predictions()]
+
+
+@pytest.mark.parametrize(
+    ("choices", "control", "why"),
+    [
+        (["fruit"], "sentiment", "from_name is not 'label'"),
+        (["obst"], "label", "no label 'obst'"),
+        ([{"a": 1}], "label", "no choice"),
+    ],
+)
+@pytest.mark.parametrize("multiple", [False, True])
+def test_answers_that_are_not_understood_are_counted_with_a_reason_and_not_learnt(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound, choices: Any, control: str, why: str, multiple: bool
+) -> None:
+    server.label_config = config_with("fruit", "metal", "animal", multiple=multiple)
+    tasks = list(fill(server, 30))
+    for task in tasks[:12]:
+        server.annotate_with(task, region(choices, control))
+    run_round(make_round(server))
+    assert active(store).labelled == 0 and active(store).learner is None
+    assert said(store)["labelled"] == "0, 12 answered but not used, 18 to go"
+    assert said(store)["not used"].startswith("12 answers are not used: ")
+    assert why in said(store)["not used"] and f"e.g. task {tasks[0]}" in said(store)["not used"]
+    assert not {*queue(server)} & {*tasks[:12]}, "Label Studio does not serve them again"
+
+
+def test_numbers_other_letter_cases_and_bare_texts_are_learnt_from(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    truth = fill(server, 30)
+    for n, (task, label) in enumerate(list(truth.items())[:12]):
+        server.annotate_with(task, region([label, [label.upper()], [f" {label} "], [[label]]][n % 4]))
+    run_round(make_round(server))
+    assert active(store).labelled == 12
+    assert said(store)["labelled"] == "12, 18 to go" and "not used" not in said(store)
+
+
+def test_answers_are_read_again_when_labels_are_renamed_and_when_they_come_back(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    truth = fill(server, 30)
+    for task in list(truth)[:9]:
+        server.annotate(task, truth[task])
+    run_round(make_round(server))
+    assert said(store)["labelled"] == "9, 21 to go"
+
+    server.label_config = config_with("obst", "metal", "animal")
+    run_round(make_round(server))
+    assert said(store)["labelled"] == "6, 3 answered but not used, 21 to go"
+    assert "3 answers are not used: the configuration has no label 'fruit'" in said(store)["not used"]
+
+    server.label_config = SINGLE
+    run_round(make_round(server))
+    assert said(store)["labelled"] == "9, 21 to go"
+
+
+def test_other_labels_mean_that_answers_are_read_again_and_tasks_are_not(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    fill(server, 5)
+    run_round(make_round(server))
+    server.label_config = config_with("fruit", "metal", "animal", "other")
+    client = FakeClient(server)
+    run_round(make_round(server, client=client))
+    asked = [path for method, path, _ in client.calls if method == "GET"]
+    assert "api/projects/5/export" in asked
+    assert asked.count("api/tasks") == 1, "what has changed since the last time, and no listing"
+
+
+def test_paths_are_learnt_and_drafted_in_single_rows(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    server.label_config = NESTED
+    truth = fill(server, 60)
+    for task in list(truth)[:30]:
+        server.annotate(task, [truth[task]])
+    client = FakeClient(server)
+    run_round(make_round(server, client=client))
+    assert active(store).labelled == 30 and active(store).learner == 1
+    shown = [draft for draft in drafts(server) if draft]
+    assert shown and all(isinstance(path, list) for draft in shown for path in draft)
+    right = [
+        row["result"][0]["value"]["choices"] == [[truth[row["task"]]]]
+        for row in server.current_predictions()
+        if row["result"]
+    ]
+    assert sum(right) > len(right) / 2
+    assert not [path for _, path, _ in client.writes() if path.endswith("import/predictions")]
+
+
+def test_a_tree_is_learnt_by_its_leaves(server: FakeLabelStudio, store: Store, make_round: MakeRound) -> None:
+    server.label_config = (
+        '<View><Text name="text" value="$text"/><Choices name="label" toName="text" allowNested="true">'
+        '<Choice value="thing"><Choice value="fruit"/><Choice value="metal"/></Choice><Choice value="animal"/>'
+        "</Choices></View>"
+    )
+    truth = fill(server, 60)
+    paths = {"fruit": ["thing", "fruit"], "metal": ["thing", "metal"], "animal": ["animal"]}
+    for task in list(truth)[:30]:
+        server.annotate(task, paths[truth[task]])
+    server.annotate(list(truth)[30], ["thing"])
+    run_round(make_round(server))
+    assert active(store).labelled == 30 and active(store).learner == 1
+    assert {tuple(draft[0]) for draft in drafts(server)} <= {tuple(path) for path in paths.values()}
+    assert "'thing' holds other labels" in said(store)["not used"]
+
+
+def test_of_several_controls_the_question_is_learnt_and_all_are_named(
+    server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound
+) -> None:
+    server.label_config = FLAGGED
+    truth = fill(server, 40)
+    told = connected(server, store, settings)
+    assert any("learns <Choices name='label'>" in line and "'flag' is not learnt" in line for line in told)
+    for task in list(truth)[:20]:
+        server.annotate(task, truth[task])
+    run_round(make_round(server))
+    assert active(store).labelled == 20 and active(store).learner == 1
+    assert "'flag' is not learnt" in said(store)["question"]
+
+
+def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
+    server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound
+) -> None:
+    server.label_config = FLAGGED
+    tasks = list(fill(server, 10))
+    set_up(store, 5, extra_params={"choices": "flag"})
+    run_round(make_round(server))
+    body = server.annotate(tasks[0], "personal", control="flag")
+    take(store, read_event(body, store.projects.choices))
+    assert [answer.choices for answer in store.labels.of(5)] == [("personal",)]
+    run_round(make_round(server))
+    assert said(store)["question"].startswith("learns <Choices name='flag'>: several choices out of 2")
+
+    set_up(store, 5, extra_params={})
+    run_round(make_round(server))
+    assert said(store)["labelled"] == "0, 1 answered but not used, 9 to go", "the question itself was left open"
+
+
+def test_the_setting_choices_is_of_one_project() -> None:
+    with pytest.raises(Exception, match="names a control of one project"):
+        load_settings(defaults={"choices": "label"})
+
+
+@pytest.mark.parametrize(
+    ("skip_queue", "going"),
+    [
+        ("REQUEUE_FOR_OTHERS", "9, 5 skipped (waiting for another annotator), 0 to go"),
+        ("IGNORE_SKIPPED", "9, 5 skipped, 0 to go"),
+        ("REQUEUE_FOR_ME", "9, 5 skipped (they come again), 5 to go"),
+    ],
+)
+def test_what_label_studio_cannot_serve_is_not_to_go(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound, skip_queue: str, going: str
+) -> None:
+    server.settings["skip_queue"] = skip_queue
+    truth = fill(server, 14)
+    for n, (task, label) in enumerate(truth.items()):
+        server.annotate(task, label, skip=n % 2 == 0 and n < 10)
+    run_round(make_round(server))
+    assert said(store)["labelled"] == going
+
+
+def test_a_task_without_a_text_is_neither_queued_drafted_nor_learnt_from(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound, options: Callable[..., None]
+) -> None:
+    options(audit_share=0.5)
+    server.add_tasks(["", "   "])
+    empty = list(server.tasks)
+    truth = fill(server, 30)
+    server.annotate(empty[0], "fruit")
+    for task in list(truth)[:10]:
+        server.annotate(task, truth[task])
+    run_round(make_round(server))
+    assert not {*queue(server)} & {*empty} and len(queue(server)) == 12
+    assert active(store).labelled == 10
+    assert said(store)["labelled"] == "10, 1 answered but not used, 1 without a text, 20 to go"
+    assert f"2 of 32 tasks have no text in 'text', e.g. task {empty[0]}" in said(store)["texts"]
+
+
+def tasks_with(server: FakeLabelStudio, rows: Sequence[dict[str, Any]]) -> None:
+    server.add_tasks([""] * len(rows))
+    for task, row in zip(server.tasks.values(), rows, strict=True):
+        task["data"] = row
+
+
+@pytest.mark.parametrize(
+    ("value", "field", "data", "hint"),
+    [
+        ("$Full Text", "Full", "Full Text", "rename 'Full Text'"),
+        ("$text", "text", "body", "check value= of <Text>"),
+    ],
+)
+def test_that_no_task_has_the_text_is_said_with_the_fields_that_there_are(
+    server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound, value: str, field: str, data: str,
+    hint: str,
+) -> None:  # fmt: skip
+    server.label_config = SINGLE.replace("$text", value)
+    tasks_with(server, [{data: f"{text_about('fruit', n)} {'long ' * 20}", "n": n} for n in range(30)])
+    expected = f"none of the 30 tasks has a text in '{field}' (they have: "
+    told = [line for line in connected(server, store, settings) if expected in line]
+    assert told and data in told[0] and hint in told[0]
+    run_round(make_round(server))
+    assert expected in said(store)["texts"] and hint in said(store)["texts"] and data in said(store)["texts"]
+    assert said(store)["labelled"] == "0, 30 without a text, 0 to go"
+    assert server.current_predictions() == [], "nothing is drafted"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["s3://bucket/one.txt", "https://example.com/page?id=1", "/data/upload/3/my page.txt", "texts/1.html", "one.txt",
+     "C:\\texts\\one.txt", "gs://b/k"],
+)  # fmt: skip
+def test_addresses_in_place_of_texts_are_named(
+    server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound, text: str
+) -> None:
+    server.add_tasks([f"{text}" for _ in range(5)])
+    assert any("5 of 5 texts looked at are addresses" in line for line in connected(server, store, settings))
+    run_round(make_round(server))
+    assert "5 of 5 texts looked at are addresses or paths of files, e.g. task 1" in said(store)["texts"]
+
+
+@pytest.mark.parametrize("text", ["see https://example.com", "and/or", "yes.", "a.b", "1/2", "/s", "re: file.txt lost"])
+def test_words_are_not_taken_for_addresses(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound, text: str
+) -> None:
+    server.add_tasks([text] * 5)
+    run_round(make_round(server))
+    assert "texts" not in said(store)
+
+
+def test_with_one_class_answered_it_is_said_why_nothing_is_learnt(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    truth = fill(server, 30)
+    fruits = [task for task, label in truth.items() if label == "fruit"]
+    for task in fruits[:6]:
+        server.annotate(task, "fruit")
+    run_round(make_round(server))
+    assert active(store).learner is None
+    assert said(store)["learner"] == (
+        "nothing is learnt yet: every answer is 'fruit', it takes answers of two different labels"
+    )
+    server.annotate(next(task for task, label in truth.items() if label == "metal"), "metal")
+    run_round(make_round(server))
+    assert "learner" not in said(store)
+
+
+def test_the_words_of_an_aliased_label_are_what_first_drafts_go_by(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    choices = "".join(f'<Choice value="{words}" alias="{label}"/>' for label, words in WORDS.items())
+    server.label_config = SINGLE.partition("<Choice ")[0] + choices + "</Choices></View>"
+    truth = fill(server, 40)
+    run_round(make_round(server))
+    rows = [row for row in server.current_predictions() if row["result"]]
+    right = [row["result"][0]["value"]["choices"] == [truth[row["task"]]] for row in rows]
+    assert len(right) == 12 and sum(right) >= 10
+    task = next(iter(truth))
+    server.annotate(task, truth[task])
+    run_round(make_round(server))
+    assert [answer.choices for answer in store.labels.of(5)] == [(WORDS[truth[task]],)]

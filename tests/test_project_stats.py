@@ -1,0 +1,214 @@
+"""The row of numbers that a round leaves, against computing everything from everything; and what reading it costs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_label_studio import SINGLE, FakeLabelStudio
+from measured import measure
+from projects import set_up
+from rounds import MakeRound, active, learn
+
+from ml_backend import knowledge
+from ml_backend.aggregation import Aggregator
+from ml_backend.asking import Answer
+from ml_backend.consensus import consensus
+from ml_backend.cycle import run_round
+from ml_backend.domain import SYNTHETIC, Annotation, Draft, Example, Prediction, TaskSchema, content_key
+from ml_backend.label_studio.config import read_schema
+from ml_backend.metrics import Metrics
+from ml_backend.status import lines, read_status
+from ml_backend.store import Store
+from ml_backend.teaching import questions
+from ml_backend.teaching.agreement import agreement, learners_share, of_learner, pairs, received, saved
+
+SCHEMA = read_schema(SINGLE)
+TEACHER = "openai:small"
+AUTHORS = ("teacher", "learner", None)
+
+
+def text_of(task: int) -> str:
+    return f"text {task}"
+
+
+def shares_of(random: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.eye(3, dtype=np.float32)[random.integers(3)] * np.float32(0.8) + np.float32(0.1)
+
+
+def fill_by_hand(store: Store, n: int, said: int = 0, project: int = 5) -> dict[int, Any]:
+    """A project of n tasks, most of them answered and shown, of which a teacher has labelled some, and written some;
+    returns what the teacher has said, by task."""
+    random = np.random.default_rng(n)
+    set_up(
+        store,
+        project,
+        connection={"ml": 1},
+        label_config=SINGLE,
+        published="v2",
+        teacher={"name": TEACHER, "model": "small"},
+    )
+    wrote = {task: {SYNTHETIC: "hard"} if task % 7 == 0 else {} for task in range(1, n + 1)}
+    store.tasks.put(project, [Example(task, text_of(task), content_key(text_of(task)), wrote[task]) for task in wrote])
+    for version, tasks in (("v1", range(1, n // 2)), ("v2", range(n // 2, n + 1))):
+        queue = []
+        for task in tasks:
+            author = AUTHORS[random.integers(3)]
+            draft = Draft((SCHEMA.labels[random.integers(3)],), 0.5, author) if author else None
+            queue.append(Prediction(task, 0.1, draft))
+        store.shown.put(project, version, queue)
+    replies = {}
+    for task in range(1, said + 1):
+        asked = questions.label(SCHEMA, content_key(text_of(task)), text_of(task), TEACHER, {})
+        store.questions.want(project, TEACHER, [(asked, content_key(text_of(task)))])
+        replies[task] = shares_of(random)
+        store.questions.record(project, Answer(asked.id, {"label": "fruit"}, replies[task]), [])
+    annotations = []
+    for number, task in enumerate(random.integers(1, n + 1, n).tolist()):
+        label = SCHEMA.labels[random.integers(3)]
+        seconds = float(random.integers(1, 900))
+        moment = f"2026-01-01T00:00:{number % 60:02}"
+        given = Annotation(number + 1, task, number % 3, (label,), number % 11 == 0, False, moment, seconds)
+        annotations.append(given)
+    store.labels.put(project, annotations)
+    return replies
+
+
+def test_the_numbers_are_those_of_computing_everything_from_everything(store: Store) -> None:
+    replies = fill_by_hand(store, 120, said=60)
+    aggregator = Aggregator(store, 5)
+    measure(store, 5, aggregator)
+    first = store.labels.of(5)[0]
+    store.labels.put(5, [Annotation(first.id, first.task, 1, ("metal",), updated_at="2027", lead_time=3.0)])
+    store.labels.delete(5, [5, 6, 7])
+    store.shown.put(5, "v2", [Prediction(3, 0.1, Draft(("fruit",), 0.5, "learner"))])
+    measure(store, 5, aggregator)  # brought up to date, where the rest of this test begins anew
+
+    annotations, shown = store.labels.of(5), store.shown.of(5)
+    wrote = store.tasks.synthetic(5)
+    answers = consensus(SCHEMA, annotations)
+    judged = answers.but_for(wrote)
+    both = [task for task in judged.tasks.tolist() if task in replies]
+    said = np.array([replies[task] for task in both])
+    targets = judged.targets[[judged.tasks.tolist().index(task) for task in both]]
+    teacher = agreement(said, targets, SCHEMA.labels, False, "answered tasks that it has labelled")
+    answered = [pair for pair in pairs(shown, annotations) if pair[0].task not in set(wrote.tolist())]
+    share = learners_share(store.shown.of(5, "v2"))
+
+    document = store.stats.document(5)
+    assert (document["labelled"], document["tasks"]) == (len(answers.tasks), 120)
+    found = document["teacher"]
+    assert found["shown"] == len(shown)
+    assert found["drafts"] == {author: asdict(fates) for author, fates in received(answered).items()}
+    assert found["saved"] == asdict(saved(answered))
+    assert found["share"] == (asdict(share) if share else None)
+    assert found["agreement"]["teacher"] == {
+        "overall": asdict(teacher.overall) if teacher.overall else None,
+        "by_class": {label: asdict(each) for label, each in teacher.by_class.items()},
+    }
+    assert all(found["drafts"][author]["accepted"] for author in ("teacher", "learner")), "the test says something"
+
+
+def test_the_learners_numbers_are_those_of_the_version_that_serves(
+    taught: dict[int, str], store: Store, server: FakeLabelStudio
+) -> None:
+    known = knowledge.load(store, 5, 2)
+    expected = of_learner(known, np.empty(0, np.int64))
+    found = store.stats.document(5)["teacher"]
+    assert expected.overall is not None
+    assert found["agreement"]["learner"]["overall"] == asdict(expected.overall)
+    assert (found["started_from"], found["priors"]) == (known.started_from, dict(known.prior_errors))
+    assert store.stats.document(5)["labelled"] == 30
+
+
+@pytest.mark.parametrize("read", ["status", "scrape"])
+def test_reading_costs_as_many_statements_of_many_answers_as_of_few(
+    store: Store, statements: list[str], read: str
+) -> None:
+    counts = []
+    for n in (100, 10_000):
+        store.labels.forget(5)
+        store.shown.forget(5)
+        fill_by_hand(store, n, said=20)
+        measure(store)
+        statements.clear()
+        if read == "status":
+            assert read_status(store, 5).labelled > n / 2
+        else:
+            Metrics(store).render()
+        assert not [text for text in statements if "FROM annotation" in text or "FROM shown" in text]
+        counts.append(len(statements))
+    assert counts[0] == counts[1] < 25
+
+
+def test_a_round_that_finds_nothing_new_leaves_the_numbers_as_they_are(
+    taught: dict[int, str], store: Store, server: FakeLabelStudio, make_round: MakeRound, statements: list[str]
+) -> None:
+    assert run_round(make_round(server)) is None
+    assert not [text for text in statements if "INTO stats" in text]
+    assert store.stats.document(5)["labelled"] == 30
+
+
+def test_an_answer_of_the_teacher_alone_changes_the_numbers_at_the_next_round(store: Store) -> None:
+    fill_by_hand(store, 40, said=5)
+    measure(store)
+    before = store.stats.basis(5)
+    asked = questions.label(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
+    store.questions.want(5, TEACHER, [(asked, content_key("text 9"))])
+    store.questions.record(5, Answer(asked.id, {"label": "fruit"}, np.eye(3, dtype=np.float32)[0]), [])
+    measure(store)
+    assert store.stats.basis(5) != before
+
+
+def test_a_queue_that_was_just_published_is_counted(
+    taught: dict[int, str], store: Store, server: FakeLabelStudio, make_round: MakeRound, single: TaskSchema
+) -> None:
+    learn(server, taught, single, 5)
+    run_round(make_round(server))
+    document = store.stats.document(5)
+    assert document["labelled"] == 35
+    queue = store.shown.of(5, active(store).name)
+    assert document["teacher"]["share"]["n"] == len([each for each in queue if each.author])
+
+
+def test_a_store_of_before_the_numbers_still_answers(
+    taught: dict[int, str], store: Store, server: FakeLabelStudio
+) -> None:
+    set_up(store, 5, connection={"ml": 1})
+    store.stats.forget(5)
+    found = read_status(store, 5)
+    assert (found.labelled, found.pool, found.teacher) == (30, 60, {})
+    set_up(store, 5, teacher={"name": TEACHER, "problem": "no key"})
+    found = read_status(store, 5)
+    assert dict(lines(found))["teacher trouble"] == "no key"
+    assert found.teacher["drafts"]["learner"] == {"accepted": 0, "edited": 0, "replaced": 0}
+    assert b'apprentice_labelled{project="5"} 30.0' in Metrics(store).render()
+
+
+def test_tasks_that_came_after_the_round_are_counted(
+    taught: dict[int, str], store: Store, server: FakeLabelStudio
+) -> None:
+    assert read_status(store, 5).pool == 60
+    store.tasks.put(5, [Example(999, "new", content_key("new"))])
+    assert read_status(store, 5).pool == 61
+
+
+def test_a_project_that_is_gone_leaves_no_numbers(store: Store) -> None:
+    fill_by_hand(store, 20, said=10)
+    measure(store)
+    assert store.stats.document(5) and store.stats.basis(5) and store.stats.confusion(5)
+    store.stats.forget(5)
+    assert (store.stats.document(5), store.stats.basis(5), store.stats.confusion(5)) == ({}, "", None)
+
+
+def test_the_numbers_are_kept_on_either_database(any_store: Store) -> None:
+    fill_by_hand(any_store, 20, said=10)
+    measure(any_store)
+    measure(any_store)
+    assert any_store.stats.document(5)["tasks"] == 20
+    kept = any_store.stats.confusion(5)
+    assert kept is not None
+    assert (kept.teacher, kept.labels, kept.matrix.shape) == (TEACHER, SCHEMA.labels, (3, 3))
+    assert np.allclose(kept.matrix.sum(axis=1), 1)

@@ -1,0 +1,201 @@
+"""What one /predict reads: as much of a small project as of a large one."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from fake_encoder import FakeEncoder
+from fake_label_studio import SINGLE, FakeLabelStudio
+from measured import measure
+from projects import set_up
+from rounds import MakeRound, active, learn
+
+from ml_backend import knowledge, serving
+from ml_backend.aggregation import Aggregator
+from ml_backend.asking import Answer
+from ml_backend.cycle import run_round
+from ml_backend.domain import Annotation, Example, ModelVersion, TaskSchema, content_key
+from ml_backend.label_studio.config import read_schema
+from ml_backend.pool import ProjectPool
+from ml_backend.serving import Predictor
+from ml_backend.settings import Settings
+from ml_backend.store import Store, Vectors
+from ml_backend.store.schema import question
+from ml_backend.teaching import questions
+from ml_backend.teaching.recall import of_texts, recall
+
+TEACHER = "openai:small"
+SCHEMA = read_schema(SINGLE)
+WAIT_SECONDS = 20
+
+
+def teach(store: Store, project: int, n: int, wrong: int) -> None:
+    """A project of n answered tasks that a teacher has labelled, too, and got wrong the first ones."""
+    set_up(store, project, connection={"ml": 1}, label_config=SINGLE, published="v1", teacher={"name": TEACHER})
+    texts = [f"{project} text {task}" for task in range(n)]
+    store.tasks.put(project, [Example(task, text, content_key(text)) for task, text in enumerate(texts)])
+    asked = [(questions.label(SCHEMA, content_key(text), text, TEACHER, {}), content_key(text)) for text in texts]
+    store.questions.want(project, TEACHER, asked)
+    for task, (each, _) in enumerate(asked):
+        shares = np.eye(3, dtype=np.float32)[1 if task < wrong else 0]
+        store.questions.record(project, Answer(each.id, {"label": SCHEMA.labels[0]}, shares), [])
+    first = 1_000_000 * project
+    store.labels.put(project, [Annotation(first + task, task, 1, (SCHEMA.labels[0],)) for task in range(n)])
+    measure(store, project)
+
+
+def test_a_teachers_label_is_worth_on_request_what_it_was_worth_to_the_round(
+    store: Store, fake_encoder: FakeEncoder
+) -> None:
+    teach(store, 5, 30, wrong=20)
+    pool, texts = ProjectPool(store, 5, fake_encoder), ["5 text 3", "5 text 25", "never seen"]
+    pool.refresh(store.projects.known(5).tasks_revision)
+    recalled = recall(store, TEACHER, SCHEMA, pool, 5, Aggregator(store, 5).refresh(SCHEMA).answers)
+    expected = recalled.of(np.array([3, 25]))
+    found = of_texts(store, TEACHER, SCHEMA, 5, texts)
+    assert np.allclose(found[:2], expected)
+    assert np.isnan(found[2]).all()
+    assert found[0].argmax() == 0, "it said the second label, and is known to be wrong with that"
+
+
+@pytest.mark.parametrize("other", ["another teacher", "no round yet", "other labels"])
+def test_a_word_that_no_round_has_judged_is_believed_as_that_of_a_stranger(
+    store: Store, other: str, fake_encoder: FakeEncoder
+) -> None:
+    teach(store, 5, 30, wrong=30)
+    teacher, schema = TEACHER, SCHEMA
+    if other == "another teacher":
+        set_up(store, 5, teacher={"name": "openai:large"})
+        with store.database.begin() as connection:
+            connection.execute(sa.update(question).values(teacher="openai:large"))
+        teacher = "openai:large"
+    elif other == "no round yet":
+        store.stats.forget(5)
+    else:
+        schema = TaskSchema(SCHEMA.labels[::-1], False, "label", "text", "text")
+    said = of_texts(store, teacher, schema, 5, ["5 text 3"])[0]
+    assert schema.labels[int(said.argmax())] == SCHEMA.labels[1]
+    assert 0.5 < said.max() < 1
+
+
+def test_a_request_reads_as_much_of_many_answers_as_of_few(
+    settings: Settings, store: Store, fake_encoder: FakeEncoder, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teach(store, 5, 20, wrong=0)
+    teach(store, 6, 600, wrong=0)
+    monkeypatch.setattr(store.labels, "of", lambda _: pytest.fail("all annotations were read"))
+    counts = []
+    for project in (5, 6):
+        predictor = Predictor(settings, store)
+        predictor.predict(project, SINGLE, [3], [f"{project} text 3"])
+        statements.clear()
+        (found,) = predictor.predict(project, SINGLE, [3], [f"{project} text 3"])
+        counts.append(len(statements))
+        assert found.draft is not None and found.draft.author == "teacher"
+    assert counts[0] == counts[1] < 10
+
+
+def test_the_replies_of_a_text_are_found_by_an_index(store: Store, statements: list[str]) -> None:
+    store.questions.replies(5, TEACHER, {content_key("a"), content_key("b")})
+    with store.database.read() as connection:
+        (text,) = (each for each in statements if "question" in each)
+        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", ("x",) * text.count("?")).all())
+    assert "question_key" in plan, plan
+
+
+def test_a_learner_is_read_once_however_many_versions_it_serves(
+    taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store,
+    single: TaskSchema, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    loads: list[int] = []
+    load = knowledge.load
+
+    def count(store: Store, project: int, number: int) -> knowledge.Knowledge:
+        loads.append(number)
+        return load(store, project, number)
+
+    monkeypatch.setattr(knowledge, "load", count)
+    predictor = Predictor(settings, store)
+    (before,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
+    first = active(store)
+    store.versions.add(replace(first, number=9, name="apprentice-9-abcd"), None, rows=0)
+    store.versions.activate(5, 9)
+    (after,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
+    assert before.draft == after.draft
+    assert loads == [2]
+    learn(server, taught, single, 10)
+    run_round(make_round(server))
+    loads.clear()
+    predictor.predict(5, SINGLE, [999], ["n1 apple"])
+    assert loads == [active(store).learner]
+
+
+def test_a_project_that_begins_anew_under_its_number_is_not_served_by_the_learner_of_before(
+    taught: dict[int, str], settings: Settings, store: Store
+) -> None:
+    predictor = Predictor(settings, store)
+    predictor.predict(5, SINGLE, [999], ["n1 apple"])
+    with store.database.begin() as connection:
+        connection.execute(sa.text("DELETE FROM version"))
+    store.versions.add(ModelVersion(5, 2, "apprentice-2-beef", None, 0, None, 0.0), None, rows=0)
+    store.versions.activate(5, 2)
+    (found,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
+    assert found.draft is not None and found.draft.author == "teacher"
+
+
+def test_what_serves_takes_no_memory_for_the_answers_that_it_learnt_from(
+    taught: dict[int, str], store: Store, rng: np.random.Generator
+) -> None:
+    whole = knowledge.load(store, 5, 2)
+    bare = whole.for_drafts()
+    vectors = rng.standard_normal((4, 32)).astype(np.float32)
+    assert np.array_equal(whole.predict(SCHEMA, vectors), bare.predict(SCHEMA, vectors))
+    assert bare.lesson.targets.base is None and bare.lesson.targets.size == bare.held_out.size == 0
+
+
+def test_as_many_projects_are_kept_as_are_asked_about_lately(
+    settings: Settings, store: Store, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(serving, "MOST_KEPT", 3)
+    predictor = Predictor(settings, store)
+    for project in (1, 2, 3, 1, 4):
+        predictor.predict(project, SINGLE, [1], ["apple"])
+    assert [project for project, _ in predictor._served] == [3, 1, 4]
+
+
+class SlowStore(Store):
+    """Opens the vectors of project 5 only when it may go on."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.opening, self.may_go_on = threading.Event(), threading.Event()
+
+    def vectors(self, project: int, space: str) -> Vectors:
+        if project == 5:
+            self.opening.set()
+            self.may_go_on.wait(WAIT_SECONDS)
+        return super().vectors(project, space)
+
+
+def test_a_project_that_takes_long_keeps_no_other_waiting(settings: Settings, fake_encoder: FakeEncoder) -> None:
+    store = SlowStore(settings)
+    predictor = Predictor(settings, store)
+    threads = {
+        project: threading.Thread(target=predictor.predict, args=(project, SINGLE, [1], ["apple"]))
+        for project in (5, 6)
+    }
+    threads[5].start()
+    assert store.opening.wait(WAIT_SECONDS)
+    threads[6].start()
+    threads[6].join(WAIT_SECONDS)
+    waited = threads[6].is_alive()
+    store.may_go_on.set()
+    for thread in threads.values():
+        thread.join(WAIT_SECONDS)
+    store.close()
+    assert not waited
