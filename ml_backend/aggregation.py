@@ -5,7 +5,7 @@ on how many there are. What is kept equals `consensus` of all annotations, bit f
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +47,8 @@ class Aggregator:
         self._answers = Answers(none, np.empty((0, columns), np.float32), none)
         self._mark = 0  # the digest of the answers
         self._first: dict[int, str] = {}  # task -> when its first standing answer was last changed
+        self._times: dict[int, int] = {}  # task -> how many answers it has
+        self._overlaps: Counter[int] = Counter()  # how many tasks have so many
         self._sole: set[int] = set()  # tasks with one answer, which is no ground truth
         self._reception = Reception()
 
@@ -72,10 +74,10 @@ class Aggregator:
             return Aggregate(self._revision, self._answers, as_digest(self._mark))
 
     @property
-    def answered(self) -> int:
-        """How many tasks have an answer that is no skip."""
+    def overlaps(self) -> dict[int, int]:
+        """How many tasks have how many answers, from 1 on; skips are none."""
         with self._lock:
-            return len(self._first)
+            return {times: tasks for times, tasks in self._overlaps.items() if times and tasks}
 
     def first_answered(self, tasks: Ints) -> list[str]:
         """Of each of some tasks, the earliest `updated_at` of its answers; "" without any."""
@@ -121,7 +123,10 @@ class Aggregator:
 
     def _note(self, task: int, answers: list[Annotation]) -> None:
         """What is kept of the answers of a task beside its target."""
+        self._overlaps[self._times.pop(task, 0)] -= 1
+        self._overlaps[len(answers)] += 1
         if answers:
+            self._times[task] = len(answers)
             self._first[task] = min(answer.updated_at for answer in answers)
         else:
             self._first.pop(task, None)

@@ -96,7 +96,7 @@ def _standing(group: list[Annotation]) -> list[Annotation]:
 
 def _ballot(schema: TaskSchema, answer: Annotation) -> Floats | None:
     chosen = [schema.labels.index(choice) for choice in answer.choices if choice in schema.labels]
-    if answer.unread or (not chosen and (answer.choices or not schema.multiple)):
+    if not answer.is_read or (not chosen and (answer.choices or not schema.multiple)):
         return None
     ballot = np.zeros(len(schema.labels), np.float32)
     ballot[chosen] = 1.0 if schema.multiple else 1.0 / len(chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,8 @@ COMES_AGAIN, FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Answers that cannot be learnt from: why, as a code of `domain.UNREAD`; how many; the task of one of them, and
-    what stands there."""
+    """Answers that cannot be learnt from, or not as a whole: why, as a code of `Annotation.unread`; how many; the task
+    of one of them, and what is no label there."""
 
     code: str
     answers: int
@@ -34,7 +35,8 @@ class Coverage:
     labelled      learnt from; `skipped`: nobody has answered; `unused`: answered, and not learnt from; `without_text`:
                   open, and without a text; `to_go`: all others that Label Studio can still serve
     skip_queue    what Label Studio does with skipped tasks, "" if that is unknown
-    unread        the answers that cannot be learnt from, the most frequent reason first
+    half_done     answered by fewer annotators than Label Studio wants for each task
+    unread        the answers that cannot be learnt from, or not as a whole, the most frequent reason first
     same_answer   the labels that every answer consists of, None if the answers differ or are fewer than two
     """
 
@@ -43,6 +45,7 @@ class Coverage:
     unused: int
     without_text: int
     to_go: int
+    half_done: int
     skip_queue: str
     unread: tuple[Unread, ...]
     same_answer: tuple[str, ...] | None
@@ -54,29 +57,38 @@ def cover(
     """Counts a project's tasks, given its standing annotations and what they come to. Tasks without a text are not
     among the labelled ones, whether `answers` has them or not."""
     without_text = store.tasks.without_text(project)
-    answered = len({annotation.task for annotation in annotations if not annotation.cancelled})
-    answers = answers.but_for(without_text)
-    return count(store, project, schema, answers, answered, without_text, store.tasks.count(project))
+    per_task = Counter(annotation.task for annotation in annotations if not annotation.cancelled)
+    answers, overlaps = answers.but_for(without_text), Counter(per_task.values())
+    return count(store, project, schema, answers, overlaps, without_text, store.tasks.count(project))
 
 
 def count(
-    store: Store, project: int, schema: TaskSchema, answers: Answers, answered: int, without_text: Ints, tasks: int
-) -> Coverage:
-    """As `cover`, for whoever knows how many of all `tasks` are `answered`. answers: none of tasks without a text."""
+    store: Store, project: int, schema: TaskSchema, answers: Answers, overlaps: Mapping[int, int], without_text: Ints,
+    tasks: int,
+) -> Coverage:  # fmt: skip
+    """As `cover`, for whoever knows how many of all `tasks` have so many answers: `overlaps`. answers: none of tasks
+    without a text."""
+    answered = sum(overlaps.values())
     empty = len(np.setdiff1d(without_text, answers.touched, assume_unique=True))
     skipped = len(answers.touched) - answered
-    skip_queue = store.rules.skip_queue(project)
+    skip_queue, wanted = store.rules.get(project)
     served_again = skipped if skip_queue == COMES_AGAIN else 0
+    unread = [(code, n, one.task, _unknown(schema, one)) for code, n, one in store.labels.unread(project)]
     return Coverage(
         labelled=len(answers.tasks),
         skipped=skipped,
         unused=answered - len(answers.tasks),
         without_text=empty,
+        half_done=sum(tasks for times, tasks in overlaps.items() if times < wanted),
         to_go=max(tasks - len(answers.touched) - empty, 0) + served_again,
         skip_queue=skip_queue,
-        unread=tuple(Unread(code, n, one.task, one.choices) for code, n, one in store.labels.unread(project)),
+        unread=tuple(Unread(*reason) for reason in unread),
         same_answer=_same(schema, answers),
     )
+
+
+def _unknown(schema: TaskSchema, answer: Annotation) -> tuple[str, ...]:
+    return tuple(choice for choice in answer.choices if choice not in schema.labels)
 
 
 def read(document: Mapping[str, Any]) -> Coverage:

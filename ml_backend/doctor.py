@@ -154,7 +154,7 @@ def _tasks_and_answers(
         yield Finding("wrong" if check.without_text == check.tasks else "notice", about, sentence)
     annotations = store.labels.of(record.id)
     coverage = cover(store, record.id, schema, annotations, consensus(schema, annotations))
-    if sentence := notes.unused(coverage, schema):
+    for sentence in notes.unused(coverage, schema):
         yield Finding("notice", about, sentence)
     active = store.versions.active(record.id)
     if active and active.learner is None and (sentence := notes.nothing_learnt(coverage)):

@@ -136,7 +136,8 @@ class Annotation:
     """One annotator's answer to one task. A skip has `cancelled` set; `updated_at` is ISO text in UTC.
 
     `unread` says, as one of the codes `UNREAD`, why the answer cannot be learnt from, "" if it can: then no `choices`
-    mean that none of several labels applies. `choices` are labels, and whatever else was found among them.
+    mean that none of several labels applies. `choices` are labels, and whatever else was found among them: `unread` is
+    PARTLY if there were both.
     """
 
     id: int
@@ -149,7 +150,13 @@ class Annotation:
     lead_time: float | None = None
     unread: str = ""
 
+    @property
+    def is_read(self) -> bool:
+        """Whether it can be learnt from."""
+        return self.unread in ("", PARTLY)
 
+
+PARTLY = "partly"
 UNREAD = ("empty", "control", "label", "parent", "shape")
 """Nothing was chosen, the answer belongs to a control that there is not, has no label that there is, stops at a label
 that holds others, or is no choice at all."""

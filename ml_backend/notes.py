@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml_backend.coverage import COMES_AGAIN, FOR_OTHERS, Coverage, Unread
-from ml_backend.domain import TaskSchema, shortened
+from ml_backend.domain import PARTLY, TaskSchema, shortened
 from ml_backend.text_check import TextCheck
 
 NAMED = 8  # fields or labels
@@ -57,7 +57,8 @@ def progress(coverage: Coverage) -> str:
     how = {COMES_AGAIN: " (they come again)", FOR_OTHERS: " (waiting for another annotator)"}.get(
         coverage.skip_queue, ""
     )
-    parts = [str(coverage.labelled)]
+    half = f" ({coverage.half_done} of them wait for another annotator)" if coverage.half_done else ""
+    parts = [f"{coverage.labelled}{half}"]
     if coverage.skipped:
         parts.append(f"{coverage.skipped} skipped{how}")
     if coverage.unused:
@@ -67,15 +68,22 @@ def progress(coverage: Coverage) -> str:
     return ", ".join([*parts, f"{coverage.to_go} to go"])
 
 
-def unused(coverage: Coverage, schema: TaskSchema) -> str:
-    """Which answers are not learnt from, and why; "" if there are none."""
-    if not coverage.unread:
-        return ""
-    n = sum(reason.answers for reason in coverage.unread)
-    reasons = [f"{_reason(reason, schema)}, e.g. task {reason.task}" for reason in coverage.unread]
-    if len(reasons) > 1:
-        reasons = [f"{each.answers} of them {why}" for each, why in zip(coverage.unread, reasons, strict=True)]
-    return f"{n} {'answer is' if n == 1 else 'answers are'} not used: {'; '.join(reasons)}"
+def unused(coverage: Coverage, schema: TaskSchema) -> Iterator[str]:
+    """Which answers are not learnt from, or not as a whole, and why."""
+    unread = [reason for reason in coverage.unread if reason.code != PARTLY]
+    if unread:
+        reasons = [f"{_reason(reason, schema)}, e.g. task {reason.task}" for reason in unread]
+        if len(reasons) > 1:
+            reasons = [f"{each.answers}: {why}" for each, why in zip(unread, reasons, strict=True)]
+        yield f"{_answers(sum(reason.answers for reason in unread))} not used: {'; '.join(reasons)}"
+    for reason in coverage.unread:
+        if reason.code == PARTLY:
+            why = f"the configuration has no label {_some(reason.choices)}, e.g. task {reason.task}"
+            yield f"{_answers(reason.answers)} used without some of the labels: {why}"
+
+
+def _answers(n: int) -> str:
+    return "1 answer is" if n == 1 else f"{n} answers are"
 
 
 def _reason(reason: Unread, schema: TaskSchema) -> str:

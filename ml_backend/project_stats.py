@@ -25,7 +25,7 @@ from ml_backend.teaching.agreement import Agreement
 from ml_backend.teaching.recall import Recall
 from ml_backend.text_check import check_store
 
-LAYOUT = 2
+LAYOUT = 3
 """Grows when the document changes: then it is written anew."""
 
 
@@ -42,7 +42,7 @@ def update(
     parts = [
         LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, record.tasks_revision,
         learner.number if learner else None, recalled.teacher if recalled else "", recalled.digest if recalled else "",
-        store.evolution.finished(project), store.rules.skip_queue(project), schema.control, schema.data,
+        store.evolution.finished(project), store.rules.get(project), schema.control, schema.data,
     ]  # fmt: skip
     basis = sha256(json.dumps(parts).encode()).hexdigest()
     if store.stats.basis(project) == basis:
@@ -60,8 +60,8 @@ def update(
         int(np.isin(judged, written.shown(store, project)).sum()),
     )
     without_text = pool.tasks[pool.without_text]
-    answers, answered = labels.answers.but_for(without_text), aggregator.answered
-    coverage = count(store, project, schema, answers, answered, without_text, len(pool.tasks))
+    answers, overlaps = labels.answers.but_for(without_text), aggregator.overlaps
+    coverage = count(store, project, schema, answers, overlaps, without_text, len(pool.tasks))
     document: dict[str, Any] = {
         "labelled": len(answers.tasks),
         "coverage": asdict(coverage),

@@ -164,8 +164,7 @@ def _checked(status: Status) -> Iterator[tuple[str, str]]:
     if status.schema.other_controls:
         yield "question", notes.question(status.schema)
     yield from (("texts", sentence) for sentence in notes.texts(status.texts, status.schema))
-    if sentence := notes.unused(status.coverage, status.schema):
-        yield "not used", sentence
+    yield from (("not used", sentence) for sentence in notes.unused(status.coverage, status.schema))
     if status.learner is None and (sentence := notes.nothing_learnt(status.coverage)):
         yield "learner", sentence
 

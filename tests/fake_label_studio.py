@@ -71,6 +71,7 @@ class FakeLabelStudio:
             "evaluate_predictions_automatically": False,
             "show_skip_button": True,
             "skip_queue": "REQUEUE_FOR_OTHERS",
+            "maximum_annotations": 1,
             **self.settings,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +44,7 @@ def same_as_all_at_once(aggregator: Aggregator, store: Store, project: int, sche
     answers = [each for each in annotations if not each.cancelled]
     first = [min((each.updated_at for each in answers if each.task == task), default="") for task in TASKS]
     assert aggregator.first_answered(np.array(TASKS)) == first
+    assert aggregator.overlaps == Counter(Counter(each.task for each in answers).values())
     sole = {task for task, answer in sole_answers(annotations).items() if not answer.ground_truth}
     assert aggregator.has_sole_answer(np.array(TASKS)).tolist() == [task in sole for task in TASKS]
     for apart in ((), (2, 3)):
@@ -60,6 +62,7 @@ annotations = st.builds(
     ground_truth=st.sampled_from([False, False, False, True]),
     updated_at=st.sampled_from(["2026-01-01", "2026-01-02", "2026-01-03"]),
     lead_time=st.none() | st.sampled_from([0.0, 1.0, 2.5, 7.0, 900.0]),
+    unread=st.sampled_from(["", "", "label", "partly"]),
 )
 drafts = st.none() | st.builds(
     Draft, choices=st.sampled_from([("a",), ("a", "b"), ()]), confidence=st.just(0.5),

@@ -205,6 +205,34 @@ def test_what_label_studio_cannot_serve_is_not_to_go(
     assert said(store)["labelled"] == going
 
 
+def test_labels_that_are_gone_from_an_answer_of_several_are_named(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    server.label_config = config_with("fruit", "metal", "animal", multiple=True)
+    tasks = list(fill(server, 10))
+    server.annotate(tasks[3], "fruit", "metal")
+    run_round(make_round(server))
+    server.label_config = config_with("fruit", "animal", multiple=True)
+    run_round(make_round(server))
+    assert said(store)["labelled"] == "1, 9 to go"
+    assert said(store)["not used"] == (
+        f"1 answer is used without some of the labels: the configuration has no label 'metal', e.g. task {tasks[3]}"
+    )
+
+
+def test_a_task_that_waits_for_its_second_annotator_is_told(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    server.settings["maximum_annotations"] = 2
+    truth = fill(server, 6)
+    for n, (task, label) in enumerate(truth.items()):
+        server.annotate(task, label, by=1)
+        if n < 2:
+            server.annotate(task, label, by=2)
+    run_round(make_round(server))
+    assert said(store)["labelled"] == "6 (4 of them wait for another annotator), 0 to go"
+
+
 def test_a_task_without_a_text_is_neither_queued_drafted_nor_learnt_from(
     server: FakeLabelStudio, store: Store, make_round: MakeRound, options: Callable[..., None]
 ) -> None:

@@ -15,6 +15,7 @@ from ml_backend import space
 from ml_backend.aggregation import Aggregators
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
+from ml_backend.jobs.config_check import ConfigCheck
 from ml_backend.jobs.guard import Guard
 from ml_backend.jobs.priority import give_way
 from ml_backend.jobs.teaching import Teaching
@@ -56,6 +57,7 @@ class Worker:
         self._aggregators = Aggregators(self._store)
         self._watching = Watching(settings, self._store, self._aggregators)
         self._teaching = Teaching(settings, self._store, self._aggregators)
+        self._config_check = ConfigCheck(self._store)
         self._listener = self._store.signals.listen()
         self._looked = self._told = self._poll_at = 0.0
 
@@ -83,6 +85,7 @@ class Worker:
             self._teaching.stop()  # what may take long comes last, in case the process is killed
             self._background.shutdown()
             self._watching.stop()
+            self._config_check.stop()
             self._store.close()
 
     def _beat(self) -> None:
@@ -101,6 +104,7 @@ class Worker:
         if lease is not None:
             self._serve(lease)
             return
+        self._config_check.step(self._client)
         self._watching.step(self._pools)
         self._teaching.step(self._pools)
         tidied = self._upkeep.step(self._client, self._pools)  # rarely: it says itself when it is time

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from ml_backend.domain import PATH, TaskSchema
+from ml_backend.domain import PARTLY, PATH, TaskSchema
 
 Path = tuple[str, ...]
 
 
 def read_answer(result: Any, schema: TaskSchema) -> tuple[tuple[str, ...], str]:
-    """The labels that the `result` of an annotation holds, and why it cannot be learnt from: a code of `domain.UNREAD`,
-    or "". Without a label, what was found in their place is returned instead."""
+    """What the `result` of an annotation holds, and why it cannot be learnt from: see `Annotation.unread`. Of labels
+    and anything else, the labels come first."""
     regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else None
     if regions is None:
         return (), "shape"
@@ -36,7 +36,7 @@ def read_answer(result: Any, schema: TaskSchema) -> tuple[tuple[str, ...], str]:
         else:
             (parents if path in _parents(schema) else unknown).append(PATH.join(path))
     if labels:
-        return tuple(dict.fromkeys(labels + unknown)), ""
+        return tuple(dict.fromkeys(labels + unknown)), PARTLY if unknown else ""
     if unknown or parents:
         return tuple(dict.fromkeys(unknown + parents)), "label" if unknown else "parent"
     if is_odd:

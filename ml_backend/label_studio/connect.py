@@ -32,7 +32,7 @@ HIDDEN_COLUMNS = (  # of the tab: what is left are the number, the place in the 
 REMEMBERED = ("sampling", "model_version", "show_collab_predictions")
 
 # Without PROJECT_UPDATED: our own switch of the model version fires it, and at 100,000 tasks Label Studio counts for
-# 0.1 s to say so. Every other event carries the labelling configuration, and reconcile looks at it, too.
+# 0.1 s to say so. Every other event carries the labelling configuration, and `jobs/config_check.py` asks for it.
 ACTIONS = [
     "ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_CREATED",
     "TASKS_DELETED",
@@ -104,6 +104,7 @@ def _forget(store: Store, project: int) -> None:
     store.labels.forget(project)
     store.versions.forget(project)
     store.shown.forget(project)
+    store.rules.forget(project)
     store.publications.withdraw(project)
     store.projects.pin(project, None)
     store.evolution.forget(project)

@@ -54,7 +54,7 @@ def reconcile(
     config = str(found.get("label_config") or "")
     if config != record.label_config:
         store.projects.set_label_config(project, config)
-    store.rules.put(project, str(found.get("skip_queue") or ""))
+    store.rules.put(project, str(found.get("skip_queue") or ""), int(found.get("maximum_annotations") or 1))
     schema = _schema(config, record.choices)
     if schema is not None:
         reading = _Reading(client, store, project, schema, guard, listed, *_known(store, project))

@@ -14,13 +14,22 @@ class LabellingRules:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def skip_queue(self, project: int) -> str:
-        """Where skipped tasks go: REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS or IGNORE_SKIPPED; "" if that is unknown."""
+    def get(self, project: int) -> tuple[str, int]:
+        """Where skipped tasks go, REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS or IGNORE_SKIPPED ("" if that is unknown), and how
+        many annotators are to answer each task."""
+        query = sa.select(table.c.skip_queue, table.c.overlap).where(table.c.project == project)
         with self._database.read() as connection:
-            return connection.execute(sa.select(table.c.skip_queue).where(table.c.project == project)).scalar() or ""
+            row = connection.execute(query).first()
+        return (row[0], row[1]) if row else ("", 1)
 
-    def put(self, project: int, skip_queue: str) -> None:
+    def put(self, project: int, skip_queue: str, overlap: int) -> None:
         """Keeps what Label Studio says; writes nothing if that is known."""
-        if skip_queue != self.skip_queue(project):
+        if (skip_queue, overlap) != self.get(project):
+            row = {"project": project, "skip_queue": skip_queue[:100], "overlap": overlap}
             with self._database.begin() as connection:
-                connection.execute(self._database.upsert(table), [{"project": project, "skip_queue": skip_queue[:100]}])
+                connection.execute(self._database.upsert(table), [row])
+
+    def forget(self, project: int) -> None:
+        """Another project has got this number."""
+        with self._database.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.project == project))

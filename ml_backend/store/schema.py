@@ -168,7 +168,8 @@ labelling_rules = Table(
     "labelling_rules",
     metadata,
     Column("project", Integer, primary_key=True, autoincrement=False),
-    Column("skip_queue", String(100), nullable=False, default=""),  # where Label Studio puts what is skipped
+    Column("skip_queue", String(100), nullable=False),  # where Label Studio puts what is skipped
+    Column("overlap", Integer, nullable=False),  # annotators that are to answer each task
 )
 
 annotation = Table(

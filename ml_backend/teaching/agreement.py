@@ -64,10 +64,10 @@ class Saved:
 
 
 def pairs(shown: Iterable[Shown], annotations: Iterable[Annotation]) -> list[tuple[Shown, Annotation]]:
-    """What was shown of each answered task, with the answer."""
+    """What was shown of each answered task, with the answer; one that could not be read says nothing of a draft."""
     first: dict[int, Annotation] = {}
     for each in annotations:
-        if not each.cancelled and each.id <= first.get(each.task, each).id:
+        if not each.cancelled and each.is_read and each.id <= first.get(each.task, each).id:
             first[each.task] = each
     return [(each, first[each.task]) for each in shown if each.task in first]
 

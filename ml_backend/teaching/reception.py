@@ -40,7 +40,8 @@ class Reception:
 
     def update(self, task: int, shown: Shown | None, annotations: Iterable[Annotation]) -> None:
         """What was last shown of a task, and all its annotations, are these from now on."""
-        answer = min((each for each in annotations if not each.cancelled), key=lambda each: each.id, default=None)
+        answers = (each for each in annotations if not each.cancelled and each.is_read)
+        answer = min(answers, key=lambda each: each.id, default=None)
         (self._shown.discard if shown is None else self._shown.add)(task)
         outcome = None
         if shown is not None and answer is not None:

@@ -20,6 +20,7 @@ from ml_backend.demo.run import backend as run_backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.domain import ApprenticeError, ModelVersion, TaskSchema, read_record
 from ml_backend.label_studio.annotator import Served, answer, create_project, next_task, skip
+from ml_backend.label_studio.answers import write_choices
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import connect
@@ -84,7 +85,7 @@ class Project:
             "from_name": self.schema.control,
             "to_name": self.schema.source,
             "type": "choices",
-            "value": {"choices": list(choices)},
+            "value": {"choices": write_choices(choices, self.schema)},
         }
 
     def seen(self) -> dict[str, Any]:

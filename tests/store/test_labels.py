@@ -135,3 +135,23 @@ def test_two_stores_see_each_other(any_settings: Settings, make_settings: Callab
     assert one.labels.of(5) == []
     one.close()
     other.close()
+
+
+def test_answers_that_cannot_be_read_are_counted_by_reason_with_the_first_of_each(any_store: Store) -> None:
+    unread = [replace(answer(number, 1, "x", task=number + 10), unread="label") for number in (1, 2, 3)]
+    other = [replace(answer(4, 1, task=20), unread="control"), answer(5, 1, "a"), answer(6, 1, skip=True)]
+    any_store.labels.put(5, [*unread, *other])
+    any_store.labels.put(6, [replace(answer(1, 1), unread="shape")])
+    any_store.labels.delete(5, [1])
+    assert any_store.labels.unread(5) == [("label", 2, unread[1]), ("control", 1, other[0])]
+    any_store.labels.put(5, [answer(number, 2, "a") for number in (2, 3, 4)])
+    assert any_store.labels.unread(5) == []
+
+
+def test_what_label_studio_does_with_skipped_tasks_is_kept(any_store: Store) -> None:
+    assert any_store.rules.get(5) == ("", 1)
+    for rules in (("REQUEUE_FOR_ME", 1), ("REQUEUE_FOR_OTHERS", 3)):
+        any_store.rules.put(5, *rules)
+        assert any_store.rules.get(5) == rules
+    any_store.rules.forget(5)
+    assert any_store.rules.get(5) == ("", 1)

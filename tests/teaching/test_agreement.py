@@ -57,6 +57,11 @@ def test_a_draft_is_accepted_edited_or_replaced_and_counts_for_its_author() -> N
     assert found == {"teacher": Received(1, 0, 1), "learner": Received(2, 2, 1)}
 
 
+def test_an_answer_that_could_not_be_read_says_nothing_of_its_draft() -> None:
+    unread = replace(answer(1, "obst"), unread="label")
+    assert pairs([shown(1, "teacher", "fruit")], [unread]) == []
+
+
 def test_the_first_answer_that_stands_is_the_one_in_sight_of_the_draft() -> None:
     answers = [
         answer(1, "metal", number=30), answer(1, number=10, skip=True), answer(1, "fruit", number=20),

@@ -14,6 +14,7 @@ def upgrade() -> None:
         "labelling_rules",
         sa.Column("project", sa.Integer(), primary_key=True, autoincrement=False),
         sa.Column("skip_queue", sa.String(100), nullable=False),
+        sa.Column("overlap", sa.Integer(), nullable=False),
     )
 
 

@@ -1,0 +1,362 @@
+"""`make bench-growth`: what one answer, one /predict, one scrape and one status cost as the answers of a project grow.
+
+    python -m benchmarks.growth [--sizes 1000 10000 100000] [--databases sqlite postgresql] [--save]
+
+The answers and the vectors are made up, the pool has the same tasks at each size, and Label Studio's side is played in
+memory and answers at once: what is left is our own cost. Each case runs in a process of its own. CPU seconds are those
+of the process, the median of `REPEATS`. Nothing here is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import multiprocessing
+import platform
+import queue
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from benchmarks.label_studio_stand_in import PROJECT, LabelStudioStandIn
+from ml_backend import registry
+from ml_backend.app import create_app
+from ml_backend.asking import Answer, Call
+from ml_backend.domain import ModelVersion, content_key
+from ml_backend.intake import take
+from ml_backend.jobs import worker as worker_module
+from ml_backend.jobs.worker import Worker
+from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.events import read_event
+from ml_backend.logs import set_up_logs
+from ml_backend.settings import Settings, load_settings
+from ml_backend.status import read_status
+from ml_backend.store import Store, now
+from ml_backend.teaching import questions
+
+SIZES = (1_000, 10_000, 100_000)
+POOL = 110_000  # tasks, at each size
+REPLIES = 2_000  # labels that the teacher has given
+VERSIONS = 30_000
+VECTORS, SHARD = 1_000_000, 1024
+REPEATS = 7
+IDLE_SECONDS = 5.0
+SETTLE_SECONDS = 15.0
+TEACHER = {"teacher": "batch", "teacher_model": "made-up"}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one piece of work takes: CPU seconds of this process, SQL statements, MiB of memory beyond what it had."""
+
+    seconds: float
+    statements: int
+    memory: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds * 1e3:,.1f} ms, {self.statements} statements, {self.memory:,.0f} MiB"
+
+
+@dataclass
+class Meter:
+    """Counts the SQL statements of this process."""
+
+    statements: int = 0
+
+    def __post_init__(self) -> None:
+        @sa.event.listens_for(sa.Engine, "before_cursor_execute")
+        def count(*_: object) -> None:
+            self.statements += 1
+
+    def cost(self, work: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> Cost:
+        """The median of `REPEATS` runs, after one that does not count; `prepare` is not measured."""
+        seconds, statements, memory = [], [], []
+        for _ in range(REPEATS + 1):
+            prepare()
+            before, begun, resident = self.statements, time.process_time(), _reset_peak()
+            work()
+            seconds.append(time.process_time() - begun)
+            statements.append(self.statements - before)
+            memory.append(_peak() - resident)
+        return Cost(
+            statistics.median(seconds[1:]), int(statistics.median(statements[1:])), statistics.median(memory[1:])
+        )
+
+
+def _reset_peak() -> float:
+    """The memory in use, in MiB, from which `_peak` counts on."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return psutil.Process().memory_info().rss / 2**20
+
+
+def _peak() -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+class MadeUpProject:
+    """A pool of `POOL` tasks with vectors, `size` of them answered, in a store of its own."""
+
+    def __init__(self, settings: Settings, size: int) -> None:
+        self.settings = settings
+        self.label_studio = LabelStudioStandIn(POOL)
+        self._random = np.random.default_rng(0)
+        self.label_studio.answer(range(1, size + 1))
+        worker_module.LabelStudioClient = lambda *_: self.label_studio.client()  # type: ignore[assignment, misc]
+        self.worker = Worker(settings, threading.Event())
+        self.store = Store(settings)
+        self._keep_vectors()
+        self.label_studio.connect(self.store)
+        self.round()
+
+    def _keep_vectors(self) -> None:
+        """Of clusters around one point for each label, so that there is something to learn."""
+        encoder = registry.encoder(self.settings.encoder)
+        vectors = self.store.vectors(PROJECT, encoder.name)
+        centres = self._random.normal(size=(len(self.label_studio.labels), encoder.dim))
+        for start in range(1, POOL + 1, 20_000):
+            tasks = range(start, min(start + 20_000, POOL + 1))
+            about = [self.label_studio.label_number(task) for task in tasks]
+            made = centres[about] + 1.5 * self._random.normal(size=(len(tasks), encoder.dim))
+            made /= np.linalg.norm(made, axis=1, keepdims=True)
+            vectors.add([content_key(self.label_studio.text(task)) for task in tasks], made.astype(np.float32))
+
+    def round(self) -> None:
+        """The rounds that are wanted."""
+        while self.store.jobs.claimable():
+            self.worker._step()
+        if error := self.store.versions.last_rounds(PROJECT)[0].error:
+            raise SystemExit(error)
+
+    def one_more_answer(self) -> None:
+        take(self.store, read_event(self.label_studio.answer_one()))
+
+    def give_teacher(self) -> None:
+        """A teacher of the `batch` kind that has labelled the first tasks."""
+        self.label_studio.set_extra_params(self.store, TEACHER)
+        schema = read_schema(self.label_studio.label_config)
+        options, _ = self.settings.for_project(TEACHER)
+        teacher = registry.teacher(options.teacher, self.settings.teacher_options(options))
+        assert teacher is not None
+        for start in range(0, REPLIES, 500):
+            tasks = range(start + 1, start + 501)
+            keys = {task: content_key(self.label_studio.text(task)) for task in tasks}
+            asked = {
+                task: questions.label(schema, key, self.label_studio.text(task), teacher.name, {})
+                for task, key in keys.items()
+            }
+            self.store.questions.want(PROJECT, teacher.name, [(asked[task], keys[task]) for task in tasks])
+            for task in tasks:
+                shares = np.full(len(schema.labels), 0.02, np.float32)
+                shares[self.label_studio.label_number(task)] = 0.9
+                content = {"label": self.label_studio.label(task)}
+                call = Call("made-up", 0.5, 200, 10, "answered")
+                self.store.questions.record(PROJECT, Answer(asked[task].id, content, shares, (call,)), [0.0])
+        self.settle()
+
+    def settle(self) -> None:
+        """The worker's dealings beside the rounds come to rest, and the rounds that they want are done."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            self.worker._step()
+        self.round()
+
+    def predict_body(self, task: int) -> dict[str, Any]:
+        data = {"id": task, "data": {"text": self.label_studio.text(task)}}
+        return {"project": f"{PROJECT}.1", "label_config": self.label_studio.label_config, "tasks": [data]}
+
+    def add_versions(self, count: int) -> None:
+        """As many versions as months of rounds leave behind."""
+        number = self.store.versions.next_number(PROJECT)
+        for n in range(number, number + count):
+            version = ModelVersion(PROJECT, n, f"made-up-{n}", None, 0, None, now())
+            self.store.versions.add(version, None, rows=0)
+
+
+def measure(database: str, url: str, size: int, rows: Any) -> None:
+    """All figures of one size, put into the queue `rows` as (what, database, size, cost)."""
+    set_up_logs("warning")
+    meter = Meter()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = load_settings(
+            data_dir=Path(folder), store_url=url, label_studio_api_key=SecretStr("none"), reconcile_seconds=86_400.0,
+        )  # fmt: skip
+        project = MadeUpProject(settings, size)
+        web = create_app(settings, project.store).test_client()
+
+        def row(what: str, cost: object) -> None:
+            rows.put((what, database, size, str(cost)))
+
+        def predict(task: int) -> None:
+            if web.post("/predict", json=project.predict_body(task)).status_code != 200:
+                raise SystemExit("/predict failed")
+
+        def add_figures(when: str) -> None:
+            row(f"round after one more answer{when}", meter.cost(project.round, project.one_more_answer))
+            stages = project.store.versions.last_rounds(PROJECT)[0].stages
+            row(f"  of that, wall{when}", ", ".join(f"{name} {seconds:.3f}" for name, seconds in stages.items()))
+            row(f"/predict{when}", meter.cost(lambda: predict(POOL - 1)))
+            row(f"/predict of a text that the teacher has labelled{when}", meter.cost(lambda: predict(7)))
+            row(f"scrape of /metrics{when}", meter.cost(lambda: web.get("/metrics")))
+            row(f"status{when}", meter.cost(lambda: read_status(project.store, PROJECT)))
+
+        add_figures(", without a teacher")
+        project.give_teacher()
+        add_figures(", with a teacher")
+        row("/predict, wall p95 of 100", f"{_p95(lambda: predict(7)) * 1e3:.1f} ms")
+        row("idle worker, queries a second", f"{_idle(project, meter):.1f}")
+        if size == SIZES[0]:
+            project.add_versions(VERSIONS)
+            add_figures(f", with {VERSIONS:,} versions")
+        project.store.close()
+
+
+def _p95(work: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(100):
+        begun = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun)
+    return sorted(seconds)[94]
+
+
+def _idle(project: MadeUpProject, meter: Meter) -> float:
+    """Statements a second of a worker that has nothing to do, `IDLE_SECONDS` after it has come to rest."""
+    stop = threading.Event()
+    worker = Worker(project.settings, stop)
+    thread = threading.Thread(target=worker.run, daemon=True)
+    thread.start()
+    time.sleep(2 * IDLE_SECONDS)
+    before = meter.statements
+    time.sleep(IDLE_SECONDS)
+    idle = (meter.statements - before) / IDLE_SECONDS
+    stop.set()
+    thread.join()
+    return idle
+
+
+def measure_vectors(rows: Any) -> None:
+    """A million vectors come in shards, as the encoder writes them, and are found again."""
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        vectors = Store(load_settings(data_dir=Path(folder))).vectors(PROJECT, "made-up")
+        block = random.normal(size=(SHARD, 384)).astype(np.float32)
+        tenth, begun = VECTORS // 10, time.process_time()
+        for start in range(0, VECTORS, SHARD):
+            vectors.add([content_key(f"text {n}") for n in range(start, start + SHARD)], block)
+            if (start + SHARD) // tenth > start // tenth:
+                taken, begun = time.process_time() - begun, time.process_time()
+                rows.put((f"adding vectors up to {start + SHARD:,}", "-", VECTORS, f"{taken:.2f} s"))
+        files = sum(1 for _ in Path(folder).rglob("*.npy"))
+        rows.put(("files that they lie in", "-", VECTORS, str(files)))
+
+
+@contextmanager
+def postgresql() -> Iterator[Callable[[], str]]:
+    """Gives the URLs of empty databases on a server of its own, on a socket in a temporary folder."""
+    import psycopg
+
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    shutil.chown(folder, "postgres")
+
+    def run(*command: str) -> None:
+        as_owner = ["runuser", "-u", "postgres", "--"]
+        subprocess.run([*as_owner, *command], check=True, capture_output=True, cwd=folder, timeout=120)
+
+    data, names = folder / "data", (f"bench{n}" for n in range(1000))
+    try:
+        run(str(binaries / "initdb"), "--pgdata", str(data), "--auth", "trust", "--username", "bench")
+        options = f"-c listen_addresses='' -k {folder}"
+        run(str(binaries / "pg_ctl"), "--pgdata", str(data), "--options", options, "--wait", "--log",
+            str(folder / "log"), "start")  # fmt: skip
+
+        def make() -> str:
+            name = next(names)
+            with psycopg.connect(host=str(folder), user="bench", dbname="postgres", autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+            return f"postgresql+psycopg://bench@/{name}?host={folder}"
+
+        yield make
+    finally:
+        run(str(binaries / "pg_ctl"), "--pgdata", str(data), "--mode", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--databases", nargs="+", default=["sqlite", "postgresql"])
+    parser.add_argument("--without-vectors", action="store_true")
+    parser.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
+    options = parser.parse_args()
+    table: list[tuple[str, str, int, str]] = []
+    with ExitStack() as stack:
+        make = stack.enter_context(postgresql()) if "postgresql" in options.databases else None
+        work = [
+            (measure, (database, make() if make and database == "postgresql" else "", size))
+            for database in options.databases
+            for size in options.sizes
+        ]
+        for target, arguments in [*work, *([] if options.without_vectors else [(measure_vectors, ())])]:
+            table += _in_a_process(target, arguments)
+    text = _markdown(table)
+    print(text)
+    if options.save:
+        today = datetime.datetime.now(datetime.UTC).date()
+        head = f"# What grows with a project, {today}\n\n`python -m benchmarks.growth {' '.join(sys.argv[1:])}` on "
+        (Path(__file__).with_name(f"{today}-growth.md")).write_text(f"{head}{platform.machine()}, 2 cores.\n\n{text}")
+
+
+def _in_a_process(target: Callable[..., None], arguments: tuple[object, ...]) -> list[tuple[str, str, int, str]]:
+    """The rows that it puts, printed as they come; peak memory and caches are those of one case alone."""
+    context = multiprocessing.get_context("spawn")
+    rows = context.Queue()
+    process = context.Process(target=target, args=(*arguments, rows))
+    process.start()
+    found = []
+    while process.is_alive() or not rows.empty():
+        try:
+            found.append(rows.get(timeout=0.5))
+        except queue.Empty:
+            continue
+        print(json.dumps(found[-1]), flush=True)
+    process.join()
+    return found
+
+
+def _markdown(table: list[tuple[str, str, int, str]]) -> str:
+    """One row a figure and database, one column a size."""
+    sizes = sorted({size for _, _, size, _ in table if size != VECTORS})
+    figures: dict[tuple[str, str], dict[int, str]] = {(what, database): {} for what, database, _, _ in table}
+    for what, database, size, measured in table:
+        figures[what, database][size] = measured
+    lines = [
+        f"| figure | database | {' | '.join(f'{size:,} answers' for size in sizes)} |",
+        "|---" * (2 + len(sizes)) + "|",
+    ]
+    for (what, database), by_size in figures.items():
+        cells = [by_size.get(size, "") for size in sizes] if VECTORS not in by_size else [by_size[VECTORS]]
+        lines.append(f"| {what} | {database} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    main()

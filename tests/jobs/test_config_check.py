@@ -1,0 +1,98 @@
+"""A labelling configuration that changes while nobody labels is noticed within seconds, by a small question."""
+
+from __future__ import annotations
+
+import pytest
+from fake_label_studio import FakeClient, FakeLabelStudio, config_with
+from projects import set_up
+from workers import Bench
+
+from ml_backend.jobs import config_check
+from ml_backend.jobs.config_check import EVERY_SECONDS, PAUSE_SECONDS, ConfigCheck
+from ml_backend.label_studio.client import Unreachable
+from ml_backend.store import Store
+
+
+class Clock:
+    seconds = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(config_check, "time", made)
+    return made
+
+
+@pytest.fixture
+def client(server: FakeLabelStudio, store: Store) -> FakeClient:
+    set_up(store, 5, connection={"ml": 1}, label_config=server.label_config)
+    return FakeClient(server)
+
+
+def check(checked: ConfigCheck, client: FakeClient, clock: Clock, after: float = EVERY_SECONDS) -> int:
+    """How many questions one step asks."""
+    before = len(client.calls)
+    clock.seconds += after
+    checked.step(client)
+    checked.wait()
+    return len(client.calls) - before
+
+
+def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothing(
+    server: FakeLabelStudio, store: Store, client: FakeClient, clock: Clock
+) -> None:
+    checked = ConfigCheck(store)
+    set_up(store, 5, reconciled_at=1.0)
+    assert check(checked, client, clock) == 1
+    assert not store.jobs.state(5).waiting
+    server.label_config = config_with("fruit", "metal")
+    assert check(checked, client, clock, after=EVERY_SECONDS / 2) == 0, "not before its time"
+    assert check(checked, client, clock) == 1
+    assert store.jobs.state(5).waiting and store.projects.known(5).reconciled_at == 0.0
+    assert not client.writes()
+    checked.stop()
+
+
+def test_projects_are_asked_about_in_turn(
+    server: FakeLabelStudio, store: Store, client: FakeClient, clock: Clock
+) -> None:
+    set_up(store, 3, connection={"ml": 2}, label_config="")
+    checked = ConfigCheck(store)
+    for _ in range(2):
+        check(checked, client, clock, after=PAUSE_SECONDS)
+        check(checked, client, clock, after=PAUSE_SECONDS)
+    assert [path for _, path, _ in client.calls] == ["api/projects/3", "api/projects/5"] * 2
+    checked.stop()
+
+
+def test_a_label_studio_that_does_not_answer_is_left_alone_for_a_while(
+    store: Store, client: FakeClient, clock: Clock
+) -> None:
+    def fail(*_: object) -> None:
+        raise Unreachable("gone")
+
+    client.before = fail
+    checked = ConfigCheck(store)
+    assert check(checked, client, clock) == 1
+    assert check(checked, client, clock) == 0
+    assert check(checked, client, clock, after=PAUSE_SECONDS) == 1
+    checked.stop()
+
+
+def test_an_idle_worker_takes_drafts_with_a_removed_label_away(bench: Bench) -> None:
+    bench.server.add_tasks([f"apple {n}" for n in range(5)])
+    bench.round()
+    bench.step()
+    bench.server.label_config = config_with("metal", "animal")
+    for _ in range(3):
+        bench.time += EVERY_SECONDS
+        bench.step()
+        bench.worker._config_check.wait()
+    bench.step()
+    drafts = {choice for row in bench.server.current_predictions() for region in row["result"]
+              for choice in region["value"]["choices"]}  # fmt: skip
+    assert drafts and drafts <= {"metal", "animal"}
