@@ -275,7 +275,7 @@ def webhook(table: Table, settings: Settings, store: Store, project: int, size: 
 
 def memory(table: Table, supervisor: int, size: int) -> None:
     for child in _children(supervisor):
-        role = Path(f"/proc/{child}/cmdline").read_text().rstrip("\0").split("\0")[-1]
+        role = "web" if "web" in Path(f"/proc/{child}/cmdline").read_text().split("\0") else "worker"
         fields = dict(line.split(":", 1) for line in Path(f"/proc/{child}/status").read_text().splitlines())
         now, peak = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
         goal = "700 MB" if role == "web" else "1,500 MB"

@@ -52,10 +52,6 @@ class Aggregator:
         self._sole: set[int] = set()  # tasks with one answer, which is no ground truth
         self._reception = Reception()
 
-    def __len__(self) -> int:
-        """How many tasks have an annotation."""
-        return len(self._answers.touched)
-
     def refresh(self, schema: TaskSchema) -> Aggregate:
         """The labels of today. Reads the annotations of tasks that have changed since the last call and no others; all
         of them the first time, when the schema changed, and when annotations have vanished."""

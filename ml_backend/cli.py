@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 import ml_backend.commands.features
+import ml_backend.commands.forget
 import ml_backend.commands.teacher  # noqa: F401 their commands are the application's by now
 from ml_backend.commands.common import (
     AnyProject,
@@ -38,6 +39,7 @@ from ml_backend.commands.common import (
 if TYPE_CHECKING:
     from ml_backend.status import Status
 
+Parent = Annotated[int, typer.Option(help="the process that ends this one with it")]
 WORKER_NICE = 5  # Label Studio waits for the web process, and an annotator for Label Studio: they come first
 
 
@@ -83,24 +85,26 @@ def serve(
 
 
 @app.command(hidden=True)
-def web() -> None:
+def web(parent: Parent) -> None:
     """The web process of `serve`."""
     from ml_backend.jobs.supervisor import stop_with_parent
-    from ml_backend.web import run_web
 
     stop = stop_on_signals()
-    stop_with_parent(stop)
+    stop_with_parent(stop, parent)
+    from ml_backend.web import run_web
+
     run_web(settings_of_child(), stop)
 
 
 @app.command(hidden=True)
-def worker() -> None:
+def worker(parent: Parent) -> None:
     """A worker process of `serve`."""
     from ml_backend.jobs.supervisor import stop_with_parent
-    from ml_backend.jobs.worker import Worker
 
     settings, stop = settings_of_child(), stop_on_signals()
-    stop_with_parent(stop)
+    stop_with_parent(stop, parent)
+    from ml_backend.jobs.worker import Worker
+
     os.nice(WORKER_NICE)
     cap_threads(settings.threads)
     Worker(settings, stop).run()
@@ -125,7 +129,7 @@ def connect(project: Project, label_studio_url: Url = None, api_key: Key = None,
 
 @app.command()
 def disconnect(project: Project, label_studio_url: Url = None, api_key: Key = None, data_dir: DataDir = None) -> None:
-    """Undo `connect` and restore the project's earlier settings. What was learnt is kept."""
+    """Undo `connect` and restore the project's earlier settings. What was learnt is kept: `forget` removes it."""
     from ml_backend.label_studio.connect import disconnect as take_apart
 
     settings = read_settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)

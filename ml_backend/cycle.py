@@ -159,7 +159,7 @@ def _fit(
 ) -> tuple[Knowledge, Fit] | tuple[None, None]:
     """A new learner, unless it would be the same again, there is nothing to tell apart, or a rollback holds."""
     labelled = work.pool.rows_of(answers.tasks)
-    vectors = work.pool.ensure(labelled, at_most=work.pool.at_once)
+    work.pool.encode_missing(labelled, work.pool.at_once)
     rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
     priors = prior.load(work.store, record, options.learner, work.pool.space, schema)
     lesson = Lesson(
@@ -175,7 +175,7 @@ def _fit(
     if record.pinned is not None or (serving is not None and serving.lesson.same(lesson)):
         return None, None
     judges = work.pool.real(lesson.tasks) & ~priors.taught_among(lesson.texts)
-    return knowledge.learn(lesson, vectors, serving, number, priors.tensors, judges)
+    return knowledge.learn(lesson, work.pool.vectors_at(rows), serving, number, priors.tensors, judges)
 
 
 def _assess(
@@ -258,7 +258,7 @@ def _fingerprint(
         "tasks": record.tasks_revision,
         # the queue improves at every doubling of the encoded part, and when all is encoded
         "space": pool.space,
-        "encoded": "all" if encoded == len(pool.tasks) else encoded.bit_length(),
+        "encoded": "all" if not pool.missing.any() else encoded.bit_length(),
         "prior": (record.prior or {}).get("sha256", "") if len(labels.answers.tasks) >= FEWEST else "",
         "recalled": recalled.digest if recalled else "",
         "answers": labels.digest,

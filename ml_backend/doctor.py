@@ -16,6 +16,7 @@ from ml_backend.label_studio.inspection import Connection, inspect
 from ml_backend.label_studio.publish import HEAD, Pace
 from ml_backend.label_studio.text_sample import look_at_texts
 from ml_backend.settings import Settings
+from ml_backend.status import set_aside
 from ml_backend.store import ProjectRecord, Store, credentials
 from ml_backend.teaching import checkup
 from ml_backend.teaching.checkup import State
@@ -58,6 +59,8 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
             continue
         if client is not None:
             yield from _guarded(f"project {record.id}", lambda: _project(client, settings, store, record))  # noqa: B023
+        if codes := store.set_aside.codes(record.id):
+            yield Finding("notice", f"project {record.id}", f"set aside: {set_aside(codes)}")
         yield from _guarded(f"teacher of {record.id}", lambda: _teacher(settings, store, record))  # noqa: B023
     if not records:
         yield Finding("notice", "projects", "none is connected: run `apprentice connect --project N`")

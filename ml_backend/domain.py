@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal
@@ -230,6 +230,17 @@ class TrainingSet:
     priors: Mapping[str, Tensors] = field(default_factory=dict)
     judges: Mask | None = None
 
+    def of(self, rows: Ints) -> TrainingSet:
+        """The same, of some rows alone."""
+        return replace(
+            self,
+            vectors=np.asarray(self.vectors[rows]),
+            targets=self.targets[rows],
+            weights=self.weights[rows],
+            earlier=None if self.earlier is None else self.earlier[rows],
+            judges=None if self.judges is None else self.judges[rows],
+        )
+
     @property
     def say(self) -> Floats:
         """(n,) the trust in each row as a judge: 0 for those that have no say."""
@@ -270,6 +281,15 @@ class Clustering:
     assignment: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """What is remembered of a pool from round to round: `distances(rows)` is the squared distance (m,) of each of some
+    rows to the nearest of the rows `among` (n,) bool, infinite if there is none."""
+
+    among: Mask
+    distances: Callable[[Ints], Floats]
+
+
 PRIOR_ROWS = 2.0  # the error of a group of few labels says little: one without any has that of all
 
 
@@ -277,7 +297,8 @@ PRIOR_ROWS = 2.0  # the error of a group of few labels says little: one without 
 class Pool:
     """Every task of a project as acquisition sees it.
 
-    vectors        (n, d) float32, of unit length
+    vectors        (n, d) float32, of unit length, to be read by rows: `vectors[rows]`. They may be a part of a larger
+                   matrix, of which `numpy.asarray` makes a copy
     probabilities  (n, c) float32 of the serving learner, or None before there is one
     labelled       (n,) bool: has a counted human label
     available      (n,) bool: may be chosen now (no label, not skipped, not set aside)
@@ -285,6 +306,7 @@ class Pool:
     errors         (n,) float32 in [0, 1]: of a labelled row, the probability that the learner, without having seen it,
                    gave to a wrong answer; NaN in every other row. None before there is a learner
     clustering     the pool's clusters, which stay for many rounds; every row is in one. None if nobody has cut any
+    nearest        how far rows are from labelled ones, as far as that is remembered; None if nobody does
     """
 
     vectors: Floats
@@ -294,6 +316,7 @@ class Pool:
     multiple: bool
     errors: Floats | None = None
     clustering: Clustering | None = None
+    nearest: Nearest | None = None
 
     def without(self, rows: Ints) -> Pool:
         """The same when these are chosen: as good as labelled, and no more to be had."""
@@ -324,6 +347,10 @@ class Selection:
     rows: Ints
     uncertainty: Floats
     ground: str = ""
+
+    def where(self, kept: Mask) -> Selection:
+        """The same without some of them; `kept` (k,) bool."""
+        return replace(self, rows=self.rows[kept], uncertainty=self.uncertainty[kept])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,30 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Floats
+from ml_backend.domain import ApprenticeError, Floats, Mask
+
+Make = Callable[[Sequence[str]], Floats]
 
 
-def encode(
-    make: Callable[[Sequence[str]], Floats], texts: Sequence[str], names: Sequence[object], encoder: str,
-    what: str = "task",
-) -> Floats:  # fmt: skip
-    """(n, d) what `make`, of the encoder so named, gives for some texts. `what` they are, and their `names`: mostly
-    the numbers of tasks.
-
-    Raises ApprenticeError naming the first one whose vector is not finite: it would spoil every distance and fit.
-    """
+def encode_usable(make: Make, texts: Sequence[str]) -> tuple[Floats, Mask]:
+    """(n, d) what `make`, of an encoder, gives for some texts, and which of them (n,) have a finite vector; the others
+    get zeros. One that is not finite would spoil every distance and fit."""
     vectors = make(texts)
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
+    usable: Mask = np.asarray(np.isfinite(vectors).all(axis=1))
+    if not usable.all():
+        vectors = np.where(usable[:, None], vectors, np.float32(0)).astype(np.float32)
+    return vectors, usable
+
+
+def encode(make: Make, texts: Sequence[str], names: Sequence[object], encoder: str, what: str = "task") -> Floats:
+    """The same where every text is needed. `what` they are, and their `names`: mostly the numbers of tasks.
+
+    Raises ApprenticeError naming the first one whose vector, by the encoder so named, is not finite.
+    """
+    vectors, usable = encode_usable(make, texts)
+    if not usable.all():
         raise ApprenticeError(
-            f"The encoder {encoder} gives {what} {names[bad[0]]!r} a vector that is not finite: "
+            f"The encoder {encoder} gives {what} {names[int(usable.argmin())]!r} a vector that is not finite: "
             "mend its text or choose another encoder"
         )
     return vectors

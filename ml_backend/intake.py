@@ -7,9 +7,14 @@ from ml_backend.store import Store
 
 
 def take(store: Store, event: Event) -> bool:
-    """Stores an event; returns whether a round was asked for. Doubled, late and reordered events are harmless."""
+    """Stores an event; returns whether a round was asked for. Doubled, late and reordered events are harmless.
+
+    One of a project that is not known here is ignored: it was forgotten, or `connect` has not begun yet.
+    """
     project = event.project
-    record = store.projects.ensure(project)
+    record = store.projects.get(project)
+    if record is None:
+        return False
     changed = event.label_config is not None and event.label_config != record.label_config
     by_hand = event.action == "START_TRAINING"
     if event.counts is not None and event.counts != record.counts:

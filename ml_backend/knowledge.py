@@ -13,13 +13,15 @@ from types import MappingProxyType
 import numpy as np
 
 from ml_backend import registry
+from ml_backend.compact import pack, rounded, unpack
 from ml_backend.domain import ApprenticeError, Fit, Floats, Ints, Mask, ModelVersion, TaskSchema, Tensors, TrainingSet
 from ml_backend.store import ArtifactError, Store
+from ml_backend.training_sample import training_rows
 
-_HEADER, _TASKS, _TEXTS, _TARGETS = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.targets"
-_HELD_OUT = "snapshot.held_out"
+_HEADER, _TASKS, _TEXTS, _HELD_OUT = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.held_out"
 FEWEST = 2
 """Answers that a learner needs."""
+CHUNK = 8192  # rows whose vectors are in memory at once beside the pool's
 NO_PRIORS: Mapping[str, Tensors] = MappingProxyType({})
 
 
@@ -56,17 +58,26 @@ class Lesson:
         """(n of `new`, c) what was known of its tasks, NaN where nothing was; None if the kind of answer changed."""
         if set(new.labels) != set(self.labels) or new.multiple != self.multiple:
             return None
-        out = np.full(new.targets.shape, np.nan, np.float32)
-        _, row, mine = np.intersect1d(new.tasks, self.tasks, assume_unique=True, return_indices=True)
-        out[row] = self.targets[mine][:, [self.labels.index(label) for label in new.labels]]
-        return out
+        return _on_tasks(self.targets, self, new)
+
+
+def _on_tasks(values: Floats, old: Lesson, new: Lesson) -> Floats:
+    """(n of `new`, c) the `values` of one lesson's tasks, in the columns of another one with the same labels; NaN of
+    tasks that it does not have."""
+    out = np.full(new.targets.shape, np.nan, np.float32)
+    _, row, mine = np.intersect1d(new.tasks, old.tasks, assume_unique=True, return_indices=True)
+    out[row] = values[mine][:, [old.labels.index(label) for label in new.labels]]
+    return out
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """The fit that version `number` made of a lesson; `held_out` (n, c) is what it says of each task of the lesson
-    without having learnt from it. `started_from`: the name of the prior that was worth it, "" for none; `prior_errors`
-    and `trust` as in `Fit`."""
+    """The fit that version `number` made of a lesson.
+
+    held_out      (n, c) what it says of each task of the lesson without having learnt from it, rounded as an artifact
+                  keeps it
+    started_from  the name of the prior that was worth it, "" for none; `prior_errors` and `trust` as in `Fit`
+    """
 
     number: int
     lesson: Lesson
@@ -75,6 +86,10 @@ class Knowledge:
     started_from: str = ""
     prior_errors: Mapping[str, float] = field(default_factory=dict)
     trust: float | None = None
+
+    def held_out_for(self, new: Lesson) -> Floats:
+        """(n of `new`, c) what it says of the tasks of a lesson with the same labels; NaN of those not learnt from."""
+        return _on_tasks(self.held_out, self.lesson, new)
 
     def errors(self, tasks: Ints) -> Floats:
         """(m,) the held-out probability of a wrong answer to each of `tasks` (m,), ascending; NaN if not learnt from.
@@ -94,15 +109,18 @@ class Knowledge:
 
     def predict(self, schema: TaskSchema, vectors: Floats) -> Floats:
         """(n, c) probabilities in the columns of `schema`; a label that the fit never saw gets 0."""
+        return self._predict(schema.labels, schema.multiple, vectors)
+
+    def _predict(self, wanted: tuple[str, ...], multiple: bool, vectors: Floats) -> Floats:
         labels = self.lesson.labels
         fitted = registry.learner(self.lesson.plugin).predict(self.tensors, vectors)
-        if labels == schema.labels:
+        if labels == wanted:
             return fitted
-        out = np.zeros((len(fitted), len(schema.labels)), np.float32)
-        for column, label in enumerate(schema.labels):
+        out = np.zeros((len(fitted), len(wanted)), np.float32)
+        for column, label in enumerate(wanted):
             if label in labels:
                 out[:, column] = fitted[:, labels.index(label)]
-        if not schema.multiple:
+        if not multiple:
             out += 1e-6  # if none of the labels is left, all are equally likely
             out /= out.sum(axis=1, keepdims=True)
         return out
@@ -113,7 +131,8 @@ def learn(
     judges: Mask | None = None,
 ) -> tuple[Knowledge, Fit] | tuple[None, None]:  # fmt: skip
     """What version `number` would know from a lesson and its vectors (n, d), with the serving knowledge cross-validated
-    on the same folds for the gate; nothing if all tasks have the same answer and no prior is worth starting from.
+    on the same folds for the gate; nothing if all tasks have the same answer and no prior is worth starting from. The
+    vectors are read by rows; of very many answers, it is fitted on a part (see `training_sample`).
     `judges` as in `TrainingSet`."""
     targets = lesson.targets
     differ = bool((targets != targets[:1]).any())
@@ -129,14 +148,39 @@ def learn(
         priors=priors,
         judges=judges,
     )
-    fit = registry.learner(lesson.plugin).fit(train, seed=number)
+    known = np.zeros(len(targets), np.bool_) if train.earlier is None else (train.earlier == targets).all(axis=1)
+    rows = training_rows(lesson.tasks, targets, ~known)
+    fit = _fit(lesson, train, serving, number) if rows is None else _fit_some(lesson, train, rows, serving, number)
     if not (differ or fit.prior):
         return None, None
+    return Knowledge(number, lesson, fit.tensors, rounded(fit.held_out), fit.prior, fit.prior_errors, fit.trust), fit
+
+
+def _fit(lesson: Lesson, train: TrainingSet, serving: Knowledge | None, number: int) -> Fit:
+    fit = registry.learner(lesson.plugin).fit(replace(train, vectors=np.asarray(train.vectors)), seed=number)
     if serving and serving.lesson.plugin != lesson.plugin and serving.lesson.plugin in registry.installed("learner"):
         # another kind of learner has to beat what the serving kind makes of the earlier labels
         rival = registry.learner(serving.lesson.plugin).fit(train, seed=number)
         fit = replace(fit, held_out_earlier=rival.held_out_earlier)
-    return Knowledge(number, lesson, fit.tensors, fit.held_out, fit.prior, fit.prior_errors, fit.trust), fit
+    return fit
+
+
+def _fit_some(lesson: Lesson, train: TrainingSet, rows: Ints, serving: Knowledge | None, number: int) -> Fit:
+    """A fit on some `rows` alone. The others are predicted by its head, which has not seen them; the serving knowledge
+    is judged by what it said without having learnt from them, too."""
+    fit = registry.learner(lesson.plugin).fit(train.of(rows), seed=number)
+    held_out = np.empty(train.targets.shape, np.float32)
+    held_out[rows] = fit.held_out
+    others = np.setdiff1d(np.arange(len(held_out)), rows, assume_unique=True)
+    for some in np.array_split(others, len(others) // CHUNK + 1):
+        held_out[some] = registry.learner(lesson.plugin).predict(fit.tensors, train.vectors[some])
+    earlier = None
+    if serving is not None and train.earlier is not None:
+        earlier = serving.held_out_for(lesson)
+        new = np.flatnonzero(np.isnan(earlier).any(axis=1))
+        for some in np.array_split(new, len(new) // CHUNK + 1):
+            earlier[some] = serving._predict(lesson.labels, lesson.multiple, train.vectors[some])
+    return replace(fit, held_out=held_out, held_out_earlier=earlier)
 
 
 def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
@@ -151,8 +195,8 @@ def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
         _HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
         _TASKS: lesson.tasks,
         _TEXTS: np.frombuffer(lesson.texts, np.uint8),
-        _TARGETS: lesson.targets,
-        _HELD_OUT: known.held_out,
+        **pack(lesson.targets, lesson.multiple),
+        _HELD_OUT: known.held_out.astype(np.float16),
     }
     return store.artifacts.write(project, f"{known.number:06d}", {**known.tensors, **snapshot})
 
@@ -171,7 +215,7 @@ def load(store: Store, project: int, number: int) -> Knowledge:
         multiple=header["multiple"],
         tasks=tensors.pop(_TASKS).astype(np.int64),
         texts=tensors.pop(_TEXTS).tobytes(),
-        targets=tensors.pop(_TARGETS).astype(np.float32),
+        targets=unpack(tensors, len(header["labels"])),
         prior=header.get("prior", ""),  # older artifacts know none
     )
     held_out = tensors.pop(_HELD_OUT).astype(np.float32)

@@ -11,23 +11,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from ml_backend.domain import NO_TEXT, Clustering, Example, Floats, Ints, Mask, content_key
-from ml_backend.encoding import encode
+from ml_backend.domain import NO_TEXT, Clustering, Example, Floats, Ints, Mask, Nearest, content_key
+from ml_backend.encoding import encode_usable
+from ml_backend.nearest import NearestAnswered
 from ml_backend.ports import Clusterer, Encoder, RecordEncoder
+from ml_backend.rows import rows_of
 from ml_backend.store import Store
+from ml_backend.store.set_aside import NOT_FINITE
 
+ENCODED = "encoded"
 ENOUGH = 500  # encoded tasks from which a queue is drawn
 AT_ONCE, QUICKLY = 200, 5000  # missing vectors that a round makes itself, about a second of one core
 SHARD = 1024  # vectors gathered in memory before they are written as one file
 SKETCH_CHUNK = 20_000  # texts in memory while sketching
 CLUSTERS = 30  # as many as a person can look through
+SPARE = 1.5  # room for vectors, in parts of what the tasks of today need
 RECUT = 0.1  # clusters are cut anew when more than this share of the pool has changed
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The rows that a queue is drawn from, (m,) int64 into the pool, and their vectors (m, d) in one space."""
+    """The rows that a queue is drawn from, (m,) int64 ascending into the pool, and their vectors (m, d) in one space,
+    to be read by rows."""
 
     space: str
     rows: Ints
@@ -35,7 +42,12 @@ class View:
 
 
 class ProjectPool:
-    """The tasks of one project. Row i of every array is about `tasks[i]` (ascending); rows change only in `refresh`."""
+    """The tasks of one project. Row i of every array is about `tasks[i]` (ascending); rows change only in `refresh`.
+
+    encoded    (n,) bool: the rows that have a vector
+    set_aside  (n,) bool: those that the encoder gives none that is finite; they are neither drafted nor learnt from
+    synthetic  (n,) bool: those that a teacher has written
+    """
 
     def __init__(self, store: Store, project: int, encoder: Encoder) -> None:
         self._store = store
@@ -51,14 +63,18 @@ class ProjectPool:
         self._encoder = encoder
         self._cache = self._store.vectors(self._project, encoder.name)
         self._revision = -1
-        self._keys: list[bytes] = []
-        self._vectors: Floats = np.empty((0, encoder.dim), np.float32)
+        self._keys: npt.NDArray[np.object_] = np.empty(0, np.object_)  # the content keys, as bytes
+        self._matrix: Floats = np.empty((0, encoder.dim), np.float32)
+        self._slots: Ints = np.empty(0, np.int64)
+        self._used = 0
+        self._nearest = NearestAnswered(0)
         self._sketch: Floats | None = None
         self._expected: dict[bytes, Floats] = {}  # content key -> sketch, until the pool is sketched
         self._clusters: dict[str, tuple[Clustering, Ints]] = {}
         self._groups: dict[str, Ints] = {}
         self.tasks: Ints = np.empty(0, np.int64)
         self.encoded: Mask = np.empty(0, np.bool_)
+        self.set_aside: Mask = np.empty(0, np.bool_)
         self.synthetic: Mask = np.empty(0, np.bool_)
         self.without_text: Mask = np.empty(0, np.bool_)
 
@@ -69,30 +85,88 @@ class ProjectPool:
             self._begin(encoder)
 
     def refresh(self, revision: int) -> None:
-        """Reads the task list again if the store's revision of it has moved, and finds the vectors on disk."""
+        """Reads what has changed in the task list if the store's revision of it has moved, and finds the vectors on
+        disk."""
         moved = revision != self._revision
         if moved:
             self.flush()
-            self.tasks, self._keys = self._store.tasks.index(self._project)
-            self._vectors = np.zeros((len(self.tasks), self._encoder.dim), np.float32)
-            self.encoded = np.zeros(len(self.tasks), np.bool_)
-            self.synthetic = np.isin(self.tasks, self._store.tasks.synthetic(self._project))
-            self.without_text = np.fromiter((key == NO_TEXT for key in self._keys), np.bool_, len(self._keys))
-            self._sketch, self._groups = None, {}
+            self._follow(*self._store.tasks.changed(self._project, self._revision))
+            self._set_aside(first=self._revision < 0)
+            self._groups = {}
             self._revision = revision
         if not self._cache.refresh() and not moved:
             return
-        missing = np.flatnonzero(~self.encoded)  # another worker may have encoded some
+        missing = np.flatnonzero(self.missing)  # another worker may have encoded some
         places = self._cache.find([self._keys[row] for row in missing])
         found = missing[places >= 0]
         if len(found):
-            self._vectors[found] = self._cache.read(places[places >= 0])
+            self._matrix[self._slots[found]] = self._cache.read(places[places >= 0])
             self.encoded[found] = True
+
+    @property
+    def missing(self) -> Mask:
+        """(n,) bool: the rows that the encoder has not come to yet."""
+        return ~(self.encoded | self.set_aside)
+
+    def _set_aside(self, first: bool) -> None:
+        """Finds the rows that this process, or another one, could make nothing of, as far as their texts are still the
+        same; when it comes `first` to a space, those of the space before are taken back."""
+        if first:
+            self._store.set_aside.remove_other_spaces(self._project, self.space)
+        noted = self._store.set_aside.of(self._project, self.space)
+        rows = self.rows_of(np.array(sorted(noted), np.int64))
+        rows = rows[[self._keys[row] == noted[task] for row, task in zip(rows, self.tasks[rows].tolist(), strict=True)]]
+        self.set_aside = np.zeros(len(self.tasks), np.bool_)
+        self.set_aside[rows] = True
+        self._matrix[self._slots[rows]] = 0
+        self._store.set_aside.remove(self._project, noted.keys() - set(self.tasks[rows].tolist()))
+
+    def _follow(self, tasks: Ints, keys: list[bytes], synthetic: Mask) -> None:
+        """Takes over tasks that have come or changed, ascending, with their content keys, and drops those that went.
+        A row whose text is the same keeps its vector, where it lies."""
+        if self._sketch is not None:
+            self._expected, self._sketch = dict(zip(self._keys, self._sketch, strict=True)), None
+        everything = np.union1d(self.tasks, tasks)
+        if len(everything) != self._store.tasks.count(self._project):
+            everything = np.intersect1d(everything, self._store.tasks.numbers(self._project), assume_unique=True)
+        stays, there = (np.isin(some, everything, assume_unique=True) for some in (self.tasks, tasks))
+        kept, into = np.flatnonzero(stays), np.searchsorted(everything, self.tasks[stays])
+        changed = np.searchsorted(everything, tasks[there])
+
+        slots = np.full(len(everything), -1, np.int64)
+        encoded, marked = np.zeros((2, len(everything)), np.bool_)
+        texts = np.full(len(everything), b"", np.object_)
+        slots[into], encoded[into] = self._slots[kept], self.encoded[kept]
+        marked[into], texts[into] = self.synthetic[kept], self._keys[kept]
+        now = np.array([*keys, b""], np.object_)[:-1][there]
+        others = changed[texts[changed] != now]
+        slots[others], encoded[others] = -1, False
+        texts[changed], marked[changed] = now, synthetic[there]
+        self.tasks, self._keys, self.encoded, self.synthetic = everything, texts, encoded, marked
+        self.without_text = np.asarray(texts == NO_TEXT, np.bool_)
+        self._slots = self._room(slots)
+
+    def _room(self, slots: Ints) -> Ints:
+        """The slots of all rows, new ones for those that have none. A slot is filled once and then stays as it is, for
+        whoever holds a view; the matrix is made anew when it is full, with room that takes no memory until it is
+        filled."""
+        new = np.flatnonzero(slots < 0)
+        if self._used + len(new) > len(self._matrix):
+            old, moved = self._matrix, np.flatnonzero(self.encoded)
+            self._matrix = np.empty((int(SPARE * len(slots)) + SHARD, self._encoder.dim), np.float32)
+            for start in range(0, len(moved), SKETCH_CHUNK):
+                rows = moved[start : start + SKETCH_CHUNK]
+                self._matrix[rows] = old[slots[rows]]
+            self._used, self._nearest = len(slots), NearestAnswered(len(self._matrix))
+            return np.arange(len(slots))
+        slots[new] = self._used + np.arange(len(new))
+        self._used += len(new)
+        return slots
 
     def expect(self, examples: Sequence[Example]) -> None:
         """Sketches tasks that the pool will soon have, while others are being listed; a handful is left for later."""
         if len(examples) >= ENOUGH > len(self._cache):
-            vectors = self._sketch_of([example.text for example in examples], [example.task for example in examples])
+            vectors = self._sketch_of([example.text for example in examples])
             self._expected.update(zip((example.key for example in examples), vectors, strict=True))
 
     def rows_of(self, tasks: Ints) -> Ints:
@@ -138,21 +212,26 @@ class ProjectPool:
         """The fields of records that tell nothing apart, and why."""
         return self._encoder.left_out() if isinstance(self._encoder, RecordEncoder) else {}
 
-    def ensure(self, rows: Ints, at_most: int | None = None) -> Floats:
-        """The encoder's vectors (m, d) of some rows, made now where they are missing.
+    def ensure(self, rows: Ints) -> Floats:
+        """The encoder's vectors (m, d) of some rows, made now where they are missing; zeros of those set aside."""
+        self.encode_missing(rows, len(rows))
+        return np.asarray(self.vectors_at(rows))
 
-        With `at_most`, only so many are made, the last ones first, and rows that still have none are left out.
-        """
-        missing = rows[~self.encoded[rows]]
-        self._encode(missing if at_most is None else missing[len(missing) - min(at_most, len(missing)) :])
-        return self._vectors[rows[self.encoded[rows]]]
+    def encode_missing(self, rows: Ints, at_most: int) -> None:
+        """Encodes those of some rows that have no vector, the last so many."""
+        missing = rows[self.missing[rows]]
+        self._encode(missing[len(missing) - min(at_most, len(missing)) :])
+
+    def vectors_at(self, rows: Ints) -> Floats:
+        """The vectors (m, d) of some encoded rows, to be read by rows: they are not copied."""
+        return rows_of(self._matrix, self._slots[rows])
 
     def encode_some(self, n: int, among: Mask | None = None) -> int:
         """Encodes up to n more tasks, drawn at random (of the rows `among`); returns how many are still missing."""
-        missing = np.flatnonzero(~self.encoded if among is None else ~self.encoded & among)
+        missing = np.flatnonzero(self.missing if among is None else self.missing & among)
         if len(missing):
             self._encode(self._random.choice(missing, min(n, len(missing)), replace=False))
-        left = int((~self.encoded).sum())
+        left = int(self.missing.sum())
         if not left:
             self.flush()
         return left
@@ -169,19 +248,29 @@ class ProjectPool:
         free  (n,) bool: the rows that may be served. Of them there must be enough, not of those with an answer
         """
         ready = int((self.encoded & free).sum())
-        if len(self.tasks) - int(self.encoded.sum()) <= self.at_once:
+        if int(self.missing.sum()) <= self.at_once:
             self.encode_some(self.at_once)
         elif (with_learner and ready < AT_ONCE) or (self._quick and ready < ENOUGH):
             self.encode_some(self.at_once, free)
         if with_learner or int((self.encoded & free).sum()) >= min(ENOUGH, int(free.sum())):
             self._sketch, self._expected = None, {}
             return self.encoded_view()
-        return View("sketch", np.arange(len(self.tasks)), self._sketched())
+        rows = np.flatnonzero(~self.set_aside)
+        return View("sketch", rows, rows_of(self._sketched(), rows))
 
     def encoded_view(self) -> View:
         """Everything that is encoded so far."""
         rows = np.flatnonzero(self.encoded)
-        return View("encoded", rows, self._vectors if len(rows) == len(self.tasks) else self._vectors[rows])
+        return View(ENCODED, rows, self.vectors_at(rows))
+
+    def nearest(self, view: View, answered: Mask) -> Nearest | None:
+        """How far the rows of a view are from its `answered` (m,) ones, remembered while they keep their vectors; None
+        of sketches."""
+        if view.space != ENCODED:
+            return None
+        slots = self._slots[view.rows]
+        self._nearest.follow(slots[answered])
+        return Nearest(answered, lambda rows: self._nearest.distances(self._matrix, slots[rows]))
 
     def clusters(self, view: View, clusterer: Clusterer) -> Clustering | None:
         """The clusters of a view, each of its rows in one: those of an earlier round while the pool is nearly the
@@ -205,11 +294,14 @@ class ProjectPool:
             return
         tasks = self.tasks[rows].tolist()
         texts = self._store.tasks.texts(self._project, tasks)
-        vectors = encode(self._encoder.encode, texts, tasks, self.space)
-        self._vectors[rows] = vectors
-        self.encoded[rows] = True
+        vectors, usable = encode_usable(self._encoder.encode, texts)
+        self._matrix[self._slots[rows]] = vectors
+        self.encoded[rows], self.set_aside[rows] = usable, ~usable
         # by the text that was encoded: a task may have been changed or removed since `refresh` read its key
-        self._unwritten.update(zip(map(content_key, texts), vectors, strict=True))
+        keys = [content_key(text) for text in texts]
+        self._unwritten.update((keys[row], vectors[row]) for row in np.flatnonzero(usable))
+        left_out = {tasks[row]: keys[row] for row in np.flatnonzero(~usable)}
+        self._store.set_aside.put(self._project, self.space, NOT_FINITE, left_out)
         if len(self._unwritten) >= SHARD:
             self.flush()
 
@@ -220,10 +312,11 @@ class ProjectPool:
             for at in range(0, len(missing), SKETCH_CHUNK):
                 rows = missing[at : at + SKETCH_CHUNK]
                 tasks = self.tasks[rows].tolist()
-                vectors = self._sketch_of(self._store.tasks.texts(self._project, tasks), tasks)
+                vectors = self._sketch_of(self._store.tasks.texts(self._project, tasks))
                 ready.update(zip((self._keys[row] for row in rows), vectors, strict=True))
             self._sketch = np.stack([ready[key] for key in self._keys])
         return self._sketch
 
-    def _sketch_of(self, texts: Sequence[str], tasks: Sequence[int]) -> Floats:
-        return encode(self._encoder.sketch, texts, tasks, self.space)
+    def _sketch_of(self, texts: Sequence[str]) -> Floats:
+        """One that is not finite becomes zeros: the encoder has the last word on whether the text is of use."""
+        return encode_usable(self._encoder.sketch, texts)[0]

@@ -23,10 +23,10 @@ from ml_backend.store.stats import Confusion
 from ml_backend.teaching import agreement, standing, written
 from ml_backend.teaching.agreement import Agreement
 from ml_backend.teaching.recall import Recall
-from ml_backend.text_check import check_store
+from ml_backend.text_check import check_counted
 
-LAYOUT = 3
-"""Grows when the document changes: then it is written anew."""
+LAYOUT = 4
+"""Grows when the document changes: then it is written anew, and one of before is not read."""
 
 
 def update(
@@ -41,7 +41,7 @@ def update(
     record, labels = store.projects.known(project), aggregator.refresh(schema)
     parts = [
         LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, record.tasks_revision,
-        learner.number if learner else None, recalled.teacher if recalled else "", recalled.digest if recalled else "",
+        learner.number if learner else None, (recalled.teacher, recalled.given, recalled.digest) if recalled else None,
         store.evolution.finished(project), store.rules.get(project), schema.control, schema.data,
     ]  # fmt: skip
     basis = sha256(json.dumps(parts).encode()).hexdigest()
@@ -56,6 +56,7 @@ def update(
         _of_teacher(schema, pool, labels.answers, recalled),
         agreement.of_learner(learner, synthetic),
         learner,
+        recalled.given if recalled else 0,
         len(judged),
         int(np.isin(judged, written.shown(store, project)).sum()),
     )
@@ -63,9 +64,10 @@ def update(
     answers, overlaps = labels.answers.but_for(without_text), aggregator.overlaps
     coverage = count(store, project, schema, answers, overlaps, without_text, len(pool.tasks))
     document: dict[str, Any] = {
+        "layout": LAYOUT,
         "labelled": len(answers.tasks),
         "coverage": asdict(coverage),
-        "texts": asdict(check_store(store, project, schema)),
+        "texts": asdict(check_counted(store, project, schema, len(pool.tasks), len(without_text))),
         "tasks": len(pool.tasks),
         "tasks_revision": record.tasks_revision,
         "teacher": measured,
@@ -76,6 +78,12 @@ def update(
         else None
     )
     store.stats.write(project, basis, document, confusion)
+
+
+def read(store: Store, project: int) -> dict[str, Any]:
+    """The document, {} as long as no round of this release has written it."""
+    document = store.stats.document(project)
+    return document if document.get("layout") == LAYOUT else {}
 
 
 def _of_teacher(schema: TaskSchema, pool: ProjectPool, answers: Answers, recalled: Recall | None) -> Agreement:

@@ -79,20 +79,24 @@ def _ranked(
     """The n tasks that acquisition wants next, with their drafts and reasons."""
     view = pool.view(free, with_learner=basis.learner is not None)
     clustering = pool.clusters(view, registry.clusterer())
+    labelled = np.isin(pool.tasks[view.rows], basis.answers.tasks, assume_unique=True)
     seen = pool_of(
         basis.schema,
         basis.learner,
         pool.tasks[view.rows],
         view.vectors,
-        labelled=np.isin(pool.tasks[view.rows], basis.answers.tasks, assume_unique=True),
+        labelled=labelled,
         free=free[view.rows],
         clustering=clustering,
+        nearest=pool.nearest(view, labelled),
     )
     if seen.errors is not None:  # hard by design: no sign of where the learner is weak
         seen = replace(seen, errors=np.where(pool.synthetic[view.rows], np.nan, seen.errors))
     field = basis.options.group_by
     groups = pool.groups(field)[view.rows] if field and basis.options.balance else None
     selection = choose(basis.options, seen, groups, n, seed=basis.seed)
+    pool.encode_missing(view.rows[selection.rows], n)
+    selection = selection.where(pool.encoded[view.rows[selection.rows]])  # not those that turn out to be of no use
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
     texts, vectors = store.tasks.texts(basis.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
     expected = basis.recalled.of(tasks) if basis.recalled else None

@@ -11,10 +11,16 @@ from typing import Any
 from ml_backend.asking import TeacherOptions
 from ml_backend.domain import ApprenticeError
 from ml_backend.ports import Acquisition, BatchFormat, Clusterer, Drafter, Encoder, Learner, RecordEncoder, Teacher
+from ml_backend.recent import Recent
 
 GROUP = "apprentice.plugins"
+PROFILE_CHARACTERS = 64 * 2**20
+"""Of all profiles whose encoders are kept: an encoder takes memory about as its profile does."""
 EMBEDDED = "similarity"  # the teacher that needs no key, no network and no time: a Drafter
 BY_FILE = "batch"  # the one that answers nothing itself: its module is a BatchFormat
+
+
+_record_encoders: Recent[tuple[str, str], RecordEncoder] = Recent(PROFILE_CHARACTERS)
 
 
 class UnknownPlugin(ApprenticeError):
@@ -45,11 +51,15 @@ def encoder(setting: str) -> Encoder:
     return made
 
 
-@lru_cache(maxsize=8)
 def record_encoder(profile: str, text: str) -> RecordEncoder:
-    """Of records, from the profile of a pool, and with the encoder of the setting `text` for texts among the fields."""
-    made: RecordEncoder = _load("records", "standardised")(profile, encoder(text))
-    return made
+    """Of records, from the profile of a pool, and with the encoder of the setting `text` for texts among the fields.
+    Those used last are kept, as many as their profiles leave room for: each project has one of its own, or two."""
+
+    def make() -> RecordEncoder:
+        made: RecordEncoder = _load("records", "standardised")(profile, encoder(text))
+        return made
+
+    return _record_encoders.get((profile, text), make, len(profile))
 
 
 def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], text: str, asked: str = "") -> str:

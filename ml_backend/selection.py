@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ml_backend import registry
-from ml_backend.domain import Clustering, Floats, Ints, Mask, Pool, Selection, TaskSchema
+from ml_backend.domain import Clustering, Floats, Ints, Mask, Nearest, Pool, Selection, TaskSchema
 from ml_backend.knowledge import Knowledge
 from ml_backend.settings import ProjectSettings
 
@@ -25,6 +25,7 @@ def pool_of(
     labelled: Mask,
     free: Mask,
     clustering: Clustering | None,
+    nearest: Nearest | None = None,
 ) -> Pool:
     """The pool of `tasks` (n,), ascending, as acquisition sees it; `free` (n,): the tasks that may be served."""
     return Pool(
@@ -35,6 +36,7 @@ def pool_of(
         multiple=schema.multiple,
         errors=learner.errors(tasks) if learner else None,
         clustering=clustering,
+        nearest=nearest,
     )
 
 

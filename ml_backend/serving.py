@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend import knowledge, space
-from ml_backend.domain import Draft, Floats, ModelVersion, Prediction, TaskSchema, content_key
+from ml_backend.domain import Draft, Floats, Mask, ModelVersion, Prediction, TaskSchema, content_key
 from ml_backend.drafts import because, draft
-from ml_backend.encoding import encode
+from ml_backend.encoding import encode_usable
 from ml_backend.knowledge import Knowledge
 from ml_backend.label_studio.config import read_schema
 from ml_backend.ports import Encoder, RecordEncoder
@@ -57,9 +57,10 @@ class Predictor:
         drafts: Sequence[Draft | None] = [None] * len(texts)
         if space.is_ready(record, schema):
             encoder, learner = self._serving(record)
-            expected, vectors = self._by_teacher(record, schema, texts), self._encode(project, encoder, tasks, texts)
+            expected, (vectors, usable) = self._by_teacher(record, schema, texts), self._encode(project, encoder, texts)
             records = encoder if isinstance(encoder, RecordEncoder) else None
             drafts = draft(self._settings, schema, learner, texts, vectors, expected, records=records)
+            drafts = [each if there else None for each, there in zip(drafts, usable.tolist(), strict=True)]
         name, audited = record.published or NO_VERSION, self._store.versions.audited_among(project, tasks)
         return [
             Prediction(
@@ -100,7 +101,8 @@ class Predictor:
             return None
         return of_texts(self._store, teacher, schema, record.id, texts)
 
-    def _encode(self, project: int, encoder: Encoder, tasks: Sequence[int], texts: Sequence[str]) -> Floats:
+    def _encode(self, project: int, encoder: Encoder, texts: Sequence[str]) -> tuple[Floats, Mask]:
+        """(n, d) vectors, and which of the texts (n,) have one."""
         keys = [content_key(text) for text in texts]
         served = self._use(project, encoder.name)
         with served.lock:
@@ -115,9 +117,8 @@ class Predictor:
                 out[found] = cache.read(places[found])
         missing = np.flatnonzero(~found)
         if len(missing):
-            some = [texts[row] for row in missing]
-            out[missing] = encode(encoder.encode, some, [tasks[row] for row in missing], encoder.name)
-        return out
+            out[missing], found[missing] = encode_usable(encoder.encode, [texts[row] for row in missing])
+        return out, found
 
     def _use(self, project: int, space_name: str) -> _Served:
         """What is kept of a project in a space; what was used least lately is let go of."""

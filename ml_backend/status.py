@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ml_backend import coverage as coverage_module
-from ml_backend import notes, text_check
+from ml_backend import notes, project_stats, text_check
 from ml_backend.consensus import consensus
 from ml_backend.coverage import Coverage, cover
 from ml_backend.domain import ApprenticeError, Estimate, ModelVersion, TaskSchema
@@ -35,6 +35,7 @@ class Status:
     acquisition the strategy that ordered the queue of the active version, "" before there is one
     teacher     see `teaching.standing`, {} before there is anything to say
     schema      what is learnt; `coverage`, `texts`: how far its tasks can be learnt from. None if it cannot be read
+    set_aside   the tasks that the encoder makes nothing of, each with a code (see `store.set_aside`)
     """
 
     project: int
@@ -60,6 +61,7 @@ class Status:
     schema: TaskSchema | None
     coverage: Coverage | None
     texts: TextCheck | None
+    set_aside: dict[int, str]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,7 +70,7 @@ class Status:
 def read_status(store: Store, project: int) -> Status:
     """The status of one project. Raises ApprenticeError if this backend has never heard of it."""
     record = store.projects.known(project)
-    problem, stats, teacher = "", store.stats.document(project), {}
+    problem, stats, teacher = "", project_stats.read(store, project), {}
     schema, coverage, texts = None, None, None
     try:
         schema = read_schema(record.label_config, record.choices)
@@ -113,6 +115,7 @@ def read_status(store: Store, project: int) -> Status:
         watch=record.watch or {},
         acquisition=active.acquisition if active else "",
         teacher=teacher,
+        set_aside=store.set_aside.codes(project),
         schema=schema,
         coverage=coverage,
         texts=texts,
@@ -169,6 +172,17 @@ def _checked(status: Status) -> Iterator[tuple[str, str]]:
         yield "learner", sentence
 
 
+def set_aside(codes: dict[int, str]) -> str:
+    """Which tasks are neither drafted nor learnt from, why, and what to do."""
+    tasks = [str(task) for task in codes]
+    more = f" and {len(tasks) - MOST} more" if len(tasks) > MOST else ""
+    code = ", ".join(sorted(set(codes.values())))
+    return (
+        f"task {', '.join(tasks[:MOST])}{more} ({code}): neither drafted nor learnt from, since the encoder makes "
+        "nothing of the text. Change the text or choose another encoder"
+    )
+
+
 def lines(status: Status) -> list[tuple[str, str]]:
     """The status in words, as pairs of a name and a sentence."""
     going = notes.progress(status.coverage) if status.coverage else f"{status.labelled}, {status.pool} to go"
@@ -196,6 +210,8 @@ def lines(status: Status) -> list[tuple[str, str]]:
         said.append(("reading", f"{status.read} tasks so far"))
     if status.encoded is not None and status.encoded < 1:
         said.append(("encoded", f"{status.encoded:.0%} of the tasks; the queue improves as it grows"))
+    if status.set_aside:
+        said.append(("set aside", set_aside(status.set_aside)))
     if status.note:
         said.append(("note", status.note))
     if status.last_error:

@@ -51,10 +51,14 @@ def read(document: Mapping[str, Any]) -> TextCheck:
 
 def check_store(store: Store, project: int, schema: TaskSchema) -> TextCheck:
     """Looks at the stored tasks of a project."""
-    empty = store.tasks.without_text(project)
-    some = store.tasks.examples(project, SAMPLE, with_text=False) if len(empty) else []
+    return check_counted(store, project, schema, store.tasks.count(project), len(store.tasks.without_text(project)))
+
+
+def check_counted(store: Store, project: int, schema: TaskSchema, tasks: int, without_text: int) -> TextCheck:
+    """As `check_store`, for whoever knows how many tasks there are, and how many of them are without a text."""
+    some = store.tasks.examples(project, SAMPLE, with_text=False) if without_text else []
     with_text = store.tasks.examples(project, SAMPLE, with_text=True)
-    return _check(store.tasks.count(project), True, len(empty), some, with_text, schema)
+    return _check(tasks, True, without_text, some, with_text, schema)
 
 
 def check_examples(examples: Sequence[Example], total: int, schema: TaskSchema) -> TextCheck:

@@ -29,12 +29,13 @@ def bag_of_words(texts: Sequence[str], dim: int) -> Floats:
 
 
 class FakeEncoder:
-    """Remembers which texts it encoded and sketched."""
+    """Remembers which texts it encoded and sketched. Texts that are `useless` get a vector that is not finite."""
 
     def __init__(self, name: str = "fake", dim: int = 32) -> None:
         self._name, self._dim = name, dim
         self.encoded: list[str] = []
         self.sketched: list[str] = []
+        self.useless: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -50,7 +51,9 @@ class FakeEncoder:
 
     def encode(self, texts: Sequence[str]) -> Floats:
         self.encoded += texts
-        return bag_of_words(texts, self._dim)
+        vectors = bag_of_words(texts, self._dim)
+        vectors[[text in self.useless for text in texts], 3] = np.nan
+        return vectors
 
     def sketch(self, texts: Sequence[str]) -> Floats:
         self.sketched += texts

@@ -40,7 +40,9 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
             store.connections.complete(project, value.get("webhook"), value["ml"], value.get("view"))
         elif name == "teacher":
             store.teacher_states.meet(project, value.get("name", ""), value.get("model", ""))
-            store.teacher_states.report(project, value.get("name", ""), value["problem"], value.get("until", 0.0))
+            store.teacher_states.report(
+                project, value.get("name", ""), value.get("problem", ""), value.get("until", 0.0)
+            )
         elif name == "pace":
             store.publications.measure(project, value["bulk"], value["single"])
         elif name == "progress":

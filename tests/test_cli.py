@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_label_studio import FakeLabelStudio, fill, flood
+from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 from projects import set_up
 from typer.testing import CliRunner
 
@@ -164,8 +164,9 @@ def test_rollback_holds_and_lets_go(
     ],
 )
 def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
-    main: Run, two_rounds: FakeLabelStudio, arguments: tuple[str, ...], store: Store
+    main: Run, two_rounds: FakeLabelStudio, arguments: tuple[str, ...], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(knock, "PATIENCE", 0.0)  # nothing answers, however long it is waited for
     set_up(store, 5, connection={"ml": 1})
     for number in store.versions.learners(5):
         store.versions.drop_artifact(5, number)
@@ -240,3 +241,41 @@ def test_help_names_every_command(run: Run) -> None:
     said = run("--help").stdout
     for command in ("serve", "connect", "disconnect", "status", "versions", "rollback", "doctor", "simulate", "demo"):
         assert command in said
+
+
+def test_forget_asks_first_and_removes_nothing_when_the_answer_is_no(
+    run: Run, two_rounds: FakeLabelStudio, store: Store
+) -> None:
+    before = store.rows(5)
+    done = run("forget", "--project", "5")  # nobody is there to answer
+    assert done.exit_code == 1
+    assert "60 tasks, 30 annotations, 2 versions" in done.stdout
+    assert store.rows(5) == before
+
+
+def test_forget_says_what_it_removed(
+    run: Run, two_rounds: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.connections.forget(5)
+    store.connections.begin(5, {})
+    set_up(store, 5, made_at=two_rounds.made_at, connection={"ml": 1})
+    monkeypatch.setattr("ml_backend.commands.forget.make_client", lambda _: FakeClient(two_rounds))
+    done = run("forget", "--project", "5", "--yes")
+    assert done.exit_code == 0, done.output
+    assert "removed the drafts of 2 versions" in done.stdout
+    assert all(told in done.stdout for told in ("task 60", "annotation 30", "project 1"))
+    assert (store.rows(5), two_rounds.predictions) == ({}, [])
+    again = run("forget", "--project", "5", "--yes")
+    assert again.exit_code == 1
+    assert "nothing to forget" in str(again.exception)
+
+
+def test_forget_stops_when_label_studio_cannot_be_reached_unless_somebody_decides_otherwise(
+    run: Run, two_rounds: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = store.rows(5)
+    assert "no API key" in str(run("forget", "--project", "5", "--yes").exception)
+    assert store.rows(5) == before
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: True)
+    assert run("forget", "--project", "5").exit_code == 0
+    assert store.rows(5) == {}

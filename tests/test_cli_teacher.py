@@ -22,6 +22,7 @@ from ml_backend.domain import content_key
 from ml_backend.label_studio.config import read_schema
 from ml_backend.settings import Settings
 from ml_backend.store import Store
+from ml_backend.store.questions import Questions
 from ml_backend.teaching import questions
 from ml_backend.teaching.steps import REFUSAL
 
@@ -143,6 +144,25 @@ def test_what_a_batch_has_labelled_is_counted_as_the_loop_counts_it(run: Run, st
     assert run("teach", "--export", str(tmp_path / "none.jsonl"))[1] == (
         "No question waits: the teacher has labelled 1 task, and teacher_labels (1) asks for no more.\n"
     )
+
+
+def test_an_import_reads_the_questions_that_its_file_answers_and_no_others(
+    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, *_ = want(store, *(f"text {n}" for n in range(20)))
+    read: list[str] = []
+    those = Questions.those
+
+    def spy(questions: Questions, project: int, ids: list[str]) -> list[Question]:
+        read.extend(ids)
+        return those(questions, project, ids)
+
+    monkeypatch.setattr(Questions, "those", spy)
+    monkeypatch.setattr(Questions, "all", lambda *_: pytest.fail("all questions are read"))
+    file = tmp_path / "responses.jsonl"
+    file.write_text(reply(one.id, {"label": "fruit"}) + "\n" + reply("label-of-somebody-else", {}))
+    assert run("teach", "--import", str(file))[1].startswith("1 answered, 1 to questions that nobody asked here.")
+    assert read == [one.id, "label-of-somebody-else"]
 
 
 def test_cues_come_by_a_batch_too_unless_somebody_has_written_some(run: Run, store: Store, tmp_path: Path) -> None:

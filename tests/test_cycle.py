@@ -14,11 +14,14 @@ from ml_backend import registry
 from ml_backend.consensus import consensus
 from ml_backend.cycle import run_round
 from ml_backend.domain import Example, TaskSchema, content_key
+from ml_backend.knowledge import load_best
 from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
 from ml_backend.ranking import RANKED, Basis, rank
 from ml_backend.settings import Settings
+from ml_backend.status import lines, read_status
 from ml_backend.store import Store
+from ml_backend.store.set_aside import NOT_FINITE
 
 
 def test_the_first_round_serves_drafts_of_the_teacher(
@@ -292,3 +295,24 @@ def test_a_prior_is_no_reason_for_a_round_before_there_is_anything_to_learn(
     assert run_round(make_round(server)) is not None
     set_up(store, 5, prior={"file": "gone", "sha256": "a third", "made_of": None})
     assert run_round(make_round(server)) is not None
+
+
+def test_one_text_that_the_encoder_makes_nothing_of_stops_no_round_and_is_named(
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema,
+    fake_encoder: FakeEncoder,
+) -> None:  # fmt: skip
+    truth = fill(server, 60)
+    answered, waiting = next(iter(truth)), list(truth)[40]
+    fake_encoder.useless = {server.tasks[task]["data"]["text"] for task in (answered, waiting)}
+    assert run_round(make_round(server)) is not None
+    assert waiting not in queue(server)
+    learn(server, truth, single, 30)
+    work = make_round(server)
+    assert run_round(work) is not None
+    learner, _ = load_best(store, active(store), work.pool.space)
+    assert learner is not None and len(learner.lesson.tasks) == 29
+    assert not {answered, waiting} & {*learner.lesson.tasks.tolist(), *queue(server)}
+    status = read_status(store, 5)
+    assert status.set_aside == {answered: NOT_FINITE, waiting: NOT_FINITE}
+    told = dict(lines(status))["set aside"]
+    assert f"task {answered}, {waiting} ({NOT_FINITE})" in told

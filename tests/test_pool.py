@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, bag_of_words
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_backend import pool as module
-from ml_backend.domain import ApprenticeError, Clustering, Example, Floats, content_key
+from ml_backend.domain import SYNTHETIC, Clustering, Example, Floats, Ints, Mask, content_key
 from ml_backend.pool import ProjectPool, View
+from ml_backend.settings import Settings
 from ml_backend.store import Store
+from ml_backend.store.set_aside import NOT_FINITE
+from ml_backend.store.tasks import Tasks
 
 
 def example(task: int, text: str) -> Example:
@@ -198,6 +203,92 @@ def test_encoding_bit_by_bit_reaches_everything(pool: ProjectPool, store: Store,
     assert len(store.vectors(5, "fake")) == 100
 
 
+class Counting(Tasks):
+    """Counts the rows that are read."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        super().__init__(tasks._database)
+        self.rows = 0
+
+    def changed(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
+        found = super().changed(project_id, since)
+        self.rows += len(found[0])
+        return found
+
+    def numbers(self, project_id: int) -> Ints:
+        found = super().numbers(project_id)
+        self.rows += len(found)
+        return found
+
+
+def test_a_task_that_comes_or_changes_costs_its_own_row_and_leaves_all_vectors_where_they_are(
+    pool: ProjectPool, store: Store
+) -> None:
+    store.tasks = counting = Counting(store.tasks)
+    pool.refresh(put(store, *range(1, 301)))
+    pool.ensure(np.arange(300))
+    pool.flush()
+    view, counting.rows = pool.encoded_view(), 0
+    copy = np.array(view.vectors)
+    put(store, 400)
+    store.tasks.put(5, [example(7, "something else")])
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+    assert counting.rows == 2
+    later = pool.encoded_view()
+    assert len(later.rows) == 299
+    assert np.shares_memory(later.vectors[:6], view.vectors)
+    assert np.shares_memory(later.vectors[6:299], view.vectors)
+    pool.ensure(np.arange(301))
+    assert np.array_equal(view.vectors, copy), "whoever still holds it sees no other vectors"
+
+
+def test_a_view_copies_nothing_while_some_task_is_not_encoded(pool: ProjectPool, store: Store) -> None:
+    pool.refresh(put(store, *range(1, 301)))
+    pool.ensure(np.flatnonzero(np.arange(300) != 150))
+    view = pool.encoded_view()
+    assert view.vectors.shape == (299, 32)
+    assert np.shares_memory(view.vectors[:150], pool.encoded_view().vectors[100:120])
+    assert np.array_equal(np.asarray(view.vectors), pool.ensure(view.rows))
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["put", "remove", "encode", "refresh"]), st.sets(st.integers(1, 12)), st.integers(0, 2)),
+    max_size=12,
+)
+
+
+@given(steps=steps)
+@hypothesis_settings(max_examples=60)
+def test_a_pool_that_follows_changes_is_as_one_that_begins_anew(
+    steps: list[tuple[str, set[int], int]], settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = Store(settings.model_copy(update={"data_dir": tmp_path_factory.mktemp("pool")}))
+    store.projects.ensure(5)
+    pool = ProjectPool(store, 5, FakeEncoder())
+    pool.refresh(0)
+    for action, numbers, version in steps:
+        if action == "put":
+            fields = {SYNTHETIC: "hard"} if version == 2 else {}
+            store.tasks.put(5, [replace(example(n, f"text number {n} {version}"), fields=fields) for n in numbers])
+        elif action == "remove":
+            store.tasks.remove(5, numbers)
+        elif action == "encode":
+            pool.ensure(pool.rows_of(np.array(sorted(numbers), np.int64)))
+        else:
+            pool.refresh(store.projects.ensure(5).tasks_revision)
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+    pool.flush()
+    anew = ProjectPool(store, 5, FakeEncoder())
+    anew.refresh(store.projects.ensure(5).tasks_revision)
+    assert pool.tasks.tolist() == anew.tasks.tolist()
+    assert pool.synthetic.tolist() == anew.synthetic.tolist()
+    everything = np.arange(len(anew.tasks))
+    assert pool.keys_of(everything) == anew.keys_of(everything)
+    assert (pool.encoded <= anew.encoded).all(), "on disk is what any task of today ever was"
+    assert np.allclose(pool.ensure(everything), anew.ensure(everything), atol=2e-3)
+    store.close()
+
+
 class Thirds:
     """Cuts a pool into three by the row's number, counts how often, and puts new rows into the first."""
 
@@ -278,8 +369,8 @@ def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_vector_that_is_not_finite_is_refused_where_it_is_made(store: Store, bad: float) -> None:
-    """Behind this door nobody looks again: the task is named, and what was encoded before stays."""
+def test_a_task_whose_vector_is_not_finite_is_set_aside_and_the_others_go_on(store: Store, bad: float) -> None:
+    """Behind this door nobody looks again."""
 
     class Damaged(FakeEncoder):
         def encode(self, texts: Sequence[str]) -> Floats:
@@ -289,11 +380,38 @@ def test_a_vector_that_is_not_finite_is_refused_where_it_is_made(store: Store, b
 
         sketch = encode
 
-    pool = ProjectPool(store, 5, Damaged())
+    encoder = Damaged()
+    pool = ProjectPool(store, 5, encoder)
     pool.refresh(put(store, 10, 20, 30))
-    pool.ensure(np.array([0]))
-    with pytest.raises(ApprenticeError, match=r"gives task 20 a vector that is not finite"):
-        pool.ensure(np.array([1, 2]))
-    with pytest.raises(ApprenticeError, match=r"gives task 20 a vector that is not finite"):
-        pool._sketched()
-    assert pool.encoded.tolist() == [True, False, False]
+    assert np.isfinite(pool._sketched()).all()
+    assert pool.encode_some(3) == 0
+    assert (pool.encoded.tolist(), pool.set_aside.tolist()) == ([True, False, True], [False, True, False])
+    assert pool.tasks[look(pool, with_learner=True).rows].tolist() == [10, 30]
+    assert store.set_aside.codes(5) == {20: NOT_FINITE}
+    assert len(store.vectors(5, "fake")) == 2
+
+    encoder.encoded.clear()
+    other = ProjectPool(store, 5, encoder)
+    other.refresh(store.projects.ensure(5).tasks_revision)
+    assert not other.missing.any() and not encoder.encoded, "another process knows it"
+    assert np.isfinite(other.ensure(np.arange(3))).all()
+
+    store.tasks.put(5, [example(20, "another text")])
+    other.refresh(store.projects.ensure(5).tasks_revision)
+    assert other.missing.tolist() == [False, True, False]
+    assert store.set_aside.codes(5) == {}
+    assert other.encode_some(3) == 0 and other.encoded.all()
+
+
+def test_what_was_set_aside_goes_with_its_task_and_with_its_encoder(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    fake_encoder.useless = {"text number 10", "text number 20"}
+    pool.refresh(put(store, 10, 20, 30))
+    pool.ensure(np.arange(3))
+    store.tasks.remove(5, [10])
+    assert store.set_aside.codes(5) == {20: NOT_FINITE}
+    pool.use(FakeEncoder("another"))
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+    pool.ensure(np.arange(2))
+    assert pool.encoded.all() and store.set_aside.codes(5) == {}

@@ -100,7 +100,7 @@ def test_the_numbers_are_those_of_computing_everything_from_everything(store: St
     document = store.stats.document(5)
     assert (document["labelled"], document["tasks"]) == (len(answers.tasks), 120)
     found = document["teacher"]
-    assert found["shown"] == len(shown)
+    assert found["served"] == len(shown)
     assert found["drafts"] == {author: asdict(fates) for author, fates in received(answered).items()}
     assert found["saved"] == asdict(saved(answered))
     assert found["share"] == (asdict(share) if share else None)

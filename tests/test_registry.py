@@ -68,3 +68,12 @@ def test_an_unknown_plugin_is_named_beside_those_that_there_are(name: str) -> No
 def test_a_kind_without_plugins_says_none() -> None:
     with pytest.raises(UnknownPlugin, match="installed are none"):
         registry._load("distiller", "x")
+
+
+def test_as_many_projects_of_records_as_there_are_keep_their_encoders() -> None:
+    profiles = [
+        registry.profile([{"age": 3.0 * n, "city": "x"}, {"age": 1.0, "city": f"y{n}"}], {}, "minilm")
+        for n in range(12)
+    ]
+    made = [registry.record_encoder(profile, "minilm") for profile in profiles]
+    assert [registry.record_encoder(profile, "minilm") for profile in profiles] == made

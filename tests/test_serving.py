@@ -199,3 +199,11 @@ def test_a_project_that_takes_long_keeps_no_other_waiting(settings: Settings, fa
         thread.join(WAIT_SECONDS)
     store.close()
     assert not waited
+
+
+def test_a_text_that_the_encoder_makes_nothing_of_gets_no_draft_and_the_others_do(
+    settings: Settings, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    fake_encoder.useless = {"iron"}
+    found = Predictor(settings, store).predict(5, SINGLE, [1, 2, 3], ["apple", "iron", "cow"])
+    assert [bool(each.draft) for each in found] == [True, False, True]

@@ -96,7 +96,7 @@ def serve(port: int) -> None:
     options.n_ctx, options.n_parallel, options.warmup = CONTEXT, SLOTS, False
     options.cpuparams.n_threads = options.cpuparams_batch.n_threads = 1
     stop = threading.Event()
-    stop_with_parent(stop)
+    stop_with_parent(stop, os.getppid())
     _serving = xllamacpp.Server(options)  # for as long as it is referred to
     stop.wait()
     os._exit(0)  # it has nothing to lose, and may be in the middle of a long reply

@@ -100,7 +100,9 @@ def _tend(child: Child, environment: dict[str, str]) -> None:
         child.process = None
     if time.monotonic() >= child.not_before:
         child.process = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-            [sys.executable, "-m", "ml_backend.cli", child.role], env=environment, stdin=subprocess.DEVNULL
+            [sys.executable, "-m", "ml_backend.cli", child.role, "--parent", str(os.getpid())],
+            env=environment,
+            stdin=subprocess.DEVNULL,
         )
         child.started = time.monotonic()
 
@@ -119,9 +121,11 @@ def _end(children: list[Child]) -> None:
             process.wait()
 
 
-def stop_with_parent(stop: threading.Event) -> None:
-    """Sets `stop` when the process that started this one is gone, so that a killed supervisor leaves no orphans."""
-    parent = os.getppid()
+def stop_with_parent(stop: threading.Event, parent: int) -> None:
+    """Sets `stop` when the process that started this one is gone, so that a killed supervisor leaves no orphans. Raises
+    SystemExit if it is gone already: starting takes seconds."""
+    if os.getppid() != parent:
+        raise SystemExit(1)
 
     def watch() -> None:
         while not stop.wait(1.0):

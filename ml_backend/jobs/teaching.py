@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import structlog
@@ -58,6 +58,7 @@ class Teaching:
             return
         self._not_before = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, IDLE_PAUSE_SECONDS)
+        self._forget_all_but(pools.keys())
         sights: list[Sight] = []
         for project, pool in pools.items():
             if time.monotonic() >= self._left_alone.get(project, 0.0):
@@ -80,6 +81,12 @@ class Teaching:
         """Waits a moment for answers that are on their way; what takes longer is left behind."""
         if self._running:
             self._running.join(STOP_SECONDS)
+
+    def _forget_all_but(self, projects: Collection[int]) -> None:
+        for known in (self._looked, self._pauses, self._left_alone):
+            for gone in known.keys() - projects:
+                del known[gone]
+        self._agenda.forget_all_but(projects)
 
     def _see(self, project: int, pool: ProjectPool) -> list[Sight]:
         """The project, unless nothing can be done for it or it is as it was when nothing was to be done."""

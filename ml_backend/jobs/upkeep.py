@@ -3,7 +3,7 @@
 Learners and rows of the store go at the end of the very round that made one more, vectors of an earlier encoder when a
 round with the new one has come to its end. Rows in Label Studio cost about 20 ms each, for which annotators wait: those
 of a version that nobody can have open any more go in quiet moments, one version at a time, and others only when more
-than `STALE_MOST` versions stand. Vectors of deleted tasks go in quiet moments, too, a shard at a time.
+than `STALE_MOST` versions stand. Quotes and vectors of deleted tasks go in quiet moments, too, in portions.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ QUIET_SECONDS = 5.0  # without a round before anything is pruned
 PORTION_SECONDS = 2.0  # between two portions
 RETRY_SECONDS = 300.0  # before a project whose rows could not be deleted is tried again
 SWEEP_SECONDS = 600.0  # between two looks for vectors of tasks that are gone: each reads all content keys
+UNCHANGED_SECONDS = 86_400.0
+"""After which it is looked again though no task has changed: another worker may have written a vector late."""
 
 log = structlog.get_logger()
 
@@ -42,8 +44,13 @@ class Upkeep:
         self._store = store
         self._not_before = time.monotonic() + QUIET_SECONDS
         self._failed: dict[int, float] = {}
-        self._swept: dict[int, int] = {}  # project -> the `tasks_revision` at which no vector was too many
+        self._swept: dict[int, tuple[int, float]] = {}  # project -> `tasks_revision` and time when nothing was left
         self._sweep_not_before: dict[int, float] = {}
+        self._quiet_at = time.monotonic()
+
+    def postpone(self) -> None:
+        """A round has changed something: annotators are at work."""
+        self._not_before = time.monotonic() + QUIET_SECONDS
 
     def after_round(self, client: LabelStudioClient | None, project: int, pool: ProjectPool | None = None) -> None:
         """Keeps the ceilings, under the lease of a round that has come to its end. What goes wrong is no failure of it.
@@ -51,7 +58,6 @@ class Upkeep:
         client, pool  None after a round that failed: Label Studio may be the trouble, and what it found in an earlier
                       space goes on serving
         """
-        self._not_before = time.monotonic() + QUIET_SECONDS  # annotators are at work
         record = self._store.projects.get(project)
         if record is None:
             return
@@ -62,6 +68,8 @@ class Upkeep:
             if pool is not None:
                 spaces = {pool.space, *space.spaces_of_records(self._settings, record)}
                 self._store.forget_spaces(project, "", spaces)
+                if time.monotonic() - self._quiet_at > SWEEP_SECONDS:  # it may never be quiet
+                    self._sweep(record, pool)
             if client is not None:
                 self._prune_version(client, record, STALE_MOST)
         except (ApprenticeError, OSError) as error:
@@ -71,20 +79,24 @@ class Upkeep:
         """Tidies up one portion of one of the projects; False if there was nothing to do, or not the time for it."""
         if client is None or time.monotonic() < self._not_before:
             return False
-        self._not_before = time.monotonic() + PORTION_SECONDS
+        self._quiet_at = time.monotonic()
+        self._not_before = self._quiet_at + PORTION_SECONDS
         records = [record for record in self._store.projects.connected() if record.id in pools]
         if any(self._prune_version(client, record, STALE_KEPT) for record in records):
             return True
         return any(self._sweep(record, pools[record.id]) for record in records)
 
     def _sweep(self, record: ProjectRecord, pool: ProjectPool) -> bool:
-        """Drops vectors of tasks that are gone, of one shard; False if the tasks are those of the last look, or none of
-        the vectors is too many. With that, what deletions leave in files."""
+        """Removes what deleted tasks have left: quotes of some, or vectors of one shard; False if there is nothing to
+        do now. When there is no more, what deletions leave in files goes, too."""
         project = record.id
-        waits = time.monotonic() < self._sweep_not_before.get(project, 0.0)
-        if waits or self._swept.get(project) == record.tasks_revision:
-            return False
         try:
+            if self._store.erase_quotes(project):
+                self._swept.pop(project, None)  # a task was deleted: the rest does not wait
+                self._sweep_not_before.pop(project, None)
+                return True
+            if self._is_swept(record):
+                return False
             pool.flush()  # now: what is written later is not looked at again
             if self._store.sweep_vectors(project):
                 return True
@@ -96,9 +108,15 @@ class Upkeep:
             self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS
             log.warning("not swept", project=project, error=str(error))
             return False
-        self._swept[project] = record.tasks_revision
+        self._swept[project] = (record.tasks_revision, time.monotonic())
         self._sweep_not_before[project] = time.monotonic() + SWEEP_SECONDS
         return False
+
+    def _is_swept(self, record: ProjectRecord) -> bool:
+        """Whether no task has changed since the last look, or that was a moment ago."""
+        revision, swept_at = self._swept.get(record.id, (None, 0.0))
+        is_unchanged = revision == record.tasks_revision and time.monotonic() - swept_at < UNCHANGED_SECONDS
+        return is_unchanged or time.monotonic() < self._sweep_not_before.get(record.id, 0.0)
 
     def _prune_version(self, client: LabelStudioClient, record: ProjectRecord, most: int) -> bool:
         """Deletes the rows of the oldest version if more than `most` stand beside the one that serves."""

@@ -165,6 +165,7 @@ class Worker:
             if not self._store.publications.is_settled(lease.project):
                 jobs.ask(lease.project, COMPLETE_SECONDS)  # its queue was cut short
             if record is not None:
+                self._upkeep.postpone()
                 self._store.versions.record_round(lease.project, record)
                 log.info("round", project=lease.project, version=record.version, **stages)
             self._tell(lease.project, pool)
@@ -236,7 +237,7 @@ class Worker:
     def _encode(self) -> bool:
         """Encodes a few more tasks of a project that this worker served last; False if nothing is missing."""
         for project, pool in self._pools.items():
-            if pool.encoded.all():
+            if not pool.missing.any():
                 continue
             record = self._store.projects.get(project)
             if record is None or (record.progress or {}).get("worker") != self._name:
@@ -252,7 +253,7 @@ class Worker:
 
     def _tell(self, project: int, pool: ProjectPool) -> None:
         self._told = time.monotonic()
-        self._store.progress.encoded(project, self._name, int(pool.encoded.sum()), len(pool.tasks))
+        self._store.progress.encoded(project, self._name, int((~pool.missing).sum()), len(pool.tasks))
 
 
 def _safe(error: BaseException) -> str:

@@ -44,7 +44,7 @@ PARTS = (
     ("view", "tab", "api/dm/views/{}/"),
     ("second look", "tab of second looks", "api/dm/views/{}/"),
 )
-ROUND_SECONDS = 60.0  # that `disconnect` waits for a running round
+ROUND_SECONDS = 60.0  # that `disconnect` and `forget` wait for a running round
 
 Say = Callable[[str], None]
 
@@ -97,24 +97,9 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
 
 
 def _forget(store: Store, project: int) -> None:
-    """Another project's numbers mean other tasks, and its labels other things. What the teacher has said stays: that is
-    kept by text and labels, and was paid for."""
-    tasks, _ = store.tasks.index(project)
-    store.tasks.remove(project, tasks.tolist())
-    store.labels.forget(project)
-    store.versions.forget(project)
-    store.shown.forget(project)
-    store.rules.forget(project)
-    store.publications.withdraw(project)
-    store.projects.pin(project, None)
-    store.evolution.forget(project)
-    store.stats.forget(project)
-    for concern in (
-        store.connections, store.synchronisation, store.monitor, store.reviews, store.teacher_states,
-        store.label_descriptions, store.distillations, store.record_profiles, store.feature_scores,
-    ):  # fmt: skip
-        concern.forget(project)
-    store.artifacts.forget(project)
+    """Another project's numbers mean other tasks, and its labels other things."""
+    store.forget(project)
+    store.projects.ensure(project)
 
 
 def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) -> bool:
@@ -128,11 +113,7 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
         return False
     with suppress(NotFound):
         check_identity(client, record, client.project(project))
-    # first, and then a running round is waited for, so that it publishes nothing behind our back
-    store.connections.suspend(project)
-    deadline = time.monotonic() + ROUND_SECONDS
-    while store.jobs.state(project).running and time.monotonic() < deadline:
-        time.sleep(0.1)
+    stop_rounds(store, project)
     try:
         _restore(client, project, record.connection, say)
     except NotFound:
@@ -146,6 +127,15 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
     store.reviews.forget(project)
     store.connections.forget(project)
     return True
+
+
+def stop_rounds(store: Store, project: int) -> None:
+    """Takes a project from the workers; then a running round is waited for, so that it publishes nothing behind our
+    back."""
+    store.connections.suspend(project)
+    deadline = time.monotonic() + ROUND_SECONDS
+    while store.jobs.state(project).running and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _restore(client: LabelStudioClient, project: int, connection: dict[str, Any], say: Say) -> None:

@@ -72,7 +72,9 @@ def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event
         kind = "annotations" if action == "ANNOTATIONS_DELETED" else "tasks"
         found = (read_id(item.get("id") if isinstance(item, dict) else item) for item in _list(body.get(kind)))
         ids = tuple(each for each in found if each is not None)
-        return replace(event, deleted_annotations=ids) if kind == "annotations" else replace(event, deleted_tasks=ids)
+        if kind == "annotations":
+            return replace(event, deleted_annotations=ids)
+        return replace(event, deleted_tasks=ids[:MAX_ITEMS], incomplete=len(ids) > MAX_ITEMS)
     if not action.startswith(("ANNOTATION", "TASK")):
         return event
     try:

@@ -16,7 +16,7 @@ from ml_backend.store.connections import Connections
 from ml_backend.store.database import Database, StoreError, check_url, now, process_name
 from ml_backend.store.distillations import Distillations
 from ml_backend.store.documents import Documents
-from ml_backend.store.erasure import content_keys, erase_project
+from ml_backend.store.erasure import content_keys, count_rows, erase_project, erase_quotes
 from ml_backend.store.evolution import Evolution, EvolutionRow
 from ml_backend.store.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease, LeaseLostError
@@ -30,6 +30,7 @@ from ml_backend.store.replies import Reply, ReplyTable
 from ml_backend.store.retention import Retention
 from ml_backend.store.reviews import Proposal, Reviews
 from ml_backend.store.rules import LabellingRules
+from ml_backend.store.set_aside import SetAside
 from ml_backend.store.shown import Showings, Shown
 from ml_backend.store.signals import Notifications, Pipes, Signals
 from ml_backend.store.stats import Stats
@@ -65,6 +66,7 @@ __all__ = [
 
 
 PROBE_BYTES = 64 * 1024
+WIPES = 20  # tries: whoever reads at that moment is in the way
 
 
 class Store:
@@ -93,6 +95,7 @@ class Store:
         self.feature_scores = Documents(self.database, schema.feature_score)
         self.distillations = Distillations(self.database)
         self.tasks = Tasks(self.database)
+        self.set_aside = SetAside(self.database)
         self.labels = Labels(self.database)
         self.versions = Versions(self.database)
         self.retention = Retention(self.database)
@@ -121,12 +124,21 @@ class Store:
                 with suppress(OSError):  # it has other projects'
                     folder.rmdir()
 
+    def erase_quotes(self, project: int) -> int:
+        """Takes texts of deleted tasks out of what quotes them, some at a time; returns how many, 0 when none are left.
+        Raises StoreError."""
+        return erase_quotes(self.database, project)
+
     def sweep_vectors(self, project: int) -> int:
         """Drops vectors of texts that a project has no more, of one shard at a time; returns how many, 0 when none are
         left. Raises StoreError, and BlockingIOError while another process merges shards."""
         kept = content_keys(self.database, project)
         folders = (self._folder / "vectors").glob(f"*/{project}")
         return next((dropped for folder in folders if (dropped := drop_vectors(folder, kept))), 0)
+
+    def rows(self, project: int) -> dict[str, int]:
+        """How many rows of a project there are, by table."""
+        return count_rows(self.database, project)
 
     def forget(self, project: int) -> dict[str, int]:
         """Removes a project whole: its rows in every table, its artifacts and vectors; returns how many of each there
@@ -136,7 +148,7 @@ class Store:
         vectors = sum(len(self.vectors(project, folder.parent.name)) for folder in folders)
         self.forget_spaces(project, "", ())
         rows = erase_project(self.database, project)
-        self.database.wipe()
+        any(self.database.wipe() for _ in range(WIPES))
         return {**rows, **{name: n for name, n in (("artifacts", artifacts), ("vectors", vectors)) if n}}
 
     def full(self) -> str:

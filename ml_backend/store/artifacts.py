@@ -14,6 +14,8 @@ import numpy as np
 from ml_backend.domain import ApprenticeError, Tensors
 from ml_backend.store.files import write_atomically
 
+MOST_SOUND = 1000
+"""Artifacts whose latest check is remembered."""
 STRAY_SECONDS = 3600.0
 
 
@@ -63,6 +65,8 @@ class Artifacts:
         except (OSError, ArtifactError):
             return False
         self._sound[name] = seen
+        if len(self._sound) > MOST_SOUND:  # another process may have removed the file of the oldest
+            del self._sound[next(iter(self._sound))]
         return True
 
     def remove(self, name: str) -> None:

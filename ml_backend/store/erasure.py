@@ -2,13 +2,15 @@
 
 Tables are found by their columns, so that a new one is covered from its first day. `project` (of the table `project`:
 `id`) says whose a row is; `task`, or the content `key` of a task's text, what it is about. JSON and Text columns of the
-others may hold texts of tasks: prompts with examples, what the teacher wrote.
+others may hold texts of tasks: prompts with examples, what the teacher wrote. Those are looked through later, by a
+worker: until then, the table `deleted_text` says what for.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,13 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from ml_backend.domain import KEY_BYTES, content_key
+from ml_backend.store import revisions
 from ml_backend.store.database import Database
-from ml_backend.store.schema import annotation, metadata, project, question, task
+from ml_backend.store.schema import Text, annotation, deleted_text, metadata, project, question, task
 
 Keys = npt.NDArray[np.bytes_]
 REMOVED_AT_ONCE = 2000  # rows of one transaction
+TEXTS_AT_ONCE = 500
 TELLING = 60
 """Characters of a text by which it is known again, however it was cut short after them."""
 SHORT = 20
@@ -36,38 +40,69 @@ def owners() -> dict[sa.Table, sa.Column[Any]]:
     return {**found, project: project.c.id}
 
 
-def erase_tasks(connection: sa.Connection, project_id: int, tasks: Collection[int]) -> int:
-    """Removes tasks and all that is about them or quotes them; returns how many there were. Of an annotation, an empty
-    tombstone is left: a late event must not bring it back."""
+def _is_about_texts(table: sa.Table) -> bool:
+    """Whether rows of the table may be about a text, by its content key."""
+    return "key" in table.c and isinstance(table.c.key.type, sa.LargeBinary)
+
+
+def erase_tasks(database: Database, connection: sa.Connection, project_id: int, tasks: Collection[int]) -> int:
+    """Removes tasks and the rows about them; returns how many tasks there were. Of an annotation, an empty tombstone is
+    left: a late event must not bring it back. What quotes them is for `erase_quotes`."""
     mine = sa.and_(task.c.project == project_id, task.c.id.in_(tasks))
-    texts: dict[bytes, str] = {
-        row[0]: row[1] for row in connection.execute(sa.select(task.c.key, task.c.text).where(mine))
-    }
+    keys = sa.select(task.c.key, task.c.text).where(mine)
+    texts: dict[bytes, str] = {row[0]: row[1] for row in connection.execute(keys)}
+    revision = revisions.lock(connection, database, project_id)
+    revision = replace(revision, number=revision.number + 1)  # readers look again at what was answered and shown
+    revisions.save(connection, project_id, revision)
     for table, owner in owners().items():
         if table is annotation:
             emptied = sa.update(table).where(owner == project_id, table.c.task.in_(tasks), table.c.deleted)
-            connection.execute(emptied.values(choices=[], annotator=None, lead_time=None))
+            values = {"choices": [], "annotator": None, "lead_time": None, "revision": revision.number}
+            connection.execute(emptied.values(values))
         elif "task" in table.c:
             connection.execute(sa.delete(table).where(owner == project_id, table.c.task.in_(tasks)))
     removed = connection.execute(sa.delete(task).where(mine)).rowcount
-    again = sa.select(task.c.key).where(task.c.project == project_id, task.c.key.in_(list(texts)))
-    for key in connection.execute(again).scalars().all():
-        texts.pop(key, None)
-    if texts:
-        _erase_texts(connection, project_id, texts)
+    for key in _standing(connection, project_id, texts):
+        del texts[key]
+    for table, owner in owners().items():
+        if _is_about_texts(table) and table is not task:
+            connection.execute(sa.delete(table).where(owner == project_id, table.c.key.in_(list(texts))))
+    rows = [{"project": project_id, "key": key, "text": text} for key, text in texts.items() if text]
+    if rows:
+        connection.execute(database.insert_or_ignore(deleted_text), rows)
     return removed
 
 
-def _erase_texts(connection: sa.Connection, project_id: int, texts: Mapping[bytes, str]) -> None:
-    """Removes texts that no task has any more, given by their content keys."""
-    gone = GoneTexts(texts.values())
-    for table, owner in owners().items():
-        if "key" in table.c and table is not task:
-            connection.execute(sa.delete(table).where(owner == project_id, table.c.key.in_(list(texts))))
-        for row, document, is_about_a_text in list(_documents(connection, table, owner == project_id)):
-            cleaned = {name: gone.without(value, name, quoting=not is_about_a_text) for name, value in document.items()}
-            if cleaned != document:
-                connection.execute(sa.update(table).where(row).values(cleaned))
+def _standing(connection: sa.Connection, project_id: int, keys: Collection[bytes]) -> set[bytes]:
+    """Those of some content keys that a task has."""
+    query = sa.select(task.c.key).where(task.c.project == project_id, task.c.key.in_(list(keys)))
+    return set(connection.execute(query).scalars())
+
+
+def erase_quotes(database: Database, project_id: int) -> int:
+    """Takes texts of deleted tasks out of whatever quotes them, at most `TEXTS_AT_ONCE`; returns how many were looked
+    for, 0 when there are none left. Reads without a lock, and writes only what has changed."""
+    some = sa.select(deleted_text.c.key, deleted_text.c.text).where(deleted_text.c.project == project_id)
+    with database.read() as connection:
+        texts = {row[0]: row[1] for row in connection.execute(some.limit(TEXTS_AT_ONCE))}
+        if not texts:
+            return 0
+        gone = GoneTexts([texts[key] for key in texts.keys() - _standing(connection, project_id, texts)])
+        found = [
+            (table, row)
+            for table, owner in owners().items()
+            for row, document, is_about_a_text in _documents(connection, table, owner == project_id)
+            if gone.changes(document, is_about_a_text)
+        ]
+    for table, row in found:
+        with database.begin() as connection:  # read again: it may be another one by now
+            for _, document, is_about_a_text in list(_documents(connection, table, row)):
+                if changed := gone.changes(document, is_about_a_text):
+                    connection.execute(sa.update(table).where(row).values(changed))
+    with database.begin() as connection:
+        done = sa.delete(deleted_text).where(deleted_text.c.project == project_id)
+        connection.execute(done.where(deleted_text.c.key.in_(list(texts))))
+    return len(texts)
 
 
 def _documents(
@@ -75,10 +110,10 @@ def _documents(
 ) -> Iterator[tuple[sa.ColumnElement[bool], dict[str, Any], bool]]:
     """Of each row that may quote texts of tasks: the row, its documents by column, and whether it has a text of its own
     that it is about. What is about a task quotes no other one."""
-    columns = [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text)]
-    if not columns or table is task or "task" in table.c:
+    columns = [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text | Text)]
+    if not columns or table in (task, deleted_text) or "task" in table.c:
         return
-    key = table.c.get("key", sa.null().label("key"))
+    key = table.c.key if _is_about_texts(table) else sa.null().label("key")
     query = sa.select(*table.primary_key, *columns, key).where(mine)
     if table is question:  # of a label, with no others as examples, there may be many
         query = query.where(sa.or_(key.is_(None), table.c.body[("examples", 0)].as_string().is_not(None)))
@@ -94,6 +129,12 @@ class GoneTexts:
         self._keys = {content_key(text) for text in texts if text}
         wordings = {wording for text in texts for wording in (text, " ".join(text.split())) if wording}
         self._wordings = [wording if len(wording) >= SHORT else f'"{wording}"' for wording in wordings]
+
+    def changes(self, document: Mapping[str, Any], is_about_a_text: bool) -> dict[str, Any]:
+        """The columns of a row that are other ones without them. A row that is about a text of its own has others only
+        as a whole."""
+        cleaned = {name: self.without(value, name, quoting=not is_about_a_text) for name, value in document.items()}
+        return {name: value for name, value in cleaned.items() if value != document[name]}
 
     def without(self, value: Any, name: str, *, quoting: bool) -> Any:
         """The document without them: "" where one of them was all of a string.
@@ -138,7 +179,7 @@ def content_keys(database: Database, project_id: int) -> Keys:
     found: set[bytes] = set()
     with database.read() as connection:
         for table, owner in owners().items():
-            if "key" in table.c:
+            if _is_about_texts(table) and table is not deleted_text:
                 query = sa.select(table.c.key).where(owner == project_id, table.c.key.is_not(None))
                 found.update(connection.execute(query).scalars())
     return np.sort(np.array(list(found), f"S{KEY_BYTES}"))

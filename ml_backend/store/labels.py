@@ -99,21 +99,17 @@ class Labels:
 
     def of(self, project: int) -> list[Annotation]:
         """All standing annotations of a project, skips included, oldest first."""
-        return self._select(project, sa.true())
+        query = sa.select(*_COLUMNS).where(table.c.project == project, ~table.c.deleted).order_by(table.c.id)
+        with self._database.read() as connection:
+            return [_annotation(row) for row in connection.execute(query)]
 
     def of_tasks(self, project: int, tasks: Iterable[int]) -> list[Annotation]:
-        """The standing annotations of some tasks, skips included, oldest first within each `CHUNK` of tasks."""
-        return [
-            annotation
-            for chunk in chunks(tasks, CHUNK)
-            for annotation in self._select(project, table.c.task.in_(chunk))
-        ]
+        """The standing annotations of some tasks, skips included, oldest first."""
+        return self._among(project, table.c.task, tasks)
 
     def those(self, project: int, ids: Iterable[int]) -> list[Annotation]:
         """The standing ones of some annotations."""
-        return [
-            annotation for chunk in chunks(ids, CHUNK) for annotation in self._select(project, table.c.id.in_(chunk))
-        ]
+        return self._among(project, table.c.id, ids)
 
     def revision(self, project: int) -> Revision:
         """The newest revision. Whatever is read after this call holds all changes up to it."""
@@ -129,7 +125,7 @@ class Labels:
     def unread(self, project: int) -> list[tuple[str, int, Annotation]]:
         """The standing answers that cannot be learnt from: each reason with its code, how many there are, and the first
         of them; the most frequent reason first."""
-        unread = sa.and_(table.c.project == project, table.c.unread != "", ~table.c.deleted)
+        unread = sa.and_(table.c.project == project, table.c.unread > "", ~table.c.deleted)
         counted = sa.select(table.c.unread, sa.func.count(), sa.func.min(table.c.id)).where(unread)
         with self._database.read() as connection:
             rows = connection.execute(counted.group_by(table.c.unread)).all()
@@ -143,10 +139,15 @@ class Labels:
         revision = self.revision(project)
         return revision.answers, revision.skips
 
-    def _select(self, project: int, condition: sa.ColumnElement[bool]) -> list[Annotation]:
-        query = sa.select(*_COLUMNS).where(table.c.project == project, ~table.c.deleted, condition)
-        with self._database.read() as connection:
-            return [_annotation(row) for row in connection.execute(query.order_by(table.c.id))]
+    def _among(self, project: int, column: sa.Column[int], values: Iterable[int]) -> list[Annotation]:
+        """The standing annotations with one of some values in a column, by its index and no other: sorting, or passing
+        over the deleted ones, would have SQLite read all of the project by another one."""
+        found: list[Annotation] = []
+        for chunk in chunks(values, CHUNK):
+            query = sa.select(*_COLUMNS, table.c.deleted).where(table.c.project == project, column.in_(chunk))
+            with self._database.read() as connection:
+                found += [_annotation(row[:-1]) for row in connection.execute(query) if not row.deleted]
+        return sorted(found, key=lambda annotation: annotation.id)
 
 
 def _stored(connection: sa.Connection, project: int, ids: Iterable[int]) -> tuple[dict[int, Annotation], set[int]]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.asking import Answer, Question
+from ml_backend.asking import Answer, Purpose, Question
 from ml_backend.store.database import Database, chunks, now
 from ml_backend.store.ledger import enter
 from ml_backend.store.replies import Replies, Reply, ReplyTable, given
@@ -95,7 +95,12 @@ class Questions:
 
     def number_waiting(self, project: int, teacher: str) -> int:
         """How many questions wait for an answer of a teacher."""
-        return sum(n for (_, state), n in self.counts(project, teacher).items() if state == "waiting")
+        query = sa.select(sa.func.count()).where(
+            table.c.project == project, table.c.teacher == teacher, table.c.purpose.in_(get_args(Purpose)),
+            table.c.state == "waiting",
+        )  # fmt: skip
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def all(self, project: int) -> list[Question]:
         """Whatever was asked, in the order in which it was wanted."""
@@ -161,12 +166,17 @@ class Questions:
 
     def replies(self, project: int, teacher: str, keys: Collection[bytes]) -> list[Reply]:
         """The labels that this teacher has given of tasks with these content keys, the oldest first of each."""
-        query = sa.select(table.c.key, table.c.shares, table.c.alone).where(
+        # sorted here: asked to sort, SQLite would read all of the teacher's answers in the order of another index
+        query = sa.select(table.c.answered_at, table.c.id, table.c.key, table.c.shares, table.c.alone).where(
             given(project, teacher), table.c.shares.is_not(None)
-        ).order_by(table.c.answered_at, table.c.id)  # fmt: skip
-        parts = [query.where(table.c.key.in_(chunk)) for chunk in chunks(keys, CHUNK)]
+        )
+        rows: list[sa.Row[Any]] = []
         with self._database.read() as connection:
-            return [Reply(*row) for part in parts for row in connection.execute(part)]
+            for chunk in chunks(keys, CHUNK):
+                rows += connection.execute(query.where(table.c.key.in_(chunk)))
+        return [
+            Reply(row.key, row.shares, row.alone) for row in sorted(rows, key=lambda row: (row.answered_at, row.id))
+        ]
 
     def keys(self, project: int, teacher: str, *, waiting: bool) -> list[bytes]:
         """The content keys of tasks whose label this teacher has given or, with `waiting`, is still to give."""

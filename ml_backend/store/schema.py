@@ -161,7 +161,27 @@ task = Table(
     Column("key", LargeBinary(16), nullable=False),
     Column("text", Text, nullable=False),
     Column("fields", JSON, nullable=True),  # the short values of the task's other data
+    Column("revision", Integer, nullable=False, server_default="0"),  # of the project's tasks when this one changed
     Index("task_key", "project", "key"),
+    Index("task_revision", "project", "revision"),
+)
+
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary(16), nullable=False),  # of the text that the encoder makes nothing of
+    Column("space", String(200), nullable=False),  # the encoder's
+    Column("code", String(40), nullable=False),
+)
+
+deleted_text = Table(
+    "deleted_text",  # that no task has any more, until it is looked for where documents quote it
+    metadata,
+    Column("project", Integer, primary_key=True),
+    Column("key", LargeBinary(16), primary_key=True),
+    Column("text", Text, nullable=False),
 )
 
 labelling_rules = Table(
@@ -296,7 +316,7 @@ question = Table(
     Column("alone", Boolean, nullable=False, server_default=true()),  # asked without any of the annotators' answers
     Index("question_state", "project", "state", "purpose"),
     Index("question_replies", "project", "teacher", "purpose", "state", "answered_at"),
-    Index("question_key", "project", "purpose", "state", "key"),
+    Index("question_key", "project", "teacher", "purpose", "state", "key"),
 )
 
 call = Table(

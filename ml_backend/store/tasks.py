@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.domain import NO_TEXT, SYNTHETIC, Example, Ints
+from ml_backend.domain import NO_TEXT, SYNTHETIC, Example, Ints, Mask
 from ml_backend.store.database import Database, chunks
 from ml_backend.store.erasure import erase_tasks
 from ml_backend.store.labels import Labels
@@ -16,7 +16,7 @@ from ml_backend.store.schema import annotation, project
 from ml_backend.store.schema import task as table
 
 CHUNK = 2000
-REMOVED_AT_ONCE = 500  # tasks of one transaction: what quotes them is looked for in documents, too
+REMOVED_AT_ONCE = 500  # tasks of one transaction
 
 
 class Tasks:
@@ -33,10 +33,7 @@ class Tasks:
                 continue  # as with most events: without taking the turn of a writer
             with self._database.begin() as connection:
                 if only_new:
-                    added = self._add(connection, project_id, chunk)
-                    changed += added
-                    if added:
-                        _revise(connection, project_id)
+                    changed += self._add(connection, project_id, chunk)
                     continue
                 query = (
                     sa.select(table.c.id, table.c.key, table.c.fields)
@@ -50,14 +47,15 @@ class Tasks:
                     if known.get(example.task) != (example.key, example.fields)
                 ]
                 if rows:
-                    connection.execute(self._database.upsert(table), rows)
-                    _revise(connection, project_id)
+                    revision = _revise(connection, project_id)
+                    connection.execute(self._database.upsert(table), [{**row, "revision": revision} for row in rows])
                     changed += len(rows)
         return changed
 
     def _add(self, connection: sa.Connection, project_id: int, examples: Sequence[Example]) -> int:
         """Adds those tasks that are not there when the database comes to write them; returns how many."""
-        rows = [_row(project_id, example) for example in examples]
+        revision = _revise(connection, project_id)
+        rows = [{**_row(project_id, example), "revision": revision} for example in examples]
         insert = self._database.insert_or_ignore(table).values(rows).returning(table.c.id)
         return len(connection.execute(insert).all())
 
@@ -67,8 +65,8 @@ class Tasks:
             return int(connection.execute(query).scalar_one()) == len(tasks)
 
     def remove(self, project_id: int, tasks: Iterable[int]) -> int:
-        """Forgets tasks, with their annotations and all that is about them or quotes them; returns how many there
-        were."""
+        """Forgets tasks, with their annotations and all that is about them; returns how many there were. What quotes
+        them is looked for by a worker: see `erasure.erase_quotes`."""
         removed = 0
         for chunk in chunks(set(tasks), REMOVED_AT_ONCE):
             annotated = sa.select(annotation.c.id).where(
@@ -78,7 +76,9 @@ class Tasks:
                 annotations = list(connection.execute(annotated).scalars())
             Labels(self._database).delete(project_id, annotations)
             with self._database.begin() as connection:
-                count = erase_tasks(connection, project_id, chunk)
+                # first, as in `put`: two that lock rows in another order may wait for each other for ever
+                connection.execute(sa.select(project.c.id).where(project.c.id == project_id).with_for_update())
+                count = erase_tasks(self._database, connection, project_id, chunk)
                 if count:
                     _revise(connection, project_id)
                 removed += count
@@ -95,6 +95,26 @@ class Tasks:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return np.fromiter((row[0] for row in rows), np.int64, len(rows)), [row[1] for row in rows]
+
+    def changed(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
+        """The tasks that have come or changed after a revision, (n,) int64 ascending, their content keys, and which of
+        them a teacher has written (see `synthetic`)."""
+        written = table.c.fields[SYNTHETIC].as_string().is_not(None)
+        query = (
+            sa.select(table.c.id, table.c.key, written)
+            .where(table.c.project == project_id, table.c.revision > since)
+            .order_by(table.c.id)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        ids = np.array([row[0] for row in rows], np.int64)
+        return ids, [row[1] for row in rows], np.array([row[2] for row in rows], np.bool_)
+
+    def numbers(self, project_id: int) -> Ints:
+        """All task numbers in ascending order, (n,) int64."""
+        query = sa.select(table.c.id).where(table.c.project == project_id).order_by(table.c.id)
+        with self._database.read() as connection:
+            return np.array(connection.execute(query).scalars().all(), np.int64)
 
     def keys(self, project_id: int, tasks: Sequence[int]) -> dict[int, bytes]:
         """The content key of each of some tasks that is there."""
@@ -157,7 +177,7 @@ def _row(project_id: int, example: Example) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _revise(connection: sa.Connection, project_id: int) -> None:
-    connection.execute(
-        sa.update(project).where(project.c.id == project_id).values(tasks_revision=project.c.tasks_revision + 1)
-    )
+def _revise(connection: sa.Connection, project_id: int) -> int:
+    """The new revision of the project's tasks. Until the end of the transaction, no other one gets a later one."""
+    raised = sa.update(project).where(project.c.id == project_id).values(tasks_revision=project.c.tasks_revision + 1)
+    return connection.execute(raised.returning(project.c.tasks_revision)).scalar_one_or_none() or 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 import numpy as np
 
@@ -39,6 +40,11 @@ class Agenda:
         if time.monotonic() < self._no_cues_before.get(project, 0.0):
             cues = []
         return cues or self._further(sight, learner, teacher, touched)
+
+    def forget_all_but(self, projects: Collection[int]) -> None:
+        for known in (self._chosen, self._no_cues_before):
+            for gone in known.keys() - projects:
+                del known[gone]
 
     def put_off_cues(self, project: int, seconds: float) -> None:
         """Of all replies theirs is the longest: if it does not come, others go on."""

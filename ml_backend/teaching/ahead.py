@@ -139,9 +139,9 @@ def labelled_examples(
     if len(theirs) != len(lesson.tasks) or not len(usable):
         return [[] for _ in asked]
     tasks, answers = lesson.tasks[usable], lesson.targets[usable] > 0.5
-    vectors, errors = pool.ensure(theirs[usable], at_most=0), learner.errors(tasks)
-    if len(vectors) != len(usable):
+    if not pool.encoded[theirs[usable]].all():
         return [[] for _ in asked]
+    vectors, errors = pool.ensure(theirs[usable]), learner.errors(tasks)
     texts = store.tasks.texts(project, tasks.tolist())
     names = np.array(lesson.labels)
     found = [examples.choose(vector, vectors, errors) for vector in asked]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from ml_backend import registry
@@ -70,7 +72,7 @@ def take_in(store: Store, settings: Settings, project: int, file: Path) -> tuple
     """
     record = store.projects.known(project)
     options, schema = _options(store, settings, project), read_schema(record.label_config, record.choices)
-    budget, asked = Budget.of(options), {each.id: each for each in store.questions.all(project)}
+    budget, asked = Budget.of(options), _Questions(store, project)
     ignored: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     problems: Counter[str] = Counter()
@@ -92,6 +94,29 @@ def take_in(store: Store, settings: Settings, project: int, file: Path) -> tuple
     if counts["answered"] or counts["dropped"]:
         store.jobs.ask(project)
     return _told(counts, ignored, problems), bool(counts["answered"] + counts["known"])
+
+
+class _Questions(Mapping[str, Question]):
+    """The questions of a project by their ids. Each is read when it is asked for: there may be many, and long ones."""
+
+    def __init__(self, store: Store, project: int) -> None:
+        self._store, self._project = store, project
+        self._find = lru_cache(maxsize=1)(self._read)
+
+    def __getitem__(self, name: str) -> Question:
+        found = self._find(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def _read(self, name: str) -> Question | None:
+        return next(iter(self._store.questions.those(self._project, [name])), None)
+
+    def __iter__(self) -> Iterator[str]:
+        return (question.id for question in self._store.questions.all(self._project))
+
+    def __len__(self) -> int:
+        return len(self._store.questions.all(self._project))
 
 
 def _options(store: Store, settings: Settings, project: int) -> ProjectSettings:

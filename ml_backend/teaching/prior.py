@@ -22,8 +22,8 @@ from ml_backend.teaching.recall import Recall
 from ml_backend.teaching.sight import stands
 
 GROWTH, POOL_GROWTH = 1.2, 2.0
-"""A prior is made anew when what is taught, or the pool around it, has grown by this factor, and when nothing is left
-to be asked."""
+"""A prior is made anew when what is taught, what of it has been answered, or the pool around it has grown by this
+factor, and when nothing is left to be asked and more is taught. An answer alone is no reason: it takes seconds."""
 FEWEST = 5
 """Labels of the teacher from which a prior is made of them."""
 SEPARATOR = "/"
@@ -56,11 +56,11 @@ class Origin:
         answered everything for now."""
         if old is None or self.whom != old.whom or self.wording != old.wording:
             return True
-        if old.taught and not self.taught:
+        if old.taught and not self.taught and self.compared <= old.compared:
             return False  # whoever gave these labels is no longer asked: they are as good as they were
         factors = {"taught": GROWTH, "compared": GROWTH, "pool": POOL_GROWTH}
         grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
-        return grown or (idle and self.taught != old.taught)
+        return grown or (idle and self.taught > old.taught)
 
     @property
     def whom(self) -> tuple[object, ...]:

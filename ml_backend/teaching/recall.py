@@ -31,6 +31,7 @@ class Recall:
               no say in it: what is distilled makes the next queue
     compared  how many of the tasks, but for those that it wrote, the annotators have answered, too
     teacher   who said it, "" for nobody
+    given     how many labels it has given, also before the labels were those of today
     drafting  the `confusion` that `expected` comes from
     digest    of tasks and said: the same as long as nothing more is said, and the tasks are the same
     """
@@ -43,6 +44,7 @@ class Recall:
     teaches: Mask
     compared: int
     teacher: str
+    given: int
     drafting: Doubles
     digest: str
 
@@ -81,6 +83,7 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
         teaches=alone & ~np.isin(tasks, answers.touched),
         compared=len(mine),
         teacher=teacher,
+        given=len(replies.keys),
         drafting=drafting,
         digest=sha256(tasks.tobytes() + said.tobytes()).hexdigest(),
     )
@@ -121,7 +124,7 @@ def nothing(schema: TaskSchema) -> Recall:
     empty = np.empty((0, len(schema.labels)), np.float32)
     record = confusion(empty, empty, schema.multiple, trust=1.0)
     return Recall(
-        np.empty(0, np.int64), empty, empty, empty, record, np.empty(0, np.bool_), 0, "",
+        np.empty(0, np.int64), empty, empty, empty, record, np.empty(0, np.bool_), 0, "", 0,
         confusion(empty, empty, schema.multiple), "",
     )  # fmt: skip
 

@@ -44,7 +44,7 @@ def see(
     """Takes no time, however large the pool is: its arrays are replaced when the tasks change, and until then only rows
     without a vector are written to. Of those, this pool never has more."""
     still = copy(pool)
-    still.encoded = pool.encoded.copy()
+    still.encoded, still.set_aside = pool.encoded.copy(), pool.set_aside.copy()
     schema = read_schema(record.label_config, record.choices)
     return Sight(record, options.of_form(space.form(encoder)), schema, still, desk, mark, encoder)
 

@@ -22,16 +22,18 @@ LEAST_TRUST, SURE_TRUST = 0.5, 0.75
 
 def measure(
     shown: int, received: Mapping[str, Received], saved: Saved, share: Estimate | None, teacher: Agreement,
-    learner: Agreement, known: Knowledge | None, judged: int = 0, seen_by_teacher: int = 0,
+    learner: Agreement, known: Knowledge | None, labelled: int, judged: int = 0, seen_by_teacher: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """What a round finds out, as JSON: part of `read`, and how many tasks were `served`. Tasks that a teacher wrote
     judge nobody.
 
-    shown   tasks that have been on a queue
-    known   the serving learner; it is judged by so many answers (`judged`), of which a teacher has seen some
-            (`seen_by_teacher`) before it wrote texts
+    shown     tasks that have been on a queue
+    known     the serving learner; it is judged by so many answers (`judged`), of which a teacher has seen some
+              (`seen_by_teacher`) before it wrote texts
+    labelled  labels that the teacher has given
     """
     return {
+        "labelled": labelled,
         "served": shown,
         "drafts": {author: asdict(fates) for author, fates in received.items()},
         "saved": asdict(saved),
@@ -65,11 +67,10 @@ def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapp
     cues         whether there are cues beside the labels' names; `records`: whether the tasks are records
     """
     project, state = record.id, record.teacher or {}
-    measured = measured or measure(0, *Reception().without(()), None, Agreement(), Agreement(), None)
+    measured = measured or measure(0, *Reception().without(()), None, Agreement(), Agreement(), None, 0)
     if not state and not measured["served"]:
         return {}
     name = str(state.get("name") or EMBEDDED)
-    counts = store.questions.counts(project, name)
     by_purpose = store.ledger.spent(project)
     in_all = by_purpose.pop("")
     return {
@@ -82,8 +83,7 @@ def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapp
             "by purpose": {purpose: asdict(spent) for purpose, spent in by_purpose.items()},
         },
         "outcomes": dict(store.ledger.outcomes(project)[""]),
-        "waiting": sum(n for (_, how), n in counts.items() if how == "waiting"),
-        "labelled": counts.get(("label", "answered"), 0),
+        "waiting": store.questions.number_waiting(project, name),
         **{name: value for name, value in measured.items() if name != "served"},
         "cues": bool(record.cues),
         "records": schema.is_record,

@@ -93,6 +93,8 @@ def round_lines(one: Round, spent: Spent) -> list[str]:
 
 def _in_vain(one: Round) -> str:
     """Why a round has kept nothing, and what to do about it."""
+    if not one.dropped and one.way == POOL:
+        return "nothing is labelled: no task without an answer or a label of the teacher is left"
     if not one.dropped:
         return "nothing is kept: the teacher's reply had no texts. `apprentice ledger` has what came of each call"
     why = max(one.dropped, key=lambda each: one.dropped[each])

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.domain import Floats, Ints, Mask, Pool, Selection
-from plugins.acquisition.spread import SAME, available
+from plugins.acquisition.spread import SAME, available, remembered
 from plugins.acquisition.uncertainty import unsure_of
 
 CANDIDATES = 2000
@@ -53,9 +53,10 @@ class ClusterUncertainty:
             drawn = np.sort(order[:m])  # those with the smallest keys: a draw without repeats
             # what a drawn row stands for: its weight over the chance of a key below the first that was not drawn
             share = weights[drawn] / -np.expm1(-weights[drawn] * keys[order[m]])
-            answered = np.concatenate([np.flatnonzero(pool.labelled), rows[chosen]])
+            near, labelled = remembered(pool, rows[drawn])
+            answered = np.concatenate([labelled, rows[chosen]])
             wanted = min(k - len(chosen), AT_ONCE, m)
-            picked = herd(pool.vectors, rows[drawn], share, answered, wanted)
+            picked = herd(pool.vectors, rows[drawn], share, answered, wanted, near)
             chosen = np.concatenate([chosen, drawn[picked]])
             left[drawn[picked] if len(picked) == wanted else drawn] = False
         chosen = np.concatenate([chosen, np.delete(np.arange(len(rows)), chosen)[: k - len(chosen)]])
@@ -70,14 +71,19 @@ class Coverage(ClusterUncertainty):
     _by_doubt = False
 
 
-def herd(vectors: Floats, rows: Ints, weights: Floats, answered: Ints, k: int) -> Ints:
+def herd(
+    vectors: Floats, rows: Ints, weights: Floats, answered: Ints, k: int, near: Floats | None = None
+) -> Ints:  # fmt: skip
     """At most k places in `rows` (m,) of `vectors` (n, d), greedily those that answer most of their `weights` (m,);
-    fewer if those answer all."""
+    fewer if those answer all. `near` (m,): the squared distance of each to the nearest answered one besides `answered`.
+    """
     x = np.asarray(vectors[rows], dtype=np.float32)
     distances = _squared(x, x)
     reach = reach_of(distances)
     kernel: Floats = np.exp(-distances / reach)
     known: Floats = np.zeros(len(rows), dtype=np.float32)
+    if near is not None:
+        known = np.exp(-_same_is_zero(near.copy()) / reach)
     for start in range(0, len(answered), CHUNK):
         near = _squared(x, np.asarray(vectors[answered[start : start + CHUNK]], dtype=np.float32)).min(axis=1)
         known = np.maximum(known, np.exp(-near / reach))
@@ -113,5 +119,10 @@ def _squared(a: Floats, b: Floats) -> Floats:
     found *= -2.0
     found += np.square(a).sum(axis=1)[:, None]
     found += np.square(b).sum(axis=1)
-    found[found < 2.0 * (1.0 - SAME)] = 0.0
-    return np.asarray(found)
+    return _same_is_zero(found)
+
+
+def _same_is_zero(distances: Floats) -> Floats:
+    """Squared distances, in place, 0 where two texts count as one."""
+    distances[distances < 2.0 * (1.0 - SAME)] = 0.0
+    return distances

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.domain import Floats, Ints, Pool, Selection
-from plugins.acquisition.spread import CHUNK, available
+from plugins.acquisition.spread import CHUNK, available, remembered
 from plugins.acquisition.uncertainty import unsure_of
 
 FRONT = 2048
@@ -24,18 +24,20 @@ class KCenter:
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available(pool)
-        chosen = rows[farthest_first(pool.vectors, rows, np.flatnonzero(pool.labelled), max(k, 0))]
+        near, labelled = remembered(pool, rows) if k > 0 else (None, rows[:0])
+        chosen = rows[farthest_first(pool.vectors, rows, labelled, max(k, 0), near)]
         return Selection(chosen, unsure_of(pool, chosen), "unlike all labelled ones")
 
 
-def farthest_first(vectors: Floats, rows: Ints, centres: Ints, k: int) -> Ints:
-    """(min(k, m),) places in `rows` (m,), greedily farthest from the rows `centres` and from each other."""
+def farthest_first(vectors: Floats, rows: Ints, centres: Ints, k: int, near: Floats | None = None) -> Ints:
+    """(min(k, m),) places in `rows` (m,), greedily farthest from the rows `centres` and from each other. `near` (m,):
+    the squared distance of each to the nearest of other centres, infinite where there is none."""
     k = min(k, len(rows))
     chosen: Ints = np.empty(k, dtype=np.int64)
-    bound: Floats = np.full(len(rows), np.inf, dtype=np.float32)
+    bound: Floats = np.full(len(rows), np.inf, dtype=np.float32) if near is None else near.copy()
     start = np.asarray(vectors[centres], dtype=np.float32)
     n = 0
-    if k and not len(centres):
+    if k and not len(centres) and np.isinf(bound).all():
         from_mean = bound.copy()
         _shrink(from_mean, vectors, rows, vectors[rows].mean(axis=0, dtype=np.float32)[None])
         chosen[0], n = from_mean.argmax(), 1
@@ -61,7 +63,7 @@ def farthest_first(vectors: Floats, rows: Ints, centres: Ints, k: int) -> Ints:
 
 def _shrink(bound: Floats, vectors: Floats, rows: Ints, centres: Floats) -> None:
     """Lowers `bound` (m,) to the squared distance to the nearest of `centres` (h, d) where that is smaller."""
-    for start in range(0, len(rows), CHUNK):
+    for start in range(0, len(rows) if len(centres) else 0, CHUNK):
         part = slice(start, start + CHUNK)
         some = np.asarray(vectors[rows[part]], dtype=np.float32)
         for at in range(0, len(centres), AT_ONCE):

@@ -38,6 +38,14 @@ def available(pool: Pool) -> Ints:
     return np.flatnonzero(pool.available & ~pool.labelled)
 
 
+def remembered(pool: Pool, rows: Ints) -> tuple[Floats, Ints]:
+    """The squared distance (m,) of some rows to the nearest labelled one, as far as it is remembered, and the labelled
+    rows (h,) that have to be looked at."""
+    if pool.nearest is None:
+        return np.full(len(rows), np.inf, dtype=np.float32), np.flatnonzero(pool.labelled)
+    return pool.nearest.distances(rows), np.flatnonzero(pool.labelled & ~pool.nearest.among)
+
+
 class Spread:
     """Tells which rows repeat one that was chosen before or, within its cluster, a labelled one."""
 

@@ -6,10 +6,13 @@ import numpy as np
 
 from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, linear, probabilities
-from plugins.learners.folds import split
+from plugins.learners.folds import FOLDS, is_nearly_the_same, split
 from plugins.learners.heads import Head, Heads, solve
 from plugins.learners.priors import candidates, choose
 
+MANY, FOLDS_OF_MANY = 5000, 3
+"""Rows from which there are fewer folds, and earlier answers that are nearly all of the present ones are not fitted
+again: the heads are as good, and there are four of them instead of eleven."""
 PRIOR_WEIGHT, PRIOR_BIAS = "prior_weight", "prior_bias"
 
 
@@ -24,13 +27,15 @@ class Logistic:
         """A fraction of a second at hundreds of rows. A row that cannot be held out (the only one) gets the uniform
         answer, as does every row when no weight is above zero."""
         vectors = np.asarray(train.vectors, dtype=np.float32)
-        fold = split(train.targets, train.multiple, seed)
+        many = len(vectors) > MANY
+        fold = split(train.targets, train.multiple, seed, FOLDS_OF_MANY if many else FOLDS)
         folds = int(fold.max()) + 1
         kept = (fold != np.arange(folds)[:, None]).astype(np.float32) * train.weights
         groups = [Heads(train.targets, np.vstack([train.weights, kept]).astype(np.float32))]
         prior, name, against = self._prior(train, vectors)
         priors = [prior]
-        if train.earlier is not None:
+        nearly_the_same = many and is_nearly_the_same(train)
+        if train.earlier is not None and not nearly_the_same:
             known = ~np.isnan(train.earlier).any(axis=1)
             groups.append(Heads(np.nan_to_num(train.earlier), (kept * known).astype(np.float32)))
             priors.append(_kept_prior(train.earlier_tensors))
@@ -57,7 +62,7 @@ class Logistic:
         }
         if prior is not None:
             tensors |= {PRIOR_WEIGHT: prior.weight, PRIOR_BIAS: prior.bias}
-        earlier = held_out[1] if len(held_out) > 1 else None
+        earlier = held_out[0] if nearly_the_same else held_out[1] if len(held_out) > 1 else None
         return Fit(tensors, held_out[0], earlier, name, against)
 
     @staticmethod

@@ -7,6 +7,7 @@ Zero-shot classification by label names: Chang et al., "Importance of Semantic R
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,6 +19,8 @@ SHARPNESS = 20.0
 LIKELY = 0.3
 """With several labels, the cosine at which a label is as likely as not."""
 CHUNK = 8192
+SCHEMAS = 64
+"""Label sets whose vectors are kept: those of as many projects, or of as many changes of one."""
 
 
 class Similarity:
@@ -25,11 +28,11 @@ class Similarity:
 
     def __init__(self, encode: Callable[[Sequence[str]], Floats]) -> None:
         self._encode = encode
-        self._cached: dict[tuple[tuple[str, ...], tuple[str, ...]], Floats] = {}
+        self._names = lru_cache(maxsize=SCHEMAS)(self._encoded)
 
     def draft(self, texts: Sequence[str], vectors: Floats, schema: TaskSchema) -> Floats:
         """(n, c) probabilities from `vectors` (n, d) alone. Raises ApprenticeError if d is not the encoder's."""
-        names = self._label_vectors(schema)
+        names = self._names(schema.labels, schema.hints)
         if vectors.shape[1] != names.shape[1]:
             raise ApprenticeError(
                 f"The similarity teacher got vectors of {vectors.shape[1]} dimensions, but its encoder gives "
@@ -45,15 +48,11 @@ class Similarity:
                 out[start : start + CHUNK] = grown / grown.sum(axis=1, keepdims=True)
         return out
 
-    def _label_vectors(self, schema: TaskSchema) -> Floats:
-        """(c, d) of unit length, computed once for the same labels and hints."""
-        key = (schema.labels, schema.hints)
-        if key not in self._cached:
-            hints = schema.hints or ("",) * len(schema.labels)
-            pairs = zip(map(tidy, schema.labels), map(str.strip, hints), strict=True)
-            named = [f"{name}: {hint}" if hint else name for name, hint in pairs]
-            phrases = [template.format(name) for template in TEMPLATES for name in named]
-            vectors = self._encode(phrases).reshape(len(TEMPLATES), len(named), -1).mean(axis=0)
-            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-            self._cached[key] = np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
-        return self._cached[key]
+    def _encoded(self, labels: tuple[str, ...], hints: tuple[str, ...]) -> Floats:
+        """(c, d) of unit length."""
+        pairs = zip(map(tidy, labels), map(str.strip, hints or ("",) * len(labels)), strict=True)
+        named = [f"{name}: {hint}" if hint else name for name, hint in pairs]
+        phrases = [template.format(name) for template in TEMPLATES for name in named]
+        vectors = self._encode(phrases).reshape(len(TEMPLATES), len(named), -1).mean(axis=0)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

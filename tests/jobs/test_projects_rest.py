@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from fake_label_studio import FakeLabelStudio, fill, flood
+from fake_label_studio import MULTIPLE, SINGLE, FakeLabelStudio, fill, flood
 from rounds import MakeRound, queue
 from school import School
 from scripted_teacher import ScriptedTeacher
@@ -17,6 +17,7 @@ from ml_backend.cycle import run_round
 from ml_backend.domain import TaskSchema
 from ml_backend.settings import Settings
 from ml_backend.store import Store
+from ml_backend.teaching import prior
 
 MOST_ROUNDS = 12
 """Rounds after an event: drafts of the teacher, its cues, its labels distilled, and what follows from each."""
@@ -70,6 +71,9 @@ def test_without_an_event_every_project_comes_to_rest_whatever_its_teacher_has_s
         teacher_labels=int(random.choice([0, 10, 500])),
         acquisition=str(random.choice(["cluster-uncertainty", "random", "badge", "margin"])),
     )
+    server.label_config = SINGLE if seed % 3 else MULTIPLE
+    if seed % 2:  # nothing that a teacher has taught is started from
+        monkeypatch.setattr(prior, "load", lambda *_: prior.Priors({}, "", np.empty(0, np.uint64)))
     truth = fill(server, 60)
     school = School(settings, store, server, make_round, teacher)
     store.jobs.ask(5)
@@ -79,4 +83,8 @@ def test_without_an_event_every_project_comes_to_rest_whatever_its_teacher_has_s
         flood(server, truth, single, tasks[:answered])
         store.jobs.ask(5)
         come_to_rest(school, store)
-    assert store.versions.all(5)
+    versions = len(store.versions.all(5))
+    for _ in range(3):
+        store.jobs.ask(5)
+        assert come_to_rest(school, store) == 0
+    assert len(store.versions.all(5)) == versions > 3

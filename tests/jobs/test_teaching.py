@@ -161,3 +161,16 @@ def test_labels_that_were_given_for_other_labels_than_there_are_now_do_not_count
     school.finish()
     assert len(school.teacher.texts()) == 12
     assert sum("stone" in each.labels for each in school.teacher.asked) == 6
+
+
+def test_a_project_that_is_served_no_more_leaves_nothing_in_memory(school: School, store: Store) -> None:
+    school.finish()
+    teaching, agenda = school.teaching, school.teaching._agenda
+    teaching._pauses[5] = teaching._left_alone[5] = agenda._no_cues_before[5] = 0.0
+    agenda._chosen[5] = school.work.pool.tasks
+    memories = (teaching._looked, teaching._pauses, teaching._left_alone, agenda._no_cues_before, agenda._chosen)
+    school.step()
+    assert all(5 in memory for memory in memories if memory is not agenda._chosen)
+    teaching._not_before = 0.0
+    teaching.step({})
+    assert not any(memories)

@@ -63,6 +63,21 @@ def test_answers_to_tasks_that_the_prior_was_made_from_do_not_judge_it_until_it_
     assert new <= learnt == judges
 
 
+def test_when_all_that_was_taught_is_answered_at_once_the_answers_judge_a_prior_without_it(
+    school: School, store: Store
+) -> None:
+    school.finish()
+    taught = {each.text for each in school.teacher.asked if each.purpose == "label" and not each.examples}
+    for task, body in list(school.server.tasks.items()):
+        if body["data"]["text"] in taught:
+            school.server.annotate(task, "fruit")
+    school.round()
+    school.finish()
+    record = store.projects.ensure(5)
+    kept = prior.load(store, record, "logistic", "fake", read_schema(record.label_config))
+    assert len(taught) > 5 and len(kept.taught) == 0 and kept.tensors.keys() == {"cues"}
+
+
 def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_any_teacher(
     school: School, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

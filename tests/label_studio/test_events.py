@@ -190,12 +190,38 @@ def test_a_real_event_with_one_thing_wrong_raises_nothing_but_bad_event(
 
 
 def test_the_recorded_life_of_a_project_ends_as_label_studio_has_it(capture: Capture, store: Store) -> None:
+    store.projects.ensure(5)
     for name in ("02_", "03_", "10_", "11_", "12_", "13_", "22_", "23_"):
         take(store, read_event(body(capture, name)))
     deleted = body(capture, "23_")["tasks"][0]["id"]
     assert deleted not in store.tasks.index(5)[0].tolist()
     assert store.tasks.count(5) == 5
     assert 3 not in [each.id for each in store.labels.of(5)]
+
+
+def test_an_event_of_a_project_that_is_not_known_or_was_forgotten_leaves_nothing(
+    server: FakeLabelStudio, store: Store
+) -> None:
+    created = server.add_tasks(["a text"])
+    assert not take(store, read_event(created))
+    assert store.rows(5) == {}
+    set_up(store, 5, connection={"ml": 1})
+    assert take(store, read_event(created))
+    store.forget(5)
+    assert not take(store, read_event(created))
+    assert store.rows(5) == {}
+
+
+def test_more_deleted_tasks_than_one_event_may_cost_are_left_to_the_next_look(
+    server: FakeLabelStudio, store: Store
+) -> None:
+    fill(server, MAX_ITEMS + 5)
+    set_up(store, 5, connection={"ml": 1}, label_config=server.label_config, reconciled_at=9.0)
+    body = {"action": "TASKS_DELETED", "project": server.as_json(), "tasks": [{"id": task} for task in server.tasks]}
+    event = read_event(body)
+    assert (len(event.deleted_tasks), event.incomplete) == (MAX_ITEMS, True)
+    assert take(store, event)
+    assert store.projects.ensure(5).reconciled_at == 0, "the round asks Label Studio"
 
 
 def test_an_event_asks_for_a_round_only_in_a_project_that_is_connected(server: FakeLabelStudio, store: Store) -> None:
@@ -239,6 +265,7 @@ def test_a_late_event_does_not_bring_back_the_old_text_of_a_task(server: FakeLab
     truth = fill(server, 1)
     [task] = truth
     late = server.annotate(task, "fruit")
+    store.projects.ensure(5)
     store.tasks.put(5, [example(task, "the new text")])
     take(store, read_event(late))
     assert store.tasks.texts(5, [task]) == ["the new text"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ml_backend.settings import Settings
 from ml_backend.store import ArtifactError, Store, StoreError
-from ml_backend.store.artifacts import Artifacts
+from ml_backend.store.artifacts import MOST_SOUND, Artifacts
 from ml_backend.store.files import TEMPORARY, write_atomically
 
 TENSORS = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "multiple": np.array([True])}
@@ -129,3 +129,14 @@ def test_what_a_kill_has_left_behind_is_removed_when_the_store_is_opened_an_hour
             os.utime(path, (time.time() - 3700,) * 2)
     Store(settings).close()
     assert [path.name for path in left if path.exists()] == [f"{TEMPORARY}new"] * 3
+
+
+def test_of_artifacts_that_other_processes_remove_not_all_are_remembered(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    name, digest = artifacts.write(5, "prior", TENSORS)
+    for number in range(MOST_SOUND + 5):
+        another = tmp_path / f"copy-{number}"
+        another.write_bytes((tmp_path / name).read_bytes())
+        assert artifacts.sound(another.name, digest)
+        another.unlink()
+    assert len(artifacts._sound) == MOST_SOUND

@@ -14,7 +14,7 @@ from ml_backend.asking import Question
 from ml_backend.domain import Annotation, Draft, Example, ModelVersion, Prediction, content_key
 from ml_backend.store import EvolutionRow, RoundRecord, Store
 from ml_backend.store.erasure import GoneTexts, count_rows, owners
-from ml_backend.store.schema import metadata, project
+from ml_backend.store.schema import metadata, project, question
 from ml_backend.teaching.wording import cut
 
 NOT_OF_PROJECTS = {"worker"}  # tables
@@ -55,7 +55,7 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
         (asking("own", text), content_key(text)),
         (asking("other", OTHER, text, "more"), content_key(OTHER)),
     ]
-    store.questions.want(project, "teacher", [*about, *((question, None) for question in quoting)])
+    store.questions.want(project, "teacher", [*about, *((each, None) for each in quoting)])
     texts = [{"text": written, "kind": "hard", "label": ["fruit"]} for written in (text, OTHER)]
     body = {"weaknesses": f'it fails at "{text}"', "texts": texts}
     store.evolution.keep(project, EvolutionRow(1, "tasks", "teacher", True, body))
@@ -86,6 +86,8 @@ def test_the_text_of_a_deleted_task_is_in_no_table_and_no_file(any_store: Store,
     spread(any_store, text)
     assert len({table for table, row in everything(any_store) if text[:60] in row}) >= 3, "it was"
     any_store.tasks.remove(5, [1])
+    while any_store.erase_quotes(5):
+        pass
     any_store.database.wipe()
     assert [found for found in everything(any_store) if text[:60] in found[1]] == []
     assert files_with(tmp_path, text[:60]) == []
@@ -94,8 +96,11 @@ def test_the_text_of_a_deleted_task_is_in_no_table_and_no_file(any_store: Store,
     assert [each.id for each in any_store.labels.of(5)] == [2]
     assert any_store.versions.audited(5) == [2] and [each.task for each in any_store.shown.of(5)] == [2]
     assert any_store.tasks.texts(5, [2]) == [OTHER]
-    left = {question.id: question for question in any_store.questions.all(5)}
+    left = {each.id: each for each in any_store.questions.all(5)}
     assert left.keys() == {"describe", "write", "plain", "other"}
+    with any_store.database.read() as connection:
+        unanswered = sa.select(sa.func.count()).where(question.c.shares.is_(None), question.c.content.is_(None))
+        assert connection.execute(unanswered).scalar_one() == 4, "nothing but the texts is changed"
     assert OTHER in left["describe"].text and OTHER in left["plain"].text
     assert [shown for shown, _ in left["other"].examples] == ["", "more"], "as many as there were"
     (evolution,) = any_store.evolution.rounds(5)
@@ -107,9 +112,31 @@ def test_a_text_that_another_task_has_too_stays_until_that_one_is_deleted(any_st
     any_store.tasks.put(5, [example(3, SECRET)])
     before = any_store.questions.all(5)
     any_store.tasks.remove(5, [1])
+    assert any_store.erase_quotes(5) == 0
     assert any_store.questions.all(5) == before
     any_store.tasks.remove(5, [3])
+    assert any_store.erase_quotes(5) == 1
     assert [found for found in everything(any_store) if SECRET in found[1]] == []
+
+
+def test_a_text_that_comes_back_before_it_was_looked_for_is_quoted_on(any_store: Store) -> None:
+    spread(any_store, SECRET)
+    any_store.tasks.remove(5, [1])
+    before = any_store.questions.all(5)
+    any_store.tasks.put(5, [example(3, SECRET)])
+    assert [any_store.erase_quotes(5), any_store.erase_quotes(5)] == [1, 0]
+    assert any_store.questions.all(5) == before
+
+
+def test_quotes_of_many_texts_are_looked_for_in_portions(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml_backend.store.erasure.TEXTS_AT_ONCE", 4)
+    texts = [f"the text of number {number}, long enough" for number in range(10)]
+    any_store.tasks.put(5, [example(task, text) for task, text in enumerate(texts, start=1)])
+    any_store.questions.want(5, "teacher", [(asking("q", str(texts), purpose="describe"), None)])
+    any_store.tasks.remove(5, range(1, 10))
+    assert [any_store.erase_quotes(5) for _ in range(4)] == [4, 4, 1, 0]
+    [left] = any_store.questions.all(5)
+    assert [text for text in texts if text in left.text] == texts[-1:]
 
 
 def test_another_project_keeps_what_it_has(any_store: Store) -> None:
@@ -117,6 +144,7 @@ def test_another_project_keeps_what_it_has(any_store: Store) -> None:
     spread(any_store, SECRET, project=6)
     before = [row for _, row in everything(any_store) if row.startswith("(6, ")]
     any_store.tasks.remove(5, [1])
+    any_store.erase_quotes(5)
     assert [row for _, row in everything(any_store) if row.startswith("(6, ")] == before
 
 

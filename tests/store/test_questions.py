@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -196,6 +197,18 @@ def test_the_totals_of_the_ledger_are_those_of_its_calls_by_day(
     }
     assert any_store.ledger.spent_on(5, ["q1", "q2", "q9"]) == Spent(4, 40, 8, 1.5, 2.0)
     assert any_store.ledger.spent_on(5, []) == Spent()
+
+
+def test_answers_that_come_at_once_all_add_up(any_store: Store) -> None:
+    want(any_store, *range(1, 41))
+
+    def record(number: int) -> bool:
+        return any_store.questions.record(5, answer(number, 0.75, call("malformed"), call()), [0.5, 0.25])
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(record, range(1, 41)))
+    assert any_store.ledger.spent(5)[""] == Spent(80, 800, 160, 30.0, 40.0)
+    assert len(all_replies(any_store)) == 40
 
 
 def test_the_last_draft_of_each_task_is_known_with_its_author(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
@@ -120,20 +118,19 @@ def test_a_store_of_before_revisions_is_counted_when_it_is_upgraded(any_store: S
     assert labels.changed_since(5, seen) == {10}
 
 
-def test_the_changed_tasks_are_found_by_an_index(store: Store, explain: Callable[[sa.Select[tuple[int]]], str]) -> None:
-    from ml_backend.store.schema import annotation as table
-
-    changed = sa.select(table.c.task).where(table.c.project == 5, table.c.revision > 3)
-    assert "annotation_changed" in explain(changed)
-    of_task = sa.select(table.c.id).where(table.c.project == 5, ~table.c.deleted, table.c.task.in_([1, 2]))
-    assert "annotation_task" in explain(of_task)
-
-
-@pytest.fixture
-def explain(store: Store) -> Callable[[sa.Select[tuple[int]]], str]:
-    def plan(query: sa.Select[tuple[int]]) -> str:
+def test_what_has_changed_is_found_by_an_index(store: Store, statements: list[str]) -> None:
+    plans = {
+        "annotation_changed": lambda: store.labels.changed_since(5, 3),
+        "shown_changed": lambda: store.shown.changed_since(5, 3),
+        "annotation_task": lambda: store.labels.of_tasks(5, [1, 2]),
+        "sqlite_autoindex_annotation_1 (project=? AND id=?)": lambda: store.labels.those(5, [1, 2]),
+        "sqlite_autoindex_shown_1 (project=? AND task=?)": lambda: store.shown.of_tasks(5, [1, 2]),
+        "shown_version": lambda: store.shown.of(5, "v1"),
+    }
+    for index, read in plans.items():
+        statements.clear()
+        read()
+        (text,) = statements
         with store.database.read() as connection:
-            text = query.compile(compile_kwargs={"literal_binds": True})
-            return str(connection.execute(sa.text(f"EXPLAIN QUERY PLAN {text}")).all())
-
-    return plan
+            plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", (5,) * text.count("?")).all())
+        assert index in plan, (index, plan)

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
-from ml_backend.domain import Example, content_key
+from ml_backend.domain import SYNTHETIC, Example, content_key
 from ml_backend.store import Store, schema
 from ml_backend.store.projects import ProjectRecord
 
@@ -178,3 +178,17 @@ def test_an_event_that_comes_late_does_not_bring_back_the_text_that_a_look_is_wr
         assert event.is_alive(), "it waits for the look"
     event.join()
     assert any_store.tasks.texts(5, [1]) == ["new text"]
+
+
+def test_what_has_changed_since_a_revision_is_read_alone(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    any_store.tasks.put(5, [example(1, "one"), example(2, "two"), example(3, "three")])
+    before = revision(any_store)
+    assert any_store.tasks.changed(5, before)[1] == []
+    any_store.tasks.put(5, [example(2, "two"), example(3, "changed"), example(4, "four")])
+    any_store.tasks.put(5, [Example(9, "by the teacher", content_key("by the teacher"), {SYNTHETIC: "hard"})])
+    tasks, keys, synthetic = any_store.tasks.changed(5, before)
+    assert tasks.tolist() == [3, 4, 9]
+    assert keys == [content_key(text) for text in ("changed", "four", "by the teacher")]
+    assert synthetic.tolist() == [False, False, True]
+    assert any_store.tasks.changed(5, -1)[0].tolist() == any_store.tasks.numbers(5).tolist() == [1, 2, 3, 4, 9]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from authors import Author, synthetic, text_of
 from fake_label_studio import FakeLabelStudio
+from measured import measure
 from projects import set_up
 
 from ml_backend.asking import Answer
@@ -176,6 +177,7 @@ def test_report_and_status_say_how_many_answers_the_teacher_was_shown(
     report = weakness(site, serving(site))
     assert 0 < report.shown == len(one.shown) < report.n
     assert wording.caveat(report).startswith(f"{len(one.shown)} of these 60 tasks were shown to the teacher")
+    measure(store)
     assert dict(lines(read_status(store, 5)))["seen by teacher"].startswith(f"{len(one.shown)} of the 60 answers")
 
 

@@ -106,6 +106,11 @@ def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, mon
     )
 
 
+def test_a_teacher_without_a_model_is_named_without_an_empty_one(taught_store: Store) -> None:
+    set_up(taught_store, 5, teacher={"name": "batch:", "model": "", "problem": "", "until": 0.0})
+    assert said(taught_store)["teacher"].startswith("batch: 0 labels given, 0 questions waiting")
+
+
 def test_drafts_time_and_the_learners_share_are_told(taught_store: Store) -> None:
     drafts = {f"teacher_{n}": "fruit" for n in range(11, 17)} | {f"audit_{n}": None for n in range(21, 26)}
     show(taught_store, "v1", **drafts, learner_31="fruit")

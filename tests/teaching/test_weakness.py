@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ml_backend import cli
 from ml_backend.cycle import run_round
-from ml_backend.domain import SYNTHETIC, ApprenticeError, TaskSchema
+from ml_backend.domain import SYNTHETIC, ApprenticeError, Estimate, TaskSchema
 from ml_backend.knowledge import Knowledge
 from ml_backend.settings import Settings
 from ml_backend.store import Store
@@ -137,6 +137,16 @@ def test_of_several_labels_one_too_few_and_one_too_many_are_told_apart(
         ("fruit", "animal", 2),
     }
     assert {pair.label: pair.share for pair in found.pairs}[NOTHING] == pytest.approx(3 / 30)
+
+
+def test_a_cluster_of_one_task_is_not_listed(site: Site) -> None:
+    found = weakness(site, serving(site))
+    several, one = Estimate(0.5, 0.1, 0.9, 2, "rows"), Estimate(0.0, 0.0, 0.8, 1, "rows")
+    clusters = replace(found.clusters, accuracy={"several": several, "one": one})
+    said = "\n".join(wording.lines(replace(found, clusters=clusters)))
+    assert "  several: 50% of 2 right" in said and "  one: " not in said
+    alone = wording.lines(replace(found, clusters=replace(clusters, accuracy={"one": one})))
+    assert not any(line.startswith("Clusters") for line in alone)
 
 
 def test_groups_of_a_field_are_compared_where_the_project_names_one(

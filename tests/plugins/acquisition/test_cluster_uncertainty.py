@@ -99,7 +99,7 @@ def test_what_the_drawn_rows_stand_for_is_the_whole_pool_on_average(monkeypatch:
     monkeypatch.setattr(module, "CANDIDATES", 12)
     drawn: list[tuple[Ints, Floats]] = []
 
-    def spy(vectors: Floats, rows: Ints, weights: Floats, answered: Ints, k: int) -> Ints:
+    def spy(vectors: Floats, rows: Ints, weights: Floats, answered: Ints, k: int, near: Floats | None = None) -> Ints:
         drawn.append((rows, weights))
         return np.arange(k)
 
@@ -127,7 +127,7 @@ def test_a_second_draw_knows_what_the_first_has_chosen(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "AT_ONCE", 3)
     calls: list[list[int]] = []
 
-    def spy(vectors: Floats, rows: Ints, weights: Floats, answered: Ints, k: int) -> Ints:
+    def spy(vectors: Floats, rows: Ints, weights: Floats, answered: Ints, k: int, near: Floats | None = None) -> Ints:
         calls.append(answered.tolist())
         assert not set(rows.tolist()) & set(answered.tolist())
         return herd(vectors, rows, weights, answered, k)

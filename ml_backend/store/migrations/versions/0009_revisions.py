@@ -13,7 +13,7 @@ def upgrade() -> None:
         op.create_index(f"{table}_changed", table, ["project", "revision"])
     op.create_index("annotation_task", "annotation", ["project", "task"])
     op.create_index("shown_version", "shown", ["project", "version"])
-    op.create_index("question_key", "question", ["project", "purpose", "state", "key"])
+    op.create_index("question_key", "question", ["project", "teacher", "purpose", "state", "key"])
     op.create_table(
         "annotation_revision",
         sa.Column("project", sa.Integer(), primary_key=True, autoincrement=False),

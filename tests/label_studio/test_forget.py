@@ -1,0 +1,137 @@
+"""`apprentice forget`: nothing of a project is left, here or of ours in Label Studio, and it can begin anew."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+
+from ml_backend.cycle import Round, run_round
+from ml_backend.domain import TaskSchema, content_key
+from ml_backend.label_studio import forget as module
+from ml_backend.label_studio.client import Unreachable
+from ml_backend.label_studio.connect import connect
+from ml_backend.label_studio.forget import forget, is_in_label_studio
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+MakeRound = Callable[..., Round]
+
+
+def say(_: str) -> None:
+    pass
+
+
+@pytest.fixture
+def learnt(
+    server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound, single: TaskSchema
+) -> dict[int, str]:
+    """A connected project with two versions in Label Studio."""
+    connect(FakeClient(server), store, settings, 5, say)
+    truth = fill(server, 40)
+    run_round(make_round(server))
+    flood(server, truth, single, list(truth)[:20])
+    run_round(make_round(server))
+    assert len({row["model_version"] for row in server.predictions}) == 2
+    return truth
+
+
+def test_a_forgotten_project_leaves_nothing_here_and_nothing_of_ours_in_label_studio(
+    learnt: dict[int, str], server: FakeLabelStudio, store: Store, settings: Settings
+) -> None:
+    store.vectors(5, "fake").add([content_key("x")], np.ones((1, 4), np.float32))
+    removed = forget(FakeClient(server), store, 5, say)
+    assert removed["task"] == 40 and removed["annotation"] == 20 and removed["version"] == 2
+    assert removed["artifacts"] == 1 and removed["vectors"] >= 1
+    assert store.rows(5) == {} and store.projects.all() == []
+    assert not list(settings.data_dir.rglob("5"))
+    assert server.predictions == [] and server.webhooks == {} and server.backends == {} and server.views == {}
+    assert len(server.annotations()) == 20, "what people did stays"
+
+
+def test_connected_again_it_begins_anew(
+    learnt: dict[int, str], server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound
+) -> None:
+    forget(FakeClient(server), store, 5, say)
+    connect(FakeClient(server), store, settings, 5, say)
+    record = run_round(make_round(server))
+    assert record is not None and record.version is not None and record.version.startswith("apprentice-1-")
+    assert store.tasks.count(5) == 40 and len(store.labels.of(5)) == 20
+
+
+def test_a_project_that_is_gone_from_label_studio_is_forgotten_without_it(
+    learnt: dict[int, str], server: FakeLabelStudio, store: Store
+) -> None:
+    server.project = 99
+    client, told = FakeClient(server), list[str]()
+    record = store.projects.ensure(5)
+    assert not is_in_label_studio(client, record, told.append)
+    assert told == ["the project is gone from Label Studio"]
+    forget(None, store, 5, say)
+    assert store.rows(5) == {} and client.writes() == []
+
+
+def test_another_project_of_the_number_is_left_alone(
+    learnt: dict[int, str], server: FakeLabelStudio, store: Store
+) -> None:
+    other = FakeLabelStudio(made_at="2026-11-23T09:00:00.000000Z")
+    assert not is_in_label_studio(FakeClient(other), store.projects.ensure(5), say)
+    assert is_in_label_studio(FakeClient(server), store.projects.ensure(5), say)
+
+
+def test_when_label_studio_does_not_answer_nothing_is_lost_here(
+    learnt: dict[int, str], server: FakeLabelStudio, store: Store
+) -> None:
+    client = FakeClient(server)
+
+    def down(method: str, *_: object) -> None:
+        if method == "DELETE":
+            raise Unreachable("down")
+
+    client.before = down
+    before = store.rows(5)
+    with pytest.raises(Unreachable):
+        forget(client, store, 5, say)
+    assert store.rows(5) == before
+    assert store.projects.ensure(5).is_connected
+
+
+def test_a_running_round_is_waited_for(learnt: dict[int, str], server: FakeLabelStudio, store: Store) -> None:
+    store.jobs.request(5)
+    lease = store.jobs.claim("worker")
+    assert lease is not None
+    forgetting = threading.Thread(target=forget, args=(FakeClient(server), store, 5, say))
+    forgetting.start()
+    deadline = time.monotonic() + 20
+    while store.projects.ensure(5).is_connected and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert store.tasks.count(5) == 40
+    store.jobs.finish(lease)
+    forgetting.join(20)
+    assert store.rows(5) == {}
+
+
+def test_a_round_that_does_not_end_loses_the_right_to_publish(
+    learnt: dict[int, str], server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml_backend.label_studio.connect.ROUND_SECONDS", 0.0)
+    store.jobs.request(5)
+    lease = store.jobs.claim("worker")
+    assert lease is not None
+    forget(FakeClient(server), store, 5, say)
+    assert not store.jobs.renew(lease)
+    assert store.rows(5) == {}
+
+
+def test_living_workers_are_given_time_to_let_go(
+    learnt: dict[int, str], server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+    store.jobs.beat("worker", 1)
+    forget(FakeClient(server), store, 5, say)
+    assert slept == [module.LET_GO_SECONDS]
