@@ -11,6 +11,7 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 
 from ml_backend import cycle
+from ml_backend.aggregation import Aggregator
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ModelVersion, TaskSchema
 from ml_backend.intake import take
@@ -36,9 +37,16 @@ class Workers:
         return lease
 
     def work(self, lease: Lease) -> Round:
-        pool = ProjectPool(self.store, 5, self.encoder)
         return Round(
-            self.settings, self.store, FakeClient(self.server), 5, pool, lambda: None, lambda: False, lease=lease
+            settings=self.settings,
+            store=self.store,
+            client=FakeClient(self.server),
+            project=5,
+            pool=ProjectPool(self.store, 5, self.encoder),
+            aggregator=Aggregator(self.store, 5),
+            guard=lambda: None,
+            superseded=lambda: False,
+            lease=lease,
         )
 
     def round(self, owner: str) -> None:

@@ -57,8 +57,7 @@ def erase_tasks(database: Database, connection: sa.Connection, project_id: int, 
     for table, owner in owners().items():
         if table is annotation:
             emptied = sa.update(table).where(owner == project_id, table.c.task.in_(tasks), table.c.deleted)
-            values = {"choices": [], "annotator": None, "lead_time": None, "revision": revision.number}
-            connection.execute(emptied.values(values))
+            connection.execute(emptied.values(choices=[], annotator=None, lead_time=None, revision=revision.number))
         elif "task" in table.c:
             connection.execute(sa.delete(table).where(owner == project_id, table.c.task.in_(tasks)))
     removed = connection.execute(sa.delete(task).where(mine)).rowcount

@@ -85,12 +85,6 @@ class Versions:
         """Newest first; at most so many."""
         return self._select(project, sa.true(), most)
 
-    def labelled(self, project: int) -> dict[int, int]:
-        """How many labels each version whose own fit is kept was made from, by number."""
-        query = sa.select(table.c.number, table.c.labelled).where(table.c.project == project, has_own_fit)
-        with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
-
     def artifact(self, project: int, number: int) -> tuple[str, str] | None:
         """File name and SHA-256 of the fit that a version made, None if it made none or it was pruned."""
         query = sa.select(table.c.artifact, table.c.sha256).where(table.c.project == project, table.c.number == number)

@@ -39,7 +39,7 @@ def test_what_a_teacher_says_is_read_again_without_what_cannot_be_stored(any_sto
     assert any_store.questions.waiting(5)[0].examples == ((PLAIN + "\\u0000", PLAIN + "\\u0000"),)
     any_store.questions.record(5, Answer("q1", None, None, (), ODD), [])
     assert any_store.questions.answers(5, ["q1"])["q1"].problem == PLAIN
-    assert any_store.questions.replies(5, "t") == []
+    assert any_store.questions.replies(5, "t", [content_key(ODD)]) == []
 
 
 def test_errors_notes_and_names_of_versions_may_hold_anything(any_store: Store) -> None:

@@ -70,7 +70,7 @@ def test_a_project_in_one_row_is_carried_over_concern_by_concern(any_store: Stor
     old_row(any_store, id=8, **empty)
     migrate(any_store, "head")
     record = any_store.projects.known(7)
-    kept = OLD.keys() - {"proposals"}
+    kept = OLD.keys() - {"proposals", "evolution"}
     assert {name: getattr(record, name) for name in kept} == {name: OLD[name] for name in kept}
     assert not record.is_connected
     assert any_store.reviews.standing(7) == {8: Proposal(8, 80, 800, "2026-11-23", 5.0)}
@@ -80,7 +80,10 @@ def test_a_project_in_one_row_is_carried_over_concern_by_concern(any_store: Stor
 
 
 def test_each_concern_is_set_by_itself_and_read_together(any_store: Store) -> None:
-    state = {name: OLD[name] for name in OLD.keys() - {"id", "proposals", "connection", "counts", "watermark", "pace"}}
+    state = {
+        name: OLD[name]
+        for name in OLD.keys() - {"id", "proposals", "evolution", "connection", "counts", "watermark", "pace"}
+    }
     set_up(any_store, 7, **{**state, "prior": {**OLD["prior"], "number": 1}})
     any_store.synchronisation.note(7, OLD["counts"], OLD["watermark"], OLD["read_under"])
     any_store.publications.measure(7, 0.5, None)

@@ -13,7 +13,7 @@ from ml_backend.store import Store, schema
 
 MANY = 30_000
 INDEXES = {
-    "active": "version_active", "named": "version_name", "learners": "version_own_fit", "labelled": "version_own_fit",
+    "active": "version_active", "named": "version_name", "learners": "version_own_fit",
     "stale": "version_stale",
 }  # fmt: skip
 """Where it is not the primary key that finds the rows."""
@@ -40,7 +40,6 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
     "active": lambda store: store.versions.active(5),
     "named": lambda store: store.versions.named(5, "apprentice-77-abcd"),
     "learners": lambda store: store.versions.learners(5),
-    "labelled": lambda store: store.versions.labelled(5),
     "stale": lambda store: store.versions.stale(5),
     "next number": lambda store: store.versions.next_number(5),
     "artifact": lambda store: store.versions.artifact(5, MANY),
