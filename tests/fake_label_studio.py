@@ -286,6 +286,7 @@ class FakeClient(LabelStudioClient):
         self.server = server
         self.url = "http://label-studio.invalid"
         self.calls: list[tuple[str, str, Any]] = []
+        self.params: list[Body] = []  # of each call
         self.before: Callable[[str, str, Any], None] = lambda *_: None
         self.after: Callable[[str, str, Any], None] = lambda *_: None
         self._timeout = 1.0
@@ -294,6 +295,7 @@ class FakeClient(LabelStudioClient):
         self, method: str, path: str, *, body: Any = None, params: Body | None = None, timeout: float | None = None
     ) -> Any:
         self.calls.append((method, path, _copy(body)))
+        self.params.append(params or {})
         self.before(method, path, body)
         answer = _copy(self.server.answer(method, path, body, params or {}))
         self.after(method, path, body)

@@ -21,6 +21,7 @@ from ml_backend.evaluation import simulation
 from ml_backend.evaluation.curves import Measurement
 from ml_backend.evaluation.gate import Verdict
 from ml_backend.evaluation.simulation import Gold, Plan, simulate
+from ml_backend.ranking import Basis
 from ml_backend.settings import ProjectSettings
 
 SCHEMA = TaskSchema(tuple(WORDS), False, "label", "text", "text")
@@ -98,6 +99,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     options(queue_size=8, audit_share=0.0, acquisition=strategy)
     encode = fake_encoder.encode  # as exact as the cache on disk
     monkeypatch.setattr(fake_encoder, "encode", lambda texts: encode(texts).astype(np.float16).astype(np.float32))
+    monkeypatch.setattr(Basis, "seed", property(lambda basis: basis.number))
     learners: list[Any] = []
     learn = knowledge.learn
     monkeypatch.setattr(knowledge, "learn", lambda *given: learners.append((found := learn(*given))[0]) or found)
