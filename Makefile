@@ -47,7 +47,7 @@ test: lint
 bench-loop: setup
 	.venv/bin/python -m benchmarks.loop
 
-bench-laat: .venv/.ready  # an hour
+bench-laat: .venv/.ready  # an hour and a half
 	.venv/bin/python -m benchmarks.laat --save
 	.venv/bin/python -m benchmarks.laat_loop --save
 	.venv/bin/python -m benchmarks.laat_skew --save
