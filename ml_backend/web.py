@@ -10,6 +10,7 @@ from flask import Flask
 from ml_backend.app import MAX_BODY, create_app, warm
 from ml_backend.domain import ApprenticeError
 from ml_backend.settings import Settings
+from ml_backend.store import Store
 
 THREADS = 8  # a /predict that encodes must not keep a webhook waiting
 
@@ -26,7 +27,9 @@ def make_server(app: Flask, settings: Settings) -> Any:
 
 def run_web(settings: Settings, stop: threading.Event) -> None:
     """Serves until `stop` is set."""
-    app = create_app(settings)
+    store = Store(settings)
+    store.database.leave_checkpoints()  # a webhook must not wait for one: the workers are there for that
+    app = create_app(settings, store)
     warm(app)
     try:
         server = make_server(app, settings)
@@ -39,4 +42,4 @@ def run_web(settings: Settings, stop: threading.Event) -> None:
     stop.wait()
     server.close()
     thread.join(5)
-    app.config["STORE"].close()
+    store.close()

@@ -66,7 +66,7 @@ def test_every_answer_is_judged_by_learners_that_have_not_seen_it_the_serving_on
     assert held_out.shape == earlier.shape == learner.held_out.shape == (12_000, 3)
     assert np.allclose(held_out.sum(axis=1), 1, atol=1e-3)
     assert np.allclose(earlier.sum(axis=1), 1, atol=1e-3)
-    assert np.array_equal(earlier[:11_000], held_out_then)
+    assert np.allclose(earlier[:11_000], held_out_then, atol=1e-3), "as it is kept, in half the digits"
     for said in (held_out, earlier):
         right = said.argmax(axis=1) == targets.argmax(axis=1)
         assert 0.9 < right.mean() < 1

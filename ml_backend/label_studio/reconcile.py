@@ -57,7 +57,7 @@ def reconcile(
     store.rules.put(project, str(found.get("skip_queue") or ""), int(found.get("maximum_annotations") or 1))
     schema = _schema(config, record.choices)
     if schema is not None:
-        reading = _Reading(client, store, project, schema, guard, listed, *_known(store, project))
+        reading = _Reading(client, store, project, schema, guard, listed, store.labels.revision(project).number)
         anew = record.read_under.partition(_ANSWERS)[0] != _fields(schema)
         reread = record.read_under != _read_under(schema)
         watermark = reading.all_tasks() if anew else reading.changes(record.watermark)
@@ -87,8 +87,8 @@ def check_identity(client: LabelStudioClient, record: ProjectRecord, found: dict
 class _Reading:
     """One look at a project's tasks.
 
-    `before` (annotation -> its task) and `deleted` are what the store knew when it began: only that may be put right by
-    what is read, since an event may bring something newer at any moment.
+    `revision` is that of the store's annotations when it began: only what has not changed since may be put right by
+    what is read, as an event may bring something newer at any moment.
     """
 
     client: LabelStudioClient
@@ -97,8 +97,7 @@ class _Reading:
     schema: TaskSchema
     guard: Callable[[], None]
     listed: Callable[[Sequence[Example]], None]
-    before: dict[int, int]
-    deleted: set[int]
+    revision: int
 
     def changes(self, since: str) -> str:
         """Every task changed since then, with its annotations; returns the newest `updated_at`."""
@@ -107,8 +106,8 @@ class _Reading:
             self.guard()
             examples, standing = self._keep(page)
             tasks = {example.task for example in examples}
-            gone = {number for number, task in self.before.items() if task in tasks} - standing
-            self.store.labels.delete(self.project, gone)
+            known = self.store.labels.standing_at(self.project, self.revision, tasks)
+            self.store.labels.delete(self.project, known - standing)
             newest = max([newest, *_moments(page)])
         return newest
 
@@ -139,7 +138,8 @@ class _Reading:
             for page in self._annotated(some):
                 self.guard()
                 standing |= self._keep(page)[1]
-        self.store.labels.delete(self.project, self.before.keys() - standing)
+        known = self.store.labels.standing_at(self.project, self.revision)
+        self.store.labels.delete(self.project, known - standing)
 
     def _annotated(self, condition: dict[str, Any]) -> Iterator[list[Any]]:
         """The tasks that a filter finds, with their annotations."""
@@ -154,7 +154,7 @@ class _Reading:
         examples, annotations = read_tasks(tasks, self.schema)
         inside = (each.get("id") for task in tasks for each in task.get("annotations") or ())
         standing = {number for number in inside if isinstance(number, int)}
-        self.store.labels.revive(self.project, standing & self.deleted)
+        self.store.labels.revive(self.project, self.store.labels.deleted_at(self.project, self.revision, standing))
         self.store.tasks.put(self.project, examples)
         self.store.labels.put(self.project, annotations)
         return examples, standing
@@ -197,11 +197,6 @@ def _fields(schema: TaskSchema) -> str:
     several = [f"fields: {' '.join(schema.fields)}"] if schema.fields else []
     html = [f"html: {' '.join(schema.html)}"] if schema.html else []
     return "; ".join([read, *several, *html])  # of a text or a table alone, as ever: else all would be read again
-
-
-def _known(store: Store, project: int) -> tuple[dict[int, int], set[int]]:
-    standing = {annotation.id: annotation.task for annotation in store.labels.of(project)}
-    return standing, store.labels.tombstones(project)
 
 
 def _counted(store: Store, project: int) -> dict[str, int]:

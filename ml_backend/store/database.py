@@ -18,13 +18,15 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ml_backend.domain import ApprenticeError, storable
 
 DATABASES = {"sqlite", "postgresql"}
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10
+TURN_SECONDS = 0.001  # between two tries to become SQLite's writer
+CHECKPOINT_PAGES = 20_000  # of the write-ahead log, from which even a process that leaves that to others tidies it up
 WIPE_MILLISECONDS = 100
 T = TypeVar("T")
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # as JSON writes it, but not a backslash that stands before "u0000"
@@ -41,7 +43,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._engine = _make_engine(url)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
-        # SQLite lets writers wait by sleeping up to 0.1 s at a time: the threads of one process take turns without that
+        # threads of one process wait for each other here, and for other processes in `_begin_immediate`
         self._turn: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
             path = self._engine.url.database
@@ -63,6 +65,13 @@ class Database:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATIONS_LOCK)))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def leave_checkpoints(self) -> None:
+        """On SQLite: leaves it to other processes to move what was written from the log to the file, which takes tens
+        of milliseconds, unless the log has `CHECKPOINT_PAGES`."""
+        if self.is_sqlite:
+            self._engine.dispose()
+            sa.event.listen(self._engine, "connect", _seldom_checkpoint)
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -214,10 +223,30 @@ def _pragmas(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _seldom_checkpoint(connection: Any, _record: Any) -> None:
+    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+
+
 def _begin_immediate(connection: sa.Connection) -> None:
     # A deferred transaction that turns into a writer fails at once with "database is locked"; an immediate one waits.
-    read_only = connection.get_execution_options().get("read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    if connection.get_execution_options().get("read_only", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # SQLite itself would sleep up to 0.1 s at a time between two tries, which a webhook would feel
+    driver: Any = connection.connection.driver_connection
+    deadline = time.monotonic() + BUSY_SECONDS
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() > deadline:
+                    raise
+            time.sleep(TURN_SECONDS)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
 
 
 def _told(error: DBAPIError, what: str) -> str:

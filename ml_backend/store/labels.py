@@ -52,11 +52,21 @@ class Labels:
                 written += len(changed)
         return written
 
-    def tombstones(self, project: int) -> set[int]:
-        """The numbers of the deleted annotations."""
-        query = sa.select(table.c.id).where(table.c.project == project).where(table.c.deleted)
+    def standing_at(self, project: int, revision: int, tasks: Iterable[int] | None = None) -> set[int]:
+        """The numbers of the standing annotations that have not changed after a revision; of some tasks, or of all."""
+        standing = sa.and_(table.c.project == project, ~table.c.deleted, table.c.revision <= revision)
+        parts = [sa.true()] if tasks is None else [table.c.task.in_(chunk) for chunk in chunks(tasks, CHUNK)]
+        return self._numbers(standing, parts)
+
+    def deleted_at(self, project: int, revision: int, ids: Iterable[int]) -> set[int]:
+        """Those of some annotations that were deleted up to a revision."""
+        deleted = sa.and_(table.c.project == project, table.c.deleted, table.c.revision <= revision)
+        return self._numbers(deleted, [table.c.id.in_(chunk) for chunk in chunks(ids, CHUNK)])
+
+    def _numbers(self, condition: sa.ColumnElement[bool], parts: Iterable[sa.ColumnElement[bool]]) -> set[int]:
         with self._database.read() as connection:
-            return set(connection.execute(query).scalars())
+            queries = (sa.select(table.c.id).where(condition, part) for part in parts)
+            return {number for query in queries for number in connection.execute(query).scalars()}
 
     def revive(self, project: int, ids: Collection[int]) -> None:
         """Takes back deletions that Label Studio does not know of; the next `put` fills the annotations in."""
@@ -83,16 +93,17 @@ class Labels:
             with self._database.begin() as connection:
                 revision = revisions.lock(connection, self._database, project)
                 stored, deleted = _stored(connection, project, chunk)
-                if stored:
-                    revision = _next(revision, [], stored.values())
-                    mark = sa.update(table).where(table.c.project == project, table.c.id.in_(list(stored)))
-                    connection.execute(mark.values(deleted=True, revision=revision.number))
-                    revisions.save(connection, project, revision)
                 unknown = [
                     Annotation(number, 0, None, (), True) for number in chunk if number not in {*stored, *deleted}
                 ]
-                if unknown:  # they change nothing that anybody has read
-                    rows = [_row(project, annotation, 0, deleted=True) for annotation in unknown]
+                if stored or unknown:
+                    revision = _next(revision, [], stored.values())
+                    revisions.save(connection, project, revision)
+                if stored:
+                    mark = sa.update(table).where(table.c.project == project, table.c.id.in_(list(stored)))
+                    connection.execute(mark.values(deleted=True, revision=revision.number))
+                if unknown:
+                    rows = [_row(project, annotation, revision.number, deleted=True) for annotation in unknown]
                     connection.execute(self._database.insert_or_ignore(table), rows)
                 known += len(stored)
         return known

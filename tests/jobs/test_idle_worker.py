@@ -19,6 +19,7 @@ from ml_backend.settings import Settings
 from ml_backend.store import Store, remember_credentials
 
 PATIENCE = 60.0
+IDLE_SECONDS = 3.0
 
 
 class Running:
@@ -79,11 +80,11 @@ def running(
 def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once(running: Running) -> None:
     running.settle()
     with recorded() as statements:
-        time.sleep(6.0)
+        time.sleep(IDLE_SECONDS)
     asked = [" ".join(statement.split())[:60] for statement, _ in statements if not statement.startswith("BEGIN")]
-    assert len(asked) / 6.0 < 6.0, asked
+    assert len(asked) / IDLE_SECONDS < 6.0, asked
     delays = []
-    for _ in range(7):
+    for _ in range(3):
         delays.append(running.seconds_until_claimed())
         running.rest()
     assert median(delays) < module.POLL_SECONDS / 4

@@ -20,8 +20,8 @@ from pydantic import SecretStr
 
 from ml_backend.domain import Example, content_key
 from ml_backend.settings import Settings
-from ml_backend.store import Store, StoreError, credentials, remember_credentials
-from ml_backend.store.database import MIGRATIONS
+from ml_backend.store import Store, StoreError, credentials, remember_credentials, schema
+from ml_backend.store.database import MIGRATIONS, Database
 from ml_backend.store.schema import metadata
 
 
@@ -161,3 +161,21 @@ def test_a_data_folder_with_odd_characters_works(make_settings: Callable[..., Se
     set_up(store, 1)
     store.close()
     assert (tmp_path / "a b%20c é" / "apprentice.db").is_file()
+
+
+def test_who_leaves_checkpoints_to_others_writes_to_the_log_alone(tmp_path: Path) -> None:
+    file = tmp_path / "apprentice.db"
+    database = Database(f"sqlite:///{file}")
+    database.upgrade()
+    with database.read() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = file.stat().st_size
+    database.leave_checkpoints()
+    row = {"project": 5, "id": 1, "key": b"k" * 16, "text": "x" * 6_000_000, "revision": 0}
+    database.write(sa.insert(schema.task).values(row))
+    assert file.stat().st_size == before
+    other = Database(f"sqlite:///{file}")
+    other.write(sa.insert(schema.task).values({**row, "id": 2, "text": ""}))
+    assert file.stat().st_size > before + 6_000_000, "another process moves it to the file"
+    other.close()
+    database.close()

@@ -153,7 +153,7 @@ def test_an_annotation_of_a_deleted_task_does_not_come_back_with_a_late_event(an
     any_store.tasks.remove(5, [1])
     any_store.labels.put(5, [annotation(1, 1)])
     assert [each.id for each in any_store.labels.of(5)] == [2]
-    assert any_store.labels.tombstones(5) == {1}
+    assert any_store.labels.deleted_at(5, any_store.labels.revision(5).number, [1, 2]) == {1}
 
 
 def test_a_forgotten_project_has_no_row_artifact_or_vector_left(any_store: Store, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_a_reader_learns_of_the_tasks_that_changed_since_and_of_no_others(any_st
 def test_what_changes_nothing_gets_no_revision(any_store: Store) -> None:
     labels = any_store.labels
     labels.put(5, [answer(1, 10, "a", at=5)])
+    labels.delete(5, [77])
     before = labels.revision(5)
     labels.put(5, [answer(1, 10, "a", at=5), answer(1, 10, "b", at=4)])
     labels.delete(5, [77])
