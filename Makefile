@@ -8,7 +8,7 @@ SHELL := /bin/bash
 # one line a package that is fetched, without addresses
 QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s,([a-z]+:/)?/[^ ]*/,,g'
 
-.PHONY: setup demo test lint bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables clean
+.PHONY: setup demo test lint bench-growth bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables clean
 
 setup: .venv/.ready .venv-label-studio/.ready
 
@@ -46,6 +46,9 @@ test: lint
 
 bench-loop: setup
 	.venv/bin/python -m benchmarks.loop
+
+bench-growth: .venv/.ready
+	.venv/bin/python -m benchmarks.growth --save
 
 bench-laat: .venv/.ready  # an hour and a half
 	.venv/bin/python -m benchmarks.laat --save
