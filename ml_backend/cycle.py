@@ -86,15 +86,14 @@ def run_round(work: Round) -> RoundRecord | None:
         work.pool.use(encoder)
         work.pool.refresh(record.tasks_revision)
         labels = work.aggregator.refresh(schema)
-        # nothing can be learnt from an answer to nothing
-        answers = labels.answers.but_for(work.pool.tasks[work.pool.without_text])
+        answers = labels.answers.but_for(work.pool.tasks[work.pool.unreadable])
         serving, problem = knowledge.load_best(store, _serving_version(work, record), work.pool.space)
         recalled = _recalled(work, options, schema, answers)
         unchanged = _fingerprint(record, options, labels, work.pool, recalled) == record.fingerprint
         active = store.versions.active(project)
         # without an active version, or with another learner than the active one has, there is something to mend
         if unchanged and active is not None and active.learner == (serving.number if serving else None):
-            project_stats.update(store, project, schema, work.pool, work.aggregator, serving, recalled)
+            project_stats.update(store, project, schema, work.pool, work.aggregator, serving, recalled, work.lease)
             return None
 
     number = store.versions.next_number(project)
@@ -132,7 +131,7 @@ def run_round(work: Round) -> RoundRecord | None:
             raise
         # taken again: ranking may have encoded more
         _publish(work, record, schema, version, queue, _fingerprint(record, options, labels, work.pool, recalled))
-        project_stats.update(store, project, schema, work.pool, work.aggregator, learner, recalled)
+        project_stats.update(store, project, schema, work.pool, work.aggregator, learner, recalled, work.lease)
     return RoundRecord(version.name, started, now(), work.stages)
 
 

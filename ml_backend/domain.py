@@ -70,8 +70,8 @@ class TaskSchema:
 
     A label is what annotators read. `stored` is what is stored for each of them where that is something else: a code,
     or, if the labels are `nested`, the path of those around it and itself; () if every label is stored by its name.
-    `conditional`: whether the question may stay hidden, so that no answer to it says nothing. `other_controls` are the
-    names of all other controls, which are not learnt.
+    `conditional`: whether the question may stay hidden, or must be answered, so that no answer says nothing.
+    `other_controls` are the names of all other controls, which are not learnt.
     """
 
     labels: tuple[str, ...]

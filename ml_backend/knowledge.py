@@ -16,11 +16,14 @@ from ml_backend import registry
 from ml_backend.compact import pack, rounded, unpack
 from ml_backend.domain import ApprenticeError, Fit, Floats, Ints, Mask, ModelVersion, TaskSchema, Tensors, TrainingSet
 from ml_backend.store import ArtifactError, Store
-from ml_backend.training_sample import training_rows
+from ml_backend.training_sample import Sample, training_sample
 
 _HEADER, _TASKS, _TEXTS, _HELD_OUT = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.held_out"
 FEWEST = 2
 """Answers that a learner needs."""
+MOST_JUDGED_ANEW = 5000
+"""Answers up to which the serving knowledge is cross-validated anew, on the folds of the new one; of more, what it said
+of each answer without having learnt from it is compared."""
 CHUNK = 8192  # rows whose vectors are in memory at once beside the pool's
 NO_PRIORS: Mapping[str, Tensors] = MappingProxyType({})
 
@@ -149,8 +152,10 @@ def learn(
         judges=judges,
     )
     known = np.zeros(len(targets), np.bool_) if train.earlier is None else (train.earlier == targets).all(axis=1)
-    rows = training_rows(lesson.tasks, targets, ~known)
-    fit = _fit(lesson, train, serving, number) if rows is None else _fit_some(lesson, train, rows, serving, number)
+    sample = training_sample(lesson.tasks, targets, ~known)
+    fit = _fit(lesson, train, serving, number) if sample is None else _fit_some(lesson, train, sample, number)
+    if len(targets) > MOST_JUDGED_ANEW:
+        fit = replace(fit, held_out_earlier=_said_unseen(serving, train, lesson) if serving else None)
     if not (differ or fit.prior):
         return None, None
     return Knowledge(number, lesson, fit.tensors, rounded(fit.held_out), fit.prior, fit.prior_errors, fit.trust), fit
@@ -165,22 +170,28 @@ def _fit(lesson: Lesson, train: TrainingSet, serving: Knowledge | None, number: 
     return fit
 
 
-def _fit_some(lesson: Lesson, train: TrainingSet, rows: Ints, serving: Knowledge | None, number: int) -> Fit:
-    """A fit on some `rows` alone. The others are predicted by its head, which has not seen them; the serving knowledge
-    is judged by what it said without having learnt from them, too."""
-    fit = registry.learner(lesson.plugin).fit(train.of(rows), seed=number)
+def _fit_some(lesson: Lesson, train: TrainingSet, sample: Sample, number: int) -> Fit:
+    """A fit on a sample alone. The other rows are predicted by its head, which has not seen them."""
+    fit = registry.learner(lesson.plugin).fit(replace(train.of(sample.rows), weights=sample.weights), seed=number)
     held_out = np.empty(train.targets.shape, np.float32)
-    held_out[rows] = fit.held_out
-    others = np.setdiff1d(np.arange(len(held_out)), rows, assume_unique=True)
+    held_out[sample.rows] = fit.held_out
+    others = np.setdiff1d(np.arange(len(held_out)), sample.rows, assume_unique=True)
     for some in np.array_split(others, len(others) // CHUNK + 1):
         held_out[some] = registry.learner(lesson.plugin).predict(fit.tensors, train.vectors[some])
-    earlier = None
-    if serving is not None and train.earlier is not None:
-        earlier = serving.held_out_for(lesson)
-        new = np.flatnonzero(np.isnan(earlier).any(axis=1))
-        for some in np.array_split(new, len(new) // CHUNK + 1):
-            earlier[some] = serving._predict(lesson.labels, lesson.multiple, train.vectors[some])
-    return replace(fit, held_out=held_out, held_out_earlier=earlier)
+    return replace(fit, held_out=held_out)
+
+
+def _said_unseen(serving: Knowledge, train: TrainingSet, lesson: Lesson) -> Floats | None:
+    """(n, c) what the serving knowledge says of each row of a lesson without having learnt from it: what it said when
+    it was learnt, and of rows that have come since what its head says. None if it was of other labels, or its kind is
+    installed no more."""
+    if train.earlier is None or serving.lesson.plugin not in registry.installed("learner"):
+        return None
+    said = serving.held_out_for(lesson)
+    new = np.flatnonzero(np.isnan(said).any(axis=1))
+    for some in np.array_split(new, len(new) // CHUNK + 1) if len(new) else ():
+        said[some] = serving._predict(lesson.labels, lesson.multiple, train.vectors[some])
+    return said
 
 
 def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:

@@ -59,7 +59,7 @@ class _Projects(Collector):
         }
         for record in self._store.projects.connected():
             try:
-                status = read_status(self._store, record.id)
+                status = read_status(self._store, record.id, counted=False)
             except ApprenticeError:
                 continue
             teacher = status.teacher

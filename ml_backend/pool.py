@@ -104,6 +104,16 @@ class ProjectPool:
             self.encoded[found] = True
 
     @property
+    def revision(self) -> int:
+        """The store's revision of the task list that this is, -1 before the first `refresh`."""
+        return self._revision
+
+    @property
+    def unreadable(self) -> Mask:
+        """(n,) bool: the rows that nothing can be learnt from: without a text, or set aside."""
+        return self.without_text | self.set_aside
+
+    @property
     def missing(self) -> Mask:
         """(n,) bool: the rows that the encoder has not come to yet."""
         return ~(self.encoded | self.set_aside)

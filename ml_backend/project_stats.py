@@ -18,7 +18,7 @@ from ml_backend.coverage import count
 from ml_backend.domain import TaskSchema
 from ml_backend.knowledge import Knowledge
 from ml_backend.pool import ProjectPool
-from ml_backend.store import Store
+from ml_backend.store import Lease, Store
 from ml_backend.store.stats import Confusion
 from ml_backend.teaching import agreement, standing, written
 from ml_backend.teaching.agreement import Agreement
@@ -31,7 +31,7 @@ LAYOUT = 4
 
 def update(
     store: Store, project: int, schema: TaskSchema, pool: ProjectPool, aggregator: Aggregator,
-    learner: Knowledge | None, recalled: Recall | None,
+    learner: Knowledge | None, recalled: Recall | None, lease: Lease | None = None,
 ) -> None:  # fmt: skip
     """Writes the numbers of a project with a serving `learner`, unless nothing has changed that they come from.
 
@@ -40,7 +40,7 @@ def update(
     """
     record, labels = store.projects.known(project), aggregator.refresh(schema)
     parts = [
-        LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, record.tasks_revision,
+        LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, pool.revision,
         learner.number if learner else None, (recalled.teacher, recalled.given, recalled.digest) if recalled else None,
         store.evolution.finished(project), store.rules.get(project), schema.control, schema.data,
     ]  # fmt: skip
@@ -61,7 +61,7 @@ def update(
         int(np.isin(judged, written.shown(store, project)).sum()),
     )
     without_text = pool.tasks[pool.without_text]
-    answers, overlaps = labels.answers.but_for(without_text), aggregator.overlaps
+    answers, overlaps = labels.answers.but_for(pool.tasks[pool.unreadable]), aggregator.overlaps
     coverage = count(store, project, schema, answers, overlaps, without_text, len(pool.tasks))
     document: dict[str, Any] = {
         "layout": LAYOUT,
@@ -69,7 +69,7 @@ def update(
         "coverage": asdict(coverage),
         "texts": asdict(check_counted(store, project, schema, len(pool.tasks), len(without_text))),
         "tasks": len(pool.tasks),
-        "tasks_revision": record.tasks_revision,
+        "tasks_revision": pool.revision,
         "teacher": measured,
     }
     confusion = (
@@ -77,7 +77,7 @@ def update(
         if recalled and len(recalled.tasks)
         else None
     )
-    store.stats.write(project, basis, document, confusion)
+    store.stats.write(project, basis, document, confusion, lease)
 
 
 def read(store: Store, project: int) -> dict[str, Any]:

@@ -67,14 +67,17 @@ class Status:
         return asdict(self)
 
 
-def read_status(store: Store, project: int) -> Status:
-    """The status of one project. Raises ApprenticeError if this backend has never heard of it."""
+def read_status(store: Store, project: int, *, counted: bool = True) -> Status:
+    """The status of one project. Raises ApprenticeError if this backend has never heard of it.
+
+    counted  before the first round, whether all answers are read to say how far tasks and answers can be learnt from
+    """
     record = store.projects.known(project)
     problem, stats, teacher = "", project_stats.read(store, project), {}
     schema, coverage, texts = None, None, None
     try:
         schema = read_schema(record.label_config, record.choices)
-        coverage, texts = _checks(store, project, schema, stats)
+        coverage, texts = _checks(store, project, schema, stats) if counted or stats else (None, None)
         teacher = standing.read(store, record, schema, stats.get("teacher", {}))
     except ApprenticeError as error:
         problem = str(error) if record.label_config else "waiting for the first round to read the project"

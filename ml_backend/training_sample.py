@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,11 +16,20 @@ FOR_NEW, FOR_LABELS = 0.25, 0.5
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-def training_rows(tasks: Ints, targets: Floats, new: Mask) -> Ints | None:
-    """The rows to be fitted on, ascending; None for all of them.
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The rows to be fitted on, (m,) int64 ascending, and for how many answers each of them stands, (m,) float32."""
+
+    rows: Ints
+    weights: Floats
+
+
+def training_sample(tasks: Ints, targets: Floats, new: Mask) -> Sample | None:
+    """The answers to be fitted on; None for all of them.
 
     New answers come first, then the same number for each label, then a random part, always the same one of the same
-    tasks: from round to round the sample hardly changes.
+    tasks: from round to round the sample hardly changes. Those that are rare, or new, are in it more often than among
+    all answers: the weights undo that, so that labels are as frequent as they are.
 
     tasks (n,); targets (n, c); new (n,) bool: what the learner before did not know
     """
@@ -34,7 +45,22 @@ def training_rows(tasks: Ints, targets: Floats, new: Mask) -> Ints | None:
         taken[order[holds[:, label]][:each]] = True
     others = order[~taken[order]]
     taken[others[: MOST_FITTED - int(taken.sum())]] = True
-    return np.flatnonzero(taken)
+    rows = np.flatnonzero(taken)
+    return Sample(rows, _stands_for(targets, new, taken)[rows])
+
+
+def random_rows(tasks: Ints, most: int) -> Ints:
+    """At most so many rows, ascending, drawn at random: always the same ones of the same tasks."""
+    return np.sort(np.argsort(_shuffled(tasks), kind="stable")[:most])
+
+
+def _stands_for(targets: Floats, new: Mask, taken: Mask) -> Floats:
+    """(n,) how many answers there are for one in the sample, by the rarest label of each and whether it is new."""
+    frequency = (targets > 0).sum(axis=0)
+    rarest = np.where(targets > 0, frequency, len(targets) + 1).argmin(axis=1)
+    stratum = 2 * np.where((targets > 0).any(axis=1), rarest, targets.shape[1]) + new
+    there, sampled = (np.bincount(some, minlength=2 * (targets.shape[1] + 1)) for some in (stratum, stratum[taken]))
+    return np.asarray((there / np.maximum(sampled, 1))[stratum], np.float32)
 
 
 def _shuffled(tasks: Ints) -> npt.NDArray[np.uint64]:

@@ -28,6 +28,7 @@ from ml_backend.pool import ProjectPool
 from ml_backend.settings import ProjectSettings
 from ml_backend.store import ProjectRecord, Store
 from ml_backend.teaching import prior
+from ml_backend.training_sample import MOST_FITTED, random_rows
 
 STOP_SET = 1000  # tasks, at most, on which successive learners are compared
 MOST_GROUPS = 100  # that are kept
@@ -36,10 +37,12 @@ RANDOM = "random"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The n tasks that the serving learner learnt from, in the order they were answered.
+    """The n tasks that the serving learner learnt from, in the order they were answered; of very many, the audit slice
+    and a random part.
 
     version    the number of that learner
     labels     names of the c columns
+    answers    how many tasks it learnt from that no teacher has written
     tasks      (n,) int64; `train` their vectors and targets; `held_out` (n, c) what the learner says of them unseen
     audited    (n,) bool: of the audit slice; `protected` (n,): an answer that needs no second look
     synthetic  (n,) bool: written by a teacher: learnt from, and never judged by
@@ -51,6 +54,7 @@ class Seen:
 
     version: int
     labels: tuple[str, ...]
+    answers: int
     plugin: str
     tasks: Ints
     train: TrainingSet
@@ -92,8 +96,10 @@ def see(
     if len(rows) != len(lesson.tasks) or not pool.encoded[rows].all() or pool.synthetic[rows].all():
         return None
     aggregator.refresh(schema)
-    answered = aggregator.first_answered(lesson.tasks)
-    order = np.array(sorted(range(len(rows)), key=answered.__getitem__))
+    audited = store.versions.audited(project)
+    kept = np.union1d(random_rows(lesson.tasks, MOST_FITTED), np.flatnonzero(np.isin(lesson.tasks, audited)))
+    answered = dict(zip(kept.tolist(), aggregator.first_answered(lesson.tasks[kept]), strict=True))
+    order = np.array(sorted(kept.tolist(), key=answered.__getitem__))
     tasks, rows = lesson.tasks[order], rows[order]
     encoded = np.flatnonzero(pool.encoded & ~pool.synthetic)
     stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:STOP_SET])
@@ -110,7 +116,8 @@ def see(
             priors=prior.load(store, record, lesson.plugin, pool.space, schema).tensors,
         ),
         held_out=learner.held_out[order],
-        audited=np.isin(tasks, store.versions.audited(project)),
+        answers=len(lesson.tasks) - int(pool.synthetic[pool.rows_of(lesson.tasks)].sum()),
+        audited=np.isin(tasks, audited),
         protected=~aggregator.has_sole_answer(tasks) | np.isin(tasks, settled_tasks(store, project)),
         synthetic=pool.synthetic[rows],
         groups=groups_of(pool, options.group_by, rows),
@@ -144,7 +151,7 @@ def find_out(seen: Seen) -> dict[str, Any]:
     enough = audited >= ENOUGH
     return {
         "version": seen.version,
-        "labelled": len(seen.tasks),
+        "labelled": seen.answers,
         "accuracy": asdict(share) if share else None,
         "balance": {label: asdict(share) for label, share in balance.items()} if enough else {},
         "groups": _by_group(right, seen),

@@ -415,3 +415,16 @@ def test_what_was_set_aside_goes_with_its_task_and_with_its_encoder(
     pool.refresh(store.projects.ensure(5).tasks_revision)
     pool.ensure(np.arange(2))
     assert pool.encoded.all() and store.set_aside.codes(5) == {}
+
+
+def test_a_project_that_begins_anew_under_its_number_has_other_tasks(
+    pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
+) -> None:
+    pool.refresh(put(store, 10, 20))
+    pool.ensure(np.arange(2))
+    store.forget(5)
+    store.projects.ensure(5)
+    store.tasks.put(5, [example(10, "of another project"), example(30, "too")])
+    pool.refresh(store.projects.ensure(5).tasks_revision)
+    assert pool.tasks.tolist() == [10, 30]
+    assert pool.encoded.tolist() == [False, False]

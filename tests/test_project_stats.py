@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
 from measured import measure
 from projects import set_up
 from rounds import MakeRound, active, learn
 
-from ml_backend import knowledge
+from ml_backend import knowledge, project_stats
 from ml_backend.aggregation import Aggregator
 from ml_backend.asking import Answer
 from ml_backend.consensus import consensus
@@ -20,6 +21,7 @@ from ml_backend.cycle import run_round
 from ml_backend.domain import SYNTHETIC, Annotation, Draft, Example, Prediction, TaskSchema, content_key
 from ml_backend.label_studio.config import read_schema
 from ml_backend.metrics import Metrics
+from ml_backend.pool import ProjectPool
 from ml_backend.status import lines, read_status
 from ml_backend.store import Store
 from ml_backend.teaching import questions
@@ -212,3 +214,21 @@ def test_the_numbers_are_kept_on_either_database(any_store: Store) -> None:
     assert kept is not None
     assert (kept.teacher, kept.labels, kept.matrix.shape) == (TEACHER, SCHEMA.labels, (3, 3))
     assert np.allclose(kept.matrix.sum(axis=1), 1)
+
+
+def test_tasks_that_go_during_a_round_are_counted_by_the_next_one(store: Store) -> None:
+    fill_by_hand(store, 12)
+    record, aggregator = store.projects.known(5), Aggregator(store, 5)
+    pool = ProjectPool(store, 5, FakeEncoder())
+    pool.refresh(record.tasks_revision)
+    store.tasks.remove(5, [12])
+    project_stats.update(store, 5, SCHEMA, pool, aggregator, None, None)
+    pool.refresh(store.projects.known(5).tasks_revision)
+    project_stats.update(store, 5, SCHEMA, pool, aggregator, None, None)
+    assert project_stats.read(store, 5)["tasks"] == 11
+
+
+def test_a_scrape_reads_no_answers_even_before_the_first_round(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_by_hand(store, 12)
+    monkeypatch.setattr(store.labels, "of", lambda _: pytest.fail("all annotations were read"))
+    assert b"apprentice_labelled" in Metrics(store).render()

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from ml_backend import knowledge
-from ml_backend.domain import Floats, Ints
+from ml_backend.domain import Floats, Ints, TaskSchema
 from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.training_sample import MOST_FITTED, training_rows
+from ml_backend.training_sample import MOST_FITTED, training_sample
 
 LABELS = ("a", "b", "c")
+SCHEMA = TaskSchema(LABELS, False, "label", "text", "text")
 
 
 def answers(n: int, seed: int = 0) -> tuple[Ints, Floats]:
@@ -22,14 +23,15 @@ def answers(n: int, seed: int = 0) -> tuple[Ints, Floats]:
 
 @pytest.mark.parametrize("n", [3, MOST_FITTED])
 def test_as_many_answers_as_a_fit_has_time_for_are_all_fitted_on(n: int) -> None:
-    assert training_rows(*answers(n), np.ones(n, np.bool_)) is None
+    assert training_sample(*answers(n), np.ones(n, np.bool_)) is None
 
 
 def test_the_sample_has_the_new_answers_and_the_rare_labels() -> None:
     tasks, targets = answers(30_000)
     new = np.arange(30_000) % 500 == 7
-    rows = training_rows(tasks, targets, new)
-    assert rows is not None
+    sample = training_sample(tasks, targets, new)
+    assert sample is not None
+    rows = sample.rows
     assert len(rows) == len(set(rows.tolist())) == MOST_FITTED
     assert (np.diff(rows) > 0).all()
     assert np.isin(np.flatnonzero(new), rows).all()
@@ -39,11 +41,52 @@ def test_the_sample_has_the_new_answers_and_the_rare_labels() -> None:
 def test_one_more_answer_hardly_changes_the_sample() -> None:
     tasks, targets = answers(30_000)
     old = np.zeros(30_000, np.bool_)
-    before = training_rows(tasks[:-1], targets[:-1], old[:-1])
-    now = training_rows(tasks, targets, np.arange(30_000) == 29_999)
+    before = training_sample(tasks[:-1], targets[:-1], old[:-1])
+    now = training_sample(tasks, targets, np.arange(30_000) == 29_999)
     assert before is not None and now is not None
-    assert 29_999 in now
-    assert len(np.setdiff1d(before, now)) <= 2
+    assert 29_999 in now.rows
+    assert len(np.setdiff1d(before.rows, now.rows)) <= 2
+
+
+def test_the_weights_make_every_label_as_frequent_as_it_is() -> None:
+    tasks, targets = answers(30_000)
+    sample = training_sample(tasks, targets, np.arange(30_000) % 500 == 7)
+    assert sample is not None
+    np.testing.assert_allclose(sample.weights @ targets[sample.rows], targets.sum(axis=0), rtol=1e-4)
+
+
+def rare(n: int) -> tuple[Ints, Floats, Floats]:
+    """Tasks, targets and vectors: of three in a hundred the label is b, and they lie among the others."""
+    random = np.random.default_rng(3)
+    is_rare = random.random(n) < 0.03
+    vectors = random.normal(size=(n, 4)).astype(np.float32)
+    vectors[is_rare, 0] += 1.5
+    return np.arange(1, n + 1), np.eye(3, dtype=np.float32)[is_rare.astype(int)], vectors
+
+
+def test_a_rare_label_is_neither_drafted_nor_believed_in_more_often_because_more_are_fitted_on() -> None:
+    tasks, targets, vectors = rare(60_000)
+    learners = []
+    for number, n in enumerate((10_000, 50_000), 1):
+        lesson = Lesson("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
+        learners.append(knowledge.learn(lesson, vectors[:n], None, number)[0])
+    told = [learner.predict(SCHEMA, vectors[50_000:]) for learner in learners if learner is not None]
+    assert [said[:, 1].mean() for said in told] == pytest.approx([0.03, 0.03], abs=0.01)
+    right = [(said.argmax(axis=1) == targets[50_000:].argmax(axis=1)).mean() for said in told]
+    assert right[1] > right[0] - 0.003
+
+
+def test_a_learner_of_wrong_answers_is_told_from_the_serving_one_however_many_there_are() -> None:
+    tasks, targets, vectors = rare(7_000)
+    wrong = targets.copy()
+    wrong[6_000:] = np.eye(3, dtype=np.float32)[2]
+    lesson = Lesson("logistic", "here", LABELS, False, tasks[:6_000], tasks[:6_000].tobytes(), targets[:6_000])
+    serving, _ = knowledge.learn(lesson, vectors[:6_000], None, 1)
+    lesson = Lesson("logistic", "here", LABELS, False, tasks, tasks.tobytes(), wrong)
+    _, fit = knowledge.learn(lesson, vectors, serving, 2)
+    assert serving is not None and fit is not None and fit.held_out_earlier is not None
+    assert np.allclose(fit.held_out_earlier[:6_000], serving.held_out, atol=1e-3)
+    assert not np.allclose(fit.held_out_earlier, fit.held_out, atol=1e-2)
 
 
 def learnt(n: int, serving: Knowledge | None, number: int) -> tuple[Knowledge, Floats, Floats | None]:

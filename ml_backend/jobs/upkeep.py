@@ -46,6 +46,8 @@ class Upkeep:
         self._failed: dict[int, float] = {}
         self._swept: dict[int, tuple[int, float]] = {}  # project -> `tasks_revision` and time when nothing was left
         self._sweep_not_before: dict[int, float] = {}
+        self._unwiped: set[int] = set()  # projects of which nothing is left but in the database's log
+        self._strays_not_before = 0.0
         self._quiet_at = time.monotonic()
 
     def postpone(self) -> None:
@@ -81,6 +83,9 @@ class Upkeep:
             return False
         self._quiet_at = time.monotonic()
         self._not_before = self._quiet_at + PORTION_SECONDS
+        if time.monotonic() >= self._strays_not_before:
+            self._strays_not_before = time.monotonic() + SWEEP_SECONDS
+            self._store.remove_strays()
         records = [record for record in self._store.projects.connected() if record.id in pools]
         if any(self._prune_version(client, record, STALE_KEPT) for record in records):
             return True
@@ -95,21 +100,29 @@ class Upkeep:
                 self._swept.pop(project, None)  # a task was deleted: the rest does not wait
                 self._sweep_not_before.pop(project, None)
                 return True
-            if self._is_swept(record):
+            if project not in self._unwiped and self._is_swept(record):
                 return False
+            if project in self._unwiped:
+                return self._wipe(record)
             pool.flush()  # now: what is written later is not looked at again
             if self._store.sweep_vectors(project):
                 return True
             needed = {learner.artifact for learner in self._store.retention.learners(project)}
             self._store.artifacts.remove_strays(project, {*needed, (record.prior or {}).get("file", "")})
-            if not self._store.database.wipe():
-                return False  # somebody reads: once more
+            return self._wipe(record)
         except (ApprenticeError, OSError) as error:
             self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS
             log.warning("not swept", project=project, error=str(error))
             return False
-        self._swept[project] = (record.tasks_revision, time.monotonic())
-        self._sweep_not_before[project] = time.monotonic() + SWEEP_SECONDS
+
+    def _wipe(self, record: ProjectRecord) -> bool:
+        """The last step of a sweep; where somebody reads meanwhile, it is tried again by itself. Always False."""
+        if self._store.database.wipe():
+            self._unwiped.discard(record.id)
+            self._swept[record.id] = (record.tasks_revision, time.monotonic())
+            self._sweep_not_before[record.id] = time.monotonic() + SWEEP_SECONDS
+        else:
+            self._unwiped.add(record.id)
         return False
 
     def _is_swept(self, record: ProjectRecord) -> bool:

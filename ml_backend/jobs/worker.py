@@ -60,6 +60,7 @@ class Worker:
         self._config_check = ConfigCheck(self._store)
         self._listener = self._store.signals.listen()
         self._looked = self._told = self._poll_at = 0.0
+        self._others: dict[int, float] = {}  # project -> until when another worker is taken to encode it
 
     def run(self) -> None:
         with suppress(LabelStudioError):  # a round will say what is wrong
@@ -133,7 +134,9 @@ class Worker:
             if now() - record.reconciled_at >= self._settings.reconcile_seconds:
                 self._store.jobs.ask(record.id)
         for gone in self._pools.keys() - {record.id for record in connected}:
-            self._pools.pop(gone).flush()
+            pool = self._pools.pop(gone)
+            if self._store.projects.get(gone) is not None:  # of one that was forgotten, nothing must be written again
+                pool.flush()
         self._aggregators.keep(self._pools.keys())
 
     def _serve(self, lease: Lease) -> None:
@@ -239,8 +242,11 @@ class Worker:
         for project, pool in self._pools.items():
             if not pool.missing.any():
                 continue
+            if time.monotonic() < self._others.get(project, 0.0):
+                continue
             record = self._store.projects.get(project)
             if record is None or (record.progress or {}).get("worker") != self._name:
+                self._others[project] = time.monotonic() + POLL_SECONDS
                 continue
             before = int(pool.encoded.sum())
             left = self._background.submit(pool.encode_some, pool.at_once // PIECES).result()

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from ml_backend.domain import ApprenticeError, TaskSchema
-from ml_backend.label_studio.controls import attribute, is_conditional, is_nested, preference, read_choices
+from ml_backend.label_studio.controls import attribute, is_conditional, is_nested, is_required, preference, read_choices
 
 SHOWN = ("Text", "HyperText", "Table")
 """Tags that show what can be asked about."""
@@ -100,7 +100,7 @@ def _choices(control: Any, element: Any, objects: list[Any], others: list[Any]) 
         html=tuple(field for field in fields if field in html),
         stored=() if by_name else tuple(choice.path for choice in choices),
         nested=nested,
-        conditional=is_conditional(element),
+        conditional=is_conditional(element) or is_required(element),
         other_controls=tuple(dict.fromkeys(other.name for other in others)),
     )
 

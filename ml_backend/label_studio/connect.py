@@ -97,8 +97,9 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
 
 
 def _forget(store: Store, project: int) -> None:
-    """Another project's numbers mean other tasks, and its labels other things."""
-    store.forget(project)
+    """Another project's numbers mean other tasks, and its labels other things. What its teacher has cost stays on the
+    ledger: budgets are of an installation's projects by their numbers."""
+    store.forget(project, ledger=False)
     store.projects.ensure(project)
 
 
@@ -113,8 +114,8 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
         return False
     with suppress(NotFound):
         check_identity(client, record, client.project(project))
-    stop_rounds(store, project)
     try:
+        stop_rounds(store, project)
         _restore(client, project, record.connection, say)
     except NotFound:
         say("the project is gone from Label Studio")

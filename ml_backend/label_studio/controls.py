@@ -37,6 +37,11 @@ def is_nested(choices: Any) -> bool:
     return attribute(choices, "allowNested").strip().lower() == "true"
 
 
+def is_required(choices: Any) -> bool:
+    """Whether Label Studio takes no answer in which nothing is chosen."""
+    return attribute(choices, "required").lower() == "true"
+
+
 def is_conditional(choices: Any) -> bool:
     """Whether the annotator sees a <Choices> only under a condition, of its own or of a tag around it."""
     return any(attribute(tag, "visibleWhen") in CONDITIONS for tag in (choices, *choices.iterancestors()))
@@ -57,8 +62,7 @@ def read_choices(choices: Any) -> list[Choice]:
 def preference(choices: Any, labels: int) -> tuple[bool, bool, bool, int]:
     """Sorts the <Choices> of a configuration, the one to be learnt first: always visible, required, a single choice,
     and that among the most labels. An optional flag comes last."""
-    is_required = attribute(choices, "required").lower() == "true"
-    return is_conditional(choices), not is_required, attribute(choices, "choice") == "multiple", -labels
+    return is_conditional(choices), not is_required(choices), attribute(choices, "choice") == "multiple", -labels
 
 
 def _leaves(tag: Any, nested: bool, names: tuple[str, ...], path: tuple[str, ...]) -> Iterator[Choice]:

@@ -37,8 +37,13 @@ def forget(client: LabelStudioClient | None, store: Store, project: int, say: Sa
     client  None to leave Label Studio alone, where the project is gone from there
 
     A running round is waited for; one that does not end loses the right to publish. Interrupted, it can be repeated.
-    Raises LabelStudioError, and then the store is as it was.
+    Raises LabelStudioError, and then the store is as it was, and StoreError while `apprentice evolve` is at work.
     """
+    with store.evolution.alone(project):
+        return _forget(client, store, project, say)
+
+
+def _forget(client: LabelStudioClient | None, store: Store, project: int, say: Say) -> dict[str, int]:
     record = store.projects.get(project)
     if record is not None:
         if client is None:

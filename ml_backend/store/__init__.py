@@ -140,16 +140,25 @@ class Store:
         """How many rows of a project there are, by table."""
         return count_rows(self.database, project)
 
-    def forget(self, project: int) -> dict[str, int]:
+    def forget(self, project: int, *, ledger: bool = True) -> dict[str, int]:
         """Removes a project whole: its rows in every table, its artifacts and vectors; returns how many of each there
-        were. Interrupted, it can be called again. Whoever is at work on the project loses the right to publish."""
+        were. Interrupted, it can be called again. Whoever is at work on the project loses the right to publish.
+        ledger: also what its teacher has cost"""
         artifacts = self.artifacts.forget(project)
         folders = [folder for folder in (self._folder / "vectors").glob(f"*/{project}") if folder.is_dir()]
         vectors = sum(len(self.vectors(project, folder.parent.name)) for folder in folders)
         self.forget_spaces(project, "", ())
-        rows = erase_project(self.database, project)
+        rows = erase_project(self.database, project, ledger=ledger)
         any(self.database.wipe() for _ in range(WIPES))
         return {**rows, **{name: n for name, n in (("artifacts", artifacts), ("vectors", vectors)) if n}}
+
+    def remove_strays(self) -> None:
+        """Removes artifacts and vectors of projects that are not known, as somebody may write who was at work when one
+        was forgotten."""
+        for pattern in ("artifacts/*", "vectors/*/*"):
+            for folder in self._folder.glob(pattern):
+                if folder.name.isdigit() and folder.is_dir() and self.projects.get(int(folder.name)) is None:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def full(self) -> str:
         """Why nothing can be written to the data folder, "" if it can."""

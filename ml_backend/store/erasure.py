@@ -11,16 +11,30 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from ml_backend.domain import KEY_BYTES, content_key
+from ml_backend.domain import KEY_BYTES
 from ml_backend.store import revisions
 from ml_backend.store.database import Database
-from ml_backend.store.schema import Text, annotation, deleted_text, metadata, project, question, task
+from ml_backend.store.schema import (
+    Text,
+    annotation,
+    call,
+    deleted_text,
+    job,
+    ledger_total,
+    metadata,
+    project,
+    question,
+    round_,
+    task,
+    version,
+    worker,
+)
 
 Keys = npt.NDArray[np.bytes_]
 REMOVED_AT_ONCE = 2000  # rows of one transaction
@@ -32,6 +46,15 @@ SHORT = 20
 elsewhere."""
 TEXT_NAMES = {"text", "texts", "examples", "records", "hard", "easy"}
 """The names under which documents hold texts."""
+LABEL_NAMES = {"labels", "label", "shares", "reply", "choices", "instead"}
+"""The names under which documents hold names of labels, which may be those of texts."""
+CUT = "…"
+"""How a text ends that was cut short."""
+WITHOUT_TEXTS = {version, round_, call, worker, job}
+"""Tables whose words are names and notes of our own."""
+Quoting = Literal["anywhere", "in prose", "nowhere"]
+"""Where strings may quote texts, and not only be one: in a prompt anywhere, in a document but for what stands for a
+text of its own, in what is about another text nowhere."""
 
 
 def owners() -> dict[sa.Table, sa.Column[Any]]:
@@ -90,13 +113,13 @@ def erase_quotes(database: Database, project_id: int) -> int:
         found = [
             (table, row)
             for table, owner in owners().items()
-            for row, document, is_about_a_text in _documents(connection, table, owner == project_id)
-            if gone.changes(document, is_about_a_text)
+            for row, document, quoting in _documents(connection, table, owner == project_id)
+            if gone.changes(document, quoting)
         ]
     for table, row in found:
         with database.begin() as connection:  # read again: it may be another one by now
-            for _, document, is_about_a_text in list(_documents(connection, table, row)):
-                if changed := gone.changes(document, is_about_a_text):
+            for _, document, quoting in list(_documents(connection, table, row, for_update=True)):
+                if changed := gone.changes(document, quoting):
                     connection.execute(sa.update(table).where(row).values(changed))
     with database.begin() as connection:
         done = sa.delete(deleted_text).where(deleted_text.c.project == project_id)
@@ -105,59 +128,64 @@ def erase_quotes(database: Database, project_id: int) -> int:
 
 
 def _documents(
-    connection: sa.Connection, table: sa.Table, mine: sa.ColumnElement[bool]
-) -> Iterator[tuple[sa.ColumnElement[bool], dict[str, Any], bool]]:
-    """Of each row that may quote texts of tasks: the row, its documents by column, and whether it has a text of its own
-    that it is about. What is about a task quotes no other one."""
+    connection: sa.Connection, table: sa.Table, mine: sa.ColumnElement[bool], *, for_update: bool = False
+) -> Iterator[tuple[sa.ColumnElement[bool], dict[str, Any], Quoting]]:
+    """Of each row that may quote texts of tasks: the row, its documents by column, and where these may quote."""
     columns = [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text | Text)]
-    if not columns or table in (task, deleted_text) or "task" in table.c:
+    if not columns or table in {task, deleted_text, *WITHOUT_TEXTS} or "task" in table.c:
         return
     key = table.c.key if _is_about_texts(table) else sa.null().label("key")
     query = sa.select(*table.primary_key, *columns, key).where(mine)
     if table is question:  # of a label, with no others as examples, there may be many
         query = query.where(sa.or_(key.is_(None), table.c.body[("examples", 0)].as_string().is_not(None)))
-    for row in connection.execute(query).mappings():
+    for row in connection.execute(query.with_for_update() if for_update else query).mappings():
         this = sa.and_(*(column == row[column.name] for column in table.primary_key))
-        yield this, {column.name: row[column.name] for column in columns}, row["key"] is not None
+        quoting: Quoting = "in prose" if table is not question else "anywhere" if row["key"] is None else "nowhere"
+        yield this, {column.name: row[column.name] for column in columns}, quoting
 
 
 class GoneTexts:
     """Texts that are to be found in documents, also cut short, in one line, or inside of JSON that is text itself."""
 
     def __init__(self, texts: Collection[str]) -> None:
-        self._keys = {content_key(text) for text in texts if text}
         wordings = {wording for text in texts for wording in (text, " ".join(text.split())) if wording}
+        self._whole = wordings
         self._wordings = [wording if len(wording) >= SHORT else f'"{wording}"' for wording in wordings]
 
-    def changes(self, document: Mapping[str, Any], is_about_a_text: bool) -> dict[str, Any]:
-        """The columns of a row that are other ones without them. A row that is about a text of its own has others only
-        as a whole."""
-        cleaned = {name: self.without(value, name, quoting=not is_about_a_text) for name, value in document.items()}
+    def changes(self, document: Mapping[str, Any], quoting: Quoting) -> dict[str, Any]:
+        """The columns of a row that are other ones without them."""
+        cleaned = {name: self.without(value, name, quoting) for name, value in document.items()}
         return {name: value for name, value in cleaned.items() if value != document[name]}
 
-    def without(self, value: Any, name: str, *, quoting: bool) -> Any:
-        """The document without them: "" where one of them was all of a string.
-
-        name     that the value stands under
-        quoting  whether strings may quote some of them, and not only be one
-        """
+    def without(self, value: Any, name: str, quoting: Quoting) -> Any:
+        """The document, whose value stands under a name, without them: "" where one of them was all of a string."""
+        if name in LABEL_NAMES:
+            return value
         if isinstance(value, dict):
-            return {key: self.without(inner, str(key), quoting=quoting) for key, inner in value.items()}
+            return {key: self.without(inner, str(key), quoting) for key, inner in value.items()}
         if isinstance(value, list | tuple):
-            return [self.without(inner, name, quoting=quoting) for inner in value]
+            return [self.without(inner, name, quoting) for inner in value]
         if not isinstance(value, str) or not value:
             return value
-        if (name in TEXT_NAMES or len(value) >= SHORT) and content_key(value) in self._keys:
+        if (name in TEXT_NAMES or len(value) >= SHORT) and self._is_one(value):
             return ""
-        return self._without_quotes(value, name) if quoting else value
+        may_quote = quoting == "anywhere" or (quoting == "in prose" and name not in TEXT_NAMES)
+        return self._without_quotes(value, name, quoting) if may_quote else value
 
-    def _without_quotes(self, value: str, name: str) -> str:
+    def _is_one(self, value: str) -> bool:
+        """Whether a string is one of them, whole or cut short."""
+        if value in self._whole:
+            return True
+        start = value.removesuffix(CUT).rstrip()
+        return value.endswith(CUT) and any(text.startswith(start) for text in self._whole if len(text) > len(start))
+
+    def _without_quotes(self, value: str, name: str, quoting: Quoting) -> str:
         if value.startswith(("[", "{")):
             try:
                 document = json.loads(value)
             except ValueError:
                 return self._cut_out(value)
-            cleaned = self.without(document, name, quoting=True)
+            cleaned = self.without(document, name, quoting)
             return value if cleaned == document else json.dumps(cleaned, ensure_ascii=False)
         return self._cut_out(value)
 
@@ -184,11 +212,13 @@ def content_keys(database: Database, project_id: int) -> Keys:
     return np.sort(np.array(list(found), f"S{KEY_BYTES}"))
 
 
-def erase_project(database: Database, project_id: int) -> dict[str, int]:
+def erase_project(database: Database, project_id: int, *, ledger: bool = True) -> dict[str, int]:
     """Removes all rows of a project, those of the table `project` last; returns how many, by table. Interrupted, it can
-    be called again."""
+    be called again. ledger: also what the teacher has cost, by which budgets are reckoned"""
     removed: dict[str, int] = {}
     for table, owner in owners().items():
+        if table in (call, ledger_total) and not ledger:
+            continue
         keys = sa.tuple_(*table.primary_key)
         some = sa.select(*table.primary_key).where(owner == project_id).limit(REMOVED_AT_ONCE)
         while True:

@@ -47,6 +47,7 @@ class Questions:
             }
             for each, key in questions
         ]  # fmt: skip
+        rows.sort(key=lambda row: str(row["id"]))  # two who lock rows in another order may wait for each other
         for chunk in chunks(rows, CHUNK):
             with self._database.begin() as connection:
                 connection.execute(self._database.insert_or_ignore(table), chunk)

@@ -7,13 +7,13 @@ seen one has seen all lower ones.
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
 from ml_backend.store.database import Database
 from ml_backend.store.schema import annotation_revision as table
+from ml_backend.store.schema import beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,8 @@ def lock(connection: sa.Connection, database: Database, project: int) -> Revisio
     """The counter, which nobody else changes before the end of this transaction; made if the project has none."""
     revision = _select(connection, project, for_update=True)
     while revision is None:
-        # ahead of every revision that a reader may remember of an earlier project with the same number
-        beginning = time.time_ns() // 1_000_000
-        row = {"project": project, **asdict(Revision(beginning, complete=beginning))}
+        first = beginning()
+        row = {"project": project, **asdict(Revision(first, complete=first))}
         connection.execute(database.insert_or_ignore(table), [row])
         revision = _select(connection, project, for_update=True)
     return revision

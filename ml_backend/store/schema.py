@@ -6,6 +6,7 @@ of tasks in documents by theirs: see `erasure`.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from sqlalchemy import (
@@ -42,6 +43,11 @@ class Text(TypeDecorator[str]):
         return None if value is None else storable(value)
 
 
+def beginning() -> int:
+    """A revision ahead of every one that a reader may remember of an earlier project with the same number."""
+    return time.time_ns() // 1_000_000
+
+
 project = Table(
     "project",
     metadata,
@@ -50,7 +56,7 @@ project = Table(
     Column("extra_params", JSON, nullable=False, default=dict),
     Column("made_at", String(40), nullable=False, default=""),  # in Label Studio: another time is another project
     Column("pinned", Integer, nullable=True),  # version held by a rollback
-    Column("tasks_revision", Integer, nullable=False, default=0),  # grows when a task comes, goes or changes
+    Column("tasks_revision", BigInteger, nullable=False, default=beginning),  # grows when a task comes, goes or changes
 )
 
 
@@ -137,7 +143,7 @@ record_profile = _of_project(
     Column("odd", Text, nullable=False),
     Column("tasks", Integer, nullable=False),  # of the pool that the profile was made of
     Column("made_of", JSON, nullable=False),
-    Column("seen", Integer, nullable=False),  # the `tasks_revision` that the profile was last compared with
+    Column("seen", BigInteger, nullable=False),  # the `tasks_revision` that the profile was last compared with
 )
 
 feature_score = _of_project(
@@ -161,7 +167,7 @@ task = Table(
     Column("key", LargeBinary(16), nullable=False),
     Column("text", Text, nullable=False),
     Column("fields", JSON, nullable=True),  # the short values of the task's other data
-    Column("revision", Integer, nullable=False, server_default="0"),  # of the project's tasks when this one changed
+    Column("revision", BigInteger, nullable=False, server_default="0"),  # of the project's tasks when this one changed
     Index("task_key", "project", "key"),
     Index("task_revision", "project", "revision"),
 )
@@ -315,6 +321,7 @@ question = Table(
     Column("problem", Text, nullable=False, default=""),
     Column("alone", Boolean, nullable=False, server_default=true()),  # asked without any of the annotators' answers
     Index("question_state", "project", "state", "purpose"),
+    Index("question_about", "project", "key"),
     Index("question_replies", "project", "teacher", "purpose", "state", "answered_at"),
     Index("question_key", "project", "teacher", "purpose", "state", "key"),
 )

@@ -6,6 +6,7 @@ one for each worker. Nothing depends on it but the delay: a worker that hears no
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -66,9 +67,10 @@ class Pipes:
         for path in self._folder.glob("*.pipe"):
             try:
                 pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError:  # nobody reads it any more: its worker was killed
-                with suppress(OSError):
-                    path.unlink()
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nobody reads it any more: its worker was killed
+                    with suppress(OSError):
+                        path.unlink()
                 continue
             with suppress(OSError):  # full: the worker has enough to hear
                 os.write(pipe, b"1")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from ml_backend.store.database import Database, now
+from ml_backend.store.jobs import Lease, check_lease
 from ml_backend.store.schema import confusion as confusion_table
 from ml_backend.store.schema import stats as table
 
@@ -31,11 +32,16 @@ class Stats:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def write(self, project: int, basis: str, document: dict[str, Any], confusion: Confusion | None) -> None:
-        """Replaces what the round before has left. basis: a digest of what it was computed from."""
+    def write(
+        self, project: int, basis: str, document: dict[str, Any], confusion: Confusion | None,
+        lease: Lease | None = None,
+    ) -> None:  # fmt: skip
+        """Replaces what the round before has left. basis: a digest of what it was computed from. Raises LeaseLostError
+        if another worker has taken the project over."""
         row = {"project": project, "basis": basis, "made_at": now(), "document": document}
         gone = sa.delete(confusion_table).where(confusion_table.c.project == project)
         with self._database.begin() as connection:
+            check_lease(connection, lease)
             connection.execute(self._database.upsert(table), [row])
             connection.execute(gone)
             if confusion is not None:

@@ -108,6 +108,8 @@ def label(
     rows = pool.rows_of(tasks)
     if len(rows) != len(tasks):  # a task went meanwhile: the next look sees it
         return []
+    if learner is not None and (learner.lesson.labels, learner.lesson.multiple) != (schema.labels, schema.multiple):
+        learner = None  # its answers are not those that may be given now
     keyed = [(row, pool.keys_of(rows[n : n + 1]), text) for n, (row, text) in enumerate(zip(rows, texts, strict=True))]
     asked = {
         int(row): (questions.label(schema, key, text, teacher, told), key) for row, key, text in keyed if text.strip()

@@ -6,13 +6,13 @@ import numpy as np
 
 from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, linear, probabilities
-from plugins.learners.folds import FOLDS, is_nearly_the_same, split
+from plugins.learners.folds import FOLDS, split
 from plugins.learners.heads import Head, Heads, solve
 from plugins.learners.priors import candidates, choose
 
 MANY, FOLDS_OF_MANY = 5000, 3
-"""Rows from which there are fewer folds, and earlier answers that are nearly all of the present ones are not fitted
-again: the heads are as good, and there are four of them instead of eleven."""
+"""Rows from which there are fewer folds, and earlier answers are not cross-validated: the heads are as good, and there
+are four of them instead of eleven."""
 PRIOR_WEIGHT, PRIOR_BIAS = "prior_weight", "prior_bias"
 
 
@@ -34,8 +34,7 @@ class Logistic:
         groups = [Heads(train.targets, np.vstack([train.weights, kept]).astype(np.float32))]
         prior, name, against = self._prior(train, vectors)
         priors = [prior]
-        nearly_the_same = many and is_nearly_the_same(train)
-        if train.earlier is not None and not nearly_the_same:
+        if train.earlier is not None and not many:
             known = ~np.isnan(train.earlier).any(axis=1)
             groups.append(Heads(np.nan_to_num(train.earlier), (kept * known).astype(np.float32)))
             priors.append(_kept_prior(train.earlier_tensors))
@@ -62,7 +61,7 @@ class Logistic:
         }
         if prior is not None:
             tensors |= {PRIOR_WEIGHT: prior.weight, PRIOR_BIAS: prior.bias}
-        earlier = held_out[0] if nearly_the_same else held_out[1] if len(held_out) > 1 else None
+        earlier = held_out[1] if len(held_out) > 1 else None
         return Fit(tensors, held_out[0], earlier, name, against)
 
     @staticmethod

@@ -114,6 +114,11 @@ def test_a_question_that_may_have_been_hidden_is_not_answered_by_nothing() -> No
     assert read_answer([], hidden) == ((), "empty")
 
 
+def test_a_question_that_must_be_answered_is_not_answered_by_nothing() -> None:
+    assert read_answer([], read_schema(config(rest='choice="multiple" required="true"'))) == ((), "empty")
+    assert read_answer([], read_schema(config(rest='choice="multiple"'))) == ((), "")
+
+
 def test_a_skip_is_no_answer_that_could_not_be_read() -> None:
     skip = {"id": 1, "task": 2, "was_cancelled": True, "result": []}
     found = read_annotation(skip, SINGLE)

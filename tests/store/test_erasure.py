@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from ml_backend.asking import Question
+from ml_backend.asking import Answer, Call, Question
 from ml_backend.domain import Annotation, Draft, Example, ModelVersion, Prediction, content_key
 from ml_backend.store import EvolutionRow, RoundRecord, Store
 from ml_backend.store.erasure import GoneTexts, count_rows, owners
@@ -219,4 +219,41 @@ def test_vectors_of_texts_that_are_gone_are_dropped_and_the_others_stay(any_stor
     ],
 )  # fmt: skip
 def test_texts_are_found_where_documents_hold_or_quote_them(document: Any, without: Any) -> None:
-    assert GoneTexts([SHORT, SECRET, ""]).without(document, "", quoting=True) == without
+    assert GoneTexts([SHORT, SECRET, ""]).without(document, "", "anywhere") == without
+
+
+BEGINNING = "Dear Sir or Madam, I am writing to you about my recent order, "
+
+
+@pytest.mark.parametrize(
+    ("document", "without"),
+    [
+        ({"examples": [[LONG[:200] + " …", "fruit"]]}, {"examples": [["", "fruit"]]}),
+        ({"text": BEGINNING + "which is late"}, {"text": BEGINNING + "which is late"}),
+        ({"labels": [SECRET, "other"]}, {"labels": [SECRET, "other"]}),
+    ],
+    ids=["cut short", "another text with the same beginning", "a label of the same words"],
+)
+def test_what_stands_for_a_text_goes_as_a_whole_or_stays(document: Any, without: Any) -> None:
+    gone = GoneTexts([LONG, SECRET, BEGINNING + "which never came"])
+    assert gone.without(document, "", "nowhere") == gone.without(document, "", "in prose") == without
+
+
+def test_what_a_teacher_has_cost_stays_where_another_project_takes_the_number(any_store: Store) -> None:
+    any_store.projects.ensure(5)
+    call = Call("model", 0.1, 100, 10, "answered")
+    any_store.ledger.enter(5, Answer("q", None, None, (call,)), "label", "teacher", [0.5])
+    any_store.forget(5, ledger=False)
+    assert any_store.ledger.spent(5)[""].cost == 0.5
+    any_store.forget(5)
+    assert any_store.ledger.spent(5)[""].cost == 0
+
+
+def test_what_is_written_after_a_project_was_forgotten_goes(any_store: Store, tmp_path: Path) -> None:
+    any_store.projects.ensure(6)
+    for number in (5, 6):
+        any_store.vectors(number, "space").add([b"k" * 16], np.ones((1, 4), np.float32))
+        any_store.artifacts.write(number, "late", {"a": np.arange(3)})
+    any_store.remove_strays()
+    assert [len(any_store.vectors(number, "space")) for number in (5, 6)] == [0, 1]
+    assert len([*tmp_path.rglob("*.safetensors")]) == 1

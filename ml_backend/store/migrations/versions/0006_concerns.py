@@ -97,7 +97,7 @@ def _columns() -> dict[str, list[Any]]:
             *given(sa.Text(), "odd"),
             *given(sa.Integer(), "tasks"),
             *given(sa.JSON(), "made_of"),
-            *given(sa.Integer(), "seen"),
+            *given(sa.BigInteger(), "seen"),
         ],
         "feature_score": given(sa.JSON(), "scores"),
         "distillation": [
