@@ -89,13 +89,17 @@ class LabelStudioStandIn:
         return {"id": 1}
 
     def _page(self, params: dict[str, Any]) -> dict[str, Any]:
-        items = json.loads(params["query"])["filters"]["items"] if "query" in params else []
-        since = next((item["value"] for item in items if item["filter"] == "filter:tasks:updated_at"), "")
-        answered = any(item["filter"] == "filter:tasks:total_annotations" for item in items)
-        numbers = [task for task, moment in self._changed_at.items() if moment >= since]
-        numbers = [task for task in numbers if task in self._answers or not answered]
-        first = (int(params["page"]) - 1) * int(params["page_size"])
-        page = numbers[first : first + int(params["page_size"])]
+        """The filters are those that are asked with: by time, by number, by whether there is an answer."""
+        filters = json.loads(params.get("query", "{}")).get("filters", {}).get("items", [])
+        asked = {item["filter"].removeprefix("filter:tasks:"): item["value"] for item in filters}
+        behind, since = int(asked.get("id", 0)), asked.get("updated_at", "")
+        if "cancelled_annotations" in asked:
+            numbers = []
+        elif "total_annotations" in asked:
+            numbers = [task for task in sorted(self._answers) if task > behind]
+        else:
+            numbers = [task for task, moment in self._changed_at.items() if task > behind and moment >= since]
+        page = numbers[: int(params["page_size"])]
         return {"total": len(numbers), "tasks": [self._task(task) for task in page]}
 
     def _task(self, task: int) -> dict[str, Any]:
