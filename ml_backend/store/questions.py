@@ -179,15 +179,15 @@ class Questions:
             Reply(row.key, row.shares, row.alone) for row in sorted(rows, key=lambda row: (row.answered_at, row.id))
         ]
 
-    def keys(self, project: int, teacher: str, *, waiting: bool) -> list[bytes]:
-        """The content keys of tasks whose label this teacher has given or, with `waiting`, is still to give."""
-        states = ["answered", "waiting"] if waiting else ["answered"]
-        query = sa.select(table.c.key).where(
+    def keys_waiting(self, project: int, teacher: str, labels: tuple[str, ...], multiple: bool) -> set[bytes]:
+        """The content keys of the tasks whose label, out of these, this teacher is still to give."""
+        query = sa.select(table.c.key, table.c.body).where(
             table.c.project == project, table.c.teacher == teacher, table.c.purpose == "label",
-            table.c.state.in_(states), table.c.key.is_not(None),
+            table.c.state == "waiting", table.c.key.is_not(None),
         )  # fmt: skip
         with self._database.read() as connection:
-            return list(connection.execute(query).scalars())
+            waiting = [(key, _question(body)) for key, body in connection.execute(query)]
+        return {key for key, asked in waiting if (asked.labels, asked.multiple) == (labels, multiple)}
 
     def counts(self, project: int, teacher: str) -> dict[tuple[str, str], int]:
         """How many questions there are of each (purpose, state)."""

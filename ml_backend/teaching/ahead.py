@@ -5,7 +5,6 @@ It works ahead of the annotators and never on the audit slice, whose answers are
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +20,7 @@ from ml_backend.store import ProjectRecord, Store
 from ml_backend.teaching import examples, features, questions
 from ml_backend.teaching.cues import descriptions
 from ml_backend.teaching.sight import Sight
+from ml_backend.training_sample import MOST_FITTED, random_rows
 
 PORTION = 32  # tasks chosen at a time for distillation: the queue's head moves on meanwhile
 SHOWN, RECORDS = 30, 3  # tasks that a teacher sees when it is asked for cues, or what fields say
@@ -59,13 +59,12 @@ def room(
     store: Store, options: ProjectSettings, schema: TaskSchema, project: int, teacher: str
 ) -> tuple[int, list[bytes]]:
     """How many labels are still to be given for there to be `teacher_labels`, and the content keys of the tasks that
-    have theirs: given for the labels that there are now. What waits for a batch is as good as given; what another
-    teacher did not answer is asked again."""
+    have theirs: given for the labels that there are now. What waits for a batch with these labels is as good as given;
+    what another teacher did not answer is asked again."""
     questions = store.questions
     known = questions.given(project, teacher).keys_for(schema.labels)
     if options.teacher == registry.BY_FILE:
-        wanted = Counter(questions.keys(project, teacher, waiting=True))
-        known |= (wanted - Counter(questions.keys(project, teacher, waiting=False))).keys()
+        known |= questions.keys_waiting(project, teacher, schema.labels, schema.multiple)
     return options.teacher_labels - len(known), list(known)
 
 
@@ -140,11 +139,13 @@ def labelled_examples(
     usable = np.flatnonzero(certain & np.isin(lesson.tasks, pool.tasks))
     if len(theirs) != len(lesson.tasks) or not len(usable):
         return [[] for _ in asked]
+    usable = usable[random_rows(lesson.tasks[usable], MOST_FITTED)]
     tasks, answers = lesson.tasks[usable], lesson.targets[usable] > 0.5
     if not pool.encoded[theirs[usable]].all():
         return [[] for _ in asked]
     vectors, errors = pool.ensure(theirs[usable]), learner.errors(tasks)
-    texts = store.tasks.texts(project, tasks.tolist())
     names = np.array(lesson.labels)
     found = [examples.choose(vector, vectors, errors) for vector in asked]
+    rows = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+    texts = dict(zip(rows.tolist(), store.tasks.texts(project, tasks[rows].tolist()), strict=True))
     return [[(texts[row], names[answers[row]].tolist()) for row in chosen.tolist()] for chosen in found]

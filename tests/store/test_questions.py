@@ -148,14 +148,14 @@ def test_replies_are_those_of_one_teacher_about_tasks(any_store: Store) -> None:
     assert any_store.questions.replies(5, TEACHER, []) == []
 
 
-def test_the_tasks_that_a_teacher_labels_are_known_by_their_keys_before_and_after_its_answer(any_store: Store) -> None:
+def test_the_tasks_that_a_teacher_is_still_to_label_are_known_by_their_keys(any_store: Store) -> None:
     want(any_store, 1, 2, 3)
     any_store.questions.want(5, "another", [(question(4), key(4))])
     any_store.questions.want(5, TEACHER, [(question(5, "describe"), None)])
     any_store.questions.record(5, answer(1), [0.0])
     any_store.questions.record(5, Answer("q2", None, None, (), "dropped"), [])
-    assert any_store.questions.keys(5, TEACHER, waiting=False) == [key(1)]
-    assert sorted(any_store.questions.keys(5, TEACHER, waiting=True)) == [key(1), key(3)]
+    assert any_store.questions.keys_waiting(5, TEACHER, LABELS, multiple=False) == {key(3)}
+    assert not any_store.questions.keys_waiting(5, TEACHER, LABELS[:1], multiple=False), "it was asked about others"
     assert [each.id for each in any_store.questions.all(5)] == ["q1", "q2", "q3", "q4", "q5"]
 
 
