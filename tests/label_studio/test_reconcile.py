@@ -134,12 +134,18 @@ def test_an_event_with_other_counts_leads_to_a_look_and_one_with_the_same_does_n
     assert_agree(server, store)
 
 
+def task_queries(client: FakeClient) -> list[str]:
+    """The filters of every list of tasks that was asked for."""
+    calls = zip(client.calls, client.params, strict=True)
+    return [str(params.get("query")) for (_, path, _), params in calls if path == "api/tasks"]
+
+
 def test_a_look_at_an_unchanged_project_reads_no_list_of_all_tasks(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     client = settle(server, store)
     assert not any("export" in path for _, path, _ in client.calls)
-    assert [path for _, path, _ in client.calls].count("api/tasks") == 1
+    assert all("updated_at" in query for query in task_queries(client))
 
 
 def test_a_new_configuration_is_found(server: FakeLabelStudio, store: Store, known: dict[int, str]) -> None:
@@ -433,7 +439,25 @@ def test_a_start_of_a_worker_reads_no_annotations_that_have_not_changed(
 ) -> None:
     store.synchronisation.look_again(5)
     client = settle(server, store)
-    assert [path for _, path, _ in client.calls].count("api/tasks") == 1, "the delta alone"
+    assert all("updated_at" in query for query in task_queries(client)), "deltas alone"
+
+
+def test_an_import_of_a_moment_ago_is_not_listed_again(
+    server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(server, 40)
+    settle(server, store)
+    listed, answer = [], server.answer
+
+    def note(method: str, path: str, body: Any, params: dict[str, Any]) -> Any:
+        found = answer(method, path, body, params)
+        listed.extend(found["tasks"] if path == "api/tasks" else [])
+        return found
+
+    monkeypatch.setattr(server, "answer", note)
+    store.synchronisation.look_again(5)
+    settle(server, store)
+    assert len(listed) <= 2, "what has the newest time itself, and no more"
 
 
 def test_all_annotations_are_read_a_page_at_a_time(
