@@ -100,10 +100,10 @@ class Upkeep:
                 self._swept.pop(project, None)  # a task was deleted: the rest does not wait
                 self._sweep_not_before.pop(project, None)
                 return True
-            if project not in self._unwiped and self._is_swept(record):
-                return False
             if project in self._unwiped:
                 return self._wipe(record)
+            if self._is_swept(record):
+                return False
             pool.flush()  # now: what is written later is not looked at again
             if self._store.sweep_vectors(project):
                 return True

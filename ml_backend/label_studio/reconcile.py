@@ -4,8 +4,8 @@ Cheap when all is well: an event carries Label Studio's own counts, and if the s
 ask. Otherwise, and at intervals, one delta by `updated_at`. Measured on 1.23: creating, changing, skipping and deleting
 an annotation, changing a task's data and adding a single prediction all move the task's `updated_at`; a bulk import of
 predictions does not. A deleted task leaves no trace but the count, so counts that still differ are settled by a full
-listing. A transaction of Label Studio may become visible later than one with a later `updated_at`: each delta begins
-some time before the end of the last one.
+listing. A transaction of Label Studio may become visible later than one with a later `updated_at`: of tasks with an
+annotation, each delta begins some time before the end of the last one.
 """
 
 from __future__ import annotations

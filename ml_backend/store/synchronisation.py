@@ -41,10 +41,6 @@ class Synchronisation:
         row = {"project": project, "watermark": watermark, "read_under": read_under, **counts}
         self._database.write(self._database.put(table, row))
 
-    def forget(self, project: int) -> None:
-        """Everything is read anew."""
-        self._database.write(sa.delete(table).where(table.c.project == project))
-
 
 class Progress:
     """The table `progress`."""

@@ -108,12 +108,6 @@ class Versions:
         with self._database.begin() as connection:
             connection.execute(change.values(artifact=None, sha256=None))
 
-    def forget(self, project: int) -> None:
-        """Lets go of all learners: no version is active, and none can be gone back to. Their numbers stay taken."""
-        change = sa.update(table).where(table.c.project == project)
-        with self._database.begin() as connection:
-            connection.execute(change.values(active=False, artifact=None, sha256=None, rows=0))
-
     def stale(self, project: int) -> list[tuple[int, str, int]]:
         """Number, name and rows of the inactive versions that still stand in Label Studio, oldest first."""
         query = (
