@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -40,7 +40,7 @@ class Round:
 
     aggregator  follows the project's labels from round to round
     guard       raises if the lease was lost: nothing may be written to Label Studio after that
-    superseded  whether a newer round, or another project's, is already wanted
+    superseded  whether a newer round, or another project's, is wanted; waits up to so many seconds for that
     lease       under which versions are stored; None where nobody else works on the project
     """
 
@@ -51,7 +51,7 @@ class Round:
     pool: ProjectPool
     aggregator: Aggregator
     guard: Callable[[], None]
-    superseded: Callable[[], bool]
+    superseded: Callable[[float], bool]
     lease: Lease | None = None
     stages: dict[str, float] = field(default_factory=dict)
 
@@ -129,9 +129,13 @@ def run_round(work: Round) -> RoundRecord | None:
             if artifact:
                 store.artifacts.remove(artifact[0])
             raise
-        # taken again: ranking may have encoded more
-        _publish(work, record, schema, version, queue, _fingerprint(record, options, labels, work.pool, recalled))
-        project_stats.update(store, project, schema, work.pool, work.aggregator, learner, recalled, work.lease)
+        fingerprint = _fingerprint(record, options, labels, work.pool, recalled)  # again: ranking may have encoded more
+        publisher = Publisher(work.client, project, schema, name, work.guard, Pace(**(record.pace or {})))
+        with _measured(work, publisher):
+            rest = _switch(work, publisher, version, queue)
+            # before the rest, which the next answer may cut short
+            project_stats.update(store, project, schema, work.pool, work.aggregator, learner, recalled, work.lease)
+            _complete(work, publisher, version, rest, fingerprint, record.republish)
     return RoundRecord(version.name, started, now(), work.stages)
 
 
@@ -212,37 +216,44 @@ def _changed_labels(serving: Knowledge | None, schema: TaskSchema) -> str:
     return f"labels changed: {'; '.join(told)}"
 
 
-def _publish(
-    work: Round,
-    record: ProjectRecord,
-    schema: TaskSchema,
-    version: ModelVersion,
-    queue: list[Prediction],
-    fingerprint: str,
-) -> None:
-    """Head of the queue, switch, then the rest; without tasks left to label the version serves /predict alone.
-
-    The fingerprint is kept only when all rows stand: a queue that was cut short is published again.
-    """
-    store, project, pace = work.store, work.project, Pace(**(record.pace or {}))
+def _switch(
+    work: Round, publisher: Publisher, version: ModelVersion, queue: Sequence[Prediction]
+) -> Sequence[Prediction]:
+    """Head of the queue, then the version serves; returns the rest. Without tasks left to label the version serves
+    /predict alone."""
     if not queue:
-        store.versions.activate(project, version.number, work.lease)
-        store.publications.settle(project, fingerprint, record.republish, work.lease)
-        return
-    publisher = Publisher(work.client, project, schema, version.name, work.guard, pace)
+        work.store.versions.activate(work.project, version.number, work.lease)
+        return queue
+    rest = publisher.head(queue)
+    work.guard()
+    work.store.publications.switch(version, queue, work.lease)  # not before: annotators went on seeing earlier drafts
+    return rest
+
+
+def _complete(
+    work: Round, publisher: Publisher, version: ModelVersion, rest: Sequence[Prediction], fingerprint: str,
+    republish: int,
+) -> None:  # fmt: skip
+    """The rest of the queue. The fingerprint is kept only when all rows stand: one that was cut short is published
+    again."""
+    planned = publisher.written + len(rest)
+    if publisher.rest(rest, work.superseded):
+        work.store.publications.settle(work.project, fingerprint, republish, work.lease)
+    if publisher.written != planned:
+        work.store.versions.set_rows(work.project, version.number, publisher.written)
+
+
+@contextmanager
+def _measured(work: Round, publisher: Publisher) -> Iterator[None]:
+    """Keeps how long writing took. What Label Studio refuses is looked at again: a task or a label must have gone
+    unnoticed."""
     try:
-        rest = publisher.head(queue)
-        work.guard()
-        store.publications.switch(version, queue, work.lease)  # not before: annotators went on seeing earlier drafts
-        if publisher.rest(rest, work.superseded):
-            store.publications.settle(project, fingerprint, record.republish, work.lease)
-        if publisher.written != len(queue):
-            store.versions.set_rows(project, version.number, publisher.written)
+        yield
     except Refused:
-        store.synchronisation.look_again(project)  # a task or a label must have gone unnoticed
+        work.store.synchronisation.look_again(work.project)
         raise
     finally:
-        store.publications.measure(project, pace.bulk, pace.single)
+        work.store.publications.measure(work.project, publisher.pace.bulk, publisher.pace.single)
 
 
 def _fingerprint(

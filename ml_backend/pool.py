@@ -41,6 +41,21 @@ class View:
     vectors: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Tasks of a pool that are to be encoded, and their texts, as they were at a revision of the task list: a thread
+    may encode them while the pool moves on."""
+
+    encoder: Encoder
+    revision: int
+    tasks: Ints
+    texts: list[str]
+
+    def encode(self) -> tuple[Floats, Mask]:
+        """As `encode_usable`."""
+        return encode_usable(self.encoder.encode, self.texts)
+
+
 class ProjectPool:
     """The tasks of one project. Row i of every array is about `tasks[i]` (ascending); rows change only in `refresh`.
 
@@ -236,15 +251,36 @@ class ProjectPool:
         """The vectors (m, d) of some encoded rows, to be read by rows: they are not copied."""
         return rows_of(self._matrix, self._slots[rows])
 
-    def encode_some(self, n: int, among: Mask | None = None) -> int:
-        """Encodes up to n more tasks, drawn at random (of the rows `among`); returns how many are still missing."""
-        missing = np.flatnonzero(self.missing if among is None else self.missing & among)
-        if len(missing):
-            self._encode(self._random.choice(missing, min(n, len(missing)), replace=False))
-        left = int(self.missing.sum())
-        if not left:
+    def encode_some(self, n: int, among: Mask | None = None) -> None:
+        """Encodes up to n more tasks, drawn at random (of the rows `among`)."""
+        self._encode(self._drawn(self.missing if among is None else self.missing & among, n))
+        if not self.missing.any():
             self.flush()
-        return left
+
+    def draw(self, n: int) -> Portion:
+        """Up to n tasks that have no vector, at random, to be encoded and then taken."""
+        return self._portion(self._drawn(self.missing, n))
+
+    def take(self, portion: Portion, vectors: Floats, usable: Mask) -> None:
+        """Takes over the vectors (m, d) of a portion, of those of its tasks (m,) that are `usable`; those that have
+        changed since it was drawn, or that a round has encoded meanwhile, are left as they are."""
+        if portion.encoder is not self._encoder:
+            return
+        # by the text that was encoded: a task may have been changed or removed since `refresh` read its key
+        keys = [content_key(text) for text in portion.texts]
+        there = np.flatnonzero(np.isin(portion.tasks, self.tasks))
+        rows = self.rows_of(portion.tasks[there])
+        fits = self.missing[rows]
+        if portion.revision != self._revision:
+            fits &= [self._keys[row] == keys[place] for row, place in zip(rows, there, strict=True)]
+        rows, places = rows[fits], there[fits]
+        self._matrix[self._slots[rows]] = vectors[places]
+        self.encoded[rows], self.set_aside[rows] = usable[places], ~usable[places]
+        self._unwritten.update((keys[place], vectors[place]) for place in places[usable[places]])
+        left_out = {int(portion.tasks[place]): keys[place] for place in places[~usable[places]]}
+        self._store.set_aside.put(self._project, self.space, NOT_FINITE, left_out)
+        if len(self._unwritten) >= SHARD:
+            self.flush()
 
     def flush(self) -> None:
         """Writes the vectors that are only in memory. Raises StoreError, and keeps them for the next try."""
@@ -300,20 +336,17 @@ class ProjectPool:
         return clusterer.extend(view.vectors, Clustering(clustering.centroids, assignment))
 
     def _encode(self, rows: Ints) -> None:
-        if not len(rows):
-            return
-        tasks = self.tasks[rows].tolist()
-        texts = self._store.tasks.texts(self._project, tasks)
-        vectors, usable = encode_usable(self._encoder.encode, texts)
-        self._matrix[self._slots[rows]] = vectors
-        self.encoded[rows], self.set_aside[rows] = usable, ~usable
-        # by the text that was encoded: a task may have been changed or removed since `refresh` read its key
-        keys = [content_key(text) for text in texts]
-        self._unwritten.update((keys[row], vectors[row]) for row in np.flatnonzero(usable))
-        left_out = {tasks[row]: keys[row] for row in np.flatnonzero(~usable)}
-        self._store.set_aside.put(self._project, self.space, NOT_FINITE, left_out)
-        if len(self._unwritten) >= SHARD:
-            self.flush()
+        if len(rows):
+            portion = self._portion(rows)
+            self.take(portion, *portion.encode())
+
+    def _drawn(self, among: Mask, n: int) -> Ints:
+        rows = np.flatnonzero(among)
+        return self._random.choice(rows, min(n, len(rows)), replace=False) if len(rows) else rows
+
+    def _portion(self, rows: Ints) -> Portion:
+        tasks = self.tasks[rows]
+        return Portion(self._encoder, self._revision, tasks, self._store.tasks.texts(self._project, tasks.tolist()))
 
     def _sketched(self) -> Floats:
         if self._sketch is None:

@@ -158,7 +158,7 @@ def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> C
             "pool": pools[5],
             "aggregator": aggregator,
             "guard": lambda: None,
-            "superseded": lambda: False,
+            "superseded": lambda _: False,
         }
         return Round(**{**work, **values})
 

@@ -190,11 +190,25 @@ def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
     store.artifacts.read(*found)
 
 
+def test_the_numbers_of_a_round_stand_before_the_rest_of_its_queue(
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
+) -> None:
+    fill(server, 40)
+    seen = []
+
+    def look(_seconds: float) -> bool:
+        seen.append(store.stats.document(5))
+        return True
+
+    run_round(make_round(server, superseded=look))
+    assert [found["tasks"] for found in seen] == [40]
+
+
 def test_a_superseded_round_writes_its_head_and_no_more(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
     fill(server, 40)
-    run_round(make_round(server, superseded=lambda: True))
+    run_round(make_round(server, superseded=lambda _: True))
     assert len(server.current_predictions()) == 4
     assert store.projects.ensure(5).published == server.settings["model_version"]
     assert len(store.shown.of(5, active(store).name)) == 12, "the teacher works ahead of all of it"

@@ -45,7 +45,7 @@ class Workers:
             pool=ProjectPool(self.store, 5, self.encoder),
             aggregator=Aggregator(self.store, 5),
             guard=lambda: None,
-            superseded=lambda: False,
+            superseded=lambda _: False,
             lease=lease,
         )
 

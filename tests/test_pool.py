@@ -196,11 +196,46 @@ def test_a_learner_sees_encoded_tasks_alone(pool: ProjectPool, store: Store) -> 
 
 def test_encoding_bit_by_bit_reaches_everything(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
     pool.refresh(put(store, *range(1, 101)))
-    left = [pool.encode_some(30) for _ in range(4)]
-    assert left == [70, 40, 10, 0]
-    assert pool.encode_some(30) == 0
+    for left in (70, 40, 10, 0, 0):
+        pool.encode_some(30)
+        assert pool.missing.sum() == left
     assert len(fake_encoder.encoded) == len(set(fake_encoder.encoded)) == 100
     assert len(store.vectors(5, "fake")) == 100
+
+
+def test_a_portion_encoded_while_the_pool_moved_on_gives_vectors_to_what_is_still_the_same(
+    pool: ProjectPool, store: Store
+) -> None:
+    pool.refresh(put(store, 10, 20, 30, 40))
+    portion = pool.draw(4)
+    pool.ensure(pool.rows_of(np.array([40])))
+    before = pool.vectors_at(pool.rows_of(np.array([40])))[:].copy()
+    store.tasks.put(5, [example(20, "another text")])
+    store.tasks.remove(5, [30])
+    pool.refresh(put(store, 5))
+    vectors, usable = portion.encode()
+    pool.take(portion, vectors + 1, usable)
+    assert (pool.tasks.tolist(), pool.missing.tolist()) == ([5, 10, 20, 40], [True, False, True, False])
+    [taken, kept] = np.asarray(pool.vectors_at(pool.rows_of(np.array([10, 40]))))
+    assert np.allclose(taken, bag_of_words(["text number 10"], 32)[0] + 1)
+    assert np.array_equal(kept, before[0]), "a slot that was filled stays as it is"
+
+
+def test_a_portion_of_another_encoder_is_left(pool: ProjectPool, store: Store) -> None:
+    pool.refresh(put(store, 10, 20))
+    portion = pool.draw(2)
+    pool.use(FakeEncoder("other"))
+    pool.refresh(put(store, 10, 20))
+    pool.take(portion, *portion.encode())
+    assert pool.missing.all()
+
+
+def test_a_portion_of_nothing_is_no_error(pool: ProjectPool, store: Store) -> None:
+    store.projects.ensure(5)
+    pool.refresh(0)
+    portion = pool.draw(3)
+    pool.take(portion, *portion.encode())
+    assert not len(pool.tasks)
 
 
 class Counting(Tasks):
@@ -363,7 +398,8 @@ def test_an_empty_pool_has_no_clusters(pool: ProjectPool, store: Store, thirds: 
 def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:
     store.projects.ensure(5)
     pool.refresh(0)
-    assert pool.encode_some(5) == 0
+    pool.encode_some(5)
+    assert not pool.missing.any()
     assert len(look(pool, with_learner=False).rows) == len(look(pool, with_learner=True).rows) == 0
     assert pool.rows_of(np.array([3])).tolist() == []
 
@@ -384,7 +420,7 @@ def test_a_task_whose_vector_is_not_finite_is_set_aside_and_the_others_go_on(sto
     pool = ProjectPool(store, 5, encoder)
     pool.refresh(put(store, 10, 20, 30))
     assert np.isfinite(pool._sketched()).all()
-    assert pool.encode_some(3) == 0
+    pool.encode_some(3)
     assert (pool.encoded.tolist(), pool.set_aside.tolist()) == ([True, False, True], [False, True, False])
     assert pool.tasks[look(pool, with_learner=True).rows].tolist() == [10, 30]
     assert store.set_aside.codes(5) == {20: NOT_FINITE}
@@ -400,7 +436,8 @@ def test_a_task_whose_vector_is_not_finite_is_set_aside_and_the_others_go_on(sto
     other.refresh(store.projects.ensure(5).tasks_revision)
     assert other.missing.tolist() == [False, True, False]
     assert store.set_aside.codes(5) == {}
-    assert other.encode_some(3) == 0 and other.encoded.all()
+    other.encode_some(3)
+    assert other.encoded.all()
 
 
 def test_what_was_set_aside_goes_with_its_task_and_with_its_encoder(

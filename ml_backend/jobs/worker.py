@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import structlog
@@ -16,11 +15,10 @@ from ml_backend.aggregation import Aggregators
 from ml_backend.cycle import Round, run_round
 from ml_backend.domain import ApprenticeError
 from ml_backend.jobs.config_check import ConfigCheck
+from ml_backend.jobs.encoding import Encoding
 from ml_backend.jobs.guard import Guard
-from ml_backend.jobs.priority import give_way
 from ml_backend.jobs.teaching import Teaching
 from ml_backend.jobs.upkeep import Upkeep
-from ml_backend.jobs.warm import warm
 from ml_backend.jobs.watching import Watching
 from ml_backend.label_studio.client import LabelStudioClient, LabelStudioError
 from ml_backend.label_studio.config import read_schema
@@ -36,7 +34,6 @@ LOOK_SECONDS = 5.0
 COMPLETE_SECONDS = 5.0  # before a queue is completed that was cut short for somebody else
 PAUSE_SECONDS = 2.0  # after an error outside a round
 TASKS_KEPT = 200_000  # of other projects than the one at hand: 2 kB each
-PIECES = 6  # of what takes a second to encode: one is done between two looks
 
 log = structlog.get_logger()
 
@@ -53,21 +50,20 @@ class Worker:
         self._client: LabelStudioClient | None = None
         self._credentials: tuple[str, str] | None = None
         self._upkeep = Upkeep(settings, self._store)
-        self._background = ThreadPoolExecutor(1, "encode", give_way)
+        self._encoding = Encoding(settings, self._store, self._name)
         self._aggregators = Aggregators(self._store)
         self._watching = Watching(settings, self._store, self._aggregators)
         self._teaching = Teaching(settings, self._store, self._aggregators)
         self._config_check = ConfigCheck(self._store)
         self._listener = self._store.signals.listen()
-        self._looked = self._told = self._poll_at = 0.0
-        self._others: dict[int, float] = {}  # project -> until when another worker is taken to encode it
+        self._looked = self._poll_at = 0.0
 
     def run(self) -> None:
         with suppress(LabelStudioError):  # a round will say what is wrong
             self._connected()
         beat = threading.Thread(target=self._beat, name="beat", daemon=True)
         beat.start()
-        self._background.submit(warm, self._settings)
+        self._encoding.warm()
         try:
             while not self._stop.is_set():
                 try:
@@ -84,7 +80,7 @@ class Worker:
             self._store.jobs.leave(self._name)
             self._listener.close()
             self._teaching.stop()  # what may take long comes last, in case the process is killed
-            self._background.shutdown()
+            self._encoding.stop()
             self._watching.stop()
             self._config_check.stop()
             self._store.close()
@@ -108,20 +104,31 @@ class Worker:
         self._config_check.step(self._client)
         self._watching.step(self._pools)
         self._teaching.step(self._pools)
-        tidied = self._upkeep.step(self._client, self._pools)  # rarely: it says itself when it is time
-        if not self._encode() and not tidied:
+        self._encoding.step(self._pools)
+        if not self._upkeep.step(self._client, self._pools):  # rarely: it says itself when it is time
             self._listener.wait(WAIT_SECONDS)
 
     def _claim(self) -> Lease | None:
         """A project to work on, if somebody has signalled or it is time to look; None, too, if there is none."""
-        heard = self._listener.heard()
-        if not heard and time.monotonic() < self._poll_at:
+        self._hear()
+        if time.monotonic() < self._poll_at:
             return None
-        if heard:
-            self._teaching.wake()
         lease = self._store.jobs.claim(self._name)
         self._poll_at = 0.0 if lease else time.monotonic() + POLL_SECONDS
         return lease
+
+    def _hear(self) -> None:
+        """Takes the signals that have come: it is time to look for work."""
+        if self._listener.heard():
+            self._poll_at = 0.0
+            self._teaching.wake()
+
+    def _is_superseded(self, lease: Lease, seconds: float) -> bool:
+        """Whether this round is to make way, now or, as far as a signal says so, within so many seconds."""
+        if seconds > 0 and not self._stop.is_set():
+            self._listener.wait(seconds)
+            self._hear()
+        return self._stop.is_set() or self._store.jobs.is_awaited(lease)
 
     def _look_around(self) -> None:
         """Now and then: asks for the rounds that check on Label Studio, and lets go of what was disconnected."""
@@ -157,7 +164,7 @@ class Worker:
                     pool=pool,
                     aggregator=self._aggregators.of(lease.project),
                     guard=Guard(jobs, lease, self._stop),
-                    superseded=lambda: self._stop.is_set() or jobs.is_awaited(lease),
+                    superseded=lambda seconds: self._is_superseded(lease, seconds),
                     lease=lease,
                     stages=stages,
                 )
@@ -171,7 +178,7 @@ class Worker:
                 self._upkeep.postpone()
                 self._store.versions.record_round(lease.project, record)
                 log.info("round", project=lease.project, version=record.version, **stages)
-            self._tell(lease.project, pool)
+            self._encoding.tell(lease.project, pool)
         except LeaseLostError:
             jobs.release(lease)
             log.info("round handed back", project=lease.project)
@@ -236,30 +243,6 @@ class Worker:
                 self._store.synchronisation.look_again(record.id)
                 self._store.publications.measure(record.id, None, None)
         return self._client
-
-    def _encode(self) -> bool:
-        """Encodes a few more tasks of a project that this worker served last; False if nothing is missing."""
-        for project, pool in self._pools.items():
-            if not pool.missing.any():
-                continue
-            if time.monotonic() < self._others.get(project, 0.0):
-                continue
-            record = self._store.projects.get(project)
-            if record is None or (record.progress or {}).get("worker") != self._name:
-                self._others[project] = time.monotonic() + POLL_SECONDS
-                continue
-            before = int(pool.encoded.sum())
-            left = self._background.submit(pool.encode_some, pool.at_once // PIECES).result()
-            if not left or int(pool.encoded.sum()).bit_length() > before.bit_length():
-                self._store.jobs.ask(project)
-            if not left or time.monotonic() - self._told > 1:
-                self._tell(project, pool)
-            return True
-        return False
-
-    def _tell(self, project: int, pool: ProjectPool) -> None:
-        self._told = time.monotonic()
-        self._store.progress.encoded(project, self._name, int((~pool.missing).sum()), len(pool.tasks))
 
 
 def _safe(error: BaseException) -> str:

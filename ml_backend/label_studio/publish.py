@@ -2,7 +2,8 @@
 
 Measured on Label Studio 1.23 (a bulk import recounts all tasks of the project, 0.6 s at 10,000 and 5 s at 100,000,
 whatever its size, and every annotator waits; a single row costs 0.04 s at both): so the first few rows go one by one
-where that is faster, then the switch, and the rest behind it. Both paces are measured on this very server, all along.
+where that is faster, then the switch, and the rest behind it, with a pause after each write. Both paces are measured on
+this very server, all along.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Publisher:
     guard: Callable[[], None]
     pace: Pace
     written: int = field(default=0, init=False)  # rows that stand in Label Studio, also after a failure
+    _last_write_seconds: float = field(default=0.0, init=False)
 
     def head(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         """Writes the first rows and makes Label Studio serve them; returns the rows that are still to be written.
@@ -68,12 +70,18 @@ class Publisher:
         self.client.change_project(self.project, model_version=self.version)
         return predictions[first:]
 
-    def rest(self, predictions: Sequence[Prediction], superseded: Callable[[], bool]) -> bool:
-        """Writes the remaining rows behind the switch, unless a newer queue is on its way; whether all were written."""
+    def rest(self, predictions: Sequence[Prediction], superseded: Callable[[float], bool]) -> bool:
+        """Writes the remaining rows behind the switch, unless a newer queue is on its way; whether all were written.
+
+        Before each write, Label Studio belongs to the annotators for as long as the write before took: it answers one
+        request at a time, and a `/next` that meets a write takes twice as long.
+
+        superseded  whether a newer queue is wanted; waits up to so many seconds for that
+        """
         rows = list(write_predictions(predictions, self.schema, self.version))
         at_once = self._path(len(rows)) == "bulk" and (self.pace.bulk or 0.0) < SLOW_BULK
         for portion in [rows] if at_once and rows else [[row] for row in rows]:
-            if superseded():
+            if superseded(self._last_write_seconds):
                 return False
             self._write(portion)
         return True
@@ -83,6 +91,7 @@ class Publisher:
         return "single" if self.schema.nested else self.pace.path(rows)
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
+        started = time.monotonic()
         if self._path(len(rows)) == "bulk":
             self.guard()
             begin = time.monotonic()
@@ -102,6 +111,7 @@ class Publisher:
                 self.client.call("POST", "api/predictions/", body=row)
                 self.pace.note("single", time.monotonic() - begin)
                 self.written += 1
+        self._last_write_seconds = time.monotonic() - started
 
 
 def prune(client: LabelStudioClient, project: int, version: str) -> None:

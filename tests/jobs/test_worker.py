@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeLabelStudio, fill
 from projects import set_up
-from workers import Bench
+from workers import CALL_SECONDS, Bench
 
-from ml_backend.domain import Example, TaskSchema, content_key
+from ml_backend.domain import Example, Floats, TaskSchema, content_key
 from ml_backend.jobs import worker as module
 from ml_backend.jobs.worker import Worker
 from ml_backend.label_studio.client import Unreachable
@@ -189,6 +189,47 @@ def test_the_rest_of_a_queue_does_not_keep_another_project_waiting(
     assert len(bench.server.predictions) == HEAD, "but not before the other project's turn"
 
 
+def test_a_signal_ends_the_pause_between_two_rows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(bench.server, 20)
+    pauses = []
+
+    def hear_of_another(seconds: float) -> None:
+        pauses.append(seconds)
+        bench.store.jobs.request(6)
+
+    monkeypatch.setattr(bench.worker._listener, "wait", hear_of_another)
+    bench.round()
+    assert pauses == [pytest.approx(HEAD * CALL_SECONDS)]
+    assert len(bench.server.predictions) == HEAD
+    assert bench.worker._poll_at == 0, "the next step looks for work"
+
+
+def test_no_round_waits_for_what_is_being_encoded(
+    bench: Bench, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bench.server, 1300)
+    bench.round()
+    encode, go_on = fake_encoder.encode, threading.Event()
+
+    def encode_slowly(texts: Sequence[str]) -> Floats:
+        assert threading.current_thread() is threading.main_thread() or go_on.wait(PATIENCE)
+        return encode(texts)
+
+    monkeypatch.setattr(fake_encoder, "encode", encode_slowly)
+    bench.worker._step()
+    pool = bench.worker._pools[5]
+    before, version = int(pool.encoded.sum()), bench.active().number
+    bench.store.publications.request(5)
+    bench.store.jobs.request(5)
+    bench.worker._step()
+    assert bench.active().number == version + 1
+    assert pool.encoded.sum() == before
+    go_on.set()
+    bench.step()
+    bench.step()
+    assert pool.encoded.sum() > before
+
+
 def test_a_worker_remembers_the_projects_that_it_served_last(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TASKS_KEPT", 25)
     for project in (1, 2, 3):
@@ -264,7 +305,7 @@ def test_a_worker_that_ends_keeps_its_vectors_and_gives_its_leases_back_before_i
     done: list[str] = []
     worker, [pool] = bench.worker, bench.worker._pools.values()
     for name, of, method in (
-        ("vectors", pool, "flush"), ("leases", bench.store.jobs, "leave"), ("encoder", worker._background, "shutdown"),
+        ("vectors", pool, "flush"), ("leases", bench.store.jobs, "leave"), ("encoder", worker._encoding, "stop"),
         ("watch", worker._watching, "stop"), ("teacher", worker._teaching, "stop"),
     ):  # fmt: skip
         monkeypatch.setattr(of, method, lambda *_, name=name: done.append(name))

@@ -44,6 +44,7 @@ class Bench:
         monkeypatch.setattr(module, "LabelStudioClient", self.connect)
         monkeypatch.setattr(module.time, "monotonic", lambda: self.time)
         self.worker = Worker(settings, self.stop)
+        monkeypatch.setattr(self.worker._listener, "wait", lambda _: None)  # this clock does not move by itself
         self.store: Store = self.worker._store
         set_up(self.store, 5, connection={"ml": 1})
 
@@ -53,6 +54,7 @@ class Bench:
 
     def step(self) -> None:
         self.worker._step()
+        self.worker._encoding.wait()
 
     def round(self) -> None:
         self.store.jobs.request(5, retry=True)

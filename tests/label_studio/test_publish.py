@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, fill
 
 from ml_backend.domain import ApprenticeError, Draft, Prediction, TaskSchema
+from ml_backend.label_studio import publish as module
 from ml_backend.label_studio.client import Refused
 from ml_backend.label_studio.publish import HEAD, Pace, Publisher, prune
 
@@ -65,7 +67,7 @@ def test_where_nothing_is_known_the_head_goes_row_by_row_and_the_rest_in_one_cal
     rest = publisher.head(queue)
     assert calls(client) == [ROW] * HEAD + [SWITCH]
     assert [each.task for each in rest] == [each.task for each in queue[HEAD:]]
-    publisher.rest(rest, lambda: False)
+    publisher.rest(rest, lambda _: False)
     assert calls(client)[HEAD + 1 :] == [IMPORT]
     assert publisher.written == 10
     assert [row["task"] for row in server.predictions] == [each.task for each in queue]
@@ -84,20 +86,39 @@ def test_where_bulk_is_slow_the_rest_can_be_interrupted_after_every_row(publish:
     publisher, client, queue = publish(12, Pace(60.0, 0.01))
     rest = publisher.head(queue)
     looks = iter([False, False, True])
-    publisher.rest(rest, lambda: next(looks))
+    publisher.rest(rest, lambda _: next(looks))
     assert calls(client) == [ROW] * HEAD + [SWITCH] + [ROW] * 2
     assert publisher.written == HEAD + 2
 
 
+def test_label_studio_is_left_to_the_annotators_for_as_long_as_each_write_took(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, client, queue = publish(HEAD + 3, Pace(60.0, 0.01))
+    clock, pauses = [0.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    call = client.call
+
+    def take_time(method: str, path: str, **values: Any) -> Any:
+        clock[0] += len(client.calls) + 1.0
+        return call(method, path, **values)
+
+    monkeypatch.setattr(client, "call", take_time)
+    rest = publisher.head(queue)
+    publisher.rest(rest, lambda seconds: bool(pauses.append(seconds)))
+    rows = [HEAD + 2.0 + row for row in range(3)]
+    assert pauses == [sum(range(1, HEAD + 1)), *rows[:2]], "first as long as the head took, then each row"
+
+
 def test_a_newer_queue_stops_the_rest_before_it_begins(publish: Publish) -> None:
     publisher, client, queue = publish(12, Pace())
-    publisher.rest(publisher.head(queue), lambda: True)
+    publisher.rest(publisher.head(queue), lambda _: True)
     assert calls(client) == [ROW] * HEAD + [SWITCH]
 
 
 def test_a_short_queue_has_no_rest(publish: Publish) -> None:
     publisher, client, queue = publish(2, Pace())
-    publisher.rest(publisher.head(queue), lambda: False)
+    publisher.rest(publisher.head(queue), lambda _: False)
     assert calls(client) == [ROW, ROW, SWITCH]
 
 
@@ -153,7 +174,7 @@ def test_the_rest_asks_the_guard_too(publish: Publish) -> None:
     rest = publisher.head(queue)
     allowed[0] = False
     with pytest.raises(Lost):
-        publisher.rest(rest, lambda: False)
+        publisher.rest(rest, lambda _: False)
     assert calls(client)[-1] == SWITCH
 
 
