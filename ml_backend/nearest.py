@@ -35,16 +35,20 @@ class NearestAnswered:
 
     def distances(self, matrix: Floats, slots: Ints) -> Floats:
         """(m,) squared distance of each of some slots of `matrix` to the nearest answered one; inf if there is none."""
-        behind = np.unique(slots[self._seen[slots] < len(self._answered)])
-        behind = behind[np.argsort(self._seen[behind], kind="stable")]
-        for start in range(0, len(behind), ROWS_AT_ONCE):
-            self._catch_up(matrix, behind[start : start + ROWS_AT_ONCE])
+        unseen = len(self._answered) - self._seen[slots]
+        behind, first = np.unique(slots[unseen > 0], return_index=True)
+        # rows are compared together with those that lack about as many: one that is new would cost all others, too
+        doublings = np.log2(unseen[unseen > 0][first]).astype(np.int64)
+        for some in np.unique(doublings):
+            rows = behind[doublings == some]
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                self._catch_up(matrix, rows[start : start + ROWS_AT_ONCE])
         return self._distance[slots]
 
     def _catch_up(self, matrix: Floats, rows: Ints) -> None:
         vectors = matrix[rows]
         squares = np.square(vectors).sum(axis=1)
-        first = int(self._seen[rows[0]])  # the one that is furthest behind
+        first = int(self._seen[rows].min())
         places = first + np.flatnonzero(self._answered[first:] >= 0)
         for start in range(0, len(places), ANSWERS_AT_ONCE):
             some = places[start : start + ANSWERS_AT_ONCE]

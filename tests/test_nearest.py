@@ -48,6 +48,16 @@ def test_one_more_answer_is_compared_with_what_is_asked_for_and_nothing_else() -
     assert remembered.compared == 21 * SLOTS
 
 
+def test_a_task_that_is_asked_for_first_does_not_cost_the_others_a_look_at_all_answers() -> None:
+    remembered, everything = NearestAnswered(SLOTS), np.arange(SLOTS)
+    remembered.follow(everything[:20])
+    remembered.distances(MATRIX, everything[:29])
+    before = remembered.compared
+    remembered.follow(everything[:21])
+    remembered.distances(MATRIX, everything)
+    assert remembered.compared - before == 29 + 21
+
+
 @pytest.mark.parametrize("strategy", ["cluster-uncertainty", "near-and-far", "k-center"])
 @pytest.mark.parametrize("cold", [True, False])
 def test_what_is_remembered_changes_no_choice(strategy: str, *, cold: bool) -> None:
