@@ -30,6 +30,11 @@ LIFT = 10.0
 """Labels are weighted to equal mass, but none more than this: a label with one row, perhaps a slip, is not the rest.
 What that does to the probabilities is undone by the offsets of `calibration`."""
 ITERATIONS = 60
+MANY, ITERATIONS_OF_MANY = 5000, 20
+"""Rows from which the problem is solved in coordinates where it is well conditioned: finding them takes longer than
+fitting 500 rows. On development data, 20 iterations are then as good as 30 to 60, in 0.4 of the time."""
+CURVATURE = 0.02
+"""What a row bends the loss of a label on average, p (1 - p): 0.01 to 0.1 made little difference."""
 SETTLED = 1e-5
 """Largest gradient of the scaled loss at which L-BFGS may stop: no probability is then further than 0.005 from the
 optimum's on development data, for three quarters of the time."""
@@ -114,12 +119,17 @@ def solve(
     features = np.full((n + 1, d + 1), BIAS_SCALE, dtype=np.float32)
     features[:n, :d] = vectors - mean
     features[n, :d] = 0.0
-    x = torch.from_numpy(features)
     given = np.zeros((n + 1, 1, c), dtype=np.float32)
     if prior is not None:
         given[:n, 0] = prior.logits(vectors)
     offset = torch.from_numpy(given)
-    penalised_rows = d if prior is None else d + 1
+    penalised = np.ones(d + 1, np.float32)
+    penalised[d] = prior is not None
+    coordinates = _well_conditioned(features, penalised / strength) if n > MANY else None
+    x = torch.from_numpy(features if coordinates is None else features @ coordinates)
+    penalty = torch.from_numpy(
+        penalised[:, None] if coordinates is None else coordinates.T @ (penalised[:, None] * coordinates)
+    )
     scale = 1.0 / (n + 1)  # of the loss, near 1 for float32's sake
 
     theta = torch.zeros((d + 1, h * c), requires_grad=True)
@@ -128,26 +138,34 @@ def solve(
         with torch.no_grad():
             z = (x @ theta).view(n + 1, h, c) + offset
             log_partition, share = _partition(z, multiple)
-            penalised = theta[:penalised_rows]
-            value = (total * log_partition).sum() - (towards * z).sum() + penalised.square().sum() / (2 * strength)
-            gradient = x.T @ (total * share - towards).reshape(n + 1, h * c)
-            gradient[:penalised_rows] += penalised / strength
+            pull = (penalty * theta if coordinates is None else penalty @ theta) / strength
+            value = (total * log_partition).sum() - (towards * z).sum() + (pull * theta).sum() / 2
+            gradient = x.T @ (total * share - towards).reshape(n + 1, h * c) + pull
             theta.grad = gradient * scale
             return value * scale
 
     optimiser = torch.optim.LBFGS(
         [theta],
-        max_iter=ITERATIONS,
+        max_iter=ITERATIONS if coordinates is None else ITERATIONS_OF_MANY,
         tolerance_grad=SETTLED,
         tolerance_change=1e-8,
         history_size=10,
         line_search_fn="strong_wolfe",
     )
     optimiser.step(loss)  # type: ignore[no-untyped-call]
-    solved = theta.detach().numpy().reshape(d + 1, h, c).transpose(1, 0, 2)
+    solved = theta.detach().numpy() if coordinates is None else coordinates @ theta.detach().numpy()
+    solved = solved.reshape(d + 1, h, c).transpose(1, 0, 2)
     weights = np.ascontiguousarray(solved[:, :d])
     biases = np.asarray(solved[:, d] * BIAS_SCALE - mean @ weights, dtype=np.float32)
     return (weights, biases) if prior is None else (weights + prior.weight, biases + prior.bias)
+
+
+def _well_conditioned(features: Floats, penalty: Floats) -> Floats:
+    """(d, d) new coordinates of `features` (n, d), one a column, in which the loss bends about alike in all directions:
+    those of the Hessian if each row bent it by `CURVATURE`, beside a `penalty` (d,)."""
+    hessian = CURVATURE * (features.T @ features).astype(np.float64) + np.diag(penalty)
+    bends, directions = np.linalg.eigh(hessian)
+    return np.asarray(directions / np.sqrt(bends), dtype=np.float32)
 
 
 def _partition(z: Tensor, multiple: bool) -> tuple[Tensor, Tensor]:

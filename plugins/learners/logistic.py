@@ -7,11 +7,11 @@ import numpy as np
 from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, linear, probabilities
 from plugins.learners.folds import FOLDS, split
-from plugins.learners.heads import Head, Heads, solve
+from plugins.learners.heads import MANY, Head, Heads, solve
 from plugins.learners.priors import candidates, choose
 
-MANY, FOLDS_OF_MANY = 5000, 3
-"""Rows from which there are fewer folds, and earlier answers are not cross-validated: the heads are as good, and there
+FOLDS_OF_MANY = 3
+"""Of `MANY` rows there are fewer folds, and earlier answers are not cross-validated: the heads are as good, and there
 are four of them instead of eleven."""
 PRIOR_WEIGHT, PRIOR_BIAS = "prior_weight", "prior_bias"
 

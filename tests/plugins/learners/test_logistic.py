@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ml_backend.domain import Floats, TrainingSet
 from plugins.learners import calibration as calibrating
+from plugins.learners import heads
 from plugins.learners.calibration import calibration, probabilities
 from plugins.learners.folds import FOLDS, split
 from plugins.learners.heads import LIFT, C, Heads, balance, solve
@@ -40,6 +41,14 @@ def centred(logits: Floats) -> Floats:
     return np.asarray(logits - logits.mean(axis=1, keepdims=True))
 
 
+@pytest.fixture(params=["of few rows", "of many"])
+def any_coordinates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to solve the problem."""
+    if request.param == "of many":
+        monkeypatch.setattr(heads, "MANY", 0)
+
+
+@pytest.mark.usefixtures("any_coordinates")
 def test_the_head_is_that_of_scikit_learn() -> None:
     weights, biases = solve(VECTORS, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
     np.testing.assert_allclose(centred(VECTORS @ weights[0] + biases[0]), centred(by_scikit(WEIGHTS)), atol=0.03)
@@ -58,6 +67,7 @@ def test_held_out_answers_are_those_of_heads_without_the_held_out_rows_calibrate
     np.testing.assert_allclose(Logistic().predict(fit.tensors, VECTORS), whole, atol=0.02)
 
 
+@pytest.mark.usefixtures("any_coordinates")
 def test_several_labels_are_one_binary_scikit_learn_head_each() -> None:
     from sklearn.linear_model import LogisticRegression
 

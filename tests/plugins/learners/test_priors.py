@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ml_backend.domain import Floats, Material, Taught, TrainingSet
-from plugins.learners import priors
+from plugins.learners import heads, priors
 from plugins.learners.calibration import probabilities
 from plugins.learners.heads import BIAS_SCALE, LIFT, C, Head, Heads, solve
 from plugins.learners.logistic import Logistic
@@ -117,14 +117,18 @@ def test_the_same_material_and_seed_give_the_same_prior() -> None:
 def test_a_head_without_rows_is_its_prior(multiple: bool, rng: np.random.Generator) -> None:
     world = World(multiple=multiple)
     prior = Head(rng.normal(size=(DIM, CLASSES)).astype(np.float32), rng.normal(size=CLASSES).astype(np.float32))
-    heads = Heads(world.targets[:30], np.zeros((1, 30), np.float32))
-    weights, biases = solve(world.vectors[:30], [heads], multiple, prior)
+    no_rows = Heads(world.targets[:30], np.zeros((1, 30), np.float32))
+    weights, biases = solve(world.vectors[:30], [no_rows], multiple, prior)
     assert weights[0] == pytest.approx(prior.weight, abs=1e-4)
     assert biases[0] == pytest.approx(prior.bias, abs=1e-4)
 
 
-def test_the_head_is_the_minimum_of_loss_and_distance_to_the_prior(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("many", [0, heads.MANY])
+def test_the_head_is_the_minimum_of_loss_and_distance_to_the_prior(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
     """Compared with scipy's minimum of the formula; the labels are as frequent as each other, so none is lifted."""
+    monkeypatch.setattr(heads, "MANY", many)
     from scipy.optimize import minimize
     from scipy.special import log_softmax
 
