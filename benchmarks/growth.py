@@ -58,6 +58,9 @@ VECTORS, SHARD = 1_000_000, 1024
 REPEATS = 7
 IDLE_SECONDS = 5.0
 SETTLE_SECONDS = 15.0
+REST_SECONDS = 40.0  # until a worker that has just begun has looked at the learner, and done the round after that
+SETTLING_ROUNDS = 12
+"""Rounds until most tasks have been candidates once: what is remembered of them is made when they are first drawn."""
 TEACHER = {"teacher": "batch", "teacher_model": "made-up"}
 
 
@@ -84,10 +87,12 @@ class Meter:
         def count(*_: object) -> None:
             self.statements += 1
 
-    def cost(self, work: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> Cost:
-        """The median of `REPEATS` runs, after one that does not count; `prepare` is not measured."""
+    def cost(
+        self, work: Callable[[], object], prepare: Callable[[], object] = lambda: None, unmeasured: int = 1
+    ) -> Cost:
+        """The median of `REPEATS` runs, after some that do not count; `prepare` is not measured."""
         seconds, statements, memory = [], [], []
-        for _ in range(REPEATS + 1):
+        for _ in range(unmeasured + REPEATS):
             prepare()
             before, begun, resident = self.statements, time.process_time(), _reset_peak()
             work()
@@ -95,7 +100,9 @@ class Meter:
             statements.append(self.statements - before)
             memory.append(_peak() - resident)
         return Cost(
-            statistics.median(seconds[1:]), int(statistics.median(statements[1:])), statistics.median(memory[1:])
+            statistics.median(seconds[unmeasured:]),
+            int(statistics.median(statements[unmeasured:])),
+            statistics.median(memory[unmeasured:]),
         )
 
 
@@ -198,6 +205,7 @@ def measure(database: str, url: str, size: int, rows: Any) -> None:
             data_dir=Path(folder), store_url=url, label_studio_api_key=SecretStr("none"), reconcile_seconds=86_400.0,
         )  # fmt: skip
         project = MadeUpProject(settings, size)
+        more = project.one_more_answer
         web = create_app(settings, project.store).test_client()
 
         def row(what: str, cost: object) -> None:
@@ -208,7 +216,7 @@ def measure(database: str, url: str, size: int, rows: Any) -> None:
                 raise SystemExit("/predict failed")
 
         def add_figures(when: str) -> None:
-            row(f"round after one more answer{when}", meter.cost(project.round, project.one_more_answer))
+            row(f"round after one more answer{when}", meter.cost(project.round, more))
             stages = project.store.versions.last_rounds(PROJECT)[0].stages
             row(f"  of that, wall{when}", ", ".join(f"{name} {seconds:.3f}" for name, seconds in stages.items()))
             row(f"/predict{when}", meter.cost(lambda: predict(POOL - 1)))
@@ -216,6 +224,8 @@ def measure(database: str, url: str, size: int, rows: Any) -> None:
             row(f"scrape of /metrics{when}", meter.cost(lambda: web.get("/metrics")))
             row(f"status{when}", meter.cost(lambda: read_status(project.store, PROJECT)))
 
+        row("round after one more answer, the first ones after a start", meter.cost(project.round, more))
+        meter.cost(project.round, more, SETTLING_ROUNDS)
         add_figures(", without a teacher")
         project.give_teacher()
         add_figures(", with a teacher")
@@ -237,12 +247,12 @@ def _p95(work: Callable[[], object]) -> float:
 
 
 def _idle(project: MadeUpProject, meter: Meter) -> float:
-    """Statements a second of a worker that has nothing to do, `IDLE_SECONDS` after it has come to rest."""
+    """Statements a second of a worker that has nothing to do, after it has come to rest."""
     stop = threading.Event()
     worker = Worker(project.settings, stop)
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
-    time.sleep(2 * IDLE_SECONDS)
+    time.sleep(REST_SECONDS)
     before = meter.statements
     time.sleep(IDLE_SECONDS)
     idle = (meter.statements - before) / IDLE_SECONDS

@@ -1,6 +1,6 @@
 """`make bench-tables`: the live loop on a large pool of records, against a real Label Studio.
 
-    python -m benchmarks.table_loop [--size 100000] [--fields 60] [--annotations 30] [--save]
+    python -m benchmarks.table_loop [--sizes 10000 100000] [--fields 60] [--annotations 30] [--teacher] [--save]
 
 Records of so many fields, three quarters of them numbers and the rest categories of six values; of some of the fields,
 scores are known. What is measured is what `make bench-loop` measures for texts; and the refit alone, at 500 labels.
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from pydantic import SecretStr
 
-from benchmarks.loop import Table, _encoded, _timed, _until, floor, loop
+from benchmarks.loop import Table, _encoded, _timed, _until, floor, loop, teacher_at_work
+from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend import registry
 from ml_backend.demo.run import backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
@@ -30,7 +31,7 @@ from ml_backend.label_studio.annotator import create_project, import_tasks
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import connect
-from ml_backend.settings import Settings
+from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
 from ml_backend.teaching.features import BY_HAND
 
@@ -76,21 +77,17 @@ def refit(table: Table, some: list[dict[str, Any]], labels: list[str], features:
     table.add(what, "-", f"{took * 1e3:.0f} ms", "300 ms")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=100_000)
-    parser.add_argument("--fields", type=int, default=60)
-    parser.add_argument("--annotations", type=int, default=30)
-    parser.add_argument("--patience", type=int, default=1800, help="seconds to wait for the background encoding")
-    parser.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped on every way out
-    table, size = Table(), options.size
+def run(table: Table, size: int, options: argparse.Namespace) -> None:
     found, labels, features = records(size, options.fields)
-    refit(table, found[:5000], labels[:5000], features)
+    if size == options.sizes[0]:
+        refit(table, found[:5000], labels[:5000], features)
     label_of = dict(zip(map(record_text, found), labels, strict=True))
     schema = read_schema(CONFIG)
-    with tempfile.TemporaryDirectory() as name, LocalLabelStudio(Path(name) / "label-studio") as label_studio:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        LocalLabelStudio(Path(name) / "label-studio") as label_studio,
+        teacher(label_of, schema.labels) as teacher_url,
+    ):
         client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
         project = create_project(client, f"bench {size}", CONFIG)
         seconds = _timed(lambda: list(import_tasks(client, project, [{"record": each} for each in found])))
@@ -102,6 +99,8 @@ def main() -> None:
             secret=SecretStr("bench-secret"),
             data_dir=Path(name) / "apprentice",
             port=free_port(),
+            teacher_url=teacher_url,
+            defaults=AT_WORK if options.teacher else ProjectSettings(),
         )
         store = Store(settings)
         with backend(settings, Path(name) / "apprentice.log"):
@@ -117,7 +116,24 @@ def main() -> None:
             waited = f"{_encoded(store, project):.0%} of the tasks after {time.monotonic() - begin:.0f} s more"
             table.add("encoding in the background", size, waited)
             loop(table, client, store, project, size, options.annotations, label_of, floors, "after that")
+            if options.teacher:
+                teacher_at_work(table, store, project, size)
         store.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--fields", type=int, default=60)
+    parser.add_argument("--annotations", type=int, default=30)
+    parser.add_argument("--patience", type=int, default=1800, help="seconds to wait for the background encoding")
+    parser.add_argument("--teacher", action="store_true", help="with a teacher at work, which costs no CPU")
+    parser.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped on every way out
+    table = Table()
+    for size in options.sizes:
+        run(table, size, options)
     if options.save:
         today = datetime.datetime.now(datetime.UTC).date()
         head = f"# The live loop on records of {options.fields} fields, {today}\n\n`make bench-tables` on "
