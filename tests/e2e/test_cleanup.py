@@ -164,7 +164,7 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     tables = {table for table, row in rows(backend) if row.get("project") == project.number}
     assert tables >= {"task", "annotation", "version", "shown", "question", "call", "publication", "round"}
     assert files_with(backend, b"", f"artifacts/{number}/*") and files_with(backend, b"", f"vectors/*/{number}/*")
-    kept = made_by_connect(other)
+    connected = made_by_connect(other)
     active = backend.wait_for_queue(other, labelled=4)
 
     done = backend.cli("forget", "--project", number, "--yes")
@@ -178,7 +178,7 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     exported = admin.call("GET", f"api/projects/{number}/export", params={"exportType": "JSON"})
     assert sum(len(task["annotations"]) for task in exported) == 4, "what people did stays"
 
-    assert made_by_connect(other) == kept
+    assert made_by_connect(other) == connected
     with backend.held_queue(other, labelled=4) as version:
         assert other.seen()["model_version"] == version.name and len(other.predictions(version.name)) == 10
     other.answer_next(3)
