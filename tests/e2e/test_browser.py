@@ -14,9 +14,13 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
+from texts import LABELS, messages
 from world import Backend, Project, until
 
 from ml_backend.demo.server import LocalLabelStudio
+from ml_backend.domain import PATH
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.settings import ProjectSettings
 
 CHROMIUM = shutil.which("chromium")
 SCREENSHOTS = os.environ.get("APPRENTICE_SCREENSHOTS")
@@ -122,6 +126,62 @@ def test_the_draft_is_filled_in_and_after_submitting_the_next_task_comes(
     (stored,) = [each for each in backend.store.labels.of(project.number) if each.task == head["task"]]
     assert stored.choices == (project.truth[first],)
     assert version.labelled == 7
+
+
+BRANCHES = ("Home", "Leisure", "Work")
+
+
+def tree_config(*, nested: bool) -> str:
+    """Three branches whose choices have the same names."""
+    leaves = '<Choice value="Questions"/><Choice value="Other"/>'
+    branches = "".join(f'<Choice value="{branch}">{leaves}</Choice>' for branch in BRANCHES)
+    return (
+        '<View><Text name="text" value="$text"/><Choices name="topic" toName="text" choice="single" '
+        f'allowNested="{str(nested).lower()}">{branches}</Choices></View>'
+    )
+
+
+def selected_paths(page: Page) -> list[list[str]]:
+    """The selected choices that hold no others, each with the names of those around it."""
+    paths: list[list[str]] = page.evaluate(
+        """() => [...document.querySelectorAll(".lsf-choice_leaf input:checked")].map(input => {
+            const path = []
+            for (let at = input.closest(".lsf-choice"); at; at = at.parentElement.closest(".lsf-choice"))
+                path.unshift(at.querySelector("input").name)
+            return path
+        })"""
+    )
+    return paths
+
+
+@pytest.mark.parametrize("nested", [True, False], ids=["allowNested", "uppermost choices alone"])
+def test_a_draft_in_a_tree_of_choices_is_selected_in_its_branch(
+    label_studio: LocalLabelStudio, admin: LabelStudioClient, make_backend: Callable[..., Backend], nested: bool
+) -> None:
+    backend = make_backend(defaults=ProjectSettings(audit_share=0.0))
+    label_of = {
+        label: PATH.join([branch, "Other"][: 1 + nested]) for label, branch in zip(LABELS[:3], BRANCHES, strict=True)
+    }
+    truth = {text: label_of[label] for text, label in messages(40, LABELS[:3]).items()}
+    project = Project.create(admin, f"tree, nested: {nested}", tree_config(nested=nested), truth, {})
+    backend.connect(project)
+    backend.wait_for_queue(project)
+    project.answer_next(6)
+    with browser_page(label_studio) as page:
+        with backend.held_queue(project, labelled=6) as version:
+            drafts = {each.task: each.choices for each in backend.store.shown.of(project.number, version.name)}
+            task = project.predictions(version.name)[0]["task"]
+            (draft,) = drafts[task]
+            open_data_manager(page, label_studio, project)
+            start_labelling(page)
+            shown_text(page, project)
+            assert selected_paths(page) == [draft.split(PATH)]
+            expect(page.locator(".lsf-choice_leaf label:has(input:checked)")).to_be_visible()
+            branch = choice(page, draft.split(PATH)[0])
+            assert branch.get_attribute("aria-checked") == ("mixed" if nested else None), "one of its choices"
+        submit_button(page).click()
+        backend.wait_for_queue(project, labelled=7)
+    assert [each.choices for each in backend.store.labels.of(project.number) if each.task == task] == [(draft,)]
 
 
 @pytest.mark.slow

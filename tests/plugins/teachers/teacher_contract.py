@@ -7,7 +7,7 @@
         def teacher(self) -> Iterator[Teacher]:
             yield Mine(TeacherOptions(model="…", key=KEY))
 
-Needs this file and `scripted_server.py` beside it.
+Needs this file and `tests/scripted_server.py`.
 """
 
 from __future__ import annotations
