@@ -81,9 +81,9 @@ class Laat:
         heads = _heads(x, train.targets, train.weights, train.multiple, known)
         tensors, held_out = _calibrated(heads, train.targets, train.weights, train.multiple)
         earlier = None
-        if train.earlier is not None:
-            there = ~np.isnan(train.earlier).any(axis=1)
-            targets, weights = np.nan_to_num(train.earlier), train.weights * there
+        if train.earlier_to_judge is not None:
+            there = ~np.isnan(train.earlier_to_judge).any(axis=1)
+            targets, weights = np.nan_to_num(train.earlier_to_judge), train.weights * there
             _, earlier = _calibrated(
                 _heads(x, targets, weights, train.multiple, known), targets, weights, train.multiple
             )

@@ -95,6 +95,13 @@ def test_earlier_knowledge_equal_to_the_present_gives_equal_answers(learner: Lea
     np.testing.assert_allclose(fit.held_out_earlier, fit.held_out, atol=1e-3)
 
 
+def test_earlier_knowledge_that_is_judged_by_other_means_is_not_cross_validated(learner: Learner) -> None:
+    train = blobs(60, 3)
+    fit = learner.fit(change(train, earlier=train.targets, judges_earlier=False), 0)
+    assert fit.held_out_earlier is None
+    np.testing.assert_array_equal(fit.held_out, learner.fit(train, 0).held_out)
+
+
 def test_earlier_knowledge_of_few_rows_is_worse_and_does_not_touch_the_present(learner: Learner) -> None:
     train = blobs(200, 8)
     earlier = np.where(np.arange(200)[:, None] < 4, train.targets, np.nan).astype(np.float32)
