@@ -118,10 +118,11 @@ class Evolving:
     def _write(self, one: Round, learner: Knowledge, report: Weakness) -> Round:
         site, teacher = self._site, self._desk.teacher
         exemplary = learner if one.way == TASKS else None
+        if "diagnose" not in one.asked:
+            one = replace(one, shown=steps.quoted_tasks(report))  # of the report of today; the answer may come late
         one, (told,) = self._ask(one, "diagnose", lambda: [(steps.diagnose(report, teacher, one.number), None)])
         if not one.weaknesses:
-            shown = (*one.shown, *steps.quoted_tasks(report))
-            one = self._keep(replace(one, weaknesses=steps.diagnosed(told, report), shown=shown))
+            one = self._keep(replace(one, weaknesses=steps.diagnosed(told, report)))
         rounds = [each for each in self._rounds if each.done]
         if "write" not in one.asked:
             asked, quoted = steps.write(site, one, rounds, learner, self._audited())
