@@ -76,7 +76,7 @@ steps = st.one_of(
     st.tuples(st.just("show"), queues),
     st.tuples(st.just("delete"), numbers),
     st.tuples(st.just("revive"), numbers),
-    st.tuples(st.just("forget"), st.sampled_from(["labels", "shown"])),
+    st.tuples(st.just("remove"), st.lists(st.sampled_from(TASKS), min_size=1, max_size=2)),
     st.tuples(st.just("schema"), st.sampled_from([SINGLE, MULTIPLE, WIDER])),
     st.tuples(st.just("look"), st.sampled_from([0, 1])),
 )
@@ -97,14 +97,25 @@ def test_it_equals_counting_everything_anew_whatever_happens_and_whoever_looks(
             store.shown.put(project, "v", [Prediction(task, 0.1, draft) for task, draft in value.items()])
         elif what in ("delete", "revive"):
             getattr(store.labels, what)(project, [number + offset for number in value])
-        elif what == "forget":
-            getattr(store, value).forget(project)
+        elif what == "remove":
+            store.tasks.remove(project, value)
         elif what == "schema":
             schema = value
         else:
             same_as_all_at_once(readers[value], store, project, schema)
     for reader in readers:
         same_as_all_at_once(reader, store, project, schema)
+
+
+def test_a_task_that_was_shown_and_is_removed_without_an_answer_counts_as_shown_no_more(any_store: Store) -> None:
+    any_store.shown.put(5, "v", [Prediction(task, 0.1, None) for task in TASKS])
+    aggregator = Aggregator(any_store, 5)
+    aggregator.refresh(SINGLE)
+    assert aggregator.reception(())[0] == len(TASKS)
+    any_store.tasks.remove(5, TASKS[:3])
+    aggregator.refresh(SINGLE)
+    assert aggregator.reception(())[0] == 1
+    assert [each.task for each in any_store.shown.of(5)] == [each.task for each in any_store.shown.of(5, "v")] == [4]
 
 
 @pytest.mark.parametrize("n", [10, 1000])

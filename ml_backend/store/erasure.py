@@ -21,6 +21,7 @@ from ml_backend.domain import KEY_BYTES
 from ml_backend.store import revisions
 from ml_backend.store.database import Database
 from ml_backend.store.schema import (
+    NO_VERSION,
     Text,
     annotation,
     call,
@@ -31,6 +32,7 @@ from ml_backend.store.schema import (
     project,
     question,
     round_,
+    shown,
     task,
     version,
     worker,
@@ -69,8 +71,9 @@ def _is_about_texts(table: sa.Table) -> bool:
 
 
 def erase_tasks(database: Database, connection: sa.Connection, project_id: int, tasks: Collection[int]) -> int:
-    """Removes tasks and the rows about them; returns how many tasks there were. Of an annotation, an empty tombstone is
-    left: a late event must not bring it back. What quotes them is for `erase_quotes`."""
+    """Removes tasks and the rows about them; returns how many tasks there were. Of an annotation and of a shown draft,
+    an empty tombstone is left: a late event must not bring the annotation back, and who counts shown drafts by their
+    revision has to learn that one went. What quotes the tasks is for `erase_quotes`."""
     mine = sa.and_(task.c.project == project_id, task.c.id.in_(tasks))
     keys = sa.select(task.c.key, task.c.text).where(mine)
     texts: dict[bytes, str] = {row[0]: row[1] for row in connection.execute(keys)}
@@ -78,11 +81,18 @@ def erase_tasks(database: Database, connection: sa.Connection, project_id: int, 
     revision = replace(revision, number=revision.number + 1)  # readers look again at what was answered and shown
     revisions.save(connection, project_id, revision)
     for table, owner in owners().items():
+        if "task" not in table.c:
+            continue
+        about = sa.and_(owner == project_id, table.c.task.in_(tasks))
         if table is annotation:
-            emptied = sa.update(table).where(owner == project_id, table.c.task.in_(tasks), table.c.deleted)
+            emptied = sa.update(table).where(about, table.c.deleted)
             connection.execute(emptied.values(choices=[], annotator=None, lead_time=None, revision=revision.number))
-        elif "task" in table.c:
-            connection.execute(sa.delete(table).where(owner == project_id, table.c.task.in_(tasks)))
+        elif table is shown:
+            emptied = sa.update(table).where(about)
+            empty: dict[str, Any] = {"version": NO_VERSION, "author": None, "choices": [], "confidence": None}
+            connection.execute(emptied.values(**empty, revision=revision.number))
+        else:
+            connection.execute(sa.delete(table).where(about))
     removed = connection.execute(sa.delete(task).where(mine)).rowcount
     for key in _standing(connection, project_id, texts):
         del texts[key]
