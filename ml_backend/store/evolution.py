@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -46,10 +46,17 @@ class Evolution:
 
     def rounds(self, project: int, **only: object) -> list[EvolutionRow]:
         """In the order in which they were begun; `only`: those whose columns have these values."""
+        return self._rounds(project, *(table.c[name] == value for name, value in only.items()))
+
+    def rounds_from(self, project: int, number: int, others: Collection[int] = ()) -> list[EvolutionRow]:
+        """The rounds from a number on, and some `others`, in the order in which they were begun."""
+        return self._rounds(project, sa.or_(table.c.number >= number, table.c.number.in_(others)))
+
+    def _rounds(self, project: int, *conditions: sa.ColumnElement[bool]) -> list[EvolutionRow]:
         query = sa.select(*(table.c[name] for name in EvolutionRow.__dataclass_fields__))
-        query = query.where(table.c.project == project, *(table.c[name] == value for name, value in only.items()))
+        query = query.where(table.c.project == project, *conditions).order_by(table.c.number)
         with self._database.read() as connection:
-            return [EvolutionRow(**row) for row in connection.execute(query.order_by(table.c.number)).mappings()]
+            return [EvolutionRow(**row) for row in connection.execute(query).mappings()]
 
     def finished(self, project: int) -> int:
         """How many rounds have come to their end."""
