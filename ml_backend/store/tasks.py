@@ -66,7 +66,7 @@ class Tasks:
 
     def remove(self, project_id: int, tasks: Iterable[int]) -> int:
         """Forgets tasks, with their annotations and all that is about them; returns how many there were. What quotes
-        them is looked for by a worker: see `erasure.erase_quotes`."""
+        them is looked for by a worker: see `quotes`."""
         removed = 0
         for chunk in chunks(set(tasks), REMOVED_AT_ONCE):
             annotated = sa.select(annotation.c.id).where(
