@@ -10,11 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.store.database import Database, StoreError
-from ml_backend.store.locks import locked
+from ml_backend.store.locks import EVOLUTION, locked
+from ml_backend.store.quotes import without_deleted
 from ml_backend.store.schema import evolution_round as table
 
-LOCK = 72_110_418
-"""The kind of the lock on a project's rounds; any number that is no other lock's."""
+TRIES = 25
+"""How often the lock is tried: a worker that looks whether somebody is at work holds it for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Evolution:
     @contextmanager
     def alone(self, project: int) -> Iterator[None]:
         """Nobody else adds rounds to the project meanwhile. Raises StoreError if somebody is at it."""
-        with locked(self._database, LOCK, project) as free:
+        with locked(self._database, EVOLUTION, project, TRIES) as free:
             if not free:
                 raise StoreError(
                     f"Another `apprentice evolve` is at work on project {project}: wait until it has ended, or stop it"
@@ -65,9 +66,10 @@ class Evolution:
             return int(connection.execute(query).scalar_one())
 
     def keep(self, project: int, row: EvolutionRow) -> None:
-        """Inserts a round, or brings its own row up to date."""
+        """Inserts a round, or brings its own row up to date; without texts that were deleted since it read them."""
         with self._database.begin() as connection:
-            connection.execute(self._database.upsert(table), [{**asdict(row), "project": project}])
+            rows = without_deleted(connection, table, project, [{**asdict(row), "project": project}])
+            connection.execute(self._database.upsert(table), rows)
 
     def forget(self, project: int) -> None:
         """Removes all rounds with their texts."""

@@ -1,6 +1,8 @@
-"""Quotes of deleted texts: taken out of what stands in the store, a little at a time.
+"""Quotes of deleted texts: taken out of what stands in the store, a little at a time, and kept out of what is written.
 
-The table `deleted_text` has a text until everything was looked through.
+The table `deleted_text` has a text until everything was looked through, and as long as somebody may be at work who has
+read it before: `apprentice evolve`, or a teacher that was asked for prose. Whatever is written meanwhile is cleaned in
+the transaction that writes it.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import sqlalchemy as sa
 from ml_backend.store.database import Database, chunks
 from ml_backend.store.erasure import KEYS_AT_ONCE, is_about_texts, owners, standing
 from ml_backend.store.gone_texts import GoneTexts, Quoting
+from ml_backend.store.locks import EVOLUTION, locked
 from ml_backend.store.schema import (
     Text,
     call,
     deleted_text,
     job,
+    project,
     question,
     round_,
     task,
@@ -31,6 +35,8 @@ STEP_SECONDS = 0.05
 """Of one step of the search: annotators may be waiting for a round."""
 TEXTS_AT_ONCE = 2000  # that one search looks for
 ROWS_AT_ONCE = 50  # of one query
+ASKED_SECONDS = 60.0
+"""How long ago a question was taken, or renewed, of which somebody waits for the answer."""
 WITHOUT_TEXTS = {version, round_, call, worker, job}
 """Tables whose words are names and notes of our own."""
 
@@ -75,6 +81,9 @@ class QuoteEraser:
             if time.monotonic() >= until:
                 self._searches[project_id] = search
                 return True
+        if search.texts and self._may_be_written(project_id):
+            self._searches[project_id] = search
+            return False
         self._forget(project_id, list(search.texts))
         return True
 
@@ -96,7 +105,8 @@ class QuoteEraser:
         return replace(search, texts=texts, gone=GoneTexts(texts.values()))
 
     def _rows(self, project_id: int) -> Iterator[Row | None]:
-        """Everything in the project that may quote a text. Read as it is asked for."""
+        """Everything in the project that may quote a text. Read as it is asked for: what is added meanwhile behind the
+        place where the search is was cleaned when it was written."""
         for table, owner in owners().items():
             if not _documents(table):
                 continue
@@ -129,10 +139,43 @@ class QuoteEraser:
                 if changed := gone.changes(now.documents, now.quoting):
                     connection.execute(sa.update(now.table).where(now.condition).values(changed))
 
+    def _may_be_written(self, project_id: int) -> bool:
+        """Whether somebody may be about to write one of the texts who has read it before it was deleted."""
+        with locked(self._database, EVOLUTION, project_id) as is_free:
+            if not is_free:
+                return True
+        asked = sa.select(sa.func.count()).where(
+            question.c.project == project_id, question.c.state == "waiting", question.c.purpose != "label",
+            question.c.asked_at >= self._database.now() - ASKED_SECONDS,
+        )  # fmt: skip
+        with self._database.read() as connection:
+            return bool(connection.execute(asked).scalar_one())
+
     def _forget(self, project_id: int, keys: Sequence[bytes]) -> None:
         for chunk in chunks(keys, KEYS_AT_ONCE):
             done = sa.delete(deleted_text).where(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
             self._database.write(done)
+
+
+def without_deleted(
+    connection: sa.Connection, table: sa.Table, project_id: int, rows: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Rows as they may be written in this transaction: without the texts of deleted tasks, and none that is about one
+    of these. Until its end, no task of the project is deleted."""
+    held = sa.select(project.c.id).where(project.c.id == project_id).with_for_update(read=True, key_share=True)
+    connection.execute(held)
+    query = sa.select(deleted_text.c.key, deleted_text.c.text).where(deleted_text.c.project == project_id)
+    texts: dict[bytes, str] = {row[0]: row[1] for row in connection.execute(query)}
+    if not texts:
+        return list(rows)
+    for key in standing(connection, project_id, texts):
+        del texts[key]
+    gone, names = GoneTexts(texts.values()), {column.name for column in _documents(table)}
+    return [
+        {**row, **gone.changes({name: row[name] for name in names & row.keys()}, _quoting(table, row.get("key")))}
+        for row in rows
+        if not is_about_texts(table) or row.get("key") not in texts
+    ]
 
 
 def _documents(table: sa.Table) -> list[sa.Column[Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import sqlalchemy as sa
 
 from ml_backend.asking import Answer, Call, Question
 from ml_backend.domain import Annotation, Draft, Example, ModelVersion, Prediction, content_key
+from ml_backend.settings import Settings
 from ml_backend.store import EvolutionRow, RoundRecord, Store, quotes
 from ml_backend.store.erasure import count_rows, owners
 from ml_backend.store.gone_texts import GoneTexts
+from ml_backend.store.locks import EVOLUTION, locked
 from ml_backend.store.schema import metadata, project, question
 from ml_backend.teaching.wording import cut
 
@@ -189,6 +193,65 @@ def test_quotes_of_many_texts_are_looked_for_in_portions(any_store: Store, monke
     assert erase_all(any_store) == 3
     [left] = any_store.questions.all(5)
     assert [text for text in texts if text in left.text] == texts[-1:]
+
+
+def test_what_was_read_before_the_deletion_is_not_written_after_it(any_store: Store) -> None:
+    spread(any_store, SECRET)
+    about = (asking("late", SECRET), content_key(SECRET))
+    prose = (asking("prose", f"it got {cut(SECRET)} wrong", purpose="write"), None)
+    with any_store.evolution.alone(5):
+        any_store.tasks.remove(5, [1])
+        erase_all(any_store)
+        texts = [{"text": text, "kind": "hard", "label": ["fruit"]} for text in (SECRET, OTHER)]
+        body = {"weaknesses": f'it fails at "{SECRET}"', "texts": texts}
+        any_store.evolution.keep(5, EvolutionRow(2, "tasks", "teacher", False, body))
+        any_store.questions.want(5, "teacher", [about, prose])
+        answer = Answer("describe", {"summary": f'It fails at "{SECRET}"', "patterns": []}, None)
+        any_store.questions.record(5, answer, [])
+        any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
+        any_store.record_profiles.put(
+            5, {"profile": SECRET, "odd": f"e.g. {SECRET}", "tasks": 1, "made_of": {"a": [SECRET]}, "seen": 1}
+        )
+        found = {table for table, row in everything(any_store) if SECRET in row}
+        assert found == {"deleted_text"}, "what is to be kept out of everything"
+        assert not any_store.erase_quotes(5), "it stays there as long as somebody may come to write it"
+    erase_all(any_store)
+    assert [row for row in everything(any_store) if SECRET in row[1]] == []
+    assert [each.id for each in any_store.questions.those(5, ["late", "prose"])] == ["prose"]
+    assert any_store.questions.answers(5, ["describe"])["describe"].content == {
+        "summary": 'It fails at ""', "patterns": [],
+    }  # fmt: skip
+    assert [each["text"] for each in any_store.evolution.rounds(5)[1].body["texts"]] == ["", OTHER]
+
+
+def test_as_long_as_a_teacher_is_asked_for_prose_a_deleted_text_is_kept_out_of_its_answer(
+    any_store: Store,
+) -> None:
+    spread(any_store, SECRET)
+    assert any_store.questions.take(5, "teacher", ["describe"]) == ["describe"]
+    any_store.tasks.remove(5, [1])
+    assert not any(any_store.erase_quotes(5) for _ in range(3)), "nothing is to be done but to wait"
+    any_store.questions.record(5, Answer("describe", {"summary": f"It fails at {SECRET}"}, None), [])
+    erase_all(any_store)
+    assert [row for row in everything(any_store) if SECRET in row[1]] == []
+
+
+def test_a_command_that_begins_to_evolve_while_a_worker_looks_whether_one_does_is_not_turned_away(
+    any_store: Store, any_settings: Settings
+) -> None:
+    spread(any_store, SECRET)
+    begun, done = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with locked(any_store.database, EVOLUTION, 5):
+            begun.set()
+            done.wait(0.1)
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(look)
+        assert begun.wait(10)
+        with any_store.evolution.alone(5):
+            done.set()
 
 
 def test_another_project_keeps_what_it_has(any_store: Store) -> None:
