@@ -41,9 +41,6 @@ class Documents:
             connection.execute(sa.update(self._table).where(mine).values(row))
             return True
 
-    def forget(self, project: int) -> None:
-        self._database.write(sa.delete(self._table).where(self._table.c.project == project))
-
     def _row(self, connection: sa.Connection, project: int, document: dict[str, Any]) -> dict[str, Any]:
         """The row to be written, without what was deleted since the document was made."""
         row = {"project": project, self._document.name: document}

@@ -70,8 +70,3 @@ class Evolution:
         with self._database.begin() as connection:
             rows = without_deleted(connection, table, project, [{**asdict(row), "project": project}])
             connection.execute(self._database.upsert(table), rows)
-
-    def forget(self, project: int) -> None:
-        """Removes all rounds with their texts."""
-        with self._database.begin() as connection:
-            connection.execute(sa.delete(table).where(table.c.project == project))

@@ -58,13 +58,6 @@ class Showings:
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
-    def forget(self, project: int) -> None:
-        with self._database.begin() as connection:
-            revision = revisions.lock(connection, self._database, project)
-            number = revision.number + 1
-            connection.execute(sa.delete(table).where(table.c.project == project))
-            revisions.save(connection, project, replace(revision, number=number, complete=number))
-
     def _select(self, project: int, condition: sa.ColumnElement[bool]) -> list[Shown]:
         query = sa.select(*[table.c[name] for name in Shown.__dataclass_fields__]).where(table.c.project == project)
         with self._database.read() as connection:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from authors import Author, rounds_of, synthetic
 from fake_label_studio import FakeClient, FakeLabelStudio
+from projects import synthetic_tasks
 from rounds import MakeRound
 from typer.testing import CliRunner
 
@@ -110,9 +111,9 @@ def test_a_label_studio_that_does_not_tell_the_new_numbers_brings_the_tasks_with
         confused, "answer", lambda method, path, body, _: answer(method, path, body, _ if method == "GET" else {})
     )
     (one,) = evolving().run(1)
-    assert one.used == 6 and not len(store.tasks.synthetic(5))
+    assert one.used == 6 and not synthetic_tasks(store, 5)
     run_round(make_round(confused))
-    assert store.tasks.synthetic(5).tolist() == sorted(synthetic(confused))
+    assert synthetic_tasks(store, 5) == sorted(synthetic(confused))
 
 
 def test_a_round_that_waits_outlasts_those_of_another_teacher_or_kind_and_limits_none(
