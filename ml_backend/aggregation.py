@@ -23,7 +23,7 @@ BEGINNING = -1  # before every revision
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """The labels of a project up to a revision of its annotations; `digest` as `consensus.digest_of` has it."""
+    """The labels of a project up to a revision of its annotations; `digest`: the same for the same labels."""
 
     revision: int
     answers: Answers

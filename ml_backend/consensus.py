@@ -33,11 +33,6 @@ class Answers:
         return Answers(self.tasks[left], self.targets[left], self.touched)
 
 
-def digest_of(answers: Answers) -> str:
-    """A name for some answers: the same for the same ones."""
-    return as_digest(mark_of(answers))
-
-
 def mark_of(answers: Answers) -> int:
     """What some tasks add to the digest of all, or take out of it: both by exclusive or."""
     targets = dict(zip(answers.tasks.tolist(), answers.targets, strict=True))

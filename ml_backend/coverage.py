@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,23 +50,16 @@ class Coverage:
     same_answer: tuple[str, ...] | None
 
 
-def cover(
-    store: Store, project: int, schema: TaskSchema, annotations: Iterable[Annotation], answers: Answers
-) -> Coverage:
-    """Counts a project's tasks, given its standing annotations and what they come to. Tasks without a text are not
-    among the labelled ones, whether `answers` has them or not."""
-    without_text = store.tasks.without_text(project)
-    per_task = Counter(annotation.task for annotation in annotations if not annotation.cancelled)
-    answers, overlaps = answers.but_for(without_text), Counter(per_task.values())
-    return count(store, project, schema, answers, overlaps, without_text, store.tasks.count(project))
-
-
 def count(
     store: Store, project: int, schema: TaskSchema, answers: Answers, overlaps: Mapping[int, int], without_text: Ints,
     tasks: int,
 ) -> Coverage:  # fmt: skip
-    """As `cover`, for whoever knows how many of all `tasks` have so many answers: `overlaps`. answers: none of tasks
-    without a text."""
+    """Counts a project's tasks.
+
+    answers       what the annotations come to: none of tasks without a text
+    overlaps      how many tasks have how many answers, from 1 on; `without_text`: those that have none; `tasks`: how
+                  many there are
+    """
     answered = sum(overlaps.values())
     empty = len(np.setdiff1d(without_text, answers.touched, assume_unique=True))
     skipped = len(answers.touched) - answered

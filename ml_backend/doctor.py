@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ml_backend import notes, registry
-from ml_backend.consensus import consensus
-from ml_backend.coverage import cover
+from ml_backend import notes, project_stats, registry
 from ml_backend.domain import ApprenticeError, TaskSchema
 from ml_backend.knock import knock
 from ml_backend.label_studio.client import PRIVATE, LabelStudioClient
@@ -20,7 +18,6 @@ from ml_backend.status import set_aside
 from ml_backend.store import ProjectRecord, Store, credentials
 from ml_backend.teaching import checkup
 from ml_backend.teaching.checkup import State
-from ml_backend.text_check import check_store
 
 TESTED = "1.23"  # release of Label Studio that the behaviour relied on was measured with
 
@@ -150,13 +147,12 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, record
 def _tasks_and_answers(
     about: str, store: Store, client: LabelStudioClient, record: ProjectRecord, schema: TaskSchema
 ) -> Iterator[Finding]:
-    """What of the tasks and answers cannot be learnt from. Before the first round, Label Studio is asked for tasks."""
-    is_read = store.tasks.count(record.id) > 0
-    check = check_store(store, record.id, schema) if is_read else look_at_texts(client, record.id, schema)
+    """What of the tasks and answers cannot be learnt from. Before tasks were read, Label Studio is asked for some."""
+    coverage, check = project_stats.checks(store, record.id, schema, project_stats.read(store, record.id))
+    if not check.tasks:
+        check = look_at_texts(client, record.id, schema)
     for sentence in notes.texts(check, schema):
         yield Finding("wrong" if check.without_text == check.tasks else "notice", about, sentence)
-    annotations = store.labels.of(record.id)
-    coverage = cover(store, record.id, schema, annotations, consensus(schema, annotations))
     for sentence in notes.unused(coverage, schema):
         yield Finding("notice", about, sentence)
     active = store.versions.active(record.id)

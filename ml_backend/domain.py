@@ -219,6 +219,8 @@ class TrainingSet:
               that the annotators' answers speak for, or from none
     judges    (n,) bool or None: the rows that have a say in that, None for all; a text that the teacher wrote speaks
               for the teacher
+    judges_earlier  False if the earlier knowledge is judged by other means: then it is not cross-validated, and only
+              says how far the answers have grown
     """
 
     vectors: Floats
@@ -229,6 +231,12 @@ class TrainingSet:
     earlier_tensors: Tensors | None = None
     priors: Mapping[str, Tensors] = field(default_factory=dict)
     judges: Mask | None = None
+    judges_earlier: bool = True
+
+    @property
+    def earlier_to_judge(self) -> Floats | None:
+        """(n, c) `earlier`, if the learner is to cross-validate it."""
+        return self.earlier if self.judges_earlier else None
 
     def of(self, rows: Ints) -> TrainingSet:
         """The same, of some rows alone."""

@@ -150,11 +150,12 @@ def learn(
         earlier_tensors=serving.tensors if serving and serving.lesson.labels == lesson.labels else None,
         priors=priors,
         judges=judges,
+        judges_earlier=len(targets) <= MOST_JUDGED_ANEW,
     )
     known = np.zeros(len(targets), np.bool_) if train.earlier is None else (train.earlier == targets).all(axis=1)
     sample = training_sample(lesson.tasks, targets, ~known)
     fit = _fit(lesson, train, serving, number) if sample is None else _fit_some(lesson, train, sample, number)
-    if len(targets) > MOST_JUDGED_ANEW:
+    if not train.judges_earlier:
         fit = replace(fit, held_out_earlier=_said_unseen(serving, train, lesson) if serving else None)
     if not (differ or fit.prior):
         return None, None
@@ -163,9 +164,10 @@ def learn(
 
 def _fit(lesson: Lesson, train: TrainingSet, serving: Knowledge | None, number: int) -> Fit:
     fit = registry.learner(lesson.plugin).fit(replace(train, vectors=np.asarray(train.vectors)), seed=number)
-    if serving and serving.lesson.plugin != lesson.plugin and serving.lesson.plugin in registry.installed("learner"):
+    kind = serving.lesson.plugin if serving and train.judges_earlier else lesson.plugin
+    if kind != lesson.plugin and kind in registry.installed("learner"):
         # another kind of learner has to beat what the serving kind makes of the earlier labels
-        rival = registry.learner(serving.lesson.plugin).fit(train, seed=number)
+        rival = registry.learner(kind).fit(train, seed=number)
         fit = replace(fit, held_out_earlier=rival.held_out_earlier)
     return fit
 

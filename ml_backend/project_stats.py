@@ -6,15 +6,17 @@ Whoever holds the project's lease writes them at the end of each round, also of 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
+from ml_backend import coverage, text_check
 from ml_backend.aggregation import Aggregator
 from ml_backend.consensus import Answers
-from ml_backend.coverage import count
+from ml_backend.coverage import Coverage
 from ml_backend.domain import TaskSchema
 from ml_backend.knowledge import Knowledge
 from ml_backend.pool import ProjectPool
@@ -23,7 +25,7 @@ from ml_backend.store.stats import Confusion
 from ml_backend.teaching import agreement, standing, written
 from ml_backend.teaching.agreement import Agreement
 from ml_backend.teaching.recall import Recall
-from ml_backend.text_check import check_counted
+from ml_backend.text_check import TextCheck
 
 LAYOUT = 4
 """Grows when the document changes: then it is written anew, and one of before is not read."""
@@ -62,12 +64,13 @@ def update(
     )
     without_text = pool.tasks[pool.without_text]
     answers, overlaps = labels.answers.but_for(pool.tasks[pool.unreadable]), aggregator.overlaps
-    coverage = count(store, project, schema, answers, overlaps, without_text, len(pool.tasks))
+    covered = coverage.count(store, project, schema, answers, overlaps, without_text, len(pool.tasks))
+    texts = text_check.check_counted(store, project, schema, len(pool.tasks), len(without_text))
     document: dict[str, Any] = {
         "layout": LAYOUT,
         "labelled": len(answers.tasks),
-        "coverage": asdict(coverage),
-        "texts": asdict(check_counted(store, project, schema, len(pool.tasks), len(without_text))),
+        "coverage": asdict(covered),
+        "texts": asdict(texts),
         "tasks": len(pool.tasks),
         "tasks_revision": pool.revision,
         "teacher": measured,
@@ -84,6 +87,20 @@ def read(store: Store, project: int) -> dict[str, Any]:
     """The document, {} as long as no round of this release has written it."""
     document = store.stats.document(project)
     return document if document.get("layout") == LAYOUT else {}
+
+
+def checks(store: Store, project: int, schema: TaskSchema, document: Mapping[str, Any]) -> tuple[Coverage, TextCheck]:
+    """How far the tasks and answers of a project can be learnt from, as the last round has counted them in the
+    `document`; before the first one, counted from all there is."""
+    if "coverage" in document:
+        return coverage.read(document["coverage"]), text_check.read(document["texts"])
+    aggregator = Aggregator(store, project)
+    tasks, without_text = store.tasks.count(project), store.tasks.without_text(project)
+    answers = aggregator.refresh(schema).answers.but_for(without_text)
+    return (
+        coverage.count(store, project, schema, answers, aggregator.overlaps, without_text, tasks),
+        text_check.check_counted(store, project, schema, tasks, len(without_text)),
+    )
 
 
 def _of_teacher(schema: TaskSchema, pool: ProjectPool, answers: Answers, recalled: Recall | None) -> Agreement:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ml_backend import coverage as coverage_module
-from ml_backend import notes, project_stats, text_check
-from ml_backend.consensus import consensus
-from ml_backend.coverage import Coverage, cover
+from ml_backend import notes, project_stats
+from ml_backend.coverage import Coverage
 from ml_backend.domain import ApprenticeError, Estimate, ModelVersion, TaskSchema
 from ml_backend.label_studio.config import read_schema
 from ml_backend.store import ProjectRecord, Store, now
 from ml_backend.teaching import standing
-from ml_backend.text_check import TextCheck, check_store
+from ml_backend.text_check import TextCheck
 
 MOST = 10  # classes that are listed
 WIDE = 15  # letters of a line's name
@@ -77,7 +75,7 @@ def read_status(store: Store, project: int, *, counted: bool = True) -> Status:
     schema, coverage, texts = None, None, None
     try:
         schema = read_schema(record.label_config, record.choices)
-        coverage, texts = _checks(store, project, schema, stats) if counted or stats else (None, None)
+        coverage, texts = project_stats.checks(store, project, schema, stats) if counted or stats else (None, None)
         teacher = standing.read(store, record, schema, stats.get("teacher", {}))
     except ApprenticeError as error:
         problem = str(error) if record.label_config else "waiting for the first round to read the project"
@@ -122,16 +120,6 @@ def read_status(store: Store, project: int, *, counted: bool = True) -> Status:
         schema=schema,
         coverage=coverage,
         texts=texts,
-    )
-
-
-def _checks(store: Store, project: int, schema: TaskSchema, stats: Mapping[str, Any]) -> tuple[Coverage, TextCheck]:
-    """As the last round has left them; before the first one, counted from all there is."""
-    if "coverage" in stats:
-        return coverage_module.read(stats["coverage"]), text_check.read(stats["texts"])
-    annotations = store.labels.of(project)
-    return cover(store, project, schema, annotations, consensus(schema, annotations)), check_store(
-        store, project, schema
     )
 
 

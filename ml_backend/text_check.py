@@ -49,13 +49,8 @@ def read(document: Mapping[str, Any]) -> TextCheck:
     return TextCheck(**{**document, "fields": tuple(document["fields"])})
 
 
-def check_store(store: Store, project: int, schema: TaskSchema) -> TextCheck:
-    """Looks at the stored tasks of a project."""
-    return check_counted(store, project, schema, store.tasks.count(project), len(store.tasks.without_text(project)))
-
-
 def check_counted(store: Store, project: int, schema: TaskSchema, tasks: int, without_text: int) -> TextCheck:
-    """As `check_store`, for whoever knows how many tasks there are, and how many of them are without a text."""
+    """Looks at the stored `tasks` of a project, so many of them `without_text`."""
     some = store.tasks.examples(project, SAMPLE, with_text=False) if without_text else []
     with_text = store.tasks.examples(project, SAMPLE, with_text=True)
     return _check(tasks, True, without_text, some, with_text, schema)

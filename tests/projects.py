@@ -22,18 +22,18 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
         "features": store.feature_scores.put,
         "records": store.record_profiles.put,
     }
-    forgetters = {
-        "connection": store.connections,
-        "watch": store.monitor,
-        "cues": store.label_descriptions,
-        "features": store.feature_scores,
-        "records": store.record_profiles,
-        "teacher": store.teacher_states,
-        "prior": store.distillations,
+    tables = {
+        "connection": schema.connection,
+        "watch": schema.monitor,
+        "cues": schema.label_description,
+        "features": schema.feature_score,
+        "records": schema.record_profile,
+        "teacher": schema.teacher_state,
+        "prior": schema.distillation,
     }
     for name, value in state.items():
-        if value is None and name in forgetters:
-            forgetters[name].forget(project)
+        if value is None and name in tables:
+            remove_rows(store, project, tables[name])
         elif name in setters:
             setters[name](project, value)
         elif name == "connection":
@@ -48,7 +48,7 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
         elif name == "progress":
             _write(store, schema.progress, project, {**dict.fromkeys(("worker", "encoded", "tasks", "read")), **value})
         elif name == "prior":
-            store.distillations.forget(project)
+            remove_rows(store, project, schema.distillation)
             store.distillations.replace(project, 0, value["file"], value["sha256"], value.get("made_of", {}))
         elif name in ("published", "fingerprint"):
             _write(store, schema.publication, project, {name: value})
@@ -61,6 +61,18 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
                 )
         else:
             raise TypeError(f"a project has no {name}")
+
+
+def remove_rows(store: Store, project: int, *tables: sa.Table) -> None:
+    """What a project has in some tables, as if it had never been written."""
+    for table in tables:
+        store.database.write(sa.delete(table).where(table.c.project == project))
+
+
+def synthetic_tasks(store: Store, project: int) -> list[int]:
+    """The tasks that a teacher has written, ascending."""
+    tasks, _, written = store.tasks.changed(project, -1)
+    return tasks[written].tolist()  # type: ignore[no-any-return]
 
 
 def _write(store: Store, table: sa.Table, project: int, values: dict[str, Any]) -> None:

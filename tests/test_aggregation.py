@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from drafts_by_hand import pairs, received, saved
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_backend.aggregation import Aggregator, Aggregators
-from ml_backend.consensus import consensus, digest_of
+from ml_backend.consensus import as_digest, consensus, mark_of
 from ml_backend.domain import Annotation, Draft, Prediction, TaskSchema
 from ml_backend.label_studio.second_look import sole_answers
 from ml_backend.store import Store
-from ml_backend.teaching.agreement import pairs, received, saved
 
 SINGLE = TaskSchema(("a", "b", "c"), False, "label", "text", "text")
 MULTIPLE = TaskSchema(("a", "b", "c"), True, "label", "text", "text")
@@ -40,7 +40,7 @@ def same_as_all_at_once(aggregator: Aggregator, store: Store, project: int, sche
     for name in ("tasks", "targets", "touched"):
         mine, theirs = getattr(found.answers, name), getattr(expected, name)
         assert (mine.dtype, mine.shape, mine.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes()), name
-    assert found.digest == digest_of(expected)
+    assert found.digest == as_digest(mark_of(expected))
     answers = [each for each in annotations if not each.cancelled]
     first = [min((each.updated_at for each in answers if each.task == task), default="") for task in TASKS]
     assert aggregator.first_answered(np.array(TASKS)) == first
@@ -76,7 +76,7 @@ steps = st.one_of(
     st.tuples(st.just("show"), queues),
     st.tuples(st.just("delete"), numbers),
     st.tuples(st.just("revive"), numbers),
-    st.tuples(st.just("forget"), st.sampled_from(["labels", "shown"])),
+    st.tuples(st.just("remove"), st.lists(st.sampled_from(TASKS), min_size=1, max_size=2)),
     st.tuples(st.just("schema"), st.sampled_from([SINGLE, MULTIPLE, WIDER])),
     st.tuples(st.just("look"), st.sampled_from([0, 1])),
 )
@@ -97,14 +97,25 @@ def test_it_equals_counting_everything_anew_whatever_happens_and_whoever_looks(
             store.shown.put(project, "v", [Prediction(task, 0.1, draft) for task, draft in value.items()])
         elif what in ("delete", "revive"):
             getattr(store.labels, what)(project, [number + offset for number in value])
-        elif what == "forget":
-            getattr(store, value).forget(project)
+        elif what == "remove":
+            store.tasks.remove(project, value)
         elif what == "schema":
             schema = value
         else:
             same_as_all_at_once(readers[value], store, project, schema)
     for reader in readers:
         same_as_all_at_once(reader, store, project, schema)
+
+
+def test_a_task_that_was_shown_and_is_removed_without_an_answer_counts_as_shown_no_more(any_store: Store) -> None:
+    any_store.shown.put(5, "v", [Prediction(task, 0.1, None) for task in TASKS])
+    aggregator = Aggregator(any_store, 5)
+    aggregator.refresh(SINGLE)
+    assert aggregator.reception(())[0] == len(TASKS)
+    any_store.tasks.remove(5, TASKS[:3])
+    aggregator.refresh(SINGLE)
+    assert aggregator.reception(())[0] == 1
+    assert [each.task for each in any_store.shown.of(5)] == [each.task for each in any_store.shown.of(5, "v")] == [4]
 
 
 @pytest.mark.parametrize("n", [10, 1000])
@@ -150,9 +161,9 @@ def test_a_project_that_came_back_under_the_same_number_is_read_anew(store: Stor
 def test_the_digest_is_another_one_for_other_answers() -> None:
     answers = [annotation(1, 1, "a"), annotation(2, 2, "b"), annotation(3, 3, cancelled=True)]
     changed = [answers[0], replace(answers[1], choices=("c",)), answers[2]]
-    digests = {digest_of(consensus(SINGLE, each)) for each in (answers, answers[:2], answers[1:], changed, [])}
+    digests = {mark_of(consensus(SINGLE, each)) for each in (answers, answers[:2], answers[1:], changed, [])}
     assert len(digests) == 5
-    assert digest_of(consensus(SINGLE, answers[::-1])) in digests
+    assert mark_of(consensus(SINGLE, answers[::-1])) in digests
 
 
 def test_projects_that_a_worker_no_longer_serves_are_let_go(store: Store) -> None:

@@ -10,13 +10,16 @@ from fake_label_studio import SINGLE, WORDS, FakeClient, FakeLabelStudio, config
 from projects import set_up
 from rounds import MakeRound, active, queue
 
+from ml_backend import doctor
 from ml_backend.cycle import run_round
 from ml_backend.intake import take
+from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import connect
 from ml_backend.label_studio.events import read_event
 from ml_backend.settings import Settings, load_settings
 from ml_backend.status import lines, read_status
 from ml_backend.store import Store
+from ml_backend.store.labels import Labels
 
 NESTED = SINGLE.replace('choice="single"', 'choice="multiple" allowNested="true"')
 FLAGGED = (
@@ -336,3 +339,27 @@ def test_the_words_of_an_aliased_label_are_what_first_drafts_go_by(
     server.annotate(task, truth[task])
     run_round(make_round(server))
     assert [answer.choices for answer in store.labels.of(5)] == [(WORDS[truth[task]],)]
+
+
+def test_doctor_says_what_the_worker_has_counted_without_reading_the_answers_again(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = list(fill(server, 30))
+    for task in tasks[:3]:
+        server.annotate_with(task, region(["obst"]))
+    run_round(make_round(server))
+    monkeypatch.setattr(Labels, "of", lambda *_: pytest.fail("all annotations were read"))
+    record = store.projects.known(5)
+    schema = read_schema(record.label_config, record.choices)
+    found = list(doctor._tasks_and_answers("project 5", store, FakeClient(server), record, schema))
+    assert [each.text for each in found] == [said(store)["not used"]] and "3 answers" in found[0].text
+
+
+def test_doctor_looks_itself_before_the_first_round(server: FakeLabelStudio, store: Store, settings: Settings) -> None:
+    fill(server, 30)
+    server.tasks[1]["data"] = {"other": "no text"}
+    connected(server, store, settings)
+    record = store.projects.known(5)
+    schema = read_schema(SINGLE, "")
+    found = list(doctor._tasks_and_answers("project 5", store, FakeClient(server), record, schema))
+    assert [each.state for each in found] == ["notice"] and "1 of 30 tasks" in found[0].text

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drafts_by_hand import pairs, received, saved
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
 from measured import measure
-from projects import set_up
+from projects import remove_rows, set_up, synthetic_tasks
 from rounds import MakeRound, active, learn
 
 from ml_backend import knowledge, project_stats
@@ -23,9 +24,9 @@ from ml_backend.label_studio.config import read_schema
 from ml_backend.metrics import Metrics
 from ml_backend.pool import ProjectPool
 from ml_backend.status import lines, read_status
-from ml_backend.store import Store
+from ml_backend.store import Store, schema
 from ml_backend.teaching import questions
-from ml_backend.teaching.agreement import agreement, learners_share, of_learner, pairs, received, saved
+from ml_backend.teaching.agreement import agreement, learners_share, of_learner
 
 SCHEMA = read_schema(SINGLE)
 TEACHER = "openai:small"
@@ -89,7 +90,7 @@ def test_the_numbers_are_those_of_computing_everything_from_everything(store: St
     measure(store, 5, aggregator)  # brought up to date, where the rest of this test begins anew
 
     annotations, shown = store.labels.of(5), store.shown.of(5)
-    wrote = store.tasks.synthetic(5)
+    wrote = np.array(synthetic_tasks(store, 5))
     answers = consensus(SCHEMA, annotations)
     judged = answers.but_for(wrote)
     both = [task for task in judged.tasks.tolist() if task in replies]
@@ -131,8 +132,7 @@ def test_reading_costs_as_many_statements_of_many_answers_as_of_few(
 ) -> None:
     counts = []
     for n in (100, 10_000):
-        store.labels.forget(5)
-        store.shown.forget(5)
+        store.forget(5)
         fill_by_hand(store, n, said=20)
         measure(store)
         statements.clear()
@@ -179,7 +179,7 @@ def test_a_store_of_before_the_numbers_still_answers(
     taught: dict[int, str], store: Store, server: FakeLabelStudio
 ) -> None:
     set_up(store, 5, connection={"ml": 1})
-    store.stats.forget(5)
+    remove_rows(store, 5, schema.stats, schema.confusion)
     found = read_status(store, 5)
     assert (found.labelled, found.pool, found.teacher) == (30, 60, {})
     set_up(store, 5, teacher={"name": TEACHER, "problem": "no key"})
@@ -201,7 +201,7 @@ def test_a_project_that_is_gone_leaves_no_numbers(store: Store) -> None:
     fill_by_hand(store, 20, said=10)
     measure(store)
     assert store.stats.document(5) and store.stats.basis(5) and store.stats.confusion(5)
-    store.stats.forget(5)
+    store.forget(5)
     assert (store.stats.document(5), store.stats.basis(5), store.stats.confusion(5)) == ({}, "", None)
 
 

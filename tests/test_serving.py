@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
 from measured import measure
-from projects import set_up
+from projects import remove_rows, set_up
 from rounds import MakeRound, active, learn
 
 from ml_backend import knowledge, serving
@@ -25,7 +25,7 @@ from ml_backend.pool import ProjectPool
 from ml_backend.serving import Predictor
 from ml_backend.settings import Settings
 from ml_backend.store import Store, Vectors
-from ml_backend.store.schema import question
+from ml_backend.store.schema import confusion, question, stats
 from ml_backend.teaching import questions
 from ml_backend.teaching.recall import of_texts, recall
 
@@ -75,7 +75,7 @@ def test_a_word_that_no_round_has_judged_is_believed_as_that_of_a_stranger(
             connection.execute(sa.update(question).values(teacher="openai:large"))
         teacher = "openai:large"
     elif other == "no round yet":
-        store.stats.forget(5)
+        remove_rows(store, 5, stats, confusion)
     else:
         schema = TaskSchema(SCHEMA.labels[::-1], False, "label", "text", "text")
     said = of_texts(store, teacher, schema, 5, ["5 text 3"])[0]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import WORDS, FakeLabelStudio, fill, flood, text_about
-from projects import set_up
+from projects import set_up, synthetic_tasks
 from rounds import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
 
@@ -63,8 +63,8 @@ def test_the_store_knows_them_by_a_field_of_their_data(server: FakeLabelStudio, 
     server.add_tasks(["a task about apprentice_synthetic"], field=SYNTHETIC)
     work = make_round(server)
     run_round(work)
-    assert store.tasks.synthetic(5).tolist() == sorted(written)
-    assert store.tasks.synthetic(6).tolist() == []
+    assert synthetic_tasks(store, 5) == sorted(written)
+    assert synthetic_tasks(store, 6) == []
     assert work.pool.tasks[work.pool.synthetic].tolist() == sorted(written)
     tasks = np.array(sorted(server.tasks))
     assert tasks[~work.pool.real(tasks)].tolist() == sorted(written)

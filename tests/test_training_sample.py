@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from ml_backend import knowledge
-from ml_backend.domain import Floats, Ints, TaskSchema
+from ml_backend.domain import Fit, Floats, Ints, TaskSchema, TrainingSet
 from ml_backend.knowledge import Knowledge, Lesson
 from ml_backend.training_sample import MOST_FITTED, training_sample
+from plugins.learners.logistic import Logistic
 
 LABELS = ("a", "b", "c")
 SCHEMA = TaskSchema(LABELS, False, "label", "text", "text")
@@ -113,3 +114,25 @@ def test_every_answer_is_judged_by_learners_that_have_not_seen_it_the_serving_on
     for said in (held_out, earlier):
         right = said.argmax(axis=1) == targets.argmax(axis=1)
         assert 0.9 < right.mean() < 1
+
+
+def test_of_more_answers_than_are_judged_anew_no_learner_is_fitted_to_what_the_serving_one_knew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker takes seconds for that, and what it said unseen is compared in any case."""
+    monkeypatch.setattr(knowledge, "MOST_JUDGED_ANEW", 100)
+    fits: list[bool] = []
+    fit = Logistic.fit
+
+    def noted(self: Logistic, train: TrainingSet, seed: int) -> Fit:
+        fits.append(train.judges_earlier)
+        return fit(self, train, seed)
+
+    monkeypatch.setattr(Logistic, "fit", noted)
+    tasks, targets, vectors = rare(300)
+    serving = None
+    for number, (n, plugin) in enumerate(((90, "tabular"), (100, "logistic"), (200, "logistic"), (300, "laat"))):
+        lesson = Lesson(plugin, "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
+        serving, made = knowledge.learn(lesson, vectors[:n], serving, number)
+        assert made is not None and (made.held_out_earlier is not None) == (number > 0)
+    assert fits == [True, False], "of the last one, no rival of the serving kind either"

@@ -16,7 +16,7 @@ from ml_backend.store.connections import Connections
 from ml_backend.store.database import Database, StoreError, check_url, now, process_name
 from ml_backend.store.distillations import Distillations
 from ml_backend.store.documents import Documents
-from ml_backend.store.erasure import content_keys, count_rows, erase_project, erase_quotes
+from ml_backend.store.erasure import content_keys, count_rows, erase_project
 from ml_backend.store.evolution import Evolution, EvolutionRow
 from ml_backend.store.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.store.jobs import Jobs, JobState, Lease, LeaseLostError
@@ -25,6 +25,7 @@ from ml_backend.store.ledger import Ledger, Spent
 from ml_backend.store.projects import ProjectRecord, Projects
 from ml_backend.store.publications import Publications
 from ml_backend.store.questions import Questions
+from ml_backend.store.quotes import QuoteEraser
 from ml_backend.store.record_profiles import RecordProfiles
 from ml_backend.store.replies import Reply, ReplyTable
 from ml_backend.store.retention import Retention
@@ -108,6 +109,7 @@ class Store:
         pipes = settings.data_dir / "signals"
         self.signals: Signals = Pipes(self.database, pipes) if self.database.is_sqlite else Notifications(self.database)
         self.jobs = Jobs(self.database, settings.lease_seconds, signals=self.signals)
+        self._quotes = QuoteEraser(self.database)
         self.artifacts = Artifacts(self._folder / "artifacts")
         for there in ("", "artifacts/*/", "vectors/*/*/"):
             remove_old(self._folder.glob(f"{there}{TEMPORARY}*"))
@@ -124,10 +126,10 @@ class Store:
                 with suppress(OSError):  # it has other projects'
                     folder.rmdir()
 
-    def erase_quotes(self, project: int) -> int:
-        """Takes texts of deleted tasks out of what quotes them, some at a time; returns how many, 0 when none are left.
+    def erase_quotes(self, project: int) -> bool:
+        """Takes texts of deleted tasks out of what quotes them, for a moment; False when there is nothing to do now.
         Raises StoreError."""
-        return erase_quotes(self.database, project)
+        return self._quotes.step(project)
 
     def sweep_vectors(self, project: int) -> int:
         """Drops vectors of texts that a project has no more, of one shard at a time; returns how many, 0 when none are

@@ -27,6 +27,3 @@ class Distillations:
                     return True
             mine = sa.update(table).where(table.c.project == project, table.c.number == before)
             return connection.execute(mine.values(row)).rowcount == 1
-
-    def forget(self, project: int) -> None:
-        self._database.write(sa.delete(table).where(table.c.project == project))

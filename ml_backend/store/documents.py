@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.store.database import Database
+from ml_backend.store.quotes import without_deleted
 
 
 class Documents:
@@ -19,12 +20,13 @@ class Documents:
 
     def put(self, project: int, document: dict[str, Any]) -> None:
         """Keeps a document in place of any other."""
-        self._database.write(self._database.put(self._table, self._row(project, document)))
+        with self._database.begin() as connection:
+            connection.execute(self._database.put(self._table, self._row(connection, project, document)))
 
     def add(self, project: int, document: dict[str, Any]) -> bool:
         """Keeps a document unless there is one; whether it did."""
-        insert = self._database.insert_or_ignore(self._table).values(self._row(project, document))
         with self._database.begin() as connection:
+            insert = self._database.insert_or_ignore(self._table).values(self._row(connection, project, document))
             return connection.execute(insert.returning(self._table.c.project)).first() is not None
 
     def replace(self, project: int, before: dict[str, Any] | None, document: dict[str, Any]) -> bool:
@@ -33,14 +35,14 @@ class Documents:
         if before is None:
             return self.add(project, document)
         with self._database.begin() as connection:
-            mine = self._table.c.project == project
+            row, mine = self._row(connection, project, document), self._table.c.project == project
             if connection.execute(sa.select(self._document).where(mine).with_for_update()).scalar() != before:
                 return False
-            connection.execute(sa.update(self._table).where(mine).values({self._document: document}))
+            connection.execute(sa.update(self._table).where(mine).values(row))
             return True
 
-    def forget(self, project: int) -> None:
-        self._database.write(sa.delete(self._table).where(self._table.c.project == project))
-
-    def _row(self, project: int, document: dict[str, Any]) -> dict[str, Any]:
-        return {"project": project, self._document.name: document}
+    def _row(self, connection: sa.Connection, project: int, document: dict[str, Any]) -> dict[str, Any]:
+        """The row to be written, without what was deleted since the document was made."""
+        row = {"project": project, self._document.name: document}
+        [cleaned] = without_deleted(connection, self._table, project, [row])
+        return dict(cleaned)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.store.database import Database, StoreError
-from ml_backend.store.locks import locked
+from ml_backend.store.locks import EVOLUTION, locked
+from ml_backend.store.quotes import without_deleted
 from ml_backend.store.schema import evolution_round as table
 
-LOCK = 72_110_418
-"""The kind of the lock on a project's rounds; any number that is no other lock's."""
+TRIES = 25
+"""How often the lock is tried: a worker that looks whether somebody is at work holds it for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Evolution:
     @contextmanager
     def alone(self, project: int) -> Iterator[None]:
         """Nobody else adds rounds to the project meanwhile. Raises StoreError if somebody is at it."""
-        with locked(self._database, LOCK, project) as free:
+        with locked(self._database, EVOLUTION, project, TRIES) as free:
             if not free:
                 raise StoreError(
                     f"Another `apprentice evolve` is at work on project {project}: wait until it has ended, or stop it"
@@ -46,10 +47,17 @@ class Evolution:
 
     def rounds(self, project: int, **only: object) -> list[EvolutionRow]:
         """In the order in which they were begun; `only`: those whose columns have these values."""
+        return self._rounds(project, *(table.c[name] == value for name, value in only.items()))
+
+    def rounds_from(self, project: int, number: int, others: Collection[int] = ()) -> list[EvolutionRow]:
+        """The rounds from a number on, and some `others`, in the order in which they were begun."""
+        return self._rounds(project, sa.or_(table.c.number >= number, table.c.number.in_(others)))
+
+    def _rounds(self, project: int, *conditions: sa.ColumnElement[bool]) -> list[EvolutionRow]:
         query = sa.select(*(table.c[name] for name in EvolutionRow.__dataclass_fields__))
-        query = query.where(table.c.project == project, *(table.c[name] == value for name, value in only.items()))
+        query = query.where(table.c.project == project, *conditions).order_by(table.c.number)
         with self._database.read() as connection:
-            return [EvolutionRow(**row) for row in connection.execute(query.order_by(table.c.number)).mappings()]
+            return [EvolutionRow(**row) for row in connection.execute(query).mappings()]
 
     def finished(self, project: int) -> int:
         """How many rounds have come to their end."""
@@ -58,11 +66,7 @@ class Evolution:
             return int(connection.execute(query).scalar_one())
 
     def keep(self, project: int, row: EvolutionRow) -> None:
-        """Inserts a round, or brings its own row up to date."""
+        """Inserts a round, or brings its own row up to date; without texts that were deleted since it read them."""
         with self._database.begin() as connection:
-            connection.execute(self._database.upsert(table), [{**asdict(row), "project": project}])
-
-    def forget(self, project: int) -> None:
-        """Removes all rounds with their texts."""
-        with self._database.begin() as connection:
-            connection.execute(sa.delete(table).where(table.c.project == project))
+            rows = without_deleted(connection, table, project, [{**asdict(row), "project": project}])
+            connection.execute(self._database.upsert(table), rows)

@@ -78,13 +78,6 @@ class Labels:
                     number = revision.number + 1
                     revisions.save(connection, project, replace(revision, number=number, complete=number))
 
-    def forget(self, project: int) -> None:
-        """Drops all of a project's annotations, tombstones included."""
-        with self._database.begin() as connection:
-            number = revisions.lock(connection, self._database, project).number + 1
-            connection.execute(sa.delete(table).where(table.c.project == project))
-            revisions.save(connection, project, Revision(number, complete=number))
-
     def delete(self, project: int, ids: Iterable[int]) -> int:
         """Marks annotations as deleted, known or not yet known; returns how many were counted until now."""
         gone = list(set(ids))

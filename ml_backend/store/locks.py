@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import IO
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ml_backend.store.database import Database
 
+EVOLUTION = 72_110_418
+"""The kind of the lock on a project's rounds of evolution; any number that is no other lock's."""
+RETRY_SECONDS = 0.02
+
 
 @contextmanager
-def locked(database: Database, kind: int, project: int) -> Iterator[bool]:
-    """Whether this process has the lock of a kind on a project; False if another one holds it.
+def locked(database: Database, kind: int, project: int, tries: int = 1) -> Iterator[bool]:
+    """Whether this process has the lock of a kind on a project; False if another one holds it, however often it is
+    tried, every `RETRY_SECONDS`.
 
     PostgreSQL: an advisory lock of a connection of its own; SQLite, which has one machine: a lock on a file beside it.
     """
     if database.file is None:
         with database.connect() as connection:
             key = (kind, project)
-            free = bool(connection.execute(sa.select(sa.func.pg_try_advisory_lock(*key))).scalar_one())
+            ask = sa.select(sa.func.pg_try_advisory_lock(*key))
+            free = _tried(lambda: bool(connection.execute(ask).scalar_one()), tries)
             try:
                 yield free
             finally:
@@ -30,9 +38,20 @@ def locked(database: Database, kind: int, project: int) -> Iterator[bool]:
                         connection.execute(sa.select(sa.func.pg_advisory_unlock(*key)))
         return
     with database.file.with_name(f"{database.file.name}.{kind}-{project}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        yield _tried(lambda: _lock(file), tries)
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _tried(lock: Callable[[], bool], tries: int) -> bool:
+    for _ in range(tries - 1):
+        if lock():
+            return True
+        time.sleep(RETRY_SECONDS)
+    return lock()

@@ -15,7 +15,9 @@ import sqlalchemy as sa
 
 from ml_backend.asking import Answer, Purpose, Question
 from ml_backend.store.database import Database, chunks, now
+from ml_backend.store.gone_texts import LABEL_NAMES
 from ml_backend.store.ledger import enter
+from ml_backend.store.quotes import without_deleted
 from ml_backend.store.replies import Replies, Reply, ReplyTable, given
 from ml_backend.store.schema import project as projects
 from ml_backend.store.schema import question as table
@@ -37,7 +39,8 @@ class Questions:
         self._replies = Replies(database)
 
     def want(self, project: int, teacher: str, questions: Iterable[tuple[Question, bytes | None]]) -> None:
-        """Puts questions, each with the content key of the task that it is about, on the list; known ones stay."""
+        """Puts questions, each with the content key of the task that it is about, on the list; known ones stay. What is
+        about a deleted task is left out, and what quotes one is wanted without it."""
         moment = now()
         rows = [
             {
@@ -50,7 +53,8 @@ class Questions:
         rows.sort(key=lambda row: str(row["id"]))  # two who lock rows in another order may wait for each other
         for chunk in chunks(rows, CHUNK):
             with self._database.begin() as connection:
-                connection.execute(self._database.insert_or_ignore(table), chunk)
+                if allowed := without_deleted(connection, table, project, chunk):
+                    connection.execute(self._database.insert_or_ignore(table), allowed)
 
     def take(self, project: int, teacher: str, ids: Sequence[str], choose: Choose | None = None) -> list[str]:
         """Those of some questions that wait, now marked as being asked, so that no other process asks them.
@@ -129,7 +133,11 @@ class Questions:
         """
         this = sa.and_(table.c.project == project, table.c.id == answer.question)
         query = sa.select(table.c.purpose, table.c.teacher, table.c.body, table.c.state).where(this).with_for_update()
+        content = answer.content
         with self._database.begin() as connection:
+            if content is not None and content.keys() - LABEL_NAMES:
+                [cleaned] = without_deleted(connection, table, project, [{"content": content}])
+                content = cleaned["content"]
             row = connection.execute(query).first()
             if row is None:
                 return False
@@ -142,7 +150,7 @@ class Questions:
                 shares = {label: round(float(p), 6) for label, p in zip(body["labels"], answer.shares, strict=True)}
             values = {
                 "state": "dropped" if answer.content is None else "answered", "answered_at": now(),
-                "content": answer.content, "shares": shares, "problem": answer.problem,
+                "content": content, "shares": shares, "problem": answer.problem,
             }  # fmt: skip
             connection.execute(sa.update(table).where(this).values(values))
         return True

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ml_backend.store.database import Database
+from ml_backend.store.quotes import without_deleted
 from ml_backend.store.schema import record_profile as table
 
 
@@ -19,7 +20,9 @@ class RecordProfiles:
 
     def put(self, project: int, profile: Mapping[str, Any]) -> None:
         """Keeps a profile; its names are those of the columns."""
-        self._database.write(self._database.put(table, {"project": project, **profile}))
+        with self._database.begin() as connection:
+            [row] = without_deleted(connection, table, project, [{"project": project, **profile}])
+            connection.execute(self._database.put(table, row))
 
     def see(self, project: int, tasks_revision: int) -> None:
         """The profile fits the tasks of this revision."""

@@ -28,8 +28,3 @@ class LabellingRules:
             row = {"project": project, "skip_queue": skip_queue[:100], "overlap": overlap}
             with self._database.begin() as connection:
                 connection.execute(self._database.upsert(table), [row])
-
-    def forget(self, project: int) -> None:
-        """Another project has got this number."""
-        with self._database.begin() as connection:
-            connection.execute(sa.delete(table).where(table.c.project == project))

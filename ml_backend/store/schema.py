@@ -370,6 +370,8 @@ evolution_round = Table(
     Column("body", JSON, nullable=False),  # its questions, weaknesses and texts
 )
 
+NO_VERSION = ""
+"""The version of a shown draft whose task was removed: a tombstone, for readers that look for later revisions."""
 shown = Table(
     "shown",
     metadata,

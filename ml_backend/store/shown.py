@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from ml_backend.domain import Prediction
 from ml_backend.store import revisions
 from ml_backend.store.database import Database, chunks
+from ml_backend.store.schema import NO_VERSION
 from ml_backend.store.schema import shown as table
 
 CHUNK = 500
@@ -40,24 +41,22 @@ class Showings:
 
     def of(self, project: int, version: str | None = None) -> list[Shown]:
         """Of one version, in the order of its queue, or of all."""
-        return self._select(project, sa.true() if version is None else table.c.version == version)
+        return self._select(project, table.c.version != NO_VERSION if version is None else table.c.version == version)
 
     def of_tasks(self, project: int, tasks: Iterable[int]) -> list[Shown]:
         """What was last shown of some tasks."""
-        return [shown for chunk in chunks(tasks, CHUNK) for shown in self._select(project, table.c.task.in_(chunk))]
+        standing = table.c.version != NO_VERSION
+        return [
+            shown
+            for chunk in chunks(tasks, CHUNK)
+            for shown in self._select(project, sa.and_(table.c.task.in_(chunk), standing))
+        ]
 
     def changed_since(self, project: int, revision: int) -> set[int]:
-        """The tasks that have been shown with another draft after a revision: see `Labels.revision`."""
+        """The tasks that have been shown with another draft, or removed, after a revision: see `Labels.revision`."""
         query = sa.select(table.c.task).where(table.c.project == project, table.c.revision > revision)
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
-
-    def forget(self, project: int) -> None:
-        with self._database.begin() as connection:
-            revision = revisions.lock(connection, self._database, project)
-            number = revision.number + 1
-            connection.execute(sa.delete(table).where(table.c.project == project))
-            revisions.save(connection, project, replace(revision, number=number, complete=number))
 
     def _select(self, project: int, condition: sa.ColumnElement[bool]) -> list[Shown]:
         query = sa.select(*[table.c[name] for name in Shown.__dataclass_fields__]).where(table.c.project == project)

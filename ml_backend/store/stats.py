@@ -69,8 +69,3 @@ class Stats:
             return None
         matrix = np.frombuffer(row.matrix, "<f8").reshape(len(row.labels), -1)
         return Confusion(row.teacher, tuple(row.labels), row.multiple, matrix)
-
-    def forget(self, project: int) -> None:
-        with self._database.begin() as connection:
-            for each in (table, confusion_table):
-                connection.execute(sa.delete(each).where(each.c.project == project))

@@ -66,7 +66,7 @@ class Tasks:
 
     def remove(self, project_id: int, tasks: Iterable[int]) -> int:
         """Forgets tasks, with their annotations and all that is about them; returns how many there were. What quotes
-        them is looked for by a worker: see `erasure.erase_quotes`."""
+        them is looked for by a worker: see `quotes`."""
         removed = 0
         for chunk in chunks(set(tasks), REMOVED_AT_ONCE):
             annotated = sa.select(annotation.c.id).where(
@@ -98,7 +98,7 @@ class Tasks:
 
     def changed(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
         """The tasks that have come or changed after a revision, (n,) int64 ascending, their content keys, and which of
-        them a teacher has written (see `synthetic`)."""
+        them a teacher has written: they may be learnt from and never judged by."""
         written = table.c.fields[SYNTHETIC].as_string().is_not(None)
         query = (
             sa.select(table.c.id, table.c.key, written)
@@ -115,15 +115,6 @@ class Tasks:
         query = sa.select(table.c.id).where(table.c.project == project_id).order_by(table.c.id)
         with self._database.read() as connection:
             return np.array(connection.execute(query).scalars().all(), np.int64)
-
-    def keys(self, project_id: int, tasks: Sequence[int]) -> dict[int, bytes]:
-        """The content key of each of some tasks that is there."""
-        found: dict[int, bytes] = {}
-        for chunk in chunks(tasks, CHUNK):
-            query = sa.select(table.c.id, table.c.key).where(table.c.project == project_id, table.c.id.in_(chunk))
-            with self._database.read() as connection:
-                found.update((row[0], row[1]) for row in connection.execute(query))
-        return found
 
     def values(self, project_id: int, field: str, tasks: Sequence[int]) -> dict[int, str]:
         """A field's value of each of some tasks that has it."""
@@ -150,14 +141,6 @@ class Tasks:
         with self._database.read() as connection:
             rows = connection.execute(query.where(has_text).order_by(table.c.id).limit(most)).all()
         return [Example(row[0], row[1], row[2], row[3] or {}) for row in rows]
-
-    def synthetic(self, project_id: int) -> Ints:
-        """The tasks that a teacher has written, (m,) int64 ascending. They may be learnt from and never judged by:
-        whatever measures a learner or a teacher leaves them out."""
-        marked = table.c.fields[SYNTHETIC].as_string().is_not(None)
-        query = sa.select(table.c.id).where(table.c.project == project_id, marked).order_by(table.c.id)
-        with self._database.read() as connection:
-            return np.array(connection.execute(query).scalars().all(), np.int64)
 
     def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
         """The texts of some tasks, in the order asked for; "" for one that is gone."""

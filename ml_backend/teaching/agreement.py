@@ -63,32 +63,6 @@ class Saved:
     median_blind: float | None
 
 
-def pairs(shown: Iterable[Shown], annotations: Iterable[Annotation]) -> list[tuple[Shown, Annotation]]:
-    """What was shown of each answered task, with the answer; one that could not be read says nothing of a draft."""
-    first: dict[int, Annotation] = {}
-    for each in annotations:
-        if not each.cancelled and each.is_read and each.id <= first.get(each.task, each).id:
-            first[each.task] = each
-    return [(each, first[each.task]) for each in shown if each.task in first]
-
-
-def received(answered: Iterable[tuple[Shown, Annotation]]) -> dict[str, Received]:
-    """By author, `teacher` and `learner`."""
-    found = {author: {"accepted": 0, "edited": 0, "replaced": 0} for author in ("teacher", "learner")}
-    for draft, answer in answered:
-        if draft.author is not None:
-            found[draft.author][fate(draft, answer)] += 1
-    return {author: Received(**counts) for author, counts in found.items()}
-
-
-def saved(answered: Sequence[tuple[Shown, Annotation]]) -> Saved:
-    """Audited tasks are random ones and the others were chosen for being hard: more is saved, rather than less."""
-    accepted = [answer for draft, answer in answered if draft.author and fate(draft, answer) == "accepted"]
-    with_draft = _seconds(accepted)
-    without = _seconds(answer for draft, answer in answered if draft.author is None)
-    return time_saved(len(accepted), with_draft, without)
-
-
 def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[float]) -> Saved:
     """From how many drafts were accepted, and the seconds of the timed answers with an accepted draft and without."""
     each = median(without) - median(with_draft) if min(len(with_draft), len(without)) >= FEWEST else None
@@ -137,10 +111,6 @@ def fate(draft: Shown, answer: Annotation) -> str:
     if set(draft.choices) == set(answer.choices):
         return "accepted"
     return "edited" if set(draft.choices) & set(answer.choices) else "replaced"
-
-
-def _seconds(answers: Iterable[Annotation]) -> list[float]:
-    return [seconds for each in answers if (seconds := timed(each)) is not None]
 
 
 def timed(answer: Annotation) -> float | None:

@@ -118,15 +118,16 @@ class Evolving:
     def _write(self, one: Round, learner: Knowledge, report: Weakness) -> Round:
         site, teacher = self._site, self._desk.teacher
         exemplary = learner if one.way == TASKS else None
-        one, (told,) = self._ask(one, "diagnose", lambda: [(steps.diagnose(report, teacher, one.number), None)])
+        if "diagnose" not in one.asked:
+            one = replace(one, shown=steps.quoted_tasks(report))  # of the report of today; the answer may come late
+        one, [(_, told)] = self._ask(one, "diagnose", lambda: [(steps.diagnose(report, teacher, one.number), None)])
         if not one.weaknesses:
-            shown = (*one.shown, *steps.quoted_tasks(report))
-            one = self._keep(replace(one, weaknesses=steps.diagnosed(told, report), shown=shown))
+            one = self._keep(replace(one, weaknesses=steps.diagnosed(told, report)))
         rounds = [each for each in self._rounds if each.done]
         if "write" not in one.asked:
             asked, quoted = steps.write(site, one, rounds, learner, self._audited())
             one = replace(one, shown=tuple(dict.fromkeys((*one.shown, *quoted))))
-        one, (told,) = self._ask(one, "write", lambda: [(asked, None)])
+        one, [(_, told)] = self._ask(one, "write", lambda: [(asked, None)])
         if "label" not in one.asked:
             content = told.content or {}
             texts = [
@@ -134,15 +135,16 @@ class Evolving:
             ]
             kept, dropped = sieve(site, texts, [text for each in rounds for text in each.texts])
             one = replace(one, written=len(texts), texts=tuple(kept)).without(dropped)
-        one, answers = self._ask(one, "label", lambda: steps.label(site, exemplary, one.texts, teacher))
-        one = self._examine(one, learner, answers)
+        one, answered = self._ask(one, "label", lambda: steps.label(site, exemplary, one.texts, teacher))
+        by_question = dict(zip(one.asked["label"], one.texts, strict=False))  # once labelled, some of them are left
+        one = self._examine(one, learner, by_question, answered)
         if one.way != TASKS:
             return replace(one, used=len(one.texts))
         if not one.used:
             chosen = steps.for_annotators(one.texts, min(one.n, self.room()))
             rest = [each for each in one.texts if each not in chosen]
             one = self._keep(replace(one, texts=(*chosen, *rest), used=len(chosen)))
-        made = self._send({each.text: each.kind for each in one.texts[: one.used]}, one.began)
+        made = self._send({each.text: each.kind for each in one.texts[: one.used] if each.text}, one.began)
         site.store.tasks.put(site.record.id, made)
         return one
 
@@ -158,25 +160,29 @@ class Evolving:
             apart = np.concatenate([self._answers().touched, self._audited()])
             return steps.from_pool(site, mistakes, one, apart)
 
-        one, answers = self._ask(one, "label", choose)
-        asked = site.store.questions.those(site.record.id, one.asked["label"])
+        one, answered = self._ask(one, "label", choose)
+        texts = {question.id: Text(question.text, POOL) for question, _ in answered}
         told = [f"{pair.label} taken for {pair.instead} ({pair.count})" for pair in pairs]
         told += [f"{len(report.single)} mistakes that were made once"] if report.single else []
-        one = replace(one, weaknesses="; ".join(told), texts=tuple(Text(each.text, POOL) for each in asked))
-        one = self._examine(one, learner, answers)
+        one = replace(one, weaknesses="; ".join(told))
+        one = self._examine(one, learner, texts, answered)
         return replace(one, used=len(one.texts))
 
-    def _examine(self, one: Round, learner: Knowledge, answers: Sequence[Answer]) -> Round:
-        """With the teacher's labels, and what the learner says, which is not taught any of them yet."""
+    def _examine(
+        self, one: Round, learner: Knowledge, texts: Mapping[str, Text], answered: Sequence[tuple[Question, Answer]]
+    ) -> Round:
+        """With the teacher's labels, and what the learner says, which is not taught any of them yet. `texts`: by the
+        ids of the questions for their labels; those that were deleted meanwhile are left out."""
         if one.labelled:
             return one
-        asked = self._site.store.questions.those(self._site.record.id, one.asked["label"])
-        kept, dropped = steps.labelled(self._site.schema, one.texts, answers, asked)
-        texts = steps.examined(self._site, learner, kept)
-        return self._keep(replace(one, texts=texts, labelled=True).without(dropped))
+        asked = [(texts[question.id], answer, question) for question, answer in answered if texts[question.id].text]
+        kept, dropped = steps.labelled(self._site.schema, asked)
+        examined = steps.examined(self._site, learner, kept)
+        return self._keep(replace(one, texts=examined, labelled=True).without(dropped))
 
-    def _ask(self, one: Round, step: str, make: Callable[[], Asked]) -> tuple[Round, list[Answer]]:
-        """The answers to the questions of a step, which are worded once."""
+    def _ask(self, one: Round, step: str, make: Callable[[], Asked]) -> tuple[Round, list[tuple[Question, Answer]]]:
+        """The questions of a step, which are worded once, with their answers; but for those about a text that was
+        deleted meanwhile."""
         store, project = self._site.store, self._site.record.id
         if step not in one.asked:
             made = make()
@@ -189,6 +195,7 @@ class Evolving:
                 pass
         except TeacherUnavailable as error:
             problem = str(error)
+        asked = store.questions.those(project, one.asked[step])  # some may be gone meanwhile
         told = self._desk.told(asked)
         if missing := [each for each in asked if each.id not in told]:
             why = problem or self._desk.exhausted(missing[0]) or self._desk.problem
@@ -198,7 +205,7 @@ class Evolving:
                 f"waiting for {counted(len(missing), 'answer')}{beside}; the same command goes on from here"
                 f"{f' ({why})' if why else ''}"
             )
-        return one, [told[each.id] for each in asked]
+        return one, [(each, told[each.id]) for each in asked]
 
     def _keep(self, one: Round) -> Round:
         kept = {each.number: each for each in self._rounds} | {one.number: one}

@@ -64,7 +64,8 @@ class Recall:
 
 
 def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int, answers: Answers) -> Recall:
-    """From all replies of a teacher that knew the labels of today; of tasks with the same text, each has the reply."""
+    """From all replies of a teacher that knew the labels of today; of tasks with the same text, each has the newest of
+    these replies."""
     replies = store.questions.given(project, teacher)
     tasks, of = _tasks_of(replies, pool, schema.labels)
     rows, probabilities = replies.shares(schema.labels)
@@ -104,18 +105,21 @@ def _tasks_of(replies: ReplyTable, pool: ProjectPool, labels: tuple[str, ...]) -
 
 def of_texts(store: Store, teacher: str, schema: TaskSchema, project: int, texts: Sequence[str]) -> Floats:
     """(n, c) as `Recall.of`, of some texts, for whoever has no pool at hand: by what the last round has found the
-    teacher's word to be worth."""
+    teacher's word to be worth. The newest reply counts that knew the labels of today, as in `recall`."""
     out = np.full((len(texts), len(schema.labels)), np.nan, np.float32)
     keys = [content_key(text) for text in texts]
-    replies = {reply.key: reply for reply in store.questions.replies(project, teacher, set(keys))}
-    known = [row for row, key in enumerate(keys) if key in replies and set(schema.labels) <= replies[key].shares.keys()]
+    replies = ReplyTable().extended(store.questions.replies(project, teacher, set(keys)))
+    rows, probabilities = replies.shares(schema.labels)
+    newest = {replies.keys[row]: place for place, row in enumerate(rows.tolist())}
+    known = [row for row, key in enumerate(keys) if key in newest]
     if known:
+        said = _summing_to_one(probabilities[[newest[keys[row]] for row in known]], schema.multiple)
         kept = store.stats.confusion(project)
         if kept and (kept.teacher, kept.labels, kept.multiple) == (teacher, schema.labels, schema.multiple):
             matrix = kept.matrix
         else:  # before a round has compared it with the annotators
             matrix = confusion(out[:0], out[:0], schema.multiple)
-        out[known] = corrected(shares(schema, [replies[keys[row]] for row in known]), matrix, schema.multiple)
+        out[known] = corrected(said, matrix, schema.multiple)
     return out
 
 

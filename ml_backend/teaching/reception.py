@@ -1,4 +1,4 @@
-"""How drafts were received, kept task by task: `agreement.received` and `agreement.saved` without reading all again."""
+"""How drafts were received, kept task by task: what one more answer costs does not depend on how many there are."""
 
 from __future__ import annotations
 

@@ -136,13 +136,11 @@ def label(site: Site, learner: Knowledge | None, texts: Sequence[Text], teacher:
     ]
 
 
-def labelled(
-    schema: TaskSchema, texts: Sequence[Text], answers: Sequence[Answer], asked: Sequence[Question]
-) -> tuple[list[Text], list[Dropped]]:
+def labelled(schema: TaskSchema, asked: Sequence[tuple[Text, Answer, Question]]) -> tuple[list[Text], list[Dropped]]:
     """The texts with the teacher's labels, and those that have none. Of its own texts it must be sure."""
     dropped: list[Dropped] = []
     kept: list[Text] = []
-    for each, answer, question in zip(texts, answers, asked, strict=True):
+    for each, answer, question in asked:
         if answer.content is None or answer.shares is None:
             dropped.append(Dropped(UNUSABLE, each.text))
             continue

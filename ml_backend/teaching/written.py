@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ml_backend.domain import Floats, TaskSchema, Taught, content_key
+from ml_backend.domain import Floats, Ints, TaskSchema, Taught, content_key
 from ml_backend.encoding import encode
 from ml_backend.ports import Encoder
 from ml_backend.store import EvolutionRow, ProjectRecord, Reply, Store
@@ -102,15 +103,54 @@ class Round:
         return sum(mine), len(mine)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What was read of a project's rounds: the identity of the `newest`, the numbers of those `waiting` that were not
+    done, and the `tasks` that a teacher was shown in all of them."""
+
+    newest: tuple[int, str] | None = None
+    waiting: frozenset[int] = frozenset()
+    tasks: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def newest_number(self) -> int:
+        return self.newest[0] if self.newest else 0
+
+
+_SHOWN: WeakKeyDictionary[Store, dict[int, _Shown]] = WeakKeyDictionary()
+
+
 def read(store: Store, project: int, **only: object) -> tuple[Round, ...]:
     """The rounds, in the order in which they were begun; `only`: those with this `way` or `teacher`, or that are or are
     not `done`."""
     return tuple(_round(row) for row in store.evolution.rounds(project, **only))
 
 
-def shown(store: Store, project: int) -> list[int]:
-    """The answered tasks whose text and label a teacher was shown in any round: it wrote with them in sight."""
-    return sorted({task for one in read(store, project) for task in one.shown})
+def shown(store: Store, project: int) -> Ints:
+    """(m,) ascending: the answered tasks whose text and label a teacher was shown in any round, which wrote with them
+    in sight. Reads the rounds that have come since the last call, and those that were not done then."""
+    remembered = _SHOWN.setdefault(store, {})
+    before = remembered.get(project, _Shown())
+    rounds = _rounds_since(store, project, before)
+    if before.newest and before.newest not in {_identity(one) for one in rounds}:  # removed, with the project
+        before = _Shown()
+        rounds = _rounds_since(store, project, before)
+    if rounds:
+        tasks = np.array([task for one in rounds for task in one.shown], np.int64)
+        waiting = frozenset(one.number for one in rounds if not one.done)
+        before = _Shown(_identity(rounds[-1]), waiting, np.union1d(before.tasks, tasks))
+    remembered[project] = before
+    return before.tasks
+
+
+def _rounds_since(store: Store, project: int, before: _Shown) -> list[Round]:
+    """The newest round that was read, all after it, and those that waited."""
+    return [_round(row) for row in store.evolution.rounds_from(project, before.newest_number, before.waiting)]
+
+
+def _identity(one: Round) -> tuple[int, str]:
+    """What no other round of a project has, also after it was removed and came back."""
+    return one.number, one.began
 
 
 def keep(store: Store, project: int, one: Round) -> None:

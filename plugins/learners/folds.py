@@ -24,5 +24,6 @@ def split(targets: Floats, multiple: bool, seed: int, folds: int = FOLDS) -> Int
 
 
 def is_nearly_the_same(train: TrainingSet) -> bool:
-    """Whether the earlier knowledge is nearly all of the present one."""
-    return train.earlier is not None and bool((train.earlier == train.targets).all(axis=1).mean() >= NEARLY_ALL)
+    """Whether the earlier knowledge is to be judged, and nearly all of the present one."""
+    earlier = train.earlier_to_judge
+    return earlier is not None and bool((earlier == train.targets).all(axis=1).mean() >= NEARLY_ALL)

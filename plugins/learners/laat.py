@@ -29,6 +29,7 @@ import numpy as np
 from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, linear, probabilities
 from plugins.learners.evidence import Doubles, Members, fit, linearised
+from plugins.learners.pool_sample import pool_sample
 
 POWERS = ((1.5, 0.8), (4.0, 0.2))
 """A score counts with a power of its size: the field that matters most matters more than its score says. The powers,
@@ -51,7 +52,6 @@ PATIENCE = 5.0
 MODEST = 30.0
 """The bias of n answers counts n / (n + MODEST): few say little about how frequent labels are, and acquisition draws no
 fair share of them."""
-MOST_ROWS = 10_000  # of a larger pool, that its covariance is taken of
 LARGE, BEST = 100, {1: 4, 0: 3, -1: 2}
 """Of more rows and columns than this, only so many of the likeliest beliefs are fitted, by the sign of alpha: all of
 them would take too long."""
@@ -81,9 +81,9 @@ class Laat:
         heads = _heads(x, train.targets, train.weights, train.multiple, known)
         tensors, held_out = _calibrated(heads, train.targets, train.weights, train.multiple)
         earlier = None
-        if train.earlier is not None:
-            there = ~np.isnan(train.earlier).any(axis=1)
-            targets, weights = np.nan_to_num(train.earlier), train.weights * there
+        if train.earlier_to_judge is not None:
+            there = ~np.isnan(train.earlier_to_judge).any(axis=1)
+            targets, weights = np.nan_to_num(train.earlier_to_judge), train.weights * there
             _, earlier = _calibrated(
                 _heads(x, targets, weights, train.multiple, known), targets, weights, train.multiple
             )
@@ -95,9 +95,7 @@ class Laat:
         """What the fields are worth: scores (c, k, d) of k estimates, and the pool's covariance."""
         if material.attributions is None or not len(material.pool):
             return {}
-        pool = np.asarray(material.pool, np.float32)
-        if len(pool) > MOST_ROWS:
-            pool = pool[np.sort(np.random.default_rng(seed).choice(len(pool), MOST_ROWS, replace=False))]
+        pool = np.asarray(pool_sample(material.pool, np.random.default_rng(seed)), np.float32)
         return {
             FIELDS: {
                 "scores": np.asarray(material.attributions.scores, np.float32),

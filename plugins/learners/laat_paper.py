@@ -39,9 +39,9 @@ class LaatPaper:
         tensors = self._trained(train, train.targets, train.weights, known, seed)
         held_out = self._held_out(train, train.targets, train.weights, known, fold, seed)
         earlier = None
-        if train.earlier is not None:
-            weights = train.weights * ~np.isnan(train.earlier).any(axis=1)
-            earlier = self._held_out(train, np.nan_to_num(train.earlier), weights, known, fold, seed)
+        if train.earlier_to_judge is not None:
+            weights = train.weights * ~np.isnan(train.earlier_to_judge).any(axis=1)
+            earlier = self._held_out(train, np.nan_to_num(train.earlier_to_judge), weights, known, fold, seed)
         return Fit(tensors, held_out, earlier, FIELDS if known else "")
 
     def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:

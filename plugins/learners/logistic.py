@@ -11,8 +11,7 @@ from plugins.learners.heads import MANY, Head, Heads, solve
 from plugins.learners.priors import candidates, choose
 
 FOLDS_OF_MANY = 3
-"""Of `MANY` rows there are fewer folds, and earlier answers are not cross-validated: the heads are as good, and there
-are four of them instead of eleven."""
+"""Of `MANY` rows there are fewer folds: the heads are as good, and there are four of them instead of six."""
 PRIOR_WEIGHT, PRIOR_BIAS = "prior_weight", "prior_bias"
 
 
@@ -27,16 +26,15 @@ class Logistic:
         """A fraction of a second at hundreds of rows. A row that cannot be held out (the only one) gets the uniform
         answer, as does every row when no weight is above zero."""
         vectors = np.asarray(train.vectors, dtype=np.float32)
-        many = len(vectors) > MANY
-        fold = split(train.targets, train.multiple, seed, FOLDS_OF_MANY if many else FOLDS)
+        fold = split(train.targets, train.multiple, seed, FOLDS_OF_MANY if len(vectors) > MANY else FOLDS)
         folds = int(fold.max()) + 1
         kept = (fold != np.arange(folds)[:, None]).astype(np.float32) * train.weights
         groups = [Heads(train.targets, np.vstack([train.weights, kept]).astype(np.float32))]
         prior, name, against = self._prior(train, vectors)
         priors = [prior]
-        if train.earlier is not None and not many:
-            known = ~np.isnan(train.earlier).any(axis=1)
-            groups.append(Heads(np.nan_to_num(train.earlier), (kept * known).astype(np.float32)))
+        if train.earlier_to_judge is not None:
+            known = ~np.isnan(train.earlier_to_judge).any(axis=1)
+            groups.append(Heads(np.nan_to_num(train.earlier_to_judge), (kept * known).astype(np.float32)))
             priors.append(_kept_prior(train.earlier_tensors))
         weights, biases = _solved(vectors, groups, train.multiple, priors)
 

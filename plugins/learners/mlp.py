@@ -60,9 +60,9 @@ def bent(train: TrainingSet, straight: Fit, seed: int) -> Fit:
     earlier = straight.held_out_earlier
     if is_nearly_the_same(train):
         earlier = held_out
-    elif train.earlier is not None and earlier is not None:
-        known = train.weights * ~np.isnan(train.earlier).any(axis=1)
-        _, earlier = _stacked(train, np.nan_to_num(train.earlier), known, earlier, fold, seed)
+    elif train.earlier_to_judge is not None and earlier is not None:
+        known = train.weights * ~np.isnan(train.earlier_to_judge).any(axis=1)
+        _, earlier = _stacked(train, np.nan_to_num(train.earlier_to_judge), known, earlier, fold, seed)
     return replace(straight, tensors={**straight.tensors, **tensors}, held_out=held_out, held_out_earlier=earlier)
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from ml_backend.domain import Floats, Material, Taught
 from plugins.learners.calibration import probabilities
 from plugins.learners.heads import BIAS_SCALE, C, Head, Heads, balance, solve
+from plugins.learners.pool_sample import pool_sample
 
 STRENGTHS = (2.0, 6.0, 20.0)
 """C of a head of the teacher's labels, chosen by cross-validation on them: a noisy teacher gets a small one."""
@@ -28,8 +29,6 @@ CUES_BESIDE_LABELS = 0.3
 """What a cue of the highest score counts beside a soft label."""
 PASSES, SHARPER, POOL_WEIGHT = 3, 2.0, 0.5
 """How often the pool is answered, to which power, and what a row of it counts."""
-MOST_ROWS = 10_000
-"""Of a larger pool, so many are drawn."""
 SCALES = (0.5, 1.0)
 RIDGES = (0.05, 0.2, 1.0, 5.0)
 NONE = "none"
@@ -41,9 +40,7 @@ by."""
 def candidates(material: Material, multiple: bool, seed: int) -> dict[str, Head]:
     """A head of the cues alone, of the labels alone, and of both, as far as there are any. Takes seconds."""
     random = np.random.default_rng(seed)
-    pool = material.pool
-    if len(pool) > MOST_ROWS:
-        pool = pool[np.sort(random.choice(len(pool), MOST_ROWS, replace=False))]
+    pool = pool_sample(material.pool, random)
     labels, cues = material.labels, material.cues
     found: dict[str, Head] = {}
     if len(cues.vectors):

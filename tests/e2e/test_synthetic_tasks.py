@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from projects import synthetic_tasks
 from world import Backend, Project, until
 
 from ml_backend.domain import SYNTHETIC
@@ -30,4 +31,4 @@ def test_written_texts_become_tasks_once_and_keep_their_mark(
     assert [each.text for each in add_written(project.client, project.number, project.schema, more, since)] == [
         "a third one"
     ]
-    until(lambda: len(backend.store.tasks.synthetic(project.number)) == 3, "the backend to know them by their mark")
+    until(lambda: len(synthetic_tasks(backend.store, project.number)) == 3, "the backend to know them by their mark")

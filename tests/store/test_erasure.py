@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,11 @@ import sqlalchemy as sa
 
 from ml_backend.asking import Answer, Call, Question
 from ml_backend.domain import Annotation, Draft, Example, ModelVersion, Prediction, content_key
-from ml_backend.store import EvolutionRow, RoundRecord, Store
-from ml_backend.store.erasure import GoneTexts, count_rows, owners
+from ml_backend.settings import Settings
+from ml_backend.store import EvolutionRow, RoundRecord, Store, quotes
+from ml_backend.store.erasure import count_rows, owners
+from ml_backend.store.gone_texts import GoneTexts
+from ml_backend.store.locks import EVOLUTION, locked
 from ml_backend.store.schema import metadata, project, question
 from ml_backend.teaching.wording import cut
 
@@ -76,6 +82,17 @@ def files_with(folder: Path, text: str) -> list[str]:
     return [str(path) for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
+@pytest.fixture(autouse=True)
+def steps_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is: a step of the search ends where it has looked at everything."""
+    monkeypatch.setattr(quotes, "STEP_SECONDS", 600.0)
+
+
+def erase_all(store: Store) -> int:
+    """In how many steps all quotes are taken out."""
+    return next(steps for steps in itertools.count() if not store.erase_quotes(5))
+
+
 def test_every_table_says_by_its_columns_whose_its_rows_are() -> None:
     assert {table.name for table in owners()} == metadata.tables.keys() - NOT_OF_PROJECTS
     assert [*owners()][-1] is project, "an erasure that was interrupted can be repeated"
@@ -86,8 +103,7 @@ def test_the_text_of_a_deleted_task_is_in_no_table_and_no_file(any_store: Store,
     spread(any_store, text)
     assert len({table for table, row in everything(any_store) if text[:60] in row}) >= 3, "it was"
     any_store.tasks.remove(5, [1])
-    while any_store.erase_quotes(5):
-        pass
+    erase_all(any_store)
     any_store.database.wipe()
     assert [found for found in everything(any_store) if text[:60] in found[1]] == []
     assert files_with(tmp_path, text[:60]) == []
@@ -112,10 +128,10 @@ def test_a_text_that_another_task_has_too_stays_until_that_one_is_deleted(any_st
     any_store.tasks.put(5, [example(3, SECRET)])
     before = any_store.questions.all(5)
     any_store.tasks.remove(5, [1])
-    assert any_store.erase_quotes(5) == 0
+    assert not any_store.erase_quotes(5)
     assert any_store.questions.all(5) == before
     any_store.tasks.remove(5, [3])
-    assert any_store.erase_quotes(5) == 1
+    assert erase_all(any_store)
     assert [found for found in everything(any_store) if SECRET in found[1]] == []
 
 
@@ -124,19 +140,118 @@ def test_a_text_that_comes_back_before_it_was_looked_for_is_quoted_on(any_store:
     any_store.tasks.remove(5, [1])
     before = any_store.questions.all(5)
     any_store.tasks.put(5, [example(3, SECRET)])
-    assert [any_store.erase_quotes(5), any_store.erase_quotes(5)] == [1, 0]
+    assert erase_all(any_store) == 1
     assert any_store.questions.all(5) == before
 
 
+@pytest.mark.parametrize("texts", [1, 300])
+def test_a_step_of_the_search_looks_at_few_rows_and_the_next_one_goes_on_from_there(
+    any_store: Store, monkeypatch: pytest.MonkeyPatch, texts: int
+) -> None:
+    monkeypatch.setattr(quotes, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(quotes, "ROWS_AT_ONCE", 7)
+    gone = [f"{SECRET}, and the text of number {number}" for number in range(texts)]
+    any_store.tasks.put(5, [example(task, text) for task, text in enumerate(gone, start=1)])
+    body = {"weaknesses": f"it fails at {gone[-1]}", "texts": []}
+    for number in range(1, 31):
+        any_store.evolution.keep(5, EvolutionRow(number, "tasks", "teacher", True, body))
+    asked = [(asking(f"q{number}", f"{number}", gone[0]), content_key(f"{number}")) for number in range(30)]
+    any_store.questions.want(5, "teacher", asked)
+    any_store.tasks.remove(5, range(1, texts + 1))
+    looked: list[Any] = []
+    changes = GoneTexts.changes
+    monkeypatch.setattr(GoneTexts, "changes", lambda *given: looked.append(given) or changes(*given))
+    most = steps = 0
+    while any_store.erase_quotes(5):
+        most, steps = max(most, len(looked)), steps + 1
+        looked.clear()
+    assert most == 2, "one row, which is looked at again when it is changed"
+    assert steps > 60, "a row at a time"
+    assert [found for found in everything(any_store) if SECRET[:60] in found[1]] == []
+
+
+def test_a_text_that_comes_back_while_others_are_looked_for_is_quoted_on(
+    any_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread(any_store, SECRET)
+    any_store.questions.want(5, "teacher", [(asking("zz", f"as in {SECRET}", purpose="write"), None)])
+    monkeypatch.setattr(quotes, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(quotes, "ROWS_AT_ONCE", 1)
+    any_store.tasks.remove(5, [1])
+    assert any_store.erase_quotes(5)
+    any_store.tasks.put(5, [example(3, SECRET)])
+    erase_all(any_store)
+    assert any_store.questions.those(5, ["zz"])[0].text == f"as in {SECRET}"
+
+
 def test_quotes_of_many_texts_are_looked_for_in_portions(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_backend.store.erasure.TEXTS_AT_ONCE", 4)
+    monkeypatch.setattr(quotes, "TEXTS_AT_ONCE", 4)
     texts = [f"the text of number {number}, long enough" for number in range(10)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(texts, start=1)])
     any_store.questions.want(5, "teacher", [(asking("q", str(texts), purpose="describe"), None)])
     any_store.tasks.remove(5, range(1, 10))
-    assert [any_store.erase_quotes(5) for _ in range(4)] == [4, 4, 1, 0]
+    assert erase_all(any_store) == 3
     [left] = any_store.questions.all(5)
     assert [text for text in texts if text in left.text] == texts[-1:]
+
+
+def test_what_was_read_before_the_deletion_is_not_written_after_it(any_store: Store) -> None:
+    spread(any_store, SECRET)
+    about = (asking("late", SECRET), content_key(SECRET))
+    prose = (asking("prose", f"it got {cut(SECRET)} wrong", purpose="write"), None)
+    with any_store.evolution.alone(5):
+        any_store.tasks.remove(5, [1])
+        erase_all(any_store)
+        texts = [{"text": text, "kind": "hard", "label": ["fruit"]} for text in (SECRET, OTHER)]
+        body = {"weaknesses": f'it fails at "{SECRET}"', "texts": texts}
+        any_store.evolution.keep(5, EvolutionRow(2, "tasks", "teacher", False, body))
+        any_store.questions.want(5, "teacher", [about, prose])
+        answer = Answer("describe", {"summary": f'It fails at "{SECRET}"', "patterns": []}, None)
+        any_store.questions.record(5, answer, [])
+        any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
+        any_store.record_profiles.put(
+            5, {"profile": SECRET, "odd": f"e.g. {SECRET}", "tasks": 1, "made_of": {"a": [SECRET]}, "seen": 1}
+        )
+        found = {table for table, row in everything(any_store) if SECRET in row}
+        assert found == {"deleted_text"}, "what is to be kept out of everything"
+        assert not any_store.erase_quotes(5), "it stays there as long as somebody may come to write it"
+    erase_all(any_store)
+    assert [row for row in everything(any_store) if SECRET in row[1]] == []
+    assert [each.id for each in any_store.questions.those(5, ["late", "prose"])] == ["prose"]
+    assert any_store.questions.answers(5, ["describe"])["describe"].content == {
+        "summary": 'It fails at ""', "patterns": [],
+    }  # fmt: skip
+    assert [each["text"] for each in any_store.evolution.rounds(5)[1].body["texts"]] == ["", OTHER]
+
+
+def test_as_long_as_a_teacher_is_asked_for_prose_a_deleted_text_is_kept_out_of_its_answer(
+    any_store: Store,
+) -> None:
+    spread(any_store, SECRET)
+    assert any_store.questions.take(5, "teacher", ["describe"]) == ["describe"]
+    any_store.tasks.remove(5, [1])
+    assert not any(any_store.erase_quotes(5) for _ in range(3)), "nothing is to be done but to wait"
+    any_store.questions.record(5, Answer("describe", {"summary": f"It fails at {SECRET}"}, None), [])
+    erase_all(any_store)
+    assert [row for row in everything(any_store) if SECRET in row[1]] == []
+
+
+def test_a_command_that_begins_to_evolve_while_a_worker_looks_whether_one_does_is_not_turned_away(
+    any_store: Store, any_settings: Settings
+) -> None:
+    spread(any_store, SECRET)
+    begun, done = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with locked(any_store.database, EVOLUTION, 5):
+            begun.set()
+            done.wait(0.1)
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(look)
+        assert begun.wait(10)
+        with any_store.evolution.alone(5):
+            done.set()
 
 
 def test_another_project_keeps_what_it_has(any_store: Store) -> None:

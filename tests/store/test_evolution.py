@@ -47,7 +47,7 @@ def test_a_round_is_a_row_that_is_brought_up_to_date_alone(any_store: Store) -> 
     assert any_store.evolution.rounds(5) == [row(1), row(2), row(3, teacher="another")]
     assert any_store.evolution.rounds(5, teacher="another", done=True, way="taught") == [row(3, teacher="another")]
     assert (any_store.evolution.finished(5), any_store.evolution.rounds(5, done=False)) == (3, [])
-    any_store.evolution.forget(5)
+    any_store.forget(5)
     assert (any_store.evolution.rounds(5), any_store.evolution.rounds(6)) == ([], [row(1)])
 
 

@@ -153,5 +153,3 @@ def test_what_label_studio_does_with_skipped_tasks_is_kept(any_store: Store) -> 
     for rules in (("REQUEUE_FOR_ME", 1), ("REQUEUE_FOR_OTHERS", 3)):
         any_store.rules.put(5, *rules)
         assert any_store.rules.get(5) == rules
-    any_store.rules.forget(5)
-    assert any_store.rules.get(5) == ("", 1)

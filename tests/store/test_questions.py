@@ -224,8 +224,6 @@ def test_the_last_draft_of_each_task_is_known_with_its_author(
     assert {each.task: (each.version, each.author) for each in any_store.shown.of(5)} == {
         1: ("v2", "learner"), 2: ("v1", None), 3: ("v2", "teacher"),
     }  # fmt: skip
-    any_store.shown.forget(5)
-    assert any_store.shown.of(5) == []
 
 
 @pytest.fixture

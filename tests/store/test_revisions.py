@@ -46,7 +46,7 @@ def test_what_changes_nothing_gets_no_revision(any_store: Store) -> None:
     assert labels.revision(5) == before
 
 
-@pytest.mark.parametrize("vanish", ["revive", "forget", "forget shown", "move"])
+@pytest.mark.parametrize("vanish", ["revive", "move"])
 def test_a_reader_is_told_when_rows_have_vanished(any_store: Store, vanish: str) -> None:
     labels = any_store.labels
     labels.put(5, [answer(1, 10, "a")])
@@ -56,10 +56,6 @@ def test_a_reader_is_told_when_rows_have_vanished(any_store: Store, vanish: str)
     if vanish == "revive":
         labels.delete(5, [1])
         labels.revive(5, [1])
-    elif vanish == "forget":
-        labels.forget(5)
-    elif vanish == "forget shown":
-        any_store.shown.forget(5)
     else:
         labels.put(5, [answer(1, 20, "a", at=2)])
     assert labels.revision(5).complete > seen.number

@@ -39,12 +39,6 @@ def test_texts_come_in_the_order_asked_for_and_empty_for_a_task_that_is_gone(any
     assert any_store.tasks.texts(6, [1]) == [""]
 
 
-def test_keys_are_those_of_the_tasks_that_are_there(any_store: Store) -> None:
-    any_store.tasks.put(5, [example(1, "one"), example(2, "two"), example(3, "three")])
-    assert any_store.tasks.keys(5, [3, 9, 1]) == {1: content_key("one"), 3: content_key("three")}
-    assert any_store.tasks.keys(6, [1]) == {}
-
-
 def test_the_revision_grows_only_when_something_changes(any_store: Store) -> None:
     any_store.projects.ensure(5)
     any_store.projects.ensure(6)

@@ -25,10 +25,8 @@ from ml_backend.teaching.agreement import (
     agreement,
     learners_share,
     of_learner,
-    pairs,
-    received,
-    saved,
 )
+from ml_backend.teaching.reception import Reception
 
 SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
 
@@ -41,34 +39,43 @@ def answer(task: int, *choices: str, number: int = 0, seconds: float | None = No
     return Annotation(number or task, task, 1, choices, skip, lead_time=seconds)
 
 
+def reception(*answered: tuple[Shown, Annotation]) -> Reception:
+    """Of some tasks, each with what was shown of it and its answer."""
+    found = Reception()
+    for draft, given in answered:
+        found.update(draft.task, draft, [given])
+    return found
+
+
 def test_a_draft_is_accepted_edited_or_replaced_and_counts_for_its_author() -> None:
-    found = received(
-        [
-            (shown(1, "teacher", "fruit"), answer(1, "fruit")),
-            (shown(2, "teacher", "fruit"), answer(2, "metal")),
-            (shown(3, "learner", "fruit", "metal"), answer(3, "metal", "fruit")),
-            (shown(4, "learner", "fruit", "metal"), answer(4, "fruit")),
-            (shown(5, "learner", "fruit"), answer(5, "fruit", "metal")),
-            (shown(6, "learner"), answer(6)),
-            (shown(7, "learner", "fruit"), answer(7)),
-            (shown(8, None), answer(8, "fruit")),
-        ]
+    found = reception(
+        (shown(1, "teacher", "fruit"), answer(1, "fruit")),
+        (shown(2, "teacher", "fruit"), answer(2, "metal")),
+        (shown(3, "learner", "fruit", "metal"), answer(3, "metal", "fruit")),
+        (shown(4, "learner", "fruit", "metal"), answer(4, "fruit")),
+        (shown(5, "learner", "fruit"), answer(5, "fruit", "metal")),
+        (shown(6, "learner"), answer(6)),
+        (shown(7, "learner", "fruit"), answer(7)),
+        (shown(8, None), answer(8, "fruit")),
     )
-    assert found == {"teacher": Received(1, 0, 1), "learner": Received(2, 2, 1)}
+    received, _ = found.without(())
+    assert received == {"teacher": Received(1, 0, 1), "learner": Received(2, 2, 1)}
 
 
 def test_an_answer_that_could_not_be_read_says_nothing_of_its_draft() -> None:
     unread = replace(answer(1, "obst"), unread="label")
-    assert pairs([shown(1, "teacher", "fruit")], [unread]) == []
+    received, _ = reception((shown(1, "teacher", "fruit"), unread)).without(())
+    assert received == {"teacher": Received(), "learner": Received()}
 
 
 def test_the_first_answer_that_stands_is_the_one_in_sight_of_the_draft() -> None:
-    answers = [
-        answer(1, "metal", number=30), answer(1, number=10, skip=True), answer(1, "fruit", number=20),
-        answer(2, number=40, skip=True), answer(9, "fruit", number=50),
-    ]  # fmt: skip
-    found = pairs([shown(1, "teacher", "fruit"), shown(2, "teacher", "fruit"), shown(3, None)], answers)
-    assert [(each.task, given.id) for each, given in found] == [(1, 20)]
+    found = Reception()
+    answers = [answer(1, "metal", number=30), answer(1, number=10, skip=True), answer(1, "fruit", number=20)]
+    found.update(1, shown(1, "teacher", "fruit"), answers)
+    found.update(2, shown(2, "teacher", "fruit"), [answer(2, number=40, skip=True)])
+    found.update(3, shown(3, "teacher", "fruit"), [])
+    received, _ = found.without(())
+    assert received["teacher"] == Received(accepted=1)
 
 
 def test_time_saved_is_the_difference_of_the_medians_for_each_accepted_draft() -> None:
@@ -80,21 +87,25 @@ def test_time_saved_is_the_difference_of_the_medians_for_each_accepted_draft() -
         (shown(22, "learner", "fruit"), answer(22, "fruit", seconds=0.0)),
         (shown(23, "learner", "fruit"), answer(23, "metal", seconds=60.0)),
     ]
-    found = saved([*blind, *accepted, *away])
+    _, found = reception(*blind, *accepted, *away).without(())
     assert (found.accepted, found.timed, found.blind) == (8, 6, 5)
     assert (found.median_accepted, found.median_blind) == (3.5, 13.0)
     assert found.seconds == pytest.approx(8 * (13 - 3.5))
-    assert saved([(each, replace(given, lead_time=1.0)) for each, given in blind] + accepted).seconds == -2.5 * 6
+    _, found = reception(*((each, replace(given, lead_time=1.0)) for each, given in blind), *accepted).without(())
+    assert found.seconds == -2.5 * 6
 
 
 @pytest.mark.parametrize("short", ["blind", "accepted"])
 def test_of_few_answers_no_time_is_told_but_how_many_there_are(short: str) -> None:
     counts = {"blind": FEWEST, "accepted": FEWEST, short: FEWEST - 1}
     blind = [(shown(n, None), answer(n, "fruit", seconds=2.0)) for n in range(counts["blind"])]
-    accepted = [(shown(n, "teacher", "fruit"), answer(n, "fruit", seconds=1.0)) for n in range(counts["accepted"])]
-    found = saved(blind + accepted)
+    accepted = [
+        (shown(n, "teacher", "fruit"), answer(n, "fruit", seconds=1.0)) for n in range(100, 100 + counts["accepted"])
+    ]
+    _, found = reception(*blind, *accepted).without(())
     assert (found.seconds, found.timed, found.blind) == (None, counts["accepted"], counts["blind"])
-    assert saved([]).median_blind is None
+    _, nothing = reception().without(())
+    assert nothing.median_blind is None
 
 
 def test_the_learners_share_is_of_the_drafts_not_of_the_audited_places() -> None:

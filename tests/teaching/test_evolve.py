@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from authors import Author, synthetic
 from fake_label_studio import FakeLabelStudio
+from projects import synthetic_tasks
 from rounds import MakeRound
 
 from ml_backend.cycle import run_round
@@ -33,7 +34,7 @@ def test_a_round_diagnoses_writes_labels_examines_and_then_makes_tasks(
     assert len(tasks) == 6
     assert sorted(data[SYNTHETIC] for data in tasks.values()) == ["easy"] * 3 + ["hard"] * 3
     assert {data["text"] for data in tasks.values()} == {each.text for each in one.texts[:6]}
-    assert store.tasks.synthetic(5).tolist() == sorted(tasks)
+    assert synthetic_tasks(store, 5) == sorted(tasks)
     assert store.jobs.state(5).waiting
     spent = store.ledger.spent_on(5, [each for ids in one.asked.values() for each in ids])
     assert (spent.calls, spent.input_tokens) == (14, 1400)

@@ -201,6 +201,7 @@ def test_of_several_labels_none_at_all_is_refused_and_every_decision_must_be_sur
     asked = [questions.label(multiple, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
     answers = [Answer("q", {"label": []}, np.array(row, np.float32)) for row in shares]
-    kept, dropped = steps.labelled(multiple, [Text(f"{n}", HARD) for n in range(4)], answers, asked)
+    texts = [Text(f"{n}", HARD) for n in range(4)]
+    kept, dropped = steps.labelled(multiple, list(zip(texts, answers, asked, strict=True)))
     assert [(each.text, each.label) for each in kept] == [("0", ("fruit",))]
     assert dropped == [(steps.REFUSED, "1"), (steps.UNSURE, "2"), (steps.REFUSED, "3")]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from authors import Author, rounds_of, synthetic
 from fake_label_studio import FakeClient, FakeLabelStudio
+from projects import synthetic_tasks
 from rounds import MakeRound
 from typer.testing import CliRunner
 
@@ -51,6 +52,28 @@ def test_wherever_it_is_cut_off_the_same_command_goes_on_from_there_and_nothing_
     assert len(synthetic(confused)) == 12 == len({data["text"] for data in synthetic(confused).values()})
 
 
+def test_what_the_teacher_was_shown_is_what_stood_in_the_question_however_late_its_answer_comes(
+    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, store: Store, make_round: MakeRound
+) -> None:
+    teacher.calls = 0
+    with pytest.raises(Waiting):
+        list(evolving(TAUGHT).run(1))
+    (asked,) = store.questions.waiting(5, "scripted")
+    quoted = set(rounds_of(store)[0].shown)
+    assert quoted and all(confused.tasks[task]["data"]["text"] in asked.text for task in quoted)
+    others = [each for each in confused.annotations() if each["task"] not in quoted]
+    for annotation in others[:6]:  # the learner of the next round is mistaken in other tasks
+        confused.change_annotation(annotation["id"], "metal")
+    run_round(make_round(confused))
+    teacher.calls = 2
+    with pytest.raises(Waiting):
+        list(evolving(TAUGHT).run(1))
+    _, writing = teacher.asked
+    (one,) = rounds_of(store)
+    assert one.weaknesses and quoted <= set(one.shown)
+    assert all(confused.tasks[task]["data"]["text"] in writing.text for task in set(one.shown) - quoted)
+
+
 def test_a_spent_budget_makes_it_wait_and_says_which(
     evolving: Callable[..., Evolving], options: Callable[..., None], teacher: Author
 ) -> None:
@@ -88,9 +111,9 @@ def test_a_label_studio_that_does_not_tell_the_new_numbers_brings_the_tasks_with
         confused, "answer", lambda method, path, body, _: answer(method, path, body, _ if method == "GET" else {})
     )
     (one,) = evolving().run(1)
-    assert one.used == 6 and not len(store.tasks.synthetic(5))
+    assert one.used == 6 and not synthetic_tasks(store, 5)
     run_round(make_round(confused))
-    assert store.tasks.synthetic(5).tolist() == sorted(synthetic(confused))
+    assert synthetic_tasks(store, 5) == sorted(synthetic(confused))
 
 
 def test_a_round_that_waits_outlasts_those_of_another_teacher_or_kind_and_limits_none(

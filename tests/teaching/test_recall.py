@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from projects import set_up
 
 from ml_backend.asking import Answer
@@ -16,7 +20,7 @@ from ml_backend.domain import Draft, Example, Prediction, TaskSchema, content_ke
 from ml_backend.pool import ProjectPool
 from ml_backend.store import Store
 from ml_backend.teaching import questions
-from ml_backend.teaching.recall import Recall, recall
+from ml_backend.teaching.recall import Recall, of_texts, recall
 
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
 TEXTS = {10: "apple", 20: "iron", 30: "pear", 40: "zinc", 50: "apple"}
@@ -91,3 +95,42 @@ def test_annotators_who_contradict_it_are_expected_to_do_so_again(remember: Call
     after = remember({}, dict.fromkeys(TEXTS, "metal"))
     assert (before.expected[:, 0] > before.expected[:, 1]).all() and before.corrected == pytest.approx(before.said)
     assert (after.expected[:, 0] < before.expected[:, 0]).all() and (after.corrected[:, 0] < 0.9).all()
+
+
+_projects = itertools.count(100)
+SCHEMAS = [TaskSchema(tuple(labels), False, "c", "t", "text") for labels in ("abc", "ab", "ba", "abcd")]
+
+
+@given(
+    said=st.lists(st.tuples(st.sampled_from(SCHEMAS), st.sampled_from(["apple", "zinc"]), st.floats(0, 1)), max_size=5)
+)
+@hypothesis_settings(max_examples=30)
+def test_a_request_and_the_queue_take_the_same_reply_whatever_the_labels_were_in_between(
+    any_store: Store, fake_encoder: FakeEncoder, said: list[tuple[TaskSchema, str, float]]
+) -> None:
+    project, texts = next(_projects), ["apple", "zinc"]
+    any_store.projects.ensure(project)
+    any_store.tasks.put(project, [Example(task, text, content_key(text)) for task, text in enumerate(texts)])
+    pool = ProjectPool(any_store, project, fake_encoder)
+    pool.refresh(any_store.projects.ensure(project).tasks_revision)
+    for number, (schema, text, first) in enumerate(said):
+        asked = replace(questions.label(schema, content_key(text), text, "scripted", {}), id=str(number))
+        any_store.questions.want(project, "scripted", [(asked, content_key(text))])
+        shares = np.full(len(schema.labels), (1 - first) / (len(schema.labels) - 1), np.float32)
+        shares[0] = first
+        any_store.questions.record(project, Answer(asked.id, {"label": "x"}, shares), [])
+    for schema in SCHEMAS:
+        nobody = Answers(pool.tasks[:0], np.empty((0, len(schema.labels)), np.float32), pool.tasks[:0])
+        queue = recall(any_store, "scripted", schema, pool, project, nobody)
+        request = of_texts(any_store, "scripted", schema, project, texts)
+        np.testing.assert_array_equal(request, queue.of(pool.tasks))
+
+
+def test_a_label_that_went_and_came_back_brings_the_reply_of_then_back(
+    remember: Callable[..., Recall], store: Store
+) -> None:
+    wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")
+    remember({"apple": 0.9}, {}, schema=wider)
+    remember({"apple": 0.2}, {})
+    (between,), (after,) = (of_texts(store, "scripted", schema, 5, ["apple"]) for schema in (SCHEMA, wider))
+    assert between[1] > 0.5 and after[0] > 0.5

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from ml_backend.domain import Fit, Floats, TrainingSet
+from ml_backend.domain import Attributions, Fit, Floats, Material, Taught, TrainingSet
 from ml_backend.ports import Learner
+from ml_backend.rows import Rows
 from plugins.learners.laat import Laat
 from plugins.learners.laat_paper import LaatPaper
 from plugins.learners.logistic import Logistic
 from plugins.learners.mlp import Mlp
+from plugins.learners.pool_sample import MOST_ROWS
 from plugins.learners.tabular import Tabular
 from plugins.learners.trees import Trees
 
@@ -88,6 +93,13 @@ def test_earlier_knowledge_equal_to_the_present_gives_equal_answers(learner: Lea
     train = blobs(60, 3)
     fit = learner.fit(change(train, earlier=train.targets), 0)
     np.testing.assert_allclose(fit.held_out_earlier, fit.held_out, atol=1e-3)
+
+
+def test_earlier_knowledge_that_is_judged_by_other_means_is_not_cross_validated(learner: Learner) -> None:
+    train = blobs(60, 3)
+    fit = learner.fit(change(train, earlier=train.targets, judges_earlier=False), 0)
+    assert fit.held_out_earlier is None
+    np.testing.assert_array_equal(fit.held_out, learner.fit(train, 0).held_out)
 
 
 def test_earlier_knowledge_of_few_rows_is_worse_and_does_not_touch_the_present(learner: Learner) -> None:
@@ -171,3 +183,29 @@ def test_the_training_set_is_left_as_it_was(learner: Learner) -> None:
     learner.predict(learner.fit(given, 0).tensors, given.vectors)
     for array, copy in zip((given.vectors, given.targets, given.weights, earlier), copies, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+class PoolOfManyRows(Rows):
+    """A pool that is read by rows; `read`: how many of them were."""
+
+    read = 0
+
+    def __getitem__(self, places: Any) -> Floats:
+        found = super().__getitem__(places)
+        self.read += len(found)
+        return found
+
+    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> Floats:
+        self.read += len(self)
+        return super().__array__(dtype, copy)
+
+
+def test_of_a_pool_larger_than_the_sample_the_drawn_rows_alone_are_read(learner: Learner) -> None:
+    random = np.random.default_rng(0)
+    matrix = random.normal(size=(6 * MOST_ROWS, 4)).astype(np.float32)
+    pool = PoolOfManyRows(matrix, np.arange(0, 6 * MOST_ROWS, 2))
+    targets = np.eye(2, dtype=np.float32)[np.arange(30) % 2]
+    labels = Taught(matrix[:30], targets, np.ones(30, np.float32))
+    scores = Attributions(random.normal(size=(2, 1, 4)).astype(np.float32), np.ones(4, np.float32))
+    learner.distil(Material(labels, labels, cast("Floats", pool), scores), False, 0)
+    assert pool.read <= 2 * MOST_ROWS < len(pool), "once, or once for each of two kinds of prior"

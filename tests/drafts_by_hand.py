@@ -1,0 +1,34 @@
+"""How drafts were received, counted from all shown drafts and all annotations at once: what `Reception` must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ml_backend.domain import Annotation
+from ml_backend.store import Shown
+from ml_backend.teaching.agreement import Received, Saved, fate, time_saved, timed
+
+
+def pairs(shown: Iterable[Shown], annotations: Iterable[Annotation]) -> list[tuple[Shown, Annotation]]:
+    """What was shown of each answered task, with the first answer that stands and could be read."""
+    first: dict[int, Annotation] = {}
+    for each in sorted(annotations, key=lambda annotation: annotation.id):
+        if not each.cancelled and each.is_read:
+            first.setdefault(each.task, each)
+    return [(each, first[each.task]) for each in shown if each.task in first]
+
+
+def received(answered: Iterable[tuple[Shown, Annotation]]) -> dict[str, Received]:
+    """By author, `teacher` and `learner`."""
+    fates = [(draft.author, fate(draft, answer)) for draft, answer in answered]
+    return {
+        author: Received(*(fates.count((author, name)) for name in ("accepted", "edited", "replaced")))
+        for author in ("teacher", "learner")
+    }
+
+
+def saved(answered: Sequence[tuple[Shown, Annotation]]) -> Saved:
+    accepted = [answer for draft, answer in answered if draft.author and fate(draft, answer) == "accepted"]
+    without = [answer for draft, answer in answered if draft.author is None]
+    seconds = ([found for each in some if (found := timed(each)) is not None] for some in (accepted, without))
+    return time_saved(len(accepted), *seconds)

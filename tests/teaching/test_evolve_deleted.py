@@ -1,0 +1,88 @@
+"""Tasks that are deleted while a round of EvoKD is under way: their texts do not come back with what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from authors import Author, rounds_of
+from fake_label_studio import FakeLabelStudio
+
+from ml_backend.asking import Answer, Question
+from ml_backend.store import Store
+from ml_backend.store.schema import metadata
+from ml_backend.teaching.evolve import Evolving
+from ml_backend.teaching.written import POOL, TASKS, TAUGHT
+
+
+def tables_with(store: Store, text: str) -> set[str]:
+    """Those of a row that has the text where texts stand, or in quotes; the text alone may be part of others."""
+    with store.database.read() as connection:
+        return {
+            table.name
+            for table in metadata.tables.values()
+            for row in connection.execute(sa.select(table))
+            if f'"{text}"' in repr(tuple(row)).replace("\\", "").replace("'", '"')
+        }
+
+
+def erase(store: Store) -> None:
+    while store.erase_quotes(5):
+        pass
+
+
+@pytest.fixture
+def deleting(teacher: Author, store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], list[str]]:
+    """Deletes a task while the teacher answers the n-th question for a purpose, and looks for its quotes at once. The
+    task is the first that the round has shown; or the one that the last of the questions is about."""
+    answer, deleted = teacher.answer, list[str]()
+
+    def delete(questions: Sequence[Question]) -> None:
+        numbers, shown = store.tasks.numbers(5).tolist(), rounds_of(store)[-1].shown
+        texts = dict(zip(numbers, store.tasks.texts(5, numbers), strict=True))
+        task = shown[0] if shown else next(task for task, text in texts.items() if text == questions[-1].text)
+        assert "question" in tables_with(store, texts[task])
+        deleted.append(texts[task])
+        store.tasks.remove(5, [task])
+        erase(store)
+
+    def set_off(purpose: str, n: int) -> list[str]:
+        def answers(questions: Sequence[Question]) -> Iterator[Answer]:
+            for each in questions:
+                asked = sum(earlier.purpose == purpose for earlier in teacher.asked)
+                if each.purpose == purpose and asked == n and not deleted:
+                    delete(questions)
+                quoting = {"summary": f'It is weak at "{deleted[0]}".', "patterns": []} if deleted else {}
+                for given in answer([each]):
+                    yield replace(given, content=quoting) if each.purpose == "diagnose" else given
+
+        monkeypatch.setattr(teacher, "answer", answers)
+        return deleted
+
+    return set_off
+
+
+@pytest.mark.parametrize(("way", "purpose"), [(TASKS, "diagnose"), (TAUGHT, "diagnose"), (POOL, "label")])
+def test_a_text_that_is_deleted_while_a_round_is_under_way_does_not_come_back(
+    evolving: Callable[..., Evolving], deleting: Callable[[str, int], list[str]], store: Store, way: str, purpose: str
+) -> None:
+    texts = deleting(purpose, 0)
+    run = evolving(way).run(2)
+    first = next(run)
+    (text,) = texts
+    assert first.done and tables_with(store, text) <= {"deleted_text"}
+    assert next(run).done
+    assert tables_with(store, text) <= {"deleted_text"}
+    assert next(run, None) is None
+    erase(store)
+    assert tables_with(store, text) == set()
+
+
+def test_a_task_of_the_pool_that_is_deleted_while_it_is_labelled_is_left_out_of_the_round(
+    evolving: Callable[..., Evolving], deleting: Callable[[str, int], list[str]], confused: FakeLabelStudio
+) -> None:
+    texts = deleting("label", 3)
+    (one,) = evolving(POOL, per_round=4).run(1)
+    assert one.used == len(one.texts) == 9 and not {*texts} & {each.text for each in one.texts}

@@ -1,0 +1,79 @@
+"""The rounds of evolution as the loop looks at them: what they cost it, and what a teacher was shown in them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ml_backend.store import EvolutionRow, Store
+from ml_backend.teaching import written
+from ml_backend.teaching.written import HARD, TAUGHT, Round, Text
+
+_projects, _moments = itertools.count(100), itertools.count()
+
+
+def a_round(number: int, *shown: int, done: bool = True) -> Round:
+    texts = (Text(f"text {number}", HARD),)
+    return Round(number, TAUGHT, "t", 6, f"moment {next(_moments)}", shown=shown, texts=texts, done=done)
+
+
+changes = st.one_of(
+    st.tuples(st.just("begin"), st.lists(st.integers(1, 9), max_size=3)),
+    st.tuples(st.just("begin"), st.lists(st.integers(1, 9), max_size=3)),
+    st.tuples(st.just("go on"), st.lists(st.integers(1, 9), max_size=2)),
+    st.tuples(st.just("finish"), st.just([])),
+    st.tuples(st.just("look"), st.just([])),
+    st.tuples(st.just("forget"), st.just([])),
+)
+
+
+@given(history=st.lists(changes, max_size=20))
+@hypothesis_settings(max_examples=50)
+def test_the_tasks_that_a_teacher_was_shown_are_those_of_all_rounds_whenever_somebody_looked(
+    any_store: Store, history: list[tuple[str, list[int]]]
+) -> None:
+    project, rounds = next(_projects), list[Round]()
+    for what, tasks in [*history, ("look", [])]:
+        waiting = next((place for place, one in enumerate(rounds) if not one.done), None)
+        if what == "begin":
+            rounds.append(a_round(len(rounds) + 1, *tasks, done=False))
+            written.keep(any_store, project, rounds[-1])
+        elif what in ("go on", "finish") and waiting is not None:
+            one = rounds[waiting]
+            rounds[waiting] = replace(one, shown=(*one.shown, *tasks), done=what == "finish")
+            written.keep(any_store, project, rounds[waiting])
+        elif what == "forget":
+            rounds = []
+            any_store.forget(project)
+        elif what == "look":
+            expected = sorted({task for one in rounds for task in one.shown})
+            assert written.shown(any_store, project).tolist() == expected
+
+
+@pytest.mark.parametrize("n", [3, 60])
+def test_a_look_at_what_was_shown_reads_as_much_of_many_rounds_as_of_few(
+    store: Store, monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    for number in range(1, n + 1):
+        written.keep(store, 5, a_round(number, number, done=number != 2))
+    written.shown(store, 5)
+    written.keep(store, 5, a_round(n + 1, n + 1))
+    bodies: list[int] = []
+
+    class Row(EvolutionRow):
+        def __init__(self, **values: Any) -> None:
+            super().__init__(**values)
+            bodies.append(self.number)
+
+    monkeypatch.setattr("ml_backend.store.evolution.EvolutionRow", Row)
+    assert written.shown(store, 5).tolist() == list(range(1, n + 2))
+    assert bodies == [2, n, n + 1], "the one that waits, the newest of before, and the new one"
+    bodies.clear()
+    assert len(written.shown(store, 5)) == n + 1
+    assert bodies == [2, n + 1]
