@@ -19,7 +19,17 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
-from databases import any_settings, any_store, migrated_once, new_postgresql, postgresql, statements
+from databases import (
+    any_empty_settings,
+    any_settings,
+    any_store,
+    empty_postgresql,
+    migrated_once,
+    migrated_postgresql,
+    new_postgresql,
+    postgresql,
+    statements,
+)
 from fake_encoder import FakeEncoder
 from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from flask.testing import FlaskClient
@@ -38,9 +48,12 @@ from ml_backend.settings import Settings
 from ml_backend.store import Store
 
 __all__ = [  # fixtures
+    "any_empty_settings",
     "any_settings",
     "any_store",
+    "empty_postgresql",
     "migrated_once",
+    "migrated_postgresql",
     "new_postgresql",
     "options",
     "postgresql",
