@@ -8,6 +8,9 @@ SHELL := /bin/bash
 # one line a package that is fetched, without addresses
 QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s,([a-z]+:/)?/[^ ]*/,,g'
 
+# else every process that the tests start compiles the project anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test lint bench-growth bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables clean
 
 setup: .venv/.ready .venv-label-studio/.ready

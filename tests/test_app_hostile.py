@@ -77,21 +77,21 @@ def dumped(body: Any) -> str:
     return json.dumps(body)  # lone surrogates, NaN and huge numbers as Python writes them
 
 
-@pytest.mark.parametrize("path", ["/predict", "/setup", "/webhook"])
 @given(body=requests | anything)
 @hypothesis_settings(max_examples=1000)
-def test_hostile_json_is_never_an_error_of_the_server(path: str, body: Any, client: FlaskClient) -> None:
+def test_hostile_json_is_never_an_error_of_the_server(body: Any, client: FlaskClient) -> None:
     try:
         data = dumped(body)
     except ValueError:  # an integer of too many digits
         return
-    answer = client.post(path, data=data, content_type="application/json")
-    assert answer.status_code < 500, (body, answer.get_data(as_text=True))
-    reply = answer.get_json()
-    assert isinstance(reply, dict)
-    if path == "/predict" and answer.status_code == 200:
-        assert len(reply["results"]) == len(body["tasks"])
-        assert all(set(result) == {"result", "score", "model_version"} for result in reply["results"])
+    for path in ("/predict", "/setup", "/webhook"):  # drawing a body takes longer than answering it
+        answer = client.post(path, data=data, content_type="application/json")
+        assert answer.status_code < 500, (path, body, answer.get_data(as_text=True))
+        reply = answer.get_json()
+        assert isinstance(reply, dict), path
+        if path == "/predict" and answer.status_code == 200:
+            assert len(reply["results"]) == len(body["tasks"])
+            assert all(set(result) == {"result", "score", "model_version"} for result in reply["results"])
 
 
 @pytest.mark.parametrize("path", ["/predict", "/setup", "/webhook"])

@@ -53,7 +53,7 @@ def test_a_store_of_the_first_schema_is_upgraded_and_its_tasks_are_read_again(an
     assert any_store.tasks.values(5, "region", [1]) == {}
 
 
-def test_processes_may_upgrade_an_empty_database_at_once(any_settings: Settings) -> None:
+def test_processes_may_upgrade_an_empty_database_at_once(any_empty_settings: Settings) -> None:
     code = (
         "import sys\nfrom ml_backend.settings import Settings\nfrom ml_backend.store import Store\n"
         "sys.stdin.readline()\n"
@@ -61,8 +61,8 @@ def test_processes_may_upgrade_an_empty_database_at_once(any_settings: Settings)
     )
     environment = {
         **os.environ,
-        "APPRENTICE_DATA_DIR": str(any_settings.data_dir),
-        "APPRENTICE_STORE_URL": any_settings.store_url,
+        "APPRENTICE_DATA_DIR": str(any_empty_settings.data_dir),
+        "APPRENTICE_STORE_URL": any_empty_settings.store_url,
     }
     racers = [
         subprocess.Popen([sys.executable, "-c", code, str(n)], env=environment, stdin=subprocess.PIPE)
@@ -73,7 +73,7 @@ def test_processes_may_upgrade_an_empty_database_at_once(any_settings: Settings)
         racer.stdin.write(b"go\n")
         racer.stdin.close()
     assert [racer.wait(60) for racer in racers] == [0, 0, 0, 0]
-    store = Store(any_settings)
+    store = Store(any_empty_settings)
     assert [record.id for record in store.projects.all()] == [1, 2, 3, 4]
     store.close()
 

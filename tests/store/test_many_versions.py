@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from databases import database_of
 from statements import recorded
 
+from ml_backend.settings import Settings
 from ml_backend.store import Store, schema
 
 MANY = 30_000
@@ -19,9 +21,18 @@ INDEXES = {
 """Where it is not the primary key that finds the rows."""
 
 
-@pytest.fixture
-def crowded(any_store: Store) -> Store:
-    """Project 5 with 30,000 versions; the last one is active, ten have a fit of their own, twenty still have rows."""
+@pytest.fixture(scope="module")
+def postgresql_of_module(postgresql: str, migrated_postgresql: str) -> Iterator[str]:
+    with database_of(postgresql, migrated_postgresql) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def crowded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Project 5 with 30,000 versions; the last one is active, ten have a fit of their own, twenty still have rows.
+    The tests only read them."""
+    url = request.getfixturevalue("postgresql_of_module") if request.param == "postgresql" else ""
+    store = Store(Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("crowded"), store_url=url))
     rows = [
         {
             "project": 5, "number": number, "name": f"apprentice-{number}-abcd", "labelled": number, "created_at": 0.0,
@@ -30,10 +41,11 @@ def crowded(any_store: Store) -> Store:
         }
         for number in range(1, MANY + 1)
     ]  # fmt: skip
-    with any_store.database.begin() as connection:
+    with store.database.begin() as connection:
         connection.execute(sa.insert(schema.version), rows)
         connection.execute(sa.text("ANALYZE"))
-    return any_store
+    yield store
+    store.close()
 
 
 QUESTIONS: dict[str, Callable[[Store], object]] = {
