@@ -1,7 +1,7 @@
 """Texts of deleted tasks, and how they are found in documents that quote them.
 
-What a document costs depends on its length and hardly on how many texts are looked for: a rolling hash of `WINDOW`
-characters (Karp and Rabin, "Efficient Randomized Pattern-Matching Algorithms", 1987) says where one may begin.
+All texts are looked for at once (Aho and Corasick, "Efficient String Matching", 1975): what a document costs depends on
+its length, and not on how many they are.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
+from itertools import groupby
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from ml_backend.domain import Ints
+from ahocorasick import Automaton
 
 TELLING = 60
 """Characters of a text by which it is known again, however it was cut short after them."""
@@ -27,12 +25,6 @@ LABEL_NAMES = {"labels", "label", "shares", "reply", "choices", "instead"}
 """The names under which documents hold names of labels, which may be those of texts."""
 CUT = "…"
 """How a text ends that was cut short."""
-WINDOW = 16
-"""Characters that are hashed together: a power of two, and no more than `SHORT`."""
-HASH_BITS = 20
-MULTIPLIER = 0x9E3779B97F4A7C15
-FACTORS = [(width, pow(MULTIPLIER, width, 2**64)) for width in (1, 2, 4, 8)]
-"""How two hashes of so many characters make one of twice as many, up to `WINDOW`."""
 Quoting = Literal["anywhere", "in prose", "nowhere"]
 """Where strings may quote texts, and not only be one: in a prompt anywhere, in a document but for what stands for a
 text of its own, in what is about another text nowhere."""
@@ -45,14 +37,11 @@ class GoneTexts:
         wordings = {wording for text in texts for wording in (text, " ".join(text.split())) if wording}
         self._whole = sorted(wordings)
         self._is_whole = wordings
-        self._quoted = {wording for wording in wordings if len(wording) < SHORT}
-        self._quoted_lengths = sorted({len(wording) for wording in self._quoted}, reverse=True)
-        self._beginnings: dict[str, list[str]] = {}
-        for wording in wordings - self._quoted:
-            self._beginnings.setdefault(wording[:WINDOW], []).append(wording)
-        self._hashes = np.zeros(2**HASH_BITS, np.bool_)
-        if self._beginnings:
-            self._hashes[_hashes("".join(self._beginnings))[::WINDOW]] = True
+        quotes = {wording if len(wording) >= SHORT else f'"{wording}"' for wording in wordings}
+        self._known_by = Automaton()
+        for beginning, some in groupby(sorted(quotes), lambda quote: quote[:TELLING]):
+            self._known_by.add_word(beginning, (len(beginning), list(some)))
+        self._known_by.make_automaton()
 
     def changes(self, document: Mapping[str, Any], quoting: Quoting) -> dict[str, Any]:
         """The columns of a row that are other ones without them."""
@@ -107,37 +96,15 @@ class GoneTexts:
 
     def _quotes(self, value: str) -> Iterator[tuple[int, int]]:
         """Where one of them begins and ends, one after the other."""
+        found: dict[int, int] = {}  # where one begins -> how many characters of it there are
+        for last, (length, quotes) in self._known_by.iter(value) if self._whole else ():
+            start = last + 1 - length
+            found[start] = max(found.get(start, 0), *(_agreement(quote, value, start) for quote in quotes))
         end = 0
-        for start in sorted({*self._may_begin(value), *self._may_be_quoted(value)}):
-            if start >= end and (length := self._length_at(value, start)):
+        for start, length in sorted(found.items()):
+            if start >= end:
                 end = start + length
                 yield start, end
-
-    def _may_begin(self, value: str) -> list[int]:
-        """Where the hash of one of the long ones is."""
-        if not self._beginnings or len(value) < WINDOW:
-            return []
-        found: Ints = np.flatnonzero(self._hashes[_hashes(value)])
-        return found.tolist()  # type: ignore[no-any-return]
-
-    def _may_be_quoted(self, value: str) -> Iterator[int]:
-        at = value.find('"') if self._quoted else -1
-        while at >= 0:
-            yield at
-            at = value.find('"', at + 1)
-
-    def _length_at(self, value: str, start: int) -> int:
-        """How many characters from there on are one of them, as far as it goes; 0 if it is none."""
-        lengths = [
-            length + 2
-            for length in (self._quoted_lengths if value[start] == '"' else ())
-            if value[start + length + 1 : start + length + 2] == '"'
-            and value[start + 1 : start + length + 1] in self._quoted
-        ]
-        for wording in self._beginnings.get(value[start : start + WINDOW], ()):
-            if value.startswith(wording[:TELLING], start):
-                lengths.append(_agreement(wording, value, start))
-        return max(lengths, default=0)
 
 
 def _agreement(wording: str, value: str, start: int) -> int:
@@ -147,12 +114,3 @@ def _agreement(wording: str, value: str, start: int) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if value.startswith(wording[:middle], start) else (low, middle - 1)
     return low
-
-
-def _hashes(value: str) -> npt.NDArray[np.uint64]:
-    """(n - WINDOW + 1,) the hash of the characters from each place on, below 2 ** HASH_BITS: of single ones, then of
-    two, four, … that stand side by side."""
-    found = np.frombuffer(value.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    for width, factor in FACTORS:
-        found = found[:-width] * np.uint64(factor) + found[width:]
-    return np.asarray(found * np.uint64(MULTIPLIER) >> np.uint64(64 - HASH_BITS))
