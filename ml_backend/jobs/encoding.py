@@ -59,11 +59,6 @@ class Encoding:
         """Loads the encoder, the learner and acquisition, so that the first round need not."""
         self._thread.submit(warm, self._settings)
 
-    def wait(self) -> None:
-        """Until the thread has encoded what it was given."""
-        if self._running is not None:
-            self._running.result.exception()
-
     def tell(self, project: int, pool: ProjectPool) -> None:
         """Writes how much of a project is encoded, and that this worker goes on with it."""
         self._told = time.monotonic()

@@ -54,7 +54,8 @@ class Bench:
 
     def step(self) -> None:
         self.worker._step()
-        self.worker._encoding.wait()
+        if (encoding := self.worker._encoding._running) is not None:
+            encoding.result.exception()  # waits for it
 
     def round(self) -> None:
         self.store.jobs.request(5, retry=True)
