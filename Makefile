@@ -3,6 +3,7 @@ ANNOTATIONS ?= 0
 TEACHER ?= similarity
 KIND ?= text
 APPRENTICE := .venv/bin/apprentice
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 # one line a package that is fetched, without addresses
@@ -44,7 +45,8 @@ lint: setup
 	.venv/bin/lint-imports
 
 test: lint
-	.venv/bin/pytest -m "not e2e" --numprocesses auto --maxprocesses 4 --dist loadfile
+	.venv/bin/pytest -m "not slow and not e2e" $(PARALLEL)
+	.venv/bin/pytest -m "slow and not e2e" $(PARALLEL)
 	.venv/bin/pytest -m e2e
 
 bench-loop: setup

@@ -189,6 +189,7 @@ def test_the_health_script_tells_a_dead_port() -> None:
     assert done.returncode == 1 and "no answer" in done.stdout and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_health_script_follows_a_real_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ml_backend.demo.run import backend
     from ml_backend.settings import Settings

@@ -81,6 +81,7 @@ def running(
     assert not running.thread.is_alive()
 
 
+@pytest.mark.slow
 def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once(running: Running) -> None:
     running.settle()
     with recorded() as statements:
