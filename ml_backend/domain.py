@@ -288,6 +288,10 @@ class Clustering:
     centroids: Floats
     assignment: Ints
 
+    def of(self, rows: Ints) -> Clustering:
+        """The same, of some rows alone."""
+        return Clustering(self.centroids, self.assignment[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Nearest:

@@ -40,6 +40,10 @@ class View:
     rows: Ints
     vectors: Floats
 
+    def of(self, places: Ints) -> View:
+        """Some of its rows."""
+        return View(self.space, self.rows[places], rows_of(self.vectors, places))
+
 
 @dataclass(frozen=True, slots=True)
 class Portion:

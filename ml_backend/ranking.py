@@ -20,6 +20,8 @@ from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store
 from ml_backend.teaching.recall import Recall
 
+MOST_COMPARED = 20_000
+"""Free tasks that a query strategy chooses among: of more, a random part, another one after each answer."""
 RANKED = 0.5  # scores below it are the published queue, above it what /predict adds on request
 
 
@@ -79,6 +81,9 @@ def _ranked(
     """The n tasks that acquisition wants next, with their drafts and reasons."""
     view = pool.view(free, with_learner=basis.learner is not None)
     clustering = pool.clusters(view, registry.clusterer())
+    places = _compared(free[view.rows], basis.seed)
+    if places is not None:
+        view, clustering = view.of(places), clustering and clustering.of(places)
     labelled = np.isin(pool.tasks[view.rows], basis.answers.tasks, assume_unique=True)
     seen = pool_of(
         basis.schema,
@@ -103,6 +108,17 @@ def _ranked(
     own = pool.synthetic[view.rows[selection.rows]]
     drafts = draft(basis.settings, basis.schema, basis.learner, texts, vectors, expected, own, basis.records)
     return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, basis), strict=True)])
+
+
+def _compared(free: Mask, seed: int) -> Ints | None:
+    """The places, ascending, of what is shown to the query strategy: all that is not free, and as much of what is as
+    is compared; None for everything."""
+    places = np.flatnonzero(free)
+    if len(places) <= MOST_COMPARED:
+        return None
+    shown = ~free
+    shown[np.random.default_rng(seed).choice(places, MOST_COMPARED, replace=False)] = True
+    return np.flatnonzero(shown)
 
 
 def _reasons(

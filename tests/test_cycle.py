@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
-from fake_encoder import FakeEncoder
+from fake_encoder import FakeEncoder, bag_of_words
 from fake_label_studio import FakeClient, FakeLabelStudio, config_with, fill
 from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
-from ml_backend import registry
+from ml_backend import ranking, registry
 from ml_backend.consensus import consensus
 from ml_backend.cycle import run_round
-from ml_backend.domain import Example, TaskSchema, content_key
+from ml_backend.domain import Example, Pool, Selection, TaskSchema, content_key
 from ml_backend.knowledge import load_best
 from ml_backend.label_studio.config import read_schema
 from ml_backend.pool import ProjectPool
@@ -281,6 +282,37 @@ def test_the_share_of_audit_places_is_right_on_average(
     assert served == 40 * 50
     # 2000 places at 10 %: four standard deviations are 54
     assert abs(blind - 0.1 * served) < 54
+
+
+def test_of_a_large_pool_a_random_part_is_compared_with_all_that_is_answered(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
+    single: TaskSchema, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(ranking, "MOST_COMPARED", 20)
+    shown: list[tuple[Pool, Selection]] = []
+    strategy = registry.acquisition("cluster-uncertainty")
+
+    class Seen:
+        def select(self, pool: Pool, k: int, seed: int) -> Selection:
+            shown.append((pool, strategy.select(pool, k, seed)))
+            return shown[-1][1]
+
+    monkeypatch.setattr(registry, "acquisition", lambda _: Seen())
+    for _ in range(2):
+        store.publications.request(5)
+        learn(server, taught, single, 1)
+        run_round(make_round(server))
+    for pool, chosen in shown:
+        assert pool.available.sum() == 20
+        assert pool.labelled.sum() == len(pool.vectors) - 20
+        assert pool.available[chosen.rows].all()
+        assert pool.clustering is not None and len(pool.clustering.assignment) == len(pool.vectors)
+    published = queue(server)
+    texts = bag_of_words([server.tasks[task]["data"]["text"] for task in published], 32)
+    vectors = np.asarray(shown[-1][0].vectors)[shown[-1][1].rows]
+    assert np.allclose(texts, vectors), "the rows of the part are those tasks"
+    first, second = (np.asarray(pool.vectors)[pool.available] for pool, _ in shown)
+    assert not np.array_equal(first, second), "another part after each answer"
 
 
 def test_a_prior_is_no_reason_for_a_round_before_there_is_anything_to_learn(

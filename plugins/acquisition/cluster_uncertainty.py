@@ -80,7 +80,7 @@ def herd(
     x = np.asarray(vectors[rows], dtype=np.float32)
     distances = _squared(x, x)
     reach = reach_of(distances)
-    kernel: Floats = np.exp(-distances / reach)
+    kernel: Floats = np.exp(np.divide(distances, -reach, out=distances), out=distances)
     known: Floats = np.zeros(len(rows), dtype=np.float32)
     if near is not None:
         known = np.exp(-_same_is_zero(near.copy()) / reach)
@@ -88,7 +88,10 @@ def herd(
         near = _squared(x, np.asarray(vectors[answered[start : start + CHUNK]], dtype=np.float32)).min(axis=1)
         known = np.maximum(known, np.exp(-near / reach))
     chosen: Ints = np.empty(k, dtype=np.int64)
-    gains = np.maximum(kernel - known, 0.0) @ weights
+    gains: Floats = np.empty(len(rows), np.result_type(kernel, weights))
+    for start in range(0, len(rows), CHUNK):
+        left = kernel[start : start + CHUNK] - known
+        gains[start : start + CHUNK] = np.maximum(left, 0.0, out=left) @ weights
     for n in range(k):
         # a gain only falls as more is answered: from the top, the first that is still the highest is the one
         while True:
