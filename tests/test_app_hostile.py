@@ -79,6 +79,7 @@ def dumped(body: Any) -> str:
 
 @given(body=requests | anything)
 @hypothesis_settings(max_examples=1000)
+@pytest.mark.slow
 def test_hostile_json_is_never_an_error_of_the_server(body: Any, client: FlaskClient) -> None:
     try:
         data = dumped(body)

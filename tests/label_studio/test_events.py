@@ -158,6 +158,7 @@ bodies = st.fixed_dictionaries(
 
 @given(value=bodies | anything)
 @hypothesis_settings(max_examples=2000)
+@pytest.mark.slow
 def test_wrong_types_raise_nothing_but_bad_event(value: Any) -> None:
     try:
         event = read_event(value)

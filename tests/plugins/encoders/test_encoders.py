@@ -96,6 +96,7 @@ def test_two_threads_load_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(made) == 1
 
 
+@pytest.mark.slow
 def test_minilm_equals_sentence_transformers() -> None:
     texts = [*TEXTS, *(f"sentence number {i} " * (i % 40 + 1) for i in range(60))]
     np.testing.assert_allclose(MiniLM().encode(texts), SentenceEncoder(str(FOLDER)).encode(texts), atol=1e-5)
