@@ -51,7 +51,9 @@ def main() -> None:
         try:
             app()
         except ApprenticeError as error:
-            Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+            Console(stderr=True, soft_wrap=True, emoji=False).print(
+                f"[bold red]error:[/] {escape(str(error))}", highlight=False
+            )
             sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)
@@ -147,9 +149,10 @@ def status(
     """What is labelled, how good the learner is, and what the last round did."""
     from ml_backend.status import read_status
 
-    store = open_store(read_settings(data_dir=data_dir))
+    settings = read_settings(data_dir=data_dir)
+    store = open_store(settings)
     numbers = [project] if project else [record.id for record in store.projects.connected()]
-    found = [read_status(store, number) for number in numbers]
+    found = [read_status(store, number, settings) for number in numbers]
     if as_json:
         dumped = [each.as_dict() for each in found]
         typer.echo(json.dumps(dumped[0] if project else dumped, indent=2))

@@ -76,7 +76,7 @@ def run_round(work: Round) -> RoundRecord | None:
     with work.stage("reconcile"):
         reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.expect)
     record = store.projects.ensure(project)
-    options, complaint = work.settings.for_project(record.extra_params)
+    options, _ = work.settings.for_project(record.extra_params)
     schema = read_schema(record.label_config, record.choices)
 
     with work.stage("encode"):
@@ -119,7 +119,7 @@ def run_round(work: Round) -> RoundRecord | None:
             labelled=len(answers.tasks),
             accuracy=accuracy,
             created_at=now(),
-            note="; ".join(filter(None, [complaint, odd, moved, problem, _changed_labels(serving, schema), reason])),
+            note="; ".join(filter(None, [odd, moved, problem, _changed_labels(serving, schema), reason])),
             acquisition=options.acquisition,
         )
         artifact = knowledge.save(store, project, learner) if learner is not None and learner is candidate else None

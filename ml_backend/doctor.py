@@ -132,16 +132,16 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, record
         )
     if not found.sampling_is_ours:
         yield Finding("wrong", about, f"sampling is {found.sampling!r}, so the queue is not followed: {again}")
-    elif not record.published:
+    elif not record.published and store.tasks.count(record.id):
         yield Finding("notice", about, "no queue has been published yet: `apprentice status` shows the first round")
-    elif found.model_version != record.published:
+    elif record.published and found.model_version != record.published:
         yield Finding("wrong", about, f"serves {found.model_version!r}, not {record.published!r}: {again}")
-    else:
+    elif record.published:
         yield Finding("good", about, f"sampling and model version ({record.published}) are in step")
     _, complaint = settings.for_project(record.extra_params)
     if complaint:
         yield Finding("wrong", about, complaint)
-    yield _publishing(about, Pace(**(record.pace or {})))
+    yield _publishing(about, Pace(**(record.pace or {})), schema)
 
 
 def _tasks_and_answers(
@@ -152,7 +152,7 @@ def _tasks_and_answers(
     if not check.tasks:
         check = look_at_texts(client, record.id, schema)
     for sentence in notes.texts(check, schema):
-        yield Finding("wrong" if check.without_text == check.tasks else "notice", about, sentence)
+        yield Finding("wrong" if check.tasks and check.without_text == check.tasks else "notice", about, sentence)
     for sentence in notes.unused(coverage, schema):
         yield Finding("notice", about, sentence)
     active = store.versions.active(record.id)
@@ -180,7 +180,7 @@ def _from_label_studio(about: str, settings: Settings, found: Connection, again:
         )
 
 
-def _publishing(about: str, pace: Pace) -> Finding:
+def _publishing(about: str, pace: Pace, schema: TaskSchema) -> Finding:
     if pace.bulk is None and pace.single is None:
         return Finding("notice", about, "publishing speed is not measured yet")
     measured = " and ".join(
@@ -188,6 +188,9 @@ def _publishing(about: str, pace: Pace) -> Finding:
         for seconds, what in ((pace.bulk, "a bulk import"), (pace.single, "a single row"))
         if seconds is not None
     )
+    if schema.nested:
+        why = "Label Studio drops drafts in a tree of choices from a bulk import"
+        return Finding("good", about, f"the queue is published row by row ({measured}): {why}")
     if pace.path(HEAD) == "bulk":
         return Finding("good", about, f"the queue is published by bulk import ({measured})")
     hint = (

@@ -27,7 +27,9 @@ def texts(check: TextCheck, schema: TaskSchema) -> Iterator[str]:
     """What is wrong with the texts of the tasks."""
     what = "record" if schema.is_record else "text"
     where = " or ".join(map(repr, schema.data))
-    if check.without_text and check.without_text == check.tasks:
+    if not check.tasks:
+        yield "there are no tasks: import some"
+    elif check.without_text and check.without_text == check.tasks:
         tasks = f"none of the {check.tasks} tasks{'' if check.whole else ' looked at'}"
         fields = f" (they have: {', '.join(check.fields[:NAMED])})" if check.fields else ""
         tag = "Table" if schema.record_field else "HyperText" if schema.html else "Text"

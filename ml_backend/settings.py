@@ -135,7 +135,9 @@ class Settings(BaseSettings):
     encoder: str = Field(
         "minilm", description="`minilm` (embedded) or `sentence:<hub name or path>` for any sentence-transformers model"
     )
-    teacher_url: str = Field("", description="an OpenAI-style endpoint, for example `http://127.0.0.1:11434/v1`")
+    teacher_url: str = Field(
+        "", description="an OpenAI-style endpoint, for example `http://127.0.0.1:11434/v1`; empty: OpenAI's own"
+    )
     teacher_key: SecretStr = Field(SecretStr(""), description="its key, if it wants one")
     teacher_timeout: float = Field(60, ge=1, le=3600, description="time-out of one call to the teacher, in seconds")
     teacher_concurrency: int = Field(4, ge=1, le=64, description="calls to the teacher at the same time")
@@ -143,8 +145,10 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(30, ge=2, le=600, description="after this a silent worker's project is taken over")
     reconcile_seconds: float = Field(60, ge=1, le=86400, description="interval of the check against Label Studio's API")
     timeout_seconds: float = Field(20, ge=1, le=600, description="time-out of one call to Label Studio")
-    keep_versions: int = Field(10, ge=2, le=1000, description="how many of the latest learners stay for a rollback")
-    log_level: str = Field("info", description="debug, info, warning or error")
+    keep_versions: int = Field(
+        10, ge=2, le=1000, description="how many learners stay for a rollback, half of them the latest"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
     defaults: ProjectSettings = Field(
         default=ProjectSettings(), description="defaults of the per-project settings, as JSON"
     )
@@ -228,10 +232,15 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        lines = (f"APPRENTICE_{'_'.join(map(str, e['loc'])).upper()}: {_plainly(e['msg'])}" for e in error.errors())
+        lines = (f"{_variable(*map(str, e['loc']))}: {_plainly(e['msg'])}" for e in error.errors())
         raise ApprenticeError("These settings are not valid: " + "; ".join(lines)) from None
     except SettingsError:  # of the one setting that is written as JSON
         raise ApprenticeError("These settings are not valid: APPRENTICE_DEFAULTS: not a JSON object") from None
+
+
+def _variable(name: str, *inside: str) -> str:
+    """The variable of a setting; of one inside of it, its name, too."""
+    return ": ".join([f"APPRENTICE_{name.upper()}", *inside])
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
@@ -269,6 +278,8 @@ def own_params(extra_params: Any) -> dict[str, Any]:
     if extra_params is None or extra_params == "":
         return {}
     if not isinstance(extra_params, dict):
+        return {STRANGE: None}
+    if extra_params.get(STRANGE, ()) is None:  # as it was kept
         return {STRANGE: None}
     names = [*map(str, extra_params.get(STRANGE) or ()), *(extra_params.keys() - ProjectSettings.model_fields.keys())]
     strange = sorted(str(name)[:LONGEST_NAME] for name in names if name != STRANGE)[:MOST_STRANGE]

@@ -10,6 +10,7 @@ from ml_backend import notes, project_stats
 from ml_backend.coverage import Coverage
 from ml_backend.domain import ApprenticeError, Estimate, ModelVersion, TaskSchema
 from ml_backend.label_studio.config import read_schema
+from ml_backend.settings import Settings
 from ml_backend.store import ProjectRecord, Store, now
 from ml_backend.teaching import standing
 from ml_backend.text_check import TextCheck
@@ -28,6 +29,7 @@ class Status:
     last_round  version, finished_at (seconds since the epoch), seconds, stages {name: seconds}
     read        tasks read so far while all of them are being listed, else None
     encoded     share of the tasks that the encoder has reached, None before the first round
+    complaint   what is wrong with the project's own settings, "" if nothing
     problem     what stands in the way of the next round, "" if nothing
     watch       what `watch.find_out` last found, {} before the first look
     acquisition the strategy that ordered the queue of the active version, "" before there is one
@@ -53,6 +55,7 @@ class Status:
     encoded: float | None
     problem: str
     note: str
+    complaint: str
     watch: dict[str, Any]
     acquisition: str
     teacher: dict[str, Any]
@@ -65,10 +68,11 @@ class Status:
         return asdict(self)
 
 
-def read_status(store: Store, project: int, *, counted: bool = True) -> Status:
+def read_status(store: Store, project: int, settings: Settings | None = None, *, counted: bool = True) -> Status:
     """The status of one project. Raises ApprenticeError if this backend has never heard of it.
 
-    counted  before the first round, whether all answers are read to say how far tasks and answers can be learnt from
+    settings  with which those of the project are looked at
+    counted   before the first round, whether all answers are read to say how far tasks and answers can be learnt from
     """
     record = store.projects.known(project)
     problem, stats, teacher = "", project_stats.read(store, project), {}
@@ -113,6 +117,7 @@ def read_status(store: Store, project: int, *, counted: bool = True) -> Status:
         encoded=progress["encoded"] / progress["tasks"] if progress.get("tasks") else None,
         problem=problem,
         note=active.note if active else "",
+        complaint=settings.for_project(record.extra_params)[1] if settings else "",
         watch=record.watch or {},
         acquisition=active.acquisition if active else "",
         teacher=teacher,
@@ -157,7 +162,8 @@ def _checked(status: Status) -> Iterator[tuple[str, str]]:
         return
     if status.schema.other_controls:
         yield "question", notes.question(status.schema)
-    yield from (("texts", sentence) for sentence in notes.texts(status.texts, status.schema))
+    if status.texts.tasks or status.last_round:  # else they have not been read yet
+        yield from (("texts", sentence) for sentence in notes.texts(status.texts, status.schema))
     yield from (("not used", sentence) for sentence in notes.unused(status.coverage, status.schema))
     if status.learner is None and (sentence := notes.nothing_learnt(status.coverage)):
         yield "learner", sentence
@@ -203,6 +209,8 @@ def lines(status: Status) -> list[tuple[str, str]]:
         said.append(("encoded", f"{status.encoded:.0%} of the tasks; the queue improves as it grows"))
     if status.set_aside:
         said.append(("set aside", set_aside(status.set_aside)))
+    if status.complaint:
+        said.append(("settings", status.complaint))
     if status.note:
         said.append(("note", status.note))
     if status.last_error:

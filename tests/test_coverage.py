@@ -16,6 +16,7 @@ from ml_backend.intake import take
 from ml_backend.label_studio.config import read_schema
 from ml_backend.label_studio.connect import connect
 from ml_backend.label_studio.events import read_event
+from ml_backend.label_studio.publish import Pace
 from ml_backend.settings import Settings, load_settings
 from ml_backend.status import lines, read_status
 from ml_backend.store import Store
@@ -363,3 +364,24 @@ def test_doctor_looks_itself_before_the_first_round(server: FakeLabelStudio, sto
     schema = read_schema(SINGLE, "")
     found = list(doctor._tasks_and_answers("project 5", store, FakeClient(server), record, schema))
     assert [each.state for each in found] == ["notice"] and "1 of 30 tasks" in found[0].text
+
+
+def test_a_project_without_tasks_is_named_but_not_before_they_were_read(
+    server: FakeLabelStudio, make_round: MakeRound, store: Store
+) -> None:
+    set_up(store, 5, label_config=SINGLE)
+    assert "texts" not in said(store)
+    record = run_round(make_round(server))
+    assert record is not None
+    store.versions.record_round(5, record)
+    assert said(store)["texts"] == "there are no tasks: import some"
+
+
+def test_what_is_wrong_with_a_projects_settings_is_said_before_the_next_round(store: Store) -> None:
+    set_up(store, 5, label_config=SINGLE, extra_params={"aquisition": "margin"})
+    assert "did you mean acquisition?" in dict(lines(read_status(store, 5, Settings())))["settings"]
+
+
+def test_doctor_gives_the_reason_why_a_tree_of_choices_is_published_row_by_row() -> None:
+    tree, flat = (doctor._publishing("", Pace(0.2, 0.1), read_schema(config)).text for config in (NESTED, SINGLE))
+    assert "tree of choices" in tree and "by bulk import" in flat

@@ -35,7 +35,7 @@ def test_the_command_line_beats_the_environment_beats_the_file_beats_the_default
     ("name", "value"),
     [
         ("PORT", "99999"), ("PORT", "many"), ("WORKERS", "0"), ("THREADS", "-1"), ("LEASE_SECONDS", "1"),
-        ("KEEP_VERSIONS", "1"), ("DEFAULTS", '{"queue_size": 0}'), ("DEFAULTS", "{not json"),
+        ("KEEP_VERSIONS", "1"), ("LOG_LEVEL", "loud"), ("DEFAULTS", '{"queue_size": 0}'), ("DEFAULTS", "{not json"),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,9 +91,16 @@ def test_no_extra_params_are_the_defaults(nothing: object) -> None:
     assert Settings().for_project(nothing) == (ProjectSettings(), "")
 
 
+def test_a_bad_default_of_all_projects_is_named_by_the_names_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPRENTICE_DEFAULTS", '{"queue_size": 0}')
+    with pytest.raises(ApprenticeError, match="APPRENTICE_DEFAULTS: queue_size: "):
+        load_settings()
+
+
+@pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("nonsense", ["text", 5, [1], True, "[1]", "{"])
-def test_extra_params_that_are_no_object_are_ignored_and_said(nonsense: object) -> None:
-    found, complaint = Settings().for_project(nonsense)
+def test_extra_params_that_are_no_object_are_ignored_and_said(nonsense: object, kept: bool) -> None:
+    found, complaint = Settings().for_project(own_params(nonsense) if kept else nonsense)
     assert found == ProjectSettings()
     assert "not a JSON object" in complaint
 
@@ -116,6 +123,10 @@ def test_bad_extra_params_are_named_and_the_good_ones_count(bad: dict[str, objec
         ("APPRENTICE_LABELSTUDIO_URL", "did you mean APPRENTICE_LABEL_STUDIO_URL?"),
         ("APRENTICE_SECRET", "did you mean APPRENTICE_SECRET?"),
         ("APPRENTICE_QUEUE_SIZE", "queue_size is set for each project, or for all of them in APPRENTICE_DEFAULTS"),
+        (
+            "APPRENTICE_TEACHER_MODLE",
+            "did you mean teacher_model, which is set for each project, or for all of them in APPRENTICE_DEFAULTS?",
+        ),
         ("APPRENTICE_XYZZY_QUUX", "there is no such setting"),
     ],
 )
@@ -126,6 +137,17 @@ def test_a_variable_that_was_meant_as_a_setting_and_is_none_is_named_with_the_ri
     file = tmp_path / ".env"
     file.write_text(f"APPRENTICE_PORT=1\n{name}=hidden\nOTHER=1\n")
     assert unknown_settings({}, file) == [f"{name} in {file} is ignored: {advice}"]
+
+
+def test_a_misspelt_default_of_all_projects_is_named_with_the_right_one(tmp_path: Path) -> None:
+    given = '{"queue_sise": 30, "queue_size": 20}'
+    advice = "'queue_sise' is ignored: did you mean queue_size?"
+    assert unknown_settings({"APPRENTICE_DEFAULTS": given}, None) == [f"APPRENTICE_DEFAULTS: {advice}"]
+    file = tmp_path / ".env"
+    file.write_text(f"APPRENTICE_DEFAULTS='{given}'\n")
+    assert unknown_settings({}, file) == [f"APPRENTICE_DEFAULTS in {file}: {advice}"]
+    for other in ("[1]", "{"):
+        assert unknown_settings({"APPRENTICE_DEFAULTS": other}, None) == []
 
 
 def test_settings_and_what_belongs_to_others_are_not_warned_about(tmp_path: Path) -> None:

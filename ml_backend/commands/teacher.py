@@ -214,7 +214,7 @@ def ledger(
         told = [each.calls, *(how[outcome] for outcome in LEDGER[1:5])]
         tokens = [f"{each.input_tokens:,}", f"{each.output_tokens:,}", f"{each.cost:.4g}"]
         table.add_row(purpose or "all", *map(str, told), *tokens, f"{each.seconds / each.calls:.1f}")
-    Console(width=max(out.width, WIDE), soft_wrap=True).print(table)
+    Console(width=max(out.width, WIDE), soft_wrap=True, emoji=False).print(table)
 
 
 def _waited_for(rounds: Iterator[Round]) -> Iterator[Round]:

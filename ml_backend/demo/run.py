@@ -44,7 +44,7 @@ TAUGHT, TEACHER_SECONDS = 100, 300.0  # labels of the teacher before an annotato
 ROWS = 12  # lines of the headless table
 TEACHERS = ("similarity", "smollm2")
 
-out = Console(soft_wrap=True)
+out = Console(soft_wrap=True, emoji=False)
 
 
 def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str) -> None:

@@ -162,11 +162,13 @@ class Upkeep:
         return {number for version in found for number in (version.number, version.learner) if number is not None}
 
     def _forget_learners(self, project: int, needed: Collection[int]) -> None:
-        """Those beyond `keep_versions`: first the oldest that knew no fewer answers than the one before it, as it is
-        where a teacher has said more since; then the oldest."""
-        kept = self._store.retention.learners(project)
-        while old := [each for each in kept[self._settings.keep_versions :] if each.number not in needed]:
-            again = (earlier for later, earlier in pairwise(kept) if later.labelled == earlier.labelled)
+        """Those beyond `keep_versions`. The newest half stays; of the others, first goes the oldest that knew as many
+        answers as the one after it, as it is where a teacher has said more since; then the oldest."""
+        kept, most = self._store.retention.learners(project), self._settings.keep_versions
+        while old := [each for each in kept[most:] if each.number not in needed]:
+            again = (
+                earlier for later, earlier in pairwise(kept[most // 2 - 1 :]) if later.labelled == earlier.labelled
+            )
             gone = next((each for each in reversed([*again]) if each.number not in needed), old[-1])
             self._store.versions.drop_artifact(project, gone.number)
             self._store.artifacts.remove(gone.artifact)

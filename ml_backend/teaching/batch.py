@@ -158,8 +158,8 @@ def _told(counts: Counter[str], ignored: Counter[str], problems: Counter[str]) -
     words = {
         "answered": "answered", "dropped": "of no use and dropped", "failed": "without a reply, which go on waiting",
         "known": "known already", "unknown": "to questions that nobody asked here", "unreadable": "unreadable",
-        "repeated": "repeated",
+        "repeated": "repeated", "question": "questions and not replies: import the file that the batch gave back",
     }  # fmt: skip
     told = [f"{n} {said}" for what, said in words.items() if (n := counts[what] + ignored[what])]
-    why = "; ".join(f"{n} times: {problem}" for problem, n in problems.most_common())
+    why = "; ".join(f"{counted(n, 'time')}: {problem}" for problem, n in problems.most_common())
     return f"{', '.join(told) or 'The file is empty'}.{f' {why}' if why else ''}"

@@ -106,7 +106,7 @@ def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
             yield f"{author} agrees", _estimate(each) + _classes(found["agreement"][author]["by_class"], most)
     if found["priors"]:
         prior = _prior(found["started_from"], found["priors"], found["cues"], found["records"])
-        yield "taught", f"of version {found['serving']}, which serves: {prior}"
+        yield "taught", f"learner of version {found['serving']}: {prior}"
     if found["shown"]:
         yield (
             "seen by teacher",
@@ -124,10 +124,11 @@ def lines(found: dict[str, Any], most: int) -> Iterator[tuple[str, str]]:
 def _work(found: dict[str, Any]) -> str:
     in_all, today = found["spent"]["in all"], found["spent"]["today"]
     said = [f"{counted(found['labelled'], 'label')} given", f"{counted(found['waiting'], 'question')} waiting"]
-    said.append(
+    asked = (
         f"{counted(in_all['calls'], 'call')} with {in_all['input_tokens'] + in_all['output_tokens']:,} tokens for "
         f"{in_all['cost']:.4g} ({today['calls']} for {today['cost']:.4g} of them today)"
     )
+    said.append(asked if in_all["calls"] else "not asked yet")
     vain = [f"{found['outcomes'][how]} {how}" for how in IN_VAIN if found["outcomes"].get(how)]
     name = found["name"].removesuffix(":")  # without a model
     return f"{name}: {', '.join(said + vain)}"

@@ -60,6 +60,8 @@ def read(lines: Iterable[str], questions: Mapping[str, Question], ignored: Count
         asked = entry.get("custom_id") if entry is not None else None
         if entry is None or not isinstance(asked, str):
             ignored["unreadable"] += 1
+        elif "body" in entry and "response" not in entry and "error" not in entry:
+            ignored["question"] += 1
         elif asked not in questions:
             ignored["unknown"] += 1
         elif asked in seen:

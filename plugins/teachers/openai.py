@@ -57,6 +57,11 @@ class OpenAITeacher:
         """
         if not self._options.model:
             raise TeacherUnavailable("The teacher has no model: set teacher_model.", fatal=True)
+        if not self._options.url and not self._options.key:  # nobody has said that texts may go to OpenAI
+            raise TeacherUnavailable(
+                "The teacher has no address: set APPRENTICE_TEACHER_URL, or APPRENTICE_TEACHER_KEY for OpenAI's own.",
+                fatal=True,
+            )
         yield from iterate(self._answers(list({question.id: question for question in questions}.values())))
 
     async def _answers(self, questions: Sequence[Question]) -> AsyncGenerator[Answer]:

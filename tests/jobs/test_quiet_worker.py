@@ -154,10 +154,11 @@ def test_rounds_that_fail_after_they_have_learnt_leave_no_learners_either(bench:
     assert serving.learner in bench.store.versions.learners(5), "what serves is needed, old as it is"
 
 
-def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first(
-    bench: Bench, single: TaskSchema
+@pytest.mark.parametrize(("keep", "kept"), [(3, [5, 2, 1]), (4, [5, 4, 2, 1]), (5, [5, 4, 3, 2, 1])])
+def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first_but_for_the_newest_half(
+    bench: Bench, single: TaskSchema, keep: int, kept: list[int]
 ) -> None:
-    bench.worker._settings.keep_versions = 3
+    bench.worker._settings.keep_versions = keep
     truth = fill(bench.server, 60)
     flood(bench.server, truth, single, list(truth)[:6])
     for at in range(6, 9):
@@ -169,7 +170,7 @@ def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first(
     bench.store.versions.activate(5, 5)
     set_up(bench.store, 5, published="v5")
     bench.worker._upkeep.after_round(None, 5)
-    assert bench.store.versions.learners(5) == [5, 2, 1]
+    assert bench.store.versions.learners(5) == kept
 
 
 def test_a_learner_that_serves_or_is_held_is_never_forgotten(bench: Bench, single: TaskSchema) -> None:

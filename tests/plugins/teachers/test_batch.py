@@ -55,6 +55,11 @@ def test_a_line_is_the_request_that_would_be_sent() -> None:
         }  # fmt: skip
 
 
+def test_the_file_of_the_questions_is_no_file_of_replies() -> None:
+    answers, ignored = read(*batch.write(MANY, TeacherOptions(model="m")))
+    assert answers == [] and ignored == {"question": len(MANY)}
+
+
 @pytest.mark.parametrize(
     ("probabilities", "has"),
     [

@@ -28,8 +28,14 @@ from scripted_server import (
 )
 from teacher_contract import MANY, TeacherContract
 
-from ml_backend.asking import Answer
+from ml_backend.asking import Answer, TeacherUnavailable
 from ml_backend.ports import Teacher
+
+
+def test_without_an_address_and_a_key_nothing_goes_to_openai() -> None:
+    with pytest.raises(TeacherUnavailable, match="has no address: set APPRENTICE_TEACHER_URL") as told:
+        list(make("", key="").answer(MANY))
+    assert told.value.fatal
 
 
 class TestOpenAITeacherKeepsTheContract(TeacherContract):
