@@ -153,6 +153,11 @@ class Settings(BaseSettings):
         default=ProjectSettings(), description="defaults of the per-project settings, as JSON"
     )
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_small_letters(cls, level: Any) -> Any:
+        return level.lower() if isinstance(level, str) else level
+
     @field_validator("defaults")
     @classmethod
     def _is_for_any_project(cls, defaults: ProjectSettings) -> ProjectSettings:

@@ -103,7 +103,7 @@ def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path)
         "1 answered, 1 of no use and dropped, 1 without a reply, which go on waiting, 1 to questions that nobody asked "
         "here, 1 unreadable, 1 repeated."
     )
-    assert "1 times: The model refused to reply." in said and "500" in said
+    assert "1 time: The model refused to reply." in said and "500" in said
     waiting = {each.id for each in store.questions.waiting(5)}
     before = store.ledger.spent(5), store.ledger.outcomes(5)[""]
     assert waiting == {three.id, four.id} and before[1] == {"answered": 1, "refused": 1}

@@ -197,13 +197,14 @@ def test_names_are_never_used_twice_even_by_another_store(
     assert all(name.count("-") == 2 for name in names)
 
 
-def test_bad_project_settings_are_named_in_the_note(
-    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
+def test_bad_project_settings_are_named_and_the_round_goes_on(
+    server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, settings: Settings
 ) -> None:
     fill(server, 10)
     set_up(store, 5, extra_params={"queue_size": "many", "audit_share": 0})
     run_round(make_round(server))
-    assert "queue_size" in active(store).note
+    assert active(store).number == 1
+    assert "queue_size" in dict(lines(read_status(store, 5, settings)))["settings"]
 
 
 def test_several_choices_may_hold_at_once(

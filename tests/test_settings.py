@@ -59,6 +59,11 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.secret.get_secret_value() == "hidden-one"
 
 
+def test_a_level_may_stand_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APPRENTICE_LOG_LEVEL", "WARNING")
+    assert load_settings().log_level == "warning"
+
+
 def test_addresses() -> None:
     assert Settings(host="h", port=1).address == "http://h:1"
     assert Settings(public_url="https://x.example/a/").address == "https://x.example/a"
