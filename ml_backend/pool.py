@@ -276,7 +276,8 @@ class ProjectPool:
         rows = self.rows_of(portion.tasks[there])
         fits = self.missing[rows]
         if portion.revision != self._revision:
-            fits &= [self._keys[row] == keys[place] for row, place in zip(rows, there, strict=True)]
+            same = [self._keys[row] == keys[place] for row, place in zip(rows, there, strict=True)]
+            fits &= np.array(same, np.bool_)
         rows, places = rows[fits], there[fits]
         self._matrix[self._slots[rows]] = vectors[places]
         self.encoded[rows], self.set_aside[rows] = usable[places], ~usable[places]

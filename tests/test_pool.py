@@ -221,6 +221,15 @@ def test_a_portion_encoded_while_the_pool_moved_on_gives_vectors_to_what_is_stil
     assert np.array_equal(kept, before[0]), "a slot that was filled stays as it is"
 
 
+def test_a_portion_of_which_no_task_is_left_is_no_error(pool: ProjectPool, store: Store) -> None:
+    pool.refresh(put(store, 10, 20))
+    portion = pool.draw(2)
+    store.tasks.remove(5, [10, 20])
+    pool.refresh(put(store, 30))
+    pool.take(portion, *portion.encode())
+    assert pool.missing.tolist() == [True]
+
+
 def test_a_portion_of_another_encoder_is_left(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, 10, 20))
     portion = pool.draw(2)

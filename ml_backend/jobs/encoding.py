@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ml_backend.domain import Floats, Mask
+import structlog
+
+from ml_backend.domain import ApprenticeError, Floats, Mask
 from ml_backend.jobs.priority import give_way
 from ml_backend.jobs.warm import warm
 from ml_backend.pool import Portion, ProjectPool
@@ -15,8 +17,11 @@ from ml_backend.settings import Settings
 from ml_backend.store import Store
 
 TELL_SECONDS = 1.0  # between two reports of progress
-OTHERS_SECONDS = 1.0  # before it is looked again whether a project is still encoded by another worker
-PORTIONS = 2  # of what takes a second to encode: one is made at a time
+OTHERS_SECONDS = 1.0  # until it is asked again whether another worker still encodes a project
+RETRY_SECONDS = 30.0  # until a project whose encoder failed is tried again: others have their turn
+PORTIONS_A_SECOND = 2  # that an encoder makes
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +42,24 @@ class Encoding:
         self._thread = ThreadPoolExecutor(1, "encode", give_way)
         self._running: _Running | None = None
         self._told = 0.0
-        self._others: dict[int, float] = {}  # project -> until when another worker is taken to encode it
+        self._not_before: dict[int, float] = {}  # by project
 
-    def step(self, pools: Mapping[int, ProjectPool]) -> None:
-        """Takes over what the thread has encoded, and gives it more. Raises what the encoder raised."""
-        running = self._running
-        if running is not None:
-            if not running.result.done():
+    def step(self, pools: Mapping[int, ProjectPool], serving: int | None = None) -> None:
+        """Takes over what the thread has encoded, and gives it more. A project that cannot be encoded is told in the
+        log, and waits. `serving`: the project that this worker has a lease of."""
+        if self._running is not None:
+            if not self._running.result.done():
                 return
-            self._running = None
-            vectors, usable = running.result.result()
-            if pools.get(running.project) is running.pool:
-                self._take(running, vectors, usable)
+            running, self._running = self._running, None
+            try:
+                self._take(running, pools)
+            except Exception as error:  # a round that needs a vector says what is wrong
+                self._not_before[running.project] = time.monotonic() + RETRY_SECONDS
+                told = str(error) if isinstance(error, ApprenticeError) else type(error).__name__
+                log.warning("not encoded", project=running.project, error=told)
         for project, pool in pools.items():
-            if pool.missing.any() and self._is_mine(project):
-                portion = pool.draw(pool.at_once // PORTIONS)
+            if pool.missing.any() and self._may_encode(project, serving):
+                portion = pool.draw(pool.at_once // PORTIONS_A_SECOND)
                 self._running = _Running(project, pool, portion, self._thread.submit(portion.encode))
                 return
 
@@ -68,23 +76,26 @@ class Encoding:
         """Waits for the portion that is on its way."""
         self._thread.shutdown()
 
-    def _take(self, running: _Running, vectors: Floats, usable: Mask) -> None:
+    def _take(self, running: _Running, pools: Mapping[int, ProjectPool]) -> None:
+        vectors, usable = running.result.result()
         pool = running.pool
+        if pools.get(running.project) is not pool:
+            return
         before = int(pool.encoded.sum())
         pool.take(running.portion, vectors, usable)
-        left = bool(pool.missing.any())
-        if not left:
+        is_done = not pool.missing.any()
+        if is_done:
             pool.flush()
-        if not left or int(pool.encoded.sum()).bit_length() > before.bit_length():
+        if is_done or int(pool.encoded.sum()).bit_length() > before.bit_length():
             self._store.jobs.ask(running.project)
-        if not left or time.monotonic() - self._told > TELL_SECONDS:
+        if is_done or time.monotonic() - self._told > TELL_SECONDS:
             self.tell(running.project, pool)
 
-    def _is_mine(self, project: int) -> bool:
-        if time.monotonic() < self._others.get(project, 0.0):
+    def _may_encode(self, project: int, serving: int | None) -> bool:
+        if time.monotonic() < self._not_before.get(project, 0.0):
             return False
         record = self._store.projects.get(project)
-        if record is not None and (record.progress or {}).get("worker") == self._worker:
+        if project == serving or (record is not None and (record.progress or {}).get("worker") == self._worker):
             return True
-        self._others[project] = time.monotonic() + OTHERS_SECONDS
+        self._not_before[project] = time.monotonic() + OTHERS_SECONDS
         return False

@@ -32,6 +32,8 @@ POLL_SECONDS = 1.0  # between two looks at the job table without a signal: for w
 BEAT_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 COMPLETE_SECONDS = 5.0  # before a queue is completed that was cut short for somebody else
+PAUSE_BETWEEN_ROWS_SECONDS = 0.5  # at most, of the rest of a queue
+TEACHING_SECONDS = 2.0  # at most, between two looks at what the teacher is to be asked, while rounds follow each other
 PAUSE_SECONDS = 2.0  # after an error outside a round
 TASKS_KEPT = 200_000  # of other projects than the one at hand: 2 kB each
 
@@ -57,6 +59,7 @@ class Worker:
         self._config_check = ConfigCheck(self._store)
         self._listener = self._store.signals.listen()
         self._looked = self._poll_at = 0.0
+        self._taught_at = time.monotonic()
 
     def run(self) -> None:
         with suppress(LabelStudioError):  # a round will say what is wrong
@@ -103,7 +106,7 @@ class Worker:
             return
         self._config_check.step(self._client)
         self._watching.step(self._pools)
-        self._teaching.step(self._pools)
+        self._teach()
         self._encoding.step(self._pools)
         if not self._upkeep.step(self._client, self._pools):  # rarely: it says itself when it is time
             self._listener.wait(WAIT_SECONDS)
@@ -117,6 +120,10 @@ class Worker:
         self._poll_at = 0.0 if lease else time.monotonic() + POLL_SECONDS
         return lease
 
+    def _teach(self) -> None:
+        self._taught_at = time.monotonic()
+        self._teaching.step(self._pools)
+
     def _hear(self) -> None:
         """Takes the signals that have come: it is time to look for work."""
         if self._listener.heard():
@@ -126,8 +133,11 @@ class Worker:
     def _is_superseded(self, lease: Lease, seconds: float) -> bool:
         """Whether this round is to make way, now or, as far as a signal says so, within so many seconds."""
         if seconds > 0 and not self._stop.is_set():
-            self._listener.wait(seconds)
+            self._listener.wait(min(seconds, PAUSE_BETWEEN_ROWS_SECONDS))
             self._hear()
+            self._encoding.step(self._pools, lease.project)
+            if time.monotonic() - self._taught_at > TEACHING_SECONDS:  # it may never be quiet
+                self._teach()
         return self._stop.is_set() or self._store.jobs.is_awaited(lease)
 
     def _look_around(self) -> None:

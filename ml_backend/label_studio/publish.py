@@ -73,8 +73,8 @@ class Publisher:
     def rest(self, predictions: Sequence[Prediction], superseded: Callable[[float], bool]) -> bool:
         """Writes the remaining rows behind the switch, unless a newer queue is on its way; whether all were written.
 
-        Before each write, Label Studio belongs to the annotators for as long as the write before took: it answers one
-        request at a time, and a `/next` that meets a write takes twice as long.
+        Before each write, Label Studio belongs to the annotators for as long as the write before took, or the head: it
+        answers one request at a time, and a `/next` that meets a write takes twice as long.
 
         superseded  whether a newer queue is wanted; waits up to so many seconds for that
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -67,7 +68,7 @@ __all__ = [
 
 
 PROBE_BYTES = 64 * 1024
-WIPES = 20  # tries: whoever reads at that moment is in the way
+WIPES, WIPE_SECONDS = 100, 0.1  # tries, and the pause between two: whoever reads at that moment is in the way
 
 
 class Store:
@@ -151,16 +152,20 @@ class Store:
         vectors = sum(len(self.vectors(project, folder.parent.name)) for folder in folders)
         self.forget_spaces(project, "", ())
         rows = erase_project(self.database, project, ledger=ledger)
-        any(self.database.wipe() for _ in range(WIPES))
+        for _ in range(WIPES):
+            if self.database.wipe():
+                break
+            time.sleep(WIPE_SECONDS)
         return {**rows, **{name: n for name, n in (("artifacts", artifacts), ("vectors", vectors)) if n}}
 
     def remove_strays(self) -> None:
         """Removes artifacts and vectors of projects that are not known, as somebody may write who was at work when one
-        was forgotten."""
+        was forgotten, and what the database's log still has of them."""
         for pattern in ("artifacts/*", "vectors/*/*"):
             for folder in self._folder.glob(pattern):
                 if folder.name.isdigit() and folder.is_dir() and self.projects.get(int(folder.name)) is None:
                     shutil.rmtree(folder, ignore_errors=True)
+        self.database.wipe()
 
     def full(self) -> str:
         """Why nothing can be written to the data folder, "" if it can."""

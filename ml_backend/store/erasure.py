@@ -79,6 +79,9 @@ def erase_tasks(database: Database, connection: sa.Connection, project_id: int, 
     rows = [{"project": project_id, "key": key, "text": text} for key, text in texts.items() if text]
     if rows:
         connection.execute(database.insert_or_ignore(deleted_text), rows)
+        for chunk in chunks(list(texts), KEYS_AT_ONCE):
+            mine = sa.and_(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
+            connection.execute(sa.update(deleted_text).where(mine).values(deleted_at=database.now()))
     return removed
 
 

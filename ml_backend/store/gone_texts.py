@@ -34,7 +34,7 @@ class GoneTexts:
     """Texts that are to be found in documents, also cut short, in one line, or inside of JSON that is text itself."""
 
     def __init__(self, texts: Collection[str]) -> None:
-        wordings = {wording for text in texts for wording in (text, " ".join(text.split())) if wording}
+        wordings = {wording for text in texts for wording in (text, " ".join(text.split()), *_escaped(text)) if wording}
         self._whole = sorted(wordings)
         self._is_whole = wordings
         quotes = {wording if len(wording) >= SHORT else f'"{wording}"' for wording in wordings}
@@ -105,6 +105,11 @@ class GoneTexts:
             if start >= end:
                 end = start + length
                 yield start, end
+
+
+def _escaped(text: str) -> tuple[str, str]:
+    """As a model quotes it that writes JSON."""
+    return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _agreement(wording: str, value: str, start: int) -> int:

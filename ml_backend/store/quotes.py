@@ -1,19 +1,20 @@
 """Quotes of deleted texts: taken out of what stands in the store, a little at a time, and kept out of what is written.
 
-The table `deleted_text` has a text until everything was looked through, and as long as somebody may be at work who has
-read it before: `apprentice evolve`, or a teacher that was asked for prose. Whatever is written meanwhile is cleaned in
-the transaction that writes it.
+The table `deleted_text` has a text until everything was looked through, for `KEEP_SECONDS` at least, and as long as
+somebody is at work for longer who may have read the text before: `apprentice evolve`, or a teacher that was asked for
+prose. What is written meanwhile is cleaned in the transaction that writes it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from ml_backend.recent import Recent
 from ml_backend.store.database import Database, chunks
 from ml_backend.store.erasure import KEYS_AT_ONCE, is_about_texts, owners, standing
 from ml_backend.store.gone_texts import GoneTexts, Quoting
@@ -36,7 +37,10 @@ STEP_SECONDS = 0.05
 TEXTS_AT_ONCE = 2000  # that one search looks for
 ROWS_AT_ONCE = 50  # of one query
 ASKED_SECONDS = 60.0
-"""How long ago a question was taken, or renewed, of which somebody waits for the answer."""
+"""After which a question that was taken, and not renewed, is asked no more."""
+KEEP_SECONDS = 30.0
+"""Longer than a round, or the monitor, takes from reading a text to writing what quotes it."""
+TEXTS_KEPT = 200_000  # of all projects, prepared to be looked for in what is written
 WITHOUT_TEXTS = {version, round_, call, worker, job}
 """Tables whose words are names and notes of our own."""
 
@@ -52,9 +56,10 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """`texts` by their content keys, and the rows that are still to be looked through; None between two queries."""
+    """For some texts: by content key, when each was deleted. `rows`: what is still to be looked through; None between
+    two queries."""
 
-    texts: Mapping[bytes, str]
+    deleted_at: Mapping[bytes, float]
     gone: GoneTexts
     rows: Iterator[Row | None]
 
@@ -66,6 +71,8 @@ class QuoteEraser:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._searches: dict[int, _Search] = {}
+        self._searched: dict[int, dict[bytes, float]] = {}  # by project: what was looked for, and when it was deleted
+        self._nothing_new: dict[int, tuple[Any, ...]] = {}  # by project: count and last deletion at the last look
 
     def step(self, project_id: int) -> bool:
         """Searches for about `STEP_SECONDS`; False if there is nothing to do now. Reads without a lock, and writes only
@@ -73,36 +80,56 @@ class QuoteEraser:
         until = time.monotonic() + STEP_SECONDS
         search = self._searches.pop(project_id, None) or self._begun(project_id)
         if search is None:
-            return False
+            return self._forget_searched(project_id)
         search = self._without_standing(project_id, search)
-        for row in search.rows if search.texts else ():
+        for row in search.rows if search.deleted_at else ():
             if row and search.gone.changes(row.documents, row.quoting):
                 self._clean(row, search.gone)
             if time.monotonic() >= until:
                 self._searches[project_id] = search
                 return True
-        if search.texts and self._may_be_written(project_id):
-            self._searches[project_id] = search
-            return False
-        self._forget(project_id, list(search.texts))
-        return True
+        self._searched.setdefault(project_id, {}).update(search.deleted_at)
+        is_done = self._forget_searched(project_id)
+        if more := self._begun(project_id):
+            self._searches[project_id] = more
+        return is_done or more is not None
 
     def _begun(self, project_id: int) -> _Search | None:
-        """A search for some of the deleted texts, if there are any."""
-        query = sa.select(deleted_text.c.key, deleted_text.c.text).where(deleted_text.c.project == project_id)
+        """A search for some of the texts that were deleted, or deleted again, since they were looked for; None if there
+        are none."""
+        mine = deleted_text.c.project == project_id
         with self._database.read() as connection:
-            texts = {row[0]: row[1] for row in connection.execute(query.limit(TEXTS_AT_ONCE))}
-        return _Search(texts, GoneTexts(texts.values()), self._rows(project_id)) if texts else None
+            state = _state(connection, project_id)
+            if state == self._nothing_new.get(project_id):
+                return None
+            query = sa.select(deleted_text.c.key, deleted_text.c.deleted_at).where(mine)
+            deleted_at: dict[bytes, float] = {row[0]: row[1] for row in connection.execute(query)}
+            searched = {k: at for k, at in self._searched.pop(project_id, {}).items() if deleted_at.get(k) == at}
+            if searched:
+                self._searched[project_id] = searched
+            new = list(deleted_at.keys() - searched.keys())[:TEXTS_AT_ONCE]
+            if not new:
+                self._nothing_new[project_id] = state
+                return None
+            texts: list[str] = []
+            for chunk in chunks(new, KEYS_AT_ONCE):
+                query = sa.select(deleted_text.c.text).where(mine, deleted_text.c.key.in_(chunk))
+                texts.extend(connection.execute(query).scalars())
+        return _Search({key: deleted_at[key] for key in new}, GoneTexts(texts), self._rows(project_id))
 
     def _without_standing(self, project_id: int, search: _Search) -> _Search:
         """The search without what a task has again, which may be quoted."""
         with self._database.read() as connection:
-            back = standing(connection, project_id, search.texts)
-        if not back:
-            return search
-        self._forget(project_id, list(back))
-        texts = {key: text for key, text in search.texts.items() if key not in back}
-        return replace(search, texts=texts, gone=GoneTexts(texts.values()))
+            back = standing(connection, project_id, search.deleted_at)
+            if not back:
+                return search
+            left = {key: at for key, at in search.deleted_at.items() if key not in back}
+            texts: list[str] = []
+            for chunk in chunks(list(left), KEYS_AT_ONCE):
+                mine = sa.and_(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
+                texts.extend(connection.execute(sa.select(deleted_text.c.text).where(mine)).scalars())
+        self._forget(project_id, {key: search.deleted_at[key] for key in back}, 0.0)
+        return replace(search, deleted_at=left, gone=GoneTexts(texts))
 
     def _rows(self, project_id: int) -> Iterator[Row | None]:
         """Everything in the project that may quote a text. Read as it is asked for: what is added meanwhile behind the
@@ -139,8 +166,13 @@ class QuoteEraser:
                 if changed := gone.changes(now.documents, now.quoting):
                     connection.execute(sa.update(now.table).where(now.condition).values(changed))
 
-    def _may_be_written(self, project_id: int) -> bool:
-        """Whether somebody may be about to write one of the texts who has read it before it was deleted."""
+    def _forget_searched(self, project_id: int) -> bool:
+        """Forgets the texts that were looked for, and that nobody may come to write; whether there were any."""
+        searched = self._searched.get(project_id, {})
+        return bool(searched) and not self._is_at_work(project_id) and self._forget(project_id, searched, KEEP_SECONDS)
+
+    def _is_at_work(self, project_id: int) -> bool:
+        """Whether somebody may have read one of the texts long ago, and be about to write it."""
         with locked(self._database, EVOLUTION, project_id) as is_free:
             if not is_free:
                 return True
@@ -151,10 +183,15 @@ class QuoteEraser:
         with self._database.read() as connection:
             return bool(connection.execute(asked).scalar_one())
 
-    def _forget(self, project_id: int, keys: Sequence[bytes]) -> None:
-        for chunk in chunks(keys, KEYS_AT_ONCE):
-            done = sa.delete(deleted_text).where(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
-            self._database.write(done)
+    def _forget(self, project_id: int, deleted_at: Mapping[bytes, float], keep_seconds: float) -> bool:
+        """Forgets texts that were not deleted again, nor in the last seconds; whether there were any."""
+        forgotten = 0
+        pair = sa.tuple_(deleted_text.c.key, deleted_text.c.deleted_at)
+        for chunk in chunks(list(deleted_at.items()), KEYS_AT_ONCE):
+            old = deleted_text.c.deleted_at <= self._database.now() - keep_seconds
+            mine = sa.and_(deleted_text.c.project == project_id, pair.in_(chunk), old)
+            forgotten += self._database.write(sa.delete(deleted_text).where(mine))
+        return forgotten > 0
 
 
 def without_deleted(
@@ -164,18 +201,53 @@ def without_deleted(
     of these. Until its end, no task of the project is deleted."""
     held = sa.select(project.c.id).where(project.c.id == project_id).with_for_update(read=True, key_share=True)
     connection.execute(held)
-    query = sa.select(deleted_text.c.key, deleted_text.c.text).where(deleted_text.c.project == project_id)
-    texts: dict[bytes, str] = {row[0]: row[1] for row in connection.execute(query)}
-    if not texts:
+    state = _state(connection, project_id)
+    if not state[0]:
         return list(rows)
-    for key in standing(connection, project_id, texts):
-        del texts[key]
-    gone, names = GoneTexts(texts.values()), {column.name for column in _documents(table)}
+    if is_about_texts(table):
+        gone_keys = _deleted(connection, project_id, {row["key"] for row in rows if row.get("key") is not None})
+        rows = [row for row in rows if row.get("key") not in gone_keys]
+    if all(_quotes_nothing(table, row) for row in rows):
+        return list(rows)
+    gone = _gone_texts.get(
+        (str(connection.engine.url), project_id, state), lambda: GoneTexts(_deleted_texts(connection, project_id)),
+        state[0],
+    )  # fmt: skip
+    names = {column.name for column in _documents(table)}
     return [
         {**row, **gone.changes({name: row[name] for name in names & row.keys()}, _quoting(table, row.get("key")))}
         for row in rows
-        if not is_about_texts(table) or row.get("key") not in texts
     ]
+
+
+_gone_texts: Recent[tuple[str, int, tuple[Any, ...]], GoneTexts] = Recent(TEXTS_KEPT)
+
+
+def _state(connection: sa.Connection, project_id: int) -> tuple[Any, ...]:
+    """How many deleted texts there are in a project, and when the last of them was deleted."""
+    query = sa.select(sa.func.count(), sa.func.max(deleted_text.c.deleted_at))
+    return tuple(connection.execute(query.where(deleted_text.c.project == project_id)).one())
+
+
+def _deleted(connection: sa.Connection, project_id: int, keys: Collection[bytes]) -> set[bytes]:
+    """Those of some content keys whose texts were deleted and did not come back."""
+    found: set[bytes] = set()
+    for chunk in chunks(list(keys), KEYS_AT_ONCE):
+        mine = sa.and_(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
+        found.update(connection.execute(sa.select(deleted_text.c.key).where(mine)).scalars())
+    return found - standing(connection, project_id, found)
+
+
+def _deleted_texts(connection: sa.Connection, project_id: int) -> list[str]:
+    """The texts that were deleted and did not come back."""
+    back = sa.exists().where(task.c.project == project_id, task.c.key == deleted_text.c.key)
+    query = sa.select(deleted_text.c.text).where(deleted_text.c.project == project_id, ~back)
+    return list(connection.execute(query).scalars())
+
+
+def _quotes_nothing(table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Whether a row is of a kind that quotes no other text: a label's question without examples."""
+    return table is question and row.get("key") is not None and not row["body"]["examples"]
 
 
 def _documents(table: sa.Table) -> list[sa.Column[Any]]:

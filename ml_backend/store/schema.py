@@ -188,6 +188,7 @@ deleted_text = Table(
     Column("project", Integer, primary_key=True),
     Column("key", LargeBinary(16), primary_key=True),
     Column("text", Text, nullable=False),
+    Column("deleted_at", Float, nullable=False, server_default="0"),  # seconds since the epoch; the last time
 )
 
 labelling_rules = Table(

@@ -122,7 +122,8 @@ class Evolving:
             one = replace(one, shown=steps.quoted_tasks(report))  # of the report of today; the answer may come late
         one, [(_, told)] = self._ask(one, "diagnose", lambda: [(steps.diagnose(report, teacher, one.number), None)])
         if not one.weaknesses:
-            one = self._keep(replace(one, weaknesses=steps.diagnosed(told, report)))
+            shown = one.shown or steps.quoted_tasks(report)  # asked by an earlier release, which did not note it
+            one = self._keep(replace(one, shown=shown, weaknesses=steps.diagnosed(told, report)))
         rounds = [each for each in self._rounds if each.done]
         if "write" not in one.asked:
             asked, quoted = steps.write(site, one, rounds, learner, self._audited())

@@ -15,7 +15,7 @@ from workers import Bench
 
 from ml_backend import registry
 from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import Store
+from ml_backend.store import Store, quotes
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ def bench(
         label_studio_api_key="key", defaults=ProjectSettings(queue_size=10, audit_share=0), keep_versions=2
     )
     made = Bench(settings, server, monkeypatch)
+    monkeypatch.setattr(quotes, "KEEP_SECONDS", 0.0)
     monkeypatch.setattr(made.stop, "wait", lambda *_: made.stop.is_set())  # idling takes no time
     yield made
     made.store.close()

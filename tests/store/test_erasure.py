@@ -84,8 +84,10 @@ def files_with(folder: Path, text: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def steps_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is: a step of the search ends where it has looked at everything."""
+    """However slow the machine is: a step of the search ends where it has looked at everything, and what was looked
+    for is forgotten at once."""
     monkeypatch.setattr(quotes, "STEP_SECONDS", 600.0)
+    monkeypatch.setattr(quotes, "KEEP_SECONDS", 0.0)
 
 
 def erase_all(store: Store) -> int:
@@ -140,8 +142,9 @@ def test_a_text_that_comes_back_before_it_was_looked_for_is_quoted_on(any_store:
     any_store.tasks.remove(5, [1])
     before = any_store.questions.all(5)
     any_store.tasks.put(5, [example(3, SECRET)])
-    assert erase_all(any_store) == 1
+    erase_all(any_store)
     assert any_store.questions.all(5) == before
+    assert "deleted_text" not in dict(everything(any_store)), "and is not looked for any more"
 
 
 @pytest.mark.parametrize("texts", [1, 300])
@@ -234,6 +237,60 @@ def test_as_long_as_a_teacher_is_asked_for_prose_a_deleted_text_is_kept_out_of_i
     any_store.questions.record(5, Answer("describe", {"summary": f"It fails at {SECRET}"}, None), [])
     erase_all(any_store)
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
+
+
+def test_a_text_that_is_deleted_again_while_it_is_kept_out_is_looked_for_again(any_store: Store) -> None:
+    spread(any_store, SECRET)
+    with any_store.evolution.alone(5):
+        any_store.tasks.remove(5, [1])
+        erase_all(any_store)
+        any_store.tasks.put(5, [example(3, SECRET)])
+        any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
+        assert SECRET in dict(everything(any_store))["label_description"], "a task has it again"
+        any_store.tasks.remove(5, [3])
+    erase_all(any_store)
+    assert [row for row in everything(any_store) if SECRET in row[1]] == []
+
+
+def test_what_is_deleted_while_somebody_is_at_work_is_looked_for_all_the_same(any_store: Store) -> None:
+    spread(any_store, SECRET)
+    any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {OTHER}"}})
+    with any_store.evolution.alone(5):
+        any_store.tasks.remove(5, [1])
+        erase_all(any_store)
+        any_store.tasks.remove(5, [2])
+        erase_all(any_store)
+        assert {table for table, row in everything(any_store) if OTHER in row} == {"deleted_text"}
+
+
+def test_what_was_read_a_moment_before_the_deletion_is_kept_out_of_what_is_written_a_moment_after_it(
+    any_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quotes, "KEEP_SECONDS", 3600.0)
+    spread(any_store, SECRET)
+    any_store.tasks.remove(5, [1])
+    erase_all(any_store)
+    any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
+    assert {table for table, row in everything(any_store) if SECRET in row} == {"deleted_text"}
+    monkeypatch.setattr(quotes, "KEEP_SECONDS", 0.0)
+    erase_all(any_store)
+    assert [row for row in everything(any_store) if SECRET in row[1]] == []
+
+
+def test_deleted_texts_are_prepared_once_for_all_that_is_written_meanwhile(
+    any_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread(any_store, SECRET)
+    any_store.tasks.remove(5, [1])
+    prepared: list[object] = []
+    monkeypatch.setattr(quotes, "GoneTexts", lambda texts: prepared.append(texts) or GoneTexts(texts))
+    for number in range(5):
+        any_store.questions.want(5, "teacher", [(asking(f"own{number}", OTHER), content_key(OTHER))])
+    assert prepared == [], "the question of a label without examples quotes nothing"
+    for number in range(5):
+        any_store.label_descriptions.put(5, {"fruit": {"description": f"number {number}, such as {SECRET}"}})
+    assert len(prepared) == 1
+    assert "such as" in (kept := dict(everything(any_store))["label_description"]) and SECRET not in kept
 
 
 def test_a_command_that_begins_to_evolve_while_a_worker_looks_whether_one_does_is_not_turned_away(

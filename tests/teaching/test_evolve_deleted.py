@@ -11,7 +11,7 @@ from authors import Author, rounds_of
 from fake_label_studio import FakeLabelStudio
 
 from ml_backend.asking import Answer, Question
-from ml_backend.store import Store
+from ml_backend.store import Store, quotes
 from ml_backend.store.schema import metadata
 from ml_backend.teaching.evolve import Evolving
 from ml_backend.teaching.written import POOL, TASKS, TAUGHT
@@ -31,6 +31,11 @@ def tables_with(store: Store, text: str) -> set[str]:
 def erase(store: Store) -> None:
     while store.erase_quotes(5):
         pass
+
+
+@pytest.fixture(autouse=True)
+def forget_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quotes, "KEEP_SECONDS", 0.0)
 
 
 @pytest.fixture

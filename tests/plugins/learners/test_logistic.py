@@ -54,6 +54,18 @@ def test_the_head_is_that_of_scikit_learn() -> None:
     np.testing.assert_allclose(centred(VECTORS @ weights[0] + biases[0]), centred(by_scikit(WEIGHTS)), atol=0.03)
 
 
+def test_features_that_depend_on_each_other_leave_the_well_conditioned_coordinates_finite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    doubled = 1e3 * np.hstack([VECTORS, VECTORS])
+    few, few_bias = solve(doubled, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
+    monkeypatch.setattr(heads, "MANY", 0)
+    many, many_bias = solve(doubled, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
+    assert np.isfinite(many).all() and np.isfinite(many_bias).all()
+    same = (doubled @ few[0] + few_bias[0]).argmax(axis=1) == (doubled @ many[0] + many_bias[0]).argmax(axis=1)
+    assert same.mean() > 0.95
+
+
 def test_held_out_answers_are_those_of_heads_without_the_held_out_rows_calibrated_as_the_learner_is() -> None:
     fit = Logistic().fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, False), 0)
     fold = split(TARGETS, False, 0)

@@ -1,0 +1,54 @@
+"""What a worker encodes in a thread: whose turn it is, and what an encoder that fails costs the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from fake_encoder import FakeEncoder
+
+from ml_backend.domain import ApprenticeError, Example, Floats, content_key
+from ml_backend.jobs.encoding import Encoding
+from ml_backend.pool import ProjectPool
+from ml_backend.settings import Settings
+from ml_backend.store import Store
+
+
+class Failing(FakeEncoder):
+    def encode(self, texts: Sequence[str]) -> Floats:
+        raise ApprenticeError("the weights are missing")
+
+
+def test_an_encoder_that_fails_leaves_other_projects_their_turn(
+    settings: Settings, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pools = {}
+    for project, encoder in ((1, Failing("failing")), (2, FakeEncoder())):
+        store.projects.ensure(project)
+        store.tasks.put(project, [Example(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 21)])
+        pools[project] = ProjectPool(store, project, encoder)
+        pools[project].refresh(1)
+        store.progress.encoded(project, "worker", 0, 20)
+    encoding = Encoding(settings, store, "worker")
+    for _ in range(10):
+        encoding.step(pools, 1)
+        if encoding._running is not None:
+            encoding._running.result.exception()  # waits for it
+    encoding.stop()
+    said = capsys.readouterr().out
+    assert said.count("not encoded") == said.count("the weights are missing") == 1
+    assert not pools[2].missing.any() and pools[1].missing.all()
+
+
+def test_what_another_worker_encodes_is_left_to_it(settings: Settings, store: Store) -> None:
+    store.projects.ensure(1)
+    store.tasks.put(1, [Example(1, "text", content_key("text"))])
+    pool = ProjectPool(store, 1, FakeEncoder())
+    pool.refresh(1)
+    store.progress.encoded(1, "another", 0, 1)
+    encoding = Encoding(settings, store, "worker")
+    encoding.step({1: pool})
+    encoding.stop()
+    assert encoding._running is None
+    with pytest.raises(RuntimeError):
+        encoding.warm()
