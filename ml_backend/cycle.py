@@ -245,8 +245,8 @@ def _complete(
 
 @contextmanager
 def _measured(work: Round, publisher: Publisher) -> Iterator[None]:
-    """Keeps how long writing took. What Label Studio refuses is looked at again: a task or a label must have gone
-    unnoticed."""
+    """Keeps the measured pace, also after a failure. If Label Studio refuses a row, the project is read anew: a task or
+    a label must have gone unnoticed."""
     try:
         yield
     except Refused:

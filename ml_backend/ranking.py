@@ -21,7 +21,8 @@ from ml_backend.store import Store
 from ml_backend.teaching.recall import Recall
 
 MOST_COMPARED = 20_000
-"""Free tasks that a query strategy chooses among: of more, a random part, another one after each answer."""
+"""Free tasks that a query strategy chooses among. If there are more, so many are drawn at random, anew after each
+answer."""
 RANKED = 0.5  # scores below it are the published queue, above it what /predict adds on request
 
 
@@ -111,8 +112,8 @@ def _ranked(
 
 
 def _compared(free: Mask, seed: int) -> Ints | None:
-    """The places, ascending, of what is shown to the query strategy: all that is not free, and as much of what is as
-    is compared; None for everything."""
+    """The places, ascending, that the query strategy is shown: those of all tasks that are not free, and of at most
+    `MOST_COMPARED` that are. None: all places."""
     places = np.flatnonzero(free)
     if len(places) <= MOST_COMPARED:
         return None

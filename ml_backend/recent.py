@@ -24,8 +24,8 @@ class Recent(Generic[K, V]):
         self._being_made: dict[K, Future[V]] = {}
 
     def get(self, key: K, make: Callable[[], V], size: int) -> V:
-        """The value of a key, made now if it is not there; what `make` raises, whoever waits for the same value gets,
-        too. `size`: what the value counts, in the unit of `most`."""
+        """The value of a key, made now if it is not there. What `make` raises is raised in all threads that wait for
+        the value. `size`: what the value counts, in the unit of `most`."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)

@@ -136,7 +136,8 @@ class Settings(BaseSettings):
         "minilm", description="`minilm` (embedded) or `sentence:<hub name or path>` for any sentence-transformers model"
     )
     teacher_url: str = Field(
-        "", description="an OpenAI-style endpoint, for example `http://127.0.0.1:11434/v1`; empty: OpenAI's own"
+        "",
+        description="an OpenAI-style endpoint, for example `http://127.0.0.1:11434/v1`; empty: OpenAI's API, if there is a key",
     )
     teacher_key: SecretStr = Field(SecretStr(""), description="its key, if it wants one")
     teacher_timeout: float = Field(60, ge=1, le=3600, description="time-out of one call to the teacher, in seconds")
@@ -146,7 +147,7 @@ class Settings(BaseSettings):
     reconcile_seconds: float = Field(60, ge=1, le=86400, description="interval of the check against Label Studio's API")
     timeout_seconds: float = Field(20, ge=1, le=600, description="time-out of one call to Label Studio")
     keep_versions: int = Field(
-        10, ge=2, le=1000, description="how many learners stay for a rollback, half of them the latest"
+        10, ge=2, le=1000, description="how many learners stay for a rollback; half of them are the latest"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
     defaults: ProjectSettings = Field(

@@ -33,7 +33,7 @@ class _Running:
 
 
 class Encoding:
-    """One portion of one project at a time. Of several workers, the one that served a project last encodes it."""
+    """One portion of one project at a time. The worker that served a project last encodes it."""
 
     def __init__(self, settings: Settings, store: Store, worker: str) -> None:
         self._settings = settings

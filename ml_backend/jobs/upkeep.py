@@ -162,8 +162,8 @@ class Upkeep:
         return {number for version in found for number in (version.number, version.learner) if number is not None}
 
     def _forget_learners(self, project: int, needed: Collection[int]) -> None:
-        """Those beyond `keep_versions`. The newest half stays; of the others, first goes the oldest that knew as many
-        answers as the one after it, as it is where a teacher has said more since; then the oldest."""
+        """Removes the learners beyond `keep_versions`. The newest half stays. Of the others, the oldest goes first of
+        those whose successor knew as many answers (the teacher had said more by then), and then the oldest of all."""
         kept, most = self._store.retention.learners(project), self._settings.keep_versions
         while old := [each for each in kept[most:] if each.number not in needed]:
             again = (

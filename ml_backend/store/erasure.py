@@ -48,9 +48,11 @@ def is_about_texts(table: sa.Table) -> bool:
 
 
 def erase_tasks(database: Database, connection: sa.Connection, project_id: int, tasks: Collection[int]) -> int:
-    """Removes tasks and the rows about them; returns how many tasks there were. Of an annotation and of a shown draft,
-    an empty tombstone is left: a late event must not bring the annotation back, and who counts shown drafts by their
-    revision has to learn that one went. What quotes the tasks is for `quotes`."""
+    """Removes tasks and the rows about them; returns how many tasks there were. What quotes the tasks is for `quotes`.
+
+    Annotations and shown drafts leave empty rows behind: a late event must not bring an annotation back, and whoever
+    counts shown drafts follows them by their revisions, and would not see that one is gone.
+    """
     mine = sa.and_(task.c.project == project_id, task.c.id.in_(tasks))
     keys = sa.select(task.c.key, task.c.text).where(mine)
     texts: dict[bytes, str] = {row[0]: row[1] for row in connection.execute(keys)}

@@ -26,8 +26,8 @@ LABEL_NAMES = {"labels", "label", "shares", "reply", "choices", "instead"}
 CUT = "…"
 """How a text ends that was cut short."""
 Quoting = Literal["anywhere", "in prose", "nowhere"]
-"""Where strings may quote texts, and not only be one: in a prompt anywhere, in a document but for what stands for a
-text of its own, in what is about another text nowhere."""
+"""Which strings of a document may quote a text: all of them; those that are no texts of their own; or none, since each
+can only be one of the texts."""
 
 
 class GoneTexts:

@@ -158,7 +158,7 @@ def _told(counts: Counter[str], ignored: Counter[str], problems: Counter[str]) -
     words = {
         "answered": "answered", "dropped": "of no use and dropped", "failed": "without a reply, which go on waiting",
         "known": "known already", "unknown": "to questions that nobody asked here", "unreadable": "unreadable",
-        "repeated": "repeated", "question": "questions and not replies: import the file that the batch gave back",
+        "repeated": "repeated", "question": "questions, not replies: import the file with the replies",
     }  # fmt: skip
     told = [f"{n} {said}" for what, said in words.items() if (n := counts[what] + ignored[what])]
     why = "; ".join(f"{counted(n, 'time')}: {problem}" for problem, n in problems.most_common())

@@ -11,7 +11,7 @@ from plugins.learners.heads import MANY, Head, Heads, solve
 from plugins.learners.priors import candidates, choose
 
 FOLDS_OF_MANY = 3
-"""Of `MANY` rows there are fewer folds: the heads are as good, and there are four of them instead of six."""
+"""Folds of more than `MANY` rows: the heads are as good, and there are four of them instead of six."""
 PRIOR_WEIGHT, PRIOR_BIAS = "prior_weight", "prior_bias"
 
 
