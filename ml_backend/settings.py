@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     )
     teacher_url: str = Field(
         "",
-        description="an OpenAI-style endpoint, for example `http://127.0.0.1:11434/v1`; empty: OpenAI's API, if there is a key",
+        description="an OpenAI-style endpoint, for example `http://127.0.0.1:11434/v1`; empty: OpenAI's, with a key",
     )
     teacher_key: SecretStr = Field(SecretStr(""), description="its key, if it wants one")
     teacher_timeout: float = Field(60, ge=1, le=3600, description="time-out of one call to the teacher, in seconds")
