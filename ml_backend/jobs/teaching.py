@@ -32,6 +32,7 @@ PORTION = 2  # questions, for each call at a time, that are asked before looking
 LONGEST_PAUSE = 600.0  # of a teacher that is not there
 FIRST_PAUSE = 5.0
 UNANSWERED_PAUSE = 30.0
+ROUND_SECONDS = 1.0  # before a round because of what the teacher says: an annotator's next answer brings one anyway
 TELL_SECONDS = 5.0  # between two rounds that are asked for because of drafts alone
 STOP_SECONDS = 5.0  # for answers that are on their way when a worker stops: it is killed after 25
 
@@ -178,7 +179,7 @@ class Teaching:
         project = sight.record.id
         try:
             prior.make(self._store, sight.record, given, sight.schema, sight.encoder)
-            self._store.jobs.ask(project)
+            self._store.jobs.ask(project, ROUND_SECONDS)
         except Exception as error:  # the loop goes on with the prior it has
             self._leave_alone(project, error)
 
@@ -190,7 +191,7 @@ class Teaching:
                 news += answer.content is not None
                 if news and time.monotonic() - told > TELL_SECONDS:
                     told, news = time.monotonic(), 0
-                    self._store.jobs.ask(project)
+                    self._store.jobs.ask(project, ROUND_SECONDS)
             self._pauses.pop(project, None)
             self._say(record, "")
             if not answered:  # others are being asked the same
@@ -206,7 +207,7 @@ class Teaching:
             self._say(record, f"asking the teacher failed ({type(error).__name__})", now() + LONGEST_PAUSE)
             log.error("teacher", project=project, error=type(error).__name__)
         if news:
-            self._store.jobs.ask(project)
+            self._store.jobs.ask(project, ROUND_SECONDS)
 
     def _meet(self, record: ProjectRecord, name: str | None, model: str) -> ProjectRecord:
         """The record as it is with this teacher: another one than before is told nothing of that one's problems."""

@@ -18,6 +18,8 @@ from ml_backend.label_studio.client import LabelStudioClient, Refused
 from ml_backend.label_studio.wire import write_predictions
 
 HEAD = 4  # rows that must stand before the switch
+EXPLORED = 2.0
+"""How many times as long as the faster way the other one may have taken to be tried again: servers change."""
 SMOOTHING = 0.3  # weight of the newest measurement
 SLOW_BULK = 0.5  # seconds: a bulk import slower than this is never run behind the switch, it could not be interrupted
 
@@ -33,11 +35,14 @@ class Pace:
         before = getattr(self, kind)
         setattr(self, kind, seconds if before is None else before + SMOOTHING * (seconds - before))
 
-    def path(self, rows: int) -> str:
-        """`bulk` or `single`: the faster way to write so many rows, as far as is known."""
+    def path(self, rows: int, *, explores: bool = False) -> str:
+        """`bulk` or `single`: the faster way to write so many rows, as far as is known; who explores takes the other
+        one, if it is not far slower, and so learns whether it still is."""
         if self.bulk is None or self.single is None:
             return "single" if self.bulk is not None or rows <= HEAD else "bulk"
-        return "bulk" if self.bulk <= rows * self.single else "single"
+        seconds = {"bulk": self.bulk, "single": rows * self.single}
+        faster, slower = sorted(seconds, key=lambda way: seconds[way])
+        return slower if explores and seconds[slower] <= EXPLORED * seconds[faster] else faster
 
 
 @dataclass
@@ -46,6 +51,7 @@ class Publisher:
 
     guard   raises if the right to publish was lost; asked before every write
     pace    the project's measured pace, updated in place
+    explores  whether the head is written in the way that seems slower, if it is not by far
     """
 
     client: LabelStudioClient
@@ -54,6 +60,7 @@ class Publisher:
     version: str
     guard: Callable[[], None]
     pace: Pace
+    explores: bool = False
     written: int = field(default=0, init=False)  # rows that stand in Label Studio, also after a failure
     _last_write_seconds: float = field(default=0.0, init=False)
 
@@ -64,8 +71,9 @@ class Publisher:
         Raises Refused if Label Studio dropped a row, and then the earlier version goes on serving.
         """
         rows = list(write_predictions(predictions, self.schema, self.version))
-        first = len(rows) if self._path(min(HEAD, len(rows))) == "bulk" else HEAD
-        self._write(rows[:first])
+        path = self._path(min(HEAD, len(rows)), explores=self.explores)
+        first = len(rows) if path == "bulk" else HEAD
+        self._write(rows[:first], path)
         self.guard()
         self.client.change_project(self.project, model_version=self.version)
         return predictions[first:]
@@ -83,16 +91,16 @@ class Publisher:
         for portion in [rows] if at_once and rows else [[row] for row in rows]:
             if superseded(self._last_write_seconds):
                 return False
-            self._write(portion)
+            self._write(portion, "bulk" if at_once else "single")
         return True
 
-    def _path(self, rows: int) -> str:
+    def _path(self, rows: int, *, explores: bool = False) -> str:
         """As `Pace.path`; measured on 1.23: a bulk import drops a row whose choices are paths."""
-        return "single" if self.schema.nested else self.pace.path(rows)
+        return "single" if self.schema.nested else self.pace.path(rows, explores=explores)
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
+    def _write(self, rows: list[dict[str, Any]], path: str) -> None:
         started = time.monotonic()
-        if self._path(len(rows)) == "bulk":
+        if path == "bulk":
             self.guard()
             begin = time.monotonic()
             answer = self.client.call("POST", f"api/projects/{self.project}/import/predictions", body=rows, timeout=120)

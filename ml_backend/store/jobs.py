@@ -120,8 +120,9 @@ class Jobs:
             return connection.execute(query).first() is not None
 
     def is_awaited(self, lease: Lease) -> bool:
-        """Whether something newer than the lease covers is wanted, or another project waits for a worker."""
-        newer = sa.and_(table.c.project == lease.project, table.c.wanted > lease.covers)
+        """Whether something newer than the lease covers is wanted now, or another project waits for a worker."""
+        wanted = sa.and_(table.c.wanted > lease.covers, table.c.not_before <= self._now())
+        newer = sa.and_(table.c.project == lease.project, wanted)
         query = sa.select(table.c.project).where(sa.or_(newer, self._free())).limit(1)
         with self._database.read() as connection:
             return connection.execute(query).first() is not None

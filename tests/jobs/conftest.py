@@ -14,6 +14,7 @@ from scripted_teacher import ScriptedTeacher
 from workers import Bench
 
 from ml_backend import registry
+from ml_backend.jobs import teaching
 from ml_backend.settings import ProjectSettings, Settings
 from ml_backend.store import Store, quotes
 
@@ -30,6 +31,7 @@ def bench(
     )
     made = Bench(settings, server, monkeypatch)
     monkeypatch.setattr(quotes, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(teaching, "ROUND_SECONDS", 0.0)
     monkeypatch.setattr(made.stop, "wait", lambda *_: made.stop.is_set())  # idling takes no time
     yield made
     made.store.close()

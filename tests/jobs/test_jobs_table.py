@@ -78,6 +78,16 @@ def test_requests_during_a_round_make_exactly_one_more(jobs: Jobs) -> None:
     assert jobs.claim("one") is None
 
 
+def test_what_is_wanted_a_moment_later_does_not_cut_a_queue_short(jobs: Jobs) -> None:
+    jobs.request(5)
+    lease = jobs.claim("a")
+    assert lease is not None
+    jobs.ask(5, 60.0)
+    assert not jobs.is_awaited(lease)
+    jobs.request(5)
+    assert jobs.is_awaited(lease), "an answer does"
+
+
 def test_a_project_is_worked_on_by_one_worker_others_side_by_side(jobs: Jobs) -> None:
     jobs.request(5)
     jobs.request(6)

@@ -51,6 +51,19 @@ def test_the_faster_way_is_chosen_as_far_as_it_is_known(
     assert Pace(bulk, single).path(rows) == path
 
 
+@pytest.mark.parametrize(
+    ("import_seconds", "row_seconds", "path"),
+    [(0.6, 0.2, "single"), (0.9, 0.2, "bulk"), (3.0, 0.2, "single"), (0.1, 0.2, "bulk")],
+)
+def test_now_and_then_the_way_that_seems_slower_is_tried_unless_it_is_so_by_far(
+    publish: Publish, import_seconds: float, row_seconds: float, path: str
+) -> None:
+    publisher, client, queue = publish(12, Pace(import_seconds, row_seconds))
+    publisher.explores = True
+    publisher.head(queue)
+    assert calls(client)[0] == (IMPORT if path == "bulk" else ROW)
+
+
 def test_the_pace_follows_what_is_measured_smoothly() -> None:
     pace = Pace()
     pace.note("bulk", 1.0)
