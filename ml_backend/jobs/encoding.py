@@ -20,6 +20,7 @@ TELL_SECONDS = 1.0  # between two reports of progress
 OTHERS_SECONDS = 1.0  # until it is asked again whether another worker still encodes a project
 RETRY_SECONDS = 30.0  # until a project whose encoder failed is tried again: others have their turn
 PORTIONS_A_SECOND = 2  # that an encoder makes
+MOST_AT_ONCE = 250  # tasks of a portion: a quick encoder makes more, but to take them over takes time, too
 
 log = structlog.get_logger()
 
@@ -59,7 +60,7 @@ class Encoding:
                 log.warning("not encoded", project=running.project, error=told)
         for project, pool in pools.items():
             if pool.missing.any() and self._may_encode(project, serving):
-                portion = pool.draw(pool.at_once // PORTIONS_A_SECOND)
+                portion = pool.draw(min(pool.at_once // PORTIONS_A_SECOND, MOST_AT_ONCE))
                 self._running = _Running(project, pool, portion, self._thread.submit(portion.encode))
                 return
 
