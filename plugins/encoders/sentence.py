@@ -52,7 +52,9 @@ class SentenceEncoder:
     def dim(self) -> int:
         """From the configuration files where they say it, else (an unusual model) from the loaded model."""
         if self._dim is None:
-            self._dim = self._configured_dim() or int(self.encode([""]).shape[1])
+            with self._lock:  # two threads that import transformers for the first time get in each other's way
+                configured = self._configured_dim()
+            self._dim = configured or int(self.encode([""]).shape[1])
         return self._dim
 
     def verify(self) -> str:
