@@ -59,7 +59,7 @@ REPEATS = 7
 IDLE_SECONDS = 5.0
 SETTLE_SECONDS = 15.0
 REST_SECONDS = 40.0  # until a worker that has just begun has looked at the learner, and done the round after that
-SETTLING_ROUNDS = 12
+SETTLING_ROUNDS = 19
 """Rounds until most tasks have been candidates once: what is remembered of them is made when they are first drawn."""
 TEACHER = {"teacher": "batch", "teacher_model": "made-up"}
 
@@ -87,12 +87,10 @@ class Meter:
         def count(*_: object) -> None:
             self.statements += 1
 
-    def cost(
-        self, work: Callable[[], object], prepare: Callable[[], object] = lambda: None, unmeasured: int = 1
-    ) -> Cost:
-        """The median of `REPEATS` runs, after some that do not count; `prepare` is not measured."""
+    def cost(self, work: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> Cost:
+        """The median of `REPEATS` runs, after one that does not count; `prepare` is not measured."""
         seconds, statements, memory = [], [], []
-        for _ in range(unmeasured + REPEATS):
+        for _ in range(REPEATS + 1):
             prepare()
             before, begun, resident = self.statements, time.process_time(), _reset_peak()
             work()
@@ -100,9 +98,7 @@ class Meter:
             statements.append(self.statements - before)
             memory.append(_peak() - resident)
         return Cost(
-            statistics.median(seconds[unmeasured:]),
-            int(statistics.median(statements[unmeasured:])),
-            statistics.median(memory[unmeasured:]),
+            statistics.median(seconds[1:]), int(statistics.median(statements[1:])), statistics.median(memory[1:])
         )
 
 
@@ -225,7 +221,9 @@ def measure(database: str, url: str, size: int, rows: Any) -> None:
             row(f"status{when}", meter.cost(lambda: read_status(project.store, PROJECT)))
 
         row("round after one more answer, the first ones after a start", meter.cost(project.round, more))
-        meter.cost(project.round, more, SETTLING_ROUNDS)
+        for _ in range(SETTLING_ROUNDS):
+            more()
+            project.round()
         add_figures(", without a teacher")
         project.give_teacher()
         add_figures(", with a teacher")

@@ -60,14 +60,19 @@ class Table:
         return head + "\n".join("| " + " | ".join(row) + " |" for row in self.rows) + "\n"
 
 
+def parser(description: str | None, patience: int) -> argparse.ArgumentParser:
+    """What both benchmarks of the loop are told."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    made.add_argument("--annotations", type=int, default=30)
+    made.add_argument("--patience", type=int, default=patience, help="seconds to wait for the background encoding")
+    made.add_argument("--teacher", action="store_true", help="with a teacher at work, which costs no CPU")
+    made.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
+    return made
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--annotations", type=int, default=30)
-    parser.add_argument("--patience", type=int, default=3600, help="seconds to wait for the background encoding")
-    parser.add_argument("--teacher", action="store_true", help="with a teacher at work, which costs no CPU")
-    parser.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
-    options = parser.parse_args()
+    options = parser(__doc__, patience=3600).parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped on every way out
     table = Table()
     refit(table)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from pydantic import SecretStr
 
-from benchmarks.loop import Table, _encoded, _timed, _until, floor, loop, teacher_at_work
+from benchmarks.loop import Table, _encoded, _timed, _until, floor, loop, parser, teacher_at_work
 from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend import registry
 from ml_backend.demo.run import backend
@@ -122,14 +122,9 @@ def run(table: Table, size: int, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--fields", type=int, default=60)
-    parser.add_argument("--annotations", type=int, default=30)
-    parser.add_argument("--patience", type=int, default=1800, help="seconds to wait for the background encoding")
-    parser.add_argument("--teacher", action="store_true", help="with a teacher at work, which costs no CPU")
-    parser.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
-    options = parser.parse_args()
+    arguments = parser(__doc__, patience=1800)
+    arguments.add_argument("--fields", type=int, default=60)
+    options = arguments.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped on every way out
     table = Table()
     for size in options.sizes:

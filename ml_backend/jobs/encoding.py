@@ -95,8 +95,10 @@ class Encoding:
     def _may_encode(self, project: int, serving: int | None) -> bool:
         if time.monotonic() < self._not_before.get(project, 0.0):
             return False
+        if project == serving:
+            return True
         record = self._store.projects.get(project)
-        if project == serving or (record is not None and (record.progress or {}).get("worker") == self._worker):
+        if record is not None and (record.progress or {}).get("worker") == self._worker:
             return True
         self._not_before[project] = time.monotonic() + OTHERS_SECONDS
         return False

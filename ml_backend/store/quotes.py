@@ -111,10 +111,7 @@ class QuoteEraser:
             if not new:
                 self._nothing_new[project_id] = state
                 return None
-            texts: list[str] = []
-            for chunk in chunks(new, KEYS_AT_ONCE):
-                query = sa.select(deleted_text.c.text).where(mine, deleted_text.c.key.in_(chunk))
-                texts.extend(connection.execute(query).scalars())
+            texts = _texts(connection, project_id, new)
         return _Search({key: deleted_at[key] for key in new}, GoneTexts(texts), self._rows(project_id))
 
     def _without_standing(self, project_id: int, search: _Search) -> _Search:
@@ -124,10 +121,7 @@ class QuoteEraser:
             if not back:
                 return search
             left = {key: at for key, at in search.deleted_at.items() if key not in back}
-            texts: list[str] = []
-            for chunk in chunks(list(left), KEYS_AT_ONCE):
-                mine = sa.and_(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
-                texts.extend(connection.execute(sa.select(deleted_text.c.text).where(mine)).scalars())
+            texts = _texts(connection, project_id, list(left))
         self._forget(project_id, {key: search.deleted_at[key] for key in back}, 0.0)
         return replace(search, deleted_at=left, gone=GoneTexts(texts))
 
@@ -227,6 +221,15 @@ def _state(connection: sa.Connection, project_id: int) -> tuple[Any, ...]:
     """How many deleted texts there are in a project, and when the last of them was deleted."""
     query = sa.select(sa.func.count(), sa.func.max(deleted_text.c.deleted_at))
     return tuple(connection.execute(query.where(deleted_text.c.project == project_id)).one())
+
+
+def _texts(connection: sa.Connection, project_id: int, keys: Sequence[bytes]) -> list[str]:
+    """The deleted texts of some content keys."""
+    texts: list[str] = []
+    for chunk in chunks(keys, KEYS_AT_ONCE):
+        mine = sa.and_(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
+        texts.extend(connection.execute(sa.select(deleted_text.c.text).where(mine)).scalars())
+    return texts
 
 
 def _deleted(connection: sa.Connection, project_id: int, keys: Collection[bytes]) -> set[bytes]:
