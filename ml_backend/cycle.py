@@ -23,12 +23,13 @@ from ml_backend.evaluation.gate import judge
 from ml_backend.knowledge import FEWEST, Knowledge, Lesson
 from ml_backend.label_studio.client import LabelStudioClient, Refused
 from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.connect import restore_model_version
 from ml_backend.label_studio.publish import Pace, Publisher
 from ml_backend.label_studio.reconcile import reconcile
 from ml_backend.pool import ProjectPool
 from ml_backend.ranking import Basis, rank
 from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import Lease, ProjectRecord, RoundRecord, Store, now
+from ml_backend.store import Lease, LeaseLostError, ProjectRecord, RoundRecord, Store, now
 from ml_backend.teaching import prior
 from ml_backend.teaching.recall import Recall, recall
 from ml_backend.watch import fall_back
@@ -135,7 +136,7 @@ def run_round(work: Round) -> RoundRecord | None:
         pace, explores = Pace(**(record.pace or {})), number % EXPLORE_EVERY == 0
         publisher = Publisher(work.client, project, schema, name, work.guard, pace, explores)
         with _measured(work, publisher):
-            rest = _switch(work, publisher, version, queue)
+            rest = _switch(work, record, publisher, version, queue)
             # before the rest, which the next answer may cut short
             project_stats.update(store, project, schema, work.pool, work.aggregator, learner, recalled, work.lease)
             _complete(work, publisher, version, rest, fingerprint, record.republish)
@@ -220,7 +221,7 @@ def _changed_labels(serving: Knowledge | None, schema: TaskSchema) -> str:
 
 
 def _switch(
-    work: Round, publisher: Publisher, version: ModelVersion, queue: Sequence[Prediction]
+    work: Round, record: ProjectRecord, publisher: Publisher, version: ModelVersion, queue: Sequence[Prediction]
 ) -> Sequence[Prediction]:
     """Head of the queue, then the version serves; returns the rest. Without tasks left to label the version serves
     /predict alone."""
@@ -228,9 +229,26 @@ def _switch(
         work.store.versions.activate(work.project, version.number, work.lease)
         return queue
     rest = publisher.head(queue)
-    work.guard()
-    work.store.publications.switch(version, queue, work.lease)  # not before: annotators went on seeing earlier drafts
+    try:
+        work.guard()
+        # not before the head: annotators went on seeing earlier drafts
+        work.store.publications.switch(version, queue, work.lease)
+    except LeaseLostError:
+        _undo_switch(work, record)
+        raise
     return rest
+
+
+def _undo_switch(work: Round, record: ProjectRecord) -> None:
+    """Mends what a worker did that was held between the check of its lease and the switch. A project that was
+    disconnected meanwhile serves what it served before `connect`; any other one is published again."""
+    project = work.store.projects.get(work.project)
+    is_connected = project is not None and project.is_connected
+    if record.is_connected and not is_connected:
+        restore_model_version(work.client, work.project, record.connection or {})
+    else:
+        work.store.publications.request(work.project)
+        work.store.jobs.request(work.project)
 
 
 def _complete(

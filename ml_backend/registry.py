@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -20,6 +20,12 @@ EMBEDDED = "similarity"  # the teacher that needs no key, no network and no time
 BY_FILE = "batch"  # the one that answers nothing itself: its module is a BatchFormat
 
 
+KEPT = 8  # instances of each kind: of what holds weights, label vectors, or what a server refuses
+
+# not lru_cache: it makes two instances where two threads ask at once
+_encoders: Recent[str, Encoder] = Recent(KEPT)
+_drafters: Recent[Encoder, Drafter] = Recent(KEPT)
+_teachers: Recent[tuple[str, TeacherOptions], Teacher] = Recent(KEPT)
 _record_encoders: Recent[tuple[str, str], RecordEncoder] = Recent(PROFILE_CHARACTERS)
 
 
@@ -43,12 +49,15 @@ def _load(kind: str, name: str) -> Any:
     return found[name].load()
 
 
-@lru_cache(maxsize=8)
 def encoder(setting: str) -> Encoder:
     """The encoder of a setting `name` or `name:model`; one instance a process, so weights are loaded once."""
-    name, _, model = setting.partition(":")
-    made: Encoder = _load("encoder", name)(model) if model else _load("encoder", name)()
-    return made
+
+    def make() -> Encoder:
+        name, _, model = setting.partition(":")
+        made: Encoder = _load("encoder", name)(model) if model else _load("encoder", name)()
+        return made
+
+    return _encoders.get(setting, make, 1)
 
 
 def record_encoder(profile: str, text: str) -> RecordEncoder:
@@ -81,19 +90,27 @@ def learner(name: str) -> Learner:
     return made
 
 
-@lru_cache(maxsize=8)  # it remembers the vectors of the label names
 def drafter(encoder: Encoder) -> Drafter:
-    made: Drafter = _load("teacher", EMBEDDED)(encoder.encode)
-    return made
+    """The embedded teacher, which remembers the vectors of the label names; one instance for each encoder."""
+
+    def make() -> Drafter:
+        made: Drafter = _load("teacher", EMBEDDED)(encoder.encode)
+        return made
+
+    return _drafters.get(encoder, make, 1)
 
 
-@lru_cache(maxsize=8)  # it remembers what its server refuses, or the model that it has loaded
 def teacher(name: str, options: TeacherOptions) -> Teacher | None:
-    """None for the embedded one: it drafts, and cannot be asked anything."""
+    """One instance a process: it remembers what its server refuses, or the model that it has loaded. None for the
+    embedded one: it drafts, and cannot be asked anything."""
     if name == EMBEDDED:
         return None
-    made: Teacher = _load("teacher", name)(options)
-    return made
+
+    def make() -> Teacher:
+        made: Teacher = _load("teacher", name)(options)
+        return made
+
+    return _teachers.get((name, options), make, 1)
 
 
 def batch_format() -> BatchFormat:

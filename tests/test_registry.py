@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint
 
 import pytest
+from fake_encoder import FakeEncoder
 
 from ml_backend import registry
 from ml_backend.asking import TeacherOptions
+from ml_backend.recent import Recent
 from ml_backend.registry import GROUP, UnknownPlugin
 
 
@@ -20,10 +24,9 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ]
     real = registry.entry_points
     monkeypatch.setattr(registry, "entry_points", lambda group: [*real(group=group), *mine])
-    registry.encoder.cache_clear()
+    monkeypatch.setattr(registry, "_encoders", Recent(2))
     registry.installed.cache_clear()
     yield
-    registry.encoder.cache_clear()
     registry.installed.cache_clear()
 
 
@@ -40,6 +43,18 @@ def test_a_third_partys_plugin_is_found_and_made_with_its_model(third_party: Non
     assert registry.encoder("fake").name == "fake"
     assert registry.encoder("fake:other").name == "other"
     assert registry.encoder("fake:other") is registry.encoder("fake:other"), "weights are loaded once"
+
+
+def test_threads_that_ask_at_once_get_one_encoder(third_party: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class SlowEncoder(FakeEncoder):
+        def __init__(self) -> None:
+            time.sleep(0.05)
+            super().__init__()
+
+    monkeypatch.setattr(registry, "_load", lambda *_: SlowEncoder)
+    with ThreadPoolExecutor(4) as threads:
+        encoders = list(threads.map(registry.encoder, ["slow"] * 4))
+    assert all(encoder is encoders[0] for encoder in encoders)
 
 
 def test_a_teacher_is_made_once_for_the_same_options_and_knows_what_it_has_found_out() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -147,14 +147,21 @@ def _restore(client: LabelStudioClient, project: int, connection: dict[str, Any]
     if connection.get("second look"):
         with suppress(NotFound, Refused):
             withdraw(client, project)
-    earlier = {name: value for name, value in connection["earlier"].items() if value is not None}
-    version = earlier.pop("model_version", "")
-    client.change_project(project, **earlier)
+    earlier = connection["earlier"].items()
+    client.change_project(
+        project, **{name: value for name, value in earlier if value is not None and name != "model_version"}
+    )
+    restore_model_version(client, project, connection)
+    say("restored the earlier sampling and model version")
+
+
+def restore_model_version(client: LabelStudioClient, project: int, connection: Mapping[str, Any]) -> None:
+    """Makes Label Studio serve what it served before `connect`. `connection`: as `ProjectRecord.connection`."""
+    version = connection.get("earlier", {}).get("model_version") or ""
     try:
         client.change_project(project, model_version=version)
     except Refused:  # where no prediction carries that version any more
         client.change_project(project, model_version="")
-    say("restored the earlier sampling and model version")
 
 
 def headers(secret: str) -> dict[str, str]:

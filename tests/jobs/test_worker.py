@@ -20,6 +20,7 @@ from ml_backend.label_studio.client import Unreachable
 from ml_backend.label_studio.publish import HEAD
 from ml_backend.settings import Settings
 from ml_backend.store import Store, StoreError, remember_credentials
+from ml_backend.store.schema import job
 
 PATIENCE = 60.0
 
@@ -119,8 +120,6 @@ def test_a_worker_whose_lease_was_taken_over_publishes_nothing_and_leaves_the_le
 
     def take_over(method: str, *_: Any) -> None:
         if method == "POST" and not taken:
-            from ml_backend.store.schema import job
-
             with bench.store.database.begin() as connection:
                 connection.execute(job.update().values(token=job.c.token + 1, owner="another"))
             taken.append(True)
@@ -152,6 +151,40 @@ def test_a_project_that_is_disconnected_in_mid_round_gets_nothing_more(bench: Be
     bench.round()
     assert bench.server.settings["model_version"] == ""
     assert bench.store.projects.ensure(5).published is None
+
+
+def test_a_switch_that_comes_after_the_disconnection_is_undone(bench: Bench) -> None:
+    fill(bench.server, 20)
+    bench.server.predictions.append({"task": 1, "model_version": "theirs"})
+    set_up(bench.store, 5, connection=None)
+    bench.store.connections.begin(5, {"model_version": "theirs"})
+    set_up(bench.store, 5, connection={"ml": 1})
+
+    def disconnect(method: str, *_: Any) -> None:
+        if method == "PATCH":
+            set_up(bench.store, 5, connection=None)
+
+    bench.client.before = disconnect
+    bench.round()
+    assert bench.server.settings["model_version"] == "theirs"
+    assert bench.store.projects.ensure(5).published is None
+
+
+def test_a_switch_that_comes_after_a_takeover_is_published_over_by_the_next_round(bench: Bench) -> None:
+    fill(bench.server, 20)
+
+    def take_over(method: str, *_: Any) -> None:
+        if method == "PATCH":
+            bench.client.before = lambda *_: None
+            with bench.store.database.begin() as connection:
+                connection.execute(job.update().values(token=job.c.token + 1, owner="another", lease_until=0.0))
+
+    bench.client.before = take_over
+    bench.round()
+    late = bench.server.settings["model_version"]
+    assert late and bench.store.projects.ensure(5).published is None
+    bench.step()
+    assert bench.server.settings["model_version"] == bench.active().name != late
 
 
 def test_other_credentials_make_another_client(
