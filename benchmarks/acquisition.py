@@ -157,7 +157,7 @@ def main() -> None:
     if options.peers and not Path(options.peers).is_file():
         parser.error(f"there is no {options.peers}: `make bench-acquisition` makes it, and --no-peers does without")
 
-    from ml_backend import registry
+    from ml_backend.core import registry
 
     installed = registry.installed("acquisition")
     names = [name for name in PEERS if name in installed or (name.startswith("(") and options.peers)]

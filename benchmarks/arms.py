@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.data import TextSet
-from ml_backend import registry
-from ml_backend.domain import Floats, Ints, Material, Pool, TaskSchema, Taught, Tensors, TrainingSet
-from ml_backend.teaching.cues import Cues, phrases
+from ml_backend.core import registry
+from ml_backend.core.types import Floats, Ints, Material, Pool, TaskSchema, Taught, Tensors, TrainingSet
+from ml_backend.teacher.descriptions.label_descriptions import Cues, phrases
 
 BUDGETS = (50, 100, 200, 385)
 EACH = 5  # human labels a class of the few-shot arms

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend import registry
+from ml_backend.core import registry
+from ml_backend.core.types import Floats, TaskSchema
 from ml_backend.demo.texts import questions
-from ml_backend.domain import Floats, TaskSchema
 
 DATA = Path(os.environ.get("APPRENTICE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CACHE = Path(os.environ.get("APPRENTICE_BENCH_CACHE", Path(__file__).parents[1] / ".bench"))

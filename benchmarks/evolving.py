@@ -11,18 +11,19 @@ import numpy as np
 
 from benchmarks.arms import Bench, spread, table
 from benchmarks.data import SETS, Row
-from ml_backend import knowledge, registry
-from ml_backend.asking import Answer, Call, Question
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.core.types import Ints
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
-from ml_backend.domain import Ints
-from ml_backend.evaluation.simulation import Gold, Plan
-from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import Store
-from ml_backend.teaching import prior
-from ml_backend.teaching.desk import Desk
-from ml_backend.teaching.rehearsal import ARMS, NO_CAPS, Rehearsal, rehearse
-from ml_backend.teaching.remembered import PROJECT, Remembered
+from ml_backend.model import fitted_model
+from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.simulation.cached_teacher import PROJECT, Remembered
+from ml_backend.simulation.replay import Gold, Plan
+from ml_backend.simulation.simulated_teacher import ARMS, NO_CAPS, Rehearsal, rehearse
+from ml_backend.storage import Store
+from ml_backend.teacher import distillation
+from ml_backend.teacher.client import Desk
 
 HUMAN, POOL = 100, 3000
 ROUNDS, PER_ROUND = 4, 20
@@ -129,8 +130,8 @@ def _run(
     plan = Plan(bench.schema, settings.defaults.of_form("text"), "minilm", HUMAN, HUMAN, HUMAN)
     pool = Gold(bench.x[places], bench.one_hot[bench.y[places]], [""] * len(places), [rows[row].text for row in places])
     labelled = np.sort(np.random.default_rng([seed, HUMAN]).choice(len(pool), HUMAN, replace=False))
-    named = prior.named(bench.schema, registry.encoder("minilm"))
-    names = prior.of_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
+    named = distillation.named(bench.schema, registry.encoder("minilm"))
+    names = distillation.of_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
     learner = _learnt(bench, pool, labelled, names)
     found.setdefault(arm, {}).setdefault(0, []).append((0.0, bench.right(learner.tensors)))
     with rehearse(arm, settings, plan, _config(bench.schema.labels), pool, teacher, rounds, per_round) as tutor:
@@ -144,9 +145,9 @@ def _taught(bench: Bench, pool: Gold, labelled: Ints, learner: Knowledge, tutor:
     return learner if priors is None else _learnt(bench, pool, labelled, priors), tutor.spent()["teacher_calls"]
 
 
-def _learnt(bench: Bench, pool: Gold, rows: Ints, priors: Mapping[str, knowledge.Tensors]) -> Knowledge:
+def _learnt(bench: Bench, pool: Gold, rows: Ints, priors: Mapping[str, fitted_model.Tensors]) -> Knowledge:
     lesson = Lesson("logistic", "minilm", bench.schema.labels, False, rows, b"", pool.targets[rows])
-    learner, _ = knowledge.learn(lesson, pool.vectors[rows], None, 1, priors)
+    learner, _ = fitted_model.learn(lesson, pool.vectors[rows], None, 1, priors)
     assert learner is not None
     return learner
 

@@ -35,20 +35,20 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from benchmarks.label_studio_stand_in import PROJECT, LabelStudioStandIn
-from ml_backend import registry
-from ml_backend.app import create_app
-from ml_backend.asking import Answer, Call
-from ml_backend.domain import ModelVersion, content_key
-from ml_backend.intake import take
-from ml_backend.jobs import worker as worker_module
-from ml_backend.jobs.worker import Worker
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.events import read_event
-from ml_backend.logs import set_up_logs
-from ml_backend.settings import Settings, load_settings
-from ml_backend.status import read_status
-from ml_backend.store import Store, now
-from ml_backend.teaching import questions
+from ml_backend.core import registry
+from ml_backend.core.logs import set_up_logs
+from ml_backend.core.settings import Settings, load_settings
+from ml_backend.core.teacher_types import Answer, Call
+from ml_backend.core.types import ModelVersion, content_key
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.webhooks import read_event
+from ml_backend.monitoring.status import read_status
+from ml_backend.storage import Store, now
+from ml_backend.teacher import prompts
+from ml_backend.web.app import create_app
+from ml_backend.web.webhook_handler import take
+from ml_backend.worker import worker as worker_module
+from ml_backend.worker.worker import Worker
 
 SIZES = (1_000, 10_000, 100_000)
 POOL = 110_000  # tasks, at each size
@@ -161,7 +161,7 @@ class MadeUpProject:
             tasks = range(start + 1, start + 501)
             keys = {task: content_key(self.label_studio.text(task)) for task in tasks}
             asked = {
-                task: questions.label(schema, key, self.label_studio.text(task), teacher.name, {})
+                task: prompts.label(schema, key, self.label_studio.text(task), teacher.name, {})
                 for task, key in keys.items()
             }
             self.store.questions.want(PROJECT, teacher.name, [(asked[task], keys[task]) for task in tasks])

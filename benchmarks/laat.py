@@ -28,8 +28,8 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.arms import table
 from benchmarks.tables import TABLES, record_set, scored
-from ml_backend.domain import Attributions, Floats, Ints, Material, Taught, TrainingSet
-from ml_backend.ports import Learner
+from ml_backend.core.ports import Learner
+from ml_backend.core.types import Attributions, Floats, Ints, Material, Taught, TrainingSet
 from plugins.encoders.fields import BOOLEAN, numbers
 from plugins.encoders.records import Records, profile
 from plugins.encoders.values import named

@@ -22,13 +22,14 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.arms import table
 from benchmarks.laat import Table
 from benchmarks.tables import TABLES
-from ml_backend import knowledge, registry
-from ml_backend.domain import Attributions, Clustering, Floats, Ints, Material, Taught, Tensors
-from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.label_studio.config import read_schema
-from ml_backend.pool import CLUSTERS
-from ml_backend.selection import choose, pool_of
-from ml_backend.settings import ProjectSettings
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import Attributions, Clustering, Floats, Ints, Material, Taught, Tensors
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.loop.query_selection import choose, pool_of
+from ml_backend.model import fitted_model
+from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.pool.project_pool import CLUSTERS
 
 START, STEP, LABELS = 4, 4, 100
 POOL = 4000  # rows of a larger pool
@@ -102,7 +103,7 @@ def _curve(
 def _learnt(x: Floats, y: Ints, rows: Ints, serving: Knowledge | None, priors: dict[str, Tensors]) -> Knowledge | None:
     targets = np.eye(2, dtype=np.float32)[y[rows]]
     lesson = Lesson("tabular", "records", SCHEMA.labels, False, rows, b"", targets)
-    return knowledge.learn(lesson, x[rows], serving, 1, priors)[0] or serving
+    return fitted_model.learn(lesson, x[rows], serving, 1, priors)[0] or serving
 
 
 def pages(found: dict[str, Curves]) -> Iterator[str]:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.wire import read_moment
-from ml_backend.store import Store
+from ml_backend.label_studio.serialization import read_moment
+from ml_backend.storage import Store
 
 PROJECT = 1
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.data import CACHE, DEVELOPMENT, TextSet
-from ml_backend.evaluation.curves import Measurement, read_csv, table
-from ml_backend.evaluation.summary import summarise
-from ml_backend.settings import ProjectSettings
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.simulation.learning_curves import Measurement, read_csv, table
+from ml_backend.simulation.summary import summarise
 
 SHOWN = (25, 50, 100, 200, 300, 400, 500)
 DEFAULT = ProjectSettings.model_fields["acquisition"].default

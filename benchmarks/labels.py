@@ -23,11 +23,11 @@ import numpy as np
 
 from benchmarks.data import SETS, Row, TextSet
 from benchmarks.label_tables import DEFAULT, document, runs_of
-from ml_backend import registry
-from ml_backend.domain import Floats, Ints, Pool, Selection
-from ml_backend.evaluation.curves import append_run, read_csv
-from ml_backend.evaluation.simulation import Gold, Plan, simulate
-from ml_backend.settings import ProjectSettings
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import Floats, Ints, Pool, Selection
+from ml_backend.simulation.learning_curves import append_run, read_csv
+from ml_backend.simulation.replay import Gold, Plan, simulate
 
 BATCH, BUDGET = 25, 500  # the peers' margins and core-set choose as ours do: `make bench-acquisition` has their times
 COLD = [DEFAULT, "random", "typicality"]  # that begin without any label, too

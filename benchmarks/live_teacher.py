@@ -11,11 +11,11 @@ import numpy as np
 
 from benchmarks.arms import BUDGETS, Bench, spread, table
 from benchmarks.data import SETS
-from ml_backend import registry
-from ml_backend.asking import TeacherOptions
+from ml_backend.core import registry
+from ml_backend.core.teacher_types import TeacherOptions
+from ml_backend.core.types import content_key
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
-from ml_backend.domain import content_key
-from ml_backend.teaching import questions
+from ml_backend.teacher import prompts
 
 ASKED = 300
 
@@ -30,7 +30,7 @@ def live(seeds: int) -> Iterator[str]:
         options = TeacherOptions(MODEL, server.url, timeout=300.0, concurrency=SLOTS)
         teacher = registry.teacher("openai", options)
         assert teacher is not None
-        asked = [questions.label(bench.schema, content_key(text), text, teacher.name, {}) for text in texts]
+        asked = [prompts.label(bench.schema, content_key(text), text, teacher.name, {}) for text in texts]
         begin = time.monotonic()
         answers = {answer.question: answer for answer in teacher.answer(asked)}
         seconds = time.monotonic() - begin

@@ -27,18 +27,18 @@ import numpy as np
 from pydantic import SecretStr
 
 from benchmarks.teacher_stand_in import AT_WORK, teacher
-from ml_backend import registry
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.core.types import TaskSchema, TrainingSet, content_key
 from ml_backend.demo.run import backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.texts import questions
-from ml_backend.domain import TaskSchema, TrainingSet, content_key
-from ml_backend.label_studio.annotator import answer, create_project, import_tasks, next_task
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.connect import connect
-from ml_backend.label_studio.publish import HEAD
-from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import Store
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.publisher import HEAD
+from ml_backend.label_studio.setup import connect
+from ml_backend.label_studio.testing_client import answer, create_project, import_tasks, next_task
+from ml_backend.storage import Store
 
 EVENTS_A_SECOND = 50
 EVENT_SECONDS = 20

@@ -53,7 +53,7 @@ def make(n: int) -> Data:
     uneven size (cosine within one 0.6), and the rest is noise of falling variance, so that near texts exist.
     Probabilities: softmax of a linear map with logits of standard deviation 2; the true classes are drawn from them.
     """
-    from ml_backend import registry
+    from ml_backend.core import registry
 
     random = np.random.default_rng(SEED)
     spectrum = np.arange(1, DIMENSION + 1) ** -0.5

@@ -30,8 +30,8 @@ ALL_PAIRS = {"MaxHerding", "ProbCover"}  # they keep n x n distances: 40 GB of 1
 
 
 def ours(name: str, data: Data, batch: int) -> Callable[[], object]:
-    from ml_backend import registry
-    from ml_backend.domain import Clustering, Pool
+    from ml_backend.core import registry
+    from ml_backend.core.types import Clustering, Pool
 
     if name == CUT:
         return lambda: registry.clusterer().cut(data.vectors, CLUSTERS, SEED)

@@ -23,17 +23,17 @@ from pydantic import SecretStr
 
 from benchmarks.loop import Table, _encoded, _timed, _until, floor, loop, parser, teacher_at_work
 from benchmarks.teacher_stand_in import AT_WORK, teacher
-from ml_backend import registry
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.core.types import Material, Taught, TrainingSet, record_text
 from ml_backend.demo.run import backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
-from ml_backend.domain import Material, Taught, TrainingSet, record_text
-from ml_backend.label_studio.annotator import create_project, import_tasks
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.connect import connect
-from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import Store
-from ml_backend.teaching.features import BY_HAND
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.setup import connect
+from ml_backend.label_studio.testing_client import create_project, import_tasks
+from ml_backend.storage import Store
+from ml_backend.teacher.descriptions.feature_scores import BY_HAND
 
 CONFIG = (
     '<View><Table name="record" value="$record"/><Choices name="label" toName="record"><Choice value="no"/>'

@@ -24,11 +24,11 @@ from benchmarks.arms import BUDGETS, EACH, Bench, Priors, spread, table
 from benchmarks.data import DATA, SETS
 from benchmarks.evolving import evolving
 from benchmarks.live_teacher import live
-from ml_backend import registry
-from ml_backend.domain import Floats, Ints, Pool, TrainingSet
-from ml_backend.evaluation.simulation import Gold, Plan, simulate
-from ml_backend.settings import ProjectSettings
-from ml_backend.teaching.cues import Cues
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import Floats, Ints, Pool, TrainingSet
+from ml_backend.simulation.replay import Gold, Plan, simulate
+from ml_backend.teacher.descriptions.label_descriptions import Cues
 
 
 def recorded(bench: Bench) -> tuple[Ints, Floats]:

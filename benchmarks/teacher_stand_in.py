@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ml_backend.settings import ProjectSettings
+from ml_backend.core.settings import ProjectSettings
 
 SECONDS = 0.5  # of one reply
 RIGHT = 0.8

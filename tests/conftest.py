@@ -38,15 +38,15 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from rounds import options, taught
 
-from ml_backend import registry
-from ml_backend.aggregation import Aggregator
-from ml_backend.app import create_app
-from ml_backend.cycle import Round
-from ml_backend.domain import TaskSchema
-from ml_backend.label_studio.config import read_schema
-from ml_backend.pool import ProjectPool
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core import registry
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import TaskSchema
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.labels.aggregation import Aggregator
+from ml_backend.loop.round import Round
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Store
+from ml_backend.web.app import create_app
 
 __all__ = [  # fixtures
     "any_empty_settings",

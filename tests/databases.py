@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.store.database import Database
+from ml_backend.core.settings import Settings
+from ml_backend.storage import Store
+from ml_backend.storage.database import Database
 
 MEMORY_BYTES = 1 << 30  # free in the folder that PostgreSQL's files may lie in
 _numbers = itertools.count()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ml_backend.domain import Annotation
-from ml_backend.store import Shown
-from ml_backend.teaching.agreement import Received, Saved, fate, time_saved, timed
+from ml_backend.core.types import Annotation
+from ml_backend.labels.draft_acceptance import Received, Saved, fate, time_saved, timed
+from ml_backend.storage import Shown
 
 
 def pairs(shown: Iterable[Shown], annotations: Iterable[Annotation]) -> list[tuple[Shown, Annotation]]:

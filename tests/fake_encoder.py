@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Floats
+from ml_backend.core.types import ApprenticeError, Floats
 
 
 @cache

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from ml_backend.domain import TaskSchema
+from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
-from ml_backend.label_studio.config import read_schema
+from ml_backend.label_studio.label_config import read_schema
 
 SINGLE = (
     '<View><Text name="text" value="$text"/><Choices name="label" toName="text" choice="single">'

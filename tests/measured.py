@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fake_encoder import FakeEncoder
 
-from ml_backend import knowledge, project_stats
-from ml_backend.aggregation import Aggregator
-from ml_backend.label_studio.config import read_schema
-from ml_backend.pool import ProjectPool
-from ml_backend.store import Store
-from ml_backend.teaching.recall import recall
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.labels.aggregation import Aggregator
+from ml_backend.model import fitted_model
+from ml_backend.monitoring import project_stats
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Store
+from ml_backend.teacher.teacher_labels import recall
 
 
 def measure(store: Store, project: int = 5, aggregator: Aggregator | None = None) -> None:
@@ -19,5 +20,5 @@ def measure(store: Store, project: int = 5, aggregator: Aggregator | None = None
     pool.refresh(record.tasks_revision)
     teacher, answers = (record.teacher or {}).get("name"), aggregator.refresh(schema).answers
     recalled = recall(store, teacher, schema, pool, project, answers) if teacher else None
-    learner, _ = knowledge.load_best(store, store.versions.active(project), pool.space)
+    learner, _ = fitted_model.load_best(store, store.versions.active(project), pool.space)
     project_stats.update(store, project, schema, pool, aggregator, learner, recalled)

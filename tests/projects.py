@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend.store import Store, schema
+from ml_backend.storage import Store, schema
 
 
 def set_up(store: Store, project: int = 5, **state: Any) -> None:

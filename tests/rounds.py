@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fake_label_studio import FakeLabelStudio, fill, flood
 
-from ml_backend.cycle import Round, run_round
-from ml_backend.domain import ModelVersion, TaskSchema
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ModelVersion, TaskSchema
+from ml_backend.loop.round import Round, run_round
+from ml_backend.storage import Store
 
 MakeRound = Callable[..., Round]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ml_backend.asking import Question
+from ml_backend.core.teacher_types import Question
 
 KEY = "sk-this-is-the-secret-key"
 LABELS = ("card_arrival", "card_lost", "exchange rate")

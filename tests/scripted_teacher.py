@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from fake_label_studio import WORDS
 
-from ml_backend.asking import Answer, Call, Question, TeacherUnavailable
+from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
 
 
 class ScriptedTeacher:

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.aggregation import Aggregator, Aggregators
-from ml_backend.consensus import as_digest, consensus, mark_of
-from ml_backend.domain import Annotation, Draft, Prediction, TaskSchema
-from ml_backend.label_studio.second_look import sole_answers
-from ml_backend.store import Store
+from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
+from ml_backend.kinds.choices.label_aggregation import as_digest, consensus, mark_of
+from ml_backend.label_studio.label_review import sole_answers
+from ml_backend.labels.aggregation import Aggregator, Aggregators
+from ml_backend.storage import Store
 
 SINGLE = TaskSchema(("a", "b", "c"), False, "label", "text", "text")
 MULTIPLE = TaskSchema(("a", "b", "c"), True, "label", "text", "text")

@@ -13,11 +13,11 @@ from fake_label_studio import SINGLE, FakeLabelStudio, fill, flood
 from flask.testing import FlaskClient
 from projects import set_up
 
-from ml_backend.cycle import Round, run_round
-from ml_backend.domain import TaskSchema
-from ml_backend.serving import NO_VERSION
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import TaskSchema
+from ml_backend.loop.round import Round, run_round
+from ml_backend.storage import Store
+from ml_backend.web.predictor import NO_VERSION
 
 Capture = Callable[[str], dict[str, Any]]
 
@@ -262,7 +262,7 @@ def test_a_strangers_words_make_no_new_time_series(client: FlaskClient) -> None:
 def test_importing_the_application_loads_nothing_heavy() -> None:
     heavy = {"torch", "transformers", "sklearn", "label_studio_ml", "label_studio_sdk", "sentence_transformers"}
     code = (
-        "import sys, ml_backend.app, ml_backend.web\n"
+        "import sys, ml_backend.web.app, ml_backend.web.server\n"
         f"found = {heavy} & set(sys.modules)\nsys.exit(repr(found) if found else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

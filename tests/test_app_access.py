@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend import app as module
-from ml_backend.app import create_app
+from ml_backend.core.settings import Settings
 from ml_backend.demo.server import free_port
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.web import make_server
+from ml_backend.storage import Store
+from ml_backend.web import app as module
+from ml_backend.web.app import create_app
+from ml_backend.web.server import make_server
 
 SECRET = "correct horse battery"
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend import app as module
+from ml_backend.web import app as module
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,14 @@ def test_nothing_is_ever_unpickled(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["ml_backend.domain", "ml_backend.asking", "ml_backend.ports", "ml_backend.settings", "ml_backend.cli"]
+    "module",
+    [
+        "ml_backend.core.types",
+        "ml_backend.core.teacher_types",
+        "ml_backend.core.ports",
+        "ml_backend.core.settings",
+        "ml_backend.cli.main",
+    ],
 )
 def test_what_everybody_imports_is_light(module: str) -> None:
     heavy = {"torch", "transformers", "sklearn", "label_studio_sdk", "flask", "sqlalchemy"}

@@ -13,8 +13,8 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE
 from projects import set_up
 
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.storage import Store
 
 Capture = Callable[[str], dict[str, Any]]
 
@@ -40,18 +40,18 @@ def backend(
     fake_encoder: FakeEncoder,
 ) -> Iterator[Any]:  # fmt: skip
     """The class, over a base of the release."""
-    saved = sys.modules.pop("ml_backend.backend", None)
+    saved = sys.modules.pop("ml_backend.web.backend", None)
     if request.param == "2.x":
         stand_in = ModuleType("label_studio_ml.model")
         stand_in.LabelStudioMLBase = NewBase  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "label_studio_ml.model", stand_in)
-    module = importlib.import_module("ml_backend.backend")
+    module = importlib.import_module("ml_backend.web.backend")
     assert (request.param == "2.x") == module.TAKES_PROJECT
     module.ActiveLearningBackend.share(settings, store)
     yield module.ActiveLearningBackend
-    sys.modules.pop("ml_backend.backend", None)
+    sys.modules.pop("ml_backend.web.backend", None)
     if saved is not None:
-        sys.modules["ml_backend.backend"] = saved
+        sys.modules["ml_backend.web.backend"] = saved
 
 
 def test_it_is_what_label_studio_ml_asks_for(backend: Any) -> None:

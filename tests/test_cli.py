@@ -14,12 +14,13 @@ from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 from projects import set_up
 from typer.testing import CliRunner
 
-from ml_backend import cli, knock
-from ml_backend.cycle import Round, run_round
+from ml_backend.cli import main as cli
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import TaskSchema
 from ml_backend.demo.server import free_port
-from ml_backend.domain import TaskSchema
-from ml_backend.settings import Settings
-from ml_backend.store import RoundRecord, Store
+from ml_backend.loop.round import Round, run_round
+from ml_backend.monitoring import health_check
+from ml_backend.storage import RoundRecord, Store
 
 Run = Callable[..., Any]
 
@@ -166,7 +167,7 @@ def test_rollback_holds_and_lets_go(
 def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
     main: Run, two_rounds: FakeLabelStudio, arguments: tuple[str, ...], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knock, "PATIENCE", 0.0)  # nothing answers, however long it is waited for
+    monkeypatch.setattr(health_check, "PATIENCE", 0.0)  # nothing answers, however long it is waited for
     set_up(store, 5, connection={"ml": 1})
     for number in store.versions.learners(5):
         store.versions.drop_artifact(5, number)
@@ -179,7 +180,7 @@ def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
 
 
 def test_connect_changes_nothing_while_no_backend_answers(main: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knock, "PATIENCE", 0.0)
+    monkeypatch.setattr(health_check, "PATIENCE", 0.0)
     monkeypatch.setenv("APPRENTICE_PORT", str(free_port()))
     monkeypatch.setenv("APPRENTICE_LABEL_STUDIO_API_KEY", "key")
     code, out, err = main("connect", "--project", "5")
@@ -188,10 +189,10 @@ def test_connect_changes_nothing_while_no_backend_answers(main: Run, monkeypatch
 
 
 def test_connect_waits_for_a_backend_that_was_started_a_moment_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(knock, "PAUSE", 0.0)
+    monkeypatch.setattr(health_check, "PAUSE", 0.0)
     answers = iter([False, False, True])
-    monkeypatch.setattr(knock, "knock", lambda _: next(answers))
-    knock.check_backend(Settings())
+    monkeypatch.setattr(health_check, "knock", lambda _: next(answers))
+    health_check.check_backend(Settings())
     assert next(answers, None) is None
 
 
@@ -259,7 +260,7 @@ def test_forget_says_what_it_removed(
     store.connections.forget(5)
     store.connections.begin(5, {})
     set_up(store, 5, made_at=two_rounds.made_at, connection={"ml": 1})
-    monkeypatch.setattr("ml_backend.commands.forget.make_client", lambda _: FakeClient(two_rounds))
+    monkeypatch.setattr("ml_backend.cli.forget.make_client", lambda _: FakeClient(two_rounds))
     done = run("forget", "--project", "5", "--yes")
     assert done.exit_code == 0, done.output
     assert "removed the drafts of 2 versions" in done.stdout

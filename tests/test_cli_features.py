@@ -15,13 +15,13 @@ from projects import set_up
 from rounds import MakeRound
 from typer.testing import CliRunner
 
-from ml_backend import cli
-from ml_backend.asking import Answer
-from ml_backend.cycle import run_round
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.teaching import features
-from ml_backend.teaching.site import visit
+from ml_backend.cli import main
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import Answer
+from ml_backend.loop.round import run_round
+from ml_backend.storage import Store
+from ml_backend.teacher.descriptions import feature_scores
+from ml_backend.teacher.project_context import visit
 
 Run = Callable[..., tuple[int, str]]
 
@@ -40,7 +40,7 @@ def run(
     run_round(make_round(server))
 
     def call(*arguments: str) -> tuple[int, str]:
-        found = CliRunner().invoke(cli.app, ["features", "--project", "5", *arguments])
+        found = CliRunner().invoke(main.app, ["features", "--project", "5", *arguments])
         return found.exit_code, found.output + (str(found.exception) if found.exception else "")
 
     return call
@@ -194,13 +194,13 @@ def test_the_scores_of_a_label_that_got_another_name_can_be_moved_to_it(
     found["scores"]["ill"] = found["scores"].pop("yes")
     code, said = run("--file", given(tmp_path, **found))
     assert code == 0 and "Kept: 1 of 2 labels have scores" in said
-    assert features.estimates(store.projects.ensure(5)) == [{"ill": SCORES["yes"]}]
+    assert feature_scores.estimates(store.projects.ensure(5)) == [{"ill": SCORES["yes"]}]
 
 
 def test_questions_that_came_to_nothing_are_told_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
     site = visit(settings, store, 5)
     assert site.records is not None
-    wanted = features.asked(site.record, site.records, site.schema, {}, (), "small")
+    wanted = feature_scores.asked(site.record, site.records, site.schema, {}, (), "small")
     store.questions.want(5, "small", [(each, None) for each in wanted])
     for each in wanted:
         store.questions.record(5, Answer(each.id, None, None, (), "the request is too long"), [])

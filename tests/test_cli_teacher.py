@@ -16,15 +16,15 @@ from fake_label_studio import SINGLE
 from projects import set_up
 from typer.testing import CliRunner
 
-from ml_backend import cli
-from ml_backend.asking import REASONING, Answer, Call, Question
-from ml_backend.domain import content_key
-from ml_backend.label_studio.config import read_schema
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.store.questions import Questions
-from ml_backend.teaching import questions
-from ml_backend.teaching.steps import REFUSAL
+from ml_backend.cli import main
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import REASONING, Answer, Call, Question
+from ml_backend.core.types import content_key
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.storage import Store
+from ml_backend.storage.questions import Questions
+from ml_backend.teacher import prompts
+from ml_backend.teacher.evolution.steps import REFUSAL
 
 SCHEMA = read_schema(SINGLE)
 TEACHER = "batch:small"
@@ -41,14 +41,14 @@ def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Ru
     set_up(store, 5, connection={"ml": 1}, label_config=SINGLE, extra_params=PARAMS)
 
     def call(*arguments: str, answers: str = "") -> tuple[int, str]:
-        done = CliRunner().invoke(cli.app, [*arguments, "--project", "5"], input=answers)
+        done = CliRunner().invoke(main.app, [*arguments, "--project", "5"], input=answers)
         return done.exit_code, f"{done.output}{done.exception or ''}"
 
     return call
 
 
 def want(store: Store, *texts: str) -> list[Question]:
-    asked = [questions.label(SCHEMA, content_key(text), text, TEACHER, {}) for text in texts]
+    asked = [prompts.label(SCHEMA, content_key(text), text, TEACHER, {}) for text in texts]
     store.questions.want(5, TEACHER, [(each, content_key(each.text)) for each in asked])
     return asked
 
@@ -131,7 +131,7 @@ def test_a_reply_of_use_is_taken_after_one_that_was_of_none(run: Run, store: Sto
 
 
 def test_what_a_batch_has_labelled_is_counted_as_the_loop_counts_it(run: Run, store: Store, tmp_path: Path) -> None:
-    refusable = questions.label(SCHEMA, content_key("written"), "written", TEACHER, {}, REFUSAL)
+    refusable = prompts.label(SCHEMA, content_key("written"), "written", TEACHER, {}, REFUSAL)
     store.questions.want(5, TEACHER, [(refusable, content_key("written"))])
     (one,) = want(store, "one")
     file = tmp_path / "responses.jsonl"
@@ -166,7 +166,7 @@ def test_an_import_reads_the_questions_that_its_file_answers_and_no_others(
 
 
 def test_cues_come_by_a_batch_too_unless_somebody_has_written_some(run: Run, store: Store, tmp_path: Path) -> None:
-    asked = questions.describe(SCHEMA, ["a text"], TEACHER)
+    asked = prompts.describe(SCHEMA, ["a text"], TEACHER)
     store.questions.want(5, TEACHER, [(asked, None)])
     told = [{"label": "fruit", "description": "sweet", "cues": []}]
     file = tmp_path / "responses.jsonl"
@@ -196,12 +196,12 @@ def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run
         replace(SCHEMA, labels=SCHEMA.labels[:-1]), replace(SCHEMA, labels=(*SCHEMA.labels, "stone")),
         replace(SCHEMA, multiple=True),
     ]  # fmt: skip
-    stale = [questions.label(schema, content_key("old"), "old", TEACHER, {}) for schema in others]
+    stale = [prompts.label(schema, content_key("old"), "old", TEACHER, {}) for schema in others]
     store.questions.want(5, TEACHER, [(each, None) for each in stale])
     file = tmp_path / "some.jsonl"
     code, said = run("teach", "--export", str(file))
     assert code == 0 and said.startswith("Nothing is written. 3 are passed over") and not file.exists()
-    refusable = questions.label(SCHEMA, content_key("new"), "new", TEACHER, {}, REFUSAL)
+    refusable = prompts.label(SCHEMA, content_key("new"), "new", TEACHER, {}, REFUSAL)
     store.questions.want(5, TEACHER, [(refusable, None)])
     (fresh,) = want(store, "one")
     code, said = run("teach", "--export", str(file))

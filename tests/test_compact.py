@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend import knowledge
-from ml_backend.compact import pack, rounded, unpack
-from ml_backend.domain import Floats, ModelVersion
-from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import Floats, ModelVersion
+from ml_backend.model import fitted_model
+from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.model.tensor_packing import pack, rounded, unpack
+from ml_backend.storage import Store
 
 rows = st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1 / 3, 0.25]), min_size=3, max_size=3), max_size=8)
 
@@ -42,7 +42,7 @@ def test_an_artifact_of_many_answers_takes_less_than_half_of_what_it_took(
     n, c = 2000, 77
     targets = np.eye(c, dtype=np.float32)[rng.integers(c, size=n)]
     each = known(targets, rng.random((n, c)).astype(np.float32), multiple)
-    name, _ = knowledge.save(store, 5, each)
+    name, _ = fitted_model.save(store, 5, each)
     dense = 2 * 4 * n * c
     limit = 0.45 if multiple else 0.32
     assert (settings.data_dir / "artifacts" / name).stat().st_size < limit * dense
@@ -51,8 +51,8 @@ def test_an_artifact_of_many_answers_takes_less_than_half_of_what_it_took(
 def test_what_is_loaded_is_what_served_before_it_was_saved(store: Store, rng: np.random.Generator) -> None:
     targets = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1]], np.float32)
     each = known(targets, rng.random((3, 3)).astype(np.float32))
-    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), knowledge.save(store, 5, each), rows=1)
-    found = knowledge.load(store, 5, 1)
+    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), fitted_model.save(store, 5, each), rows=1)
+    found = fitted_model.load(store, 5, 1)
     assert found.lesson.same(each.lesson)
     assert np.array_equal(found.held_out, each.held_out)
     assert found.tensors.keys() == each.tensors.keys()
@@ -61,10 +61,10 @@ def test_what_is_loaded_is_what_served_before_it_was_saved(store: Store, rng: np
 def test_an_artifact_from_before_targets_were_packed_is_still_read(store: Store, rng: np.random.Generator) -> None:
     targets, held_out = np.eye(3, dtype=np.float32), rng.random((3, 3)).astype(np.float32)
     each = replace(known(targets, held_out), held_out=held_out)
-    written = store.artifacts.read(*knowledge.save(store, 5, each))
+    written = store.artifacts.read(*fitted_model.save(store, 5, each))
     dense = {key: value for key, value in written.items() if key not in ("snapshot.classes", "snapshot.soft")}
     old = store.artifacts.write(5, "000001", {**dense, "snapshot.targets": targets, "snapshot.held_out": held_out})
     store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), old, rows=1)
-    found = knowledge.load(store, 5, 1)
+    found = fitted_model.load(store, 5, 1)
     assert found.lesson.same(each.lesson)
     assert np.array_equal(found.held_out, held_out), "as exactly as it was kept then"

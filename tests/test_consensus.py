@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.consensus import consensus
-from ml_backend.domain import Annotation, TaskSchema
+from ml_backend.core.types import Annotation, TaskSchema
+from ml_backend.kinds.choices.label_aggregation import consensus
 
 SINGLE = TaskSchema(("a", "b", "c"), False, "label", "text", "text")
 MULTIPLE = TaskSchema(("a", "b", "c"), True, "label", "text", "text")

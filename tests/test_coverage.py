@@ -10,17 +10,18 @@ from fake_label_studio import SINGLE, WORDS, FakeClient, FakeLabelStudio, config
 from projects import set_up
 from rounds import MakeRound, active, queue
 
-from ml_backend import doctor
-from ml_backend.cycle import run_round
-from ml_backend.intake import take
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.connect import connect
-from ml_backend.label_studio.events import read_event
-from ml_backend.label_studio.publish import Pace
-from ml_backend.settings import Settings, load_settings
-from ml_backend.status import lines, read_status
-from ml_backend.store import Store
-from ml_backend.store.labels import Labels
+from ml_backend.core.settings import Settings, load_settings
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.publisher import Pace
+from ml_backend.label_studio.setup import connect
+from ml_backend.label_studio.webhooks import read_event
+from ml_backend.loop.round import run_round
+from ml_backend.monitoring import doctor
+from ml_backend.monitoring.status import lines, read_status
+from ml_backend.monitoring.text_sample import question_and_texts
+from ml_backend.storage import Store
+from ml_backend.storage.annotations import Labels
+from ml_backend.web.webhook_handler import take
 
 NESTED = SINGLE.replace('choice="single"', 'choice="multiple" allowNested="true"')
 FLAGGED = (
@@ -40,8 +41,9 @@ def said(store: Store) -> dict[str, str]:
 
 def connected(server: FakeLabelStudio, store: Store, settings: Settings) -> list[str]:
     told: list[str] = []
-    connect(FakeClient(server), store, settings, 5, told.append)
-    return told
+    client = FakeClient(server)
+    schema = connect(client, store, settings, 5, told.append)
+    return [*told, *question_and_texts(client, 5, schema)]
 
 
 def drafts(server: FakeLabelStudio) -> list[Any]:

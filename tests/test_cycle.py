@@ -11,18 +11,19 @@ from fake_label_studio import FakeClient, FakeLabelStudio, config_with, fill
 from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
-from ml_backend import ranking, registry
-from ml_backend.consensus import consensus
-from ml_backend.cycle import run_round
-from ml_backend.domain import Example, Pool, Selection, TaskSchema, content_key
-from ml_backend.knowledge import load_best
-from ml_backend.label_studio.config import read_schema
-from ml_backend.pool import ProjectPool
-from ml_backend.ranking import RANKED, Basis, rank
-from ml_backend.settings import Settings
-from ml_backend.status import lines, read_status
-from ml_backend.store import Store
-from ml_backend.store.set_aside import NOT_FINITE
+from ml_backend.core import registry
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import Example, Pool, Selection, TaskSchema, content_key
+from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.loop import queue_builder
+from ml_backend.loop.queue_builder import RANKED, Basis, rank
+from ml_backend.loop.round import run_round
+from ml_backend.model.fitted_model import load_best
+from ml_backend.monitoring.status import lines, read_status
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Store
+from ml_backend.storage.unusable_tasks import NOT_FINITE
 
 
 def test_the_first_round_serves_drafts_of_the_teacher(
@@ -289,7 +290,7 @@ def test_of_a_large_pool_a_random_part_is_compared_with_all_that_is_answered(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
     single: TaskSchema, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(ranking, "MOST_COMPARED", 20)
+    monkeypatch.setattr(queue_builder, "MOST_COMPARED", 20)
     shown: list[tuple[Pool, Selection]] = []
     strategy = registry.acquisition("cluster-uncertainty")
 

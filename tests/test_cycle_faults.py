@@ -11,13 +11,13 @@ from fake_label_studio import FakeLabelStudio, fill
 from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
-from ml_backend import cycle
-from ml_backend.cycle import run_round
-from ml_backend.domain import ApprenticeError, ModelVersion, TaskSchema
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ApprenticeError, ModelVersion, TaskSchema
 from ml_backend.label_studio.client import Refused, Unreachable
-from ml_backend.ranking import rank
-from ml_backend.settings import Settings
-from ml_backend.store import Store, StoreError
+from ml_backend.loop import round as round_module
+from ml_backend.loop.queue_builder import rank
+from ml_backend.loop.round import run_round
+from ml_backend.storage import Store, StoreError
 
 
 def artifact_of(store: Store, settings: Settings, number: int) -> Path:
@@ -180,7 +180,7 @@ def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
             newer[0] = active(store)
         return rank(*args)
 
-    monkeypatch.setattr(cycle, "rank", freeze)
+    monkeypatch.setattr(round_module, "rank", freeze)
     with pytest.raises(Lost):
         run_round(make_round(server, guard=guard))
     assert active(store) == newer[0]

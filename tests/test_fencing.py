@@ -10,17 +10,17 @@ import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 
-from ml_backend import cycle
-from ml_backend.aggregation import Aggregator
-from ml_backend.cycle import Round, run_round
-from ml_backend.domain import ModelVersion, TaskSchema
-from ml_backend.intake import take
-from ml_backend.label_studio.connect import connect, disconnect
-from ml_backend.label_studio.events import read_event
-from ml_backend.label_studio.second_look import propose
-from ml_backend.pool import ProjectPool
-from ml_backend.settings import Settings
-from ml_backend.store import Lease, LeaseLostError, Store
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ModelVersion, TaskSchema
+from ml_backend.label_studio.label_review import propose
+from ml_backend.label_studio.setup import connect, disconnect
+from ml_backend.label_studio.webhooks import read_event
+from ml_backend.labels.aggregation import Aggregator
+from ml_backend.loop import round as round_module
+from ml_backend.loop.round import Round, run_round
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Lease, LeaseLostError, Store
+from ml_backend.web.webhook_handler import take
 
 
 class Workers:
@@ -79,7 +79,7 @@ def workers(
 def overtaken(stage: str, workers: Workers, lease: Lease, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """The stage after which the worker sleeps; another one then runs the whole round."""
     slept: list[bool] = []
-    work = getattr(cycle, stage)
+    work = getattr(round_module, stage)
 
     def sleep(*arguments: Any) -> Any:
         result = work(*arguments)
@@ -89,7 +89,7 @@ def overtaken(stage: str, workers: Workers, lease: Lease, monkeypatch: pytest.Mo
             workers.round("second")
         return result
 
-    monkeypatch.setattr(cycle, stage, sleep)
+    monkeypatch.setattr(round_module, stage, sleep)
     return lambda: None
 
 

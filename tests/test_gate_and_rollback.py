@@ -10,12 +10,12 @@ from fake_label_studio import FakeLabelStudio, fill, flood, text_about
 from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
-from ml_backend import cycle
-from ml_backend.cycle import run_round
-from ml_backend.domain import TaskSchema
-from ml_backend.evaluation.gate import Verdict
-from ml_backend.rollback import LATEST, UnknownVersion, roll_back
-from ml_backend.store import Store
+from ml_backend.core.types import TaskSchema
+from ml_backend.evaluation.gate_test import Verdict
+from ml_backend.loop import round as round_module
+from ml_backend.loop.rollback import LATEST, UnknownVersion, roll_back
+from ml_backend.loop.round import run_round
+from ml_backend.storage import Store
 
 
 def test_a_flood_of_wrong_answers_does_not_replace_the_learner(
@@ -82,7 +82,7 @@ def test_a_learner_that_is_kept_has_the_figure_of_the_version_that_made_it(
     run_round(make_round(server))
     own = active(store)
     assert own.learner == own.number == 1 and own.accuracy is not None and own.accuracy.value < 1.0
-    monkeypatch.setattr(cycle, "judge", lambda *_: Verdict(False, "kept the earlier learner"))
+    monkeypatch.setattr(round_module, "judge", lambda *_: Verdict(False, "kept the earlier learner"))
     for number, pinned in ((2, None), (3, None), (4, 1)):
         server.annotate(max(truth) - number, "metal")
         set_up(store, 5, pinned=pinned)

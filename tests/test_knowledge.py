@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend import knowledge
-from ml_backend.domain import ModelVersion, TaskSchema, content_key
-from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.settings import Settings
-from ml_backend.store import ArtifactError, Store
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ModelVersion, TaskSchema, content_key
+from ml_backend.model import fitted_model
+from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.storage import ArtifactError, Store
 
 LABELS = ("fruit", "metal", "animal")
 
@@ -49,13 +49,13 @@ def lesson(**values: Any) -> Lesson:
 
 def add(store: Store, each: Knowledge, learner: int | None = None) -> ModelVersion:
     version = ModelVersion(5, each.number, f"v{each.number}", learner or each.number, 4, None, 0.0)
-    store.versions.add(version, knowledge.save(store, 5, each), rows=1)
+    store.versions.add(version, fitted_model.save(store, 5, each), rows=1)
     return version
 
 
 def test_knowledge_comes_back_as_it_was(store: Store) -> None:
     add(store, known())
-    found = knowledge.load(store, 5, 1)
+    found = fitted_model.load(store, 5, 1)
     assert found.number == 1
     assert found.lesson.same(known().lesson)
     assert found.tensors.keys() == known().tensors.keys()
@@ -65,7 +65,7 @@ def test_knowledge_comes_back_as_it_was(store: Store) -> None:
 
 def test_a_version_without_a_fit_of_its_own_has_nothing_to_load(store: Store) -> None:
     with pytest.raises(ArtifactError, match="no artifact"):
-        knowledge.load(store, 5, 1)
+        fitted_model.load(store, 5, 1)
 
 
 def test_columns_follow_the_labels_when_their_order_changes() -> None:
@@ -126,11 +126,11 @@ def test_the_best_is_what_the_version_serves(store: Store) -> None:
     for number in (1, 2, 3):
         add(store, known(number))
     wanted = ModelVersion(5, 9, "v9", 2, 4, None, 0.0)
-    found, problem = knowledge.load_best(store, wanted, "fake")
+    found, problem = fitted_model.load_best(store, wanted, "fake")
     assert found is not None
     assert (found.number, problem) == (2, "")
-    assert knowledge.load_best(store, None, "fake") == (None, "")
-    assert knowledge.load_best(store, ModelVersion(5, 9, "v9", None, 0, None, 0.0), "fake") == (None, "")
+    assert fitted_model.load_best(store, None, "fake") == (None, "")
+    assert fitted_model.load_best(store, ModelVersion(5, 9, "v9", None, 0, None, 0.0), "fake") == (None, "")
 
 
 def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: Store, settings: Settings) -> None:
@@ -139,7 +139,7 @@ def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: 
     [third], [second] = folder.glob("000003-*"), folder.glob("000002-*")
     third.write_bytes(b"broken")
     second.unlink()
-    found, problem = knowledge.load_best(store, versions[2], "fake")
+    found, problem = fitted_model.load_best(store, versions[2], "fake")
     assert found is not None
     assert found.number == 1
     assert "000003" in problem
@@ -148,7 +148,7 @@ def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: 
 
 def test_another_encoder_needs_learning_anew(store: Store) -> None:
     version = add(store, known(space="old"))
-    found, problem = knowledge.load_best(store, version, "fake")
+    found, problem = fitted_model.load_best(store, version, "fake")
     assert found is None
     assert "old" in problem
     assert "fake" in problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import structlog
 
-from ml_backend.logs import set_up_logs
+from ml_backend.core.logs import set_up_logs
 
 
 def test_an_event_is_one_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import make_pool, unit_vectors
 
-from ml_backend import nearest as module
-from ml_backend import registry
-from ml_backend.domain import Nearest
-from ml_backend.nearest import NearestAnswered
+from ml_backend.core import registry
+from ml_backend.core.types import Nearest
+from ml_backend.pool import nearest_labelled as module
+from ml_backend.pool.nearest_labelled import NearestAnswered
 
 SLOTS = 30
 MATRIX = unit_vectors(SLOTS, np.random.default_rng(0))

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend import pool as module
-from ml_backend.domain import SYNTHETIC, Clustering, Example, Floats, Ints, Mask, content_key
-from ml_backend.pool import ProjectPool, View
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.store.set_aside import NOT_FINITE
-from ml_backend.store.tasks import Tasks
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import SYNTHETIC, Clustering, Example, Floats, Ints, Mask, content_key
+from ml_backend.pool import project_pool as module
+from ml_backend.pool.project_pool import ProjectPool, View
+from ml_backend.storage import Store
+from ml_backend.storage.tasks import Tasks
+from ml_backend.storage.unusable_tasks import NOT_FINITE
 
 
 def example(task: int, text: str) -> Example:
@@ -103,7 +103,7 @@ def test_a_full_disk_loses_no_vector(
 ) -> None:
     import os
 
-    from ml_backend.store import StoreError
+    from ml_backend.storage import StoreError
 
     pool.refresh(put(store, 10, 20))
     pool.ensure(np.arange(2))

@@ -14,19 +14,20 @@ from measured import measure
 from projects import remove_rows, set_up, synthetic_tasks
 from rounds import MakeRound, active, learn
 
-from ml_backend import knowledge, project_stats
-from ml_backend.aggregation import Aggregator
-from ml_backend.asking import Answer
-from ml_backend.consensus import consensus
-from ml_backend.cycle import run_round
-from ml_backend.domain import SYNTHETIC, Annotation, Draft, Example, Prediction, TaskSchema, content_key
-from ml_backend.label_studio.config import read_schema
-from ml_backend.metrics import Metrics
-from ml_backend.pool import ProjectPool
-from ml_backend.status import lines, read_status
-from ml_backend.store import Store, schema
-from ml_backend.teaching import questions
-from ml_backend.teaching.agreement import agreement, learners_share, of_learner
+from ml_backend.core.teacher_types import Answer
+from ml_backend.core.types import SYNTHETIC, Annotation, Draft, Example, Prediction, TaskSchema, content_key
+from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.labels.aggregation import Aggregator
+from ml_backend.labels.draft_acceptance import agreement, learners_share, of_learner
+from ml_backend.loop.round import run_round
+from ml_backend.model import fitted_model
+from ml_backend.monitoring import project_stats
+from ml_backend.monitoring.prometheus import Metrics
+from ml_backend.monitoring.status import lines, read_status
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Store, schema
+from ml_backend.teacher import prompts
 
 SCHEMA = read_schema(SINGLE)
 TEACHER = "openai:small"
@@ -64,7 +65,7 @@ def fill_by_hand(store: Store, n: int, said: int = 0, project: int = 5) -> dict[
         store.shown.put(project, version, queue)
     replies = {}
     for task in range(1, said + 1):
-        asked = questions.label(SCHEMA, content_key(text_of(task)), text_of(task), TEACHER, {})
+        asked = prompts.label(SCHEMA, content_key(text_of(task)), text_of(task), TEACHER, {})
         store.questions.want(project, TEACHER, [(asked, content_key(text_of(task)))])
         replies[task] = shares_of(random)
         store.questions.record(project, Answer(asked.id, {"label": "fruit"}, replies[task]), [])
@@ -117,7 +118,7 @@ def test_the_numbers_are_those_of_computing_everything_from_everything(store: St
 def test_the_learners_numbers_are_those_of_the_version_that_serves(
     taught: dict[int, str], store: Store, server: FakeLabelStudio
 ) -> None:
-    known = knowledge.load(store, 5, 2)
+    known = fitted_model.load(store, 5, 2)
     expected = of_learner(known, np.empty(0, np.int64))
     found = store.stats.document(5)["teacher"]
     assert expected.overall is not None
@@ -157,7 +158,7 @@ def test_an_answer_of_the_teacher_alone_changes_the_numbers_at_the_next_round(st
     fill_by_hand(store, 40, said=5)
     measure(store)
     before = store.stats.basis(5)
-    asked = questions.label(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
+    asked = prompts.label(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
     store.questions.want(5, TEACHER, [(asked, content_key("text 9"))])
     store.questions.record(5, Answer(asked.id, {"label": "fruit"}, np.eye(3, dtype=np.float32)[0]), [])
     measure(store)

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from ml_backend.domain import Fit, Floats, Material, TaskSchema, Tensors, TrainingSet, record_text
-from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.reasons import LEAST, LEAST_SHARE, MOST, reasons
+from ml_backend.core.types import Fit, Floats, Material, TaskSchema, Tensors, TrainingSet, record_text
+from ml_backend.model.explanations import LEAST, LEAST_SHARE, MOST, reasons
+from ml_backend.model.fitted_model import Knowledge, Lesson
 from plugins.encoders.records import Records, profile
 from plugins.learners.calibration import linear
 
@@ -39,7 +39,7 @@ def known(weight: Floats, monkeypatch: pytest.MonkeyPatch) -> Knowledge:
         def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
             return linear(tensors, vectors)
 
-    monkeypatch.setattr("ml_backend.registry.learner", lambda _: Head())
+    monkeypatch.setattr("ml_backend.core.registry.learner", lambda _: Head())
     tensors = {
         "weight": np.stack([0 * weight, weight], axis=1),
         "bias": np.zeros(2, np.float32),

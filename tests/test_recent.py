@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.recent import Recent
+from ml_backend.core.lru_cache import Recent
 
 
 @given(uses=st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4)), max_size=40))

@@ -12,15 +12,16 @@ from people import MIXED, SCORES, TABLE, people
 from projects import set_up
 from rounds import MakeRound, active, queue
 
-from ml_backend import knowledge, space
-from ml_backend.cycle import Round, run_round
-from ml_backend.domain import ApprenticeError, Material, TaskSchema, Taught, TrainingSet
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ApprenticeError, Material, TaskSchema, Taught, TrainingSet
 from ml_backend.label_studio.client import Unreachable
-from ml_backend.label_studio.config import read_schema
-from ml_backend.serving import Predictor
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.teaching import prior
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.loop.round import Round, run_round
+from ml_backend.model import fitted_model
+from ml_backend.pool import feature_space
+from ml_backend.storage import Store
+from ml_backend.teacher import distillation
+from ml_backend.web.predictor import Predictor
 from plugins.learners.laat import Laat
 
 SCHEMA = read_schema(TABLE)
@@ -40,11 +41,11 @@ def teach(server: FakeLabelStudio, make_round: MakeRound, truth: dict[int, str],
     return work
 
 
-def learner(store: Store) -> knowledge.Knowledge:
+def learner(store: Store) -> fitted_model.Knowledge:
     version = active(store)
     record = store.projects.ensure(5)
-    encoder = space.encoder_of(Settings(), record)
-    found, _ = knowledge.load_best(store, version, encoder.name)
+    encoder = feature_space.encoder_of(Settings(), record)
+    found, _ = fitted_model.load_best(store, version, encoder.name)
     assert found is not None
     return found
 
@@ -90,7 +91,7 @@ def test_a_text_beside_a_record_is_one_more_field(
     told = [each["result"][0]["meta"]["text"][0] for each in server.current_predictions()]
     assert sum("note " in each for each in told) > 8, "the text tells the label"
     record = store.projects.ensure(5)
-    encoder = space.records_of(Settings(encoder="fake"), record) if record.records else None
+    encoder = feature_space.records_of(Settings(encoder="fake"), record) if record.records else None
     assert encoder is not None and {each["name"]: each["kind"] for each in encoder.about()}["note"] == "text"
 
 
@@ -109,11 +110,11 @@ def test_fields_in_tags_of_their_own_make_a_record(
     run_round(make_round(server))
     teach(server, make_round, truth, schema, 40)
     record = store.projects.ensure(5)
-    encoder = space.records_of(Settings(encoder="fake"), record)
+    encoder = feature_space.records_of(Settings(encoder="fake"), record)
     assert encoder is not None
     kinds = {each["name"]: each["kind"] for each in encoder.about()}
     assert kinds == {"record.age": "numeric", "record.city": "categorical", "note": "text"}
-    assert space.form(encoder) == "record with text" and active(store).acquisition == "cluster-uncertainty"
+    assert feature_space.form(encoder) == "record with text" and active(store).acquisition == "cluster-uncertainty"
     drafts = [row["result"][0] for row in server.current_predictions() if row["result"]]  # of the audit slice, none
     told = [draft["meta"]["text"][0] for draft in drafts]
     assert sum("note " in words for words in told) > 8 and not any("<p>" in words for words in told)
@@ -129,8 +130,8 @@ def test_records_with_a_text_start_from_the_labels_names_and_others_from_nothing
         for number, task in enumerate(server.tasks.values()):
             task["data"]["note"] = f"cough and fever on day {number} of this year"
         run_round(make_round(server))
-        encoder = space.encoder_of(Settings(encoder="fake"), store.projects.ensure(5))
-        found = prior.named(schema, encoder)
+        encoder = feature_space.encoder_of(Settings(encoder="fake"), store.projects.ensure(5))
+        found = distillation.named(schema, encoder)
         assert found.vectors.shape == (named, encoder.dim) and found.targets.shape == (named, 2)
         assert active(store).acquisition == ("cluster-uncertainty" if named else "near-and-far")
 
@@ -145,7 +146,7 @@ def test_a_title_of_few_words_is_a_text_if_the_question_is_about_it(
     for number in range(30):
         server.add_tasks([""], title=f"blue shoe {number}", code=f"C{number}")
     run_round(make_round(server))
-    encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+    encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
     assert encoder is not None and encoder.texts == ("title",)
 
 
@@ -199,7 +200,7 @@ def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
 ) -> None:
     def kinds() -> dict[str, Any]:
         run_round(make_round(server))
-        encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+        encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
         assert encoder is not None
         return {each["name"]: each["kind"] for each in encoder.about()}
 
@@ -268,7 +269,7 @@ def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
     server.label_config = TABLE.replace('value="$record"', 'value="$customer"')
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
-    encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+    encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
     assert encoder is not None and {each["name"] for each in encoder.about()} == {"income", "member"}
 
 
@@ -283,7 +284,7 @@ def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
         server.add_tasks([""], record={"income": n * 7, "member": ["yes", "no"][n % 2]})
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
-    encoder = space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+    encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
     assert encoder is not None and {each["name"] for each in encoder.about()} == {"income", "member"}
     for n in range(2):  # spaces that nobody needs any more go
         for task in list(server.tasks.values()):
@@ -352,7 +353,7 @@ def test_scores_for_a_part_of_the_labels_are_judged_by_these_alone(
     truth, schema = people(server, 120), read_schema(server.label_config)
     run_round(make_round(server))
     record = store.projects.ensure(5)
-    encoder = space.records_of(settings, record)
+    encoder = feature_space.records_of(settings, record)
     assert encoder is not None
     known = encoder.attributions([SCORES], schema.labels)
     work = make_round(server)

@@ -10,10 +10,10 @@ from importlib.metadata import EntryPoint
 import pytest
 from fake_encoder import FakeEncoder
 
-from ml_backend import registry
-from ml_backend.asking import TeacherOptions
-from ml_backend.recent import Recent
-from ml_backend.registry import GROUP, UnknownPlugin
+from ml_backend.core import registry
+from ml_backend.core.lru_cache import Recent
+from ml_backend.core.registry import GROUP, UnknownPlugin
+from ml_backend.core.teacher_types import TeacherOptions
 
 
 @pytest.fixture

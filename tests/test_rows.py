@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.rows import rows_of
+from ml_backend.pool.row_view import rows_of
 
 MATRIX = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 some_rows = st.lists(st.integers(0, 19), max_size=20)

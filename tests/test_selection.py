@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
-from ml_backend import registry
-from ml_backend.domain import PRIOR_ROWS, Ints, Pool, Selection, TaskSchema
-from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.selection import choose, pool_of
-from ml_backend.settings import ProjectSettings
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import PRIOR_ROWS, Ints, Pool, Selection, TaskSchema
+from ml_backend.loop.query_selection import choose, pool_of
+from ml_backend.model.fitted_model import Knowledge, Lesson
 
 LABELS = ("fruit", "metal", "animal")
 STRATEGIES = sorted(registry.installed("acquisition"))

@@ -15,19 +15,20 @@ from measured import measure
 from projects import remove_rows, set_up
 from rounds import MakeRound, active, learn
 
-from ml_backend import knowledge, serving
-from ml_backend.aggregation import Aggregator
-from ml_backend.asking import Answer
-from ml_backend.cycle import run_round
-from ml_backend.domain import Annotation, Example, ModelVersion, TaskSchema, content_key
-from ml_backend.label_studio.config import read_schema
-from ml_backend.pool import ProjectPool
-from ml_backend.serving import Predictor
-from ml_backend.settings import Settings
-from ml_backend.store import Store, Vectors
-from ml_backend.store.schema import confusion, question, stats
-from ml_backend.teaching import questions
-from ml_backend.teaching.recall import of_texts, recall
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import Answer
+from ml_backend.core.types import Annotation, Example, ModelVersion, TaskSchema, content_key
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.labels.aggregation import Aggregator
+from ml_backend.loop.round import run_round
+from ml_backend.model import fitted_model
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Store, Vectors
+from ml_backend.storage.schema import confusion, question, stats
+from ml_backend.teacher import prompts
+from ml_backend.teacher.teacher_labels import of_texts, recall
+from ml_backend.web import predictor as predictor_module
+from ml_backend.web.predictor import Predictor
 
 TEACHER = "openai:small"
 SCHEMA = read_schema(SINGLE)
@@ -39,7 +40,7 @@ def teach(store: Store, project: int, n: int, wrong: int) -> None:
     set_up(store, project, connection={"ml": 1}, label_config=SINGLE, published="v1", teacher={"name": TEACHER})
     texts = [f"{project} text {task}" for task in range(n)]
     store.tasks.put(project, [Example(task, text, content_key(text)) for task, text in enumerate(texts)])
-    asked = [(questions.label(SCHEMA, content_key(text), text, TEACHER, {}), content_key(text)) for text in texts]
+    asked = [(prompts.label(SCHEMA, content_key(text), text, TEACHER, {}), content_key(text)) for text in texts]
     store.questions.want(project, TEACHER, asked)
     for task, (each, _) in enumerate(asked):
         shares = np.eye(3, dtype=np.float32)[1 if task < wrong else 0]
@@ -113,13 +114,13 @@ def test_a_learner_is_read_once_however_many_versions_it_serves(
     single: TaskSchema, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     loads: list[int] = []
-    load = knowledge.load
+    load = fitted_model.load
 
-    def count(store: Store, project: int, number: int) -> knowledge.Knowledge:
+    def count(store: Store, project: int, number: int) -> fitted_model.Knowledge:
         loads.append(number)
         return load(store, project, number)
 
-    monkeypatch.setattr(knowledge, "load", count)
+    monkeypatch.setattr(fitted_model, "load", count)
     predictor = Predictor(settings, store)
     (before,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
     first = active(store)
@@ -151,7 +152,7 @@ def test_a_project_that_begins_anew_under_its_number_is_not_served_by_the_learne
 def test_what_serves_takes_no_memory_for_the_answers_that_it_learnt_from(
     taught: dict[int, str], store: Store, rng: np.random.Generator
 ) -> None:
-    whole = knowledge.load(store, 5, 2)
+    whole = fitted_model.load(store, 5, 2)
     bare = whole.for_drafts()
     vectors = rng.standard_normal((4, 32)).astype(np.float32)
     assert np.array_equal(whole.predict(SCHEMA, vectors), bare.predict(SCHEMA, vectors))
@@ -161,7 +162,7 @@ def test_what_serves_takes_no_memory_for_the_answers_that_it_learnt_from(
 def test_as_many_projects_are_kept_as_are_asked_about_lately(
     settings: Settings, store: Store, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(serving, "MOST_KEPT", 3)
+    monkeypatch.setattr(predictor_module, "MOST_KEPT", 3)
     predictor = Predictor(settings, store)
     for project in (1, 2, 3, 1, 4):
         predictor.predict(project, SINGLE, [1], ["apple"])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ml_backend.domain import ApprenticeError
-from ml_backend.settings import ProjectSettings, Settings, load_settings, own_params
-from ml_backend.unknown_settings import unknown_settings
+from ml_backend.core.settings import ProjectSettings, Settings, load_settings, own_params
+from ml_backend.core.types import ApprenticeError
+from ml_backend.core.unknown_settings import unknown_settings
 
 
 @pytest.fixture

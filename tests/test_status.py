@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from projects import set_up
 
-from ml_backend.domain import Estimate
-from ml_backend.status import lines, read_status
-from ml_backend.store import Store
+from ml_backend.core.types import Estimate
+from ml_backend.monitoring.status import lines, read_status
+from ml_backend.storage import Store
 
 
 def said(store: Store) -> dict[str, str]:

@@ -12,20 +12,22 @@ from projects import set_up, synthetic_tasks
 from rounds import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend import knowledge, ranking, registry
-from ml_backend.asking import Question
-from ml_backend.consensus import consensus
-from ml_backend.cycle import Round, run_round
-from ml_backend.domain import SYNTHETIC, TaskSchema, Taught, content_key
-from ml_backend.knowledge import Knowledge
-from ml_backend.label_studio.config import read_schema
-from ml_backend.serving import Predictor
-from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import Store
-from ml_backend.teaching import ahead, prior, questions
-from ml_backend.teaching.desk import Budget, Desk
-from ml_backend.teaching.recall import recall
-from ml_backend.watch import find_out, see
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.core.teacher_types import Question
+from ml_backend.core.types import SYNTHETIC, TaskSchema, Taught, content_key
+from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.loop import queue_builder
+from ml_backend.loop.round import Round, run_round
+from ml_backend.model import fitted_model
+from ml_backend.model.fitted_model import Knowledge
+from ml_backend.monitoring.monitor import find_out, see
+from ml_backend.storage import Store
+from ml_backend.teacher import candidates, distillation, prompts
+from ml_backend.teacher.client import Budget, Desk
+from ml_backend.teacher.teacher_labels import recall
+from ml_backend.web.predictor import Predictor
 
 NONE = Taught(np.empty((0, 32), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32))
 
@@ -89,7 +91,7 @@ def test_the_teacher_is_not_asked_again_what_its_own_text_is(
 ) -> None:
     work, written = mixed
     tasks = work.pool.tasks[-20:]
-    asked = ahead.label(store, work.pool, store.projects.ensure(5), single, None, "scripted", tasks)
+    asked = candidates.label(store, work.pool, store.projects.ensure(5), single, None, "scripted", tasks)
     assert written < set(tasks.tolist()) and len(asked) == 20 - len(written)
 
 
@@ -145,8 +147,8 @@ def test_their_errors_are_no_sign_to_acquisition_of_where_the_learner_is_weak(
 ) -> None:
     work, written = mixed
     seen: list[Any] = []
-    choose = ranking.choose
-    monkeypatch.setattr(ranking, "choose", lambda *args, **more: (seen.append(args[1]), choose(*args, **more))[1])
+    choose = queue_builder.choose
+    monkeypatch.setattr(queue_builder, "choose", lambda *args, **more: (seen.append(args[1]), choose(*args, **more))[1])
     server.add_tasks(["one more"])
     run_round(work)
     theirs = np.isin(work.pool.tasks, list(written))
@@ -163,11 +165,11 @@ def test_a_teachers_word_on_its_own_texts_is_no_proof_of_its_worth_and_not_taugh
     answered = [task for task in answers.tasks.tolist() if task not in written][:8]
     free = [task for task in work.pool.tasks.tolist() if task not in {*written, *queue, *answers.touched.tolist()}][:5]
     texts = store.tasks.texts(5, [*sorted(written), *answered, *free])
-    ask(store, teacher, [questions.label(single, content_key(text), text, teacher.name, {}) for text in texts])
+    ask(store, teacher, [prompts.label(single, content_key(text), text, teacher.name, {}) for text in texts])
     found = recall(store, teacher.name, single, work.pool, 5, answers)
     assert set(found.tasks.tolist()) == {*written, *answered, *free}
     assert found.compared == len(answered) == 8
-    given = prior.gather(work.pool, store.projects.ensure(5), "logistic", single, found, NONE)
+    given = distillation.gather(work.pool, store.projects.ensure(5), "logistic", single, found, NONE)
     assert len(given.taught.vectors) == len(given.taught.targets) == given.origin.taught == len(free) == 5
 
 
@@ -176,8 +178,8 @@ def test_they_have_no_say_in_which_prior_is_worth_it(
 ) -> None:
     work, written = mixed
     seen: list[Any] = []
-    learn = knowledge.learn
-    monkeypatch.setattr(knowledge, "learn", lambda *args: (seen.append(args), learn(*args))[1])
+    learn = fitted_model.learn
+    monkeypatch.setattr(fitted_model, "learn", lambda *args: (seen.append(args), learn(*args))[1])
     more = write(server, 1)
     flood(server, more, read_schema(server.label_config), list(more))
     run_round(work)
@@ -194,7 +196,7 @@ def test_a_request_for_a_draft_gets_the_teachers_word_where_that_is_worth_more(
     set_up(store, 5, teacher={"name": teacher.name, "model": "m", "problem": "", "until": 0.0})
     free = list(taught)[60:]
     texts = {task: server.tasks[task]["data"]["text"] for task in [*list(taught)[:30], *free[:5]]}
-    ask(store, teacher, [questions.label(single, content_key(text), text, teacher.name, {}) for text in texts.values()])
+    ask(store, teacher, [prompts.label(single, content_key(text), text, teacher.name, {}) for text in texts.values()])
     run_round(make_round(server))
     weak = Knowledge.predict
     monkeypatch.setattr(Knowledge, "predict", lambda *args: np.full_like(weak(*args), 1 / 3))
@@ -215,7 +217,7 @@ def test_their_draft_is_the_teachers_however_sure_the_learner_is(
     options(queue_size=100, audit_share=0.0)
     written = write(server, 6)
     texts = [server.tasks[task]["data"]["text"] for task in [*written, *list(taught)[60:66]]]
-    ask(store, teacher, [questions.label(single, content_key(text), text, teacher.name, {}) for text in texts])
+    ask(store, teacher, [prompts.label(single, content_key(text), text, teacher.name, {}) for text in texts])
     run_round(make_round(server))
     shown = {each.task: each for each in store.shown.of(5)}
     assert all(shown[task].author == "teacher" and shown[task].choices == ("metal",) for task in written)

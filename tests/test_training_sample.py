@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_backend import knowledge
-from ml_backend.domain import Fit, Floats, Ints, TaskSchema, TrainingSet
-from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.training_sample import MOST_FITTED, training_sample
+from ml_backend.core.types import Fit, Floats, Ints, TaskSchema, TrainingSet
+from ml_backend.model import fitted_model
+from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.model.training_sample import MOST_FITTED, training_sample
 from plugins.learners.logistic import Logistic
 
 LABELS = ("a", "b", "c")
@@ -70,7 +70,7 @@ def test_a_rare_label_is_neither_drafted_nor_believed_in_more_often_because_more
     learners = []
     for number, n in enumerate((10_000, 50_000), 1):
         lesson = Lesson("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
-        learners.append(knowledge.learn(lesson, vectors[:n], None, number)[0])
+        learners.append(fitted_model.learn(lesson, vectors[:n], None, number)[0])
     told = [learner.predict(SCHEMA, vectors[50_000:]) for learner in learners if learner is not None]
     assert [said[:, 1].mean() for said in told] == pytest.approx([0.03, 0.03], abs=0.01)
     right = [(said.argmax(axis=1) == targets[50_000:].argmax(axis=1)).mean() for said in told]
@@ -82,9 +82,9 @@ def test_a_learner_of_wrong_answers_is_told_from_the_serving_one_however_many_th
     wrong = targets.copy()
     wrong[6_000:] = np.eye(3, dtype=np.float32)[2]
     lesson = Lesson("logistic", "here", LABELS, False, tasks[:6_000], tasks[:6_000].tobytes(), targets[:6_000])
-    serving, _ = knowledge.learn(lesson, vectors[:6_000], None, 1)
+    serving, _ = fitted_model.learn(lesson, vectors[:6_000], None, 1)
     lesson = Lesson("logistic", "here", LABELS, False, tasks, tasks.tobytes(), wrong)
-    _, fit = knowledge.learn(lesson, vectors, serving, 2)
+    _, fit = fitted_model.learn(lesson, vectors, serving, 2)
     assert serving is not None and fit is not None and fit.held_out_earlier is not None
     assert np.allclose(fit.held_out_earlier[:6_000], serving.held_out, atol=1e-3)
     assert not np.allclose(fit.held_out_earlier, fit.held_out, atol=1e-2)
@@ -96,7 +96,7 @@ def learnt(n: int, serving: Knowledge | None, number: int) -> tuple[Knowledge, F
     tasks, targets = answers(12_000)
     vectors = targets @ np.eye(3, 4, dtype=np.float32) + np.random.default_rng(1).normal(0, 0.3, (12_000, 4))
     lesson = Lesson("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
-    learner, fit = knowledge.learn(lesson, vectors[:n].astype(np.float32), serving, number)
+    learner, fit = fitted_model.learn(lesson, vectors[:n].astype(np.float32), serving, number)
     assert learner is not None and fit is not None
     return learner, fit.held_out, fit.held_out_earlier
 
@@ -120,7 +120,7 @@ def test_of_more_answers_than_are_judged_anew_no_learner_is_fitted_to_what_the_s
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A worker takes seconds for that, and what it said unseen is compared in any case."""
-    monkeypatch.setattr(knowledge, "MOST_JUDGED_ANEW", 100)
+    monkeypatch.setattr(fitted_model, "MOST_JUDGED_ANEW", 100)
     fits: list[bool] = []
     fit = Logistic.fit
 
@@ -133,6 +133,6 @@ def test_of_more_answers_than_are_judged_anew_no_learner_is_fitted_to_what_the_s
     serving = None
     for number, (n, plugin) in enumerate(((90, "tabular"), (100, "logistic"), (200, "logistic"), (300, "laat"))):
         lesson = Lesson(plugin, "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
-        serving, made = knowledge.learn(lesson, vectors[:n], serving, number)
+        serving, made = fitted_model.learn(lesson, vectors[:n], serving, number)
         assert made is not None and (made.held_out_earlier is not None) == (number > 0)
     assert fits == [True, False], "of the last one, no rival of the serving kind either"

@@ -13,16 +13,16 @@ from fake_label_studio import FakeLabelStudio, fill
 from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
-from ml_backend import watch
-from ml_backend.cycle import run_round
-from ml_backend.domain import TaskSchema
-from ml_backend.evaluation.groups import by_group
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import TaskSchema
+from ml_backend.evaluation.group_metrics import by_group
 from ml_backend.evaluation.metrics import correct
 from ml_backend.evaluation.prequential import accuracy
-from ml_backend.settings import ProjectSettings
-from ml_backend.status import lines, read_status
-from ml_backend.store import Store
-from ml_backend.watch import Seen, fall_back, find_out, see
+from ml_backend.loop.round import run_round
+from ml_backend.monitoring import monitor
+from ml_backend.monitoring.monitor import Seen, fall_back, find_out, see
+from ml_backend.monitoring.status import lines, read_status
+from ml_backend.storage import Store
 from plugins.learners.logistic import Logistic
 
 
@@ -88,7 +88,7 @@ def test_groups_are_the_values_of_a_field_of_the_tasks(
 
 
 def test_of_very_many_groups_the_first_are_kept(look: Callable[..., Seen], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "MOST_GROUPS", 7)
+    monkeypatch.setattr(monitor, "MOST_GROUPS", 7)
     seen = replace(look(), groups=np.array([f"group {n}" for n in range(30)]))
     assert len(find_out(seen)["groups"]["accuracy"]) == 7
 
@@ -126,7 +126,7 @@ def test_the_comparison_is_made_again_at_a_look_alone(
 ) -> None:
     seen = look()
     first = find_out(seen)
-    monkeypatch.setattr(watch, "compare", lambda *_, **__: pytest.fail("nothing has changed"))
+    monkeypatch.setattr(monitor, "compare", lambda *_, **__: pytest.fail("nothing has changed"))
     assert find_out(replace(seen, before=first))["comparison"] == first["comparison"]
 
 
@@ -189,14 +189,14 @@ def test_balance_is_by_the_named_field(
     single: TaskSchema,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from ml_backend import ranking
+    from ml_backend.loop import queue_builder
 
     for number, task in server.tasks.items():
         task["data"]["region"] = "north" if number % 2 else "south"
     set_up(store, 5, read_under="", reconciled_at=0.0)
     seen: list[Any] = []
-    choose = ranking.choose
-    monkeypatch.setattr(ranking, "choose", lambda *args, **more: (seen.append(args), choose(*args, **more))[1])
+    choose = queue_builder.choose
+    monkeypatch.setattr(queue_builder, "choose", lambda *args, **more: (seen.append(args), choose(*args, **more))[1])
     options(balance=0.5, group_by="region", queue_size=12, audit_share=0.0)
     learn(server, taught, single, 1)
     work = make_round(server)

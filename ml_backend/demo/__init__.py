@@ -1,0 +1,1 @@
+"""`make demo`: Label Studio, the backend and real data on one machine."""

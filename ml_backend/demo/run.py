@@ -20,21 +20,22 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ml_backend import registry
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings, Settings, as_environment
+from ml_backend.core.types import ApprenticeError
 from ml_backend.demo.control import Examiner
 from ml_backend.demo.llama import MODEL, LocalLlama
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.table import knowledge, records
 from ml_backend.demo.texts import Question, questions
-from ml_backend.domain import ApprenticeError
-from ml_backend.label_studio.annotator import answer, create_project, find_project, import_tasks, next_task
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.connect import connect
-from ml_backend.settings import ProjectSettings, Settings, as_environment
-from ml_backend.status import lines, read_status
-from ml_backend.store import Store
-from ml_backend.store.files import alone
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.setup import connect
+from ml_backend.label_studio.testing_client import answer, create_project, find_project, import_tasks, next_task
+from ml_backend.monitoring.status import lines, read_status
+from ml_backend.monitoring.text_sample import question_and_texts
+from ml_backend.storage import Store
+from ml_backend.storage.files import alone
 
 CONFIG = {"text": Path("label_config.xml"), "table": Path("label_config_table.xml")}
 TITLE = {"text": "Apprentice demo: questions", "table": "Apprentice demo: tumours"}
@@ -84,7 +85,9 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
             if kind == "table" and teacher == registry.EMBEDDED and store.projects.ensure(project).features is None:
                 store.feature_scores.put(project, knowledge())  # what an expert would write: --edit
             out.print("connecting the project:")
-            connect(client, store, settings, project, lambda text: out.print(f"  {text}", highlight=False))
+            schema = connect(client, store, settings, project, _say)
+            for sentence in question_and_texts(client, project, schema):
+                _say(sentence)
             _first_queue(store, project)
             if annotations:
                 if teacher != registry.EMBEDDED:
@@ -163,6 +166,10 @@ def _settings(data_dir: Path, label_studio: LocalLabelStudio) -> Settings:
         port=_free(9090),
         log_level="info",
     )
+
+
+def _say(sentence: str) -> None:
+    out.print(f"  {sentence}", highlight=False)
 
 
 def _project(client: LabelStudioClient, title: str, config: str, pool: list[Question]) -> int:

@@ -16,9 +16,9 @@ from typing import Self
 
 import httpx
 
+from ml_backend.core.types import ApprenticeError
 from ml_backend.demo import accounts
 from ml_backend.demo.accounts import Account
-from ml_backend.domain import ApprenticeError
 
 _HOST = "127.0.0.1"
 _DATABASE = "label_studio.sqlite3"

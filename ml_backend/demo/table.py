@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import random
 
+from ml_backend.core.types import record_text
 from ml_backend.demo.texts import Question
-from ml_backend.domain import record_text
-from ml_backend.teaching.features import BY_HAND, Features
+from ml_backend.teacher.descriptions.feature_scores import BY_HAND, Features
 
 HELD_OUT = 169
 OF_CELLS = {

@@ -1,1 +1,1 @@
-"""How good a learner is, and whether a new one may replace the old."""
+"""Measures over arrays of predictions and targets: accuracy, promotion, label errors, when to stop."""

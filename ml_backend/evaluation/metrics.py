@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ml_backend.domain import Estimate, Floats, Ints, Mask
+from ml_backend.core.types import Estimate, Floats, Ints, Mask
 
 Z95 = 1.959964
 BINS = 15

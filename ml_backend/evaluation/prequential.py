@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ml_backend.domain import Estimate, Floats, Ints, Mask, TrainingSet
+from ml_backend.core.ports import Learner
+from ml_backend.core.types import Estimate, Floats, Ints, Mask, TrainingSet
 from ml_backend.evaluation.metrics import ENOUGH, correct, wilson
-from ml_backend.ports import Learner
 
 FEWEST = 4
 """Audited answers that are judged by the same learners, and that the smallest learner has."""

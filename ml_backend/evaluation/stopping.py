@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.domain import Ints, Mask
+from ml_backend.core.types import Ints, Mask
 from ml_backend.evaluation.metrics import ENOUGH
 
 Doubles = npt.NDArray[np.float64]

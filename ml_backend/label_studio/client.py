@@ -20,7 +20,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from ml_backend.domain import ApprenticeError
+from ml_backend.core.types import ApprenticeError
 
 PAGE = 5000  # tasks; larger pages are no faster and keep annotators waiting
 ASKED_BY_NUMBER = 500  # tasks; they stand in the address

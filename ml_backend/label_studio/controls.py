@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.domain import PATH
+from ml_backend.core.types import PATH
 
 CONDITIONS = ("choice-selected", "choice-unselected", "region-selected")
 """Values of `visibleWhen` under which a control may stay hidden."""

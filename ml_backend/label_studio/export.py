@@ -12,11 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.consensus import consensus
-from ml_backend.domain import SYNTHETIC, Annotation, ApprenticeError, Floats, Ints, TaskSchema, read_record, storable
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.defects import defects, some
-from ml_backend.label_studio.wire import MAX_FIELD, read_id, read_tasks
+from ml_backend.core.types import (
+    SYNTHETIC,
+    Annotation,
+    ApprenticeError,
+    Floats,
+    Ints,
+    TaskSchema,
+    read_record,
+    storable,
+)
+from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.label_studio.data_quality import defects, some
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.serialization import MAX_FIELD, read_id, read_tasks
 
 GROUPS = 100  # more would be one for nearly every task, and a chart that nobody can read
 

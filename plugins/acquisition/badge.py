@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ml_backend.domain import Floats, Ints, Pool, Selection
+from ml_backend.core.types import Floats, Ints, Pool, Selection
 from plugins.acquisition.spread import CHUNK, Spread, available, deal
 from plugins.acquisition.uncertainty import unsure_of
 

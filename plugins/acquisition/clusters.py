@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 
-from ml_backend.domain import Clustering, Floats, Ints
+from ml_backend.core.types import Clustering, Floats, Ints
 from plugins.acquisition.spread import CHUNK
 
 SAMPLE = 10_000  # rows that clusters are cut on, at most

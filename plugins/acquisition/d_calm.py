@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import Floats, Ints, Pool, Selection
+from ml_backend.core.types import Floats, Ints, Pool, Selection
 from plugins.acquisition.clusters import cut, members, queues
 from plugins.acquisition.spread import available, deal
 from plugins.acquisition.uncertainty import uncertainty

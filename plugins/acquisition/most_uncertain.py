@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ml_backend.domain import Floats, Pool, Selection
+from ml_backend.core.types import Floats, Pool, Selection
 from plugins.acquisition.spread import LOOK, available, deal, top, unlike_rows
 from plugins.acquisition.uncertainty import entropy, least_confidence, uncertainty, unsure_of
 

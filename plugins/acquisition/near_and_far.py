@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import Pool, Selection
-from ml_backend.ports import Acquisition
+from ml_backend.core.ports import Acquisition
+from ml_backend.core.types import Pool, Selection
 from plugins.acquisition.cluster_uncertainty import Coverage
 from plugins.acquisition.k_center import KCenter
 from plugins.acquisition.spread import deal

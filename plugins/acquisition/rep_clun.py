@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import Floats, Pool, Selection
+from ml_backend.core.types import Floats, Pool, Selection
 from plugins.acquisition.clusters import queues
 from plugins.acquisition.spread import available, deal
 from plugins.acquisition.uncertainty import entropy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Floats, Ints, Pool
+from ml_backend.core.types import ApprenticeError, Floats, Ints, Pool
 
 SAME = 0.999
 """Cosine above which two texts count as one."""

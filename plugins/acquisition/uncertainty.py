@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import Floats, Ints, Pool
+from ml_backend.core.types import Floats, Ints, Pool
 
 TINY = np.float32(1e-12)
 

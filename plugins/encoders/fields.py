@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.domain import ApprenticeError
+from ml_backend.core.types import ApprenticeError
 from plugins.encoders.values import (
     DATE,
     MISSING,

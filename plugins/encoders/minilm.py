@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Floats
+from ml_backend.core.types import ApprenticeError, Floats
 from plugins.encoders.bert import Bert
 from plugins.encoders.sketch import WordSketch
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Attributions, FieldScores, Floats, read_record
-from ml_backend.ports import Encoder
+from ml_backend.core.ports import Encoder
+from ml_backend.core.types import ApprenticeError, Attributions, FieldScores, Floats, read_record
 from plugins.encoders.fields import (
     BOOLEAN,
     CATEGORICAL,

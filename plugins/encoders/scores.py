@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.domain import Attributions, FieldScores, Floats
+from ml_backend.core.types import Attributions, FieldScores, Floats
 from plugins.encoders.values import MISSING
 
 NARROW = 0.5

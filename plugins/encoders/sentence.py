@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Floats
+from ml_backend.core.types import ApprenticeError, Floats
 from plugins.encoders.sketch import WordSketch
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
+from ml_backend.core.types import Fit, Floats, Material, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, linear, probabilities
 from plugins.learners.evidence import Doubles, Members, fit, linearised
 from plugins.learners.pool_sample import pool_sample

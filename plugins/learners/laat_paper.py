@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml_backend.domain import Fit, Floats, Ints, Material, Tensors, TrainingSet
+from ml_backend.core.types import Fit, Floats, Ints, Material, Tensors, TrainingSet
 from plugins.learners.calibration import CHUNK, probabilities
 from plugins.learners.folds import split
 from plugins.learners.laat import FIELDS, Laat

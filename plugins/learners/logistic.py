@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
+from ml_backend.core.types import Fit, Floats, Material, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, linear, probabilities
 from plugins.learners.folds import FOLDS, split
 from plugins.learners.heads import MANY, Head, Heads, solve

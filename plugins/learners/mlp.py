@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.domain import Fit, Floats, Ints, Material, Tensors, TrainingSet
+from ml_backend.core.types import Fit, Floats, Ints, Material, Tensors, TrainingSet
 from plugins.learners.calibration import CHUNK, SMALLEST, cross_entropy, probabilities
 from plugins.learners.folds import is_nearly_the_same, split
 from plugins.learners.laat import Laat

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.domain import Floats
+from ml_backend.core.types import Floats
 
 MOST_ROWS = 10_000
 """Rows of the pool that a learner is distilled with; of a larger pool, so many are drawn."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.domain import Floats, Material, Taught
+from ml_backend.core.types import Floats, Material, Taught
 from plugins.learners.calibration import probabilities
 from plugins.learners.heads import BIAS_SCALE, C, Head, Heads, balance, solve
 from plugins.learners.pool_sample import pool_sample

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.domain import Fit, Floats, Ints, Material, Tensors, TrainingSet
+from ml_backend.core.types import Fit, Floats, Ints, Material, Tensors, TrainingSet
 from plugins.learners.calibration import Doubles, calibration, probabilities
 from plugins.learners.folds import is_nearly_the_same, split
 

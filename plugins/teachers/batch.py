@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ml_backend.asking import REASONING, SAMPLES, Answer, Call, Question, TeacherOptions
+from ml_backend.core.teacher_types import REASONING, SAMPLES, Answer, Call, Question, TeacherOptions
 from plugins.teachers import chat, endpoint, shares
 
 URL = "/v1/chat/completions"

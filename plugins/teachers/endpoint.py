@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from ml_backend.asking import BYTES_A_TOKEN, IN_VAIN, Call, TeacherOptions, TeacherUnavailable
+from ml_backend.core.teacher_types import BYTES_A_TOKEN, IN_VAIN, Call, TeacherOptions, TeacherUnavailable
 
 if TYPE_CHECKING:
     from openai import APIStatusError

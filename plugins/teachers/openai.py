@@ -14,7 +14,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
-from ml_backend.asking import (
+from ml_backend.core.teacher_types import (
     SAMPLES,
     Answer,
     Call,

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.asking import Question
-from ml_backend.domain import Floats
+from ml_backend.core.teacher_types import Question
+from ml_backend.core.types import Floats
 from plugins.teachers.tokens import Token, read, spans
 
 END = "\0"  # beside the labels: that a list of them ends here

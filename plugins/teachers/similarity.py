@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ml_backend.domain import ApprenticeError, Floats, TaskSchema, tidy
+from ml_backend.core.types import ApprenticeError, Floats, TaskSchema, tidy
 
 TEMPLATES = ("{}", "This text is about {}.")
 SHARPNESS = 20.0

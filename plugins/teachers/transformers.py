@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.asking import Answer, Question, TeacherOptions, TeacherUnavailable
-from ml_backend.domain import Floats, tidy
+from ml_backend.core.teacher_types import Answer, Question, TeacherOptions, TeacherUnavailable
+from ml_backend.core.types import Floats, tidy
 from plugins.teachers import chat
 
 HYPOTHESIS = "This text is about {}."

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.core.types import ApprenticeError
 from ml_backend.demo import run
-from ml_backend.domain import ApprenticeError
-from ml_backend.settings import ProjectSettings, Settings
 
 
 def test_a_second_demo_in_a_folder_is_refused_while_the_first_runs(tmp_path: Path) -> None:

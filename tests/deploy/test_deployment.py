@@ -140,7 +140,7 @@ def test_the_backend_is_locked_in_and_label_studio_can_reach_it(services: dict[s
 
 
 def test_every_setting_in_the_composition_is_one_of_the_backend(services: dict[str, Any]) -> None:
-    from ml_backend.settings import Settings
+    from ml_backend.core.settings import Settings
 
     names = {name for name in services["apprentice"]["environment"] if name.startswith("APPRENTICE_")}
     names |= set(re.findall(r"\b(APPRENTICE_\w+)=", " ".join(told("ENV"))))
@@ -191,8 +191,8 @@ def test_the_health_script_tells_a_dead_port() -> None:
 
 @pytest.mark.slow
 def test_the_health_script_follows_a_real_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ml_backend.core.settings import Settings
     from ml_backend.demo.run import backend
-    from ml_backend.settings import Settings
 
     for name, value in weightless(tmp_path).items():
         monkeypatch.setenv(name, value)

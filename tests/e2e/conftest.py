@@ -12,11 +12,11 @@ import pytest
 from texts import LABELS, messages
 from world import Backend, Project, label_config, running_backend
 
+from ml_backend.core.types import ApprenticeError
 from ml_backend.demo.accounts import Account
 from ml_backend.demo.server import LocalLabelStudio
-from ml_backend.domain import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.connect import disconnect
+from ml_backend.label_studio.setup import disconnect
 
 _numbers = count(1)
 

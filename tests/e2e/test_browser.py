@@ -17,10 +17,10 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 from texts import LABELS, messages
 from world import Backend, Project, until
 
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import PATH
 from ml_backend.demo.server import LocalLabelStudio
-from ml_backend.domain import PATH
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.settings import ProjectSettings
 
 CHROMIUM = shutil.which("chromium")
 SCREENSHOTS = os.environ.get("APPRENTICE_SCREENSHOTS")

@@ -13,13 +13,13 @@ from scripted_server import Reply, Request, choice, completion, serving
 from texts import LABELS, messages
 from world import Backend, Project, label_config, until
 
-from ml_backend.domain import ModelVersion, content_key
-from ml_backend.jobs.upkeep import STALE_MOST
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import ModelVersion, content_key
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.connect import REMEMBERED
-from ml_backend.settings import ProjectSettings
-from ml_backend.store import now
-from ml_backend.store.schema import NO_VERSION
+from ml_backend.label_studio.setup import REMEMBERED
+from ml_backend.storage import now
+from ml_backend.storage.schema import NO_VERSION
+from ml_backend.worker.maintenance import STALE_MOST
 
 pytestmark = pytest.mark.e2e
 

@@ -9,7 +9,7 @@ import pytest
 from world import Backend, Project, until
 
 from ml_backend.demo.server import LocalLabelStudio
-from ml_backend.label_studio.connect import REMEMBERED, disconnect
+from ml_backend.label_studio.setup import REMEMBERED, disconnect
 
 pytestmark = pytest.mark.e2e
 

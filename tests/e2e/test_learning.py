@@ -10,7 +10,7 @@ import pytest
 from texts import messages
 from world import Backend, Project, until
 
-from ml_backend.consensus import consensus
+from ml_backend.kinds.choices.label_aggregation import consensus
 from ml_backend.label_studio.client import LabelStudioClient
 
 pytestmark = pytest.mark.e2e

@@ -10,11 +10,11 @@ import httpx
 import numpy as np
 import pytest
 
-from ml_backend.asking import Answer, Question, TeacherOptions, TeacherUnavailable
+from ml_backend.core.teacher_types import Answer, Question, TeacherOptions, TeacherUnavailable
+from ml_backend.core.types import ApprenticeError
 from ml_backend.demo import llama
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
 from ml_backend.demo.server import free_port
-from ml_backend.domain import ApprenticeError
 from plugins.teachers import chat
 from plugins.teachers.openai import OpenAITeacher
 

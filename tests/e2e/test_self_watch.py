@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from world import Backend, Project, until
 
-from ml_backend.label_studio.connect import USER
-from ml_backend.label_studio.second_look import VERSION
+from ml_backend.label_studio.label_review import VERSION
+from ml_backend.label_studio.setup import USER
 
 pytestmark = pytest.mark.e2e
 

@@ -9,8 +9,8 @@ import pytest
 from projects import synthetic_tasks
 from world import Backend, Project, until
 
-from ml_backend.domain import SYNTHETIC
-from ml_backend.label_studio.synthetic import add_written
+from ml_backend.core.types import SYNTHETIC
+from ml_backend.label_studio.generated_tasks import add_written
 
 pytestmark = pytest.mark.e2e
 

@@ -16,14 +16,14 @@ from projects import set_up
 from test_browser import CHROMIUM, SCREENSHOTS, browser_page, drafted, open_data_manager, start_labelling, submit_button
 from world import Backend, Project, until
 
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import record_text
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.demo.table import knowledge, records
-from ml_backend.domain import record_text
-from ml_backend.label_studio.annotator import create_project
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.wire import read_text
-from ml_backend.settings import ProjectSettings
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.serialization import read_text
+from ml_backend.label_studio.testing_client import create_project
 
 pytestmark = pytest.mark.e2e
 

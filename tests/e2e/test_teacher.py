@@ -11,10 +11,10 @@ from playwright.sync_api import expect
 from test_browser import CHROMIUM, SCREENSHOTS, browser_page, open_data_manager
 from world import Backend, Project, until
 
+from ml_backend.core.settings import ProjectSettings
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
 from ml_backend.demo.server import LocalLabelStudio
-from ml_backend.settings import ProjectSettings
-from ml_backend.store.schema import call
+from ml_backend.storage.schema import call
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(580)]
 

@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_backend.core.settings import Settings, as_environment
+from ml_backend.core.types import ApprenticeError, ModelVersion, TaskSchema, read_record
 from ml_backend.demo.run import backend as run_backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
-from ml_backend.domain import ApprenticeError, ModelVersion, TaskSchema, read_record
-from ml_backend.label_studio.annotator import Served, answer, create_project, next_task, skip
-from ml_backend.label_studio.answers import write_choices
+from ml_backend.label_studio.choices_values import write_choices
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.connect import connect
-from ml_backend.settings import Settings, as_environment
-from ml_backend.status import Status, read_status
-from ml_backend.store import Store
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.setup import connect
+from ml_backend.label_studio.testing_client import Served, answer, create_project, next_task, skip
+from ml_backend.monitoring.status import Status, read_status
+from ml_backend.storage import Store
 
 PATIENCE = 150.0  # seconds: the machine may be busy with other things
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml_backend.evaluation.curves import Measurement
+from ml_backend.simulation.learning_curves import Measurement
 
 BUDGETS = (10, 20, 40)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ml_backend.evaluation.arms import against_base, lines
-from ml_backend.evaluation.curves import Measurement
-from ml_backend.evaluation.summary import summarise
-from ml_backend.evaluation.verdict import verdict
+from ml_backend.simulation.learning_curves import Measurement
+from ml_backend.simulation.recommendation import verdict
+from ml_backend.simulation.summary import summarise
+from ml_backend.simulation.teacher_arms import against_base, lines
 
 
 def run(strategy: str, seed: int, scores: tuple[float, float], calls: float | None = None) -> Iterator[Measurement]:

@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from ml_backend.domain import Fit, Floats, Tensors, TrainingSet
-from ml_backend.evaluation.comparison import ALPHA, FEWEST, FIRST_LOOK, REPEATS, compare, exchanges, interval, looks
+from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
+from ml_backend.evaluation.random_baseline_test import (
+    ALPHA,
+    FEWEST,
+    FIRST_LOOK,
+    REPEATS,
+    compare,
+    exchanges,
+    interval,
+    looks,
+)
 
 TYPES = 60
 KIND = np.arange(TYPES) % 7  # the label of each type of task

@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.domain import ApprenticeError
-from ml_backend.evaluation.curves import COLUMNS, Measurement, append_run, read_csv, table
+from ml_backend.core.types import ApprenticeError
+from ml_backend.simulation.learning_curves import COLUMNS, Measurement, append_run, read_csv, table
 
 RUNS = [
     [Measurement("random", 0, 20, "accuracy", "", 0.1 + 0.2), Measurement("random", 0, 20, "accuracy", "Zürich", 0.25)],

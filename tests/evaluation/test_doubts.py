@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.domain import TrainingSet
-from ml_backend.evaluation.doubts import ENOUGH, doubts
+from ml_backend.core.types import TrainingSet
+from ml_backend.evaluation.label_errors import ENOUGH, doubts
 from plugins.learners.logistic import Logistic
 
 

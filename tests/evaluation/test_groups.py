@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from ml_backend.evaluation import groups
-from ml_backend.evaluation.groups import ALPHA, ENOUGH, by_group, class_balance
+from ml_backend.evaluation import group_metrics
+from ml_backend.evaluation.group_metrics import ALPHA, ENOUGH, by_group, class_balance
 
 
 def rows(**right_of: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +49,7 @@ def test_without_two_groups_of_some_size_nothing_is_compared(groups_: dict[str, 
 
 
 def test_the_chance_is_that_of_all_ways_to_deal_out_the_right_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "ENOUGH", 3)
+    monkeypatch.setattr(group_metrics, "ENOUGH", 3)
     right, group = rows(a=(3, 3), b=(1, 4), c=(2, 5))
     found = by_group(right, group)
     every = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ml_backend.evaluation.looks import ALPHA, MOST, USEFUL, enough, fewest, level
+from ml_backend.simulation.sequential_testing import ALPHA, MOST, USEFUL, enough, fewest, level
 
 DOUBLINGS = [10, 20, 40, 80]
 

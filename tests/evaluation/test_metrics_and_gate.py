@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
-from ml_backend import audit
-from ml_backend.domain import Fit
-from ml_backend.evaluation.gate import ALPHA, judge, sign_test
+from ml_backend.core.types import Fit
+from ml_backend.evaluation import audit_sample
+from ml_backend.evaluation.gate_test import ALPHA, judge, sign_test
 from ml_backend.evaluation.metrics import BINS, ENOUGH, calibration_error, correct, decide, f1, wilson
 
 
@@ -217,8 +217,8 @@ def test_the_random_sample_overrules_the_chosen_tasks(
 
 def test_places_follow_the_share() -> None:
     random = np.random.default_rng(1)
-    assert not audit.places(1000, 0.0, random).any()
-    drawn = audit.places(40_000, 0.05, random).sum()
+    assert not audit_sample.places(1000, 0.0, random).any()
+    drawn = audit_sample.places(40_000, 0.05, random).sum()
     assert abs(drawn - 2000) < 4 * np.sqrt(40_000 * 0.05 * 0.95)
 
 
@@ -232,7 +232,7 @@ def test_waiting_tasks_come_first_and_new_ones_are_drawn_from_the_rest(
     available: set[int], drawn: list[int], n: int, seed: int
 ) -> None:
     pending = [task for task in drawn if task in available]
-    found = audit.draw(
+    found = audit_sample.draw(
         np.array(pending, np.int64), np.array(sorted(available), np.int64), n, np.random.default_rng(seed)
     ).tolist()
     assert len(found) == len(set(found)) == min(n, len(available))
@@ -244,7 +244,7 @@ def test_every_task_is_as_likely_to_be_drawn() -> None:
     random = np.random.default_rng(3)
     available = np.arange(10, dtype=np.int64)
     counts = np.bincount(
-        np.concatenate([audit.draw(available[:0], available, 3, random) for _ in range(4000)]), minlength=10
+        np.concatenate([audit_sample.draw(available[:0], available, 3, random) for _ in range(4000)]), minlength=10
     )
     assert np.abs(counts - 1200).max() < 4.5 * np.sqrt(4000 * 0.3 * 0.7)
 
@@ -254,12 +254,12 @@ def test_the_accuracy_comes_from_the_audit_slice_once_that_is_large_enough() -> 
     eye = np.eye(2, dtype=np.float32)
     targets = np.tile(eye[0], (100, 1))
     said = eye[(tasks >= 30).astype(int)]  # right in the first thirty only
-    few = audit.accuracy(said, targets, tasks, np.arange(ENOUGH - 1), False)
+    few = audit_sample.accuracy(said, targets, tasks, np.arange(ENOUGH - 1), False)
     assert few is not None
     assert (few.value, few.n) == (0.3, 100)
     assert "chosen by acquisition" in few.source
-    slice_ = audit.accuracy(said, targets, tasks, np.array([*range(20, 40), 500]), False)
+    slice_ = audit_sample.accuracy(said, targets, tasks, np.array([*range(20, 40), 500]), False)
     assert slice_ is not None
     assert (slice_.value, slice_.n) == (0.5, 20)
     assert "audit slice" in slice_.source
-    assert audit.accuracy(said[:0], targets[:0], tasks[:0], tasks, False) is None
+    assert audit_sample.accuracy(said[:0], targets[:0], tasks[:0], tasks, False) is None

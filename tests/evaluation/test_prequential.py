@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_backend.domain import Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import ENOUGH, correct
 from ml_backend.evaluation.prequential import FEWEST, accuracy, blocks
 from plugins.learners.logistic import Logistic

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml_backend.domain import Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import correct
-from ml_backend.evaluation.replay import FIRST, MODELS, POINTS, STEP, replay, sizes, with_rows
+from ml_backend.evaluation.retrospective import FIRST, MODELS, POINTS, STEP, replay, sizes, with_rows
 from plugins.learners.folds import split
 from plugins.learners.logistic import Logistic
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from ml_backend.evaluation.curves import Measurement
-from ml_backend.evaluation.report import GREY, write_report
-from ml_backend.evaluation.summary import summarise
-from ml_backend.evaluation.verdict import verdict
+from ml_backend.simulation.learning_curves import Measurement
+from ml_backend.simulation.recommendation import verdict
+from ml_backend.simulation.report import GREY, write_report
+from ml_backend.simulation.summary import summarise
 
 CHROMIUM = shutil.which("chromium")
 HOSTILE = '<a href="http://evil.example/">a & b</a></script><script src="//evil.example/x.js">alert(1)</script>'

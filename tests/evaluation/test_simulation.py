@@ -14,15 +14,16 @@ from fake_label_studio import WORDS, FakeLabelStudio, fill, flood, text_about
 from rounds import queue
 from sklearn.metrics import accuracy_score, f1_score
 
-from ml_backend import cycle, knowledge
-from ml_backend.cycle import Round, run_round
-from ml_backend.domain import ApprenticeError, Fit, Floats, Ints, Pool, Selection, TaskSchema
-from ml_backend.evaluation import simulation
-from ml_backend.evaluation.curves import Measurement
-from ml_backend.evaluation.gate import Verdict
-from ml_backend.evaluation.simulation import Gold, Plan, simulate
-from ml_backend.ranking import Basis
-from ml_backend.settings import ProjectSettings
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import ApprenticeError, Fit, Floats, Ints, Pool, Selection, TaskSchema
+from ml_backend.evaluation.gate_test import Verdict
+from ml_backend.loop import round as round_module
+from ml_backend.loop.queue_builder import Basis
+from ml_backend.loop.round import Round, run_round
+from ml_backend.model import fitted_model
+from ml_backend.simulation import replay
+from ml_backend.simulation.learning_curves import Measurement
+from ml_backend.simulation.replay import Gold, Plan, simulate
 
 SCHEMA = TaskSchema(tuple(WORDS), False, "label", "text", "text")
 PLAN = Plan(SCHEMA, ProjectSettings().of_form("text"), "fake", initial=6, batch=6, budget=18)
@@ -41,7 +42,7 @@ POOL, TEST = gold(45), gold(30, first=200)
 
 @pytest.fixture(autouse=True)
 def few_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "CLUSTERS", 4)
+    monkeypatch.setattr(replay, "CLUSTERS", 4)
 
 
 def run(plan: Plan = PLAN, strategy: str = "random", seed: int = 0, pool: Gold = POOL) -> list[Measurement]:
@@ -70,7 +71,7 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     noted = Seen([], [], [], [])
-    choose = simulation.choose
+    choose = replay.choose
 
     def spy(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, seed: int) -> Selection:
         chosen = choose(options, pool, groups, k, seed)
@@ -80,7 +81,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
             notes.append(value)  # type: ignore[attr-defined]
         return chosen
 
-    monkeypatch.setattr(simulation, "choose", spy)
+    monkeypatch.setattr(replay, "choose", spy)
     return noted
 
 
@@ -101,8 +102,8 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     monkeypatch.setattr(fake_encoder, "encode", lambda texts: encode(texts).astype(np.float16).astype(np.float32))
     monkeypatch.setattr(Basis, "seed", property(lambda basis: basis.number))
     learners: list[Any] = []
-    learn = knowledge.learn
-    monkeypatch.setattr(knowledge, "learn", lambda *given: learners.append((found := learn(*given))[0]) or found)
+    learn = fitted_model.learn
+    monkeypatch.setattr(fitted_model, "learn", lambda *given: learners.append((found := learn(*given))[0]) or found)
     truth = fill(server, 45)
     tasks, queues = list(truth), []
     for _ in range(4):
@@ -112,9 +113,9 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     live = [each for each in learners if each is not None]
     learners.clear()
 
-    monkeypatch.setattr(simulation, "CLUSTERS", 30)
-    monkeypatch.setattr(simulation, "STRIDE", 0)
-    monkeypatch.setattr(simulation, "count", lambda: itertools.count(1))
+    monkeypatch.setattr(replay, "CLUSTERS", 30)
+    monkeypatch.setattr(replay, "STRIDE", 0)
+    monkeypatch.setattr(replay, "count", lambda: itertools.count(1))
     vectors = fake_encoder.encode([server.tasks[task]["data"]["text"] for task in tasks])
     targets = np.eye(3, dtype=np.float32)[[single.labels.index(label) for label in truth.values()]]
     plan = Plan(single, ProjectSettings().of_form("text"), "fake", initial=0, batch=8, budget=32)
@@ -125,7 +126,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     for ours, theirs in zip(live, simulated, strict=False):
         assert ours.tensors.keys() == theirs.tensors.keys()
         assert all(np.array_equal(ours.tensors[name], theirs.tensors[name]) for name in ours.tensors)
-    assert cycle.judge is simulation.judge
+    assert round_module.judge is replay.judge
     assert sorted(values(found, "accuracy")) == [8, 16, 24, 32]
 
 
@@ -133,13 +134,13 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
     seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lessons = []
-    learn = knowledge.learn
+    learn = fitted_model.learn
 
-    def spy(lesson: knowledge.Lesson, vectors: Floats, serving: Any, *rest: Any) -> Any:
+    def spy(lesson: fitted_model.Lesson, vectors: Floats, serving: Any, *rest: Any) -> Any:
         lessons.append((lesson, vectors, serving))
         return learn(lesson, vectors, serving, *rest)
 
-    monkeypatch.setattr(knowledge, "learn", spy)
+    monkeypatch.setattr(fitted_model, "learn", spy)
     run(strategy="margin")
     assert len(lessons) == 3
     labelled = seen.pools[0].labelled
@@ -162,7 +163,7 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
 
 def test_a_learner_that_the_gate_rejects_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     free = run()
-    monkeypatch.setattr(simulation, "judge", lambda fit, *_: Verdict(fit.held_out_earlier is None, "only the first"))
+    monkeypatch.setattr(replay, "judge", lambda fit, *_: Verdict(fit.held_out_earlier is None, "only the first"))
     held = run()
     for metric in ("accuracy", "macro_f1", "calibration_error"):
         assert {*values(held, metric).values()} == {values(free, metric)[6]}
@@ -244,7 +245,7 @@ def measured(
 ) -> dict[tuple[str, str], float]:
     """What is measured of a learner that says `found` of the test rows."""
     fit = Fit({}, np.zeros((1, 1), np.float32))
-    monkeypatch.setattr(knowledge, "learn", lambda *_: (Fixed(found), fit))
+    monkeypatch.setattr(fitted_model, "learn", lambda *_: (Fixed(found), fit))
     plan = Plan(schema, ProjectSettings().of_form("text"), "fake", initial=2, batch=2, budget=2)
     c = len(schema.labels)
     pool = Gold(np.eye(2, dtype=np.float32), np.eye(2, c, dtype=np.float32), ["", ""])
@@ -314,6 +315,6 @@ def test_places_are_kept_for_the_users_groups_if_there_are_any(seen: Seen) -> No
 
 def test_a_strategy_that_chooses_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Selection(np.empty(0, np.int64), np.empty(0, np.float32))
-    monkeypatch.setattr(simulation, "choose", lambda *_: nothing)
+    monkeypatch.setattr(replay, "choose", lambda *_: nothing)
     with pytest.raises(ApprenticeError, match="The strategy margin chooses none of 39 tasks"):
         run(strategy="margin")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.domain import ApprenticeError
-from ml_backend.evaluation.split import held_out, hold_out
+from ml_backend.core.types import ApprenticeError
+from ml_backend.simulation.held_out_split import held_out, hold_out
 
 
 @given(texts=st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=40), seed=st.integers(0, 99))

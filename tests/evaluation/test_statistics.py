@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ml_backend.evaluation.statistics import holm, interval, labels_saved, labels_to_target, normalised_area, paired
+from ml_backend.simulation.statistics import holm, interval, labels_saved, labels_to_target, normalised_area, paired
 
 steps = st.lists(st.integers(1, 50), min_size=1, max_size=8).map(np.cumsum)
 heights = st.integers(0, 20).map(lambda each: each / 20)

@@ -8,9 +8,9 @@ import math
 import pytest
 from made_curves import BUDGETS, measured
 
-from ml_backend.domain import ApprenticeError
-from ml_backend.evaluation.curves import Measurement
-from ml_backend.evaluation.summary import summarise
+from ml_backend.core.types import ApprenticeError
+from ml_backend.simulation.learning_curves import Measurement
+from ml_backend.simulation.summary import summarise
 
 
 def test_the_summary_by_hand() -> None:

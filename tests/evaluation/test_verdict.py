@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from made_curves import BUDGETS, measured
 
-from ml_backend.evaluation.summary import summarise
-from ml_backend.evaluation.verdict import verdict
+from ml_backend.simulation.recommendation import verdict
+from ml_backend.simulation.summary import summarise
 
 
 def ahead(gains: list[float]) -> list[list[float]]:

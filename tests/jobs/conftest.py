@@ -13,10 +13,10 @@ from school import School
 from scripted_teacher import ScriptedTeacher
 from workers import Bench
 
-from ml_backend import registry
-from ml_backend.jobs import teaching
-from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import Store, quotes
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.storage import Store, quote_erasure
+from ml_backend.worker import teacher_runner
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def bench(
         label_studio_api_key="key", defaults=ProjectSettings(queue_size=10, audit_share=0), keep_versions=2
     )
     made = Bench(settings, server, monkeypatch)
-    monkeypatch.setattr(quotes, "KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(teaching, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(teacher_runner, "ROUND_SECONDS", 0.0)
     monkeypatch.setattr(made.stop, "wait", lambda *_: made.stop.is_set())  # idling takes no time
     yield made
     made.store.close()

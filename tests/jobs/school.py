@@ -10,11 +10,11 @@ from projects import set_up
 from rounds import MakeRound
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend.aggregation import Aggregators
-from ml_backend.cycle import run_round
-from ml_backend.jobs.teaching import Teaching
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.labels.aggregation import Aggregators
+from ml_backend.loop.round import run_round
+from ml_backend.storage import Store
+from ml_backend.worker.teacher_runner import Teaching
 
 
 class School:

@@ -7,10 +7,10 @@ from fake_label_studio import FakeClient, FakeLabelStudio, config_with
 from projects import set_up
 from workers import Bench
 
-from ml_backend.jobs import config_check
-from ml_backend.jobs.config_check import EVERY_SECONDS, PAUSE_SECONDS, ConfigCheck
 from ml_backend.label_studio.client import Unreachable
-from ml_backend.store import Store
+from ml_backend.storage import Store
+from ml_backend.worker import config_check
+from ml_backend.worker.config_check import EVERY_SECONDS, PAUSE_SECONDS, ConfigCheck
 
 
 class Clock:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 from fake_encoder import FakeEncoder
 
-from ml_backend.domain import ApprenticeError, Example, Floats, content_key
-from ml_backend.jobs.encoding import Encoding
-from ml_backend.pool import ProjectPool
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ApprenticeError, Example, Floats, content_key
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Store
+from ml_backend.worker.encoding_runner import Encoding
 
 
 class Failing(FakeEncoder):

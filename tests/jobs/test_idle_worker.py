@@ -13,10 +13,10 @@ from fake_label_studio import FakeClient, FakeLabelStudio, fill
 from projects import set_up
 from statements import recorded
 
-from ml_backend.jobs import worker as module
-from ml_backend.jobs.worker import Worker
-from ml_backend.settings import Settings
-from ml_backend.store import Store, remember_credentials
+from ml_backend.core.settings import Settings
+from ml_backend.storage import Store, remember_credentials
+from ml_backend.worker import worker as module
+from ml_backend.worker.worker import Worker
 
 PATIENCE = 60.0
 IDLE_SECONDS = 3.0

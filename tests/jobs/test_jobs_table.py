@@ -13,11 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ml_backend.settings import Settings
-from ml_backend.store import JobState, Lease, Store
-from ml_backend.store.database import Database
-from ml_backend.store.jobs import Jobs
-from ml_backend.store.schema import metadata
+from ml_backend.core.settings import Settings
+from ml_backend.storage import JobState, Lease, Store
+from ml_backend.storage.database import Database
+from ml_backend.storage.jobs import Jobs
+from ml_backend.storage.schema import metadata
 
 LEASE = 30.0
 
@@ -259,7 +259,7 @@ def test_processes_never_hold_the_same_lease(any_settings: Settings) -> None:
     for project in range(1, 41):
         store.jobs.request(project)
     code = (
-        "import sys\nfrom ml_backend.settings import Settings\nfrom ml_backend.store import Store\n"
+        "import sys\nfrom ml_backend.core.settings import Settings\nfrom ml_backend.storage import Store\n"
         "store = Store(Settings(_env_file=None))\nsys.stdin.readline()\n"
         "while (lease := store.jobs.claim(sys.argv[1])) is not None:\n"
         "    print(lease.project, lease.token, flush=True)\n"

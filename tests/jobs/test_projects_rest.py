@@ -11,13 +11,13 @@ from rounds import MakeRound, queue
 from school import School
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend import registry
-from ml_backend.asking import Answer, Call, Question
-from ml_backend.cycle import run_round
-from ml_backend.domain import TaskSchema
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.teaching import prior
+from ml_backend.core import registry
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.core.types import TaskSchema
+from ml_backend.loop.round import run_round
+from ml_backend.storage import Store
+from ml_backend.teacher import distillation
 
 MOST_ROUNDS = 12
 """Rounds after an event: drafts of the teacher, its cues, its labels distilled, and what follows from each."""
@@ -73,7 +73,7 @@ def test_without_an_event_every_project_comes_to_rest_whatever_its_teacher_has_s
     )
     server.label_config = SINGLE if seed % 3 else MULTIPLE
     if seed % 2:  # nothing that a teacher has taught is started from
-        monkeypatch.setattr(prior, "load", lambda *_: prior.Priors({}, "", np.empty(0, np.uint64)))
+        monkeypatch.setattr(distillation, "load", lambda *_: distillation.Priors({}, "", np.empty(0, np.uint64)))
     truth = fill(server, 60)
     school = School(settings, store, server, make_round, teacher)
     store.jobs.ask(5)

@@ -13,9 +13,9 @@ from fake_label_studio import fill, flood
 from projects import set_up
 from workers import Bench
 
-from ml_backend.domain import ModelVersion, TaskSchema, content_key
-from ml_backend.jobs import upkeep
+from ml_backend.core.types import ModelVersion, TaskSchema, content_key
 from ml_backend.label_studio.client import Unreachable
+from ml_backend.worker import maintenance
 
 
 def test_a_quiet_worker_encodes_the_rest_and_the_queue_improves(bench: Bench) -> None:
@@ -51,63 +51,63 @@ def deletions(bench: Bench) -> int:
 
 
 def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(bench: Bench) -> None:
-    with_versions(bench, upkeep.STALE_KEPT + 4)
+    with_versions(bench, maintenance.STALE_KEPT + 4)
     bench.step()
     assert deletions(bench) == 0, "a round has just run"
-    bench.time += upkeep.QUIET_SECONDS + 1
+    bench.time += maintenance.QUIET_SECONDS + 1
     bench.step()
     bench.step()
     assert deletions(bench) == 1, "one, and then a pause"
     for _ in range(10):
-        bench.time += upkeep.PORTION_SECONDS + 1
+        bench.time += maintenance.PORTION_SECONDS + 1
         bench.step()
     assert deletions(bench) == 3
     left = [name for _, name, _ in bench.store.versions.stale(5)]
-    assert len(left) == upkeep.STALE_KEPT
+    assert len(left) == maintenance.STALE_KEPT
     standing = {row["model_version"] for row in bench.server.predictions}
     assert standing == {*left, bench.server.settings["model_version"]}
 
 
 def test_below_the_ceiling_nothing_is_pruned_while_rounds_run(bench: Bench) -> None:
-    with_versions(bench, upkeep.STALE_KEPT + 4)
+    with_versions(bench, maintenance.STALE_KEPT + 4)
     for _ in range(5):
-        bench.time += upkeep.QUIET_SECONDS + 1
+        bench.time += maintenance.QUIET_SECONDS + 1
         bench.round()
     assert deletions(bench) == 0
 
 
 def test_however_busy_it_is_no_more_versions_stand_than_the_ceiling(bench: Bench) -> None:
-    with_versions(bench, upkeep.STALE_MOST + 4)
+    with_versions(bench, maintenance.STALE_MOST + 4)
     for number in range(5):
         bench.round()
         assert deletions(bench) == min(number + 1, 3), "one after each round, and none below the ceiling"
-    assert len(bench.store.versions.stale(5)) == upkeep.STALE_MOST
+    assert len(bench.store.versions.stale(5)) == maintenance.STALE_MOST
 
 
 def test_it_is_tidied_up_while_the_pool_is_encoded_too(bench: Bench) -> None:
-    with_versions(bench, upkeep.STALE_KEPT + 4)
+    with_versions(bench, maintenance.STALE_KEPT + 4)
     fill(bench.server, 1300)
     set_up(bench.store, 5, reconciled_at=0.0)
     bench.round()
     assert not bench.worker._pools[5].encoded.all()
-    bench.time += upkeep.QUIET_SECONDS + 1
+    bench.time += maintenance.QUIET_SECONDS + 1
     bench.step()
     assert deletions(bench) == 1
     assert not bench.worker._pools[5].encoded.all()
 
 
 def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
-    with_versions(bench, upkeep.STALE_KEPT + 3)
+    with_versions(bench, maintenance.STALE_KEPT + 3)
 
     def refuse(method: str, *_: Any) -> None:
         if method == "DELETE":
             raise Unreachable("busy")
 
     bench.client.before = refuse
-    bench.time += upkeep.QUIET_SECONDS + 1
+    bench.time += maintenance.QUIET_SECONDS + 1
     bench.step()
     assert bench.store.versions.last_rounds(5, failed=True) == []
-    assert len(bench.store.versions.stale(5)) == upkeep.STALE_KEPT + 2
+    assert len(bench.store.versions.stale(5)) == maintenance.STALE_KEPT + 2
 
 
 def learn_again(bench: Bench, truth: dict[int, str], schema: TaskSchema, at: int) -> None:
@@ -132,7 +132,7 @@ def test_after_27_rounds_in_a_row_no_more_learners_are_kept_than_are_wanted(benc
     assert bench.active().number == 27
     assert kept == [27, 26]
     assert artifacts(bench) == {bench.store.versions.artifact(5, number)[0] for number in kept}  # type: ignore[index]
-    assert len(bench.store.versions.stale(5)) <= upkeep.STALE_MOST
+    assert len(bench.store.versions.stale(5)) <= maintenance.STALE_MOST
 
 
 def test_rounds_that_fail_after_they_have_learnt_leave_no_learners_either(bench: Bench, single: TaskSchema) -> None:
@@ -195,7 +195,7 @@ def test_a_learner_that_serves_or_is_held_is_never_forgotten(bench: Bench, singl
 
 def quiet(bench: Bench, steps: int) -> None:
     for _ in range(steps):
-        bench.time += upkeep.QUIET_SECONDS + 1
+        bench.time += maintenance.QUIET_SECONDS + 1
         bench.step()
 
 
@@ -234,22 +234,22 @@ def test_nothing_is_looked_for_again_while_no_task_changes(bench: Bench, monkeyp
     bench.tell(bench.server.add_tasks(["a new one"]))
     quiet(bench, 6)
     assert looks == [5], "not so soon"
-    bench.time += upkeep.SWEEP_SECONDS
+    bench.time += maintenance.SWEEP_SECONDS
     quiet(bench, 6)
     assert len(looks) == 2
     bench.tell(bench.server.delete_task(1))
     quiet(bench, 6)
     assert len(looks) == 4, "at once where a task was deleted: one look that drops, one that finds no more"
-    bench.time += upkeep.UNCHANGED_SECONDS
+    bench.time += maintenance.UNCHANGED_SECONDS
     quiet(bench, 3)
     assert len(looks) == 5, "another worker may have written late"
 
 
 def test_rounds_that_find_nothing_new_do_not_disturb_the_quiet(bench: Bench) -> None:
-    with_versions(bench, upkeep.STALE_KEPT + 4)
+    with_versions(bench, maintenance.STALE_KEPT + 4)
     bench.round()
     for _ in range(3):
-        bench.time += upkeep.QUIET_SECONDS - 1
+        bench.time += maintenance.QUIET_SECONDS - 1
         bench.round()
         bench.step()
     assert deletions(bench) >= 1
@@ -263,7 +263,7 @@ def test_where_it_is_never_quiet_deleted_tasks_are_swept_up_after_a_round(bench:
     bench.tell(bench.server.delete_task(next(iter(truth))))
     bench.step()
     assert len(bench.store.vectors(5, "fake")) == 20
-    bench.time += upkeep.SWEEP_SECONDS + 1
+    bench.time += maintenance.SWEEP_SECONDS + 1
     bench.round()
     bench.round()
     assert len(bench.store.vectors(5, "fake")) == 19, "a portion after each round"
@@ -305,6 +305,6 @@ def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_st
     for name in artifacts(bench) - {names["new"]}:
         os.utime(bench.worker._settings.data_dir / "artifacts" / name, (0, 0))
     for _ in range(3):  # without the teaching beside it, which would make another prior at a moment of its own
-        bench.time += upkeep.QUIET_SECONDS + 1
+        bench.time += maintenance.QUIET_SECONDS + 1
         bench.worker._upkeep.step(bench.client, bench.worker._pools)
     assert artifacts(bench) == {*learners, names["prior"], names["new"]}

@@ -11,8 +11,8 @@ from projects import set_up
 from statements import recorded
 from workers import Bench
 
-from ml_backend.jobs import worker
-from ml_backend.settings import Settings
+from ml_backend.core.settings import Settings
+from ml_backend.worker import worker
 
 CHANGES = ("INSERT", "UPDATE", "DELETE")
 

@@ -18,10 +18,10 @@ import psutil
 import pytest
 from fake_encoder import weightless
 
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ApprenticeError
 from ml_backend.demo.server import free_port
-from ml_backend.domain import ApprenticeError
-from ml_backend.jobs.supervisor import check_exposure, environment_of, serve, stop_with_parent
-from ml_backend.settings import Settings
+from ml_backend.worker.supervisor import check_exposure, environment_of, serve, stop_with_parent
 
 PATIENCE = 90.0
 TEACHER_KEY = "of-the-teacher-alone"

@@ -12,10 +12,10 @@ from rounds import MakeRound, active, queue
 from school import School
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend.asking import Answer, Call, Question
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.teaching import ahead
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.storage import Store
+from ml_backend.teacher import candidates
 
 
 def test_the_queues_head_is_asked_about_first_then_cues_then_further_tasks_up_to_the_number_set(
@@ -123,8 +123,8 @@ def test_a_teacher_by_file_is_asked_nothing_before_it_has_a_model_and_that_is_to
 
 
 def test_what_was_chosen_is_asked_before_others_are_chosen(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
-    further, chosen = ahead.further, []
-    monkeypatch.setattr(ahead, "further", lambda *args: (chosen.append(1), further(*args))[1])
+    further, chosen = candidates.further, []
+    monkeypatch.setattr(candidates, "further", lambda *args: (chosen.append(1), further(*args))[1])
     school.finish()
     assert len(school.teacher.texts()) == 20 and len(chosen) == 1
 
@@ -142,7 +142,7 @@ def test_what_it_drops_makes_room_for_others(school: School, options: Any, monke
                 yield from answer([each])
 
     monkeypatch.setattr(school.teacher, "answer", picky)
-    monkeypatch.setattr(ahead, "PORTION", 4)
+    monkeypatch.setattr(candidates, "PORTION", 4)
     options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=15)
     school.finish()
     counts = school.store.questions.counts(5, "scripted")

@@ -17,13 +17,16 @@ from rounds import MakeRound, active
 from school import School
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend import knowledge, registry, space
-from ml_backend.asking import Answer, Call, Question
-from ml_backend.label_studio.config import read_schema
-from ml_backend.settings import Settings
-from ml_backend.status import lines, read_status
-from ml_backend.store import Store
-from ml_backend.teaching import batch, features, questions
+from ml_backend.core import registry
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.model import fitted_model
+from ml_backend.monitoring.status import lines, read_status
+from ml_backend.pool import feature_space
+from ml_backend.storage import Store
+from ml_backend.teacher import batch_files, prompts
+from ml_backend.teacher.descriptions import feature_scores
 
 SCHEMA = read_schema(TABLE)
 
@@ -77,7 +80,7 @@ def clinic(
 def refreshed(school: School) -> None:
     """The worker's pool is that of the last round."""
     work = school.make_round(school.server)
-    from ml_backend.cycle import run_round
+    from ml_backend.loop.round import run_round
 
     run_round(work)
     school.work = work
@@ -100,17 +103,17 @@ def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
     refreshed(school)
     school.finish()
     asked = [each for each in physician.asked if each.purpose == "describe"]
-    assert len(asked) == features.ESTIMATES == len({each.id for each in asked})
+    assert len(asked) == feature_scores.ESTIMATES == len({each.id for each in asked})
     shown = json.loads(asked[0].text)
     assert [each["name"] for each in shown["fields"]] == ["age", "city", "noise", "smoker"]
     assert len(shown["records"]) == 3 and asked[0].reply["properties"]["scores"]["maxItems"] == 5
     kept = store.projects.ensure(5).features
     assert kept is not None and kept["by"] == "teacher" and len(kept["estimates"]) == 3
-    mean = features.mean(kept["estimates"])["yes"]
+    mean = feature_scores.mean(kept["estimates"])["yes"]
     assert mean["smoker"] == pytest.approx(5.67, abs=0.01) and mean["city"] == {"Bergen": 4.0, "Oslo": -4.0}
-    assert features.spread(kept["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
+    assert feature_scores.spread(kept["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
     labelled(school, truth, 4)
-    known, _ = knowledge.load_best(store, active(store), school.work.pool.space)
+    known, _ = fitted_model.load_best(store, active(store), school.work.pool.space)
     assert known is not None and known.started_from == "fields" and known.trust is not None and known.trust > 0.5
     right = [
         each["result"][0]["value"]["choices"][0] == truth[each["task"]] for each in school.server.current_predictions()
@@ -127,7 +130,7 @@ def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
     refreshed(school)
     school.finish()
     labelled(school, truth, 30)
-    known, _ = knowledge.load_best(store, active(store), school.work.pool.space)
+    known, _ = fitted_model.load_best(store, active(store), school.work.pool.space)
     assert known is not None and known.started_from == "" and known.trust is not None and known.trust < 0.5
     assert "WARNING" in said(store)["prior trust"] and "upside down" in said(store)["prior trust"]
 
@@ -137,7 +140,7 @@ def test_who_wrote_scores_by_hand_is_never_overruled(
 ) -> None:
     school, _ = clinic
     mine = {"fields": {}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
-    features.keep(store, 5, mine)
+    feature_scores.keep(store, 5, mine)
     refreshed(school)
     school.finish()
     assert store.projects.ensure(5).features == mine and not physician.texts("describe")
@@ -151,7 +154,7 @@ def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
     refreshed(school)
     school.finish()
     labelled(school, truth, 20)
-    known, _ = knowledge.load_best(store, active(store), school.work.pool.space)
+    known, _ = fitted_model.load_best(store, active(store), school.work.pool.space)
     assert known is not None and known.trust is None and "prior trust" not in said(store)
 
 
@@ -165,7 +168,7 @@ def test_answers_of_other_labels_and_twice_said_scores_are_passed_over() -> None
             score("yes", "city", "Oslo", 2), score("yes", "city", "", 7), score("no", "smoker", "yes", -3),
         ]
     }  # fmt: skip
-    assert features.from_reply(content, SCHEMA, {"city"}) == {
+    assert feature_scores.from_reply(content, SCHEMA, {"city"}) == {
         "yes": {"age": 10.0, "city": {"Oslo": 2.0}},
         "no": {"smoker": -3.0},
     }
@@ -182,7 +185,7 @@ def test_the_scores_come_by_a_batch_too(
     refreshed(school)
     school.finish()
     file = tmp_path / "requests.jsonl"
-    assert batch.export(store, settings, 5, file).startswith("3 questions to small")
+    assert batch_files.export(store, settings, 5, file).startswith("3 questions to small")
     said = {"scores": [{"label": "yes", "field": "age", "value": "", "score": 7}]}
     message = {"message": {"role": "assistant", "content": json.dumps(said)}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 10, "completion_tokens": 10}
@@ -193,14 +196,14 @@ def test_the_scores_come_by_a_batch_too(
     ]  # fmt: skip
     answers = tmp_path / "responses.jsonl"
     answers.write_text("".join(f"{json.dumps(each)}\n" for each in replies[:2]))
-    assert batch.take_in(store, settings, 5, answers) == ("2 answered.", True)
+    assert batch_files.take_in(store, settings, 5, answers) == ("2 answered.", True)
     school.finish()
     kept = store.projects.ensure(5).features
     assert kept is not None and kept["estimates"] == [{"yes": {"age": 7.0}}] * 2
     answers.write_text(json.dumps(replies[2]))
-    batch.take_in(store, settings, 5, answers)
+    batch_files.take_in(store, settings, 5, answers)
     school.finish()
-    assert len(features.estimates(store.projects.ensure(5))) == 3
+    assert len(feature_scores.estimates(store.projects.ensure(5))) == 3
     assert (store.projects.ensure(5).prior or {})["made_of"]["cues"] == 1
 
 
@@ -213,10 +216,10 @@ def test_what_somebody_writes_while_the_teacher_answers_stands(
     seen = store.projects.ensure(5)  # as a thread has it that began before
     mine = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
     set_up(store, 5, features=mine)
-    encoder = space.records_of(school.teaching._settings, seen)
+    encoder = feature_space.records_of(school.teaching._settings, seen)
     assert encoder is not None
     stale = replace(seen, features=None)
-    assert not features.recover(store, stale, encoder, SCHEMA, physician.name)
+    assert not feature_scores.recover(store, stale, encoder, SCHEMA, physician.name)
     assert store.projects.ensure(5).features == mine
 
 
@@ -226,7 +229,8 @@ def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
     school, _ = clinic
     refreshed(school)
     school.finish()
-    assert features.estimates(store.projects.ensure(5))[0]["yes"].keys() == {"age", "smoker", "city", "noise", "shoes"}
+    first, *_ = feature_scores.estimates(store.projects.ensure(5))
+    assert first["yes"].keys() == {"age", "smoker", "city", "noise", "shoes"}
     for task in list(school.server.tasks.values()):
         task["data"]["record"]["shoes"] = len(task["data"]["record"]["city"]) + task["id"] % 5
         task["updated_at"] = school.server._now()
@@ -236,30 +240,30 @@ def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
     refreshed(school)
     school.finish()
     assert len(physician.texts("describe")) == 6
-    assert features.mean(features.estimates(store.projects.ensure(5)))["yes"]["age"] == -8.0
+    assert feature_scores.mean(feature_scores.estimates(store.projects.ensure(5)))["yes"]["age"] == -8.0
 
 
 def test_many_fields_are_asked_about_in_portions_and_none_is_asked_for_nothing() -> None:
     labels = replace(SCHEMA, labels=tuple(f"label {n}" for n in range(6)))
     about = [{"name": f"n{n}", "kind": "numeric", "values": ["0", "9"]} for n in range(40)]
     about += [{"name": f"c{n}", "kind": "categorical", "values": ["x" * 500] * 40} for n in range(20)]
-    portions = questions.portions(labels, about)
+    portions = prompts.portions(labels, about)
     assert [each["name"] for portion in portions for each in portion] == [each["name"] for each in about]
     for portion in portions:
-        asked = questions.features(labels, portion, [], "teacher", 1)
-        assert 0 < asked.reply["properties"]["scores"]["maxItems"] <= questions.MOST_SCORES
+        asked = prompts.features(labels, portion, [], "teacher", 1)
+        assert 0 < asked.reply["properties"]["scores"]["maxItems"] <= prompts.MOST_SCORES
         assert len(asked.text) < 20_000
-    assert len(questions.portions(SCHEMA, about[:10])) == 1
-    assert len(questions.portions(labels, about * 9)) == questions.MOST_PORTIONS
+    assert len(prompts.portions(SCHEMA, about[:10])) == 1
+    assert len(prompts.portions(labels, about * 9)) == prompts.MOST_PORTIONS
 
 
 def test_the_portions_of_an_estimate_are_put_together(
     clinic: tuple[School, dict[int, str]], store: Store, physician: Physician, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     school, _ = clinic
-    monkeypatch.setattr(questions, "MOST_SCORES", 3)
+    monkeypatch.setattr(prompts, "MOST_SCORES", 3)
     refreshed(school)
     school.finish()
     assert len(physician.texts("describe")) == 6
-    estimates = features.estimates(store.projects.ensure(5))
+    estimates = feature_scores.estimates(store.projects.ensure(5))
     assert len(estimates) == 3 and estimates[0]["yes"].keys() >= {"age", "smoker", "city"}

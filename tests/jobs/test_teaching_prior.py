@@ -12,16 +12,18 @@ from projects import set_up
 from rounds import active
 from school import School
 
-from ml_backend import knowledge, registry
-from ml_backend.asking import Answer, Question
-from ml_backend.domain import Taught
-from ml_backend.jobs.teaching import PAUSE_SECONDS
-from ml_backend.knowledge import Lesson
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.connect import _forget
-from ml_backend.pool import ProjectPool
-from ml_backend.store import Store
-from ml_backend.teaching import cues, prior, recall
+from ml_backend.core import registry
+from ml_backend.core.teacher_types import Answer, Question
+from ml_backend.core.types import Taught
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.setup import _forget
+from ml_backend.model import fitted_model
+from ml_backend.model.fitted_model import Lesson
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Store
+from ml_backend.teacher import distillation, teacher_labels
+from ml_backend.teacher.descriptions import label_descriptions
+from ml_backend.worker.teacher_runner import PAUSE_SECONDS
 
 
 def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(school: School, store: Store) -> None:
@@ -33,7 +35,7 @@ def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(sc
     assert 0 < kept["made_of"]["taught"] == len(taught) < 20
     assert store.jobs.state(5).waiting
     school.round()
-    learner, _ = knowledge.load_best(store, active(store), "fake")
+    learner, _ = fitted_model.load_best(store, active(store), "fake")
     assert learner is not None and learner.lesson.prior == kept["sha256"]
     assert learner.prior_errors["labels and cues"] < 1
 
@@ -42,13 +44,13 @@ def test_answers_to_tasks_that_the_prior_was_made_from_do_not_judge_it_until_it_
     school: School, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[tuple[set[int], set[int]]] = []
-    learn = knowledge.learn
+    learn = fitted_model.learn
 
     def spy(lesson: Lesson, *rest: Any) -> Any:
         judged.append((set(lesson.tasks.tolist()), set(lesson.tasks[rest[-1]].tolist())))
         return learn(lesson, *rest)
 
-    monkeypatch.setattr(knowledge, "learn", spy)
+    monkeypatch.setattr(fitted_model, "learn", spy)
     school.finish()
     taught = [each.text for each in school.teacher.asked if each.purpose == "label" and not each.examples][:3]
     new = {task for task, body in school.server.tasks.items() if body["data"]["text"] in taught}
@@ -74,7 +76,7 @@ def test_when_all_that_was_taught_is_answered_at_once_the_answers_judge_a_prior_
     school.round()
     school.finish()
     record = store.projects.ensure(5)
-    kept = prior.load(store, record, "logistic", "fake", read_schema(record.label_config))
+    kept = distillation.load(store, record, "logistic", "fake", read_schema(record.label_config))
     assert len(taught) > 5 and len(kept.taught) == 0 and kept.tensors.keys() == {"cues"}
 
 
@@ -86,7 +88,7 @@ def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_
     kept = store.projects.ensure(5).prior
     assert kept is not None and (kept["made_of"]["taught"], kept["made_of"]["cues"]) == (0, 3)
     school.round()
-    learner, _ = knowledge.load_best(store, active(store), "fake")
+    learner, _ = fitted_model.load_best(store, active(store), "fake")
     assert learner is not None and learner.prior_errors.keys() == {"none", "cues"}
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     school.step()
@@ -110,7 +112,7 @@ def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_a
         kept.append((store.projects.ensure(5).prior or {})["number"])
     assert kept == [2, 3, 3, 4]
     school.round()
-    learner, _ = knowledge.load_best(store, active(store), "fake")
+    learner, _ = fitted_model.load_best(store, active(store), "fake")
     assert learner is not None and learner.started_from == ""
 
 
@@ -166,14 +168,14 @@ def test_what_it_said_of_the_labels_is_of_no_use_if_it_does_not_fit_and_others_g
 def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_before(
     school: School, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    distil = prior.distil
+    distil = distillation.distil
 
     def meanwhile(*args: Any, **more: Any) -> Any:
         _forget(store, 5)
         set_up(store, 5, made_at="2026-11-22", published="apprentice-1-new")
         return distil(*args, **more)
 
-    monkeypatch.setattr(prior, "distil", meanwhile)
+    monkeypatch.setattr(distillation, "distil", meanwhile)
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     school.step()
@@ -187,8 +189,8 @@ def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(school: Sc
     set_up(store, 5, cues=None)
     record, schema = store.projects.ensure(5), read_schema(store.projects.ensure(5).label_config)
     set_up(store, 5, made_at="2026-11-22")
-    assert not cues.recover(store, record, schema, "scripted") and store.projects.ensure(5).cues is None
-    assert cues.recover(store, store.projects.ensure(5), schema, "scripted")
+    assert not label_descriptions.recover(store, record, schema, "scripted") and store.projects.ensure(5).cues is None
+    assert label_descriptions.recover(store, store.projects.ensure(5), schema, "scripted")
 
 
 def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
@@ -218,10 +220,10 @@ def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(school:
     record = store.projects.ensure(5)
     schema, pool, encoder = read_schema(record.label_config), school.work.pool, registry.encoder("fake")
     nothing = Taught(np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32))
-    given = prior.gather(pool, record, "logistic", schema, recall.nothing(schema), nothing)
-    prior.make(store, record, given, schema, encoder)
+    given = distillation.gather(pool, record, "logistic", schema, teacher_labels.nothing(schema), nothing)
+    distillation.make(store, record, given, schema, encoder)
     first = store.projects.ensure(5).prior or {}
-    prior.make(store, record, given, schema, encoder)
+    distillation.make(store, record, given, schema, encoder)
     second = store.projects.ensure(5).prior or {}
     assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
     assert store.artifacts.read(second["file"], second["sha256"])
@@ -234,13 +236,13 @@ def test_a_prior_for_one_choice_is_of_no_use_for_several(school: School, store: 
     several = record.label_config.replace('choice="single"', 'choice="multiple"')
     assert several != record.label_config and kept is not None
     schema = read_schema(several)
-    assert prior.load(store, record, "logistic", "fake", read_schema(record.label_config)).name == kept["sha256"]
-    nothing = prior.load(store, record, "logistic", "fake", schema)
+    assert distillation.load(store, record, "logistic", "fake", read_schema(record.label_config)).name == kept["sha256"]
+    nothing = distillation.load(store, record, "logistic", "fake", schema)
     assert (nothing.tensors, nothing.name, len(nothing.taught)) == ({}, "", 0)
     set_up(store, 5, label_config=several)
     school.step()
     made = store.projects.ensure(5)
-    assert prior.load(store, made, "logistic", "fake", schema).name not in ("", kept["sha256"])
+    assert distillation.load(store, made, "logistic", "fake", schema).name not in ("", kept["sha256"])
 
 
 def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
@@ -265,7 +267,7 @@ def test_a_project_whose_prior_cannot_be_made_is_left_alone_and_no_other(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the text of a task")
 
-    monkeypatch.setattr(prior, "distil", fail)
+    monkeypatch.setattr(distillation, "distil", fail)
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     set_up(store, 5, prior=None)
     school.step()

@@ -13,14 +13,15 @@ from rounds import active, learn
 from school import School
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend import knowledge, registry
-from ml_backend.asking import Answer, Question, TeacherUnavailable
-from ml_backend.domain import TaskSchema
-from ml_backend.jobs import teaching as module
-from ml_backend.settings import ProjectSettings
-from ml_backend.store import Store
-from ml_backend.teaching import ahead, prior
-from ml_backend.teaching.sight import see
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.teacher_types import Answer, Question, TeacherUnavailable
+from ml_backend.core.types import TaskSchema
+from ml_backend.model import fitted_model
+from ml_backend.storage import Store
+from ml_backend.teacher import candidates, distillation
+from ml_backend.teacher.project_snapshot import see
+from ml_backend.worker import teacher_runner as module
 
 
 def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the_reason_is_kept(
@@ -146,10 +147,10 @@ def test_all_that_takes_time_is_done_in_the_thread(school: School, monkeypatch: 
 
     for name, of in (
         ("recall", module),
-        ("gather", prior),
-        ("further", ahead),
-        ("label", ahead),
-        ("load_best", knowledge),
+        ("gather", distillation),
+        ("further", candidates),
+        ("label", candidates),
+        ("load_best", fitted_model),
     ):
         noting(name, of)
     school.finish()
@@ -165,7 +166,7 @@ def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
     pool.ensure(np.arange(3))
     assert not seen.pool.encoded.any() and int(pool.encoded.sum()) == 3
     monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))
-    asked = ahead.label(store, seen.pool, record, seen.schema, None, "another", pool.tasks)
+    asked = candidates.label(store, seen.pool, record, seen.schema, None, "another", pool.tasks)
     assert len(asked) == 90
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from fake_encoder import FakeEncoder
 
-from ml_backend import registry
-from ml_backend.domain import ApprenticeError
-from ml_backend.jobs.warm import warm
-from ml_backend.settings import BEST, Settings
+from ml_backend.core import registry
+from ml_backend.core.settings import BEST, Settings
+from ml_backend.core.types import ApprenticeError
+from ml_backend.worker.warmup import warm
 
 
 def test_every_plugin_of_a_round_is_used(

@@ -9,12 +9,12 @@ from fake_label_studio import FakeLabelStudio
 from projects import set_up
 from rounds import MakeRound, active
 
-from ml_backend.aggregation import Aggregators
-from ml_backend.jobs import watching as module
-from ml_backend.jobs.watching import Watching
-from ml_backend.pool import ProjectPool
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.labels.aggregation import Aggregators
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Store
+from ml_backend.worker import monitor_runner as module
+from ml_backend.worker.monitor_runner import Watching
 
 
 class Looking:

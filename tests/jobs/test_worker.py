@@ -13,14 +13,14 @@ from fake_label_studio import FakeLabelStudio, fill
 from projects import set_up
 from workers import CALL_SECONDS, Bench
 
-from ml_backend.domain import Example, Floats, TaskSchema, content_key
-from ml_backend.jobs import worker as module
-from ml_backend.jobs.worker import Worker
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import Example, Floats, TaskSchema, content_key
 from ml_backend.label_studio.client import Unreachable
-from ml_backend.label_studio.publish import HEAD
-from ml_backend.settings import Settings
-from ml_backend.store import Store, StoreError, remember_credentials
-from ml_backend.store.schema import job
+from ml_backend.label_studio.publisher import HEAD
+from ml_backend.storage import Store, StoreError, remember_credentials
+from ml_backend.storage.schema import job
+from ml_backend.worker import worker as module
+from ml_backend.worker.worker import Worker
 
 PATIENCE = 60.0
 

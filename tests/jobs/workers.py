@@ -9,13 +9,13 @@ import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio
 from projects import set_up
 
-from ml_backend.domain import ModelVersion
-from ml_backend.intake import take
-from ml_backend.jobs import worker as module
-from ml_backend.jobs.worker import Worker
-from ml_backend.label_studio.events import read_event
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ModelVersion
+from ml_backend.label_studio.webhooks import read_event
+from ml_backend.storage import Store
+from ml_backend.web.webhook_handler import take
+from ml_backend.worker import worker as module
+from ml_backend.worker.worker import Worker
 
 CALL_SECONDS = 0.06  # of one call to Label Studio
 

@@ -9,10 +9,10 @@ from hostile import anything
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.domain import UNREAD, Draft, Prediction
-from ml_backend.label_studio.answers import read_answer, write_choices
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.wire import read_annotation, write_result
+from ml_backend.core.types import UNREAD, Draft, Prediction
+from ml_backend.label_studio.choices_values import read_answer, write_choices
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.serialization import read_annotation, write_result
 
 LABELS = '<Choice value="billing"/><Choice value="delivery"/><Choice value="login"/>'
 TREE = (

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.label_studio.config import UnsupportedConfig, read_schema
+from ml_backend.label_studio.label_config import UnsupportedConfig, read_schema
 
 TEXT = '<Text name="text" value="$text"/>'
 TWO = '<Choice value="a"/><Choice value="b"/>'

@@ -11,13 +11,13 @@ import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 from projects import set_up
 
-from ml_backend.cycle import Round, run_round
-from ml_backend.domain import ApprenticeError, TaskSchema
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ApprenticeError, TaskSchema
 from ml_backend.label_studio.client import Unreachable
-from ml_backend.label_studio.config import UnsupportedConfig
-from ml_backend.label_studio.connect import TITLE, connect, disconnect
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.label_studio.label_config import UnsupportedConfig
+from ml_backend.label_studio.setup import TITLE, connect, disconnect
+from ml_backend.loop.round import Round, run_round
+from ml_backend.storage import Store
 
 EARLIER = {"sampling": "Sequential sampling", "model_version": "", "show_collab_predictions": False}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ml_backend.label_studio.config import UnsupportedConfig, read_schema
+from ml_backend.label_studio.label_config import UnsupportedConfig, read_schema
 
 TEXT = '<Text name="text" value="$text"/>'
 TWO = '<Choice value="a"/><Choice value="b"/>'

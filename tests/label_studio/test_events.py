@@ -15,10 +15,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
-from ml_backend.domain import Annotation, Example, content_key
-from ml_backend.intake import take
-from ml_backend.label_studio.events import MAX_ITEMS, BadEvent, Event, read_counts, read_event
-from ml_backend.store import Store
+from ml_backend.core.types import Annotation, Example, content_key
+from ml_backend.label_studio.webhooks import MAX_ITEMS, BadEvent, Event, read_counts, read_event
+from ml_backend.storage import Store
+from ml_backend.web.webhook_handler import take
 
 Capture = Callable[[str], dict[str, Any]]
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.domain import SYNTHETIC, ApprenticeError, TaskSchema
-from ml_backend.label_studio.config import read_schema
+from ml_backend.core.types import SYNTHETIC, ApprenticeError, TaskSchema
 from ml_backend.label_studio.export import GROUPS, Export, read_config, read_export
+from ml_backend.label_studio.label_config import read_schema
 
 Body = dict[str, Any]
 LABELS = ("fruit", "metal", "animal")

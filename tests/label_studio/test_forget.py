@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 
-from ml_backend.cycle import Round, run_round
-from ml_backend.domain import TaskSchema, content_key
-from ml_backend.label_studio import forget as module
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import TaskSchema, content_key
+from ml_backend.label_studio import removal as module
 from ml_backend.label_studio.client import Unreachable
-from ml_backend.label_studio.connect import connect
-from ml_backend.label_studio.forget import forget, is_in_label_studio
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.label_studio.removal import forget, is_in_label_studio
+from ml_backend.label_studio.setup import connect
+from ml_backend.loop.round import Round, run_round
+from ml_backend.storage import Store
 
 MakeRound = Callable[..., Round]
 
@@ -118,7 +118,7 @@ def test_a_running_round_is_waited_for(learnt: dict[int, str], server: FakeLabel
 def test_a_round_that_does_not_end_loses_the_right_to_publish(
     learnt: dict[int, str], server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml_backend.label_studio.connect.ROUND_SECONDS", 0.0)
+    monkeypatch.setattr("ml_backend.label_studio.setup.ROUND_SECONDS", 0.0)
     store.jobs.request(5)
     lease = store.jobs.claim("worker")
     assert lease is not None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.label_studio.markup import words_of
+from ml_backend.label_studio.html_text import words_of
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, fill
 
-from ml_backend.domain import ApprenticeError, Draft, Prediction, TaskSchema
-from ml_backend.label_studio import publish as module
+from ml_backend.core.types import ApprenticeError, Draft, Prediction, TaskSchema
+from ml_backend.label_studio import publisher as module
 from ml_backend.label_studio.client import Refused
-from ml_backend.label_studio.publish import HEAD, Pace, Publisher, prune
+from ml_backend.label_studio.publisher import HEAD, Pace, Publisher, prune
 
 IMPORT = ("POST", "api/projects/5/import/predictions")
 ROW = ("POST", "api/predictions/")

@@ -12,13 +12,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
-from ml_backend.intake import take
 from ml_backend.label_studio.client import Unreachable
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.events import read_event
-from ml_backend.label_studio.reconcile import reconcile
-from ml_backend.label_studio.wire import read_annotation
-from ml_backend.store import Store
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.serialization import read_annotation
+from ml_backend.label_studio.sync import reconcile
+from ml_backend.label_studio.webhooks import read_event
+from ml_backend.storage import Store
+from ml_backend.web.webhook_handler import take
 
 
 def deliver(store: Store, body: dict[str, Any]) -> None:
@@ -463,7 +463,7 @@ def test_an_import_of_a_moment_ago_is_not_listed_again(
 def test_all_annotations_are_read_a_page_at_a_time(
     server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ml_backend.label_studio import reconcile as module
+    from ml_backend.label_studio import sync as module
 
     monkeypatch.setattr(module, "ANNOTATED_PAGE", 3)
     truth = fill(server, 11)

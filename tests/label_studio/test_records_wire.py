@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from people import MIXED, TABLE
 
-from ml_backend.domain import TaskSchema, read_record, record_text
-from ml_backend.label_studio.config import UnsupportedConfig, read_schema
-from ml_backend.label_studio.reconcile import _fields
-from ml_backend.label_studio.wire import MAX_FIELD, MAX_RECORD, MAX_VALUE, read_example, read_text
-from ml_backend.settings import ProjectSettings
-from ml_backend.space import asked_about, wanted
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.types import TaskSchema, read_record, record_text
+from ml_backend.label_studio.label_config import UnsupportedConfig, read_schema
+from ml_backend.label_studio.serialization import MAX_FIELD, MAX_RECORD, MAX_VALUE, read_example, read_text
+from ml_backend.label_studio.sync import _fields
+from ml_backend.pool.feature_space import asked_about, wanted
 
 SCHEMA = read_schema(TABLE)
 _CHOICES = '<Choices name="ill" toName="age"><Choice value="no"/><Choice value="yes"/></Choices>'

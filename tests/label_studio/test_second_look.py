@@ -8,11 +8,11 @@ import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio
 from projects import set_up
 
-from ml_backend.domain import Annotation, Example, TaskSchema, content_key
-from ml_backend.label_studio import second_look as module
+from ml_backend.core.types import Annotation, Example, TaskSchema, content_key
+from ml_backend.label_studio import label_review as module
 from ml_backend.label_studio.client import Refused
-from ml_backend.label_studio.second_look import VERSION, open_to_doubt, propose, withdraw
-from ml_backend.store import Store
+from ml_backend.label_studio.label_review import VERSION, open_to_doubt, propose, withdraw
+from ml_backend.storage import Store
 
 
 class Desk:

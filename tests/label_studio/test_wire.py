@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.domain import Annotation, Draft, Example, Prediction, TaskSchema, content_key
-from ml_backend.label_studio.config import read_schema
-from ml_backend.label_studio.wire import (
+from ml_backend.core.types import Annotation, Draft, Example, Prediction, TaskSchema, content_key
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.label_studio.serialization import (
     MAX_TEXT,
     read_annotation,
     read_example,

@@ -11,15 +11,16 @@ import pytest
 from fake_encoder import FakeEncoder
 from simulations import Bench, Means
 
-from ml_backend import cli, registry
-from ml_backend.evaluation import simulation
-from ml_backend.settings import Settings
+from ml_backend.cli import main as cli
+from ml_backend.core import registry
+from ml_backend.core.settings import Settings
+from ml_backend.simulation import replay
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, fake_encoder: FakeEncoder) -> FakeEncoder:
     monkeypatch.setattr(registry, "learner", lambda _name: Means())
-    monkeypatch.setattr(simulation, "CLUSTERS", 4)
+    monkeypatch.setattr(replay, "CLUSTERS", 4)
     return fake_encoder
 
 

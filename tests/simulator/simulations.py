@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from fake_label_studio import SINGLE, WORDS, text_about
 
-from ml_backend.domain import Fit, Floats, Material, Tensors, TrainingSet
-from ml_backend.evaluation.curves import Measurement, read_csv
-from ml_backend.settings import Settings
-from ml_backend.simulator import Request, Simulator
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import Fit, Floats, Material, Tensors, TrainingSet
+from ml_backend.simulation.learning_curves import Measurement, read_csv
+from ml_backend.simulation.run import Request, Simulator
 
 LABELS = list(WORDS)
 Body = dict[str, Any]

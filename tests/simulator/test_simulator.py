@@ -21,11 +21,11 @@ from fake_label_studio import MULTIPLE, config_with
 from simulations import LABELS, Bench, Body, answer, export
 from typer.testing import CliRunner
 
-from ml_backend import cli, simulator
-from ml_backend.domain import ApprenticeError, Floats
-from ml_backend.evaluation import simulation
-from ml_backend.evaluation.curves import COLUMNS
-from ml_backend.settings import Settings
+from ml_backend.cli import main as cli
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ApprenticeError, Floats
+from ml_backend.simulation import replay, run
+from ml_backend.simulation.learning_curves import COLUMNS
 
 
 def test_curves_summary_and_report_are_written_and_the_verdict_is_last(main: Callable[..., Any], bench: Bench) -> None:
@@ -73,11 +73,11 @@ def test_seeds_are_paired(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None
     """All strategies of a seed have the same first labels and the same test rows; other seeds have others."""
     splits: dict[int, list[tuple[Any, Any]]] = {}
 
-    def spy(plan: Any, pool: simulation.Gold, test: simulation.Gold, strategy: str, seed: int) -> Any:
+    def spy(plan: Any, pool: replay.Gold, test: replay.Gold, strategy: str, seed: int) -> Any:
         splits.setdefault(seed, []).append((pool.vectors, test.vectors))
-        return simulation.simulate(plan, pool, test, strategy, seed)
+        return replay.simulate(plan, pool, test, strategy, seed)
 
-    monkeypatch.setattr(simulator, "simulate", spy)
+    monkeypatch.setattr(run, "simulate", spy)
     bench.run(strategies=["margin", "entropy"], seeds=3)
     for each in splits.values():
         assert len(each) == 3
@@ -92,7 +92,7 @@ def test_seeds_are_paired(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_test_file_is_the_test_set_of_all_seeds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    monkeypatch.setattr(simulator, "simulate", lambda _, pool, test, *__: sizes.append((len(pool), len(test))) or ())
+    monkeypatch.setattr(run, "simulate", lambda _, pool, test, *__: sizes.append((len(pool), len(test))) or ())
     bench.run(test=bench.write([*export(8, first=101), *export(3)], "test.json"))
     assert sizes == [(30, 11)] * 4
     assert any("3 of the texts are in" in each for each in bench.said)
@@ -106,13 +106,13 @@ def test_interrupted_anywhere_it_goes_on_and_ends_with_the_same_numbers(
 
     def stumble(*given: Any) -> Any:
         nonlocal steps
-        for measurement in simulation.simulate(*given):
+        for measurement in replay.simulate(*given):
             steps += 1
             if steps in (9, 40, 41):
                 raise KeyboardInterrupt
             yield measurement
 
-    monkeypatch.setattr(simulator, "simulate", stumble)
+    monkeypatch.setattr(run, "simulate", stumble)
     code, out, err = main()
     assert (code, err) == (130, "")
     assert "the same command goes on from here" in out
@@ -132,7 +132,7 @@ def test_interrupted_anywhere_it_goes_on_and_ends_with_the_same_numbers(
 def test_interrupted_while_texts_are_encoded_it_says_so_and_keeps_the_vectors(
     main: Callable[..., Any], quick: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulator, "CHUNK", 8)
+    monkeypatch.setattr(run, "CHUNK", 8)
     encode = quick.encode
 
     def stumble(texts: Sequence[str]) -> Floats:
@@ -194,7 +194,7 @@ def test_copies_of_a_text_are_on_one_side_of_the_split(bench: Bench, monkeypatch
         tasks[place + 1]["data"] = tasks[place]["data"]
     bench.write(tasks)
     splits = []
-    monkeypatch.setattr(simulator, "simulate", lambda _, pool, test, *__: splits.append((pool, test)) or ())
+    monkeypatch.setattr(run, "simulate", lambda _, pool, test, *__: splits.append((pool, test)) or ())
     bench.run(seeds=20)
     assert any("texts that occur more than once: 6, in 12 tasks" in each for each in bench.said)
     for pool, test in splits:
@@ -243,7 +243,7 @@ def test_the_sizes_of_test_part_and_groups_and_what_intervals_cover_are_kept_and
 
 
 def test_progress_goes_up_to_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulator, "CHUNK", 13)
+    monkeypatch.setattr(run, "CHUNK", 13)
     bench.run()
     encoded = [step for step in bench.progress if step[0] == "texts encoded"]
     assert encoded == [("texts encoded", n, 30) for n in (13, 26, 30)]
@@ -326,14 +326,14 @@ def test_odd_texts_and_groups_go_all_the_way(main: Callable[..., Any], bench: Be
 def test_what_is_finished_is_kept_and_told_when_a_run_fails(
     main: Callable[..., Any], bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = simulator.append_run
+    add = run.append_run
 
     def fail(path: Path, run: Any) -> None:
         if len(bench.runs()) == 2:
             raise error
         add(path, run)
 
-    monkeypatch.setattr(simulator, "append_run", fail)
+    monkeypatch.setattr(run, "append_run", fail)
     code, out, err = main()
     assert (code, err.count("\n")) == (1, 1)
     assert ("gave up" if isinstance(error, ApprenticeError) else f"{bench.out} cannot be used: No space left") in err
@@ -367,7 +367,7 @@ def test_ctrl_c_at_once_is_one_line(main: Callable[..., Any], monkeypatch: pytes
 
     monkeypatch.setattr(cli, "read_settings", interrupt)
     assert main() == (130, "Interrupted: the same command goes on from here.\n", "")
-    monkeypatch.delitem(sys.modules, "ml_backend.domain")
+    monkeypatch.delitem(sys.modules, "ml_backend.core.types")
     monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=interrupt)])  # while libraries are read
     assert main() == (130, "", "Interrupted.\n")
 
@@ -375,7 +375,7 @@ def test_ctrl_c_at_once_is_one_line(main: Callable[..., Any], monkeypatch: pytes
 def test_the_command_is_there_before_what_takes_long_to_import() -> None:
     """So that Ctrl-C finds somebody who can tell it."""
     loaded = "import sys; import ml_backend.cli; print({'numpy', 'pydantic', 'torch'} & {*sys.modules})"
-    root = Path(cli.__file__).parent.parent
+    root = Path(cli.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", loaded], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

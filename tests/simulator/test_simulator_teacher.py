@@ -10,10 +10,10 @@ import pytest
 from scripted_teacher import ScriptedTeacher
 from simulations import Bench
 
-from ml_backend import registry
-from ml_backend.asking import Answer, Call, Question, TeacherUnavailable
-from ml_backend.domain import ApprenticeError
-from ml_backend.settings import ProjectSettings
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
+from ml_backend.core.types import ApprenticeError
 
 ARM = "margin + evolve (1 x 3)"
 

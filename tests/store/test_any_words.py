@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from test_store_versions import version
 
-from ml_backend.asking import Answer, Call, Question
-from ml_backend.domain import Example, content_key
-from ml_backend.store import RoundRecord, Store
+from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.core.types import Example, content_key
+from ml_backend.storage import RoundRecord, Store
 
 ODD = "a\0b\ud800c"
 PLAIN = "a b?c"

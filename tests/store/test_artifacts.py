@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.settings import Settings
-from ml_backend.store import ArtifactError, Store, StoreError
-from ml_backend.store.artifacts import MOST_SOUND, Artifacts
-from ml_backend.store.files import TEMPORARY, write_atomically
+from ml_backend.core.settings import Settings
+from ml_backend.storage import ArtifactError, Store, StoreError
+from ml_backend.storage.artifacts import MOST_SOUND, Artifacts
+from ml_backend.storage.files import TEMPORARY, write_atomically
 
 TENSORS = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "multiple": np.array([True])}
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ml_backend.asking import Question
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import Question
+from ml_backend.storage import Store
 
 HOUR = 3600.0
 

@@ -11,8 +11,8 @@ from alembic import command
 from alembic.config import Config
 from projects import set_up
 
-from ml_backend.store import Proposal, Store
-from ml_backend.store.database import MIGRATIONS
+from ml_backend.storage import Proposal, Store
+from ml_backend.storage.database import MIGRATIONS
 
 CONNECTION = {"webhook": 1, "ml": 2, "view": 3, "second look": 4, "earlier": {"sampling": "Sequential sampling"}}
 OLD: dict[str, Any] = {

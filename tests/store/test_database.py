@@ -18,11 +18,11 @@ from alembic.migration import MigrationContext
 from projects import set_up
 from pydantic import SecretStr
 
-from ml_backend.domain import Example, content_key
-from ml_backend.settings import Settings
-from ml_backend.store import Store, StoreError, credentials, remember_credentials, schema
-from ml_backend.store.database import MIGRATIONS, Database
-from ml_backend.store.schema import metadata
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import Example, content_key
+from ml_backend.storage import Store, StoreError, credentials, remember_credentials, schema
+from ml_backend.storage.database import MIGRATIONS, Database
+from ml_backend.storage.schema import metadata
 
 
 def test_the_migrations_make_the_tables_of_the_schema(any_store: Store) -> None:
@@ -55,7 +55,7 @@ def test_a_store_of_the_first_schema_is_upgraded_and_its_tasks_are_read_again(an
 
 def test_processes_may_upgrade_an_empty_database_at_once(any_empty_settings: Settings) -> None:
     code = (
-        "import sys\nfrom ml_backend.settings import Settings\nfrom ml_backend.store import Store\n"
+        "import sys\nfrom ml_backend.core.settings import Settings\nfrom ml_backend.storage import Store\n"
         "sys.stdin.readline()\n"
         "store = Store(Settings(_env_file=None))\nstore.projects.ensure(int(sys.argv[1]))\nstore.close()"
     )
@@ -148,7 +148,7 @@ def test_a_file_that_is_no_database_is_a_store_error(make_settings: Callable[...
 
 
 def test_a_failed_transaction_leaves_nothing_behind(any_store: Store) -> None:
-    from ml_backend.store.schema import project
+    from ml_backend.storage.schema import project
 
     with pytest.raises(StoreError), any_store.database.begin() as connection:
         connection.execute(any_store.database.insert_or_ignore(project), [{"id": 9}])

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from ml_backend.asking import Answer, Call, Question
-from ml_backend.domain import Annotation, Draft, Example, ModelVersion, Prediction, content_key
-from ml_backend.settings import Settings
-from ml_backend.store import EvolutionRow, RoundRecord, Store, quotes
-from ml_backend.store.erasure import count_rows, owners
-from ml_backend.store.gone_texts import GoneTexts
-from ml_backend.store.locks import EVOLUTION, locked
-from ml_backend.store.schema import metadata, project, question
-from ml_backend.teaching.wording import cut
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.core.types import Annotation, Draft, Example, ModelVersion, Prediction, content_key
+from ml_backend.storage import EvolutionRow, RoundRecord, Store, quote_erasure
+from ml_backend.storage.deleted_texts import GoneTexts
+from ml_backend.storage.erasure import count_rows, owners
+from ml_backend.storage.locks import EVOLUTION, locked
+from ml_backend.storage.schema import metadata, project, question
+from ml_backend.teacher.evolution.report_text import cut
 
 NOT_OF_PROJECTS = {"worker"}  # tables
 SECRET = "Mrs. Miller of 17 Elm Street complains about her dog for the third time this week"
@@ -86,8 +86,8 @@ def files_with(folder: Path, text: str) -> list[str]:
 def steps_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is: a step of the search ends where it has looked at everything, and what was looked
     for is forgotten at once."""
-    monkeypatch.setattr(quotes, "STEP_SECONDS", 600.0)
-    monkeypatch.setattr(quotes, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 600.0)
+    monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
 
 
 def erase_all(store: Store) -> int:
@@ -151,8 +151,8 @@ def test_a_text_that_comes_back_before_it_was_looked_for_is_quoted_on(any_store:
 def test_a_step_of_the_search_looks_at_few_rows_and_the_next_one_goes_on_from_there(
     any_store: Store, monkeypatch: pytest.MonkeyPatch, texts: int
 ) -> None:
-    monkeypatch.setattr(quotes, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(quotes, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(quote_erasure, "ROWS_AT_ONCE", 7)
     gone = [f"{SECRET}, and the text of number {number}" for number in range(texts)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(gone, start=1)])
     body = {"weaknesses": f"it fails at {gone[-1]}", "texts": []}
@@ -178,8 +178,8 @@ def test_a_text_that_comes_back_while_others_are_looked_for_is_quoted_on(
 ) -> None:
     spread(any_store, SECRET)
     any_store.questions.want(5, "teacher", [(asking("zz", f"as in {SECRET}", purpose="write"), None)])
-    monkeypatch.setattr(quotes, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(quotes, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(quote_erasure, "ROWS_AT_ONCE", 1)
     any_store.tasks.remove(5, [1])
     assert any_store.erase_quotes(5)
     any_store.tasks.put(5, [example(3, SECRET)])
@@ -188,7 +188,7 @@ def test_a_text_that_comes_back_while_others_are_looked_for_is_quoted_on(
 
 
 def test_quotes_of_many_texts_are_looked_for_in_portions(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quotes, "TEXTS_AT_ONCE", 4)
+    monkeypatch.setattr(quote_erasure, "TEXTS_AT_ONCE", 4)
     texts = [f"the text of number {number}, long enough" for number in range(10)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(texts, start=1)])
     any_store.questions.want(5, "teacher", [(asking("q", str(texts), purpose="describe"), None)])
@@ -266,13 +266,13 @@ def test_what_is_deleted_while_somebody_is_at_work_is_looked_for_all_the_same(an
 def test_what_was_read_a_moment_before_the_deletion_is_kept_out_of_what_is_written_a_moment_after_it(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quotes, "KEEP_SECONDS", 3600.0)
+    monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 3600.0)
     spread(any_store, SECRET)
     any_store.tasks.remove(5, [1])
     erase_all(any_store)
     any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
     assert {table for table, row in everything(any_store) if SECRET in row} == {"deleted_text"}
-    monkeypatch.setattr(quotes, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
     erase_all(any_store)
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
 
@@ -283,7 +283,7 @@ def test_deleted_texts_are_prepared_once_for_all_that_is_written_meanwhile(
     spread(any_store, SECRET)
     any_store.tasks.remove(5, [1])
     prepared: list[object] = []
-    monkeypatch.setattr(quotes, "GoneTexts", lambda texts: prepared.append(texts) or GoneTexts(texts))
+    monkeypatch.setattr(quote_erasure, "GoneTexts", lambda texts: prepared.append(texts) or GoneTexts(texts))
     for number in range(5):
         any_store.questions.want(5, "teacher", [(asking(f"own{number}", OTHER), content_key(OTHER))])
     assert prepared == [], "the question of a label without examples quotes nothing"
@@ -346,7 +346,7 @@ def test_a_forgotten_project_has_no_row_artifact_or_vector_left(any_store: Store
 
 
 def test_more_rows_than_one_transaction_removes(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_backend.store.erasure.REMOVED_AT_ONCE", 100)
+    monkeypatch.setattr("ml_backend.storage.erasure.REMOVED_AT_ONCE", 100)
     any_store.projects.ensure(5)
     any_store.tasks.put(5, [example(task, f"text {task}") for task in range(1, 251)])
     assert any_store.forget(5) == {"task": 250, "project": 1}

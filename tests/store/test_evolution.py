@@ -14,18 +14,18 @@ from alembic import command
 from alembic.config import Config
 from projects import set_up
 
-from ml_backend.asking import Answer, Call, Question
-from ml_backend.settings import Settings
-from ml_backend.store import EvolutionRow, Spent, Store, StoreError
-from ml_backend.store import ledger as ledger_module
-from ml_backend.store.database import MIGRATIONS
-from ml_backend.teaching import written
-from ml_backend.teaching.written import HARD, TAUGHT, Round, Text
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.storage import EvolutionRow, Spent, Store, StoreError
+from ml_backend.storage import ledger as ledger_module
+from ml_backend.storage.database import MIGRATIONS
+from ml_backend.teacher.evolution import generated_texts
+from ml_backend.teacher.evolution.generated_texts import HARD, TAUGHT, Round, Text
 
 HOLD = """
 import sys, time
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.storage import Store
 store = Store(Settings(_env_file=None))
 with store.evolution.alone(5):
     print("held", flush=True)
@@ -110,7 +110,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_who_had_answers_in_sight
     )
     set_up(any_store, 5)
     for one in rounds:
-        written.keep(any_store, 5, one)
+        generated_texts.keep(any_store, 5, one)
     for number, examples in enumerate(((), (("an apple", "{}"),))):
         asked = Question(f"q{number}", "label", "Label it.", "apple", {}, examples, "label", ("fruit",))
         any_store.questions.want(5, "t", [(asked, bytes(16))])
@@ -124,7 +124,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_who_had_answers_in_sight
         command.downgrade(config, "0005")
         assert "evolution" in {column["name"] for column in sa.inspect(connection).get_columns("project")}
     any_store.database.upgrade()
-    assert written.read(any_store, 5) == rounds
+    assert generated_texts.read(any_store, 5) == rounds
     assert any_store.ledger.spent(5) == {"": Spent(4, 40, 8, 2.0, 2.0), "label": Spent(4, 40, 8, 2.0, 2.0)}
     assert any_store.ledger.spent(5, since=86_400.0)[""].calls == 2
     with any_store.database.read() as connection:

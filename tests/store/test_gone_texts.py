@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.store.gone_texts import SHORT, TELLING, GoneTexts
+from ml_backend.storage.deleted_texts import SHORT, TELLING, GoneTexts
 
 letters = st.text(st.sampled_from('ab" é🙂\n'), max_size=90)
 texts = st.lists(letters, max_size=5)

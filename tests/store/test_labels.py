@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.domain import Annotation
-from ml_backend.settings import Settings
-from ml_backend.store import Store
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import Annotation
+from ml_backend.storage import Store
 
 Event = Annotation | int  # an annotation as it was at one moment, or the number of one that was deleted
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from databases import database_of
 from statements import recorded
 
-from ml_backend.settings import Settings
-from ml_backend.store import Store, schema
+from ml_backend.core.settings import Settings
+from ml_backend.storage import Store, schema
 
 MANY = 30_000
 INDEXES = {

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from ml_backend.asking import Answer, Call, Question
-from ml_backend.domain import Draft, Prediction
-from ml_backend.store import Reply, ReplyTable, Shown, Spent, Store
-from ml_backend.store import ledger as ledger_module
-from ml_backend.store import questions as module
-from ml_backend.store.questions import Questions
-from ml_backend.store.schema import question as table
+from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.core.types import Draft, Prediction
+from ml_backend.storage import Reply, ReplyTable, Shown, Spent, Store
+from ml_backend.storage import ledger as ledger_module
+from ml_backend.storage import questions as module
+from ml_backend.storage.questions import Questions
+from ml_backend.storage.schema import question as table
 
 TEACHER = "scripted:model@here"
 LABELS = ("fruit", "métal")

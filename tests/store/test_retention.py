@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from ml_backend.domain import ModelVersion
-from ml_backend.store import Store
-from ml_backend.store.retention import REMOVED_AT_ONCE, VERSIONS_KEPT, KeptLearner
-from ml_backend.store.schema import version as table
+from ml_backend.core.types import ModelVersion
+from ml_backend.storage import Store
+from ml_backend.storage.retention import REMOVED_AT_ONCE, VERSIONS_KEPT, KeptLearner
+from ml_backend.storage.schema import version as table
 
 
 def rounds(store: Store, first: int, last: int, project: int = 5) -> None:
@@ -59,7 +59,7 @@ def test_an_old_version_that_holds_something_stays(any_store: Store) -> None:
 
 
 def test_a_number_is_never_given_twice_whatever_was_removed(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_backend.store.retention.VERSIONS_KEPT", 1)
+    monkeypatch.setattr("ml_backend.storage.retention.VERSIONS_KEPT", 1)
     given = []
     for _ in range(20):
         number = any_store.versions.next_number(5)

@@ -9,10 +9,10 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from ml_backend.domain import Annotation, Draft, Prediction
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.store.database import MIGRATIONS
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import Annotation, Draft, Prediction
+from ml_backend.storage import Store
+from ml_backend.storage.database import MIGRATIONS
 
 
 def answer(number: int, task: int, *choices: str, at: int = 1, skip: bool = False) -> Annotation:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.domain import Estimate, ModelVersion
-from ml_backend.store import RoundRecord, Store
-from ml_backend.store import versions as module
+from ml_backend.core.types import Estimate, ModelVersion
+from ml_backend.storage import RoundRecord, Store
+from ml_backend.storage import versions as module
 
 
 def version(number: int, project: int = 5, **values: object) -> ModelVersion:

@@ -11,9 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
-from ml_backend.domain import SYNTHETIC, Example, content_key
-from ml_backend.store import Store, schema
-from ml_backend.store.projects import ProjectRecord
+from ml_backend.core.types import SYNTHETIC, Example, content_key
+from ml_backend.storage import Store, schema
+from ml_backend.storage.projects import ProjectRecord
 
 
 def example(task: int, text: str) -> Example:

@@ -9,11 +9,11 @@ import numpy as np
 from fake_label_studio import WORDS, FakeLabelStudio
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend.asking import Answer, Call, Question, TeacherUnavailable
-from ml_backend.domain import SYNTHETIC
-from ml_backend.store import Store
-from ml_backend.teaching import steps, written
-from ml_backend.teaching.written import Round
+from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
+from ml_backend.core.types import SYNTHETIC
+from ml_backend.storage import Store
+from ml_backend.teacher.evolution import generated_texts, steps
+from ml_backend.teacher.evolution.generated_texts import Round
 
 
 class Author(ScriptedTeacher):
@@ -59,7 +59,7 @@ def text_of(i: int, salt: int) -> str:
 
 
 def rounds_of(store: Store) -> tuple[Round, ...]:
-    return written.read(store, 5)
+    return generated_texts.read(store, 5)
 
 
 def synthetic(server: FakeLabelStudio) -> dict[int, Any]:

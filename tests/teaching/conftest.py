@@ -10,15 +10,15 @@ from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 from projects import set_up
 from rounds import MakeRound
 
-from ml_backend import registry
-from ml_backend.cycle import run_round
-from ml_backend.domain import Example, TaskSchema
-from ml_backend.label_studio.synthetic import add_written
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.teaching.evolve import Evolving
-from ml_backend.teaching.site import visit
-from ml_backend.teaching.written import TASKS
+from ml_backend.core import registry
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import Example, TaskSchema
+from ml_backend.label_studio.generated_tasks import add_written
+from ml_backend.loop.round import run_round
+from ml_backend.storage import Store
+from ml_backend.teacher.evolution.evolution_run import Evolving
+from ml_backend.teacher.evolution.generated_texts import TASKS
+from ml_backend.teacher.project_context import visit
 
 
 @pytest.fixture

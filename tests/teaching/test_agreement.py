@@ -11,22 +11,14 @@ from fake_label_studio import SINGLE
 from measured import measure
 from projects import set_up
 
-from ml_backend.asking import Answer
-from ml_backend.domain import Annotation, Example, TaskSchema, content_key
+from ml_backend.core.teacher_types import Answer
+from ml_backend.core.types import Annotation, Example, TaskSchema, content_key
 from ml_backend.evaluation.metrics import wilson
-from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.store import Shown, Store
-from ml_backend.teaching import questions
-from ml_backend.teaching.agreement import (
-    BREAK,
-    FEWEST,
-    Agreement,
-    Received,
-    agreement,
-    learners_share,
-    of_learner,
-)
-from ml_backend.teaching.reception import Reception
+from ml_backend.labels.acceptance_counts import Reception
+from ml_backend.labels.draft_acceptance import BREAK, FEWEST, Agreement, Received, agreement, learners_share, of_learner
+from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.storage import Shown, Store
+from ml_backend.teacher import prompts
 
 SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
 
@@ -137,7 +129,7 @@ def test_the_teacher_agrees_by_all_its_labels_of_answered_tasks_the_latest_of_ea
     replies = [("one", "scripted", "metal"), ("one", "scripted", "fruit"), ("two", "scripted", "metal"),
                ("four", "another", "metal"), ("five", "scripted", "metal")]  # fmt: skip
     for number, (text, teacher, label) in enumerate(replies):
-        asked = replace(questions.label(SCHEMA, content_key(text), text, teacher, {}), id=f"q{number}")
+        asked = replace(prompts.label(SCHEMA, content_key(text), text, teacher, {}), id=f"q{number}")
         store.questions.want(5, teacher, [(asked, content_key(text))])
         shares = np.array([label == each for each in SCHEMA.labels], np.float32)
         store.questions.record(5, Answer(asked.id, {"label": label}, shares), [])

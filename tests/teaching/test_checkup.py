@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from projects import set_up
 
-from ml_backend import doctor, registry
-from ml_backend.asking import Answer, Call
+from ml_backend.core import registry
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import Answer, Call
+from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.demo.server import free_port
-from ml_backend.domain import TaskSchema, content_key
-from ml_backend.settings import Settings
-from ml_backend.store import Store, now
-from ml_backend.teaching import questions
-from ml_backend.teaching.checkup import look
+from ml_backend.monitoring import doctor
+from ml_backend.storage import Store, now
+from ml_backend.teacher import prompts
+from ml_backend.teacher.health import look
 
 KEY = "sk-this-is-the-secret-key"
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
@@ -151,7 +152,7 @@ def test_a_price_is_missed_only_where_somebody_else_may_charge_for_it(
 
 
 def ask(store: Store, name: str, text: str, *, answered: bool) -> None:
-    asked = questions.label(SCHEMA, content_key(text), text, name, {})
+    asked = prompts.label(SCHEMA, content_key(text), text, name, {})
     store.questions.want(5, name, [(asked, content_key(text))])
     if answered:
         call = Call("small", 0.1, 100, 10, "answered")

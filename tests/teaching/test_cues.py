@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend.domain import ApprenticeError, TaskSchema
-from ml_backend.store import Store
-from ml_backend.teaching.cues import (
+from ml_backend.core.types import ApprenticeError, TaskSchema
+from ml_backend.storage import Store
+from ml_backend.teacher.descriptions.label_descriptions import (
     MOST_CUES,
     adopt,
     as_text,
@@ -21,7 +21,7 @@ from ml_backend.teaching.cues import (
     from_text,
     phrases,
 )
-from ml_backend.teaching.questions import describe
+from ml_backend.teacher.prompts import describe
 
 SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
 TOLD: dict[str, Any] = {

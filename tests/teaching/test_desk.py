@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml_backend.asking import Answer, Call, Question, TeacherUnavailable
-from ml_backend.domain import TaskSchema, content_key
-from ml_backend.settings import ProjectSettings
-from ml_backend.store import Store
-from ml_backend.store import questions as questions_module
-from ml_backend.teaching import desk as module
-from ml_backend.teaching import questions
-from ml_backend.teaching.desk import LOT, Budget, Desk, out_of_budget
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
+from ml_backend.core.types import TaskSchema, content_key
+from ml_backend.storage import Store
+from ml_backend.storage import questions as questions_module
+from ml_backend.teacher import client as module
+from ml_backend.teacher import prompts
+from ml_backend.teacher.client import LOT, Budget, Desk, out_of_budget
 
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
@@ -47,7 +47,7 @@ class Scripted:
 
 def ask_for(n: int) -> tuple[list[Question], list[bytes]]:
     keys = [content_key(f"text {number}") for number in range(n)]
-    return [questions.label(SCHEMA, key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)], keys
+    return [prompts.label(SCHEMA, key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)], keys
 
 
 def test_what_was_answered_is_never_asked_again(store: Store) -> None:
@@ -62,16 +62,16 @@ def test_what_was_answered_is_never_asked_again(store: Store) -> None:
 
 def test_another_label_text_teacher_or_hint_makes_another_question_but_better_words_do_not() -> None:
     key = content_key("a text")
-    plain = questions.label(SCHEMA, key, "a text", "scripted", {})
+    plain = prompts.label(SCHEMA, key, "a text", "scripted", {})
     others = {
-        questions.label(replace(SCHEMA, labels=("fruit", "metal", "stone")), key, "a text", "scripted", {}).id,
-        questions.label(SCHEMA, key, "a text", "another", {}).id,
-        questions.label(SCHEMA, content_key("b"), "b", "scripted", {}).id,
-        questions.label(replace(SCHEMA, hints=("grows on trees", "")), key, "a text", "scripted", {}).id,
-        questions.label(replace(SCHEMA, multiple=True), key, "a text", "scripted", {}).id,
+        prompts.label(replace(SCHEMA, labels=("fruit", "metal", "stone")), key, "a text", "scripted", {}).id,
+        prompts.label(SCHEMA, key, "a text", "another", {}).id,
+        prompts.label(SCHEMA, content_key("b"), "b", "scripted", {}).id,
+        prompts.label(replace(SCHEMA, hints=("grows on trees", "")), key, "a text", "scripted", {}).id,
+        prompts.label(replace(SCHEMA, multiple=True), key, "a text", "scripted", {}).id,
     }
     assert len(others) == 5 and plain.id not in others
-    assert questions.label(SCHEMA, key, "a text", "scripted", {"fruit": "grows on trees"}).id == plain.id
+    assert prompts.label(SCHEMA, key, "a text", "scripted", {"fruit": "grows on trees"}).id == plain.id
 
 
 def test_answers_that_came_before_the_teacher_fell_silent_are_kept_and_the_rest_can_be_asked_at_once(

@@ -11,12 +11,12 @@ from fake_label_studio import FakeLabelStudio
 from projects import synthetic_tasks
 from rounds import MakeRound
 
-from ml_backend.cycle import run_round
-from ml_backend.domain import SYNTHETIC, ApprenticeError
-from ml_backend.store import Store
-from ml_backend.teaching import steps
-from ml_backend.teaching.evolve import Evolving
-from ml_backend.teaching.written import EASY, HARD, POOL, TAUGHT, Text
+from ml_backend.core.types import SYNTHETIC, ApprenticeError
+from ml_backend.loop.round import run_round
+from ml_backend.storage import Store
+from ml_backend.teacher.evolution import steps
+from ml_backend.teacher.evolution.evolution_run import Evolving
+from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TAUGHT, Text
 
 
 def test_a_round_diagnoses_writes_labels_examines_and_then_makes_tasks(

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from authors import Author, rounds_of
 from fake_label_studio import FakeLabelStudio
 
-from ml_backend.asking import Answer, Question
-from ml_backend.store import Store, quotes
-from ml_backend.store.schema import metadata
-from ml_backend.teaching.evolve import Evolving
-from ml_backend.teaching.written import POOL, TASKS, TAUGHT
+from ml_backend.core.teacher_types import Answer, Question
+from ml_backend.storage import Store, quote_erasure
+from ml_backend.storage.schema import metadata
+from ml_backend.teacher.evolution.evolution_run import Evolving
+from ml_backend.teacher.evolution.generated_texts import POOL, TASKS, TAUGHT
 
 
 def tables_with(store: Store, text: str) -> set[str]:
@@ -35,7 +35,7 @@ def erase(store: Store) -> None:
 
 @pytest.fixture(autouse=True)
 def forget_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quotes, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
 
 
 @pytest.fixture

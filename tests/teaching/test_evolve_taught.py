@@ -13,16 +13,17 @@ from fake_label_studio import FakeLabelStudio
 from measured import measure
 from projects import set_up
 
-from ml_backend.asking import Answer
-from ml_backend.domain import ApprenticeError, TaskSchema
-from ml_backend.settings import Settings
-from ml_backend.status import lines, read_status
-from ml_backend.store import Spent, Store
-from ml_backend.teaching import prior, questions, recall, sieve, steps, wording, written
-from ml_backend.teaching.evolve import Evolving
-from ml_backend.teaching.site import visit
-from ml_backend.teaching.weakness import serving, weakness
-from ml_backend.teaching.written import EASY, HARD, TAUGHT, Text
+from ml_backend.core.settings import Settings
+from ml_backend.core.teacher_types import Answer
+from ml_backend.core.types import ApprenticeError, TaskSchema
+from ml_backend.monitoring.status import lines, read_status
+from ml_backend.storage import Spent, Store
+from ml_backend.teacher import distillation, prompts, teacher_labels
+from ml_backend.teacher.evolution import generated_texts, report_text, steps, text_filter
+from ml_backend.teacher.evolution.error_analysis import serving, weakness
+from ml_backend.teacher.evolution.evolution_run import Evolving
+from ml_backend.teacher.evolution.generated_texts import EASY, HARD, TAUGHT, Text
+from ml_backend.teacher.project_context import visit
 
 
 def test_the_student_is_examined_before_it_is_taught_and_that_is_the_next_rounds_feedback(
@@ -45,14 +46,14 @@ def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
     first, second = evolving(TAUGHT).run(2)
     assert not synthetic(confused) and first.used == second.used == 12
     site = visit(settings, store, 5)
-    nobody = recall.nothing(site.schema)
-    taught = written.taught(store, site.encoder, site.record, site.schema, nobody, "scripted")
+    nobody = teacher_labels.nothing(site.schema)
+    taught = generated_texts.taught(store, site.encoder, site.record, site.schema, nobody, "scripted")
     texts = [each for one in (first, second) for each in one.texts]
     assert len(taught.vectors) == 24 and (taught.weights == 1).all()
     assert np.allclose(taught.vectors, site.encoder.encode([each.text for each in texts]), atol=2e-3)
     said = [site.schema.labels[row.argmax()] for row in taught.targets]
     assert said == [each.label[0] for each in texts]
-    given = prior.gather(site.pool, site.record, "logistic", site.schema, nobody, taught)
+    given = distillation.gather(site.pool, site.record, "logistic", site.schema, nobody, taught)
     assert given.origin.taught == len(given.taught.vectors) == 24
 
 
@@ -60,9 +61,9 @@ def test_the_learner_of_the_next_round_has_been_taught_the_texts_of_the_last(
     evolving: Callable[..., Evolving], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    distil = prior.distil
+    distil = distillation.distil
     monkeypatch.setattr(
-        prior,
+        distillation,
         "distil",
         lambda given, *rest, **more: (sizes.append(given.origin.taught), distil(given, *rest, **more))[1],
     )
@@ -75,9 +76,9 @@ def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
 ) -> None:
     list(evolving(TAUGHT).run(1))
     site = visit(settings, store, 5)
-    nobody = recall.nothing(site.schema)
+    nobody = teacher_labels.nothing(site.schema)
     for teacher, n in (("scripted", 12), ("another", 0), ("", 0)):
-        found = written.taught(store, site.encoder, site.record, site.schema, nobody, teacher)
+        found = generated_texts.taught(store, site.encoder, site.record, site.schema, nobody, teacher)
         assert len(found.vectors) == len(found.targets) == len(found.weights) == n
 
 
@@ -86,15 +87,15 @@ def test_a_cue_without_a_vector_is_named(
 ) -> None:
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["an apple", 9]]}})
     site = visit(settings, store, 5)
-    given = prior.gather(
-        site.pool, site.record, "logistic", site.schema, recall.nothing(site.schema),
-        written.taught(store, site.encoder, site.record, site.schema, recall.nothing(site.schema), ""),
+    given = distillation.gather(
+        site.pool, site.record, "logistic", site.schema, teacher_labels.nothing(site.schema),
+        generated_texts.taught(store, site.encoder, site.record, site.schema, teacher_labels.nothing(site.schema), ""),
     )  # fmt: skip
     nan = np.full((len(given.phrases.texts), site.encoder.dim), np.nan, np.float32)
     nan[:1] = 0.0
     monkeypatch.setattr(site.encoder, "encode", lambda _: nan)
     with pytest.raises(ApprenticeError, match="gives the cue 'an apple' a vector that is not finite"):
-        prior.distil(given, False, site.encoder, 0)
+        distillation.distil(given, False, site.encoder, 0)
 
 
 def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
@@ -104,13 +105,14 @@ def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
     teacher.extra = ["", "  ", "iron " * 200, known, text_of(0, 10)]
     teacher.refuses = "zinc"
     (one,) = evolving(TAUGHT, per_round=11).run(1)
-    said = "\n".join(wording.round_lines(one, Spent()))
-    assert one.examples[sieve.LENGTH] == ("iron " * 200).strip() and one.examples[sieve.ALIKE_TASK] == known
-    assert f'{sieve.ALIKE_TASK}, such as "{known}"' in said and f"1 {sieve.LENGTH}" in said
+    said = "\n".join(report_text.round_lines(one, Spent()))
+    assert one.examples[text_filter.LENGTH] == ("iron " * 200).strip() and one.examples[text_filter.ALIKE_TASK] == known
+    assert f'{text_filter.ALIKE_TASK}, such as "{known}"' in said and f"1 {text_filter.LENGTH}" in said
     unclear = sum("zinc" in text.split() for text in {text_of(i, salt) for i in range(6) for salt in (10, 15)})
     assert unclear and one.written == 17
     assert dict(one.dropped) == {
-        sieve.EMPTY: 2, sieve.LENGTH: 1, sieve.ALIKE_TASK: 1, sieve.ALIKE_WRITTEN: 1, steps.REFUSED: unclear,
+        text_filter.EMPTY: 2, text_filter.LENGTH: 1, text_filter.ALIKE_TASK: 1, text_filter.ALIKE_WRITTEN: 1,
+        steps.REFUSED: unclear,
     }  # fmt: skip
     assert len(one.texts) == 17 - 5 - unclear
 
@@ -121,12 +123,12 @@ def test_an_unsure_label_is_none_and_a_round_that_keeps_nothing_says_what_to_set
     teacher.sure = 0.55
     (one,) = evolving(TAUGHT).run(1)
     assert not one.texts and dict(one.dropped) == {steps.UNSURE: 12} and one.used == 0
-    said = "\n".join(wording.round_lines(one, Spent()))
+    said = "\n".join(report_text.round_lines(one, Spent()))
     assert "nothing is kept, most of it for: unsure label." in said
     assert "set teacher_probabilities to stated or samples in the project's extra params" in said
     teacher.failing = {"write"}
     (one,) = evolving(TAUGHT).run(1)
-    assert "nothing is kept: the teacher's reply had no texts" in "\n".join(wording.round_lines(one, Spent()))
+    assert "nothing is kept: the teacher's reply had no texts" in "\n".join(report_text.round_lines(one, Spent()))
 
 
 def test_feedback_has_hard_and_easy_texts_with_what_the_learner_said_and_mistakes_first() -> None:
@@ -135,7 +137,7 @@ def test_feedback_has_hard_and_easy_texts_with_what_the_learner_said_and_mistake
         for kind in (HARD, EASY)
         for n in range(10)
     ]
-    first, last = (written.Round(n, TAUGHT, "t", 10, "", texts=tuple(texts), done=True) for n in (1, 2))
+    first, last = (generated_texts.Round(n, TAUGHT, "t", 10, "", texts=tuple(texts), done=True) for n in (1, 2))
     lines = steps.feedback([first, last]).splitlines()
     assert lines[0] == "Round 1: it got 4 of 10 hard texts right and 4 of 10 easy ones."
     assert lines[1] == '  hard: "hard 4" wrong: it is fruit, not metal'
@@ -172,11 +174,11 @@ def test_report_and_status_say_how_many_answers_the_teacher_was_shown(
 ) -> None:
     site = visit(settings, store, 5)
     before = weakness(site, serving(site))
-    assert before.shown == 0 and wording.caveat(before) == ""
+    assert before.shown == 0 and report_text.caveat(before) == ""
     (one,) = evolving(TAUGHT).run(1)
     report = weakness(site, serving(site))
     assert 0 < report.shown == len(one.shown) < report.n
-    assert wording.caveat(report).startswith(f"{len(one.shown)} of these 60 tasks were shown to the teacher")
+    assert report_text.caveat(report).startswith(f"{len(one.shown)} of these 60 tasks were shown to the teacher")
     measure(store)
     assert dict(lines(read_status(store, 5)))["seen by teacher"].startswith(f"{len(one.shown)} of the 60 answers")
 
@@ -185,20 +187,20 @@ def test_the_first_diagnosis_is_of_the_learner_that_serves_as_the_report_has_it(
     evolving: Callable[..., Evolving], teacher: Author, store: Store, settings: Settings
 ) -> None:
     site = visit(settings, store, 5)
-    report = wording.lines(weakness(site, serving(site), store.versions.audited(5)))
+    report = report_text.lines(weakness(site, serving(site), store.versions.audited(5)))
     list(evolving(TAUGHT).run(1))
     assert json.loads(teacher.asked[0].text)["figures"] == "\n".join(report)
 
 
 def test_a_refusal_makes_another_question_with_one_more_answer(single: TaskSchema) -> None:
-    plain = questions.label(single, b"key", "a text", "t", {})
-    free = questions.label(single, b"key", "a text", "t", {}, "unclear")
+    plain = prompts.label(single, b"key", "a text", "t", {})
+    free = prompts.label(single, b"key", "a text", "t", {}, "unclear")
     assert free.labels == (*single.labels, "unclear") and free.id != plain.id
     assert free.reply["properties"]["label"]["enum"] == list(free.labels) and "unclear" in free.instructions
 
 
 def test_of_several_labels_none_at_all_is_refused_and_every_decision_must_be_sure(multiple: TaskSchema) -> None:
-    asked = [questions.label(multiple, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
+    asked = [prompts.label(multiple, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
     answers = [Answer("q", {"label": []}, np.array(row, np.float32)) for row in shares]
     texts = [Text(f"{n}", HARD) for n in range(4)]

@@ -11,17 +11,18 @@ from projects import synthetic_tasks
 from rounds import MakeRound
 from typer.testing import CliRunner
 
-from ml_backend import cli
-from ml_backend.commands import teacher as commands
-from ml_backend.cycle import run_round
-from ml_backend.domain import ApprenticeError, TaskSchema
+from ml_backend.cli import main
+from ml_backend.cli import teacher as commands
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import ApprenticeError, TaskSchema
 from ml_backend.label_studio.client import Unreachable
-from ml_backend.settings import Settings
-from ml_backend.store import Store, StoreError
-from ml_backend.teaching import questions, steps
-from ml_backend.teaching.evolve import Evolving, Waiting
-from ml_backend.teaching.site import Site, visit
-from ml_backend.teaching.written import POOL, TAUGHT
+from ml_backend.loop.round import run_round
+from ml_backend.storage import Store, StoreError
+from ml_backend.teacher import prompts
+from ml_backend.teacher.evolution import steps
+from ml_backend.teacher.evolution.evolution_run import Evolving, Waiting
+from ml_backend.teacher.evolution.generated_texts import POOL, TAUGHT
+from ml_backend.teacher.project_context import Site, visit
 
 
 def test_a_step_that_comes_to_nothing_ends_the_round_and_not_the_command(
@@ -143,7 +144,7 @@ def test_the_command_prints_each_round_and_where_it_waits(
     monkeypatch.setattr(commands, "make_client", lambda _: FakeClient(confused))
 
     def run(*more: str) -> str:
-        done = CliRunner().invoke(cli.app, ["evolve", "--project", "5", "--per-round", "6", *more])
+        done = CliRunner().invoke(main.app, ["evolve", "--project", "5", "--per-round", "6", *more])
         assert done.exit_code == ("waiting for" in done.stdout), done.output
         return done.stdout
 
@@ -157,7 +158,7 @@ def test_the_command_prints_each_round_and_where_it_waits(
     assert "Round 2" in run("--rounds", "2")
     assert "tasks of the pool labelled" in run("--rounds", "1", "--from-pool")
     assert "are taught directly" in run("--rounds", "1", "--train-directly")
-    both = CliRunner().invoke(cli.app, ["evolve", "--project", "5", "--from-pool", "--train-directly"])
+    both = CliRunner().invoke(main.app, ["evolve", "--project", "5", "--from-pool", "--train-directly"])
     assert both.exit_code == 2
 
 
@@ -183,7 +184,7 @@ def test_what_waits_beside_the_round_is_told_as_an_export_would_count_it(
     evolving: Callable[..., Evolving], teacher: Author, store: Store, single: TaskSchema
 ) -> None:
     teacher.calls = 0
-    store.questions.want(5, "scripted", [(questions.describe(single, ["a text"], "scripted"), None)])
+    store.questions.want(5, "scripted", [(prompts.describe(single, ["a text"], "scripted"), None)])
     with pytest.raises(Waiting, match="waiting for 1 answer to this round, beside 1 question of the loop; the same"):
         list(evolving().run(1))
     assert len(store.questions.waiting(5, "scripted")) == 2

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import unit_vectors
 
-from ml_backend.teaching.examples import ODD, REDUNDANCY, choose
+from ml_backend.teacher.few_shot_selection import ODD, REDUNDANCY, choose
 
 
 @given(n=st.integers(0, 30), k=st.integers(0, 8), seed=st.integers(0, 99))

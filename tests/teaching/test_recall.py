@@ -14,13 +14,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
-from ml_backend.asking import Answer
-from ml_backend.consensus import Answers
-from ml_backend.domain import Draft, Example, Prediction, TaskSchema, content_key
-from ml_backend.pool import ProjectPool
-from ml_backend.store import Store
-from ml_backend.teaching import questions
-from ml_backend.teaching.recall import Recall, of_texts, recall
+from ml_backend.core.teacher_types import Answer
+from ml_backend.core.types import Draft, Example, Prediction, TaskSchema, content_key
+from ml_backend.kinds.choices.label_aggregation import Answers
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Store
+from ml_backend.teacher import prompts
+from ml_backend.teacher.teacher_labels import Recall, of_texts, recall
 
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
 TEXTS = {10: "apple", 20: "iron", 30: "pear", 40: "zinc", 50: "apple"}
@@ -37,7 +37,7 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., Recall]:
 
     def look(said: dict[str, float], answered: dict[int, str], schema: TaskSchema = SCHEMA) -> Recall:
         for text, fruit in said.items():
-            asked = questions.label(schema, content_key(text), text, "scripted", {})
+            asked = prompts.label(schema, content_key(text), text, "scripted", {})
             if text in SHOWN:
                 asked = replace(asked, examples=(("plum", '{"label": "fruit"}'),))
             store.questions.want(5, "scripted", [(asked, content_key(text))])
@@ -114,7 +114,7 @@ def test_a_request_and_the_queue_take_the_same_reply_whatever_the_labels_were_in
     pool = ProjectPool(any_store, project, fake_encoder)
     pool.refresh(any_store.projects.ensure(project).tasks_revision)
     for number, (schema, text, first) in enumerate(said):
-        asked = replace(questions.label(schema, content_key(text), text, "scripted", {}), id=str(number))
+        asked = replace(prompts.label(schema, content_key(text), text, "scripted", {}), id=str(number))
         any_store.questions.want(project, "scripted", [(asked, content_key(text))])
         shares = np.full(len(schema.labels), (1 - first) / (len(schema.labels) - 1), np.float32)
         shares[0] = first

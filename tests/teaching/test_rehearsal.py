@@ -11,17 +11,26 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, WORDS, text_about
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend import knowledge, registry
-from ml_backend.asking import Answer, Call, Question
-from ml_backend.domain import ApprenticeError, TaskSchema
+from ml_backend.core import registry
+from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.core.types import ApprenticeError, TaskSchema
 from ml_backend.evaluation.metrics import correct
-from ml_backend.evaluation.simulation import Gold, Plan, simulate
-from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.settings import ProjectSettings, Settings
-from ml_backend.store import Store
-from ml_backend.teaching.desk import Desk
-from ml_backend.teaching.rehearsal import ARMS, EVOLVE, NO_CAPS, Rehearsal, open_memory, questions_of, rehearse
-from ml_backend.teaching.remembered import PROJECT, Remembered
+from ml_backend.model import fitted_model
+from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.simulation.cached_teacher import PROJECT, Remembered
+from ml_backend.simulation.replay import Gold, Plan, simulate
+from ml_backend.simulation.simulated_teacher import (
+    ARMS,
+    EVOLVE,
+    NO_CAPS,
+    Rehearsal,
+    open_memory,
+    questions_of,
+    rehearse,
+)
+from ml_backend.storage import Store
+from ml_backend.teacher.client import Desk
 
 HUMAN, ROUNDS, PER_ROUND = 12, 2, 4
 
@@ -73,7 +82,7 @@ class Rehearsals:
     def learner(self, rows: np.ndarray, wrong: int = 4) -> Knowledge:
         """That makes some mistakes, which it was sure of."""
         lesson = Lesson("logistic", "fake", self.schema.labels, False, rows, b"", self.pool.targets[rows])
-        learner, _ = knowledge.learn(lesson, self.pool.vectors[rows], None, 1)
+        learner, _ = fitted_model.learn(lesson, self.pool.vectors[rows], None, 1)
         assert learner is not None
         learner.held_out[:] = 0.05 + 0.85 * self.pool.targets[rows]
         learner.held_out[:wrong] = np.roll(learner.held_out[:wrong], 1, axis=1)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.domain import Floats
-from ml_backend.teaching.reliability import CLASS_ROWS, TRUST, TRUST_ROWS, confusion, corrected
+from ml_backend.core.types import Floats
+from ml_backend.teacher.confusion_model import CLASS_ROWS, TRUST, TRUST_ROWS, confusion, corrected
 
 
 def sure(labels: np.ndarray, c: int) -> Floats:

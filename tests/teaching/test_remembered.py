@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend.asking import Answer, Call, Question, TeacherUnavailable
-from ml_backend.domain import TaskSchema, content_key
-from ml_backend.store import Store
-from ml_backend.teaching import questions
-from ml_backend.teaching.desk import Budget, Desk
-from ml_backend.teaching.remembered import PROJECT, Remembered
+from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
+from ml_backend.core.types import TaskSchema, content_key
+from ml_backend.simulation.cached_teacher import PROJECT, Remembered
+from ml_backend.storage import Store
+from ml_backend.teacher import prompts
+from ml_backend.teacher.client import Budget, Desk
 
 SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
@@ -23,7 +23,7 @@ def memory(store: Store, teacher: ScriptedTeacher, budget: Budget = FREE) -> Rem
 
 
 def asked(*texts: str) -> list[Question]:
-    return [questions.label(SCHEMA, content_key(text), text, "scripted", {}) for text in texts]
+    return [prompts.label(SCHEMA, content_key(text), text, "scripted", {}) for text in texts]
 
 
 def test_the_same_words_are_asked_once_and_count_for_everybody_who_asks(store: Store) -> None:

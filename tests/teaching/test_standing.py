@@ -10,16 +10,16 @@ from fake_label_studio import SINGLE
 from measured import measure
 from projects import set_up
 
-from ml_backend import knowledge
-from ml_backend.asking import Answer, Call
-from ml_backend.domain import SYNTHETIC, Annotation, Draft, Example, ModelVersion, Prediction, content_key
-from ml_backend.knowledge import Knowledge, Lesson
-from ml_backend.label_studio.config import read_schema
-from ml_backend.metrics import Metrics
-from ml_backend.status import lines, read_status
-from ml_backend.store import Store
-from ml_backend.store import ledger as ledger_module
-from ml_backend.teaching import questions, standing
+from ml_backend.core.teacher_types import Answer, Call
+from ml_backend.core.types import SYNTHETIC, Annotation, Draft, Example, ModelVersion, Prediction, content_key
+from ml_backend.label_studio.label_config import read_schema
+from ml_backend.model import fitted_model
+from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.monitoring.prometheus import Metrics
+from ml_backend.monitoring.status import lines, read_status
+from ml_backend.storage import Store
+from ml_backend.storage import ledger as ledger_module
+from ml_backend.teacher import prompts, report
 
 SCHEMA = read_schema(SINGLE)
 TEACHER = "openai:small"
@@ -32,7 +32,7 @@ def annotate(store: Store, task: int, label: str, seconds: float | None = None) 
 
 def say(store: Store, text: str, label: str, *calls: Call) -> None:
     """The teacher's label of a text; with "", a question that waits."""
-    asked = questions.label(SCHEMA, content_key(text), text, TEACHER, {})
+    asked = prompts.label(SCHEMA, content_key(text), text, TEACHER, {})
     store.questions.want(5, TEACHER, [(asked, content_key(text))])
     if label:
         shares = np.array([label == each for each in SCHEMA.labels], np.float32)
@@ -56,7 +56,7 @@ def learnt(store: Store, priors: dict[str, float], started_from: str, tasks: tup
     held_out[0] = (0.1, 0.8, 0.1)
     lesson = Lesson("logistic", "fake", SCHEMA.labels, False, np.array(tasks), b"", targets)
     known = Knowledge(1, lesson, {"weight": np.eye(3)}, held_out, started_from, priors)
-    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), knowledge.save(store, 5, known), rows=1)
+    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), fitted_model.save(store, 5, known), rows=1)
     store.versions.activate(5, 1)
 
 
@@ -82,7 +82,7 @@ def said(store: Store) -> dict[str, str]:
 def test_before_anything_was_shown_or_asked_there_is_nothing_to_say(store: Store) -> None:
     set_up(store, 5, connection={"ml": 1}, label_config=SINGLE)
     assert found(store) == {}
-    assert list(standing.lines({}, 10)) == []
+    assert list(report.lines({}, 10)) == []
 
 
 def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_both_are_compared_with_the_annotators_and_the_worst_classes_are_named_f
     assert (each["learner"]["overall"]["value"], each["learner"]["overall"]["n"]) == (pytest.approx(2 / 3), 3)
     words = said(taught_store)
     assert words["teacher agrees"].startswith("0.667 (95 %: 0.208 to 0.939; 3 tasks): fruit 50% (9% to 91%), metal")
-    assert dict(standing.lines(found(taught_store), 1))["teacher agrees"].endswith("(9% to 91%) and 1 more")
+    assert dict(report.lines(found(taught_store), 1))["teacher agrees"].endswith("(9% to 91%) and 1 more")
     assert words["learner agrees"].startswith("0.667")
 
 

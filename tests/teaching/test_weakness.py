@@ -13,16 +13,16 @@ from fake_label_studio import SINGLE, FakeLabelStudio, fill, flood
 from rounds import MakeRound
 from typer.testing import CliRunner
 
-from ml_backend import cli
-from ml_backend.cycle import run_round
-from ml_backend.domain import SYNTHETIC, ApprenticeError, Estimate, TaskSchema
-from ml_backend.knowledge import Knowledge
-from ml_backend.settings import Settings
-from ml_backend.store import Store
-from ml_backend.teaching import wording
-from ml_backend.teaching.mistakes import NOTHING, SHOWN, typical
-from ml_backend.teaching.site import Site, visit
-from ml_backend.teaching.weakness import serving, weakness
+from ml_backend.cli import main
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import SYNTHETIC, ApprenticeError, Estimate, TaskSchema
+from ml_backend.loop.round import run_round
+from ml_backend.model.fitted_model import Knowledge
+from ml_backend.storage import Store
+from ml_backend.teacher.evolution import report_text
+from ml_backend.teacher.evolution.confusions import NOTHING, SHOWN, typical
+from ml_backend.teacher.evolution.error_analysis import serving, weakness
+from ml_backend.teacher.project_context import Site, visit
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_what_may_not_be_quoted_still_counts(site: Site, taught: dict[int, str])
     texts = site.store.tasks.texts(5, list(taught)[:30])
     found = weakness(site, learner, unquoted=list(taught)[:30])
     assert found.pairs[0].count == 10 and not found.pairs[0].typical and not found.right and not found.about
-    assert not any(text in line for text in texts for line in wording.lines(found))
+    assert not any(text in line for text in texts for line in report_text.lines(found))
 
 
 def test_tasks_that_a_teacher_wrote_are_no_weakness(
@@ -143,9 +143,9 @@ def test_a_cluster_of_one_task_is_not_listed(site: Site) -> None:
     found = weakness(site, serving(site))
     several, one = Estimate(0.5, 0.1, 0.9, 2, "rows"), Estimate(0.0, 0.0, 0.8, 1, "rows")
     clusters = replace(found.clusters, accuracy={"several": several, "one": one})
-    said = "\n".join(wording.lines(replace(found, clusters=clusters)))
+    said = "\n".join(report_text.lines(replace(found, clusters=clusters)))
     assert "  several: 50% of 2 right" in said and "  one: " not in said
-    alone = wording.lines(replace(found, clusters=replace(clusters, accuracy={"one": one})))
+    alone = report_text.lines(replace(found, clusters=replace(clusters, accuracy={"one": one})))
     assert not any(line.startswith("Clusters") for line in alone)
 
 
@@ -165,7 +165,7 @@ def test_groups_of_a_field_are_compared_where_the_project_names_one(
     found = weakness(site, saying(serving(site), dict.fromkeys(north, "metal")))
     assert found.groups is not None and list(found.groups.accuracy) == ["north", "south"]
     assert found.groups.accuracy["south"].value == 1.0
-    assert any(line.startswith("By region, the worst first (worst is north") for line in wording.lines(found))
+    assert any(line.startswith("By region, the worst first (worst is north") for line in report_text.lines(found))
 
 
 def test_without_a_learner_the_report_says_what_it_takes(
@@ -185,10 +185,10 @@ def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
     site.pool.flush()
     expected = weakness(site, serving(site))
-    said = CliRunner().invoke(cli.app, ["report", "--project", "5"])
-    assert said.exit_code == 0 and said.stdout.splitlines()[0] == wording.lines(expected)[0]
+    said = CliRunner().invoke(main.app, ["report", "--project", "5"])
+    assert said.exit_code == 0 and said.stdout.splitlines()[0] == report_text.lines(expected)[0]
     assert "Labels, the worst first:" in said.stdout
-    dumped = json.loads(CliRunner().invoke(cli.app, ["report", "--project", "5", "--json"]).stdout)
+    dumped = json.loads(CliRunner().invoke(main.app, ["report", "--project", "5", "--json"]).stdout)
     assert dumped == json.loads(json.dumps(asdict(expected)))
 
 
@@ -202,4 +202,4 @@ def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
     ],
 )
 def test_a_text_is_quoted_in_one_line_and_a_record_by_its_fields(text: str, shown: str) -> None:
-    assert wording.cut(text) == shown
+    assert report_text.cut(text) == shown

@@ -25,8 +25,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
-from ml_backend.domain import ApprenticeError, Clustering, Pool, Selection
-from ml_backend.ports import Acquisition
+from ml_backend.core.ports import Acquisition
+from ml_backend.core.types import ApprenticeError, Clustering, Pool, Selection
 
 
 def check(strategy: Acquisition, pool: Pool, k: int, seed: int = 0) -> Selection:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import unit_vectors
 
-from ml_backend import registry
-from ml_backend.domain import Clustering, Floats
+from ml_backend.core import registry
+from ml_backend.core.types import Clustering, Floats
 from plugins.acquisition import clusters
 from plugins.acquisition.clusters import assign, central, cut, members
 

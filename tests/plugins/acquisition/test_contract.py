@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from contract import AcquisitionContract
 
-from ml_backend import registry
-from ml_backend.domain import Pool, Selection
-from ml_backend.ports import Acquisition
+from ml_backend.core import registry
+from ml_backend.core.ports import Acquisition
+from ml_backend.core.types import Pool, Selection
 from plugins.acquisition.random import Random
 from plugins.acquisition.spread import available, deal
 from plugins.acquisition.uncertainty import unsure_of

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool, unit_vectors
 
-from ml_backend.domain import Pool
+from ml_backend.core.types import Pool
 from plugins.acquisition import most_uncertain, spread
 from plugins.acquisition.most_uncertain import Entropy, LeastConfidence, Margin, MostUncertain
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_backend.domain import Floats, Ints, Pool
+from ml_backend.core.types import Floats, Ints, Pool
 from plugins.acquisition.cluster_uncertainty import Coverage
 from plugins.acquisition.k_center import KCenter
 from plugins.acquisition.near_and_far import NearAndFar

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
-from ml_backend.domain import Ints, Pool
+from ml_backend.core.types import Ints, Pool
 from plugins.acquisition import spread
 from plugins.acquisition.spread import available, deal, top, unlike_rows
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_backend.domain import ApprenticeError
-from ml_backend.ports import Encoder
+from ml_backend.core.ports import Encoder
+from ml_backend.core.types import ApprenticeError
 from plugins.encoders import minilm
 from plugins.encoders.minilm import MiniLM
 from plugins.encoders.sentence import SentenceEncoder

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.domain import ApprenticeError, read_record
+from ml_backend.core.types import ApprenticeError, read_record
 from plugins.encoders.fields import (
     CATEGORICAL,
     CONSTANT,

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from ml_backend.domain import Attributions, Fit, Floats, Material, Taught, TrainingSet
-from ml_backend.ports import Learner
-from ml_backend.rows import Rows
+from ml_backend.core.ports import Learner
+from ml_backend.core.types import Attributions, Fit, Floats, Material, Taught, TrainingSet
+from ml_backend.pool.row_view import Rows
 from plugins.learners.laat import Laat
 from plugins.learners.laat_paper import LaatPaper
 from plugins.learners.logistic import Logistic

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.domain import Floats, TrainingSet
+from ml_backend.core.types import Floats, TrainingSet
 from plugins.learners import calibration as calibrating
 from plugins.learners import heads
 from plugins.learners.calibration import calibration, probabilities

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ml_backend.domain import Floats, Material, Taught, TrainingSet
+from ml_backend.core.types import Floats, Material, Taught, TrainingSet
 from plugins.learners import heads, priors
 from plugins.learners.calibration import probabilities
 from plugins.learners.heads import BIAS_SCALE, LIFT, C, Head, Heads, solve

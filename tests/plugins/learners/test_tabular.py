@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from ml_backend.domain import Attributions, Floats, Material, Taught, TrainingSet
+from ml_backend.core.types import Attributions, Floats, Material, Taught, TrainingSet
 from plugins.learners import tabular
 from plugins.learners.laat import FIELDS, Laat
 from plugins.learners.logistic import Logistic

@@ -20,7 +20,7 @@ from scripted_server import (
 )
 from teacher_contract import check
 
-from ml_backend.asking import Answer, Question, TeacherOptions
+from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
 from plugins.teachers.openai import OpenAITeacher
 
 

@@ -21,8 +21,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from scripted_server import KEY, list_question, question
 
-from ml_backend.asking import Answer, Question, TeacherUnavailable
-from ml_backend.ports import Teacher
+from ml_backend.core.ports import Teacher
+from ml_backend.core.teacher_types import Answer, Question, TeacherUnavailable
 
 MANY: tuple[Question, ...] = (
     *(question(n) for n in range(6)),

@@ -12,8 +12,8 @@ import pytest
 from scripted_server import KEY, choice, completion, label, likely_label, question
 from teacher_contract import MANY, TeacherContract, check
 
-from ml_backend.asking import REASONING, Answer, Question, TeacherOptions
-from ml_backend.ports import Teacher
+from ml_backend.core.ports import Teacher
+from ml_backend.core.teacher_types import REASONING, Answer, Question, TeacherOptions
 from plugins.teachers import batch, chat, shares
 from plugins.teachers.batch import BatchTeacher
 

@@ -24,10 +24,10 @@ from scripted_server import (
     serving,
 )
 
-from ml_backend.asking import Answer, TeacherUnavailable
+from ml_backend.core.settings import ProjectSettings
+from ml_backend.core.teacher_types import Answer, TeacherUnavailable
 from ml_backend.demo.server import free_port
-from ml_backend.settings import ProjectSettings
-from ml_backend.teaching.desk import Budget
+from ml_backend.teacher.client import Budget
 from plugins.teachers import endpoint
 from plugins.teachers.endpoint import TRIES, retry_after
 from plugins.teachers.openai import BREAKER, COOL_DOWN

@@ -22,7 +22,7 @@ from scripted_server import (
     serving,
 )
 
-from ml_backend.asking import SAMPLES
+from ml_backend.core.teacher_types import SAMPLES
 
 
 def dull(request: Request, number: int) -> Reply:

@@ -28,8 +28,8 @@ from scripted_server import (
 )
 from teacher_contract import MANY, TeacherContract
 
-from ml_backend.asking import Answer, TeacherUnavailable
-from ml_backend.ports import Teacher
+from ml_backend.core.ports import Teacher
+from ml_backend.core.teacher_types import Answer, TeacherUnavailable
 
 
 def test_without_an_address_and_a_key_nothing_goes_to_openai() -> None:
@@ -70,7 +70,8 @@ def test_the_name_is_that_of_the_model_wherever_it_is_served() -> None:
 
 def test_importing_and_making_it_does_not_import_the_library() -> None:
     code = (
-        "import sys\nfrom ml_backend.asking import TeacherOptions\nfrom plugins.teachers.openai import OpenAITeacher\n"
+        "import sys\nfrom ml_backend.core.teacher_types import TeacherOptions\n"
+        "from plugins.teachers.openai import OpenAITeacher\n"
         "OpenAITeacher(TeacherOptions(model='m')).name\nassert not {'openai', 'jsonschema'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

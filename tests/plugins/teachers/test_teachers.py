@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.domain import ApprenticeError, Floats, TaskSchema, tidy
+from ml_backend.core.types import ApprenticeError, Floats, TaskSchema, tidy
 from plugins.encoders.minilm import MiniLM
 from plugins.teachers import similarity
 from plugins.teachers.similarity import Similarity

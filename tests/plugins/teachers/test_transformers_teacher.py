@@ -20,9 +20,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from ml_backend.asking import TeacherOptions, TeacherUnavailable
-from ml_backend.domain import tidy
-from ml_backend.ports import Teacher
+from ml_backend.core.ports import Teacher
+from ml_backend.core.teacher_types import TeacherOptions, TeacherUnavailable
+from ml_backend.core.types import tidy
 from plugins.teachers.transformers import TransformersTeacher, _likelihoods, _prompt
 
 

@@ -1,0 +1,1 @@
+"""The command `apprentice`: a module for each group of commands, put together in `main`."""

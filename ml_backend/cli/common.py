@@ -1,0 +1,127 @@
+"""What the commands share: the application, their options, and the way to settings, store and Label Studio."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from ml_backend.core.settings import Settings
+    from ml_backend.label_studio.client import LabelStudioClient
+    from ml_backend.storage import Store
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True, emoji=False)
+
+Project = Annotated[int, typer.Option(min=1, max=2**31 - 1, help="the project's number in Label Studio")]
+AnyProject = Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="only this project")]
+Url = Annotated[str | None, typer.Option(help="Label Studio's address as seen from here")]
+Key = Annotated[str | None, typer.Option(help="access token; better in APPRENTICE_LABEL_STUDIO_API_KEY")]
+DataDir = Annotated[Path | None, typer.Option(help="folder of store, vectors and artifacts")]
+
+
+def read_settings(**overrides: object) -> Settings:
+    """The settings of a command that somebody calls, who is told on standard error what is set and read by nothing."""
+    from ml_backend.core.settings import Settings
+    from ml_backend.core.unknown_settings import unknown_settings
+
+    file = Settings.model_config.get("env_file")
+    for sentence in unknown_settings(os.environ, Path(str(file)) if file else None):
+        typer.echo(f"warning: {sentence}", err=True)
+    return settings_of_child(**overrides)
+
+
+def settings_of_child(**overrides: object) -> Settings:
+    """The settings of a process that another command started."""
+    from ml_backend.core.logs import set_up_logs
+    from ml_backend.core.settings import load_settings
+
+    settings = load_settings(**overrides)
+    set_up_logs(settings.log_level)
+    return settings
+
+
+def open_store(settings: Settings) -> Store:
+    from ml_backend.storage import Store
+
+    return Store(settings, must_exist=True)
+
+
+def make_client(settings: Settings) -> LabelStudioClient:
+    from ml_backend.label_studio.client import LabelStudioClient
+    from ml_backend.storage import credentials
+
+    return LabelStudioClient(*credentials(settings), settings.timeout_seconds)
+
+
+def say(text: str) -> None:
+    out.print(f"  {escape(text)}", highlight=False)
+
+
+def read_json_text(file: Path) -> str:
+    from ml_backend.core.types import ApprenticeError
+
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ApprenticeError(f"{file} cannot be read ({error}): give a JSON file as --json writes it") from error
+
+
+def edited(text: str, read: Callable[[str], T]) -> T | None:
+    """What comes out of the user's editor; None if it was left as it is. What is wrong can be mended at once."""
+    import click
+
+    from ml_backend.core.types import ApprenticeError
+
+    while True:
+        try:
+            changed = click.edit(text, extension=".json")
+        except click.ClickException as error:
+            raise ApprenticeError(f"{error.message}: set EDITOR, or use --json and --file") from None
+        if changed is None or changed == text:
+            return None
+        try:
+            return read(changed)
+        except ApprenticeError as error:
+            say(str(error))
+            if not typer.confirm("Nothing is changed yet. Edit again?", default=True):
+                raise
+            text = changed
+
+
+def stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
+        shown = bar.add_task("reading", total=None)
+        yield lambda what, done, total: bar.update(shown, description=what, completed=done, total=total)
+
+
+def cap_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)

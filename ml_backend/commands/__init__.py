@@ -1,1 +1,0 @@
-"""The parts of the command `apprentice`; `ml_backend.cli` puts them together."""

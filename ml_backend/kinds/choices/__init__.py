@@ -1,0 +1,1 @@
+"""Answers that choose among the labels of a <Choices> control."""

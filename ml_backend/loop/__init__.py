@@ -1,0 +1,1 @@
+"""The active-learning loop: one round, the order of the queue, and rollback."""

@@ -1,0 +1,1 @@
+"""A fitted model: what it was fitted on, its drafts and their explanations."""

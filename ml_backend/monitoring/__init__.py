@@ -1,0 +1,1 @@
+"""How well the loop works: monitor, status, health, metrics."""

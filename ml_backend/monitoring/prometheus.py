@@ -1,0 +1,89 @@
+"""/metrics in Prometheus' text format: what the web process saw, and what the store says at the moment of asking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ml_backend.core.types import ApprenticeError
+from ml_backend.monitoring.status import read_status
+from ml_backend.storage import Store
+
+BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5, 30)
+
+
+class Metrics:
+    """One registry an application, so that several may live in one process."""
+
+    def __init__(self, store: Store) -> None:
+        self._registry = CollectorRegistry()
+        self.events = Counter("apprentice_events", "Webhook events taken", ["action"], registry=self._registry)
+        self.seconds = Histogram(
+            "apprentice_request_seconds", "Seconds to answer", ["endpoint", "status"], registry=self._registry,
+            buckets=BUCKETS,
+        )  # fmt: skip
+        self._registry.register(_Projects(store))
+
+    def render(self) -> bytes:
+        return generate_latest(self._registry)
+
+
+class _Projects(Collector):
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def describe(self) -> list[Metric]:
+        return []  # registering must not read the store
+
+    def collect(self) -> Iterator[Metric]:
+        gauges = {
+            "labelled": "Tasks with a counted human label",
+            "pool": "Tasks without one",
+            "accuracy": "Measured accuracy of the active version",
+            "round_seconds": "Seconds of the last round",
+            "round_running": "Whether a round is running",
+            "round_waiting": "Whether a round is wanted and not yet running",
+            "failing": "Whether the last round failed",
+            "teacher_calls": "Calls to the teacher so far",
+            "teacher_cost": "What they have cost, in the unit of the prices",
+            "teacher_waiting": "Questions to the teacher without an answer",
+            "teacher_agreement": "How often the teacher says what the annotators say",
+            "learner_agreement": "How often the learner does, cross-validated",
+        }
+        families = {
+            name: GaugeMetricFamily(f"apprentice_{name}", text, labels=["project"]) for name, text in gauges.items()
+        }
+        for record in self._store.projects.connected():
+            try:
+                status = read_status(self._store, record.id, counted=False)
+            except ApprenticeError:
+                continue
+            teacher = status.teacher
+            values = {
+                "labelled": status.labelled,
+                "pool": status.pool,
+                "accuracy": status.accuracy.value if status.accuracy else None,
+                "round_seconds": status.last_round["seconds"] if status.last_round else None,
+                "round_running": status.running,
+                "round_waiting": status.waiting,
+                "failing": status.last_error is not None,
+                "teacher_calls": teacher["spent"]["in all"]["calls"] if teacher else None,
+                "teacher_cost": teacher["spent"]["in all"]["cost"] if teacher else None,
+                "teacher_waiting": teacher["waiting"] if teacher else None,
+                **{f"{author}_agreement": _overall(teacher, author) for author in ("teacher", "learner")},
+            }
+            for name, value in values.items():
+                if value is not None:
+                    families[name].add_metric([str(record.id)], float(value))
+        workers = GaugeMetricFamily("apprentice_workers", "Worker processes heard of lately")
+        workers.add_metric([], len(self._store.jobs.workers()))
+        yield from (*families.values(), workers)
+
+
+def _overall(teacher: dict[str, Any], author: str) -> float | None:
+    found = teacher["agreement"][author]["overall"] if teacher else None
+    return found["value"] if found else None

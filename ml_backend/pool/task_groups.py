@@ -1,0 +1,24 @@
+"""The groups that tasks are compared by: clusters, or the values of a field."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ml_backend.core import registry
+from ml_backend.core.types import Ints
+from ml_backend.pool.project_pool import ProjectPool
+
+NO_GROUP = "(none)"
+
+
+def groups_of(pool: ProjectPool, field: str, rows: Ints) -> npt.NDArray[np.str_]:
+    """(n,) the name of the group of each of some encoded rows, by a field of the tasks' data, or of their records, or,
+    if "", by cluster."""
+    if field:
+        return np.array([name or NO_GROUP for name in pool.names_of_groups(field, rows)], np.str_)
+    view = pool.encoded_view()
+    clusters = pool.clusters(view, registry.clusterer())
+    if clusters is None:
+        return np.array([NO_GROUP] * len(rows), np.str_)
+    return np.char.add("cluster ", (clusters.assignment[np.searchsorted(view.rows, rows)] + 1).astype(np.str_))

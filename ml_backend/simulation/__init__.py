@@ -1,0 +1,1 @@
+"""`apprentice simulate`: query strategies replayed on tasks whose answers are known."""

@@ -1,0 +1,183 @@
+"""A simulation as one HTML page that needs a browser and nothing else, no network either."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml_backend.simulation.html_tables import Colours, arms_table, protocol_table, summary_table
+from ml_backend.simulation.learning_curves import Measurement, table
+from ml_backend.simulation.run_directory import write_text
+from ml_backend.simulation.statistics import interval
+from ml_backend.simulation.summary import RANDOM
+
+Figure = dict[str, Any]
+
+GREY = "#7d8590"
+PALETTE = ("#0969da", "#d1570a", "#1a7f4b", "#8250df", "#c2255c", "#0b8a99", "#9a6700", "#4453c4", "#6f8f00", "#e0529c")
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
+BAND = "Means over the repetitions, with 95 % intervals."
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; \
+style-src 'unsafe-inline'; img-src data: blob:">
+<title>Which labels teach most?</title>
+<style>
+body {{ margin: 0 auto; max-width: 1000px; padding: 32px 24px 64px; color: #1f2328; font: 16px/1.55 {font}; }}
+h1 {{ font-size: 28px; line-height: 1.25; margin: 0 0 20px; }}
+h2 {{ font-size: 20px; margin: 44px 0 2px; }}
+p {{ margin: 6px 0; }}
+.note, th, small {{ color: #59636e; }}
+.verdict {{ background: #f3f6fa; border-left: 4px solid #0969da; border-radius: 4px; padding: 16px 22px; }}
+.verdict p:first-child {{ font-size: 20px; font-weight: 600; }}
+.wide {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: 7px 6px; border-bottom: 1px solid #d8dee4; text-align: right; vertical-align: top; }}
+th {{ font-weight: 600; line-height: 1.3; vertical-align: bottom; }}
+th:first-child, td:first-child {{ text-align: left; padding-left: 0; min-width: 120px; }}
+.protocol td {{ text-align: left; overflow-wrap: anywhere; }}
+small {{ display: block; white-space: nowrap; font-size: 12px; }}
+i {{ display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 7px; }}
+</style>
+</head>
+<body>
+<h1>Which labels teach most? A simulation on your data</h1>
+<div class="verdict">{verdict}</div>
+{covered}{charts}
+<h2>Summary</h2>
+<div class="wide"><table>{summary}</table></div>
+{arms}<h2>Protocol</h2>
+<table class="protocol">{protocol}</table>
+</body>
+</html>
+"""
+
+
+ARMS = """<h2>With a teacher</h2>
+<p class="note">In brackets: how often it was asked, and about how many hard texts or tasks each time, with as many \
+easy ones. Points of macro-F1, averaged over the labels.</p>
+<div class="wide"><table>{rows}</table></div>
+"""
+
+
+def write_report(measurements: Sequence[Measurement], summary: dict[str, Any], words: str, path: Path) -> None:
+    """Writes the page about `summary`, with `words`, the verdict, on top. Raises OSError or StoreError if it cannot be
+    written, and leaves an earlier page as it was."""
+    from plotly.io import to_html
+
+    colours, protocol = _colours(summary), summary["protocol"]
+    needed = {} if protocol["ends_alike"] else _needed(summary, colours)
+    sizes = {name: each["test_rows"] for name, each in protocol.get("groups", {}).items()}
+    curves = partial(_curves, measurements, colours)
+    charts = ""
+    for title, note, figure in (
+        ("Macro-F1", f"F1 averaged over the classes, rare ones too. {BAND}", curves("macro_f1")),
+        ("Accuracy", f"Share of held-out tasks that the learner gets right. {BAND}", curves("accuracy")),
+        ("Labels needed", f"For random order's final macro-F1, {protocol['target']:.3f}.", needed),
+        ("The weakest class", f"The lowest F1 of any class. {BAND}", curves("worst_class_f1")),
+        (
+            "Groups",
+            f"Accuracy with {protocol['measured_at'][-1]} labels, with the number of test rows. {BAND} They do not "
+            "cover how few rows a group has.",
+            _groups(measurements, colours, sizes),
+        ),
+        ("Calibration error", f"Confidence against accuracy; lower is better. {BAND}", curves("calibration_error")),
+        ("Seconds a round", f"Processor time of a round. {BAND}", curves("seconds")),
+    ):
+        if figure.get("data"):  # plotly's own script comes once, with the first chart
+            chart = to_html(figure, {"displayModeBar": False}, include_plotlyjs=not charts, full_html=False)
+            charts += f'<h2>{title}</h2><p class="note">{note}</p>{chart}'
+    verdict = "".join(f"<p>{escape(line)}</p>" for line in words.splitlines())
+    covered = protocol.get("intervals_cover", "")
+    covered = f'<p class="note">The intervals cover {escape(covered)}.</p>' if covered else ""
+    tables = {"summary": summary_table(summary, colours), "protocol": protocol_table(protocol)}
+    asked = arms_table(protocol["against_base"])
+    tables["arms"] = ARMS.format(rows=asked) if asked else ""
+    page = PAGE.format(font=FONT, verdict=verdict, covered=covered, charts=charts, **tables)
+    write_text(path, page)
+
+
+def _colours(summary: dict[str, Any]) -> Colours:
+    """Random first, in grey, then the others, those that gain most first."""
+    others = [name for name in summary["strategies"] if name != RANDOM]
+    colours = {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(others)}
+    others.sort(key=lambda name: -summary["strategies"][name]["vs_random"]["naulc_gain"])
+    return {RANDOM: GREY, **{name: colours[name] for name in others}}
+
+
+def _text(name: str) -> str:
+    """In lines of 40 letters. Plotly obeys tags in every text, links too; it does not know quotes as entities."""
+    return "<br>".join(escape(name[start : start + 40], quote=False) for start in range(0, len(name), 40))
+
+
+def _figure(traces: list[Figure], height: int, x: Figure, y: Figure, **more: Any) -> Figure:
+    layout = {
+        "template": "plotly_white",
+        "height": height,
+        "margin": {"l": 10, "r": 10, "t": 50 if len(traces) > 1 else 10, "b": 10},
+        "font": {"family": FONT, "size": 14, "color": "#1f2328"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+        "xaxis": {"automargin": True, "zeroline": False, **x},
+        "yaxis": {"automargin": True, "zeroline": False, "ticklabelstandoff": 8, **y},
+    }
+    return {"data": traces, "layout": layout | more}
+
+
+def _curves(measurements: Sequence[Measurement], colours: Colours, metric: str) -> Figure:
+    budgets, values = table(measurements, metric)
+    bands: list[Figure] = []
+    lines: list[Figure] = []
+    for name, colour in colours.items() if len(values[RANDOM]) else ():
+        low, high = interval(values[name])
+        common = {"name": _text(name), "legendgroup": _text(name)}
+        band = {"x": [*budgets, *budgets[::-1]], "y": [*high, *low[::-1]], "fill": "toself", "mode": "none"}
+        look = {"fillcolor": f"rgba{(*bytes.fromhex(colour[1:]), 0.13)}", "hoverinfo": "skip", "showlegend": False}
+        bands.append(common | band | look)
+        line = {"x": budgets, "y": values[name].mean(axis=0), "mode": "lines+markers", "marker": {"size": 5}}
+        lines.append(common | line | {"line": {"color": colour, "width": 2.5}, "hovertemplate": "%{y:.3f}"})
+    return _figure(bands + lines, 390 + 10 * len(colours), {"title": {"text": "labels"}}, {}, hovermode="x unified")
+
+
+def _needed(summary: dict[str, Any], colours: Colours) -> Figure:
+    needs = {_text(name): summary["strategies"][name]["labels_to_target"] for name in colours}
+    last = summary["protocol"]["measured_at"][-1]
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [last if need is None else need for need in needs.values()],
+        "y": list(needs),
+        "marker": {"color": [*colours.values()], "opacity": [0.25 if need is None else 1 for need in needs.values()]},
+        "text": [f"not within {last}" if need is None else f"{need:.0f}" for need in needs.values()],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+    }
+    x = {"title": {"text": "labels"}, "range": [0, 1.25 * last]}  # room for the text beside the bars
+    return _figure([bars], 110 + 40 * len(needs), x, {"type": "category", "autorange": "reversed"})
+
+
+def _groups(measurements: Sequence[Measurement], colours: Colours, sizes: dict[str, float]) -> Figure:
+    names = sorted({each.group for each in measurements} - {""})
+    tables = {group: values for group in names if len((values := table(measurements, "accuracy", group)[1])[RANDOM])}
+    places = [_text(f"{group} ({sizes[group]:g})" if group in sizes else group) for group in tables]
+    dots: list[Figure] = []
+    edges: list[float] = []
+    for name, colour in colours.items() if tables else ():
+        final = [values[name][:, -1] for values in tables.values()]
+        means = [float(each.mean()) for each in final]
+        low, high = zip(*map(interval, final), strict=True)
+        error = {"array": np.subtract(high, means), "arrayminus": np.subtract(means, low), "thickness": 1.5}
+        place = {"x": means, "y": places, "error_x": error, "orientation": "h"}
+        dots.append({"name": _text(name), "mode": "markers", "marker": {"color": colour, "size": 9}, **place})
+        edges += [*low, *high]
+    x = {"range": [min(edges) - 0.02, max(edges) + 0.02] if edges else None}  # of itself it would begin at 0
+    y = {"type": "category", "autorange": "reversed"}
+    return _figure(dots, 90 + 10 * len(colours) + len(tables) * (20 + 16 * len(colours)), x, y, scattermode="group")

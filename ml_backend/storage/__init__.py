@@ -1,0 +1,204 @@
+"""The store: the only place that knows SQL, and where vectors, artifacts and credentials lie."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from ml_backend.core.settings import Settings
+from ml_backend.storage import schema
+from ml_backend.storage.annotations import Labels
+from ml_backend.storage.artifacts import ArtifactError, Artifacts
+from ml_backend.storage.connections import Connections
+from ml_backend.storage.database import Database, StoreError, check_url, now, process_name
+from ml_backend.storage.distillations import Distillations
+from ml_backend.storage.erasure import content_keys, count_rows, erase_project
+from ml_backend.storage.evolution_rounds import Evolution, EvolutionRow
+from ml_backend.storage.files import TEMPORARY, remove_old, write_atomically
+from ml_backend.storage.jobs import Jobs, JobState, Lease, LeaseLostError
+from ml_backend.storage.ledger import Ledger, Spent
+from ml_backend.storage.project_documents import Documents
+from ml_backend.storage.projects import ProjectRecord, Projects
+from ml_backend.storage.publications import Publications
+from ml_backend.storage.published_drafts import Showings, Shown
+from ml_backend.storage.questions import Questions
+from ml_backend.storage.quote_erasure import QuoteEraser
+from ml_backend.storage.record_profiles import RecordProfiles
+from ml_backend.storage.replies import Reply, ReplyTable
+from ml_backend.storage.retention import Retention
+from ml_backend.storage.reviews import Proposal, Reviews
+from ml_backend.storage.serving_rules import LabellingRules
+from ml_backend.storage.signals import Notifications, Pipes, Signals
+from ml_backend.storage.stats import Stats
+from ml_backend.storage.synchronisation import Progress, Synchronisation
+from ml_backend.storage.tasks import Tasks
+from ml_backend.storage.teacher_states import TeacherStates
+from ml_backend.storage.unusable_tasks import SetAside
+from ml_backend.storage.vector_cleanup import drop_vectors
+from ml_backend.storage.vectors import Vectors
+from ml_backend.storage.versions import RoundRecord, Versions
+
+__all__ = [
+    "ArtifactError",
+    "EvolutionRow",
+    "JobState",
+    "Lease",
+    "LeaseLostError",
+    "ProjectRecord",
+    "Proposal",
+    "Reply",
+    "ReplyTable",
+    "RoundRecord",
+    "Shown",
+    "Spent",
+    "Store",
+    "StoreError",
+    "Vectors",
+    "check_url",
+    "credentials",
+    "now",
+    "process_name",
+    "remember_credentials",
+]
+
+
+PROBE_BYTES = 64 * 1024
+WIPES, WIPE_SECONDS = 100, 0.1  # tries, and the pause between two: whoever reads at that moment is in the way
+
+
+class Store:
+    """Everything that outlives a process, one attribute a topic."""
+
+    def __init__(self, settings: Settings, *, must_exist: bool = False) -> None:
+        """Makes the store where there is none yet; with `must_exist`, raises StoreError instead."""
+        self._folder = settings.data_dir
+        if must_exist and not settings.store_url and not settings.database_file.is_file():
+            raise StoreError(
+                f"There is no store in {settings.data_dir}: run this in the folder where `apprentice serve` was "
+                "started, or give --data-dir"
+            )
+        self.database = Database(settings.database_url)
+        self.database.upgrade()
+        self.projects = Projects(self.database)
+        self.connections = Connections(self.database)
+        self.publications = Publications(self.database)
+        self.synchronisation = Synchronisation(self.database)
+        self.progress = Progress(self.database)
+        self.monitor = Documents(self.database, schema.monitor)
+        self.reviews = Reviews(self.database)
+        self.teacher_states = TeacherStates(self.database)
+        self.label_descriptions = Documents(self.database, schema.label_description)
+        self.record_profiles = RecordProfiles(self.database)
+        self.feature_scores = Documents(self.database, schema.feature_score)
+        self.distillations = Distillations(self.database)
+        self.tasks = Tasks(self.database)
+        self.set_aside = SetAside(self.database)
+        self.labels = Labels(self.database)
+        self.versions = Versions(self.database)
+        self.retention = Retention(self.database)
+        self.questions = Questions(self.database)
+        self.ledger = Ledger(self.database)
+        self.evolution = Evolution(self.database)
+        self.shown = Showings(self.database)
+        self.stats = Stats(self.database)
+        self.rules = LabellingRules(self.database)
+        pipes = settings.data_dir / "signals"
+        self.signals: Signals = Pipes(self.database, pipes) if self.database.is_sqlite else Notifications(self.database)
+        self.jobs = Jobs(self.database, settings.lease_seconds, signals=self.signals)
+        self._quotes = QuoteEraser(self.database)
+        self.artifacts = Artifacts(self._folder / "artifacts")
+        for there in ("", "artifacts/*/", "vectors/*/*/"):
+            remove_old(self._folder.glob(f"{there}{TEMPORARY}*"))
+
+    def vectors(self, project: int, space: str) -> Vectors:
+        """The cached vectors of a project in an encoder's space."""
+        return Vectors(self._folder / "vectors" / space / str(project))
+
+    def forget_spaces(self, project: int, prefix: str, kept: Collection[str]) -> None:
+        """Removes a project's vectors in the spaces whose names begin so, but for some."""
+        for folder in (self._folder / "vectors").glob(f"{prefix}*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder / str(project), ignore_errors=True)
+                with suppress(OSError):  # it has other projects'
+                    folder.rmdir()
+
+    def erase_quotes(self, project: int) -> bool:
+        """Takes texts of deleted tasks out of what quotes them, for a moment; False when there is nothing to do now.
+        Raises StoreError."""
+        return self._quotes.step(project)
+
+    def sweep_vectors(self, project: int) -> int:
+        """Drops vectors of texts that a project has no more, of one shard at a time; returns how many, 0 when none are
+        left. Raises StoreError, and BlockingIOError while another process merges shards."""
+        kept = content_keys(self.database, project)
+        folders = (self._folder / "vectors").glob(f"*/{project}")
+        return next((dropped for folder in folders if (dropped := drop_vectors(folder, kept))), 0)
+
+    def rows(self, project: int) -> dict[str, int]:
+        """How many rows of a project there are, by table."""
+        return count_rows(self.database, project)
+
+    def forget(self, project: int, *, ledger: bool = True) -> dict[str, int]:
+        """Removes a project whole: its rows in every table, its artifacts and vectors; returns how many of each there
+        were. Interrupted, it can be called again. Whoever is at work on the project loses the right to publish.
+        ledger: also what its teacher has cost"""
+        artifacts = self.artifacts.forget(project)
+        folders = [folder for folder in (self._folder / "vectors").glob(f"*/{project}") if folder.is_dir()]
+        vectors = sum(len(self.vectors(project, folder.parent.name)) for folder in folders)
+        self.forget_spaces(project, "", ())
+        rows = erase_project(self.database, project, ledger=ledger)
+        for _ in range(WIPES):
+            if self.database.wipe():
+                break
+            time.sleep(WIPE_SECONDS)
+        return {**rows, **{name: n for name, n in (("artifacts", artifacts), ("vectors", vectors)) if n}}
+
+    def remove_strays(self) -> None:
+        """Removes artifacts and vectors of projects that are not known, as somebody may write who was at work when one
+        was forgotten, and what the database's log still has of them."""
+        for pattern in ("artifacts/*", "vectors/*/*"):
+            for folder in self._folder.glob(pattern):
+                if folder.name.isdigit() and folder.is_dir() and self.projects.get(int(folder.name)) is None:
+                    shutil.rmtree(folder, ignore_errors=True)
+        self.database.wipe()
+
+    def full(self) -> str:
+        """Why nothing can be written to the data folder, "" if it can."""
+        try:
+            with tempfile.TemporaryFile(dir=self._folder) as file:
+                file.write(b"0" * PROBE_BYTES)
+                file.flush()
+        except OSError as error:
+            return f"{self._folder} cannot be written ({error.strerror}): free space or chown it"
+        return ""
+
+    def close(self) -> None:
+        self.signals.close()
+        self.database.close()
+
+
+def remember_credentials(data_dir: Path, url: str, api_key: str) -> None:
+    """Keeps what `connect` was told, readable by this user alone, for the workers."""
+    text = json.dumps({"label_studio_url": url, "label_studio_api_key": api_key})
+    write_atomically(data_dir / "credentials.json", lambda file: file.write(text.encode()))
+
+
+def credentials(settings: Settings) -> tuple[str, str]:
+    """Label Studio's URL and API key: of the settings, and what they do not have as `connect` was told it.
+
+    The key is "" if there is none. One that `connect` was told is never sent to another server.
+    """
+    url, key = settings.label_studio_url.rstrip("/"), settings.label_studio_api_key.get_secret_value()
+    try:
+        found = json.loads((settings.data_dir / "credentials.json").read_text())
+        kept_url, kept_key = str(found["label_studio_url"]), str(found["label_studio_api_key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return url, key
+    if "label_studio_url" not in settings.model_fields_set:
+        url = kept_url
+    return url, key or (kept_key if url == kept_url else "")

@@ -1,0 +1,48 @@
+"""Tables that keep one JSON document a project: written whole, by whoever made it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ml_backend.storage.database import Database
+from ml_backend.storage.quote_erasure import without_deleted
+
+
+class Documents:
+    """A table whose second column is the document."""
+
+    def __init__(self, database: Database, table: sa.Table) -> None:
+        self._database = database
+        self._table = table
+        _, self._document = table.columns
+
+    def put(self, project: int, document: dict[str, Any]) -> None:
+        """Keeps a document in place of any other."""
+        with self._database.begin() as connection:
+            connection.execute(self._database.put(self._table, self._row(connection, project, document)))
+
+    def add(self, project: int, document: dict[str, Any]) -> bool:
+        """Keeps a document unless there is one; whether it did."""
+        with self._database.begin() as connection:
+            insert = self._database.insert_or_ignore(self._table).values(self._row(connection, project, document))
+            return connection.execute(insert.returning(self._table.c.project)).first() is not None
+
+    def replace(self, project: int, before: dict[str, Any] | None, document: dict[str, Any]) -> bool:
+        """Keeps a document in place of the one before (None: of none), unless another one has come since; whether it
+        did."""
+        if before is None:
+            return self.add(project, document)
+        with self._database.begin() as connection:
+            row, mine = self._row(connection, project, document), self._table.c.project == project
+            if connection.execute(sa.select(self._document).where(mine).with_for_update()).scalar() != before:
+                return False
+            connection.execute(sa.update(self._table).where(mine).values(row))
+            return True
+
+    def _row(self, connection: sa.Connection, project: int, document: dict[str, Any]) -> dict[str, Any]:
+        """The row to be written, without what was deleted since the document was made."""
+        row = {"project": project, self._document.name: document}
+        [cleaned] = without_deleted(connection, self._table, project, [row])
+        return dict(cleaned)

@@ -1,0 +1,60 @@
+"""Answers that are proposed for a second look, and those that have had theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ml_backend.storage.database import Database
+from ml_backend.storage.schema import review_proposal as proposals
+from ml_backend.storage.schema import reviewed_annotation as reviewed
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The answer `annotation`, last changed at `updated_at`, is proposed by the row `prediction` in Label Studio."""
+
+    task: int
+    prediction: int
+    annotation: int
+    updated_at: str
+    proposed_at: float
+
+
+class Reviews:
+    """The tables `review_proposal` and `reviewed_annotation`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def standing(self, project: int) -> dict[int, Proposal]:
+        """The proposals that stand in Label Studio, by task."""
+        query = sa.select(*[proposals.c[name] for name in Proposal.__dataclass_fields__])
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(proposals.c.project == project)).all()
+        return {row.task: Proposal(*row) for row in rows}
+
+    def reviewed(self, project: int) -> dict[int, str]:
+        """The annotations that have had their second look -> when they were last changed before it."""
+        query = sa.select(reviewed.c.annotation, reviewed.c.updated_at).where(reviewed.c.project == project)
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def propose(self, project: int, proposal: Proposal) -> None:
+        row = {"project": project, **{name: getattr(proposal, name) for name in Proposal.__dataclass_fields__}}
+        self._database.write(self._database.put(proposals, row))
+
+    def withdraw(self, project: int, task: int) -> None:
+        """A proposal stands no more in Label Studio."""
+        self._database.write(sa.delete(proposals).where(proposals.c.project == project, proposals.c.task == task))
+
+    def review(self, project: int, annotation: int, updated_at: str) -> None:
+        """An annotation has had its second look, until it is changed again."""
+        row = {"project": project, "annotation": annotation, "updated_at": updated_at}
+        self._database.write(self._database.put(reviewed, row))
+
+    def forget(self, project: int) -> None:
+        with self._database.begin() as connection:
+            for table in (proposals, reviewed):
+                connection.execute(sa.delete(table).where(table.c.project == project))

@@ -1,0 +1,179 @@
+"""Model versions, the rounds that made them, and the audit slice that measures them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import sqlalchemy as sa
+
+from ml_backend.core.types import Estimate, ModelVersion
+from ml_backend.storage.database import Database, chunks, now
+from ml_backend.storage.jobs import Lease, LeaseLostError, check_lease
+from ml_backend.storage.schema import audit, has_own_fit, is_active, is_stale, round_
+from ml_backend.storage.schema import version as table
+
+ROUNDS_KEPT = 1000
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One finished round. `stages` maps a stage to its seconds."""
+
+    version: str | None
+    started_at: float
+    finished_at: float
+    stages: dict[str, float]
+    error: str | None = None
+
+
+class Versions:
+    """The tables `version`, `round` and `audit`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def next_number(self, project: int) -> int:
+        query = sa.select(sa.func.coalesce(sa.func.max(table.c.number), 0)).where(table.c.project == project)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one()) + 1
+
+    def add(
+        self, version: ModelVersion, artifact: tuple[str, str] | None, rows: int, lease: Lease | None = None
+    ) -> None:
+        """Inserts a version that is not active yet. Raises LeaseLostError if another worker has taken the project over,
+        or has a version of this number: that one is never overwritten.
+
+        artifact  file name and SHA-256 of its own fit, if it has one
+        rows      predictions that are about to be written to Label Studio: known here first, they are pruned even if
+                  this process dies before it can say how many there were
+        lease     under which the version was made
+        """
+        name, digest = artifact or (None, None)
+        row = {**asdict(version), "artifact": name, "sha256": digest}
+        with self._database.begin() as connection:
+            check_lease(connection, lease)
+            insert = self._database.insert_or_ignore(table).values({**row, "active": False, "rows": rows})
+            if connection.execute(insert.returning(table.c.number)).first() is None:
+                raise LeaseLostError(f"version {version.number} of project {version.project} is another worker's")
+
+    def activate(self, project: int, number: int, lease: Lease | None = None) -> None:
+        """Makes one version the only active one. Raises LeaseLostError if another worker has taken the project over."""
+        with self._database.begin() as connection:
+            check_lease(connection, lease)
+            activate(connection, project, number)
+
+    def set_rows(self, project: int, number: int, rows: int) -> None:
+        change = sa.update(table).where(table.c.project == project).where(table.c.number == number).values(rows=rows)
+        with self._database.begin() as connection:
+            connection.execute(change)
+
+    def active(self, project: int) -> ModelVersion | None:
+        found = self._select(project, is_active)
+        return found[0] if found else None
+
+    def get(self, project: int, number: int) -> ModelVersion | None:
+        found = self._select(project, table.c.number == number)
+        return found[0] if found else None
+
+    def named(self, project: int, name: str) -> ModelVersion | None:
+        found = self._select(project, table.c.name == name)
+        return found[0] if found else None
+
+    def all(self, project: int, most: int | None = None) -> list[ModelVersion]:
+        """Newest first; at most so many."""
+        return self._select(project, sa.true(), most)
+
+    def artifact(self, project: int, number: int) -> tuple[str, str] | None:
+        """File name and SHA-256 of the fit that a version made, None if it made none or it was pruned."""
+        query = sa.select(table.c.artifact, table.c.sha256).where(table.c.project == project, table.c.number == number)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        return (row[0], row[1]) if row and row[0] else None
+
+    def learners(self, project: int) -> list[int]:
+        """The numbers of the versions whose own fit is kept, newest first."""
+        query = (
+            sa.select(table.c.number)
+            .where(table.c.project == project)
+            .where(has_own_fit)
+            .order_by(table.c.number.desc())
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def drop_artifact(self, project: int, number: int) -> None:
+        change = sa.update(table).where(table.c.project == project).where(table.c.number == number)
+        with self._database.begin() as connection:
+            connection.execute(change.values(artifact=None, sha256=None))
+
+    def stale(self, project: int) -> list[tuple[int, str, int]]:
+        """Number, name and rows of the inactive versions that still stand in Label Studio, oldest first."""
+        query = (
+            sa.select(table.c.number, table.c.name, table.c.rows)
+            .where(table.c.project == project)
+            .where(is_stale)
+            .order_by(table.c.number)
+        )
+        with self._database.read() as connection:
+            return [tuple(row) for row in connection.execute(query).all()]
+
+    def _select(self, project: int, condition: sa.ColumnElement[bool], most: int | None = None) -> list[ModelVersion]:
+        columns = [table.c[name] for name in ModelVersion.__dataclass_fields__]
+        query = sa.select(*columns).where(table.c.project == project).where(condition)
+        query = query.order_by(table.c.number.desc()).limit(most)
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [
+            ModelVersion(**{**row, "accuracy": Estimate(**row["accuracy"]) if row["accuracy"] else None})
+            for row in rows
+        ]
+
+    def record_round(self, project: int, record: RoundRecord) -> None:
+        """Keeps a round's figures; the oldest beyond a thousand are forgotten."""
+        with self._database.begin() as connection:
+            connection.execute(sa.insert(round_).values(project=project, **asdict(record)))
+            mine = sa.select(round_.c.id).where(round_.c.project == project).order_by(round_.c.id.desc())
+            oldest = connection.execute(mine.offset(ROUNDS_KEPT).limit(1)).scalar()
+            if oldest is not None:
+                gone = sa.delete(round_).where(round_.c.project == project).where(round_.c.id <= oldest)
+                connection.execute(gone)
+
+    def last_rounds(self, project: int, limit: int = 1, *, failed: bool | None = None) -> list[RoundRecord]:
+        """Newest first; `failed` picks those with or without an error."""
+        query = sa.select(*[round_.c[name] for name in RoundRecord.__dataclass_fields__])
+        query = query.where(round_.c.project == project).order_by(round_.c.id.desc()).limit(limit)
+        if failed is not None:
+            query = query.where(round_.c.error.is_not(None) if failed else round_.c.error.is_(None))
+        with self._database.read() as connection:
+            return [RoundRecord(**row) for row in connection.execute(query).mappings().all()]
+
+    def audited(self, project: int) -> list[int]:
+        """The tasks of the audit slice, in the order in which they were drawn."""
+        query = sa.select(audit.c.task).where(audit.c.project == project).order_by(audit.c.drawn_at, audit.c.task)
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def audited_among(self, project: int, tasks: Iterable[int]) -> set[int]:
+        """Those of some tasks that are on the slice."""
+        found: set[int] = set()
+        for chunk in chunks(tasks, CHUNK):
+            query = sa.select(audit.c.task).where(audit.c.project == project, audit.c.task.in_(chunk))
+            with self._database.read() as connection:
+                found.update(connection.execute(query).scalars())
+        return found
+
+    def draw_audit(self, project: int, tasks: Iterable[int]) -> None:
+        """Puts tasks on the slice; those that are on it keep their place."""
+        rows = [{"project": project, "task": task, "drawn_at": now()} for task in tasks]
+        if rows:
+            with self._database.begin() as connection:
+                connection.execute(self._database.insert_or_ignore(audit), rows)
+
+
+def activate(connection: sa.Connection, project: int, number: int) -> None:
+    """Makes one version the only active one, in a transaction of the caller."""
+    mine = table.c.project == project
+    connection.execute(sa.update(table).where(mine, is_active).values(active=False))
+    connection.execute(sa.update(table).where(mine, table.c.number == number).values(active=True))

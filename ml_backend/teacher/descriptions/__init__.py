@@ -1,0 +1,1 @@
+"""What a teacher says of labels and of the fields of records, to be read and edited."""

@@ -1,1 +1,0 @@
-"""The second master's desk: what the teacher is asked, within which budget, and what its word is worth."""

@@ -1,0 +1,32 @@
+"""A first use of a plugin imports libraries and loads weights for seconds: better before an annotator waits for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import structlog
+
+from ml_backend.core import registry
+from ml_backend.core.settings import Settings
+from ml_backend.core.types import Floats, Pool, TrainingSet
+
+ROWS = 8  # of a problem that is just large enough for every plugin
+
+log = structlog.get_logger()
+
+
+def warm(settings: Settings) -> None:
+    """Uses the installation's encoder, learner and acquisition once. What fails here is told by the first round."""
+    options = settings.defaults.of_form("text")
+    try:
+        encoder = registry.encoder(settings.encoder)
+        texts = [f"text {row}" for row in range(ROWS)]
+        encoder.sketch(texts)
+        vectors: Floats = encoder.encode(texts)
+        targets = np.eye(2, dtype=np.float32)[np.arange(ROWS) % 2]
+        learner = registry.learner(options.learner)
+        fit = learner.fit(TrainingSet(vectors, targets, np.ones(ROWS, np.float32), False, targets), 0)
+        everything = np.ones(ROWS, np.bool_)
+        pool = Pool(vectors, learner.predict(fit.tensors, vectors), ~everything, everything, False, None)
+        registry.acquisition(options.acquisition).select(pool, 1, 0)
+    except Exception as error:  # it is only a head start
+        log.warning("not warm", error=type(error).__name__)
