@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from ml_backend import registry, space
+from ml_backend import __version__, registry, space
 from ml_backend.domain import ApprenticeError, Attributions, TaskSchema, TrainingSet, content_key, read_record
 from ml_backend.encoding import encode
 from ml_backend.evaluation.arms import name_of
@@ -99,7 +98,7 @@ class Simulator:
             "starts_from": _starts_from(request, self._encoder),
             "encoder": self._encoder.name if schema.is_record else settings.encoder,
             "balance": settings.defaults.balance,
-            "version": version("apprentice-label-studio"),
+            "version": __version__,
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
         if self._known is not None:
