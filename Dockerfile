@@ -17,7 +17,7 @@ RUN grep '^torch==' constraints.txt > torch.txt \
  && pip install --constraint constraints.txt --requirement requirements.txt \
  && pip install --no-deps label-studio-ml==1.0.9
 
-COPY README.md ./
+COPY README.md LICENSE ./
 COPY ml_backend ml_backend
 COPY plugins plugins
 RUN pip install --no-deps .

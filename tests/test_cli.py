@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 from projects import set_up
 from typer.testing import CliRunner
 
+from ml_backend import __version__
 from ml_backend.cli import main as cli
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
@@ -211,7 +211,7 @@ def test_a_folder_without_a_store_is_named_and_left_alone(
 
 
 def test_the_version_is_told(run: Run) -> None:
-    assert run("--version").stdout.strip() == version("apprentice-label-studio")
+    assert run("--version").stdout.strip() == __version__
 
 
 def test_a_bad_setting_is_one_sentence_and_exit_code_1(main: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from rich.table import Column, Table
 import ml_backend.cli.features
 import ml_backend.cli.forget
 import ml_backend.cli.teacher  # noqa: F401 their commands are the application's by now
+from ml_backend import __version__
 from ml_backend.cli.common import (
     AnyProject,
     DataDir,
@@ -66,9 +67,7 @@ def version(
 ) -> None:
     """Active learning for Label Studio: annotate, and the queue reorders itself."""
     if asked:
-        from importlib.metadata import version as version_of
-
-        typer.echo(version_of("apprentice-label-studio"))
+        typer.echo(__version__)
         raise typer.Exit
 
 

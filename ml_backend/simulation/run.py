@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from ml_backend import __version__
 from ml_backend.core import registry
 from ml_backend.core.ports import Encoder
 from ml_backend.core.settings import Settings
@@ -101,7 +101,7 @@ class Simulator:
             "starts_from": _starts_from(request, self._encoder),
             "encoder": self._encoder.name if schema.is_record else settings.encoder,
             "balance": settings.defaults.balance,
-            "version": version("apprentice-label-studio"),
+            "version": __version__,
             "digest_of_the_tasks": _digest([tasks, test] if test else [tasks]),
         }
         if self._known is not None:
