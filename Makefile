@@ -76,3 +76,18 @@ bench-labels: .venv/.ready
 
 clean:
 	rm -rf .venv .venv-label-studio .venv-peers .demo
+
+# the tools alone: mkdocstrings reads the sources and imports nothing of ours
+.venv-docs/.ready: constraints-docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --requirement constraints-docs.txt $(QUIETER)
+	touch $@
+
+.PHONY: docs clean-docs
+docs: .venv-docs/.ready ## builds the pages of docs/ as a site in site/
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+clean: clean-docs
+
+clean-docs: ## removes the site and the environment that builds it
+	rm -rf .venv-docs site
