@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # `make test` runs its parts in their order: side by side they would take each other's time
 .NOTPARALLEL:
 
-.PHONY: setup help demo format lint unit slow e2e test clean
+.PHONY: setup help demo format lint unit slow e2e test docs clean
 .PHONY: bench-growth bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables
 
 setup: .venv/.ready .venv-label-studio/.ready ## builds the two virtual environments (this is what plain `make` does)
@@ -96,5 +96,15 @@ bench-labels: .venv/.ready ## measures how many labels the strategies need
 	.venv/bin/python scripts/pip_install.py .venv/setup.log --constraint constraints.txt small-text==1.4.1 dill==0.4.1
 	.venv/bin/python -m benchmarks.labels
 
-clean: ## removes the virtual environments and the demo's data
-	rm -rf .venv .venv-label-studio .venv-peers .demo
+# only the tools: mkdocstrings reads the sources and imports nothing of ours
+.venv-docs/.ready: constraints-docs.txt
+	@echo "Setting up .venv-docs ..."
+	@$(PYTHON) -m venv .venv-docs
+	@$(INSTALL) --requirement constraints-docs.txt
+	@touch $@
+
+docs: .venv-docs/.ready ## builds the pages of docs/ as a site in site/
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+clean: ## removes the virtual environments, the demo's data and the site
+	rm -rf .venv .venv-docs .venv-label-studio .venv-peers .demo site

@@ -261,7 +261,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 
 def settings_table() -> str:
-    """The README's table, in Markdown: every setting with its variable, default and meaning."""
+    """The table of docs/settings.md, in Markdown: every setting with its variable, default and meaning."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
     for prefix, model in (("APPRENTICE_", Settings), ("", ProjectSettings)):
         for name, field in model.model_fields.items():
