@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.data import TextSet
 from ml_backend.core import registry
-from ml_backend.core.types import Floats, Ints, Material, Pool, TaskSchema, Taught, Tensors, TrainingSet
+from ml_backend.core.types import DistillationData, Floats, Ints, Pool, PseudoLabels, TaskSchema, Tensors, TrainingSet
 from ml_backend.teacher.descriptions.label_descriptions import Cues, phrases
 
 BUDGETS = (50, 100, 200, 385)
@@ -30,20 +30,20 @@ class Bench:
         self.test_y = np.array([labels.index(row.label) for row in which.test])
         self.one_hot = np.eye(len(labels), dtype=np.float32)
         self.learner = registry.learner("logistic")
-        self.nothing = Taught(self.x[:0], self.one_hot[:0], np.zeros(0, np.float32))
+        self.nothing = PseudoLabels(self.x[:0], self.one_hot[:0], np.zeros(0, np.float32))
 
-    def distil(self, rows: Ints, targets: Floats, cues: Taught | None = None) -> Priors:
-        taught = Taught(self.x[rows], targets, np.ones(len(rows), np.float32))
-        return self.learner.distil(Material(taught, cues or self.nothing, self.x), multiple=False, seed=0)
+    def distil(self, rows: Ints, targets: Floats, cues: PseudoLabels | None = None) -> Priors:
+        taught = PseudoLabels(self.x[rows], targets, np.ones(len(rows), np.float32))
+        return self.learner.distil(DistillationData(taught, cues or self.nothing, self.x), multiple=False, seed=0)
 
     def named(self) -> Priors:
         """What everybody starts from who has no teacher: the labels' names."""
         return self.distil(np.empty(0, np.int64), self.nothing.targets, self.cues({}))
 
-    def cues(self, told: Cues) -> Taught:
+    def cues(self, told: Cues) -> PseudoLabels:
         found = phrases(told, self.schema)
         vectors = registry.encoder("minilm").encode(found.texts)
-        return Taught(vectors, found.targets, found.weights)
+        return PseudoLabels(vectors, found.targets, found.weights)
 
     def fit(self, rows: Ints, priors: Priors, seed: int, targets: Floats | None = None) -> float:
         """Accuracy on the test rows, in hundredths, of a learner of some rows' gold labels or of `targets`."""

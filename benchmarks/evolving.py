@@ -17,13 +17,13 @@ from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import Ints
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge, Lesson
-from ml_backend.simulation.cached_teacher import PROJECT, Remembered
-from ml_backend.simulation.replay import Gold, Plan
-from ml_backend.simulation.simulated_teacher import ARMS, NO_CAPS, Rehearsal, rehearse
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
+from ml_backend.simulation.cached_teacher import PROJECT, CachedTeacher
+from ml_backend.simulation.replay import LabelledPool, SimulationPlan
+from ml_backend.simulation.simulated_teacher import ARMS, NO_CAPS, SimulatedTeacher, rehearse
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation
-from ml_backend.teacher.client import Desk
+from ml_backend.teacher.client import TeacherClient
 
 HUMAN, POOL = 100, 3000
 ROUNDS, PER_ROUND = 4, 20
@@ -117,18 +117,20 @@ Found = dict[str, dict[int, list[tuple[float, float]]]]
 """arm -> round -> (calls so far, accuracy) of each seed."""
 
 
-def _remembered(teacher: object, folder: Path) -> Remembered:
+def _remembered(teacher: object, folder: Path) -> CachedTeacher:
     store = Store(Settings(data_dir=folder))
-    return Remembered(store, Desk(store, PROJECT, teacher, NO_CAPS))  # type: ignore[arg-type]
+    return CachedTeacher(store, TeacherClient(store, PROJECT, teacher, NO_CAPS))  # type: ignore[arg-type]
 
 
 def _run(
-    bench: Bench, rows: Sequence[Row], places: Ints, arm: str, teacher: Remembered, seed: int, found: Found,
+    bench: Bench, rows: Sequence[Row], places: Ints, arm: str, teacher: CachedTeacher, seed: int, found: Found,
     rounds: int, per_round: int,
 ) -> None:  # fmt: skip
     settings = Settings(defaults=ProjectSettings(teacher="similarity"))
-    plan = Plan(bench.schema, settings.defaults.of_form("text"), "minilm", HUMAN, HUMAN, HUMAN)
-    pool = Gold(bench.x[places], bench.one_hot[bench.y[places]], [""] * len(places), [rows[row].text for row in places])
+    plan = SimulationPlan(bench.schema, settings.defaults.of_form("text"), "minilm", HUMAN, HUMAN, HUMAN)
+    pool = LabelledPool(
+        bench.x[places], bench.one_hot[bench.y[places]], [""] * len(places), [rows[row].text for row in places]
+    )
     labelled = np.sort(np.random.default_rng([seed, HUMAN]).choice(len(pool), HUMAN, replace=False))
     named = distillation.named(bench.schema, registry.encoder("minilm"))
     names = distillation.of_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
@@ -140,13 +142,15 @@ def _run(
             found[arm].setdefault(number, []).append((calls, bench.right(learner.tensors)))
 
 
-def _taught(bench: Bench, pool: Gold, labelled: Ints, learner: Knowledge, tutor: Rehearsal) -> tuple[Knowledge, float]:
+def _taught(
+    bench: Bench, pool: LabelledPool, labelled: Ints, learner: FittedModel, tutor: SimulatedTeacher
+) -> tuple[FittedModel, float]:
     priors = tutor.teach(labelled, learner)
     return learner if priors is None else _learnt(bench, pool, labelled, priors), tutor.spent()["teacher_calls"]
 
 
-def _learnt(bench: Bench, pool: Gold, rows: Ints, priors: Mapping[str, fitted_model.Tensors]) -> Knowledge:
-    lesson = Lesson("logistic", "minilm", bench.schema.labels, False, rows, b"", pool.targets[rows])
+def _learnt(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, fitted_model.Tensors]) -> FittedModel:
+    lesson = TrainingSnapshot("logistic", "minilm", bench.schema.labels, False, rows, b"", pool.targets[rows])
     learner, _ = fitted_model.learn(lesson, pool.vectors[rows], None, 1, priors)
     assert learner is not None
     return learner

@@ -29,10 +29,10 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.arms import table
 from benchmarks.tables import TABLES, record_set, scored
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import Attributions, Floats, Ints, Material, Taught, TrainingSet
-from plugins.encoders.fields import BOOLEAN, numbers
-from plugins.encoders.records import Records, profile
-from plugins.encoders.values import named
+from ml_backend.core.types import Attributions, DistillationData, Floats, Ints, PseudoLabels, TrainingSet
+from plugins.encoders.feature_types import BOOLEAN, numbers
+from plugins.encoders.tabular import TabularEncoder, profile
+from plugins.encoders.value_parsing import named
 from plugins.learners.laat import Laat, direction
 from plugins.learners.laat_paper import LaatPaper, paper_mlp
 
@@ -49,7 +49,7 @@ class Table:
         found = record_set(name)
         pool = np.flatnonzero(~found.test)
         some = np.random.default_rng(0).choice(pool, POOL, replace=False) if len(pool) > POOL else pool
-        self.encoder = Records(profile([found.records[row] for row in some], found.kinds))
+        self.encoder = TabularEncoder(profile([found.records[row] for row in some], found.kinds))
         texts = [json.dumps(record) for record in found.records]
         sides = (some, np.flatnonzero(found.test))
         self.pool_x, self.test_x = (self.encoder.encode([texts[row] for row in rows]) for rows in sides)
@@ -74,7 +74,7 @@ class Table:
         return 100 * float(roc_auc_score(self.test_y, said))
 
 
-def raw(encoder: Records, records: Sequence[Mapping[str, Any]]) -> Floats:
+def raw(encoder: TabularEncoder, records: Sequence[Mapping[str, Any]]) -> Floats:
     """(n, d) the columns as they are written, without any standardising: what is published takes them so."""
     fields = {field.name: field for field in encoder.fields}
     parts = []
@@ -103,10 +103,10 @@ def taught(
     def arm(t: Table, rows: Ints, seed: int) -> Floats:
         scores = scores_of(t, np.random.default_rng(seed))
         x, test_x = (t.pool_raw, t.test_raw) if written else (t.pool_x, t.test_x)
-        nothing = Taught(x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
+        nothing = PseudoLabels(x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
         known = Attributions(np.stack([0 * scores, scores]).astype(np.float32), t.width)
         learner = make()
-        priors = learner.distil(Material(nothing, nothing, x, known), False, seed)
+        priors = learner.distil(DistillationData(nothing, nothing, x, known), False, seed)
         one_hot = np.eye(2, dtype=np.float32)[t.pool_y[rows]]
         train = TrainingSet(x[rows], one_hot, np.ones(len(rows), np.float32), False, priors=priors)
         return learner.predict(learner.fit(train, seed).tensors, test_x)[:, 1]

@@ -24,11 +24,11 @@ from benchmarks.laat import Table
 from benchmarks.tables import TABLES
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Attributions, Clustering, Floats, Ints, Material, Taught, Tensors
+from ml_backend.core.types import Attributions, Clustering, DistillationData, Floats, Ints, PseudoLabels, Tensors
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.query_selection import choose, pool_of
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import CLUSTERS
 
 START, STEP, LABELS = 4, 4, 100
@@ -53,10 +53,12 @@ def simulated(t: Table, seeds: int) -> Curves:
     rows = np.random.default_rng(0).permutation(len(t.pool_x))[:POOL]
     x, y = t.pool_x[rows], t.pool_y[rows]
     clustering = registry.clusterer().cut(x, CLUSTERS, 0)
-    nothing = Taught(x[:0], np.empty((0, 2), np.float32), np.empty(0, np.float32))
+    nothing = PseudoLabels(x[:0], np.empty((0, 2), np.float32), np.empty(0, np.float32))
     priors = {
         told: registry.learner("tabular").distil(
-            Material(nothing, nothing, x, Attributions(np.stack([0 * t.scores, told * t.scores]), t.width)), False, 0
+            DistillationData(nothing, nothing, x, Attributions(np.stack([0 * t.scores, told * t.scores]), t.width)),
+            False,
+            0,
         )
         for told in (False, True)
     }
@@ -100,9 +102,11 @@ def _curve(
         labelled[choose(options, seen, None, STEP, 1000 * seed + n).rows] = True
 
 
-def _learnt(x: Floats, y: Ints, rows: Ints, serving: Knowledge | None, priors: dict[str, Tensors]) -> Knowledge | None:
+def _learnt(
+    x: Floats, y: Ints, rows: Ints, serving: FittedModel | None, priors: dict[str, Tensors]
+) -> FittedModel | None:
     targets = np.eye(2, dtype=np.float32)[y[rows]]
-    lesson = Lesson("tabular", "records", SCHEMA.labels, False, rows, b"", targets)
+    lesson = TrainingSnapshot("tabular", "records", SCHEMA.labels, False, rows, b"", targets)
     return fitted_model.learn(lesson, x[rows], serving, 1, priors)[0] or serving
 
 

@@ -27,7 +27,7 @@ from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Floats, Ints, Pool, Selection
 from ml_backend.simulation.learning_curves import append_run, read_csv
-from ml_backend.simulation.replay import Gold, Plan, simulate
+from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 
 BATCH, BUDGET = 25, 500  # the peers' margins and core-set choose as ours do: `make bench-acquisition` has their times
 COLD = [DEFAULT, "random", "typicality"]  # that begin without any label, too
@@ -110,13 +110,13 @@ def run(which: TextSet, strategies: list[str], seeds: int, initial: int) -> None
     labels = which.schema.labels
     train, test = which.vectors()
 
-    def gold(rows: list[Row], vectors: Floats) -> Gold:
+    def gold(rows: list[Row], vectors: Floats) -> LabelledPool:
         targets = np.eye(len(labels), dtype=np.float32)[[labels.index(row.label) for row in rows]]
-        return Gold(vectors, targets, [row.group for row in rows])
+        return LabelledPool(vectors, targets, [row.group for row in rows])
 
     file = runs_of(which.name, initial)
     finished = {(each.strategy, each.seed) for each in read_csv(file)}
-    plan = Plan(which.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", initial, BATCH, BUDGET)
+    plan = SimulationPlan(which.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", initial, BATCH, BUDGET)
     pool, held_out = gold(which.train, train), gold(which.test, test)
     for seed in range(seeds):
         for name in strategies:

@@ -25,7 +25,7 @@ from benchmarks.loop import Table, _encoded, _timed, _until, floor, loop, parser
 from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import Material, Taught, TrainingSet, record_text
+from ml_backend.core.types import DistillationData, PseudoLabels, TrainingSet, record_text
 from ml_backend.demo.run import backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.label_studio.client import LabelStudioClient
@@ -67,9 +67,9 @@ def refit(table: Table, some: list[dict[str, Any]], labels: list[str], features:
     table.add("encoding alone, records a second", len(some), f"{len(some) / seconds:,.0f}")
     x, known = encoder.encode(texts), encoder.attributions(features["estimates"], ["no", "yes"])
     targets = np.eye(2, dtype=np.float32)[[int(label == "yes") for label in labels]]
-    nothing = Taught(x[:0], targets[:0], np.empty(0, np.float32))
+    nothing = PseudoLabels(x[:0], targets[:0], np.empty(0, np.float32))
     learner = registry.learner("tabular")
-    priors = learner.distil(Material(nothing, nothing, x, known), False, 0)
+    priors = learner.distil(DistillationData(nothing, nothing, x, known), False, 0)
     train = TrainingSet(x[:REFIT], targets[:REFIT], np.ones(REFIT, np.float32), False, priors=priors)
     learner.fit(train, 0)
     took = statistics.median(_timed(lambda: learner.fit(train, 0)) for _ in range(20))

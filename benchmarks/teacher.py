@@ -27,7 +27,7 @@ from benchmarks.live_teacher import live
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Floats, Ints, Pool, TrainingSet
-from ml_backend.simulation.replay import Gold, Plan, simulate
+from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 from ml_backend.teacher.descriptions.label_descriptions import Cues
 
 
@@ -109,13 +109,13 @@ def labels(seeds: int) -> Iterator[str]:
         "cues alone + default acquisition": (default, {"cues": everything["cues"]}),
         "distillation with cues + default acquisition": (default, everything),
     }
-    pool = Gold(bench.x, bench.one_hot[bench.y], [""] * len(bench.x))
-    test = Gold(bench.test_x, bench.one_hot[bench.test_y], [""] * len(bench.test_x))
+    pool = LabelledPool(bench.x, bench.one_hot[bench.y], [""] * len(bench.x))
+    test = LabelledPool(bench.test_x, bench.one_hot[bench.test_y], [""] * len(bench.test_x))
     marks = (25, 50, 100, 200, 300, 375, 400)
     shown: list[list[str]] = []
     curves: dict[str, np.ndarray] = {}
     for name, (strategy, priors) in arms.items():
-        plan = Plan(bench.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", 25, 25, 400, priors)
+        plan = SimulationPlan(bench.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", 25, 25, 400, priors)
         found: dict[int, list[float]] = {}
         for seed in range(seeds):
             for each in simulate(plan, pool, test, strategy, seed):

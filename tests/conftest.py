@@ -42,8 +42,8 @@ from ml_backend.core import registry
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.labels.aggregation import Aggregator
-from ml_backend.loop.round import Round
+from ml_backend.labels.aggregation import LabelAggregator
+from ml_backend.loop.round import RoundContext
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.web.app import create_app
@@ -164,12 +164,12 @@ def server() -> FakeLabelStudio:
 
 
 @pytest.fixture
-def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> Callable[..., Round]:
+def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> Callable[..., RoundContext]:
     """Makes the rounds of project 5 against a fake server; the rounds of one test share their pool."""
     pools: dict[int, ProjectPool] = {}
-    aggregator = Aggregator(store, 5)
+    aggregator = LabelAggregator(store, 5)
 
-    def make(server: FakeLabelStudio, **values: Any) -> Round:
+    def make(server: FakeLabelStudio, **values: Any) -> RoundContext:
         if 5 not in pools:
             pools[5] = ProjectPool(store, 5, fake_encoder)
         work: dict[str, Any] = {
@@ -182,7 +182,7 @@ def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> C
             "guard": lambda: None,
             "superseded": lambda _: False,
         }
-        return Round(**{**work, **values})
+        return RoundContext(**{**work, **values})
 
     return make
 

@@ -74,7 +74,7 @@ def say(text: str) -> None:
 
 
 def read_json_text(file: Path) -> str:
-    from ml_backend.core.types import ApprenticeError
+    from ml_backend.core.exceptions import ApprenticeError
 
     try:
         return file.read_text(encoding="utf-8-sig")
@@ -86,7 +86,7 @@ def edited(text: str, read: Callable[[str], T]) -> T | None:
     """What comes out of the user's editor; None if it was left as it is. What is wrong can be mended at once."""
     import click
 
-    from ml_backend.core.types import ApprenticeError
+    from ml_backend.core.exceptions import ApprenticeError
 
     while True:
         try:

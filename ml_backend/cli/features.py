@@ -12,7 +12,7 @@ from rich.markup import escape
 from ml_backend.cli.common import DataDir, Project, app, edited, open_store, out, read_json_text, read_settings
 
 if TYPE_CHECKING:
-    from ml_backend.teacher.project_context import Site
+    from ml_backend.teacher.project_context import ProjectContext
 
 MOST_VALUES = 12  # of a category, that are listed
 
@@ -31,7 +31,7 @@ def features(
     The teacher is asked for them, a few times over, unless you have written your own. What a file says of the fields,
     or its scores, takes the place of all that was known of them.
     """
-    from ml_backend.core.types import ApprenticeError
+    from ml_backend.core.exceptions import ApprenticeError
     from ml_backend.pool.feature_space import descriptions
     from ml_backend.teacher.descriptions.feature_scores import as_text, from_text, keep
     from ml_backend.teacher.project_context import visit
@@ -70,7 +70,7 @@ def features(
         _print(site, told)
 
 
-def _print(site: Site, told: Mapping[str, str]) -> None:
+def _print(site: ProjectContext, told: Mapping[str, str]) -> None:
     from ml_backend.teacher.descriptions.feature_scores import BY_HAND, estimates, mean, spread
 
     said = estimates(site.record)
@@ -100,7 +100,7 @@ def _print(site: Site, told: Mapping[str, str]) -> None:
         out.print(f"Mean of {len(said)} estimates of the teacher, with their standard deviation.")
 
 
-def _in_vain(site: Site) -> str:
+def _in_vain(site: ProjectContext) -> str:
     """Why the teacher's replies were of no use, "" if it has not been asked."""
     from ml_backend.teacher.descriptions.feature_scores import asked
 

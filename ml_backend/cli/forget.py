@@ -28,7 +28,7 @@ def forget(
 
     What `connect` made is removed first, as `disconnect` does. Connected again, the project begins anew.
     """
-    from ml_backend.core.types import ApprenticeError
+    from ml_backend.core.exceptions import ApprenticeError
     from ml_backend.label_studio.removal import forget as remove
 
     settings = read_settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
@@ -49,7 +49,7 @@ def forget(
 def _reach(settings: Settings, record: ProjectRecord, *, ask: bool) -> LabelStudioClient | None:
     """The way to the project in Label Studio; None if it is gone from there, or if whoever is asked goes on without
     it. Raises LabelStudioError if nobody is asked."""
-    from ml_backend.label_studio.client import LabelStudioError
+    from ml_backend.core.exceptions import LabelStudioError
     from ml_backend.label_studio.removal import is_in_label_studio
 
     try:

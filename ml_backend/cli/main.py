@@ -47,7 +47,9 @@ WORKER_NICE = 5  # Label Studio waits for the web process, and an annotator for 
 def main() -> None:
     """Entry point: an error that is the user's to mend is one sentence and exit code 1; Ctrl-C is one line and 130."""
     try:
-        from ml_backend.core.types import ApprenticeError  # here, as all that takes its time: Ctrl-C may come at once
+        from ml_backend.core.exceptions import (
+            ApprenticeError,  # here, as all that takes its time: Ctrl-C may come at once
+        )
 
         try:
             app()
@@ -272,11 +274,11 @@ def simulate(
     try:
         settings = read_settings()
         with progress_bar() as progress:
-            from ml_backend.simulation.config import Request
+            from ml_backend.simulation.config import SimulationConfig
             from ml_backend.simulation.run import Simulator
 
             cap_threads(settings.threads)
-            request = Request(
+            request = SimulationConfig(
                 tasks, label_config, out_folder, test, strategy or (), budget, batch, seeds, initial, group,
                 list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20, features,
             )  # fmt: skip
@@ -286,7 +288,7 @@ def simulate(
         if isinstance(reason, KeyboardInterrupt):
             out.print("Interrupted: the same command goes on from here.")
         if simulator is not None:
-            from ml_backend.core.types import ApprenticeError
+            from ml_backend.core.exceptions import ApprenticeError
 
             try:  # what is finished is kept, and told
                 _print_simulation(simulator.conclude(), out_folder)

@@ -32,7 +32,7 @@ from ml_backend.cli.common import (
 if TYPE_CHECKING:
     from ml_backend.core.types import Example
     from ml_backend.teacher.descriptions.label_descriptions import Cues
-    from ml_backend.teacher.evolution.generated_texts import Round
+    from ml_backend.teacher.evolution.generated_texts import EvolutionRound
 
 WIDE = 120  # letters that the ledger may need: a number that is cut off is none
 LEDGER = (
@@ -83,8 +83,9 @@ def evolve(
     the same command goes on from there, and nothing is asked twice.
     """
     from ml_backend.core import registry
+    from ml_backend.core.exceptions import RepliesAwaitedError
     from ml_backend.label_studio.generated_tasks import add_written
-    from ml_backend.teacher.evolution.evolution_run import Evolving, Waiting, refuse_records
+    from ml_backend.teacher.evolution.evolution_run import EvolutionRun, refuse_records
     from ml_backend.teacher.evolution.generated_texts import POOL, TASKS, TAUGHT
     from ml_backend.teacher.evolution.report_text import round_lines
     from ml_backend.teacher.project_context import visit
@@ -103,11 +104,11 @@ def evolve(
         return add_written(client, project, site.schema, texts, since) if client else ()
 
     try:
-        for one in _waited_for(Evolving(site, site.desk(), way, per_round, send).run(rounds)):
+        for one in _waited_for(EvolutionRun(site, site.desk(), way, per_round, send).run(rounds)):
             spent = store.ledger.spent_on(project, [each for ids in one.asked.values() for each in ids])
             for line in round_lines(one, spent):
                 out.print(line, highlight=False, markup=False)
-    except Waiting as waiting:
+    except RepliesAwaitedError as waiting:
         by_file = site.options.teacher == registry.BY_FILE
         hint = f": apprentice teach --project {project} --export FILE" if by_file else ""
         out.print(f"{waiting}{hint}", highlight=False, markup=False)
@@ -127,7 +128,7 @@ def teach(
     What it costs is counted by teacher_input_price and teacher_output_price: give those of a batch, which is often half
     price. An import can be repeated: nothing is kept or counted twice.
     """
-    from ml_backend.core.types import ApprenticeError
+    from ml_backend.core.exceptions import ApprenticeError
     from ml_backend.teacher import batch_files
 
     if (export is None) == (replies is None):
@@ -156,7 +157,7 @@ def cues(
 
     The learner starts from them. The teacher is asked for them once, unless you have written your own.
     """
-    from ml_backend.core.types import ApprenticeError
+    from ml_backend.core.exceptions import ApprenticeError
     from ml_backend.label_studio.label_config import read_schema
     from ml_backend.teacher.descriptions.label_descriptions import as_text, from_text, keep
 
@@ -217,7 +218,7 @@ def ledger(
     Console(width=max(out.width, WIDE), soft_wrap=True, emoji=False).print(table)
 
 
-def _waited_for(rounds: Iterator[Round]) -> Iterator[Round]:
+def _waited_for(rounds: Iterator[EvolutionRound]) -> Iterator[EvolutionRound]:
     """Says meanwhile that the teacher is being asked: a slow one takes minutes."""
     while True:
         with out.status("the teacher is asked for a diagnosis, for texts, and for the label of each …"):

@@ -12,7 +12,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Recent(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """Safe to use from several threads: those that ask for a value that is being made wait for it, and no others do. A
     value that is larger than `most` by itself is kept until another one comes."""
 

@@ -14,10 +14,10 @@ from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
 from ml_backend.core.types import (
     Attributions,
     Clustering,
+    DistillationData,
     FieldScores,
     Fit,
     Floats,
-    Material,
     Pool,
     Selection,
     TaskSchema,
@@ -100,7 +100,7 @@ class Learner(Protocol):
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         """Fits, calibrates and cross-validates. Deterministic for a seed. Needs at least one row."""
 
-    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
         """What can be learnt without an annotator, in several ways, by name: candidates for `TrainingSet.priors`. Takes
         seconds, and is done when the teacher has said more, not in a round. Nothing if there is nothing to learn from.
         """
@@ -129,7 +129,7 @@ class Teacher(Protocol):
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """An answer to each, as they come, in any order; whoever stops iterating stops asking.
 
-        Raises TeacherUnavailable, after the answers so far, if nobody answers or asking again is of no use.
+        Raises TeacherUnavailableError, after the answers so far, if nobody answers or asking again is of no use.
         """
 
 

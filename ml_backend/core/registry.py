@@ -8,10 +8,10 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from ml_backend.core.lru_cache import Recent
+from ml_backend.core.exceptions import UnknownPluginError
+from ml_backend.core.lru_cache import LruCache
 from ml_backend.core.ports import Acquisition, BatchFormat, Clusterer, Drafter, Encoder, Learner, RecordEncoder, Teacher
 from ml_backend.core.teacher_types import TeacherOptions
-from ml_backend.core.types import ApprenticeError
 
 GROUP = "apprentice.plugins"
 PROFILE_CHARACTERS = 64 * 2**20
@@ -23,14 +23,10 @@ BY_FILE = "batch"  # the one that answers nothing itself: its module is a BatchF
 KEPT = 8  # instances of each kind: of what holds weights, label vectors, or what a server refuses
 
 # not lru_cache: it makes two instances where two threads ask at once
-_encoders: Recent[str, Encoder] = Recent(KEPT)
-_drafters: Recent[Encoder, Drafter] = Recent(KEPT)
-_teachers: Recent[tuple[str, TeacherOptions], Teacher] = Recent(KEPT)
-_record_encoders: Recent[tuple[str, str], RecordEncoder] = Recent(PROFILE_CHARACTERS)
-
-
-class UnknownPlugin(ApprenticeError):
-    """A setting names a plugin that is not installed."""
+_encoders: LruCache[str, Encoder] = LruCache(KEPT)
+_drafters: LruCache[Encoder, Drafter] = LruCache(KEPT)
+_teachers: LruCache[tuple[str, TeacherOptions], Teacher] = LruCache(KEPT)
+_record_encoders: LruCache[tuple[str, str], RecordEncoder] = LruCache(PROFILE_CHARACTERS)
 
 
 @cache  # looking through all packages takes milliseconds, and a /predict has twenty
@@ -45,7 +41,9 @@ def installed(kind: str) -> dict[str, EntryPoint]:
 def _load(kind: str, name: str) -> Any:
     found = installed(kind)
     if name not in found:
-        raise UnknownPlugin(f"There is no {kind} named {name!r}: installed are {', '.join(sorted(found)) or 'none'}")
+        raise UnknownPluginError(
+            f"There is no {kind} named {name!r}: installed are {', '.join(sorted(found)) or 'none'}"
+        )
     return found[name].load()
 
 

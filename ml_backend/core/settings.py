@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.registry import installed
 from ml_backend.core.teacher_types import TeacherOptions
-from ml_backend.core.types import ApprenticeError
 
 STRANGE = "?"
 Form = Literal["text", "record", "record with text"]

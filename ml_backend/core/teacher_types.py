@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ml_backend.core.types import ApprenticeError, Floats
+from ml_backend.core.types import Floats
 
 Purpose = Literal["label", "describe", "diagnose", "write"]
 
@@ -88,18 +88,6 @@ def most_replies(probabilities: str) -> int:
 def most_calls(replies: int) -> int:
     """The most calls for a question that needs so many replies. A teacher keeps to it: budgets reckon with it."""
     return ASKED * replies + IN_VAIN
-
-
-class TeacherUnavailable(ApprenticeError):
-    """Nobody answers, or not now: nothing is wrong with the questions. `retry_after`: seconds to wait, if known.
-
-    `fatal`: asking again is of no use until a setting is changed (a wrong key, a model that does not exist).
-    """
-
-    def __init__(self, problem: str, retry_after: float | None = None, *, fatal: bool = False) -> None:
-        super().__init__(problem)
-        self.retry_after = retry_after
-        self.fatal = fatal
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,6 @@ Tensors = dict[str, npt.NDArray[np.generic]]
 """What a learner has learnt, as named arrays: exactly what an artifact holds."""
 
 
-class ApprenticeError(Exception):
-    """Base of every error the project raises on purpose; its text is safe to show to the user."""
-
-
 KEY_BYTES = 16
 PATH = " > "
 """Stands in a nested label's name between the labels around it and its own."""
@@ -163,7 +159,7 @@ that holds others, or is no choice at all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taught:
+class PseudoLabels:
     """Rows that the teacher stands behind: vectors (m, d), soft targets (m, c), weights (m,) >= 0."""
 
     vectors: Floats
@@ -188,7 +184,7 @@ class Attributions:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class DistillationData:
     """All that a learner can be taught without an annotator.
 
     labels  tasks that the teacher has labelled
@@ -197,8 +193,8 @@ class Material:
     attributions  of the columns of records, None for texts
     """
 
-    labels: Taught
-    cues: Taught
+    labels: PseudoLabels
+    cues: PseudoLabels
     pool: Floats
     attributions: Attributions | None = None
 

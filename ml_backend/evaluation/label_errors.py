@@ -22,7 +22,7 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Doubts:
+class SuspectedLabelErrors:
     """Rows whose answer looks wrong, the most doubtful first.
 
     rows     (k,) int64
@@ -35,7 +35,7 @@ class Doubts:
     margin: Floats
 
 
-def doubts(held_out: Floats, targets: Floats, multiple: bool, protected: Mask, budget: int) -> Doubts:
+def doubts(held_out: Floats, targets: Floats, multiple: bool, protected: Mask, budget: int) -> SuspectedLabelErrors:
     """At most `budget` rows, from cross-validated probabilities (n, c) and targets (n, c).
 
     Rows of `protected` (n,) are trusted: they help to set the thresholds and are never proposed. A label on which the
@@ -48,7 +48,7 @@ def doubts(held_out: Floats, targets: Floats, multiple: bool, protected: Mask, b
         instead, margin = _one(held_out, targets)
     margin = np.where(protected, np.inf, margin)
     rows = np.argsort(margin, kind="stable")[: min(budget, int(np.isfinite(margin).sum()))]
-    return Doubts(rows, instead[rows], margin[rows].astype(np.float32))
+    return SuspectedLabelErrors(rows, instead[rows], margin[rows].astype(np.float32))
 
 
 def _one(held_out: Floats, targets: Floats) -> tuple[Mask, Floats]:

@@ -48,7 +48,7 @@ REPEATS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class BaselineComparison:
     """What the latest look found.
 
     gain       accuracy of the learner with chosen answers alone minus that of the one with exchanged ones (0.01 is one
@@ -69,7 +69,7 @@ def looks(audited: int) -> int:
     return (audited // FIRST_LOOK).bit_length()
 
 
-def compare(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> Comparison:
+def compare(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> BaselineComparison:
     """From the rows of `train` in answering order, and which of them (n,) are of the audit slice.
 
     The loop looks again and again, and each look is one more chance to be wrong. So there are few, at 20, 40, 80...
@@ -83,7 +83,9 @@ def compare(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> C
     taken = looks(int(audited.sum()))
     if not taken:
         missing = f"{int(audited.sum())} of the {FIRST_LOOK} audited answers that the first look takes"
-        return Comparison("not enough evidence", None, None, None, 0, f"not compared with random order yet: {missing}")
+        return BaselineComparison(
+            "not enough evidence", None, None, None, 0, f"not compared with random order yet: {missing}"
+        )
     places = np.flatnonzero(audited)[: FIRST_LOOK * 2 ** (taken - 1)]
     gains = exchanges(learner, train, audited, places, seed)
     level = ALPHA / (taken * (taken + 1))
@@ -92,7 +94,7 @@ def compare(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> C
     verdict: Literal["winning", "not winning", "not enough evidence"]
     verdict = "winning" if low > 0 else "not winning" if high < 0 else "not enough evidence"
     share = min(1.0, len(places) / max(1, int(places[-1]) + 1 - len(places)))
-    return Comparison(
+    return BaselineComparison(
         verdict,
         gain,
         low,

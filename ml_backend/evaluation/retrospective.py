@@ -23,7 +23,7 @@ MODELS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class RetrospectivePredictions:
     """What the learners of other times say.
 
     sizes        (s,) int64 ascending: how many answers each learner of the curve had; the last one is n
@@ -37,7 +37,9 @@ class Replay:
     predictions: Ints | Mask | None
 
 
-def replay(learner: Learner, train: TrainingSet, stop_set: Floats, seed: int) -> Replay:
+def predict_retrospectively(
+    learner: Learner, train: TrainingSet, stop_set: Floats, seed: int
+) -> RetrospectivePredictions:
     """From the rows of `train` in answering order, at least one, and a stop set (m, d): the vectors of tasks, labelled
     or not, that stay the same between rounds. Costs up to POINTS + MODELS - 1 = 8 fits."""
     n = len(train.vectors)
@@ -53,7 +55,7 @@ def replay(learner: Learner, train: TrainingSet, stop_set: Floats, seed: int) ->
         predictions = np.array([decide(each, multiple=True) for each in said])
     else:
         predictions = np.array([each.argmax(axis=1) for each in said])
-    return Replay(curve, np.array(right), predictions)
+    return RetrospectivePredictions(curve, np.array(right), predictions)
 
 
 def with_rows(learner: Learner, train: TrainingSet, rows: Mask, seed: int) -> Fit:

@@ -20,7 +20,13 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import (
+    AccessDeniedError,
+    LabelStudioError,
+    NotFoundError,
+    RequestRefusedError,
+    UnreachableError,
+)
 
 PAGE = 5000  # tasks; larger pages are no faster and keep annotators waiting
 ASKED_BY_NUMBER = 500  # tasks; they stand in the address
@@ -36,26 +42,6 @@ PRIVATE = (
 )
 
 
-class LabelStudioError(ApprenticeError):
-    """A call to Label Studio failed. The text holds no key and no task data."""
-
-
-class Unreachable(LabelStudioError):
-    pass
-
-
-class Denied(LabelStudioError):
-    pass
-
-
-class NotFound(LabelStudioError):
-    pass
-
-
-class Refused(LabelStudioError):
-    pass
-
-
 class LabelStudioClient:
     """The way to one Label Studio. Safe to use from several threads."""
 
@@ -65,7 +51,9 @@ class LabelStudioClient:
         from label_studio_sdk.core.api_error import ApiError
 
         if not api_key:
-            raise Denied("There is no API key for Label Studio: set APPRENTICE_LABEL_STUDIO_API_KEY, or give --api-key")
+            raise AccessDeniedError(
+                "There is no API key for Label Studio: set APPRENTICE_LABEL_STUDIO_API_KEY, or give --api-key"
+            )
         self.url = url.rstrip("/")
         self.token_kind = "personal access token" if api_key.count(".") == 2 else "legacy token"
         self._api_error, self._http_errors = ApiError, (httpx.HTTPError, httpx.InvalidURL)
@@ -75,7 +63,9 @@ class LabelStudioClient:
             make: Any = LabelStudio
             sdk = make(base_url=self.url, api_key=api_key, httpx_client=self._connections)
         except ApiError as error:
-            raise Denied("The API key has expired: make a new one in Label Studio (Account & Settings)") from error
+            raise AccessDeniedError(
+                "The API key has expired: make a new one in Label Studio (Account & Settings)"
+            ) from error
         self._http = sdk._client_wrapper.httpx_client  # the one place where the SDK's public surface does not do
         self._timeout, self._api_key = timeout, api_key
 
@@ -93,18 +83,20 @@ class LabelStudioClient:
         try:
             answer = self._http.request(path, method=method, json=body, params=params, request_options=options)
         except self._http_errors as error:
-            raise Unreachable(
+            raise UnreachableError(
                 f"Label Studio at {self.url} does not answer ({type(error).__name__}): is it running, is the URL right?"
             ) from None
         except self._api_error as error:  # from refreshing a personal access token
-            raise Denied(
+            raise AccessDeniedError(
                 f"Label Studio at {self.url} does not accept the API key (status {error.status_code})"
             ) from None
         if answer.is_success:
             try:
                 return answer.json() if answer.content else None
             except ValueError:
-                raise Refused(f"{method} {path}: Label Studio at {self.url} did not answer with JSON") from None
+                raise RequestRefusedError(
+                    f"{method} {path}: Label Studio at {self.url} did not answer with JSON"
+                ) from None
         content = answer.content.replace(self._api_key.encode(), b"the API key")  # should the server repeat it
         raise _failure(method, f"{self.url}/{path}", answer.status_code, content)
 
@@ -112,10 +104,12 @@ class LabelStudioClient:
         """Label Studio's release, for example 1.23.2. Raises LabelStudioError if something else answers there."""
         try:
             found = self.call("GET", "api/version")  # Label Studio tells it to anyone
-        except (NotFound, Denied):
+        except (NotFoundError, AccessDeniedError):
             found = None
         if not isinstance(found, dict) or "release" not in found:
-            raise Refused(f"What answers at {self.url} is not Label Studio: check APPRENTICE_LABEL_STUDIO_URL")
+            raise RequestRefusedError(
+                f"What answers at {self.url} is not Label Studio: check APPRENTICE_LABEL_STUDIO_URL"
+            )
         return str(found["release"])
 
     def project(self, project: int) -> dict[str, Any]:
@@ -137,7 +131,7 @@ class LabelStudioClient:
         """The number of a tab of the Data Manager: `known` put right, or a new one if there is none."""
         body = {"project": project, "data": data}
         if known:
-            with suppress(NotFound):
+            with suppress(NotFoundError):
                 return int(self.call("PATCH", f"api/dm/views/{known}/", body=body)["id"])
         return int(self.call("POST", "api/dm/views/", body=body)["id"])
 
@@ -201,9 +195,9 @@ def _failure(method: str, url: str, status: int, content: bytes) -> LabelStudioE
         detail = ""
     said = f"{method} {url}: Label Studio answered {status}" + (f" ({str(detail)[:200]})" if detail else "")
     if "reserved network address" in str(detail):
-        return Refused(f"{said}. {PRIVATE}")
+        return RequestRefusedError(f"{said}. {PRIVATE}")
     if status in (401, 403):
-        return Denied(f"{said}: check the API key and what its user may do")
+        return AccessDeniedError(f"{said}: check the API key and what its user may do")
     if status == 404:
-        return NotFound(f"{said}: are the address and the number right, and may the API key's user see it?")
-    return Refused(said)
+        return NotFoundError(f"{said}: are the address and the number right, and may the API key's user see it?")
+    return RequestRefusedError(said)

@@ -11,7 +11,7 @@ from ml_backend.storage import ProjectRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ConnectionReport:
     """One project's connection as Label Studio has it.
 
     elsewhere       the address that its webhook or ML backend points to, "" if that is this one
@@ -33,7 +33,7 @@ class Connection:
         return self.sampling == SAMPLING
 
 
-def inspect(client: LabelStudioClient, settings: Settings, record: ProjectRecord) -> Connection:
+def inspect(client: LabelStudioClient, settings: Settings, record: ProjectRecord) -> ConnectionReport:
     """Asks Label Studio, which in turn calls this backend's /health and /setup. Raises LabelStudioError."""
     project, made = record.id, record.connection or {}
     found = client.project(project)
@@ -46,7 +46,7 @@ def inspect(client: LabelStudioClient, settings: Settings, record: ProjectRecord
     ours = [hook["url"].removesuffix("/webhook") for hook in all_hooks if hook["id"] == made.get("webhook")]
     ours += [each["url"].rstrip("/") for each in all_backends if each["id"] == made.get("ml")]
     state = "missing" if not backends else "connected" if backends[0].get("state") == "CO" else "failed"
-    return Connection(
+    return ConnectionReport(
         elsewhere=next((url for url in ours if url != address), ""),
         label_config=str(found.get("label_config") or ""),
         model_version=str(found.get("model_version") or ""),

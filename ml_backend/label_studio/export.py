@@ -12,16 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.types import (
-    SYNTHETIC,
-    Annotation,
-    ApprenticeError,
-    Floats,
-    Ints,
-    TaskSchema,
-    read_record,
-    storable,
-)
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import SYNTHETIC, Annotation, Floats, Ints, TaskSchema, read_record, storable
 from ml_backend.kinds.choices.label_aggregation import consensus
 from ml_backend.label_studio.data_quality import defects, some
 from ml_backend.label_studio.label_config import read_schema

@@ -6,21 +6,18 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from ml_backend.core.types import ApprenticeError, TaskSchema
+from ml_backend.core.exceptions import UnsupportedConfigError
+from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.controls import attribute, is_conditional, is_nested, is_required, preference, read_choices
 
 SHOWN = ("Text", "HyperText", "Table")
 """Tags that show what can be asked about."""
 
 
-class UnsupportedConfig(ApprenticeError):
-    """The labelling configuration asks for something that is not served."""
-
-
 @lru_cache(maxsize=256)
 def read_schema(label_config: str, choices: str = "") -> TaskSchema:
     """The `Choices` over a `Text`, a `HyperText` or a `Table` that is learnt: the one named `choices`, or, with no
-    name, the one that `controls.preference` puts first. Raises UnsupportedConfig saying what is missing."""
+    name, the one that `controls.preference` puts first. Raises UnsupportedConfigError saying what is missing."""
     from label_studio_sdk.label_interface.interface import LabelInterface
 
     try:
@@ -28,7 +25,7 @@ def read_schema(label_config: str, choices: str = "") -> TaskSchema:
         controls = list(interface.controls)
         *_, tree = interface.parse(label_config)
     except Exception as error:  # the SDK raises whatever lxml, its own validation or a missing attribute raise
-        raise UnsupportedConfig(
+        raise UnsupportedConfigError(
             "The labelling configuration cannot be read: it is not valid XML of Label Studio"
         ) from error
     problems, found = [], []
@@ -39,17 +36,17 @@ def read_schema(label_config: str, choices: str = "") -> TaskSchema:
             element = next(tag for tag in tree.iter("Choices") if tag.get("name") == control.name)
             schema = _choices(control, element, list(interface.objects), [each for each in controls if each != control])
             found.append((preference(element, len(schema.labels)), schema))
-        except UnsupportedConfig as problem:
+        except UnsupportedConfigError as problem:
             problems.append(str(problem))
     if found:
         return min(found, key=lambda pair: pair[0])[1]
     if choices and not problems:
         names = ", ".join(repr(control.name) for control in controls if control.tag == "Choices")
-        raise UnsupportedConfig(
+        raise UnsupportedConfigError(
             f"The labelling configuration has no <Choices name={choices!r}>, which the setting `choices` asks for: "
             f"there is {names or 'none'}"
         )
-    raise UnsupportedConfig(
+    raise UnsupportedConfigError(
         problems[0]
         if problems
         else "The labelling configuration has no <Choices> over a <Text>, a <HyperText> or a <Table>: add one, that is "
@@ -62,18 +59,20 @@ def _choices(control: Any, element: Any, objects: list[Any], others: list[Any]) 
     several fields in its Texts and HyperTexts, a task is a record; a tag that only `others` point at is none of its."""
     name = control.name
     if control.dynamic_value:
-        raise UnsupportedConfig(
+        raise UnsupportedConfigError(
             f"<Choices name={name!r}> takes its choices from the task: list them in the configuration"
         )
     about = next((tag for tag in control.objects or () if tag.tag in SHOWN), None)
     if about is None:
-        raise UnsupportedConfig(
+        raise UnsupportedConfigError(
             f"<Choices name={name!r}> does not point at a <Text>, a <HyperText> or a <Table> (toName)"
         )
     if any(attribute(element, per, "false").lower() != "false" for per in ("perRegion", "perItem")):
-        raise UnsupportedConfig(f"<Choices name={name!r}> is asked for each region: only whole texts can be classified")
+        raise UnsupportedConfigError(
+            f"<Choices name={name!r}> is asked for each region: only whole texts can be classified"
+        )
     if not _fields(about):
-        raise UnsupportedConfig(
+        raise UnsupportedConfigError(
             f"<{about.tag} name={about.name!r}> must take its value from the task, for example ${about.tag.lower()}, "
             "and no URL"
         )
@@ -86,7 +85,7 @@ def _choices(control: Any, element: Any, objects: list[Any], others: list[Any]) 
     choices, nested = read_choices(element), is_nested(element)
     multiple = attribute(element, "choice") == "multiple"
     if len(choices) < (1 if multiple else 2):
-        raise UnsupportedConfig(f"<Choices name={name!r}> has too few choices to learn from")
+        raise UnsupportedConfigError(f"<Choices name={name!r}> has too few choices to learn from")
     by_name = not nested and all(choice.path == (choice.name,) for choice in choices)
     return TaskSchema(
         tuple(choice.name for choice in choices),

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
 from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
-from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
+from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
 from ml_backend.storage import ProjectRecord, Proposal, Store, now
 
@@ -77,7 +78,7 @@ def propose(
         if untouched and not expired and task in wanted:
             continue
         guard()
-        with suppress(NotFound):
+        with suppress(NotFoundError):
             client.call("DELETE", f"api/predictions/{proposal.prediction}/")
         store.reviews.withdraw(record.id, task)
         del standing[task]
@@ -94,7 +95,7 @@ def propose(
             try:
                 row = client.call("POST", "api/predictions/", body=next(rows))["id"]
                 store.reviews.propose(record.id, Proposal(task, row, answer.id, answer.updated_at, now()))
-            except Refused:  # the task has just been deleted, or the label: not again for this answer
+            except RequestRefusedError:  # the task has just been deleted, or the label: not again for this answer
                 store.reviews.review(record.id, answer.id, answer.updated_at)
 
 
@@ -109,7 +110,7 @@ def _tab(client: LabelStudioClient, store: Store, project: int) -> None:
         return
     tab = make_tab(client, project)
     if not store.connections.add_second_look_tab(project, tab):  # disconnected meanwhile: nobody else would remove it
-        with suppress(NotFound):
+        with suppress(NotFoundError):
             client.call("DELETE", f"api/dm/views/{tab}/")
 
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ml_backend.core.exceptions import RequestRefusedError
 from ml_backend.core.types import Prediction, TaskSchema
-from ml_backend.label_studio.client import LabelStudioClient, Refused
+from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
 
 HEAD = 4  # rows that must stand before the switch
@@ -25,7 +26,7 @@ SLOW_BULK = 0.5  # seconds: a bulk import slower than this is never run behind t
 
 
 @dataclass
-class Pace:
+class PublishTimings:
     """Measured seconds of one bulk import and of one single row, None until measured."""
 
     bulk: float | None = None
@@ -59,7 +60,7 @@ class Publisher:
     schema: TaskSchema
     version: str
     guard: Callable[[], None]
-    pace: Pace
+    pace: PublishTimings
     explores: bool = False
     written: int = field(default=0, init=False)  # rows that stand in Label Studio, also after a failure
     _last_write_seconds: float = field(default=0.0, init=False)
@@ -68,7 +69,7 @@ class Publisher:
         """Writes the first rows and makes Label Studio serve them; returns the rows that are still to be written.
 
         All rows are written before the switch if one bulk import is no slower than the head alone.
-        Raises Refused if Label Studio dropped a row, and then the earlier version goes on serving.
+        Raises RequestRefusedError if Label Studio dropped a row, and then the earlier version goes on serving.
         """
         rows = list(write_predictions(predictions, self.schema, self.version))
         path = self._path(min(HEAD, len(rows)), explores=self.explores)
@@ -108,7 +109,7 @@ class Publisher:
             self.pace.note("bulk", time.monotonic() - begin)
             self.written += created if isinstance(created, int) else 0
             if created != len(rows):
-                raise Refused(
+                raise RequestRefusedError(
                     f"Label Studio kept {created} of {len(rows)} predictions: does the labelling configuration of "
                     f"project {self.project} still have the labels that were learnt?"
                 )

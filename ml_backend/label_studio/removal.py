@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from ml_backend.core.types import ApprenticeError
-from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
+from ml_backend.core.exceptions import ApprenticeError, NotFoundError, RequestRefusedError
+from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.publisher import prune
 from ml_backend.label_studio.setup import Say, disconnect, stop_rounds
 from ml_backend.label_studio.sync import check_identity
@@ -19,7 +19,7 @@ def is_in_label_studio(client: LabelStudioClient, record: ProjectRecord, say: Sa
     """Whether Label Studio still has the project, and not another one of its number. Raises LabelStudioError."""
     try:
         found = client.project(record.id)
-    except NotFound:
+    except NotFoundError:
         say("the project is gone from Label Studio")
         return False
     try:
@@ -60,7 +60,7 @@ def _remove_drafts(client: LabelStudioClient, store: Store, project: int, say: S
     active = store.versions.active(project)
     names = [name for _, name, _ in store.versions.stale(project)] + ([active.name] if active else [])
     for name in names:
-        with suppress(NotFound, Refused):  # without rows, Label Studio knows no such version
+        with suppress(NotFoundError, RequestRefusedError):  # without rows, Label Studio knows no such version
             prune(client, project, name)
     if names:
         say(f"removed the drafts of {len(names)} versions")

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from ml_backend.core.exceptions import ApprenticeError, NotFoundError, RequestRefusedError
 from ml_backend.core.settings import Settings, own_params
-from ml_backend.core.types import ApprenticeError, TaskSchema
-from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
+from ml_backend.core.types import TaskSchema
+from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.label_review import make_tab, withdraw
 from ml_backend.label_studio.serialization import read_moment
@@ -51,7 +52,7 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     """Sets a project up: webhook, ML backend, sampling, tab, first round. Repeating it repairs what is missing. Returns
     what is learnt of the project from now on.
 
-    Raises UnsupportedConfig before anything is changed, LabelStudioError where Label Studio refuses a step.
+    Raises UnsupportedConfigError before anything is changed, LabelStudioError where Label Studio refuses a step.
     """
     if not settings.public_url and settings.host in WILDCARDS:
         raise ApprenticeError(
@@ -108,12 +109,12 @@ def disconnect(client: LabelStudioClient, store: Store, project: int, say: Say) 
     record = store.projects.get(project)
     if record is None or not record.connection:
         return False
-    with suppress(NotFound):
+    with suppress(NotFoundError):
         check_identity(client, record, client.project(project))
     try:
         stop_rounds(store, project)
         _restore(client, project, record.connection, say)
-    except NotFound:
+    except NotFoundError:
         say("the project is gone from Label Studio")
     except BaseException:  # to be tried again
         if record.is_connected:
@@ -141,7 +142,7 @@ def _restore(client: LabelStudioClient, project: int, connection: dict[str, Any]
             _delete(client, path.format(connection[kind]))
             say(f"removed the {name}")
     if connection.get("second look"):
-        with suppress(NotFound, Refused):
+        with suppress(NotFoundError, RequestRefusedError):
             withdraw(client, project)
     earlier = connection["earlier"].items()
     client.change_project(
@@ -156,7 +157,7 @@ def restore_model_version(client: LabelStudioClient, project: int, connection: M
     version = connection.get("earlier", {}).get("model_version") or ""
     try:
         client.change_project(project, model_version=version)
-    except Refused:  # where no prediction carries that version any more
+    except RequestRefusedError:  # where no prediction carries that version any more
         client.change_project(project, model_version="")
 
 
@@ -196,8 +197,8 @@ def _ml_backend(
             made = client.call("PATCH", f"api/ml/{ours[0]}", body=wanted)
         else:
             made = client.call("POST", "api/ml", body=wanted)
-    except Refused as error:  # Label Studio has just called /health and /setup
-        raise Refused(f"{error}. Does it reach {url}, and is `apprentice serve` running there?") from error
+    except RequestRefusedError as error:  # Label Studio has just called /health and /setup
+        raise RequestRefusedError(f"{error}. Does it reach {url}, and is `apprentice serve` running there?") from error
     return int(made["id"]), own_params(made.get("extra_params"))
 
 
@@ -227,5 +228,5 @@ def _view(client: LabelStudioClient, project: int, known: int | None) -> int:
 
 
 def _delete(client: LabelStudioClient, path: str) -> None:
-    with suppress(NotFound):
+    with suppress(NotFoundError):
         client.call("DELETE", path)

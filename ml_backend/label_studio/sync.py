@@ -16,9 +16,10 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from ml_backend.core.types import ApprenticeError, Example, TaskSchema
+from ml_backend.core.exceptions import ApprenticeError, UnsupportedConfigError
+from ml_backend.core.types import Example, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.label_config import UnsupportedConfig, read_schema
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_moment, read_tasks
 from ml_backend.label_studio.webhooks import read_counts
 from ml_backend.storage import ProjectRecord, Store, now
@@ -187,7 +188,7 @@ def _earlier(moment: str) -> str:
 def _schema(config: str, choices: str) -> TaskSchema | None:
     try:
         return read_schema(config, choices)
-    except UnsupportedConfig:
+    except UnsupportedConfigError:
         return None  # the round says so
 
 

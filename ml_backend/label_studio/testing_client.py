@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ml_backend.core.exceptions import NotFoundError
 from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.choices_values import read_answer, write_choices
-from ml_backend.label_studio.client import LabelStudioClient, NotFound
+from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import read_text
 
 IMPORT_CHUNK = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedTask:
     """A task as the labelling screen gets it: its draft's choices and the version that drafted it, if there is one."""
 
     task: int
@@ -42,16 +43,16 @@ def import_tasks(client: LabelStudioClient, project: int, data: Sequence[Mapping
         yield at + len(chunk)
 
 
-def next_task(client: LabelStudioClient, project: int, schema: TaskSchema) -> Served | None:
+def next_task(client: LabelStudioClient, project: int, schema: TaskSchema) -> ServedTask | None:
     """The task that Label Studio serves next, None when there is none left."""
     try:
         task = client.call("GET", f"api/projects/{project}/next")
-    except NotFound:
+    except NotFoundError:
         return None
     prediction: dict[str, Any] = next(iter(task.get("predictions") or []), {})
     regions = prediction.get("result") or []
     choices, _ = read_answer(regions, schema)
-    return Served(int(task["id"]), read_text(task, schema), choices, prediction.get("model_version"))
+    return ServedTask(int(task["id"]), read_text(task, schema), choices, prediction.get("model_version"))
 
 
 def answer(client: LabelStudioClient, task: int, schema: TaskSchema, choices: Sequence[str]) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ml_backend.core.types import Annotation, ApprenticeError, Example, storable
-from ml_backend.label_studio.label_config import UnsupportedConfig, read_schema
+from ml_backend.core.exceptions import InvalidEventError, UnsupportedConfigError
+from ml_backend.core.types import Annotation, Example, storable
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation, read_example, read_id, read_project_id
 
 MAX_ITEMS = 500  # an event with more tasks is answered by a reconcile: it would take too long here
@@ -16,10 +17,6 @@ _COUNTS = {
     "annotations": "total_annotations_number",
     "skips": "skipped_annotations_number",
 }
-
-
-class BadEvent(ApprenticeError):
-    """The body is no event of Label Studio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +52,16 @@ class Event:
 
 def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event:
     """Reads one webhook body. `choices` says which <Choices> of a project is learnt, "" for its configuration's own.
-    Raises BadEvent if the body has no action or no project."""
+    Raises InvalidEventError if the body has no action or no project."""
     if not isinstance(body, dict):
-        raise BadEvent("the body is not a JSON object")
+        raise InvalidEventError("the body is not a JSON object")
     action, project = body.get("action"), body.get("project")
     if not isinstance(action, str):
-        raise BadEvent("the body has no action")
+        raise InvalidEventError("the body has no action")
     details = project if isinstance(project, dict) else {}
     number = read_project_id(details.get("id") if details else project)
     if number is None:
-        raise BadEvent("the body names no project")
+        raise InvalidEventError("the body names no project")
     config = details.get("label_config")
     config = storable(config) if isinstance(config, str) else None
     event = Event(action[:50], number, config, read_counts(details))
@@ -80,7 +77,7 @@ def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event
     try:
         several = (config or "").count("<Choices") > 1
         schema = read_schema(config or "", choices(number) if several else "")
-    except UnsupportedConfig as problem:
+    except UnsupportedConfigError as problem:
         return replace(event, incomplete=not config, problem=str(problem) if config else "")
     tasks = _list(body.get("task")) + _list(body.get("tasks"))
     examples = [read_example(task, schema) for task in tasks[:MAX_ITEMS]]

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ml_backend.core.types import Annotation
-from ml_backend.labels.draft_acceptance import Received, Saved, fate, time_saved, timed
-from ml_backend.storage import Shown
+from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved, fate, time_saved, timed
+from ml_backend.storage import PublishedDraft
 
 AUTHORS = ("teacher", "learner")
 
@@ -23,7 +23,7 @@ class _Outcome:
     seconds: float | None
 
 
-class Reception:
+class AcceptanceCounts:
     """The outcome of every shown task of a project."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Reception:
         """How many tasks have been shown."""
         return len(self._shown)
 
-    def update(self, task: int, shown: Shown | None, annotations: Iterable[Annotation]) -> None:
+    def update(self, task: int, shown: PublishedDraft | None, annotations: Iterable[Annotation]) -> None:
         """What was last shown of a task, and all its annotations, are these from now on."""
         answers = (each for each in annotations if not each.cancelled and each.is_read)
         answer = min(answers, key=lambda each: each.id, default=None)
@@ -57,7 +57,7 @@ class Reception:
             if (seconds := self._times(outcome)) is not None and outcome.seconds is not None:
                 insort(seconds, outcome.seconds)
 
-    def without(self, tasks: Iterable[int]) -> tuple[dict[str, Received], Saved]:
+    def without(self, tasks: Iterable[int]) -> tuple[dict[str, DraftAcceptance], TimeSaved]:
         """By author, and the time saved, but for some tasks."""
         counts, accepted, blind = self._counts, self._accepted, self._blind
         apart = [self._outcomes[task] for task in tasks if task in self._outcomes]
@@ -65,8 +65,8 @@ class Reception:
             counts = counts - Counter((outcome.author, outcome.fate) for outcome in apart)
             accepted = _but(accepted, (each for each in apart if self._times(each) is self._accepted))
             blind = _but(blind, (each for each in apart if self._times(each) is self._blind))
-        fates = Received.__dataclass_fields__
-        received = {author: Received(**{name: counts[author, name] for name in fates}) for author in AUTHORS}
+        fates = DraftAcceptance.__dataclass_fields__
+        received = {author: DraftAcceptance(**{name: counts[author, name] for name in fates}) for author in AUTHORS}
         return received, time_saved(sum(each.accepted for each in received.values()), accepted, blind)
 
     def _times(self, outcome: _Outcome) -> list[float] | None:

@@ -13,24 +13,24 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.types import Annotation, Floats, Ints, Mask, TaskSchema
-from ml_backend.kinds.choices.label_aggregation import Answers, as_digest, mark_of, vote
-from ml_backend.labels.acceptance_counts import Reception
-from ml_backend.labels.draft_acceptance import Received, Saved
-from ml_backend.storage import Shown, Store
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, as_digest, mark_of, vote
+from ml_backend.labels.acceptance_counts import AcceptanceCounts
+from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved
+from ml_backend.storage import PublishedDraft, Store
 
 BEGINNING = -1  # before every revision
 
 
 @dataclass(frozen=True, slots=True)
-class Aggregate:
+class LabelSnapshot:
     """The labels of a project up to a revision of its annotations; `digest`: the same for the same labels."""
 
     revision: int
-    answers: Answers
+    answers: AggregatedLabels
     digest: str
 
 
-class Aggregator:
+class LabelAggregator:
     """Follows one project. Safe to use from several threads; what it returned stays as it was."""
 
     def __init__(self, store: Store, project: int) -> None:
@@ -44,15 +44,15 @@ class Aggregator:
         self._kind = kind
         self._revision = BEGINNING
         none: Ints = np.empty(0, np.int64)
-        self._answers = Answers(none, np.empty((0, columns), np.float32), none)
+        self._answers = AggregatedLabels(none, np.empty((0, columns), np.float32), none)
         self._mark = 0  # the digest of the answers
         self._first: dict[int, str] = {}  # task -> when its first standing answer was last changed
         self._times: dict[int, int] = {}  # task -> how many answers it has
         self._overlaps: Counter[int] = Counter()  # how many tasks have so many
         self._sole: set[int] = set()  # tasks with one answer, which is no ground truth
-        self._reception = Reception()
+        self._reception = AcceptanceCounts()
 
-    def refresh(self, schema: TaskSchema) -> Aggregate:
+    def refresh(self, schema: TaskSchema) -> LabelSnapshot:
         """The labels of today. Reads the annotations of tasks that have changed since the last call and no others; all
         of them the first time, when the schema changed, and when annotations have vanished."""
         with self._lock:
@@ -67,7 +67,7 @@ class Aggregator:
                 again = labels.of_tasks(self._project, tasks), shown.of_tasks(self._project, tasks)
                 self._update(schema, *again, tasks)
             self._revision = now.number
-            return Aggregate(self._revision, self._answers, as_digest(self._mark))
+            return LabelSnapshot(self._revision, self._answers, as_digest(self._mark))
 
     @property
     def overlaps(self) -> dict[int, int]:
@@ -85,14 +85,18 @@ class Aggregator:
         with self._lock:
             return np.array([task in self._sole for task in tasks.tolist()], np.bool_)
 
-    def reception(self, apart: Iterable[int]) -> tuple[int, dict[str, Received], Saved]:
+    def reception(self, apart: Iterable[int]) -> tuple[int, dict[str, DraftAcceptance], TimeSaved]:
         """How many tasks were shown; and of the answered ones, but for the tasks `apart`, what became of the drafts and
         which time they saved."""
         with self._lock:
             return self._reception.shown, *self._reception.without(apart)
 
     def _update(
-        self, schema: TaskSchema, annotations: list[Annotation], shown: list[Shown], changed: Collection[int] = ()
+        self,
+        schema: TaskSchema,
+        annotations: list[Annotation],
+        shown: list[PublishedDraft],
+        changed: Collection[int] = (),
     ) -> None:
         """Takes in all annotations and drafts of some tasks: those that have any now, and those that have `changed`."""
         groups: dict[int, list[Annotation]] = defaultdict(list)
@@ -107,11 +111,11 @@ class Aggregator:
         targets = _votes(schema, groups)
         labelled = sorted(targets)
         votes = np.array([targets[task] for task in labelled], np.float32).reshape(-1, len(schema.labels))
-        new = Answers(np.array(labelled, np.int64), votes, np.array(sorted(groups), np.int64))
+        new = AggregatedLabels(np.array(labelled, np.int64), votes, np.array(sorted(groups), np.int64))
         old = self._answers
         rows, touched = _places(old.tasks, tasks), _places(old.touched, tasks)
-        self._mark ^= mark_of(Answers(old.tasks[rows], old.targets[rows], old.touched[touched])) ^ mark_of(new)
-        self._answers = Answers(
+        self._mark ^= mark_of(AggregatedLabels(old.tasks[rows], old.targets[rows], old.touched[touched])) ^ mark_of(new)
+        self._answers = AggregatedLabels(
             _replaced(old.tasks, old.tasks, rows, new.tasks, new.tasks),
             _replaced(old.tasks, old.targets, rows, new.tasks, new.targets),
             _replaced(old.touched, old.touched, touched, new.touched, new.touched),
@@ -130,18 +134,18 @@ class Aggregator:
         (self._sole.add if is_sole else self._sole.discard)(task)
 
 
-class Aggregators:
+class LabelAggregators:
     """The aggregators of the projects that a worker serves."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._by_project: dict[int, Aggregator] = {}
+        self._by_project: dict[int, LabelAggregator] = {}
 
-    def of(self, project: int) -> Aggregator:
+    def of(self, project: int) -> LabelAggregator:
         with self._lock:
             if project not in self._by_project:
-                self._by_project[project] = Aggregator(self._store, project)
+                self._by_project[project] = LabelAggregator(self._store, project)
             return self._by_project[project]
 
     def keep(self, projects: Collection[int]) -> None:

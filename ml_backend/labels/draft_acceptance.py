@@ -14,8 +14,8 @@ import numpy as np
 
 from ml_backend.core.types import Annotation, Estimate, Floats, Ints
 from ml_backend.evaluation.metrics import correct, decide, wilson
-from ml_backend.model.fitted_model import Knowledge
-from ml_backend.storage import Shown
+from ml_backend.model.fitted_model import FittedModel
+from ml_backend.storage import PublishedDraft
 
 FEWEST = 5
 """Timed answers of each kind from which there is something to say on time."""
@@ -25,7 +25,7 @@ BREAK = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class DraftAcceptance:
     """What became of an author's drafts: kept as they were, in part (of several choices), or not at all."""
 
     accepted: int = 0
@@ -46,7 +46,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class TimeSaved:
     """Time that drafts have saved: by how much an answer with an accepted draft was faster, as often as there was one.
 
     seconds   None with fewer than `FEWEST` timed answers of either kind; below 0 if drafts cost time
@@ -63,10 +63,10 @@ class Saved:
     median_blind: float | None
 
 
-def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[float]) -> Saved:
+def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[float]) -> TimeSaved:
     """From how many drafts were accepted, and the seconds of the timed answers with an accepted draft and without."""
     each = median(without) - median(with_draft) if min(len(with_draft), len(without)) >= FEWEST else None
-    return Saved(
+    return TimeSaved(
         seconds=None if each is None else each * accepted,
         accepted=accepted,
         timed=len(with_draft),
@@ -76,7 +76,7 @@ def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[flo
     )
 
 
-def learners_share(queue: Iterable[Shown]) -> Estimate | None:
+def learners_share(queue: Iterable[PublishedDraft]) -> Estimate | None:
     """Which share of a queue's drafts are the learner's own: how little the teacher is needed. None without drafts."""
     authors = [each.author for each in queue if each.author is not None]
     return wilson(authors.count("learner"), len(authors), "the published queue")
@@ -97,7 +97,7 @@ def agreement(said: Floats, targets: Floats, labels: Sequence[str], multiple: bo
     return Agreement(wilson(int(right.sum()), len(right), source), by_class)
 
 
-def of_learner(known: Knowledge | None, apart: Ints) -> Agreement:
+def of_learner(known: FittedModel | None, apart: Ints) -> Agreement:
     """Of a learner, cross-validated on its own lesson but for the tasks `apart`. Empty without one."""
     if known is None:
         return Agreement()
@@ -106,7 +106,7 @@ def of_learner(known: Knowledge | None, apart: Ints) -> Agreement:
     return agreement(known.held_out[counted], lesson.targets[counted], lesson.labels, lesson.multiple, source)
 
 
-def fate(draft: Shown, answer: Annotation) -> str:
+def fate(draft: PublishedDraft, answer: Annotation) -> str:
     """What became of a draft: `accepted`, `edited` or `replaced`."""
     if set(draft.choices) == set(answer.choices):
         return "accepted"

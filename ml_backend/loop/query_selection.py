@@ -12,14 +12,14 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Clustering, Floats, Ints, Mask, Nearest, Pool, Selection, TaskSchema
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 
 ROUNDING = 1e-9
 
 
 def pool_of(
     schema: TaskSchema,
-    learner: Knowledge | None,
+    learner: FittedModel | None,
     tasks: Ints,
     vectors: Floats,
     labelled: Mask,

@@ -13,13 +13,13 @@ from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import Clustering, Draft, Ints, Mask, Prediction, Selection, TaskSchema
 from ml_backend.evaluation import audit_sample
-from ml_backend.kinds.choices.label_aggregation import Answers
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.loop.query_selection import choose, pool_of
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pre_annotation import because, draft
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
-from ml_backend.teacher.teacher_labels import Recall
+from ml_backend.teacher.teacher_labels import TeacherLabels
 
 MOST_COMPARED = 20_000
 """Free tasks that a query strategy chooses among. If there are more, so many are drawn at random, anew after each
@@ -28,19 +28,19 @@ RANKED = 0.5  # scores below it are the published queue, above it what /predict 
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class RankingContext:
     """What a queue is made from: version `number` of `project`, the learner that serves it, if there is one, and what
     the teacher has said, if there is one to be asked; `records`: the encoder of a project of records."""
 
     settings: Settings
     options: ProjectSettings
     schema: TaskSchema
-    answers: Answers
-    learner: Knowledge | None
+    answers: AggregatedLabels
+    learner: FittedModel | None
     project: int
     number: int
     name: str
-    recalled: Recall | None = None
+    recalled: TeacherLabels | None = None
     records: RecordEncoder | None = None
 
     @property
@@ -51,7 +51,7 @@ class Basis:
         return int(np.random.SeedSequence(what).generate_state(1)[0])
 
 
-def rank(store: Store, pool: ProjectPool, basis: Basis) -> list[Prediction]:
+def rank(store: Store, pool: ProjectPool, basis: RankingContext) -> list[Prediction]:
     """At most `queue_size` predictions, the first to be served first; empty if nothing is left to label. A task without
     a text is none of them: Label Studio serves what has no prediction after all that has one."""
     random = np.random.default_rng(basis.seed)
@@ -78,7 +78,7 @@ def rank(store: Store, pool: ProjectPool, basis: Basis) -> list[Prediction]:
 
 
 def _ranked(
-    store: Store, pool: ProjectPool, basis: Basis, free: Mask, n: int
+    store: Store, pool: ProjectPool, basis: RankingContext, free: Mask, n: int
 ) -> Iterator[tuple[int, Draft | None, str]]:
     """The n tasks that acquisition wants next, with their drafts and reasons."""
     view = pool.view(free, with_learner=basis.learner is not None)
@@ -124,7 +124,7 @@ def _compared(free: Mask, seed: int) -> Ints | None:
 
 
 def _reasons(
-    selection: Selection, drafts: Sequence[Draft | None], clustering: Clustering | None, basis: Basis
+    selection: Selection, drafts: Sequence[Draft | None], clustering: Clustering | None, basis: RankingContext
 ) -> Iterator[str]:
     """A few words for the annotator: whose draft it is and what speaks for it, cluster, uncertainty, model version."""
     for row, uncertainty, each in zip(selection.rows.tolist(), selection.uncertainty.tolist(), drafts, strict=True):

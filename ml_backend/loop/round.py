@@ -16,33 +16,34 @@ from hashlib import sha256
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError, LeaseLostError, RequestRefusedError
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import ApprenticeError, Estimate, Fit, ModelVersion, Prediction, TaskSchema
+from ml_backend.core.types import Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.gate_test import judge
-from ml_backend.kinds.choices.label_aggregation import Answers
-from ml_backend.label_studio.client import LabelStudioClient, Refused
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.publisher import Pace, Publisher
+from ml_backend.label_studio.publisher import Publisher, PublishTimings
 from ml_backend.label_studio.setup import restore_model_version
 from ml_backend.label_studio.sync import reconcile
-from ml_backend.labels.aggregation import Aggregate, Aggregator
-from ml_backend.loop.queue_builder import Basis, rank
+from ml_backend.labels.aggregation import LabelAggregator, LabelSnapshot
+from ml_backend.loop.queue_builder import RankingContext, rank
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import FEWEST, Knowledge, Lesson
+from ml_backend.model.fitted_model import FEWEST, FittedModel, TrainingSnapshot
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.monitor import fall_back
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import Lease, LeaseLostError, ProjectRecord, RoundRecord, Store, now
+from ml_backend.storage import Lease, ProjectRecord, RoundRecord, Store, now
 from ml_backend.teacher import distillation
-from ml_backend.teacher.teacher_labels import Recall, recall
+from ml_backend.teacher.teacher_labels import TeacherLabels, recall
 
 EXPLORE_EVERY = 10  # versions: how often the way to publish that seems slower is tried
 
 
 @dataclass(frozen=True)
-class Round:
+class RoundContext:
     """What one round works with.
 
     aggregator  follows the project's labels from round to round
@@ -56,7 +57,7 @@ class Round:
     client: LabelStudioClient
     project: int
     pool: ProjectPool
-    aggregator: Aggregator
+    aggregator: LabelAggregator
     guard: Callable[[], None]
     superseded: Callable[[float], bool]
     lease: Lease | None = None
@@ -74,7 +75,7 @@ class Round:
             self.stages[name] = round(time.monotonic() - begin, 4)
 
 
-def run_round(work: Round) -> RoundRecord | None:
+def run_round(work: RoundContext) -> RoundRecord | None:
     """Learns from all that is known and publishes the new queue; None if nothing has changed since the last one.
 
     Raises ApprenticeError, and then the earlier version goes on serving.
@@ -114,7 +115,9 @@ def run_round(work: Round) -> RoundRecord | None:
 
     with work.stage("rank"):
         records = feature_space.records_of(work.settings, record)
-        basis = Basis(work.settings, options, schema, answers, learner, project, number, name, recalled, records)
+        basis = RankingContext(
+            work.settings, options, schema, answers, learner, project, number, name, recalled, records
+        )
         queue = rank(store, work.pool, basis)
 
     with work.stage("publish"):
@@ -137,7 +140,7 @@ def run_round(work: Round) -> RoundRecord | None:
                 store.artifacts.remove(artifact[0])
             raise
         fingerprint = _fingerprint(record, options, labels, work.pool, recalled)  # again: ranking may have encoded more
-        pace, explores = Pace(**(record.pace or {})), number % EXPLORE_EVERY == 0
+        pace, explores = PublishTimings(**(record.pace or {})), number % EXPLORE_EVERY == 0
         publisher = Publisher(work.client, project, schema, name, work.guard, pace, explores)
         with _measured(work, publisher):
             rest = _switch(work, record, publisher, version, queue)
@@ -147,33 +150,35 @@ def run_round(work: Round) -> RoundRecord | None:
     return RoundRecord(version.name, started, now(), work.stages)
 
 
-def _recalled(work: Round, options: ProjectSettings, schema: TaskSchema, answers: Answers) -> Recall | None:
+def _recalled(
+    work: RoundContext, options: ProjectSettings, schema: TaskSchema, answers: AggregatedLabels
+) -> TeacherLabels | None:
     """What the teacher has said so far; None if there is none to be asked."""
     teacher = registry.teacher(options.teacher, work.settings.teacher_options(options))
     return recall(work.store, teacher.name, schema, work.pool, work.project, answers) if teacher else None
 
 
-def _serving_version(work: Round, record: ProjectRecord) -> ModelVersion | None:
+def _serving_version(work: RoundContext, record: ProjectRecord) -> ModelVersion | None:
     if record.pinned is not None:
         return work.store.versions.get(work.project, record.pinned)
     return work.store.versions.active(work.project)
 
 
 def _fit(
-    work: Round,
+    work: RoundContext,
     record: ProjectRecord,
     schema: TaskSchema,
     options: ProjectSettings,
-    answers: Answers,
-    serving: Knowledge | None,
+    answers: AggregatedLabels,
+    serving: FittedModel | None,
     number: int,
-) -> tuple[Knowledge, Fit] | tuple[None, None]:
+) -> tuple[FittedModel, Fit] | tuple[None, None]:
     """A new learner, unless it would be the same again, there is nothing to tell apart, or a rollback holds."""
     labelled = work.pool.rows_of(answers.tasks)
     work.pool.encode_missing(labelled, work.pool.at_once)
     rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
     priors = distillation.load(work.store, record, options.learner, work.pool.space, schema)
-    lesson = Lesson(
+    lesson = TrainingSnapshot(
         plugin=options.learner,
         space=work.pool.space,
         labels=schema.labels,
@@ -190,8 +195,13 @@ def _fit(
 
 
 def _assess(
-    work: Round, record: ProjectRecord, serving: Knowledge | None, candidate: Knowledge | None, fit: Fit | None, n: int
-) -> tuple[Knowledge | None, Estimate | None, str]:
+    work: RoundContext,
+    record: ProjectRecord,
+    serving: FittedModel | None,
+    candidate: FittedModel | None,
+    fit: Fit | None,
+    n: int,
+) -> tuple[FittedModel | None, Estimate | None, str]:
     """Which learner serves from now on, given n human labels, how accurate it is, and why it was chosen."""
     if candidate is None or fit is None:
         if n == 0 and record.pinned is None:
@@ -207,14 +217,14 @@ def _assess(
     return candidate, audit_sample.accuracy(fit.held_out, targets, tasks, audited, lesson.multiple), verdict.reason
 
 
-def _figure_of(work: Round, record: ProjectRecord, learner: Knowledge | None) -> Estimate | None:
+def _figure_of(work: RoundContext, record: ProjectRecord, learner: FittedModel | None) -> Estimate | None:
     """The accuracy of a learner as the version that made it has it: it is the same in all versions that serve it."""
     own = work.store.versions.get(work.project, learner.number) if learner else None
     version = own or _serving_version(work, record)
     return version.accuracy if version else None
 
 
-def _changed_labels(serving: Knowledge | None, schema: TaskSchema) -> str:
+def _changed_labels(serving: FittedModel | None, schema: TaskSchema) -> str:
     """What the project's owner did to the labels since the serving learner was fitted, "" if nothing."""
     if serving is None or set(serving.lesson.labels) == set(schema.labels):
         return ""
@@ -225,7 +235,7 @@ def _changed_labels(serving: Knowledge | None, schema: TaskSchema) -> str:
 
 
 def _switch(
-    work: Round, record: ProjectRecord, publisher: Publisher, version: ModelVersion, queue: Sequence[Prediction]
+    work: RoundContext, record: ProjectRecord, publisher: Publisher, version: ModelVersion, queue: Sequence[Prediction]
 ) -> Sequence[Prediction]:
     """Head of the queue, then the version serves; returns the rest. Without tasks left to label the version serves
     /predict alone."""
@@ -243,7 +253,7 @@ def _switch(
     return rest
 
 
-def _undo_switch(work: Round, record: ProjectRecord) -> None:
+def _undo_switch(work: RoundContext, record: ProjectRecord) -> None:
     """Mends what a worker did that was held between the check of its lease and the switch. A project that was
     disconnected meanwhile serves what it served before `connect`; any other one is published again."""
     project = work.store.projects.get(work.project)
@@ -256,7 +266,7 @@ def _undo_switch(work: Round, record: ProjectRecord) -> None:
 
 
 def _complete(
-    work: Round, publisher: Publisher, version: ModelVersion, rest: Sequence[Prediction], fingerprint: str,
+    work: RoundContext, publisher: Publisher, version: ModelVersion, rest: Sequence[Prediction], fingerprint: str,
     republish: int,
 ) -> None:  # fmt: skip
     """The rest of the queue. The fingerprint is kept only when all rows stand: one that was cut short is published
@@ -269,12 +279,12 @@ def _complete(
 
 
 @contextmanager
-def _measured(work: Round, publisher: Publisher) -> Iterator[None]:
+def _measured(work: RoundContext, publisher: Publisher) -> Iterator[None]:
     """Keeps the measured pace, also after a failure. If Label Studio refuses a row, the project is read anew: a task or
     a label must have gone unnoticed."""
     try:
         yield
-    except Refused:
+    except RequestRefusedError:
         work.store.synchronisation.look_again(work.project)
         raise
     finally:
@@ -282,7 +292,11 @@ def _measured(work: Round, publisher: Publisher) -> Iterator[None]:
 
 
 def _fingerprint(
-    record: ProjectRecord, options: ProjectSettings, labels: Aggregate, pool: ProjectPool, recalled: Recall | None
+    record: ProjectRecord,
+    options: ProjectSettings,
+    labels: LabelSnapshot,
+    pool: ProjectPool,
+    recalled: TeacherLabels | None,
 ) -> str:
     """Of everything that a queue is made from: if it has not changed, neither has the queue."""
     encoded = int(pool.encoded.sum())

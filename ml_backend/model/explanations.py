@@ -12,7 +12,7 @@ import numpy as np
 
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.types import Floats, Mask, TaskSchema, read_record, shortened
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 
 MOST = 3
 LEAST, LEAST_SHARE = 0.02, 0.05
@@ -22,7 +22,12 @@ AT_ONCE = 4096  # rows that are answered together
 
 
 def reasons(
-    learner: Knowledge, schema: TaskSchema, encoder: RecordEncoder, texts: Sequence[str], vectors: Floats, chosen: Mask
+    learner: FittedModel,
+    schema: TaskSchema,
+    encoder: RecordEncoder,
+    texts: Sequence[str],
+    vectors: Floats,
+    chosen: Mask,
 ) -> list[tuple[str, ...]]:
     """For each of n records up to MOST fields with their values, the strongest first. vectors (n, d); chosen (n, c):
     the labels that are drafted."""

@@ -13,20 +13,11 @@ from types import MappingProxyType
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.types import (
-    ApprenticeError,
-    Fit,
-    Floats,
-    Ints,
-    Mask,
-    ModelVersion,
-    TaskSchema,
-    Tensors,
-    TrainingSet,
-)
+from ml_backend.core.exceptions import ApprenticeError, ArtifactError
+from ml_backend.core.types import Fit, Floats, Ints, Mask, ModelVersion, TaskSchema, Tensors, TrainingSet
 from ml_backend.model.tensor_packing import pack, rounded, unpack
-from ml_backend.model.training_sample import Sample, training_sample
-from ml_backend.storage import ArtifactError, Store
+from ml_backend.model.training_sample import TrainingSample, training_sample
+from ml_backend.storage import Store
 
 _HEADER, _TASKS, _TEXTS, _HELD_OUT = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.held_out"
 FEWEST = 2
@@ -39,7 +30,7 @@ NO_PRIORS: Mapping[str, Tensors] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingSnapshot:
     """All that a fit depends on: the learner `plugin`, the encoder `space`, and the answers.
 
     labels   the names of the c columns; `multiple`: whether several may hold at once
@@ -58,7 +49,7 @@ class Lesson:
     targets: Floats
     prior: str = ""
 
-    def same(self, other: Lesson) -> bool:
+    def same(self, other: TrainingSnapshot) -> bool:
         """Whether fitting on the other one would give the same learner again."""
         mine = (self.plugin, self.space, self.labels, self.multiple, self.texts, self.prior)
         return (
@@ -67,14 +58,14 @@ class Lesson:
             and np.array_equal(self.targets, other.targets)
         )
 
-    def targets_for(self, new: Lesson) -> Floats | None:
+    def targets_for(self, new: TrainingSnapshot) -> Floats | None:
         """(n of `new`, c) what was known of its tasks, NaN where nothing was; None if the kind of answer changed."""
         if set(new.labels) != set(self.labels) or new.multiple != self.multiple:
             return None
         return _on_tasks(self.targets, self, new)
 
 
-def _on_tasks(values: Floats, old: Lesson, new: Lesson) -> Floats:
+def _on_tasks(values: Floats, old: TrainingSnapshot, new: TrainingSnapshot) -> Floats:
     """(n of `new`, c) the `values` of one lesson's tasks, in the columns of another one with the same labels; NaN of
     tasks that it does not have."""
     out = np.full(new.targets.shape, np.nan, np.float32)
@@ -84,7 +75,7 @@ def _on_tasks(values: Floats, old: Lesson, new: Lesson) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Knowledge:
+class FittedModel:
     """The fit that version `number` made of a lesson.
 
     held_out      (n, c) what it says of each task of the lesson without having learnt from it, rounded as an artifact
@@ -93,14 +84,14 @@ class Knowledge:
     """
 
     number: int
-    lesson: Lesson
+    lesson: TrainingSnapshot
     tensors: Tensors
     held_out: Floats
     started_from: str = ""
     prior_errors: Mapping[str, float] = field(default_factory=dict)
     trust: float | None = None
 
-    def held_out_for(self, new: Lesson) -> Floats:
+    def held_out_for(self, new: TrainingSnapshot) -> Floats:
         """(n of `new`, c) what it says of the tasks of a lesson with the same labels; NaN of those not learnt from."""
         return _on_tasks(self.held_out, self.lesson, new)
 
@@ -114,7 +105,7 @@ class Knowledge:
         out[row] = wrong[mine].clip(0, 1)
         return out
 
-    def for_drafts(self) -> Knowledge:
+    def for_drafts(self) -> FittedModel:
         """The same without the answers that it was fitted on: it predicts alike, and takes little memory."""
         lesson = self.lesson
         bare = replace(lesson, tasks=lesson.tasks[:0].copy(), texts=b"", targets=lesson.targets[:0].copy())
@@ -140,9 +131,13 @@ class Knowledge:
 
 
 def learn(
-    lesson: Lesson, vectors: Floats, serving: Knowledge | None, number: int, priors: Mapping[str, Tensors] = NO_PRIORS,
+    lesson: TrainingSnapshot,
+    vectors: Floats,
+    serving: FittedModel | None,
+    number: int,
+    priors: Mapping[str, Tensors] = NO_PRIORS,
     judges: Mask | None = None,
-) -> tuple[Knowledge, Fit] | tuple[None, None]:  # fmt: skip
+) -> tuple[FittedModel, Fit] | tuple[None, None]:
     """What version `number` would know from a lesson and its vectors (n, d), with the serving knowledge cross-validated
     on the same folds for the gate; nothing if all tasks have the same answer and no prior is worth starting from. The
     vectors are read by rows; of very many answers, it is fitted on a part (see `training_sample`).
@@ -169,10 +164,10 @@ def learn(
         fit = replace(fit, held_out_earlier=_said_unseen(serving, train, lesson) if serving else None)
     if not (differ or fit.prior):
         return None, None
-    return Knowledge(number, lesson, fit.tensors, rounded(fit.held_out), fit.prior, fit.prior_errors, fit.trust), fit
+    return FittedModel(number, lesson, fit.tensors, rounded(fit.held_out), fit.prior, fit.prior_errors, fit.trust), fit
 
 
-def _fit(lesson: Lesson, train: TrainingSet, serving: Knowledge | None, number: int) -> Fit:
+def _fit(lesson: TrainingSnapshot, train: TrainingSet, serving: FittedModel | None, number: int) -> Fit:
     fit = registry.learner(lesson.plugin).fit(replace(train, vectors=np.asarray(train.vectors)), seed=number)
     kind = serving.lesson.plugin if serving and train.judges_earlier else lesson.plugin
     if kind != lesson.plugin and kind in registry.installed("learner"):
@@ -182,7 +177,7 @@ def _fit(lesson: Lesson, train: TrainingSet, serving: Knowledge | None, number: 
     return fit
 
 
-def _fit_some(lesson: Lesson, train: TrainingSet, sample: Sample, number: int) -> Fit:
+def _fit_some(lesson: TrainingSnapshot, train: TrainingSet, sample: TrainingSample, number: int) -> Fit:
     """A fit on a sample alone. The other rows are predicted by its head, which has not seen them."""
     fit = registry.learner(lesson.plugin).fit(replace(train.of(sample.rows), weights=sample.weights), seed=number)
     held_out = np.empty(train.targets.shape, np.float32)
@@ -193,7 +188,7 @@ def _fit_some(lesson: Lesson, train: TrainingSet, sample: Sample, number: int) -
     return replace(fit, held_out=held_out)
 
 
-def _said_unseen(serving: Knowledge, train: TrainingSet, lesson: Lesson) -> Floats | None:
+def _said_unseen(serving: FittedModel, train: TrainingSet, lesson: TrainingSnapshot) -> Floats | None:
     """(n, c) what the serving knowledge says of each row of a lesson without having learnt from it: what it said when
     it was learnt, and of rows that have come since what its head says. None if it was of other labels, or its kind is
     installed no more."""
@@ -206,7 +201,7 @@ def _said_unseen(serving: Knowledge, train: TrainingSet, lesson: Lesson) -> Floa
     return said
 
 
-def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
+def save(store: Store, project: int, known: FittedModel) -> tuple[str, str]:
     """Writes the artifact; returns its file name and checksum. Raises StoreError."""
     lesson = known.lesson
     header = {
@@ -224,14 +219,14 @@ def save(store: Store, project: int, known: Knowledge) -> tuple[str, str]:
     return store.artifacts.write(project, f"{known.number:06d}", {**known.tensors, **snapshot})
 
 
-def load(store: Store, project: int, number: int) -> Knowledge:
+def load(store: Store, project: int, number: int) -> FittedModel:
     """Reads the fit that one version made. Raises ArtifactError if it is damaged or gone."""
     artifact = store.versions.artifact(project, number)
     if artifact is None:
         raise ArtifactError(f"version {number} of project {project} has no artifact: an older version serves")
     tensors = store.artifacts.read(*artifact)
     header = json.loads(tensors.pop(_HEADER).tobytes())
-    lesson = Lesson(
+    lesson = TrainingSnapshot(
         plugin=header["plugin"],
         space=header["space"],
         labels=tuple(header["labels"]),
@@ -243,10 +238,10 @@ def load(store: Store, project: int, number: int) -> Knowledge:
     )
     held_out = tensors.pop(_HELD_OUT).astype(np.float32)
     told = {name: header[name] for name in ("started_from", "prior_errors", "trust") if name in header}
-    return Knowledge(number, lesson, tensors, held_out, **told)
+    return FittedModel(number, lesson, tensors, held_out, **told)
 
 
-def load_best(store: Store, wanted: ModelVersion | None, space: str) -> tuple[Knowledge | None, str]:
+def load_best(store: Store, wanted: ModelVersion | None, space: str) -> tuple[FittedModel | None, str]:
     """The fit that `wanted` serves, or the newest older one that is whole; and what was wrong, "" if nothing."""
     if wanted is None or wanted.learner is None:
         return None, ""

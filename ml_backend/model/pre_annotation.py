@@ -13,13 +13,13 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft, Floats, Mask, TaskSchema
 from ml_backend.evaluation.metrics import decide
 from ml_backend.model.explanations import reasons
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 
 
 def draft(
     settings: Settings,
     schema: TaskSchema,
-    learner: Knowledge | None,
+    learner: FittedModel | None,
     texts: Sequence[str],
     vectors: Floats,
     expected: Floats | None = None,

@@ -17,14 +17,14 @@ MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TrainingSample:
     """The rows to be fitted on, (m,) int64 ascending, and for how many answers each of them stands, (m,) float32."""
 
     rows: Ints
     weights: Floats
 
 
-def training_sample(tasks: Ints, targets: Floats, new: Mask) -> Sample | None:
+def training_sample(tasks: Ints, targets: Floats, new: Mask) -> TrainingSample | None:
     """The answers to be fitted on; None for all of them.
 
     New answers come first, then the same number for each label, then a random part, always the same one of the same
@@ -46,7 +46,7 @@ def training_sample(tasks: Ints, targets: Floats, new: Mask) -> Sample | None:
     others = order[~taken[order]]
     taken[others[: MOST_FITTED - int(taken.sum())]] = True
     rows = np.flatnonzero(taken)
-    return Sample(rows, _stands_for(targets, new, taken)[rows])
+    return TrainingSample(rows, _stands_for(targets, new, taken)[rows])
 
 
 def random_rows(tasks: Ints, most: int) -> Ints:

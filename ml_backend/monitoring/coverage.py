@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.types import Annotation, Ints, TaskSchema
-from ml_backend.kinds.choices.label_aggregation import Answers
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.storage import Store
 
 COMES_AGAIN, FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
@@ -17,7 +17,7 @@ COMES_AGAIN, FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadAnswers:
     """Answers that cannot be learnt from, or not as a whole: why, as a code of `Annotation.unread`; how many; the task
     of one of them, and what is no label there."""
 
@@ -46,14 +46,19 @@ class Coverage:
     to_go: int
     half_done: int
     skip_queue: str
-    unread: tuple[Unread, ...]
+    unread: tuple[UnreadAnswers, ...]
     same_answer: tuple[str, ...] | None
 
 
 def count(
-    store: Store, project: int, schema: TaskSchema, answers: Answers, overlaps: Mapping[int, int], without_text: Ints,
+    store: Store,
+    project: int,
+    schema: TaskSchema,
+    answers: AggregatedLabels,
+    overlaps: Mapping[int, int],
+    without_text: Ints,
     tasks: int,
-) -> Coverage:  # fmt: skip
+) -> Coverage:
     """Counts a project's tasks.
 
     answers       what the annotations come to: none of tasks without a text
@@ -74,7 +79,7 @@ def count(
         half_done=sum(tasks for times, tasks in overlaps.items() if times < wanted),
         to_go=max(tasks - len(answers.touched) - empty, 0) + served_again,
         skip_queue=skip_queue,
-        unread=tuple(Unread(*reason) for reason in unread),
+        unread=tuple(UnreadAnswers(*reason) for reason in unread),
         same_answer=_same(schema, answers),
     )
 
@@ -85,12 +90,12 @@ def _unknown(schema: TaskSchema, answer: Annotation) -> tuple[str, ...]:
 
 def read(document: Mapping[str, Any]) -> Coverage:
     """What `dataclasses.asdict` made a document of, and JSON lists."""
-    unread = tuple(Unread(**{**reason, "choices": tuple(reason["choices"])}) for reason in document["unread"])
+    unread = tuple(UnreadAnswers(**{**reason, "choices": tuple(reason["choices"])}) for reason in document["unread"])
     same = document["same_answer"]
     return Coverage(**{**document, "unread": unread, "same_answer": None if same is None else tuple(same)})
 
 
-def _same(schema: TaskSchema, answers: Answers) -> tuple[str, ...] | None:
+def _same(schema: TaskSchema, answers: AggregatedLabels) -> tuple[str, ...] | None:
     if len(answers.tasks) < 2 or (answers.targets[0] != answers.targets[-1]).any():  # as with most projects
         return None
     if np.ptp(answers.targets, axis=0).any():

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError, TaskSchema
+from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.client import PRIVATE, LabelStudioClient
-from ml_backend.label_studio.connection_check import Connection, inspect
+from ml_backend.label_studio.connection_check import ConnectionReport, inspect
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.publisher import HEAD, Pace
+from ml_backend.label_studio.publisher import HEAD, PublishTimings
 from ml_backend.monitoring import messages, project_stats
 from ml_backend.monitoring.health_check import knock
 from ml_backend.monitoring.status import set_aside
@@ -142,7 +143,7 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, record
     _, complaint = settings.for_project(record.extra_params)
     if complaint:
         yield Finding("wrong", about, complaint)
-    yield _publishing(about, Pace(**(record.pace or {})), schema)
+    yield _publishing(about, PublishTimings(**(record.pace or {})), schema)
 
 
 def _tasks_and_answers(
@@ -166,7 +167,7 @@ def _teacher(settings: Settings, store: Store, record: ProjectRecord) -> Iterato
         yield Finding(state, f"teacher of {record.id}", text)
 
 
-def _from_label_studio(about: str, settings: Settings, found: Connection, again: str) -> Iterator[Finding]:
+def _from_label_studio(about: str, settings: Settings, found: ConnectionReport, again: str) -> Iterator[Finding]:
     """Label Studio has just called /health and /setup itself: this is the view from its side."""
     if found.ml_state == "connected":
         yield Finding("good", about, f"Label Studio reaches {settings.address}")
@@ -181,7 +182,7 @@ def _from_label_studio(about: str, settings: Settings, found: Connection, again:
         )
 
 
-def _publishing(about: str, pace: Pace, schema: TaskSchema) -> Finding:
+def _publishing(about: str, pace: PublishTimings, schema: TaskSchema) -> Finding:
     if pace.bulk is None and pace.single is None:
         return Finding("notice", about, "publishing speed is not measured yet")
     measured = " and ".join(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError
 
 PATIENCE, PAUSE = 20.0, 0.5  # seconds: it may have been started a moment ago
 

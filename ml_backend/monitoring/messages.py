@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ml_backend.core.types import PARTLY, TaskSchema, shortened
-from ml_backend.monitoring.coverage import COMES_AGAIN, FOR_OTHERS, Coverage, Unread
+from ml_backend.monitoring.coverage import COMES_AGAIN, FOR_OTHERS, Coverage, UnreadAnswers
 from ml_backend.monitoring.text_check import TextCheck
 
 NAMED = 8  # fields or labels
@@ -88,7 +88,7 @@ def _answers(n: int) -> str:
     return "1 answer is" if n == 1 else f"{n} answers are"
 
 
-def _reason(reason: Unread, schema: TaskSchema) -> str:
+def _reason(reason: UnreadAnswers, schema: TaskSchema) -> str:
     chosen = _some([shortened(choice, 40) for choice in reason.choices])
     return {
         "empty": f"nothing was chosen for {schema.control!r}",

@@ -20,10 +20,10 @@ from ml_backend.evaluation.label_errors import doubts
 from ml_backend.evaluation.metrics import ENOUGH, correct
 from ml_backend.evaluation.prequential import accuracy
 from ml_backend.evaluation.random_baseline_test import compare, looks
-from ml_backend.evaluation.retrospective import replay
+from ml_backend.evaluation.retrospective import predict_retrospectively
 from ml_backend.evaluation.stopping import advice, forecast, stability
 from ml_backend.label_studio.label_review import settled_tasks
-from ml_backend.labels.aggregation import Aggregator
+from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import fitted_model
 from ml_backend.model.training_sample import MOST_FITTED, random_rows
 from ml_backend.pool.project_pool import ProjectPool
@@ -37,7 +37,7 @@ RANDOM = "random"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class MonitorInput:
     """The n tasks that the serving learner learnt from, in the order they were answered; of very many, the audit slice
     and a random part.
 
@@ -71,7 +71,7 @@ class Seen:
     acquisition: str
     before: dict[str, Any]
 
-    def real(self) -> Seen:
+    def real(self) -> MonitorInput:
         """The same without the tasks that a teacher has written."""
         rows, train = ~self.synthetic, self.train
         return replace(
@@ -83,9 +83,9 @@ class Seen:
 
 
 def see(
-    store: Store, pool: ProjectPool, aggregator: Aggregator, record: ProjectRecord, schema: TaskSchema,
+    store: Store, pool: ProjectPool, aggregator: LabelAggregator, record: ProjectRecord, schema: TaskSchema,
     options: ProjectSettings,
-) -> Seen | None:  # fmt: skip
+) -> MonitorInput | None:  # fmt: skip
     """What there is to look at; None without a learner of real tasks, or if it has labels or tasks that are gone."""
     project = record.id
     active = store.versions.active(project)
@@ -104,7 +104,7 @@ def see(
     tasks, rows = lesson.tasks[order], rows[order]
     encoded = np.flatnonzero(pool.encoded & ~pool.synthetic)
     stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:STOP_SET])
-    return Seen(
+    return MonitorInput(
         version=learner.number,
         labels=lesson.labels,
         plugin=lesson.plugin,
@@ -131,7 +131,7 @@ def see(
     )
 
 
-def find_out(seen: Seen) -> dict[str, Any]:
+def find_out(seen: MonitorInput) -> dict[str, Any]:
     """Everything that can be said, as JSON: what the column `watch` of a project holds. Takes some ten fits."""
     learner = registry.learner(seen.plugin)
     # of learners that learn from synthetic tasks, too, as the serving one does; no audited task is one
@@ -139,7 +139,7 @@ def find_out(seen: Seen) -> dict[str, Any]:
     seen = seen.real()
     train = seen.train
     right = correct(seen.held_out, train.targets, train.multiple)
-    past = replay(learner, train, seen.stop_set, seed=seen.version)
+    past = predict_retrospectively(learner, train, seen.stop_set, seed=seen.version)
     stable = None if past.predictions is None else stability(past.predictions)
     gains = forecast(past.sizes, past.right)
     audited = int(seen.audited.sum())
@@ -180,7 +180,7 @@ def _without_groups(pool: ProjectPool, field: str) -> str:
     return f"no labelled task has a field {field!r}"
 
 
-def _by_group(right: Mask, seen: Seen) -> dict[str, Any]:
+def _by_group(right: Mask, seen: MonitorInput) -> dict[str, Any]:
     """The groups that are compared, and others up to `MOST_GROUPS`."""
     found = asdict(by_group(right, seen.groups))
     if (seen.groups == NO_GROUP).all():

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.types import TaskSchema
-from ml_backend.kinds.choices.label_aggregation import Answers
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.labels import draft_acceptance
-from ml_backend.labels.aggregation import Aggregator
+from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import Agreement
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.monitoring import coverage, text_check
 from ml_backend.monitoring.coverage import Coverage
 from ml_backend.monitoring.text_check import TextCheck
@@ -27,15 +27,15 @@ from ml_backend.storage import Lease, Store
 from ml_backend.storage.stats import Confusion
 from ml_backend.teacher import report
 from ml_backend.teacher.evolution import generated_texts
-from ml_backend.teacher.teacher_labels import Recall
+from ml_backend.teacher.teacher_labels import TeacherLabels
 
 LAYOUT = 4
 """Grows when the document changes: then it is written anew, and one of before is not read."""
 
 
 def update(
-    store: Store, project: int, schema: TaskSchema, pool: ProjectPool, aggregator: Aggregator,
-    learner: Knowledge | None, recalled: Recall | None, lease: Lease | None = None,
+    store: Store, project: int, schema: TaskSchema, pool: ProjectPool, aggregator: LabelAggregator,
+    learner: FittedModel | None, recalled: TeacherLabels | None, lease: Lease | None = None,
 ) -> None:  # fmt: skip
     """Writes the numbers of a project with a serving `learner`, unless nothing has changed that they come from.
 
@@ -96,7 +96,7 @@ def checks(store: Store, project: int, schema: TaskSchema, document: Mapping[str
     `document`; before the first one, counted from all there is."""
     if "coverage" in document:
         return coverage.read(document["coverage"]), text_check.read(document["texts"])
-    aggregator = Aggregator(store, project)
+    aggregator = LabelAggregator(store, project)
     tasks, without_text = store.tasks.count(project), store.tasks.without_text(project)
     answers = aggregator.refresh(schema).answers.but_for(without_text)
     return (
@@ -105,7 +105,9 @@ def checks(store: Store, project: int, schema: TaskSchema, document: Mapping[str
     )
 
 
-def _of_teacher(schema: TaskSchema, pool: ProjectPool, answers: Answers, recalled: Recall | None) -> Agreement:
+def _of_teacher(
+    schema: TaskSchema, pool: ProjectPool, answers: AggregatedLabels, recalled: TeacherLabels | None
+) -> Agreement:
     if recalled is None:
         return Agreement()
     said, targets = recalled.compare(answers.but_for(pool.tasks[pool.synthetic]))

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.monitoring.status import read_status
 from ml_backend.storage import Store
 

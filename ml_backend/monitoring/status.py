@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError, Estimate, ModelVersion, TaskSchema
+from ml_backend.core.types import Estimate, ModelVersion, TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.monitoring import messages, project_stats
 from ml_backend.monitoring.coverage import Coverage

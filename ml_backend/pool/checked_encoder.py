@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ml_backend.core.types import ApprenticeError, Floats, Mask
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import Floats, Mask
 
 Make = Callable[[Sequence[str]], Floats]
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.settings import Form, ProjectSettings, Settings
-from ml_backend.core.types import ApprenticeError, Ints, TaskSchema, read_record
+from ml_backend.core.types import Ints, TaskSchema, read_record
 from ml_backend.label_studio.serialization import MAX_RECORD, record_name
 from ml_backend.storage import ProjectRecord, Store
 

@@ -13,7 +13,7 @@ from ml_backend.core.types import Floats, Ints
 ROWS_AT_ONCE, ANSWERS_AT_ONCE = 1024, 512
 
 
-class NearestAnswered:
+class NearestLabelled:
     """Of vectors that lie in the slots of a matrix, where they do not change."""
 
     def __init__(self, slots: int) -> None:

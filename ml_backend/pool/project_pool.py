@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ml_backend.core.ports import Clusterer, Encoder, RecordEncoder
 from ml_backend.core.types import NO_TEXT, Clustering, Example, Floats, Ints, Mask, Nearest, content_key
 from ml_backend.pool.checked_encoder import encode_usable
-from ml_backend.pool.nearest_labelled import NearestAnswered
+from ml_backend.pool.nearest_labelled import NearestLabelled
 from ml_backend.pool.row_view import rows_of
 from ml_backend.storage import Store
 from ml_backend.storage.unusable_tasks import NOT_FINITE
@@ -32,7 +32,7 @@ RECUT = 0.1  # clusters are cut anew when more than this share of the pool has c
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PoolView:
     """The rows that a queue is drawn from, (m,) int64 ascending into the pool, and their vectors (m, d) in one space,
     to be read by rows."""
 
@@ -40,13 +40,13 @@ class View:
     rows: Ints
     vectors: Floats
 
-    def of(self, places: Ints) -> View:
+    def of(self, places: Ints) -> PoolView:
         """Some of its rows."""
-        return View(self.space, self.rows[places], rows_of(self.vectors, places))
+        return PoolView(self.space, self.rows[places], rows_of(self.vectors, places))
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class EncodingBatch:
     """Tasks of a pool that are to be encoded, and their texts, as they were at a revision of the task list: a thread
     may encode them while the pool moves on."""
 
@@ -86,7 +86,7 @@ class ProjectPool:
         self._matrix: Floats = np.empty((0, encoder.dim), np.float32)
         self._slots: Ints = np.empty(0, np.int64)
         self._used = 0
-        self._nearest = NearestAnswered(0)
+        self._nearest = NearestLabelled(0)
         self._sketch: Floats | None = None
         self._expected: dict[bytes, Floats] = {}  # content key -> sketch, until the pool is sketched
         self._clusters: dict[str, tuple[Clustering, Ints]] = {}
@@ -186,7 +186,7 @@ class ProjectPool:
             for start in range(0, len(moved), SKETCH_CHUNK):
                 rows = moved[start : start + SKETCH_CHUNK]
                 self._matrix[rows] = old[slots[rows]]
-            self._used, self._nearest = len(slots), NearestAnswered(len(self._matrix))
+            self._used, self._nearest = len(slots), NearestLabelled(len(self._matrix))
             return np.arange(len(slots))
         slots[new] = self._used + np.arange(len(new))
         self._used += len(new)
@@ -261,11 +261,11 @@ class ProjectPool:
         if not self.missing.any():
             self.flush()
 
-    def draw(self, n: int) -> Portion:
+    def draw(self, n: int) -> EncodingBatch:
         """Up to n tasks that have no vector, at random, to be encoded and then taken."""
         return self._portion(self._drawn(self.missing, n))
 
-    def take(self, portion: Portion, vectors: Floats, usable: Mask) -> None:
+    def take(self, portion: EncodingBatch, vectors: Floats, usable: Mask) -> None:
         """Takes over the vectors (m, d) of a portion, of those of its tasks (m,) that are `usable`; those that have
         changed since it was drawn, or that a round has encoded meanwhile, are left as they are."""
         if portion.encoder is not self._encoder:
@@ -293,7 +293,7 @@ class ProjectPool:
             self._cache.add(list(self._unwritten), np.stack(list(self._unwritten.values())))
             self._unwritten = {}
 
-    def view(self, free: Mask, with_learner: bool) -> View:
+    def view(self, free: Mask, with_learner: bool) -> PoolView:
         """What the next queue is drawn from; `with_learner`: probabilities are needed, so encoded tasks are.
 
         free  (n,) bool: the rows that may be served. Of them there must be enough, not of those with an answer
@@ -307,14 +307,14 @@ class ProjectPool:
             self._sketch, self._expected = None, {}
             return self.encoded_view()
         rows = np.flatnonzero(~self.set_aside)
-        return View("sketch", rows, rows_of(self._sketched(), rows))
+        return PoolView("sketch", rows, rows_of(self._sketched(), rows))
 
-    def encoded_view(self) -> View:
+    def encoded_view(self) -> PoolView:
         """Everything that is encoded so far."""
         rows = np.flatnonzero(self.encoded)
-        return View(ENCODED, rows, self.vectors_at(rows))
+        return PoolView(ENCODED, rows, self.vectors_at(rows))
 
-    def nearest(self, view: View, answered: Mask) -> Nearest | None:
+    def nearest(self, view: PoolView, answered: Mask) -> Nearest | None:
         """How far the rows of a view are from its `answered` (m,) ones, remembered while they keep their vectors; None
         of sketches."""
         if view.space != ENCODED:
@@ -323,7 +323,7 @@ class ProjectPool:
         self._nearest.follow(slots[answered])
         return Nearest(answered, lambda rows: self._nearest.distances(self._matrix, slots[rows]))
 
-    def clusters(self, view: View, clusterer: Clusterer) -> Clustering | None:
+    def clusters(self, view: PoolView, clusterer: Clusterer) -> Clustering | None:
         """The clusters of a view, each of its rows in one: those of an earlier round while the pool is nearly the
         same, else cut anew. None for a view without rows."""
         clustering, tasks = self._clusters.get(view.space, (None, self.tasks[:0]))
@@ -349,9 +349,11 @@ class ProjectPool:
         rows = np.flatnonzero(among)
         return self._random.choice(rows, min(n, len(rows)), replace=False) if len(rows) else rows
 
-    def _portion(self, rows: Ints) -> Portion:
+    def _portion(self, rows: Ints) -> EncodingBatch:
         tasks = self.tasks[rows]
-        return Portion(self._encoder, self._revision, tasks, self._store.tasks.texts(self._project, tasks.tolist()))
+        return EncodingBatch(
+            self._encoder, self._revision, tasks, self._store.tasks.texts(self._project, tasks.tolist())
+        )
 
     def _sketched(self) -> Floats:
         if self._sketch is None:

@@ -12,7 +12,7 @@ from ml_backend.core.types import Floats, Ints
 AT_ONCE = 8192  # rows copied at a time for a product
 
 
-class Rows:
+class RowView:
     """`matrix` (n, d) seen at `rows` (m,): its length, shape, `[places]` and product with a matrix; numpy's functions
     copy it whole. The matrix must not change in these rows."""
 
@@ -43,7 +43,7 @@ def rows_of(matrix: Floats, rows: Ints) -> Floats:
     """`matrix` at `rows`, without a copy. Whoever asks for the vectors of a pool reads them by rows."""
     if len(rows) and _follow_each_other(rows):
         return matrix[rows[0] : rows[-1] + 1]
-    return cast("Floats", Rows(matrix, rows))
+    return cast("Floats", RowView(matrix, rows))
 
 
 def _follow_each_other(rows: Ints) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from hashlib import blake2b
 
-from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
-from ml_backend.storage import Spent, Store
-from ml_backend.teacher.client import Desk
+from ml_backend.core.exceptions import TeacherUnavailableError
+from ml_backend.core.teacher_types import Answer, Call, Question
+from ml_backend.storage import Spending, Store
+from ml_backend.teacher.client import TeacherClient
 
 TRIES = 3  # a time-out is no reason to end a long simulation
 USELESS = (Call("", 0.0, 0, 0, "malformed"),)
@@ -20,10 +21,10 @@ USELESS = (Call("", 0.0, 0, 0, "malformed"),)
 PROJECT = 1  # that the answers are kept under, in a store that has no other
 
 
-class Remembered:
+class CachedTeacher:
     """A Teacher in front of a desk of its own, which keeps to the caps for all that is asked through it."""
 
-    def __init__(self, store: Store, desk: Desk) -> None:
+    def __init__(self, store: Store, desk: TeacherClient) -> None:
         store.projects.ensure(PROJECT)
         self._store = store
         self._desk = desk
@@ -34,7 +35,7 @@ class Remembered:
         return self._desk.teacher
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """What is known comes at once. Raises TeacherUnavailable, too, if a cap has been reached."""
+        """What is known comes at once. Raises TeacherUnavailableError, too, if a cap has been reached."""
         worded = {_wording(each): each for each in questions}
         asked = [replace(each, id=wording) for wording, each in worded.items()]
         for _ in range(TRIES):
@@ -49,11 +50,11 @@ class Remembered:
                 answer = replace(told[wording], question=question.id)
                 yield answer if answer.content is not None else replace(answer, calls=USELESS)
         if missing := [each for each in asked if each.id not in told]:
-            raise TeacherUnavailable(
+            raise TeacherUnavailableError(
                 self._desk.exhausted(missing[0]) or self._desk.problem or f"{len(missing)} questions were not answered"
             )
 
-    def spent(self) -> Spent:
+    def spent(self) -> Spending:
         """What all that was answered here has taken, by whomever it was asked first."""
         return self._store.ledger.spent_on(PROJECT, self._asked)
 
@@ -61,9 +62,9 @@ class Remembered:
         """How many calls, of all that are kept, had each outcome."""
         return dict(self._store.ledger.outcomes(PROJECT)[""])
 
-    def again(self) -> Remembered:
+    def again(self) -> CachedTeacher:
         """The same, as if nothing had been asked through it."""
-        return Remembered(self._store, self._desk)
+        return CachedTeacher(self._store, self._desk)
 
 
 def _wording(question: Question) -> str:

@@ -16,13 +16,14 @@ from typing import Protocol
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import ApprenticeError, Floats, Ints, TaskSchema, Tensors
+from ml_backend.core.types import Floats, Ints, TaskSchema, Tensors
 from ml_backend.evaluation.gate_test import judge
 from ml_backend.evaluation.metrics import calibration_error, correct, f1
 from ml_backend.loop.query_selection import choose, pool_of
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import CLUSTERS
 from ml_backend.simulation.learning_curves import Measurement
 
@@ -31,7 +32,7 @@ ENOUGH = 5  # test rows of a class for it to be called the worst; if none has so
 
 
 @dataclass(frozen=True, slots=True)
-class Gold:
+class LabelledPool:
     """Tasks whose answers are known. vectors (n, d); targets (n, c); groups (n,): a name, "" for none; texts (n,), or
     none where there is no teacher to read them."""
 
@@ -43,15 +44,15 @@ class Gold:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def take(self, rows: Ints) -> Gold:
+    def take(self, rows: Ints) -> LabelledPool:
         texts = [self.texts[row] for row in rows] if self.texts else ()
-        return Gold(self.vectors[rows], self.targets[rows], [self.groups[row] for row in rows], texts)
+        return LabelledPool(self.vectors[rows], self.targets[rows], [self.groups[row] for row in rows], texts)
 
 
-class Tutor(Protocol):
+class SimulationTeacher(Protocol):
     """A teacher that is asked while a pool is labelled."""
 
-    def teach(self, rows: Ints, learner: Knowledge) -> Mapping[str, Tensors] | None:
+    def teach(self, rows: Ints, learner: FittedModel) -> Mapping[str, Tensors] | None:
         """What it has taught by then, given the rows that are labelled and the learner that serves, whose tasks they
         are; None if there is nothing new. May raise ApprenticeError: the simulation ends there."""
 
@@ -60,7 +61,7 @@ class Tutor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SimulationPlan:
     """How a simulation goes, with `options` that are of the tasks' form: `initial` labels drawn at random, the same for
     every strategy of a seed, then `batch` at a time up to `budget`; `priors` are what can be started from before the
     first of them: the labels' names, or what a teacher has taught."""
@@ -75,7 +76,12 @@ class Plan:
 
 
 def simulate(
-    plan: Plan, pool: Gold, test: Gold, strategy: str, seed: int, tutor: Tutor | None = None
+    plan: SimulationPlan,
+    pool: LabelledPool,
+    test: LabelledPool,
+    strategy: str,
+    seed: int,
+    tutor: SimulationTeacher | None = None,
 ) -> Iterator[Measurement]:
     """What a learner is worth with the first labels, at each multiple of the batch and with the whole budget, if
     `strategy` chooses and `tutor` teaches; a pool that is smaller than the budget is labelled to the end.
@@ -90,7 +96,7 @@ def simulate(
     start = np.random.default_rng(seed).choice(len(pool), min(plan.initial, budget), replace=False)
     labelled = np.zeros(len(pool), np.bool_)
     labelled[start] = True
-    learner: Knowledge | None = None
+    learner: FittedModel | None = None
     priors = plan.priors
     tasks = np.arange(len(pool))
     for number in count():
@@ -118,10 +124,15 @@ def simulate(
 
 
 def _learnt(
-    plan: Plan, pool: Gold, rows: Ints, serving: Knowledge | None, number: int, priors: Mapping[str, Tensors]
-) -> Knowledge | None:
+    plan: SimulationPlan,
+    pool: LabelledPool,
+    rows: Ints,
+    serving: FittedModel | None,
+    number: int,
+    priors: Mapping[str, Tensors],
+) -> FittedModel | None:
     """The learner that serves after a round."""
-    lesson = Lesson(
+    lesson = TrainingSnapshot(
         plugin=plan.options.learner,
         space=plan.space,
         labels=plan.schema.labels,
@@ -137,7 +148,13 @@ def _learnt(
 
 
 def _measured(
-    schema: TaskSchema, learner: Knowledge | None, answers: Floats, test: Gold, strategy: str, seed: int, n: int
+    schema: TaskSchema,
+    learner: FittedModel | None,
+    answers: Floats,
+    test: LabelledPool,
+    strategy: str,
+    seed: int,
+    n: int,
 ) -> Iterator[Measurement]:
     """Before there is a learner, all drafts are alike: the mean of the answers."""
     found = learner.predict(schema, test.vectors) if learner else np.tile(answers.mean(axis=0), (len(test), 1))

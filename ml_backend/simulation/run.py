@@ -12,18 +12,19 @@ import numpy as np
 
 from ml_backend import __version__
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError, Attributions, TaskSchema, TrainingSet, content_key, read_record
+from ml_backend.core.types import Attributions, TaskSchema, TrainingSet, content_key, read_record
 from ml_backend.label_studio.export import Export, read_config, read_export, read_text
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode
-from ml_backend.simulation.cached_teacher import Remembered
-from ml_backend.simulation.config import BUDGET, Request, announced, planned
+from ml_backend.simulation.cached_teacher import CachedTeacher
+from ml_backend.simulation.config import BUDGET, SimulationConfig, announced, planned
 from ml_backend.simulation.held_out_split import held_out, hold_out
 from ml_backend.simulation.learning_curves import Measurement, append_run, read_csv
 from ml_backend.simulation.recommendation import verdict
-from ml_backend.simulation.replay import Gold, Plan, simulate
+from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 from ml_backend.simulation.report import write_report
 from ml_backend.simulation.run_directory import CURVES, in_hand, prepare, told, write_json
 from ml_backend.simulation.simulated_teacher import ARMS, open_memory, questions_of, rehearse
@@ -54,7 +55,9 @@ class Simulator:
     compare.
     """
 
-    def __init__(self, settings: Settings, request: Request, say: Callable[[str], None], progress: Progress) -> None:
+    def __init__(
+        self, settings: Settings, request: SimulationConfig, say: Callable[[str], None], progress: Progress
+    ) -> None:
         self._request, self._progress, self._settings = request, progress, settings
         schema = read_config(request.label_config)
         for name in request.strategies:
@@ -114,7 +117,7 @@ class Simulator:
         self._tasks = self._encoded(tasks)
         self._test = self._encoded(test) if test else None
         self._names = distillation.named(schema, self._encoder)
-        self._begun: tuple[int, tuple[Plan, Gold, Gold]] | None = None
+        self._begun: tuple[int, tuple[SimulationPlan, LabelledPool, LabelledPool]] | None = None
 
     def run(self) -> None:
         """Runs what is not in curves.csv yet, all strategies of a seed after each other, and keeps each run there."""
@@ -155,7 +158,7 @@ class Simulator:
             write_report(measurements, summary, words, folder / "report.html")
         return words
 
-    def _encoded(self, export: Export) -> Gold:
+    def _encoded(self, export: Export) -> LabelledPool:
         """With vectors kept beside the report, so that a second call is quick."""
         encoder = self._encoder
         folder = self._request.out / "vectors" / encoder.name
@@ -168,7 +171,7 @@ class Simulator:
             cache.add([keys[row] for row in rows], vectors)
             self._progress("texts encoded", start + len(rows), len(missing))
         cache = Vectors(folder)  # opened again, it is what the next call will read
-        return Gold(cache.read(cache.find(keys)), export.targets, export.groups, export.texts)
+        return LabelledPool(cache.read(cache.find(keys)), export.targets, export.groups, export.texts)
 
     def _measure(self, name: str, seed: int) -> Iterator[Measurement]:
         """One run, of a strategy by itself or with a teacher."""
@@ -184,7 +187,7 @@ class Simulator:
             for measurement in simulate(plan, pool, test, self._strategy, seed, tutor):
                 yield replace(measurement, strategy=name)
 
-    def _begin(self, seed: int) -> tuple[Plan, Gold, Gold]:
+    def _begin(self, seed: int) -> tuple[SimulationPlan, LabelledPool, LabelledPool]:
         """What the runs of a repetition share."""
         if self._begun is None or self._begun[0] != seed:
             pool, test = self._split(seed)
@@ -193,7 +196,7 @@ class Simulator:
             self._begun = seed, (replace(self._plan, priors=priors), pool, test)
         return self._begun[1]
 
-    def _memory(self, say: Callable[[str], None]) -> Remembered:
+    def _memory(self, say: Callable[[str], None]) -> CachedTeacher:
         """The teacher, with what it has said in earlier calls; the user is told how much it may be asked."""
         asked, rounds = self._request, -(-(self._plan.budget - self._plan.initial) // self._plan.batch)
         if self._plan.schema.is_record:
@@ -214,7 +217,7 @@ class Simulator:
         )
         return teacher
 
-    def _split(self, seed: int) -> tuple[Gold, Gold]:
+    def _split(self, seed: int) -> tuple[LabelledPool, LabelledPool]:
         """Pool and test rows of one repetition."""
         if self._test is not None:
             return self._tasks, self._test
@@ -223,7 +226,7 @@ class Simulator:
 
 
 def _space(
-    settings: Settings, schema: TaskSchema, request: Request, tasks: Export, say: Callable[[str], None]
+    settings: Settings, schema: TaskSchema, request: SimulationConfig, tasks: Export, say: Callable[[str], None]
 ) -> tuple[Encoder, Attributions | None]:
     """The encoder; of records, one that is fitted to all of the tasks, not to their answers, and what is known of their
     fields from the file that the user names."""
@@ -244,7 +247,7 @@ def _space(
     return encoder, encoder.attributions(said.get("estimates") or [], schema.labels)
 
 
-def _starts_from(request: Request, encoder: Encoder) -> str:
+def _starts_from(request: SimulationConfig, encoder: Encoder) -> str:
     names = ["the labels' names"] if feature_space.form(encoder) != "record" else []
     fields = [f"what {request.features.name} says of the fields"] if request.features else []
     return " and ".join(names + fields) or "nothing"

@@ -9,9 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError, StoreError
 from ml_backend.simulation.learning_curves import read_csv
-from ml_backend.storage import StoreError
 from ml_backend.storage.files import alone, write_atomically
 
 CURVES, PROTOCOL = "curves.csv", "protocol.json"

@@ -15,21 +15,21 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError, NoWeaknessError, RepliesAwaitedError, TeacherUnavailableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.teacher_types import TeacherUnavailable
-from ml_backend.core.types import Annotation, ApprenticeError, Example, Ints, Tensors, content_key
+from ml_backend.core.types import Annotation, Example, Ints, Tensors, content_key
 from ml_backend.evaluation.metrics import decide
 from ml_backend.kinds.choices.label_aggregation import consensus
-from ml_backend.model.fitted_model import Knowledge
-from ml_backend.simulation.cached_teacher import PROJECT, Remembered
-from ml_backend.simulation.replay import Gold, Plan
+from ml_backend.model.fitted_model import FittedModel
+from ml_backend.simulation.cached_teacher import PROJECT, CachedTeacher
+from ml_backend.simulation.replay import LabelledPool, SimulationPlan
 from ml_backend.simulation.run_directory import PROTOCOL, prepare
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates
-from ml_backend.teacher.client import Budget, Desk
+from ml_backend.teacher.client import Budget, TeacherClient
 from ml_backend.teacher.evolution import generated_texts
-from ml_backend.teacher.evolution.evolution_run import Evolving, NothingWeak, Waiting, taught_at
-from ml_backend.teacher.project_context import Site, visit
+from ml_backend.teacher.evolution.evolution_run import EvolutionRun, taught_at
+from ml_backend.teacher.project_context import ProjectContext, visit
 
 EVOLVE, WEAK_SLICES, TEACH = "evolve", "weak-slices", "teach"
 ARMS = {
@@ -45,7 +45,7 @@ def questions_of(rounds: int, per_round: int) -> int:
     return rounds * (2 + 2 * per_round)
 
 
-def open_memory(settings: Settings, folder: Path) -> Remembered:
+def open_memory(settings: Settings, folder: Path) -> CachedTeacher:
     """The teacher of the settings, with the answers that are kept in a folder. Raises ApprenticeError if it is one that
     cannot be asked, or only by files."""
     options = settings.defaults
@@ -64,13 +64,20 @@ def open_memory(settings: Settings, folder: Path) -> Remembered:
     if not store.ledger.outcomes(PROJECT)[""]["answered"]:
         (folder / PROTOCOL).unlink(missing_ok=True)  # of a teacher that was never there, or whose name was mistyped
     prepare(folder, {"teacher": teacher.name, **made})
-    return Remembered(store, Desk(store, PROJECT, teacher, Budget.of(options)))
+    return CachedTeacher(store, TeacherClient(store, PROJECT, teacher, Budget.of(options)))
 
 
 @contextmanager
 def rehearse(
-    arm: str, settings: Settings, plan: Plan, label_config: str, pool: Gold, teacher: Remembered, rounds: int, n: int
-) -> Iterator[Rehearsal]:
+    arm: str,
+    settings: Settings,
+    plan: SimulationPlan,
+    label_config: str,
+    pool: LabelledPool,
+    teacher: CachedTeacher,
+    rounds: int,
+    n: int,
+) -> Iterator[SimulatedTeacher]:
     """The tutor of one run of an arm, for as long as its project lasts."""
     with TemporaryDirectory(prefix="apprentice-") as folder:
         own = settings.model_copy(update={"data_dir": Path(folder), "store_url": "", "defaults": plan.options})
@@ -79,9 +86,16 @@ def rehearse(
 
 
 def _begin(
-    arm: str, settings: Settings, store: Store, plan: Plan, label_config: str, pool: Gold, teacher: Remembered,
-    rounds: int, n: int,
-) -> Rehearsal:  # fmt: skip
+    arm: str,
+    settings: Settings,
+    store: Store,
+    plan: SimulationPlan,
+    label_config: str,
+    pool: LabelledPool,
+    teacher: CachedTeacher,
+    rounds: int,
+    n: int,
+) -> SimulatedTeacher:
     """As `connect` and a first look at the tasks leave a project."""
     store.projects.set_label_config(PROJECT, label_config)
     keys = [content_key(text) for text in pool.texts]
@@ -89,26 +103,33 @@ def _begin(
     cache = store.vectors(PROJECT, registry.encoder(settings.encoder).name)
     rows = list({key: row for row, key in enumerate(keys)}.values())
     cache.add([keys[row] for row in rows], pool.vectors[rows])
-    return Rehearsal(arm, visit(settings, store, PROJECT), plan, pool, teacher, rounds, n)
+    return SimulatedTeacher(arm, visit(settings, store, PROJECT), plan, pool, teacher, rounds, n)
 
 
-class Rehearsal:
-    """A Tutor: rounds of one arm, spread evenly from the first labels on."""
+class SimulatedTeacher:
+    """A SimulationTeacher: rounds of one arm, spread evenly from the first labels on."""
 
     def __init__(
-        self, arm: str, site: Site, plan: Plan, pool: Gold, teacher: Remembered, rounds: int, per_round: int
+        self,
+        arm: str,
+        site: ProjectContext,
+        plan: SimulationPlan,
+        pool: LabelledPool,
+        teacher: CachedTeacher,
+        rounds: int,
+        per_round: int,
     ) -> None:
         self._arm = arm
         self._site = site
         self._pool = pool
         self._teacher = teacher
-        self._desk = Desk(site.store, PROJECT, teacher, NO_CAPS)
+        self._desk = TeacherClient(site.store, PROJECT, teacher, NO_CAPS)
         self._per_round = per_round
         first, last = max(plan.initial, 2), min(plan.budget, len(pool))
         self._due = [first + (last - first) * number // rounds for number in range(rounds)]
 
-    def teach(self, rows: Ints, learner: Knowledge) -> Mapping[str, Tensors] | None:
-        """See `Tutor`. Raises Waiting if the teacher does not answer, or may not be asked any more."""
+    def teach(self, rows: Ints, learner: FittedModel) -> Mapping[str, Tensors] | None:
+        """See `SimulationTeacher`. Raises RepliesAwaitedError if the teacher does not answer or its budget is spent."""
         if not self._due or len(rows) < self._due[0]:
             return None
         self._due.pop(0)
@@ -118,8 +139,8 @@ class Rehearsal:
             self._label(learner)
         else:
             way = generated_texts.TAUGHT if self._arm == EVOLVE else generated_texts.POOL
-            evolving = Evolving(self._site, self._desk, way, self._per_round, lambda *_: (), learner)
-            with suppress(NothingWeak):
+            evolving = EvolutionRun(self._site, self._desk, way, self._per_round, lambda *_: (), learner)
+            with suppress(NoWeaknessError):
                 list(evolving.run(1))
         self._site = self._site.again()
         answers = consensus(self._site.schema, self._site.store.labels.of(PROJECT))
@@ -143,7 +164,7 @@ class Rehearsal:
             ],
         )
 
-    def _label(self, learner: Knowledge) -> None:
+    def _label(self, learner: FittedModel) -> None:
         """As the live loop does it, a portion at a time."""
         site, store, teacher = self._site, self._site.store, self._desk.teacher
         touched = consensus(site.schema, store.labels.of(PROJECT)).touched
@@ -159,6 +180,8 @@ class Rehearsal:
             try:
                 for _ in self._desk.ask([question for question, _ in asked], [key for _, key in asked]):
                     pass
-            except TeacherUnavailable as error:
-                raise Waiting(f"waiting for the teacher; the same command goes on from here ({error})") from None
+            except TeacherUnavailableError as error:
+                raise RepliesAwaitedError(
+                    f"waiting for the teacher; the same command goes on from here ({error})"
+                ) from None
             left -= len(asked)

@@ -19,7 +19,7 @@ RESAMPLES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class PairedDifference:
     """How a strategy does against random, seed by seed.
 
     gain       mean difference, with its 95 % interval `low` to `high`
@@ -36,7 +36,7 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True)
-class Saving:
+class LabelSaving:
     """How many labels fewer than random a strategy needs for random's final score, negative if more.
 
     Each is None where the strategy never gets there; `low` and `high`, the ends of the 95 % interval, where so many
@@ -65,11 +65,11 @@ def interval(values: Scores, level: float = 0.05) -> tuple[Scores, Scores]:
     return low, high
 
 
-def paired(ours: Scores, randoms: Scores) -> Paired:
+def paired(ours: Scores, randoms: Scores) -> PairedDifference:
     """Compares one number per seed, (seeds,) each. Differences that are all zero are no evidence: p is 1."""
     differences = ours - randoms
     low, high = interval(differences)
-    return Paired(
+    return PairedDifference(
         gain=float(differences.mean()),
         low=float(low),
         high=float(high),
@@ -86,7 +86,7 @@ def labels_to_target(budgets: Ints, curve: Scores, target: float) -> float | Non
     return reached if math.isfinite(reached) else None
 
 
-def labels_saved(budgets: Ints, ours: Scores, randoms: Scores) -> Saving:
+def labels_saved(budgets: Ints, ours: Scores, randoms: Scores) -> LabelSaving:
     """Labels saved on the way to random's final score, from the mean curves of (seeds, n) each.
 
     The interval resamples the seeds of both at once, and the target with them.
@@ -99,7 +99,7 @@ def labels_saved(budgets: Ints, ours: Scores, randoms: Scores) -> Saving:
         np.quantile(saved, low, method="lower"),  # an observed value: there is no way between a number and never
         np.quantile(saved, high, method="higher"),
     ]
-    return Saving(*(float(end) if math.isfinite(end) else None for end in ends))
+    return LabelSaving(*(float(end) if math.isfinite(end) else None for end in ends))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.simulation import sequential_testing, statistics
 from ml_backend.simulation.learning_curves import Measurement, Scores, table
 from ml_backend.simulation.teacher_arms import against_base, is_arm
@@ -55,7 +55,7 @@ def summarise(
     unseen = {name: 1.0 for name in tried if name not in curves and not is_arm(name)}
     corrected = statistics.holm({name: each.p_value for name, each in rivals.items()} | unseen)
     seeds, level = len(curves[RANDOM]), sequential_testing.level(len(curves[RANDOM]))
-    gains[RANDOM] = statistics.Paired(0.0, 0.0, 0.0, 1.0, 0, 0, 0)
+    gains[RANDOM] = statistics.PairedDifference(0.0, 0.0, 0.0, 1.0, 0, 0, 0)
 
     strategies: dict[str, Any] = {}
     against: dict[str, Any] = {}

@@ -10,35 +10,36 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
+from ml_backend.core.exceptions import ArtifactError, LeaseLostError, StoreError
 from ml_backend.core.settings import Settings
 from ml_backend.storage import schema
-from ml_backend.storage.annotations import Labels
-from ml_backend.storage.artifacts import ArtifactError, Artifacts
+from ml_backend.storage.annotations import Annotations
+from ml_backend.storage.artifacts import Artifacts
 from ml_backend.storage.connections import Connections
-from ml_backend.storage.database import Database, StoreError, check_url, now, process_name
+from ml_backend.storage.database import Database, check_url, now, process_name
 from ml_backend.storage.distillations import Distillations
 from ml_backend.storage.erasure import content_keys, count_rows, erase_project
-from ml_backend.storage.evolution_rounds import Evolution, EvolutionRow
+from ml_backend.storage.evolution_rounds import EvolutionRounds, EvolutionRow
 from ml_backend.storage.files import TEMPORARY, remove_old, write_atomically
-from ml_backend.storage.jobs import Jobs, JobState, Lease, LeaseLostError
-from ml_backend.storage.ledger import Ledger, Spent
-from ml_backend.storage.project_documents import Documents
+from ml_backend.storage.jobs import Jobs, JobState, Lease
+from ml_backend.storage.ledger import Ledger, Spending
+from ml_backend.storage.project_documents import ProjectDocuments
 from ml_backend.storage.projects import ProjectRecord, Projects
 from ml_backend.storage.publications import Publications
-from ml_backend.storage.published_drafts import Showings, Shown
+from ml_backend.storage.published_drafts import PublishedDraft, PublishedDrafts
 from ml_backend.storage.questions import Questions
 from ml_backend.storage.quote_erasure import QuoteEraser
 from ml_backend.storage.record_profiles import RecordProfiles
 from ml_backend.storage.replies import Reply, ReplyTable
 from ml_backend.storage.retention import Retention
 from ml_backend.storage.reviews import Proposal, Reviews
-from ml_backend.storage.serving_rules import LabellingRules
-from ml_backend.storage.signals import Notifications, Pipes, Signals
+from ml_backend.storage.serving_rules import ServingRules
+from ml_backend.storage.signals import NamedPipes, Notifications, Signals
 from ml_backend.storage.stats import Stats
 from ml_backend.storage.synchronisation import Progress, Synchronisation
 from ml_backend.storage.tasks import Tasks
 from ml_backend.storage.teacher_states import TeacherStates
-from ml_backend.storage.unusable_tasks import SetAside
+from ml_backend.storage.unusable_tasks import UnusableTasks
 from ml_backend.storage.vector_cleanup import drop_vectors
 from ml_backend.storage.vectors import Vectors
 from ml_backend.storage.versions import RoundRecord, Versions
@@ -51,11 +52,11 @@ __all__ = [
     "LeaseLostError",
     "ProjectRecord",
     "Proposal",
+    "PublishedDraft",
     "Reply",
     "ReplyTable",
     "RoundRecord",
-    "Shown",
-    "Spent",
+    "Spending",
     "Store",
     "StoreError",
     "Vectors",
@@ -89,26 +90,28 @@ class Store:
         self.publications = Publications(self.database)
         self.synchronisation = Synchronisation(self.database)
         self.progress = Progress(self.database)
-        self.monitor = Documents(self.database, schema.monitor)
+        self.monitor = ProjectDocuments(self.database, schema.monitor)
         self.reviews = Reviews(self.database)
         self.teacher_states = TeacherStates(self.database)
-        self.label_descriptions = Documents(self.database, schema.label_description)
+        self.label_descriptions = ProjectDocuments(self.database, schema.label_description)
         self.record_profiles = RecordProfiles(self.database)
-        self.feature_scores = Documents(self.database, schema.feature_score)
+        self.feature_scores = ProjectDocuments(self.database, schema.feature_score)
         self.distillations = Distillations(self.database)
         self.tasks = Tasks(self.database)
-        self.set_aside = SetAside(self.database)
-        self.labels = Labels(self.database)
+        self.set_aside = UnusableTasks(self.database)
+        self.labels = Annotations(self.database)
         self.versions = Versions(self.database)
         self.retention = Retention(self.database)
         self.questions = Questions(self.database)
         self.ledger = Ledger(self.database)
-        self.evolution = Evolution(self.database)
-        self.shown = Showings(self.database)
+        self.evolution = EvolutionRounds(self.database)
+        self.shown = PublishedDrafts(self.database)
         self.stats = Stats(self.database)
-        self.rules = LabellingRules(self.database)
+        self.rules = ServingRules(self.database)
         pipes = settings.data_dir / "signals"
-        self.signals: Signals = Pipes(self.database, pipes) if self.database.is_sqlite else Notifications(self.database)
+        self.signals: Signals = (
+            NamedPipes(self.database, pipes) if self.database.is_sqlite else Notifications(self.database)
+        )
         self.jobs = Jobs(self.database, settings.lease_seconds, signals=self.signals)
         self._quotes = QuoteEraser(self.database)
         self.artifacts = Artifacts(self._folder / "artifacts")

@@ -17,7 +17,7 @@ CHUNK = 500
 _COLUMNS = [table.c[field.name] for field in fields(Annotation)]
 
 
-class Labels:
+class Annotations:
     """The table `annotation`. A deletion leaves a tombstone: Label Studio never uses a number twice.
 
     Each changed row gets the next revision of its project, in the order in which changes are committed.

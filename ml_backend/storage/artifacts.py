@@ -11,16 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_backend.core.types import ApprenticeError, Tensors
+from ml_backend.core.exceptions import ArtifactError
+from ml_backend.core.types import Tensors
 from ml_backend.storage.files import write_atomically
 
 MOST_SOUND = 1000
 """Artifacts whose latest check is remembered."""
 STRAY_SECONDS = 3600.0
-
-
-class ArtifactError(ApprenticeError):
-    """An artifact is missing or is not what was written."""
 
 
 class Artifacts:

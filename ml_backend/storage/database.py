@@ -20,7 +20,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from ml_backend.core.types import ApprenticeError, storable
+from ml_backend.core.exceptions import StoreError
+from ml_backend.core.types import storable
 
 DATABASES = {"sqlite", "postgresql"}
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -31,10 +32,6 @@ WIPE_MILLISECONDS = 100
 T = TypeVar("T")
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # as JSON writes it, but not a backslash that stands before "u0000"
 MIGRATIONS_LOCK = 72_110_417  # any number that nobody else takes an advisory lock on
-
-
-class StoreError(ApprenticeError):
-    """The database cannot be opened, read or written."""
 
 
 class Database:

@@ -30,7 +30,7 @@ Quoting = Literal["anywhere", "in prose", "nowhere"]
 can only be one of the texts."""
 
 
-class GoneTexts:
+class DeletedTexts:
     """Texts that are to be found in documents, also cut short, in one line, or inside of JSON that is text itself."""
 
     def __init__(self, texts: Collection[str]) -> None:

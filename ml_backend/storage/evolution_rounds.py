@@ -9,7 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend.storage.database import Database, StoreError
+from ml_backend.core.exceptions import StoreError
+from ml_backend.storage.database import Database
 from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.quote_erasure import without_deleted
 from ml_backend.storage.schema import evolution_round as table
@@ -29,7 +30,7 @@ class EvolutionRow:
     body: Mapping[str, Any]
 
 
-class Evolution:
+class EvolutionRounds:
     """The table `evolution_round`."""
 
     def __init__(self, database: Database) -> None:

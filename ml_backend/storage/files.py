@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ml_backend.storage.database import StoreError
+from ml_backend.core.exceptions import StoreError
 
 TEMPORARY = ".new-"
 """How the name of a file begins until it is whole."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import LeaseLostError
 from ml_backend.storage.database import Database
 from ml_backend.storage.schema import connection as connections
 from ml_backend.storage.schema import job as table
@@ -22,10 +22,6 @@ from ml_backend.storage.signals import Signals
 MAX_BACKOFF_SECONDS = 60.0
 LONGEST_BACKOFF = 6  # failures in a row, after which the pause is the longest
 Clock = Callable[[], float]
-
-
-class LeaseLostError(ApprenticeError):
-    """Another worker has taken over, or this one is stopping: nothing more may be published."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Spending:
     """What some calls amounted to; `cost` in the unit of the prices."""
 
     calls: int = 0
@@ -33,7 +33,7 @@ class Spent:
     seconds: float = 0.0
 
 
-_NAMES = list(Spent.__dataclass_fields__)
+_NAMES = list(Spending.__dataclass_fields__)
 _SUMS = [sa.func.count(), *(sa.func.coalesce(sa.func.sum(table.c[name]), 0) for name in _NAMES[1:])]
 _TOTALS = [sa.func.sum(ledger_total.c[name]) for name in _NAMES]
 
@@ -49,7 +49,7 @@ class Ledger:
         with self._database.begin() as connection:
             enter(self._database, connection, project, answer, purpose, teacher, costs)
 
-    def spent(self, project: int, since: float = 0.0) -> dict[str, Spent]:
+    def spent(self, project: int, since: float = 0.0) -> dict[str, Spending]:
         """The calls from a moment on, by purpose; "" is all of them together. From the totals, but for the part of a
         day that a moment other than midnight (UTC) begins with."""
         day, into = divmod(since, SECONDS_A_DAY)
@@ -59,7 +59,7 @@ class Ledger:
             .where(total.project == project, total.day >= int(day) + (into > 0))
             .group_by(total.purpose)
         )
-        found: dict[str, list[Spent]] = {}
+        found: dict[str, list[Spending]] = {}
         with self._database.read() as connection:
             rows = connection.execute(whole_days).all()
             if into:
@@ -73,9 +73,9 @@ class Ledger:
         by_purpose = {name: _sum(parts) for name, parts in found.items()}
         return {**by_purpose, "": _sum(list(by_purpose.values()))}
 
-    def spent_on(self, project: int, questions: Iterable[str]) -> Spent:
+    def spent_on(self, project: int, questions: Iterable[str]) -> Spending:
         """All calls for some questions, by their ids."""
-        parts: list[Spent] = []
+        parts: list[Spending] = []
         for chunk in chunks(questions, CHUNK):
             query = sa.select(*_SUMS).where(table.c.project == project, table.c.question.in_(chunk))
             with self._database.read() as connection:
@@ -127,10 +127,10 @@ def enter(
         connection.execute(database.add(ledger_total, _NAMES), {**keys, "outcome": outcome, "calls": len(mine), **sums})
 
 
-def _spent(figures: Iterable[Any]) -> Spent:
+def _spent(figures: Iterable[Any]) -> Spending:
     calls, read, written, cost, seconds = figures
-    return Spent(int(calls), int(read), int(written), float(cost), float(seconds))
+    return Spending(int(calls), int(read), int(written), float(cost), float(seconds))
 
 
-def _sum(parts: Sequence[Spent]) -> Spent:
-    return Spent(*(sum(getattr(part, name) for part in parts) for name in _NAMES)) if parts else Spent()
+def _sum(parts: Sequence[Spending]) -> Spending:
+    return Spending(*(sum(getattr(part, name) for part in parts) for name in _NAMES)) if parts else Spending()

@@ -10,7 +10,7 @@ from ml_backend.storage.database import Database
 from ml_backend.storage.quote_erasure import without_deleted
 
 
-class Documents:
+class ProjectDocuments:
     """A table whose second column is the document."""
 
     def __init__(self, database: Database, table: sa.Table) -> None:

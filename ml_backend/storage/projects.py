@@ -7,8 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ml_backend.core.exceptions import StoreError
 from ml_backend.storage import connections, schema
-from ml_backend.storage.database import Database, StoreError
+from ml_backend.storage.database import Database
 
 table = schema.project
 _CONCERNS = (

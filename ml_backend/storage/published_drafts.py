@@ -17,7 +17,7 @@ CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PublishedDraft:
     """The last draft that was published for one task. `author` is None, and `choices` empty, where there was none."""
 
     task: int
@@ -28,7 +28,7 @@ class Shown:
     confidence: float | None
 
 
-class Showings:
+class PublishedDrafts:
     """The table `shown`. Each changed row gets the next revision of its project, as annotations do."""
 
     def __init__(self, database: Database) -> None:
@@ -39,11 +39,11 @@ class Showings:
         with self._database.begin() as connection:
             put(connection, self._database, project, version, queue)
 
-    def of(self, project: int, version: str | None = None) -> list[Shown]:
+    def of(self, project: int, version: str | None = None) -> list[PublishedDraft]:
         """Of one version, in the order of its queue, or of all."""
         return self._select(project, table.c.version != NO_VERSION if version is None else table.c.version == version)
 
-    def of_tasks(self, project: int, tasks: Iterable[int]) -> list[Shown]:
+    def of_tasks(self, project: int, tasks: Iterable[int]) -> list[PublishedDraft]:
         """What was last shown of some tasks."""
         standing = table.c.version != NO_VERSION
         return [
@@ -58,15 +58,17 @@ class Showings:
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
-    def _select(self, project: int, condition: sa.ColumnElement[bool]) -> list[Shown]:
-        query = sa.select(*[table.c[name] for name in Shown.__dataclass_fields__]).where(table.c.project == project)
+    def _select(self, project: int, condition: sa.ColumnElement[bool]) -> list[PublishedDraft]:
+        query = sa.select(*[table.c[name] for name in PublishedDraft.__dataclass_fields__]).where(
+            table.c.project == project
+        )
         with self._database.read() as connection:
             rows = connection.execute(query.where(condition).order_by(table.c.place)).mappings().all()
-        return [Shown(**{**row, "choices": tuple(row["choices"])}) for row in rows]
+        return [PublishedDraft(**{**row, "choices": tuple(row["choices"])}) for row in rows]
 
 
 def put(connection: sa.Connection, database: Database, project: int, version: str, queue: Sequence[Prediction]) -> None:
-    """As `Showings.put`, in a transaction of the caller."""
+    """As `PublishedDrafts.put`, in a transaction of the caller."""
     rows = [
         {
             "project": project, "task": each.task, "version": version, "place": place,

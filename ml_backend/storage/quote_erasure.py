@@ -14,12 +14,23 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from ml_backend.core.lru_cache import Recent
+from ml_backend.core.lru_cache import LruCache
 from ml_backend.storage.database import Database, chunks
-from ml_backend.storage.deleted_texts import GoneTexts, Quoting
+from ml_backend.storage.deleted_texts import DeletedTexts, Quoting
 from ml_backend.storage.erasure import KEYS_AT_ONCE, is_about_texts, owners, standing
 from ml_backend.storage.locks import EVOLUTION, locked
-from ml_backend.storage.schema import Text, call, deleted_text, job, project, question, round_, task, version, worker
+from ml_backend.storage.schema import (
+    PortableText,
+    call,
+    deleted_text,
+    job,
+    project,
+    question,
+    round_,
+    task,
+    version,
+    worker,
+)
 
 STEP_SECONDS = 0.05
 """Of one step of the search: annotators may be waiting for a round."""
@@ -49,7 +60,7 @@ class _Search:
     two queries."""
 
     deleted_at: Mapping[bytes, float]
-    gone: GoneTexts
+    gone: DeletedTexts
     rows: Iterator[Row | None]
 
 
@@ -101,7 +112,7 @@ class QuoteEraser:
                 self._nothing_new[project_id] = state
                 return None
             texts = _texts(connection, project_id, new)
-        return _Search({key: deleted_at[key] for key in new}, GoneTexts(texts), self._rows(project_id))
+        return _Search({key: deleted_at[key] for key in new}, DeletedTexts(texts), self._rows(project_id))
 
     def _without_standing(self, project_id: int, search: _Search) -> _Search:
         """The search without what a task has again, which may be quoted."""
@@ -112,7 +123,7 @@ class QuoteEraser:
             left = {key: at for key, at in search.deleted_at.items() if key not in back}
             texts = _texts(connection, project_id, list(left))
         self._forget(project_id, {key: search.deleted_at[key] for key in back}, 0.0)
-        return replace(search, deleted_at=left, gone=GoneTexts(texts))
+        return replace(search, deleted_at=left, gone=DeletedTexts(texts))
 
     def _rows(self, project_id: int) -> Iterator[Row | None]:
         """Everything in the project that may quote a text. Read as it is asked for: what is added meanwhile behind the
@@ -143,7 +154,7 @@ class QuoteEraser:
             yield sa.and_(left, key <= sa.tuple_(*keys[-1]))
             left = sa.and_(mine, key > sa.tuple_(*keys[-1]))
 
-    def _clean(self, row: Row, gone: GoneTexts) -> None:
+    def _clean(self, row: Row, gone: DeletedTexts) -> None:
         with self._database.begin() as connection:  # read again: it may be another one by now
             for now in list(_read(connection, row.table, row.condition, for_update=True)):
                 if changed := gone.changes(now.documents, now.quoting):
@@ -193,7 +204,7 @@ def without_deleted(
     if all(_quotes_nothing(table, row) for row in rows):
         return list(rows)
     gone = _gone_texts.get(
-        (str(connection.engine.url), project_id, state), lambda: GoneTexts(_deleted_texts(connection, project_id)),
+        (str(connection.engine.url), project_id, state), lambda: DeletedTexts(_deleted_texts(connection, project_id)),
         state[0],
     )  # fmt: skip
     names = {column.name for column in _documents(table)}
@@ -203,7 +214,7 @@ def without_deleted(
     ]
 
 
-_gone_texts: Recent[tuple[str, int, tuple[Any, ...]], GoneTexts] = Recent(TEXTS_KEPT)
+_gone_texts: LruCache[tuple[str, int, tuple[Any, ...]], DeletedTexts] = LruCache(TEXTS_KEPT)
 
 
 def _state(connection: sa.Connection, project_id: int) -> tuple[Any, ...]:
@@ -246,7 +257,7 @@ def _documents(table: sa.Table) -> list[sa.Column[Any]]:
     """The columns that may quote texts of tasks."""
     if table in {task, deleted_text, *WITHOUT_TEXTS} or "task" in table.c:
         return []
-    return [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text | Text)]
+    return [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text | PortableText)]
 
 
 def _quoting(table: sa.Table, key: bytes | None) -> Quoting:

@@ -33,7 +33,7 @@ from ml_backend.core.types import storable
 metadata = MetaData()
 
 
-class Text(TypeDecorator[str]):
+class PortableText(TypeDecorator[str]):
     """Words of any length: what people, teachers and errors say. What no database takes in them is replaced."""
 
     impl = _Text
@@ -52,7 +52,7 @@ project = Table(
     "project",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("label_config", Text, nullable=False, default=""),
+    Column("label_config", PortableText, nullable=False, default=""),
     Column("extra_params", JSON, nullable=False, default=dict),
     Column("made_at", String(40), nullable=False, default=""),  # in Label Studio: another time is another project
     Column("pinned", Integer, nullable=True),  # version held by a rollback
@@ -77,7 +77,7 @@ connection = _of_project(
 
 publication = _of_project(
     "publication",
-    Column("published", Text, nullable=True),  # model_version that Label Studio serves
+    Column("published", PortableText, nullable=True),  # model_version that Label Studio serves
     Column("fingerprint", String(64), nullable=False, default=""),  # of all that the published queue came from
     Column("republish", Integer, nullable=False, default=0),  # how often it was asked to publish in any case
     Column("bulk_seconds", Float, nullable=True),  # measured, of one bulk import and of one single row
@@ -89,7 +89,9 @@ synchronisation = _of_project(
     Column("tasks", Integer, nullable=True),  # Label Studio's own counts, as last heard
     Column("annotations", Integer, nullable=True),
     Column("skips", Integer, nullable=True),
-    Column("read_under", Text, nullable=False, default=""),  # fields of the configuration that tasks were read by
+    Column(
+        "read_under", PortableText, nullable=False, default=""
+    ),  # fields of the configuration that tasks were read by
     Column("watermark", String(40), nullable=False, default=""),  # reconciled up to this updated_at
     Column("reconciled_at", Float, nullable=False, default=0.0),
 )
@@ -125,9 +127,9 @@ reviewed_annotation = Table(
 
 teacher_state = _of_project(
     "teacher_state",  # how it goes with the teacher
-    Column("name", Text, nullable=False),
-    Column("model", Text, nullable=False, default=""),
-    Column("problem", Text, nullable=False, default=""),
+    Column("name", PortableText, nullable=False),
+    Column("model", PortableText, nullable=False, default=""),
+    Column("problem", PortableText, nullable=False, default=""),
     Column("until", Float, nullable=False, default=0.0),  # when it is asked again
 )
 
@@ -138,9 +140,9 @@ label_description = _of_project(
 
 record_profile = _of_project(
     "record_profile",  # of a pool of records
-    Column("profile", Text, nullable=False),
-    Column("before", Text, nullable=True),  # the profile that it had before
-    Column("odd", Text, nullable=False),
+    Column("profile", PortableText, nullable=False),
+    Column("before", PortableText, nullable=True),  # the profile that it had before
+    Column("odd", PortableText, nullable=False),
     Column("tasks", Integer, nullable=False),  # of the pool that the profile was made of
     Column("made_of", JSON, nullable=False),
     Column("seen", BigInteger, nullable=False),  # the `tasks_revision` that the profile was last compared with
@@ -165,7 +167,7 @@ task = Table(
     Column("project", Integer, primary_key=True),
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("key", LargeBinary(16), nullable=False),
-    Column("text", Text, nullable=False),
+    Column("text", PortableText, nullable=False),
     Column("fields", JSON, nullable=True),  # the short values of the task's other data
     Column("revision", BigInteger, nullable=False, server_default="0"),  # of the project's tasks when this one changed
     Index("task_key", "project", "key"),
@@ -187,7 +189,7 @@ deleted_text = Table(
     metadata,
     Column("project", Integer, primary_key=True),
     Column("key", LargeBinary(16), primary_key=True),
-    Column("text", Text, nullable=False),
+    Column("text", PortableText, nullable=False),
     Column("deleted_at", Float, nullable=False, server_default="0"),  # seconds since the epoch; the last time
 )
 
@@ -235,17 +237,17 @@ version = Table(
     metadata,
     Column("project", Integer, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("name", Text, nullable=False),
+    Column("name", PortableText, nullable=False),
     Column("learner", Integer, nullable=True),
     Column("labelled", Integer, nullable=False),
     Column("accuracy", JSON, nullable=True),
     Column("created_at", Float, nullable=False),
-    Column("note", Text, nullable=False, default=""),
+    Column("note", PortableText, nullable=False, default=""),
     Column("artifact", String(200), nullable=True),
     Column("sha256", String(64), nullable=True),
     Column("active", Boolean, nullable=False, default=False),
     Column("rows", Integer, nullable=False, default=0),  # predictions of it that stand in Label Studio
-    Column("acquisition", Text, nullable=False, server_default=""),  # the strategy that ordered its queue
+    Column("acquisition", PortableText, nullable=False, server_default=""),  # the strategy that ordered its queue
 )
 # what is looked up among tens of thousands of versions; the conditions are those of the queries, to the letter
 is_active = version.c.active == true()
@@ -274,11 +276,11 @@ round_ = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("project", Integer, nullable=False),
-    Column("version", Text, nullable=True),
+    Column("version", PortableText, nullable=True),
     Column("started_at", Float, nullable=False),
     Column("finished_at", Float, nullable=False),
     Column("stages", JSON, nullable=False),
-    Column("error", Text, nullable=True),
+    Column("error", PortableText, nullable=True),
     Index("round_project", "project", "id"),
 )
 
@@ -309,7 +311,7 @@ question = Table(
     metadata,
     Column("project", Integer, primary_key=True),
     Column("id", String(64), primary_key=True),
-    Column("teacher", Text, nullable=False),
+    Column("teacher", PortableText, nullable=False),
     Column("purpose", String(20), nullable=False),
     Column("key", LargeBinary(16), nullable=True),  # content of the task it is about
     Column("body", JSON, nullable=False),
@@ -319,7 +321,7 @@ question = Table(
     Column("answered_at", Float, nullable=True),
     Column("content", JSON, nullable=True),
     Column("shares", JSON, nullable=True),  # label -> probability
-    Column("problem", Text, nullable=False, default=""),
+    Column("problem", PortableText, nullable=False, default=""),
     Column("alone", Boolean, nullable=False, server_default=true()),  # asked without any of the annotators' answers
     Index("question_state", "project", "state", "purpose"),
     Index("question_about", "project", "key"),
@@ -334,8 +336,8 @@ call = Table(
     Column("project", Integer, nullable=False),
     Column("question", String(64), nullable=False),
     Column("purpose", String(20), nullable=False),
-    Column("teacher", Text, nullable=False),
-    Column("model", Text, nullable=False),
+    Column("teacher", PortableText, nullable=False),
+    Column("model", PortableText, nullable=False),
     Column("made_at", Float, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("input_tokens", Integer, nullable=False),
@@ -366,7 +368,7 @@ evolution_round = Table(
     Column("project", Integer, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("way", String(10), nullable=False),  # what becomes of its texts: tasks, taught, pool
-    Column("teacher", Text, nullable=False),
+    Column("teacher", PortableText, nullable=False),
     Column("done", Boolean, nullable=False),
     Column("body", JSON, nullable=False),  # its questions, weaknesses and texts
 )
@@ -378,7 +380,7 @@ shown = Table(
     metadata,
     Column("project", Integer, primary_key=True),
     Column("task", BigInteger, primary_key=True, autoincrement=False),
-    Column("version", Text, nullable=False),
+    Column("version", PortableText, nullable=False),
     Column("place", Integer, nullable=False),  # in the queue, from 0
     Column("author", String(10), nullable=True),  # None: served without a draft
     Column("choices", JSON, nullable=False),
@@ -401,7 +403,7 @@ confusion = Table(
     "confusion",
     metadata,
     Column("project", Integer, primary_key=True, autoincrement=False),
-    Column("teacher", Text, nullable=False),
+    Column("teacher", PortableText, nullable=False),
     Column("labels", JSON, nullable=False),
     Column("multiple", Boolean, nullable=False),
     Column("matrix", LargeBinary, nullable=False),  # float64, row by row

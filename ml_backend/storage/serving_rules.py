@@ -8,7 +8,7 @@ from ml_backend.storage.database import Database
 from ml_backend.storage.schema import labelling_rules as table
 
 
-class LabellingRules:
+class ServingRules:
     """The table `labelling_rules`."""
 
     def __init__(self, database: Database) -> None:

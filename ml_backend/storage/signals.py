@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 import structlog
 
-from ml_backend.storage.database import Database, StoreError
+from ml_backend.core.exceptions import StoreError
+from ml_backend.storage.database import Database
 
 CHANNEL = "apprentice"
 RETRY_SECONDS = 5.0  # before a connection that broke is opened again
@@ -52,13 +53,13 @@ class Signals(Protocol):
         """Closes all listeners."""
 
 
-class Pipes:
+class NamedPipes:
     """One named pipe for each worker, in a folder that all processes share."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
         self._folder = folder
-        self._pipes: list[_Pipe] = []
+        self._pipes: list[_NamedPipe] = []
 
     @contextmanager
     def announced(self) -> Iterator[sa.Connection]:
@@ -78,7 +79,7 @@ class Pipes:
 
     def listen(self) -> Listener:
         try:
-            self._pipes.append(_Pipe(self._folder / uuid.uuid4().hex[:12]))
+            self._pipes.append(_NamedPipe(self._folder / uuid.uuid4().hex[:12]))
             return self._pipes[-1]
         except OSError as error:
             log.warning("workers ask once a second", folder=str(self._folder), error=error.strerror)
@@ -89,7 +90,7 @@ class Pipes:
             pipe.close()
 
 
-class _Pipe:
+class _NamedPipe:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.mkfifo(path, 0o600)

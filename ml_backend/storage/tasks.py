@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from ml_backend.core.types import NO_TEXT, SYNTHETIC, Example, Ints, Mask
-from ml_backend.storage.annotations import Labels
+from ml_backend.storage.annotations import Annotations
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.erasure import erase_tasks
 from ml_backend.storage.schema import annotation, project
@@ -74,7 +74,7 @@ class Tasks:
             )
             with self._database.read() as connection:
                 annotations = list(connection.execute(annotated).scalars())
-            Labels(self._database).delete(project_id, annotations)
+            Annotations(self._database).delete(project_id, annotations)
             with self._database.begin() as connection:
                 # first, as in `put`: two that lock rows in another order may wait for each other for ever
                 connection.execute(sa.select(project.c.id).where(project.c.id == project_id).with_for_update())

@@ -14,7 +14,7 @@ NOT_FINITE = "vector-not-finite"
 """The code of a text whose vector holds a value that is no number, or infinite."""
 
 
-class SetAside:
+class UnusableTasks:
     """The table `set_aside`: of each task the content key of its text, the encoder's space, and a code."""
 
     def __init__(self, database: Database) -> None:

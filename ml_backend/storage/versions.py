@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
+from ml_backend.core.exceptions import LeaseLostError
 from ml_backend.core.types import Estimate, ModelVersion
 from ml_backend.storage.database import Database, chunks, now
-from ml_backend.storage.jobs import Lease, LeaseLostError, check_lease
+from ml_backend.storage.jobs import Lease, check_lease
 from ml_backend.storage.schema import audit, has_own_fit, is_active, is_stale, round_
 from ml_backend.storage.schema import version as table
 

@@ -8,15 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.formatting import counted
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.core.types import ApprenticeError, TaskSchema
+from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage import Store
 from ml_backend.storage.files import write_atomically
 from ml_backend.teacher.candidates import room
-from ml_backend.teacher.client import Budget, Desk, in_vain, without_model
+from ml_backend.teacher.client import Budget, TeacherClient, in_vain, without_model
 from ml_backend.teacher.descriptions import label_descriptions
 from ml_backend.teacher.evolution.steps import REFUSAL
 
@@ -46,7 +47,7 @@ def export(store: Store, settings: Settings, project: int, file: Path) -> str:
     passed = f" {stale} {ask} for labels that are not the project's present ones." if stale else ""
     if not present:
         return f"Nothing is written.{passed}"
-    desk = Desk(store, project, teacher, Budget.of(options))
+    desk = TeacherClient(store, project, teacher, Budget.of(options))
     chosen = desk.affordable(present)
     if not chosen:
         raise ApprenticeError(f"Nothing is written: {desk.exhausted(present[0])}")

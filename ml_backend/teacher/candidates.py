@@ -13,7 +13,7 @@ from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import Floats, Ints, Pool, TaskSchema
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.training_sample import MOST_FITTED, random_rows
 from ml_backend.pool.feature_space import descriptions as descriptions_of_fields
 from ml_backend.pool.project_pool import ProjectPool
@@ -21,14 +21,14 @@ from ml_backend.storage import ProjectRecord, Store
 from ml_backend.teacher import few_shot_selection, prompts
 from ml_backend.teacher.descriptions import feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import descriptions
-from ml_backend.teacher.project_snapshot import Sight
+from ml_backend.teacher.project_snapshot import ProjectSnapshot
 
 PORTION = 32  # tasks chosen at a time for distillation: the queue's head moves on meanwhile
 SHOWN, RECORDS = 30, 3  # tasks that a teacher sees when it is asked for cues, or what fields say
 Asked = list[tuple[Question, bytes | None]]
 
 
-def cues(store: Store, sight: Sight, teacher: str) -> Asked:
+def cues(store: Store, sight: ProjectSnapshot, teacher: str) -> Asked:
     """The question for cues, or of records those for what their fields say, as long as nobody has answered them or
     written something by hand."""
     record, pool, schema = sight.record, sight.pool, sight.schema
@@ -70,7 +70,7 @@ def room(
 
 
 def further(
-    pool: ProjectPool, options: ProjectSettings, learner: Knowledge | None, schema: TaskSchema, known: list[bytes],
+    pool: ProjectPool, options: ProjectSettings, learner: FittedModel | None, schema: TaskSchema, known: list[bytes],
     apart: Ints, touched: Ints, left: int,
 ) -> Ints:  # fmt: skip
     """The next tasks for the teacher to label, by a strategy of its own, of `left` at most.
@@ -96,7 +96,7 @@ def further(
 
 
 def label(
-    store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, learner: Knowledge | None,
+    store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, learner: FittedModel | None,
     teacher: str, tasks: Ints,
 ) -> Asked:  # fmt: skip
     """A question for each of some tasks that has no answer yet, with examples from the annotators' own labels if it is
@@ -127,7 +127,7 @@ def label(
 
 
 def labelled_examples(
-    store: Store, pool: ProjectPool, project: int, learner: Knowledge | None, asked: Floats
+    store: Store, pool: ProjectPool, project: int, learner: FittedModel | None, asked: Floats
 ) -> list[list[tuple[str, list[str]]]]:
     """For each of the texts with vectors `asked` (n, d), others with the annotators' labels, from what a learner has
     learnt; nothing without one. None of the audit slice, which is to be influenced by nobody."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import StoreError
 from ml_backend.core.ports import Teacher
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import (
@@ -25,7 +26,7 @@ from ml_backend.core.teacher_types import (
     most_calls,
     most_replies,
 )
-from ml_backend.storage import Spent, Store, StoreError, now
+from ml_backend.storage import Spending, Store, now
 from ml_backend.storage.questions import GIVEN_UP_SECONDS
 
 WRAPPING = 1000  # bytes that a request has beside the question's own words
@@ -83,7 +84,7 @@ class Budget:
         return self.replies if question.field else 1
 
 
-class Desk:
+class TeacherClient:
     """One project's. Several processes may have one each: no question is asked by two of them."""
 
     def __init__(self, store: Store, project: int, teacher: Teacher, budget: Budget) -> None:
@@ -102,7 +103,7 @@ class Desk:
         """The answers to those questions that nobody has answered yet, each kept before it is given out.
 
         `keys`: the content keys of the tasks that they are about. What the budget does not allow, or the teacher does
-        not answer now, goes on waiting. Raises TeacherUnavailable, after the answers so far.
+        not answer now, goes on waiting. Raises TeacherUnavailableError, after the answers so far.
         """
         named = zip(questions, keys or [None] * len(questions), strict=True)
         self._store.questions.want(self._project, self.teacher, named)
@@ -211,7 +212,7 @@ def out_of_budget(store: Store, project: int, budget: Budget, following: Questio
     return ""
 
 
-def _spent(store: Store, project: int) -> tuple[Spent, Spent]:
+def _spent(store: Store, project: int) -> tuple[Spending, Spending]:
     """What the teacher has cost, in all and today."""
     return store.ledger.spent(project)[""], store.ledger.spent(project, midnight())[""]
 

@@ -11,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.ports import Encoder, RecordEncoder
-from ml_backend.core.types import Attributions, Floats, Mask, Material, TaskSchema, Taught, Tensors
+from ml_backend.core.types import Attributions, DistillationData, Floats, Mask, PseudoLabels, TaskSchema, Tensors
 from ml_backend.pool.checked_encoder import encode
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ArtifactError, ProjectRecord, Store
+from ml_backend.storage import ProjectRecord, Store
 from ml_backend.teacher.descriptions import feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import NO_PHRASES, Cues, Phrases, phrases
 from ml_backend.teacher.project_snapshot import stands
-from ml_backend.teacher.teacher_labels import Recall
+from ml_backend.teacher.teacher_labels import TeacherLabels
 
 GROWTH, POOL_GROWTH = 1.2, 2.0
 """A prior is made anew when what is taught, what of it has been answered, or the pool around it has grown by this
@@ -32,7 +33,7 @@ TAUGHT_KEYS = "taught"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class DistillationOrigin:
     """What a prior was made of, and for whom: for another plugin, space, list of labels or kind of choice it is of no
     use.
 
@@ -51,7 +52,7 @@ class Origin:
     wording: str = ""
     multiple: bool | None = None  # of none that was made before it was kept
 
-    def due(self, old: Origin | None, idle: bool) -> bool:
+    def due(self, old: DistillationOrigin | None, idle: bool) -> bool:
         """Whether it is time to make one of this origin, given that of the one that stands; `idle`: the teacher has
         answered everything for now."""
         if old is None or self.whom != old.whom or self.wording != old.wording:
@@ -68,25 +69,25 @@ class Origin:
         return self.plugin, self.space, self.labels, self.multiple
 
 
-def origin_of(record: ProjectRecord) -> Origin | None:
+def origin_of(record: ProjectRecord) -> DistillationOrigin | None:
     """What the project's prior was made of, None if it has none."""
     made_of: dict[str, Any] | None = (record.prior or {}).get("made_of")
-    return Origin(**{**made_of, "labels": tuple(made_of["labels"])}) if made_of else None
+    return DistillationOrigin(**{**made_of, "labels": tuple(made_of["labels"])}) if made_of else None
 
 
-def standing(store: Store, record: ProjectRecord) -> Origin | None:
+def standing(store: Store, record: ProjectRecord) -> DistillationOrigin | None:
     """What the project's prior was made of; None, too, if its artifact is gone or damaged: nobody starts from it."""
     kept = record.prior
     return origin_of(record) if kept and store.artifacts.sound(kept["file"], kept["sha256"]) else None
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class DistillationInput:
     """What the next prior is made from. Of the pool, which may be large, the vectors are taken when they are needed.
     `keys`: the content keys of the tasks among what is taught, one after the other."""
 
-    origin: Origin
-    taught: Taught
+    origin: DistillationOrigin
+    taught: PseudoLabels
     phrases: Phrases
     pool: ProjectPool
     attributions: Attributions | None = None
@@ -107,9 +108,14 @@ class Priors(NamedTuple):
 
 
 def gather(
-    pool: ProjectPool, record: ProjectRecord, plugin: str, schema: TaskSchema, recalled: Recall, written: Taught,
+    pool: ProjectPool,
+    record: ProjectRecord,
+    plugin: str,
+    schema: TaskSchema,
+    recalled: TeacherLabels,
+    written: PseudoLabels,
     records: RecordEncoder | None = None,
-) -> Given:  # fmt: skip
+) -> DistillationInput:
     """All that there is now: the teacher's labels of encoded tasks, the texts it `written` for this, the cues, and the
     encoded part of the pool. A task that it wrote is for the annotators to judge first. Of `records`, what is known of
     their fields stands in the place of cues, unless there are texts among them: then it stands beside these."""
@@ -120,12 +126,12 @@ def gather(
     keys = pool.keys_of(rows[there])
     if len(targets) < FEWEST:
         targets, vectors, keys = targets[:0], vectors[:0], b""
-    taught = Taught(vectors, targets, np.ones(len(targets), np.float32))
+    taught = PseudoLabels(vectors, targets, np.ones(len(targets), np.float32))
     known = feature_scores.attributions(record, records, schema) if records else None
     told = _told(record.cues or {}, schema, records)
     scored = int(known.scores.any(axis=1).sum()) if known else 0
     around = int(pool.encoded.sum())
-    origin = Origin(
+    origin = DistillationOrigin(
         plugin,
         pool.space,
         schema.labels,
@@ -136,23 +142,23 @@ def gather(
         (_digest(known) if known else "") + (told.digest if told.texts or not known else ""),
         schema.multiple,
     )
-    return Given(origin, taught, told, pool, known, keys)
+    return DistillationInput(origin, taught, told, pool, known, keys)
 
 
-def distil(given: Given, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
+def distil(given: DistillationInput, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
     """The priors that the learner can be given, by name. Takes seconds."""
     cues = _encoded(given.phrases, encoder) if given.phrases.texts else _nothing(given.taught)
-    material = Material(given.taught, cues, given.pool.encoded_view().vectors, given.attributions)
+    material = DistillationData(given.taught, cues, given.pool.encoded_view().vectors, given.attributions)
     return registry.learner(given.origin.plugin).distil(material, multiple, seed)
 
 
-def named(schema: TaskSchema, encoder: Encoder) -> Taught:
+def named(schema: TaskSchema, encoder: Encoder) -> PseudoLabels:
     """What everybody starts from, without any teacher: the labels' names, and the hints on them. Of records without a
     text among their fields, it is nothing."""
     told = _told({}, schema, encoder if isinstance(encoder, RecordEncoder) else None)
     if not told.texts:
         empty = np.empty((0, encoder.dim), np.float32)
-        return Taught(empty, np.empty((0, len(schema.labels)), np.float32), np.empty(0, np.float32))
+        return PseudoLabels(empty, np.empty((0, len(schema.labels)), np.float32), np.empty(0, np.float32))
     return _encoded(told, encoder)
 
 
@@ -162,27 +168,27 @@ def _told(cues: Cues, schema: TaskSchema, records: RecordEncoder | None) -> Phra
 
 
 def of_names(
-    names: Taught, plugin: str, vectors: Floats, multiple: bool, seed: int, known: Attributions | None = None
+    names: PseudoLabels, plugin: str, vectors: Floats, multiple: bool, seed: int, known: Attributions | None = None
 ) -> dict[str, Tensors]:
     """The priors of a project without a teacher, from `named`, and of records from what is `known` of their fields, in
     a pool of `vectors` (n, d). Takes seconds."""
-    return registry.learner(plugin).distil(Material(_nothing(names), names, vectors, known), multiple, seed)
+    return registry.learner(plugin).distil(DistillationData(_nothing(names), names, vectors, known), multiple, seed)
 
 
-def _nothing(like: Taught) -> Taught:
-    return Taught(like.vectors[:0], like.targets[:0], like.weights[:0])
+def _nothing(like: PseudoLabels) -> PseudoLabels:
+    return PseudoLabels(like.vectors[:0], like.targets[:0], like.weights[:0])
 
 
 def _digest(known: Attributions) -> str:
     return blake2b(known.scores.tobytes() + known.width.tobytes(), digest_size=16).hexdigest()
 
 
-def _encoded(told: Phrases, encoder: Encoder) -> Taught:
+def _encoded(told: Phrases, encoder: Encoder) -> PseudoLabels:
     how = encoder.phrases if isinstance(encoder, RecordEncoder) else encoder.encode
-    return Taught(encode(how, told.texts, told.texts, encoder.name, "the cue"), told.targets, told.weights)
+    return PseudoLabels(encode(how, told.texts, told.texts, encoder.name, "the cue"), told.targets, told.weights)
 
 
-def make(store: Store, record: ProjectRecord, given: Given, schema: TaskSchema, encoder: Encoder) -> None:
+def make(store: Store, record: ProjectRecord, given: DistillationInput, schema: TaskSchema, encoder: Encoder) -> None:
     """Distils and keeps it; the one before goes. Takes seconds, after which the project may be another one, that gets
     nothing of it, and another worker may have kept one. Raises StoreError."""
     made = distil(given, schema.multiple, encoder, seed=record.id)

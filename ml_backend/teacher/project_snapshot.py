@@ -12,18 +12,18 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectRecord, Store
-from ml_backend.teacher.client import Desk
+from ml_backend.teacher.client import TeacherClient
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ProjectSnapshot:
     """`desk` is None without a teacher that can be asked; `mark` is the same as long as there is nothing new to do."""
 
     record: ProjectRecord
     options: ProjectSettings
     schema: TaskSchema
     pool: ProjectPool
-    desk: Desk | None
+    desk: TeacherClient | None
     mark: tuple[object, ...]
     encoder: Encoder
 
@@ -38,15 +38,19 @@ class Sight:
 
 
 def see(
-    pool: ProjectPool, record: ProjectRecord, options: ProjectSettings, desk: Desk | None, mark: tuple[object, ...],
+    pool: ProjectPool,
+    record: ProjectRecord,
+    options: ProjectSettings,
+    desk: TeacherClient | None,
+    mark: tuple[object, ...],
     encoder: Encoder,
-) -> Sight:  # fmt: skip
+) -> ProjectSnapshot:
     """Takes no time, however large the pool is: its arrays are replaced when the tasks change, and until then only rows
     without a vector are written to. Of those, this pool never has more."""
     still = copy(pool)
     still.encoded, still.set_aside = pool.encoded.copy(), pool.set_aside.copy()
     schema = read_schema(record.label_config, record.choices)
-    return Sight(record, options.of_form(feature_space.form(encoder)), schema, still, desk, mark, encoder)
+    return ProjectSnapshot(record, options.of_form(feature_space.form(encoder)), schema, still, desk, mark, encoder)
 
 
 def stands(store: Store, record: ProjectRecord) -> bool:

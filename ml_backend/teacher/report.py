@@ -9,9 +9,9 @@ from typing import Any
 from ml_backend.core.formatting import counted
 from ml_backend.core.registry import EMBEDDED
 from ml_backend.core.types import Estimate, TaskSchema
-from ml_backend.labels.acceptance_counts import Reception
-from ml_backend.labels.draft_acceptance import Agreement, Received, Saved
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.labels.acceptance_counts import AcceptanceCounts
+from ml_backend.labels.draft_acceptance import Agreement, DraftAcceptance, TimeSaved
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import ProjectRecord, Store
 from ml_backend.teacher.client import midnight
 
@@ -21,8 +21,8 @@ LEAST_TRUST, SURE_TRUST = 0.5, 0.75
 
 
 def measure(
-    shown: int, received: Mapping[str, Received], saved: Saved, share: Estimate | None, teacher: Agreement,
-    learner: Agreement, known: Knowledge | None, labelled: int, judged: int = 0, seen_by_teacher: int = 0,
+    shown: int, received: Mapping[str, DraftAcceptance], saved: TimeSaved, share: Estimate | None, teacher: Agreement,
+    learner: Agreement, known: FittedModel | None, labelled: int, judged: int = 0, seen_by_teacher: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """What a round finds out, as JSON: part of `read`, and how many tasks were `served`. Tasks that a teacher wrote
     judge nobody.
@@ -67,7 +67,7 @@ def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapp
     cues         whether there are cues beside the labels' names; `records`: whether the tasks are records
     """
     project, state = record.id, record.teacher or {}
-    measured = measured or measure(0, *Reception().without(()), None, Agreement(), Agreement(), None, 0)
+    measured = measured or measure(0, *AcceptanceCounts().without(()), None, Agreement(), Agreement(), None, 0)
     if not state and not measured["served"]:
         return {}
     name = str(state.get("name") or EMBEDDED)

@@ -10,16 +10,16 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.types import Ints
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates
 from ml_backend.teacher.candidates import Asked
-from ml_backend.teacher.project_snapshot import Sight
+from ml_backend.teacher.project_snapshot import ProjectSnapshot
 
 NO_TASKS: Ints = np.empty(0, np.int64)
 
 
-class Agenda:
+class QuestionScheduler:
     """Remembers what was chosen and not asked yet: choosing costs most."""
 
     def __init__(self, store: Store) -> None:
@@ -27,7 +27,7 @@ class Agenda:
         self._chosen: dict[int, Ints] = {}
         self._no_cues_before: dict[int, float] = {}
 
-    def questions(self, sight: Sight, teacher: str, touched: Ints) -> Asked:
+    def questions(self, sight: ProjectSnapshot, teacher: str, touched: Ints) -> Asked:
         """By file, everything but the queue's head, which is another one by the time of the answers."""
         record, store, project = sight.record, self._store, sight.record.id
         learner, _ = fitted_model.load_best(store, store.versions.active(project), sight.pool.space)
@@ -51,7 +51,7 @@ class Agenda:
         """Of all replies theirs is the longest: if it does not come, others go on."""
         self._no_cues_before[project] = time.monotonic() + seconds
 
-    def _further(self, sight: Sight, learner: Knowledge | None, teacher: str, touched: Ints) -> Asked:
+    def _further(self, sight: ProjectSnapshot, learner: FittedModel | None, teacher: str, touched: Ints) -> Asked:
         """About tasks that were chosen earlier, else about others. Those that are asked nothing, as the teacher dropped
         them or they have no text, make room for the next ones."""
         pool, options, project = sight.pool, sight.options, sight.record.id
@@ -70,5 +70,5 @@ class Agenda:
             self._chosen[project] = tasks
         return asked[:left]
 
-    def _label(self, sight: Sight, learner: Knowledge | None, teacher: str, tasks: Ints) -> Asked:
+    def _label(self, sight: ProjectSnapshot, learner: FittedModel | None, teacher: str, tasks: Ints) -> Asked:
         return candidates.label(self._store, sight.pool, sight.record, sight.schema, learner, teacher, tasks)

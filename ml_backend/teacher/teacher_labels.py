@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Mask, TaskSchema, content_key
-from ml_backend.kinds.choices.label_aggregation import Answers
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Reply, ReplyTable, Store
 from ml_backend.teacher.confusion_model import Doubles, confusion, corrected
@@ -19,7 +19,7 @@ _FOUND: WeakKeyDictionary[ReplyTable, tuple[Ints, tuple[str, ...], Ints, Ints]] 
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
+class TeacherLabels:
     """The m tasks that the teacher has labelled, ascending.
 
     tasks     (m,) int64
@@ -57,13 +57,15 @@ class Recall:
             out[known] = self.expected[at[known]]
         return out
 
-    def compare(self, answers: Answers) -> tuple[Floats, Floats]:
+    def compare(self, answers: AggregatedLabels) -> tuple[Floats, Floats]:
         """(k, c) what it said of the tasks that the annotators have answered, too, and what these said."""
         _, mine, theirs = np.intersect1d(self.tasks, answers.tasks, assume_unique=True, return_indices=True)
         return self.said[mine], answers.targets[theirs]
 
 
-def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int, answers: Answers) -> Recall:
+def recall(
+    store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int, answers: AggregatedLabels
+) -> TeacherLabels:
     """From all replies of a teacher that knew the labels of today; of tasks with the same text, each has the newest of
     these replies."""
     replies = store.questions.given(project, teacher)
@@ -75,7 +77,7 @@ def recall(store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, pr
     _, mine, theirs = np.intersect1d(tasks, answers.tasks[real], assume_unique=True, return_indices=True)
     both, multiple = (said[mine], answers.targets[real][theirs]), schema.multiple
     record, drafting = confusion(*both, multiple, trust=1.0), confusion(*both, multiple)
-    return Recall(
+    return TeacherLabels(
         tasks,
         said,
         expected=corrected(said, drafting, multiple),
@@ -123,11 +125,11 @@ def of_texts(store: Store, teacher: str, schema: TaskSchema, project: int, texts
     return out
 
 
-def nothing(schema: TaskSchema) -> Recall:
+def nothing(schema: TaskSchema) -> TeacherLabels:
     """Of a teacher that has said nothing yet."""
     empty = np.empty((0, len(schema.labels)), np.float32)
     record = confusion(empty, empty, schema.multiple, trust=1.0)
-    return Recall(
+    return TeacherLabels(
         np.empty(0, np.int64), empty, empty, empty, record, np.empty(0, np.bool_), 0, "", 0,
         confusion(empty, empty, schema.multiple), "",
     )  # fmt: skip

@@ -14,12 +14,13 @@ import structlog
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, Unauthorized
 
+from ml_backend.core.exceptions import ApprenticeError, InvalidEventError, UnknownVersionError
 from ml_backend.core.settings import Settings, is_loopback
-from ml_backend.core.types import ApprenticeError, storable
+from ml_backend.core.types import storable
 from ml_backend.label_studio.serialization import read_project_id
 from ml_backend.label_studio.setup import USER
-from ml_backend.label_studio.webhooks import BadEvent, read_event
-from ml_backend.loop.rollback import UnknownVersion, roll_back
+from ml_backend.label_studio.webhooks import read_event
+from ml_backend.loop.rollback import roll_back
 from ml_backend.monitoring.prometheus import Metrics
 from ml_backend.storage import Store
 from ml_backend.web.webhook_handler import take
@@ -201,12 +202,12 @@ def _answer_errors_with_json(app: Flask) -> None:
     def known(error: HTTPException) -> Any:
         return jsonify(error=error.description), error.code or 500
 
-    @app.errorhandler(BadEvent)
-    def bad_event(error: BadEvent) -> Any:
+    @app.errorhandler(InvalidEventError)
+    def bad_event(error: InvalidEventError) -> Any:
         return jsonify(error=str(error)), 400
 
-    @app.errorhandler(UnknownVersion)
-    def unknown_version(error: UnknownVersion) -> Any:
+    @app.errorhandler(UnknownVersionError)
+    def unknown_version(error: UnknownVersionError) -> Any:
         return jsonify(error=str(error)), 404
 
     @app.errorhandler(ApprenticeError)

@@ -7,10 +7,11 @@ from typing import Any
 
 from label_studio_ml.model import LabelStudioMLBase
 
+from ml_backend.core.exceptions import InvalidEventError, UnsupportedConfigError
 from ml_backend.core.settings import Settings, load_settings, own_params
-from ml_backend.label_studio.label_config import UnsupportedConfig, read_schema
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_id, read_text, write_predictions
-from ml_backend.label_studio.webhooks import BadEvent, read_event
+from ml_backend.label_studio.webhooks import read_event
 from ml_backend.storage import Store
 from ml_backend.web.predictor import Predictor
 from ml_backend.web.webhook_handler import take
@@ -72,7 +73,7 @@ class ActiveLearningBackend(LabelStudioMLBase):
         try:
             record = self.store.projects.ensure(self.project)
             schema = read_schema(self.config or record.label_config, record.choices)
-        except UnsupportedConfig:
+        except UnsupportedConfigError:
             return [dict(empty) for _ in tasks]
         texts = [read_text(task, schema) for task in tasks]
         rows = [row for row, text in enumerate(texts) if text.strip()]
@@ -94,6 +95,6 @@ class ActiveLearningBackend(LabelStudioMLBase):
             found = read_event(
                 {"action": event, **data} if event and isinstance(data, dict) else data, self.store.projects.choices
             )
-        except BadEvent as problem:
+        except InvalidEventError as problem:
             return {"status": "ignored", "reason": str(problem)}
         return {"status": "taken", "round": take(self.store, found)}

@@ -13,7 +13,7 @@ from ml_backend.core.types import Draft, Floats, Mask, ModelVersion, Prediction,
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.queue_builder import RANKED
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pre_annotation import because, draft
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_usable
@@ -30,7 +30,7 @@ class _Served:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.version: ModelVersion | None = None  # that `learner` was loaded for
-        self.learner: Knowledge | None = None
+        self.learner: FittedModel | None = None
         self.vectors: Vectors | None = None
 
 
@@ -49,7 +49,7 @@ class Predictor:
         return (record.published if record else None) or NO_VERSION
 
     def predict(self, project: int, label_config: str, tasks: Sequence[int], texts: Sequence[str]) -> list[Prediction]:
-        """One prediction a text, in order. Raises UnsupportedConfig. Scores lie behind the published queue.
+        """One prediction a text, in order. Raises UnsupportedConfigError. Scores lie behind the published queue.
 
         Within them, the draft that is trusted least comes first. Tasks of the audit slice get no draft, here neither.
         """
@@ -73,7 +73,7 @@ class Predictor:
             for task, each in zip(tasks, drafts, strict=True)
         ]
 
-    def _serving(self, record: ProjectRecord) -> tuple[Encoder, Knowledge | None]:
+    def _serving(self, record: ProjectRecord) -> tuple[Encoder, FittedModel | None]:
         """The learner that serves, in its space: of records, that may be the one before, until a round has come to its
         end in the one of today."""
         encoder = feature_space.encoder_of(self._settings, record)
@@ -83,7 +83,7 @@ class Predictor:
             return before, found
         return encoder, learner
 
-    def _learner(self, project: int, space_name: str) -> Knowledge | None:
+    def _learner(self, project: int, space_name: str) -> FittedModel | None:
         active = self._store.versions.active(project)
         if active is None:
             return None
@@ -132,7 +132,7 @@ class Predictor:
         return served
 
 
-def _serves(learner: Knowledge | None, loaded: ModelVersion, active: ModelVersion) -> bool:
+def _serves(learner: FittedModel | None, loaded: ModelVersion, active: ModelVersion) -> bool:
     """Whether what was loaded for a version is what the active one serves: it is the same, or a later one of the same
     learner. Under a number that begins anew, there is another project."""
     same_learner = learner is not None and learner.number == active.learner and active.number > loaded.number

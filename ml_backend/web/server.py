@@ -7,8 +7,8 @@ from typing import Any
 
 from flask import Flask
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError
 from ml_backend.storage import Store
 from ml_backend.web.app import MAX_BODY, create_app, warm
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.storage import Store
 

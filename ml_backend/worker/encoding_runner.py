@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError, Floats, Mask
-from ml_backend.pool.project_pool import Portion, ProjectPool
+from ml_backend.core.types import Floats, Mask
+from ml_backend.pool.project_pool import EncodingBatch, ProjectPool
 from ml_backend.storage import Store
 from ml_backend.worker.process_priority import give_way
 from ml_backend.worker.warmup import warm
@@ -26,14 +27,14 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Running:
+class _RunningBatch:
     project: int
     pool: ProjectPool
-    portion: Portion
+    portion: EncodingBatch
     result: Future[tuple[Floats, Mask]]
 
 
-class Encoding:
+class EncodingRunner:
     """One portion of one project at a time. The worker that served a project last encodes it."""
 
     def __init__(self, settings: Settings, store: Store, worker: str) -> None:
@@ -41,7 +42,7 @@ class Encoding:
         self._store = store
         self._worker = worker
         self._thread = ThreadPoolExecutor(1, "encode", give_way)
-        self._running: _Running | None = None
+        self._running: _RunningBatch | None = None
         self._told = 0.0
         self._not_before: dict[int, float] = {}  # by project
 
@@ -61,7 +62,7 @@ class Encoding:
         for project, pool in pools.items():
             if pool.missing.any() and self._may_encode(project, serving):
                 portion = pool.draw(min(pool.at_once // PORTIONS_A_SECOND, MOST_AT_ONCE))
-                self._running = _Running(project, pool, portion, self._thread.submit(portion.encode))
+                self._running = _RunningBatch(project, pool, portion, self._thread.submit(portion.encode))
                 return
 
     def warm(self) -> None:
@@ -77,7 +78,7 @@ class Encoding:
         """Waits for the portion that is on its way."""
         self._thread.shutdown()
 
-    def _take(self, running: _Running, pools: Mapping[int, ProjectPool]) -> None:
+    def _take(self, running: _RunningBatch, pools: Mapping[int, ProjectPool]) -> None:
         vectors, usable = running.result.result()
         pool = running.pool
         if pools.get(running.project) is not pool:

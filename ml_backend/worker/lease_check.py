@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 
-from ml_backend.storage import Lease, LeaseLostError
+from ml_backend.core.exceptions import LeaseLostError
+from ml_backend.storage import Lease
 from ml_backend.storage.jobs import Jobs
 
 FRESH_SECONDS = 0.05  # less than one row takes to be written
 
 
-class Guard:
+class LeaseCheck:
     """Raises LeaseLostError once the worker stops, the lease is lost or the project is disconnected. What the store
     said is good for `FRESH_SECONDS`; the lease is renewed by time, elsewhere."""
 

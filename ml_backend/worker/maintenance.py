@@ -14,9 +14,9 @@ from itertools import pairwise
 
 import structlog
 
+from ml_backend.core.exceptions import ApprenticeError, NotFoundError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError
-from ml_backend.label_studio.client import LabelStudioClient, NotFound
+from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.publisher import prune
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
@@ -36,7 +36,7 @@ UNCHANGED_SECONDS = 86_400.0
 log = structlog.get_logger()
 
 
-class Upkeep:
+class Maintenance:
     """After each round what it must not leave behind, and in quiet moments one small portion at a time."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -141,7 +141,7 @@ class Upkeep:
         number, name, _ = stale[0]
         try:
             prune(client, record.id, name)
-        except NotFound:
+        except NotFoundError:
             pass  # gone already
         except ApprenticeError as error:
             self._failed[record.id] = time.monotonic() + RETRY_SECONDS

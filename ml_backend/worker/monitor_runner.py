@@ -8,11 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.labels.aggregation import Aggregators
-from ml_backend.monitoring.monitor import Seen, find_out, see
+from ml_backend.labels.aggregation import LabelAggregators
+from ml_backend.monitoring.monitor import MonitorInput, find_out, see
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
@@ -24,10 +24,10 @@ MOST_REMEMBERED = 1000  # projects
 log = structlog.get_logger()
 
 
-class Watching:
+class MonitorRunner:
     """One project at a time, whenever its learner is another than at the last look."""
 
-    def __init__(self, settings: Settings, store: Store, aggregators: Aggregators) -> None:
+    def __init__(self, settings: Settings, store: Store, aggregators: LabelAggregators) -> None:
         self._settings = settings
         self._store = store
         self._aggregators = aggregators
@@ -68,7 +68,7 @@ class Watching:
         """Waits for a look that is on its way."""
         self._thread.shutdown()
 
-    def _look(self, project: int, seen: Seen, made_at: str) -> None:
+    def _look(self, project: int, seen: MonitorInput, made_at: str) -> None:
         try:
             found, record = find_out(seen), self._store.projects.get(project)
             if record is not None and record.is_connected and record.made_at == made_at:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings, as_environment, is_loopback
-from ml_backend.core.types import ApprenticeError
 from ml_backend.storage import check_url, credentials
 
 GRACE_SECONDS = 25.0  # for a round to reach its next write and hand its lease back

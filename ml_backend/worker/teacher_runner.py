@@ -10,22 +10,21 @@ from dataclasses import replace
 import structlog
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError, TeacherUnavailableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.teacher_types import TeacherUnavailable
-from ml_backend.core.types import ApprenticeError
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.labels.aggregation import Aggregators
+from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectRecord, Store, now
 from ml_backend.teacher import distillation
 from ml_backend.teacher.candidates import Asked
-from ml_backend.teacher.client import Budget, Desk, without_model
+from ml_backend.teacher.client import Budget, TeacherClient, without_model
 from ml_backend.teacher.descriptions import feature_scores, label_descriptions
-from ml_backend.teacher.distillation import Given
+from ml_backend.teacher.distillation import DistillationInput
 from ml_backend.teacher.evolution import generated_texts
-from ml_backend.teacher.project_snapshot import Sight, see, stands
-from ml_backend.teacher.scheduler import Agenda
+from ml_backend.teacher.project_snapshot import ProjectSnapshot, see, stands
+from ml_backend.teacher.scheduler import QuestionScheduler
 from ml_backend.teacher.teacher_labels import nothing, recall
 from ml_backend.worker.process_priority import give_way
 
@@ -42,14 +41,14 @@ STOP_SECONDS = 5.0  # for answers that are on their way when a worker stops: it 
 log = structlog.get_logger()
 
 
-class Teaching:
+class TeacherRunner:
     """One project at a time: between rounds it is seen that there may be something to do, the rest is beside them."""
 
-    def __init__(self, settings: Settings, store: Store, aggregators: Aggregators) -> None:
+    def __init__(self, settings: Settings, store: Store, aggregators: LabelAggregators) -> None:
         self._settings = settings
         self._store = store
         self._aggregators = aggregators
-        self._agenda = Agenda(store)
+        self._agenda = QuestionScheduler(store)
         self._running: threading.Thread | None = None
         self._not_before, self._pause = 0.0, PAUSE_SECONDS
         self._looked: dict[int, tuple[object, ...]] = {}  # project -> what it was like when there was nothing to do
@@ -63,7 +62,7 @@ class Teaching:
         self._not_before = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, IDLE_PAUSE_SECONDS)
         self._forget_all_but(pools.keys())
-        sights: list[Sight] = []
+        sights: list[ProjectSnapshot] = []
         for project, pool in pools.items():
             if time.monotonic() >= self._left_alone.get(project, 0.0):
                 try:
@@ -92,14 +91,14 @@ class Teaching:
                 del known[gone]
         self._agenda.forget_all_but(projects)
 
-    def _see(self, project: int, pool: ProjectPool) -> list[Sight]:
+    def _see(self, project: int, pool: ProjectPool) -> list[ProjectSnapshot]:
         """The project, unless nothing can be done for it or it is as it was when nothing was to be done."""
         record = self._store.projects.get(project)
         if record is None or not record.is_connected or not record.published:
             return []
         options, _ = self._settings.for_project(record.extra_params)
         teacher = registry.teacher(options.teacher, self._settings.teacher_options(options))
-        desk = Desk(self._store, project, teacher, Budget.of(options)) if teacher else None
+        desk = TeacherClient(self._store, project, teacher, Budget.of(options)) if teacher else None
         record = self._meet(record, desk.teacher if desk else None, options.teacher_model)
         if _until(record) > now():
             return []
@@ -117,7 +116,7 @@ class Teaching:
         )  # fmt: skip
         return [] if self._looked.get(project) == mark else [see(pool, record, options, desk, mark, encoder)]
 
-    def _work(self, sights: list[Sight]) -> None:
+    def _work(self, sights: list[ProjectSnapshot]) -> None:
         give_way()
         for sight in sights:
             try:
@@ -133,7 +132,7 @@ class Teaching:
         pause = UNANSWERED_PAUSE if isinstance(error, ApprenticeError) else LONGEST_PAUSE
         self._left_alone[project] = time.monotonic() + pause
 
-    def _do(self, sight: Sight) -> bool:
+    def _do(self, sight: ProjectSnapshot) -> bool:
         """Does what there is to do for a project; False if that is nothing. Without a desk there is nobody to be asked,
         but the labels' names can be learnt from, and cues that somebody wrote."""
         record, desk, schema, store = sight.record, sight.desk, sight.schema, self._store
@@ -177,13 +176,13 @@ class Teaching:
             return False
         return True
 
-    def _recover(self, sight: Sight, teacher: str) -> bool:
+    def _recover(self, sight: ProjectSnapshot, teacher: str) -> bool:
         """Adopts what the teacher has said of the labels, or of the fields; False if there is nothing new."""
         if sight.records:
             return feature_scores.recover(self._store, sight.record, sight.records, sight.schema, teacher)
         return label_descriptions.recover(self._store, sight.record, sight.schema, teacher)
 
-    def _distil(self, sight: Sight, given: Given) -> None:
+    def _distil(self, sight: ProjectSnapshot, given: DistillationInput) -> None:
         project = sight.record.id
         try:
             distillation.make(self._store, sight.record, given, sight.schema, sight.encoder)
@@ -191,7 +190,7 @@ class Teaching:
         except Exception as error:  # the loop goes on with the prior it has
             self._leave_alone(project, error)
 
-    def _ask(self, desk: Desk, record: ProjectRecord, asked: Asked) -> None:
+    def _ask(self, desk: TeacherClient, record: ProjectRecord, asked: Asked) -> None:
         project, told, news, answered = record.id, time.monotonic(), 0, 0
         try:
             for answer in desk.ask([question for question, _ in asked], [key for _, key in asked]):
@@ -204,7 +203,7 @@ class Teaching:
             self._say(record, "")
             if not answered:  # others are being asked the same
                 self._not_before = time.monotonic() + UNANSWERED_PAUSE
-        except TeacherUnavailable as problem:
+        except TeacherUnavailableError as problem:
             pause = (
                 LONGEST_PAUSE if problem.fatal else min(2 * self._pauses.get(project, FIRST_PAUSE / 2), LONGEST_PAUSE)
             )

@@ -10,22 +10,22 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
+from ml_backend.core.exceptions import ApprenticeError, LabelStudioError, LeaseLostError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError
-from ml_backend.label_studio.client import LabelStudioClient, LabelStudioError
+from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.label_review import propose
-from ml_backend.labels.aggregation import Aggregators
-from ml_backend.loop.round import Round, run_round
+from ml_backend.labels.aggregation import LabelAggregators
+from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import Lease, LeaseLostError, RoundRecord, Store, credentials, now, process_name
+from ml_backend.storage import Lease, RoundRecord, Store, credentials, now, process_name
 from ml_backend.worker.config_check import ConfigCheck
-from ml_backend.worker.encoding_runner import Encoding
-from ml_backend.worker.lease_check import Guard
-from ml_backend.worker.maintenance import Upkeep
-from ml_backend.worker.monitor_runner import Watching
-from ml_backend.worker.teacher_runner import Teaching
+from ml_backend.worker.encoding_runner import EncodingRunner
+from ml_backend.worker.lease_check import LeaseCheck
+from ml_backend.worker.maintenance import Maintenance
+from ml_backend.worker.monitor_runner import MonitorRunner
+from ml_backend.worker.teacher_runner import TeacherRunner
 
 WAIT_SECONDS = 0.05  # for a signal, between two looks at what else there is to do
 POLL_SECONDS = 1.0  # between two looks at the job table without a signal: for what falls due, or was not heard
@@ -51,11 +51,11 @@ class Worker:
         self._pools: dict[int, ProjectPool] = {}
         self._client: LabelStudioClient | None = None
         self._credentials: tuple[str, str] | None = None
-        self._upkeep = Upkeep(settings, self._store)
-        self._encoding = Encoding(settings, self._store, self._name)
-        self._aggregators = Aggregators(self._store)
-        self._watching = Watching(settings, self._store, self._aggregators)
-        self._teaching = Teaching(settings, self._store, self._aggregators)
+        self._upkeep = Maintenance(settings, self._store)
+        self._encoding = EncodingRunner(settings, self._store, self._name)
+        self._aggregators = LabelAggregators(self._store)
+        self._watching = MonitorRunner(settings, self._store, self._aggregators)
+        self._teaching = TeacherRunner(settings, self._store, self._aggregators)
         self._config_check = ConfigCheck(self._store)
         self._listener = self._store.signals.listen()
         self._looked = self._poll_at = 0.0
@@ -166,14 +166,14 @@ class Worker:
         try:
             with self._renewing(lease):
                 pool = self._pool(lease.project)
-                work = Round(
+                work = RoundContext(
                     settings=self._settings,
                     store=self._store,
                     client=self._connected(),
                     project=lease.project,
                     pool=pool,
                     aggregator=self._aggregators.of(lease.project),
-                    guard=Guard(jobs, lease, self._stop),
+                    guard=LeaseCheck(jobs, lease, self._stop),
                     superseded=lambda seconds: self._is_superseded(lease, seconds),
                     lease=lease,
                     stages=stages,
@@ -199,7 +199,7 @@ class Worker:
             self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, said))
             log.error("round failed", project=lease.project, error=said)
 
-    def _propose(self, work: Round) -> None:
+    def _propose(self, work: RoundContext) -> None:
         """Second looks, under the lease of the round. What goes wrong with them is no failure of it."""
         record = self._store.projects.ensure(work.project)
         options, _ = self._settings.for_project(record.extra_params)

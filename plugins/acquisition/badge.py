@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Pool, Selection
-from plugins.acquisition.spread import CHUNK, Spread, available, deal
+from plugins.acquisition.deduplication import CHUNK, DuplicateFilter, available, deal
 from plugins.acquisition.uncertainty import unsure_of
 
 PROPOSALS = 32
@@ -30,7 +30,7 @@ class Badge:
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available(pool)
         k = min(max(k, 0), len(rows))
-        gradients, spread = Gradients(pool.vectors, rows, _residuals(pool, rows)), Spread(pool, k)
+        gradients, spread = Gradients(pool.vectors, rows, _residuals(pool, rows)), DuplicateFilter(pool, k)
         drawn = plus_plus(gradients, k, np.random.default_rng(seed), lambda place: not spread.take(rows[[place]]))
         chosen = rows[drawn]
         if len(drawn) < k:  # the others repeat a text, or have no gradient

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Mask, Pool, Selection
-from plugins.acquisition.spread import SAME, available, remembered
+from plugins.acquisition.deduplication import SAME, available, remembered
 from plugins.acquisition.uncertainty import unsure_of
 
 CANDIDATES = 2000

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 
 from ml_backend.core.types import Clustering, Floats, Ints
-from plugins.acquisition.spread import CHUNK
+from plugins.acquisition.deduplication import CHUNK
 
 SAMPLE = 10_000  # rows that clusters are cut on, at most
 PER_CLUSTER = 334  # and at most so many for each cluster

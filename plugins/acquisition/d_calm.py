@@ -11,7 +11,7 @@ import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Pool, Selection
 from plugins.acquisition.clusters import cut, members, queues
-from plugins.acquisition.spread import available, deal
+from plugins.acquisition.deduplication import available, deal
 from plugins.acquisition.uncertainty import uncertainty
 
 CLUSTERS = 30

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Pool, Selection
-from plugins.acquisition.spread import CHUNK, available, remembered
+from plugins.acquisition.deduplication import CHUNK, available, remembered
 from plugins.acquisition.uncertainty import unsure_of
 
 FRONT = 2048

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ml_backend.core.types import Floats, Pool, Selection
-from plugins.acquisition.spread import LOOK, available, deal, top, unlike_rows
+from plugins.acquisition.deduplication import LOOK, available, deal, top, unlike_rows
 from plugins.acquisition.uncertainty import entropy, least_confidence, uncertainty, unsure_of
 
 Measure = Callable[[Floats, bool], Floats]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.types import Pool, Selection
-from plugins.acquisition.spread import available
+from plugins.acquisition.deduplication import available
 from plugins.acquisition.uncertainty import unsure_of
 
 

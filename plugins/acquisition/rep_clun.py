@@ -10,7 +10,7 @@ import numpy as np
 
 from ml_backend.core.types import Floats, Pool, Selection
 from plugins.acquisition.clusters import queues
-from plugins.acquisition.spread import available, deal
+from plugins.acquisition.deduplication import available, deal
 from plugins.acquisition.uncertainty import entropy
 
 

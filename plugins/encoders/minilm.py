@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml_backend.core.types import ApprenticeError, Floats
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import Floats
 from plugins.encoders.bert import Bert
-from plugins.encoders.sketch import WordSketch
+from plugins.encoders.word_sketch import WordSketch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ml_backend.core.types import ApprenticeError, Floats
-from plugins.encoders.sketch import WordSketch
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import Floats
+from plugins.encoders.word_sketch import WordSketch
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -26,9 +26,9 @@ from itertools import groupby
 
 import numpy as np
 
-from ml_backend.core.types import Fit, Floats, Material, Tensors, TrainingSet
+from ml_backend.core.types import DistillationData, Fit, Floats, Tensors, TrainingSet
+from plugins.learners.bayesian_averaging import Doubles, Members, fit, linearised
 from plugins.learners.calibration import calibration, linear, probabilities
-from plugins.learners.evidence import Doubles, Members, fit, linearised
 from plugins.learners.pool_sample import pool_sample
 
 POWERS = ((1.5, 0.8), (4.0, 0.2))
@@ -91,7 +91,7 @@ class Laat:
         trust = float(np.mean(told)) if told else None
         return Fit(tensors, held_out, earlier, FIELDS if (trust or 0.0) >= 0.5 else "", trust=trust)
 
-    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
         """What the fields are worth: scores (c, k, d) of k estimates, and the pool's covariance."""
         if material.attributions is None or not len(material.pool):
             return {}

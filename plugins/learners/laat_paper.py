@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml_backend.core.types import Fit, Floats, Ints, Material, Tensors, TrainingSet
+from ml_backend.core.types import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
 from plugins.learners.calibration import CHUNK, probabilities
-from plugins.learners.folds import split
+from plugins.learners.cross_validation import split
 from plugins.learners.laat import FIELDS, Laat
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class LaatPaper:
             earlier = self._held_out(train, np.nan_to_num(train.earlier_to_judge), weights, known, fold, seed)
         return Fit(tensors, held_out, earlier, FIELDS if known else "")
 
-    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
         """The scores, as `laat` has them."""
         return Laat().distil(material, multiple, seed)
 

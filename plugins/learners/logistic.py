@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Fit, Floats, Material, Tensors, TrainingSet
+from ml_backend.core.types import DistillationData, Fit, Floats, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, linear, probabilities
-from plugins.learners.folds import FOLDS, split
-from plugins.learners.heads import MANY, Head, Heads, solve
+from plugins.learners.cross_validation import FOLDS, split
+from plugins.learners.multi_head_logistic import MANY, Head, Heads, solve
 from plugins.learners.priors import candidates, choose
 
 FOLDS_OF_MANY = 3
@@ -69,7 +69,7 @@ class Logistic:
         name, scale, against = choose(vectors, train.targets, train.say, priors, train.multiple)
         return (priors[name].scaled(scale), name, against) if scale else (None, "", against)
 
-    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
         """See `priors`."""
         found = candidates(material, multiple, seed)
         return {name: {"weight": head.weight, "bias": head.bias} for name, head in found.items()}

@@ -17,9 +17,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import Fit, Floats, Ints, Material, Tensors, TrainingSet
+from ml_backend.core.types import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
 from plugins.learners.calibration import CHUNK, SMALLEST, cross_entropy, probabilities
-from plugins.learners.folds import is_nearly_the_same, split
+from plugins.learners.cross_validation import is_nearly_the_same, split
 from plugins.learners.laat import Laat
 
 HIDDEN, EPOCHS, RATE, FOLDS = 32, 60, 0.03, 3
@@ -38,7 +38,7 @@ class Mlp:
         """Deterministic for a seed."""
         return bent(train, Laat().fit(train, seed), seed)
 
-    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
         """What the linear head starts from."""
         return Laat().distil(material, multiple, seed)
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import Floats, Material, Taught
+from ml_backend.core.types import DistillationData, Floats, PseudoLabels
 from plugins.learners.calibration import probabilities
-from plugins.learners.heads import BIAS_SCALE, C, Head, Heads, balance, solve
+from plugins.learners.multi_head_logistic import BIAS_SCALE, C, Head, Heads, balance, solve
 from plugins.learners.pool_sample import pool_sample
 
 STRENGTHS = (2.0, 6.0, 20.0)
@@ -37,7 +37,7 @@ DOUBT = 1.0
 by."""
 
 
-def candidates(material: Material, multiple: bool, seed: int) -> dict[str, Head]:
+def candidates(material: DistillationData, multiple: bool, seed: int) -> dict[str, Head]:
     """A head of the cues alone, of the labels alone, and of both, as far as there are any. Takes seconds."""
     random = np.random.default_rng(seed)
     pool = pool_sample(material.pool, random)
@@ -46,7 +46,7 @@ def candidates(material: Material, multiple: bool, seed: int) -> dict[str, Head]
     if len(cues.vectors):
         found["cues"] = _taught(cues, pool, multiple, C)
     if len(labels.vectors):
-        fainter = Taught(cues.vectors, cues.targets, np.float32(CUES_BESIDE_LABELS) * cues.weights)
+        fainter = PseudoLabels(cues.vectors, cues.targets, np.float32(CUES_BESIDE_LABELS) * cues.weights)
         for name, beside in (("labels", _rows(fainter, 0)), ("labels and cues", fainter)):
             if name == "labels" or len(cues.vectors):
                 strength = _strength(labels, beside, multiple, random)
@@ -124,19 +124,19 @@ def _left_out(vectors: Floats, targets: Floats, guesses: list[Floats], weights: 
     return best
 
 
-def _taught(rows: Taught, pool: Floats, multiple: bool, strength: float) -> Head:
+def _taught(rows: PseudoLabels, pool: Floats, multiple: bool, strength: float) -> Head:
     """The head of some rows; then, some times over, of them and the pool with the head's own answers, sharpened."""
     head = _fit(rows, multiple, strength)
     for _ in range(PASSES if len(pool) else 0):
         said = probabilities(head.logits(pool), multiple) ** np.float32(SHARPER)
         against = (1 - probabilities(head.logits(pool), multiple)) ** np.float32(SHARPER) if multiple else 0
         said = said / (said + against if multiple else said.sum(axis=1, keepdims=True))
-        own = Taught(pool, said.astype(np.float32), np.full(len(pool), POOL_WEIGHT, np.float32))
+        own = PseudoLabels(pool, said.astype(np.float32), np.full(len(pool), POOL_WEIGHT, np.float32))
         head = _fit(_both(rows, own), multiple, strength)
     return head
 
 
-def _strength(labels: Taught, beside: Taught, multiple: bool, random: np.random.Generator) -> float:
+def _strength(labels: PseudoLabels, beside: PseudoLabels, multiple: bool, random: np.random.Generator) -> float:
     fold = random.permutation(np.arange(len(labels.vectors)) % FOLDS)
     losses = []
     for strength in STRENGTHS:
@@ -151,7 +151,7 @@ def _strength(labels: Taught, beside: Taught, multiple: bool, random: np.random.
     return STRENGTHS[int(np.argmin(losses))]
 
 
-def _fit(rows: Taught, multiple: bool, strength: float) -> Head:
+def _fit(rows: PseudoLabels, multiple: bool, strength: float) -> Head:
     (d,), (c,) = rows.vectors.shape[1:], rows.targets.shape[1:]
     nothing = Head(np.zeros((d, c), np.float32), np.zeros(c, np.float32))  # so that the bias is penalised, too
     heads = [Heads(rows.targets, rows.weights[None])]
@@ -159,15 +159,15 @@ def _fit(rows: Taught, multiple: bool, strength: float) -> Head:
     return Head(weights[0], biases[0])
 
 
-def _both(one: Taught, other: Taught) -> Taught:
-    return Taught(
+def _both(one: PseudoLabels, other: PseudoLabels) -> PseudoLabels:
+    return PseudoLabels(
         np.concatenate([one.vectors, other.vectors]),
         np.concatenate([one.targets, other.targets]),
         np.concatenate([one.weights, other.weights]),
     )
 
 
-def _rows(taught: Taught, rows: npt.NDArray[np.bool_] | int) -> Taught:
+def _rows(taught: PseudoLabels, rows: npt.NDArray[np.bool_] | int) -> PseudoLabels:
     """Some of the rows, or the first so many."""
     some = slice(rows) if isinstance(rows, int) else rows
-    return Taught(taught.vectors[some], taught.targets[some], taught.weights[some])
+    return PseudoLabels(taught.vectors[some], taught.targets[some], taught.weights[some])

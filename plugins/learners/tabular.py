@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import Fit, Floats, Material, Tensors, TrainingSet
+from ml_backend.core.types import DistillationData, Fit, Floats, Tensors, TrainingSet
 from plugins.learners.calibration import cross_entropy
 from plugins.learners.laat import FIELDS, Laat
 from plugins.learners.logistic import Logistic
@@ -61,7 +61,7 @@ class Tabular:
         trust = fits[FIELDS].trust if FIELDS in fits else None
         return replace(fits[chosen], tensors=tensors, prior_errors=prior_errors, trust=trust)
 
-    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
         """What is known of the fields, and the teacher's labels."""
         return {**Laat().distil(material, multiple, seed), **Logistic().distil(material, multiple, seed)}
 

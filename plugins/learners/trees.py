@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.types import Fit, Floats, Ints, Material, Tensors, TrainingSet
+from ml_backend.core.types import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
 from plugins.learners.calibration import Doubles, calibration, probabilities
-from plugins.learners.folds import is_nearly_the_same, split
+from plugins.learners.cross_validation import is_nearly_the_same, split
 
 TREES, LEAVES, FOLDS = 100, 8, 3
 NODES = 2 * LEAVES - 1
@@ -77,7 +77,7 @@ class Trees:
         tensors |= {"slope": slope, "offset": offset, "multiple": np.array([train.multiple])}
         return Fit(tensors, held_out, earlier)
 
-    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
         """Nothing: without answers, nothing can be grown."""
         return {}
 

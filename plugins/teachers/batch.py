@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from ml_backend.core.teacher_types import REASONING, SAMPLES, Answer, Call, Question, TeacherOptions
-from plugins.teachers import chat, endpoint, shares
+from plugins.teachers import chat_completions, chat_messages, label_probabilities
 
 URL = "/v1/chat/completions"
 _WORD = re.compile(r"[a-z_]{3,60}")
@@ -40,9 +40,9 @@ def write(questions: Iterable[Question], options: TeacherOptions) -> Iterator[st
     source = "stated" if options.probabilities == "auto" else options.probabilities
     without = {"stated": {"temperature", "max_tokens"}, "samples": {"temperature"}}.get(source, set())
     for question in {question.id: roomy(question) for question in questions}.values():
-        asked = shares.stating(question) if question.field and source == "stated" else question
+        asked = label_probabilities.stating(question) if question.field and source == "stated" else question
         logprobs, samples = question.field and source == "logprobs", question.field and source == "samples"
-        body = chat.body(
+        body = chat_messages.body(
             asked, options.model, logprobs=bool(logprobs), samples=SAMPLES if samples else 1, without=without
         )
         yield json.dumps({"custom_id": question.id, "method": "POST", "url": URL, "body": body})
@@ -88,12 +88,14 @@ def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:
         problem = f"The batch has no reply to this question ({said})."
         return Answer(question.id, None, None, (Call("", 0.0, 0, 0, "failed"),), problem)
     model = _mapping(reply).get("model")
-    reading = chat.read(roomy(question), reply)
+    reading = chat_messages.read(roomy(question), reply)
     if reading.content is None and question.field:  # it may have been asked to state how sure it is
-        stated = chat.read(shares.stating(roomy(question)), reply)
+        stated = chat_messages.read(label_probabilities.stating(roomy(question)), reply)
         if stated.content is not None:
-            reading = stated._replace(content=shares.unstated(question, stated.content))
-    call = endpoint.call(chat.body(question, model if isinstance(model, str) else ""), 0.0, reply, reading.outcome)
+            reading = stated._replace(content=label_probabilities.unstated(question, stated.content))
+    call = chat_completions.call(
+        chat_messages.body(question, model if isinstance(model, str) else ""), 0.0, reply, reading.outcome
+    )
     return Answer(question.id, reading.content, reading.shares, (call,), reading.problem)
 
 

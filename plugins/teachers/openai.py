@@ -14,20 +14,12 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
-from ml_backend.core.teacher_types import (
-    SAMPLES,
-    Answer,
-    Call,
-    Question,
-    TeacherOptions,
-    TeacherUnavailable,
-    most_calls,
-    most_replies,
-)
-from plugins.teachers import chat, shares
-from plugins.teachers.background import iterate
-from plugins.teachers.chat import Reading
-from plugins.teachers.endpoint import Endpoint, NoReply, Rejected, call
+from ml_backend.core.exceptions import TeacherUnavailableError
+from ml_backend.core.teacher_types import SAMPLES, Answer, Call, Question, TeacherOptions, most_calls, most_replies
+from plugins.teachers import chat_messages, label_probabilities
+from plugins.teachers.async_bridge import iterate
+from plugins.teachers.chat_completions import Endpoint, NoReplyError, RequestRejectedError, call
+from plugins.teachers.chat_messages import Reading
 
 BREAKER = 3  # questions in a row without a reply, after which no other is sent
 COOL_DOWN = 60.0
@@ -56,9 +48,9 @@ class OpenAITeacher:
         is because of its text: the server says so, or takes other questions that it is sent afterwards.
         """
         if not self._options.model:
-            raise TeacherUnavailable("The teacher has no model: set teacher_model.", fatal=True)
+            raise TeacherUnavailableError("The teacher has no model: set teacher_model.", fatal=True)
         if not self._options.url and not self._options.key:  # nobody has said that texts may go to OpenAI
-            raise TeacherUnavailable(
+            raise TeacherUnavailableError(
                 "The teacher has no address: set APPRENTICE_TEACHER_URL, or APPRENTICE_TEACHER_KEY for OpenAI's own.",
                 fatal=True,
             )
@@ -66,9 +58,9 @@ class OpenAITeacher:
 
     async def _answers(self, questions: Sequence[Question]) -> AsyncGenerator[Answer]:
         waiting = iter(questions)
-        running: set[asyncio.Task[tuple[list[Answer], TeacherUnavailable | None]]] = set()
+        running: set[asyncio.Task[tuple[list[Answer], TeacherUnavailableError | None]]] = set()
         doubtful: dict[str, Answer] = {}  # refused, perhaps as all others would be
-        unavailable: TeacherUnavailable | None = None
+        unavailable: TeacherUnavailableError | None = None
         async with Endpoint(self._options, self._backoff) as endpoint:
             try:
                 while True:
@@ -95,10 +87,10 @@ class OpenAITeacher:
 
     async def _ask(
         self, endpoint: Endpoint, question: Question, doubtful: dict[str, Answer]
-    ) -> tuple[list[Answer], TeacherUnavailable | None]:
+    ) -> tuple[list[Answer], TeacherUnavailableError | None]:
         """What came of one question, and of those that were `doubtful` before it; why nobody should ask another one."""
         calls: list[Call] = []
-        unavailable: TeacherUnavailable | None = None
+        unavailable: TeacherUnavailableError | None = None
         earlier = list(doubtful)
         try:
             reading = await self._once(endpoint, question, calls, "")
@@ -107,17 +99,17 @@ class OpenAITeacher:
             self._failures = 0
             refused = [_refused(doubtful.pop(each)) for each in earlier if each in doubtful]
             return [*refused, Answer(question.id, reading.content, reading.shares, tuple(calls), reading.problem)], None
-        except (Rejected, NoReply) as error:
-            problem, of_the_text = str(error), isinstance(error, Rejected) and error.of_the_text
+        except (RequestRejectedError, NoReplyError) as error:
+            problem, of_the_text = str(error), isinstance(error, RequestRejectedError) and error.of_the_text
             self._failures += not of_the_text
             if self._failures >= BREAKER:
                 more = f"{problem} {self._failures} questions in a row got no reply."
-                pause = error.retry_after if isinstance(error, NoReply) else None
-                unavailable = TeacherUnavailable(more, pause or COOL_DOWN)
-            if isinstance(error, Rejected) and not of_the_text:
+                pause = error.retry_after if isinstance(error, NoReplyError) else None
+                unavailable = TeacherUnavailableError(more, pause or COOL_DOWN)
+            if isinstance(error, RequestRejectedError) and not of_the_text:
                 doubtful[question.id] = Answer(question.id, None, None, tuple(calls), problem)
                 return [], unavailable
-        except TeacherUnavailable as error:
+        except TeacherUnavailableError as error:
             problem, unavailable = str(error), error
         return [Answer(question.id, None, None, tuple(calls), problem)], unavailable
 
@@ -127,14 +119,14 @@ class OpenAITeacher:
         if source == "samples" or (source == "auto" and "logprobs" in self._without):
             return await self._sampled(endpoint, question, calls, problem, [])
         if source == "stated":
-            asked = shares.stating(question)
+            asked = label_probabilities.stating(question)
             _, readings = await self._send(endpoint, asked, calls, problem)
-            reading = chat.combine(asked, readings)
-            return reading._replace(content=shares.unstated(question, reading.content))
+            reading = chat_messages.combine(asked, readings)
+            return reading._replace(content=label_probabilities.unstated(question, reading.content))
         logprobs = source in ("auto", "logprobs")
         reply, readings = await self._send(endpoint, question, calls, problem, logprobs=logprobs)
-        reading = chat.combine(question, readings)
-        if source == "auto" and reading.content is not None and not chat.gives_logprobs(reply):
+        reading = chat_messages.combine(question, readings)
+        if source == "auto" and reading.content is not None and not chat_messages.gives_logprobs(reply):
             self._without |= {"logprobs"}
             return await self._sampled(endpoint, question, calls, problem, readings)
         return reading
@@ -152,7 +144,7 @@ class OpenAITeacher:
                 break  # it has to be told what is wrong
             if len(more) < SAMPLES:
                 self._without |= {"n"}
-        return chat.combine(question, found)
+        return chat_messages.combine(question, found)
 
     async def _send(
         self,
@@ -170,7 +162,7 @@ class OpenAITeacher:
         most = most_calls(most_replies(self._options.probabilities) if question.field else 1)
         while True:
             without = self._without | refused
-            body = chat.body(
+            body = chat_messages.body(
                 question, self._options.model, logprobs=logprobs, samples=samples, problem=problem, without=without
             )
             same = json.dumps([question.id, number, body])
@@ -178,15 +170,15 @@ class OpenAITeacher:
                 reply, seconds = await endpoint.post(
                     body, blake2b(same.encode(), digest_size=16).hexdigest(), calls, most
                 )
-            except Rejected as error:
+            except RequestRejectedError as error:
                 if not error.parameter:
                     raise
-                of_bounds = error.parameter == "response_format" and chat.has_bounds(body)
-                refused |= {chat.BOUNDS if of_bounds else error.parameter}
+                of_bounds = error.parameter == "response_format" and chat_messages.has_bounds(body)
+                refused |= {chat_messages.BOUNDS if of_bounds else error.parameter}
                 continue
             self._without |= refused
-            readings = chat.readings(question, reply)
-            outcome = chat.combine(question, readings).outcome
+            readings = chat_messages.readings(question, reply)
+            outcome = chat_messages.combine(question, readings).outcome
             calls.append(call(body, seconds, reply, outcome))
             return reply, readings
 

@@ -11,7 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ml_backend.core.types import ApprenticeError, Floats, TaskSchema, tidy
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import Floats, TaskSchema, tidy
 
 TEMPLATES = ("{}", "This text is about {}.")
 SHARPNESS = 20.0

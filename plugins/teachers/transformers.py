@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.teacher_types import Answer, Question, TeacherOptions, TeacherUnavailable
+from ml_backend.core.exceptions import TeacherUnavailableError
+from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
 from ml_backend.core.types import Floats, tidy
-from plugins.teachers import chat
+from plugins.teachers import chat_messages
 
 HYPOTHESIS = "This text is about {}."
 
@@ -34,9 +35,9 @@ class TransformersTeacher:
         return f"transformers:{Path(self._model_name).name if '/' in self._model_name else self._model_name}"
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """One after the other. Raises TeacherUnavailable, fatal, if the model cannot be loaded or has other labels."""
+        """Answers one after the other. Raises a fatal TeacherUnavailableError if the model cannot be loaded."""
         if not self._model_name:
-            raise TeacherUnavailable("The teacher has no model: set teacher_model.", fatal=True)
+            raise TeacherUnavailableError("The teacher has no model: set teacher_model.", fatal=True)
         model, tokenizer = self._load()
         classifies = "SequenceClassification" in type(model).__name__
         for question in {question.id: question for question in questions}.values():
@@ -76,7 +77,7 @@ class TransformersTeacher:
                 tokenizer = AutoTokenizer.from_pretrained(source, **where)
                 model = kind.from_pretrained(source, dtype=torch.float32, **where)
             except (OSError, ValueError, ImportError, KeyError) as error:
-                raise TeacherUnavailable(
+                raise TeacherUnavailableError(
                     f"The model {self._model_name!r} cannot be loaded ({str(error).partition(chr(10))[0]}): set "
                     "teacher_model to a folder, a .gguf file or a hub's name of a causal language model or a text "
                     "classifier",
@@ -95,10 +96,10 @@ def _content(question: Question, shares: Floats) -> dict[str, Any]:
 
 def _prompt(tokenizer: Any, question: Question, begun: str) -> list[int]:
     """The tokens of the conversation, its last message begun already."""
-    messages = [{"role": "system", "content": f"{question.instructions}\n\n{chat.DATA}"}]
+    messages = [{"role": "system", "content": f"{question.instructions}\n\n{chat_messages.DATA}"}]
     for text, right in question.examples:
-        messages += [{"role": "user", "content": chat.quoted(text)}, {"role": "assistant", "content": right}]
-    messages.append({"role": "user", "content": chat.quoted(question.text)})
+        messages += [{"role": "user", "content": chat_messages.quoted(text)}, {"role": "assistant", "content": right}]
+    messages.append({"role": "user", "content": chat_messages.quoted(question.text)})
     if tokenizer.chat_template:
         written = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     else:
@@ -163,7 +164,7 @@ def _classified(model: Any, tokenizer: Any, question: Question, name: str) -> Fl
             shares = torch.sigmoid(logits) if question.multiple else torch.softmax(logits, dim=0)
             return np.asarray(shares.numpy(), np.float32)
         if "entailment" not in known:
-            raise TeacherUnavailable(
+            raise TeacherUnavailableError(
                 f"The classifier {name!r} has other labels than the project ({', '.join(known)}): set teacher_model to "
                 "one that has them, or to a model of entailment",
                 fatal=True,
@@ -196,7 +197,7 @@ def _written(model: Any, tokenizer: Any, question: Question) -> Answer:
     text = "{" + tokenizer.decode(ids[0, len(prompt) :], skip_special_tokens=True)
     end = _end_of_object(text)
     reply = {"choices": [{"message": {"content": text[:end]}, "finish_reason": "stop"}]}
-    reading = chat.read(question, reply)
+    reading = chat_messages.read(question, reply)
     return Answer(question.id, reading.content, None, problem=reading.problem)
 
 

@@ -18,7 +18,7 @@ from ml_backend.cli import main as cli
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
 from ml_backend.demo.server import free_port
-from ml_backend.loop.round import Round, run_round
+from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.monitoring import health_check
 from ml_backend.storage import RoundRecord, Store
 
@@ -54,7 +54,7 @@ def main(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 @pytest.fixture
 def two_rounds(
-    server: FakeLabelStudio, make_round: Callable[..., Round], store: Store, single: TaskSchema
+    server: FakeLabelStudio, make_round: Callable[..., RoundContext], store: Store, single: TaskSchema
 ) -> FakeLabelStudio:
     truth = fill(server, 60)
     set_up(store, 5, connection={"ml": 1})
@@ -142,7 +142,7 @@ def test_versions_are_listed_newest_first(run: Run, two_rounds: FakeLabelStudio,
 
 
 def test_rollback_holds_and_lets_go(
-    run: Run, two_rounds: FakeLabelStudio, make_round: Callable[..., Round], store: Store
+    run: Run, two_rounds: FakeLabelStudio, make_round: Callable[..., RoundContext], store: Store
 ) -> None:
     run_round(make_round(two_rounds))
     held = run("rollback", "--project", "5")

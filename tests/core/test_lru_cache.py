@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.core.lru_cache import Recent
+from ml_backend.core.lru_cache import LruCache
 
 
 @given(uses=st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4)), max_size=40))
 def test_the_cache_holds_the_last_used_that_fit_together(uses: list[tuple[int, int]]) -> None:
-    cache: Recent[tuple[int, int], object] = Recent(8)
+    cache: LruCache[tuple[int, int], object] = LruCache(8)
     values: dict[tuple[int, int], object] = {}
     kept: list[tuple[int, int]] = []  # the one used last stands last
     for key in uses:
@@ -34,7 +34,7 @@ def test_the_cache_holds_the_last_used_that_fit_together(uses: list[tuple[int, i
 
 
 def test_a_value_that_takes_long_to_make_holds_up_nobody_who_wants_another_one() -> None:
-    cache: Recent[str, str] = Recent(8)
+    cache: LruCache[str, str] = LruCache(8)
     cache.get("there", lambda: "there", 1)
     begun, go_on = threading.Event(), threading.Event()
 
@@ -57,7 +57,7 @@ def test_a_value_that_takes_long_to_make_holds_up_nobody_who_wants_another_one()
 
 
 def test_a_value_that_could_not_be_made_is_an_error_for_all_who_wait_and_is_made_again_for_the_next() -> None:
-    cache: Recent[str, str] = Recent(8)
+    cache: LruCache[str, str] = LruCache(8)
     begun, waits = threading.Event(), threading.Event()
 
     def failing() -> str:

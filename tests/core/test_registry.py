@@ -11,8 +11,9 @@ import pytest
 from fake_encoder import FakeEncoder
 
 from ml_backend.core import registry
-from ml_backend.core.lru_cache import Recent
-from ml_backend.core.registry import GROUP, UnknownPlugin
+from ml_backend.core.exceptions import UnknownPluginError
+from ml_backend.core.lru_cache import LruCache
+from ml_backend.core.registry import GROUP
 from ml_backend.core.teacher_types import TeacherOptions
 
 
@@ -24,7 +25,7 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ]
     real = registry.entry_points
     monkeypatch.setattr(registry, "entry_points", lambda group: [*real(group=group), *mine])
-    monkeypatch.setattr(registry, "_encoders", Recent(2))
+    monkeypatch.setattr(registry, "_encoders", LruCache(2))
     registry.installed.cache_clear()
     yield
     registry.installed.cache_clear()
@@ -75,13 +76,13 @@ def test_a_plugin_that_is_not_asked_for_is_not_imported(third_party: None) -> No
 
 @pytest.mark.parametrize("name", ["nothing", "", "../etc", "random.x"])
 def test_an_unknown_plugin_is_named_beside_those_that_there_are(name: str) -> None:
-    with pytest.raises(UnknownPlugin, match=r"badge, cluster-uncertainty, .*, typicality") as error:
+    with pytest.raises(UnknownPluginError, match=r"badge, cluster-uncertainty, .*, typicality") as error:
         registry.acquisition(name)
     assert repr(name) in str(error.value)
 
 
 def test_a_kind_without_plugins_says_none() -> None:
-    with pytest.raises(UnknownPlugin, match="installed are none"):
+    with pytest.raises(UnknownPluginError, match="installed are none"):
         registry._load("distiller", "x")
 
 

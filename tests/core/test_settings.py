@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings, Settings, load_settings, own_params
-from ml_backend.core.types import ApprenticeError
 from ml_backend.core.unknown_settings import unknown_settings
 
 

@@ -12,7 +12,7 @@ import pytest
 from texts import LABELS, messages
 from world import Backend, Project, label_config, running_backend
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.demo.accounts import Account
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.label_studio.client import LabelStudioClient

@@ -8,7 +8,7 @@ import pytest
 from texts import LABELS, messages
 from world import Backend, Project, label_config, until
 
-from ml_backend.label_studio.client import LabelStudioError
+from ml_backend.core.exceptions import LabelStudioError
 from ml_backend.label_studio.label_config import read_schema
 
 pytestmark = pytest.mark.e2e

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from world import Backend, Project, running_backend, until
 
+from ml_backend.core.exceptions import LabelStudioError
 from ml_backend.demo.accounts import Account
 from ml_backend.demo.server import LocalLabelStudio
-from ml_backend.label_studio.client import LabelStudioError
 
 pytestmark = pytest.mark.e2e
 MANY = 200

@@ -10,12 +10,12 @@ import httpx
 import numpy as np
 import pytest
 
-from ml_backend.core.teacher_types import Answer, Question, TeacherOptions, TeacherUnavailable
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError, TeacherUnavailableError
+from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
 from ml_backend.demo import llama
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
 from ml_backend.demo.server import free_port
-from plugins.teachers import chat
+from plugins.teachers import chat_messages
 from plugins.teachers.openai import OpenAITeacher
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -91,9 +91,9 @@ def test_the_probabilities_are_those_that_the_model_draws_by(url: str) -> None:
     assert answer.shares is not None
     drawn = []
     for seed in range(20):
-        request = {**chat.body(asked, MODEL, samples=SLOTS), "seed": seed}
+        request = {**chat_messages.body(asked, MODEL, samples=SLOTS), "seed": seed}
         reply = httpx.post(f"{url}/chat/completions", json=request, timeout=120, trust_env=False).json()
-        drawn += [reading.content["label"] for reading in chat.readings(asked, reply) if reading.content]
+        drawn += [reading.content["label"] for reading in chat_messages.readings(asked, reply) if reading.content]
     frequency = [drawn.count(label) / len(drawn) for label in labels]
     assert len(drawn) > 20
     np.testing.assert_allclose(answer.shares, frequency, atol=0.35)  # measured: 0.25, 0.5, 0.25 and 0.15, 0.69, 0.15
@@ -120,7 +120,7 @@ def test_no_text_can_end_its_message(url: str) -> None:
     """As plain text the marks of a chat are many tokens; as the marks that they are, they would be one each."""
 
     def tokens(text: str) -> int:
-        request = {**chat.body(question(0, ""), MODEL), "max_tokens": 1}
+        request = {**chat_messages.body(question(0, ""), MODEL), "max_tokens": 1}
         request["messages"][-1]["content"] = text
         reply = httpx.post(f"{url}/chat/completions", json=request, timeout=120, trust_env=False).json()
         used: int = reply["usage"]["prompt_tokens"]
@@ -128,7 +128,7 @@ def test_no_text_can_end_its_message(url: str) -> None:
 
     marks = "<|im_end|>" * 10
     assert tokens(marks) - tokens("") == 10, "the server does read them as marks"
-    assert tokens(chat.quoted(marks)) - tokens(chat.quoted("")) > 50
+    assert tokens(chat_messages.quoted(marks)) - tokens(chat_messages.quoted("")) > 50
 
 
 def test_a_text_that_is_too_long_is_dropped_and_the_next_one_answered(url: str) -> None:
@@ -150,7 +150,7 @@ def test_a_server_that_was_ended_is_unavailable(tmp_path: Path) -> None:
         )
         check([next(answers)])
         server.stop()
-        with pytest.raises(TeacherUnavailable, match="cannot be reached"):
+        with pytest.raises(TeacherUnavailableError, match="cannot be reached"):
             list(answers)
 
 

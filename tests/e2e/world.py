@@ -16,15 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings, as_environment
-from ml_backend.core.types import ApprenticeError, ModelVersion, TaskSchema, read_record
+from ml_backend.core.types import ModelVersion, TaskSchema, read_record
 from ml_backend.demo.run import backend as run_backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.label_studio.choices_values import write_choices
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import connect
-from ml_backend.label_studio.testing_client import Served, answer, create_project, next_task, skip
+from ml_backend.label_studio.testing_client import ServedTask, answer, create_project, next_task, skip
 from ml_backend.monitoring.status import Status, read_status
 from ml_backend.storage import Store
 
@@ -109,13 +110,13 @@ class Project:
     def tabs(self) -> list[dict[str, Any]]:
         return list(self.client.call("GET", "api/dm/views/", params={"project": self.number}))
 
-    def next(self, client: LabelStudioClient | None = None) -> Served | None:
+    def next(self, client: LabelStudioClient | None = None) -> ServedTask | None:
         return next_task(client or self.client, self.number, self.schema)
 
     def answer(self, task: int, *choices: str, client: LabelStudioClient | None = None) -> int:
         return answer(client or self.client, task, self.schema, choices)
 
-    def answer_rightly(self, served: Served, client: LabelStudioClient | None = None) -> int:
+    def answer_rightly(self, served: ServedTask, client: LabelStudioClient | None = None) -> int:
         return self.answer(served.task, self.truth[served.text], client=client)
 
     def answer_next(self, n: int) -> list[int]:

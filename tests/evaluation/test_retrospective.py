@@ -9,8 +9,8 @@ import pytest
 
 from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import correct
-from ml_backend.evaluation.retrospective import FIRST, MODELS, POINTS, STEP, replay, sizes, with_rows
-from plugins.learners.folds import split
+from ml_backend.evaluation.retrospective import FIRST, MODELS, POINTS, STEP, predict_retrospectively, sizes, with_rows
+from plugins.learners.cross_validation import split
 from plugins.learners.logistic import Logistic
 
 RANDOM = np.random.default_rng(5)
@@ -71,7 +71,7 @@ def rows(n: int, multiple: bool = False) -> TrainingSet:
 @pytest.mark.parametrize("multiple", [False, True])
 def test_the_curve_and_the_last_learners_take_eight_fits(multiple: bool) -> None:
     learner, n = Counting(), 140
-    found = replay(learner, rows(n, multiple), np.zeros((7, 4), np.float32), seed=0)
+    found = predict_retrospectively(learner, rows(n, multiple), np.zeros((7, 4), np.float32), seed=0)
     recent = [65, 90, 115, 140]
     assert sorted(learner.fitted) == sorted({*found.sizes.tolist(), *recent})
     assert len(learner.fitted) == POINTS + MODELS - 1
@@ -86,8 +86,8 @@ def test_the_curve_and_the_last_learners_take_eight_fits(multiple: bool) -> None
 def test_there_are_no_successive_learners_before_the_oldest_has_its_first_rows() -> None:
     enough = FIRST + (MODELS - 1) * STEP
     stop_set = np.zeros((7, 4), np.float32)
-    assert replay(Counting(), rows(enough - 1), stop_set, seed=0).predictions is None
-    assert replay(Counting(), rows(enough), stop_set, seed=0).predictions is not None
+    assert predict_retrospectively(Counting(), rows(enough - 1), stop_set, seed=0).predictions is None
+    assert predict_retrospectively(Counting(), rows(enough), stop_set, seed=0).predictions is not None
 
 
 @pytest.mark.parametrize("n", [1, 19, 20, 21, 23, 24, 60, 500, 20_000])

@@ -13,9 +13,16 @@ from urllib.parse import unquote_plus
 import jwt
 import pytest
 
+from ml_backend.core.exceptions import (
+    AccessDeniedError,
+    LabelStudioError,
+    NotFoundError,
+    RequestRefusedError,
+    UnreachableError,
+)
 from ml_backend.demo.server import free_port
 from ml_backend.label_studio import client as module
-from ml_backend.label_studio.client import Denied, LabelStudioClient, LabelStudioError, NotFound, Refused, Unreachable
+from ml_backend.label_studio.client import LabelStudioClient
 
 KEY = "c0ffee" * 6 + "beef"
 
@@ -131,12 +138,12 @@ def test_a_personal_token_is_exchanged_for_an_access_token(scripted: Scripted) -
 
 
 def test_a_personal_token_that_has_expired_or_is_refused_is_denied(scripted: Scripted) -> None:
-    with pytest.raises(Denied) as expired:
+    with pytest.raises(AccessDeniedError) as expired:
         LabelStudioClient(scripted.url, token(-10), timeout=5).project(5)
     scripted.status = 401
     personal = token(10**6)
     made = LabelStudioClient(scripted.url, personal, timeout=5)
-    with pytest.raises(Denied) as refused:
+    with pytest.raises(AccessDeniedError) as refused:
         made.project(5)
     made.close()
     for error in (expired, refused):
@@ -144,13 +151,21 @@ def test_a_personal_token_that_has_expired_or_is_refused_is_denied(scripted: Scr
 
 
 def test_without_a_key_nothing_is_tried() -> None:
-    with pytest.raises(Denied, match="APPRENTICE_LABEL_STUDIO_API_KEY"):
+    with pytest.raises(AccessDeniedError, match="APPRENTICE_LABEL_STUDIO_API_KEY"):
         LabelStudioClient("http://127.0.0.1:1", "")
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(401, Denied), (403, Denied), (404, NotFound), (400, Refused), (409, Refused), (500, Refused), (503, Refused)],
+    [
+        (401, AccessDeniedError),
+        (403, AccessDeniedError),
+        (404, NotFoundError),
+        (400, RequestRefusedError),
+        (409, RequestRefusedError),
+        (500, RequestRefusedError),
+        (503, RequestRefusedError),
+    ],
 )
 @pytest.mark.parametrize(
     "content", [b"", b"<html>oops</html>", b'{"detail": "no, because"}', b"[1]", b'"text"', b"\xff"]
@@ -171,7 +186,7 @@ def test_every_refusal_is_an_error_of_its_kind(
 
 def test_the_key_is_not_told_even_if_the_server_repeats_it(client: LabelStudioClient, scripted: Scripted) -> None:
     scripted.status, scripted.content = 401, json.dumps({"detail": f"Invalid token {KEY}"}).encode()
-    with pytest.raises(Denied) as error:
+    with pytest.raises(AccessDeniedError) as error:
         client.project(5)
     assert KEY not in str(error.value)
 
@@ -179,7 +194,7 @@ def test_the_key_is_not_told_even_if_the_server_repeats_it(client: LabelStudioCl
 @pytest.mark.parametrize("content", [b"<html>a login page</html>", b"{", b"\xff\xfe"])
 def test_a_success_that_is_no_json_is_refused(client: LabelStudioClient, scripted: Scripted, content: bytes) -> None:
     scripted.content = content
-    with pytest.raises(Refused, match="JSON"):
+    with pytest.raises(RequestRefusedError, match="JSON"):
         client.project(5)
 
 
@@ -192,7 +207,7 @@ def test_a_project_that_is_no_object_is_empty(client: LabelStudioClient, scripte
 @pytest.mark.parametrize(("method", "tries"), [("GET", 3), ("POST", 1), ("PATCH", 1), ("DELETE", 1)])
 def test_only_reading_is_tried_again(client: LabelStudioClient, scripted: Scripted, method: str, tries: int) -> None:
     scripted.status = 503
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefusedError):
         client.call(method, "api/projects/5")
     assert len(scripted.asked) == tries
 
@@ -200,7 +215,7 @@ def test_only_reading_is_tried_again(client: LabelStudioClient, scripted: Script
 def test_a_refused_connection_is_unreachable() -> None:
     port = free_port()
     made = LabelStudioClient(f"http://127.0.0.1:{port}", KEY, timeout=2)
-    with pytest.raises(Unreachable, match=str(port)) as error:
+    with pytest.raises(UnreachableError, match=str(port)) as error:
         made.project(5)
     assert KEY not in str(error.value)
     made.close()
@@ -208,7 +223,7 @@ def test_a_refused_connection_is_unreachable() -> None:
 
 def test_a_server_that_says_nothing_in_time_is_unreachable(client: LabelStudioClient, scripted: Scripted) -> None:
     scripted.slow = True
-    with pytest.raises(Unreachable):
+    with pytest.raises(UnreachableError):
         client.call("POST", "api/projects/5", timeout=0.2)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ml_backend.label_studio.label_config import UnsupportedConfig, read_schema
+from ml_backend.core.exceptions import UnsupportedConfigError
+from ml_backend.label_studio.label_config import read_schema
 
 TEXT = '<Text name="text" value="$text"/>'
 TWO = '<Choice value="a"/><Choice value="b"/>'
@@ -47,9 +48,9 @@ def test_a_project_may_name_the_control_that_is_learnt() -> None:
     config = view(TEXT, choices("label", THREE), choices("flag", TWO, 'choice="multiple"'))
     assert read_schema(config, "flag").control == "flag"
     assert read_schema(config, "flag").other_controls == ("label",)
-    with pytest.raises(UnsupportedConfig, match=r"no <Choices name='flags'>.*there is 'label', 'flag'"):
+    with pytest.raises(UnsupportedConfigError, match=r"no <Choices name='flags'>.*there is 'label', 'flag'"):
         read_schema(config, "flags")
-    with pytest.raises(UnsupportedConfig, match=r"'span'.*for each region"):
+    with pytest.raises(UnsupportedConfigError, match=r"'span'.*for each region"):
         read_schema(view(TEXT, choices("label"), choices("span", TWO, 'perRegion="true"')), "span")
 
 

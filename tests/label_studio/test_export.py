@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.core.types import SYNTHETIC, ApprenticeError, TaskSchema
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import SYNTHETIC, TaskSchema
 from ml_backend.label_studio.export import GROUPS, Export, read_config, read_export
 from ml_backend.label_studio.label_config import read_schema
 

@@ -15,21 +15,21 @@ from scripted_teacher import ScriptedTeacher
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import SYNTHETIC, TaskSchema, Taught, content_key
+from ml_backend.core.types import SYNTHETIC, PseudoLabels, TaskSchema, content_key
 from ml_backend.kinds.choices.label_aggregation import consensus
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder
-from ml_backend.loop.round import Round, run_round
+from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.monitoring.monitor import find_out, see
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates, distillation, prompts
-from ml_backend.teacher.client import Budget, Desk
+from ml_backend.teacher.client import Budget, TeacherClient
 from ml_backend.teacher.teacher_labels import recall
 from ml_backend.web.predictor import Predictor
 
-NONE = Taught(np.empty((0, 32), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32))
+NONE = PseudoLabels(np.empty((0, 32), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32))
 
 
 def write(server: FakeLabelStudio, n: int) -> dict[int, str]:
@@ -44,7 +44,7 @@ def write(server: FakeLabelStudio, n: int) -> dict[int, str]:
 @pytest.fixture
 def mixed(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, single: TaskSchema
-) -> tuple[Round, set[int]]:
+) -> tuple[RoundContext, set[int]]:
     """A project with a learner of 30 answers and of 12 to synthetic tasks, and the latter."""
     written = write(server, 12)
     flood(server, written, single, list(written))
@@ -55,7 +55,7 @@ def mixed(
 
 def ask(store: Store, teacher: ScriptedTeacher, asked: list[Question]) -> None:
     keys = [content_key(each.text) for each in asked]
-    list(Desk(store, 5, teacher, Budget(0.0, 0.0, 0.0, 0.0, 0)).ask(asked, keys))
+    list(TeacherClient(store, 5, teacher, Budget(0.0, 0.0, 0.0, 0.0, 0)).ask(asked, keys))
 
 
 def test_the_store_knows_them_by_a_field_of_their_data(server: FakeLabelStudio, make_round: MakeRound,
@@ -87,7 +87,7 @@ def test_no_audit_place_is_ever_theirs_and_the_queue_is_full_all_the_same(
 
 
 def test_the_teacher_is_not_asked_again_what_its_own_text_is(
-    mixed: tuple[Round, set[int]], store: Store, single: TaskSchema
+    mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema
 ) -> None:
     work, written = mixed
     tasks = work.pool.tasks[-20:]
@@ -96,7 +96,7 @@ def test_the_teacher_is_not_asked_again_what_its_own_text_is(
 
 
 def test_they_are_learnt_from_but_neither_accuracy_nor_gate_nor_count_of_judged_tasks_has_them(
-    mixed: tuple[Round, set[int]], store: Store
+    mixed: tuple[RoundContext, set[int]], store: Store
 ) -> None:
     version = active(store)
     assert version.labelled == 42 and version.learner == version.number
@@ -114,7 +114,7 @@ def test_a_learner_that_does_well_on_them_alone_is_refused(
 
 
 def test_what_the_loop_finds_out_about_itself_leaves_them_out(
-    mixed: tuple[Round, set[int]], store: Store, single: TaskSchema
+    mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema
 ) -> None:
     work, written = mixed
     seen = see(store, work.pool, work.aggregator, store.projects.ensure(5), single, ProjectSettings(second_look=50))
@@ -143,7 +143,7 @@ def test_without_answers_to_real_tasks_there_is_nothing_to_see(
 
 
 def test_their_errors_are_no_sign_to_acquisition_of_where_the_learner_is_weak(
-    mixed: tuple[Round, set[int]], server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+    mixed: tuple[RoundContext, set[int]], server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, written = mixed
     seen: list[Any] = []
@@ -156,7 +156,7 @@ def test_their_errors_are_no_sign_to_acquisition_of_where_the_learner_is_weak(
 
 
 def test_a_teachers_word_on_its_own_texts_is_no_proof_of_its_worth_and_not_taught_before_somebody_agrees(
-    mixed: tuple[Round, set[int]], store: Store, single: TaskSchema
+    mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema
 ) -> None:
     work, written = mixed
     teacher = ScriptedTeacher()
@@ -174,7 +174,7 @@ def test_a_teachers_word_on_its_own_texts_is_no_proof_of_its_worth_and_not_taugh
 
 
 def test_they_have_no_say_in_which_prior_is_worth_it(
-    mixed: tuple[Round, set[int]], server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+    mixed: tuple[RoundContext, set[int]], server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, written = mixed
     seen: list[Any] = []
@@ -198,8 +198,8 @@ def test_a_request_for_a_draft_gets_the_teachers_word_where_that_is_worth_more(
     texts = {task: server.tasks[task]["data"]["text"] for task in [*list(taught)[:30], *free[:5]]}
     ask(store, teacher, [prompts.label(single, content_key(text), text, teacher.name, {}) for text in texts.values()])
     run_round(make_round(server))
-    weak = Knowledge.predict
-    monkeypatch.setattr(Knowledge, "predict", lambda *args: np.full_like(weak(*args), 1 / 3))
+    weak = FittedModel.predict
+    monkeypatch.setattr(FittedModel, "predict", lambda *args: np.full_like(weak(*args), 1 / 3))
     drafts = Predictor(settings, store).predict(
         5, server.label_config, free, [server.tasks[t]["data"]["text"] for t in free]
     )

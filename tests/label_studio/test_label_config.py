@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.label_studio.label_config import UnsupportedConfig, read_schema
+from ml_backend.core.exceptions import UnsupportedConfigError
+from ml_backend.label_studio.label_config import read_schema
 
 TEXT = '<Text name="text" value="$text"/>'
 TWO = '<Choice value="a"/><Choice value="b"/>'
@@ -72,7 +73,7 @@ def test_controls_of_other_kinds_are_passed_over() -> None:
 def test_one_choice_is_enough_where_it_may_be_left_out() -> None:
     one = '<Choice value="spam"/>'
     assert read_schema(view(TEXT, choices(one, rest='choice="multiple"'))).labels == ("spam",)
-    with pytest.raises(UnsupportedConfig, match="too few"):
+    with pytest.raises(UnsupportedConfigError, match="too few"):
         read_schema(view(TEXT, choices(one)))
 
 
@@ -94,7 +95,7 @@ def test_one_choice_is_enough_where_it_may_be_left_out() -> None:
     ],
 )
 def test_what_cannot_be_served_is_said(config: str, said: str) -> None:
-    with pytest.raises(UnsupportedConfig, match=said):
+    with pytest.raises(UnsupportedConfigError, match=said):
         read_schema(config)
 
 
@@ -105,7 +106,7 @@ def test_an_error_tells_nothing_of_the_file_system(tmp_path: Path) -> None:
     )
     try:
         labels = read_schema(config).labels
-    except UnsupportedConfig as error:
+    except UnsupportedConfigError as error:
         assert "TOP-SECRET" not in str(error)
     else:
         assert not any("TOP-SECRET" in label for label in labels)
@@ -145,7 +146,7 @@ def xml(draw: st.DrawFn, depth: int = 3) -> str:
 def test_any_configuration_is_read_or_refused(config: str) -> None:
     try:
         schema = read_schema(config)
-    except UnsupportedConfig:
+    except UnsupportedConfigError:
         return
     assert len(set(schema.labels)) == len(schema.labels) >= 1
     assert len(schema.hints) in (0, len(schema.labels))

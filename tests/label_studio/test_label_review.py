@@ -8,14 +8,14 @@ import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio
 from projects import set_up
 
+from ml_backend.core.exceptions import RequestRefusedError
 from ml_backend.core.types import Annotation, Example, TaskSchema, content_key
 from ml_backend.label_studio import label_review as module
-from ml_backend.label_studio.client import Refused
 from ml_backend.label_studio.label_review import VERSION, open_to_doubt, propose, withdraw
 from ml_backend.storage import Store
 
 
-class Desk:
+class TeacherClient:
     """Project 5 with three answered tasks, and what of Label Studio a proposal touches."""
 
     def __init__(self, store: Store, server: FakeLabelStudio, schema: TaskSchema) -> None:
@@ -61,11 +61,11 @@ class Desk:
 
 
 @pytest.fixture
-def desk(store: Store, server: FakeLabelStudio, single: TaskSchema) -> Desk:
-    return Desk(store, server, single)
+def desk(store: Store, server: FakeLabelStudio, single: TaskSchema) -> TeacherClient:
+    return TeacherClient(store, server, single)
 
 
-def test_each_doubtful_answer_gets_one_row_with_the_other_label_and_its_probability(desk: Desk) -> None:
+def test_each_doubtful_answer_gets_one_row_with_the_other_label_and_its_probability(desk: TeacherClient) -> None:
     desk.found(1, 3)
     assert desk.propose() == [1, 3]
     row = next(iter(desk.rows.values()))
@@ -74,14 +74,14 @@ def test_each_doubtful_answer_gets_one_row_with_the_other_label_and_its_probabil
     assert "meta" not in row["result"][0], "it would be copied into an annotation"
 
 
-def test_nothing_is_written_when_nothing_has_changed(desk: Desk) -> None:
+def test_nothing_is_written_when_nothing_has_changed(desk: TeacherClient) -> None:
     desk.found(1)
     desk.propose()
     desk.propose()
     assert desk.calls == []
 
 
-def test_the_tab_is_made_once_with_the_first_proposal(desk: Desk) -> None:
+def test_the_tab_is_made_once_with_the_first_proposal(desk: TeacherClient) -> None:
     desk.propose()
     assert desk.calls == []
     desk.found(1)
@@ -94,7 +94,7 @@ def test_the_tab_is_made_once_with_the_first_proposal(desk: Desk) -> None:
     assert connection is not None and connection["second look"] == 77
 
 
-def test_a_proposal_goes_when_the_learner_no_longer_doubts_and_may_come_back(desk: Desk) -> None:
+def test_a_proposal_goes_when_the_learner_no_longer_doubts_and_may_come_back(desk: TeacherClient) -> None:
     desk.found(1, 2)
     desk.propose()
     desk.found(2)
@@ -103,7 +103,7 @@ def test_a_proposal_goes_when_the_learner_no_longer_doubts_and_may_come_back(des
     assert desk.propose() == [1, 2]
 
 
-def test_an_answer_that_was_changed_or_confirmed_has_had_its_look_until_it_changes_again(desk: Desk) -> None:
+def test_an_answer_that_was_changed_or_confirmed_has_had_its_look_until_it_changes_again(desk: TeacherClient) -> None:
     desk.found(1)
     desk.propose()
     desk.answer(1, "b")
@@ -115,7 +115,7 @@ def test_an_answer_that_was_changed_or_confirmed_has_had_its_look_until_it_chang
     assert desk.propose() == [1]
 
 
-def test_a_proposal_that_nobody_takes_up_expires(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proposal_that_nobody_takes_up_expires(desk: TeacherClient, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.found(1)
     desk.propose()
     later = module.now() + module.EXPIRES + 1
@@ -124,7 +124,7 @@ def test_a_proposal_that_nobody_takes_up_expires(desk: Desk, monkeypatch: pytest
     assert 1 not in desk.open()
 
 
-def test_ground_truth_and_tasks_with_several_answers_or_none_are_never_proposed(desk: Desk) -> None:
+def test_ground_truth_and_tasks_with_several_answers_or_none_are_never_proposed(desk: TeacherClient) -> None:
     desk.answer(1, "b", ground_truth=True)
     desk.answer(2, "b", number=20)
     desk.store.labels.delete(5, [3])
@@ -133,14 +133,14 @@ def test_ground_truth_and_tasks_with_several_answers_or_none_are_never_proposed(
     assert desk.propose() == []
 
 
-def test_a_second_answer_ends_a_proposal(desk: Desk) -> None:
+def test_a_second_answer_ends_a_proposal(desk: TeacherClient) -> None:
     desk.found(1)
     desk.propose()
     desk.answer(1, "b", number=20)
     assert desk.propose() == []
 
 
-def test_what_was_done_before_an_error_is_remembered(desk: Desk) -> None:
+def test_what_was_done_before_an_error_is_remembered(desk: TeacherClient) -> None:
     desk.found(1, 2)
     call = desk.call
 
@@ -156,20 +156,20 @@ def test_what_was_done_before_an_error_is_remembered(desk: Desk) -> None:
     assert desk.propose() == [1, 2]
 
 
-def test_a_smaller_budget_counts_at_once(desk: Desk) -> None:
+def test_a_smaller_budget_counts_at_once(desk: TeacherClient) -> None:
     desk.found(1, 2)
     desk.propose()
     assert desk.propose(budget=1) == [1]
     assert desk.propose(budget=0) == []
 
 
-def test_a_proposal_that_label_studio_refuses_is_not_tried_again_for_this_answer(desk: Desk) -> None:
+def test_a_proposal_that_label_studio_refuses_is_not_tried_again_for_this_answer(desk: TeacherClient) -> None:
     desk.found(1)
     call = desk.call
 
     def refuse(method: str, path: str, **more: Any) -> Any:
         if path == "api/predictions/":
-            raise Refused("no such task")
+            raise RequestRefusedError("no such task")
         return call(method, path, **more)
 
     desk.client.call = refuse  # type: ignore[method-assign]
@@ -180,6 +180,6 @@ def test_a_proposal_that_label_studio_refuses_is_not_tried_again_for_this_answer
     assert desk.propose() == [1]
 
 
-def test_withdrawing_removes_the_version(desk: Desk) -> None:
+def test_withdrawing_removes_the_version(desk: TeacherClient) -> None:
     withdraw(desk.client, 5)
     assert desk.calls == [("DELETE", "api/projects/5/model-versions/")]

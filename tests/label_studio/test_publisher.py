@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, fill
 
-from ml_backend.core.types import ApprenticeError, Draft, Prediction, TaskSchema
+from ml_backend.core.exceptions import ApprenticeError, RequestRefusedError
+from ml_backend.core.types import Draft, Prediction, TaskSchema
 from ml_backend.label_studio import publisher as module
-from ml_backend.label_studio.client import Refused
-from ml_backend.label_studio.publisher import HEAD, Pace, Publisher, prune
+from ml_backend.label_studio.publisher import HEAD, Publisher, PublishTimings, prune
 
 IMPORT = ("POST", "api/projects/5/import/predictions")
 ROW = ("POST", "api/predictions/")
@@ -23,7 +23,7 @@ Publish = Callable[..., tuple[Publisher, FakeClient, list[Prediction]]]
 @pytest.fixture
 def publish(server: FakeLabelStudio, single: TaskSchema) -> Publish:
     def make(
-        n: int, pace: Pace, guard: Callable[[], None] = lambda: None
+        n: int, pace: PublishTimings, guard: Callable[[], None] = lambda: None
     ) -> tuple[Publisher, FakeClient, list[Prediction]]:
         tasks = list(fill(server, n))
         client = FakeClient(server)
@@ -48,7 +48,7 @@ def calls(client: FakeClient) -> list[tuple[str, str]]:
 def test_the_faster_way_is_chosen_as_far_as_it_is_known(
     bulk: float | None, single: float | None, rows: int, path: str
 ) -> None:
-    assert Pace(bulk, single).path(rows) == path
+    assert PublishTimings(bulk, single).path(rows) == path
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_the_faster_way_is_chosen_as_far_as_it_is_known(
 def test_now_and_then_the_way_that_seems_slower_is_tried_unless_it_is_so_by_far(
     publish: Publish, import_seconds: float, row_seconds: float, path: str
 ) -> None:
-    publisher, client, queue = publish(12, Pace(import_seconds, row_seconds))
+    publisher, client, queue = publish(12, PublishTimings(import_seconds, row_seconds))
     publisher.explores = True
     publisher.head(queue)
     assert calls(client)[0] == (IMPORT if path == "bulk" else ROW)
 
 
 def test_the_pace_follows_what_is_measured_smoothly() -> None:
-    pace = Pace()
+    pace = PublishTimings()
     pace.note("bulk", 1.0)
     assert pace.bulk == 1.0
     pace.note("bulk", 2.0)
@@ -76,7 +76,7 @@ def test_the_pace_follows_what_is_measured_smoothly() -> None:
 def test_where_nothing_is_known_the_head_goes_row_by_row_and_the_rest_in_one_call(
     publish: Publish, server: FakeLabelStudio
 ) -> None:
-    publisher, client, queue = publish(10, pace := Pace())
+    publisher, client, queue = publish(10, pace := PublishTimings())
     rest = publisher.head(queue)
     assert calls(client) == [ROW] * HEAD + [SWITCH]
     assert [each.task for each in rest] == [each.task for each in queue[HEAD:]]
@@ -89,14 +89,14 @@ def test_where_nothing_is_known_the_head_goes_row_by_row_and_the_rest_in_one_cal
 
 
 def test_where_bulk_is_fast_all_rows_stand_before_the_switch(publish: Publish) -> None:
-    publisher, client, queue = publish(10, Pace(0.001, 1.0))
+    publisher, client, queue = publish(10, PublishTimings(0.001, 1.0))
     assert list(publisher.head(queue)) == []
     assert calls(client) == [IMPORT, SWITCH]
     assert publisher.written == 10
 
 
 def test_where_bulk_is_slow_the_rest_can_be_interrupted_after_every_row(publish: Publish) -> None:
-    publisher, client, queue = publish(12, Pace(60.0, 0.01))
+    publisher, client, queue = publish(12, PublishTimings(60.0, 0.01))
     rest = publisher.head(queue)
     looks = iter([False, False, True])
     publisher.rest(rest, lambda _: next(looks))
@@ -107,7 +107,7 @@ def test_where_bulk_is_slow_the_rest_can_be_interrupted_after_every_row(publish:
 def test_label_studio_is_left_to_the_annotators_for_as_long_as_each_write_took(
     publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher, client, queue = publish(HEAD + 3, Pace(60.0, 0.01))
+    publisher, client, queue = publish(HEAD + 3, PublishTimings(60.0, 0.01))
     clock, pauses = [0.0], []
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     call = client.call
@@ -124,21 +124,21 @@ def test_label_studio_is_left_to_the_annotators_for_as_long_as_each_write_took(
 
 
 def test_a_newer_queue_stops_the_rest_before_it_begins(publish: Publish) -> None:
-    publisher, client, queue = publish(12, Pace())
+    publisher, client, queue = publish(12, PublishTimings())
     publisher.rest(publisher.head(queue), lambda _: True)
     assert calls(client) == [ROW] * HEAD + [SWITCH]
 
 
 def test_a_short_queue_has_no_rest(publish: Publish) -> None:
-    publisher, client, queue = publish(2, Pace())
+    publisher, client, queue = publish(2, PublishTimings())
     publisher.rest(publisher.head(queue), lambda _: False)
     assert calls(client) == [ROW, ROW, SWITCH]
 
 
 def test_a_dropped_row_means_no_switch(publish: Publish, server: FakeLabelStudio) -> None:
-    publisher, client, queue = publish(10, Pace(0.001, 1.0))
+    publisher, client, queue = publish(10, PublishTimings(0.001, 1.0))
     server.drops_rows = True
-    with pytest.raises(Refused, match="kept 9 of 10"):
+    with pytest.raises(RequestRefusedError, match="kept 9 of 10"):
         publisher.head(queue)
     assert SWITCH not in calls(client)
     assert server.settings["model_version"] == ""
@@ -151,14 +151,14 @@ def test_an_answer_that_does_not_say_how_many_were_kept_means_no_switch(
     monkeypatch: pytest.MonkeyPatch,
     answer: object,
 ) -> None:
-    publisher, client, queue = publish(10, Pace(0.001, 1.0))
+    publisher, client, queue = publish(10, PublishTimings(0.001, 1.0))
     monkeypatch.setattr(server, "answer", lambda *_: answer)
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefusedError):
         publisher.head(queue)
     assert SWITCH not in calls(client)
 
 
-class Lost(ApprenticeError):
+class LostError(ApprenticeError):
     pass
 
 
@@ -168,10 +168,10 @@ def test_nothing_is_written_after_the_right_to_publish_is_lost(publish: Publish,
 
     def guard() -> None:
         if next(left, None) is None:
-            raise Lost
+            raise LostError
 
-    publisher, client, queue = publish(10, Pace(), guard)
-    with pytest.raises(Lost):
+    publisher, client, queue = publish(10, PublishTimings(), guard)
+    with pytest.raises(LostError):
         publisher.head(queue)
     assert calls(client) == [ROW] * good
 
@@ -181,12 +181,12 @@ def test_the_rest_asks_the_guard_too(publish: Publish) -> None:
 
     def guard() -> None:
         if not allowed[0]:
-            raise Lost
+            raise LostError
 
-    publisher, client, queue = publish(10, Pace(), guard)
+    publisher, client, queue = publish(10, PublishTimings(), guard)
     rest = publisher.head(queue)
     allowed[0] = False
-    with pytest.raises(Lost):
+    with pytest.raises(LostError):
         publisher.rest(rest, lambda _: False)
     assert calls(client)[-1] == SWITCH
 

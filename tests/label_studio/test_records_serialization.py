@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from people import MIXED, TABLE
 
+from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema, read_record, record_text
-from ml_backend.label_studio.label_config import UnsupportedConfig, read_schema
+from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import MAX_FIELD, MAX_RECORD, MAX_VALUE, read_example, read_text
 from ml_backend.label_studio.sync import _fields
 from ml_backend.pool.feature_space import asked_about, wanted
@@ -78,7 +79,7 @@ def test_fields_that_are_shown_by_tags_of_their_own_are_those_of_the_record() ->
     ],
 )
 def test_a_table_that_shows_no_data_is_refused(config: str, words: str) -> None:
-    with pytest.raises(UnsupportedConfig, match=words):
+    with pytest.raises(UnsupportedConfigError, match=words):
         read_schema(config)
 
 

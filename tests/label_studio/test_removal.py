@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 
+from ml_backend.core.exceptions import UnreachableError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.label_studio import removal as module
-from ml_backend.label_studio.client import Unreachable
 from ml_backend.label_studio.removal import forget, is_in_label_studio
 from ml_backend.label_studio.setup import connect
-from ml_backend.loop.round import Round, run_round
+from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.storage import Store
 
-MakeRound = Callable[..., Round]
+MakeRound = Callable[..., RoundContext]
 
 
 def say(_: str) -> None:
@@ -90,11 +90,11 @@ def test_when_label_studio_does_not_answer_nothing_is_lost_here(
 
     def down(method: str, *_: object) -> None:
         if method == "DELETE":
-            raise Unreachable("down")
+            raise UnreachableError("down")
 
     client.before = down
     before = store.rows(5)
-    with pytest.raises(Unreachable):
+    with pytest.raises(UnreachableError):
         forget(client, store, 5, say)
     assert store.rows(5) == before
     assert store.projects.ensure(5).is_connected

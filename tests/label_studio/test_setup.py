@@ -11,12 +11,11 @@ import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 from projects import set_up
 
+from ml_backend.core.exceptions import ApprenticeError, UnreachableError, UnsupportedConfigError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError, TaskSchema
-from ml_backend.label_studio.client import Unreachable
-from ml_backend.label_studio.label_config import UnsupportedConfig
+from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.setup import TITLE, connect, disconnect
-from ml_backend.loop.round import Round, run_round
+from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.storage import Store
 
 EARLIER = {"sampling": "Sequential sampling", "model_version": "", "show_collab_predictions": False}
@@ -154,7 +153,7 @@ def test_a_configuration_that_is_not_served_is_refused_before_anything_is_change
 ) -> None:
     server.label_config = "<View/>"
     client = FakeClient(server)
-    with pytest.raises(UnsupportedConfig):
+    with pytest.raises(UnsupportedConfigError):
         connect(client, store, secured, 5, say)
     assert client.writes() == []
     assert store.projects.connected() == []
@@ -177,10 +176,10 @@ def test_a_connection_that_breaks_off_can_be_taken_apart_or_repeated(
 
     def fail(method: str, *_: Any) -> None:
         if method != "GET" and len(client.writes()) >= failing:
-            raise Unreachable("down")
+            raise UnreachableError("down")
 
     client.before = fail
-    with suppress(Unreachable):
+    with suppress(UnreachableError):
         connect(client, store, secured, 5, say)
         raise AssertionError("it should have broken off")
     assert store.projects.connected() == [], "nothing is published before it came to its end"
@@ -199,10 +198,10 @@ def test_a_disconnection_that_breaks_off_can_be_repeated(
 
     def fail(method: str, *_: Any) -> None:
         if method == "PATCH":
-            raise Unreachable("down")
+            raise UnreachableError("down")
 
     client.before = fail
-    with pytest.raises(Unreachable):
+    with pytest.raises(UnreachableError):
         disconnect(client, store, 5, say)
     assert disconnect(FakeClient(server), store, 5, say)
     assert {name: server.settings[name] for name in EARLIER} == EARLIER
@@ -216,7 +215,11 @@ def test_without_a_secret_no_header_is_sent(server: FakeLabelStudio, store: Stor
 
 
 def connect_and_teach(
-    server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round], single: TaskSchema
+    server: FakeLabelStudio,
+    store: Store,
+    secured: Settings,
+    make_round: Callable[..., RoundContext],
+    single: TaskSchema,
 ) -> None:
     """A round has learnt from 30 answers."""
     connect(FakeClient(server), store, secured, 5, say)
@@ -226,7 +229,11 @@ def connect_and_teach(
 
 
 def test_another_project_of_the_same_number_starts_from_nothing(
-    server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round], single: TaskSchema
+    server: FakeLabelStudio,
+    store: Store,
+    secured: Settings,
+    make_round: Callable[..., RoundContext],
+    single: TaskSchema,
 ) -> None:
     connect_and_teach(server, store, secured, make_round, single)
     assert store.versions.learners(5) and store.shown.of(5)
@@ -245,7 +252,11 @@ def test_another_project_of_the_same_number_starts_from_nothing(
 
 
 def test_the_same_project_under_another_address_is_known_again(
-    server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round], single: TaskSchema
+    server: FakeLabelStudio,
+    store: Store,
+    secured: Settings,
+    make_round: Callable[..., RoundContext],
+    single: TaskSchema,
 ) -> None:
     connect_and_teach(server, store, secured, make_round, single)
     client = FakeClient(server)
@@ -255,7 +266,7 @@ def test_the_same_project_under_another_address_is_known_again(
 
 
 def test_nothing_is_written_to_another_project_of_the_same_number(
-    server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., Round]
+    server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., RoundContext]
 ) -> None:
     connect(FakeClient(server), store, secured, 5, say)
     run_round(make_round(server))

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
-from ml_backend.label_studio.client import Unreachable
+from ml_backend.core.exceptions import UnreachableError
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation
 from ml_backend.label_studio.sync import reconcile
@@ -218,12 +218,12 @@ def test_a_failure_on_the_way_loses_nothing_and_the_next_look_completes_it(
 
         def fail(*_: Any, client: FakeClient = client, failing: int = failing) -> None:
             if len(client.calls) > failing:
-                raise Unreachable("down")
+                raise UnreachableError("down")
 
         client.before = fail
         try:
             reconcile(client, store, 5, every=0, guard=lambda: None)
-        except Unreachable:
+        except UnreachableError:
             continue
         break
     assert expected == 0

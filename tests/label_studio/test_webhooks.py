@@ -15,8 +15,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
+from ml_backend.core.exceptions import InvalidEventError
 from ml_backend.core.types import Annotation, Example, content_key
-from ml_backend.label_studio.webhooks import MAX_ITEMS, BadEvent, Event, read_counts, read_event
+from ml_backend.label_studio.webhooks import MAX_ITEMS, Event, read_counts, read_event
 from ml_backend.storage import Store
 from ml_backend.web.webhook_handler import take
 
@@ -138,7 +139,7 @@ def test_an_answer_under_a_configuration_that_is_not_served_says_so(capture: Cap
     ],
 )  # fmt: skip
 def test_what_names_no_action_or_no_project_is_refused(nonsense: object) -> None:
-    with pytest.raises(BadEvent):
+    with pytest.raises(InvalidEventError):
         read_event(nonsense)
 
 
@@ -162,7 +163,7 @@ bodies = st.fixed_dictionaries(
 def test_wrong_types_raise_nothing_but_bad_event(value: Any) -> None:
     try:
         event = read_event(value)
-    except BadEvent:
+    except InvalidEventError:
         return
     assert 0 < event.project < 2**31
     assert len(event.action) <= 50
@@ -186,7 +187,7 @@ def test_a_real_event_with_one_thing_wrong_raises_nothing_but_bad_event(
             at[key] = value
             break
         at = at[key]
-    with suppress(BadEvent):
+    with suppress(InvalidEventError):
         read_event(spoilt)
 
 

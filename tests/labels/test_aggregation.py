@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
 from ml_backend.kinds.choices.label_aggregation import as_digest, consensus, mark_of
 from ml_backend.label_studio.label_review import sole_answers
-from ml_backend.labels.aggregation import Aggregator, Aggregators
+from ml_backend.labels.aggregation import LabelAggregator, LabelAggregators
 from ml_backend.storage import Store
 
 SINGLE = TaskSchema(("a", "b", "c"), False, "label", "text", "text")
@@ -33,7 +33,7 @@ def annotation(number: int, task: int, *choices: str, at: int = 1, **values: Any
     return Annotation(number, task, values.pop("annotator", 1), choices, updated_at=f"2026-01-{at:02}", **values)
 
 
-def same_as_all_at_once(aggregator: Aggregator, store: Store, project: int, schema: TaskSchema) -> None:
+def same_as_all_at_once(aggregator: LabelAggregator, store: Store, project: int, schema: TaskSchema) -> None:
     """Everything that is kept, against the annotations and shown drafts as they are now."""
     found, annotations, shown = aggregator.refresh(schema), store.labels.of(project), store.shown.of(project)
     expected = consensus(schema, annotations)
@@ -89,7 +89,7 @@ def test_it_equals_counting_everything_anew_whatever_happens_and_whoever_looks(
 ) -> None:
     store, project, schema = any_store, next(_projects), SINGLE
     offset = 100 * project  # Label Studio's numbers are unique across projects
-    readers = [Aggregator(store, project), Aggregator(store, project)]
+    readers = [LabelAggregator(store, project), LabelAggregator(store, project)]
     for what, value in history:
         if what == "put":
             store.labels.put(project, [replace(each, id=each.id + offset) for each in value])
@@ -109,7 +109,7 @@ def test_it_equals_counting_everything_anew_whatever_happens_and_whoever_looks(
 
 def test_a_task_that_was_shown_and_is_removed_without_an_answer_counts_as_shown_no_more(any_store: Store) -> None:
     any_store.shown.put(5, "v", [Prediction(task, 0.1, None) for task in TASKS])
-    aggregator = Aggregator(any_store, 5)
+    aggregator = LabelAggregator(any_store, 5)
     aggregator.refresh(SINGLE)
     assert aggregator.reception(())[0] == len(TASKS)
     any_store.tasks.remove(5, TASKS[:3])
@@ -123,7 +123,7 @@ def test_one_more_answer_is_one_task_read_however_many_there_are(
     store: Store, statements: list[str], monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
     store.labels.put(5, [annotation(number, number, "a") for number in range(1, n + 1)])
-    aggregator = Aggregator(store, 5)
+    aggregator = LabelAggregator(store, 5)
     aggregator.refresh(SINGLE)
     store.labels.put(5, [annotation(n + 1, n + 1, "b")])
     monkeypatch.setattr(store.labels, "of", lambda _: pytest.fail("everything was read again"))
@@ -138,7 +138,7 @@ def test_one_more_answer_is_one_task_read_however_many_there_are(
 
 def test_what_was_returned_stays_as_it_was(store: Store) -> None:
     store.labels.put(5, [annotation(1, 1, "a"), annotation(2, 2, "a")])
-    aggregator = Aggregator(store, 5)
+    aggregator = LabelAggregator(store, 5)
     before = aggregator.refresh(SINGLE)
     store.labels.put(5, [annotation(1, 1, "b", at=2), annotation(3, 3, "c")])
     store.labels.delete(5, [2])
@@ -149,7 +149,7 @@ def test_what_was_returned_stays_as_it_was(store: Store) -> None:
 
 def test_a_project_that_came_back_under_the_same_number_is_read_anew(store: Store) -> None:
     store.labels.put(5, [annotation(1, 1, "a")])
-    aggregator = Aggregator(store, 5)
+    aggregator = LabelAggregator(store, 5)
     aggregator.refresh(SINGLE)
     with store.database.begin() as connection:
         for table in ("annotation", "annotation_revision"):
@@ -167,7 +167,7 @@ def test_the_digest_is_another_one_for_other_answers() -> None:
 
 
 def test_projects_that_a_worker_no_longer_serves_are_let_go(store: Store) -> None:
-    aggregators = Aggregators(store)
+    aggregators = LabelAggregators(store)
     kept, gone = aggregators.of(5), aggregators.of(6)
     aggregators.keep({5: "a pool"})
     assert aggregators.of(5) is kept

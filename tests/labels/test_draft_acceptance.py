@@ -14,26 +14,34 @@ from projects import set_up
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import Annotation, Example, TaskSchema, content_key
 from ml_backend.evaluation.metrics import wilson
-from ml_backend.labels.acceptance_counts import Reception
-from ml_backend.labels.draft_acceptance import BREAK, FEWEST, Agreement, Received, agreement, learners_share, of_learner
-from ml_backend.model.fitted_model import Knowledge, Lesson
-from ml_backend.storage import Shown, Store
+from ml_backend.labels.acceptance_counts import AcceptanceCounts
+from ml_backend.labels.draft_acceptance import (
+    BREAK,
+    FEWEST,
+    Agreement,
+    DraftAcceptance,
+    agreement,
+    learners_share,
+    of_learner,
+)
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
+from ml_backend.storage import PublishedDraft, Store
 from ml_backend.teacher import prompts
 
 SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
 
 
-def shown(task: int, author: str | None, *choices: str) -> Shown:
-    return Shown(task, "v1", 0, author, choices, 0.5 if author else None)
+def shown(task: int, author: str | None, *choices: str) -> PublishedDraft:
+    return PublishedDraft(task, "v1", 0, author, choices, 0.5 if author else None)
 
 
 def answer(task: int, *choices: str, number: int = 0, seconds: float | None = None, skip: bool = False) -> Annotation:
     return Annotation(number or task, task, 1, choices, skip, lead_time=seconds)
 
 
-def reception(*answered: tuple[Shown, Annotation]) -> Reception:
+def reception(*answered: tuple[PublishedDraft, Annotation]) -> AcceptanceCounts:
     """Of some tasks, each with what was shown of it and its answer."""
-    found = Reception()
+    found = AcceptanceCounts()
     for draft, given in answered:
         found.update(draft.task, draft, [given])
     return found
@@ -51,23 +59,23 @@ def test_a_draft_is_accepted_edited_or_replaced_and_counts_for_its_author() -> N
         (shown(8, None), answer(8, "fruit")),
     )
     received, _ = found.without(())
-    assert received == {"teacher": Received(1, 0, 1), "learner": Received(2, 2, 1)}
+    assert received == {"teacher": DraftAcceptance(1, 0, 1), "learner": DraftAcceptance(2, 2, 1)}
 
 
 def test_an_answer_that_could_not_be_read_says_nothing_of_its_draft() -> None:
     unread = replace(answer(1, "obst"), unread="label")
     received, _ = reception((shown(1, "teacher", "fruit"), unread)).without(())
-    assert received == {"teacher": Received(), "learner": Received()}
+    assert received == {"teacher": DraftAcceptance(), "learner": DraftAcceptance()}
 
 
 def test_the_first_answer_that_stands_is_the_one_in_sight_of_the_draft() -> None:
-    found = Reception()
+    found = AcceptanceCounts()
     answers = [answer(1, "metal", number=30), answer(1, number=10, skip=True), answer(1, "fruit", number=20)]
     found.update(1, shown(1, "teacher", "fruit"), answers)
     found.update(2, shown(2, "teacher", "fruit"), [answer(2, number=40, skip=True)])
     found.update(3, shown(3, "teacher", "fruit"), [])
     received, _ = found.without(())
-    assert received["teacher"] == Received(accepted=1)
+    assert received["teacher"] == DraftAcceptance(accepted=1)
 
 
 def test_time_saved_is_the_difference_of_the_medians_for_each_accepted_draft() -> None:
@@ -153,9 +161,9 @@ def test_the_learner_agrees_by_what_it_said_unseen() -> None:
     nothing = np.empty(0, np.int64)
     assert of_learner(None, nothing) == Agreement()
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2]]
-    lesson = Lesson("logistic", "fake", SCHEMA.labels, False, np.arange(3), b"", targets)
+    lesson = TrainingSnapshot("logistic", "fake", SCHEMA.labels, False, np.arange(3), b"", targets)
     held_out = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
-    known = Knowledge(1, lesson, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
+    known = FittedModel(1, lesson, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
     found = of_learner(known, nothing)
     assert found.overall is not None and (found.overall.value, found.overall.n) == (2 / 3, 3)
     assert (found.by_class["metal"].value, found.by_class["fruit"].value) == (0.0, 1.0)

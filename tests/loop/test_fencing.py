@@ -10,16 +10,17 @@ import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 
+from ml_backend.core.exceptions import LeaseLostError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import ModelVersion, TaskSchema
 from ml_backend.label_studio.label_review import propose
 from ml_backend.label_studio.setup import connect, disconnect
 from ml_backend.label_studio.webhooks import read_event
-from ml_backend.labels.aggregation import Aggregator
+from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.loop import round as round_module
-from ml_backend.loop.round import Round, run_round
+from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import Lease, LeaseLostError, Store
+from ml_backend.storage import Lease, Store
 from ml_backend.web.webhook_handler import take
 
 
@@ -36,14 +37,14 @@ class Workers:
         assert lease is not None
         return lease
 
-    def work(self, lease: Lease) -> Round:
-        return Round(
+    def work(self, lease: Lease) -> RoundContext:
+        return RoundContext(
             settings=self.settings,
             store=self.store,
             client=FakeClient(self.server),
             project=5,
             pool=ProjectPool(self.store, 5, self.encoder),
-            aggregator=Aggregator(self.store, 5),
+            aggregator=LabelAggregator(self.store, 5),
             guard=lambda: None,
             superseded=lambda _: False,
             lease=lease,

@@ -10,10 +10,11 @@ from fake_label_studio import FakeLabelStudio, fill, flood, text_about
 from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
+from ml_backend.core.exceptions import UnknownVersionError
 from ml_backend.core.types import TaskSchema
-from ml_backend.evaluation.gate_test import Verdict
+from ml_backend.evaluation.gate_test import GateDecision
 from ml_backend.loop import round as round_module
-from ml_backend.loop.rollback import LATEST, UnknownVersion, roll_back
+from ml_backend.loop.rollback import LATEST, roll_back
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 
@@ -82,7 +83,7 @@ def test_a_learner_that_is_kept_has_the_figure_of_the_version_that_made_it(
     run_round(make_round(server))
     own = active(store)
     assert own.learner == own.number == 1 and own.accuracy is not None and own.accuracy.value < 1.0
-    monkeypatch.setattr(round_module, "judge", lambda *_: Verdict(False, "kept the earlier learner"))
+    monkeypatch.setattr(round_module, "judge", lambda *_: GateDecision(False, "kept the earlier learner"))
     for number, pinned in ((2, None), (3, None), (4, 1)):
         server.annotate(max(truth) - number, "metal")
         set_up(store, 5, pinned=pinned)
@@ -140,10 +141,10 @@ def test_what_has_no_learner_cannot_be_rolled_back_to(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, wanted: str
 ) -> None:
     set_up(store, 5, connection={"ml": 1})
-    with pytest.raises(UnknownVersion):
+    with pytest.raises(UnknownVersionError):
         roll_back(store, 5, wanted)
-    with pytest.raises(UnknownVersion, match="no earlier learner"):
+    with pytest.raises(UnknownVersionError, match="no earlier learner"):
         roll_back(store, 5)
-    with pytest.raises(UnknownVersion, match="not connected"):
+    with pytest.raises(UnknownVersionError, match="not connected"):
         roll_back(store, 6, "2")
     assert store.projects.ensure(5).pinned is None

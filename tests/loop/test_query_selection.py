@@ -15,7 +15,7 @@ from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import PRIOR_ROWS, Ints, Pool, Selection, TaskSchema
 from ml_backend.loop.query_selection import choose, pool_of
-from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 
 LABELS = ("fruit", "metal", "animal")
 STRATEGIES = sorted(registry.installed("acquisition"))
@@ -67,18 +67,18 @@ def weak_by_hand(pool: Pool, groups: Ints) -> set[int]:
     return weak
 
 
-def known_of(tasks: list[int], multiple: bool = False) -> Knowledge:
+def known_of(tasks: list[int], multiple: bool = False) -> FittedModel:
     """A learner of some tasks, whose label is the coordinate that is largest; held out, it gave each label a third."""
     n = len(tasks)
     targets = np.eye(3, dtype=np.float32)[np.arange(n) % 3]
-    lesson = Lesson("logistic", "fake", LABELS, multiple, np.array(tasks), b"", targets)
+    lesson = TrainingSnapshot("logistic", "fake", LABELS, multiple, np.array(tasks), b"", targets)
     tensors = {
         "weight": np.eye(3, dtype=np.float32) * 8,
         "bias": np.zeros(3, np.float32),
         "temperature": np.ones(1, np.float32),
         "multiple": np.array([multiple]),
     }
-    return Knowledge(1, lesson, tensors, np.tile(np.array([0.5, 0.3, 0.2], np.float32), (n, 1)))
+    return FittedModel(1, lesson, tensors, np.tile(np.array([0.5, 0.3, 0.2], np.float32), (n, 1)))
 
 
 def schema(*labels: str, multiple: bool = False) -> TaskSchema:

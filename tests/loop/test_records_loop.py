@@ -12,11 +12,11 @@ from people import MIXED, SCORES, TABLE, people
 from projects import set_up
 from rounds import MakeRound, active, queue
 
+from ml_backend.core.exceptions import ApprenticeError, UnreachableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError, Material, TaskSchema, Taught, TrainingSet
-from ml_backend.label_studio.client import Unreachable
+from ml_backend.core.types import DistillationData, PseudoLabels, TaskSchema, TrainingSet
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.loop.round import Round, run_round
+from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.model import fitted_model
 from ml_backend.pool import feature_space
 from ml_backend.storage import Store
@@ -33,7 +33,9 @@ def clinic(server: FakeLabelStudio, options: Callable[..., None]) -> dict[int, s
     return people(server, 120)
 
 
-def teach(server: FakeLabelStudio, make_round: MakeRound, truth: dict[int, str], schema: TaskSchema, n: int) -> Round:
+def teach(
+    server: FakeLabelStudio, make_round: MakeRound, truth: dict[int, str], schema: TaskSchema, n: int
+) -> RoundContext:
     free = [task for task in truth if not server.tasks[task]["annotations"]][:n]
     flood(server, truth, schema, free)
     work = make_round(server)
@@ -41,7 +43,7 @@ def teach(server: FakeLabelStudio, make_round: MakeRound, truth: dict[int, str],
     return work
 
 
-def learner(store: Store) -> fitted_model.Knowledge:
+def learner(store: Store) -> fitted_model.FittedModel:
     version = active(store)
     record = store.projects.ensure(5)
     encoder = feature_space.encoder_of(Settings(), record)
@@ -333,7 +335,7 @@ def test_until_a_round_has_come_to_its_end_the_space_before_is_served_from(
 
 def _busy(method: str, path: str) -> None:
     if method == "POST" and "prediction" in path:
-        raise Unreachable("busy")
+        raise UnreachableError("busy")
 
 
 def test_texts_are_not_answered_from_the_space_of_records_that_were_there(
@@ -358,8 +360,8 @@ def test_scores_for_a_part_of_the_labels_are_judged_by_these_alone(
     known = encoder.attributions([SCORES], schema.labels)
     work = make_round(server)
     run_round(work)
-    nothing = Taught(work.pool.encoded_view().vectors[:0], np.empty((0, 3), np.float32), np.empty(0, np.float32))
-    priors = Laat().distil(Material(nothing, nothing, work.pool.encoded_view().vectors, known), False, 0)
+    nothing = PseudoLabels(work.pool.encoded_view().vectors[:0], np.empty((0, 3), np.float32), np.empty(0, np.float32))
+    priors = Laat().distil(DistillationData(nothing, nothing, work.pool.encoded_view().vectors, known), False, 0)
     rows = np.arange(60)
     targets = np.eye(3, dtype=np.float32)[[schema.labels.index(truth[task]) for task in work.pool.tasks[rows].tolist()]]
     fit = Laat().fit(TrainingSet(work.pool.ensure(rows), targets, np.ones(60, np.float32), False, priors=priors), 0)

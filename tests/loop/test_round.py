@@ -17,7 +17,7 @@ from ml_backend.core.types import Example, Pool, Selection, TaskSchema, content_
 from ml_backend.kinds.choices.label_aggregation import consensus
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder
-from ml_backend.loop.queue_builder import RANKED, Basis, rank
+from ml_backend.loop.queue_builder import RANKED, RankingContext, rank
 from ml_backend.loop.round import run_round
 from ml_backend.model.fitted_model import load_best
 from ml_backend.monitoring.status import lines, read_status
@@ -277,7 +277,7 @@ def test_the_share_of_audit_places_is_right_on_average(
         store.tasks.put(project, [Example(n + 1, text, content_key(text)) for n, text in enumerate(texts)])
         pool = ProjectPool(store, project, fake_encoder)
         pool.refresh(1)
-        basis = Basis(settings, options, single, consensus(single, []), None, project, 1, "v")
+        basis = RankingContext(settings, options, single, consensus(single, []), None, project, 1, "v")
         predictions = rank(store, pool, basis)
         served += len(predictions)
         blind += sum(each.draft is None for each in predictions)

@@ -11,13 +11,13 @@ from fake_label_studio import FakeLabelStudio, fill
 from projects import set_up
 from rounds import MakeRound, active, learn, queue
 
+from ml_backend.core.exceptions import ApprenticeError, RequestRefusedError, StoreError, UnreachableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError, ModelVersion, TaskSchema
-from ml_backend.label_studio.client import Refused, Unreachable
+from ml_backend.core.types import ModelVersion, TaskSchema
 from ml_backend.loop import round as round_module
 from ml_backend.loop.queue_builder import rank
 from ml_backend.loop.round import run_round
-from ml_backend.storage import Store, StoreError
+from ml_backend.storage import Store
 
 
 def artifact_of(store: Store, settings: Settings, number: int) -> Path:
@@ -81,7 +81,7 @@ def test_a_full_disk_keeps_the_earlier_version_serving(
     assert active(store).labelled == 35
 
 
-@pytest.mark.parametrize("error", [Unreachable("down"), Refused("500")])
+@pytest.mark.parametrize("error", [UnreachableError("down"), RequestRefusedError("500")])
 @pytest.mark.parametrize("path", ["api/predictions/", "import/predictions", "api/projects/5"])
 def test_a_failing_label_studio_keeps_the_earlier_version_serving(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema,
@@ -114,7 +114,7 @@ def test_a_dropped_row_keeps_the_earlier_version_serving(
     set_up(store, 5, pace={"bulk": 0.0001, "single": 1.0})
     server.annotate(rows[0], "fruit")
     server.drops_rows = True
-    with pytest.raises(Refused, match="kept 11 of 12"):
+    with pytest.raises(RequestRefusedError, match="kept 11 of 12"):
         run_round(make_round(server))
     assert (active(store).name, server.settings["model_version"]) == (name, name)
     assert store.shown.of(5) == shown, "nobody has seen other drafts"
@@ -130,7 +130,7 @@ def test_the_guard_is_asked_before_every_write(server: FakeLabelStudio, make_rou
     assert all(log[n - 1] == "guard" for n, each in enumerate(log) if each == "write")
 
 
-class Lost(ApprenticeError):
+class LostError(ApprenticeError):
     pass
 
 
@@ -145,13 +145,13 @@ def test_a_lease_that_is_lost_before_the_switch_switches_nothing(
 
     def guard() -> None:
         if next(left, None) is None:
-            raise Lost
+            raise LostError
 
     work = make_round(server, guard=guard)
     switched = False
     try:
         run_round(work)
-    except Lost:
+    except LostError:
         switched = any(method == "PATCH" for method, _, _ in work.client.writes())  # type: ignore[attr-defined]
     assert not switched
     assert (active(store).name, store.projects.ensure(5).published, server.settings["model_version"]) == (name,) * 3
@@ -171,7 +171,7 @@ def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
 
     def guard() -> None:
         if newer:
-            raise Lost
+            raise LostError
 
     def freeze(*args: Any) -> Any:
         if not newer:
@@ -181,7 +181,7 @@ def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
         return rank(*args)
 
     monkeypatch.setattr(round_module, "rank", freeze)
-    with pytest.raises(Lost):
+    with pytest.raises(LostError):
         run_round(make_round(server, guard=guard))
     assert active(store) == newer[0]
     assert server.settings["model_version"] == newer[0].name

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import ModelVersion, TaskSchema, content_key
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge, Lesson
-from ml_backend.storage import ArtifactError, Store
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
+from ml_backend.storage import Store
 
 LABELS = ("fruit", "metal", "animal")
 
@@ -22,7 +23,7 @@ def schema(*labels: str, multiple: bool = False) -> TaskSchema:
     return TaskSchema(labels, multiple, "label", "text", "text")
 
 
-def known(number: int = 1, space: str = "fake", multiple: bool = False) -> Knowledge:
+def known(number: int = 1, space: str = "fake", multiple: bool = False) -> FittedModel:
     """A head whose label is the coordinate that is largest."""
     tensors = {
         "weight": np.eye(3, dtype=np.float32) * 8,
@@ -31,11 +32,11 @@ def known(number: int = 1, space: str = "fake", multiple: bool = False) -> Knowl
         "multiple": np.array([multiple]),
     }
     held_out = np.full((4, 3), 1 / 3, np.float32)
-    return Knowledge(number, lesson(space=space, multiple=multiple), tensors, held_out)
+    return FittedModel(number, lesson(space=space, multiple=multiple), tensors, held_out)
 
 
-def lesson(**values: Any) -> Lesson:
-    taught = Lesson(
+def lesson(**values: Any) -> TrainingSnapshot:
+    taught = TrainingSnapshot(
         plugin="logistic",
         space="fake",
         labels=LABELS,
@@ -47,7 +48,7 @@ def lesson(**values: Any) -> Lesson:
     return replace(taught, **values)
 
 
-def add(store: Store, each: Knowledge, learner: int | None = None) -> ModelVersion:
+def add(store: Store, each: FittedModel, learner: int | None = None) -> ModelVersion:
     version = ModelVersion(5, each.number, f"v{each.number}", learner or each.number, 4, None, 0.0)
     store.versions.add(version, fitted_model.save(store, 5, each), rows=1)
     return version

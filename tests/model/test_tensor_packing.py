@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Floats, ModelVersion
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.tensor_packing import pack, rounded, unpack
 from ml_backend.storage import Store
 
@@ -28,11 +28,11 @@ def test_targets_come_back_bit_for_bit(rows: list[list[float]], multiple: bool) 
     assert packed == {}, "nothing of them is left among the learner's tensors"
 
 
-def known(targets: Floats, held_out: Floats, multiple: bool = False) -> Knowledge:
+def known(targets: Floats, held_out: Floats, multiple: bool = False) -> FittedModel:
     n, c = targets.shape
     labels = tuple(f"label {number}" for number in range(c))
-    lesson = Lesson("logistic", "fake", labels, multiple, np.arange(n), b"\0" * 16 * n, targets)
-    return Knowledge(1, lesson, {"weight": np.eye(3, dtype=np.float32)}, rounded(held_out))
+    lesson = TrainingSnapshot("logistic", "fake", labels, multiple, np.arange(n), b"\0" * 16 * n, targets)
+    return FittedModel(1, lesson, {"weight": np.eye(3, dtype=np.float32)}, rounded(held_out))
 
 
 @pytest.mark.parametrize("multiple", [False, True])

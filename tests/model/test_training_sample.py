@@ -7,7 +7,7 @@ import pytest
 
 from ml_backend.core.types import Fit, Floats, Ints, TaskSchema, TrainingSet
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.training_sample import MOST_FITTED, training_sample
 from plugins.learners.logistic import Logistic
 
@@ -69,7 +69,7 @@ def test_a_rare_label_is_neither_drafted_nor_believed_in_more_often_because_more
     tasks, targets, vectors = rare(60_000)
     learners = []
     for number, n in enumerate((10_000, 50_000), 1):
-        lesson = Lesson("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
+        lesson = TrainingSnapshot("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
         learners.append(fitted_model.learn(lesson, vectors[:n], None, number)[0])
     told = [learner.predict(SCHEMA, vectors[50_000:]) for learner in learners if learner is not None]
     assert [said[:, 1].mean() for said in told] == pytest.approx([0.03, 0.03], abs=0.01)
@@ -81,21 +81,23 @@ def test_a_learner_of_wrong_answers_is_told_from_the_serving_one_however_many_th
     tasks, targets, vectors = rare(7_000)
     wrong = targets.copy()
     wrong[6_000:] = np.eye(3, dtype=np.float32)[2]
-    lesson = Lesson("logistic", "here", LABELS, False, tasks[:6_000], tasks[:6_000].tobytes(), targets[:6_000])
+    lesson = TrainingSnapshot(
+        "logistic", "here", LABELS, False, tasks[:6_000], tasks[:6_000].tobytes(), targets[:6_000]
+    )
     serving, _ = fitted_model.learn(lesson, vectors[:6_000], None, 1)
-    lesson = Lesson("logistic", "here", LABELS, False, tasks, tasks.tobytes(), wrong)
+    lesson = TrainingSnapshot("logistic", "here", LABELS, False, tasks, tasks.tobytes(), wrong)
     _, fit = fitted_model.learn(lesson, vectors, serving, 2)
     assert serving is not None and fit is not None and fit.held_out_earlier is not None
     assert np.allclose(fit.held_out_earlier[:6_000], serving.held_out, atol=1e-3)
     assert not np.allclose(fit.held_out_earlier, fit.held_out, atol=1e-2)
 
 
-def learnt(n: int, serving: Knowledge | None, number: int) -> tuple[Knowledge, Floats, Floats | None]:
+def learnt(n: int, serving: FittedModel | None, number: int) -> tuple[FittedModel, Floats, Floats | None]:
     """A fit on n answers that the vectors tell apart, but for some noise; held-out answers of it and of the serving
     one."""
     tasks, targets = answers(12_000)
     vectors = targets @ np.eye(3, 4, dtype=np.float32) + np.random.default_rng(1).normal(0, 0.3, (12_000, 4))
-    lesson = Lesson("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
+    lesson = TrainingSnapshot("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
     learner, fit = fitted_model.learn(lesson, vectors[:n].astype(np.float32), serving, number)
     assert learner is not None and fit is not None
     return learner, fit.held_out, fit.held_out_earlier
@@ -132,7 +134,7 @@ def test_of_more_answers_than_are_judged_anew_no_learner_is_fitted_to_what_the_s
     tasks, targets, vectors = rare(300)
     serving = None
     for number, (n, plugin) in enumerate(((90, "tabular"), (100, "logistic"), (200, "logistic"), (300, "laat"))):
-        lesson = Lesson(plugin, "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
+        lesson = TrainingSnapshot(plugin, "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
         serving, made = fitted_model.learn(lesson, vectors[:n], serving, number)
         assert made is not None and (made.held_out_earlier is not None) == (number > 0)
     assert fits == [True, False], "of the last one, no rival of the serving kind either"

@@ -12,7 +12,7 @@ from rounds import MakeRound, active, queue
 
 from ml_backend.core.settings import Settings, load_settings
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.publisher import Pace
+from ml_backend.label_studio.publisher import PublishTimings
 from ml_backend.label_studio.setup import connect
 from ml_backend.label_studio.webhooks import read_event
 from ml_backend.loop.round import run_round
@@ -20,7 +20,7 @@ from ml_backend.monitoring import doctor
 from ml_backend.monitoring.status import lines, read_status
 from ml_backend.monitoring.text_sample import question_and_texts
 from ml_backend.storage import Store
-from ml_backend.storage.annotations import Labels
+from ml_backend.storage.annotations import Annotations
 from ml_backend.web.webhook_handler import take
 
 NESTED = SINGLE.replace('choice="single"', 'choice="multiple" allowNested="true"')
@@ -351,7 +351,7 @@ def test_doctor_says_what_the_worker_has_counted_without_reading_the_answers_aga
     for task in tasks[:3]:
         server.annotate_with(task, region(["obst"]))
     run_round(make_round(server))
-    monkeypatch.setattr(Labels, "of", lambda *_: pytest.fail("all annotations were read"))
+    monkeypatch.setattr(Annotations, "of", lambda *_: pytest.fail("all annotations were read"))
     record = store.projects.known(5)
     schema = read_schema(record.label_config, record.choices)
     found = list(doctor._tasks_and_answers("project 5", store, FakeClient(server), record, schema))
@@ -385,5 +385,7 @@ def test_what_is_wrong_with_a_projects_settings_is_said_before_the_next_round(st
 
 
 def test_doctor_gives_the_reason_why_a_tree_of_choices_is_published_row_by_row() -> None:
-    tree, flat = (doctor._publishing("", Pace(0.2, 0.1), read_schema(config)).text for config in (NESTED, SINGLE))
+    tree, flat = (
+        doctor._publishing("", PublishTimings(0.2, 0.1), read_schema(config)).text for config in (NESTED, SINGLE)
+    )
     assert "tree of choices" in tree and "by bulk import" in flat

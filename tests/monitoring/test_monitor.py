@@ -20,7 +20,7 @@ from ml_backend.evaluation.metrics import correct
 from ml_backend.evaluation.prequential import accuracy
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring import monitor
-from ml_backend.monitoring.monitor import Seen, fall_back, find_out, see
+from ml_backend.monitoring.monitor import MonitorInput, fall_back, find_out, see
 from ml_backend.monitoring.status import lines, read_status
 from ml_backend.storage import Store
 from plugins.learners.logistic import Logistic
@@ -33,10 +33,10 @@ def look(
     make_round: MakeRound,
     store: Store,
     single: TaskSchema,
-) -> Callable[..., Seen]:
+) -> Callable[..., MonitorInput]:
     """Looks at project 5, whose learner has 30 right answers, with some options."""
 
-    def see_it(**options: Any) -> Seen:
+    def see_it(**options: Any) -> MonitorInput:
         work = make_round(server)
         seen = see(store, work.pool, work.aggregator, store.projects.ensure(5), single, ProjectSettings(**options))
         assert seen is not None
@@ -46,7 +46,7 @@ def look(
 
 
 def test_the_tasks_are_seen_in_the_order_they_were_answered(
-    look: Callable[..., Seen], taught: dict[int, str], server: FakeLabelStudio, store: Store, single: TaskSchema
+    look: Callable[..., MonitorInput], taught: dict[int, str], server: FakeLabelStudio, store: Store, single: TaskSchema
 ) -> None:
     answered = [each.task for each in sorted(store.labels.of(5), key=lambda each: each.updated_at)]
     seen = look()
@@ -55,7 +55,7 @@ def test_the_tasks_are_seen_in_the_order_they_were_answered(
     assert (seen.version, len(seen.held_out), seen.before) == (active(store).learner, 30, {})
 
 
-def test_a_look_is_json_and_agrees_with_its_parts(look: Callable[..., Seen]) -> None:
+def test_a_look_is_json_and_agrees_with_its_parts(look: Callable[..., MonitorInput]) -> None:
     seen = look()
     found = json.loads(json.dumps(find_out(seen)))
     right = correct(seen.held_out, seen.train.targets, False)
@@ -75,7 +75,7 @@ def test_a_look_is_json_and_agrees_with_its_parts(look: Callable[..., Seen]) -> 
 
 
 def test_groups_are_the_values_of_a_field_of_the_tasks(
-    look: Callable[..., Seen], server: FakeLabelStudio, make_round: MakeRound, store: Store
+    look: Callable[..., MonitorInput], server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     for number, task in server.tasks.items():
         task["data"]["region"] = "north" if number % 2 else "south"
@@ -87,13 +87,15 @@ def test_groups_are_the_values_of_a_field_of_the_tasks(
     assert find_out(look(group_by="field"))["groups"]["summary"] == "no labelled task has a field 'field'"
 
 
-def test_of_very_many_groups_the_first_are_kept(look: Callable[..., Seen], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_very_many_groups_the_first_are_kept(
+    look: Callable[..., MonitorInput], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(monitor, "MOST_GROUPS", 7)
     seen = replace(look(), groups=np.array([f"group {n}" for n in range(30)]))
     assert len(find_out(seen)["groups"]["accuracy"]) == 7
 
 
-def test_class_balance_comes_from_the_audit_slice_alone(look: Callable[..., Seen]) -> None:
+def test_class_balance_comes_from_the_audit_slice_alone(look: Callable[..., MonitorInput]) -> None:
     seen = look()
     audited = np.arange(30) % 6 > 0
     found = find_out(replace(seen, audited=audited))["balance"]
@@ -103,7 +105,11 @@ def test_class_balance_comes_from_the_audit_slice_alone(look: Callable[..., Seen
 
 
 def test_an_answer_that_looks_wrong_is_proposed_within_the_budget_but_no_ground_truth(
-    look: Callable[..., Seen], server: FakeLabelStudio, make_round: MakeRound, store: Store, taught: dict[int, str]
+    look: Callable[..., MonitorInput],
+    server: FakeLabelStudio,
+    make_round: MakeRound,
+    store: Store,
+    taught: dict[int, str],
 ) -> None:
     wrong = sorted(each["task"] for each in server.annotations())[:2]
     number = {each["task"]: each["id"] for each in server.annotations()}
@@ -122,7 +128,7 @@ def test_an_answer_that_looks_wrong_is_proposed_within_the_budget_but_no_ground_
 
 
 def test_the_comparison_is_made_again_at_a_look_alone(
-    look: Callable[..., Seen], monkeypatch: pytest.MonkeyPatch
+    look: Callable[..., MonitorInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = look()
     first = find_out(seen)
@@ -130,7 +136,9 @@ def test_the_comparison_is_made_again_at_a_look_alone(
     assert find_out(replace(seen, before=first))["comparison"] == first["comparison"]
 
 
-def test_how_many_audited_answers_the_first_look_still_takes_is_counted_each_time(look: Callable[..., Seen]) -> None:
+def test_how_many_audited_answers_the_first_look_still_takes_is_counted_each_time(
+    look: Callable[..., MonitorInput],
+) -> None:
     seen = look()
     before = find_out(seen)
     after = find_out(replace(seen, before=before, audited=np.arange(30) < 3))["comparison"]
@@ -205,7 +213,7 @@ def test_balance_is_by_the_named_field(
     assert groups.tolist() == [task % 2 == 0 for task in work.pool.tasks.tolist()]
 
 
-def test_status_tells_what_was_found(look: Callable[..., Seen], store: Store) -> None:
+def test_status_tells_what_was_found(look: Callable[..., MonitorInput], store: Store) -> None:
     found = find_out(replace(look(second_look=1), audited=np.arange(30) % 6 > 0))
     found["second_look"] = [{"task": 7, "instead": ["metal"]}]
     set_up(store, 5, watch=found)

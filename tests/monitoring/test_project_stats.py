@@ -18,7 +18,7 @@ from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import SYNTHETIC, Annotation, Draft, Example, Prediction, TaskSchema, content_key
 from ml_backend.kinds.choices.label_aggregation import consensus
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.labels.aggregation import Aggregator
+from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import agreement, learners_share, of_learner
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
@@ -82,7 +82,7 @@ def fill_by_hand(store: Store, n: int, said: int = 0, project: int = 5) -> dict[
 
 def test_the_numbers_are_those_of_computing_everything_from_everything(store: Store) -> None:
     replies = fill_by_hand(store, 120, said=60)
-    aggregator = Aggregator(store, 5)
+    aggregator = LabelAggregator(store, 5)
     measure(store, 5, aggregator)
     first = store.labels.of(5)[0]
     store.labels.put(5, [Annotation(first.id, first.task, 1, ("metal",), updated_at="2027", lead_time=3.0)])
@@ -219,7 +219,7 @@ def test_the_numbers_are_kept_on_either_database(any_store: Store) -> None:
 
 def test_tasks_that_go_during_a_round_are_counted_by_the_next_one(store: Store) -> None:
     fill_by_hand(store, 12)
-    record, aggregator = store.projects.known(5), Aggregator(store, 5)
+    record, aggregator = store.projects.known(5), LabelAggregator(store, 5)
     pool = ProjectPool(store, 5, FakeEncoder())
     pool.refresh(record.tasks_revision)
     store.tasks.remove(5, [12])

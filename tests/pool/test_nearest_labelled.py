@@ -13,7 +13,7 @@ from pools import make_pool, unit_vectors
 from ml_backend.core import registry
 from ml_backend.core.types import Nearest
 from ml_backend.pool import nearest_labelled as module
-from ml_backend.pool.nearest_labelled import NearestAnswered
+from ml_backend.pool.nearest_labelled import NearestLabelled
 
 SLOTS = 30
 MATRIX = unit_vectors(SLOTS, np.random.default_rng(0))
@@ -27,7 +27,7 @@ def test_the_distances_are_those_of_looking_at_all_answers(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ROWS_AT_ONCE", at_once)
         patch.setattr(module, "ANSWERS_AT_ONCE", at_once)
-        remembered = NearestAnswered(SLOTS)
+        remembered = NearestLabelled(SLOTS)
         for answered, asked in rounds:
             remembered.follow(np.array(sorted(answered), np.int64))
             slots = np.array(sorted(asked), np.int64)
@@ -38,7 +38,7 @@ def test_the_distances_are_those_of_looking_at_all_answers(
 
 
 def test_one_more_answer_is_compared_with_what_is_asked_for_and_nothing_else() -> None:
-    remembered, everything = NearestAnswered(SLOTS), np.arange(SLOTS)
+    remembered, everything = NearestLabelled(SLOTS), np.arange(SLOTS)
     remembered.follow(everything[:20])
     remembered.distances(MATRIX, everything)
     assert remembered.compared == 20 * SLOTS
@@ -49,7 +49,7 @@ def test_one_more_answer_is_compared_with_what_is_asked_for_and_nothing_else() -
 
 
 def test_a_task_that_is_asked_for_first_does_not_cost_the_others_a_look_at_all_answers() -> None:
-    remembered, everything = NearestAnswered(SLOTS), np.arange(SLOTS)
+    remembered, everything = NearestLabelled(SLOTS), np.arange(SLOTS)
     remembered.follow(everything[:20])
     remembered.distances(MATRIX, everything[:29])
     before = remembered.compared
@@ -63,7 +63,7 @@ def test_a_task_that_is_asked_for_first_does_not_cost_the_others_a_look_at_all_a
 def test_what_is_remembered_changes_no_choice(strategy: str, *, cold: bool) -> None:
     for seed in range(5):
         pool = make_pool(300, cold=cold, seed=seed)
-        remembered = NearestAnswered(300)
+        remembered = NearestLabelled(300)
         remembered.follow(np.flatnonzero(pool.labelled))
         vectors = pool.vectors
         nearest = Nearest(pool.labelled, lambda rows: remembered.distances(vectors, rows))  # noqa: B023

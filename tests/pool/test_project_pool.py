@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import SYNTHETIC, Clustering, Example, Floats, Ints, Mask, content_key
 from ml_backend.pool import project_pool as module
-from ml_backend.pool.project_pool import ProjectPool, View
+from ml_backend.pool.project_pool import PoolView, ProjectPool
 from ml_backend.storage import Store
 from ml_backend.storage.tasks import Tasks
 from ml_backend.storage.unusable_tasks import NOT_FINITE
@@ -31,7 +31,7 @@ def put(store: Store, *numbers: int) -> int:
     return store.projects.ensure(5).tasks_revision
 
 
-def look(pool: ProjectPool, *, with_learner: bool) -> View:
+def look(pool: ProjectPool, *, with_learner: bool) -> PoolView:
     """The view when every task may be served."""
     return pool.view(np.ones(len(pool.tasks), np.bool_), with_learner)
 
@@ -103,7 +103,7 @@ def test_a_full_disk_loses_no_vector(
 ) -> None:
     import os
 
-    from ml_backend.storage import StoreError
+    from ml_backend.core.exceptions import StoreError
 
     pool.refresh(put(store, 10, 20))
     pool.ensure(np.arange(2))

@@ -11,9 +11,10 @@ import numpy as np
 from fake_label_studio import SINGLE, WORDS, text_about
 
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Fit, Floats, Material, Tensors, TrainingSet
+from ml_backend.core.types import DistillationData, Fit, Floats, Tensors, TrainingSet
+from ml_backend.simulation.config import SimulationConfig
 from ml_backend.simulation.learning_curves import Measurement, read_csv
-from ml_backend.simulation.run import Request, Simulator
+from ml_backend.simulation.run import Simulator
 
 LABELS = list(WORDS)
 Body = dict[str, Any]
@@ -27,7 +28,7 @@ class Means:
         found = self.predict(tensors, train.vectors)
         return Fit(tensors, found, None if train.earlier is None else found)
 
-    def distil(self, material: Material, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
         return {}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
@@ -69,7 +70,7 @@ class Bench:
     def __call__(self, **values: Any) -> Simulator:
         files = {"tasks": self.folder / "tasks.json", "label_config": self.folder / "config.xml", "out": self.out}
         small = {"strategies": ["margin"], "budget": 12, "batch": 4, "seeds": 2}
-        request = Request(**{**files, **small, **values})
+        request = SimulationConfig(**{**files, **small, **values})
         return Simulator(self.settings, request, self.said.append, lambda *step: self.progress.append(step))
 
     def run(self, **values: Any) -> Simulator:

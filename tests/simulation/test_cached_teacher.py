@@ -7,19 +7,20 @@ from dataclasses import replace
 import pytest
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
+from ml_backend.core.exceptions import TeacherUnavailableError
+from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import TaskSchema, content_key
-from ml_backend.simulation.cached_teacher import PROJECT, Remembered
+from ml_backend.simulation.cached_teacher import PROJECT, CachedTeacher
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
-from ml_backend.teacher.client import Budget, Desk
+from ml_backend.teacher.client import Budget, TeacherClient
 
 SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
 
 
-def memory(store: Store, teacher: ScriptedTeacher, budget: Budget = FREE) -> Remembered:
-    return Remembered(store, Desk(store, PROJECT, teacher, budget))
+def memory(store: Store, teacher: ScriptedTeacher, budget: Budget = FREE) -> CachedTeacher:
+    return CachedTeacher(store, TeacherClient(store, PROJECT, teacher, budget))
 
 
 def asked(*texts: str) -> list[Question]:
@@ -59,15 +60,15 @@ def test_what_came_to_nothing_comes_to_nothing_again_and_is_no_reason_to_ask_aga
     for _ in range(2):
         (answer,) = memory(store, teacher).answer(asked("apple"))
         assert (answer.content, answer.problem) == (None, "no JSON")
-        assert list(Desk(store, 7, memory(store, teacher), FREE).ask(asked("apple"))) in ([], [answer])
+        assert list(TeacherClient(store, 7, memory(store, teacher), FREE).ask(asked("apple"))) in ([], [answer])
     assert len(teacher.asked) == 1
 
 
 def test_a_cap_holds_for_all_that_is_asked_through_it(store: Store) -> None:
     teacher = ScriptedTeacher()
     found = memory(store, teacher, replace(FREE, day_calls=8))
-    with pytest.raises(TeacherUnavailable, match="teacher_daily_calls"):
+    with pytest.raises(TeacherUnavailableError, match="teacher_daily_calls"):
         list(found.answer(asked("apple", "iron", "dog", "cow", "hen", "cat")))
-    with pytest.raises(TeacherUnavailable, match="teacher_daily_calls"):
+    with pytest.raises(TeacherUnavailableError, match="teacher_daily_calls"):
         list(found.again().answer(asked("zinc", "gold", "tin", "nickel", "fig", "grape")))
     assert 0 < len(teacher.asked) <= 8

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.simulation.held_out_split import held_out, hold_out
 
 

@@ -14,27 +14,28 @@ from fake_label_studio import WORDS, FakeLabelStudio, fill, flood, text_about
 from rounds import queue
 from sklearn.metrics import accuracy_score, f1_score
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import ApprenticeError, Fit, Floats, Ints, Pool, Selection, TaskSchema
-from ml_backend.evaluation.gate_test import Verdict
+from ml_backend.core.types import Fit, Floats, Ints, Pool, Selection, TaskSchema
+from ml_backend.evaluation.gate_test import GateDecision
 from ml_backend.loop import round as round_module
-from ml_backend.loop.queue_builder import Basis
-from ml_backend.loop.round import Round, run_round
+from ml_backend.loop.queue_builder import RankingContext
+from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.model import fitted_model
 from ml_backend.simulation import replay
 from ml_backend.simulation.learning_curves import Measurement
-from ml_backend.simulation.replay import Gold, Plan, simulate
+from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 
 SCHEMA = TaskSchema(tuple(WORDS), False, "label", "text", "text")
-PLAN = Plan(SCHEMA, ProjectSettings().of_form("text"), "fake", initial=6, batch=6, budget=18)
+PLAN = SimulationPlan(SCHEMA, ProjectSettings().of_form("text"), "fake", initial=6, batch=6, budget=18)
 
 
-def gold(n: int, first: int = 0) -> Gold:
+def gold(n: int, first: int = 0) -> LabelledPool:
     """n texts about three things in turn, in two groups and none."""
     labels = [list(WORDS)[i % 3] for i in range(first, first + n)]
     texts = [text_about(label, i) for i, label in enumerate(labels, first)]
     targets = np.eye(3, dtype=np.float32)[[list(WORDS).index(label) for label in labels]]
-    return Gold(bag_of_words(texts, 32), targets, [("", "odd", "even")[i % 5 % 3] for i in range(n)])
+    return LabelledPool(bag_of_words(texts, 32), targets, [("", "odd", "even")[i % 5 % 3] for i in range(n)])
 
 
 POOL, TEST = gold(45), gold(30, first=200)
@@ -45,7 +46,9 @@ def few_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "CLUSTERS", 4)
 
 
-def run(plan: Plan = PLAN, strategy: str = "random", seed: int = 0, pool: Gold = POOL) -> list[Measurement]:
+def run(
+    plan: SimulationPlan = PLAN, strategy: str = "random", seed: int = 0, pool: LabelledPool = POOL
+) -> list[Measurement]:
     return list(simulate(plan, pool, TEST, strategy, seed))
 
 
@@ -90,7 +93,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     strategy: str,
     seen: Seen,
     server: FakeLabelStudio,
-    make_round: Callable[..., Round],
+    make_round: Callable[..., RoundContext],
     options: Callable[..., None],
     fake_encoder: FakeEncoder,
     single: TaskSchema,
@@ -100,7 +103,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     options(queue_size=8, audit_share=0.0, acquisition=strategy)
     encode = fake_encoder.encode  # as exact as the cache on disk
     monkeypatch.setattr(fake_encoder, "encode", lambda texts: encode(texts).astype(np.float16).astype(np.float32))
-    monkeypatch.setattr(Basis, "seed", property(lambda basis: basis.number))
+    monkeypatch.setattr(RankingContext, "seed", property(lambda basis: basis.number))
     learners: list[Any] = []
     learn = fitted_model.learn
     monkeypatch.setattr(fitted_model, "learn", lambda *given: learners.append((found := learn(*given))[0]) or found)
@@ -118,8 +121,8 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     monkeypatch.setattr(replay, "count", lambda: itertools.count(1))
     vectors = fake_encoder.encode([server.tasks[task]["data"]["text"] for task in tasks])
     targets = np.eye(3, dtype=np.float32)[[single.labels.index(label) for label in truth.values()]]
-    plan = Plan(single, ProjectSettings().of_form("text"), "fake", initial=0, batch=8, budget=32)
-    found = list(simulate(plan, Gold(vectors, targets, [""] * 45), TEST, strategy, 5))
+    plan = SimulationPlan(single, ProjectSettings().of_form("text"), "fake", initial=0, batch=8, budget=32)
+    found = list(simulate(plan, LabelledPool(vectors, targets, [""] * 45), TEST, strategy, 5))
     assert [[tasks[row] for row in rows] for rows in seen.rows] == queues
     simulated = [each for each in learners if each is not None]
     assert len(simulated) == len(live) + 1 == 4  # the last one is measured only
@@ -136,7 +139,7 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
     lessons = []
     learn = fitted_model.learn
 
-    def spy(lesson: fitted_model.Lesson, vectors: Floats, serving: Any, *rest: Any) -> Any:
+    def spy(lesson: fitted_model.TrainingSnapshot, vectors: Floats, serving: Any, *rest: Any) -> Any:
         lessons.append((lesson, vectors, serving))
         return learn(lesson, vectors, serving, *rest)
 
@@ -163,7 +166,7 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
 
 def test_a_learner_that_the_gate_rejects_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     free = run()
-    monkeypatch.setattr(replay, "judge", lambda fit, *_: Verdict(fit.held_out_earlier is None, "only the first"))
+    monkeypatch.setattr(replay, "judge", lambda fit, *_: GateDecision(fit.held_out_earlier is None, "only the first"))
     held = run()
     for metric in ("accuracy", "macro_f1", "calibration_error"):
         assert {*values(held, metric).values()} == {values(free, metric)[6]}
@@ -218,7 +221,7 @@ def test_all_but_the_time_is_the_same_again() -> None:
 def test_every_budget_is_measured(
     n: int, initial: int, batch: int, budget: int, measured: list[int], rounds: list[int]
 ) -> None:
-    found = run(Plan(SCHEMA, ProjectSettings().of_form("text"), "fake", initial, batch, budget), pool=gold(n))
+    found = run(SimulationPlan(SCHEMA, ProjectSettings().of_form("text"), "fake", initial, batch, budget), pool=gold(n))
     for metric in ("accuracy", "macro_f1", "worst_class_f1", "calibration_error"):
         assert list(values(found, metric)) == measured
     seconds = values(found, "seconds")
@@ -241,14 +244,14 @@ class Fixed:
 
 
 def measured(
-    found: Floats, test: Gold, schema: TaskSchema, monkeypatch: pytest.MonkeyPatch
+    found: Floats, test: LabelledPool, schema: TaskSchema, monkeypatch: pytest.MonkeyPatch
 ) -> dict[tuple[str, str], float]:
     """What is measured of a learner that says `found` of the test rows."""
     fit = Fit({}, np.zeros((1, 1), np.float32))
     monkeypatch.setattr(fitted_model, "learn", lambda *_: (Fixed(found), fit))
-    plan = Plan(schema, ProjectSettings().of_form("text"), "fake", initial=2, batch=2, budget=2)
+    plan = SimulationPlan(schema, ProjectSettings().of_form("text"), "fake", initial=2, batch=2, budget=2)
     c = len(schema.labels)
-    pool = Gold(np.eye(2, dtype=np.float32), np.eye(2, c, dtype=np.float32), ["", ""])
+    pool = LabelledPool(np.eye(2, dtype=np.float32), np.eye(2, c, dtype=np.float32), ["", ""])
     return {(each.metric, each.group): each.value for each in simulate(plan, pool, test, "random", 0)}
 
 
@@ -258,7 +261,7 @@ def test_metrics_and_groups_are_scikit_learns(rng: np.random.Generator, monkeypa
     truth[:3] = [3, 4, 4]
     found = rng.dirichlet(np.ones(5), 60).astype(np.float32)
     groups = [("news", "mail", "")[i % 3] for i in range(60)]
-    test = Gold(np.zeros((60, 2), np.float32), np.eye(5, dtype=np.float32)[truth], groups)
+    test = LabelledPool(np.zeros((60, 2), np.float32), np.eye(5, dtype=np.float32)[truth], groups)
     values = measured(found, test, schema, monkeypatch)
     said = found.argmax(axis=1)
     assert values["accuracy", ""] == pytest.approx(accuracy_score(truth, said))
@@ -281,7 +284,7 @@ def test_metrics_and_groups_are_scikit_learns(rng: np.random.Generator, monkeypa
 
 def test_the_worst_class_is_one_of_the_largest_if_none_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, said = [0, 0, 0, 1, 1, 1, 2], [0, 0, 1, 1, 1, 1, 0]
-    test = Gold(np.zeros((7, 2), np.float32), np.eye(3, dtype=np.float32)[truth], [""] * 7)
+    test = LabelledPool(np.zeros((7, 2), np.float32), np.eye(3, dtype=np.float32)[truth], [""] * 7)
     values = measured(np.eye(3, dtype=np.float32)[said], test, SCHEMA, monkeypatch)
     assert values["worst_class_f1", ""] == pytest.approx(f1_score(truth, said, labels=[0, 1], average=None).min())
 
@@ -289,7 +292,9 @@ def test_the_worst_class_is_one_of_the_largest_if_none_is_large(monkeypatch: pyt
 def test_no_label_to_find_and_none_found_is_all_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with several labels, in a small group."""
     schema = replace(SCHEMA, multiple=True)
-    test = Gold(np.zeros((3, 2), np.float32), np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0]], np.float32), ["x", "x", ""])
+    test = LabelledPool(
+        np.zeros((3, 2), np.float32), np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0]], np.float32), ["x", "x", ""]
+    )
     said = np.array([[0.1, 0.2, 0.3], [0.4, 0.1, 0.1], [0.9, 0.1, 0.1]], np.float32)
     values = measured(said, test, schema, monkeypatch)
     assert (values["macro_f1", ""], values["macro_f1", "x"]) == (1.0, 1.0)

@@ -22,8 +22,9 @@ from simulations import LABELS, Bench, Body, answer, export
 from typer.testing import CliRunner
 
 from ml_backend.cli import main as cli
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError, Floats
+from ml_backend.core.types import Floats
 from ml_backend.simulation import replay, run
 from ml_backend.simulation.learning_curves import COLUMNS
 
@@ -73,7 +74,7 @@ def test_seeds_are_paired(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None
     """All strategies of a seed have the same first labels and the same test rows; other seeds have others."""
     splits: dict[int, list[tuple[Any, Any]]] = {}
 
-    def spy(plan: Any, pool: replay.Gold, test: replay.Gold, strategy: str, seed: int) -> Any:
+    def spy(plan: Any, pool: replay.LabelledPool, test: replay.LabelledPool, strategy: str, seed: int) -> Any:
         splits.setdefault(seed, []).append((pool.vectors, test.vectors))
         return replay.simulate(plan, pool, test, strategy, seed)
 

@@ -13,7 +13,8 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, config_with, text_about
 from simulations import LABELS, Bench, Body, answer, export
 
-from ml_backend.core.types import ApprenticeError, Floats
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import Floats
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from scripted_teacher import ScriptedTeacher
 from simulations import Bench
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError, TeacherUnavailableError
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.teacher_types import Answer, Call, Question
 
 ARM = "margin + evolve (1 x 3)"
 
@@ -28,7 +28,7 @@ class Writer(ScriptedTeacher):
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         for each in questions:
             if len(self.asked) >= self.until:
-                raise TeacherUnavailable("nobody listens")
+                raise TeacherUnavailableError("nobody listens")
             if each.purpose == "label":
                 yield from super().answer([each])
                 continue

@@ -12,25 +12,26 @@ from fake_label_studio import SINGLE, WORDS, text_about
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import ApprenticeError, TaskSchema
+from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.metrics import correct
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge, Lesson
-from ml_backend.simulation.cached_teacher import PROJECT, Remembered
-from ml_backend.simulation.replay import Gold, Plan, simulate
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
+from ml_backend.simulation.cached_teacher import PROJECT, CachedTeacher
+from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 from ml_backend.simulation.simulated_teacher import (
     ARMS,
     EVOLVE,
     NO_CAPS,
-    Rehearsal,
+    SimulatedTeacher,
     open_memory,
     questions_of,
     rehearse,
 )
 from ml_backend.storage import Store
-from ml_backend.teacher.client import Desk
+from ml_backend.teacher.client import TeacherClient
 
 HUMAN, ROUNDS, PER_ROUND = 12, 2, 4
 
@@ -60,28 +61,28 @@ class Writer(ScriptedTeacher):
 
 
 @pytest.fixture
-def gold(fake_encoder: FakeEncoder, single: TaskSchema) -> Gold:
+def gold(fake_encoder: FakeEncoder, single: TaskSchema) -> LabelledPool:
     texts = [text_about(list(WORDS)[i % 3], i) for i in range(150)]
     targets = np.array([[i % 3 == list(WORDS).index(label) for label in single.labels] for i in range(150)], np.float32)
-    return Gold(fake_encoder.encode(texts), targets, [""] * 150, texts)
+    return LabelledPool(fake_encoder.encode(texts), targets, [""] * 150, texts)
 
 
 class Rehearsals:
     """Of one pool of 120 and a plan, with a teacher that is asked for real."""
 
-    def __init__(self, settings: Settings, store: Store, schema: TaskSchema, gold: Gold) -> None:
+    def __init__(self, settings: Settings, store: Store, schema: TaskSchema, gold: LabelledPool) -> None:
         self.pool, self.test = gold.take(np.arange(120)), gold.take(np.arange(120, 150))
         self.settings, self.schema = settings, schema
-        self.plan = Plan(schema, ProjectSettings().of_form("text"), "fake", HUMAN, HUMAN, 3 * HUMAN)
+        self.plan = SimulationPlan(schema, ProjectSettings().of_form("text"), "fake", HUMAN, HUMAN, 3 * HUMAN)
         self.writer = Writer()
-        self.teacher = Remembered(store, Desk(store, PROJECT, self.writer, NO_CAPS))
+        self.teacher = CachedTeacher(store, TeacherClient(store, PROJECT, self.writer, NO_CAPS))
 
-    def of(self, arm: str) -> AbstractContextManager[Rehearsal]:
+    def of(self, arm: str) -> AbstractContextManager[SimulatedTeacher]:
         return rehearse(arm, self.settings, self.plan, SINGLE, self.pool, self.teacher.again(), ROUNDS, PER_ROUND)
 
-    def learner(self, rows: np.ndarray, wrong: int = 4) -> Knowledge:
+    def learner(self, rows: np.ndarray, wrong: int = 4) -> FittedModel:
         """That makes some mistakes, which it was sure of."""
-        lesson = Lesson("logistic", "fake", self.schema.labels, False, rows, b"", self.pool.targets[rows])
+        lesson = TrainingSnapshot("logistic", "fake", self.schema.labels, False, rows, b"", self.pool.targets[rows])
         learner, _ = fitted_model.learn(lesson, self.pool.vectors[rows], None, 1)
         assert learner is not None
         learner.held_out[:] = 0.05 + 0.85 * self.pool.targets[rows]
@@ -90,7 +91,7 @@ class Rehearsals:
 
 
 @pytest.fixture
-def rehearsals(settings: Settings, store: Store, single: TaskSchema, gold: Gold) -> Rehearsals:
+def rehearsals(settings: Settings, store: Store, single: TaskSchema, gold: LabelledPool) -> Rehearsals:
     return Rehearsals(settings, store, single, gold)
 
 

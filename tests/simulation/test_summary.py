@@ -8,7 +8,7 @@ import math
 import pytest
 from made_curves import BUDGETS, measured
 
-from ml_backend.core.types import ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.simulation.learning_curves import Measurement
 from ml_backend.simulation.summary import summarise
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from ml_backend.core.exceptions import ArtifactError, StoreError
 from ml_backend.core.settings import Settings
-from ml_backend.storage import ArtifactError, Store, StoreError
+from ml_backend.storage import Store
 from ml_backend.storage.artifacts import MOST_SOUND, Artifacts
 from ml_backend.storage.files import TEMPORARY, write_atomically
 

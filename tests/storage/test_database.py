@@ -18,9 +18,10 @@ from alembic.migration import MigrationContext
 from projects import set_up
 from pydantic import SecretStr
 
+from ml_backend.core.exceptions import StoreError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Example, content_key
-from ml_backend.storage import Store, StoreError, credentials, remember_credentials, schema
+from ml_backend.storage import Store, credentials, remember_credentials, schema
 from ml_backend.storage.database import MIGRATIONS, Database
 from ml_backend.storage.schema import metadata
 

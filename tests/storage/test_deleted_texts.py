@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.storage.deleted_texts import SHORT, TELLING, GoneTexts
+from ml_backend.storage.deleted_texts import SHORT, TELLING, DeletedTexts
 
 letters = st.text(st.sampled_from('ab" é🙂\n'), max_size=90)
 texts = st.lists(letters, max_size=5)
@@ -31,7 +31,7 @@ def wordings(texts: list[str]) -> set[str]:
 def test_nothing_is_left_of_what_a_simple_search_finds_and_nothing_else_goes(
     texts: list[str], pieces: list[tuple[str, int, int, bool]]
 ) -> None:
-    gone = GoneTexts(texts)
+    gone = DeletedTexts(texts)
     value = "".join(
         before + (f'"{text}"' if in_quotes else text)[:length]
         for before, which, length, in_quotes in pieces
@@ -54,7 +54,7 @@ def test_a_string_is_one_of_them_whole_or_cut_short_as_a_simple_search_says(
         is_cut = given_value.endswith("…") and any(
             wording.startswith(start_of) for wording in wordings(texts) if len(wording) > len(start_of)
         )
-        assert GoneTexts(texts)._is_one(given_value) == (given_value in wordings(texts) or is_cut)
+        assert DeletedTexts(texts)._is_one(given_value) == (given_value in wordings(texts) or is_cut)
 
 
 def test_thousands_of_texts_are_looked_for_as_fast_as_a_few() -> None:
@@ -63,7 +63,7 @@ def test_thousands_of_texts_are_looked_for_as_fast_as_a_few() -> None:
     document = {"body": {"text": "".join(source.choices("abcdefgh   ", k=50_000)) + many[-1]}}
     seconds = []
     for some in (many[-5:], many):
-        gone = GoneTexts(some)
+        gone = DeletedTexts(some)
         before = time.process_time()
         for _ in range(10):
             assert gone.changes(document, "anywhere")
@@ -83,4 +83,4 @@ def test_thousands_of_texts_are_looked_for_as_fast_as_a_few() -> None:
 )
 def test_what_is_left_is_looked_through_again(value: str, left: str) -> None:
     gone = ["Mrs. Miller of 17 Elm Street", "Miller of 17 Elm S", 'Say "hello"\nto Mrs. Miller']
-    assert GoneTexts(gone)._cut_out(value) == left
+    assert DeletedTexts(gone)._cut_out(value) == left

@@ -17,7 +17,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import Annotation, Draft, Example, ModelVersion, Prediction, content_key
 from ml_backend.storage import EvolutionRow, RoundRecord, Store, quote_erasure
-from ml_backend.storage.deleted_texts import GoneTexts
+from ml_backend.storage.deleted_texts import DeletedTexts
 from ml_backend.storage.erasure import count_rows, owners
 from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.schema import metadata, project, question
@@ -162,8 +162,8 @@ def test_a_step_of_the_search_looks_at_few_rows_and_the_next_one_goes_on_from_th
     any_store.questions.want(5, "teacher", asked)
     any_store.tasks.remove(5, range(1, texts + 1))
     looked: list[Any] = []
-    changes = GoneTexts.changes
-    monkeypatch.setattr(GoneTexts, "changes", lambda *given: looked.append(given) or changes(*given))
+    changes = DeletedTexts.changes
+    monkeypatch.setattr(DeletedTexts, "changes", lambda *given: looked.append(given) or changes(*given))
     most = steps = 0
     while any_store.erase_quotes(5):
         most, steps = max(most, len(looked)), steps + 1
@@ -283,7 +283,7 @@ def test_deleted_texts_are_prepared_once_for_all_that_is_written_meanwhile(
     spread(any_store, SECRET)
     any_store.tasks.remove(5, [1])
     prepared: list[object] = []
-    monkeypatch.setattr(quote_erasure, "GoneTexts", lambda texts: prepared.append(texts) or GoneTexts(texts))
+    monkeypatch.setattr(quote_erasure, "DeletedTexts", lambda texts: prepared.append(texts) or DeletedTexts(texts))
     for number in range(5):
         any_store.questions.want(5, "teacher", [(asking(f"own{number}", OTHER), content_key(OTHER))])
     assert prepared == [], "the question of a label without examples quotes nothing"
@@ -391,7 +391,7 @@ def test_vectors_of_texts_that_are_gone_are_dropped_and_the_others_stay(any_stor
     ],
 )  # fmt: skip
 def test_texts_are_found_where_documents_hold_or_quote_them(document: Any, without: Any) -> None:
-    assert GoneTexts([SHORT, SECRET, ""]).without(document, "", "anywhere") == without
+    assert DeletedTexts([SHORT, SECRET, ""]).without(document, "", "anywhere") == without
 
 
 BEGINNING = "Dear Sir or Madam, I am writing to you about my recent order, "
@@ -407,7 +407,7 @@ BEGINNING = "Dear Sir or Madam, I am writing to you about my recent order, "
     ids=["cut short", "another text with the same beginning", "a label of the same words"],
 )
 def test_what_stands_for_a_text_goes_as_a_whole_or_stays(document: Any, without: Any) -> None:
-    gone = GoneTexts([LONG, SECRET, BEGINNING + "which never came"])
+    gone = DeletedTexts([LONG, SECRET, BEGINNING + "which never came"])
     assert gone.without(document, "", "nowhere") == gone.without(document, "", "in prose") == without
 
 

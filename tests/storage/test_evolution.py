@@ -14,13 +14,14 @@ from alembic import command
 from alembic.config import Config
 from projects import set_up
 
+from ml_backend.core.exceptions import StoreError
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.storage import EvolutionRow, Spent, Store, StoreError
+from ml_backend.storage import EvolutionRow, Spending, Store
 from ml_backend.storage import ledger as ledger_module
 from ml_backend.storage.database import MIGRATIONS
 from ml_backend.teacher.evolution import generated_texts
-from ml_backend.teacher.evolution.generated_texts import HARD, TAUGHT, Round, Text
+from ml_backend.teacher.evolution.generated_texts import HARD, TAUGHT, EvolutionRound, GeneratedText
 
 HOLD = """
 import sys, time
@@ -91,7 +92,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_who_had_answers_in_sight
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds = (
-        Round(
+        EvolutionRound(
             1,
             TAUGHT,
             "t",
@@ -103,10 +104,10 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_who_had_answers_in_sight
             {"empty": 1},
             {"empty": ""},
             shown=(7, 9),
-            texts=(Text("apple", HARD),),
+            texts=(GeneratedText("apple", HARD),),
             done=True,
         ),
-        Round(2, "tasks", "t", 6, "2026-11-23", left=2),
+        EvolutionRound(2, "tasks", "t", 6, "2026-11-23", left=2),
     )
     set_up(any_store, 5)
     for one in rounds:
@@ -125,7 +126,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_who_had_answers_in_sight
         assert "evolution" in {column["name"] for column in sa.inspect(connection).get_columns("project")}
     any_store.database.upgrade()
     assert generated_texts.read(any_store, 5) == rounds
-    assert any_store.ledger.spent(5) == {"": Spent(4, 40, 8, 2.0, 2.0), "label": Spent(4, 40, 8, 2.0, 2.0)}
+    assert any_store.ledger.spent(5) == {"": Spending(4, 40, 8, 2.0, 2.0), "label": Spending(4, 40, 8, 2.0, 2.0)}
     assert any_store.ledger.spent(5, since=86_400.0)[""].calls == 2
     with any_store.database.read() as connection:
         told = connection.execute(sa.text("SELECT id, alone FROM question ORDER BY id")).all()

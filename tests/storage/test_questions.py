@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import Draft, Prediction
-from ml_backend.storage import Reply, ReplyTable, Shown, Spent, Store
+from ml_backend.storage import PublishedDraft, Reply, ReplyTable, Spending, Store
 from ml_backend.storage import ledger as ledger_module
 from ml_backend.storage import questions as module
 from ml_backend.storage.questions import Questions
@@ -73,7 +73,7 @@ def test_an_answer_is_kept_once_with_its_calls(any_store: Store) -> None:
     found = any_store.questions.answers(5, ids)["q1"]
     assert found.content == {"label": "fruit"} and found.shares is not None
     assert found.shares.tolist() == [0.75, 0.25]
-    assert any_store.ledger.spent(5)[""] == Spent(3, 30, 6, 4.75, 1.5)
+    assert any_store.ledger.spent(5)[""] == Spending(3, 30, 6, 4.75, 1.5)
     assert any_store.ledger.outcomes(5)[""] == {"malformed": 1, "answered": 2}
 
 
@@ -168,12 +168,12 @@ def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, mo
     any_store.questions.record(5, answer(2), [0.25])
     any_store.ledger.enter(5, Answer("q9", None, None, (call("failed", 0),)), "label", TEACHER, [0.0])
     assert any_store.ledger.spent(5) == {
-        "": Spent(3, 20, 6, 0.75, 1.5),
-        "label": Spent(2, 10, 4, 0.5, 1.0),
-        "write": Spent(1, 10, 2, 0.25, 0.5),
+        "": Spending(3, 20, 6, 0.75, 1.5),
+        "label": Spending(2, 10, 4, 0.5, 1.0),
+        "write": Spending(1, 10, 2, 0.25, 0.5),
     }
-    assert any_store.ledger.spent(5, since=200.0)[""] == Spent(2, 10, 4, 0.25, 1.0)
-    assert any_store.ledger.spent(6) == {"": Spent()}
+    assert any_store.ledger.spent(5, since=200.0)[""] == Spending(2, 10, 4, 0.25, 1.0)
+    assert any_store.ledger.spent(6) == {"": Spending()}
 
 
 def test_the_totals_of_the_ledger_are_those_of_its_calls_by_day(
@@ -184,10 +184,10 @@ def test_the_totals_of_the_ledger_are_those_of_its_calls_by_day(
     for number, moment in enumerate((midnight - 9, midnight - 1, midnight, midnight + 1, midnight + 2), start=1):
         monkeypatch.setattr(ledger_module, "now", lambda moment=moment: float(moment))
         any_store.questions.record(5, answer(number, 0.75, call("malformed"), call()), [0.5, 0.25])
-    assert any_store.ledger.spent(5)[""] == Spent(10, 100, 20, 3.75, 5.0)
+    assert any_store.ledger.spent(5)[""] == Spending(10, 100, 20, 3.75, 5.0)
     assert any_store.ledger.spent(5, since=midnight) == {
-        "": Spent(6, 60, 12, 2.25, 3.0),
-        "label": Spent(6, 60, 12, 2.25, 3.0),
+        "": Spending(6, 60, 12, 2.25, 3.0),
+        "label": Spending(6, 60, 12, 2.25, 3.0),
     }
     assert any_store.ledger.spent(5, since=midnight - 1.0)[""].calls == 8
     assert any_store.ledger.spent(5, since=midnight + 2.0)[""].calls == 2
@@ -195,8 +195,8 @@ def test_the_totals_of_the_ledger_are_those_of_its_calls_by_day(
         "": {"malformed": 5, "answered": 5},
         "label": {"malformed": 5, "answered": 5},
     }
-    assert any_store.ledger.spent_on(5, ["q1", "q2", "q9"]) == Spent(4, 40, 8, 1.5, 2.0)
-    assert any_store.ledger.spent_on(5, []) == Spent()
+    assert any_store.ledger.spent_on(5, ["q1", "q2", "q9"]) == Spending(4, 40, 8, 1.5, 2.0)
+    assert any_store.ledger.spent_on(5, []) == Spending()
 
 
 def test_answers_that_come_at_once_all_add_up(any_store: Store) -> None:
@@ -207,7 +207,7 @@ def test_answers_that_come_at_once_all_add_up(any_store: Store) -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(record, range(1, 41)))
-    assert any_store.ledger.spent(5)[""] == Spent(80, 800, 160, 30.0, 40.0)
+    assert any_store.ledger.spent(5)[""] == Spending(80, 800, 160, 30.0, 40.0)
     assert len(all_replies(any_store)) == 40
 
 
@@ -218,8 +218,8 @@ def test_the_last_draft_of_each_task_is_known_with_its_author(
     any_store.shown.put(5, "v2", [draft_of(3, "teacher", "métal"), draft_of(1, "learner", "fruit")])
     any_store.shown.put(5, "v3", [])
     assert any_store.shown.of(5, "v2") == [
-        Shown(3, "v2", 0, "teacher", ("métal",), 0.5),
-        Shown(1, "v2", 1, "learner", ("fruit",), 0.5),
+        PublishedDraft(3, "v2", 0, "teacher", ("métal",), 0.5),
+        PublishedDraft(1, "v2", 1, "learner", ("fruit",), 0.5),
     ]
     assert {each.task: (each.version, each.author) for each in any_store.shown.of(5)} == {
         1: ("v2", "learner"), 2: ("v1", None), 3: ("v2", "teacher"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ml_backend.core.types import Annotation
-from ml_backend.labels.draft_acceptance import Received, Saved, fate, time_saved, timed
-from ml_backend.storage import Shown
+from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved, fate, time_saved, timed
+from ml_backend.storage import PublishedDraft
 
 
-def pairs(shown: Iterable[Shown], annotations: Iterable[Annotation]) -> list[tuple[Shown, Annotation]]:
+def pairs(
+    shown: Iterable[PublishedDraft], annotations: Iterable[Annotation]
+) -> list[tuple[PublishedDraft, Annotation]]:
     """What was shown of each answered task, with the first answer that stands and could be read."""
     first: dict[int, Annotation] = {}
     for each in sorted(annotations, key=lambda annotation: annotation.id):
@@ -18,16 +20,16 @@ def pairs(shown: Iterable[Shown], annotations: Iterable[Annotation]) -> list[tup
     return [(each, first[each.task]) for each in shown if each.task in first]
 
 
-def received(answered: Iterable[tuple[Shown, Annotation]]) -> dict[str, Received]:
+def received(answered: Iterable[tuple[PublishedDraft, Annotation]]) -> dict[str, DraftAcceptance]:
     """By author, `teacher` and `learner`."""
     fates = [(draft.author, fate(draft, answer)) for draft, answer in answered]
     return {
-        author: Received(*(fates.count((author, name)) for name in ("accepted", "edited", "replaced")))
+        author: DraftAcceptance(*(fates.count((author, name)) for name in ("accepted", "edited", "replaced")))
         for author in ("teacher", "learner")
     }
 
 
-def saved(answered: Sequence[tuple[Shown, Annotation]]) -> Saved:
+def saved(answered: Sequence[tuple[PublishedDraft, Annotation]]) -> TimeSaved:
     accepted = [answer for draft, answer in answered if draft.author and fate(draft, answer) == "accepted"]
     without = [answer for draft, answer in answered if draft.author is None]
     seconds = ([found for each in some if (found := timed(each)) is not None] for some in (accepted, without))

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
+from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
 from ml_backend.core.types import TaskSchema
-from ml_backend.label_studio.client import LabelStudioClient, NotFound, Refused
+from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 
 SINGLE = (
@@ -162,7 +163,7 @@ class FakeLabelStudio:
                 self._check(number)
                 version = body.get("model_version")
                 if version and version not in {each["model_version"] for each in self.predictions}:
-                    raise Refused(f"{method} {path}: no prediction carries {version}")
+                    raise RequestRefusedError(f"{method} {path}: no prediction carries {version}")
                 self.settings.update(body)
                 return self.as_json()
             case ("GET", "api", "tasks"):
@@ -191,7 +192,7 @@ class FakeLabelStudio:
                 return self._things(method, parts, body)
             case ("GET", "api", "version"):
                 return {"release": "1.23.2"}
-        raise NotFound(f"{method} {path}")
+        raise NotFoundError(f"{method} {path}")
 
     def as_json(self) -> Body:
         answers = self.annotations()
@@ -211,7 +212,7 @@ class FakeLabelStudio:
         things = {"webhooks": self.webhooks, "ml": self.backends, "views": self.views}[kind]
         number = int(parts[-1]) if parts[-1].isdigit() else None
         if number is not None and number not in things:
-            raise NotFound(f"{method} {'/'.join(parts)}")
+            raise NotFoundError(f"{method} {'/'.join(parts)}")
         if method == "GET":
             return list(things.values())
         if method == "DELETE":
@@ -276,7 +277,7 @@ class FakeLabelStudio:
 
     def _check(self, number: str) -> None:
         if int(number) != self.project:
-            raise NotFound(f"there is no project {number}")
+            raise NotFoundError(f"there is no project {number}")
 
 
 class FakeClient(LabelStudioClient):

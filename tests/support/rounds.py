@@ -10,10 +10,10 @@ from fake_label_studio import FakeLabelStudio, fill, flood
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import ModelVersion, TaskSchema
-from ml_backend.loop.round import Round, run_round
+from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.storage import Store
 
-MakeRound = Callable[..., Round]
+MakeRound = Callable[..., RoundContext]
 
 
 @pytest.fixture

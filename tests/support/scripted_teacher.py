@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from fake_label_studio import WORDS
 
-from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
+from ml_backend.core.exceptions import TeacherUnavailableError
+from ml_backend.core.teacher_types import Answer, Call, Question
 
 
 class ScriptedTeacher:
@@ -17,7 +18,7 @@ class ScriptedTeacher:
 
     def __init__(self, says: str = "", sure: float = 0.9) -> None:
         self.says, self.sure = says, sure
-        self.silent: TeacherUnavailable | None = None
+        self.silent: TeacherUnavailableError | None = None
         self.asked: list[Question] = []
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:

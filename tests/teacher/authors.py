@@ -9,11 +9,12 @@ import numpy as np
 from fake_label_studio import WORDS, FakeLabelStudio
 from scripted_teacher import ScriptedTeacher
 
-from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
+from ml_backend.core.exceptions import TeacherUnavailableError
+from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import SYNTHETIC
 from ml_backend.storage import Store
 from ml_backend.teacher.evolution import generated_texts, steps
-from ml_backend.teacher.evolution.generated_texts import Round
+from ml_backend.teacher.evolution.generated_texts import EvolutionRound
 
 
 class Author(ScriptedTeacher):
@@ -29,7 +30,7 @@ class Author(ScriptedTeacher):
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         for each in questions:
             if len(self.asked) >= self.calls:
-                raise TeacherUnavailable("it went away")
+                raise TeacherUnavailableError("it went away")
             call = Call("m", 0.1, 100, 10, "answered")
             if each.purpose in self.failing:
                 self.asked.append(each)
@@ -58,7 +59,7 @@ def text_of(i: int, salt: int) -> str:
     return f"{words[i % 7]} {words[(i + salt) % 7]} new{i} also{salt}"
 
 
-def rounds_of(store: Store) -> tuple[Round, ...]:
+def rounds_of(store: Store) -> tuple[EvolutionRound, ...]:
     return generated_texts.read(store, 5)
 
 

@@ -16,7 +16,7 @@ from ml_backend.core.types import Example, TaskSchema
 from ml_backend.label_studio.generated_tasks import add_written
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
-from ml_backend.teacher.evolution.evolution_run import Evolving
+from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import TASKS
 from ml_backend.teacher.project_context import visit
 
@@ -48,15 +48,15 @@ def confused(
 
 
 @pytest.fixture
-def evolving(confused: FakeLabelStudio, settings: Settings, store: Store) -> Callable[..., Evolving]:
+def evolving(confused: FakeLabelStudio, settings: Settings, store: Store) -> Callable[..., EvolutionRun]:
     client = FakeClient(confused)
 
-    def make(way: str = TASKS, per_round: int = 6) -> Evolving:
+    def make(way: str = TASKS, per_round: int = 6) -> EvolutionRun:
         site = visit(settings, store, 5)
 
         def send(texts: Mapping[str, str], since: str) -> Sequence[Example]:
             return add_written(client, 5, site.schema, texts, since)
 
-        return Evolving(site, site.desk(), way, per_round, send)
+        return EvolutionRun(site, site.desk(), way, per_round, send)
 
     return make

@@ -9,14 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.teacher_types import Answer, Call, Question, TeacherUnavailable
+from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.storage import Store
 from ml_backend.storage import questions as questions_module
 from ml_backend.teacher import client as module
 from ml_backend.teacher import prompts
-from ml_backend.teacher.client import LOT, Budget, Desk, out_of_budget
+from ml_backend.teacher.client import LOT, Budget, TeacherClient, out_of_budget
 
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
@@ -36,7 +37,7 @@ class Scripted:
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         for each in questions:
             if self._until is not None and len(self.asked) >= self._until:
-                raise TeacherUnavailable("nobody is there", 7.0)
+                raise TeacherUnavailableError("nobody is there", 7.0)
             self.asked.append(each.id)
             call = Call("m", 0.1, 100, 10, self._outcome)  # type: ignore[arg-type]
             if self._outcome == "answered":
@@ -52,10 +53,10 @@ def ask_for(n: int) -> tuple[list[Question], list[bytes]]:
 
 def test_what_was_answered_is_never_asked_again(store: Store) -> None:
     teacher = Scripted()
-    desk = Desk(store, 5, teacher, FREE)
+    desk = TeacherClient(store, 5, teacher, FREE)
     asked, keys = ask_for(3)
     assert [each.question for each in desk.ask(asked[:2], keys[:2])] == [each.id for each in asked[:2]]
-    assert [each.question for each in Desk(store, 5, teacher, FREE).ask(asked, keys)] == [asked[2].id]
+    assert [each.question for each in TeacherClient(store, 5, teacher, FREE).ask(asked, keys)] == [asked[2].id]
     assert teacher.asked == [each.id for each in asked]
     assert set(desk.told(asked)) == {each.id for each in asked}
 
@@ -78,26 +79,26 @@ def test_answers_that_came_before_the_teacher_fell_silent_are_kept_and_the_rest_
     store: Store,
 ) -> None:
     asked, keys = ask_for(5)
-    with pytest.raises(TeacherUnavailable, match="nobody is there"):
-        list(Desk(store, 5, Scripted(until=2), FREE).ask(asked, keys))
+    with pytest.raises(TeacherUnavailableError, match="nobody is there"):
+        list(TeacherClient(store, 5, Scripted(until=2), FREE).ask(asked, keys))
     again = Scripted()
-    assert len(list(Desk(store, 5, again, FREE).ask(asked, keys))) == 3
+    assert len(list(TeacherClient(store, 5, again, FREE).ask(asked, keys))) == 3
     assert again.asked == [each.id for each in asked[2:]]
 
 
 def test_whoever_stops_listening_gives_back_what_was_not_answered(store: Store) -> None:
     asked, keys = ask_for(5)
-    answers = Desk(store, 5, Scripted(), FREE).ask(asked, keys)
+    answers = TeacherClient(store, 5, Scripted(), FREE).ask(asked, keys)
     next(answers)
     answers.close()  # type: ignore[attr-defined]
-    assert len(list(Desk(store, 5, Scripted(), FREE).ask(asked, keys))) == 4
+    assert len(list(TeacherClient(store, 5, Scripted(), FREE).ask(asked, keys))) == 4
 
 
 def test_a_question_that_nobody_answered_waits_and_one_that_was_answered_badly_is_dropped(store: Store) -> None:
     asked, keys = ask_for(1)
-    assert list(Desk(store, 5, Scripted(outcome="failed"), PRICED).ask(asked, keys)) == []
+    assert list(TeacherClient(store, 5, Scripted(outcome="failed"), PRICED).ask(asked, keys)) == []
     assert store.questions.waiting(5) and store.ledger.outcomes(5)[""] == {"failed": 1}
-    (dropped,) = Desk(store, 5, Scripted(outcome="malformed"), PRICED).ask(asked, keys)
+    (dropped,) = TeacherClient(store, 5, Scripted(outcome="malformed"), PRICED).ask(asked, keys)
     assert dropped.content is None and not store.questions.waiting(5)
     assert store.ledger.spent(5)["label"].cost == pytest.approx(0.24)
 
@@ -109,7 +110,7 @@ def test_a_question_that_nobody_answered_in_the_end_waits_though_an_earlier_call
             yield from (Answer(each.id, None, None, calls, "no reply in time") for each in questions)
 
     asked, keys = ask_for(1)
-    assert list(Desk(store, 5, Halfway(), PRICED).ask(asked, keys)) == []
+    assert list(TeacherClient(store, 5, Halfway(), PRICED).ask(asked, keys)) == []
     assert store.questions.waiting(5) == asked
     assert store.ledger.outcomes(5)[""] == {"malformed": 1, "failed": 1}
 
@@ -136,7 +137,7 @@ def test_no_cap_is_ever_passed_however_many_ask_at_once(store: Store, cap: str, 
     budget = replace(PRICED, replies=replies)
     most = {"day_calls": 20.5 * budget.calls(asked[0])}.get(cap, 20.5 * budget.expected(asked[0]))
     budget = replace(budget, **{cap: int(most) if cap == "day_calls" else most})
-    running = [Desk(store, 5, Dear(budget), budget).ask(asked, keys) for _ in range(3)]
+    running = [TeacherClient(store, 5, Dear(budget), budget).ask(asked, keys) for _ in range(3)]
     while running:
         running = [each for each in running if next(each, None) is not None]
     spent = store.ledger.spent(5)[""]
@@ -152,16 +153,16 @@ def test_what_a_process_that_died_was_asking_is_no_longer_kept_free_for_it(
     budget = replace(PRICED, day_calls=PRICED.calls(asked[0]))
     store.questions.want(5, "scripted", [(asked[0], keys[0])])
     store.questions.take(5, "scripted", [asked[0].id])
-    assert list(Desk(store, 5, Scripted(), budget).ask(asked, keys)) == []
+    assert list(TeacherClient(store, 5, Scripted(), budget).ask(asked, keys)) == []
     monkeypatch.setattr(questions_module, "GIVEN_UP_SECONDS", -1.0)
-    assert len(list(Desk(store, 5, Scripted(), budget).ask(asked, keys))) == 1
+    assert len(list(TeacherClient(store, 5, Scripted(), budget).ask(asked, keys))) == 1
 
 
 def test_a_question_that_is_too_dear_does_not_stand_in_the_way_of_others(store: Store) -> None:
     asked, keys = ask_for(2)
     dear = replace(asked[0], id="dear", longest=10**6)
     budget = replace(PRICED, project=3 * PRICED.expected(asked[0]))
-    desk = Desk(store, 5, Scripted(), budget)
+    desk = TeacherClient(store, 5, Scripted(), budget)
     assert desk.affordable([dear, *asked]) == asked
     assert [each.question for each in desk.ask([dear, *asked], [None, *keys])] == [each.id for each in asked]
     assert store.questions.waiting(5) == [dear] and "does not reach" in desk.exhausted(dear)
@@ -173,7 +174,7 @@ def test_no_cap_is_a_zero_and_its_description_says_so(store: Store, cap: str) ->
     tight = {"teacher_budget": 1e-9, "teacher_daily_budget": 1e-9, "teacher_daily_calls": 1}
     for lifted, answers in ((tight | {cap: 0}, 0), (dict.fromkeys(tight, 0), 2)):
         options = ProjectSettings(teacher_input_price=1.0, **lifted)  # type: ignore[arg-type]
-        desk = Desk(store, 5, Scripted(), Budget.of(options))
+        desk = TeacherClient(store, 5, Scripted(), Budget.of(options))
         assert cap not in desk.exhausted(asked[0])
         assert len(list(desk.ask(asked, keys))) == answers
     assert "0: no cap" in (ProjectSettings.model_fields[cap].description or "")
@@ -190,20 +191,20 @@ def test_a_question_that_takes_long_is_not_asked_by_another(store: Store, monkey
     class Slow(Scripted):
         def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
             time.sleep(0.8)
-            assert list(Desk(store, 5, other, FREE).ask(asked, keys)) == []
+            assert list(TeacherClient(store, 5, other, FREE).ask(asked, keys)) == []
             yield from super().answer(questions)
 
     asked, keys = ask_for(3)
     other = Scripted()
     monkeypatch.setattr(questions_module, "GIVEN_UP_SECONDS", 0.5)
     monkeypatch.setattr(module, "RENEW_SECONDS", 0.05)
-    assert len(list(Desk(store, 5, Slow(), FREE).ask(asked, keys))) == 3 and not other.asked
+    assert len(list(TeacherClient(store, 5, Slow(), FREE).ask(asked, keys))) == 3 and not other.asked
 
 
 def test_a_budget_that_does_not_reach_for_a_question_is_told_with_what_it_may_cost(store: Store) -> None:
     asked, keys = ask_for(3)
     most = PRICED.expected(asked[2])
-    desk = Desk(store, 5, Scripted(), replace(PRICED, project=most + 0.1))
+    desk = TeacherClient(store, 5, Scripted(), replace(PRICED, project=most + 0.1))
     assert desk.exhausted(asked[2]) == ""
     assert len(list(desk.ask(asked, keys))) == 1
     assert desk.exhausted() == "" and desk.left()[0] < most
@@ -216,7 +217,7 @@ def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
 ) -> None:
     asked, keys = ask_for(2)
     budget = replace(PRICED, day_calls=PRICED.calls(asked[0]))
-    desk = Desk(store, 5, Dear(budget), budget)
+    desk = TeacherClient(store, 5, Dear(budget), budget)
     assert desk.exhausted() == ""
     assert len(list(desk.ask(asked, keys))) == 1
     assert "teacher_daily_calls 5" in desk.exhausted() and "of today" in out_of_budget(store, 5, budget)

@@ -14,23 +14,24 @@ from rounds import MakeRound
 from typer.testing import CliRunner
 
 from ml_backend.cli import main
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import SYNTHETIC, ApprenticeError, Estimate, TaskSchema
+from ml_backend.core.types import SYNTHETIC, Estimate, TaskSchema
 from ml_backend.loop.round import run_round
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import Store
 from ml_backend.teacher.evolution import report_text
 from ml_backend.teacher.evolution.confusions import NOTHING, SHOWN, typical
 from ml_backend.teacher.evolution.error_analysis import serving, weakness
-from ml_backend.teacher.project_context import Site, visit
+from ml_backend.teacher.project_context import ProjectContext, visit
 
 
 @pytest.fixture
-def site(taught: dict[int, str], settings: Settings, store: Store) -> Site:
+def site(taught: dict[int, str], settings: Settings, store: Store) -> ProjectContext:
     return visit(settings, store, 5)
 
 
-def saying(learner: Knowledge, said: dict[int, str]) -> Knowledge:
+def saying(learner: FittedModel, said: dict[int, str]) -> FittedModel:
     """The learner as if it said this of some of its tasks unseen, and of the others what the annotators say."""
     lesson = learner.lesson
     held_out = 0.1 + 0.7 * lesson.targets
@@ -47,7 +48,7 @@ def about(taught: dict[int, str], label: str) -> list[int]:
 
 
 def test_labels_are_confused_when_it_happens_twice_and_the_most_frequent_comes_first(
-    site: Site, taught: dict[int, str]
+    site: ProjectContext, taught: dict[int, str]
 ) -> None:
     fruit, metal, animal = (about(taught, label) for label in ("fruit", "metal", "animal"))
     said = dict.fromkeys(fruit[:2], "metal") | dict.fromkeys(metal[:4], "animal") | {animal[0]: "fruit"}
@@ -72,7 +73,9 @@ def test_labels_are_confused_when_it_happens_twice_and_the_most_frequent_comes_f
     assert set(found.about) == set(found.clusters.accuracy) and found.groups is None
 
 
-def test_typical_mistakes_are_quoted_with_both_answers_and_no_two_are_alike(site: Site, taught: dict[int, str]) -> None:
+def test_typical_mistakes_are_quoted_with_both_answers_and_no_two_are_alike(
+    site: ProjectContext, taught: dict[int, str]
+) -> None:
     fruit = about(taught, "fruit")
     found = weakness(site, saying(serving(site), dict.fromkeys(fruit, "metal")))
     (pair,) = found.pairs
@@ -90,7 +93,7 @@ def test_what_is_typical_lies_in_the_middle_and_a_copy_is_passed_over() -> None:
     assert typical(vectors[:2], 3) == [int((vectors[:2] @ vectors[:2].mean(axis=0)).argmax())]
 
 
-def test_what_may_not_be_quoted_still_counts(site: Site, taught: dict[int, str]) -> None:
+def test_what_may_not_be_quoted_still_counts(site: ProjectContext, taught: dict[int, str]) -> None:
     fruit = about(taught, "fruit")
     learner = saying(serving(site), dict.fromkeys(fruit, "metal"))
     texts = site.store.tasks.texts(5, list(taught)[:30])
@@ -139,7 +142,7 @@ def test_of_several_labels_one_too_few_and_one_too_many_are_told_apart(
     assert {pair.label: pair.share for pair in found.pairs}[NOTHING] == pytest.approx(3 / 30)
 
 
-def test_a_cluster_of_one_task_is_not_listed(site: Site) -> None:
+def test_a_cluster_of_one_task_is_not_listed(site: ProjectContext) -> None:
     found = weakness(site, serving(site))
     several, one = Estimate(0.5, 0.1, 0.9, 2, "rows"), Estimate(0.0, 0.0, 0.8, 1, "rows")
     clusters = replace(found.clusters, accuracy={"several": several, "one": one})
@@ -180,7 +183,7 @@ def test_without_a_learner_the_report_says_what_it_takes(
 
 
 def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
-    site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch, fake_encoder: Any
+    site: ProjectContext, settings: Settings, monkeypatch: pytest.MonkeyPatch, fake_encoder: Any
 ) -> None:
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
     site.pool.flush()

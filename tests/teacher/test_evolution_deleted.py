@@ -13,7 +13,7 @@ from fake_label_studio import FakeLabelStudio
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.storage import Store, quote_erasure
 from ml_backend.storage.schema import metadata
-from ml_backend.teacher.evolution.evolution_run import Evolving
+from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import POOL, TASKS, TAUGHT
 
 
@@ -71,7 +71,11 @@ def deleting(teacher: Author, store: Store, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(("way", "purpose"), [(TASKS, "diagnose"), (TAUGHT, "diagnose"), (POOL, "label")])
 def test_a_text_that_is_deleted_while_a_round_is_under_way_does_not_come_back(
-    evolving: Callable[..., Evolving], deleting: Callable[[str, int], list[str]], store: Store, way: str, purpose: str
+    evolving: Callable[..., EvolutionRun],
+    deleting: Callable[[str, int], list[str]],
+    store: Store,
+    way: str,
+    purpose: str,
 ) -> None:
     texts = deleting(purpose, 0)
     run = evolving(way).run(2)
@@ -86,7 +90,7 @@ def test_a_text_that_is_deleted_while_a_round_is_under_way_does_not_come_back(
 
 
 def test_a_task_of_the_pool_that_is_deleted_while_it_is_labelled_is_left_out_of_the_round(
-    evolving: Callable[..., Evolving], deleting: Callable[[str, int], list[str]], confused: FakeLabelStudio
+    evolving: Callable[..., EvolutionRun], deleting: Callable[[str, int], list[str]], confused: FakeLabelStudio
 ) -> None:
     texts = deleting("label", 3)
     (one,) = evolving(POOL, per_round=4).run(1)

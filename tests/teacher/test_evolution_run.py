@@ -11,16 +11,17 @@ from fake_label_studio import FakeLabelStudio
 from projects import synthetic_tasks
 from rounds import MakeRound
 
-from ml_backend.core.types import SYNTHETIC, ApprenticeError
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import SYNTHETIC
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher.evolution import steps
-from ml_backend.teacher.evolution.evolution_run import Evolving
-from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TAUGHT, Text
+from ml_backend.teacher.evolution.evolution_run import EvolutionRun
+from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TAUGHT, GeneratedText
 
 
 def test_a_round_diagnoses_writes_labels_examines_and_then_makes_tasks(
-    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, store: Store
+    evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store
 ) -> None:
     (one,) = evolving().run(1)
     assert [each.purpose for each in teacher.asked] == ["diagnose", "write", *["label"] * 12]
@@ -41,7 +42,7 @@ def test_a_round_diagnoses_writes_labels_examines_and_then_makes_tasks(
 
 
 def test_a_text_becomes_a_task_as_it_was_labelled_and_its_draft_is_the_teachers(
-    evolving: Callable[..., Evolving], confused: FakeLabelStudio, store: Store, make_round: MakeRound,
+    evolving: Callable[..., EvolutionRun], confused: FakeLabelStudio, store: Store, make_round: MakeRound,
     options: Callable[..., None],
 ) -> None:  # fmt: skip
     (one,) = evolving().run(1)
@@ -56,7 +57,7 @@ def test_a_text_becomes_a_task_as_it_was_labelled_and_its_draft_is_the_teachers(
 
 
 def test_the_quota_is_of_the_labelled_tasks_and_a_full_one_is_told_before_anything_is_paid(
-    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, options: Callable[..., None]
+    evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, options: Callable[..., None]
 ) -> None:
     first, second = evolving().run(2)
     assert (first.used, second.used, len(synthetic(confused))) == (6, 6, 12)
@@ -70,13 +71,13 @@ def test_the_quota_is_of_the_labelled_tasks_and_a_full_one_is_told_before_anythi
 
 
 def test_texts_for_annotators_are_hard_and_easy_in_turn_and_the_students_mistakes_first() -> None:
-    texts = [Text(f"{kind}{n}", kind, right=n < 2) for kind in (HARD, EASY) for n in range(3)]
+    texts = [GeneratedText(f"{kind}{n}", kind, right=n < 2) for kind in (HARD, EASY) for n in range(3)]
     assert [each.text for each in steps.for_annotators(texts, 4)] == ["hard2", "easy2", "hard0", "easy0"]
     assert len(steps.for_annotators(texts, 10)) == 6
 
 
 def test_nobody_who_writes_sees_a_text_that_is_measured_by(
-    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, store: Store
+    evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store
 ) -> None:
     answered = [number for number, task in confused.tasks.items() if task["annotations"]]
     store.versions.draw_audit(5, answered)
@@ -86,7 +87,7 @@ def test_nobody_who_writes_sees_a_text_that_is_measured_by(
 
 
 def test_from_the_pool_as_many_tasks_of_the_weak_slices_are_labelled_as_would_have_been_written(
-    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, store: Store
+    evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store
 ) -> None:
     first, second = evolving(POOL, per_round=4).run(2)
     texts = teacher.texts("label")

@@ -13,21 +13,22 @@ from fake_label_studio import FakeLabelStudio
 from measured import measure
 from projects import set_up
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import ApprenticeError, TaskSchema
+from ml_backend.core.types import TaskSchema
 from ml_backend.monitoring.status import lines, read_status
-from ml_backend.storage import Spent, Store
+from ml_backend.storage import Spending, Store
 from ml_backend.teacher import distillation, prompts, teacher_labels
 from ml_backend.teacher.evolution import generated_texts, report_text, steps, text_filter
 from ml_backend.teacher.evolution.error_analysis import serving, weakness
-from ml_backend.teacher.evolution.evolution_run import Evolving
-from ml_backend.teacher.evolution.generated_texts import EASY, HARD, TAUGHT, Text
+from ml_backend.teacher.evolution.evolution_run import EvolutionRun
+from ml_backend.teacher.evolution.generated_texts import EASY, HARD, TAUGHT, GeneratedText
 from ml_backend.teacher.project_context import visit
 
 
 def test_the_student_is_examined_before_it_is_taught_and_that_is_the_next_rounds_feedback(
-    evolving: Callable[..., Evolving], teacher: Author
+    evolving: Callable[..., EvolutionRun], teacher: Author
 ) -> None:
     first, second = evolving(TAUGHT).run(2)
     writes = [each for each in teacher.asked if each.purpose == "write"]
@@ -41,7 +42,7 @@ def test_the_student_is_examined_before_it_is_taught_and_that_is_the_next_rounds
 
 
 def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
-    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, store: Store, settings: Settings
+    evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store, settings: Settings
 ) -> None:
     first, second = evolving(TAUGHT).run(2)
     assert not synthetic(confused) and first.used == second.used == 12
@@ -58,7 +59,7 @@ def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
 
 
 def test_the_learner_of_the_next_round_has_been_taught_the_texts_of_the_last(
-    evolving: Callable[..., Evolving], monkeypatch: pytest.MonkeyPatch
+    evolving: Callable[..., EvolutionRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     distil = distillation.distil
@@ -72,7 +73,7 @@ def test_the_learner_of_the_next_round_has_been_taught_the_texts_of_the_last(
 
 
 def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
-    evolving: Callable[..., Evolving], store: Store, settings: Settings
+    evolving: Callable[..., EvolutionRun], store: Store, settings: Settings
 ) -> None:
     list(evolving(TAUGHT).run(1))
     site = visit(settings, store, 5)
@@ -83,7 +84,7 @@ def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
 
 
 def test_a_cue_without_a_vector_is_named(
-    evolving: Callable[..., Evolving], store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    evolving: Callable[..., EvolutionRun], store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["an apple", 9]]}})
     site = visit(settings, store, 5)
@@ -99,13 +100,13 @@ def test_a_cue_without_a_vector_is_named(
 
 
 def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
-    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio
+    evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio
 ) -> None:
     known = next(iter(confused.tasks.values()))["data"]["text"]
     teacher.extra = ["", "  ", "iron " * 200, known, text_of(0, 10)]
     teacher.refuses = "zinc"
     (one,) = evolving(TAUGHT, per_round=11).run(1)
-    said = "\n".join(report_text.round_lines(one, Spent()))
+    said = "\n".join(report_text.round_lines(one, Spending()))
     assert one.examples[text_filter.LENGTH] == ("iron " * 200).strip() and one.examples[text_filter.ALIKE_TASK] == known
     assert f'{text_filter.ALIKE_TASK}, such as "{known}"' in said and f"1 {text_filter.LENGTH}" in said
     unclear = sum("zinc" in text.split() for text in {text_of(i, salt) for i in range(6) for salt in (10, 15)})
@@ -118,26 +119,28 @@ def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
 
 
 def test_an_unsure_label_is_none_and_a_round_that_keeps_nothing_says_what_to_set(
-    evolving: Callable[..., Evolving], teacher: Author
+    evolving: Callable[..., EvolutionRun], teacher: Author
 ) -> None:
     teacher.sure = 0.55
     (one,) = evolving(TAUGHT).run(1)
     assert not one.texts and dict(one.dropped) == {steps.UNSURE: 12} and one.used == 0
-    said = "\n".join(report_text.round_lines(one, Spent()))
+    said = "\n".join(report_text.round_lines(one, Spending()))
     assert "nothing is kept, most of it for: unsure label." in said
     assert "set teacher_probabilities to stated or samples in the project's extra params" in said
     teacher.failing = {"write"}
     (one,) = evolving(TAUGHT).run(1)
-    assert "nothing is kept: the teacher's reply had no texts" in "\n".join(report_text.round_lines(one, Spent()))
+    assert "nothing is kept: the teacher's reply had no texts" in "\n".join(report_text.round_lines(one, Spending()))
 
 
 def test_feedback_has_hard_and_easy_texts_with_what_the_learner_said_and_mistakes_first() -> None:
     texts = [
-        Text(f"{kind} {n}", kind, ("fruit",), said=("fruit",) if n < 4 else ("metal",), right=n < 4)
+        GeneratedText(f"{kind} {n}", kind, ("fruit",), said=("fruit",) if n < 4 else ("metal",), right=n < 4)
         for kind in (HARD, EASY)
         for n in range(10)
     ]
-    first, last = (generated_texts.Round(n, TAUGHT, "t", 10, "", texts=tuple(texts), done=True) for n in (1, 2))
+    first, last = (
+        generated_texts.EvolutionRound(n, TAUGHT, "t", 10, "", texts=tuple(texts), done=True) for n in (1, 2)
+    )
     lines = steps.feedback([first, last]).splitlines()
     assert lines[0] == "Round 1: it got 4 of 10 hard texts right and 4 of 10 easy ones."
     assert lines[1] == '  hard: "hard 4" wrong: it is fruit, not metal'
@@ -149,7 +152,7 @@ def test_feedback_has_hard_and_easy_texts_with_what_the_learner_said_and_mistake
 
 
 def test_examples_for_writing_are_answered_tasks_of_each_label_with_their_label_and_never_what_is_measured_by(
-    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, store: Store
+    evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store
 ) -> None:
     answers = {
         task["data"]["text"]: task["annotations"][0]["result"][0]["value"]["choices"][0]
@@ -170,7 +173,7 @@ def test_examples_for_writing_are_answered_tasks_of_each_label_with_their_label_
 
 
 def test_report_and_status_say_how_many_answers_the_teacher_was_shown(
-    evolving: Callable[..., Evolving], store: Store, settings: Settings
+    evolving: Callable[..., EvolutionRun], store: Store, settings: Settings
 ) -> None:
     site = visit(settings, store, 5)
     before = weakness(site, serving(site))
@@ -184,7 +187,7 @@ def test_report_and_status_say_how_many_answers_the_teacher_was_shown(
 
 
 def test_the_first_diagnosis_is_of_the_learner_that_serves_as_the_report_has_it(
-    evolving: Callable[..., Evolving], teacher: Author, store: Store, settings: Settings
+    evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, settings: Settings
 ) -> None:
     site = visit(settings, store, 5)
     report = report_text.lines(weakness(site, serving(site), store.versions.audited(5)))
@@ -203,7 +206,7 @@ def test_of_several_labels_none_at_all_is_refused_and_every_decision_must_be_sur
     asked = [prompts.label(multiple, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
     answers = [Answer("q", {"label": []}, np.array(row, np.float32)) for row in shares]
-    texts = [Text(f"{n}", HARD) for n in range(4)]
+    texts = [GeneratedText(f"{n}", HARD) for n in range(4)]
     kept, dropped = steps.labelled(multiple, list(zip(texts, answers, asked, strict=True)))
     assert [(each.text, each.label) for each in kept] == [("0", ("fruit",))]
     assert dropped == [(steps.REFUSED, "1"), (steps.UNSURE, "2"), (steps.REFUSED, "3")]

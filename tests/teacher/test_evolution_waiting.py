@@ -13,20 +13,20 @@ from typer.testing import CliRunner
 
 from ml_backend.cli import main
 from ml_backend.cli import teacher as commands
+from ml_backend.core.exceptions import ApprenticeError, RepliesAwaitedError, StoreError, UnreachableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError, TaskSchema
-from ml_backend.label_studio.client import Unreachable
+from ml_backend.core.types import TaskSchema
 from ml_backend.loop.round import run_round
-from ml_backend.storage import Store, StoreError
+from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.evolution import steps
-from ml_backend.teacher.evolution.evolution_run import Evolving, Waiting
+from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import POOL, TAUGHT
-from ml_backend.teacher.project_context import Site, visit
+from ml_backend.teacher.project_context import ProjectContext, visit
 
 
 def test_a_step_that_comes_to_nothing_ends_the_round_and_not_the_command(
-    evolving: Callable[..., Evolving], teacher: Author
+    evolving: Callable[..., EvolutionRun], teacher: Author
 ) -> None:
     teacher.failing = {"diagnose", "write"}
     (one,) = evolving().run(1)
@@ -39,10 +39,12 @@ def test_a_step_that_comes_to_nothing_ends_the_round_and_not_the_command(
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 8, 14, 20])
 def test_wherever_it_is_cut_off_the_same_command_goes_on_from_there_and_nothing_is_asked_twice(
-    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, calls: int
+    evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, calls: int
 ) -> None:
     teacher.calls = calls
-    with pytest.raises(Waiting, match=r"waiting for \d+ answers?; the same command goes on from here \(it went away\)"):
+    with pytest.raises(
+        RepliesAwaitedError, match=r"waiting for \d+ answers?; the same command goes on from here \(it went away\)"
+    ):
         list(evolving().run(2))
     confused.annotate(max(confused.tasks), "metal")  # the world goes on meanwhile
     teacher.calls = 10**6
@@ -54,10 +56,14 @@ def test_wherever_it_is_cut_off_the_same_command_goes_on_from_there_and_nothing_
 
 
 def test_what_the_teacher_was_shown_is_what_stood_in_the_question_however_late_its_answer_comes(
-    evolving: Callable[..., Evolving], teacher: Author, confused: FakeLabelStudio, store: Store, make_round: MakeRound
+    evolving: Callable[..., EvolutionRun],
+    teacher: Author,
+    confused: FakeLabelStudio,
+    store: Store,
+    make_round: MakeRound,
 ) -> None:
     teacher.calls = 0
-    with pytest.raises(Waiting):
+    with pytest.raises(RepliesAwaitedError):
         list(evolving(TAUGHT).run(1))
     (asked,) = store.questions.waiting(5, "scripted")
     quoted = set(rounds_of(store)[0].shown)
@@ -67,7 +73,7 @@ def test_what_the_teacher_was_shown_is_what_stood_in_the_question_however_late_i
         confused.change_annotation(annotation["id"], "metal")
     run_round(make_round(confused))
     teacher.calls = 2
-    with pytest.raises(Waiting):
+    with pytest.raises(RepliesAwaitedError):
         list(evolving(TAUGHT).run(1))
     _, writing = teacher.asked
     (one,) = rounds_of(store)
@@ -76,26 +82,26 @@ def test_what_the_teacher_was_shown_is_what_stood_in_the_question_however_late_i
 
 
 def test_a_spent_budget_makes_it_wait_and_says_which(
-    evolving: Callable[..., Evolving], options: Callable[..., None], teacher: Author
+    evolving: Callable[..., EvolutionRun], options: Callable[..., None], teacher: Author
 ) -> None:
     options(teacher_daily_calls=19)
-    with pytest.raises(Waiting, match=r"waiting for 9 answers.*teacher_daily_calls 19"):
+    with pytest.raises(RepliesAwaitedError, match=r"waiting for 9 answers.*teacher_daily_calls 19"):
         list(evolving().run(1))
     options(teacher_daily_calls=0)
     assert [one.done for one in evolving().run(1)] == [True] and len(teacher.asked) == 14
 
 
 def test_killed_after_the_import_no_text_becomes_two_tasks(
-    evolving: Callable[..., Evolving], confused: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
+    evolving: Callable[..., EvolutionRun], confused: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = store.tasks.put
 
     def die(*_: object, **__: object) -> int:
-        raise Unreachable("killed")
+        raise UnreachableError("killed")
 
     first = evolving()
     monkeypatch.setattr(store.tasks, "put", die)
-    with pytest.raises(Unreachable):
+    with pytest.raises(UnreachableError):
         list(first.run(1))
     assert len(synthetic(confused)) == 6 and not rounds_of(store)[-1].done
     monkeypatch.setattr(store.tasks, "put", put)
@@ -104,7 +110,7 @@ def test_killed_after_the_import_no_text_becomes_two_tasks(
 
 
 def test_a_label_studio_that_does_not_tell_the_new_numbers_brings_the_tasks_with_the_next_round(
-    evolving: Callable[..., Evolving], confused: FakeLabelStudio, store: Store, make_round: MakeRound,
+    evolving: Callable[..., EvolutionRun], confused: FakeLabelStudio, store: Store, make_round: MakeRound,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     answer = confused.answer
@@ -118,10 +124,10 @@ def test_a_label_studio_that_does_not_tell_the_new_numbers_brings_the_tasks_with
 
 
 def test_a_round_that_waits_outlasts_those_of_another_teacher_or_kind_and_limits_none(
-    evolving: Callable[..., Evolving], teacher: Author, store: Store
+    evolving: Callable[..., EvolutionRun], teacher: Author, store: Store
 ) -> None:
     teacher.calls = 3
-    with pytest.raises(Waiting):
+    with pytest.raises(RepliesAwaitedError):
         list(evolving().run(1))
     paid = len(teacher.asked)
     teacher.calls, teacher.name = 10**6, "another"
@@ -165,14 +171,14 @@ def test_the_command_prints_each_round_and_where_it_waits(
 def test_a_teacher_that_can_be_asked_nothing_is_told_with_what_to_set(
     taught: dict[int, str], settings: Settings, store: Store
 ) -> None:
-    site: Site = visit(settings, store, 5)
+    site: ProjectContext = visit(settings, store, 5)
     with pytest.raises(ApprenticeError, match="'similarity', which can be asked nothing: set `teacher`"):
         site.desk()
 
 
 @pytest.mark.parametrize("name", ["batch", "openai"])
 def test_a_teacher_without_a_model_is_told_before_a_round_begins_that_setting_it_would_orphan(
-    evolving: Callable[..., Evolving], options: Callable[..., None], store: Store, name: str
+    evolving: Callable[..., EvolutionRun], options: Callable[..., None], store: Store, name: str
 ) -> None:
     options(teacher=name)
     with pytest.raises(ApprenticeError, match=rf"The teacher of project 5 \({name}\) has no model: set teacher_model"):
@@ -181,17 +187,19 @@ def test_a_teacher_without_a_model_is_told_before_a_round_begins_that_setting_it
 
 
 def test_what_waits_beside_the_round_is_told_as_an_export_would_count_it(
-    evolving: Callable[..., Evolving], teacher: Author, store: Store, single: TaskSchema
+    evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, single: TaskSchema
 ) -> None:
     teacher.calls = 0
     store.questions.want(5, "scripted", [(prompts.describe(single, ["a text"], "scripted"), None)])
-    with pytest.raises(Waiting, match="waiting for 1 answer to this round, beside 1 question of the loop; the same"):
+    with pytest.raises(
+        RepliesAwaitedError, match="waiting for 1 answer to this round, beside 1 question of the loop; the same"
+    ):
         list(evolving().run(1))
     assert len(store.questions.waiting(5, "scripted")) == 2
 
 
 def test_two_commands_never_evolve_one_project_and_none_loses_the_rounds_of_the_other(
-    evolving: Callable[..., Evolving], store: Store
+    evolving: Callable[..., EvolutionRun], store: Store
 ) -> None:
     first, second = evolving(TAUGHT).run(2), evolving(TAUGHT)
     assert next(first).number == 1

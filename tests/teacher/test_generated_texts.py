@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from ml_backend.storage import EvolutionRow, Store
 from ml_backend.teacher.evolution import generated_texts
-from ml_backend.teacher.evolution.generated_texts import HARD, TAUGHT, Round, Text
+from ml_backend.teacher.evolution.generated_texts import HARD, TAUGHT, EvolutionRound, GeneratedText
 
 _projects, _moments = itertools.count(100), itertools.count()
 
 
-def a_round(number: int, *shown: int, done: bool = True) -> Round:
-    texts = (Text(f"text {number}", HARD),)
-    return Round(number, TAUGHT, "t", 6, f"moment {next(_moments)}", shown=shown, texts=texts, done=done)
+def a_round(number: int, *shown: int, done: bool = True) -> EvolutionRound:
+    texts = (GeneratedText(f"text {number}", HARD),)
+    return EvolutionRound(number, TAUGHT, "t", 6, f"moment {next(_moments)}", shown=shown, texts=texts, done=done)
 
 
 changes = st.one_of(
@@ -38,7 +38,7 @@ changes = st.one_of(
 def test_the_tasks_that_a_teacher_was_shown_are_those_of_all_rounds_whenever_somebody_looked(
     any_store: Store, history: list[tuple[str, list[int]]]
 ) -> None:
-    project, rounds = next(_projects), list[Round]()
+    project, rounds = next(_projects), list[EvolutionRound]()
     for what, tasks in [*history, ("look", [])]:
         waiting = next((place for place, one in enumerate(rounds) if not one.done), None)
         if what == "begin":

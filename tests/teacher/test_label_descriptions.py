@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml_backend.core.types import ApprenticeError, TaskSchema
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import TaskSchema
 from ml_backend.storage import Store
 from ml_backend.teacher.descriptions.label_descriptions import (
     MOST_CUES,

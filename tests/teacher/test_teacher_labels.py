@@ -16,11 +16,11 @@ from projects import set_up
 
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import Draft, Example, Prediction, TaskSchema, content_key
-from ml_backend.kinds.choices.label_aggregation import Answers
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
-from ml_backend.teacher.teacher_labels import Recall, of_texts, recall
+from ml_backend.teacher.teacher_labels import TeacherLabels, of_texts, recall
 
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
 TEXTS = {10: "apple", 20: "iron", 30: "pear", 40: "zinc", 50: "apple"}
@@ -28,14 +28,14 @@ SHOWN: set[str] = set()  # texts whose label was asked for with answers in sight
 
 
 @pytest.fixture
-def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., Recall]:
+def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLabels]:
     """What is recalled after the teacher said so of some texts, and annotators so of some tasks."""
     store.projects.ensure(5)
     store.tasks.put(5, [Example(task, text, content_key(text)) for task, text in TEXTS.items()])
     pool = ProjectPool(store, 5, fake_encoder)
     pool.refresh(store.projects.ensure(5).tasks_revision)
 
-    def look(said: dict[str, float], answered: dict[int, str], schema: TaskSchema = SCHEMA) -> Recall:
+    def look(said: dict[str, float], answered: dict[int, str], schema: TaskSchema = SCHEMA) -> TeacherLabels:
         for text, fruit in said.items():
             asked = prompts.label(schema, content_key(text), text, "scripted", {})
             if text in SHOWN:
@@ -46,12 +46,12 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., Recall]:
             store.questions.record(5, Answer(asked.id, {"label": "fruit"}, shares), [])
         tasks = np.array(sorted(answered), np.int64)
         targets = np.eye(2, dtype=np.float32)[[SCHEMA.labels.index(answered[task]) for task in tasks.tolist()]]
-        return recall(store, "scripted", SCHEMA, pool, 5, Answers(tasks, targets.reshape(-1, 2), tasks))
+        return recall(store, "scripted", SCHEMA, pool, 5, AggregatedLabels(tasks, targets.reshape(-1, 2), tasks))
 
     return look
 
 
-def test_tasks_with_the_same_text_have_the_same_reply(remember: Callable[..., Recall]) -> None:
+def test_tasks_with_the_same_text_have_the_same_reply(remember: Callable[..., TeacherLabels]) -> None:
     found = remember({"apple": 0.75, "zinc": 0.25}, {})
     assert found.tasks.tolist() == [10, 40, 50]
     assert found.said[:, 0] == pytest.approx([0.75, 0.25, 0.75], abs=1e-4)
@@ -59,7 +59,7 @@ def test_tasks_with_the_same_text_have_the_same_reply(remember: Callable[..., Re
 
 
 def test_what_has_an_answer_is_not_distilled_and_the_queue_has_no_say_in_it(
-    remember: Callable[..., Recall], store: Store
+    remember: Callable[..., TeacherLabels], store: Store
 ) -> None:
     store.shown.put(5, "v1", [Prediction(30, 0.1, Draft(("fruit",), 0.5, "learner"))])
     set_up(store, 5, published="v1")
@@ -71,7 +71,7 @@ def test_what_has_an_answer_is_not_distilled_and_the_queue_has_no_say_in_it(
 
 
 def test_what_was_said_with_answers_in_sight_is_not_distilled(
-    remember: Callable[..., Recall], monkeypatch: pytest.MonkeyPatch
+    remember: Callable[..., TeacherLabels], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else those answers would judge what they have taught themselves: a teacher who repeats them would look right."""
     monkeypatch.setitem(remember.__globals__, "SHOWN", {"iron", "zinc"})  # type: ignore[attr-defined]
@@ -82,7 +82,7 @@ def test_what_was_said_with_answers_in_sight_is_not_distilled(
     assert not np.isnan(found.of(np.array([20]))).any(), "it is a draft all the same"
 
 
-def test_a_reply_that_did_not_know_all_labels_of_today_is_passed_over(remember: Callable[..., Recall]) -> None:
+def test_a_reply_that_did_not_know_all_labels_of_today_is_passed_over(remember: Callable[..., TeacherLabels]) -> None:
     other = TaskSchema(("fruit", "stone"), False, "c", "t", "text")
     assert len(remember({"apple": 0.9}, {}, schema=other).tasks) == 0
     wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")
@@ -90,7 +90,7 @@ def test_a_reply_that_did_not_know_all_labels_of_today_is_passed_over(remember: 
     assert found.said[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4), "what is gone is shared among the others"
 
 
-def test_annotators_who_contradict_it_are_expected_to_do_so_again(remember: Callable[..., Recall]) -> None:
+def test_annotators_who_contradict_it_are_expected_to_do_so_again(remember: Callable[..., TeacherLabels]) -> None:
     before = remember(dict.fromkeys(TEXTS.values(), 0.9), {})
     after = remember({}, dict.fromkeys(TEXTS, "metal"))
     assert (before.expected[:, 0] > before.expected[:, 1]).all() and before.corrected == pytest.approx(before.said)
@@ -120,14 +120,14 @@ def test_a_request_and_the_queue_take_the_same_reply_whatever_the_labels_were_in
         shares[0] = first
         any_store.questions.record(project, Answer(asked.id, {"label": "x"}, shares), [])
     for schema in SCHEMAS:
-        nobody = Answers(pool.tasks[:0], np.empty((0, len(schema.labels)), np.float32), pool.tasks[:0])
+        nobody = AggregatedLabels(pool.tasks[:0], np.empty((0, len(schema.labels)), np.float32), pool.tasks[:0])
         queue = recall(any_store, "scripted", schema, pool, project, nobody)
         request = of_texts(any_store, "scripted", schema, project, texts)
         np.testing.assert_array_equal(request, queue.of(pool.tasks))
 
 
 def test_a_label_that_went_and_came_back_brings_the_reply_of_then_back(
-    remember: Callable[..., Recall], store: Store
+    remember: Callable[..., TeacherLabels], store: Store
 ) -> None:
     wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")
     remember({"apple": 0.9}, {}, schema=wider)

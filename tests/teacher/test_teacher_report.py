@@ -14,7 +14,7 @@ from ml_backend.core.teacher_types import Answer, Call
 from ml_backend.core.types import SYNTHETIC, Annotation, Draft, Example, ModelVersion, Prediction, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.monitoring.prometheus import Metrics
 from ml_backend.monitoring.status import lines, read_status
 from ml_backend.storage import Store
@@ -54,8 +54,8 @@ def learnt(store: Store, priors: dict[str, float], started_from: str, tasks: tup
     targets = np.tile(np.array([[1, 0, 0]], np.float32), (len(tasks), 1))
     held_out = np.tile(np.array([[0.8, 0.1, 0.1]], np.float32), (len(tasks), 1))
     held_out[0] = (0.1, 0.8, 0.1)
-    lesson = Lesson("logistic", "fake", SCHEMA.labels, False, np.array(tasks), b"", targets)
-    known = Knowledge(1, lesson, {"weight": np.eye(3)}, held_out, started_from, priors)
+    lesson = TrainingSnapshot("logistic", "fake", SCHEMA.labels, False, np.array(tasks), b"", targets)
+    known = FittedModel(1, lesson, {"weight": np.eye(3)}, held_out, started_from, priors)
     store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), fitted_model.save(store, 5, known), rows=1)
     store.versions.activate(5, 1)
 

@@ -15,7 +15,7 @@ from projects import set_up
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
-from ml_backend.loop.round import Round, run_round
+from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.storage import Store
 from ml_backend.web.predictor import NO_VERSION
 
@@ -92,9 +92,13 @@ def test_every_recorded_prediction_request_is_answered_one_result_a_task(
 
 
 def test_the_learner_that_serves_answers_and_follows_the_active_version(
-    settings: Settings, store: Store, server: FakeLabelStudio, make_round: Callable[..., Round], single: TaskSchema,
+    settings: Settings,
+    store: Store,
+    server: FakeLabelStudio,
+    make_round: Callable[..., RoundContext],
+    single: TaskSchema,
     client: FlaskClient,
-) -> None:  # fmt: skip
+) -> None:
     settings.defaults = settings.defaults.model_copy(update={"audit_share": 0.0})
     truth = fill(server, 90)
     flood(server, truth, single, list(truth)[:45])
@@ -124,7 +128,7 @@ def test_a_task_of_the_audit_slice_gets_no_draft_here_either(client: FlaskClient
 
 
 def test_vectors_that_are_cached_are_not_made_again(
-    store: Store, server: FakeLabelStudio, make_round: Callable[..., Round], client: FlaskClient,
+    store: Store, server: FakeLabelStudio, make_round: Callable[..., RoundContext], client: FlaskClient,
     fake_encoder: FakeEncoder,
 ) -> None:  # fmt: skip
     fill(server, 10)
@@ -202,7 +206,11 @@ def test_the_webhook_takes_every_recorded_event_quickly_and_asks_for_rounds(
 
 
 def test_versions_are_listed_as_label_studio_reads_them(
-    client: FlaskClient, store: Store, server: FakeLabelStudio, make_round: Callable[..., Round], capture: Capture
+    client: FlaskClient,
+    store: Store,
+    server: FakeLabelStudio,
+    make_round: Callable[..., RoundContext],
+    capture: Capture,
 ) -> None:
     assert client.get("/versions").get_json() == {"versions": []}
     fill(server, 10)
@@ -228,7 +236,7 @@ def test_a_rollback_can_be_asked_for(client: FlaskClient, store: Store) -> None:
 
 
 def test_metrics_are_prometheus_text(
-    client: FlaskClient, store: Store, server: FakeLabelStudio, make_round: Callable[..., Round]
+    client: FlaskClient, store: Store, server: FakeLabelStudio, make_round: Callable[..., RoundContext]
 ) -> None:
     fill(server, 10)
     set_up(store, 5, connection={"ml": 1})

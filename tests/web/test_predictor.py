@@ -19,7 +19,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import Annotation, Example, ModelVersion, TaskSchema, content_key
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.labels.aggregation import Aggregator
+from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
 from ml_backend.pool.project_pool import ProjectPool
@@ -56,7 +56,7 @@ def test_a_teachers_label_is_worth_on_request_what_it_was_worth_to_the_round(
     teach(store, 5, 30, wrong=20)
     pool, texts = ProjectPool(store, 5, fake_encoder), ["5 text 3", "5 text 25", "never seen"]
     pool.refresh(store.projects.known(5).tasks_revision)
-    recalled = recall(store, TEACHER, SCHEMA, pool, 5, Aggregator(store, 5).refresh(SCHEMA).answers)
+    recalled = recall(store, TEACHER, SCHEMA, pool, 5, LabelAggregator(store, 5).refresh(SCHEMA).answers)
     expected = recalled.of(np.array([3, 25]))
     found = of_texts(store, TEACHER, SCHEMA, 5, texts)
     assert np.allclose(found[:2], expected)
@@ -116,7 +116,7 @@ def test_a_learner_is_read_once_however_many_versions_it_serves(
     loads: list[int] = []
     load = fitted_model.load
 
-    def count(store: Store, project: int, number: int) -> fitted_model.Knowledge:
+    def count(store: Store, project: int, number: int) -> fitted_model.FittedModel:
         loads.append(number)
         return load(store, project, number)
 

@@ -11,10 +11,10 @@ from rounds import MakeRound
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core.settings import Settings
-from ml_backend.labels.aggregation import Aggregators
+from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
-from ml_backend.worker.teacher_runner import Teaching
+from ml_backend.worker.teacher_runner import TeacherRunner
 
 
 class School:
@@ -23,7 +23,7 @@ class School:
     def __init__(
         self, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, teacher: ScriptedTeacher
     ) -> None:
-        self.teaching = Teaching(settings, store, Aggregators(store))
+        self.teaching = TeacherRunner(settings, store, LabelAggregators(store))
         self.store, self.server, self.teacher = store, server, teacher
         self.make_round = make_round
         self.work = make_round(server)

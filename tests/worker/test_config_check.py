@@ -7,7 +7,7 @@ from fake_label_studio import FakeClient, FakeLabelStudio, config_with
 from projects import set_up
 from workers import Bench
 
-from ml_backend.label_studio.client import Unreachable
+from ml_backend.core.exceptions import UnreachableError
 from ml_backend.storage import Store
 from ml_backend.worker import config_check
 from ml_backend.worker.config_check import EVERY_SECONDS, PAUSE_SECONDS, ConfigCheck
@@ -73,7 +73,7 @@ def test_a_label_studio_that_does_not_answer_is_left_alone_for_a_while(
     store: Store, client: FakeClient, clock: Clock
 ) -> None:
     def fail(*_: object) -> None:
-        raise Unreachable("gone")
+        raise UnreachableError("gone")
 
     client.before = fail
     checked = ConfigCheck(store)

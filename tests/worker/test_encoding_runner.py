@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pytest
 from fake_encoder import FakeEncoder
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError, Example, Floats, content_key
+from ml_backend.core.types import Example, Floats, content_key
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
-from ml_backend.worker.encoding_runner import Encoding
+from ml_backend.worker.encoding_runner import EncodingRunner
 
 
 class Failing(FakeEncoder):
@@ -29,7 +30,7 @@ def test_an_encoder_that_fails_leaves_other_projects_their_turn(
         pools[project] = ProjectPool(store, project, encoder)
         pools[project].refresh(1)
         store.progress.encoded(project, "worker", 0, 20)
-    encoding = Encoding(settings, store, "worker")
+    encoding = EncodingRunner(settings, store, "worker")
     for _ in range(10):
         encoding.step(pools, 1)
         if encoding._running is not None:
@@ -46,7 +47,7 @@ def test_what_another_worker_encodes_is_left_to_it(settings: Settings, store: St
     pool = ProjectPool(store, 1, FakeEncoder())
     pool.refresh(1)
     store.progress.encoded(1, "another", 0, 1)
-    encoding = Encoding(settings, store, "worker")
+    encoding = EncodingRunner(settings, store, "worker")
     encoding.step({1: pool})
     encoding.stop()
     assert encoding._running is None

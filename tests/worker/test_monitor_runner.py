@@ -10,18 +10,18 @@ from projects import set_up
 from rounds import MakeRound, active
 
 from ml_backend.core.settings import Settings
-from ml_backend.labels.aggregation import Aggregators
+from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.worker import monitor_runner as module
-from ml_backend.worker.monitor_runner import Watching
+from ml_backend.worker.monitor_runner import MonitorRunner
 
 
 class Looking:
     """A watcher whose clock moves on by itself."""
 
     def __init__(self, settings: Settings, store: Store, pool: ProjectPool) -> None:
-        self.watching = Watching(settings, store, Aggregators(store))
+        self.watching = MonitorRunner(settings, store, LabelAggregators(store))
         self.pools = {5: pool}
 
     def step(self) -> None:

@@ -13,8 +13,8 @@ from fake_label_studio import fill, flood
 from projects import set_up
 from workers import Bench
 
+from ml_backend.core.exceptions import UnreachableError
 from ml_backend.core.types import ModelVersion, TaskSchema, content_key
-from ml_backend.label_studio.client import Unreachable
 from ml_backend.worker import maintenance
 
 
@@ -101,7 +101,7 @@ def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
 
     def refuse(method: str, *_: Any) -> None:
         if method == "DELETE":
-            raise Unreachable("busy")
+            raise UnreachableError("busy")
 
     bench.client.before = refuse
     bench.time += maintenance.QUIET_SECONDS + 1
@@ -143,7 +143,7 @@ def test_rounds_that_fail_after_they_have_learnt_leave_no_learners_either(bench:
 
     def refuse(method: str, path: str, _: Any) -> None:
         if method == "POST" and "predictions" in path:
-            raise Unreachable("down")
+            raise UnreachableError("down")
 
     bench.client.before = refuse
     for at in range(7, 15):
@@ -275,7 +275,7 @@ def test_vectors_of_an_earlier_encoder_go_when_a_round_with_the_new_one_has_come
         bench.store.vectors(project, space).add([b"k" * 16], np.ones((1, 4), np.float32))
 
     def down(*_: Any) -> None:
-        raise Unreachable("down")
+        raise UnreachableError("down")
 
     bench.client.before = down
     bench.round()

@@ -18,8 +18,8 @@ import psutil
 import pytest
 from fake_encoder import weightless
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ApprenticeError
 from ml_backend.demo.server import free_port
 from ml_backend.worker.supervisor import check_exposure, environment_of, serve, stop_with_parent
 

@@ -14,11 +14,11 @@ from school import School
 
 from ml_backend.core import registry
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.core.types import Taught
+from ml_backend.core.types import PseudoLabels
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import _forget
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Lesson
+from ml_backend.model.fitted_model import TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation, teacher_labels
@@ -46,7 +46,7 @@ def test_answers_to_tasks_that_the_prior_was_made_from_do_not_judge_it_until_it_
     judged: list[tuple[set[int], set[int]]] = []
     learn = fitted_model.learn
 
-    def spy(lesson: Lesson, *rest: Any) -> Any:
+    def spy(lesson: TrainingSnapshot, *rest: Any) -> Any:
         judged.append((set(lesson.tasks.tolist()), set(lesson.tasks[rest[-1]].tolist())))
         return learn(lesson, *rest)
 
@@ -219,7 +219,9 @@ def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(school:
     school.finish()
     record = store.projects.ensure(5)
     schema, pool, encoder = read_schema(record.label_config), school.work.pool, registry.encoder("fake")
-    nothing = Taught(np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32))
+    nothing = PseudoLabels(
+        np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32)
+    )
     given = distillation.gather(pool, record, "logistic", schema, teacher_labels.nothing(schema), nothing)
     distillation.make(store, record, given, schema, encoder)
     first = store.projects.ensure(5).prior or {}

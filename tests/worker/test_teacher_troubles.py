@@ -14,8 +14,9 @@ from school import School
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.teacher_types import Answer, Question, TeacherUnavailable
+from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import TaskSchema
 from ml_backend.model import fitted_model
 from ml_backend.storage import Store
@@ -29,7 +30,7 @@ def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the
 ) -> None:
     moment = module.now()
     monkeypatch.setattr(module, "now", lambda: moment)
-    school.teacher.silent = TeacherUnavailable("nobody listens at the endpoint")
+    school.teacher.silent = TeacherUnavailableError("nobody listens at the endpoint")
     pauses = []
     for _ in range(12):
         school.step()
@@ -46,7 +47,7 @@ def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the
 def test_it_is_asked_again_when_it_said_it_would_be_there(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
     moment = module.now()
     monkeypatch.setattr(module, "now", lambda: moment)
-    school.teacher.silent = TeacherUnavailable("too many requests", retry_after=33.0)
+    school.teacher.silent = TeacherUnavailableError("too many requests", retry_after=33.0)
     school.step()
     assert school.state()["until"] == moment + 33
 
@@ -85,7 +86,7 @@ def test_the_unexpected_is_told_by_its_kind_alone(school: School, monkeypatch: p
 def test_another_teacher_is_told_nothing_of_the_problems_of_the_one_before(
     school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    school.teacher.silent = TeacherUnavailable("the key is wrong", fatal=True)
+    school.teacher.silent = TeacherUnavailableError("the key is wrong", fatal=True)
     school.step()
     assert (school.state()["name"], school.state()["problem"]) == ("scripted", "the key is wrong")
     other = ScriptedTeacher()

@@ -6,8 +6,8 @@ import pytest
 from fake_encoder import FakeEncoder
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import BEST, Settings
-from ml_backend.core.types import ApprenticeError
 from ml_backend.worker.warmup import warm
 
 

@@ -13,11 +13,11 @@ from fake_label_studio import FakeLabelStudio, fill
 from projects import set_up
 from workers import CALL_SECONDS, Bench
 
+from ml_backend.core.exceptions import StoreError, UnreachableError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Example, Floats, TaskSchema, content_key
-from ml_backend.label_studio.client import Unreachable
 from ml_backend.label_studio.publisher import HEAD
-from ml_backend.storage import Store, StoreError, remember_credentials
+from ml_backend.storage import Store, remember_credentials
 from ml_backend.storage.schema import job
 from ml_backend.worker import worker as module
 from ml_backend.worker.worker import Worker
@@ -60,7 +60,7 @@ def test_a_failed_round_is_recorded_backs_off_and_leaves_the_earlier_version(ben
     name = bench.active().name
 
     def down(*_: Any) -> None:
-        raise Unreachable("Label Studio does not answer")
+        raise UnreachableError("Label Studio does not answer")
 
     bench.tell(bench.server.annotate(next(iter(truth)), "fruit"))
     bench.client.before = down

@@ -15,7 +15,7 @@ MARK_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class AggregatedLabels:
     """What is known from humans.
 
     tasks    (n,) int64, ascending: the tasks with a counted label
@@ -27,13 +27,13 @@ class Answers:
     targets: Floats
     touched: Ints
 
-    def but_for(self, apart: Ints) -> Answers:
+    def but_for(self, apart: Ints) -> AggregatedLabels:
         """Without the labels of some tasks."""
         left = ~np.isin(self.tasks, apart)
-        return Answers(self.tasks[left], self.targets[left], self.touched)
+        return AggregatedLabels(self.tasks[left], self.targets[left], self.touched)
 
 
-def mark_of(answers: Answers) -> int:
+def mark_of(answers: AggregatedLabels) -> int:
     """What some tasks add to the digest of all, or take out of it: both by exclusive or."""
     targets = dict(zip(answers.tasks.tolist(), answers.targets, strict=True))
     mark = 0
@@ -49,7 +49,7 @@ def as_digest(mark: int) -> str:
     return mark.to_bytes(MARK_BYTES, "little").hex()
 
 
-def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> Answers:
+def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> AggregatedLabels:
     """Majority of the annotators, each with the latest answer; a tie stays a soft label.
 
     A ground-truth answer stands above the others of its task. Labels that are no longer in the schema are passed over,
@@ -60,7 +60,7 @@ def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> Answers:
         by_task[annotation.task].append(annotation)
     targets = {task: target for task, group in by_task.items() if (target := vote(schema, group)) is not None}
     tasks = sorted(targets)
-    return Answers(
+    return AggregatedLabels(
         np.array(tasks, np.int64),
         np.array([targets[task] for task in tasks], np.float32).reshape(len(tasks), len(schema.labels)),
         np.array(sorted(by_task), np.int64),

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import ApprenticeError, Attributions, FieldScores, TaskSchema, read_record, record_text
+from ml_backend.core.types import Attributions, FieldScores, TaskSchema, read_record, record_text
 from ml_backend.pool.feature_space import DESCRIPTION, KIND, ORDER
 from ml_backend.storage import ProjectRecord, Store
 from ml_backend.teacher import prompts

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.types import ApprenticeError, Floats, TaskSchema, tidy
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import Floats, TaskSchema, tidy
 from ml_backend.storage import ProjectRecord, Store
 from ml_backend.teacher.project_snapshot import stands
 from ml_backend.teacher.prompts import describe

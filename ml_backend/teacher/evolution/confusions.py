@@ -20,7 +20,7 @@ NOTHING = "(none)"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class QuotedAnswer:
     """One task: what the annotators say of it, what the learner says, and how sure that is."""
 
     task: int
@@ -31,7 +31,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Confusion:
     """A label of the annotators and what the learner says `instead` (NOTHING: a label too few, or too many).
 
     share     of the tasks with that label; of all, if that is NOTHING
@@ -43,11 +43,11 @@ class Pair:
     count: int
     share: float
     tasks: tuple[int, ...]
-    typical: tuple[Said, ...]
+    typical: tuple[QuotedAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedAnswers:
     """The n answered tasks, row by row; `wrong` (n,): where the learner disagrees; `shown` (n,): may be quoted."""
 
     labels: tuple[str, ...]
@@ -61,10 +61,10 @@ class Judged:
     wrong: Mask
     shown: Mask
 
-    def quote(self, row: int) -> Said:
+    def quote(self, row: int) -> QuotedAnswer:
         names = np.array(self.labels)
         gold, said = (tuple(names[mask[row]].tolist()) for mask in (self.gold, self.said))
-        return Said(int(self.tasks[row]), self.texts[row], gold, said, round(float(self.sure[row]), 4))
+        return QuotedAnswer(int(self.tasks[row]), self.texts[row], gold, said, round(float(self.sure[row]), 4))
 
 
 def typical(vectors: Floats, n: int) -> list[int]:
@@ -76,7 +76,7 @@ def typical(vectors: Floats, n: int) -> list[int]:
     return chosen
 
 
-def pairs_of(judged: Judged) -> tuple[Pair, ...]:
+def pairs_of(judged: JudgedAnswers) -> tuple[Confusion, ...]:
     found: dict[tuple[str, str], list[int]] = defaultdict(list)
     names = np.array([*judged.labels, NOTHING])
     for row in np.flatnonzero(judged.wrong).tolist():
@@ -86,25 +86,25 @@ def pairs_of(judged: Judged) -> tuple[Pair, ...]:
         for pair in product(*(names[some if len(some) else [-1]].tolist() for some in (missing, extra))):
             found[pair].append(row)
     support = dict(zip(judged.labels, judged.gold.sum(axis=0).tolist(), strict=True))
-    pairs: list[Pair] = []
+    pairs: list[Confusion] = []
     for (label, instead), rows in found.items():
         if len(rows) < FEWEST:
             continue
         open_ = [row for row in rows if judged.shown[row]]
         quoted = tuple(judged.quote(open_[at]) for at in typical(judged.vectors[open_], SHOWN)) if open_ else ()
         share = len(rows) / support.get(label, len(judged.tasks))
-        pairs.append(Pair(label, instead, len(rows), share, tuple(judged.tasks[rows].tolist()), quoted))
+        pairs.append(Confusion(label, instead, len(rows), share, tuple(judged.tasks[rows].tolist()), quoted))
     return tuple(sorted(pairs, key=lambda pair: (-pair.count, -pair.share, pair.label, pair.instead)))
 
 
-def single_of(judged: Judged, pairs: tuple[Pair, ...]) -> tuple[Said, ...]:
+def single_of(judged: JudgedAnswers, pairs: tuple[Confusion, ...]) -> tuple[QuotedAnswer, ...]:
     """The mistakes that are in no pair and may be quoted, those first that it was surest of."""
     paired = {task for pair in pairs for task in pair.tasks}
     rows = np.flatnonzero(judged.wrong & judged.shown & ~np.isin(judged.tasks, list(paired)))
     return tuple(judged.quote(row) for row in rows[np.argsort(-judged.sure[rows], kind="stable")].tolist())
 
 
-def right_of(judged: Judged, pairs: tuple[Pair, ...]) -> tuple[Said, ...]:
+def right_of(judged: JudgedAnswers, pairs: tuple[Confusion, ...]) -> tuple[QuotedAnswer, ...]:
     """What it gets right of the labels that it confuses: of each the surest."""
     rows = []
     for label in dict.fromkeys(label for pair in pairs for label in (pair.label, pair.instead) if label != NOTHING):

@@ -13,17 +13,26 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import ApprenticeError, Estimate, Floats
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import Estimate, Floats
 from ml_backend.evaluation import audit_sample
-from ml_backend.evaluation.group_metrics import Groups, by_group
+from ml_backend.evaluation.group_metrics import GroupMetrics, by_group
 from ml_backend.evaluation.metrics import correct, decide, f1
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import Knowledge
+from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pre_annotation import confidence
 from ml_backend.pool.task_groups import groups_of
 from ml_backend.teacher.evolution import generated_texts
-from ml_backend.teacher.evolution.confusions import Judged, Pair, Said, pairs_of, right_of, single_of, typical
-from ml_backend.teacher.project_context import Site
+from ml_backend.teacher.evolution.confusions import (
+    Confusion,
+    JudgedAnswers,
+    QuotedAnswer,
+    pairs_of,
+    right_of,
+    single_of,
+    typical,
+)
+from ml_backend.teacher.project_context import ProjectContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class LabelScore:
 
 
 @dataclass(frozen=True, slots=True)
-class Weakness:
+class ErrorAnalysis:
     """Of the learner that version `version` made, on n answered tasks.
 
     pairs     the most frequent first; `single`: mistakes that were made once; `labels`: the worst first
@@ -47,18 +56,18 @@ class Weakness:
     version: int
     n: int
     accuracy: Estimate | None
-    pairs: tuple[Pair, ...]
-    single: tuple[Said, ...]
+    pairs: tuple[Confusion, ...]
+    single: tuple[QuotedAnswer, ...]
     labels: tuple[LabelScore, ...]
-    clusters: Groups
+    clusters: GroupMetrics
     about: Mapping[str, str]
-    groups: Groups | None
+    groups: GroupMetrics | None
     group_by: str
-    right: tuple[Said, ...]
+    right: tuple[QuotedAnswer, ...]
     shown: int
 
 
-def serving(site: Site) -> Knowledge:
+def serving(site: ProjectContext) -> FittedModel:
     """The learner that serves. Raises ApprenticeError if there is none, or the labels have changed since."""
     found, problem = fitted_model.load_best(site.store, site.store.versions.active(site.record.id), site.pool.space)
     if found is None:
@@ -71,7 +80,7 @@ def serving(site: Site) -> Knowledge:
     return found
 
 
-def weakness(site: Site, learner: Knowledge, unquoted: Collection[int] = ()) -> Weakness:
+def weakness(site: ProjectContext, learner: FittedModel, unquoted: Collection[int] = ()) -> ErrorAnalysis:
     """The report on a learner. `unquoted`: tasks whose texts are not to be shown: they count all the same.
 
     Raises ApprenticeError if none of the tasks that it learnt from is left.
@@ -82,7 +91,7 @@ def weakness(site: Site, learner: Knowledge, unquoted: Collection[int] = ()) -> 
         raise ApprenticeError(f"None of the tasks that the learner of project {project} learnt from is left")
     tasks, targets, held_out = lesson.tasks[kept], lesson.targets[kept], learner.held_out[kept]
     rows, multiple = pool.rows_of(tasks), lesson.multiple
-    judged = Judged(
+    judged = JudgedAnswers(
         labels=lesson.labels,
         tasks=tasks,
         texts=store.tasks.texts(project, tasks.tolist()),
@@ -97,7 +106,7 @@ def weakness(site: Site, learner: Knowledge, unquoted: Collection[int] = ()) -> 
     pairs = pairs_of(judged)
     clusters = groups_of(pool, "", rows)
     field = site.options.group_by
-    return Weakness(
+    return ErrorAnalysis(
         version=learner.number,
         n=len(tasks),
         accuracy=audit_sample.accuracy(held_out, targets, tasks, np.array(store.versions.audited(project)), multiple),
@@ -121,7 +130,7 @@ def _labels(held_out: Floats, targets: Floats, labels: tuple[str, ...], multiple
     return tuple(sorted(found, key=lambda each: (each.f1, -each.n, each.label)))
 
 
-def _about(judged: Judged, groups: npt.NDArray[np.str_]) -> dict[str, str]:
+def _about(judged: JudgedAnswers, groups: npt.NDArray[np.str_]) -> dict[str, str]:
     """A typical text of each group: a number says nothing to people."""
     found = {}
     for name in np.unique(groups).tolist():

@@ -11,11 +11,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ml_backend.core.ports import Encoder
-from ml_backend.core.types import Floats, Ints, TaskSchema, Taught, content_key
+from ml_backend.core.types import Floats, Ints, PseudoLabels, TaskSchema, content_key
 from ml_backend.pool.checked_encoder import encode
 from ml_backend.storage import EvolutionRow, ProjectRecord, Reply, Store
 from ml_backend.teacher.confusion_model import corrected
-from ml_backend.teacher.teacher_labels import Recall, shares
+from ml_backend.teacher.teacher_labels import TeacherLabels, shares
 
 HARD, EASY, POOL = "hard", "easy", "pool"
 TASKS, TAUGHT = "tasks", "taught"
@@ -32,7 +32,7 @@ UNUSABLE, REFUSED, UNSURE = "no usable reply", "ambiguous", "unsure label"
 """Why a text is dropped: by the filters of `sieve`, and by what the teacher says of it."""
 
 
-class Dropped(NamedTuple):
+class DroppedText(NamedTuple):
     """A text that is not used, and why."""
 
     why: str
@@ -40,7 +40,7 @@ class Dropped(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class GeneratedText:
     """One text of a round. `kind`: HARD or EASY as the teacher meant it, or POOL.
 
     label   what the teacher says of it, `shares` its probabilities; empty until it has said so
@@ -60,7 +60,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class EvolutionRound:
     """One round, as far as it has come.
 
     n           hard texts, and as many easy ones; `began`: when, in UTC as ISO text
@@ -85,13 +85,13 @@ class Round:
     dropped: Mapping[str, int] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)
     shown: tuple[int, ...] = ()
-    texts: tuple[Text, ...] = ()
+    texts: tuple[GeneratedText, ...] = ()
     labelled: bool = False
     used: int = 0
     done: bool = False
     left: int = 0
 
-    def without(self, dropped: Sequence[Dropped]) -> Round:
+    def without(self, dropped: Sequence[DroppedText]) -> EvolutionRound:
         """The round as it is with more texts dropped."""
         counts = Counter(self.dropped) + Counter(each.why for each in dropped)
         examples = {each.why: each.text for each in reversed(dropped)} | dict(self.examples)
@@ -120,7 +120,7 @@ class _Shown:
 _SHOWN: WeakKeyDictionary[Store, dict[int, _Shown]] = WeakKeyDictionary()
 
 
-def read(store: Store, project: int, **only: object) -> tuple[Round, ...]:
+def read(store: Store, project: int, **only: object) -> tuple[EvolutionRound, ...]:
     """The rounds, in the order in which they were begun; `only`: those with this `way` or `teacher`, or that are or are
     not `done`."""
     return tuple(_round(row) for row in store.evolution.rounds(project, **only))
@@ -143,17 +143,17 @@ def shown(store: Store, project: int) -> Ints:
     return before.tasks
 
 
-def _rounds_since(store: Store, project: int, before: _Shown) -> list[Round]:
+def _rounds_since(store: Store, project: int, before: _Shown) -> list[EvolutionRound]:
     """The newest round that was read, all after it, and those that waited."""
     return [_round(row) for row in store.evolution.rounds_from(project, before.newest_number, before.waiting)]
 
 
-def _identity(one: Round) -> tuple[int, str]:
+def _identity(one: EvolutionRound) -> tuple[int, str]:
     """What no other round of a project has, also after it was removed and came back."""
     return one.number, one.began
 
 
-def keep(store: Store, project: int, one: Round) -> None:
+def keep(store: Store, project: int, one: EvolutionRound) -> None:
     """Inserts a round, or brings it up to date."""
     columns = {name: getattr(one, name) for name in COLUMNS}
     body = {name: value for name, value in asdict(one).items() if name not in COLUMNS}
@@ -161,18 +161,18 @@ def keep(store: Store, project: int, one: Round) -> None:
 
 
 def taught(
-    store: Store, encoder: Encoder, record: ProjectRecord, schema: TaskSchema, recalled: Recall, teacher: str
-) -> Taught:
+    store: Store, encoder: Encoder, record: ProjectRecord, schema: TaskSchema, recalled: TeacherLabels, teacher: str
+) -> PseudoLabels:
     """The texts of all rounds of a teacher that are taught directly, with its labels in the light of its record here:
     that says nothing of the labels that another one gave."""
     rounds = read(store, record.id, way=TAUGHT, done=True, teacher=teacher)
     texts = [text for one in rounds for text in one.texts if text.text]  # "" was a task, and is deleted
     said = shares(schema, [Reply(each.key, each.shares) for each in texts])
     targets = corrected(said, recalled.record, schema.multiple)
-    return Taught(vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
+    return PseudoLabels(vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
 
 
-def vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[Text]) -> Floats:
+def vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[GeneratedText]) -> Floats:
     """(n, d) of texts that are no tasks, or not yet: from the project's cache, and into it."""
     cache, wanted = store.vectors(project, encoder.name), {each.key: each.text for each in texts}
     places = cache.find(list(wanted))
@@ -187,11 +187,11 @@ def vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[Text])
     return cache.read(cache.find([each.key for each in texts]))
 
 
-def _round(row: EvolutionRow) -> Round:
+def _round(row: EvolutionRow) -> EvolutionRound:
     texts, shown = tuple(_text(each) for each in row.body["texts"]), tuple(row.body.get("shown", ()))
     body = {**row.body, "texts": texts, "shown": shown}
-    return Round(number=row.number, way=row.way, teacher=row.teacher, done=row.done, **body)
+    return EvolutionRound(number=row.number, way=row.way, teacher=row.teacher, done=row.done, **body)
 
 
-def _text(kept: Mapping[str, Any]) -> Text:
-    return Text(**{**kept, "label": tuple(kept["label"]), "said": tuple(kept["said"])})
+def _text(kept: Mapping[str, Any]) -> GeneratedText:
+    return GeneratedText(**{**kept, "label": tuple(kept["label"]), "said": tuple(kept["said"])})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ml_backend.core.types import Estimate, read_record
-from ml_backend.evaluation.group_metrics import Groups
-from ml_backend.storage import Spent
-from ml_backend.teacher.evolution.confusions import NOTHING, Said
-from ml_backend.teacher.evolution.error_analysis import Weakness
+from ml_backend.evaluation.group_metrics import GroupMetrics
+from ml_backend.storage import Spending
+from ml_backend.teacher.evolution.confusions import NOTHING, QuotedAnswer
+from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 from ml_backend.teacher.evolution.generated_texts import (
     EASY,
     HARD,
@@ -16,7 +16,7 @@ from ml_backend.teacher.evolution.generated_texts import (
     TAUGHT,
     UNSURE,
     UNUSABLE,
-    Round,
+    EvolutionRound,
 )
 
 MOST = 10
@@ -39,7 +39,7 @@ REMEDIES = {
 """What to do where most texts of a round are dropped for a reason."""
 
 
-def lines(report: Weakness) -> list[str]:
+def lines(report: ErrorAnalysis) -> list[str]:
     """The whole report, the heaviest first; indented lines belong to the one above."""
     said = [f"learner of version {report.version}, judged on {report.n} answered tasks that it had not seen"]
     if report.accuracy:
@@ -69,7 +69,7 @@ def lines(report: Weakness) -> list[str]:
     return said
 
 
-def caveat(report: Weakness) -> str:
+def caveat(report: ErrorAnalysis) -> str:
     """What to bear in mind with the figures, "" if nothing. Nothing that a teacher needs to know."""
     if not report.shown:
         return ""
@@ -79,7 +79,7 @@ def caveat(report: Weakness) -> str:
     )
 
 
-def round_lines(one: Round, spent: Spent) -> list[str]:
+def round_lines(one: EvolutionRound, spent: Spending) -> list[str]:
     """A round of `apprentice evolve`: its weaknesses, what became of its texts, how the learner did, what it cost."""
     dropped = ", ".join(f"{n} {why}" for why, n in one.dropped.items()) or "none"
     if one.way == POOL:
@@ -101,7 +101,7 @@ def round_lines(one: Round, spent: Spent) -> list[str]:
     return [f"Round {one.number}", *(f"  {line}" for line in [*one.weaknesses.splitlines(), *told])]
 
 
-def _in_vain(one: Round) -> str:
+def _in_vain(one: EvolutionRound) -> str:
     """Why a round has kept nothing, and what to do about it."""
     if not one.dropped and one.way == POOL:
         return "nothing is labelled: no task without an answer or a label of the teacher is left"
@@ -111,7 +111,7 @@ def _in_vain(one: Round) -> str:
     return f"nothing is kept, most of it for: {why}. {REMEDIES.get(why, REPEATED)}"
 
 
-def quoted(each: Said) -> str:
+def quoted(each: QuotedAnswer) -> str:
     return f"{cut(each.text)} ({_named(each.label)}; the learner: {_named(each.said)}, {each.confidence:.0%} sure)"
 
 
@@ -122,7 +122,7 @@ def cut(text: str) -> str:
     return f'"{line[:CUT]} …"' if len(line) > CUT else f'"{line}"'
 
 
-def _groups(field: str, groups: Groups) -> list[str]:
+def _groups(field: str, groups: GroupMetrics) -> list[str]:
     shown = [f"  {name}: {_interval(share)}" for name, share in list(groups.accuracy.items())[:MOST]]
     return [f"By {field}, the worst first ({groups.summary}):", *shown, *_more(len(groups.accuracy))]
 

@@ -12,15 +12,15 @@ import numpy as np
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import Floats, Ints, TaskSchema
 from ml_backend.evaluation.metrics import correct, decide
-from ml_backend.model.fitted_model import Knowledge, Lesson
+from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Reply
 from ml_backend.teacher import candidates, prompts
 from ml_backend.teacher.candidates import Asked
 from ml_backend.teacher.descriptions.label_descriptions import descriptions
 from ml_backend.teacher.evolution import report_text
-from ml_backend.teacher.evolution.confusions import NOTHING, Said
-from ml_backend.teacher.evolution.error_analysis import Weakness
+from ml_backend.teacher.evolution.confusions import NOTHING, QuotedAnswer
+from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 from ml_backend.teacher.evolution.generated_texts import (
     EASY,
     HARD,
@@ -28,12 +28,12 @@ from ml_backend.teacher.evolution.generated_texts import (
     REFUSED,
     UNSURE,
     UNUSABLE,
-    Dropped,
-    Round,
-    Text,
+    DroppedText,
+    EvolutionRound,
+    GeneratedText,
     vectors,
 )
-from ml_backend.teacher.project_context import Site
+from ml_backend.teacher.project_context import ProjectContext
 from ml_backend.teacher.teacher_labels import shares
 
 SURE = 0.6
@@ -45,23 +45,23 @@ REVIEWED, LATEST = 2, 6
 """Texts of each kind that are shown again, of every earlier round and of the latest."""
 
 
-def diagnose(report: Weakness, teacher: str, number: int) -> Question:
+def diagnose(report: ErrorAnalysis, teacher: str, number: int) -> Question:
     wrong = [(each.text, " + ".join(each.label), " + ".join(each.said)) for each in _quoted_mistakes(report)]
     right = [(each.text, " + ".join(each.label)) for each in report.right[: report_text.MOST]]
     return prompts.diagnose("\n".join(report_text.lines(report)), wrong, right, teacher, number)
 
 
-def quoted_tasks(report: Weakness) -> tuple[int, ...]:
+def quoted_tasks(report: ErrorAnalysis) -> tuple[int, ...]:
     """The answered tasks whose text and label stand in the question for a diagnosis."""
     return tuple(dict.fromkeys(each.task for each in [*_quoted_mistakes(report), *report.right[: report_text.MOST]]))
 
 
-def _quoted_mistakes(report: Weakness) -> list[Said]:
+def _quoted_mistakes(report: ErrorAnalysis) -> list[QuotedAnswer]:
     typical = (each for pair in report.pairs[: report_text.MOST] for each in pair.typical)
     return [*typical, *report.single][:MISTAKES]
 
 
-def diagnosed(answer: Answer, report: Weakness) -> str:
+def diagnosed(answer: Answer, report: ErrorAnalysis) -> str:
     """The weaknesses in words: the teacher's, or the figures where it had none."""
     if answer.content is None:
         return "\n".join(report_text.lines(report))
@@ -72,7 +72,7 @@ def diagnosed(answer: Answer, report: Weakness) -> str:
 
 
 def write(
-    site: Site, one: Round, rounds: Sequence[Round], learner: Knowledge, unquoted: Ints
+    site: ProjectContext, one: EvolutionRound, rounds: Sequence[EvolutionRound], learner: FittedModel, unquoted: Ints
 ) -> tuple[Question, tuple[int, ...]]:
     """The question for texts, and the answered tasks that it quotes with their label: none of `unquoted`."""
     random = np.random.default_rng([site.record.id, one.number])
@@ -87,7 +87,7 @@ def write(
 
 
 def _of_each_label(
-    lesson: Lesson, pool: ProjectPool, unquoted: Ints, random: np.random.Generator
+    lesson: TrainingSnapshot, pool: ProjectPool, unquoted: Ints, random: np.random.Generator
 ) -> dict[int, tuple[str, ...]]:
     """LIKE answered tasks with their labels, drawn at random, as many as possible of different labels."""
     usable = np.isin(lesson.tasks, pool.tasks) & pool.real(lesson.tasks) & ~np.isin(lesson.tasks, unquoted)
@@ -101,7 +101,7 @@ def _of_each_label(
     return {task: labels for _, task, labels in sorted(drawn, key=lambda each: each[0])[:LIKE]}
 
 
-def feedback(rounds: Sequence[Round]) -> str:
+def feedback(rounds: Sequence[EvolutionRound]) -> str:
     """What the learner made of the texts of earlier rounds before it was taught them, hard and easy ones, the mistakes
     first; the latest round last."""
     told = []
@@ -119,7 +119,7 @@ def feedback(rounds: Sequence[Round]) -> str:
     return "\n".join(told)
 
 
-def _judged(text: Text) -> str:
+def _judged(text: GeneratedText) -> str:
     said = (
         f"right: {_named(text.label)}" if text.right else f"wrong: it is {_named(text.label)}, not {_named(text.said)}"
     )
@@ -130,7 +130,7 @@ def _named(labels: Sequence[str]) -> str:
     return " + ".join(labels) or NOTHING
 
 
-def label(site: Site, learner: Knowledge | None, texts: Sequence[Text], teacher: str) -> Asked:
+def label(site: ProjectContext, learner: FittedModel | None, texts: Sequence[GeneratedText], teacher: str) -> Asked:
     """A question for the label of each text, which may be refused, with examples from the annotators' own labels, that
     a learner has learnt; without one, as what is taught must be, with none."""
     told = descriptions(site.record.cues, site.schema)
@@ -148,29 +148,31 @@ def label(site: Site, learner: Knowledge | None, texts: Sequence[Text], teacher:
     ]
 
 
-def labelled(schema: TaskSchema, asked: Sequence[tuple[Text, Answer, Question]]) -> tuple[list[Text], list[Dropped]]:
+def labelled(
+    schema: TaskSchema, asked: Sequence[tuple[GeneratedText, Answer, Question]]
+) -> tuple[list[GeneratedText], list[DroppedText]]:
     """The texts with the teacher's labels, and those that have none. Of its own texts it must be sure."""
-    dropped: list[Dropped] = []
-    kept: list[Text] = []
+    dropped: list[DroppedText] = []
+    kept: list[GeneratedText] = []
     for each, answer, question in asked:
         if answer.content is None or answer.shares is None:
-            dropped.append(Dropped(UNUSABLE, each.text))
+            dropped.append(DroppedText(UNUSABLE, each.text))
             continue
         said = dict(zip(question.labels, answer.shares.tolist(), strict=True))
         refused = said.pop(REFUSAL, 0.0)
         probabilities = shares(schema, [Reply(each.key, said)])
         chosen = decide(probabilities, schema.multiple)[0]
         if each.kind != POOL and (refused >= (0.5 if schema.multiple else max(said.values())) or not chosen.any()):
-            dropped.append(Dropped(REFUSED, each.text))
+            dropped.append(DroppedText(REFUSED, each.text))
         elif each.kind != POOL and _least_sure(schema, said) < SURE:
-            dropped.append(Dropped(UNSURE, each.text))
+            dropped.append(DroppedText(UNSURE, each.text))
         else:
             names = tuple(np.array(schema.labels)[chosen].tolist())
             kept.append(replace(each, label=names, shares={name: round(p, 6) for name, p in said.items()}))
     return kept, dropped
 
 
-def examined(site: Site, learner: Knowledge, texts: Sequence[Text]) -> tuple[Text, ...]:
+def examined(site: ProjectContext, learner: FittedModel, texts: Sequence[GeneratedText]) -> tuple[GeneratedText, ...]:
     """What the learner says of labelled texts, and whether that is right."""
     if not texts:
         return ()
@@ -184,7 +186,7 @@ def examined(site: Site, learner: Knowledge, texts: Sequence[Text]) -> tuple[Tex
     )
 
 
-def for_annotators(texts: Sequence[Text], n: int) -> list[Text]:
+def for_annotators(texts: Sequence[GeneratedText], n: int) -> list[GeneratedText]:
     """At most n: hard and easy ones in turn, those first that the learner gets wrong."""
     kinds = [
         sorted((each for each in texts if each.kind == kind), key=lambda each: each.right) for kind in (HARD, EASY)
@@ -192,7 +194,7 @@ def for_annotators(texts: Sequence[Text], n: int) -> list[Text]:
     return [each for pair in zip_longest(*kinds) for each in pair if each is not None][:n]
 
 
-def from_pool(site: Site, mistakes: Sequence[Sequence[int]], one: Round, apart: Ints) -> Asked:
+def from_pool(site: ProjectContext, mistakes: Sequence[Sequence[int]], one: EvolutionRound, apart: Ints) -> Asked:
     """Questions for the labels of as many tasks as a round writes texts, of the weak slices of the pool: nearest to the
     tasks that the learner is mistaken in, of each kind of `mistakes` in proportion. Not of the tasks `apart`, nor of
     any that the teacher has labelled."""

@@ -15,11 +15,11 @@ from ml_backend.teacher.evolution.generated_texts import (
     ALIKE_WRITTEN,
     EMPTY,
     LENGTH,
-    Dropped,
-    Text,
+    DroppedText,
+    GeneratedText,
     vectors,
 )
-from ml_backend.teacher.project_context import Site
+from ml_backend.teacher.project_context import ProjectContext
 
 SAMPLE = 2000
 """The project's own texts whose lengths are looked at."""
@@ -27,16 +27,18 @@ WIDER = 1.5
 """By this factor a text may be shorter than nearly all of them, or longer."""
 
 
-def sieve(site: Site, texts: Sequence[Text], earlier: Sequence[Text]) -> tuple[list[Text], list[Dropped]]:
+def sieve(
+    site: ProjectContext, texts: Sequence[GeneratedText], earlier: Sequence[GeneratedText]
+) -> tuple[list[GeneratedText], list[DroppedText]]:
     """Those that are kept, and the others. `earlier`: written before and kept."""
-    dropped: list[Dropped] = []
+    dropped: list[DroppedText] = []
     low, high = lengths(site)
-    kept: list[Text] = []
+    kept: list[GeneratedText] = []
     for each in texts:
         if not each.text:
-            dropped.append(Dropped(EMPTY, each.text))
+            dropped.append(DroppedText(EMPTY, each.text))
         elif not low <= len(each.text) <= high:
-            dropped.append(Dropped(LENGTH, each.text))
+            dropped.append(DroppedText(LENGTH, each.text))
         else:
             kept.append(each)
     if not kept:
@@ -47,15 +49,15 @@ def sieve(site: Site, texts: Sequence[Text], earlier: Sequence[Text]) -> tuple[l
     fresh: list[int] = []
     for row, vector in enumerate(found):
         if alike[row]:
-            dropped.append(Dropped(ALIKE_TASK, kept[row].text))
+            dropped.append(DroppedText(ALIKE_TASK, kept[row].text))
         elif (known @ vector > ALIKE).any() or (found[fresh] @ vector > ALIKE).any():
-            dropped.append(Dropped(ALIKE_WRITTEN, kept[row].text))
+            dropped.append(DroppedText(ALIKE_WRITTEN, kept[row].text))
         else:
             fresh.append(row)
     return [kept[row] for row in fresh], dropped
 
 
-def lengths(site: Site) -> tuple[float, float]:
+def lengths(site: ProjectContext) -> tuple[float, float]:
     """The shortest and the longest that a text may be, in characters, by the project's own texts."""
     tasks = site.pool.tasks[~site.pool.synthetic]
     some = np.random.default_rng(0).permutation(tasks)[:SAMPLE]
@@ -64,7 +66,7 @@ def lengths(site: Site) -> tuple[float, float]:
     return float(low) / WIDER, float(high) * WIDER
 
 
-def _like_a_task(site: Site, texts: Sequence[Text], found: Floats) -> list[bool]:
+def _like_a_task(site: ProjectContext, texts: Sequence[GeneratedText], found: Floats) -> list[bool]:
     """Also by the letter: a task may not have been encoded yet."""
     _, places = site.pool.rows_with([content_key(each.text) for each in texts])
     same = set(places.tolist())

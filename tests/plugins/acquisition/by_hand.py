@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ml_backend.core.types import Pool
-from plugins.acquisition.spread import SAME
+from plugins.acquisition.deduplication import SAME
 
 
 def least_confidence_by_hand(row: list[float], multiple: bool) -> float:

@@ -12,8 +12,8 @@ from contract import AcquisitionContract
 from ml_backend.core import registry
 from ml_backend.core.ports import Acquisition
 from ml_backend.core.types import Pool, Selection
+from plugins.acquisition.deduplication import available, deal
 from plugins.acquisition.random import Random
-from plugins.acquisition.spread import available, deal
 from plugins.acquisition.uncertainty import unsure_of
 
 CONTROL = "random"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pools import make_pool, unit_vectors
 
 from ml_backend.core.types import Pool
-from plugins.acquisition import most_uncertain, spread
+from plugins.acquisition import deduplication, most_uncertain
 from plugins.acquisition.most_uncertain import Entropy, LeastConfidence, Margin, MostUncertain
 
 STRATEGIES = [(LeastConfidence, least_confidence_by_hand), (Margin, margin_by_hand), (Entropy, entropy_by_hand)]
@@ -56,7 +56,7 @@ def test_the_most_uncertain_row_that_repeats_nothing_comes_next(
     multiple: bool,
     seed: int,
 ) -> None:
-    monkeypatch.setattr(spread, "LOOK", look)
+    monkeypatch.setattr(deduplication, "LOOK", look)
     monkeypatch.setattr(most_uncertain, "LOOK", look)
     pool = coarse_pool(n, c, different, multiple, seed)
     assert pool.probabilities is not None
@@ -79,7 +79,7 @@ def test_equals_come_in_the_order_of_the_pool() -> None:
 
 def test_more_copies_than_are_looked_at_do_not_hide_what_is_less_uncertain() -> None:
     generator = np.random.default_rng(0)
-    n = 2 * spread.LOOK + 50
+    n = 2 * deduplication.LOOK + 50
     vectors = unit_vectors(n, generator)
     vectors[:-10] = vectors[0]
     shares = np.full((n, 2), 0.5, np.float32)

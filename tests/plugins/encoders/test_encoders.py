@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder
-from ml_backend.core.types import ApprenticeError
 from plugins.encoders import minilm
 from plugins.encoders.minilm import MiniLM
 from plugins.encoders.sentence import SentenceEncoder
@@ -107,7 +107,7 @@ def test_chunks_do_not_change_the_vectors(monkeypatch: pytest.MonkeyPatch) -> No
     whole = MiniLM().encode(texts), MiniLM().sketch(texts)
     monkeypatch.setattr(minilm, "CHUNK", 3)
     monkeypatch.setattr(minilm, "TOKENS_PER_BATCH", 8)
-    monkeypatch.setattr("plugins.encoders.sketch.CHUNK", 3)
+    monkeypatch.setattr("plugins.encoders.word_sketch.CHUNK", 3)
     np.testing.assert_allclose(MiniLM().encode(texts), whole[0], atol=1e-5)
     np.testing.assert_allclose(MiniLM().sketch(texts), whole[1], atol=1e-5)
 

@@ -11,9 +11,9 @@ from scipy.special import log_expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from ml_backend.core.types import Attributions, Material, Taught, TrainingSet
+from ml_backend.core.types import Attributions, DistillationData, PseudoLabels, TrainingSet
 from plugins.learners import laat
-from plugins.learners.evidence import BIAS_SD, fit
+from plugins.learners.bayesian_averaging import BIAS_SD, fit
 from plugins.learners.laat import DECORRELATE, FIELDS, Laat, direction
 
 D = 8
@@ -39,9 +39,9 @@ class Table:
         return np.round(5 * correlation / np.abs(correlation).mean()).clip(-10, 10).T[:, None, :]
 
     def taught(self, scores: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-        nothing = Taught(self.x[:0], self.targets[:0], np.zeros(0, np.float32))
+        nothing = PseudoLabels(self.x[:0], self.targets[:0], np.zeros(0, np.float32))
         known = Attributions(scores.astype(np.float32), np.ones(D, np.float32))
-        return Laat().distil(Material(nothing, nothing, self.pool, known), False, 0)
+        return Laat().distil(DistillationData(nothing, nothing, self.pool, known), False, 0)
 
     def train(self, each: int, scores: np.ndarray | None = None) -> TrainingSet:
         rows = np.concatenate(
@@ -145,8 +145,8 @@ def test_the_direction_shares_a_score_between_columns_that_say_the_same() -> Non
 def test_without_scores_or_pool_it_is_a_learner_like_others() -> None:
     table = Table()
     assert table.accuracy(table.train(50)) > 0.8
-    nothing = Taught(table.x[:0], table.targets[:0], np.zeros(0, np.float32))
-    assert Laat().distil(Material(nothing, nothing, table.pool), False, 0) == {}
+    nothing = PseudoLabels(table.x[:0], table.targets[:0], np.zeros(0, np.float32))
+    assert Laat().distil(DistillationData(nothing, nothing, table.pool), False, 0) == {}
 
 
 @pytest.mark.parametrize("upside", [1, -1])
@@ -158,8 +158,8 @@ def test_of_many_columns_the_likeliest_beliefs_say_what_all_would_say(
     truth = random.normal(size=40)
     y = (x @ truth * 3 + random.normal(size=1500) * 0.5 > 0).astype(int)
     scores = np.stack([np.zeros((1, 40)), np.clip(upside * 4 * truth, -10, 10)[None]]).astype(np.float32)
-    nothing = Taught(x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
-    known = Material(nothing, nothing, x, Attributions(scores, np.ones(40, np.float32)))
+    nothing = PseudoLabels(x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
+    known = DistillationData(nothing, nothing, x, Attributions(scores, np.ones(40, np.float32)))
     train = TrainingSet(
         x[:200], np.eye(2, dtype=np.float32)[y[:200]], np.ones(200, np.float32), False,
         priors=Laat().distil(known, False, 0),
@@ -219,9 +219,11 @@ class WideTable:
 
     def area(self, rows: np.ndarray, scores: np.ndarray) -> float:
         learner = Laat()
-        nothing = Taught(self.x[:0], np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
+        nothing = PseudoLabels(self.x[:0], np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
         both = np.stack([0 * scores, scores])[:, None].astype(np.float32)
-        priors = learner.distil(Material(nothing, nothing, self.x[:1000], Attributions(both, self.width)), False, 0)
+        priors = learner.distil(
+            DistillationData(nothing, nothing, self.x[:1000], Attributions(both, self.width)), False, 0
+        )
         targets = np.eye(2, dtype=np.float32)[self.y[rows]]
         train = TrainingSet(self.x[rows], targets, np.ones(len(rows), np.float32), False, priors=priors)
         said = learner.predict(learner.fit(train, 0).tensors, self.x[1000:])[:, 1]

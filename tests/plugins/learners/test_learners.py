@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import Attributions, Fit, Floats, Material, Taught, TrainingSet
-from ml_backend.pool.row_view import Rows
+from ml_backend.core.types import Attributions, DistillationData, Fit, Floats, PseudoLabels, TrainingSet
+from ml_backend.pool.row_view import RowView
 from plugins.learners.laat import Laat
 from plugins.learners.laat_paper import LaatPaper
 from plugins.learners.logistic import Logistic
@@ -185,7 +185,7 @@ def test_the_training_set_is_left_as_it_was(learner: Learner) -> None:
         np.testing.assert_array_equal(array, copy)
 
 
-class PoolOfManyRows(Rows):
+class PoolOfManyRows(RowView):
     """A pool that is read by rows; `read`: how many of them were."""
 
     read = 0
@@ -205,7 +205,7 @@ def test_of_a_pool_larger_than_the_sample_the_drawn_rows_alone_are_read(learner:
     matrix = random.normal(size=(6 * MOST_ROWS, 4)).astype(np.float32)
     pool = PoolOfManyRows(matrix, np.arange(0, 6 * MOST_ROWS, 2))
     targets = np.eye(2, dtype=np.float32)[np.arange(30) % 2]
-    labels = Taught(matrix[:30], targets, np.ones(30, np.float32))
+    labels = PseudoLabels(matrix[:30], targets, np.ones(30, np.float32))
     scores = Attributions(random.normal(size=(2, 1, 4)).astype(np.float32), np.ones(4, np.float32))
-    learner.distil(Material(labels, labels, cast("Floats", pool), scores), False, 0)
+    learner.distil(DistillationData(labels, labels, cast("Floats", pool), scores), False, 0)
     assert pool.read <= 2 * MOST_ROWS < len(pool), "once, or once for each of two kinds of prior"

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from ml_backend.core.types import Floats, TrainingSet
 from plugins.learners import calibration as calibrating
-from plugins.learners import heads
+from plugins.learners import multi_head_logistic
 from plugins.learners.calibration import calibration, probabilities
-from plugins.learners.folds import FOLDS, split
-from plugins.learners.heads import LIFT, C, Heads, balance, solve
+from plugins.learners.cross_validation import FOLDS, split
 from plugins.learners.logistic import Logistic
+from plugins.learners.multi_head_logistic import LIFT, C, Heads, balance, solve
 
 GENERATOR = np.random.default_rng(3)
 N, DIM, LABELS = 120, 24, 4
@@ -45,7 +45,7 @@ def centred(logits: Floats) -> Floats:
 def any_coordinates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to solve the problem."""
     if request.param == "of many":
-        monkeypatch.setattr(heads, "MANY", 0)
+        monkeypatch.setattr(multi_head_logistic, "MANY", 0)
 
 
 @pytest.mark.usefixtures("any_coordinates")
@@ -59,7 +59,7 @@ def test_features_that_depend_on_each_other_leave_the_well_conditioned_coordinat
 ) -> None:
     doubled = 1e3 * np.hstack([VECTORS, VECTORS])
     few, few_bias = solve(doubled, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
-    monkeypatch.setattr(heads, "MANY", 0)
+    monkeypatch.setattr(multi_head_logistic, "MANY", 0)
     many, many_bias = solve(doubled, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
     assert np.isfinite(many).all() and np.isfinite(many_bias).all()
     same = (doubled @ few[0] + few_bias[0]).argmax(axis=1) == (doubled @ many[0] + many_bias[0]).argmax(axis=1)

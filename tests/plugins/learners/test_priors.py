@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ml_backend.core.types import Floats, Material, Taught, TrainingSet
-from plugins.learners import heads, priors
+from ml_backend.core.types import DistillationData, Floats, PseudoLabels, TrainingSet
+from plugins.learners import multi_head_logistic, priors
 from plugins.learners.calibration import probabilities
-from plugins.learners.heads import BIAS_SCALE, LIFT, C, Head, Heads, solve
 from plugins.learners.logistic import Logistic
+from plugins.learners.multi_head_logistic import BIAS_SCALE, LIFT, C, Head, Heads, solve
 from plugins.learners.priors import DOUBT, NONE, RIDGES, SCALES, choose
 
 CLASSES, DIM = 5, 24
@@ -35,18 +35,20 @@ class World:
         self.multiple = multiple
         self.test = np.arange(600, 900)
 
-    def teacher(self, wrong: float) -> Taught:
+    def teacher(self, wrong: float) -> PseudoLabels:
         """Labels 200 tasks, sure of each; so many of them wrongly."""
         rows = np.arange(200)
         targets = self.targets[rows].copy()
         bad = self.random.random(200) < wrong
         targets[bad] = np.roll(targets[bad], 1, axis=1)
-        return Taught(self.vectors[rows], targets, np.ones(200, np.float32))
+        return PseudoLabels(self.vectors[rows], targets, np.ones(200, np.float32))
 
-    def material(self, wrong: float | None = 0.1, cues: bool = False) -> Material:
-        none = Taught(self.vectors[:0], self.targets[:0], np.zeros(0, np.float32))
-        few = Taught(self.vectors[200:220], self.targets[200:220], np.full(20, 0.8, np.float32))
-        return Material(none if wrong is None else self.teacher(wrong), few if cues else none, self.vectors[:600])
+    def material(self, wrong: float | None = 0.1, cues: bool = False) -> DistillationData:
+        none = PseudoLabels(self.vectors[:0], self.targets[:0], np.zeros(0, np.float32))
+        few = PseudoLabels(self.vectors[200:220], self.targets[200:220], np.full(20, 0.8, np.float32))
+        return DistillationData(
+            none if wrong is None else self.teacher(wrong), few if cues else none, self.vectors[:600]
+        )
 
     def train(self, n: int, priors: dict[str, dict[str, np.ndarray]] | None = None) -> TrainingSet:
         rows = self.random.choice(np.arange(220, 600), n, replace=False)
@@ -95,9 +97,9 @@ def test_a_teacher_that_only_knows_how_rare_labels_are_is_left_out(n: int) -> No
     targets = (random.random((rows, c)) < 0.08).astype(np.float32)
     vectors = targets @ random.normal(size=(c, DIM)) + 0.3 * random.normal(size=(rows, DIM))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    wrong = Taught(vectors[:200], np.roll(targets[:200], 1, axis=1), np.ones(200, np.float32))
-    none = Taught(vectors[:0], targets[:0], np.zeros(0, np.float32))
-    priors = Logistic().distil(Material(wrong, none, vectors), True, 0)
+    wrong = PseudoLabels(vectors[:200], np.roll(targets[:200], 1, axis=1), np.ones(200, np.float32))
+    none = PseudoLabels(vectors[:0], targets[:0], np.zeros(0, np.float32))
+    priors = Logistic().distil(DistillationData(wrong, none, vectors), True, 0)
     train = TrainingSet(vectors[200 : 200 + n], targets[200 : 200 + n], np.ones(n, np.float32), True, priors=priors)
     assert Logistic().fit(train, 0).prior == ""
 
@@ -123,12 +125,12 @@ def test_a_head_without_rows_is_its_prior(multiple: bool, rng: np.random.Generat
     assert biases[0] == pytest.approx(prior.bias, abs=1e-4)
 
 
-@pytest.mark.parametrize("many", [0, heads.MANY])
+@pytest.mark.parametrize("many", [0, multi_head_logistic.MANY])
 def test_the_head_is_the_minimum_of_loss_and_distance_to_the_prior(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     """Compared with scipy's minimum of the formula; the labels are as frequent as each other, so none is lifted."""
-    monkeypatch.setattr(heads, "MANY", many)
+    monkeypatch.setattr(multi_head_logistic, "MANY", many)
     from scipy.optimize import minimize
     from scipy.special import log_softmax
 

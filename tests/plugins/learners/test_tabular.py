@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from ml_backend.core.types import Attributions, Floats, Material, Taught, TrainingSet
+from ml_backend.core.types import Attributions, DistillationData, Floats, PseudoLabels, TrainingSet
 from plugins.learners import tabular
 from plugins.learners.laat import FIELDS, Laat
 from plugins.learners.logistic import Logistic
@@ -35,14 +35,14 @@ def only(monkeypatch: pytest.MonkeyPatch, kind: str, many: int) -> None:
     monkeypatch.setattr(tabular, "MANY", {MLP: (10**9, 0), TREES: (10**9, 0), kind: (many, 5)})
 
 
-def material(train: TrainingSet, right: bool) -> Material:
+def material(train: TrainingSet, right: bool) -> DistillationData:
     """A pool with the labels of a teacher who is right, or says anything."""
     random = np.random.default_rng(1)
     pool = rows(400, seed=5)
     said = pool.targets if right else np.eye(2, dtype=np.float32)[random.integers(0, 2, 400)]
-    nothing = Taught(pool.vectors[:0], pool.targets[:0], pool.weights[:0])
+    nothing = PseudoLabels(pool.vectors[:0], pool.targets[:0], pool.weights[:0])
     known = Attributions(np.zeros((2, 1, 6), np.float32), np.ones(6, np.float32))
-    return Material(Taught(pool.vectors, said, pool.weights), nothing, pool.vectors, known)
+    return DistillationData(PseudoLabels(pool.vectors, said, pool.weights), nothing, pool.vectors, known)
 
 
 def test_trees_say_what_scikit_learn_says() -> None:

@@ -21,8 +21,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from scripted_server import KEY, list_question, question
 
+from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.ports import Teacher
-from ml_backend.core.teacher_types import Answer, Question, TeacherUnavailable
+from ml_backend.core.teacher_types import Answer, Question
 
 MANY: tuple[Question, ...] = (
     *(question(n) for n in range(6)),
@@ -87,7 +88,7 @@ class TeacherContract:
 
     def test_what_is_wrong_does_not_get_through(self, lying: Teacher) -> None:
         answers: list[Answer] = []
-        with suppress(TeacherUnavailable):  # it may give up
+        with suppress(TeacherUnavailableError):  # it may give up
             for answer in lying.answer(MANY):
                 answers.append(answer)
         check(MANY, answers)

@@ -14,7 +14,7 @@ from teacher_contract import MANY, TeacherContract, check
 
 from ml_backend.core.ports import Teacher
 from ml_backend.core.teacher_types import REASONING, Answer, Question, TeacherOptions
-from plugins.teachers import batch, chat, shares
+from plugins.teachers import batch, chat_messages, label_probabilities
 from plugins.teachers.batch import BatchTeacher
 
 ASKED = {one.id: one for one in (question(n) for n in range(4))}
@@ -48,10 +48,10 @@ def test_a_line_is_the_request_that_would_be_sent() -> None:
     assert len(lines) == len(MANY), "each question once"
     for one, written in zip(MANY, lines, strict=True):
         assert "\n" not in written and written.isascii()
-        asked = shares.stating(batch.roomy(one)) if one.field else batch.roomy(one)
+        asked = label_probabilities.stating(batch.roomy(one)) if one.field else batch.roomy(one)
         assert json.loads(written) == {
             "custom_id": one.id, "method": "POST", "url": "/v1/chat/completions",
-            "body": chat.body(asked, "m", without={"temperature", "max_tokens"}),
+            "body": chat_messages.body(asked, "m", without={"temperature", "max_tokens"}),
         }  # fmt: skip
 
 

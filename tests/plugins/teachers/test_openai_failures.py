@@ -24,12 +24,13 @@ from scripted_server import (
     serving,
 )
 
+from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.teacher_types import Answer, TeacherUnavailable
+from ml_backend.core.teacher_types import Answer
 from ml_backend.demo.server import free_port
 from ml_backend.teacher.client import Budget
-from plugins.teachers import endpoint
-from plugins.teachers.endpoint import TRIES, retry_after
+from plugins.teachers import chat_completions
+from plugins.teachers.chat_completions import TRIES, retry_after
 from plugins.teachers.openai import BREAKER, COOL_DOWN
 
 
@@ -92,14 +93,14 @@ def test_a_pause_that_is_too_long_is_left_to_others() -> None:
         answers = make(server.url).answer([question(n) for n in range(5)])
         assert next(answers).content is not None
         assert outcomes(next(answers)) == ["failed"], "it was a call"
-        with pytest.raises(TeacherUnavailable, match="said 429") as caught:
+        with pytest.raises(TeacherUnavailableError, match="said 429") as caught:
             next(answers)
     assert caught.value.retry_after == 3600 and not caught.value.fatal and len(server.requests) == 2
 
 
 def test_pauses_grow_and_are_drawn_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     longest: list[float] = []
-    monkeypatch.setattr(endpoint.random, "uniform", lambda low, high: longest.append(high) or low)
+    monkeypatch.setattr(chat_completions.random, "uniform", lambda low, high: longest.append(high) or low)
     one([refuse(500)])
     assert longest == [0.001, 0.002, 0.004]
 
@@ -107,7 +108,7 @@ def test_pauses_grow_and_are_drawn_by_chance(monkeypatch: pytest.MonkeyPatch) ->
 def test_nobody_there_is_said_after_the_answers_so_far() -> None:
     teacher = make(f"http://127.0.0.1:{free_port()}/v1")
     answers: list[Answer] = []
-    with pytest.raises(TeacherUnavailable, match="cannot be reached") as caught:
+    with pytest.raises(TeacherUnavailableError, match="cannot be reached") as caught:
         answers.extend(answer for answer in teacher.answer([question(n) for n in range(9)]))
     assert caught.value.retry_after == COOL_DOWN and not caught.value.fatal
 
@@ -115,12 +116,12 @@ def test_nobody_there_is_said_after_the_answers_so_far() -> None:
 def test_after_some_failures_in_a_row_no_further_question_is_sent() -> None:
     with serving([Reply(), refuse(500)]) as server:
         teacher, answers = make(server.url), []
-        with pytest.raises(TeacherUnavailable, match="3 questions in a row") as caught:
+        with pytest.raises(TeacherUnavailableError, match="3 questions in a row") as caught:
             for answer in teacher.answer([question(n) for n in range(20)]):
                 answers.append(answer)
         assert [outcomes(answer)[-1] for answer in answers] == ["answered"] + ["failed"] * BREAKER
         assert len(server.requests) == 1 + BREAKER * TRIES and not caught.value.fatal
-        with pytest.raises(TeacherUnavailable):  # one more failure is enough now
+        with pytest.raises(TeacherUnavailableError):  # one more failure is enough now
             list(teacher.answer([question(n) for n in range(20)]))
         assert len(server.requests) == 1 + (BREAKER + 1) * TRIES
 
@@ -141,7 +142,7 @@ def test_a_reply_ends_the_row_of_failures() -> None:
     ("status", "setting"), [(401, "APPRENTICE_TEACHER_KEY"), (403, "APPRENTICE_TEACHER_KEY"), (404, "teacher_model")]
 )
 def test_a_wrong_key_or_model_says_what_to_change(status: int, setting: str) -> None:
-    with serving([refuse(status, f"Incorrect key {KEY}")]) as server, pytest.raises(TeacherUnavailable) as caught:
+    with serving([refuse(status, f"Incorrect key {KEY}")]) as server, pytest.raises(TeacherUnavailableError) as caught:
         list(make(server.url).answer([question(n) for n in range(5)]))
     said = str(caught.value)
     assert caught.value.fatal and setting in said and "APPRENTICE_TEACHER_URL" in said and str(status) in said
@@ -155,7 +156,7 @@ def test_what_is_under_way_when_it_gives_up_is_not_lost() -> None:
 
     with serving(script) as server:
         answers: list[Answer] = []
-        with pytest.raises(TeacherUnavailable, match="refuses the key"):
+        with pytest.raises(TeacherUnavailableError, match="refuses the key"):
             for answer in make(server.url, concurrency=3).answer([question(n) for n in range(9)]):
                 answers.append(answer)
     assert {answer.question: outcomes(answer) for answer in answers} == {
@@ -167,19 +168,19 @@ def test_what_was_paid_before_it_gave_up_is_told() -> None:
     with serving([Reply(label("nonsense")), refuse(401)]) as server:
         answers = make(server.url).answer([question()])
         assert outcomes(next(answers)) == ["malformed", "failed"]
-        with pytest.raises(TeacherUnavailable):
+        with pytest.raises(TeacherUnavailableError):
             next(answers)
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}…"])
 def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
-    with pytest.raises(TeacherUnavailable, match="APPRENTICE_TEACHER_KEY") as caught:
+    with pytest.raises(TeacherUnavailableError, match="APPRENTICE_TEACHER_KEY") as caught:
         list(make("http://127.0.0.1:1/v1", key=key).answer([question()]))
     assert caught.value.fatal and "secret" not in str(caught.value)
 
 
 def test_a_teacher_without_a_model_says_so() -> None:
-    with pytest.raises(TeacherUnavailable, match="teacher_model") as caught:
+    with pytest.raises(TeacherUnavailableError, match="teacher_model") as caught:
         list(make("http://127.0.0.1:1/v1", model="").answer([question()]))
     assert caught.value.fatal
 
@@ -202,7 +203,7 @@ def test_a_request_that_the_server_refuses_is_dropped_and_the_next_one_sent() ->
 
 
 def test_a_server_that_takes_no_request_is_not_sent_all_of_them() -> None:
-    with serving([refuse(413)]) as server, pytest.raises(TeacherUnavailable, match="413") as caught:
+    with serving([refuse(413)]) as server, pytest.raises(TeacherUnavailableError, match="413") as caught:
         list(make(server.url).answer([question(n) for n in range(9)]))
     assert len(server.requests) == BREAKER and not caught.value.fatal
 
@@ -220,7 +221,7 @@ def test_a_server_that_refuses_whatever_it_is_sent_leaves_all_questions_as_good_
     with serving([refuse(status, **error)]) as server:
         teacher, answers = make(server.url, concurrency=2), []
         for _ in range(3):
-            with pytest.raises(TeacherUnavailable) as caught:
+            with pytest.raises(TeacherUnavailableError) as caught:
                 for answer in teacher.answer([question(n) for n in range(8)]):
                     answers.append(answer)
     assert answers and {outcomes(answer)[-1] for answer in answers} == {"failed"}, "none of them may be dropped"
@@ -234,7 +235,7 @@ def test_credit_that_ends_on_the_way_drops_no_question() -> None:
 
     with serving(script) as server:
         answers: list[Answer] = []
-        with pytest.raises(TeacherUnavailable):
+        with pytest.raises(TeacherUnavailableError):
             for answer in make(server.url).answer([question(n) for n in range(9)]):
                 answers.append(answer)
     assert [outcomes(answer) for answer in answers] == [["answered"]] * 3 + [["failed"]] * BREAKER
@@ -291,7 +292,7 @@ def test_no_question_takes_more_calls_or_costs_more_than_is_reckoned_with(script
     budget = replace(Budget.of(options), input_price=1.0, output_price=10.0)
     asked = [*(question(n) for n in range(4)), list_question(5), question(6, field="", labels=(), text="猫" * 2000)]
     answers: list[Answer] = []
-    with serving(script) as server, suppress(TeacherUnavailable):
+    with serving(script) as server, suppress(TeacherUnavailableError):
         teacher = make(server.url, probabilities=probabilities, timeout=0.1, concurrency=6)
         for answer in teacher.answer(asked):
             answers.append(answer)

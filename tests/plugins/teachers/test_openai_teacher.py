@@ -28,12 +28,13 @@ from scripted_server import (
 )
 from teacher_contract import MANY, TeacherContract
 
+from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.ports import Teacher
-from ml_backend.core.teacher_types import Answer, TeacherUnavailable
+from ml_backend.core.teacher_types import Answer
 
 
 def test_without_an_address_and_a_key_nothing_goes_to_openai() -> None:
-    with pytest.raises(TeacherUnavailable, match="has no address: set APPRENTICE_TEACHER_URL") as told:
+    with pytest.raises(TeacherUnavailableError, match="has no address: set APPRENTICE_TEACHER_URL") as told:
         list(make("", key="").answer(MANY))
     assert told.value.fatal
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.core.types import ApprenticeError, Floats, TaskSchema, tidy
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import Floats, TaskSchema, tidy
 from plugins.encoders.minilm import MiniLM
 from plugins.teachers import similarity
 from plugins.teachers.similarity import Similarity

@@ -20,8 +20,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.ports import Teacher
-from ml_backend.core.teacher_types import TeacherOptions, TeacherUnavailable
+from ml_backend.core.teacher_types import TeacherOptions
 from ml_backend.core.types import tidy
 from plugins.teachers.transformers import TransformersTeacher, _likelihoods, _prompt
 
@@ -138,13 +139,13 @@ def test_a_model_of_entailment_answers_for_any_labels(tmp_path: Path, multiple: 
 
 
 def test_a_classifier_of_other_labels_says_which_it_has(tmp_path: Path) -> None:
-    with pytest.raises(TeacherUnavailable, match=r"positive, negative.*teacher_model") as told:
+    with pytest.raises(TeacherUnavailableError, match=r"positive, negative.*teacher_model") as told:
         list(classifier(tmp_path, ["positive", "negative"]).answer([question()]))
     assert told.value.fatal
 
 
 @pytest.mark.parametrize("model", ["", "/no/such/folder", "/no/such/file.gguf"])
 def test_a_model_that_cannot_be_loaded_names_the_setting(model: str) -> None:
-    with pytest.raises(TeacherUnavailable, match="teacher_model") as told:
+    with pytest.raises(TeacherUnavailableError, match="teacher_model") as told:
         list(TransformersTeacher(TeacherOptions(model=model)).answer([question()]))
     assert told.value.fatal

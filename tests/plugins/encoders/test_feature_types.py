@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plugins.encoders.fields import (
+from plugins.encoders.feature_types import (
     BOOLEAN,
     CATEGORICAL,
     CONSTANT,
@@ -20,7 +20,7 @@ from plugins.encoders.fields import (
     kind_of,
     numbers,
 )
-from plugins.encoders.values import DATE, NUMERIC, is_missing, number
+from plugins.encoders.value_parsing import DATE, NUMERIC, is_missing, number
 
 
 @pytest.mark.parametrize(

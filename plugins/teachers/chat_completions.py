@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from ml_backend.core.teacher_types import BYTES_A_TOKEN, IN_VAIN, Call, TeacherOptions, TeacherUnavailable
+from ml_backend.core.exceptions import TeacherUnavailableError
+from ml_backend.core.teacher_types import BYTES_A_TOKEN, IN_VAIN, Call, TeacherOptions
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -42,7 +43,7 @@ _PARAMETERS = {
 }
 
 
-class NoReply(Exception):
+class NoReplyError(Exception):
     """No try brought a reply. `retry_after`: what the server asked for, if it did."""
 
     def __init__(self, problem: str, retry_after: float | None) -> None:
@@ -50,7 +51,7 @@ class NoReply(Exception):
         self.retry_after = retry_after
 
 
-class Rejected(Exception):
+class RequestRejectedError(Exception):
     """The server does not take this request: for the `parameter` that it names, if any; or because of its text, which
     is filtered or too long; or for a reason that may be of all requests.
     """
@@ -72,7 +73,7 @@ class Endpoint:
         self._quiet_until = 0.0
         self._server = f"The teacher's server at {host(options.url)}"
         if not _KEY.fullmatch(options.key):
-            raise TeacherUnavailable("APPRENTICE_TEACHER_KEY has characters that no key has.", fatal=True)
+            raise TeacherUnavailableError("APPRENTICE_TEACHER_KEY has characters that no key has.", fatal=True)
         self._client = AsyncOpenAI(
             base_url=options.url or OPENAI,
             api_key=options.key or "none",  # not that of the library's own variable: it may be for another server
@@ -89,7 +90,7 @@ class Endpoint:
     async def post(self, body: Mapping[str, Any], key: str, calls: list[Call], most: int) -> tuple[Any, float]:
         """The reply, None if it is no JSON, and the seconds it took. Notes each call in vain, if there are not as many
         as there may be; what has cost something, as far as one can tell, has the tokens that are expected. `key` tells
-        the server whether it has had this request. Raises NoReply, Rejected, TeacherUnavailable.
+        the server whether it has had this request. Raises NoReplyError, RequestRejectedError, TeacherUnavailableError.
         """
         import openai
 
@@ -115,20 +116,22 @@ class Endpoint:
                 wait = retry_after(error.response.headers.get("retry-after", ""), datetime.now(UTC))
                 if error.status_code in _TOO_LATE:
                     tokens = expected(body)
-            final = isinstance(verdict, Rejected) and verdict.of_the_text
+            final = isinstance(verdict, RequestRejectedError) and verdict.of_the_text
             outcome: Literal["refused", "failed"] = "refused" if final else "failed"
             calls.append(Call(self._options.model, time.monotonic() - began, *tokens, outcome))
             if verdict is not None:
                 raise verdict  # here, where it does not drag along what the server said
             if wait is not None:
                 if wait > LONGEST_PAUSE:
-                    raise TeacherUnavailable(problem, wait)
+                    raise TeacherUnavailableError(problem, wait)
                 self._quiet_until = max(self._quiet_until, time.monotonic() + wait)  # for all questions
             elif attempt < TRIES - 1:
                 await asyncio.sleep(random.uniform(0, self._backoff * 2**attempt))  # noqa: S311 no secret
-        raise NoReply(problem, wait)
+        raise NoReplyError(problem, wait)
 
-    def _verdict(self, error: APIStatusError, body: Mapping[str, Any]) -> TeacherUnavailable | Rejected | None:
+    def _verdict(
+        self, error: APIStatusError, body: Mapping[str, Any]
+    ) -> TeacherUnavailableError | RequestRejectedError | None:
         """What to raise; None if the same request may do better later."""
         status, kinds = error.status_code, [str(error.code), str(error.type)]
         if status == 402 or _NO_CREDIT.intersection(kinds):
@@ -143,13 +146,13 @@ class Endpoint:
             kind = next((f", {name}" for name in kinds if _WORD.fullmatch(name)), "")
             problem = f"{self._server} refuses the request ({status}{kind})."
             if _OF_THE_TEXT.search(" ".join((*kinds, error.message))):
-                return Rejected(problem, "", of_the_text=True)
+                return RequestRejectedError(problem, "", of_the_text=True)
             said = error.param or error.message
             named = (name for name, pattern in _PARAMETERS.items() if name in body and re.search(pattern, said))
-            return Rejected(problem, next(named, ""), of_the_text=False)
+            return RequestRejectedError(problem, next(named, ""), of_the_text=False)
         found, remedy, other = what
         advice = f"{remedy}, or APPRENTICE_TEACHER_URL if that is the wrong {other}"
-        return TeacherUnavailable(f"{self._server} {found} ({status}): {advice}.", fatal=True)
+        return TeacherUnavailableError(f"{self._server} {found} ({status}): {advice}.", fatal=True)
 
 
 def expected(body: Mapping[str, Any]) -> tuple[int, int]:

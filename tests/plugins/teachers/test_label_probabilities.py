@@ -16,7 +16,7 @@ from scripted_server import LABELS, SCHEMA, list_question, logprobs, question
 
 from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import Floats
-from plugins.teachers.shares import UNSEEN, by_frequency, by_statement, by_tokens
+from plugins.teachers.label_probabilities import UNSEEN, by_frequency, by_statement, by_tokens
 
 NAMES = st.text(st.sampled_from('abca "\\é/\n'), min_size=1, max_size=6)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ml_backend.core.types import Floats, Ints, Pool
+from plugins.acquisition.alternating import NearAndFar
 from plugins.acquisition.cluster_uncertainty import Coverage
 from plugins.acquisition.k_center import KCenter
-from plugins.acquisition.near_and_far import NearAndFar
 
 
 def pool(labelled: Ints) -> Pool:

@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder
-from ml_backend.core.types import ApprenticeError, Attributions, FieldScores, Floats, read_record
-from plugins.encoders.fields import (
+from ml_backend.core.types import Attributions, FieldScores, Floats, read_record
+from plugins.encoders.attributions import Column, attributions
+from plugins.encoders.feature_types import (
     BOOLEAN,
     CATEGORICAL,
     IDENTIFIER,
@@ -40,10 +42,9 @@ from plugins.encoders.fields import (
     unread,
     written,
 )
-from plugins.encoders.scores import Column, attributions
-from plugins.encoders.values import DATE, MISSING, NUMERIC, counted, differs, is_missing, named, said, words
+from plugins.encoders.value_parsing import DATE, MISSING, NUMERIC, counted, differs, is_missing, named, said, words
 
-__all__ = ["KINDS", "Records", "profile"]
+__all__ = ["KINDS", "TabularEncoder", "profile"]
 
 RADIUS = 99.0
 """Percentile of the pool's lengths that becomes 1: records further out are drawn in."""
@@ -90,7 +91,7 @@ def profile(
             fields.append(fitted(name, values))
     fields = _narrowed(fields, records, odd)
     kept: dict[str, Any] = {"fields": as_json(fields), "radius": 1.0, "blocks": {}, "odd": odd}
-    made = Records(json.dumps(kept), text)
+    made = TabularEncoder(json.dumps(kept), text)
     x = made.standardised(records)
     total = (float(x.var(axis=0).sum()) if len(x) else 0.0) or 1.0
     in_words = [field.name for field in fields if field.kind == TEXT]
@@ -160,7 +161,7 @@ def _block(text: Encoder, texts: Collection[str], total: float) -> dict[str, Any
     return {"mean": [round(float(each), 5) for each in mean], "variance": variance, "scale": (total / variance) ** 0.5}
 
 
-class Records:
+class TabularEncoder:
     """Made with what `profile` gave, and the encoder of texts if there are any. Texts are records as `record_text`
     writes them; what is none is a record without values."""
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
 from ml_backend.core.types import Ints, Pool
-from plugins.acquisition import spread
-from plugins.acquisition.spread import available, deal, top, unlike_rows
+from plugins.acquisition import deduplication
+from plugins.acquisition.deduplication import available, deal, top, unlike_rows
 
 
 def pool_with_repetitions(n: int, different: int, clusters: int, seed: int) -> tuple[Pool, np.random.Generator]:
@@ -42,7 +42,7 @@ def queues_of(pool: Pool, queues: int, generator: np.random.Generator) -> list[I
 def test_the_next_of_each_queue_in_turn_and_repetitions_last(
     monkeypatch: pytest.MonkeyPatch, look: int, n: int, different: int, clusters: int, queues: int, k: int, seed: int
 ) -> None:
-    monkeypatch.setattr(spread, "LOOK", look)
+    monkeypatch.setattr(deduplication, "LOOK", look)
     pool, generator = pool_with_repetitions(n, different, clusters, seed)
     turns = queues_of(pool, queues, generator)
     expected = deal_by_hand(pool, [turn.tolist() for turn in turns], k, look)

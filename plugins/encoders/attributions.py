@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml_backend.core.types import Attributions, FieldScores, Floats
-from plugins.encoders.values import MISSING
+from plugins.encoders.value_parsing import MISSING
 
 NARROW = 0.5
 """Width of the columns of yes and no, beside numbers."""

@@ -24,9 +24,9 @@ from scripted_server import (
     question,
 )
 
-from plugins.teachers import chat
-from plugins.teachers.chat import body, combine, quoted, read
-from plugins.teachers.endpoint import call, expected
+from plugins.teachers import chat_messages
+from plugins.teachers.chat_completions import call, expected
+from plugins.teachers.chat_messages import body, combine, quoted, read
 
 OPEN = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
 
@@ -36,7 +36,7 @@ def test_a_request_holds_instructions_examples_and_text_apart() -> None:
     request = body(asked, "small", logprobs=True)
     assert [message["role"] for message in request["messages"]] == ["system", "user", "assistant", "user"]
     system, example, reply, text = (message["content"] for message in request["messages"])
-    assert system.startswith("Say which label the text has.") and chat.DATA in system
+    assert system.startswith("Say which label the text has.") and chat_messages.DATA in system
     assert json.loads(example) == {"text": "My card!"} and reply == '{"label": "card_arrival"}'
     assert json.loads(text) == {"text": "text 0"}
     assert request["response_format"] == {
@@ -193,7 +193,7 @@ def test_a_reply_that_is_cut_off_is_malformed_even_if_it_can_be_read() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_chat_completion_is_malformed(reply: Any) -> None:
-    assert read(question(), reply) == (None, None, "malformed", chat.NO_COMPLETION)
+    assert read(question(), reply) == (None, None, "malformed", chat_messages.NO_COMPLETION)
 
 
 def test_probabilities_come_from_the_tokens_first() -> None:

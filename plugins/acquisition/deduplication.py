@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import ApprenticeError, Floats, Ints, Pool
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import Floats, Ints, Pool
 
 SAME = 0.999
 """Cosine above which two texts count as one."""
@@ -46,7 +47,7 @@ def remembered(pool: Pool, rows: Ints) -> tuple[Floats, Ints]:
     return pool.nearest.distances(rows), np.flatnonzero(pool.labelled & ~pool.nearest.among)
 
 
-class Spread:
+class DuplicateFilter:
     """Tells which rows repeat one that was chosen before or, within its cluster, a labelled one."""
 
     def __init__(self, pool: Pool, k: int) -> None:
@@ -86,7 +87,7 @@ def deal(pool: Pool, queues: list[Ints], k: int) -> Ints:
 
 def unlike_rows(pool: Pool, queues: list[Ints], k: int) -> tuple[Ints, Ints]:
     """At most k rows that repeat nothing, dealt from the queues in turn; and the repetitions that were passed over."""
-    spread = Spread(pool, min(k, sum(map(len, queues))))
+    spread = DuplicateFilter(pool, min(k, sum(map(len, queues))))
     dealt: list[int] = []
     repeats: list[Ints] = [np.empty(0, dtype=np.int64)]
     while queues and len(dealt) < k:

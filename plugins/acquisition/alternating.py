@@ -14,8 +14,8 @@ import numpy as np
 from ml_backend.core.ports import Acquisition
 from ml_backend.core.types import Pool, Selection
 from plugins.acquisition.cluster_uncertainty import Coverage
+from plugins.acquisition.deduplication import deal
 from plugins.acquisition.k_center import KCenter
-from plugins.acquisition.spread import deal
 from plugins.acquisition.uncertainty import unsure_of
 
 

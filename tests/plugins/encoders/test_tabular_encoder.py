@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.core.types import ApprenticeError, read_record
-from plugins.encoders.fields import (
+from ml_backend.core.exceptions import ApprenticeError
+from ml_backend.core.types import read_record
+from plugins.encoders.attributions import BETWEEN, NARROW
+from plugins.encoders.feature_types import (
     CATEGORICAL,
     CONSTANT,
     IDENTIFIER,
@@ -23,9 +25,8 @@ from plugins.encoders.fields import (
     TEXT,
     fitted,
 )
-from plugins.encoders.records import MOST_COLUMNS, Records, profile
-from plugins.encoders.scores import BETWEEN, NARROW
-from plugins.encoders.values import DATE, MISSING, NUMERIC
+from plugins.encoders.tabular import MOST_COLUMNS, TabularEncoder, profile
+from plugins.encoders.value_parsing import DATE, MISSING, NUMERIC
 
 
 def pool(n: int = 300, seed: int = 0) -> list[dict[str, Any]]:
@@ -50,11 +51,11 @@ def pool(n: int = 300, seed: int = 0) -> list[dict[str, Any]]:
 LEVELS = {"level": ["low", "middle", "high"]}
 
 
-def encoder(records: list[dict[str, Any]], wanted: dict[str, object] | None = None) -> Records:
-    return Records(profile(records, wanted or {}))
+def encoder(records: list[dict[str, Any]], wanted: dict[str, object] | None = None) -> TabularEncoder:
+    return TabularEncoder(profile(records, wanted or {}))
 
 
-def encode(made: Records, *records: Any) -> np.ndarray:
+def encode(made: TabularEncoder, *records: Any) -> np.ndarray:
     return made.encode([json.dumps(record) for record in records])
 
 
@@ -141,7 +142,7 @@ def test_whoever_knows_better_says_so_and_a_kind_that_is_none_is_told() -> None:
     assert (kinds["age"], kinds["city"]) == (CATEGORICAL, LEFT_OUT)
     wrong = {"age": "numbers", "city": LEFT_OUT, "agee": NUMERIC, "level": ["small", "large"]}
     made = profile(records, wrong)
-    kinds = {field.name: field.kind for field in Records(made).fields}
+    kinds = {field.name: field.kind for field in TabularEncoder(made).fields}
     assert (kinds["age"], kinds["city"], kinds["level"]) == (NUMERIC, LEFT_OUT, CATEGORICAL), "the others hold"
     no_field, no_kind, no_order = json.loads(made)["odd"]
     assert no_field == "no record has a field 'agee', did you mean 'age'?"
@@ -154,10 +155,10 @@ def test_whoever_knows_better_says_so_and_a_kind_that_is_none_is_told() -> None:
 def test_a_profile_is_plain_json_and_names_the_space() -> None:
     one, same, other = (profile(pool(seed=seed), {}) for seed in (0, 0, 1))
     assert one == same and json.loads(one)
-    assert Records(one).name == Records(same).name != Records(other).name
-    assert all(letter.isalnum() or letter == "-" for letter in Records(one).name)
+    assert TabularEncoder(one).name == TabularEncoder(same).name != TabularEncoder(other).name
+    assert all(letter.isalnum() or letter == "-" for letter in TabularEncoder(one).name)
     made = encoder(pool())
-    assert np.array_equal(encode(made, *pool(9)), encode(Records(profile(pool(), {})), *pool(9)))
+    assert np.array_equal(encode(made, *pool(9)), encode(TabularEncoder(profile(pool(), {})), *pool(9)))
     assert "9 fields" in made.verify() and np.array_equal(made.sketch(["{}"]), made.encode(["{}"]))
 
 
@@ -245,7 +246,7 @@ def notes(n: int = 120) -> list[dict[str, Any]]:
 
 def test_a_text_weighs_as_much_as_all_other_fields_together() -> None:
     records = notes()
-    made = Records(profile(records, {}, Words()), Words())
+    made = TabularEncoder(profile(records, {}, Words()), Words())
     assert not made.quick and encoder(pool(50), LEVELS).quick
     x = encode(made, *records)
     is_text = np.array([column.is_text for column in made.columns_in_full])
@@ -264,18 +265,20 @@ def test_the_field_that_is_asked_about_is_a_text_though_its_words_are_few() -> N
     records = [{"title": f"{'blue' if random.random() < 0.5 else 'red'} shoe {n}", "code": f"C {n}"} for n in range(99)]
     with pytest.raises(ApprenticeError, match="no field that tells them apart"):
         profile(records, {}, Words())
-    assert Records(profile(records, {}, Words(), "title"), Words()).texts == ("title",)
+    assert TabularEncoder(profile(records, {}, Words(), "title"), Words()).texts == ("title",)
     with pytest.raises(ApprenticeError, match="no field that tells them apart"):
         profile([{"title": f"C-{n}"} for n in range(99)], {}, Words(), "title")
     days = [{"seen": f"2024-01-{1 + n % 28:02} 10:{n % 60:02}", "blue": n % 2} for n in range(80)]
-    assert {each["name"]: each["kind"] for each in Records(profile(days, {}, Words(), "seen")).about()}["seen"] == DATE
+    assert {each["name"]: each["kind"] for each in TabularEncoder(profile(days, {}, Words(), "seen")).about()}[
+        "seen"
+    ] == DATE
     few = [{**each, "body": f"all that there is to say of {each['title']}"} for each in records[:20]]
-    assert Records(profile(few, {}, Words(), "title"), Words()).texts == ("body", "title"), "also of few tasks"
+    assert TabularEncoder(profile(few, {}, Words(), "title"), Words()).texts == ("body", "title"), "also of few tasks"
 
 
 def test_phrases_are_records_that_say_them_in_all_their_texts() -> None:
     records = [{**each, "gap": None if row % 5 else 1.0 * row} for row, each in enumerate(notes())]
-    made = Records(profile(records, {}, Words()), Words())
+    made = TabularEncoder(profile(records, {}, Words()), Words())
     (said,) = made.phrases(["a phrase"])
     is_text = np.array([column.is_text for column in made.columns_in_full])
     assert made.texts == ("note",) and said[is_text].any() and np.linalg.norm(said) == pytest.approx(1, abs=1e-5)
@@ -377,7 +380,7 @@ def test_texts_that_are_hardly_there_spoil_nothing() -> None:
     nobody = [{"age": n % 47, "note": None} for n in range(60)]
     alike = [{"age": n % 47, "note": f"always the same {n % 6}"} for n in range(60)]
     for records in (nobody, [{**each, "note": "just one"} for each in nobody], alike):
-        made = Records(profile(records, {"note": TEXT}, Words()), Words())
+        made = TabularEncoder(profile(records, {"note": TEXT}, Words()), Words())
         x = encode(made, *records, {"age": 30, "note": "zebra, quite another one"})
         assert np.isfinite(x).all()
         assert np.abs(x[-1, 0] - x[30, 0]) < 0.2, "another text does not drown the other fields"
@@ -387,11 +390,11 @@ def test_there_are_never_more_columns_than_room() -> None:
     random = np.random.default_rng(0)
     wide = [{f"f{n}": f"v{random.integers(0, 5)}" for n in range(250)} for _ in range(80)]
     made = profile(wide, {})
-    assert len(Records(made).columns) <= MOST_COLUMNS
+    assert len(TabularEncoder(made).columns) <= MOST_COLUMNS
     assert any("fields are left out: there is room for" in each for each in json.loads(made)["odd"])
     written = [{f"t{n}": f"{'abcdefg'[row % 7]} one of many words here {row}" for n in range(4)} for row in range(60)]
     made = profile(written, {"t3": TEXT}, Words())
-    assert Records(made, Words()).dim == 2 * 26 + 1 and "t3" in json.loads(made)["blocks"]
+    assert TabularEncoder(made, Words()).dim == 2 * 26 + 1 and "t3" in json.loads(made)["blocks"]
 
 
 def test_dates_are_shown_as_dates() -> None:
@@ -407,7 +410,7 @@ def test_a_kind_that_fits_no_value_and_an_order_that_lacks_some_are_told() -> No
     wrong, partial = kept["odd"]
     assert wrong.startswith("Field 'city' cannot be numeric: its values are not, for example '")
     assert partial == "'middle' is not in the order of the field 'level', and counts as missing"
-    kinds = {field.name: field.kind for field in Records(json.dumps(kept)).fields}
+    kinds = {field.name: field.kind for field in TabularEncoder(json.dumps(kept)).fields}
     assert (kinds["city"], kinds["level"]) == (CATEGORICAL, ORDINAL)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import Floats
-from plugins.teachers.tokens import Token, read, spans
+from plugins.teachers.token_logprobs import Token, read, spans
 
 END = "\0"  # beside the labels: that a list of them ends here
 UNSEEN = 0.001  # of several labels, the least that one has which nothing speaks of

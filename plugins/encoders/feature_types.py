@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import ApprenticeError
-from plugins.encoders.values import (
+from ml_backend.core.exceptions import ApprenticeError
+from plugins.encoders.value_parsing import (
     DATE,
     MISSING,
     NUMERIC,
