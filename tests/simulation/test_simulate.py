@@ -368,7 +368,7 @@ def test_ctrl_c_at_once_is_one_line(main: Callable[..., Any], monkeypatch: pytes
 
     monkeypatch.setattr(cli, "read_settings", interrupt)
     assert main() == (130, "Interrupted: the same command goes on from here.\n", "")
-    monkeypatch.delitem(sys.modules, "ml_backend.core.types")
+    monkeypatch.delitem(sys.modules, "ml_backend.core.exceptions")
     monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=interrupt)])  # while libraries are read
     assert main() == (130, "", "Interrupted.\n")
 
