@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_curves import BUDGETS, measured
 
-from ml_backend.simulation.recommendation import verdict
+from ml_backend.simulation.recommendation import recommend
 from ml_backend.simulation.summary import summarise
 
 
@@ -28,7 +28,7 @@ def found_of(protocol: dict[str, Any], **gains: list[float]) -> dict[str, Any]:
 
 
 def against_random(**gains: list[float]) -> str:
-    return verdict(found_of({}, **gains))
+    return recommend(found_of({}, **gains))
 
 
 WINS = [2.0, 2.5, 3.0, 3.5, 4.0, 2.2, 2.8, 3.2, 3.9, 2.9]
@@ -37,14 +37,14 @@ WINS = [2.0, 2.5, 3.0, 3.5, 4.0, 2.2, 2.8, 3.2, 3.9, 2.9]
 def test_a_clear_winner_is_recommended_with_what_it_saves() -> None:
     randoms = [[0.3, 0.5, 0.7 + i / 500] for i in range(10)]
     ours = [[0.3, 0.7 + i / 250, 0.8 + i / 500] for i in range(10)]
-    said = verdict(summarise(measured("random", randoms) + measured("margin", ours), {})).splitlines()
+    said = recommend(summarise(measured("random", randoms) + measured("margin", ours), {})).splitlines()
     assert said[0] == "Use margin on this data."
     needs = 10 + 10 * (0.709 - 0.3) / (0.718 - 0.3)  # its mean is 0.718 with 20 labels
     assert f"It needs about {needs:.0f} labels for a macro-F1 of 0.709, random order 40: {40 - needs:.0f}" in said[1]
     area = np.trapezoid(np.array(ours) - randoms, BUDGETS).mean() / 30
     assert f"Averaged from 10 to 40 labels, its macro-F1 is {100 * area:.1f} points (hundredths) above" in said[2]
     assert "ahead in 10 of 10 repetitions (p = 0.002, Wilcoxon signed-rank test, corrected for 1 strategy; " in said[2]
-    assert said[2].endswith("with 10 repetitions, it takes less than 0.025).")
+    assert said[2].endswith("with 10 repetitions, p has to be less than 0.025).")
     assert said[3].startswith("The weakest class ends with an F1 of 0.404, with random order 0.354: +5.0 points")
     assert "chance" not in said[3]
     assert len(said) == 4
@@ -57,7 +57,9 @@ def test_what_is_better_too_is_named_and_what_is_worse_is_warned_of() -> None:
     points = "in points of macro-F1 with 97.5 % intervals:"
     assert said[4].startswith(f"Also better than random order, {points} second +2.0 (+1.5 to +2.")
     assert said[4].endswith("). Not tested: whether first is better.")
-    assert said[5].startswith(f"Do not use what is worse than random order, {points} bad -3.0 (-3.5 to -2.")
+    assert said[5].startswith(
+        f"Do not use the strategies that are worse than random order, {points} bad -3.0 (-3.5 to -2."
+    )
     assert len(said) == 6
 
 
@@ -67,14 +69,14 @@ def test_where_a_useful_gain_is_ruled_out_random_order_stays() -> None:
     assert said[1].startswith("The best of the others is same. ")
     assert "is 0 points (hundredths) above" in said[1]
     assert "ahead in 0 of 10 repetitions, equal in 10 (p = 1," in said[1]
-    assert said[2].startswith("Do not use what is worse than random order, in points of macro-F1")
+    assert said[2].startswith("Do not use the strategies that are worse than random order, in points of macro-F1")
     assert len(said) == 3
 
 
 def test_if_even_the_best_is_worse_random_order_stays() -> None:
     said = against_random(bad=[-each for each in WINS])
     assert said.startswith("Stay with random order")
-    assert "Do not use what is worse than random order" in said
+    assert "Do not use the strategies that are worse than random order" in said
 
 
 PROMISING = [4.6, 3.5, 2.0, 1.0, 0.5, 2.5, 1.5, 3.7, -1.4, -1.9]
@@ -84,11 +86,13 @@ def test_a_gain_that_may_be_chance_or_useful_is_no_reason_for_random_order() -> 
     summary = found_of({}, margin=PROMISING)
     low, high = (100 * end for end in summary["protocol"]["against_random"]["margin"]["gain_interval"])
     assert low < 0 and high > 1
-    said = verdict(summary).splitlines()
+    said = recommend(summary).splitlines()
     assert said[0] == "It cannot be told yet whether margin beats random order on this data."
     assert said[1].startswith("So far margin is ahead. ")
     assert f"1.6 points (hundredths) above that of random order (97.5 % interval: {low:+.1f} to {high:+.1f})" in said[1]
-    assert "If it goes on like this, 40 repetitions (--seeds 40, the finished ones are kept) would probably" in said[2]
+    assert (
+        "If the gain stays like this, 40 repetitions (--seeds 40, the finished ones are kept) would probably" in said[2]
+    )
     assert len(said) == 3
 
 
@@ -101,12 +105,14 @@ def test_of_several_the_best_that_is_undecided_is_told() -> None:
 def test_where_repetitions_vary_too_much_more_of_them_are_not_advised() -> None:
     said = against_random(noise=[29.0, -28.0] * 5).splitlines()
     assert said[0].startswith("It cannot be told yet")
-    assert said[2].startswith("It varies so much that telling would take more than 160 repetitions: a larger test part")
+    assert said[2].startswith(
+        "The gain varies so much that a decision would take more than 160 repetitions: a larger test part"
+    )
 
 
 def test_what_is_behind_is_not_called_the_best() -> None:
     said = against_random(one=[-8.0, -9.2])
-    assert "So far nothing is ahead; one comes closest. Averaged" in said
+    assert "So far no strategy is ahead; one comes closest. Averaged" in said
     assert "8.6 points (hundredths) below that of random order." in said
 
 
@@ -119,12 +125,12 @@ def test_too_few_repetitions_have_no_interval_and_no_p_value() -> None:
 
 def test_the_more_repetitions_were_looked_at_the_surer_it_has_to_be() -> None:
     said = against_random(one=[each - 0.35 + place / 100 for place, each in enumerate(PROMISING + PROMISING[::-1])])
-    assert "(p = 0.01" in said and "with 20 repetitions, it takes less than 0.0083)" in said
+    assert "(p = 0.01" in said and "with 20 repetitions, p has to be less than 0.0083)" in said
     assert said.startswith("It cannot be told yet")
 
 
 def test_what_all_end_with_alike_is_left_out() -> None:
-    said = verdict(found_of({"pool": 40}, first=WINS)).splitlines()
+    said = recommend(found_of({"pool": 40}, first=WINS)).splitlines()
     assert said[0] == "Use first on this data."
     assert said[1].startswith("Averaged from 10 to 40 labels")
     assert said[2].startswith("All 40 tasks to choose from were labelled in the end, where all strategies are alike")
@@ -133,18 +139,18 @@ def test_what_all_end_with_alike_is_left_out() -> None:
 
 @pytest.mark.parametrize("stay", [True, False])
 def test_few_test_tasks_are_a_reason_for_caution(stay: bool) -> None:
-    few = verdict(found_of({"test_rows": 50, "test_rows_stay": stay}, first=WINS)).splitlines()[-1]
+    few = recommend(found_of({"test_rows": 50, "test_rows_stay": stay}, first=WINS)).splitlines()[-1]
     same = ", the same in all repetitions, which no interval covers" if stay else ""
-    assert few.startswith(f"Take it with caution: there are only 50 test tasks{same}. ")
+    assert few.startswith(f"Be cautious: there are only 50 test tasks{same}. ")
     assert "off by about 5.7 points" in few  # of 42 in 54: the square root of 0.78 * 0.22 / 54
-    assert "caution" not in verdict(found_of({"test_rows": 100, "test_rows_stay": stay}, first=WINS))
+    assert "cautious" not in recommend(found_of({"test_rows": 100, "test_rows_stay": stay}, first=WINS))
 
 
 def test_repetitions_that_not_all_have_finished_are_told() -> None:
     whole = measured("random", ahead([0] * 10)) + measured("b", ahead(WINS))
-    assert "Not counted" not in verdict(summarise(whole, {}))
+    assert "Not counted" not in recommend(summarise(whole, {}))
     broken = [each for each in whole if each.strategy != "b" or each.seed not in (1, 3)]
-    assert verdict(summarise(broken, {})).endswith(
+    assert recommend(summarise(broken, {})).endswith(
         "Not counted: 2 repetitions (seeds) that not every strategy has finished."
     )
 
@@ -158,7 +164,7 @@ def test_there_are_too_few_seeds_exactly_where_even_a_clean_sweep_is_not_signifi
     sweep = {f"s{i}": [each + i for each in WINS] for i in range(strategies)}
     few = against_random(**{name: gains[: seeds - 1] for name, gains in sweep.items()})
     assert few.startswith("Too few repetitions (seeds) to say.\n")
-    assert f"takes at least {seeds}, not {seeds - 1}" in few
+    assert f"takes at least {seeds} repetitions, not {seeds - 1}" in few
     assert f"So far s{strategies - 1} is ahead. " in few
     enough = against_random(**{name: gains[:seeds] for name, gains in sweep.items()})
     assert enough.startswith(f"Use s{strategies - 1} on this data.")
@@ -179,7 +185,7 @@ def test_a_p_value_that_only_the_correction_makes_too_large_does_not_tell() -> N
     assert summary["strategies"]["one"]["vs_random"]["p_value"] == pytest.approx(6 / 256)
     assert summary["protocol"]["against_random"]["one"]["p_holm"] == pytest.approx(18 / 256)
     assert summary["protocol"]["against_random"]["one"]["gain_interval"][0] > 0
-    assert verdict(summary).startswith("It cannot be told yet whether any strategy beats random order")
+    assert recommend(summary).startswith("It cannot be told yet whether any strategy beats random order")
 
 
 def test_a_small_p_value_is_not_enough_if_the_interval_holds_zero() -> None:
@@ -191,7 +197,7 @@ def test_a_small_p_value_is_not_enough_if_the_interval_holds_zero() -> None:
 
 def test_a_strategy_that_is_overtaken_is_for_those_who_stop_early() -> None:
     randoms, ours = [[0.3, 0.4, 0.7]] * 8, [[0.3, 0.65, 0.68]] * 8
-    said = verdict(summarise(measured("random", randoms) + measured("early", ours), {})).splitlines()
+    said = recommend(summarise(measured("random", randoms) + measured("early", ours), {})).splitlines()
     assert said[0] == "Use early on this data, but only if you will stop early."
     assert said[1] == "It learns faster at first, but with 40 labels it ends below the 0.700 of random order."
 
@@ -199,10 +205,10 @@ def test_a_strategy_that_is_overtaken_is_for_those_who_stop_early() -> None:
 def test_an_uncertain_saving_says_that_it_may_be_none() -> None:
     randoms = [[0.3, 0.4, 0.7]] * 10
     ours = [[0.3, 0.68, 0.6]] * 4 + [[0.3, 0.7, 0.8]] * 6
-    said = verdict(summarise(measured("random", randoms) + measured("b", ours), {})).splitlines()
+    said = recommend(summarise(measured("random", randoms) + measured("b", ours), {})).splitlines()
     assert re.search(r"\(95 % interval: at best \d+ fewer, at worst it does not get there with 40\)", said[1])
 
 
 def test_random_order_alone_is_not_compared() -> None:
-    said = verdict(summarise(measured("random", [[0.3, 0.4, 0.7]] * 3), {}))
+    said = recommend(summarise(measured("random", [[0.3, 0.4, 0.7]] * 3), {}))
     assert said == "Only random order was measured: there is nothing to compare it with."

@@ -117,7 +117,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     learners.clear()
 
     monkeypatch.setattr(replay, "CLUSTERS", 30)
-    monkeypatch.setattr(replay, "STRIDE", 0)
+    monkeypatch.setattr(replay, "SEED_STRIDE", 0)
     monkeypatch.setattr(replay, "count", lambda: itertools.count(1))
     vectors = fake_encoder.encode([server.tasks[task]["data"]["text"] for task in tasks])
     targets = np.eye(3, dtype=np.float32)[[single.labels.index(label) for label in truth.values()]]

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from ml_backend.simulation.learning_curves import Measurement
-from ml_backend.simulation.recommendation import verdict
+from ml_backend.simulation.recommendation import recommend
 from ml_backend.simulation.report import GREY, write_report
 from ml_backend.simulation.summary import summarise
 
@@ -80,7 +80,7 @@ def numbers(value: Any) -> list[float]:
 
 def written(tmp_path: Path, measurements: list[Measurement], **protocol: Any) -> tuple[Page, dict[str, Any]]:
     summary = summarise(measurements, protocol)
-    write_report(measurements, summary, verdict(summary), tmp_path / "report.html")
+    write_report(measurements, summary, recommend(summary), tmp_path / "report.html")
     return Page(tmp_path / "report.html"), summary
 
 
@@ -97,7 +97,7 @@ def test_the_report_has_its_sections_and_the_verdict_on_top(plain: Any) -> None:
         "Summary", "Protocol",
     ]  # fmt: skip
     top = unescape(page.text[: page.text.index("<h2>")])
-    assert all(f"<p>{line}</p>" in top for line in verdict(summary).splitlines())
+    assert all(f"<p>{line}</p>" in top for line in recommend(summary).splitlines())
 
 
 def test_the_lines_are_the_means_over_the_seeds(plain: Any) -> None:

@@ -133,7 +133,7 @@ def test_interrupted_anywhere_it_goes_on_and_ends_with_the_same_numbers(
 def test_interrupted_while_texts_are_encoded_it_says_so_and_keeps_the_vectors(
     main: Callable[..., Any], quick: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "CHUNK", 8)
+    monkeypatch.setattr(run, "ENCODED_AT_A_TIME", 8)
     encode = quick.encode
 
     def stumble(texts: Sequence[str]) -> Floats:
@@ -244,7 +244,7 @@ def test_the_sizes_of_test_part_and_groups_and_what_intervals_cover_are_kept_and
 
 
 def test_progress_goes_up_to_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "CHUNK", 13)
+    monkeypatch.setattr(run, "ENCODED_AT_A_TIME", 13)
     bench.run()
     encoded = [step for step in bench.progress if step[0] == "texts encoded"]
     assert encoded == [("texts encoded", n, 30) for n in (13, 26, 30)]

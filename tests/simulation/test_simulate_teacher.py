@@ -157,7 +157,7 @@ def test_without_a_teacher_or_with_an_unknown_arm_nothing_is_begun(
     code, _, err = main(teacher_arm="evolve", rounds="3")
     assert code == 1 and "cannot be asked 3 times" in err and "there are 2 before the last" in " ".join(err.split())
     code, _, err = main(teacher_arm="guess")
-    assert code == 1 and "There is no way 'guess' to ask the teacher; there are: evolve, weak-slices, teach" in err
+    assert code == 1 and "There is no teacher arm 'guess'; there are: evolve, weak-slices, teach" in err
     assert not (bench.out / "curves.csv").exists()
 
 

@@ -26,8 +26,8 @@ from ml_backend.simulation.simulated_teacher import (
     EVOLVE,
     NO_CAPS,
     SimulatedTeacher,
-    open_memory,
-    questions_of,
+    max_questions,
+    open_cached_teacher,
     rehearse,
 )
 from ml_backend.storage import Store
@@ -105,7 +105,7 @@ def test_it_is_asked_about_the_free_part_of_the_pool_for_as_many_calls(rehearsal
         spent = tutor.spent()
     labelled = rehearsals.writer.texts()
     free = set(rehearsals.pool.texts[HUMAN:])
-    assert spent["teacher_calls"] == len(rehearsals.writer.asked) <= questions_of(1, PER_ROUND)
+    assert spent["teacher_calls"] == len(rehearsals.writer.asked) <= max_questions(1, PER_ROUND)
     assert spent["teacher_tokens"] == 110 * spent["teacher_calls"]
     if arm == EVOLVE:
         assert [each.purpose for each in rehearsals.writer.asked[:2]] == ["diagnose", "write"]
@@ -151,4 +151,4 @@ def test_what_it_writes_is_learnt_from(rehearsals: Rehearsals) -> None:
 
 def test_a_teacher_that_cannot_be_asked_is_refused(settings: Settings) -> None:
     with pytest.raises(ApprenticeError, match="'similarity', which cannot be asked in a simulation: set `teacher`"):
-        open_memory(settings, settings.data_dir / "teacher")
+        open_cached_teacher(settings, settings.data_dir / "teacher")

@@ -12,7 +12,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ml_backend.simulation.statistics import holm, interval, labels_saved, labels_to_target, normalised_area, paired
+from ml_backend.simulation.statistics import (
+    holm,
+    interval,
+    labels_saved,
+    labels_to_target,
+    normalised_area,
+    paired_difference,
+)
 
 steps = st.lists(st.integers(1, 50), min_size=1, max_size=8).map(np.cumsum)
 heights = st.integers(0, 20).map(lambda each: each / 20)
@@ -73,7 +80,7 @@ def enumerated(differences: list[float]) -> float:
 @given(differences=st.lists(st.integers(-4, 4), min_size=1, max_size=8))
 @hypothesis_settings(max_examples=25)
 def test_the_comparison_agrees_with_enumeration_and_counting(differences: list[int]) -> None:
-    found = paired(np.array(differences) + 2.0, np.full(len(differences), 2.0))
+    found = paired_difference(np.array(differences) + 2.0, np.full(len(differences), 2.0))
     assert found.p_value == pytest.approx(enumerated(differences))
     assert found.gain == pytest.approx(sum(differences) / len(differences))
     assert found.wins == sum(each > 0 for each in differences)
@@ -85,14 +92,14 @@ def test_the_comparison_agrees_with_enumeration_and_counting(differences: list[i
 
 def test_strategies_that_do_the_same_are_no_evidence() -> None:
     same = np.array([0.1, 0.7, 0.4])
-    found = paired(same, same)
+    found = paired_difference(same, same)
     assert (found.gain, found.low, found.high, found.p_value) == (0, 0, 0, 1)
     assert (found.wins, found.ties, found.losses) == (0, 3, 0)
 
 
 @pytest.mark.parametrize(("seeds", "p_value"), [(5, 1 / 16), (6, 1 / 32)])
 def test_below_six_seeds_even_a_clean_sweep_is_not_significant(seeds: int, p_value: float) -> None:
-    assert paired(np.arange(1, seeds + 1) / 10, np.zeros(seeds)).p_value == pytest.approx(p_value)
+    assert paired_difference(np.arange(1, seeds + 1) / 10, np.zeros(seeds)).p_value == pytest.approx(p_value)
 
 
 @given(budgets=steps, data=st.data(), target=heights)
