@@ -1,4 +1,4 @@
-"""What is held out: a share, another one for each seed, and never a copy of what is learnt."""
+"""Test rows: a share of the tasks, other ones for each seed, and no copy of a text in the pool."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def test_a_third_is_not_missed_because_of_a_few_copies(copies: int) -> None:
 def test_seeds_hold_out_others_and_each_seed_always_the_same() -> None:
     texts = [f"text {n}" for n in range(50)]
     rows = [split_rows(texts, seed)[1] for seed in (0, 1, 2)]
-    assert len({tuple(each) for each in rows}) == 3
+    assert len({tuple(test_rows) for test_rows in rows}) == 3
     assert np.array_equal(rows[1], split_rows(texts, 1)[1])

@@ -1,4 +1,4 @@
-"""However often a user adds repetitions and looks again, chance alone is rarely called a difference."""
+"""Repeated looks after more repetitions rarely report a false difference."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ DOUBLINGS = [10, 20, 40, 80]
 
 
 def ever_below(levels: list[float], runs: int) -> float:
-    """In how many runs of no difference at all p falls below its level at one of the doublings."""
-    drawn = np.random.default_rng(7).normal(size=(runs, DOUBLINGS[-1]))
+    """The share of runs without a difference in which p falls below its level at one of the doublings."""
+    differences = np.random.default_rng(7).normal(size=(runs, DOUBLINGS[-1]))
     pairs = zip(DOUBLINGS, levels, strict=True)
-    found = [stats.wilcoxon(drawn[:, :n], axis=1).pvalue < below for n, below in pairs]
-    return float(np.any(found, axis=0).mean())
+    is_significant = [stats.wilcoxon(differences[:, :n], axis=1).pvalue < level for n, level in pairs]
+    return float(np.any(is_significant, axis=0).mean())
 
 
 def test_the_chance_of_a_false_difference_stays_below_five_percent_over_the_doublings() -> None:
     assert ever_below([significance_level(n) for n in DOUBLINGS], 3000) < ALPHA
-    assert ever_below([ALPHA] * 4, 3000) > 2 * ALPHA  # what it is for
+    assert ever_below([ALPHA] * 4, 3000) > 2 * ALPHA  # without alpha spending
 
 
 def test_the_levels_of_all_doublings_together_are_below_alpha() -> None:
@@ -47,19 +47,19 @@ def test_the_fewest_repetitions_are_those_with_which_a_clean_sweep_would_tell(st
 
 @pytest.mark.parametrize("gain", [0.016, 0.008, -0.005])
 def test_so_many_repetitions_as_are_called_enough_tell_four_times_out_of_five(gain: float) -> None:
-    """By the plain interval of Student: that there is a gain, or that it is less than what is useful."""
-    spread = 0.024
-    n = sufficient_repetitions(gain, spread, 1, 10)
+    """Student's interval shows that there is a gain, or that it is less than useful."""
+    standard_deviation = 0.024
+    n = sufficient_repetitions(gain, standard_deviation, 1, 10)
     assert n is not None and n > 10
 
-    def told(repetitions: int) -> float:
-        drawn = np.random.default_rng(8).normal(gain, spread, (2000, repetitions))
-        half = stats.t.ppf(1 - significance_level(repetitions) / 2, repetitions - 1) * stats.sem(drawn, axis=1)
-        means = drawn.mean(axis=1)
+    def power(repetitions: int) -> float:
+        differences = np.random.default_rng(8).normal(gain, standard_deviation, (2000, repetitions))
+        half = stats.t.ppf(1 - significance_level(repetitions) / 2, repetitions - 1) * stats.sem(differences, axis=1)
+        means = differences.mean(axis=1)
         return float(((means - half > 0) | (means + half < MIN_USEFUL_GAIN)).mean())
 
-    assert told(n) > 0.75
-    assert n == 20 or told(n // 2) < 0.8
+    assert power(n) > 0.75
+    assert n == 20 or power(n // 2) < 0.8
 
 
 def test_more_strategies_take_more_repetitions() -> None:
