@@ -109,7 +109,7 @@ def compare(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> B
 
 def exchanges(learner: Learner, train: TrainingSet, audited: Mask, audited_rows: Ints, seed: int) -> Doubles:
     """For each of the `audited_rows` (a,) but the first few, in [-1, 1]: 1 if the learner with chosen answers alone is
-    right, else 0, minus the share of the learners with exchanged answers that are right. No learner knows answers from
+    right, else 0, minus the share of the learners with exchanged answers that are right. No learner has answers from
     after the beginning of the block that it judges."""
     random = np.random.default_rng(seed)
     answers_before = audited_rows - np.arange(len(audited_rows))  # chosen ones, before each audited row
