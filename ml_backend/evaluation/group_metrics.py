@@ -1,4 +1,4 @@
-"""How well the learner does on each group of the tasks, and how often each label really occurs."""
+"""The learner's accuracy on each group of the tasks, and the share of each label."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import numpy.typing as npt
 from ml_backend.core.types import Estimate, Floats, Ints, Mask
 from ml_backend.evaluation.metrics import wilson
 
-ENOUGH = 10
+MIN_ROWS_TO_COMPARE = 10
 """Rows from which a group is compared with the others: below, one answer moves its accuracy by more than ten points."""
-SHUFFLES = 2000
+PERMUTATIONS = 2000
 ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class GroupMetrics:
-    """The accuracy of each group by its name, worst first; groups below `ENOUGH` rows come last and are not compared.
+    """The accuracy of each group by its name, worst first. Groups with fewer than `MIN_ROWS_TO_COMPARE` rows come last
+    and are not compared.
 
-    gap      best minus worst accuracy of the groups that are compared, None with fewer than two of them
-    chance   how often groups of these sizes would lie at least so far apart if none were harder than another
+    gap      best minus worst accuracy of the compared groups, None with fewer than two of them
+    chance   p-value of the gap: how often groups of these sizes differ by at least as much if all are equally hard
     summary  one sentence for people
     """
 
@@ -32,48 +33,50 @@ class GroupMetrics:
     summary: str
 
 
-def by_group(right: Mask, group: npt.NDArray[np.str_]) -> GroupMetrics:
-    """From whether each row (n,) is right, and the group (n,) it belongs to.
+def by_group(is_right: Mask, group: npt.NDArray[np.str_]) -> GroupMetrics:
+    """The metrics of each group, from whether each row (n,) is right and the name of its group (n,).
 
-    Some group is always the worst, and of many small ones the worst looks bad by luck. So the gap comes with a
-    permutation test that has the same luck: who is right is shuffled among all rows of the groups compared, and the gap
-    between the best and the worst measured again (Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses",
-    2005). Deterministic. The answer is about the rows handed in: if acquisition chose them, about hard ones.
+    One group is always the worst, and of many small groups the worst looks bad by luck. So the gap comes with a
+    permutation test, in which luck has the same effect: the right answers are shuffled among all rows of the compared
+    groups, and the gap between the best and the worst is measured again (Good, "Permutation, Parametric and Bootstrap
+    Tests of Hypotheses", 2005). Deterministic. The result holds for the given rows: if acquisition chose them, for hard
+    ones.
     """
-    names, member = np.unique(group, return_inverse=True)
-    sizes = np.bincount(member, minlength=len(names))
-    hits = np.bincount(member[right], minlength=len(names))
-    compared = sizes >= ENOUGH
-    order = np.lexsort((hits / np.maximum(sizes, 1), ~compared))
-    found = {str(names[i]): wilson(int(hits[i]), int(sizes[i]), "rows of this group") for i in order}
-    accuracy = {name: estimate for name, estimate in found.items() if estimate is not None}
-    if compared.sum() < 2:
-        return GroupMetrics(accuracy, None, None, f"fewer than two groups have {ENOUGH} answers: nothing to compare")
-    gap, chance = _chance(hits[compared], sizes[compared])
-    worst, best = str(names[order[0]]), str(names[order[int(compared.sum()) - 1]])
-    return GroupMetrics(accuracy, gap, chance, _told(worst, accuracy[worst], best, gap, chance))
+    names, group_index = np.unique(group, return_inverse=True)
+    sizes = np.bincount(group_index, minlength=len(names))
+    hits = np.bincount(group_index[is_right], minlength=len(names))
+    is_compared = sizes >= MIN_ROWS_TO_COMPARE
+    order = np.lexsort((hits / np.maximum(sizes, 1), ~is_compared))
+    estimates = {str(names[i]): wilson(int(hits[i]), int(sizes[i]), "rows of this group") for i in order}
+    accuracy = {name: estimate for name, estimate in estimates.items() if estimate is not None}
+    if is_compared.sum() < 2:
+        summary = f"fewer than two groups have {MIN_ROWS_TO_COMPARE} answers: nothing to compare"
+        return GroupMetrics(accuracy, None, None, summary)
+    gap, p_value = _permutation_test(hits[is_compared], sizes[is_compared])
+    worst, best = str(names[order[0]]), str(names[order[int(is_compared.sum()) - 1]])
+    return GroupMetrics(accuracy, gap, p_value, _summary(worst, accuracy[worst], best, gap, p_value))
 
 
-def _chance(hits: Ints, sizes: Ints) -> tuple[float, float]:
-    """The gap between the best and the worst group, and the share of shuffles with at least that gap."""
-    shuffled = np.random.default_rng(0).multivariate_hypergeometric(sizes, int(hits.sum()), size=SHUFFLES)
-    gap, gaps = np.ptp(hits / sizes), np.ptp(shuffled / sizes, axis=1)
-    return float(gap), (1 + int((gaps >= gap - 1e-12).sum())) / (1 + SHUFFLES)
+def _permutation_test(hits: Ints, sizes: Ints) -> tuple[float, float]:
+    """The gap between the best and the worst group, and the share of permutations with at least that gap."""
+    permuted_hits = np.random.default_rng(0).multivariate_hypergeometric(sizes, int(hits.sum()), size=PERMUTATIONS)
+    gap, permuted_gaps = np.ptp(hits / sizes), np.ptp(permuted_hits / sizes, axis=1)
+    return float(gap), (1 + int((permuted_gaps >= gap - 1e-12).sum())) / (1 + PERMUTATIONS)
 
 
-def _told(worst: str, accuracy: Estimate, best: str, gap: float, chance: float) -> str:
-    verdict = "more than chance" if chance < ALPHA else "which chance alone can explain"
+def _summary(worst: str, accuracy: Estimate, best: str, gap: float, p_value: float) -> str:
+    significance = "more than chance" if p_value < ALPHA else "which chance alone can explain"
     return (
         f"worst is {worst} with {accuracy.value:.0%} of {accuracy.n} right (95 %: {accuracy.low:.0%} to "
-        f"{accuracy.high:.0%}), {100 * gap:.0f} points behind {best}, {verdict} (p = {chance:.2g})"
+        f"{accuracy.high:.0%}), {100 * gap:.0f} points behind {best}, {significance} (p = {p_value:.2g})"
     )
 
 
 def class_balance(targets: Floats, labels: Sequence[str], source: str) -> dict[str, Estimate]:
     """The share of tasks that carry each label, with 95 % interval, from the targets (n, c) of a random sample.
 
-    A soft target counts as the fraction that it is. Each interval is that of its own label: with c labels, expect
-    c / 20 of them to miss. Empty without rows.
+    A soft target counts as a fraction. The intervals are not simultaneous: with c labels, expect c / 20 of them to
+    miss. Empty without rows.
     """
     shares = {label: wilson(float(targets[:, i].sum()), len(targets), source) for i, label in enumerate(labels)}
     return {label: share for label, share in shares.items() if share is not None}

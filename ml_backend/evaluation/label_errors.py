@@ -1,9 +1,10 @@
-"""Answers that look wrong: confident learning on what the learner says of each row without having seen it.
+"""Suspected label errors: confident learning on cross-validated probabilities.
 
 Northcutt, Jiang, Chuang: "Confident Learning: Estimating Uncertainty in Dataset Labels" (JAIR 2021). A row is
-confidently of label j if its probability of j is at least what rows that were given j have on average; with several
-such labels, the most probable one. The doubtful rows are those off the diagonal of the confident joint: confidently of
-another label than the given one. Ranked by normalised margin: probability of the given label minus the highest other.
+confidently of label j if its probability of j is at least the mean probability of j over the rows labelled j; if that
+holds for several labels, the most probable one counts. A row is suspected if it is off the diagonal of the confident
+joint: confidently of another label than the given one. Suspected rows are ranked by normalised margin: probability of
+the given label minus the highest other.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Mask
 
-ENOUGH = 5
-"""Answers from which a label takes part, as the given one or as the better one: with fewer, one of five folds may never
-have seen it, and its threshold is the mean of next to nothing."""
-ROUNDING = 1e-6  # a label whose rows all say the same must not fall short of its own mean
+MIN_ROWS_OF_LABEL = 5
+"""Rows of a label from which it is used, as the given label or as the better one. With fewer, one of five folds may
+have none of them in its training part, and the label's threshold is the mean of very few values."""
+ROUNDING = 1e-6  # subtracted from a threshold, so that rows with equal probabilities reach their own mean
 UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
 class SuspectedLabelErrors:
-    """Rows whose answer looks wrong, the most doubtful first.
+    """Rows whose label is suspected to be wrong, the lowest margin first.
 
     rows     (k,) int64
-    instead  (k, c) bool: the labels that the row should rather have
-    margin   (k,) float32 in [-1, 1): probability of the given label minus the highest other; the lower, the stronger
+    instead  (k, c) bool: the labels that are proposed for the row
+    margin   (k,) float32 in [-1, 1): probability of the given label minus the highest other; low is suspicious
     """
 
     rows: Ints
@@ -36,55 +37,61 @@ class SuspectedLabelErrors:
 
 
 def doubts(held_out: Floats, targets: Floats, multiple: bool, protected: Mask, budget: int) -> SuspectedLabelErrors:
-    """At most `budget` rows, from cross-validated probabilities (n, c) and targets (n, c).
+    """At most `budget` suspected rows, from cross-validated probabilities (n, c) and targets (n, c).
 
-    Rows of `protected` (n,) are trusted: they help to set the thresholds and are never proposed. A label on which the
-    annotators are evenly split is not given: there is no answer to doubt. With several labels each one is a question of
-    its own, present or absent, and the row ranks by its most doubtful one.
+    Rows of `protected` (n,) count in the thresholds and are never proposed. A label on which the annotators are evenly
+    split counts as not given, so that the row is not suspected for it. With several labels, each label is tested by
+    itself, present against absent, and the row's margin is its lowest one.
     """
     if multiple:
-        instead, margin = _several(held_out, targets)
+        instead, margin = _suspect_multiple(held_out, targets)
     else:
-        instead, margin = _one(held_out, targets)
+        instead, margin = _suspect_single(held_out, targets)
     margin = np.where(protected, np.inf, margin)
     rows = np.argsort(margin, kind="stable")[: min(budget, int(np.isfinite(margin).sum()))]
     return SuspectedLabelErrors(rows, instead[rows], margin[rows].astype(np.float32))
 
 
-def _one(held_out: Floats, targets: Floats) -> tuple[Mask, Floats]:
-    top = targets >= targets.max(axis=1, keepdims=True)
-    given = np.where(top.sum(axis=1) == 1, targets.argmax(axis=1), UNKNOWN)
-    better, margin = off_diagonal(held_out, given)
-    return better[:, None] == np.arange(held_out.shape[1]), margin
+def _suspect_single(held_out: Floats, targets: Floats) -> tuple[Mask, Floats]:
+    """The proposed labels (n, c) and the margins (n,), infinite in rows that are not suspected, for one choice."""
+    is_top = targets >= targets.max(axis=1, keepdims=True)
+    labels = np.where(is_top.sum(axis=1) == 1, targets.argmax(axis=1), UNKNOWN)
+    better_labels, margin = off_diagonal(held_out, labels)
+    return better_labels[:, None] == np.arange(held_out.shape[1]), margin
 
 
-def _several(held_out: Floats, targets: Floats) -> tuple[Mask, Floats]:
-    """Each label against its absence; only the doubtful ones of a row are turned round."""
+def _suspect_multiple(held_out: Floats, targets: Floats) -> tuple[Mask, Floats]:
+    """The same for several choices. The proposed labels are the row's labels, with the suspected ones inverted."""
     instead = np.asarray(targets > 0.5)
     margin: Floats = np.full(len(targets), np.inf, np.float32)
-    for label, (p, target) in enumerate(zip(held_out.T, targets.T, strict=True)):
-        given = np.where(target == 0.5, UNKNOWN, target > 0.5)
-        better, its_margin = off_diagonal(np.column_stack([1.0 - p, p]), given)
+    for label, (probability, target) in enumerate(zip(held_out.T, targets.T, strict=True)):
+        is_present = np.where(target == 0.5, UNKNOWN, target > 0.5)
+        better, label_margin = off_diagonal(np.column_stack([1.0 - probability, probability]), is_present)
         instead[better != UNKNOWN, label] ^= True
-        margin = np.minimum(margin, its_margin)
+        margin = np.minimum(margin, label_margin)
     return instead, margin
 
 
-def off_diagonal(probabilities: Floats, given: Ints) -> tuple[Ints, Floats]:
-    """The label (n,) that each row confidently is of rather than the given one (n,), UNKNOWN if there is none, and the
-    margin (n,) of the given one, infinite in rows without doubt."""
+def off_diagonal(probabilities: Floats, labels: Ints) -> tuple[Ints, Floats]:
+    """The rows off the diagonal of the confident joint of probabilities (n, c) and given labels (n,).
+
+    Returns the label (n,) that each row confidently has instead of the given one, UNKNOWN if there is none, and the
+    margin (n,) of the given label, infinite in rows that are not suspected.
+    """
     n, c = probabilities.shape
-    counts = np.bincount(given[given != UNKNOWN], minlength=c)
-    known = counts >= ENOUGH
+    counts = np.bincount(labels[labels != UNKNOWN], minlength=c)
+    is_used = counts >= MIN_ROWS_OF_LABEL
     threshold = np.full(c, np.inf)
-    for label in np.flatnonzero(known):
-        threshold[label] = probabilities[given == label, label].mean(dtype=np.float64) - ROUNDING
+    for label in np.flatnonzero(is_used):
+        threshold[label] = probabilities[labels == label, label].mean(dtype=np.float64) - ROUNDING
     confident = np.where(probabilities >= threshold, probabilities, -1.0)
-    found = confident.argmax(axis=1)
+    confident_label = confident.argmax(axis=1)
     row = np.arange(n)
-    doubtful = (confident[row, found] >= 0) & (given != UNKNOWN) & known[given] & (found != given)
+    is_suspected = (
+        (confident[row, confident_label] >= 0) & (labels != UNKNOWN) & is_used[labels] & (confident_label != labels)
+    )
 
     others = probabilities.copy()
-    others[row, given] = -np.inf
-    margin = np.where(doubtful, probabilities[row, given] - others.max(axis=1), np.inf)
-    return np.where(doubtful, found, UNKNOWN), margin.astype(np.float32)
+    others[row, labels] = -np.inf
+    margin = np.where(is_suspected, probabilities[row, labels] - others.max(axis=1), np.inf)
+    return np.where(is_suspected, confident_label, UNKNOWN), margin.astype(np.float32)

@@ -1,4 +1,4 @@
-"""How good drafts are: shares with honest intervals, F1, calibration."""
+"""Metrics of drafts: shares with their intervals, F1, calibration error."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from ml_backend.core.types import Estimate, Floats, Ints, Mask
 Z95 = 1.959964
 BINS = 15
 ENOUGH = 20
-"""Judged answers from which an accuracy is told, compared and forecast: with fewer, its interval says nothing."""
+"""Judged answers from which an accuracy is shown, compared and forecast: with fewer, its interval is too wide."""
 
 
 def wilson(right: float, n: int, source: str) -> Estimate | None:
     """A share with its 95 % score interval (Wilson 1927), None without observations."""
     if n == 0:
         return None
-    share, spread = right / n, Z95**2 / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    share, correction = right / n, Z95**2 / n
+    middle = (share + correction / 2) / (1 + correction)
+    half = Z95 / (1 + correction) * math.sqrt(share * (1 - share) / n + correction / (4 * n))
     return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), n, source)
 
 
 def decide(probabilities: Floats, multiple: bool) -> Mask:
-    """(n, c) bool: the labels a draft would carry. One choice: the most probable; several: all from 0.5 up."""
+    """(n, c) bool: the labels of a draft. One choice: the most probable; several: all from 0.5 up."""
     if multiple:
         return np.asarray(probabilities >= 0.5)
     chosen = np.zeros(probabilities.shape, bool)
@@ -34,10 +34,10 @@ def decide(probabilities: Floats, multiple: bool) -> Mask:
 
 
 def correct(probabilities: Floats, targets: Floats, multiple: bool) -> Mask:
-    """(n,) bool: whether the draft agrees with the humans.
+    """(n,) bool: whether the draft agrees with the annotators.
 
-    One choice: the drafted label is one of those with most votes. Several: every label is right, where humans who are
-    split evenly accept both.
+    One choice: the drafted label is one of those with most votes. Several: every label is right; either value is right
+    for a label on which the annotators are evenly split.
     """
     chosen = decide(probabilities, multiple)
     if multiple:
@@ -46,25 +46,25 @@ def correct(probabilities: Floats, targets: Floats, multiple: bool) -> Mask:
 
 
 def f1(probabilities: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:
-    """F1 of each label that occurs in the targets, or is drafted wrongly, and how many rows have it; by the label's
-    place. A row's answer is its strongest label or, with several, all from one half up."""
-    chosen, gold = decide(probabilities, multiple), decide(targets, multiple)
-    hits, drafted, support = (chosen & gold).sum(axis=0), chosen.sum(axis=0), gold.sum(axis=0)
-    there = (drafted + support) > 0
-    scores = 2.0 * hits[there] / (drafted + support)[there]
-    return np.asarray(scores, np.float32), np.asarray(support[there], np.int64)
+    """F1 of each label that is in the targets or in the drafts, and how many rows have it in the targets, both (k,), in
+    the order of the labels. The labels of a target are those that `decide` returns."""
+    drafted, expected = decide(probabilities, multiple), decide(targets, multiple)
+    hits, drafts, support = (drafted & expected).sum(axis=0), drafted.sum(axis=0), expected.sum(axis=0)
+    occurs = (drafts + support) > 0
+    scores = 2.0 * hits[occurs] / (drafts + support)[occurs]
+    return np.asarray(scores, np.float32), np.asarray(support[occurs], np.int64)
 
 
 def calibration_error(probabilities: Floats, targets: Floats, multiple: bool) -> float:
     """Expected calibration error in [0, 1] over 15 equal bins of the confidence (Guo et al., ICML 2017, eq. 3).
 
-    One choice: of the drafted label. Several: of every decision, pooled.
+    One choice: the confidence is that of the drafted label. Several: the decisions on all labels are pooled.
     """
     if multiple:
         confidence = np.maximum(probabilities, 1 - probabilities).ravel()
-        right = (decide(probabilities, True) == (targets > 0.5)).ravel()
+        is_right = (decide(probabilities, True) == (targets > 0.5)).ravel()
     else:
-        confidence, right = probabilities.max(axis=1), correct(probabilities, targets, False)
+        confidence, is_right = probabilities.max(axis=1), correct(probabilities, targets, False)
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=BINS)
+    gaps = np.bincount(bins, weights=is_right - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / max(len(confidence), 1))

@@ -1,9 +1,10 @@
-"""The answers judged by learners that did not have them, nor anything that was chosen because of them.
+"""Prequential accuracy: audited answers, judged by learners of the answers before them.
 
-Acquisition avoids what was answered before, so that a cross-validated learner lacks the neighbours of the very row that
-it is judged by: of a strategy that asks for what it is sure of, the estimate was thirty points too high. An audited
-task is a random one for learners of the answers before it, whatever acquisition does afterwards (prequential: Dawid,
-"Statistical Theory: The Prequential Approach", JRSS A, 1984).
+Acquisition avoids tasks like those already answered, so that a cross-validated learner lacks the neighbours of the very
+row that it is judged on. It may also choose tasks because of an audited answer: for a strategy that chooses tasks whose
+label it is sure of, the cross-validated estimate was thirty points too high. An audited task is a random one for
+learners of the answers before it, whatever acquisition does afterwards (prequential: Dawid, "Statistical Theory: The
+Prequential Approach", JRSS A, 1984).
 """
 
 from __future__ import annotations
@@ -13,43 +14,49 @@ from collections.abc import Iterator
 import numpy as np
 
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import Estimate, Floats, Ints, Mask, TrainingSet
+from ml_backend.core.types import Estimate, Ints, Mask, TrainingSet
 from ml_backend.evaluation.metrics import ENOUGH, correct, wilson
 
-FEWEST = 4
-"""Audited answers that are judged by the same learners, and that the smallest learner has."""
+MIN_BLOCK_ANSWERS = 4
+"""Audited answers, at least, that the same learner judges, and that the smallest learner was fitted on."""
 
 
-def blocks(places: Ints, first: int) -> Iterator[Ints]:
-    """`places` (a,) from number `first` on, in order; a block grows with the answers before it, as learners change ever
-    more slowly."""
-    while first < len(places):
-        judged = places[first : first + max(FEWEST, first // 5)]
-        yield judged
-        first += len(judged)
+def blocks(audited_rows: Ints, start: int) -> Iterator[Ints]:
+    """The `audited_rows` (a,) from index `start` on, in order, in blocks. A block grows with the number of audited
+    answers before it, because learners change ever more slowly."""
+    while start < len(audited_rows):
+        block = audited_rows[start : start + max(MIN_BLOCK_ANSWERS, start // 5)]
+        yield block
+        start += len(block)
 
 
-def right(learner: Learner, train: TrainingSet, known: Ints, judged: Ints, seed: int) -> Mask:
-    """(m,) bool: which of the rows `judged` (m,) the learner of the rows `known` gets right."""
-    some = TrainingSet(
-        train.vectors[known], train.targets[known], train.weights[known], train.multiple, priors=train.priors
+def judge_rows(learner: Learner, train: TrainingSet, fitted_rows: Ints, judged_rows: Ints, seed: int) -> Mask:
+    """(m,) bool: which of the rows `judged_rows` (m,) a learner that is fitted on `fitted_rows` gets right."""
+    subset = TrainingSet(
+        train.vectors[fitted_rows],
+        train.targets[fitted_rows],
+        train.weights[fitted_rows],
+        train.multiple,
+        priors=train.priors,
     )
-    said: Floats = learner.predict(learner.fit(some, seed).tensors, train.vectors[judged])
-    return correct(said, train.targets[judged], train.multiple)
+    probabilities = learner.predict(learner.fit(subset, seed).tensors, train.vectors[judged_rows])
+    return correct(probabilities, train.targets[judged_rows], train.multiple)
 
 
 def accuracy(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> Estimate | None:
-    """How often drafts were right of late: of the later half of the audited rows (n,) of `train`, which are in
-    answering order, but of at least ENOUGH; None with fewer.
+    """How often recent drafts were right: on the later half of the audited rows (n,) of `train`, which are in answering
+    order, but on at least ENOUGH of them; None if there are too few.
 
-    Unbiased for the learners of that time. The one of today has learnt more, and so is better rather than worse. Costs
-    a fit for each block: at 40 audited answers five, at 400 four.
+    Unbiased for the learners of that time. Today's learner was fitted on more answers, so it is rather better than
+    worse. Costs one fit for each block: five at 40 audited answers, four at 400.
     """
-    places = np.flatnonzero(audited)
-    first = min(len(places) // 2, len(places) - ENOUGH)
-    if first < FEWEST:
+    audited_rows = np.flatnonzero(audited)
+    start = min(len(audited_rows) // 2, len(audited_rows) - ENOUGH)
+    if start < MIN_BLOCK_ANSWERS:
         return None
-    found = [right(learner, train, np.arange(judged[0]), judged, seed) for judged in blocks(places, first)]
-    hits = np.concatenate(found)
-    source = f"audit slice, each answer judged by a learner of those before it, {places[first]} to {places[-1]}"
-    return wilson(int(hits.sum()), len(hits), source)
+    is_right = np.concatenate(
+        [judge_rows(learner, train, np.arange(block[0]), block, seed) for block in blocks(audited_rows, start)]
+    )
+    fewest, most = audited_rows[start], audited_rows[-1]
+    source = f"audit slice, each answer judged by a learner of those before it, {fewest} to {most}"
+    return wilson(int(is_right.sum()), len(is_right), source)

@@ -1,8 +1,8 @@
-"""The past played again: what learners would have said that had only the first answers.
+"""Learners of earlier times: predictions of learners that are fitted on the first answers only.
 
 A row of weight 0 is in no training set, and still gets its held-out probabilities from the learner of its fold. So one
-more fit on the same rows, with another mask of weights, is a learner of another time, and all of them answer the same
-questions: every row is judged by a learner that did not have it, fitted on four fifths of the answers of that time.
+more fit on the same rows, with other weights, gives the learner of another time, and all these learners are judged on
+the same rows: on every row by a learner that did not have it, fitted on four fifths of the answers of that time.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from ml_backend.core.ports import Learner
 from ml_backend.core.types import Fit, Floats, Ints, Mask, TrainingSet
 from ml_backend.evaluation.metrics import correct, decide
 
-POINTS = 5
-FIRST = 20
-"""Answers of the smallest learner on the curve: before that, whole labels are missing and no power law holds."""
-STEP = 25
-MODELS = 4
+CURVE_POINTS = 5
+MIN_CURVE_ANSWERS = 20
+"""Answers of the smallest learner on the curve: with fewer, whole labels are missing and no power law holds."""
+ANSWERS_BETWEEN_MODELS = 25
+RECENT_MODELS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class RetrospectivePredictions:
-    """What the learners of other times say.
+    """Predictions of the learners of earlier times.
 
     sizes        (s,) int64 ascending: how many answers each learner of the curve had; the last one is n
     right        (s, n) bool: which rows it gets right without having seen them, in answering order
-    predictions  (MODELS, m) int64 labels, or (MODELS, m, c) bool if several may hold, of the learners of the last
-                 answers, `STEP` apart, the newest last; None while there are too few answers
+    predictions  (RECENT_MODELS, m) int64 labels, or (RECENT_MODELS, m, c) bool if several may hold, of the most recent
+                 learners, `ANSWERS_BETWEEN_MODELS` apart, the newest last; None while there are too few answers
     """
 
     sizes: Ints
@@ -40,31 +40,36 @@ class RetrospectivePredictions:
 def predict_retrospectively(
     learner: Learner, train: TrainingSet, stop_set: Floats, seed: int
 ) -> RetrospectivePredictions:
-    """From the rows of `train` in answering order, at least one, and a stop set (m, d): the vectors of tasks, labelled
-    or not, that stay the same between rounds. Costs up to POINTS + MODELS - 1 = 8 fits."""
+    """Fits learners on the first answers of `train`, whose rows, at least one, are in answering order.
+
+    stop_set  (m, d): vectors of tasks, labelled or not, that stay the same between rounds
+
+    Costs up to CURVE_POINTS + RECENT_MODELS - 1 = 8 fits.
+    """
     n = len(train.vectors)
-    curve = sizes(n)
-    oldest = n - (MODELS - 1) * STEP
-    recent = list(range(oldest, n + 1, STEP)) if oldest >= FIRST else []
-    fits = {size: with_rows(learner, train, np.arange(n) < size, seed) for size in {*curve.tolist(), *recent}}
-    right = [correct(fits[size].held_out, train.targets, train.multiple) for size in curve.tolist()]
-    said = [learner.predict(fits[size].tensors, stop_set) for size in recent]
-    if not said:
+    curve = curve_sizes(n)
+    oldest = n - (RECENT_MODELS - 1) * ANSWERS_BETWEEN_MODELS
+    recent = list(range(oldest, n + 1, ANSWERS_BETWEEN_MODELS)) if oldest >= MIN_CURVE_ANSWERS else []
+    fits = {size: fit_on_rows(learner, train, np.arange(n) < size, seed) for size in {*curve.tolist(), *recent}}
+    is_right = [correct(fits[size].held_out, train.targets, train.multiple) for size in curve.tolist()]
+    probabilities = [learner.predict(fits[size].tensors, stop_set) for size in recent]
+    if not probabilities:
         predictions: Ints | Mask | None = None
     elif train.multiple:
-        predictions = np.array([decide(each, multiple=True) for each in said])
+        predictions = np.array([decide(p, multiple=True) for p in probabilities])
     else:
-        predictions = np.array([each.argmax(axis=1) for each in said])
-    return RetrospectivePredictions(curve, np.array(right), predictions)
+        predictions = np.array([p.argmax(axis=1) for p in probabilities])
+    return RetrospectivePredictions(curve, np.array(is_right), predictions)
 
 
-def with_rows(learner: Learner, train: TrainingSet, rows: Mask, seed: int) -> Fit:
-    """The fit of a learner that had only `rows` (n,) of the training set; its `held_out` is of all rows."""
+def fit_on_rows(learner: Learner, train: TrainingSet, rows: Mask, seed: int) -> Fit:
+    """The fit of a learner on only the `rows` (n,) of the training set; its `held_out` is of all rows."""
     return learner.fit(replace(train, weights=train.weights * rows, earlier=None), seed)
 
 
-def sizes(n: int) -> Ints:
-    """Up to POINTS sizes from FIRST to n, each the same factor above the last, as befits a power law."""
-    if n <= FIRST:
+def curve_sizes(n: int) -> Ints:
+    """Up to CURVE_POINTS sizes from MIN_CURVE_ANSWERS to n, evenly spaced on a logarithmic scale, as a power law
+    needs."""
+    if n <= MIN_CURVE_ANSWERS:
         return np.array([n], np.int64)
-    return np.unique(np.geomspace(FIRST, n, POINTS).round().astype(np.int64))
+    return np.unique(np.geomspace(MIN_CURVE_ANSWERS, n, CURVE_POINTS).round().astype(np.int64))

@@ -1,4 +1,4 @@
-"""Whether more labels are worth their while: two criteria that are shown and never enforced."""
+"""Whether more labels are worth their cost: two stopping criteria that are shown and never enforced."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ml_backend.evaluation.metrics import ENOUGH
 
 Doubles = npt.NDArray[np.float64]
 
-SETTLED = 0.99
-"""Mean kappa from which predictions count as stable, over the last three agreements: the paper's own numbers."""
-AHEAD = (50, 100)
-DRAWS = 1000
+MIN_STABLE_KAPPA = 0.99
+"""Mean kappa from which predictions count as stable, over the last three agreements: the paper's numbers."""
+FORECAST_LABELS = (50, 100)
+BOOTSTRAP_DRAWS = 1000
 EXPONENTS = np.linspace(0.025, 1.5, 237)  # steps of 1/160
-WORTH = 0.02
-"""The gain that is worth another 100 labels, two points of accuracy. Where the interval reaches it, nobody is told to
-stop; where it is expected, to go on."""
+MIN_USEFUL_GAIN = 0.02
+"""The gain that is worth another 100 labels, two points of accuracy. The advice is not to stop if the interval reaches
+it, and to go on if it is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class Stability:
 
     agreements: tuple[float, ...]
     kappa: float
-    settled: bool
+    is_stable: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What `labels` more labels are expected to bring, as a share (0.01 is one point), with its 95 % interval."""
+    """The accuracy that `labels` more labels are expected to add (0.01 is one point), with its 95 % interval."""
 
     labels: int
     value: float
@@ -50,33 +50,33 @@ class Advice:
 
 
 def stability(predictions: Ints | Mask) -> Stability:
-    """Whether successive learners still change their minds, from what each of them says of the same stop set.
+    """Whether the predictions of successive learners on the same stop set still change.
 
     predictions  (learners, m) labels, or for several labels (learners, m, c) bool, whose kappa is that of all the
                  yes-no decisions; at least two learners, the newest last
 
     Bloodgood, Vijay-Shanker: "A Method for Stopping Active Learning Based on Stabilizing Predictions and the Need for
     User-Adjustable Stopping" (CoNLL 2009). Their learners are one batch apart. Ours is refitted after every answer,
-    and one answer hardly moves a learner at any time: at that distance everything looks stable. The learners handed in
-    should be as far apart as a batch is elsewhere (`replay.STEP`, 25). Even so this is the more cautious of the two
-    criteria: on development data, kappa was 0.93 where 100 more labels brought one point (TREC) or five (banking77).
+    and one answer hardly ever changes a learner: successive learners always look stable. The given learners should be
+    as far apart as a usual batch (`retrospective.ANSWERS_BETWEEN_MODELS`, 25). Even so this is the more cautious of the
+    two criteria: on development data, kappa was 0.93 where 100 more labels added one point (TREC) or five (banking77).
     """
     flat = predictions.reshape(len(predictions), -1).astype(np.int64)
-    agreements = tuple(kappa(one, other) for one, other in pairwise(flat))
+    agreements = tuple(kappa(earlier, later) for earlier, later in pairwise(flat))
     mean = float(np.mean(agreements))
-    return Stability(agreements, mean, mean >= SETTLED)
+    return Stability(agreements, mean, mean >= MIN_STABLE_KAPPA)
 
 
-def kappa(one: Ints, other: Ints) -> float:
-    """Cohen's kappa of two raters (n,). 0 if both know only one and the same answer: that agreement is no evidence."""
-    labels, both = np.unique(np.stack([one, other]), return_inverse=True)
-    shares = [np.bincount(each, minlength=len(labels)) / len(one) for each in both.reshape(2, -1)]
+def kappa(first: Ints, second: Ints) -> float:
+    """Cohen's kappa of two raters (n,). 0 if both always give one and the same label: no evidence of agreement."""
+    labels, codes = np.unique(np.stack([first, second]), return_inverse=True)
+    shares = [np.bincount(rater, minlength=len(labels)) / len(first) for rater in codes.reshape(2, -1)]
     by_chance = float(shares[0] @ shares[1])
-    return 0.0 if by_chance == 1.0 else (float((one == other).mean()) - by_chance) / (1.0 - by_chance)
+    return 0.0 if by_chance == 1.0 else (float((first == second).mean()) - by_chance) / (1.0 - by_chance)
 
 
 def forecast(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
-    """What more labels are expected to bring, for each of `AHEAD` that does not exceed the labels there are.
+    """The gain that more labels are expected to bring, for each of `FORECAST_LABELS` up to the number of labels so far.
 
     sizes  (s,) ascending: how many labels each learner of the curve had
     right  (s, rows) bool: which rows it gets right without having seen them
@@ -84,26 +84,27 @@ def forecast(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
     An inverse power law, accuracy = a - b * size^-c with a <= 1 and c in (0, 1.5], by least squares where the j-th of s
     points weighs j / s: Figueroa, Zeng-Treitler, Kandula, Ngo, "Predicting Sample Size Required for Classification
     Performance" (BMC Medical Informatics and Decision Making, 2012). The interval is from a bootstrap of the rows, each
-    with all its points, so that what the points share by being measured on the same rows stays in. It knows nothing of
-    the luck of which answers came first. b may be negative: a curve that falls is forecast to fall. Empty with fewer
-    than four points or `ENOUGH` rows. Deterministic.
+    with all its points, so that it contains the correlation of points that are measured on the same rows. It does not
+    contain the variation from which answers came first. b may be negative: a curve that falls is forecast to fall.
+    Empty with fewer than four points or `ENOUGH` rows. Deterministic.
 
-    Which rows? All of them: acquisition chose them, so their accuracy is not the pool's, but their gain came closer on
-    development data than that of the audit slice, which is small (TREC at 400 labels: 1.4 and 1.0 points forecast for
-    100 more, 1.3 came; banking77 at 300: 3.1 and 2.0, 4.7 came). On banking77 it is the law that is too flat, even when
-    it is fitted to the true curve, and of that the interval knows nothing.
+    The curve should be of all rows, not of the audit sample. Acquisition chose them, so their accuracy is not the
+    pool's, but on development data their gain was closer to the true one than that of the audit sample, which is small
+    (TREC at 400 labels: 1.4 and 1.0 points forecast for 100 more, 1.3 came; banking77 at 300: 3.1 and 2.0, 4.7 came).
+    On banking77 the power law is too flat, even when it is fitted to the true curve; the interval does not contain that
+    error.
     """
-    ahead = [labels for labels in AHEAD if labels <= sizes[-1]]
+    horizons = [labels for labels in FORECAST_LABELS if labels <= sizes[-1]]
     rows = right.shape[1]
-    if len(sizes) < 4 or rows < ENOUGH or not ahead:
+    if len(sizes) < 4 or rows < ENOUGH or not horizons:
         return ()
-    kinds, counts = np.unique(right, axis=1, return_counts=True)  # rows that go alike are drawn at once
-    draws = np.random.default_rng(0).multinomial(rows, counts / rows, size=DRAWS) / rows
-    curves = np.vstack([right.mean(axis=1), draws @ kinds.T])
+    patterns, counts = np.unique(right, axis=1, return_counts=True)  # rows with equal points are drawn together
+    draws = np.random.default_rng(0).multinomial(rows, counts / rows, size=BOOTSTRAP_DRAWS) / rows
+    curves = np.vstack([right.mean(axis=1), draws @ patterns.T])
     _, b, c = power_law(sizes, curves)
     n = float(sizes[-1])
     gains = []
-    for labels in ahead:
+    for labels in horizons:
         gain = b * (n**-c - (n + labels) ** -c)
         low, high = np.quantile(gain[1:], [0.025, 0.975])
         gains.append(Gain(labels, float(gain[0]), float(low), float(high)))
@@ -113,51 +114,52 @@ def forecast(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
 def power_law(sizes: Ints, accuracy: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """a, b and c (curves,) of accuracy = a - b * size^-c for each row of `accuracy` (curves, s).
 
-    For a given c the best a and b have a closed form, so c is looked up on a grid, for all curves at once (variable
-    projection: Golub, Pereyra, 1973).
+    For a given c the best a and b have a closed form, so only c is searched, on a grid, for all curves at once
+    (variable projection: Golub, Pereyra, 1973).
     """
     weights = np.arange(1, len(sizes) + 1) / len(sizes)
     weights /= weights.sum()
-    best: Doubles = np.full(len(accuracy), np.inf)
-    a, b, c = best, best, best
+    best_error: Doubles = np.full(len(accuracy), np.inf)
+    a, b, c = best_error, best_error, best_error
     mean = accuracy @ weights
     for exponent in EXPONENTS:
         x = (sizes / sizes[-1]) ** -exponent
-        apart = weights * (x - weights @ x)
-        fall = -(accuracy @ apart) / (apart @ x)
-        top = mean + fall * (weights @ x)
-        capped = top > 1
-        fall = np.where(capped, ((1 - accuracy) @ (weights * x)) / (weights @ x**2), fall)
-        top = np.where(capped, 1.0, top)
-        error = np.square(top[:, None] - fall[:, None] * x - accuracy) @ weights
-        better = error < best
-        best = np.where(better, error, best)
-        a, b = np.where(better, top, a), np.where(better, fall * float(sizes[-1]) ** exponent, b)
-        c = np.where(better, exponent, c)
+        centred = weights * (x - weights @ x)
+        slope = -(accuracy @ centred) / (centred @ x)
+        asymptote = mean + slope * (weights @ x)
+        is_capped = asymptote > 1
+        slope = np.where(is_capped, ((1 - accuracy) @ (weights * x)) / (weights @ x**2), slope)
+        asymptote = np.where(is_capped, 1.0, asymptote)
+        error = np.square(asymptote[:, None] - slope[:, None] * x - accuracy) @ weights
+        is_better = error < best_error
+        best_error = np.where(is_better, error, best_error)
+        a, b = np.where(is_better, asymptote, a), np.where(is_better, slope * float(sizes[-1]) ** exponent, b)
+        c = np.where(is_better, exponent, c)
     return a, b, c
 
 
-def advice(stable: Stability | None, gains: tuple[Gain, ...]) -> Advice:
-    """Both criteria in one sentence; None or empty where one cannot be had yet."""
+def advice(prediction_stability: Stability | None, gains: tuple[Gain, ...]) -> Advice:
+    """Combines both criteria in one sentence. `stable` is None and `gains` empty while there are too few labels."""
     gain = gains[-1] if gains else None
-    if stable is None or gain is None or gain.labels < AHEAD[-1]:
-        return Advice("too early", f"too early to say: it takes at least {AHEAD[-1]} labels")
+    if prediction_stability is None or gain is None or gain.labels < FORECAST_LABELS[-1]:
+        return Advice("too early", f"too early to say: it takes at least {FORECAST_LABELS[-1]} labels")
     verdict: Literal["stop", "go on", "disagree", "too early"]
-    if gain.high < WORTH:
-        verdict = "stop" if stable.settled else "disagree"
-    elif gain.value >= WORTH:
-        verdict = "disagree" if stable.settled else "go on"
+    if gain.high < MIN_USEFUL_GAIN:
+        verdict = "stop" if prediction_stability.is_stable else "disagree"
+    elif gain.value >= MIN_USEFUL_GAIN:
+        verdict = "disagree" if prediction_stability.is_stable else "go on"
     else:
-        verdict = "too early" if stable.settled else "go on"
+        verdict = "too early" if prediction_stability.is_stable else "go on"
     meaning = {
         "stop": "stopping is reasonable",
         "go on": "go on",
         "disagree": "the two criteria disagree",
-        "too early": "that is too uncertain to say whether to stop",
+        "too early": "this is too uncertain to say whether to stop",
     }
+    stability_text = "are stable" if prediction_stability.is_stable else "still change"
     return Advice(
         verdict,
-        f"predictions {'have settled' if stable.settled else 'still change'} (kappa {stable.kappa:.3f}) and "
+        f"predictions {stability_text} (kappa {prediction_stability.kappa:.3f}) and "
         f"{gain.labels} more labels are expected to bring {100 * gain.value:.1f} points "
         f"(95 %: {100 * gain.low:.1f} to {100 * gain.high:.1f}): {meaning[verdict]}",
     )

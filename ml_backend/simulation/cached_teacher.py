@@ -1,6 +1,6 @@
-"""A teacher whose answers are kept: what it was asked once, in the same words, it is not asked again.
+"""A teacher whose answers are cached: the same question is asked only once.
 
-For simulations, which ask the same from many starting points, and are repeated and interrupted.
+For simulations, which ask the same questions in many runs, and which are repeated and interrupted.
 """
 
 from __future__ import annotations
@@ -15,59 +15,62 @@ from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.storage import Spending, Store
 from ml_backend.teacher.client import TeacherClient
 
-TRIES = 3  # a time-out is no reason to end a long simulation
-USELESS = (Call("", 0.0, 0, 0, "malformed"),)
-"""What came to nothing then comes to nothing now: without a call, it would be asked again."""
-PROJECT = 1  # that the answers are kept under, in a store that has no other
+MAX_ATTEMPTS = 3  # so that a time-out does not end a long simulation
+MALFORMED_CALLS = (Call("", 0.0, 0, 0, "malformed"),)
+"""The calls of a cached answer without content. Without a call, the question would be asked again."""
+PROJECT = 1  # the project under which the answers are stored; the store has no other
 
 
 class CachedTeacher:
-    """A Teacher in front of a desk of its own, which keeps to the caps for all that is asked through it."""
+    """A Teacher in front of a client of its own, whose caps hold for everything that is asked through it."""
 
-    def __init__(self, store: Store, desk: TeacherClient) -> None:
+    def __init__(self, store: Store, teacher_client: TeacherClient) -> None:
         store.projects.ensure(PROJECT)
         self._store = store
-        self._desk = desk
-        self._asked: set[str] = set()
+        self._teacher_client = teacher_client
+        self._answered_keys: set[str] = set()
 
     @property
     def name(self) -> str:
-        return self._desk.teacher
+        return self._teacher_client.teacher
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """What is known comes at once. Raises TeacherUnavailableError, too, if a cap has been reached."""
-        worded = {_wording(each): each for each in questions}
-        asked = [replace(each, id=wording) for wording, each in worded.items()]
-        for _ in range(TRIES):
-            for _ in self._desk.ask(asked):
+        """Answers from the cache, and from the teacher where there is none. Raises TeacherUnavailableError if the
+        teacher does not answer a question or a cap is reached."""
+        by_key = {_cache_key(question): question for question in questions}
+        keyed_questions = [replace(question, id=key) for key, question in by_key.items()]
+        for _ in range(MAX_ATTEMPTS):
+            for _ in self._teacher_client.ask(keyed_questions):
                 pass
-            told = self._desk.told(asked)
-            if len(told) == len(asked) or self._desk.exhausted():
+            answers = self._teacher_client.told(keyed_questions)
+            if len(answers) == len(keyed_questions) or self._teacher_client.exhausted():
                 break
-        for wording, question in worded.items():
-            if wording in told:
-                self._asked.add(wording)
-                answer = replace(told[wording], question=question.id)
-                yield answer if answer.content is not None else replace(answer, calls=USELESS)
-        if missing := [each for each in asked if each.id not in told]:
+        for key, question in by_key.items():
+            if key in answers:
+                self._answered_keys.add(key)
+                answer = replace(answers[key], question=question.id)
+                yield answer if answer.content is not None else replace(answer, calls=MALFORMED_CALLS)
+        if missing := [question for question in keyed_questions if question.id not in answers]:
             raise TeacherUnavailableError(
-                self._desk.exhausted(missing[0]) or self._desk.problem or f"{len(missing)} questions were not answered"
+                self._teacher_client.exhausted(missing[0])
+                or self._teacher_client.problem
+                or f"{len(missing)} questions were not answered"
             )
 
     def spent(self) -> Spending:
-        """What all that was answered here has taken, by whomever it was asked first."""
-        return self._store.ledger.spent_on(PROJECT, self._asked)
+        """The spending on all questions that this object answered, including those that were asked earlier."""
+        return self._store.ledger.spent_on(PROJECT, self._answered_keys)
 
     def outcomes(self) -> dict[str, int]:
-        """How many calls, of all that are kept, had each outcome."""
+        """The number of stored calls by outcome."""
         return dict(self._store.ledger.outcomes(PROJECT)[""])
 
     def again(self) -> CachedTeacher:
-        """The same, as if nothing had been asked through it."""
-        return CachedTeacher(self._store, self._desk)
+        """A teacher with the same cache, whose spending starts at 0."""
+        return CachedTeacher(self._store, self._teacher_client)
 
 
-def _wording(question: Question) -> str:
-    """Names all that a teacher sees of a question: a label is asked for with other examples, too."""
-    told = json.dumps(asdict(question), sort_keys=True, ensure_ascii=False)
-    return blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+def _cache_key(question: Question) -> str:
+    """A hash of the whole question: the same label may be asked for with other examples."""
+    text = json.dumps(asdict(question), sort_keys=True, ensure_ascii=False)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""What a user wants to have simulated, and what of it the tasks allow."""
+"""The configuration of a simulation, and the plan that fits the number of tasks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema
 from ml_backend.simulation.replay import SimulationPlan
 
-BUDGET = 500  # labels at most, unless that is more than half of what there is to choose from or the user says how many
+DEFAULT_BUDGET_LABELS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationConfig:
-    """What the user asks for. `initial` None stands for one batch, `budget` None for BUDGET or, if that is less, half
-    of the tasks to choose from: once all are labelled, all strategies are alike. `strategies`: none stands for the one
-    in use. `arms`: ways in which the teacher is asked beside the first strategy, each `rounds` times about `per_round`
-    hard texts and as many easy ones. `features`: a file that says what the fields of records speak for."""
+    """The options of `apprentice simulate`.
+
+    initial     first labels; None: one batch
+    budget      labels at the end; None: DEFAULT_BUDGET_LABELS or half of the tasks to choose from, whichever is less,
+                because all strategies are alike once all tasks are labelled
+    strategies  names of query strategies; empty: the one in use
+    arms        ways of asking the teacher in addition to the first strategy, each `rounds` times about `per_round` hard
+                texts and as many easy ones
+    features    a file that says which labels the values of record fields are evidence for
+    """
 
     tasks: Path
     label_config: Path
@@ -37,13 +43,14 @@ class SimulationConfig:
     features: Path | None = None
 
 
-def planned(
-    schema: TaskSchema, options: ProjectSettings, space: str, asked: SimulationConfig, size: int
+def make_plan(
+    schema: TaskSchema, options: ProjectSettings, space: str, config: SimulationConfig, size: int
 ) -> SimulationPlan:
-    """What was asked for, in the encoder's `space`, as far as `size` tasks to choose from allow it."""
-    budget = min(BUDGET, size // 2) if asked.budget is None else min(asked.budget, size)
-    batch = min(asked.batch, size)
-    initial = min(batch if asked.initial is None else asked.initial, budget)
+    """The plan of a simulation in the encoder's `space`, limited to `size` tasks to choose from. Raises ApprenticeError
+    if the first labels are the whole budget."""
+    budget = min(DEFAULT_BUDGET_LABELS, size // 2) if config.budget is None else min(config.budget, size)
+    batch = min(config.batch, size)
+    initial = min(batch if config.initial is None else config.initial, budget)
     if initial == budget:
         raise ApprenticeError(
             f"Tasks to choose from: {size}; labelled in all: {budget}; at the start: {initial}: no strategy has a "
@@ -52,12 +59,14 @@ def planned(
     return SimulationPlan(schema, options, space, initial, batch, budget)
 
 
-def announced(asked: SimulationConfig, plan: SimulationPlan, size: int, rows: int) -> str:
-    """What will be simulated, and what of it is not as the user might think."""
-    held = f"{rows} others are the test" if asked.test else f"{rows} are held out to test on, anew for each repetition"
-    said = f"Tasks to choose from: {size}; {held}. Up to {plan.budget} labels, {plan.batch} at a time"
-    if (plan.budget, plan.batch) != (asked.budget or plan.budget, asked.batch):
-        said += f", since there are no more (asked for: {asked.budget or plan.budget}, {asked.batch} at a time)"
+def describe_plan(config: SimulationConfig, plan: SimulationPlan, size: int, test_rows: int) -> str:
+    """A message to the user: the sizes of the simulation, and where they differ from the options."""
+    test = f"{test_rows} others are the test"
+    if not config.test:
+        test = f"{test_rows} are held out to test on, anew for each repetition"
+    message = f"Tasks to choose from: {size}; {test}. Up to {plan.budget} labels, {plan.batch} at a time"
+    if (plan.budget, plan.batch) != (config.budget or plan.budget, config.batch):
+        message += f", since there are no more (asked for: {config.budget or plan.budget}, {config.batch} at a time)"
     if plan.budget == size:
-        said += ". In the end all strategies have the same labels: a smaller --budget would compare how they end"
-    return said
+        message += ". In the end all strategies have the same labels: a smaller --budget would compare how they end"
+    return message

@@ -1,4 +1,4 @@
-"""Which tasks are held out to test on, where the user has no test set."""
+"""Splits the tasks into pool and test rows, where the user has no test set."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ import numpy as np
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import Ints
 
-TEST_SHARE = 0.3  # of the tasks, drawn anew for each seed
+TEST_SHARE = 0.3  # of the tasks
 
 
-def held_out(n: int) -> int:
-    """How many of n tasks are the test rows of a repetition; fewer, if copies of a text do not fit."""
+def count_test_rows(n: int) -> int:
+    """How many of n tasks are the test rows of a repetition; `split_rows` may return fewer if texts have copies."""
     return max(1, round(TEST_SHARE * n))
 
 
-def hold_out(texts: Sequence[str], seed: int) -> tuple[Ints, Ints]:
-    """The rows of the pool and the test rows of a repetition, ascending. All copies of a text are on one side: what is
-    tested was not learnt by heart. Raises ApprenticeError if every text has too many copies for that."""
-    places: dict[str, int] = {}
-    which = np.array([places.setdefault(text, len(places)) for text in texts])
-    copies = np.bincount(which)
-    room = held_out(len(texts))
-    if copies.min() > room:
+def split_rows(texts: Sequence[str], seed: int) -> tuple[Ints, Ints]:
+    """The rows of the pool and the test rows of a repetition, ascending.
+
+    All copies of a text are on the same side, so that no test text is in the pool. Raises ApprenticeError if every text
+    has more copies than there are test rows.
+    """
+    text_numbers: dict[str, int] = {}
+    text_of_row = np.array([text_numbers.setdefault(text, len(text_numbers)) for text in texts])
+    copies = np.bincount(text_of_row)
+    remaining = count_test_rows(len(texts))
+    if copies.min() > remaining:
         raise ApprenticeError(
-            f"Only {len(places)} of the texts of {len(texts)} tasks are different: nothing can be held out that is not "
-            "in the rest, too. Label others, or give a test set with --test"
+            f"Only {len(text_numbers)} of the texts of {len(texts)} tasks are different: nothing can be held out that "
+            "is not in the rest, too. Label others, or give a test set with --test"
         )
-    tested = np.zeros(len(places), np.bool_)
-    for text in np.random.default_rng([seed, 1]).permutation(len(places)):  # not as the first labels are drawn
-        if copies[text] <= room:
-            tested[text] = True
-            room -= int(copies[text])
-    return np.flatnonzero(~tested[which]), np.flatnonzero(tested[which])
+    is_test_text = np.zeros(len(text_numbers), np.bool_)
+    for text in np.random.default_rng([seed, 1]).permutation(len(text_numbers)):  # another stream than the first labels
+        if copies[text] <= remaining:
+            is_test_text[text] = True
+            remaining -= int(copies[text])
+    return np.flatnonzero(~is_test_text[text_of_row]), np.flatnonzero(is_test_text[text_of_row])

@@ -5,64 +5,69 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from ml_backend.simulation.summary import FINAL
+from ml_backend.simulation.summary import FINAL_METRICS
 
 Colours = dict[str, str]
-"""Of each strategy, in the order of legends and tables."""
+"""The colour of each strategy, in the order of legends and tables."""
 
 
 def summary_table(summary: dict[str, Any], colours: Colours) -> str:
-    """A row for each strategy. Where all end alike, how many labels take them to that end is left out."""
+    """A row for each strategy. The numbers of labels that are needed and saved are left out if all tasks were labelled,
+    because all strategies end alike then."""
     heads = ["strategy", "macro-F1, averaged", "points above random", "p, corrected", "ahead, equal, behind"]
     heads += ["labels needed", "labels saved", "final accuracy", "final macro-F1", "weakest class", "seconds a round"]
     rows = [f"<th>{'</th><th>'.join(heads)}</th>"]
     for name, colour in colours.items():
-        found, against = summary["strategies"][name], summary["protocol"]["against_random"].get(name)
-        area, versus, needs = found["naulc"], found["vs_random"], found["labels_to_target"]
-        compared = not summary["protocol"]["ends_alike"]
-        row = [f'<i style="background:{colour}"></i>{escape(name)}', f"{area['mean']:.3f}{_ends('.3f', area['ci95'])}"]
-        row += ["", "", "", "never" if needs is None else f"{needs:.0f}", ""] if compared else [""] * 5
+        result, against = summary["strategies"][name], summary["protocol"]["against_random"].get(name)
+        area, difference, labels_needed = result["naulc"], result["vs_random"], result["labels_to_target"]
+        is_compared = not summary["protocol"]["ends_alike"]
+        mean = f"{area['mean']:.3f}{_interval('.3f', area['ci95'])}"
+        row = [f'<i style="background:{colour}"></i>{escape(name)}', mean]
+        row += ["", "", "", "never" if labels_needed is None else f"{labels_needed:.0f}", ""]
+        if not is_compared:
+            row[5] = ""
         if against:
-            points = _ends("+.1f", [100 * end for end in versus["ci95"]])
-            row[2:4] = [f"{100 * versus['naulc_gain']:+.1f}{points}", f"{against['p_holm']:.2g}"]
-            row[4] = f"{versus['wins']}, {versus['ties']}, {versus['losses']}"
-        if against and compared and needs is not None:
-            row[6] = f"{against['labels_saved']:.0f}{_ends('.0f', against['labels_saved_ci95'])}"
-        row += [*(f"{found['final'][metric]:.3f}" for metric in FINAL), f"{found['seconds_per_round']:.2g}"]
+            points = _interval("+.1f", [100 * end for end in difference["ci95"]])
+            row[2:4] = [f"{100 * difference['naulc_gain']:+.1f}{points}", f"{against['p_holm']:.2g}"]
+            row[4] = f"{difference['wins']}, {difference['ties']}, {difference['losses']}"
+        if against and is_compared and labels_needed is not None:
+            row[6] = f"{against['labels_saved']:.0f}{_interval('.0f', against['labels_saved_ci95'])}"
+        row += [*(f"{result['final'][metric]:.3f}" for metric in FINAL_METRICS), f"{result['seconds_per_round']:.2g}"]
         rows.append(f"<td>{'</td><td>'.join(row)}</td>")
     return "".join(f"<tr>{row}</tr>" for row in rows)
 
 
-def arms_table(against: dict[str, Any]) -> str:
-    """A row for each way in which a teacher was asked beside a strategy; "" if none was."""
-    if not against:
+def arms_table(against_base: dict[str, Any]) -> str:
+    """A row for each teacher arm, compared with its strategy alone; "" if there is none."""
+    if not against_base:
         return ""
     heads = ["strategy and teacher", "beside", "points above it", "p, corrected", "ahead"]
     heads += ["calls a repetition", "tokens", "cost"]
     rows = [f"<th>{'</th><th>'.join(heads)}</th>"]
-    for name, each in against.items():
-        points = _ends("+.1f", [100 * end for end in each["interval"]])
-        row = [escape(name), escape(each["base"]), f"{100 * each['gain']:+.1f}{points}", f"{each['p_holm']:.2g}"]
-        row += [f"{each['wins']} of {each['seeds']}", f"{each['calls']:.0f}", f"{each['tokens']:,.0f}"]
-        rows.append(f"<td>{'</td><td>'.join([*row, format(each['cost'], '.3g')])}</td>")
+    for name, arm in against_base.items():
+        points = _interval("+.1f", [100 * end for end in arm["interval"]])
+        row = [escape(name), escape(arm["base"]), f"{100 * arm['gain']:+.1f}{points}", f"{arm['p_holm']:.2g}"]
+        row += [f"{arm['wins']} of {arm['seeds']}", f"{arm['calls']:.0f}", f"{arm['tokens']:,.0f}"]
+        rows.append(f"<td>{'</td><td>'.join([*row, format(arm['cost'], '.3g')])}</td>")
     return "".join(f"<tr>{row}</tr>" for row in rows)
 
 
-def _ends(form: str, ends: list[float | None]) -> str:
-    low, high = ("never" if end is None else f"{end:{form}}" for end in ends)
+def _interval(format_spec: str, ends: list[float | None]) -> str:
+    low, high = ("never" if end is None else f"{end:{format_spec}}" for end in ends)
     return f"<small>{low} to {high}</small>"
 
 
 def protocol_table(protocol: dict[str, Any]) -> str:
-    """How it was measured, but for what is in the table of the strategies."""
+    """A row for each entry of the protocol, without the comparisons, which are in the other tables."""
     rows = ""
     for name, value in protocol.items():
-        said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        said = f"{value:.4g}" if isinstance(value, float) else said
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = f"{value:.4g}" if isinstance(value, float) else text
         if name == "groups":
-            said = "; ".join(
-                f"{each}: {of['tasks']} tasks, {of['test_rows']:g} test rows" for each, of in value.items()
+            text = "; ".join(
+                f"{group}: {counts['tasks']} tasks, {counts['test_rows']:g} test rows"
+                for group, counts in value.items()
             )
         if name not in ("against_random", "against_base"):
-            rows += f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(said)}</td></tr>"
+            rows += f"<tr><td>{escape(name.replace('_', ' '))}</td><td>{escape(text)}</td></tr>"
     return rows

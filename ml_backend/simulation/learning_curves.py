@@ -1,4 +1,4 @@
-"""What a simulation measured, and the file that keeps it."""
+"""The measurements of a simulation, and the file that stores them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Scores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One number about one learner; the fields are the columns of curves.csv.
+    """One metric of one learner; the fields are the columns of curves.csv.
 
-    strategy  what chose the labels
+    strategy  the query strategy that chose the labels, or the name of a teacher arm
     seed      number of the repetition: the strategies of one seed start from the same labels
     labelled  how many labels the learner had
-    metric    accuracy, macro_f1, worst_class_f1, calibration_error (all in [0, 1]) or seconds (CPU, of that round); of
-              an arm with a teacher also teacher_calls, teacher_tokens and teacher_cost so far
+    metric    accuracy, macro_f1, worst_class_f1, calibration_error (all in [0, 1]) or seconds (CPU, of that round); for
+              a teacher arm also teacher_calls, teacher_tokens and teacher_cost so far
     group     the value of the user's field that the metric is restricted to, "" for all tasks
-    value     what is not finite counts as not measured
+    value     a value that is not finite counts as not measured
     """
 
     strategy: str
@@ -44,41 +44,41 @@ COLUMNS = [field.name for field in fields(Measurement)]
 
 
 def append_run(path: Path, run: Iterable[Measurement]) -> None:
-    """Adds everything that one strategy measured with one seed; what an interrupted call left behind is cut off first.
+    """Appends the measurements of one strategy with one seed, after cutting off an incomplete run at the end.
 
-    A run counts as complete only once the empty line after it is in the file: it is written last. One process writes.
-    Raises ApprenticeError, and changes nothing, if the file is not one of ours; OSError if it cannot be written.
+    An empty line, which is written last, ends a complete run. Only one process may write. Raises ApprenticeError, and
+    changes nothing, if the file is not a file of measurements; OSError if it cannot be written.
     """
-    _, whole = _read(path)
+    _, complete_bytes = _read(path)
     text = io.StringIO()
-    text.write("" if whole else ",".join(COLUMNS) + "\n")
+    text.write("" if complete_bytes else ",".join(COLUMNS) + "\n")
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # a lone \r needs its quotes, too
     writer.writerows(astuple(measurement) for measurement in run)
     text.write("\n")
     with path.open("ab") as file:
-        file.truncate(whole)
+        file.truncate(complete_bytes)
         file.write(text.getvalue().encode(errors="backslashreplace"))  # JSON may hold half a surrogate pair
         file.flush()
         os.fsync(file.fileno())
 
 
 def read_csv(path: Path) -> list[Measurement]:
-    """The complete runs of a file that `append_run` wrote, none if there is no file; a torn end is passed over.
+    """The complete runs of a file that `append_run` wrote, none if there is no file; an incomplete end is skipped.
 
-    Raises ApprenticeError if the file is not one of ours or was damaged in the middle.
+    Raises ApprenticeError if the file is not a file of measurements or is damaged in the middle.
     """
     return _read(path)[0]
 
 
 def _read(path: Path) -> tuple[list[Measurement], int]:
-    """The complete runs and where they end, in bytes."""
-    found: list[Measurement] = []
+    """The measurements of the complete runs, and the byte at which the last of them ends."""
+    measurements: list[Measurement] = []
     run: list[tuple[int, list[str]]] = []
-    whole = 0
+    complete_bytes = 0
     if not path.exists():
-        return found, whole
+        return measurements, complete_bytes
     with path.open("rb") as file:
-        reader = csv.reader(line.decode(errors="replace") for line in file)  # a letter may be torn, too
+        reader = csv.reader(line.decode(errors="replace") for line in file)  # the end may be within a character
         try:
             if not ",".join(COLUMNS).startswith(",".join(next(reader, []))):
                 raise ApprenticeError(f"{path} is not a file of measurements: choose another folder")
@@ -86,11 +86,11 @@ def _read(path: Path) -> tuple[list[Measurement], int]:
                 if row:
                     run.append((reader.line_num, row))
                 else:
-                    found += [_measurement(path, line, cells) for line, cells in run]
-                    run, whole = [], file.tell()
+                    measurements += [_measurement(path, line, cells) for line, cells in run]
+                    run, complete_bytes = [], file.tell()
         except csv.Error as error:
             raise _damaged(path, reader.line_num) from error
-    return found, whole
+    return measurements, complete_bytes
 
 
 def _measurement(path: Path, line: int, row: list[str]) -> Measurement:
@@ -108,17 +108,17 @@ def _damaged(path: Path, line: int) -> ApprenticeError:
 
 
 def table(measurements: Sequence[Measurement], metric: str, group: str = "") -> tuple[Ints, dict[str, Scores]]:
-    """The budgets (n,) at which a metric was measured, rising, and for each strategy its values (seeds, n).
+    """The budgets (n,) at which a metric was measured, ascending, and for each strategy its values (seeds, n).
 
-    Row i is the same seed for every strategy: only the seeds count that have a finite value of every strategy at every
-    budget, in rising order. There may be none, as after an interrupted run. Strategies are in alphabetical order.
+    Row i is the same seed for every strategy. Only seeds that have a finite value of every strategy at every budget are
+    used, in ascending order; after an interrupted run there may be none. Strategies are in alphabetical order.
     """
     values = {
-        (each.strategy, each.seed, each.labelled): each.value
-        for each in measurements
-        if each.metric == metric and each.group == group and math.isfinite(each.value)
+        (measurement.strategy, measurement.seed, measurement.labelled): measurement.value
+        for measurement in measurements
+        if measurement.metric == metric and measurement.group == group and math.isfinite(measurement.value)
     }
-    strategies = sorted({each.strategy for each in measurements})
+    strategies = sorted({measurement.strategy for measurement in measurements})
     budgets = sorted({budget for _, _, budget in values})
     seeds = [
         seed

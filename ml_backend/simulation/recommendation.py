@@ -1,4 +1,4 @@
-"""What a simulation found, in plain words."""
+"""The recommendation of a simulation, in plain words."""
 
 from __future__ import annotations
 
@@ -8,109 +8,110 @@ from typing import Any
 
 from ml_backend.core.formatting import chance, points, span, sureness
 from ml_backend.simulation import teacher_arms
-from ml_backend.simulation.sequential_testing import MOST, USEFUL, fewest
+from ml_backend.simulation.sequential_testing import MAX_REPETITIONS, MIN_USEFUL_GAIN, min_repetitions
 from ml_backend.simulation.summary import RANDOM
 
-ENOUGH = f"{100 * USEFUL:g} point"
-FEW_ROWS = 100  # with fewer test rows, how few they are is worth a word
+USEFUL_GAIN_TEXT = f"{100 * MIN_USEFUL_GAIN:g} point"
+MIN_TEST_ROWS = 100  # with fewer test rows, the recommendation has a warning
 
 
-def verdict(summary: dict[str, Any]) -> str:
-    """What `summarise` found, a sentence or two a line; the first line is the answer.
+def recommend(summary: dict[str, Any]) -> str:
+    """The recommendation from a summary of `summarise`, a sentence or two a line; the first line is the answer.
 
     A strategy is recommended, or called worse, only if the interval of its gain excludes 0 and its p-value, corrected
-    for the number of strategies, is low enough; both are at the level of so many repetitions. Random order is
-    recommended only if the intervals exclude that any strategy gains as much as USEFUL. Too few seeds are those with
-    which no p-value could be low enough.
+    for the number of strategies, is below the level; both are at the level for this number of repetitions. Random order
+    is recommended only if the intervals exclude that any strategy gains as much as MIN_USEFUL_GAIN. There is no answer
+    if the number of seeds is so small that no p-value could be below the level.
     """
     protocol = summary["protocol"]
     against, seeds = protocol["against_random"], protocol["paired_seeds"]
     gains = {name: summary["strategies"][name]["vs_random"]["naulc_gain"] for name in against}
     names = sorted(gains, key=lambda name: -gains[name])
-    sure = [name for name in names if against[name]["p_holm"] < protocol["level"]]
-    better = [name for name in sure if against[name]["gain_interval"][0] > 0]
-    worse = [name for name in sure if against[name]["gain_interval"][1] < 0]
-    undecided = [name for name in names if against[name]["gain_interval"][1] >= USEFUL]
-    needed = fewest(protocol["corrected_for"])
+    significant = [name for name in names if against[name]["p_holm"] < protocol["level"]]
+    better = [name for name in significant if against[name]["gain_interval"][0] > 0]
+    worse = [name for name in significant if against[name]["gain_interval"][1] < 0]
+    undecided = [name for name in names if against[name]["gain_interval"][1] >= MIN_USEFUL_GAIN]
+    min_seeds = min_repetitions(protocol["corrected_for"])
     if not names:
         lines = ["Only random order was measured: there is nothing to compare it with."]
-    elif seeds < needed:
-        return "\n".join([*_too_few(names[0], needed, summary), *_cautions(summary)])
+    elif seeds < min_seeds:
+        return "\n".join([*_too_few_seeds(names[0], min_seeds, summary), *_cautions(summary)])
     elif better:
         lines = _winner(better, summary)
     elif undecided:
-        which = undecided[0] if len(names) == 1 else "any strategy"
+        subject = undecided[0] if len(names) == 1 else "any strategy"
         lines = [
-            f"It cannot be told yet whether {which} beats random order on this data.",
+            f"It cannot be told yet whether {subject} beats random order on this data.",
             f"{_leader(undecided[0], summary)} {_gain(undecided[0], summary)}",
-            _patience(undecided[0], summary),
+            _repetitions_advice(undecided[0], summary),
         ]
     else:
         lines = [
-            f"Stay with random order on this data: a gain of {ENOUGH} of macro-F1 or more is ruled out.",
+            f"Stay with random order on this data: a gain of {USEFUL_GAIN_TEXT} of macro-F1 or more is ruled out.",
             f"The best of the others is {names[0]}. {_gain(names[0], summary)}",
         ]
     if worse:
-        lines.append(f"Do not use what is worse than random order, {_points_of(worse, summary)}.")
+        lines.append(f"Do not use the strategies that are worse than random order, {_gain_list(worse, summary)}.")
     return "\n".join([*lines, *_cautions(summary)])
 
 
-def _too_few(best: str, needed: int, summary: dict[str, Any]) -> list[str]:
-    """No interval and no p-value: of so few repetitions, they would only look like evidence."""
+def _too_few_seeds(best: str, min_seeds: int, summary: dict[str, Any]) -> list[str]:
+    """Without interval and p-value, which would look like evidence with so few repetitions."""
     protocol = summary["protocol"]
     return [
         "Too few repetitions (seeds) to say.",
-        f"Comparing {_count(protocol['corrected_for'])} with random order takes at least {needed}, not "
-        f"{protocol['paired_seeds']}: with fewer, even one that is ahead every time may only have been lucky.",
-        f"{_leader(best, summary)} {_apart(best, summary)}.",
+        f"A comparison of {_count(protocol['corrected_for'])} with random order takes at least {min_seeds} "
+        f"repetitions, not {protocol['paired_seeds']}: with fewer, even a strategy that is ahead every time may only "
+        "have been lucky.",
+        f"{_leader(best, summary)} {_mean_difference(best, summary)}.",
     ]
 
 
 def _winner(better: Sequence[str], summary: dict[str, Any]) -> list[str]:
-    best, *rest = better
+    best, *others = better
     if summary["protocol"]["ends_alike"]:
         lines = [f"Use {best} on this data.", _gain(best, summary)]
     else:
         early = ", but only if you will stop early" if summary["strategies"][best]["labels_to_target"] is None else ""
         lines = [f"Use {best} on this data{early}."]
-        lines += [_saving(best, summary), _gain(best, summary), _weakest(best, summary)]
-    if rest:
+        lines += [_saving(best, summary), _gain(best, summary), _weakest_class(best, summary)]
+    if others:
         lines.append(
-            f"Also better than random order, {_points_of(rest, summary)}. Not tested: whether {best} is better."
+            f"Also better than random order, {_gain_list(others, summary)}. Not tested: whether {best} is better."
         )
     return lines
 
 
-def _patience(name: str, summary: dict[str, Any]) -> str:
-    """What would tell. Decided before, a number of repetitions is looked at once, which is the most powerful."""
-    enough = summary["protocol"]["against_random"][name]["seeds_to_tell"]
-    if enough is None:
+def _repetitions_advice(name: str, summary: dict[str, Any]) -> str:
+    """How many repetitions would decide. The test has most power if their number is decided before the first look."""
+    repetitions = summary["protocol"]["against_random"][name]["seeds_to_tell"]
+    if repetitions is None:
         return (
-            f"It varies so much that telling would take more than {MOST} repetitions: a larger test part or more "
-            "labelled tasks would help more."
+            f"The gain varies so much that a decision would take more than {MAX_REPETITIONS} repetitions: a larger "
+            "test part or more labelled tasks would help more."
         )
     return (
-        f"If it goes on like this, {enough} repetitions (--seeds {enough}, the finished ones are kept) would probably "
-        f"tell that it gains something, or that it gains less than {ENOUGH}."
+        f"If the gain stays like this, {repetitions} repetitions (--seeds {repetitions}, the finished ones are kept) "
+        f"would probably show that {name} gains something, or that it gains less than {USEFUL_GAIN_TEXT}."
     )
 
 
 def _cautions(summary: dict[str, Any]) -> list[str]:
-    """What the teacher added, and what the numbers leave out."""
+    """The gains of the teacher arms, and the limits of the numbers."""
     protocol = summary["protocol"]
-    lines = [*teacher_arms.lines(protocol["against_base"])]
+    lines = [*teacher_arms.describe_arms(protocol["against_base"])]
     if protocol["ends_alike"]:
         lines.append(
             f"All {protocol['measured_at'][-1]} tasks to choose from were labelled in the end, where all strategies "
-            "are alike: what they end with is not compared. A smaller --budget, in another folder, would compare it."
+            "are alike: their final scores are not compared. A smaller --budget, in another folder, would compare them."
         )
-    if (rows := protocol.get("test_rows", FEW_ROWS)) < FEW_ROWS:
+    if (rows := protocol.get("test_rows", MIN_TEST_ROWS)) < MIN_TEST_ROWS:
         right = summary["strategies"][RANDOM]["final"]["accuracy"] * rows
-        share = (right + 2) / (rows + 4)  # as Agresti and Coull: even if all are right, that is not for sure
+        share = (right + 2) / (rows + 4)  # Agresti and Coull: the error is above 0 even if all rows are right
         error = sqrt(share * (1 - share) / (rows + 4))
         same = ", the same in all repetitions, which no interval covers" if protocol["test_rows_stay"] else ""
         lines.append(
-            f"Take it with caution: there are only {rows} test tasks{same}. An accuracy on so few is off by about "
+            f"Be cautious: there are only {rows} test tasks{same}. An accuracy on so few is off by about "
             f"{points(error)[1:]} points by chance (standard error)."
         )
     if protocol["unpaired_seeds"]:
@@ -122,16 +123,21 @@ def _cautions(summary: dict[str, Any]) -> list[str]:
 
 def _saving(name: str, summary: dict[str, Any]) -> str:
     protocol, strategies = summary["protocol"], summary["strategies"]
-    target, last, found = protocol["target"], protocol["measured_at"][-1], protocol["against_random"][name]
-    needs, randoms = (strategies[each]["labels_to_target"] for each in (name, RANDOM))
-    if needs is None:
-        return f"It learns faster at first, but with {last} labels it ends below the {target:.3f} of random order."
-    saved, (low, high) = found["labels_saved"], found["labels_saved_ci95"]
+    target, last_budget, against = protocol["target"], protocol["measured_at"][-1], protocol["against_random"][name]
+    needed, needed_by_random = (strategies[strategy]["labels_to_target"] for strategy in (name, RANDOM))
+    if needed is None:
+        return (
+            f"It learns faster at first, but with {last_budget} labels it ends below the {target:.3f} of random order."
+        )
+    saved, (low, high) = against["labels_saved"], against["labels_saved_ci95"]
     best = _fewer(saved if high is None else high)
-    span = f"at best {best}, at worst it does not get there with {last}" if low is None else f"{_fewer(low)} to {best}"
+    if low is None:
+        interval = f"at best {best}, at worst it does not get there with {last_budget}"
+    else:
+        interval = f"{_fewer(low)} to {best}"
     return (
-        f"It needs about {needs:.0f} labels for a macro-F1 of {target:.3f}, random order {randoms:.0f}: "
-        f"{_fewer(saved)} (95 % interval: {span})."
+        f"It needs about {needed:.0f} labels for a macro-F1 of {target:.3f}, random order {needed_by_random:.0f}: "
+        f"{_fewer(saved)} (95 % interval: {interval})."
     )
 
 
@@ -141,10 +147,10 @@ def _fewer(saved: float) -> str:
 
 def _leader(name: str, summary: dict[str, Any]) -> str:
     gain = summary["strategies"][name]["vs_random"]["naulc_gain"]
-    return f"So far {name} is ahead." if gain > 0 else f"So far nothing is ahead; {name} comes closest."
+    return f"So far {name} is ahead." if gain > 0 else f"So far no strategy is ahead; {name} comes closest."
 
 
-def _apart(name: str, summary: dict[str, Any]) -> str:
+def _mean_difference(name: str, summary: dict[str, Any]) -> str:
     protocol, gain = summary["protocol"], points(summary["strategies"][name]["vs_random"]["naulc_gain"])
     first, last = protocol["measured_at"][0], protocol["measured_at"][-1]
     side = "below" if gain.startswith("-") else "above"
@@ -155,35 +161,35 @@ def _apart(name: str, summary: dict[str, Any]) -> str:
 
 
 def _gain(name: str, summary: dict[str, Any]) -> str:
-    protocol, found = summary["protocol"], summary["strategies"][name]["vs_random"]
+    protocol, versus_random = summary["protocol"], summary["strategies"][name]["vs_random"]
     against, seeds = protocol["against_random"][name], protocol["paired_seeds"]
-    equal = f", equal in {found['ties']}" if found["ties"] else ""
+    equal = f", equal in {versus_random['ties']}" if versus_random["ties"] else ""
     return (
-        f"{_apart(name, summary)} ({_sureness(summary)} interval: {span(against['gain_interval'])}). It was ahead in "
-        f"{found['wins']} of {seeds} repetitions{equal} (p {chance(against['p_holm'])}, Wilcoxon signed-rank test, "
-        f"corrected for {_count(protocol['corrected_for'])}; with {seeds} repetitions, it takes less than "
-        f"{protocol['level']:.2g})."
+        f"{_mean_difference(name, summary)} ({_confidence(summary)} interval: {span(against['gain_interval'])}). It "
+        f"was ahead in {versus_random['wins']} of {seeds} repetitions{equal} (p {chance(against['p_holm'])}, Wilcoxon "
+        f"signed-rank test, corrected for {_count(protocol['corrected_for'])}; with {seeds} repetitions, p has to be "
+        f"less than {protocol['level']:.2g})."
     )
 
 
-def _points_of(names: Sequence[str], summary: dict[str, Any]) -> str:
+def _gain_list(names: Sequence[str], summary: dict[str, Any]) -> str:
     gains = {name: summary["strategies"][name]["vs_random"]["naulc_gain"] for name in names}
     against = summary["protocol"]["against_random"]
-    said = (f"{name} {points(gain)} ({span(against[name]['gain_interval'])})" for name, gain in gains.items())
-    return f"in points of macro-F1 with {_sureness(summary)} intervals: {', '.join(said)}"
+    texts = (f"{name} {points(gain)} ({span(against[name]['gain_interval'])})" for name, gain in gains.items())
+    return f"in points of macro-F1 with {_confidence(summary)} intervals: {', '.join(texts)}"
 
 
-def _sureness(summary: dict[str, Any]) -> str:
+def _confidence(summary: dict[str, Any]) -> str:
     return sureness(summary["protocol"]["level"])
 
 
-def _weakest(name: str, summary: dict[str, Any]) -> str:
-    found = summary["protocol"]["against_random"][name]
-    ours, randoms = (summary["strategies"][each]["final"]["worst_class_f1"] for each in (name, RANDOM))
-    low, high = found["worst_class_ci95"]
+def _weakest_class(name: str, summary: dict[str, Any]) -> str:
+    against = summary["protocol"]["against_random"][name]
+    f1, f1_of_random = (summary["strategies"][strategy]["final"]["worst_class_f1"] for strategy in (name, RANDOM))
+    low, high = against["worst_class_ci95"]
     return (
-        f"The weakest class ends with an F1 of {ours:.3f}, with random order {randoms:.3f}: "
-        f"{points(found['worst_class_gain'])} points (95 % interval: {span([low, high])})"
+        f"The weakest class ends with an F1 of {f1:.3f}, with random order {f1_of_random:.3f}: "
+        f"{points(against['worst_class_gain'])} points (95 % interval: {span([low, high])})"
         f"{', which can be chance' if low <= 0 <= high and low < high else ''}."
     )
 

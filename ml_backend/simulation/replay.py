@@ -1,8 +1,8 @@
-"""Replays annotation on tasks whose answers are known, with the code of the live loop: one strategy and seed at a time.
+"""Replays annotation on labelled tasks, with the code of the live loop: one strategy and seed at a time.
 
-Each step is a round: learn from what is labelled, let the gate judge, measure on the test rows, and choose the next
-batch; its answers are the known ones. A round of the live loop chooses a longer queue, of which only the head is
-labelled before the next: what is simulated here is a team that labels `batch` tasks between two rounds.
+Each step is a round: fit the learner on the labelled tasks, let the gate decide, measure on the test rows, choose the
+next batch, and reveal its labels. A round of the live loop chooses a longer queue, of which only the first tasks are
+labelled before the next round; the simulation has a team that labels `batch` tasks between two rounds.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import CLUSTERS
 from ml_backend.simulation.learning_curves import Measurement
 
-STRIDE = 1_000_000  # between the seeds of two repetitions: no round draws as another does
-ENOUGH = 5  # test rows of a class for it to be called the worst; if none has so many, as many as the largest has
+SEED_STRIDE = 1_000_000  # between the seeds of two repetitions, so that no two rounds have the same seed
+MIN_ROWS_OF_WORST_CLASS = 5  # test rows; if no class has so many, as many as the largest has
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledPool:
-    """Tasks whose answers are known. vectors (n, d); targets (n, c); groups (n,): a name, "" for none; texts (n,), or
-    none where there is no teacher to read them."""
+    """Labelled tasks: vectors (n, d); targets (n, c); groups (n,), a name or "" for none; texts (n,), empty if there is
+    no teacher."""
 
     vectors: Floats
     targets: Floats
@@ -53,18 +53,23 @@ class SimulationTeacher(Protocol):
     """A teacher that is asked while a pool is labelled."""
 
     def teach(self, rows: Ints, learner: FittedModel) -> Mapping[str, Tensors] | None:
-        """What it has taught by then, given the rows that are labelled and the learner that serves, whose tasks they
-        are; None if there is nothing new. May raise ApprenticeError: the simulation ends there."""
+        """The priors from the teacher's labels so far, None if there are no new ones. `rows` are labelled, and the
+        tasks of the serving `learner`. May raise ApprenticeError, which ends the simulation."""
 
     def spent(self) -> Mapping[str, float]:
-        """What that has taken so far, by metrics of `Measurement`."""
+        """The cost so far, by metrics of `Measurement`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationPlan:
-    """How a simulation goes, with `options` that are of the tasks' form: `initial` labels drawn at random, the same for
-    every strategy of a seed, then `batch` at a time up to `budget`; `priors` are what can be started from before the
-    first of them: the labels' names, or what a teacher has taught."""
+    """The settings of a simulation.
+
+    options  of the tasks' form
+    initial  labels drawn at random, the same for every strategy of a seed
+    batch    labels between two rounds
+    budget   labels at the end
+    priors   of the learner before the first label, from the labels' names or a teacher
+    """
 
     schema: TaskSchema
     options: ProjectSettings
@@ -81,10 +86,11 @@ def simulate(
     test: LabelledPool,
     strategy: str,
     seed: int,
-    tutor: SimulationTeacher | None = None,
+    teacher: SimulationTeacher | None = None,
 ) -> Iterator[Measurement]:
-    """What a learner is worth with the first labels, at each multiple of the batch and with the whole budget, if
-    `strategy` chooses and `tutor` teaches; a pool that is smaller than the budget is labelled to the end.
+    """Measures a learner with the first labels, at each multiple of the batch and with the whole budget, if `strategy`
+    chooses the tasks and `teacher`, if any, is asked. A pool that is smaller than the budget is labelled completely.
+
     Deterministic, but for the metric `seconds`, which is that of the round after so many labels. Raises ApprenticeError
     if the strategy chooses nothing.
     """
@@ -93,37 +99,37 @@ def simulate(
     _, codes = np.unique(np.asarray(pool.groups), return_inverse=True)
     groups = codes.astype(np.int64) if any(pool.groups) else None
     budget = min(plan.budget, len(pool))
-    start = np.random.default_rng(seed).choice(len(pool), min(plan.initial, budget), replace=False)
+    first_rows = np.random.default_rng(seed).choice(len(pool), min(plan.initial, budget), replace=False)
     labelled = np.zeros(len(pool), np.bool_)
-    labelled[start] = True
+    labelled[first_rows] = True
     learner: FittedModel | None = None
     priors = plan.priors
     tasks = np.arange(len(pool))
     for number in count():
-        n, rows, begin = int(labelled.sum()), np.flatnonzero(labelled), time.process_time()
-        learner = _learnt(plan, pool, rows, learner, number, priors)
-        seconds = time.process_time() - begin
-        taught = tutor.teach(rows, learner) if tutor and learner else None
-        if taught is not None:
-            priors = taught
-            learner = _learnt(plan, pool, rows, learner, number, priors)
+        n, rows, start_time = int(labelled.sum()), np.flatnonzero(labelled), time.process_time()
+        learner = _serving_learner(plan, pool, rows, learner, number, priors)
+        seconds = time.process_time() - start_time
+        teacher_priors = teacher.teach(rows, learner) if teacher and learner else None
+        if teacher_priors is not None:
+            priors = teacher_priors
+            learner = _serving_learner(plan, pool, rows, learner, number, priors)
         if n:
-            yield from _measured(plan.schema, learner, pool.targets[labelled], test, strategy, seed, n)
-        for metric, value in tutor.spent().items() if tutor else ():
+            yield from _measure(plan.schema, learner, pool.targets[labelled], test, strategy, seed, n)
+        for metric, value in teacher.spent().items() if teacher else ():
             yield Measurement(strategy, seed, n, metric, "", value)
         if n >= budget:
             return
-        begin = time.process_time()
+        start_time = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
-        seen = pool_of(plan.schema, learner, tasks, pool.vectors, labelled.copy(), ~labelled, clustering)
-        chosen = choose(plan.options, seen, groups, k, STRIDE * seed + number).rows
-        yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - begin)
+        query_pool = pool_of(plan.schema, learner, tasks, pool.vectors, labelled.copy(), ~labelled, clustering)
+        chosen = choose(plan.options, query_pool, groups, k, SEED_STRIDE * seed + number).rows
+        yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - start_time)
         if not len(chosen):
             raise ApprenticeError(f"The strategy {strategy} chooses none of {len(pool) - n} tasks")
         labelled[chosen] = True
 
 
-def _learnt(
+def _serving_learner(
     plan: SimulationPlan,
     pool: LabelledPool,
     rows: Ints,
@@ -131,53 +137,56 @@ def _learnt(
     number: int,
     priors: Mapping[str, Tensors],
 ) -> FittedModel | None:
-    """The learner that serves after a round."""
-    lesson = TrainingSnapshot(
+    """The learner that serves after a round: a candidate fitted on `rows`, or the serving one if the gate keeps it."""
+    snapshot = TrainingSnapshot(
         plugin=plan.options.learner,
         space=plan.space,
         labels=plan.schema.labels,
         multiple=plan.schema.multiple,
         tasks=rows,
-        texts=b"",  # of no use here: a text does not change
+        texts=b"",  # not needed: the texts of a simulation do not change
         targets=pool.targets[rows],
     )
-    candidate, fit = fitted_model.learn(lesson, pool.vectors[rows], serving, number, priors)
+    candidate, fit = fitted_model.learn(snapshot, pool.vectors[rows], serving, number, priors)
     if candidate is None or fit is None:
         return serving
-    return candidate if judge(fit, lesson.targets, lesson.multiple).promote else serving
+    return candidate if judge(fit, snapshot.targets, snapshot.multiple).promote else serving
 
 
-def _measured(
+def _measure(
     schema: TaskSchema,
     learner: FittedModel | None,
-    answers: Floats,
+    labelled_targets: Floats,
     test: LabelledPool,
     strategy: str,
     seed: int,
     n: int,
 ) -> Iterator[Measurement]:
-    """Before there is a learner, all drafts are alike: the mean of the answers."""
-    found = learner.predict(schema, test.vectors) if learner else np.tile(answers.mean(axis=0), (len(test), 1))
-    right = correct(found, test.targets, schema.multiple)
-    scores, support = _f1(found, test.targets, schema.multiple)
-    frequent = scores[support >= min(ENOUGH, support.max())]
+    """Measures the learner on the test rows. Without a learner, every draft is the mean of the labelled targets."""
+    if learner:
+        probabilities = learner.predict(schema, test.vectors)
+    else:
+        probabilities = np.tile(labelled_targets.mean(axis=0), (len(test), 1))
+    is_right = correct(probabilities, test.targets, schema.multiple)
+    scores, support = _f1(probabilities, test.targets, schema.multiple)
+    frequent = scores[support >= min(MIN_ROWS_OF_WORST_CLASS, support.max())]
     for metric, value in (
-        ("accuracy", right.mean()),
+        ("accuracy", is_right.mean()),
         ("macro_f1", scores.mean()),
         ("worst_class_f1", frequent.min()),
-        ("calibration_error", calibration_error(found, test.targets, schema.multiple)),
+        ("calibration_error", calibration_error(probabilities, test.targets, schema.multiple)),
     ):
         yield Measurement(strategy, seed, n, metric, "", float(value))
     names = np.asarray(test.groups)
     for group in sorted({name for name in test.groups if name}):
-        mine = names == group
-        scores, support = _f1(found[mine], test.targets[mine], schema.multiple)
-        yield Measurement(strategy, seed, n, "accuracy", group, float(right[mine].mean()))
-        there = scores[support > 0] if support.any() else scores  # of a group, only the labels that it has
-        yield Measurement(strategy, seed, n, "macro_f1", group, float(there.mean()))
+        in_group = names == group
+        scores, support = _f1(probabilities[in_group], test.targets[in_group], schema.multiple)
+        yield Measurement(strategy, seed, n, "accuracy", group, float(is_right[in_group].mean()))
+        occurring = scores[support > 0] if support.any() else scores  # labels in the targets of the group
+        yield Measurement(strategy, seed, n, "macro_f1", group, float(occurring.mean()))
 
 
-def _f1(found: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:
-    """Perfect, if there was no label to find and none was found."""
-    scores, support = f1(found, targets, multiple)
+def _f1(probabilities: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:
+    """F1 and support by label as `f1`, but an F1 of 1 if no label is in the targets or drafted."""
+    scores, support = f1(probabilities, targets, multiple)
     return (scores, support) if len(scores) else (np.ones(1, np.float32), np.zeros(1, np.int64))

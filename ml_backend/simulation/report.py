@@ -1,4 +1,4 @@
-"""A simulation as one HTML page that needs a browser and nothing else, no network either."""
+"""The report of a simulation: one HTML page, which needs no network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Figure = dict[str, Any]
 GREY = "#7d8590"
 PALETTE = ("#0969da", "#d1570a", "#1a7f4b", "#8250df", "#c2255c", "#0b8a99", "#9a6700", "#4453c4", "#6f8f00", "#e0529c")
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
-BAND = "Means over the repetitions, with 95 % intervals."
+INTERVALS_NOTE = "Means over the repetitions, with 95 % intervals."
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -36,8 +36,8 @@ h1 {{ font-size: 28px; line-height: 1.25; margin: 0 0 20px; }}
 h2 {{ font-size: 20px; margin: 44px 0 2px; }}
 p {{ margin: 6px 0; }}
 .note, th, small {{ color: #59636e; }}
-.verdict {{ background: #f3f6fa; border-left: 4px solid #0969da; border-radius: 4px; padding: 16px 22px; }}
-.verdict p:first-child {{ font-size: 20px; font-weight: 600; }}
+.recommendation {{ background: #f3f6fa; border-left: 4px solid #0969da; border-radius: 4px; padding: 16px 22px; }}
+.recommendation p:first-child {{ font-size: 20px; font-weight: 600; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: 7px 6px; border-bottom: 1px solid #d8dee4; text-align: right; vertical-align: top; }}
@@ -50,8 +50,8 @@ i {{ display: inline-block; width: 10px; height: 10px; border-radius: 2px; margi
 </head>
 <body>
 <h1>Which labels teach most? A simulation on your data</h1>
-<div class="verdict">{verdict}</div>
-{covered}{charts}
+<div class="recommendation">{recommendation}</div>
+{coverage}{charts}
 <h2>Summary</h2>
 <div class="wide"><table>{summary}</table></div>
 {arms}<h2>Protocol</h2>
@@ -61,60 +61,65 @@ i {{ display: inline-block; width: 10px; height: 10px; border-radius: 2px; margi
 """
 
 
-ARMS = """<h2>With a teacher</h2>
-<p class="note">In brackets: how often it was asked, and about how many hard texts or tasks each time, with as many \
-easy ones. Points of macro-F1, averaged over the labels.</p>
+ARMS_SECTION = """<h2>With a teacher</h2>
+<p class="note">In brackets: how often the teacher was asked, and about how many hard texts or tasks each time, with \
+as many easy ones. Points of macro-F1, averaged over the numbers of labels.</p>
 <div class="wide"><table>{rows}</table></div>
 """
 
 
-def write_report(measurements: Sequence[Measurement], summary: dict[str, Any], words: str, path: Path) -> None:
-    """Writes the page about `summary`, with `words`, the verdict, on top. Raises OSError or StoreError if it cannot be
+def write_report(measurements: Sequence[Measurement], summary: dict[str, Any], recommendation: str, path: Path) -> None:
+    """Writes the page about `summary`, with the recommendation on top. Raises OSError or StoreError if it cannot be
     written, and leaves an earlier page as it was."""
     from plotly.io import to_html
 
     colours, protocol = _colours(summary), summary["protocol"]
-    needed = {} if protocol["ends_alike"] else _needed(summary, colours)
-    sizes = {name: each["test_rows"] for name, each in protocol.get("groups", {}).items()}
+    labels_needed = {} if protocol["ends_alike"] else _labels_needed(summary, colours)
+    sizes = {name: counts["test_rows"] for name, counts in protocol.get("groups", {}).items()}
     curves = partial(_curves, measurements, colours)
     charts = ""
     for title, note, figure in (
-        ("Macro-F1", f"F1 averaged over the classes, rare ones too. {BAND}", curves("macro_f1")),
-        ("Accuracy", f"Share of held-out tasks that the learner gets right. {BAND}", curves("accuracy")),
-        ("Labels needed", f"For random order's final macro-F1, {protocol['target']:.3f}.", needed),
-        ("The weakest class", f"The lowest F1 of any class. {BAND}", curves("worst_class_f1")),
+        ("Macro-F1", f"F1 averaged over the classes, rare ones too. {INTERVALS_NOTE}", curves("macro_f1")),
+        ("Accuracy", f"Share of held-out tasks that the learner gets right. {INTERVALS_NOTE}", curves("accuracy")),
+        ("Labels needed", f"For the final macro-F1 of random order, {protocol['target']:.3f}.", labels_needed),
+        ("The weakest class", f"The lowest F1 of any class. {INTERVALS_NOTE}", curves("worst_class_f1")),
         (
             "Groups",
-            f"Accuracy with {protocol['measured_at'][-1]} labels, with the number of test rows. {BAND} They do not "
-            "cover how few rows a group has.",
+            f"Accuracy with {protocol['measured_at'][-1]} labels, with the number of test rows. {INTERVALS_NOTE} The "
+            "intervals do not cover the error from the small number of test rows of a group.",
             _groups(measurements, colours, sizes),
         ),
-        ("Calibration error", f"Confidence against accuracy; lower is better. {BAND}", curves("calibration_error")),
-        ("Seconds a round", f"Processor time of a round. {BAND}", curves("seconds")),
+        (
+            "Calibration error",
+            f"Confidence against accuracy; lower is better. {INTERVALS_NOTE}",
+            curves("calibration_error"),
+        ),
+        ("Seconds a round", f"Processor time of a round. {INTERVALS_NOTE}", curves("seconds")),
     ):
         if figure.get("data"):  # plotly's own script comes once, with the first chart
             chart = to_html(figure, {"displayModeBar": False}, include_plotlyjs=not charts, full_html=False)
             charts += f'<h2>{title}</h2><p class="note">{note}</p>{chart}'
-    verdict = "".join(f"<p>{escape(line)}</p>" for line in words.splitlines())
-    covered = protocol.get("intervals_cover", "")
-    covered = f'<p class="note">The intervals cover {escape(covered)}.</p>' if covered else ""
+    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in recommendation.splitlines())
+    coverage = protocol.get("intervals_cover", "")
+    coverage = f'<p class="note">The intervals cover {escape(coverage)}.</p>' if coverage else ""
     tables = {"summary": summary_table(summary, colours), "protocol": protocol_table(protocol)}
-    asked = arms_table(protocol["against_base"])
-    tables["arms"] = ARMS.format(rows=asked) if asked else ""
-    page = PAGE.format(font=FONT, verdict=verdict, covered=covered, charts=charts, **tables)
+    arm_rows = arms_table(protocol["against_base"])
+    tables["arms"] = ARMS_SECTION.format(rows=arm_rows) if arm_rows else ""
+    page = PAGE.format(font=FONT, recommendation=paragraphs, coverage=coverage, charts=charts, **tables)
     write_text(path, page)
 
 
 def _colours(summary: dict[str, Any]) -> Colours:
-    """Random first, in grey, then the others, those that gain most first."""
+    """Random order first, in grey, then the other strategies, the largest gain first."""
     others = [name for name in summary["strategies"] if name != RANDOM]
-    colours = {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(others)}
+    colours = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(others)}
     others.sort(key=lambda name: -summary["strategies"][name]["vs_random"]["naulc_gain"])
     return {RANDOM: GREY, **{name: colours[name] for name in others}}
 
 
-def _text(name: str) -> str:
-    """In lines of 40 letters. Plotly obeys tags in every text, links too; it does not know quotes as entities."""
+def _plotly_text(name: str) -> str:
+    """The name in lines of 40 characters, escaped because Plotly interprets tags in every text, links too. Quotes are
+    not escaped, because Plotly does not decode their entities."""
     return "<br>".join(escape(name[start : start + 40], quote=False) for start in range(0, len(name), 40))
 
 
@@ -137,17 +142,17 @@ def _curves(measurements: Sequence[Measurement], colours: Colours, metric: str) 
     lines: list[Figure] = []
     for name, colour in colours.items() if len(values[RANDOM]) else ():
         low, high = interval(values[name])
-        common = {"name": _text(name), "legendgroup": _text(name)}
+        common = {"name": _plotly_text(name), "legendgroup": _plotly_text(name)}
         band = {"x": [*budgets, *budgets[::-1]], "y": [*high, *low[::-1]], "fill": "toself", "mode": "none"}
-        look = {"fillcolor": f"rgba{(*bytes.fromhex(colour[1:]), 0.13)}", "hoverinfo": "skip", "showlegend": False}
-        bands.append(common | band | look)
+        style = {"fillcolor": f"rgba{(*bytes.fromhex(colour[1:]), 0.13)}", "hoverinfo": "skip", "showlegend": False}
+        bands.append(common | band | style)
         line = {"x": budgets, "y": values[name].mean(axis=0), "mode": "lines+markers", "marker": {"size": 5}}
         lines.append(common | line | {"line": {"color": colour, "width": 2.5}, "hovertemplate": "%{y:.3f}"})
     return _figure(bands + lines, 390 + 10 * len(colours), {"title": {"text": "labels"}}, {}, hovermode="x unified")
 
 
-def _needed(summary: dict[str, Any], colours: Colours) -> Figure:
-    needs = {_text(name): summary["strategies"][name]["labels_to_target"] for name in colours}
+def _labels_needed(summary: dict[str, Any], colours: Colours) -> Figure:
+    needs = {_plotly_text(name): summary["strategies"][name]["labels_to_target"] for name in colours}
     last = summary["protocol"]["measured_at"][-1]
     bars = {
         "type": "bar",
@@ -165,19 +170,19 @@ def _needed(summary: dict[str, Any], colours: Colours) -> Figure:
 
 
 def _groups(measurements: Sequence[Measurement], colours: Colours, sizes: dict[str, float]) -> Figure:
-    names = sorted({each.group for each in measurements} - {""})
+    names = sorted({measurement.group for measurement in measurements} - {""})
     tables = {group: values for group in names if len((values := table(measurements, "accuracy", group)[1])[RANDOM])}
-    places = [_text(f"{group} ({sizes[group]:g})" if group in sizes else group) for group in tables]
+    group_texts = [_plotly_text(f"{group} ({sizes[group]:g})" if group in sizes else group) for group in tables]
     dots: list[Figure] = []
-    edges: list[float] = []
+    interval_ends: list[float] = []
     for name, colour in colours.items() if tables else ():
         final = [values[name][:, -1] for values in tables.values()]
-        means = [float(each.mean()) for each in final]
+        means = [float(accuracies.mean()) for accuracies in final]
         low, high = zip(*map(interval, final), strict=True)
         error = {"array": np.subtract(high, means), "arrayminus": np.subtract(means, low), "thickness": 1.5}
-        place = {"x": means, "y": places, "error_x": error, "orientation": "h"}
-        dots.append({"name": _text(name), "mode": "markers", "marker": {"color": colour, "size": 9}, **place})
-        edges += [*low, *high]
-    x = {"range": [min(edges) - 0.02, max(edges) + 0.02] if edges else None}  # of itself it would begin at 0
+        position = {"x": means, "y": group_texts, "error_x": error, "orientation": "h"}
+        dots.append({"name": _plotly_text(name), "mode": "markers", "marker": {"color": colour, "size": 9}, **position})
+        interval_ends += [*low, *high]
+    x = {"range": [min(interval_ends) - 0.02, max(interval_ends) + 0.02] if interval_ends else None}  # not from 0
     y = {"type": "category", "autorange": "reversed"}
     return _figure(dots, 90 + 10 * len(colours) + len(tables) * (20 + 16 * len(colours)), x, y, scattermode="group")

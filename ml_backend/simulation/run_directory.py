@@ -1,4 +1,4 @@
-"""The folder of a simulation: it holds one, and the call that goes on with it has to be about the same."""
+"""The folder of a simulation: it holds one simulation, which later calls with the same protocol continue."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from ml_backend.simulation.learning_curves import read_csv
 from ml_backend.storage.files import alone, write_atomically
 
 CURVES, PROTOCOL = "curves.csv", "protocol.json"
-READABLE = 0o644  # by others, as the curves are
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FILE_MODE = 0o644  # readable by other users, as curves.csv is
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 
 
-def prepare(folder: Path, protocol: dict[str, Any]) -> None:
-    """Makes the folder, or finds it with the same `protocol`, which is JSON. Raises ApprenticeError otherwise."""
-    with told(folder):
+def prepare_folder(folder: Path, protocol: dict[str, Any]) -> None:
+    """Makes the folder, or checks that it has the same `protocol`, which is JSON. Raises ApprenticeError if it has
+    another one."""
+    with readable_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        before = _read_json(folder / PROTOCOL) if (folder / PROTOCOL).exists() else None
-        if before is None and not read_csv(folder / CURVES):
-            before = protocol
-    before = before or {}
-    if before != protocol:
-        changed = [
-            f"{name.replace('_', ' ')}: {json.dumps(before[name])}, now {json.dumps(value)}"
+        stored = _read_json(folder / PROTOCOL) if (folder / PROTOCOL).exists() else None
+        if stored is None and not read_csv(folder / CURVES):
+            stored = protocol
+    stored = stored or {}
+    if stored != protocol:
+        changes = [
+            f"{name.replace('_', ' ')}: {json.dumps(stored[name])}, now {json.dumps(value)}"
             for name, value in protocol.items()
-            if name in before and before[name] != value
+            if name in stored and stored[name] != value
         ]
         raise ApprenticeError(
-            f"{folder} holds another simulation ({'; '.join(changed) or f'{PROTOCOL} does not say which'}): choose "
+            f"{folder} holds another simulation ({'; '.join(changes) or f'{PROTOCOL} does not say which'}): choose "
             "another folder with --out, or delete it"
         )
-    with told(folder):
+    with readable_errors(folder):
         write_json(folder / PROTOCOL, protocol)
 
 
 @contextmanager
-def in_hand(folder: Path) -> Iterator[None]:
-    """Nobody else runs the folder's simulation meanwhile. Raises ApprenticeError if somebody does."""
+def locked(folder: Path) -> Iterator[None]:
+    """Locks the folder against other processes. Raises ApprenticeError if another one has locked it."""
     with ExitStack() as stack:
-        with told(folder):
+        with readable_errors(folder):
             try:
                 stack.enter_context(alone(folder))
             except BlockingIOError:
@@ -55,35 +56,37 @@ def in_hand(folder: Path) -> Iterator[None]:
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:
-    """The whole file or nothing, as `write_text`."""
+    """Writes a JSON file as `write_text` does."""
     write_text(file, json.dumps(value, indent=2))
 
 
 def write_text(file: Path, text: str) -> None:
-    """The whole file or nothing. Raises OSError or StoreError, which `told` tells."""
-    whole = text.encode(errors="replace")  # JSON may hold half a surrogate pair
-    write_atomically(file, lambda stream: stream.write(whole), READABLE)
+    """Writes the whole file or nothing. Raises OSError or StoreError, which `readable_errors` converts."""
+    content = text.encode(errors="replace")  # JSON may hold half a surrogate pair
+    write_atomically(file, lambda stream: stream.write(content), FILE_MODE)
 
 
 @contextmanager
-def told(folder: Path) -> Iterator[None]:
-    """What the disk refuses, as an ApprenticeError that names the folder and says what to do."""
+def readable_errors(folder: Path) -> Iterator[None]:
+    """Converts errors of the file system to an ApprenticeError that names the folder and says what to do."""
     try:
         yield
     except (OSError, StoreError) as error:
-        refusal = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(refusal, OSError):
+        os_error = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(os_error, OSError):
             raise
         remedy = "choose another with --out, or make this one writable"
-        if refusal.errno in FULL:
+        if os_error.errno in DISK_FULL_ERRNOS:
             remedy = "free some space and repeat the command, which goes on from what is finished"
-        raise ApprenticeError(f"The folder {folder} cannot be used: {refusal.strerror or refusal}; {remedy}") from error
+        raise ApprenticeError(
+            f"The folder {folder} cannot be used: {os_error.strerror or os_error}; {remedy}"
+        ) from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    """An empty object, if the file holds none."""
+    """The JSON object in a file, an empty one if the file holds none."""
     try:
-        found = json.loads(file.read_bytes())
+        value = json.loads(file.read_bytes())
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -1,8 +1,8 @@
-"""A teacher in a simulation, really asked: a project of its own, on which the live loop's code writes, labels, teaches.
+"""A simulated teacher: a real teacher that is asked in a temporary project, with the code of the live loop.
 
-What is compared is what questions are worth, at most as many in each arm (arXiv 2403.06414 compares with equal tokens):
-texts that the teacher writes about the learner's weaknesses, real tasks of its weak slices, and real tasks as they are
-chosen for distillation anyway.
+The arms compare kinds of questions, with the same maximum number of questions in each arm (arXiv 2403.06414 compares
+with equal tokens): texts that the teacher writes about the learner's weaknesses, real tasks of its weak slices, and
+real tasks as they are chosen for distillation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ml_backend.kinds.choices.label_aggregation import consensus
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.simulation.cached_teacher import PROJECT, CachedTeacher
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan
-from ml_backend.simulation.run_directory import PROTOCOL, prepare
+from ml_backend.simulation.run_directory import PROTOCOL, prepare_folder
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates
 from ml_backend.teacher.client import Budget, TeacherClient
@@ -33,21 +33,22 @@ from ml_backend.teacher.project_context import ProjectContext, visit
 
 EVOLVE, WEAK_SLICES, TEACH = "evolve", "weak-slices", "teach"
 ARMS = {
-    EVOLVE: "texts that the teacher writes about the learner's weaknesses, taught directly",
+    EVOLVE: "texts that the teacher writes about the learner's weaknesses, learnt from directly",
     WEAK_SLICES: "the teacher's labels of as many tasks near the learner's mistakes",
     TEACH: "the teacher's labels of as many tasks that teacher_acquisition chooses",
 }
 NO_CAPS = Budget(0.0, 0.0, 0.0, 0.0, 0)
 
 
-def questions_of(rounds: int, per_round: int) -> int:
-    """Most questions that an arm asks: in a round a diagnosis, the writing, and a label for each hard and easy text."""
+def max_questions(rounds: int, per_round: int) -> int:
+    """How many questions an arm asks at most: in each round a diagnosis, the writing of texts, and a label for each
+    hard and easy text."""
     return rounds * (2 + 2 * per_round)
 
 
-def open_memory(settings: Settings, folder: Path) -> CachedTeacher:
-    """The teacher of the settings, with the answers that are kept in a folder. Raises ApprenticeError if it is one that
-    cannot be asked, or only by files."""
+def open_cached_teacher(settings: Settings, folder: Path) -> CachedTeacher:
+    """The teacher of the settings, with its answers cached in `folder`. Raises ApprenticeError if the teacher cannot be
+    asked, or only by files."""
     options = settings.defaults
     teacher = registry.teacher(options.teacher, settings.teacher_options(options))
     if teacher is None or options.teacher == registry.BY_FILE:
@@ -59,11 +60,11 @@ def open_memory(settings: Settings, folder: Path) -> CachedTeacher:
         raise ApprenticeError(
             "The teacher has no address: set APPRENTICE_TEACHER_URL, or APPRENTICE_TEACHER_KEY for OpenAI's endpoint"
         )
-    made = {name: getattr(options, name) for name in ("teacher_probabilities", "teacher_acquisition")}
+    question_options = {name: getattr(options, name) for name in ("teacher_probabilities", "teacher_acquisition")}
     store = Store(settings.model_copy(update={"data_dir": folder, "store_url": ""}))
     if not store.ledger.outcomes(PROJECT)[""]["answered"]:
-        (folder / PROTOCOL).unlink(missing_ok=True)  # of a teacher that was never there, or whose name was mistyped
-    prepare(folder, {"teacher": teacher.name, **made})
+        (folder / PROTOCOL).unlink(missing_ok=True)  # nothing is cached: the name of the teacher may still be corrected
+    prepare_folder(folder, {"teacher": teacher.name, **question_options})
     return CachedTeacher(store, TeacherClient(store, PROJECT, teacher, Budget.of(options)))
 
 
@@ -76,16 +77,16 @@ def rehearse(
     pool: LabelledPool,
     teacher: CachedTeacher,
     rounds: int,
-    n: int,
+    per_round: int,
 ) -> Iterator[SimulatedTeacher]:
-    """The tutor of one run of an arm, for as long as its project lasts."""
+    """The simulated teacher of one run of an arm; its project is deleted at the end."""
     with TemporaryDirectory(prefix="apprentice-") as folder:
-        own = settings.model_copy(update={"data_dir": Path(folder), "store_url": "", "defaults": plan.options})
-        with closing(Store(own)) as store:
-            yield _begin(arm, own, store, plan, label_config, pool, teacher, rounds, n)
+        run_settings = settings.model_copy(update={"data_dir": Path(folder), "store_url": "", "defaults": plan.options})
+        with closing(Store(run_settings)) as store:
+            yield _set_up(arm, run_settings, store, plan, label_config, pool, teacher, rounds, per_round)
 
 
-def _begin(
+def _set_up(
     arm: str,
     settings: Settings,
     store: Store,
@@ -94,25 +95,25 @@ def _begin(
     pool: LabelledPool,
     teacher: CachedTeacher,
     rounds: int,
-    n: int,
+    per_round: int,
 ) -> SimulatedTeacher:
-    """As `connect` and a first look at the tasks leave a project."""
+    """Stores the project as `apprentice connect` and a first reconciliation would, with the vectors of the pool."""
     store.projects.set_label_config(PROJECT, label_config)
     keys = [content_key(text) for text in pool.texts]
     store.tasks.put(PROJECT, (Example(row, text, keys[row], {}) for row, text in enumerate(pool.texts)))
     cache = store.vectors(PROJECT, registry.encoder(settings.encoder).name)
     rows = list({key: row for row, key in enumerate(keys)}.values())
     cache.add([keys[row] for row in rows], pool.vectors[rows])
-    return SimulatedTeacher(arm, visit(settings, store, PROJECT), plan, pool, teacher, rounds, n)
+    return SimulatedTeacher(arm, visit(settings, store, PROJECT), plan, pool, teacher, rounds, per_round)
 
 
 class SimulatedTeacher:
-    """A SimulationTeacher: rounds of one arm, spread evenly from the first labels on."""
+    """A SimulationTeacher: rounds of one arm, spread evenly from the first labels to the budget."""
 
     def __init__(
         self,
         arm: str,
-        site: ProjectContext,
+        context: ProjectContext,
         plan: SimulationPlan,
         pool: LabelledPool,
         teacher: CachedTeacher,
@@ -120,68 +121,75 @@ class SimulatedTeacher:
         per_round: int,
     ) -> None:
         self._arm = arm
-        self._site = site
+        self._context = context
         self._pool = pool
         self._teacher = teacher
-        self._desk = TeacherClient(site.store, PROJECT, teacher, NO_CAPS)
+        self._teacher_client = TeacherClient(context.store, PROJECT, teacher, NO_CAPS)
         self._per_round = per_round
         first, last = max(plan.initial, 2), min(plan.budget, len(pool))
-        self._due = [first + (last - first) * number // rounds for number in range(rounds)]
+        self._due_at_labels = [first + (last - first) * number // rounds for number in range(rounds)]
 
     def teach(self, rows: Ints, learner: FittedModel) -> Mapping[str, Tensors] | None:
         """See `SimulationTeacher`. Raises RepliesAwaitedError if the teacher does not answer or its budget is spent."""
-        if not self._due or len(rows) < self._due[0]:
+        if not self._due_at_labels or len(rows) < self._due_at_labels[0]:
             return None
-        self._due.pop(0)
-        self._put_answers(rows)
-        self._site = self._site.again()
+        self._due_at_labels.pop(0)
+        self._put_annotations(rows)
+        self._context = self._context.again()
         if self._arm == TEACH:
-            self._label(learner)
+            self._label_candidates(learner)
         else:
-            way = generated_texts.TAUGHT if self._arm == EVOLVE else generated_texts.POOL
-            evolving = EvolutionRun(self._site, self._desk, way, self._per_round, lambda *_: (), learner)
+            source = generated_texts.TAUGHT if self._arm == EVOLVE else generated_texts.POOL
+            evolution = EvolutionRun(
+                self._context, self._teacher_client, source, self._per_round, lambda *_: (), learner
+            )
             with suppress(NoWeaknessError):
-                list(evolving.run(1))
-        self._site = self._site.again()
-        answers = consensus(self._site.schema, self._site.store.labels.of(PROJECT))
-        return taught_at(self._site, self._desk.teacher, answers, learner.lesson.plugin)
+                list(evolution.run(1))
+        self._context = self._context.again()
+        aggregated = consensus(self._context.schema, self._context.store.labels.of(PROJECT))
+        return taught_at(self._context, self._teacher_client.teacher, aggregated, learner.lesson.plugin)
 
     def spent(self) -> Mapping[str, float]:
-        """Calls, tokens and cost, as if nobody had asked anything before."""
-        spent = self._teacher.spent()
-        tokens = spent.input_tokens + spent.output_tokens
-        return {"teacher_calls": spent.calls, "teacher_tokens": tokens, "teacher_cost": spent.cost}
+        """Calls, tokens and cost of this run, including those of cached answers."""
+        spending = self._teacher.spent()
+        tokens = spending.input_tokens + spending.output_tokens
+        return {"teacher_calls": spending.calls, "teacher_tokens": tokens, "teacher_cost": spending.cost}
 
-    def _put_answers(self, rows: Ints) -> None:
-        schema, targets = self._site.schema, self._pool.targets[rows]
+    def _put_annotations(self, rows: Ints) -> None:
+        """Stores an annotation for each of the rows of the pool."""
+        schema, targets = self._context.schema, self._pool.targets[rows]
         chosen = targets >= 0.5 if schema.multiple else decide(targets, False)
         names = np.array(schema.labels)
-        self._site.store.labels.put(
+        self._context.store.labels.put(
             PROJECT,
             [
-                Annotation(row, row, 1, tuple(names[mine].tolist()))
-                for row, mine in zip(rows.tolist(), chosen, strict=True)
+                Annotation(row, row, 1, tuple(names[is_label].tolist()))
+                for row, is_label in zip(rows.tolist(), chosen, strict=True)
             ],
         )
 
-    def _label(self, learner: FittedModel) -> None:
-        """As the live loop does it, a portion at a time."""
-        site, store, teacher = self._site, self._site.store, self._desk.teacher
-        touched = consensus(site.schema, store.labels.of(PROJECT)).touched
-        left = questions_of(1, self._per_round)
-        apart: Ints = np.empty(0, np.int64)
-        while left > 0:
-            known = list(store.questions.given(PROJECT, teacher).keys)
-            tasks = candidates.further(site.pool, site.options, learner, site.schema, known, apart, touched, left)
+    def _label_candidates(self, learner: FittedModel) -> None:
+        """Asks the teacher for labels as the live loop does, in batches, up to the maximum number of questions."""
+        context, store, teacher = self._context, self._context.store, self._teacher_client.teacher
+        touched = consensus(context.schema, store.labels.of(PROJECT)).touched
+        remaining = max_questions(1, self._per_round)
+        asked_tasks: Ints = np.empty(0, np.int64)
+        while remaining > 0:
+            answered_keys = list(store.questions.given(PROJECT, teacher).keys)
+            tasks = candidates.further(
+                context.pool, context.options, learner, context.schema, answered_keys, asked_tasks, touched, remaining
+            )
             if not len(tasks):
                 return
-            apart = np.concatenate([apart, tasks])  # what it drops makes room for others
-            asked = candidates.label(store, site.pool, site.record, site.schema, None, teacher, tasks)
+            asked_tasks = np.concatenate([asked_tasks, tasks])  # those without a question, too, so that others follow
+            questions = candidates.label(store, context.pool, context.record, context.schema, None, teacher, tasks)
             try:
-                for _ in self._desk.ask([question for question, _ in asked], [key for _, key in asked]):
+                for _ in self._teacher_client.ask(
+                    [question for question, _ in questions], [key for _, key in questions]
+                ):
                     pass
             except TeacherUnavailableError as error:
                 raise RepliesAwaitedError(
                     f"waiting for the teacher; the same command goes on from here ({error})"
                 ) from None
-            left -= len(asked)
+            remaining -= len(questions)

@@ -1,6 +1,6 @@
-"""Learning curves compared with honest intervals.
+"""Statistics of learning curves: areas, bootstrap intervals, paired tests, labels saved.
 
-Everything is paired: row i of every array is the same seed, which means the same initial labels and the same test set.
+All arrays are paired: row i of every array is the same seed, which means the same initial labels and the same test set.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """How a strategy does against random, seed by seed.
+    """A strategy compared with random order, seed by seed.
 
     gain       mean difference, with its 95 % interval `low` to `high`
     p_value    two-sided Wilcoxon signed-rank test, not corrected for the number of strategies
@@ -37,10 +37,10 @@ class PairedDifference:
 
 @dataclass(frozen=True, slots=True)
 class LabelSaving:
-    """How many labels fewer than random a strategy needs for random's final score, negative if more.
+    """How many labels fewer than random order a strategy needs for the final score of random order, negative if more.
 
-    Each is None where the strategy never gets there; `low` and `high`, the ends of the 95 % interval, where so many
-    resamples never do.
+    labels     None if the strategy never reaches that score
+    low, high  ends of the 95 % interval, None if the strategy does not reach that score in the resamples at that end
     """
 
     labels: float | None
@@ -49,25 +49,25 @@ class LabelSaving:
 
 
 def normalised_area(budgets: Ints, curves: Scores) -> Scores:
-    """(seeds,): mean height of the curves (seeds, n) over the budgets (n,), by trapezoids; of one budget, its value."""
+    """(seeds,): mean height of the curves (seeds, n) over the budgets (n,), by trapezoids; their value if n is 1."""
     if len(budgets) == 1:
         return curves[:, 0]
     return np.asarray(np.trapezoid(curves, budgets, axis=1) / (budgets[-1] - budgets[0]))
 
 
 def interval(values: Scores, level: float = 0.05) -> tuple[Scores, Scores]:
-    """The ends of the interval of the mean over the first axis, by bootstrap; both (...) for values (seeds, ...). It
-    misses the mean with chance `level`.
+    """The ends of the bootstrap interval of the mean over the first axis; both (...) for values (seeds, ...). It misses
+    the mean with probability `level`.
 
     The same resamples are drawn for the same number of seeds: deterministic, and paired between calls.
     """
-    low, high = np.quantile(_resamples(len(values)) @ values, _levels(len(values), level), axis=0)
+    low, high = np.quantile(_resample_weights(len(values)) @ values, _quantiles(len(values), level), axis=0)
     return low, high
 
 
-def paired(ours: Scores, randoms: Scores) -> PairedDifference:
-    """Compares one number per seed, (seeds,) each. Differences that are all zero are no evidence: p is 1."""
-    differences = ours - randoms
+def paired_difference(values: Scores, baseline: Scores) -> PairedDifference:
+    """Compares one number per seed, (seeds,) each. If all differences are zero, p is 1."""
+    differences = values - baseline
     low, high = interval(differences)
     return PairedDifference(
         gain=float(differences.mean()),
@@ -81,49 +81,50 @@ def paired(ours: Scores, randoms: Scores) -> PairedDifference:
 
 
 def labels_to_target(budgets: Ints, curve: Scores, target: float) -> float | None:
-    """Where a curve (n,) first reaches the target, linear between the budgets (n,); None if it never does."""
-    reached = float(_crossings(budgets, curve[None], np.array([target]))[0])
-    return reached if math.isfinite(reached) else None
+    """The number of labels at which a curve (n,) first reaches the target, linear between the budgets (n,); None if it
+    never does."""
+    labels = float(_crossings(budgets, curve[None], np.array([target]))[0])
+    return labels if math.isfinite(labels) else None
 
 
-def labels_saved(budgets: Ints, ours: Scores, randoms: Scores) -> LabelSaving:
-    """Labels saved on the way to random's final score, from the mean curves of (seeds, n) each.
+def labels_saved(budgets: Ints, curves: Scores, random_curves: Scores) -> LabelSaving:
+    """Labels saved on the way to the final score of random order, from the means of the curves, (seeds, n) each.
 
     The interval resamples the seeds of both at once, and the target with them.
     """
-    resamples = _resamples(len(ours))
-    saved = _saved(budgets, resamples @ ours, resamples @ randoms)
-    low, high = _levels(len(ours))
+    weights = _resample_weights(len(curves))
+    saved = _labels_saved(budgets, weights @ curves, weights @ random_curves)
+    low, high = _quantiles(len(curves))
     ends = [
-        _saved(budgets, ours.mean(axis=0)[None], randoms.mean(axis=0)[None])[0],
-        np.quantile(saved, low, method="lower"),  # an observed value: there is no way between a number and never
+        _labels_saved(budgets, curves.mean(axis=0)[None], random_curves.mean(axis=0)[None])[0],
+        np.quantile(saved, low, method="lower"),  # an observed value: infinity cannot be interpolated
         np.quantile(saved, high, method="higher"),
     ]
     return LabelSaving(*(float(end) if math.isfinite(end) else None for end in ends))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """The p-values corrected for being several (Holm 1979)."""
+    """The p-values, corrected for multiple comparisons (Holm 1979)."""
     corrected: dict[str, float] = {}
     largest = 0.0
-    for place, name in enumerate(sorted(p_values, key=lambda each: p_values[each])):
-        largest = max(largest, (len(p_values) - place) * p_values[name])
+    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        largest = max(largest, (len(p_values) - rank) * p_values[name])
         corrected[name] = min(1.0, largest)
     return corrected
 
 
-def _resamples(seeds: int) -> Scores:
+def _resample_weights(seeds: int) -> Scores:
     """(RESAMPLES, seeds): the weights of the seeds in the mean of each resample."""
-    drawn = np.random.default_rng(seeds).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
-    return np.asarray(drawn / seeds)
+    counts = np.random.default_rng(seeds).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
+    return np.asarray(counts / seeds)
 
 
-def _levels(seeds: int, level: float = 0.05) -> tuple[float, float]:
-    """The percentiles, as shares, between which the resamples hold all but `level`.
+def _quantiles(seeds: int, level: float = 0.05) -> tuple[float, float]:
+    """The quantiles of the resamples that are the ends of an interval with error rate `level`.
 
-    For 5 %, those are 2.5 % and 97.5 % of many seeds; of few, further out, since resamples of a small sample vary too
-    little: of ten, the plain percentiles would hold the truth in 90 % of the cases. (Hesterberg 2015, What teachers
-    should know about the bootstrap: the expanded percentile interval.)
+    For 5 % and many seeds, they are 2.5 % and 97.5 %. With few seeds they are further out, since resamples of a small
+    sample vary too little: with ten, the plain percentiles would cover the truth in 90 % of the cases. (Hesterberg
+    2015, What teachers should know about the bootstrap: the expanded percentile interval.)
     """
     if seeds == 1:
         return 0.0, 1.0
@@ -132,19 +133,23 @@ def _levels(seeds: int, level: float = 0.05) -> tuple[float, float]:
 
 
 def _crossings(budgets: Ints, curves: Scores, targets: Scores) -> Scores:
-    """(r,): where each of the curves (r, n) first reaches its target (r,), infinite if it never does."""
+    """(r,): the number of labels at which each of the curves (r, n) first reaches its target (r,), infinite if it never
+    does."""
     rows = np.arange(len(curves))
-    reached = curves >= targets[:, None]
-    after = reached.argmax(axis=1)
+    is_reached = curves >= targets[:, None]
+    after = is_reached.argmax(axis=1)
     before = np.maximum(after - 1, 0)
     start = curves[rows, before]
-    climb = curves[rows, after] - start
-    way = np.divide(targets - start, climb, out=np.ones_like(climb), where=climb > 0)  # no climb: there from the start
-    found = budgets[before] + way * (budgets[after] - budgets[before])
-    return np.where(reached.any(axis=1), found, np.inf)
+    rise = curves[rows, after] - start
+    fraction = np.divide(
+        targets - start, rise, out=np.ones_like(rise), where=rise > 0
+    )  # 1 if the first value is enough
+    labels = budgets[before] + fraction * (budgets[after] - budgets[before])
+    return np.where(is_reached.any(axis=1), labels, np.inf)
 
 
-def _saved(budgets: Ints, ours: Scores, randoms: Scores) -> Scores:
-    """(r,): labels saved between two sets of curves (r, n), minus infinity where ours never reaches random's end."""
-    targets = randoms[:, -1]
-    return _crossings(budgets, randoms, targets) - _crossings(budgets, ours, targets)
+def _labels_saved(budgets: Ints, curves: Scores, random_curves: Scores) -> Scores:
+    """(r,): labels saved by curves (r, n) against those of random order (r, n), minus infinity where a curve never
+    reaches the final score of random order."""
+    targets = random_curves[:, -1]
+    return _crossings(budgets, random_curves, targets) - _crossings(budgets, curves, targets)

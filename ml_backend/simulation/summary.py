@@ -1,4 +1,4 @@
-"""A simulation in one JSON object."""
+"""The summary of a simulation, as one JSON object."""
 
 from __future__ import annotations
 
@@ -11,102 +11,121 @@ import numpy as np
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.simulation import sequential_testing, statistics
 from ml_backend.simulation.learning_curves import Measurement, Scores, table
-from ml_backend.simulation.teacher_arms import against_base, is_arm
+from ml_backend.simulation.teacher_arms import compare_with_base, is_arm
 
 RANDOM = "random"
-FINAL = ("accuracy", "macro_f1", "worst_class_f1")
+FINAL_METRICS = ("accuracy", "macro_f1", "worst_class_f1")
 
 
 def summarise(
     measurements: Sequence[Measurement], protocol: dict[str, Any], tried: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What report/summary.json holds: {"strategies": {name: {...}}, "protocol": {...}}, without NaN.
+    """The content of summary.json: {"strategies": {name: {...}}, "protocol": {...}}, without NaN.
 
-    Of each strategy: `final` (means at the last budget), `naulc` (mean macro-F1 over the budgets, with its interval),
-    `labels_to_target` (None: never), `seconds_per_round` (median; 0 if no round was timed), `vs_random` (paired;
-    p_value not corrected), and `groups` where there are groups: the one with the lowest accuracy at the last budget,
-    that accuracy, and how far the best one is ahead.
-    To the protocol are added: `measured_at` (budgets), `target` (random's mean macro-F1 at the last budget),
-    `paired_seeds` (all numbers are over these), `unpaired_seeds` (how many others only some strategies finished),
-    `level` (what p has to be below with so many seeds), `corrected_for` (how many strategies; arms of a teacher are
-    none, see `arms`), `ends_alike` (whether all that there is to choose from, protocol["pool"], was labelled in the
-    end), and for each strategy but random
-    `against_random`: p_holm, `gain_interval` (of naulc_gain, at `level`), `seeds_to_tell` (how many would tell; None:
-    too many), labels_saved and worst_class_gain (at the last budget), with their intervals; labels are None where the
-    strategy never reaches the target. `against_base` is what a teacher added, see `arms`.
-    `tried` are other strategies that were compared with random on the same data: they make the correction stronger.
-    Raises ApprenticeError if random and all others have no seed in common.
+    Each strategy has:
+
+    final              means at the last budget
+    naulc              mean macro-F1 over the budgets, with its interval
+    labels_to_target   None: never reached
+    seconds_per_round  median; 0 if no round was timed
+    vs_random          paired comparison; p_value is not corrected
+    groups             only if there are groups: the one with the lowest accuracy at the last budget, that accuracy, and
+                       how far the best one is ahead
+
+    The protocol gets, in addition:
+
+    measured_at     budgets
+    target          mean macro-F1 of random order at the last budget
+    paired_seeds    how many seeds all numbers are computed from
+    unpaired_seeds  how many other seeds only some strategies finished
+    level           significance level for this number of seeds
+    corrected_for   how many strategies the p-values are corrected for, without teacher arms
+    ends_alike      whether all tasks to choose from, protocol["pool"], were labelled in the end
+    against_random  each strategy but random: p_holm, `gain_interval` (of naulc_gain, at `level`), `seeds_to_tell` (how
+                    many would decide; None: too many), labels_saved and worst_class_gain (at the last budget) with
+                    their intervals; labels are None if the strategy never reaches the target
+    against_base    the gains of teacher arms, see `teacher_arms`
+
+    `tried` are other strategies that were compared with random order on the same data; they make the correction
+    stronger. Raises ApprenticeError if random order and all others have no seed in common.
     """
-    tables = {metric: table(measurements, metric) for metric in FINAL}
+    tables = {metric: table(measurements, metric) for metric in FINAL_METRICS}
     if not all(len(values.get(RANDOM, ())) for _, values in tables.values()):
         raise ApprenticeError("There is nothing to compare yet: random and the others have no finished seed in common")
     budgets, curves = tables["macro_f1"]
-    final = {metric: _last(tables[metric][1]) for metric in FINAL}
+    final = {metric: _last_column(tables[metric][1]) for metric in FINAL_METRICS}
     seconds = table(measurements, "seconds")[1]
-    groups = {
-        group: _last(table(measurements, "accuracy", group)[1])
-        for group in sorted({each.group for each in measurements} - {""})
+    group_accuracies = {
+        group: _last_column(table(measurements, "accuracy", group)[1])
+        for group in sorted({measurement.group for measurement in measurements} - {""})
     }
     areas = {name: statistics.normalised_area(budgets, values) for name, values in curves.items()}
     target = float(curves[RANDOM].mean(axis=0)[-1])
-    gains = {name: statistics.paired(area, areas[RANDOM]) for name, area in areas.items() if name != RANDOM}
-    rivals = {name: each for name, each in gains.items() if not is_arm(name)}
-    # others count as if they had found nothing: never too lenient
-    unseen = {name: 1.0 for name in tried if name not in curves and not is_arm(name)}
-    corrected = statistics.holm({name: each.p_value for name, each in rivals.items()} | unseen)
-    seeds, level = len(curves[RANDOM]), sequential_testing.level(len(curves[RANDOM]))
+    gains = {name: statistics.paired_difference(area, areas[RANDOM]) for name, area in areas.items() if name != RANDOM}
+    strategy_gains = {name: gain for name, gain in gains.items() if not is_arm(name)}
+    # a p-value of 1 for strategies without measurements: the correction is never too weak
+    unmeasured = {name: 1.0 for name in tried if name not in curves and not is_arm(name)}
+    corrected = statistics.holm({name: gain.p_value for name, gain in strategy_gains.items()} | unmeasured)
+    seeds = len(curves[RANDOM])
+    level = sequential_testing.significance_level(seeds)
     gains[RANDOM] = statistics.PairedDifference(0.0, 0.0, 0.0, 1.0, 0, 0, 0)
 
     strategies: dict[str, Any] = {}
-    against: dict[str, Any] = {}
+    against_random: dict[str, Any] = {}
     for name, values in curves.items():
         gain = gains[name]
         strategies[name] = {
-            "final": {metric: float(final[metric][name].mean()) for metric in FINAL},
-            "naulc": {"mean": float(areas[name].mean()), "ci95": _pair(areas[name])},
+            "final": {metric: float(final[metric][name].mean()) for metric in FINAL_METRICS},
+            "naulc": {"mean": float(areas[name].mean()), "ci95": _interval(areas[name])},
             "labels_to_target": statistics.labels_to_target(budgets, values.mean(axis=0), target),
             "seconds_per_round": float(np.median(seconds[name])) if seconds[name].size else 0.0,
             "vs_random": {"naulc_gain": gain.gain, "ci95": [gain.low, gain.high], "p_value": gain.p_value}
             | {"wins": gain.wins, "ties": gain.ties, "losses": gain.losses},
         }
-        if scores := {group: float(of[name].mean()) for group, of in groups.items() if len(of[name])}:
-            worst = min(scores, key=lambda group: scores[group])
-            gap = max(scores.values()) - scores[worst]
-            strategies[name]["groups"] = {"worst": worst, "worst_accuracy": scores[worst], "gap": gap}
-        if name not in rivals:
+        if means := {
+            group: float(accuracies[name].mean())
+            for group, accuracies in group_accuracies.items()
+            if len(accuracies[name])
+        }:
+            worst = min(means, key=lambda group: means[group])
+            gap = max(means.values()) - means[worst]
+            strategies[name]["groups"] = {"worst": worst, "worst_accuracy": means[worst], "gap": gap}
+        if name not in strategy_gains:
             continue
         saved = statistics.labels_saved(budgets, values, curves[RANDOM])
-        weakest = final["worst_class_f1"][name] - final["worst_class_f1"][RANDOM]
-        apart = areas[name] - areas[RANDOM]
-        spread = float(apart.std(ddof=1)) if seeds > 1 else math.inf
-        against[name] = {
+        worst_class_gain = final["worst_class_f1"][name] - final["worst_class_f1"][RANDOM]
+        differences = areas[name] - areas[RANDOM]
+        standard_deviation = float(differences.std(ddof=1)) if seeds > 1 else math.inf
+        against_random[name] = {
             "p_holm": corrected[name],
-            "gain_interval": _pair(apart, level),
-            "seeds_to_tell": sequential_testing.enough(gain.gain, spread, len(corrected), seeds),
+            "gain_interval": _interval(differences, level),
+            "seeds_to_tell": sequential_testing.sufficient_repetitions(
+                gain.gain, standard_deviation, len(corrected), seeds
+            ),
             "labels_saved": saved.labels,
             "labels_saved_ci95": [saved.low, saved.high],
-            "worst_class_gain": float(weakest.mean()),
-            "worst_class_ci95": _pair(weakest),
+            "worst_class_gain": float(worst_class_gain.mean()),
+            "worst_class_ci95": _interval(worst_class_gain),
         }
     added = {
         "measured_at": budgets.tolist(),
         "target": target,
         "paired_seeds": seeds,
-        "unpaired_seeds": len({each.seed for each in measurements}) - seeds,
+        "unpaired_seeds": len({measurement.seed for measurement in measurements}) - seeds,
         "level": level,
         "corrected_for": len(corrected),
         "ends_alike": int(budgets[-1]) >= protocol.get("pool", math.inf),
-        "against_random": against,
-        "against_base": against_base(measurements, tried),
+        "against_random": against_random,
+        "against_base": compare_with_base(measurements, tried),
     }
     return {"strategies": strategies, "protocol": {**protocol, **added}}
 
 
-def _last(values: dict[str, Scores]) -> dict[str, Scores]:
-    """Of each strategy (seeds,): its values at the last budget."""
+def _last_column(values: dict[str, Scores]) -> dict[str, Scores]:
+    """The values of each strategy at the last budget, (seeds,)."""
     return {name: rows[:, -1:].ravel() for name, rows in values.items()}
 
 
-def _pair(values: Scores, level: float = 0.05) -> list[float]:
+def _interval(values: Scores, level: float = 0.05) -> list[float]:
     low, high = statistics.interval(values, level)
     return [float(low), float(high)]

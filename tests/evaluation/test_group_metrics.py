@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from ml_backend.evaluation import group_metrics
-from ml_backend.evaluation.group_metrics import ALPHA, ENOUGH, by_group, class_balance
+from ml_backend.evaluation.group_metrics import ALPHA, MIN_ROWS_TO_COMPARE, by_group, class_balance
 
 
 def rows(**right_of: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -22,42 +22,44 @@ def rows(**right_of: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_each_group_has_its_own_interval() -> None:
-    found = by_group(*rows(north=(15, 20), south=(3, 30)))
+    metrics = by_group(*rows(north=(15, 20), south=(3, 30)))
     for name, hits, n in (("north", 15, 20), ("south", 3, 30)):
-        theirs = binomtest(hits, n).proportion_ci(method="wilson")
-        estimate = found.accuracy[name]
+        expected = binomtest(hits, n).proportion_ci(method="wilson")
+        estimate = metrics.accuracy[name]
         assert (estimate.value, estimate.n) == (hits / n, n)
-        assert (estimate.low, estimate.high) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
+        assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 def test_the_worst_group_comes_first_and_a_small_one_is_never_it() -> None:
-    found = by_group(*rows(good=(45, 50), poor=(10, 40), lone=(0, 1), few=(0, ENOUGH - 1), middle=(30, 50)))
-    assert list(found.accuracy)[:3] == ["poor", "middle", "good"]
-    assert set(list(found.accuracy)[3:]) == {"lone", "few"}
-    assert found.gap == pytest.approx(0.9 - 0.25)
-    assert found.summary.startswith("worst is poor with 25% of 40")
-    assert "behind good, more than chance" in found.summary
+    metrics = by_group(
+        *rows(good=(45, 50), poor=(10, 40), lone=(0, 1), few=(0, MIN_ROWS_TO_COMPARE - 1), middle=(30, 50))
+    )
+    assert list(metrics.accuracy)[:3] == ["poor", "middle", "good"]
+    assert set(list(metrics.accuracy)[3:]) == {"lone", "few"}
+    assert metrics.gap == pytest.approx(0.9 - 0.25)
+    assert metrics.summary.startswith("worst is poor with 25% of 40")
+    assert "behind good, more than chance" in metrics.summary
 
 
-@pytest.mark.parametrize("groups_", [{}, {"only": (5, 20)}, {"only": (5, 20), "few": (0, ENOUGH - 1)}])
-def test_without_two_groups_of_some_size_nothing_is_compared(groups_: dict[str, tuple[int, int]]) -> None:
-    right, group = rows(**groups_) if groups_ else (np.zeros(0, bool), np.zeros(0, "U4"))
-    found = by_group(right, group)
-    assert set(found.accuracy) == set(groups_)
-    assert (found.gap, found.chance) == (None, None)
-    assert "nothing to compare" in found.summary
+@pytest.mark.parametrize("sizes", [{}, {"only": (5, 20)}, {"only": (5, 20), "few": (0, MIN_ROWS_TO_COMPARE - 1)}])
+def test_without_two_groups_of_some_size_nothing_is_compared(sizes: dict[str, tuple[int, int]]) -> None:
+    right, group = rows(**sizes) if sizes else (np.zeros(0, bool), np.zeros(0, "U4"))
+    metrics = by_group(right, group)
+    assert set(metrics.accuracy) == set(sizes)
+    assert (metrics.gap, metrics.chance) == (None, None)
+    assert "nothing to compare" in metrics.summary
 
 
 def test_the_chance_is_that_of_all_ways_to_deal_out_the_right_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_metrics, "ENOUGH", 3)
+    monkeypatch.setattr(group_metrics, "MIN_ROWS_TO_COMPARE", 3)
     right, group = rows(a=(3, 3), b=(1, 4), c=(2, 5))
-    found = by_group(right, group)
-    every = [
-        np.ptp([np.isin(np.flatnonzero(group == name), chosen).mean() for name in "abc"])
-        for chosen in combinations(range(12), 6)
+    metrics = by_group(right, group)
+    gaps = [
+        np.ptp([np.isin(np.flatnonzero(group == name), right_rows).mean() for name in "abc"])
+        for right_rows in combinations(range(12), 6)
     ]
-    assert len(every) == comb(12, 6)
-    assert found.chance == pytest.approx(np.mean(np.array(every) >= 0.75 - 1e-9), abs=0.04)
+    assert len(gaps) == comb(12, 6)
+    assert metrics.chance == pytest.approx(np.mean(np.array(gaps) >= 0.75 - 1e-9), abs=0.04)
 
 
 def test_groups_that_are_alike_are_seldom_said_to_differ(rng: np.random.Generator) -> None:
@@ -67,27 +69,27 @@ def test_groups_that_are_alike_are_seldom_said_to_differ(rng: np.random.Generato
 
 
 def test_groups_that_are_all_right_do_not_differ() -> None:
-    found = by_group(*rows(a=(20, 20), b=(30, 30)))
-    assert (found.gap, found.chance) == (0.0, 1.0)
-    assert "chance alone can explain" in found.summary
+    metrics = by_group(*rows(a=(20, 20), b=(30, 30)))
+    assert (metrics.gap, metrics.chance) == (0.0, 1.0)
+    assert "chance alone can explain" in metrics.summary
 
 
 @given(targets=st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=3, max_size=3), max_size=12))
 def test_a_label_is_counted_by_the_votes_it_has(targets: list[list[float]]) -> None:
-    found = class_balance(np.array(targets, np.float32).reshape(-1, 3), ("x", "y", "z"), "audit slice")
-    assert set(found) == (set("xyz") if targets else set())
-    for column, label in enumerate(found):
-        assert found[label].value == pytest.approx(sum(row[column] for row in targets) / len(targets))
-        assert (found[label].n, found[label].source) == (len(targets), "audit slice")
+    shares = class_balance(np.array(targets, np.float32).reshape(-1, 3), ("x", "y", "z"), "audit slice")
+    assert set(shares) == (set("xyz") if targets else set())
+    for column, label in enumerate(shares):
+        assert shares[label].value == pytest.approx(sum(row[column] for row in targets) / len(targets))
+        assert (shares[label].n, shares[label].source) == (len(targets), "audit slice")
 
 
 def test_the_share_of_a_label_lies_in_its_interval_in_19_of_20_samples(rng: np.random.Generator) -> None:
     shares = np.array([0.7, 0.25, 0.05])
-    inside = []
+    covered = []
     for _ in range(400):
         targets = np.eye(3, dtype=np.float32)[rng.choice(3, 60, p=shares)]
-        found = class_balance(targets, "abc", "sample")
-        inside.append(
-            [found[label].low <= share <= found[label].high for label, share in zip("abc", shares, strict=True)]
+        estimates = class_balance(targets, "abc", "sample")
+        covered.append(
+            [estimates[label].low <= share <= estimates[label].high for label, share in zip("abc", shares, strict=True)]
         )
-    assert (np.mean(inside, axis=0) > 0.92).all()
+    assert (np.mean(covered, axis=0) > 0.92).all()

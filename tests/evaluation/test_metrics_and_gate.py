@@ -20,13 +20,13 @@ from ml_backend.evaluation.metrics import BINS, ENOUGH, calibration_error, corre
 @hypothesis_settings(max_examples=150)
 def test_the_interval_is_scipys_score_interval(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))
-    found = wilson(right, n, "here")
-    theirs = binomtest(right, n).proportion_ci(method="wilson")
-    assert found is not None
-    assert found.value == right / n
-    assert found.low == pytest.approx(theirs.low, abs=1e-6)
-    assert found.high == pytest.approx(theirs.high, abs=1e-6)
-    assert (found.n, found.source) == (n, "here")
+    estimate = wilson(right, n, "here")
+    expected = binomtest(right, n).proportion_ci(method="wilson")
+    assert estimate is not None
+    assert estimate.value == right / n
+    assert estimate.low == pytest.approx(expected.low, abs=1e-6)
+    assert estimate.high == pytest.approx(expected.high, abs=1e-6)
+    assert (estimate.n, estimate.source) == (n, "here")
 
 
 def test_without_observations_there_is_no_estimate() -> None:
@@ -77,11 +77,14 @@ rows = st.lists(
 def test_correct_agrees_with_looking_at_each_row(rows: list[tuple[list[float], list[float]]]) -> None:
     probabilities = np.array([row[0] for row in rows], np.float32)
     targets = np.array([row[1] for row in rows], np.float32)
-    for row, (given_, wanted) in enumerate(rows):
-        best = max(range(3), key=lambda label: (given_[label], -label))
-        assert correct(probabilities, targets, False)[row] == (wanted[best] == max(wanted))
-        each = [wanted[label] == 0.5 or (given_[label] >= 0.5) == (wanted[label] == 1) for label in range(3)]
-        assert correct(probabilities, targets, True)[row] == all(each)
+    for row, (row_probabilities, row_targets) in enumerate(rows):
+        best = max(range(3), key=lambda label: (row_probabilities[label], -label))
+        assert correct(probabilities, targets, False)[row] == (row_targets[best] == max(row_targets))
+        agrees = [
+            row_targets[label] == 0.5 or (row_probabilities[label] >= 0.5) == (row_targets[label] == 1)
+            for label in range(3)
+        ]
+        assert correct(probabilities, targets, True)[row] == all(agrees)
 
 
 @given(data=st.data(), n=st.integers(1, 25), c=st.integers(2, 6), multiple=st.booleans())
@@ -89,23 +92,25 @@ def test_correct_agrees_with_looking_at_each_row(rows: list[tuple[list[float], l
 def test_f1_is_scikit_learns_for_each_label_that_occurs(data: st.DataObject, n: int, c: int, multiple: bool) -> None:
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     if multiple:
-        said, truth = random.random((2, n, c)) < data.draw(st.sampled_from([0.05, 0.5]))
-    else:  # of some labels, so that others do not occur
-        said, truth = np.eye(c)[random.integers(0, random.integers(1, c + 1), (2, n))]
-    found = (0.6 * said + 0.4 * random.random((n, c))).astype(np.float32)
-    found = np.where(said, np.maximum(found, 0.5), np.minimum(found, 0.49)).astype(np.float32)
-    scores, support = f1(found, truth.astype(np.float32), multiple)
-    there = (said + truth).any(axis=0)
-    assert scores == pytest.approx(f1_score(truth, said, average=None, zero_division=0)[there])
-    assert support.tolist() == truth.sum(axis=0)[there].tolist()
+        drafted, truth = random.random((2, n, c)) < data.draw(st.sampled_from([0.05, 0.5]))
+    else:  # of a part of the labels, so that the others do not occur
+        drafted, truth = np.eye(c)[random.integers(0, random.integers(1, c + 1), (2, n))]
+    probabilities = (0.6 * drafted + 0.4 * random.random((n, c))).astype(np.float32)
+    probabilities = np.where(drafted, np.maximum(probabilities, 0.5), np.minimum(probabilities, 0.49)).astype(
+        np.float32
+    )
+    scores, support = f1(probabilities, truth.astype(np.float32), multiple)
+    occurs = (drafted + truth).any(axis=0)
+    assert scores == pytest.approx(f1_score(truth, drafted, average=None, zero_division=0)[occurs])
+    assert support.tolist() == truth.sum(axis=0)[occurs].tolist()
 
 
 def test_f1_of_a_split_answer_goes_by_its_strongest_label_or_by_all_from_one_half_up() -> None:
     targets = np.array([[0.5, 0.5, 0.0], [0.0, 0.3, 0.7]], np.float32)
-    said = np.array([[0.9, 0.1, 0.0], [0.1, 0.1, 0.8]], np.float32)
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.1, 0.1, 0.8]], np.float32)
     for multiple, scores, support in ((False, [1, 1], [1, 1]), (True, [1, 0, 1], [1, 1, 1])):
-        found = f1(said, targets, multiple)
-        assert (found[0].tolist(), found[1].tolist()) == (scores, support)
+        result = f1(probabilities, targets, multiple)
+        assert (result[0].tolist(), result[1].tolist()) == (scores, support)
 
 
 @given(data=st.data(), n=st.integers(1, 60), multiple=st.booleans())
@@ -115,21 +120,25 @@ def test_the_calibration_error_is_the_mean_gap_of_bins_weighted_by_their_size(
 ) -> None:
     random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     targets = np.eye(3, dtype=np.float32)[random.integers(0, 3, n)]
-    found = random.dirichlet([0.4] * 3, n).astype(np.float32)
-    found[random.random(n) < 0.2] = [1, 0, 0]  # the last bin is closed
+    probabilities = random.dirichlet([0.4] * 3, n).astype(np.float32)
+    probabilities[random.random(n) < 0.2] = [1, 0, 0]  # the last bin is closed
     decisions: list[tuple[float, bool]] = []
-    for row, target in zip(found.tolist(), targets.tolist(), strict=True):
+    for row, target in zip(probabilities.tolist(), targets.tolist(), strict=True):
         if multiple:
             decisions += [(max(p, 1 - p), (p >= 0.5) == (y == 1)) for p, y in zip(row, target, strict=True)]
         else:
             decisions.append((max(row), target[row.index(max(row))] == 1))
     gaps = []
-    for place in range(BINS):
-        inside = [each for each in decisions if place <= each[0] * BINS < place + 1 + (place == BINS - 1)]
-        if inside:
-            confidence, right = np.mean(inside, axis=0)
-            gaps.append(len(inside) / len(decisions) * abs(right - confidence))
-    assert calibration_error(found, targets, multiple) == pytest.approx(sum(gaps), abs=1e-5)
+    for bin_number in range(BINS):
+        in_bin = [
+            decision
+            for decision in decisions
+            if bin_number <= decision[0] * BINS < bin_number + 1 + (bin_number == BINS - 1)
+        ]
+        if in_bin:
+            confidence, right = np.mean(in_bin, axis=0)
+            gaps.append(len(in_bin) / len(decisions) * abs(right - confidence))
+    assert calibration_error(probabilities, targets, multiple) == pytest.approx(sum(gaps), abs=1e-5)
 
 
 def test_who_is_right_as_often_as_sure_is_calibrated_and_who_is_sure_and_wrong_is_not() -> None:
@@ -141,7 +150,7 @@ def test_who_is_right_as_often_as_sure_is_calibrated_and_who_is_sure_and_wrong_i
 
 
 def fit(new: list[int], old: list[int] | None) -> tuple[Fit, np.ndarray]:
-    """What two learners say of tasks whose answer is label 0; 0 is right, 1 is wrong."""
+    """Predictions of two learners for tasks whose target is label 0; 0 is right, 1 is wrong."""
     eye = np.eye(2, dtype=np.float32)
     return Fit({}, eye[new], None if old is None else eye[old]), np.tile(eye[0], (len(new), 1))
 
@@ -151,13 +160,13 @@ def fit(new: list[int], old: list[int] | None) -> tuple[Fit, np.ndarray]:
 def test_the_gate_rejects_exactly_on_evidence(data: st.DataObject, n: int) -> None:
     new = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     old = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
-    verdict = judge(*fit(new, old), multiple=False)
+    decision = judge(*fit(new, old), multiple=False)
     lost = sum(now > before for now, before in zip(new, old, strict=True))
     won = sum(now < before for now, before in zip(new, old, strict=True))
     worse = lost > won and binomtest(lost, lost + won, 0.5, alternative="greater").pvalue < ALPHA
-    assert verdict.promote == (not worse)
-    assert str(lost) in verdict.reason
-    assert str(won) in verdict.reason
+    assert decision.promote == (not worse)
+    assert str(lost) in decision.reason
+    assert str(won) in decision.reason
 
 
 def test_the_first_learner_is_promoted() -> None:
@@ -166,8 +175,8 @@ def test_the_first_learner_is_promoted() -> None:
 
 @pytest.mark.parametrize(("lost", "won", "promoted"), [(4, 0, True), (5, 0, False), (6, 1, True), (7, 1, False)])
 def test_the_gate_at_its_threshold(lost: int, won: int, promoted: bool) -> None:
-    verdict = judge(*fit([1] * lost + [0] * won, [0] * lost + [1] * won), multiple=False)
-    assert verdict.promote == promoted
+    decision = judge(*fit([1] * lost + [0] * won, [0] * lost + [1] * won), multiple=False)
+    assert decision.promote == promoted
 
 
 sides = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.booleans()), min_size=1, max_size=60)
@@ -178,41 +187,43 @@ sides = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.booleans()),
 def test_evidence_on_the_audit_slice_decides_first_and_then_that_on_all_labels(
     rows: list[tuple[int, int, bool]],
 ) -> None:
-    def evidence(among: list[tuple[int, int, bool]]) -> int:
+    def evidence(subset: list[tuple[int, int, bool]]) -> int:
         """1 for the new learner, -1 for the old one, 0 for neither."""
-        won, lost = sum(old > new for new, old, _ in among), sum(new > old for new, old, _ in among)
-        sure = won != lost and binomtest(max(won, lost), won + lost, 0.5, alternative="greater").pvalue < ALPHA
-        return (1 if won > lost else -1) if sure else 0
+        won, lost = sum(old > new for new, old, _ in subset), sum(new > old for new, old, _ in subset)
+        is_significant = (
+            won != lost and binomtest(max(won, lost), won + lost, 0.5, alternative="greater").pvalue < ALPHA
+        )
+        return (1 if won > lost else -1) if is_significant else 0
 
     new, old, audited = (list(column) for column in zip(*rows, strict=True))
-    verdict = judge(*fit(new, old), multiple=False, audited=np.array(audited))
+    decision = judge(*fit(new, old), multiple=False, audited=np.array(audited))
     on_audit = evidence([row for row in rows if row[2]])
-    assert verdict.promote == ((on_audit or evidence(rows)) >= 0)
+    assert decision.promote == ((on_audit or evidence(rows)) >= 0)
     if on_audit:
-        assert f"{sum(audited)} audited tasks" in verdict.reason
+        assert f"{sum(audited)} audited tasks" in decision.reason
     else:
-        assert "audited" not in verdict.reason
-        assert f" {len(rows)}" in verdict.reason
+        assert "audited" not in decision.reason
+        assert f" {len(rows)}" in decision.reason
 
 
 @pytest.mark.parametrize(
-    ("slice_", "others", "promoted"),
+    ("audit_counts", "other_counts", "promoted"),
     [
         ((0, 5), (20, 0), False),  # chosen tasks flatter the new one, the random sample does not
         ((5, 0), (0, 20), True),
-        ((0, 4), (20, 0), True),  # too little to say anything
+        ((0, 4), (20, 0), True),  # too few to be significant
         ((4, 0), (0, 20), False),
         ((0, 0), (0, 20), False),
     ],
 )
 def test_the_random_sample_overrules_the_chosen_tasks(
-    slice_: tuple[int, int], others: tuple[int, int], promoted: bool
+    audit_counts: tuple[int, int], other_counts: tuple[int, int], promoted: bool
 ) -> None:
-    new = [0] * slice_[0] + [1] * slice_[1] + [0] * others[0] + [1] * others[1]
-    audited = np.arange(len(new)) < sum(slice_)
-    said = fit(new, [1 - each for each in new])
-    assert judge(*said, multiple=False, audited=audited).promote == promoted
-    assert judge(*said, multiple=False).promote == judge(*said, multiple=False, audited=audited & False).promote
+    new = [0] * audit_counts[0] + [1] * audit_counts[1] + [0] * other_counts[0] + [1] * other_counts[1]
+    audited = np.arange(len(new)) < sum(audit_counts)
+    case = fit(new, [1 - answer for answer in new])
+    assert judge(*case, multiple=False, audited=audited).promote == promoted
+    assert judge(*case, multiple=False).promote == judge(*case, multiple=False, audited=audited & False).promote
 
 
 def test_places_follow_the_share() -> None:
@@ -232,12 +243,12 @@ def test_waiting_tasks_come_first_and_new_ones_are_drawn_from_the_rest(
     available: set[int], drawn: list[int], n: int, seed: int
 ) -> None:
     pending = [task for task in drawn if task in available]
-    found = audit_sample.draw(
+    tasks = audit_sample.draw(
         np.array(pending, np.int64), np.array(sorted(available), np.int64), n, np.random.default_rng(seed)
     ).tolist()
-    assert len(found) == len(set(found)) == min(n, len(available))
-    assert found[: len(pending)] == pending[:n]
-    assert set(found) <= available
+    assert len(tasks) == len(set(tasks)) == min(n, len(available))
+    assert tasks[: len(pending)] == pending[:n]
+    assert set(tasks) <= available
 
 
 def test_every_task_is_as_likely_to_be_drawn() -> None:
@@ -253,13 +264,13 @@ def test_the_accuracy_comes_from_the_audit_slice_once_that_is_large_enough() -> 
     tasks = np.arange(100)
     eye = np.eye(2, dtype=np.float32)
     targets = np.tile(eye[0], (100, 1))
-    said = eye[(tasks >= 30).astype(int)]  # right in the first thirty only
-    few = audit_sample.accuracy(said, targets, tasks, np.arange(ENOUGH - 1), False)
-    assert few is not None
-    assert (few.value, few.n) == (0.3, 100)
-    assert "chosen by acquisition" in few.source
-    slice_ = audit_sample.accuracy(said, targets, tasks, np.array([*range(20, 40), 500]), False)
-    assert slice_ is not None
-    assert (slice_.value, slice_.n) == (0.5, 20)
-    assert "audit slice" in slice_.source
-    assert audit_sample.accuracy(said[:0], targets[:0], tasks[:0], tasks, False) is None
+    probabilities = eye[(tasks >= 30).astype(int)]  # right in the first thirty only
+    estimate = audit_sample.accuracy(probabilities, targets, tasks, np.arange(ENOUGH - 1), False)
+    assert estimate is not None
+    assert (estimate.value, estimate.n) == (0.3, 100)
+    assert "chosen by acquisition" in estimate.source
+    audit_estimate = audit_sample.accuracy(probabilities, targets, tasks, np.array([*range(20, 40), 500]), False)
+    assert audit_estimate is not None
+    assert (audit_estimate.value, audit_estimate.n) == (0.5, 20)
+    assert "audit slice" in audit_estimate.source
+    assert audit_sample.accuracy(probabilities[:0], targets[:0], tasks[:0], tasks, False) is None

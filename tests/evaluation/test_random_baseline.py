@@ -1,4 +1,4 @@
-"""Acquisition against random order: who may know what, the interval, the chance of a wrong claim, and clear cases."""
+"""Acquisition against random order: what each learner is fitted on, the interval, the error rate, and clear cases."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from scipy.stats import norm
 from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.random_baseline_test import (
     ALPHA,
-    FEWEST,
     FIRST_LOOK,
+    MIN_BLOCK_ANSWERS,
     REPEATS,
     compare,
     exchanges,
@@ -22,24 +22,24 @@ from ml_backend.evaluation.random_baseline_test import (
 )
 
 TYPES = 60
-KIND = np.arange(TYPES) % 7  # the label of each type of task
+LABEL_OF_TYPE = np.arange(TYPES) % 7  # the label of each type of task
 
 
-class ByHeart:
-    """Knows the label of every type of task that it was taught, and says label 7 of the others.
+class MemorisingLearner:
+    """Predicts the label of every type of task that it was fitted on, and label 7 for the others.
 
     The first column of a vector is the type, the second the row's place in answering order.
     """
 
     def __init__(self) -> None:
-        self.knew: list[np.ndarray] = []
+        self.fitted_rows: list[np.ndarray] = []
         self.judged: list[np.ndarray] = []
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
-        self.knew.append(train.vectors[:, 1].astype(int))
-        knows = np.full(TYPES, 7)
-        knows[train.vectors[:, 0].astype(int)] = train.targets.argmax(axis=1)
-        return Fit({"knows": knows}, train.targets)
+        self.fitted_rows.append(train.vectors[:, 1].astype(int))
+        labels = np.full(TYPES, 7)
+        labels[train.vectors[:, 0].astype(int)] = train.targets.argmax(axis=1)
+        return Fit({"knows": labels}, train.targets)
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         self.judged.append(vectors[:, 1].astype(int))
@@ -47,16 +47,18 @@ class ByHeart:
 
 
 def answers(
-    chosen: np.ndarray, audits: int, random: np.random.Generator, among: Sequence[int] = ()
+    chosen: np.ndarray, audits: int, random: np.random.Generator, allowed_rows: Sequence[int] = ()
 ) -> tuple[TrainingSet, np.ndarray]:
-    """Rows of chosen types in their order, with audited ones of any type in places drawn from `among`, if given."""
+    """Rows of chosen types in their order, with audited ones of any type, at random rows of `allowed_rows`."""
     n = len(chosen) + audits
     audited = np.zeros(n, bool)
-    audited[random.choice(among or range(n), audits, replace=False)] = True
+    audited[random.choice(allowed_rows or range(n), audits, replace=False)] = True
     types = np.zeros(n, int)
     types[audited], types[~audited] = random.integers(0, TYPES, audits), chosen
     vectors = np.column_stack([types, np.arange(n)]).astype(np.float32)
-    return TrainingSet(vectors, np.eye(8, dtype=np.float32)[KIND[types]], np.ones(n, np.float32), False), audited
+    return TrainingSet(
+        vectors, np.eye(8, dtype=np.float32)[LABEL_OF_TYPE[types]], np.ones(n, np.float32), False
+    ), audited
 
 
 def test_a_look_is_due_whenever_the_audited_answers_have_doubled() -> None:
@@ -67,17 +69,17 @@ def test_no_learner_knows_what_was_answered_after_its_tasks_and_all_have_as_many
     rng: np.random.Generator,
 ) -> None:
     train, audited = answers(rng.integers(0, TYPES, 200), 45, rng)
-    learner = ByHeart()
+    learner = MemorisingLearner()
     gains = exchanges(learner, train, audited, np.flatnonzero(audited), seed=1)
     judged_by = np.concatenate(learner.judged[:: 1 + REPEATS])
     assert judged_by.tolist() == np.flatnonzero(audited)[45 - len(gains) :].tolist()
-    assert len(gains) >= 45 - 2 * FEWEST
-    for i in range(0, len(learner.knew), 1 + REPEATS):
+    assert len(gains) >= 45 - 2 * MIN_BLOCK_ANSWERS
+    for i in range(0, len(learner.fitted_rows), 1 + REPEATS):
         judged = learner.judged[i]
-        both = {tuple(sorted(rows)) for rows in learner.knew[i : i + 1 + REPEATS]}
-        (chosen,) = [rows for rows in both if not audited[list(rows)].any()]
+        row_sets = {tuple(sorted(rows)) for rows in learner.fitted_rows[i : i + 1 + REPEATS]}
+        (chosen,) = [rows for rows in row_sets if not audited[list(rows)].any()]
         assert list(chosen) == [row for row in range(judged[0]) if not audited[row]]
-        for exchanged in both - {chosen}:
+        for exchanged in row_sets - {chosen}:
             assert len(exchanged) == len(set(exchanged)) == len(chosen)
             assert set(np.flatnonzero(audited[: judged[0]])) <= set(exchanged)
             assert max(exchanged) < judged[0]
@@ -85,18 +87,22 @@ def test_no_learner_knows_what_was_answered_after_its_tasks_and_all_have_as_many
 
 def test_the_gain_is_that_of_counting_who_is_right(rng: np.random.Generator) -> None:
     train, audited = answers(rng.integers(0, TYPES, 90), 30, rng)
-    learner = ByHeart()
+    learner = MemorisingLearner()
     gains = exchanges(learner, train, audited, np.flatnonzero(audited), seed=1)
     types = train.vectors[:, 0].astype(int)
     expected = []
-    for i in range(0, len(learner.knew), 1 + REPEATS):
-        knows = [set(KIND[types[rows]] * TYPES + types[rows]) for rows in learner.knew[i : i + 1 + REPEATS]]
-        kept = [rows for rows, each in zip(learner.knew[i:], knows, strict=False) if not audited[rows].any()]
-        assert len(kept) == 1
+    for i in range(0, len(learner.fitted_rows), 1 + REPEATS):
+        label_sets = [
+            set(LABEL_OF_TYPE[types[rows]] * TYPES + types[rows]) for rows in learner.fitted_rows[i : i + 1 + REPEATS]
+        ]
+        chosen_rows = [
+            rows for rows, labels in zip(learner.fitted_rows[i:], label_sets, strict=False) if not audited[rows].any()
+        ]
+        assert len(chosen_rows) == 1
         for row in learner.judged[i]:
-            hits = [types[row] in types[rows] for rows in learner.knew[i : i + 1 + REPEATS]]
-            alone = types[row] in types[kept[0]]
-            expected.append(alone - (sum(hits) - alone) / REPEATS)
+            hits = [types[row] in types[rows] for rows in learner.fitted_rows[i : i + 1 + REPEATS]]
+            chosen_hit = types[row] in types[chosen_rows[0]]
+            expected.append(chosen_hit - (sum(hits) - chosen_hit) / REPEATS)
     assert gains.tolist() == expected
 
 
@@ -122,44 +128,50 @@ def test_over_all_looks_a_strategy_like_random_is_seldom_said_to_win_or_not(
 
 
 def test_a_strategy_that_asks_the_same_again_is_not_winning(rng: np.random.Generator) -> None:
-    found = compare(ByHeart(), *answers(np.zeros(120, int), 40, rng), seed=1)
-    assert found.verdict == "not winning"
-    assert found.gain is not None
-    assert found.high is not None
-    assert found.gain < found.high < 0
-    assert 40 - 2 * FEWEST <= found.judged_by < 40
-    assert found.sentence.startswith("not winning: ")
-    assert "points better" in found.sentence
+    comparison = compare(MemorisingLearner(), *answers(np.zeros(120, int), 40, rng), seed=1)
+    assert comparison.verdict == "not winning"
+    assert comparison.gain is not None
+    assert comparison.high is not None
+    assert comparison.gain < comparison.high < 0
+    assert 40 - 2 * MIN_BLOCK_ANSWERS <= comparison.judged_by < 40
+    assert comparison.sentence.startswith("not winning: ")
+    assert "points better" in comparison.sentence
 
 
 def test_a_strategy_that_never_asks_the_same_twice_wins(rng: np.random.Generator) -> None:
-    found = compare(ByHeart(), *answers(np.arange(TYPES), 50, rng, among=range(TYPES, TYPES + 50)), seed=1)
-    assert found.verdict == "winning"
-    assert found.low is not None
-    assert found.low > 0
-    assert "points worse" in found.sentence
+    comparison = compare(
+        MemorisingLearner(), *answers(np.arange(TYPES), 50, rng, allowed_rows=range(TYPES, TYPES + 50)), seed=1
+    )
+    assert comparison.verdict == "winning"
+    assert comparison.low is not None
+    assert comparison.low > 0
+    assert "points worse" in comparison.sentence
 
 
 def test_random_order_itself_is_no_evidence(rng: np.random.Generator) -> None:
-    verdicts = [compare(ByHeart(), *answers(rng.integers(0, TYPES, 200), 40, rng), seed=1).verdict for _ in range(40)]
+    verdicts = [
+        compare(MemorisingLearner(), *answers(rng.integers(0, TYPES, 200), 40, rng), seed=1).verdict for _ in range(40)
+    ]
     assert verdicts.count("not enough evidence") >= 37
 
 
 def test_without_chosen_answers_there_is_nothing_to_exchange(rng: np.random.Generator) -> None:
-    found = compare(ByHeart(), *answers(np.arange(2), 40, rng), seed=1)
-    assert (found.verdict, found.gain, found.judged_by) == ("not enough evidence", 0.0, 0)
+    comparison = compare(MemorisingLearner(), *answers(np.arange(2), 40, rng), seed=1)
+    assert (comparison.verdict, comparison.gain, comparison.judged_by) == ("not enough evidence", 0.0, 0)
 
 
 def test_before_the_first_look_nothing_is_compared(rng: np.random.Generator) -> None:
-    learner = ByHeart()
-    found = compare(learner, *answers(np.arange(TYPES), FIRST_LOOK - 1, rng), seed=1)
-    assert (found.verdict, found.gain, found.judged_by) == ("not enough evidence", None, 0)
-    assert f"{FIRST_LOOK - 1} of the {FIRST_LOOK} audited answers" in found.sentence
-    assert not learner.knew
+    learner = MemorisingLearner()
+    comparison = compare(learner, *answers(np.arange(TYPES), FIRST_LOOK - 1, rng), seed=1)
+    assert (comparison.verdict, comparison.gain, comparison.judged_by) == ("not enough evidence", None, 0)
+    assert f"{FIRST_LOOK - 1} of the {FIRST_LOOK} audited answers" in comparison.sentence
+    assert not learner.fitted_rows
 
 
 def test_between_looks_the_result_stays_as_it_is(rng: np.random.Generator) -> None:
     train, audited = answers(rng.integers(0, TYPES, 150), 39, rng)
-    until = np.flatnonzero(audited)[FIRST_LOOK - 1] + 1
-    part = TrainingSet(train.vectors[:until], train.targets[:until], train.weights[:until], False)
-    assert compare(ByHeart(), part, audited[:until], seed=1) == compare(ByHeart(), train, audited, seed=1)
+    end = np.flatnonzero(audited)[FIRST_LOOK - 1] + 1
+    earlier_train = TrainingSet(train.vectors[:end], train.targets[:end], train.weights[:end], False)
+    assert compare(MemorisingLearner(), earlier_train, audited[:end], seed=1) == compare(
+        MemorisingLearner(), train, audited, seed=1
+    )

@@ -12,9 +12,9 @@ from sklearn.metrics import cohen_kappa_score
 
 from ml_backend.evaluation.metrics import ENOUGH
 from ml_backend.evaluation.stopping import (
-    AHEAD,
-    SETTLED,
-    WORTH,
+    FORECAST_LABELS,
+    MIN_STABLE_KAPPA,
+    MIN_USEFUL_GAIN,
     Gain,
     Stability,
     advice,
@@ -31,29 +31,29 @@ SIZES = np.array([20, 43, 92, 198, 425])
 @hypothesis_settings(max_examples=60)
 def test_kappa_is_scikits_but_for_raters_that_know_one_answer(n: int, c: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    one, other = random.integers(0, c, (2, n))
-    if len(np.unique([one, other])) == 1:
-        assert kappa(one, other) == 0.0
+    first, second = random.integers(0, c, (2, n))
+    if len(np.unique([first, second])) == 1:
+        assert kappa(first, second) == 0.0
     else:
-        assert kappa(one, other) == pytest.approx(cohen_kappa_score(one, other))
+        assert kappa(first, second) == pytest.approx(cohen_kappa_score(first, second))
 
 
 def test_predictions_settle_when_the_mean_of_the_agreements_reaches_the_threshold(rng: np.random.Generator) -> None:
-    said = np.tile(rng.integers(0, 4, 1000), (4, 1))
-    said[0, :30] = (said[0, :30] + 1) % 4
-    found = stability(said)
-    assert found.agreements[1:] == (1.0, 1.0)
-    assert found.kappa == pytest.approx((cohen_kappa_score(said[0], said[1]) + 2) / 3)
-    assert not found.settled
-    assert found.kappa == pytest.approx(SETTLED, abs=0.005)
-    said[0, :15] = said[1, :15]
-    assert stability(said).settled
+    predictions = np.tile(rng.integers(0, 4, 1000), (4, 1))
+    predictions[0, :30] = (predictions[0, :30] + 1) % 4
+    result = stability(predictions)
+    assert result.agreements[1:] == (1.0, 1.0)
+    assert result.kappa == pytest.approx((cohen_kappa_score(predictions[0], predictions[1]) + 2) / 3)
+    assert not result.is_stable
+    assert result.kappa == pytest.approx(MIN_STABLE_KAPPA, abs=0.005)
+    predictions[0, :15] = predictions[1, :15]
+    assert stability(predictions).is_stable
 
 
 def test_several_labels_agree_in_all_their_decisions(rng: np.random.Generator) -> None:
-    said = rng.random((2, 50, 3)) < 0.3
-    found = stability(said)
-    assert found.agreements == (pytest.approx(cohen_kappa_score(said[0].ravel(), said[1].ravel())),)
+    predictions = rng.random((2, 50, 3)) < 0.3
+    result = stability(predictions)
+    assert result.agreements == (pytest.approx(cohen_kappa_score(predictions[0].ravel(), predictions[1].ravel())),)
 
 
 @given(seed=st.integers(0, 10_000))
@@ -69,14 +69,14 @@ def test_the_power_law_is_the_best_that_scipy_finds(seed: int) -> None:
     def error(a: float, b: float, c: float) -> float:
         return float(weights @ np.square(law(SIZES, a, b, c) - accuracy))
 
-    theirs = min(
+    scipy_error = min(
         error(*curve_fit(law, SIZES, accuracy, start, 1 / np.sqrt(weights), bounds=((-9, -9, 0.025), (1, 9, 1.5)))[0])
         for start in ((0.9, 2, 0.5), (0.5, 1, 1.0), (0.99, 1, 0.1))
     )
-    a, b, c = (float(each[0]) for each in power_law(SIZES, accuracy[None]))
+    a, b, c = (float(parameter[0]) for parameter in power_law(SIZES, accuracy[None]))
     assert a <= 1
     assert 0 < c <= 1.5
-    assert error(a, b, c) <= theirs + 1e-4  # the grid of c
+    assert error(a, b, c) <= scipy_error + 1e-4  # the grid of c
 
 
 def test_a_curve_without_noise_is_forecast_as_it_goes_on() -> None:
@@ -90,17 +90,17 @@ def test_a_curve_without_noise_is_forecast_as_it_goes_on() -> None:
 
 def test_the_interval_holds_what_comes_in_most_samples_of_rows(rng: np.random.Generator) -> None:
     gain = 425.0**-0.5 - 525.0**-0.5
-    held = []
+    covered = []
     for _ in range(60):
-        luck = rng.random(150)  # the same rows at every size: an easy one stays easy
-        found = forecast(SIZES, luck < (0.9 - SIZES[:, None] ** -0.5))[-1]
-        held.append(found.low <= gain <= found.high)
-    assert np.mean(held) > 0.85
+        difficulty = rng.random(150)  # the same rows at every size: an easy one stays easy
+        forecast_gain = forecast(SIZES, difficulty < (0.9 - SIZES[:, None] ** -0.5))[-1]
+        covered.append(forecast_gain.low <= gain <= forecast_gain.high)
+    assert np.mean(covered) > 0.85
 
 
 def test_it_is_forecast_only_from_enough_and_not_beyond_twice_what_there_is(rng: np.random.Generator) -> None:
     right = rng.random((5, ENOUGH)) < 0.7
-    assert [gain.labels for gain in forecast(SIZES, right)] == list(AHEAD)
+    assert [gain.labels for gain in forecast(SIZES, right)] == list(FORECAST_LABELS)
     assert [gain.labels for gain in forecast(np.array([20, 28, 39, 55, 99]), right)] == [50]
     assert forecast(np.array([20, 25, 30, 35, 49]), right) == ()
     assert forecast(SIZES, right[:, 1:]) == ()
@@ -113,27 +113,31 @@ def test_a_learner_that_is_always_right_gains_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settled", "value", "high", "verdict"),
+    ("is_stable", "value", "high", "verdict"),
     [
-        (True, 0.003, WORTH - 0.001, "stop"),
-        (True, WORTH, 0.05, "disagree"),
-        (True, 0.003, WORTH, "too early"),
-        (False, 0.003, WORTH - 0.001, "disagree"),
-        (False, WORTH, 0.05, "go on"),
-        (False, 0.003, WORTH, "go on"),
+        (True, 0.003, MIN_USEFUL_GAIN - 0.001, "stop"),
+        (True, MIN_USEFUL_GAIN, 0.05, "disagree"),
+        (True, 0.003, MIN_USEFUL_GAIN, "too early"),
+        (False, 0.003, MIN_USEFUL_GAIN - 0.001, "disagree"),
+        (False, MIN_USEFUL_GAIN, 0.05, "go on"),
+        (False, 0.003, MIN_USEFUL_GAIN, "go on"),
     ],
 )
-def test_both_criteria_make_one_sentence(settled: bool, value: float, high: float, verdict: str) -> None:
-    stable = Stability((0.994,) * 3, 0.994, settled)
-    found = advice(stable, (Gain(50, 0, 0, 0), Gain(100, value, -0.005, high)))
-    assert found.verdict == verdict
-    assert f"100 more labels are expected to bring {100 * value:.1f} points (95 %: -0.5 to" in found.sentence
-    assert ("have settled" if settled else "still change") in found.sentence
-    assert "kappa 0.994" in found.sentence
+def test_both_criteria_make_one_sentence(is_stable: bool, value: float, high: float, verdict: str) -> None:
+    prediction_stability = Stability((0.994,) * 3, 0.994, is_stable)
+    result = advice(prediction_stability, (Gain(50, 0, 0, 0), Gain(100, value, -0.005, high)))
+    assert result.verdict == verdict
+    assert f"100 more labels are expected to bring {100 * value:.1f} points (95 %: -0.5 to" in result.sentence
+    assert ("are stable" if is_stable else "still change") in result.sentence
+    assert "kappa 0.994" in result.sentence
 
 
 def test_it_is_too_early_without_both_criteria() -> None:
-    stable = Stability((1.0,), 1.0, True)
-    for early in (advice(None, (Gain(100, 0, 0, 0),)), advice(stable, ()), advice(stable, (Gain(50, 0, 0, 0),))):
-        assert early.verdict == "too early"
-        assert "too early to say" in early.sentence
+    prediction_stability = Stability((1.0,), 1.0, True)
+    for result in (
+        advice(None, (Gain(100, 0, 0, 0),)),
+        advice(prediction_stability, ()),
+        advice(prediction_stability, (Gain(50, 0, 0, 0),)),
+    ):
+        assert result.verdict == "too early"
+        assert "too early to say" in result.sentence

@@ -1,4 +1,4 @@
-"""A simulation that is ready to be run, from Python and as a shell would."""
+"""Fixtures that run simulations, from Python and on the command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fake_encoder import FakeEncoder
-from simulations import Bench, Means
+from simulations import NearestMeanLearner, SimulationFolder
 
 from ml_backend.cli import main as cli
 from ml_backend.core import registry
@@ -18,29 +18,31 @@ from ml_backend.simulation import replay
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch, fake_encoder: FakeEncoder) -> FakeEncoder:
-    monkeypatch.setattr(registry, "learner", lambda _name: Means())
+def quick_encoder(monkeypatch: pytest.MonkeyPatch, fake_encoder: FakeEncoder) -> FakeEncoder:
+    monkeypatch.setattr(registry, "learner", lambda _name: NearestMeanLearner())
     monkeypatch.setattr(replay, "CLUSTERS", 4)
     return fake_encoder
 
 
 @pytest.fixture
-def bench(tmp_path: Path, settings: Settings, quick: FakeEncoder) -> Bench:
-    return Bench(tmp_path, settings)
+def simulation(tmp_path: Path, settings: Settings, quick_encoder: FakeEncoder) -> SimulationFolder:
+    return SimulationFolder(tmp_path, settings)
 
 
 @pytest.fixture
-def main(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Runs `apprentice simulate` as a shell would; returns exit code, standard output and standard error."""
-    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(bench.settings.data_dir))
+def main(
+    simulation: SimulationFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
+    """Runs `apprentice simulate` with command-line options; returns exit code, standard output and standard error."""
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(simulation.settings.data_dir))
     monkeypatch.setattr(cli, "cap_threads", lambda _n: None)
     files = {"--tasks": "tasks.json", "--label-config": "config.xml", "--out": "report"}
     small = {"--budget": "12", "--batch": "4", "--seeds": "2", "--strategy": "margin"}
 
     def call(**options: str) -> tuple[object, str, str]:
-        given = {**{name: str(bench.folder / file) for name, file in files.items()}, **small}
-        given |= {f"--{name.replace('_', '-')}": value for name, value in options.items()}
-        words = [word for option in given.items() for word in option]
+        options_by_name = {**{name: str(simulation.folder / file) for name, file in files.items()}, **small}
+        options_by_name |= {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+        words = [word for option in options_by_name.items() for word in option]
         monkeypatch.setattr(sys, "argv", ["apprentice", "simulate", *words])
         with pytest.raises(SystemExit) as end:
             cli.main()

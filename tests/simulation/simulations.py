@@ -1,4 +1,4 @@
-"""Exports with answers, and simulations of them that take no time: what the tests of `apprentice simulate` share."""
+"""Labelled exports, and quick simulations of them, for the tests of `apprentice simulate`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ LABELS = list(WORDS)
 Body = dict[str, Any]
 
 
-class Means:
-    """Quick to fit, so that a test may simulate a lot: the label whose mean vector is nearest."""
+class NearestMeanLearner:
+    """Predicts the label with the nearest mean vector; quick to fit, so that a test can simulate many rounds."""
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         tensors: Tensors = {"means": train.targets.T @ train.vectors / len(train.targets)}
-        found = self.predict(tensors, train.vectors)
-        return Fit(tensors, found, None if train.earlier is None else found)
+        held_out = self.predict(tensors, train.vectors)
+        return Fit(tensors, held_out, None if train.earlier is None else held_out)
 
-    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
         return {}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
@@ -37,7 +37,7 @@ class Means:
 
 
 def export(n: int, first: int = 1, labels: Sequence[str] = LABELS) -> list[Body]:
-    """n tasks about the labels in turn, each answered."""
+    """n labelled tasks, about the labels in turn."""
     return [
         {
             "id": number,
@@ -53,12 +53,12 @@ def answer(number: int, *choices: str) -> Body:
     return {"id": number, "completed_by": 1, "was_cancelled": False, "result": result}
 
 
-class Bench:
+class SimulationFolder:
     """A folder with an export and its configuration, and simulations of them."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder, self.settings, self.out = folder, settings, folder / "report"
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.progress: list[tuple[str, int, int]] = []
         self.write(export(30))
         (folder / "config.xml").write_text(SINGLE)
@@ -70,18 +70,24 @@ class Bench:
     def __call__(self, **values: Any) -> Simulator:
         files = {"tasks": self.folder / "tasks.json", "label_config": self.folder / "config.xml", "out": self.out}
         small = {"strategies": ["margin"], "budget": 12, "batch": 4, "seeds": 2}
-        request = SimulationConfig(**{**files, **small, **values})
-        return Simulator(self.settings, request, self.said.append, lambda *step: self.progress.append(step))
+        config = SimulationConfig(**{**files, **small, **values})
+        return Simulator(self.settings, config, self.messages.append, lambda *step: self.progress.append(step))
 
     def run(self, **values: Any) -> Simulator:
-        made = self(**values)
-        made.run()
-        return made
+        simulator = self(**values)
+        simulator.run()
+        return simulator
 
     def runs(self, out: Path | None = None) -> list[tuple[str, int]]:
-        """The complete runs in the order in which they were made."""
-        return list(dict.fromkeys((each.strategy, each.seed) for each in read_csv((out or self.out) / "curves.csv")))
+        """The complete runs, in the order of curves.csv."""
+        return list(
+            dict.fromkeys(
+                (measurement.strategy, measurement.seed) for measurement in read_csv((out or self.out) / "curves.csv")
+            )
+        )
 
     def numbers(self, out: Path | None = None) -> list[Measurement]:
-        """All that was measured but the time."""
-        return [each for each in read_csv((out or self.out) / "curves.csv") if each.metric != "seconds"]
+        """All measurements but the seconds."""
+        return [
+            measurement for measurement in read_csv((out or self.out) / "curves.csv") if measurement.metric != "seconds"
+        ]

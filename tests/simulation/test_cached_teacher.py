@@ -1,4 +1,4 @@
-"""A teacher whose answers are kept: nothing is asked twice in the same words, and what it took stays known."""
+"""A teacher whose answers are cached: no question is asked twice, and its cost is kept."""
 
 from __future__ import annotations
 
@@ -19,56 +19,61 @@ SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
 
 
-def memory(store: Store, teacher: ScriptedTeacher, budget: Budget = FREE) -> CachedTeacher:
+def cached_teacher(store: Store, teacher: ScriptedTeacher, budget: Budget = FREE) -> CachedTeacher:
     return CachedTeacher(store, TeacherClient(store, PROJECT, teacher, budget))
 
 
-def asked(*texts: str) -> list[Question]:
+def questions(*texts: str) -> list[Question]:
     return [prompts.label(SCHEMA, content_key(text), text, "scripted", {}) for text in texts]
 
 
-def test_the_same_words_are_asked_once_and_count_for_everybody_who_asks(store: Store) -> None:
+def test_the_same_question_is_asked_once_and_counts_in_every_run(store: Store) -> None:
     teacher = ScriptedTeacher()
-    first = memory(store, teacher)
-    told = list(first.answer(asked("apple", "iron")))
+    first = cached_teacher(store, teacher)
+    answers = list(first.answer(questions("apple", "iron")))
     second = first.again()
-    again = list(second.answer(asked("apple")))
-    assert [each.content for each in told] == [{"label": "fruit"}, {"label": "metal"}]
-    assert (again[0].question, again[0].content) == (told[0].question, told[0].content)
+    repeated_answers = list(second.answer(questions("apple")))
+    assert [answer.content for answer in answers] == [{"label": "fruit"}, {"label": "metal"}]
+    assert (repeated_answers[0].question, repeated_answers[0].content) == (answers[0].question, answers[0].content)
     assert len(teacher.asked) == 2
     assert (first.spent().calls, second.spent().calls, second.spent().input_tokens) == (2, 1, 100)
 
 
 def test_other_examples_make_another_question(store: Store) -> None:
-    """Its id is the same, for a draft is not asked for again; a simulated one of another run is."""
+    """The id of a question does not depend on its examples, but the cache does."""
     teacher = ScriptedTeacher()
-    (question,) = asked("apple")
-    other = replace(question, examples=(("plum", '{"label": "fruit"}'),))
-    found = memory(store, teacher)
-    assert [each.question for each in found.answer([question])] == [each.question for each in found.answer([other])]
+    (question,) = questions("apple")
+    other_question = replace(question, examples=(("plum", '{"label": "fruit"}'),))
+    cached = cached_teacher(store, teacher)
+    assert [answer.question for answer in cached.answer([question])] == [
+        answer.question for answer in cached.answer([other_question])
+    ]
     assert len(teacher.asked) == 2
 
 
-def test_what_came_to_nothing_comes_to_nothing_again_and_is_no_reason_to_ask_again(store: Store) -> None:
+def test_a_malformed_answer_is_cached_too(store: Store) -> None:
     class Useless(ScriptedTeacher):
         def answer(self, questions):  # type: ignore[no-untyped-def]
-            for each in questions:
-                self.asked.append(each)
-                yield Answer(each.id, None, None, (Call("m", 0.1, 100, 10, "malformed"),), "no JSON")
+            for question in questions:
+                self.asked.append(question)
+                yield Answer(question.id, None, None, (Call("m", 0.1, 100, 10, "malformed"),), "no JSON")
 
     teacher = Useless()
     for _ in range(2):
-        (answer,) = memory(store, teacher).answer(asked("apple"))
+        (answer,) = cached_teacher(store, teacher).answer(questions("apple"))
         assert (answer.content, answer.problem) == (None, "no JSON")
-        assert list(TeacherClient(store, 7, memory(store, teacher), FREE).ask(asked("apple"))) in ([], [answer])
+        assert list(TeacherClient(store, 7, cached_teacher(store, teacher), FREE).ask(questions("apple"))) in (
+            [],
+            [answer],
+        )
     assert len(teacher.asked) == 1
 
 
 def test_a_cap_holds_for_all_that_is_asked_through_it(store: Store) -> None:
     teacher = ScriptedTeacher()
-    found = memory(store, teacher, replace(FREE, day_calls=8))
+    cached = cached_teacher(store, teacher, replace(FREE, day_calls=8))
     with pytest.raises(TeacherUnavailableError, match="teacher_daily_calls"):
-        list(found.answer(asked("apple", "iron", "dog", "cow", "hen", "cat")))
+        list(cached.answer(questions("apple", "iron", "dog", "cow", "hen", "cat")))
     with pytest.raises(TeacherUnavailableError, match="teacher_daily_calls"):
-        list(found.again().answer(asked("zinc", "gold", "tin", "nickel", "fig", "grape")))
+        list(cached.again().answer(questions("zinc", "gold", "tin", "nickel", "fig", "grape")))
     assert 0 < len(teacher.asked) <= 8

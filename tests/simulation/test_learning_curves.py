@@ -1,4 +1,4 @@
-"""The file of a simulation survives what may happen to it, and the table holds paired seeds only."""
+"""The file of measurements survives interruption and damage, and the table has paired seeds only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_was_appended_is_read_again(tmp_path: Path, runs: list[list[Measure
     path.unlink(missing_ok=True)
     for run in runs:
         append_run(path, run)
-    assert read_csv(path) == [each for run in runs for each in run]
+    assert read_csv(path) == [measurement for run in runs for measurement in run]
 
 
 def test_others_read_the_file_as_plain_csv(tmp_path: Path) -> None:
@@ -66,14 +66,14 @@ def test_a_file_torn_anywhere_holds_the_runs_before_and_takes_the_others_again(t
     for run in RUNS:
         append_run(path, run)
         ends.append(path.stat().st_size)
-    whole = path.read_bytes()
-    for cut in range(len(whole)):
-        path.write_bytes(whole[:cut])
-        left = sum(cut >= end for end in ends[1:])
-        assert read_csv(path) == [each for run in RUNS[:left] for each in run], whole[:cut]
-        for run in RUNS[left:]:
+    content = path.read_bytes()
+    for cut in range(len(content)):
+        path.write_bytes(content[:cut])
+        complete = sum(cut >= end for end in ends[1:])
+        assert read_csv(path) == [measurement for run in RUNS[:complete] for measurement in run], content[:cut]
+        for run in RUNS[complete:]:
             append_run(path, run)
-        assert path.read_bytes() == whole
+        assert path.read_bytes() == content
 
 
 def test_half_a_surrogate_pair_does_not_stop_the_simulation(tmp_path: Path) -> None:
@@ -101,30 +101,37 @@ def test_damage_in_the_middle_is_told(tmp_path: Path, line: str) -> None:
     path = tmp_path / "curves.csv"
     append_run(path, RUNS[0])
     path.write_text(f"{path.read_text()}{line}\n")
-    with path.open("a") as file:  # the line is told, not where its run ends
+    with path.open("a") as file:  # the message names the damaged line, not the end of its run
         file.write("random,1,40,accuracy,,0.5\n\n")
     with pytest.raises(ApprenticeError, match="damaged in line 5: mend that line"):
         read_csv(path)
 
 
-cells = [*itertools.product(["random", "margin"], range(4), [10, 20, 30])]
+CELLS = [*itertools.product(["random", "margin"], range(4), [10, 20, 30])]
 
 
-@given(missing=st.sets(st.sampled_from(cells), max_size=8), broken=st.sets(st.sampled_from(cells), max_size=2))
+@given(missing=st.sets(st.sampled_from(CELLS), max_size=8), not_finite=st.sets(st.sampled_from(CELLS), max_size=2))
 @hypothesis_settings(max_examples=50)
 def test_the_table_holds_the_seeds_that_every_strategy_measured_everywhere(
-    missing: set[tuple[str, int, int]], broken: set[tuple[str, int, int]]
+    missing: set[tuple[str, int, int]], not_finite: set[tuple[str, int, int]]
 ) -> None:
-    known = {cell: place / 7 for place, cell in enumerate(cells) if cell not in missing | broken}
-    there = [Measurement(*cell, "accuracy", "en", known.get(cell, math.nan)) for cell in cells if cell not in missing]
-    others = [Measurement("random", 9, 15, "accuracy", "", 0.5), Measurement("random", 9, 25, "seconds", "en", 0.5)]
-    budgets, values = table([*others, *there[::-1]], "accuracy", "en")
+    finite_values = {cell: number / 7 for number, cell in enumerate(CELLS) if cell not in missing | not_finite}
+    measured_cells = [
+        Measurement(*cell, "accuracy", "en", finite_values.get(cell, math.nan)) for cell in CELLS if cell not in missing
+    ]
+    other_measurements = [
+        Measurement("random", 9, 15, "accuracy", "", 0.5),
+        Measurement("random", 9, 25, "seconds", "en", 0.5),
+    ]
+    budgets, values = table([*other_measurements, *measured_cells[::-1]], "accuracy", "en")
     assert budgets.tolist() == [10, 20, 30]
     assert list(values) == ["margin", "random"]
-    complete = [seed for seed in range(4) if all(cell in known for cell in cells if cell[1] == seed)]
+    complete = [seed for seed in range(4) if all(cell in finite_values for cell in CELLS if cell[1] == seed)]
     for strategy, rows in values.items():
         assert rows.shape == (len(complete), 3)
-        assert rows.tolist() == [[known[strategy, seed, budget] for budget in (10, 20, 30)] for seed in complete]
+        assert rows.tolist() == [
+            [finite_values[strategy, seed, budget] for budget in (10, 20, 30)] for seed in complete
+        ]
 
 
 def test_the_table_of_nothing_is_empty() -> None:

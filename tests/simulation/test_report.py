@@ -1,4 +1,4 @@
-"""The report shows what was measured, alone and without a network, whatever the user's fields hold."""
+"""The report shows the measurements without a network, whatever text the user's fields contain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from ml_backend.simulation.learning_curves import Measurement
-from ml_backend.simulation.recommendation import verdict
+from ml_backend.simulation.recommendation import recommend
 from ml_backend.simulation.report import GREY, write_report
 from ml_backend.simulation.summary import summarise
 
@@ -28,19 +28,19 @@ LINES = ("Macro-F1", "Accuracy", "The weakest class", "Calibration error", "Seco
 
 
 def measured(*strategies: str, groups: tuple[str, ...] = ()) -> list[Measurement]:
-    random, found = np.random.default_rng(6), []
+    rng, measurements = np.random.default_rng(6), []
     for strategy in strategies:
         for seed in range(8):
             for n in BUDGETS:
-                better = 0.1 if n > 10 and strategy != "random" else 0.0
+                gain = 0.1 if n > 10 and strategy != "random" else 0.0
                 for metric in METRICS:
-                    found.append(Measurement(strategy, seed, n, metric, "", n / 100 + better + random.random() / 50))
-                found += [Measurement(strategy, seed, n, "accuracy", group, random.random()) for group in groups]
-    return found
+                    measurements.append(Measurement(strategy, seed, n, metric, "", n / 100 + gain + rng.random() / 50))
+                measurements += [Measurement(strategy, seed, n, "accuracy", group, rng.random()) for group in groups]
+    return measurements
 
 
 class Page(HTMLParser):
-    """Tags with attributes, headings, cells, and the charts as plotly gets them, by heading."""
+    """Tags with attributes, headings, cells, and the charts as arguments of Plotly, by heading."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Page(HTMLParser):
 
 
 def numbers(value: Any) -> list[float]:
-    """Plotly packs arrays."""
+    """The values of an array, which Plotly encodes."""
     if isinstance(value, dict):
         return np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"]).tolist()
     return list(value)
@@ -80,14 +80,14 @@ def numbers(value: Any) -> list[float]:
 
 def written(tmp_path: Path, measurements: list[Measurement], **protocol: Any) -> tuple[Page, dict[str, Any]]:
     summary = summarise(measurements, protocol)
-    write_report(measurements, summary, verdict(summary), tmp_path / "report.html")
+    write_report(measurements, summary, recommend(summary), tmp_path / "report.html")
     return Page(tmp_path / "report.html"), summary
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Any], list[Measurement]]:
-    found = measured("random", "margin", "badge")
-    return *written(tmp_path_factory.mktemp("plain"), found, seeds=[0, 1], learner="logistic"), found
+    measurements = measured("random", "margin", "badge")
+    return *written(tmp_path_factory.mktemp("plain"), measurements, seeds=[0, 1], learner="logistic"), measurements
 
 
 def test_the_report_has_its_sections_and_the_verdict_on_top(plain: Any) -> None:
@@ -97,17 +97,24 @@ def test_the_report_has_its_sections_and_the_verdict_on_top(plain: Any) -> None:
         "Summary", "Protocol",
     ]  # fmt: skip
     top = unescape(page.text[: page.text.index("<h2>")])
-    assert all(f"<p>{line}</p>" in top for line in verdict(summary).splitlines())
+    assert all(f"<p>{line}</p>" in top for line in recommend(summary).splitlines())
 
 
 def test_the_lines_are_the_means_over_the_seeds(plain: Any) -> None:
-    page, _, found = plain
+    page, _, measurements = plain
     for title, metric in zip(LINES, METRICS, strict=True):
         lines = [trace for trace in page.charts[title]["traces"] if trace["mode"] == "lines+markers"]
         assert {trace["name"] for trace in lines} == {"random", "margin", "badge"}
         for trace in lines:
-            mine = [each for each in found if (each.strategy, each.metric) == (trace["name"], metric)]
-            means = [np.mean([each.value for each in mine if each.labelled == n]) for n in BUDGETS]
+            of_strategy = [
+                measurement
+                for measurement in measurements
+                if (measurement.strategy, measurement.metric) == (trace["name"], metric)
+            ]
+            means = [
+                np.mean([measurement.value for measurement in of_strategy if measurement.labelled == n])
+                for n in BUDGETS
+            ]
             assert numbers(trace["x"]) == list(BUDGETS)
             assert numbers(trace["y"]) == pytest.approx(means)
 
@@ -119,25 +126,26 @@ def test_the_bands_lie_around_the_lines(plain: Any) -> None:
         assert len(bands) == 3
         for trace in page.charts[title]["traces"]:
             if trace["mode"] == "lines+markers":
-                edge = numbers(bands[trace["name"]]["y"])
-                high, low = edge[:3], edge[:2:-1]
+                outline = numbers(bands[trace["name"]]["y"])
+                high, low = outline[:3], outline[:2:-1]
                 assert all(a < b < c for a, b, c in zip(low, numbers(trace["y"]), high, strict=True))
 
 
 def test_each_strategy_has_one_colour_and_random_is_grey(plain: Any) -> None:
     page, _, _ = plain
-    needed = page.charts["Labels needed"]["traces"][0]
-    wanted = dict(zip(needed["y"], needed["marker"]["color"], strict=True))
-    assert wanted["random"] == GREY
-    assert len(set(wanted.values())) == 3
+    bars = page.charts["Labels needed"]["traces"][0]
+    colours = dict(zip(bars["y"], bars["marker"]["color"], strict=True))
+    assert colours["random"] == GREY
+    assert len(set(colours.values())) == 3
     for title in LINES:
         lines = [trace for trace in page.charts[title]["traces"] if trace["mode"] == "lines+markers"]
-        assert {trace["name"]: trace["line"]["color"] for trace in lines} == wanted
+        assert {trace["name"]: trace["line"]["color"] for trace in lines} == colours
 
 
 def test_the_bars_are_the_labels_needed(tmp_path: Path) -> None:
     slow = [
-        Measurement("slow", each.seed, each.labelled, each.metric, "", each.value / 2) for each in measured("random")
+        Measurement("slow", measurement.seed, measurement.labelled, measurement.metric, "", measurement.value / 2)
+        for measurement in measured("random")
     ]
     page, summary = written(tmp_path, measured("random", "margin") + slow)
     bars = page.charts["Labels needed"]["traces"][0]
@@ -152,13 +160,13 @@ def test_the_tables_hold_the_summary_and_the_protocol(plain: Any) -> None:
     page, summary, _ = plain
     rows = {row[0]: row for row in page.rows}
     best = max(("margin", "badge"), key=lambda name: summary["strategies"][name]["vs_random"]["naulc_gain"])
-    found, against = summary["strategies"][best], summary["protocol"]["against_random"][best]
-    low, high = found["vs_random"]["ci95"]
+    result, against = summary["strategies"][best], summary["protocol"]["against_random"][best]
+    low, high = result["vs_random"]["ci95"]
     assert [row[0] for row in page.rows[1:3]] == ["random", best]
-    assert rows[best][2] == f"{100 * found['vs_random']['naulc_gain']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-    assert rows[best][3:6] == [f"{against['p_holm']:.2g}", "8, 0, 0", f"{found['labels_to_target']:.0f}"]
+    assert rows[best][2] == f"{100 * result['vs_random']['naulc_gain']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    assert rows[best][3:6] == [f"{against['p_holm']:.2g}", "8, 0, 0", f"{result['labels_to_target']:.0f}"]
     assert rows[best][6].startswith(f"{against['labels_saved']:.0f} (")
-    assert rows[best][8] == f"{found['final']['macro_f1']:.3f}"
+    assert rows[best][8] == f"{result['final']['macro_f1']:.3f}"
     assert rows["random"][2:7] == ["", "", "", f"{summary['strategies']['random']['labels_to_target']:.0f}", ""]
     assert rows["seeds"] == ["seeds", "0, 1"]
     assert rows["learner"] == ["learner", "logistic"]
@@ -166,15 +174,15 @@ def test_the_tables_hold_the_summary_and_the_protocol(plain: Any) -> None:
 
 
 def test_groups_are_shown_where_there_are_some(tmp_path: Path) -> None:
-    found = measured("random", "margin", groups=("2019", "en"))
-    page, _ = written(tmp_path, found)
+    measurements = measured("random", "margin", groups=("2019", "en"))
+    page, _ = written(tmp_path, measurements)
     assert page.headings[4] == "Groups"
     chart = page.charts["Groups"]
     assert chart["layout"]["yaxis"]["type"] == "category"  # a year is a name
     for trace in chart["traces"]:
         for group, mean in zip(trace["y"], numbers(trace["x"]), strict=True):
-            mine = [e.value for e in found if (e.strategy, e.group, e.labelled) == (trace["name"], group, 40)]
-            assert mean == pytest.approx(np.mean(mine))
+            values = [e.value for e in measurements if (e.strategy, e.group, e.labelled) == (trace["name"], group, 40)]
+            assert mean == pytest.approx(np.mean(values))
 
 
 def test_nothing_of_the_user_becomes_markup_or_a_link(tmp_path: Path) -> None:
@@ -183,7 +191,7 @@ def test_nothing_of_the_user_becomes_markup_or_a_link(tmp_path: Path) -> None:
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in harmless.tags]
     assert page.rows[2][0] == HOSTILE
     assert ["group", HOSTILE] in page.rows
-    for title, chart in page.charts.items():  # plotly, too, makes markup and links of tags in its texts
+    for title, chart in page.charts.items():  # Plotly interprets tags in its texts, too
         texts = [trace.get("name", "") for trace in chart["traces"]]
         texts += [text for trace in chart["traces"] for text in trace["y"] if isinstance(text, str)]
         texts = [text.replace("<br>", "") for text in texts]
@@ -197,7 +205,7 @@ def test_the_page_fetches_nothing(tmp_path: Path) -> None:
     assert {tag for tag, _ in page.tags}.isdisjoint({"link", "img", "iframe", "object", "embed", "base"})
     policy = next(attrs["content"] for _, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
-    assert policy.startswith("default-src 'none';")  # and a browser sees to it for the scripts
+    assert policy.startswith("default-src 'none';")  # the browser enforces it
     assert not re.search(r"https?:|//|\*|'self'", policy)
     style = page.text[page.text.index("<style>") : page.text.index("</style>")]
     assert "url(" not in style

@@ -1,4 +1,4 @@
-"""`apprentice simulate`: what it refuses, in one sentence, and that a folder of another simulation stays as it is."""
+"""`apprentice simulate`: errors in one sentence; the folder of another simulation is left unchanged."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, config_with, text_about
-from simulations import LABELS, Bench, Body, answer, export
+from simulations import LABELS, Body, SimulationFolder, answer, export
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import Floats
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"batch": 3}, "labels at the start: 4, now 3; batch: 4, now 3"),
         ({"budget": 13}, "budget: 12, now 13"),
@@ -26,60 +26,64 @@ from ml_backend.core.types import Floats
         ({"group": "topic"}, 'group: "", now "topic"'),
     ],
 )
-def test_another_request_in_the_same_folder_is_refused(bench: Bench, change: Body, told: str) -> None:
-    bench.run(seeds=1)
-    before = (bench.out / "curves.csv").read_bytes()
+def test_another_request_in_the_same_folder_is_refused(
+    simulation: SimulationFolder, change: Body, message: str
+) -> None:
+    simulation.run(seeds=1)
+    before = (simulation.out / "curves.csv").read_bytes()
     with pytest.raises(ApprenticeError) as error:
-        bench(**change)
-    assert f"{bench.out} holds another simulation ({told}" in str(error.value)
+        simulation(**change)
+    assert f"{simulation.out} holds another simulation ({message}" in str(error.value)
     assert str(error.value).endswith("): choose another folder with --out, or delete it")
-    assert (bench.out / "curves.csv").read_bytes() == before
+    assert (simulation.out / "curves.csv").read_bytes() == before
 
 
-def test_other_tasks_labels_or_settings_in_the_same_folder_are_refused(bench: Bench) -> None:
-    bench.run(seeds=1)
+def test_other_tasks_labels_or_settings_in_the_same_folder_are_refused(simulation: SimulationFolder) -> None:
+    simulation.run(seeds=1)
     changed = export(30)
     changed[4]["annotations"] = [answer(5, "fruit")]
-    bench.write(changed)
+    simulation.write(changed)
     with pytest.raises(ApprenticeError, match="digest of the tasks"):
-        bench()
-    bench.write(export(31))
+        simulation()
+    simulation.write(export(31))
     with pytest.raises(ApprenticeError, match="tasks: 30, now 31"):
-        bench()
-    bench.write(export(30))
-    (bench.folder / "config.xml").write_text(config_with(*LABELS, "wood"))
+        simulation()
+    simulation.write(export(30))
+    (simulation.folder / "config.xml").write_text(config_with(*LABELS, "wood"))
     with pytest.raises(ApprenticeError, match="labels: 3, now 4"):
-        bench()
-    (bench.folder / "config.xml").write_text(SINGLE)
-    bench.settings.defaults = bench.settings.defaults.model_copy(update={"balance": 0.5})
+        simulation()
+    (simulation.folder / "config.xml").write_text(SINGLE)
+    simulation.settings.defaults = simulation.settings.defaults.model_copy(update={"balance": 0.5})
     with pytest.raises(ApprenticeError, match=r"balance: 0\.0, now 0\.5"):
-        bench()
+        simulation()
 
 
 @pytest.mark.parametrize("protocol", [None, b"", b"[1]", b"{}"])
-def test_curves_of_nobody_knows_what_are_not_gone_on_with(bench: Bench, protocol: bytes | None) -> None:
-    bench.run(seeds=1)
-    file = bench.out / "protocol.json"
+def test_curves_of_nobody_knows_what_are_not_gone_on_with(simulation: SimulationFolder, protocol: bytes | None) -> None:
+    simulation.run(seeds=1)
+    file = simulation.out / "protocol.json"
     file.unlink() if protocol is None else file.write_bytes(protocol)
     with pytest.raises(ApprenticeError, match=r"protocol\.json does not say which"):
-        bench()
+        simulation()
 
 
 @pytest.mark.parametrize("values", [{"batch": 25, "budget": 500}, {"initial": 12}, {"initial": 99}, {"batch": 12}])
-def test_where_no_strategy_has_a_choice_there_is_nothing_to_simulate(bench: Bench, values: Body) -> None:
+def test_where_no_strategy_has_a_choice_there_is_nothing_to_simulate(
+    simulation: SimulationFolder, values: Body
+) -> None:
     with pytest.raises(ApprenticeError, match="no strategy has a choice"):
-        bench(**values)
-    assert not bench.out.exists()
+        simulation(**values)
+    assert not simulation.out.exists()
 
 
-def spoilt(place: int, **values: Any) -> list[Body]:
+def spoilt(row: int, **values: Any) -> list[Body]:
     tasks = export(30)
-    tasks[place] |= values
+    tasks[row] |= values
     return tasks
 
 
 @pytest.mark.parametrize(
-    ("tasks", "told"),
+    ("tasks", "message"),
     [
         ([], "empty list"),
         ({}, "not a list of tasks"),
@@ -95,19 +99,19 @@ def spoilt(place: int, **values: Any) -> list[Body]:
     ],
 )
 def test_bad_tasks_are_one_sentence_and_exit_code_1(
-    main: Callable[..., Any], bench: Bench, tasks: Any, told: str
+    main: Callable[..., Any], simulation: SimulationFolder, tasks: Any, message: str
 ) -> None:
-    file = bench.write(tasks)
+    file = simulation.write(tasks)
     code, _, err = main()
     assert code == 1
-    assert told.format(tasks=file) in err
+    assert message.format(tasks=file) in err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
-    assert not bench.out.exists()
+    assert not simulation.out.exists()
 
 
 @pytest.mark.parametrize(
-    ("tasks", "told"),
+    ("tasks", "message"),
     [
         ([{**task, "annotations": []} for task in export(9, first=101)], "0 of 9: label some first"),
         (export(9, labels=["plastic"]), "task 1 is labelled 'plastic'"),
@@ -115,16 +119,16 @@ def test_bad_tasks_are_one_sentence_and_exit_code_1(
     ],
 )
 def test_bad_test_tasks_are_one_sentence_and_exit_code_1(
-    main: Callable[..., Any], bench: Bench, tasks: Any, told: str
+    main: Callable[..., Any], simulation: SimulationFolder, tasks: Any, message: str
 ) -> None:
-    code, _, err = main(test=str(bench.write(tasks, "test.json")))
+    code, _, err = main(test=str(simulation.write(tasks, "test.json")))
     assert (code, err.count("\n")) == (1, 1)
-    assert f"{bench.folder / 'test.json'}" in err
-    assert told in err
+    assert f"{simulation.folder / 'test.json'}" in err
+    assert message in err
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"tasks": "nowhere.json"}, "nowhere.json cannot be read: No such file"),
         ({"label_config": "nowhere.xml"}, "nowhere.xml cannot be read: No such file"),
@@ -136,50 +140,52 @@ def test_bad_test_tasks_are_one_sentence_and_exit_code_1(
         ({"initial": "12"}, "no strategy has a choice"),
     ],
 )
-def test_a_bad_option_is_one_sentence_and_exit_code_1(main: Callable[..., Any], options: Any, told: str) -> None:
+def test_a_bad_option_is_one_sentence_and_exit_code_1(main: Callable[..., Any], options: Any, message: str) -> None:
     code, _, err = main(**options)
     assert (code, err.count("\n")) == (1, 1)
-    assert told in err
+    assert message in err
 
 
-def test_a_configuration_that_is_not_served_is_one_sentence(main: Callable[..., Any], bench: Bench) -> None:
-    for config, told in (("<View/>", "no <Choices> over a <Text>"), ("no xml", "cannot be read")):
-        (bench.folder / "config.xml").write_text(config)
+def test_a_configuration_that_is_not_served_is_one_sentence(
+    main: Callable[..., Any], simulation: SimulationFolder
+) -> None:
+    for config, message in (("<View/>", "no <Choices> over a <Text>"), ("no xml", "cannot be read")):
+        (simulation.folder / "config.xml").write_text(config)
         code, _, err = main()
         assert (code, err.count("\n")) == (1, 1)
-        assert told in err
+        assert message in err
 
 
 def test_a_vector_that_is_not_finite_names_its_task(
-    main: Callable[..., Any], bench: Bench, quick: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+    main: Callable[..., Any], simulation: SimulationFolder, quick_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, bad = quick.encode, text_about(LABELS[17 % 3], 17)
+    encode, bad = quick_encoder.encode, text_about(LABELS[17 % 3], 17)
 
     def encode_some(texts: Sequence[str]) -> Floats:
         return np.where([[text == bad] for text in texts], np.float32(np.nan), encode(texts))
 
-    monkeypatch.setattr(quick, "encode", encode_some)
+    monkeypatch.setattr(quick_encoder, "encode", encode_some)
     code, _, err = main()
     assert (code, err.count("\n")) == (1, 1)
     assert "gives task 17 a vector that is not finite" in err
 
 
 def test_a_folder_that_may_not_be_written_to_is_named_with_what_to_do(
-    main: Callable[..., Any], bench: Bench, monkeypatch: pytest.MonkeyPatch
+    main: Callable[..., Any], simulation: SimulationFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    bench.out.mkdir()
+    simulation.out.mkdir()
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
     code, _, err = main()
     remedy = "choose another with --out, or make this one writable"
-    assert (code, err) == (1, f"error: The folder {bench.out} cannot be used: Permission denied; {remedy}\n")
+    assert (code, err) == (1, f"error: The folder {simulation.out} cannot be used: Permission denied; {remedy}\n")
 
 
-def test_a_damaged_line_is_told_once(main: Callable[..., Any], bench: Bench) -> None:
+def test_a_damaged_line_is_told_once(main: Callable[..., Any], simulation: SimulationFolder) -> None:
     main()
-    file = bench.out / "curves.csv"
+    file = simulation.out / "curves.csv"
     lines = file.read_text().split("\n")
     lines[2] = "nonsense"
     file.write_text("\n".join(lines))
@@ -189,19 +195,21 @@ def test_a_damaged_line_is_told_once(main: Callable[..., Any], bench: Bench) -> 
     assert "damaged" not in out
 
 
-def test_texts_of_which_nothing_can_be_held_out_are_refused(bench: Bench) -> None:
+def test_texts_of_which_nothing_can_be_held_out_are_refused(simulation: SimulationFolder) -> None:
     tasks = export(30)
-    for place, each in enumerate(tasks):
-        each["data"]["text"] = f"one of two: {place % 2}"
-    bench.write(tasks)
+    for row, task in enumerate(tasks):
+        task["data"]["text"] = f"one of two: {row % 2}"
+    simulation.write(tasks)
     with pytest.raises(ApprenticeError, match="Only 2 of the texts of 30 tasks are different"):
-        bench()
-    assert not bench.out.exists()
+        simulation()
+    assert not simulation.out.exists()
 
 
-def test_a_report_that_cannot_be_written_is_one_sentence(main: Callable[..., Any], bench: Bench) -> None:
-    (bench.out / "report.html").mkdir(parents=True)
+def test_a_report_that_cannot_be_written_is_one_sentence(
+    main: Callable[..., Any], simulation: SimulationFolder
+) -> None:
+    (simulation.out / "report.html").mkdir(parents=True)
     code, _, err = main()
     assert (code, err.count("\n")) == (1, 1)
-    assert f"The folder {bench.out} cannot be used: Is a directory" in err
-    assert len(bench.runs()) == 4
+    assert f"The folder {simulation.out} cannot be used: Is a directory" in err
+    assert len(simulation.runs()) == 4

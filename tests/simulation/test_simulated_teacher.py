@@ -1,4 +1,4 @@
-"""A teacher in a simulation: asked for real, about the pool alone, for as many calls whatever it is asked for."""
+"""A simulated teacher: asked about the pool only, with the same maximum number of calls in every arm."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from ml_backend.simulation.simulated_teacher import (
     EVOLVE,
     NO_CAPS,
     SimulatedTeacher,
-    open_memory,
-    questions_of,
+    max_questions,
+    open_cached_teacher,
     rehearse,
 )
 from ml_backend.storage import Store
@@ -37,23 +37,23 @@ HUMAN, ROUNDS, PER_ROUND = 12, 2, 4
 
 
 class Writer(ScriptedTeacher):
-    """Writes three words of each label in turn, others every time."""
+    """Writes texts about the labels in turn, other ones every time."""
 
     def __init__(self) -> None:
         super().__init__(sure=1.0)
         self._written = 0
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        for each in questions:
+        for question in questions:
             call = (Call("m", 0.1, 100, 10, "answered"),)
-            if each.purpose == "diagnose":
-                self.asked.append(each)
-                yield Answer(each.id, {"summary": "It is weak.", "patterns": []}, None, call)
-            elif each.purpose == "write":
-                self.asked.append(each)
-                yield Answer(each.id, {"hard": self._write(), "easy": self._write()}, None, call)
+            if question.purpose == "diagnose":
+                self.asked.append(question)
+                yield Answer(question.id, {"summary": "It is weak.", "patterns": []}, None, call)
+            elif question.purpose == "write":
+                self.asked.append(question)
+                yield Answer(question.id, {"hard": self._write(), "easy": self._write()}, None, call)
             else:
-                yield from super().answer([each])
+                yield from super().answer([question])
 
     def _write(self) -> list[str]:
         self._written += PER_ROUND
@@ -61,29 +61,29 @@ class Writer(ScriptedTeacher):
 
 
 @pytest.fixture
-def gold(fake_encoder: FakeEncoder, single: TaskSchema) -> LabelledPool:
+def labelled_pool(fake_encoder: FakeEncoder, single: TaskSchema) -> LabelledPool:
     texts = [text_about(list(WORDS)[i % 3], i) for i in range(150)]
     targets = np.array([[i % 3 == list(WORDS).index(label) for label in single.labels] for i in range(150)], np.float32)
     return LabelledPool(fake_encoder.encode(texts), targets, [""] * 150, texts)
 
 
-class Rehearsals:
-    """Of one pool of 120 and a plan, with a teacher that is asked for real."""
+class SimulatedTeacherRuns:
+    """Runs of simulated teachers on one pool of 120 tasks, with one cached teacher."""
 
-    def __init__(self, settings: Settings, store: Store, schema: TaskSchema, gold: LabelledPool) -> None:
-        self.pool, self.test = gold.take(np.arange(120)), gold.take(np.arange(120, 150))
+    def __init__(self, settings: Settings, store: Store, schema: TaskSchema, labelled_pool: LabelledPool) -> None:
+        self.pool, self.test = labelled_pool.take(np.arange(120)), labelled_pool.take(np.arange(120, 150))
         self.settings, self.schema = settings, schema
         self.plan = SimulationPlan(schema, ProjectSettings().of_form("text"), "fake", HUMAN, HUMAN, 3 * HUMAN)
         self.writer = Writer()
         self.teacher = CachedTeacher(store, TeacherClient(store, PROJECT, self.writer, NO_CAPS))
 
-    def of(self, arm: str) -> AbstractContextManager[SimulatedTeacher]:
+    def open(self, arm: str) -> AbstractContextManager[SimulatedTeacher]:
         return rehearse(arm, self.settings, self.plan, SINGLE, self.pool, self.teacher.again(), ROUNDS, PER_ROUND)
 
     def learner(self, rows: np.ndarray, wrong: int = 4) -> FittedModel:
-        """That makes some mistakes, which it was sure of."""
-        lesson = TrainingSnapshot("logistic", "fake", self.schema.labels, False, rows, b"", self.pool.targets[rows])
-        learner, _ = fitted_model.learn(lesson, self.pool.vectors[rows], None, 1)
+        """A learner that is confidently wrong on the first `wrong` rows."""
+        snapshot = TrainingSnapshot("logistic", "fake", self.schema.labels, False, rows, b"", self.pool.targets[rows])
+        learner, _ = fitted_model.learn(snapshot, self.pool.vectors[rows], None, 1)
         assert learner is not None
         learner.held_out[:] = 0.05 + 0.85 * self.pool.targets[rows]
         learner.held_out[:wrong] = np.roll(learner.held_out[:wrong], 1, axis=1)
@@ -91,64 +91,66 @@ class Rehearsals:
 
 
 @pytest.fixture
-def rehearsals(settings: Settings, store: Store, single: TaskSchema, gold: LabelledPool) -> Rehearsals:
-    return Rehearsals(settings, store, single, gold)
+def runs(settings: Settings, store: Store, single: TaskSchema, labelled_pool: LabelledPool) -> SimulatedTeacherRuns:
+    return SimulatedTeacherRuns(settings, store, single, labelled_pool)
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_it_is_asked_about_the_free_part_of_the_pool_for_as_many_calls(rehearsals: Rehearsals, arm: str) -> None:
+def test_it_is_asked_about_the_free_part_of_the_pool_for_as_many_calls(runs: SimulatedTeacherRuns, arm: str) -> None:
     rows = np.arange(HUMAN)
-    with rehearsals.of(arm) as tutor:
-        taught = tutor.teach(rows, rehearsals.learner(rows))
-        assert taught and {"cues", "labels"} <= taught.keys(), "with the labels' names"
-        assert tutor.teach(rows, rehearsals.learner(rows)) is None, "the next round comes with more labels"
-        spent = tutor.spent()
-    labelled = rehearsals.writer.texts()
-    free = set(rehearsals.pool.texts[HUMAN:])
-    assert spent["teacher_calls"] == len(rehearsals.writer.asked) <= questions_of(1, PER_ROUND)
+    with runs.open(arm) as simulated_teacher:
+        priors = simulated_teacher.teach(rows, runs.learner(rows))
+        assert priors and {"cues", "labels"} <= priors.keys(), "with the labels' names"
+        assert simulated_teacher.teach(rows, runs.learner(rows)) is None, "the next round comes with more labels"
+        spent = simulated_teacher.spent()
+    labelled_texts = runs.writer.texts()
+    free = set(runs.pool.texts[HUMAN:])
+    assert spent["teacher_calls"] == len(runs.writer.asked) <= max_questions(1, PER_ROUND)
     assert spent["teacher_tokens"] == 110 * spent["teacher_calls"]
     if arm == EVOLVE:
-        assert [each.purpose for each in rehearsals.writer.asked[:2]] == ["diagnose", "write"]
-        assert not set(labelled) & set(rehearsals.pool.texts), "its own texts are labelled"
+        assert [question.purpose for question in runs.writer.asked[:2]] == ["diagnose", "write"]
+        assert not set(labelled_texts) & set(runs.pool.texts), "its own texts are labelled"
     else:
-        assert set(labelled) <= free and len(labelled) == len(set(labelled)) >= 2 * PER_ROUND
+        assert set(labelled_texts) <= free and len(labelled_texts) == len(set(labelled_texts)) >= 2 * PER_ROUND
 
 
-def test_the_rounds_are_spread_from_the_first_labels_on(rehearsals: Rehearsals) -> None:
-    taught = []
-    with rehearsals.of(EVOLVE) as tutor:
+def test_the_rounds_are_spread_from_the_first_labels_on(runs: SimulatedTeacherRuns) -> None:
+    has_new_priors = []
+    with runs.open(EVOLVE) as simulated_teacher:
         for n in range(HUMAN, 3 * HUMAN + 1, HUMAN // 2):
-            taught.append(tutor.teach(np.arange(n), rehearsals.learner(np.arange(n))) is not None)
-    assert taught == [True, False, True, False, False]
+            has_new_priors.append(simulated_teacher.teach(np.arange(n), runs.learner(np.arange(n))) is not None)
+    assert has_new_priors == [True, False, True, False, False]
 
 
-def test_what_was_asked_in_an_earlier_run_is_not_asked_again(rehearsals: Rehearsals) -> None:
-    found = []
+def test_what_was_asked_in_an_earlier_run_is_not_asked_again(runs: SimulatedTeacherRuns) -> None:
+    measurements_by_run = []
     for _ in range(2):
-        with rehearsals.of(EVOLVE) as tutor:
-            run = simulate(rehearsals.plan, rehearsals.pool, rehearsals.test, "margin", 0, tutor)
-            found.append([each for each in run if each.metric != "seconds"])
-    asked = len(rehearsals.writer.asked)
-    assert found[0] == found[1] and {each.metric for each in found[0]} >= {"teacher_calls", "teacher_cost"}
-    calls = [each.value for each in found[0] if each.metric == "teacher_calls"]
-    assert calls == sorted(calls) and calls[-1] == asked
+        with runs.open(EVOLVE) as simulated_teacher:
+            run = simulate(runs.plan, runs.pool, runs.test, "margin", 0, simulated_teacher)
+            measurements_by_run.append([measurement for measurement in run if measurement.metric != "seconds"])
+    question_count = len(runs.writer.asked)
+    assert measurements_by_run[0] == measurements_by_run[1] and {
+        measurement.metric for measurement in measurements_by_run[0]
+    } >= {"teacher_calls", "teacher_cost"}
+    calls = [measurement.value for measurement in measurements_by_run[0] if measurement.metric == "teacher_calls"]
+    assert calls == sorted(calls) and calls[-1] == question_count
 
 
-def test_what_it_writes_is_learnt_from(rehearsals: Rehearsals) -> None:
+def test_what_it_writes_is_learnt_from(runs: SimulatedTeacherRuns) -> None:
     rows = np.arange(HUMAN)
-    alone = rehearsals.learner(rows)
-    with rehearsals.of(EVOLVE) as tutor:
-        priors = tutor.teach(rows, alone)
+    learner = runs.learner(rows)
+    with runs.open(EVOLVE) as simulated_teacher:
+        priors = simulated_teacher.teach(rows, learner)
     assert priors is not None
     multiple = np.array([False])
 
     def right(tensors: dict[str, np.ndarray]) -> float:
-        said = registry.learner("logistic").predict({**tensors, "multiple": multiple}, rehearsals.test.vectors)
-        return float(correct(said, rehearsals.test.targets, False).mean())
+        probabilities = registry.learner("logistic").predict({**tensors, "multiple": multiple}, runs.test.vectors)
+        return float(correct(probabilities, runs.test.targets, False).mean())
 
     assert right(priors["labels"]) > right(priors["cues"]), "names alone say nothing to an encoder that knows no words"
 
 
 def test_a_teacher_that_cannot_be_asked_is_refused(settings: Settings) -> None:
     with pytest.raises(ApprenticeError, match="'similarity', which cannot be asked in a simulation: set `teacher`"):
-        open_memory(settings, settings.data_dir / "teacher")
+        open_cached_teacher(settings, settings.data_dir / "teacher")

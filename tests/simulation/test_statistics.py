@@ -1,4 +1,4 @@
-"""Areas, intervals, tests and crossings against enumeration, theory and looking at each segment."""
+"""Areas, intervals, tests and crossings, against enumeration, theory and interpolation."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ml_backend.simulation.statistics import holm, interval, labels_saved, labels_to_target, normalised_area, paired
+from ml_backend.simulation.statistics import (
+    holm,
+    interval,
+    labels_saved,
+    labels_to_target,
+    normalised_area,
+    paired_difference,
+)
 
 steps = st.lists(st.integers(1, 50), min_size=1, max_size=8).map(np.cumsum)
-heights = st.integers(0, 20).map(lambda each: each / 20)
+scores = st.integers(0, 20).map(lambda step: step / 20)
 
 
 @given(budgets=steps, data=st.data())
 def test_the_area_is_the_sum_of_the_trapezoids_over_the_range(budgets: np.ndarray, data: st.DataObject) -> None:
-    curve = data.draw(st.lists(heights, min_size=len(budgets), max_size=len(budgets)))
+    curve = data.draw(st.lists(scores, min_size=len(budgets), max_size=len(budgets)))
     area = sum(
         Fraction(int(right - left)) * (Fraction(a) + Fraction(b)) / 2
         for left, right, a, b in zip(budgets, budgets[1:], curve, curve[1:], strict=False)
     )
-    wanted = area / int(budgets[-1] - budgets[0]) if len(budgets) > 1 else Fraction(curve[0])
-    found = normalised_area(budgets, np.array([curve, np.zeros(len(budgets))]))
-    assert found == pytest.approx([float(wanted), 0])
+    expected = area / int(budgets[-1] - budgets[0]) if len(budgets) > 1 else Fraction(curve[0])
+    areas = normalised_area(budgets, np.array([curve, np.zeros(len(budgets))]))
+    assert areas == pytest.approx([float(expected), 0])
 
 
 def test_the_area_by_hand() -> None:
@@ -62,51 +69,51 @@ def test_one_seed_is_its_own_interval() -> None:
 
 
 def enumerated(differences: list[float]) -> float:
-    """Two-sided signed-rank p-value: every sign of every rank is as likely; zeros are left out, ties share ranks."""
-    there = np.array([each for each in differences if each])
-    ranks = stats.rankdata(np.abs(there))
-    away = abs(ranks[there > 0].sum() - ranks.sum() / 2)
-    sums = [sum(itertools.compress(ranks, signs)) for signs in itertools.product([0, 1], repeat=len(there))]
-    return float(np.mean([abs(each - ranks.sum() / 2) >= away - 1e-9 for each in sums]))
+    """Two-sided signed-rank p-value: all signs of ranks are equally likely; zeros are left out, ties share ranks."""
+    non_zero = np.array([difference for difference in differences if difference])
+    ranks = stats.rankdata(np.abs(non_zero))
+    distance = abs(ranks[non_zero > 0].sum() - ranks.sum() / 2)
+    sums = [sum(itertools.compress(ranks, signs)) for signs in itertools.product([0, 1], repeat=len(non_zero))]
+    return float(np.mean([abs(rank_sum - ranks.sum() / 2) >= distance - 1e-9 for rank_sum in sums]))
 
 
 @given(differences=st.lists(st.integers(-4, 4), min_size=1, max_size=8))
 @hypothesis_settings(max_examples=25)
 def test_the_comparison_agrees_with_enumeration_and_counting(differences: list[int]) -> None:
-    found = paired(np.array(differences) + 2.0, np.full(len(differences), 2.0))
-    assert found.p_value == pytest.approx(enumerated(differences))
-    assert found.gain == pytest.approx(sum(differences) / len(differences))
-    assert found.wins == sum(each > 0 for each in differences)
-    assert found.ties == differences.count(0)
-    assert found.losses == sum(each < 0 for each in differences)
+    comparison = paired_difference(np.array(differences) + 2.0, np.full(len(differences), 2.0))
+    assert comparison.p_value == pytest.approx(enumerated(differences))
+    assert comparison.gain == pytest.approx(sum(differences) / len(differences))
+    assert comparison.wins == sum(difference > 0 for difference in differences)
+    assert comparison.ties == differences.count(0)
+    assert comparison.losses == sum(difference < 0 for difference in differences)
     low, high = interval(np.array(differences, float))
-    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (comparison.low, comparison.high) == pytest.approx((low, high))
 
 
 def test_strategies_that_do_the_same_are_no_evidence() -> None:
-    same = np.array([0.1, 0.7, 0.4])
-    found = paired(same, same)
-    assert (found.gain, found.low, found.high, found.p_value) == (0, 0, 0, 1)
-    assert (found.wins, found.ties, found.losses) == (0, 3, 0)
+    scores = np.array([0.1, 0.7, 0.4])
+    comparison = paired_difference(scores, scores)
+    assert (comparison.gain, comparison.low, comparison.high, comparison.p_value) == (0, 0, 0, 1)
+    assert (comparison.wins, comparison.ties, comparison.losses) == (0, 3, 0)
 
 
 @pytest.mark.parametrize(("seeds", "p_value"), [(5, 1 / 16), (6, 1 / 32)])
 def test_below_six_seeds_even_a_clean_sweep_is_not_significant(seeds: int, p_value: float) -> None:
-    assert paired(np.arange(1, seeds + 1) / 10, np.zeros(seeds)).p_value == pytest.approx(p_value)
+    assert paired_difference(np.arange(1, seeds + 1) / 10, np.zeros(seeds)).p_value == pytest.approx(p_value)
 
 
-@given(budgets=steps, data=st.data(), target=heights)
+@given(budgets=steps, data=st.data(), target=scores)
 def test_the_target_is_reached_where_the_drawn_curve_first_crosses_it(
     budgets: np.ndarray, data: st.DataObject, target: float
 ) -> None:
-    curve = np.array(data.draw(st.lists(heights, min_size=len(budgets), max_size=len(budgets))))
-    fine = np.linspace(budgets[0], budgets[-1], 20 * int(budgets[-1] - budgets[0]) + 1)
-    there = np.interp(fine, budgets, curve) >= target - 1e-9
-    found = labels_to_target(budgets, curve, target)
-    if there.any():
-        assert found == pytest.approx(fine[there.argmax()], abs=0.051)
+    curve = np.array(data.draw(st.lists(scores, min_size=len(budgets), max_size=len(budgets))))
+    grid = np.linspace(budgets[0], budgets[-1], 20 * int(budgets[-1] - budgets[0]) + 1)
+    is_reached = np.interp(grid, budgets, curve) >= target - 1e-9
+    labels = labels_to_target(budgets, curve, target)
+    if is_reached.any():
+        assert labels == pytest.approx(grid[is_reached.argmax()], abs=0.051)
     else:
-        assert found is None
+        assert labels is None
 
 
 def test_the_labels_to_the_target_by_hand() -> None:
@@ -126,43 +133,43 @@ def test_twice_as_fast_in_every_seed_saves_half_the_labels_for_sure() -> None:
 def test_the_interval_of_the_labels_saved_is_that_of_paired_resampling() -> None:
     random = np.random.default_rng(5)
     budgets, seeds = np.arange(0, 101, 10), 12
-    luck = random.normal(0, 0.5, (seeds, 1))  # of a seed, for both: not paired, it would drown all else
-    randoms, ours = budgets / 125 + luck, budgets / 90 + luck + random.normal(0, 0.1, (seeds, 1))
+    seed_effect = random.normal(0, 0.5, (seeds, 1))  # common to both, and larger than all other variation
+    random_curves, curves = budgets / 125 + seed_effect, budgets / 90 + seed_effect + random.normal(0, 0.1, (seeds, 1))
 
     def saved(rows: np.ndarray) -> float:
-        """Both rise everywhere: the crossings are those of the straight lines."""
-        there, here = randoms[rows].mean(axis=0), ours[rows].mean(axis=0)
-        return float(100 - np.interp(there[-1], here, budgets))
+        """Labels saved by interpolation, which is exact because both curves rise everywhere."""
+        random_mean, mean = random_curves[rows].mean(axis=0), curves[rows].mean(axis=0)
+        return float(100 - np.interp(random_mean[-1], mean, budgets))
 
-    again = [saved(random.integers(0, seeds, seeds)) for _ in range(4000)]
+    resampled = [saved(random.integers(0, seeds, seeds)) for _ in range(4000)]
     tail = stats.norm.cdf(stats.t.ppf(0.025, seeds - 1) * np.sqrt(seeds / (seeds - 1)))
-    found = labels_saved(budgets, ours, randoms)
-    assert found.labels == pytest.approx(saved(np.arange(seeds)))
-    assert [found.low, found.high] == pytest.approx(np.quantile(again, [tail, 1 - tail]), abs=1)
-    assert found.labels - np.quantile(again, tail) > 4  # the tolerance is a small part of it
+    saving = labels_saved(budgets, curves, random_curves)
+    assert saving.labels == pytest.approx(saved(np.arange(seeds)))
+    assert [saving.low, saving.high] == pytest.approx(np.quantile(resampled, [tail, 1 - tail]), abs=1)
+    assert saving.labels - np.quantile(resampled, tail) > 4  # the tolerance is a small part of it
 
 
 def test_a_strategy_that_some_resamples_do_not_take_to_the_target_has_no_lower_end() -> None:
-    budgets, randoms = np.array([0, 100]), np.tile([0, 0.5], (10, 1))
-    ours = np.array([[0, 0.4]] * 4 + [[0, 0.8]] * 6)
-    found = labels_saved(budgets, ours, randoms)
-    assert found.labels == pytest.approx(100 - 100 * 0.5 / 0.64)
-    # 8 or more of the four slow ones in a resample do not reach 0.5: 1.2 % of the resamples; none at all: 0.6 %.
+    budgets, random_curves = np.array([0, 100]), np.tile([0, 0.5], (10, 1))
+    curves = np.array([[0, 0.4]] * 4 + [[0, 0.8]] * 6)
+    saving = labels_saved(budgets, curves, random_curves)
+    assert saving.labels == pytest.approx(100 - 100 * 0.5 / 0.64)
+    # A resample with 8 or more of the four slow curves does not reach 0.5: 1.2 % of the resamples; with none: 0.6 %.
     # The interval of ten seeds leaves out 0.9 % at each end.
-    assert found.low is None
-    assert found.high == pytest.approx(100 - 100 * 0.5 / 0.76)
+    assert saving.low is None
+    assert saving.high == pytest.approx(100 - 100 * 0.5 / 0.76)
 
 
 def test_a_strategy_that_never_gets_there_saves_nothing_that_could_be_told() -> None:
-    found = labels_saved(np.array([0, 100]), np.tile([0, 0.4], (10, 1)), np.tile([0, 0.5], (10, 1)))
-    assert (found.labels, found.low, found.high) == (None, None, None)
+    saving = labels_saved(np.array([0, 100]), np.tile([0, 0.4], (10, 1)), np.tile([0, 0.5], (10, 1)))
+    assert (saving.labels, saving.low, saving.high) == (None, None, None)
 
 
-@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 100).map(lambda each: each / 100)))
+@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 100).map(lambda percent: percent / 100)))
 def test_holm_is_bonferroni_on_every_subset(p_values: dict[str, float]) -> None:
-    subsets = [each for size in range(1, 7) for each in itertools.combinations(p_values, size)]
-    for name, found in holm(p_values).items():
-        mine = (subset for subset in subsets if name in subset)
-        wanted = max(min(1, len(subset) * min(p_values[other] for other in subset)) for subset in mine)
-        assert found == pytest.approx(wanted)
+    subsets = [subset for size in range(1, 7) for subset in itertools.combinations(p_values, size)]
+    for name, corrected in holm(p_values).items():
+        subsets_with_name = (subset for subset in subsets if name in subset)
+        expected = max(min(1, len(subset) * min(p_values[other] for other in subset)) for subset in subsets_with_name)
+        assert corrected == pytest.approx(expected)
     assert holm(p_values).keys() == p_values.keys()

@@ -1,4 +1,4 @@
-"""The summary is what the measurements say."""
+"""The summary agrees with computation by hand."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from ml_backend.simulation.summary import summarise
 
 
 def test_the_summary_by_hand() -> None:
-    found = measured("random", [[0.2, 0.4, 0.6], [0.4, 0.6, 0.8]]) + measured("b", [[0.2, 0.7, 0.8], [0.4, 0.9, 0.8]])
-    summary = summarise(found, {"tasks": 7})
+    measurements = measured("random", [[0.2, 0.4, 0.6], [0.4, 0.6, 0.8]]) + measured(
+        "b", [[0.2, 0.7, 0.8], [0.4, 0.9, 0.8]]
+    )
+    summary = summarise(measurements, {"tasks": 7})
     assert summary["strategies"]["random"] == {
         "final": pytest.approx({"accuracy": 0.8, "macro_f1": 0.7, "worst_class_f1": 0.35}),
         # 0.3 from 10 to 20 and 0.5 from 20 to 40, and 0.2 more with the other seed
@@ -64,18 +66,20 @@ def test_the_summary_by_hand() -> None:
 
 
 def test_seeds_that_one_strategy_has_not_finished_count_for_none() -> None:
-    randoms, ours = [[0.2, 0.3 + i / 50, 0.6] for i in range(4)], [[0.2, 0.5 - i / 40, 0.7] for i in range(4)]
-    whole = measured("random", randoms) + measured("b", ours) + measured("c", ours)
-    broken = [each for each in whole if each.strategy != "b" or each.seed not in (1, 3)]
-    paired = [each for each in whole if each.seed not in (1, 3)]
-    found, wanted = summarise(broken, {}), summarise(paired, {})
-    assert found["strategies"] == wanted["strategies"]
-    assert (found["protocol"]["paired_seeds"], found["protocol"]["unpaired_seeds"]) == (2, 2)
-    assert (wanted["protocol"]["paired_seeds"], wanted["protocol"]["unpaired_seeds"]) == (2, 0)
+    random_curves, curves = [[0.2, 0.3 + i / 50, 0.6] for i in range(4)], [[0.2, 0.5 - i / 40, 0.7] for i in range(4)]
+    measurements = measured("random", random_curves) + measured("b", curves) + measured("c", curves)
+    incomplete = [
+        measurement for measurement in measurements if measurement.strategy != "b" or measurement.seed not in (1, 3)
+    ]
+    paired = [measurement for measurement in measurements if measurement.seed not in (1, 3)]
+    summary, expected = summarise(incomplete, {}), summarise(paired, {})
+    assert summary["strategies"] == expected["strategies"]
+    assert (summary["protocol"]["paired_seeds"], summary["protocol"]["unpaired_seeds"]) == (2, 2)
+    assert (expected["protocol"]["paired_seeds"], expected["protocol"]["unpaired_seeds"]) == (2, 0)
 
 
 @pytest.mark.parametrize(
-    "found",
+    "measurements",
     [
         [],
         measured("b", [[0.2, 0.3, 0.4]]),
@@ -84,14 +88,16 @@ def test_seeds_that_one_strategy_has_not_finished_count_for_none() -> None:
     ],
     ids=["nothing", "no random", "no seed in common", "not finite"],
 )
-def test_without_a_seed_of_all_strategies_there_is_nothing_to_summarise(found: list[Measurement]) -> None:
+def test_without_a_seed_of_all_strategies_there_is_nothing_to_summarise(measurements: list[Measurement]) -> None:
     with pytest.raises(ApprenticeError, match="nothing to compare"):
-        summarise(found, {})
+        summarise(measurements, {})
 
 
 def test_the_summary_is_json_whatever_was_measured() -> None:
-    found = measured("random", [[0.2, 0.4, 0.6]] * 3) + measured("b", [[0.2, 0.3, 0.5]] * 2 + [[0.2, math.nan, 0.5]])
-    summary = summarise([each for each in found if each.metric != "seconds"], {})
+    measurements = measured("random", [[0.2, 0.4, 0.6]] * 3) + measured(
+        "b", [[0.2, 0.3, 0.5]] * 2 + [[0.2, math.nan, 0.5]]
+    )
+    summary = summarise([measurement for measurement in measurements if measurement.metric != "seconds"], {})
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["protocol"]["paired_seeds"] == 2
     assert summary["strategies"]["b"]["labels_to_target"] is None
@@ -101,36 +107,48 @@ def test_the_summary_is_json_whatever_was_measured() -> None:
 
 
 def test_a_single_budget_is_its_own_area() -> None:
-    found = [each for each in measured("random", [[0.2, 0.4, 0.6]] * 2) if each.labelled == 20]
-    summary = summarise(found, {})
+    measurements = [
+        measurement for measurement in measured("random", [[0.2, 0.4, 0.6]] * 2) if measurement.labelled == 20
+    ]
+    summary = summarise(measurements, {})
     assert summary["strategies"]["random"]["naulc"]["mean"] == pytest.approx(0.4)
     assert summary["strategies"]["random"]["labels_to_target"] == 20
 
 
 def test_the_worst_group_is_the_one_with_the_lowest_accuracy_at_the_end() -> None:
-    found = measured("random", [[0.2, 0.4, 0.6]] * 2) + measured("b", [[0.2, 0.4, 0.6]] * 2)
-    for strategy, group, end in (("random", "en", 0.9), ("random", "de", 0.7), ("b", "en", 0.6), ("b", "de", 0.8)):
+    measurements = measured("random", [[0.2, 0.4, 0.6]] * 2) + measured("b", [[0.2, 0.4, 0.6]] * 2)
+    for strategy, group, final_accuracy in (
+        ("random", "en", 0.9),
+        ("random", "de", 0.7),
+        ("b", "en", 0.6),
+        ("b", "de", 0.8),
+    ):
         for seed in range(2):
-            found += [Measurement(strategy, seed, n, "accuracy", group, n / 100) for n in BUDGETS[:2]]
-            found += [Measurement(strategy, seed, 40, "accuracy", group, end + (seed - 0.5) / 10)]
-            found += [Measurement(strategy, seed, n, "macro_f1", group, 1 - end) for n in BUDGETS]
-    found += [Measurement("b", 0, n, "accuracy", "measured for b only", 0.0) for n in BUDGETS]
-    strategies = summarise(found, {})["strategies"]
+            measurements += [Measurement(strategy, seed, n, "accuracy", group, n / 100) for n in BUDGETS[:2]]
+            measurements += [Measurement(strategy, seed, 40, "accuracy", group, final_accuracy + (seed - 0.5) / 10)]
+            measurements += [Measurement(strategy, seed, n, "macro_f1", group, 1 - final_accuracy) for n in BUDGETS]
+    measurements += [Measurement("b", 0, n, "accuracy", "measured for b only", 0.0) for n in BUDGETS]
+    strategies = summarise(measurements, {})["strategies"]
     assert strategies["random"]["groups"] == pytest.approx({"worst": "de", "worst_accuracy": 0.7, "gap": 0.2})
     assert strategies["b"]["groups"] == pytest.approx({"worst": "en", "worst_accuracy": 0.6, "gap": 0.2})
 
 
 def test_strategies_that_were_tried_before_make_the_correction_stronger() -> None:
-    found = measured("random", [[0.2, 0.4, 0.6]] * 8) + measured("b", [[0.2, 0.5 + i / 50, 0.6] for i in range(8)])
-    alone, one_of_three = summarise(found, {}), summarise(found, {}, tried=["b", "c", "d", "random"])
+    measurements = measured("random", [[0.2, 0.4, 0.6]] * 8) + measured(
+        "b", [[0.2, 0.5 + i / 50, 0.6] for i in range(8)]
+    )
+    summary, summary_of_three_tried = (
+        summarise(measurements, {}),
+        summarise(measurements, {}, tried=["b", "c", "d", "random"]),
+    )
     p_value = 2 / 2**8
-    assert alone["protocol"]["against_random"]["b"]["p_holm"] == pytest.approx(p_value)
-    assert one_of_three["protocol"]["against_random"]["b"]["p_holm"] == pytest.approx(3 * p_value)
-    assert (alone["protocol"]["corrected_for"], one_of_three["protocol"]["corrected_for"]) == (1, 3)
-    assert one_of_three["strategies"] == alone["strategies"]
+    assert summary["protocol"]["against_random"]["b"]["p_holm"] == pytest.approx(p_value)
+    assert summary_of_three_tried["protocol"]["against_random"]["b"]["p_holm"] == pytest.approx(3 * p_value)
+    assert (summary["protocol"]["corrected_for"], summary_of_three_tried["protocol"]["corrected_for"]) == (1, 3)
+    assert summary_of_three_tried["strategies"] == summary["strategies"]
 
 
 @pytest.mark.parametrize(("pool", "alike"), [(40, True), (41, False)])
 def test_the_ends_are_alike_if_everything_was_labelled(pool: int, alike: bool) -> None:
-    found = measured("random", [[0.2, 0.4, 0.6]] * 2) + measured("b", [[0.2, 0.5, 0.6]] * 2)
-    assert summarise(found, {"pool": pool})["protocol"]["ends_alike"] is alike
+    measurements = measured("random", [[0.2, 0.4, 0.6]] * 2) + measured("b", [[0.2, 0.5, 0.6]] * 2)
+    assert summarise(measurements, {"pool": pool})["protocol"]["ends_alike"] is alike
