@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ml_backend.core.teacher_types import Answer, Purpose, Question
 from ml_backend.storage.database import Database, chunks, now
-from ml_backend.storage.deleted_texts import LABEL_NAMES
+from ml_backend.storage.deleted_texts import LABEL_KEYS
 from ml_backend.storage.ledger import enter
 from ml_backend.storage.quote_erasure import without_deleted
 from ml_backend.storage.replies import Replies, Reply, ReplyTable, given
@@ -135,7 +135,7 @@ class Questions:
         query = sa.select(table.c.purpose, table.c.teacher, table.c.body, table.c.state).where(this).with_for_update()
         content = answer.content
         with self._database.begin() as connection:
-            if content is not None and content.keys() - LABEL_NAMES:
+            if content is not None and content.keys() - LABEL_KEYS:
                 [cleaned] = without_deleted(connection, table, project, [{"content": content}])
                 content = cleaned["content"]
             row = connection.execute(query).first()

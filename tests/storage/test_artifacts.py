@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ml_backend.core.exceptions import ArtifactError, StoreError
 from ml_backend.core.settings import Settings
 from ml_backend.storage import Store
-from ml_backend.storage.artifacts import MOST_SOUND, Artifacts
+from ml_backend.storage.artifacts import MAX_CHECKS_REMEMBERED, Artifacts
 from ml_backend.storage.files import TEMPORARY, write_atomically
 
 TENSORS = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "multiple": np.array([True])}
@@ -135,9 +135,9 @@ def test_what_a_kill_has_left_behind_is_removed_when_the_store_is_opened_an_hour
 def test_of_artifacts_that_other_processes_remove_not_all_are_remembered(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
     name, digest = artifacts.write(5, "prior", TENSORS)
-    for number in range(MOST_SOUND + 5):
+    for number in range(MAX_CHECKS_REMEMBERED + 5):
         another = tmp_path / f"copy-{number}"
         another.write_bytes((tmp_path / name).read_bytes())
         assert artifacts.sound(another.name, digest)
         another.unlink()
-    assert len(artifacts._sound) == MOST_SOUND
+    assert len(artifacts._checked) == MAX_CHECKS_REMEMBERED

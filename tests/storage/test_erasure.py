@@ -18,7 +18,7 @@ from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import Annotation, Draft, Example, ModelVersion, Prediction, content_key
 from ml_backend.storage import EvolutionRow, RoundRecord, Store, quote_erasure
 from ml_backend.storage.deleted_texts import DeletedTexts
-from ml_backend.storage.erasure import count_rows, owners
+from ml_backend.storage.erasure import count_rows, project_columns
 from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.schema import metadata, project, question
 from ml_backend.teacher.evolution.report_text import cut
@@ -96,8 +96,8 @@ def erase_all(store: Store) -> int:
 
 
 def test_every_table_says_by_its_columns_whose_its_rows_are() -> None:
-    assert {table.name for table in owners()} == metadata.tables.keys() - NOT_OF_PROJECTS
-    assert [*owners()][-1] is project, "an erasure that was interrupted can be repeated"
+    assert {table.name for table in project_columns()} == metadata.tables.keys() - NOT_OF_PROJECTS
+    assert [*project_columns()][-1] is project, "an erasure that was interrupted can be repeated"
 
 
 @pytest.mark.parametrize("text", [SECRET, LONG, SHORT])
@@ -152,7 +152,7 @@ def test_a_step_of_the_search_looks_at_few_rows_and_the_next_one_goes_on_from_th
     any_store: Store, monkeypatch: pytest.MonkeyPatch, texts: int
 ) -> None:
     monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(quote_erasure, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(quote_erasure, "ROWS_PER_QUERY", 7)
     gone = [f"{SECRET}, and the text of number {number}" for number in range(texts)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(gone, start=1)])
     body = {"weaknesses": f"it fails at {gone[-1]}", "texts": []}
@@ -179,7 +179,7 @@ def test_a_text_that_comes_back_while_others_are_looked_for_is_quoted_on(
     spread(any_store, SECRET)
     any_store.questions.want(5, "teacher", [(asking("zz", f"as in {SECRET}", purpose="write"), None)])
     monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(quote_erasure, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(quote_erasure, "ROWS_PER_QUERY", 1)
     any_store.tasks.remove(5, [1])
     assert any_store.erase_quotes(5)
     any_store.tasks.put(5, [example(3, SECRET)])
@@ -188,7 +188,7 @@ def test_a_text_that_comes_back_while_others_are_looked_for_is_quoted_on(
 
 
 def test_quotes_of_many_texts_are_looked_for_in_portions(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quote_erasure, "TEXTS_AT_ONCE", 4)
+    monkeypatch.setattr(quote_erasure, "TEXTS_PER_SEARCH", 4)
     texts = [f"the text of number {number}, long enough" for number in range(10)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(texts, start=1)])
     any_store.questions.want(5, "teacher", [(asking("q", str(texts), purpose="describe"), None)])
@@ -346,7 +346,7 @@ def test_a_forgotten_project_has_no_row_artifact_or_vector_left(any_store: Store
 
 
 def test_more_rows_than_one_transaction_removes(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_backend.storage.erasure.REMOVED_AT_ONCE", 100)
+    monkeypatch.setattr("ml_backend.storage.erasure.ROWS_PER_TRANSACTION", 100)
     any_store.projects.ensure(5)
     any_store.tasks.put(5, [example(task, f"text {task}") for task in range(1, 251)])
     assert any_store.forget(5) == {"task": 250, "project": 1}

@@ -59,7 +59,7 @@ def test_one_command_at_a_time_evolves_a_project_and_another_project_meanwhile(
     with any_store.evolution.alone(5):
         with other.evolution.alone(6):
             pass
-        with pytest.raises(StoreError, match="Another `apprentice evolve` is at work on project 5: wait"):
+        with pytest.raises(StoreError, match="Another `apprentice evolve` is running on project 5: wait"):
             other.evolution.alone(5).__enter__()
     with other.evolution.alone(5):
         pass

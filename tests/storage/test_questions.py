@@ -180,7 +180,7 @@ def test_the_totals_of_the_ledger_are_those_of_its_calls_by_day(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     want(any_store, *range(1, 7))
-    midnight = 20_000 * ledger_module.SECONDS_A_DAY
+    midnight = 20_000 * ledger_module.SECONDS_PER_DAY
     for number, moment in enumerate((midnight - 9, midnight - 1, midnight, midnight + 1, midnight + 2), start=1):
         monkeypatch.setattr(ledger_module, "now", lambda moment=moment: float(moment))
         any_store.questions.record(5, answer(number, 0.75, call("malformed"), call()), [0.5, 0.25])
