@@ -100,7 +100,7 @@ def test_rounds_are_kept_newest_first_and_the_failed_ones_can_be_told_apart(any_
 
 
 def test_only_the_newest_rounds_are_kept(any_store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(module, "ROUNDS_KEPT", 5)
+    monkeypatch.setattr(module, "MAX_ROUNDS", 5)
     for at in range(20):
         any_store.versions.record_round(5, RoundRecord(None, at, at, {}))
     kept = [record.started_at for record in any_store.versions.last_rounds(5, 100)]
