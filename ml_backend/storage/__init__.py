@@ -1,4 +1,4 @@
-"""The store: the only place that knows SQL, and where vectors, artifacts and credentials lie."""
+"""The store: the database, and the files of vectors, artifacts and credentials. No other package uses SQL."""
 
 from __future__ import annotations
 
@@ -68,15 +68,16 @@ __all__ = [
 ]
 
 
-PROBE_BYTES = 64 * 1024
-WIPES, WIPE_SECONDS = 100, 0.1  # tries, and the pause between two: whoever reads at that moment is in the way
+WRITE_TEST_BYTES = 64 * 1024
+WIPE_TRIES, WIPE_RETRY_SECONDS = 100, 0.1  # a process that reads or writes at that moment prevents the wipe
 
 
 class Store:
-    """Everything that outlives a process, one attribute a topic."""
+    """All data that outlives a process: one attribute for each table or group of tables."""
 
     def __init__(self, settings: Settings, *, must_exist: bool = False) -> None:
-        """Makes the store where there is none yet; with `must_exist`, raises StoreError instead."""
+        """Opens the store, and creates it if it does not exist. Raises StoreError if `must_exist` is True and there is
+        no store."""
         self._folder = settings.data_dir
         if must_exist and not settings.store_url and not settings.database_file.is_file():
             raise StoreError(
@@ -115,55 +116,57 @@ class Store:
         self.jobs = Jobs(self.database, settings.lease_seconds, signals=self.signals)
         self._quotes = QuoteEraser(self.database)
         self.artifacts = Artifacts(self._folder / "artifacts")
-        for there in ("", "artifacts/*/", "vectors/*/*/"):
-            remove_old(self._folder.glob(f"{there}{TEMPORARY}*"))
+        for folder in ("", "artifacts/*/", "vectors/*/*/"):
+            remove_old(self._folder.glob(f"{folder}{TEMPORARY}*"))
 
     def vectors(self, project: int, space: str) -> Vectors:
-        """The cached vectors of a project in an encoder's space."""
+        """Returns the cached vectors of a project in an encoder's feature space."""
         return Vectors(self._folder / "vectors" / space / str(project))
 
     def forget_spaces(self, project: int, prefix: str, kept: Collection[str]) -> None:
-        """Removes a project's vectors in the spaces whose names begin so, but for some."""
+        """Removes a project's vectors in all feature spaces whose names begin with `prefix`, except those in `kept`."""
         for folder in (self._folder / "vectors").glob(f"{prefix}*"):
             if folder.name not in kept:
                 shutil.rmtree(folder / str(project), ignore_errors=True)
-                with suppress(OSError):  # it has other projects'
+                with suppress(OSError):  # not empty: other projects use the space, too
                     folder.rmdir()
 
     def erase_quotes(self, project: int) -> bool:
-        """Takes texts of deleted tasks out of what quotes them, for a moment; False when there is nothing to do now.
-        Raises StoreError."""
+        """Removes texts of deleted tasks from the documents that quote them, for a fraction of a second. Returns False
+        if nothing is left to do for now. Raises StoreError."""
         return self._quotes.step(project)
 
     def sweep_vectors(self, project: int) -> int:
-        """Drops vectors of texts that a project has no more, of one shard at a time; returns how many, 0 when none are
-        left. Raises StoreError, and BlockingIOError while another process merges shards."""
+        """Removes from one shard the vectors of texts that the project no longer has. Returns the number of removed
+        vectors, 0 if no shard has any. Raises StoreError, and BlockingIOError while another process merges shards."""
         kept = content_keys(self.database, project)
         folders = (self._folder / "vectors").glob(f"*/{project}")
         return next((dropped for folder in folders if (dropped := drop_vectors(folder, kept))), 0)
 
     def rows(self, project: int) -> dict[str, int]:
-        """How many rows of a project there are, by table."""
+        """Returns the number of a project's rows, by table."""
         return count_rows(self.database, project)
 
     def forget(self, project: int, *, ledger: bool = True) -> dict[str, int]:
-        """Removes a project whole: its rows in every table, its artifacts and vectors; returns how many of each there
-        were. Interrupted, it can be called again. Whoever is at work on the project loses the right to publish.
-        ledger: also what its teacher has cost"""
+        """Removes a project's rows from every table, its artifacts and its vectors, and returns the number of each. The
+        call can be repeated if it was interrupted. A worker that runs a round of the project loses its lease.
+
+        ledger  whether the ledger of the teacher's calls is removed as well
+        """
         artifacts = self.artifacts.forget(project)
         folders = [folder for folder in (self._folder / "vectors").glob(f"*/{project}") if folder.is_dir()]
         vectors = sum(len(self.vectors(project, folder.parent.name)) for folder in folders)
         self.forget_spaces(project, "", ())
         rows = erase_project(self.database, project, ledger=ledger)
-        for _ in range(WIPES):
+        for _ in range(WIPE_TRIES):
             if self.database.wipe():
                 break
-            time.sleep(WIPE_SECONDS)
+            time.sleep(WIPE_RETRY_SECONDS)
         return {**rows, **{name: n for name, n in (("artifacts", artifacts), ("vectors", vectors)) if n}}
 
     def remove_strays(self) -> None:
-        """Removes artifacts and vectors of projects that are not known, as somebody may write who was at work when one
-        was forgotten, and what the database's log still has of them."""
+        """Removes the artifacts and vectors of projects that are not in the store, and empties the database's log. A
+        worker that ran a round while its project was removed may have written such files."""
         for pattern in ("artifacts/*", "vectors/*/*"):
             for folder in self._folder.glob(pattern):
                 if folder.name.isdigit() and folder.is_dir() and self.projects.get(int(folder.name)) is None:
@@ -171,10 +174,10 @@ class Store:
         self.database.wipe()
 
     def full(self) -> str:
-        """Why nothing can be written to the data folder, "" if it can."""
+        """Returns a message that says why nothing can be written to the data folder, or "" if it can be written."""
         try:
             with tempfile.TemporaryFile(dir=self._folder) as file:
-                file.write(b"0" * PROBE_BYTES)
+                file.write(b"0" * WRITE_TEST_BYTES)
                 file.flush()
         except OSError as error:
             return f"{self._folder} cannot be written ({error.strerror}): free space or chown it"
@@ -186,22 +189,21 @@ class Store:
 
 
 def remember_credentials(data_dir: Path, url: str, api_key: str) -> None:
-    """Keeps what `connect` was told, readable by this user alone, for the workers."""
+    """Saves the URL and the API key that `connect` was given, for the workers. Only this user may read the file."""
     text = json.dumps({"label_studio_url": url, "label_studio_api_key": api_key})
     write_atomically(data_dir / "credentials.json", lambda file: file.write(text.encode()))
 
 
 def credentials(settings: Settings) -> tuple[str, str]:
-    """Label Studio's URL and API key: of the settings, and what they do not have as `connect` was told it.
-
-    The key is "" if there is none. One that `connect` was told is never sent to another server.
+    """Returns Label Studio's URL and API key from the settings. What the settings lack is taken from the file that
+    `remember_credentials` wrote. The key is "" if there is none; a saved key is returned with its saved URL only.
     """
     url, key = settings.label_studio_url.rstrip("/"), settings.label_studio_api_key.get_secret_value()
     try:
-        found = json.loads((settings.data_dir / "credentials.json").read_text())
-        kept_url, kept_key = str(found["label_studio_url"]), str(found["label_studio_api_key"])
+        saved = json.loads((settings.data_dir / "credentials.json").read_text())
+        saved_url, saved_key = str(saved["label_studio_url"]), str(saved["label_studio_api_key"])
     except (OSError, ValueError, KeyError, TypeError):
         return url, key
     if "label_studio_url" not in settings.model_fields_set:
-        url = kept_url
-    return url, key or (kept_key if url == kept_url else "")
+        url = saved_url
+    return url, key or (saved_key if url == saved_url else "")

@@ -26,22 +26,22 @@ from ml_backend.core.types import storable
 DATABASES = {"sqlite", "postgresql"}
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10
-TURN_SECONDS = 0.001  # between two tries to become SQLite's writer
-CHECKPOINT_PAGES = 20_000  # of the write-ahead log, from which even a process that leaves that to others tidies it up
-WIPE_MILLISECONDS = 100
+WRITER_RETRY_SECONDS = 0.001  # between two tries to become SQLite's writer
+CHECKPOINT_PAGES = 20_000  # length of the write-ahead log at which a process runs a checkpoint in any case
+WIPE_BUSY_MILLISECONDS = 100
 T = TypeVar("T")
-_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # as JSON writes it, but not a backslash that stands before "u0000"
-MIGRATIONS_LOCK = 72_110_417  # any number that nobody else takes an advisory lock on
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # NUL as JSON escapes it; after an escaped backslash, "u0000" is text
+MIGRATIONS_LOCK = 72_110_417  # number of the advisory lock; differs from that of every other lock
 
 
 class Database:
-    """One engine; `begin` is the only way to it."""
+    """One SQLAlchemy engine, with transactions and the statements that SQLite and PostgreSQL write differently."""
 
     def __init__(self, url: str) -> None:
         self._engine = _make_engine(url)
         self.is_sqlite = self._engine.dialect.name == "sqlite"
-        # threads of one process wait for each other here, and for other processes in `_begin_immediate`
-        self._turn: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
+        # writing threads of one process wait here for each other, and in `_begin_immediate` for other processes
+        self._writer_lock: AbstractContextManager[object] = threading.Lock() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
             path = self._engine.url.database
             if path and path != ":memory:":
@@ -49,12 +49,14 @@ class Database:
                     Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                     Path(path).touch(mode=0o600)
                 except OSError as error:
-                    raise StoreError(f"The store cannot be made at {path} ({error.strerror})") from error
-            sa.event.listen(self._engine, "connect", _pragmas)
+                    raise StoreError(
+                        f"The store cannot be created at {path} ({error.strerror}): make its folder writable"
+                    ) from error
+            sa.event.listen(self._engine, "connect", _set_pragmas)
             sa.event.listen(self._engine, "begin", _begin_immediate)
 
     def upgrade(self) -> None:
-        """Applies the missing migrations; harmless when there are none. Safe to call from several processes."""
+        """Applies the missing migrations, if there are any. Several processes may call it at once."""
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         with self.begin() as connection:
@@ -64,44 +66,48 @@ class Database:
             command.upgrade(config, "head")
 
     def leave_checkpoints(self) -> None:
-        """On SQLite: leaves it to other processes to move what was written from the log to the file, which takes tens
-        of milliseconds, unless the log has `CHECKPOINT_PAGES`."""
+        """On SQLite: leaves checkpoints, which take tens of milliseconds, to other processes. This process runs one
+        only if the write-ahead log has `CHECKPOINT_PAGES`."""
         if self.is_sqlite:
             self._engine.dispose()
-            sa.event.listen(self._engine, "connect", _seldom_checkpoint)
+            sa.event.listen(self._engine, "connect", _set_rare_checkpoints)
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
-        """One transaction. Raises StoreError if the database cannot be used (full disk, lock, no connection)."""
+        """Opens one transaction. Raises StoreError if the database cannot be used (full disk, lock, no connection)."""
         try:
-            with self._turn, self._engine.begin() as connection:
+            with self._writer_lock, self._engine.begin() as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreError(_told(error, "used")) from None
+            raise StoreError(_error_message(error, "used")) from None
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A transaction that only reads: on SQLite it never waits for a writer."""
+        """Opens a transaction that only reads; on SQLite it never waits for a writer. Raises StoreError."""
         try:
             with self._engine.connect().execution_options(read_only=True) as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreError(_told(error, "read")) from None
+            raise StoreError(_error_message(error, "read")) from None
 
     @property
     def file(self) -> Path | None:
-        """Where SQLite keeps it, None for PostgreSQL."""
+        """The file of an SQLite database; None for PostgreSQL."""
         return Path(self._engine.url.database or "") if self.is_sqlite else None
 
     def connect(self) -> sa.Connection:
-        """A connection without a transaction, for a lock that lasts longer than one."""
+        """Opens a connection without a transaction, for a lock that is held longer than a transaction. Raises
+        StoreError."""
         try:
             return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         except DBAPIError as error:
-            raise StoreError(_told(error, "used")) from None
+            raise StoreError(_error_message(error, "used")) from None
 
     def upsert(self, table: sa.Table, where: Callable[[Any], sa.ColumnElement[bool]] | None = None) -> sa.Insert:
-        """An INSERT that updates the row of the same primary key. `where(new)` says when, given the new row."""
+        """Returns an INSERT that updates all columns of a row with the same primary key, if there is one.
+
+        where  maps the new row to the condition under which the row is updated; None: always
+        """
         statement = self._insert(table)
         keys = [column.name for column in table.primary_key]
         new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
@@ -110,28 +116,29 @@ class Database:
         )
 
     def put(self, table: sa.Table, row: Mapping[str, Any]) -> sa.Insert:
-        """An INSERT of a row that, where one of the same primary key is, sets the given columns of that one alone."""
+        """Returns an INSERT of a row. If a row with the same primary key exists, only the columns in `row` are set."""
         keys = [column.name for column in table.primary_key]
-        given = {name: value for name, value in row.items() if name not in keys}
+        values = {name: value for name, value in row.items() if name not in keys}
         statement = self._insert(table).values(row)
-        if not given:
+        if not values:
             return statement.on_conflict_do_nothing()  # type: ignore[no-any-return]
-        return statement.on_conflict_do_update(index_elements=keys, set_=given)  # type: ignore[no-any-return]
+        return statement.on_conflict_do_update(index_elements=keys, set_=values)  # type: ignore[no-any-return]
 
     def write(self, statement: sa.Executable) -> int:
-        """One statement in a transaction of its own; returns how many rows it changed."""
+        """Executes one statement in its own transaction, and returns the number of changed rows."""
         with self.begin() as connection:
             return int(connection.execute(statement).rowcount)
 
     def add(self, table: sa.Table, names: Sequence[str]) -> sa.Insert:
-        """An INSERT that adds the numbers in the columns `names` to those of the row of the same primary key."""
+        """Returns an INSERT that adds the values of the columns `names` to those of a row with the same primary key, if
+        there is one."""
         statement = self._insert(table)
         sums = {name: table.c[name] + statement.excluded[name] for name in names}
         keys = [column.name for column in table.primary_key]
         return statement.on_conflict_do_update(index_elements=keys, set_=sums)  # type: ignore[no-any-return]
 
     def insert_or_ignore(self, table: sa.Table) -> sa.Insert:
-        """An INSERT that leaves a row of the same primary key as it is."""
+        """Returns an INSERT that does nothing if a row with the same primary key exists."""
         return self._insert(table).on_conflict_do_nothing()  # type: ignore[no-any-return]
 
     def _insert(self, table: sa.Table) -> Any:
@@ -140,34 +147,35 @@ class Database:
 
     @property
     def driver(self) -> str:
+        """The name of the driver, such as `psycopg`."""
         return self._engine.driver
 
     def own_connection(self) -> Any:
-        """A connection of the driver that belongs to the caller, who closes it. Raises StoreError if there is none."""
+        """Opens a connection of the driver, which the caller closes. Raises StoreError."""
         try:
             pooled = self._engine.raw_connection()
         except DBAPIError as error:
-            raise StoreError(_told(error, "reached")) from None
+            raise StoreError(_error_message(error, "reached")) from None
         connection = pooled.driver_connection
         pooled.detach()
         return connection
 
     def now(self) -> Any:
-        """Seconds since the epoch by the clock that all processes share: on PostgreSQL, an expression that it works
-        out; on SQLite, whose processes are on one machine, a number."""
+        """Returns the seconds since the epoch by the clock that all processes share: on PostgreSQL an SQL expression,
+        on SQLite, whose processes run on one machine, a number."""
         if self.is_sqlite:
             return now()
         return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
 
     def wipe(self) -> bool:
-        """On SQLite: empties the write-ahead log, which still holds rows that were deleted; False if that must wait for
-        somebody who reads or writes. Other databases do so by themselves."""
+        """On SQLite: empties the write-ahead log, which still holds deleted rows. Returns False if another process that
+        reads or writes prevents it. On PostgreSQL: does nothing."""
         if not self.is_sqlite:
             return True
-        with self._turn, closing(self._engine.raw_connection()) as connection:
+        with self._writer_lock, closing(self._engine.raw_connection()) as connection:
             cursor = connection.cursor()
             try:
-                cursor.execute(f"PRAGMA busy_timeout={WIPE_MILLISECONDS}")  # all writers wait meanwhile
+                cursor.execute(f"PRAGMA busy_timeout={WIPE_BUSY_MILLISECONDS}")  # all writers wait meanwhile
                 return not cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             except sqlite3.OperationalError:
                 return False
@@ -179,12 +187,13 @@ class Database:
 
 
 def _as_json(value: Any) -> str:
-    """JSON without what PostgreSQL cannot read again: NUL, and lone surrogates."""
+    """Serializes a value as JSON, with a space for each NUL, and with lone surrogates replaced: PostgreSQL refuses
+    both."""
     return _NUL.sub(r"\1 ", storable(json.dumps(value, ensure_ascii=False)))
 
 
 def check_url(url: str) -> None:
-    """Raises StoreError for a URL that no store can be opened with; connects to nothing."""
+    """Raises StoreError if the URL is not valid, without opening a connection."""
     _make_engine(url).dispose()
 
 
@@ -197,7 +206,7 @@ def _make_engine(url: str) -> sa.Engine:
                 "(postgresql+psycopg://user@host/name) and SQLite are supported"
             )
         if url.startswith("sqlite:///") and not parsed.query:
-            parsed = parsed.set(database=url.removeprefix("sqlite:///"))  # a path: %20 is no blank in it
+            parsed = parsed.set(database=url.removeprefix("sqlite:///"))  # a path: %20 in it is not a space
         return sa.create_engine(parsed, pool_pre_ping=not url.startswith("sqlite"), json_serializer=_as_json)
     except sa.exc.ArgumentError as error:
         raise StoreError(
@@ -207,29 +216,29 @@ def _make_engine(url: str) -> sa.Engine:
         raise StoreError(f"APPRENTICE_STORE_URL needs a driver that is not installed ({error})") from error
 
 
-def _pragmas(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy's recipe: we send BEGIN ourselves
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's recipe for SQLite: `_begin_immediate` sends BEGIN
     for pragma in (
         "journal_mode=WAL",
         "synchronous=NORMAL",
         f"busy_timeout={BUSY_SECONDS * 1000}",
         "foreign_keys=ON",
-        "secure_delete=ON",  # what is deleted is overwritten, and not only forgotten
+        "secure_delete=ON",  # deleted data is overwritten
         "temp_store=MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _seldom_checkpoint(connection: Any, _record: Any) -> None:
+def _set_rare_checkpoints(connection: Any, _record: Any) -> None:
     connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
-    # A deferred transaction that turns into a writer fails at once with "database is locked"; an immediate one waits.
+    # A deferred transaction that begins to write fails at once with "database is locked"; an immediate one waits.
     if connection.get_execution_options().get("read_only", False):
         connection.exec_driver_sql("BEGIN")
         return
-    # SQLite itself would sleep up to 0.1 s at a time between two tries, which a webhook would feel
+    # SQLite's own busy handler sleeps up to 0.1 s between two tries, which would delay a webhook
     driver: Any = connection.connection.driver_connection
     deadline = time.monotonic() + BUSY_SECONDS
     driver.execute("PRAGMA busy_timeout=0")
@@ -241,29 +250,29 @@ def _begin_immediate(connection: sa.Connection) -> None:
             except OperationalError as error:
                 if "locked" not in str(error.orig) or time.monotonic() > deadline:
                     raise
-            time.sleep(TURN_SECONDS)
+            time.sleep(WRITER_RETRY_SECONDS)
     finally:
         driver.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
 
 
-def _told(error: DBAPIError, what: str) -> str:
-    # the first line alone: PostgreSQL shows the failing row, and so task text, in the next ones
+def _error_message(error: DBAPIError, failed: str) -> str:
+    # only the first line: PostgreSQL writes the failing row, which may hold the text of a task, into the next lines
     reason = str(error.orig).partition("\n")[0]
-    return f"The store cannot be {what} ({reason}): check its disk and APPRENTICE_STORE_URL"
+    return f"The store cannot be {failed} ({reason}): check its disk and APPRENTICE_STORE_URL"
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of at most `size`: rows of one transaction, so that a webhook never waits long behind many."""
+    """Yields the items in lists of at most `size`. A short transaction for each list keeps the webhook from waiting."""
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk
 
 
 def now() -> float:
-    """Seconds since the epoch: leases and ages are compared between processes of one machine or one database."""
+    """Returns the seconds since the epoch by this machine's clock."""
     return time.time()
 
 
 def process_name() -> str:
-    """Names this process among the owners of leases."""
+    """Returns a name for this process as the owner of leases: host name and process id."""
     return f"{os.uname().nodename}-{os.getpid()}"

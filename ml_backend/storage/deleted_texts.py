@@ -1,7 +1,7 @@
-"""Texts of deleted tasks, and how they are found in documents that quote them.
+"""Finds and removes texts of deleted tasks in documents that quote them.
 
-All texts are looked for at once (Aho and Corasick, "Efficient String Matching", 1975): what a document costs depends on
-its length, and not on how many they are.
+One search finds all texts (Aho and Corasick, "Efficient String Matching", 1975): its time depends on the length of the
+document, and not on the number of texts.
 """
 
 from __future__ import annotations
@@ -14,43 +14,48 @@ from typing import Any, Literal
 
 from ahocorasick import Automaton
 
-TELLING = 60
-"""Characters of a text by which it is known again, however it was cut short after them."""
-SHORT = 20
-"""Characters below which a text may be a label's name, or any words: it is looked for where texts stand, and in quotes
-elsewhere."""
-TEXT_NAMES = {"text", "texts", "examples", "records", "hard", "easy"}
-"""The names under which documents hold texts."""
-LABEL_NAMES = {"labels", "label", "shares", "reply", "choices", "instead"}
-"""The names under which documents hold names of labels, which may be those of texts."""
-CUT = "…"
-"""How a text ends that was cut short."""
+PREFIX_CHARACTERS = 60
+"""Number of characters at the beginning of a text that identify it, even if the quote ends after them."""
+MIN_CHARACTERS_UNQUOTED = 20
+"""A shorter text may be a label's name or a common phrase. It is removed where documents hold texts, and elsewhere only
+between quotation marks."""
+TEXT_KEYS = {"text", "texts", "examples", "records", "hard", "easy"}
+"""Keys under which documents hold texts."""
+LABEL_KEYS = {"labels", "label", "shares", "reply", "choices", "instead"}
+"""Keys under which documents hold names of labels, which may be equal to texts."""
+ELLIPSIS = "…"
+"""The end of a text that was shortened."""
 Quoting = Literal["anywhere", "in prose", "nowhere"]
-"""Which strings of a document may quote a text: all of them; those that are no texts of their own; or none, since each
-can only be one of the texts."""
+"""Which strings of a document may quote a text: all strings; strings that are not under one of `TEXT_KEYS`; or no
+string, because each is either a whole text or unrelated."""
 
 
 class DeletedTexts:
-    """Texts that are to be found in documents, also cut short, in one line, or inside of JSON that is text itself."""
+    """Finds a set of texts in documents. Also finds shortened texts, texts whose white space was collapsed, and texts
+    that are escaped in JSON."""
 
     def __init__(self, texts: Collection[str]) -> None:
-        wordings = {wording for text in texts for wording in (text, " ".join(text.split()), *_escaped(text)) if wording}
-        self._whole = sorted(wordings)
-        self._is_whole = wordings
-        quotes = {wording if len(wording) >= SHORT else f'"{wording}"' for wording in wordings}
-        self._known_by = Automaton()
-        for beginning, some in groupby(sorted(quotes), lambda quote: quote[:TELLING]):
-            self._known_by.add_word(beginning, (len(beginning), list(some)))
-        self._known_by.make_automaton()
+        self._variants = {
+            variant for text in texts for variant in (text, " ".join(text.split()), *_json_escaped(text)) if variant
+        }
+        self._sorted_variants = sorted(self._variants)
+        quotes = {variant if len(variant) >= MIN_CHARACTERS_UNQUOTED else f'"{variant}"' for variant in self._variants}
+        self._automaton = Automaton()
+        for prefix, quotes_with_prefix in groupby(sorted(quotes), lambda quote: quote[:PREFIX_CHARACTERS]):
+            self._automaton.add_word(prefix, (len(prefix), list(quotes_with_prefix)))
+        self._automaton.make_automaton()
 
     def changes(self, document: Mapping[str, Any], quoting: Quoting) -> dict[str, Any]:
-        """The columns of a row that are other ones without them."""
+        """Returns the columns of a row that change when the texts are removed, with their new values."""
         cleaned = {name: self.without(value, name, quoting) for name, value in document.items()}
         return {name: value for name, value in cleaned.items() if value != document[name]}
 
     def without(self, value: Any, name: str, quoting: Quoting) -> Any:
-        """The document, whose value stands under a name, without them: "" where one of them was all of a string."""
-        if name in LABEL_NAMES:
+        """Returns a JSON value without the texts. A string that is one of the texts becomes "".
+
+        name  the key or the column of the value; lists pass it on to their items
+        """
+        if name in LABEL_KEYS:
             return value
         if isinstance(value, dict):
             return {key: self.without(inner, str(key), quoting) for key, inner in value.items()}
@@ -58,64 +63,64 @@ class DeletedTexts:
             return [self.without(inner, name, quoting) for inner in value]
         if not isinstance(value, str) or not value:
             return value
-        if (name in TEXT_NAMES or len(value) >= SHORT) and self._is_one(value):
+        if (name in TEXT_KEYS or len(value) >= MIN_CHARACTERS_UNQUOTED) and self._is_deleted(value):
             return ""
-        may_quote = quoting == "anywhere" or (quoting == "in prose" and name not in TEXT_NAMES)
+        may_quote = quoting == "anywhere" or (quoting == "in prose" and name not in TEXT_KEYS)
         return self._without_quotes(value, name, quoting) if may_quote else value
 
-    def _is_one(self, value: str) -> bool:
-        """Whether a string is one of them, whole or cut short."""
-        if value in self._is_whole:
+    def _is_deleted(self, value: str) -> bool:
+        """Returns whether a string is one of the texts, whole or shortened."""
+        if value in self._variants:
             return True
-        if not value.endswith(CUT):
+        if not value.endswith(ELLIPSIS):
             return False
-        start = value.removesuffix(CUT).rstrip()
-        at = bisect_left(self._whole, start)
-        longer = next((text for text in self._whole[at : at + 2] if text != start), "")
-        return bool(longer) and longer.startswith(start)
+        prefix = value.removesuffix(ELLIPSIS).rstrip()
+        at = bisect_left(self._sorted_variants, prefix)
+        longer = next((variant for variant in self._sorted_variants[at : at + 2] if variant != prefix), "")
+        return bool(longer) and longer.startswith(prefix)
 
     def _without_quotes(self, value: str, name: str, quoting: Quoting) -> str:
         if value.startswith(("[", "{")):
             try:
                 document = json.loads(value)
             except ValueError:
-                return self._cut_out(value)
+                return self._cut_quotes(value)
             cleaned = self.without(document, name, quoting)
             return value if cleaned == document else json.dumps(cleaned, ensure_ascii=False)
-        return self._cut_out(value)
+        return self._cut_quotes(value)
 
-    def _cut_out(self, value: str) -> str:
-        """The string without what agrees with one of the texts from its beginning on."""
-        while quotes := list(self._quotes(value)):
+    def _cut_quotes(self, value: str) -> str:
+        """Removes from a string each quote of a text, as far as it agrees with the text from the text's beginning."""
+        while spans := list(self._quote_spans(value)):
             parts, end = [], 0
-            for start, stop in quotes:
+            for start, stop in spans:
                 parts.append(value[end:start])
                 end = stop
-            value = "".join([*parts, value[end:]])  # what stands beside each other now may be a quote, too
+            value = "".join([*parts, value[end:]])  # search again: the parts together may form another quote
         return value
 
-    def _quotes(self, value: str) -> Iterator[tuple[int, int]]:
-        """Where one of them begins and ends, one after the other."""
-        found: dict[int, int] = {}  # where one begins -> how many characters of it there are
-        for last, (length, quotes) in self._known_by.iter(value) if self._whole else ():
+    def _quote_spans(self, value: str) -> Iterator[tuple[int, int]]:
+        """Yields start and end of each quote in ascending order, without overlaps."""
+        lengths: dict[int, int] = {}  # start of a quote -> its length
+        for last, (length, quotes) in self._automaton.iter(value) if self._variants else ():
             start = last + 1 - length
-            found[start] = max(found.get(start, 0), *(_agreement(quote, value, start) for quote in quotes))
+            lengths[start] = max(lengths.get(start, 0), *(_common_length(quote, value, start) for quote in quotes))
         end = 0
-        for start, length in sorted(found.items()):
+        for start, length in sorted(lengths.items()):
             if start >= end:
                 end = start + length
                 yield start, end
 
 
-def _escaped(text: str) -> tuple[str, str]:
-    """As a model quotes it that writes JSON."""
+def _json_escaped(text: str) -> tuple[str, str]:
+    """Returns a text as it appears in JSON, with and without escapes for characters outside ASCII."""
     return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def _agreement(wording: str, value: str, start: int) -> int:
-    """How many characters of a wording stand in a string from `start` on."""
-    low, high = 0, len(wording)
+def _common_length(quote: str, value: str, start: int) -> int:
+    """Returns the length of the longest prefix of `quote` that is in `value` at `start`."""
+    low, high = 0, len(quote)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if value.startswith(wording[:middle], start) else (low, middle - 1)
+        low, high = (middle, high) if value.startswith(quote[:middle], start) else (low, middle - 1)
     return low

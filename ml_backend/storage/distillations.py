@@ -1,4 +1,4 @@
-"""Where what a teacher alone has taught is kept, and what it was made of."""
+"""Distillations: the artifact of the learner that was fitted on teacher labels alone, and its provenance."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Distillations:
         self._database = database
 
     def replace(self, project: int, before: int, file: str, sha256: str, made_of: dict[str, Any]) -> bool:
-        """Keeps an artifact in place of that with the number `before` (0: of none), under the next number. False if
-        another worker has kept one since."""
+        """Stores an artifact in place of the one with the number `before` (0: there is none), under the next number.
+        Returns False, and changes nothing, if another worker has stored one since."""
         row = {"file": file, "sha256": sha256, "made_of": made_of, "number": before + 1}
         with self._database.begin() as connection:
             if before == 0:
                 insert = self._database.insert_or_ignore(table).values({"project": project, **row})
                 if connection.execute(insert.returning(table.c.project)).first() is not None:
                     return True
-            mine = sa.update(table).where(table.c.project == project, table.c.number == before)
-            return connection.execute(mine.values(row)).rowcount == 1
+            change = sa.update(table).where(table.c.project == project, table.c.number == before)
+            return connection.execute(change.values(row)).rowcount == 1

@@ -1,4 +1,4 @@
-"""The rounds of `apprentice evolve`: a row each, which the one command that runs on a project writes alone."""
+"""The rounds of `apprentice evolve`, one row for each round. At most one such command runs on a project."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.quote_erasure import without_deleted
 from ml_backend.storage.schema import evolution_round as table
 
-TRIES = 25
-"""How often the lock is tried: a worker that looks whether somebody is at work holds it for a moment."""
+LOCK_TRIES = 25
+"""Several tries, because a worker that checks whether the command is running holds the lock for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvolutionRow:
-    """One round. `way`, `teacher`, `done` as in `teaching.written.Round`, whose other fields are the `body`."""
+    """One round. `way`, `teacher` and `done` are those of `teacher.evolution.generated_texts.EvolutionRound`; its other
+    fields are in `body`."""
 
     number: int
     way: str
@@ -38,20 +39,21 @@ class EvolutionRounds:
 
     @contextmanager
     def alone(self, project: int) -> Iterator[None]:
-        """Nobody else adds rounds to the project meanwhile. Raises StoreError if somebody is at it."""
-        with locked(self._database, EVOLUTION, project, TRIES) as free:
-            if not free:
+        """Holds the lock on the project's rounds. Raises StoreError if another process holds it."""
+        with locked(self._database, EVOLUTION, project, LOCK_TRIES) as is_held:
+            if not is_held:
                 raise StoreError(
-                    f"Another `apprentice evolve` is at work on project {project}: wait until it has ended, or stop it"
+                    f"Another `apprentice evolve` is running on project {project}: wait until it has ended, or stop it"
                 )
             yield
 
-    def rounds(self, project: int, **only: object) -> list[EvolutionRow]:
-        """In the order in which they were begun; `only`: those whose columns have these values."""
-        return self._rounds(project, *(table.c[name] == value for name, value in only.items()))
+    def rounds(self, project: int, **filters: object) -> list[EvolutionRow]:
+        """Returns a project's rounds in the order in which they began. filters: column name -> required value"""
+        return self._rounds(project, *(table.c[name] == value for name, value in filters.items()))
 
     def rounds_from(self, project: int, number: int, others: Collection[int] = ()) -> list[EvolutionRow]:
-        """The rounds from a number on, and some `others`, in the order in which they were begun."""
+        """Returns the rounds from `number` on, and those with the numbers `others`, in the order in which they
+        began."""
         return self._rounds(project, sa.or_(table.c.number >= number, table.c.number.in_(others)))
 
     def _rounds(self, project: int, *conditions: sa.ColumnElement[bool]) -> list[EvolutionRow]:
@@ -61,13 +63,13 @@ class EvolutionRounds:
             return [EvolutionRow(**row) for row in connection.execute(query).mappings()]
 
     def finished(self, project: int) -> int:
-        """How many rounds have come to their end."""
+        """Returns the number of rounds that have ended."""
         query = sa.select(sa.func.count()).where(table.c.project == project, table.c.done)
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
     def keep(self, project: int, row: EvolutionRow) -> None:
-        """Inserts a round, or brings its own row up to date; without texts that were deleted since it read them."""
+        """Inserts or updates a round, without the texts of tasks that were deleted since the round read them."""
         with self._database.begin() as connection:
             rows = without_deleted(connection, table, project, [{**asdict(row), "project": project}])
             connection.execute(self._database.upsert(table), rows)

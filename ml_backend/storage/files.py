@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, by temporary name, fsync and rename; and folders that one process holds."""
+"""Atomic writes of files, by temporary name, fsync and rename; and locks on folders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import IO
 from ml_backend.core.exceptions import StoreError
 
 TEMPORARY = ".new-"
-"""How the name of a file begins until it is whole."""
+"""Prefix of the name of a file until it is complete."""
 OLD_SECONDS = 3600.0
-"""A temporary file that nobody has written to for so long was left behind by a process that was killed."""
+"""Age from which a temporary file counts as left behind by a process that was killed."""
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Holds a folder, until the process ends at the latest. Raises BlockingIOError if another one does."""
+    """Holds the lock on a folder, until the process ends at the latest. Raises BlockingIOError if another process holds
+    it."""
     file = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -31,7 +32,8 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], mode: int = 0o600) -> None:
-    """Lets `write` fill a temporary file, then puts it in its place. Raises StoreError, leaves no debris."""
+    """Calls `write` with a temporary file, and renames this to `path`. Raises StoreError, and then leaves no temporary
+    file."""
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -55,8 +57,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], mode: int
 
 
 def remove_old(files: Iterable[Path]) -> None:
-    """Removes those of some files that nobody has written to for `OLD_SECONDS`."""
+    """Removes the files that were not written to for `OLD_SECONDS`."""
     for file in files:
-        with suppress(OSError):  # another process tidies up, too
+        with suppress(OSError):  # another process may have removed it
             if time.time() - file.stat().st_mtime > OLD_SECONDS:
                 file.unlink()

@@ -1,4 +1,4 @@
-"""The ledger: every call to the teacher, what it was for and what it cost, whatever came of it."""
+"""The ledger: every call to the teacher, with its purpose, its cost and its outcome."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ml_backend.storage.database import Database, chunks, now
 from ml_backend.storage.schema import call as table
 from ml_backend.storage.schema import ledger_total
 
-CHUNK = 500
-SECONDS_A_DAY = 86_400
+QUESTIONS_PER_QUERY = 500
+SECONDS_PER_DAY = 86_400
 COLUMNS = (
     "made_at", "purpose", "teacher", "model", "outcome", "seconds", "input_tokens", "output_tokens", "cost", "question",
 )  # fmt: skip
@@ -24,7 +24,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What some calls amounted to; `cost` in the unit of the prices."""
+    """Sums over calls; `cost` has the unit of the prices in the settings."""
 
     calls: int = 0
     input_tokens: int = 0
@@ -33,9 +33,9 @@ class Spending:
     seconds: float = 0.0
 
 
-_NAMES = list(Spending.__dataclass_fields__)
-_SUMS = [sa.func.count(), *(sa.func.coalesce(sa.func.sum(table.c[name]), 0) for name in _NAMES[1:])]
-_TOTALS = [sa.func.sum(ledger_total.c[name]) for name in _NAMES]
+_FIELDS = list(Spending.__dataclass_fields__)
+_SUMS = [sa.func.count(), *(sa.func.coalesce(sa.func.sum(table.c[name]), 0) for name in _FIELDS[1:])]
+_TOTALS = [sa.func.sum(ledger_total.c[name]) for name in _FIELDS]
 
 
 class Ledger:
@@ -45,57 +45,59 @@ class Ledger:
         self._database = database
 
     def enter(self, project: int, answer: Answer, purpose: str, teacher: str, costs: Sequence[float]) -> None:
-        """The calls of a question that goes on waiting, for nobody answered."""
+        """Adds the calls for a question that got no answer, and so stays unanswered."""
         with self._database.begin() as connection:
             enter(self._database, connection, project, answer, purpose, teacher, costs)
 
     def spent(self, project: int, since: float = 0.0) -> dict[str, Spending]:
-        """The calls from a moment on, by purpose; "" is all of them together. From the totals, but for the part of a
-        day that a moment other than midnight (UTC) begins with."""
-        day, into = divmod(since, SECONDS_A_DAY)
+        """Sums the calls from a moment on (seconds since the epoch), by purpose; the key "" has the sum of them all.
+
+        Whole days (UTC) are read from the totals, and single calls only for the part of a day at the beginning.
+        """
+        day, seconds_of_day = divmod(since, SECONDS_PER_DAY)
         purpose, total = table.c.purpose, ledger_total.c
         whole_days = (
             sa.select(total.purpose, *_TOTALS)
-            .where(total.project == project, total.day >= int(day) + (into > 0))
+            .where(total.project == project, total.day >= int(day) + (seconds_of_day > 0))
             .group_by(total.purpose)
         )
-        found: dict[str, list[Spending]] = {}
+        parts: dict[str, list[Spending]] = {}
         with self._database.read() as connection:
             rows = connection.execute(whole_days).all()
-            if into:
-                until = (day + 1) * SECONDS_A_DAY
-                part = sa.select(purpose, *_SUMS).where(
+            if seconds_of_day:
+                until = (day + 1) * SECONDS_PER_DAY
+                first_day = sa.select(purpose, *_SUMS).where(
                     table.c.project == project, table.c.made_at >= since, table.c.made_at < until
                 )
-                rows = [*rows, *connection.execute(part.group_by(purpose))]
-        for name, *figures in rows:
-            found.setdefault(name, []).append(_spent(figures))
-        by_purpose = {name: _sum(parts) for name, parts in found.items()}
+                rows = [*rows, *connection.execute(first_day.group_by(purpose))]
+        for name, *sums in rows:
+            parts.setdefault(name, []).append(_spending(sums))
+        by_purpose = {name: _sum(spendings) for name, spendings in parts.items()}
         return {**by_purpose, "": _sum(list(by_purpose.values()))}
 
     def spent_on(self, project: int, questions: Iterable[str]) -> Spending:
-        """All calls for some questions, by their ids."""
+        """Sums all calls for the questions with these ids."""
         parts: list[Spending] = []
-        for chunk in chunks(questions, CHUNK):
+        for chunk in chunks(questions, QUESTIONS_PER_QUERY):
             query = sa.select(*_SUMS).where(table.c.project == project, table.c.question.in_(chunk))
             with self._database.read() as connection:
-                parts += [_spent(row) for row in connection.execute(query)]
+                parts += [_spending(row) for row in connection.execute(query)]
         return _sum(parts)
 
     def outcomes(self, project: int) -> dict[str, Counter[str]]:
-        """How many calls had each outcome, by purpose; "" is all of them together."""
+        """Counts the calls with each outcome, by purpose; the key "" has the counts of all purposes."""
         total = ledger_total.c
-        what = (total.purpose, total.outcome)
-        query = sa.select(*what, sa.func.sum(total.calls)).where(total.project == project).group_by(*what)
-        found: dict[str, Counter[str]] = {"": Counter()}
+        keys = (total.purpose, total.outcome)
+        query = sa.select(*keys, sa.func.sum(total.calls)).where(total.project == project).group_by(*keys)
+        counts: dict[str, Counter[str]] = {"": Counter()}
         with self._database.read() as connection:
             for purpose, outcome, n in connection.execute(query):
-                found.setdefault(purpose, Counter())[outcome] = int(n)
-                found[""][outcome] += int(n)
-        return found
+                counts.setdefault(purpose, Counter())[outcome] = int(n)
+                counts[""][outcome] += int(n)
+        return counts
 
     def calls(self, project: int) -> Iterator[dict[str, Any]]:
-        """Every call, oldest first, by the names of COLUMNS; `made_at` in UTC as ISO text."""
+        """Yields every call, oldest first, with the keys `COLUMNS`; `made_at` is ISO text in UTC."""
         query = sa.select(*(table.c[name] for name in COLUMNS)).where(table.c.project == project).order_by(table.c.id)
         with self._database.read() as connection:
             rows = connection.execute(query).mappings().all()
@@ -107,8 +109,8 @@ def enter(
     database: Database, connection: sa.Connection, project: int, answer: Answer, purpose: str, teacher: str,
     costs: Sequence[float],
 ) -> None:  # fmt: skip
-    """Writes the calls of an answer, each with its cost, and what they add to the totals, into a transaction of the
-    caller."""
+    """Adds the calls of an answer to the ledger and to its totals, in the transaction of `connection`. costs: one for
+    each call"""
     made_at = now()
     if not answer.calls:
         return
@@ -120,17 +122,18 @@ def enter(
         for call, cost in zip(answer.calls, costs, strict=True)
     ]  # fmt: skip
     connection.execute(sa.insert(table), rows)
-    keys = {"project": project, "day": int(made_at // SECONDS_A_DAY), "purpose": purpose}
-    for outcome in sorted({row["outcome"] for row in rows}):  # in one order: two transactions never wait for each other
-        mine = [row for row in rows if row["outcome"] == outcome]
-        sums = {name: sum(row[name] for row in mine) for name in _NAMES[1:]}
-        connection.execute(database.add(ledger_total, _NAMES), {**keys, "outcome": outcome, "calls": len(mine), **sums})
+    keys = {"project": project, "day": int(made_at // SECONDS_PER_DAY), "purpose": purpose}
+    for outcome in sorted({row["outcome"] for row in rows}):  # sorted, so that two transactions cannot deadlock
+        matching = [row for row in rows if row["outcome"] == outcome]
+        sums = {name: sum(row[name] for row in matching) for name in _FIELDS[1:]}
+        total = {**keys, "outcome": outcome, "calls": len(matching), **sums}
+        connection.execute(database.add(ledger_total, _FIELDS), total)
 
 
-def _spent(figures: Iterable[Any]) -> Spending:
-    calls, read, written, cost, seconds = figures
-    return Spending(int(calls), int(read), int(written), float(cost), float(seconds))
+def _spending(sums: Iterable[Any]) -> Spending:
+    calls, input_tokens, output_tokens, cost, seconds = sums
+    return Spending(int(calls), int(input_tokens), int(output_tokens), float(cost), float(seconds))
 
 
 def _sum(parts: Sequence[Spending]) -> Spending:
-    return Spending(*(sum(getattr(part, name) for part in parts) for name in _NAMES)) if parts else Spending()
+    return Spending(*(sum(getattr(part, name) for part in parts) for name in _FIELDS)) if parts else Spending()

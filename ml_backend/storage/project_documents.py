@@ -1,4 +1,4 @@
-"""Tables that keep one JSON document a project: written whole, by whoever made it."""
+"""Tables with one JSON document for each project, which is always written as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ml_backend.storage.quote_erasure import without_deleted
 
 
 class ProjectDocuments:
-    """A table whose second column is the document."""
+    """A table with two columns, the project and the document. A document is stored without texts of deleted tasks."""
 
     def __init__(self, database: Database, table: sa.Table) -> None:
         self._database = database
@@ -19,30 +19,29 @@ class ProjectDocuments:
         _, self._document = table.columns
 
     def put(self, project: int, document: dict[str, Any]) -> None:
-        """Keeps a document in place of any other."""
+        """Stores a document in place of any other."""
         with self._database.begin() as connection:
             connection.execute(self._database.put(self._table, self._row(connection, project, document)))
 
     def add(self, project: int, document: dict[str, Any]) -> bool:
-        """Keeps a document unless there is one; whether it did."""
+        """Stores a document if the project has none, and returns whether it did."""
         with self._database.begin() as connection:
             insert = self._database.insert_or_ignore(self._table).values(self._row(connection, project, document))
             return connection.execute(insert.returning(self._table.c.project)).first() is not None
 
     def replace(self, project: int, before: dict[str, Any] | None, document: dict[str, Any]) -> bool:
-        """Keeps a document in place of the one before (None: of none), unless another one has come since; whether it
-        did."""
+        """Stores a document if the stored one is still `before` (None: there is none), and returns whether it did."""
         if before is None:
             return self.add(project, document)
         with self._database.begin() as connection:
-            row, mine = self._row(connection, project, document), self._table.c.project == project
-            if connection.execute(sa.select(self._document).where(mine).with_for_update()).scalar() != before:
+            row, of_project = self._row(connection, project, document), self._table.c.project == project
+            if connection.execute(sa.select(self._document).where(of_project).with_for_update()).scalar() != before:
                 return False
-            connection.execute(sa.update(self._table).where(mine).values(row))
+            connection.execute(sa.update(self._table).where(of_project).values(row))
             return True
 
     def _row(self, connection: sa.Connection, project: int, document: dict[str, Any]) -> dict[str, Any]:
-        """The row to be written, without what was deleted since the document was made."""
+        """Returns the row to be written, without texts of tasks that were deleted since the document was made."""
         row = {"project": project, self._document.name: document}
         [cleaned] = without_deleted(connection, self._table, project, [row])
         return dict(cleaned)

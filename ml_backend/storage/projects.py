@@ -1,4 +1,4 @@
-"""Projects: what is known of each Label Studio project that this backend serves."""
+"""Projects: the configuration and the state of each Label Studio project that this backend serves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ml_backend.storage import connections, schema
 from ml_backend.storage.database import Database
 
 table = schema.project
-_CONCERNS = (
+_PROJECT_TABLES = (
     schema.connection, schema.publication, schema.synchronisation, schema.progress, schema.monitor,
     schema.teacher_state, schema.label_description, schema.record_profile, schema.feature_score, schema.distillation,
 )  # fmt: skip
@@ -20,9 +20,8 @@ _CONCERNS = (
 
 @dataclass(frozen=True, slots=True)
 class ProjectRecord:
-    """A project at one moment, over all tables that have one row for it; `store/schema.py` says what they hold.
-
-    Each concern is changed by methods of its own: `Store.connections`, `Store.publications` and so on.
+    """The state of a project at one moment, from all tables with one row for each project. `schema` describes their
+    columns. Each table is changed through another attribute of `Store`, such as `connections` and `publications`.
     """
 
     id: int
@@ -50,53 +49,53 @@ class ProjectRecord:
 
     @property
     def choices(self) -> str:
-        """The name of the <Choices> that is to be learnt, "" if the configuration decides."""
+        """The name of the <Choices> control to be learnt; "" if the label configuration decides."""
         name = (self.extra_params or {}).get("choices")
         return name if isinstance(name, str) else ""
 
     @property
     def is_connected(self) -> bool:
-        """Whether `connect` came to its end. `connection` is kept from its beginning on, for `disconnect` to undo."""
+        """Whether `connect` has ended. `connection` is set from its beginning on, so that `disconnect` can undo it."""
         return bool(self.connection) and not (self.connection or {}).get("unfinished")
 
 
 class Projects:
-    """The table `project`: which project it is, and how it is configured."""
+    """The table `project`: the identity and the configuration of each project."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, project: int) -> ProjectRecord | None:
-        found = self._select(table.c.id == project)
-        return found[0] if found else None
+        projects = self._select(table.c.id == project)
+        return projects[0] if projects else None
 
     def known(self, project: int) -> ProjectRecord:
-        """Raises StoreError if this backend has never heard of it."""
-        found = self.get(project)
-        if found is None:
+        """Returns a project. Raises StoreError if it is not in the store."""
+        state = self.get(project)
+        if state is None:
             raise StoreError(f"Project {project} is not known here: run `apprentice connect --project {project}`")
-        return found
+        return state
 
     def choices(self, project: int) -> str:
-        """See `ProjectRecord.choices`; one column is read."""
+        """Returns `ProjectRecord.choices`; reads one column only."""
         with self._database.read() as connection:
-            found = connection.execute(sa.select(table.c.extra_params).where(table.c.id == project)).scalar()
-        return ProjectRecord(project, extra_params=found).choices
+            extra_params = connection.execute(sa.select(table.c.extra_params).where(table.c.id == project)).scalar()
+        return ProjectRecord(project, extra_params=extra_params).choices
 
     def ensure(self, project: int) -> ProjectRecord:
-        """The project's record, made if it is new."""
-        found = self.get(project)
-        if found is None:
+        """Returns a project, and adds it to the store if it is new."""
+        state = self.get(project)
+        if state is None:
             self._database.write(self._database.insert_or_ignore(table).values(id=project))
-            found = self.known(project)
-        return found
+            state = self.known(project)
+        return state
 
     def all(self) -> list[ProjectRecord]:
         return self._select(sa.true())
 
     def connected(self) -> list[ProjectRecord]:
-        """The projects that `connect` set up."""
-        return [record for record in self._select(schema.connection.c.complete) if record.is_connected]
+        """Returns the projects that `connect` set up."""
+        return [project for project in self._select(schema.connection.c.complete) if project.is_connected]
 
     def set_label_config(self, project: int, label_config: str) -> None:
         self._set(project, label_config=label_config)
@@ -105,11 +104,12 @@ class Projects:
         self._set(project, extra_params=extra_params)
 
     def identify(self, project: int, made_at: str) -> None:
-        """Notes when Label Studio made the project: another time is another project."""
+        """Stores the time at which the project was created in Label Studio. A project with another time is another
+        project, although it has the same id."""
         self._set(project, made_at=made_at)
 
     def pin(self, project: int, number: int | None) -> None:
-        """Holds the project at the learner of a version; None ends that."""
+        """Makes the project serve the learner of a version, as a rollback does; None ends that."""
         self._set(project, pinned=number)
 
     def _set(self, project: int, **values: Any) -> None:
@@ -117,43 +117,44 @@ class Projects:
 
     def _select(self, condition: sa.ColumnElement[bool]) -> list[ProjectRecord]:
         source: sa.FromClause = table
-        for concern in _CONCERNS:
-            source = source.outerjoin(concern, concern.c.project == table.c.id)
-        query = sa.select(table, *_CONCERNS).select_from(source).where(condition).order_by(table.c.id)
+        for other in _PROJECT_TABLES:
+            source = source.outerjoin(other, other.c.project == table.c.id)
+        query = sa.select(table, *_PROJECT_TABLES).select_from(source).where(condition).order_by(table.c.id)
         query = query.set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
         with self._database.read() as connection:
-            return [_record(row) for row in connection.execute(query).mappings()]
+            return [_project_state(row) for row in connection.execute(query).mappings()]
 
 
-def _record(row: sa.RowMapping) -> ProjectRecord:
-    def part(of: sa.Table) -> dict[str, Any]:
-        """The row of one table, {} if it has none for the project."""
-        values = {column.name: row[f"{of.name}_{column.name}"] for column in of.columns}
+def _project_state(row: sa.RowMapping) -> ProjectRecord:
+    def row_of(source: sa.Table) -> dict[str, Any]:
+        """Returns the row of one table, or {} if the table has none for the project."""
+        values = {column.name: row[f"{source.name}_{column.name}"] for column in source.columns}
         return values if values.get("project", values.get("id")) is not None else {}
 
-    def some(of: sa.Table, *names: str) -> dict[str, Any]:
-        """Those of some columns that have a value."""
-        values = part(of)
+    def values_of(source: sa.Table, *names: str) -> dict[str, Any]:
+        """Returns those of the columns that are not NULL."""
+        values = row_of(source)
         return {name: values[name] for name in names if values.get(name) is not None}
 
-    made, published, known = part(schema.connection), part(schema.publication), part(schema.synchronisation)
-    counts = some(schema.synchronisation, "tasks", "annotations", "skips")
-    pace = some(schema.publication, "bulk_seconds", "single_seconds")
-    profile, prior = part(schema.record_profile), part(schema.distillation)
+    connection, publication = row_of(schema.connection), row_of(schema.publication)
+    synchronisation = row_of(schema.synchronisation)
+    counts = values_of(schema.synchronisation, "tasks", "annotations", "skips")
+    timings = values_of(schema.publication, "bulk_seconds", "single_seconds")
+    profile, distillation = row_of(schema.record_profile), row_of(schema.distillation)
     return ProjectRecord(
-        **part(table),
-        connection=connections.compose(made) if made else None,
-        **{name: published[name] for name in ("published", "fingerprint", "republish") if published},
-        **{name: known[name] for name in ("read_under", "watermark", "reconciled_at") if known},
+        **row_of(table),
+        connection=connections.compose(connection) if connection else None,
+        **{name: publication[name] for name in ("published", "fingerprint", "republish") if publication},
+        **{name: synchronisation[name] for name in ("read_under", "watermark", "reconciled_at") if synchronisation},
         counts=counts or None,
-        pace={name.removesuffix("_seconds"): seconds for name, seconds in pace.items()},
-        progress=some(schema.progress, "worker", "encoded", "tasks", "read"),
-        watch=part(schema.monitor).get("results"),
-        teacher=some(schema.teacher_state, "name", "model", "problem", "until") or None,
-        cues=part(schema.label_description).get("descriptions"),
+        pace={name.removesuffix("_seconds"): seconds for name, seconds in timings.items()},
+        progress=values_of(schema.progress, "worker", "encoded", "tasks", "read"),
+        watch=row_of(schema.monitor).get("results"),
+        teacher=values_of(schema.teacher_state, "name", "model", "problem", "until") or None,
+        cues=row_of(schema.label_description).get("descriptions"),
         records=_without_project(profile) or None,
-        features=part(schema.feature_score).get("scores"),
-        prior=_without_project(prior) or None,
+        features=row_of(schema.feature_score).get("scores"),
+        prior=_without_project(distillation) or None,
     )
 
 

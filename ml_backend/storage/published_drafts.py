@@ -1,4 +1,4 @@
-"""Which draft last stood on each task of the published queue: what the annotator agreed with, or did not."""
+"""Published drafts: the last draft that annotators were shown for each task, to compare with their annotations."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.schema import NO_VERSION
 from ml_backend.storage.schema import shown as table
 
-CHUNK = 500
+TASKS_PER_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedDraft:
-    """The last draft that was published for one task. `author` is None, and `choices` empty, where there was none."""
+    """The last draft that was published for one task. `author` is None, and `choices` are empty, if the task was
+    published without a draft. `place` is the position in the queue, from 0."""
 
     task: int
     version: str
@@ -35,25 +36,25 @@ class PublishedDrafts:
         self._database = database
 
     def put(self, project: int, version: str, queue: Sequence[Prediction]) -> None:
-        """Notes the queue of a version. A task that is in none of the later queues keeps what it had."""
+        """Stores the drafts of a version's queue. The rows of tasks that are not in the queue stay as they are."""
         with self._database.begin() as connection:
             put(connection, self._database, project, version, queue)
 
     def of(self, project: int, version: str | None = None) -> list[PublishedDraft]:
-        """Of one version, in the order of its queue, or of all."""
+        """Returns the drafts whose version is this one, in the order of its queue; None: of all versions."""
         return self._select(project, table.c.version != NO_VERSION if version is None else table.c.version == version)
 
     def of_tasks(self, project: int, tasks: Iterable[int]) -> list[PublishedDraft]:
-        """What was last shown of some tasks."""
-        standing = table.c.version != NO_VERSION
+        """Returns the last published drafts of these tasks."""
+        is_not_removed = table.c.version != NO_VERSION
         return [
-            shown
-            for chunk in chunks(tasks, CHUNK)
-            for shown in self._select(project, sa.and_(table.c.task.in_(chunk), standing))
+            draft
+            for chunk in chunks(tasks, TASKS_PER_QUERY)
+            for draft in self._select(project, sa.and_(table.c.task.in_(chunk), is_not_removed))
         ]
 
     def changed_since(self, project: int, revision: int) -> set[int]:
-        """The tasks that have been shown with another draft, or removed, after a revision: see `Labels.revision`."""
+        """Returns the tasks that were published, or removed, after a revision (see `Annotations.revision`)."""
         query = sa.select(table.c.task).where(table.c.project == project, table.c.revision > revision)
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
@@ -68,15 +69,15 @@ class PublishedDrafts:
 
 
 def put(connection: sa.Connection, database: Database, project: int, version: str, queue: Sequence[Prediction]) -> None:
-    """As `PublishedDrafts.put`, in a transaction of the caller."""
+    """Does the same as `PublishedDrafts.put`, in the transaction of `connection`."""
     rows = [
         {
-            "project": project, "task": each.task, "version": version, "place": place,
-            "author": each.draft.author if each.draft else None,
-            "choices": list(each.draft.choices) if each.draft else [],
-            "confidence": each.draft.confidence if each.draft else None,
+            "project": project, "task": prediction.task, "version": version, "place": place,
+            "author": prediction.draft.author if prediction.draft else None,
+            "choices": list(prediction.draft.choices) if prediction.draft else [],
+            "confidence": prediction.draft.confidence if prediction.draft else None,
         }
-        for place, each in enumerate(queue)
+        for place, prediction in enumerate(queue)
     ]  # fmt: skip
     if rows:
         revision = revisions.lock(connection, database, project)

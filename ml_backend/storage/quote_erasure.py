@@ -1,8 +1,8 @@
-"""Quotes of deleted texts: taken out of what stands in the store, a little at a time, and kept out of what is written.
+"""Removes quotes of deleted texts from the store, in small steps, and keeps them out of rows that are written later.
 
-The table `deleted_text` has a text until everything was looked through, for `KEEP_SECONDS` at least, and as long as
-somebody is at work for longer who may have read the text before: `apprentice evolve`, or a teacher that was asked for
-prose. What is written meanwhile is cleaned in the transaction that writes it.
+The table `deleted_text` keeps a text until all rows were searched, and for `KEEP_SECONDS` at least. It keeps a text
+longer while a process that may have read the text before its deletion is at work: `apprentice evolve`, or a teacher
+that was asked a question in prose. Until then, each transaction that writes rows removes the texts from these rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from ml_backend.core.lru_cache import LruCache
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.deleted_texts import DeletedTexts, Quoting
-from ml_backend.storage.erasure import KEYS_AT_ONCE, is_about_texts, owners, standing
+from ml_backend.storage.erasure import KEYS_PER_QUERY, has_content_key, keys_of_tasks, project_columns
 from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.schema import (
     PortableText,
@@ -33,20 +33,22 @@ from ml_backend.storage.schema import (
 )
 
 STEP_SECONDS = 0.05
-"""Of one step of the search: annotators may be waiting for a round."""
-TEXTS_AT_ONCE = 2000  # that one search looks for
-ROWS_AT_ONCE = 50  # of one query
+"""Duration of one step of the search. It is short, because annotators may be waiting for a round."""
+TEXTS_PER_SEARCH = 2000
+ROWS_PER_QUERY = 50
 ASKED_SECONDS = 60.0
-"""After which a question that was taken, and not renewed, is asked no more."""
+"""Age from which a question that was taken, and not renewed, counts as no longer being asked."""
 KEEP_SECONDS = 30.0
-"""Longer than a round, or the monitor, takes from reading a text to writing what quotes it."""
-TEXTS_KEPT = 200_000  # of all projects, prepared to be looked for in what is written
-WITHOUT_TEXTS = {version, round_, call, worker, job}
-"""Tables whose words are names and notes of our own."""
+"""Longer than a round, or the monitor, takes from reading a text to writing a quote of it."""
+MAX_CACHED_TEXTS = 200_000
+"""Number of deleted texts, over all projects, whose search index is kept in memory."""
+TABLES_WITHOUT_TEXTS = {version, round_, call, worker, job}
+"""Tables that hold names and messages of this program only."""
 
 
 class Row(NamedTuple):
-    """A row that may quote texts of tasks: which one, its documents by column, and where these may quote."""
+    """A row that may quote texts of tasks: its table, the condition that selects it, its documents by column, and the
+    strings of the documents that may be quotes."""
 
     table: sa.Table
     condition: sa.ColumnElement[bool]
@@ -56,119 +58,129 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """For some texts: by content key, when each was deleted. `rows`: what is still to be looked through; None between
-    two queries."""
+    """A search for deleted texts.
+
+    deleted_at  content key of each text -> time of its deletion
+    texts       the texts
+    rows        the rows that are still to be searched; None between two queries
+    """
 
     deleted_at: Mapping[bytes, float]
-    gone: DeletedTexts
+    texts: DeletedTexts
     rows: Iterator[Row | None]
 
 
 class QuoteEraser:
-    """Takes texts of deleted tasks out of whatever quotes them, for one thread. A process that ends in between leaves
-    the search to the next one, which begins it anew."""
+    """Removes texts of deleted tasks from all rows that quote them. Belongs to one thread. If its process ends before a
+    search does, the next process repeats the search."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._searches: dict[int, _Search] = {}
-        self._searched: dict[int, dict[bytes, float]] = {}  # by project: what was looked for, and when it was deleted
-        self._nothing_new: dict[int, tuple[Any, ...]] = {}  # by project: count and last deletion at the last look
+        self._searches: dict[int, _Search] = {}  # by project
+        self._searched: dict[int, dict[bytes, float]] = {}  # by project: texts that were searched for, as `deleted_at`
+        self._state_without_new: dict[int, tuple[Any, ...]] = {}  # by project: the `_state` in which no text was new
 
     def step(self, project_id: int) -> bool:
-        """Searches for about `STEP_SECONDS`; False if there is nothing to do now. Reads without a lock, and writes only
-        what has changed."""
+        """Searches for about `STEP_SECONDS`. Returns False if nothing is left to do for now. Reads without a lock, and
+        writes only rows that change."""
         until = time.monotonic() + STEP_SECONDS
-        search = self._searches.pop(project_id, None) or self._begun(project_id)
+        search = self._searches.pop(project_id, None) or self._begin_search(project_id)
         if search is None:
             return self._forget_searched(project_id)
-        search = self._without_standing(project_id, search)
+        search = self._without_returned(project_id, search)
         for row in search.rows if search.deleted_at else ():
-            if row and search.gone.changes(row.documents, row.quoting):
-                self._clean(row, search.gone)
+            if row and search.texts.changes(row.documents, row.quoting):
+                self._clean(row, search.texts)
             if time.monotonic() >= until:
                 self._searches[project_id] = search
                 return True
         self._searched.setdefault(project_id, {}).update(search.deleted_at)
-        is_done = self._forget_searched(project_id)
-        if more := self._begun(project_id):
-            self._searches[project_id] = more
-        return is_done or more is not None
+        has_forgotten = self._forget_searched(project_id)
+        if next_search := self._begin_search(project_id):
+            self._searches[project_id] = next_search
+        return has_forgotten or next_search is not None
 
-    def _begun(self, project_id: int) -> _Search | None:
-        """A search for some of the texts that were deleted, or deleted again, since they were looked for; None if there
-        are none."""
-        mine = deleted_text.c.project == project_id
+    def _begin_search(self, project_id: int) -> _Search | None:
+        """Returns a search for up to `TEXTS_PER_SEARCH` texts that were deleted, or deleted again, since they were last
+        searched for; None if there are none."""
+        of_project = deleted_text.c.project == project_id
         with self._database.read() as connection:
             state = _state(connection, project_id)
-            if state == self._nothing_new.get(project_id):
+            if state == self._state_without_new.get(project_id):
                 return None
-            query = sa.select(deleted_text.c.key, deleted_text.c.deleted_at).where(mine)
+            query = sa.select(deleted_text.c.key, deleted_text.c.deleted_at).where(of_project)
             deleted_at: dict[bytes, float] = {row[0]: row[1] for row in connection.execute(query)}
             searched = {k: at for k, at in self._searched.pop(project_id, {}).items() if deleted_at.get(k) == at}
             if searched:
                 self._searched[project_id] = searched
-            new = list(deleted_at.keys() - searched.keys())[:TEXTS_AT_ONCE]
+            new = list(deleted_at.keys() - searched.keys())[:TEXTS_PER_SEARCH]
             if not new:
-                self._nothing_new[project_id] = state
+                self._state_without_new[project_id] = state
                 return None
             texts = _texts(connection, project_id, new)
         return _Search({key: deleted_at[key] for key in new}, DeletedTexts(texts), self._rows(project_id))
 
-    def _without_standing(self, project_id: int, search: _Search) -> _Search:
-        """The search without what a task has again, which may be quoted."""
+    def _without_returned(self, project_id: int, search: _Search) -> _Search:
+        """Returns the search without the texts that a task of the project has again, and which may be quoted."""
         with self._database.read() as connection:
-            back = standing(connection, project_id, search.deleted_at)
-            if not back:
+            returned = keys_of_tasks(connection, project_id, search.deleted_at)
+            if not returned:
                 return search
-            left = {key: at for key, at in search.deleted_at.items() if key not in back}
-            texts = _texts(connection, project_id, list(left))
-        self._forget(project_id, {key: search.deleted_at[key] for key in back}, 0.0)
-        return replace(search, deleted_at=left, gone=DeletedTexts(texts))
+            remaining = {key: at for key, at in search.deleted_at.items() if key not in returned}
+            texts = _texts(connection, project_id, list(remaining))
+        self._forget(project_id, {key: search.deleted_at[key] for key in returned}, 0.0)
+        return replace(search, deleted_at=remaining, texts=DeletedTexts(texts))
 
     def _rows(self, project_id: int) -> Iterator[Row | None]:
-        """Everything in the project that may quote a text. Read as it is asked for: what is added meanwhile behind the
-        place where the search is was cleaned when it was written."""
-        for table, owner in owners().items():
-            if not _documents(table):
+        """Yields all rows of the project that may quote a text. Rows are read while the search goes on; a row that is
+        added behind the current position was cleaned when it was written."""
+        for table, project_column in project_columns().items():
+            if not _document_columns(table):
                 continue
-            for condition in self._portions(table, owner, project_id):
+            for condition in self._batches(table, project_column, project_id):
                 with self._database.read() as connection:
                     rows = list(_read(connection, table, condition))
                 yield from rows
                 yield None
 
-    def _portions(self, table: sa.Table, owner: sa.Column[Any], project_id: int) -> Iterator[sa.ColumnElement[bool]]:
-        """The rows of a project in a table, `ROWS_AT_ONCE` at a time in the order of their primary keys."""
-        columns, mine = [column for column in table.primary_key if column is not owner], owner == project_id
+    def _batches(
+        self, table: sa.Table, project_column: sa.Column[Any], project_id: int
+    ) -> Iterator[sa.ColumnElement[bool]]:
+        """Yields conditions that select `ROWS_PER_QUERY` rows of the project each, in the order of the primary key."""
+        columns = [column for column in table.primary_key if column is not project_column]
+        of_project = project_column == project_id
         if not columns:
-            yield mine
+            yield of_project
             return
         key = sa.tuple_(*columns)
-        left = mine
+        remaining = of_project
         while True:
             with self._database.read() as connection:
-                some = sa.select(*columns).where(left).order_by(*columns).limit(ROWS_AT_ONCE)
-                keys = connection.execute(some).all()
+                batch = sa.select(*columns).where(remaining).order_by(*columns).limit(ROWS_PER_QUERY)
+                keys = connection.execute(batch).all()
             if not keys:
                 return
-            yield sa.and_(left, key <= sa.tuple_(*keys[-1]))
-            left = sa.and_(mine, key > sa.tuple_(*keys[-1]))
+            yield sa.and_(remaining, key <= sa.tuple_(*keys[-1]))
+            remaining = sa.and_(of_project, key > sa.tuple_(*keys[-1]))
 
-    def _clean(self, row: Row, gone: DeletedTexts) -> None:
-        with self._database.begin() as connection:  # read again: it may be another one by now
-            for now in list(_read(connection, row.table, row.condition, for_update=True)):
-                if changed := gone.changes(now.documents, now.quoting):
-                    connection.execute(sa.update(now.table).where(now.condition).values(changed))
+    def _clean(self, row: Row, texts: DeletedTexts) -> None:
+        with self._database.begin() as connection:  # read again: another process may have changed the row
+            for current in list(_read(connection, row.table, row.condition, for_update=True)):
+                if changes := texts.changes(current.documents, current.quoting):
+                    connection.execute(sa.update(current.table).where(current.condition).values(changes))
 
     def _forget_searched(self, project_id: int) -> bool:
-        """Forgets the texts that were looked for, and that nobody may come to write; whether there were any."""
+        """Forgets the texts that were searched for, if no process may still write them. Returns whether there were
+        any."""
         searched = self._searched.get(project_id, {})
-        return bool(searched) and not self._is_at_work(project_id) and self._forget(project_id, searched, KEEP_SECONDS)
+        if not searched or self._may_be_written(project_id):
+            return False
+        return self._forget(project_id, searched, KEEP_SECONDS)
 
-    def _is_at_work(self, project_id: int) -> bool:
-        """Whether somebody may have read one of the texts long ago, and be about to write it."""
-        with locked(self._database, EVOLUTION, project_id) as is_free:
-            if not is_free:
+    def _may_be_written(self, project_id: int) -> bool:
+        """Returns whether a process is at work that may have read one of the texts long ago, and may still write it."""
+        with locked(self._database, EVOLUTION, project_id) as is_held:
+            if not is_held:
                 return True
         asked = sa.select(sa.func.count()).where(
             question.c.project == project_id, question.c.state == "waiting", question.c.purpose != "label",
@@ -178,90 +190,91 @@ class QuoteEraser:
             return bool(connection.execute(asked).scalar_one())
 
     def _forget(self, project_id: int, deleted_at: Mapping[bytes, float], keep_seconds: float) -> bool:
-        """Forgets texts that were not deleted again, nor in the last seconds; whether there were any."""
-        forgotten = 0
+        """Removes texts from `deleted_text`, except those that were deleted again since or in the last seconds. Returns
+        whether there were any."""
+        n_forgotten = 0
         pair = sa.tuple_(deleted_text.c.key, deleted_text.c.deleted_at)
-        for chunk in chunks(list(deleted_at.items()), KEYS_AT_ONCE):
-            old = deleted_text.c.deleted_at <= self._database.now() - keep_seconds
-            mine = sa.and_(deleted_text.c.project == project_id, pair.in_(chunk), old)
-            forgotten += self._database.write(sa.delete(deleted_text).where(mine))
-        return forgotten > 0
+        for chunk in chunks(list(deleted_at.items()), KEYS_PER_QUERY):
+            is_old = deleted_text.c.deleted_at <= self._database.now() - keep_seconds
+            condition = sa.and_(deleted_text.c.project == project_id, pair.in_(chunk), is_old)
+            n_forgotten += self._database.write(sa.delete(deleted_text).where(condition))
+        return n_forgotten > 0
 
 
 def without_deleted(
     connection: sa.Connection, table: sa.Table, project_id: int, rows: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Rows as they may be written in this transaction: without the texts of deleted tasks, and none that is about one
-    of these. Until its end, no task of the project is deleted."""
-    held = sa.select(project.c.id).where(project.c.id == project_id).with_for_update(read=True, key_share=True)
-    connection.execute(held)
+    """Returns rows as they may be written in this transaction: without the texts of deleted tasks, and without rows
+    whose content key is that of a deleted text. No task of the project can be deleted until the transaction ends."""
+    lock = sa.select(project.c.id).where(project.c.id == project_id).with_for_update(read=True, key_share=True)
+    connection.execute(lock)
     state = _state(connection, project_id)
     if not state[0]:
         return list(rows)
-    if is_about_texts(table):
-        gone_keys = _deleted(connection, project_id, {row["key"] for row in rows if row.get("key") is not None})
-        rows = [row for row in rows if row.get("key") not in gone_keys]
+    if has_content_key(table):
+        deleted = _deleted_keys(connection, project_id, {row["key"] for row in rows if row.get("key") is not None})
+        rows = [row for row in rows if row.get("key") not in deleted]
     if all(_quotes_nothing(table, row) for row in rows):
         return list(rows)
-    gone = _gone_texts.get(
+    texts = _cached_texts.get(
         (str(connection.engine.url), project_id, state), lambda: DeletedTexts(_deleted_texts(connection, project_id)),
         state[0],
     )  # fmt: skip
-    names = {column.name for column in _documents(table)}
+    names = {column.name for column in _document_columns(table)}
     return [
-        {**row, **gone.changes({name: row[name] for name in names & row.keys()}, _quoting(table, row.get("key")))}
+        {**row, **texts.changes({name: row[name] for name in names & row.keys()}, _quoting(table, row.get("key")))}
         for row in rows
     ]
 
 
-_gone_texts: LruCache[tuple[str, int, tuple[Any, ...]], DeletedTexts] = LruCache(TEXTS_KEPT)
+_cached_texts: LruCache[tuple[str, int, tuple[Any, ...]], DeletedTexts] = LruCache(MAX_CACHED_TEXTS)
 
 
 def _state(connection: sa.Connection, project_id: int) -> tuple[Any, ...]:
-    """How many deleted texts there are in a project, and when the last of them was deleted."""
+    """Returns the number of a project's deleted texts, and the time of the last deletion."""
     query = sa.select(sa.func.count(), sa.func.max(deleted_text.c.deleted_at))
     return tuple(connection.execute(query.where(deleted_text.c.project == project_id)).one())
 
 
 def _texts(connection: sa.Connection, project_id: int, keys: Sequence[bytes]) -> list[str]:
-    """The deleted texts of some content keys."""
+    """Returns the deleted texts with these content keys."""
     texts: list[str] = []
-    for chunk in chunks(keys, KEYS_AT_ONCE):
-        mine = sa.and_(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
-        texts.extend(connection.execute(sa.select(deleted_text.c.text).where(mine)).scalars())
+    for chunk in chunks(keys, KEYS_PER_QUERY):
+        condition = sa.and_(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
+        texts.extend(connection.execute(sa.select(deleted_text.c.text).where(condition)).scalars())
     return texts
 
 
-def _deleted(connection: sa.Connection, project_id: int, keys: Collection[bytes]) -> set[bytes]:
-    """Those of some content keys whose texts were deleted and did not come back."""
-    found: set[bytes] = set()
-    for chunk in chunks(list(keys), KEYS_AT_ONCE):
-        mine = sa.and_(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
-        found.update(connection.execute(sa.select(deleted_text.c.key).where(mine)).scalars())
-    return found - standing(connection, project_id, found)
+def _deleted_keys(connection: sa.Connection, project_id: int, keys: Collection[bytes]) -> set[bytes]:
+    """Returns those of the content keys whose texts were deleted and belong to no task again."""
+    deleted: set[bytes] = set()
+    for chunk in chunks(list(keys), KEYS_PER_QUERY):
+        condition = sa.and_(deleted_text.c.project == project_id, deleted_text.c.key.in_(chunk))
+        deleted.update(connection.execute(sa.select(deleted_text.c.key).where(condition)).scalars())
+    return deleted - keys_of_tasks(connection, project_id, deleted)
 
 
 def _deleted_texts(connection: sa.Connection, project_id: int) -> list[str]:
-    """The texts that were deleted and did not come back."""
-    back = sa.exists().where(task.c.project == project_id, task.c.key == deleted_text.c.key)
-    query = sa.select(deleted_text.c.text).where(deleted_text.c.project == project_id, ~back)
+    """Returns the texts that were deleted and belong to no task again."""
+    has_task = sa.exists().where(task.c.project == project_id, task.c.key == deleted_text.c.key)
+    query = sa.select(deleted_text.c.text).where(deleted_text.c.project == project_id, ~has_task)
     return list(connection.execute(query).scalars())
 
 
 def _quotes_nothing(table: sa.Table, row: Mapping[str, Any]) -> bool:
-    """Whether a row is of a kind that quotes no other text: a label's question without examples."""
+    """Returns whether a row can quote no text but its own: a question for a label, without examples."""
     return table is question and row.get("key") is not None and not row["body"]["examples"]
 
 
-def _documents(table: sa.Table) -> list[sa.Column[Any]]:
-    """The columns that may quote texts of tasks."""
-    if table in {task, deleted_text, *WITHOUT_TEXTS} or "task" in table.c:
+def _document_columns(table: sa.Table) -> list[sa.Column[Any]]:
+    """Returns the columns that may quote texts of tasks."""
+    if table in {task, deleted_text, *TABLES_WITHOUT_TEXTS} or "task" in table.c:
         return []
     return [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text | PortableText)]
 
 
 def _quoting(table: sa.Table, key: bytes | None) -> Quoting:
-    """Where a row may quote texts; `key`: of the text that it is about."""
+    """Returns the strings of a row that may be quotes. key: content key of the text that the row names"""
     if table is not question:
         return "in prose"
     return "anywhere" if key is None else "nowhere"
@@ -270,12 +283,12 @@ def _quoting(table: sa.Table, key: bytes | None) -> Quoting:
 def _read(
     connection: sa.Connection, table: sa.Table, condition: sa.ColumnElement[bool], *, for_update: bool = False
 ) -> Iterator[Row]:
-    """Some rows that may quote texts of tasks."""
-    columns = _documents(table)
-    key = table.c.key if is_about_texts(table) else sa.null().label("key")
+    """Yields the rows that meet the condition and may quote texts of tasks."""
+    columns = _document_columns(table)
+    key = table.c.key if has_content_key(table) else sa.null().label("key")
     query = sa.select(*table.primary_key, *columns, key).where(condition)
-    if table is question:  # of a label, with no others as examples, there may be many
+    if table is question:  # leaves out questions for labels without examples, of which there may be many
         query = query.where(sa.or_(key.is_(None), table.c.body[("examples", 0)].as_string().is_not(None)))
     for row in connection.execute(query.with_for_update() if for_update else query).mappings():
-        this = sa.and_(*(column == row[column.name] for column in table.primary_key))
-        yield Row(table, this, {column.name: row[column.name] for column in columns}, _quoting(table, row["key"]))
+        is_row = sa.and_(*(column == row[column.name] for column in table.primary_key))
+        yield Row(table, is_row, {column.name: row[column.name] for column in columns}, _quoting(table, row["key"]))

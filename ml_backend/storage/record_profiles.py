@@ -1,4 +1,4 @@
-"""The profiles that encoders of records are made from."""
+"""Record profiles: the field types of a table task, from which its encoder is built."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class RecordProfiles:
         self._database = database
 
     def put(self, project: int, profile: Mapping[str, Any]) -> None:
-        """Keeps a profile; its names are those of the columns."""
+        """Stores the given columns of a profile, without texts of deleted tasks."""
         with self._database.begin() as connection:
             [row] = without_deleted(connection, table, project, [{"project": project, **profile}])
             connection.execute(self._database.put(table, row))
 
     def see(self, project: int, tasks_revision: int) -> None:
-        """The profile fits the tasks of this revision."""
+        """Stores the revision of the tasks that the profile was compared with."""
         self._database.write(sa.update(table).where(table.c.project == project).values(seen=tasks_revision))
 
     def forget(self, project: int) -> None:

@@ -1,4 +1,4 @@
-"""The labels that teachers have given, kept in memory: a round reads those alone that came since the last one."""
+"""Labels that teachers have given, cached in memory: a round reads only those that are new since the last one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from ml_backend.core.types import Floats, Ints, Mask
 from ml_backend.storage.database import Database
 from ml_backend.storage.schema import question as table
 
-MAX_KEPT = 64  # pairs of a project and a teacher
+MAX_CACHED_TEACHERS = 64  # pairs of a project and a teacher
 OVERLAP_SECONDS = 5.0
-"""So far back rows are read again: transactions end in another order than they began. The count finds the rest."""
+"""Rows are read again from so long before the last one, because transactions may end in another order than they began.
+A row that is older still changes the count of rows, which makes the cache read all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One task's label as the teacher gave it: `key` is its text's content key, `shares` label -> probability; `alone`:
-    without having seen any of the annotators' answers."""
+    """The label that a teacher gave for one task.
+
+    key     content key of the task's text
+    shares  label -> probability
+    alone   whether the teacher was shown no annotations
+    """
 
     key: bytes
     shares: Mapping[str, float]
@@ -32,10 +37,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ReplyTable:
-    """The m labels that one teacher has given in a project, in the order of its answers.
+    """The m replies of one teacher in a project, in the order in which it gave them.
 
-    keys    m content keys of the texts; `alone` (m,) bool as in `Reply`
-    groups  those that were given for the same labels: these, the rows (k,) of the replies, ascending, and their
+    keys    content keys of the texts, m of them
+    alone   (m,) bool as in `Reply`
+    groups  replies by the c labels that the question offered: the rows (k,) of the replies, ascending, and their
             probabilities (k, c)
     """
 
@@ -44,93 +50,99 @@ class ReplyTable:
     groups: Mapping[tuple[str, ...], tuple[Ints, Floats]] = field(default_factory=dict)
 
     def shares(self, labels: Sequence[str]) -> tuple[Ints, Floats]:
-        """The rows (k,), ascending, of the replies that knew all of these c labels, and the probabilities (k, c)."""
+        """Returns the replies to questions that offered at least these c labels: their rows (k,), ascending, and the
+        probabilities (k, c) of these labels."""
         rows: list[Ints] = [np.empty(0, np.int64)]
-        shares: list[Floats] = [np.empty((0, len(labels)), np.float32)]
-        for known, (mine, probabilities) in self.groups.items():
-            if set(labels) <= set(known):
-                rows.append(mine)
-                shares.append(probabilities[:, [known.index(label) for label in labels]])
-        found = np.concatenate(rows)
-        order = np.argsort(found)
-        return found[order], np.concatenate(shares)[order]
+        probabilities: list[Floats] = [np.empty((0, len(labels)), np.float32)]
+        for offered, (group_rows, group_probabilities) in self.groups.items():
+            if set(labels) <= set(offered):
+                rows.append(group_rows)
+                probabilities.append(group_probabilities[:, [offered.index(label) for label in labels]])
+        all_rows = np.concatenate(rows)
+        order = np.argsort(all_rows)
+        return all_rows[order], np.concatenate(probabilities)[order]
 
     def keys_for(self, labels: Collection[str]) -> set[bytes]:
-        """The content keys of the texts whose label was given for exactly these labels."""
+        """Returns the content keys of the texts for which a question offered exactly these labels."""
         return {
             self.keys[row]
-            for known, (rows, _) in self.groups.items()
-            if set(known) == set(labels)
+            for offered, (rows, _) in self.groups.items()
+            if set(offered) == set(labels)
             for row in rows.tolist()
         }
 
     def extended(self, replies: Sequence[Reply]) -> ReplyTable:
-        """With more replies, which came later."""
-        new: dict[tuple[str, ...], tuple[list[int], list[list[float]]]] = {}
+        """Returns a table with these later replies at the end."""
+        new_groups: dict[tuple[str, ...], tuple[list[int], list[list[float]]]] = {}
         for row, reply in enumerate(replies, start=len(self.keys)):
-            rows, shares = new.setdefault(tuple(reply.shares), ([], []))
+            rows, probabilities = new_groups.setdefault(tuple(reply.shares), ([], []))
             rows.append(row)
-            shares.append(list(reply.shares.values()))
+            probabilities.append(list(reply.shares.values()))
         groups = dict(self.groups)
-        for labels, (numbers, probabilities) in new.items():
-            before = groups.get(labels, (np.empty(0, np.int64), np.empty((0, len(labels)), np.float32)))
+        for labels, (new_rows, new_probabilities) in new_groups.items():
+            old_rows, old_probabilities = groups.get(
+                labels, (np.empty(0, np.int64), np.empty((0, len(labels)), np.float32))
+            )
+            added = np.array(new_probabilities, np.float32).reshape(-1, len(labels))
             groups[labels] = (
-                np.concatenate([before[0], np.array(numbers, np.int64)]),
-                np.concatenate([before[1], np.array(probabilities, np.float32).reshape(-1, len(labels))]),
+                np.concatenate([old_rows, np.array(new_rows, np.int64)]),
+                np.concatenate([old_probabilities, added]),
             )
         alone = np.concatenate([self.alone, np.array([reply.alone for reply in replies], np.bool_)])
         return ReplyTable([*self.keys, *(reply.key for reply in replies)], alone, groups)
 
 
 @dataclass
-class _Kept:
-    ids: set[str] = field(default_factory=set)
-    until: float = 0.0  # the latest answer that was read
+class _CachedReplies:
+    """The replies of one teacher in a project that were read so far."""
+
+    question_ids: set[str] = field(default_factory=set)
+    last_answered_at: float = 0.0
     replies: ReplyTable = field(default_factory=ReplyTable)
 
 
 class Replies:
-    """Reads the labels of `question`, and remembers them. Safe to use from several threads."""
+    """Reads teachers' labels from the table `question`, and caches them. Several threads may use it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, str], _Kept] = OrderedDict()
+        self._cache: OrderedDict[tuple[int, str], _CachedReplies] = OrderedDict()
 
     def of(self, project: int, teacher: str) -> ReplyTable:
-        """All labels of a teacher. What another process answered or removed is seen as well."""
+        """Returns all labels of a teacher, including what other processes have added or removed."""
         with self._lock:
-            kept = self._kept.pop((project, teacher), _Kept())
-            if self._read(project, teacher, kept) != len(kept.ids):  # some were removed, or came in another order
-                kept = _Kept()
-                self._read(project, teacher, kept)
-            self._kept[project, teacher] = kept
-            while len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
-            return kept.replies
+            cached = self._cache.pop((project, teacher), _CachedReplies())
+            if self._read_new(project, teacher, cached) != len(cached.question_ids):  # rows were removed or are missing
+                cached = _CachedReplies()
+                self._read_new(project, teacher, cached)
+            self._cache[project, teacher] = cached
+            while len(self._cache) > MAX_CACHED_TEACHERS:
+                self._cache.popitem(last=False)
+            return cached.replies
 
-    def _read(self, project: int, teacher: str, kept: _Kept) -> int:
-        """Adds what is new; returns how many labels there are."""
-        mine = given(project, teacher)
-        count = sa.select(sa.func.count()).where(mine)
+    def _read_new(self, project: int, teacher: str, cached: _CachedReplies) -> int:
+        """Adds the rows that are not in the cache, and returns the number of rows in the database."""
+        condition = is_teacher_label(project, teacher)
+        count = sa.select(sa.func.count()).where(condition)
         query = (
             sa.select(table.c.id, table.c.answered_at, table.c.key, table.c.shares, table.c.alone)
-            .where(mine, table.c.answered_at >= kept.until - OVERLAP_SECONDS)
+            .where(condition, table.c.answered_at >= cached.last_answered_at - OVERLAP_SECONDS)
             .order_by(table.c.answered_at, table.c.id)
         )
         with self._database.read() as connection:
             n = int(connection.execute(count).scalar_one())
-            rows: list[Any] = [row for row in connection.execute(query) if row.id not in kept.ids]
+            rows: list[Any] = [row for row in connection.execute(query) if row.id not in cached.question_ids]
         if rows:
-            kept.ids.update(row.id for row in rows)
-            kept.until = max(kept.until, rows[-1].answered_at)
+            cached.question_ids.update(row.id for row in rows)
+            cached.last_answered_at = max(cached.last_answered_at, rows[-1].answered_at)
             usable = [row for row in rows if row.key is not None and row.shares is not None]
-            kept.replies = kept.replies.extended([Reply(row.key, row.shares, row.alone) for row in usable])
+            cached.replies = cached.replies.extended([Reply(row.key, row.shares, row.alone) for row in usable])
         return n
 
 
-def given(project: int, teacher: str) -> sa.ColumnElement[bool]:
-    """The labels that a teacher has given."""
+def is_teacher_label(project: int, teacher: str) -> sa.ColumnElement[bool]:
+    """Returns the condition for the rows of `question` that hold a label of this teacher."""
     return sa.and_(
         table.c.project == project, table.c.teacher == teacher, table.c.purpose == "label", table.c.state == "answered"
     )

@@ -1,4 +1,4 @@
-"""Answers that are proposed for a second look, and those that have had theirs."""
+"""Label review: annotations that are proposed for a second look, and annotations that were reviewed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ml_backend.storage.schema import reviewed_annotation as reviewed
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """The answer `annotation`, last changed at `updated_at`, is proposed by the row `prediction` in Label Studio."""
+    """The proposal to review an annotation, which was last changed at `updated_at`. `prediction` is the id of the
+    prediction in Label Studio that makes the proposal."""
 
     task: int
     prediction: int
@@ -29,14 +30,14 @@ class Reviews:
         self._database = database
 
     def standing(self, project: int) -> dict[int, Proposal]:
-        """The proposals that stand in Label Studio, by task."""
+        """Returns the open proposals, by task."""
         query = sa.select(*[proposals.c[name] for name in Proposal.__dataclass_fields__])
         with self._database.read() as connection:
             rows = connection.execute(query.where(proposals.c.project == project)).all()
         return {row.task: Proposal(*row) for row in rows}
 
     def reviewed(self, project: int) -> dict[int, str]:
-        """The annotations that have had their second look -> when they were last changed before it."""
+        """Returns the reviewed annotations: id -> its `updated_at` before the review."""
         query = sa.select(reviewed.c.annotation, reviewed.c.updated_at).where(reviewed.c.project == project)
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
@@ -46,11 +47,11 @@ class Reviews:
         self._database.write(self._database.put(proposals, row))
 
     def withdraw(self, project: int, task: int) -> None:
-        """A proposal stands no more in Label Studio."""
+        """Removes the proposal for a task."""
         self._database.write(sa.delete(proposals).where(proposals.c.project == project, proposals.c.task == task))
 
     def review(self, project: int, annotation: int, updated_at: str) -> None:
-        """An annotation has had its second look, until it is changed again."""
+        """Marks an annotation as reviewed. The mark holds as long as the annotation has this `updated_at`."""
         row = {"project": project, "annotation": annotation, "updated_at": updated_at}
         self._database.write(self._database.put(reviewed, row))
 

@@ -1,8 +1,8 @@
-"""The counter of a project that numbers changes to what annotators answered and to the drafts that they were shown.
+"""The revision counter of a project, which numbers changes to its annotations and published drafts.
 
-A reader that keeps something made of those rows asks for the rows with a newer revision, and for nothing else. The
-counter's row stays locked until its transaction commits, so that revisions become visible in their order: whoever has
-seen one has seen all lower ones.
+A reader that caches results computed from those rows reads only rows with a newer revision. The counter's row stays
+locked until its transaction commits, so that revisions become visible in ascending order: a reader that has seen one
+revision has seen all lower ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ml_backend.storage.database import Database
 from ml_backend.storage.schema import annotation_revision as table
-from ml_backend.storage.schema import beginning
+from ml_backend.storage.schema import first_revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,9 @@ class Revision:
     """The state of a project's counter.
 
     number    revision of the newest change
-    complete  revision from which on no row has vanished: a reader that knows only an older one reads everything again
-    answers, skips  standing annotations of each kind
+    complete  revision since which no row was removed; a reader whose last revision is older must read all rows
+    answers   number of current annotations that are not skips
+    skips     number of current annotations that are skips
     """
 
     number: int = 0
@@ -32,15 +33,15 @@ class Revision:
 
 
 def read(connection: sa.Connection, project: int) -> Revision:
-    """The counter as it is committed."""
+    """Returns the committed counter."""
     return _select(connection, project) or Revision()
 
 
 def lock(connection: sa.Connection, database: Database, project: int) -> Revision:
-    """The counter, which nobody else changes before the end of this transaction; made if the project has none."""
+    """Locks the counter until the end of this transaction, and returns it. Creates it if the project has none."""
     revision = _select(connection, project, for_update=True)
     while revision is None:
-        first = beginning()
+        first = first_revision()
         row = {"project": project, **asdict(Revision(first, complete=first))}
         connection.execute(database.insert_or_ignore(table), [row])
         revision = _select(connection, project, for_update=True)
@@ -48,7 +49,7 @@ def lock(connection: sa.Connection, database: Database, project: int) -> Revisio
 
 
 def save(connection: sa.Connection, project: int, revision: Revision) -> None:
-    """Writes the counter that this transaction has locked."""
+    """Stores the counter, which this transaction has locked."""
     connection.execute(sa.update(table).where(table.c.project == project).values(asdict(revision)))
 
 

@@ -1,7 +1,7 @@
 """The tables. A change here comes with a migration in `migrations/versions/`; a test compares the two.
 
-What a row is about is found by the names of its columns (`project`, `task`, `key`) when it is to be removed, and texts
-of tasks in documents by theirs: see `erasure`.
+`erasure` removes rows by the names of their columns (`project`, `task`, `key`), and `quote_erasure` removes texts of
+tasks from the JSON and text columns of other rows. New columns must follow these names.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ metadata = MetaData()
 
 
 class PortableText(TypeDecorator[str]):
-    """Words of any length: what people, teachers and errors say. What no database takes in them is replaced."""
+    """Text of any length, from people, teachers and errors. Characters that a database refuses are replaced."""
 
     impl = _Text
     cache_ok = True
@@ -43,8 +43,9 @@ class PortableText(TypeDecorator[str]):
         return None if value is None else storable(value)
 
 
-def beginning() -> int:
-    """A revision ahead of every one that a reader may remember of an earlier project with the same number."""
+def first_revision() -> int:
+    """Returns the first revision of a project, in milliseconds since the epoch. It is higher than every revision that a
+    reader may remember from a removed project with the same id."""
     return time.time_ns() // 1_000_000
 
 
@@ -54,107 +55,106 @@ project = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("label_config", PortableText, nullable=False, default=""),
     Column("extra_params", JSON, nullable=False, default=dict),
-    Column("made_at", String(40), nullable=False, default=""),  # in Label Studio: another time is another project
+    Column("made_at", String(40), nullable=False, default=""),  # creation in Label Studio; identifies the project
     Column("pinned", Integer, nullable=True),  # version held by a rollback
-    Column("tasks_revision", BigInteger, nullable=False, default=beginning),  # grows when a task comes, goes or changes
+    Column("tasks_revision", BigInteger, nullable=False, default=first_revision),  # raised by each change
 )
 
 
-def _of_project(name: str, *columns: Column[Any]) -> Table:
-    """A table with at most one row a project."""
+def _project_table(name: str, *columns: Column[Any]) -> Table:
+    """Returns a table with at most one row for each project."""
     return Table(name, metadata, Column("project", Integer, primary_key=True, autoincrement=False), *columns)
 
 
-connection = _of_project(
-    "connection",  # what `connect` made in Label Studio, for `disconnect` to undo
+connection = _project_table(
+    "connection",  # ids of the objects that `connect` created in Label Studio, for `disconnect` to remove
     Column("webhook", Integer, nullable=True),
     Column("ml_backend", Integer, nullable=True),
     Column("tab", Integer, nullable=True),
     Column("second_look_tab", Integer, nullable=True),
-    Column("earlier", JSON(none_as_null=True), nullable=True),  # the project's own settings before
+    Column("earlier", JSON(none_as_null=True), nullable=True),  # the project's settings before `connect`
     Column("complete", Boolean, nullable=False),  # False while `connect` or `disconnect` is under way
 )
 
-publication = _of_project(
+publication = _project_table(
     "publication",
     Column("published", PortableText, nullable=True),  # model_version that Label Studio serves
-    Column("fingerprint", String(64), nullable=False, default=""),  # of all that the published queue came from
-    Column("republish", Integer, nullable=False, default=0),  # how often it was asked to publish in any case
-    Column("bulk_seconds", Float, nullable=True),  # measured, of one bulk import and of one single row
-    Column("single_seconds", Float, nullable=True),
+    Column("fingerprint", String(64), nullable=False, default=""),  # of all inputs of the published queue
+    Column("republish", Integer, nullable=False, default=0),  # number of requests to publish in any case
+    Column("bulk_seconds", Float, nullable=True),  # measured duration of one bulk import
+    Column("single_seconds", Float, nullable=True),  # measured duration of the creation of one prediction
 )
 
-synchronisation = _of_project(
+synchronisation = _project_table(
     "synchronisation",
-    Column("tasks", Integer, nullable=True),  # Label Studio's own counts, as last heard
+    Column("tasks", Integer, nullable=True),  # Label Studio's own counts, as last received
     Column("annotations", Integer, nullable=True),
     Column("skips", Integer, nullable=True),
-    Column(
-        "read_under", PortableText, nullable=False, default=""
-    ),  # fields of the configuration that tasks were read by
+    # the fields of the label configuration with which the tasks were read
+    Column("read_under", PortableText, nullable=False, default=""),
     Column("watermark", String(40), nullable=False, default=""),  # reconciled up to this updated_at
-    Column("reconciled_at", Float, nullable=False, default=0.0),
+    Column("reconciled_at", Float, nullable=False, default=0.0),  # see `synchronisation`; 0: reconcile again
 )
 
-progress = _of_project(
+progress = _project_table(
     "progress",
-    Column("worker", String(100), nullable=True),  # that encodes the project's tasks
-    Column("encoded", Integer, nullable=True),  # of `tasks`
+    Column("worker", String(100), nullable=True),  # the worker that encodes the project's tasks
+    Column("encoded", Integer, nullable=True),  # number of tasks encoded so far, of `tasks`
     Column("tasks", Integer, nullable=True),
-    Column("read", Integer, nullable=True),  # tasks listed so far, while all are being listed
+    Column("read", Integer, nullable=True),  # number of tasks listed so far; NULL: no listing is under way
 )
 
-monitor = _of_project("monitor", Column("results", JSON, nullable=False))  # what the loop last found out about itself
+monitor = _project_table("monitor", Column("results", JSON, nullable=False))  # last results of the monitor
 
 review_proposal = Table(
-    "review_proposal",  # answers that stand for a second look
+    "review_proposal",  # annotations that are proposed for a second look
     metadata,
     Column("project", Integer, primary_key=True),
     Column("task", BigInteger, primary_key=True, autoincrement=False),
-    Column("prediction", BigInteger, nullable=False),  # the row in Label Studio
+    Column("prediction", BigInteger, nullable=False),  # id of the prediction in Label Studio
     Column("annotation", BigInteger, nullable=False),
-    Column("updated_at", String(40), nullable=False),  # of the annotation, when it was proposed
+    Column("updated_at", String(40), nullable=False),  # last change of the annotation when it was proposed
     Column("proposed_at", Float, nullable=False),
 )
 
 reviewed_annotation = Table(
-    "reviewed_annotation",  # answers that have had their second look
+    "reviewed_annotation",  # annotations that were reviewed
     metadata,
     Column("project", Integer, primary_key=True),
     Column("annotation", BigInteger, primary_key=True, autoincrement=False),
-    Column("updated_at", String(40), nullable=False),  # another time is another answer
+    Column("updated_at", String(40), nullable=False),  # a later change makes it a new annotation, not reviewed yet
 )
 
-teacher_state = _of_project(
-    "teacher_state",  # how it goes with the teacher
+teacher_state = _project_table(
+    "teacher_state",
     Column("name", PortableText, nullable=False),
     Column("model", PortableText, nullable=False, default=""),
-    Column("problem", PortableText, nullable=False, default=""),
-    Column("until", Float, nullable=False, default=0.0),  # when it is asked again
+    Column("problem", PortableText, nullable=False, default=""),  # "": none
+    Column("until", Float, nullable=False, default=0.0),  # time at which it is asked again
 )
 
-label_description = _of_project(
+label_description = _project_table(
     "label_description",
-    Column("descriptions", JSON, nullable=False),  # with cue phrases; the teacher's or edited
+    Column("descriptions", JSON, nullable=False),  # with key phrases; written by the teacher or edited
 )
 
-record_profile = _of_project(
-    "record_profile",  # of a pool of records
+record_profile = _project_table(
+    "record_profile",  # field types of a pool of records
     Column("profile", PortableText, nullable=False),
-    Column("before", PortableText, nullable=True),  # the profile that it had before
+    Column("before", PortableText, nullable=True),  # the previous profile
     Column("odd", PortableText, nullable=False),
-    Column("tasks", Integer, nullable=False),  # of the pool that the profile was made of
+    Column("tasks", Integer, nullable=False),  # number of tasks in the pool from which the profile was made
     Column("made_of", JSON, nullable=False),
-    Column("seen", BigInteger, nullable=False),  # the `tasks_revision` that the profile was last compared with
+    Column("seen", BigInteger, nullable=False),  # the `tasks_revision` with which the profile was last compared
 )
 
-feature_score = _of_project(
+feature_score = _project_table(
     "feature_score",
-    Column("scores", JSON, nullable=False),  # of the fields of records; the teacher's or edited
+    Column("scores", JSON, nullable=False),  # scores of the fields of records; from the teacher or edited
 )
 
-distillation = _of_project(
-    "distillation",  # the artifact of what the teacher alone has taught
+distillation = _project_table(
+    "distillation",  # artifact of the learner that was fitted on teacher labels alone
     Column("file", String(200), nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("number", Integer, nullable=False, default=0),
@@ -168,8 +168,8 @@ task = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("key", LargeBinary(16), nullable=False),
     Column("text", PortableText, nullable=False),
-    Column("fields", JSON, nullable=True),  # the short values of the task's other data
-    Column("revision", BigInteger, nullable=False, server_default="0"),  # of the project's tasks when this one changed
+    Column("fields", JSON, nullable=True),  # short values in the task's other data
+    Column("revision", BigInteger, nullable=False, server_default="0"),  # `tasks_revision` of the task's last change
     Index("task_key", "project", "key"),
     Index("task_revision", "project", "revision"),
 )
@@ -179,26 +179,26 @@ set_aside = Table(
     metadata,
     Column("project", Integer, primary_key=True),
     Column("task", BigInteger, primary_key=True, autoincrement=False),
-    Column("key", LargeBinary(16), nullable=False),  # of the text that the encoder makes nothing of
-    Column("space", String(200), nullable=False),  # the encoder's
-    Column("code", String(40), nullable=False),
+    Column("key", LargeBinary(16), nullable=False),  # content key of the text that the encoder cannot encode
+    Column("space", String(200), nullable=False),  # feature space of the encoder
+    Column("code", String(40), nullable=False),  # why: a code of `unusable_tasks`
 )
 
 deleted_text = Table(
-    "deleted_text",  # that no task has any more, until it is looked for where documents quote it
+    "deleted_text",  # texts that no task has any more, until their quotes are removed
     metadata,
     Column("project", Integer, primary_key=True),
     Column("key", LargeBinary(16), primary_key=True),
     Column("text", PortableText, nullable=False),
-    Column("deleted_at", Float, nullable=False, server_default="0"),  # seconds since the epoch; the last time
+    Column("deleted_at", Float, nullable=False, server_default="0"),  # last deletion, in seconds since the epoch
 )
 
 labelling_rules = Table(
     "labelling_rules",
     metadata,
     Column("project", Integer, primary_key=True, autoincrement=False),
-    Column("skip_queue", String(100), nullable=False),  # where Label Studio puts what is skipped
-    Column("overlap", Integer, nullable=False),  # annotators that are to answer each task
+    Column("skip_queue", String(100), nullable=False),  # Label Studio's setting for skipped tasks
+    Column("overlap", Integer, nullable=False),  # number of annotators for each task
 )
 
 annotation = Table(
@@ -213,9 +213,9 @@ annotation = Table(
     Column("ground_truth", Boolean, nullable=False),
     Column("updated_at", String(40), nullable=False),
     Column("lead_time", Float, nullable=True),
-    Column("deleted", Boolean, nullable=False, default=False),  # kept as a tombstone: events come out of order
-    Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see annotation_revision
-    Column("unread", String(20), nullable=False, server_default=""),  # why it cannot be learnt from: `domain.UNREAD`
+    Column("deleted", Boolean, nullable=False, default=False),  # a tombstone, because events arrive out of order
+    Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see `annotation_revision`
+    Column("unread", String(20), nullable=False, server_default=""),  # why it cannot be learnt from: `types.UNREAD`
     Index("annotation_project", "project", "deleted"),
     Index("annotation_task", "project", "task"),
     Index("annotation_changed", "project", "revision"),
@@ -226,10 +226,10 @@ annotation_revision = Table(
     "annotation_revision",
     metadata,
     Column("project", Integer, primary_key=True, autoincrement=False),
-    Column("number", BigInteger, nullable=False),  # of the newest change to the project's annotations or shown drafts
-    Column("complete", BigInteger, nullable=False),  # from which on no row has vanished: older readers begin anew
-    Column("answers", Integer, nullable=False),  # standing annotations that are answers
-    Column("skips", Integer, nullable=False),  # and those that are skips
+    Column("number", BigInteger, nullable=False),  # newest change to the project's annotations or published drafts
+    Column("complete", BigInteger, nullable=False),  # no row was removed since; a reader with an older one reads all
+    Column("answers", Integer, nullable=False),  # number of annotations that are neither deleted nor skips
+    Column("skips", Integer, nullable=False),  # number of skips that are not deleted
 )
 
 version = Table(
@@ -246,10 +246,11 @@ version = Table(
     Column("artifact", String(200), nullable=True),
     Column("sha256", String(64), nullable=True),
     Column("active", Boolean, nullable=False, default=False),
-    Column("rows", Integer, nullable=False, default=0),  # predictions of it that stand in Label Studio
-    Column("acquisition", PortableText, nullable=False, server_default=""),  # the strategy that ordered its queue
+    Column("rows", Integer, nullable=False, default=0),  # number of its predictions in Label Studio
+    Column("acquisition", PortableText, nullable=False, server_default=""),  # query strategy that ordered its queue
 )
-# what is looked up among tens of thousands of versions; the conditions are those of the queries, to the letter
+# Partial indexes, because a project may have tens of thousands of versions. A query uses one only if it has the same
+# condition.
 is_active = version.c.active == true()
 has_own_fit = version.c.artifact.is_not(None)
 is_stale = and_(~version.c.active, version.c.rows > literal_column("0"))
@@ -289,12 +290,12 @@ job = Table(
     metadata,
     Column("project", Integer, primary_key=True, autoincrement=False),
     Column("wanted", Integer, nullable=False, default=0),
-    Column("covers", Integer, nullable=False, default=0),  # the newest request that the running round answers
+    Column("covers", Integer, nullable=False, default=0),  # number of the newest request that the running round answers
     Column("done", Integer, nullable=False, default=0),
     Column("owner", String(100), nullable=True),
-    Column("token", Integer, nullable=False, default=0),  # grows with every claim: fences out an older owner
+    Column("token", Integer, nullable=False, default=0),  # fencing token, raised by every claim
     Column("lease_until", Float, nullable=False, default=0.0),
-    Column("not_before", Float, nullable=False, default=0.0),  # back-off after a failed round
+    Column("not_before", Float, nullable=False, default=0.0),  # earliest start, for example after a failed round
     Column("failures", Integer, nullable=False, default=0),
 )
 
@@ -313,16 +314,16 @@ question = Table(
     Column("id", String(64), primary_key=True),
     Column("teacher", PortableText, nullable=False),
     Column("purpose", String(20), nullable=False),
-    Column("key", LargeBinary(16), nullable=True),  # content of the task it is about
+    Column("key", LargeBinary(16), nullable=True),  # content key of its task
     Column("body", JSON, nullable=False),
     Column("state", String(10), nullable=False),  # waiting, answered, dropped
     Column("wanted_at", Float, nullable=False),
-    Column("asked_at", Float, nullable=False, default=0.0),  # 0: never, or it was given back
+    Column("asked_at", Float, nullable=False, default=0.0),  # when a process took it; 0: never, or it was given back
     Column("answered_at", Float, nullable=True),
     Column("content", JSON, nullable=True),
     Column("shares", JSON, nullable=True),  # label -> probability
     Column("problem", PortableText, nullable=False, default=""),
-    Column("alone", Boolean, nullable=False, server_default=true()),  # asked without any of the annotators' answers
+    Column("alone", Boolean, nullable=False, server_default=true()),  # asked without annotations as examples
     Index("question_state", "project", "state", "purpose"),
     Index("question_about", "project", "key"),
     Index("question_replies", "project", "teacher", "purpose", "state", "answered_at"),
@@ -348,7 +349,7 @@ call = Table(
     Index("call_question", "project", "question"),
 )
 
-ledger_total = Table(  # of `call`, kept in the same transactions
+ledger_total = Table(  # sums over `call`, updated in the same transactions
     "ledger_total",
     metadata,
     Column("project", Integer, primary_key=True),
@@ -367,25 +368,25 @@ evolution_round = Table(
     metadata,
     Column("project", Integer, primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("way", String(10), nullable=False),  # what becomes of its texts: tasks, taught, pool
+    Column("way", String(10), nullable=False),  # use of its texts: tasks, taught, pool
     Column("teacher", PortableText, nullable=False),
     Column("done", Boolean, nullable=False),
     Column("body", JSON, nullable=False),  # its questions, weaknesses and texts
 )
 
 NO_VERSION = ""
-"""The version of a shown draft whose task was removed: a tombstone, for readers that look for later revisions."""
+"""The version of a published draft whose task was removed: a tombstone, for readers that follow the revisions."""
 shown = Table(
     "shown",
     metadata,
     Column("project", Integer, primary_key=True),
     Column("task", BigInteger, primary_key=True, autoincrement=False),
     Column("version", PortableText, nullable=False),
-    Column("place", Integer, nullable=False),  # in the queue, from 0
-    Column("author", String(10), nullable=True),  # None: served without a draft
+    Column("place", Integer, nullable=False),  # position in the queue, from 0
+    Column("author", String(10), nullable=True),  # NULL: published without a draft
     Column("choices", JSON, nullable=False),
     Column("confidence", Float, nullable=True),
-    Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see annotation_revision
+    Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see `annotation_revision`
     Index("shown_changed", "project", "revision"),
     Index("shown_version", "project", "version"),
 )
@@ -394,7 +395,7 @@ stats = Table(
     "stats",
     metadata,
     Column("project", Integer, primary_key=True, autoincrement=False),
-    Column("basis", String(64), nullable=False),  # digest of what the numbers were computed from
+    Column("basis", String(64), nullable=False),  # digest of the inputs of the numbers
     Column("made_at", Float, nullable=False),
     Column("document", JSON, nullable=False),  # numbers and codes
 )

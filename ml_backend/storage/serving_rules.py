@@ -1,4 +1,4 @@
-"""How Label Studio hands out the tasks of each project, as far as it decides what is still to come."""
+"""The settings of each Label Studio project that decide how often its tasks are served."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class ServingRules:
         self._database = database
 
     def get(self, project: int) -> tuple[str, int]:
-        """Where skipped tasks go, REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS or IGNORE_SKIPPED ("" if that is unknown), and how
-        many annotators are to answer each task."""
+        """Returns Label Studio's setting for skipped tasks (REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, IGNORE_SKIPPED, or ""
+        if it is unknown), and the number of annotators for each task."""
         query = sa.select(table.c.skip_queue, table.c.overlap).where(table.c.project == project)
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return (row[0], row[1]) if row else ("", 1)
 
     def put(self, project: int, skip_queue: str, overlap: int) -> None:
-        """Keeps what Label Studio says; writes nothing if that is known."""
+        """Stores the settings if they have changed."""
         if (skip_queue, overlap) != self.get(project):
             row = {"project": project, "skip_queue": skip_queue[:100], "overlap": overlap}
             with self._database.begin() as connection:

@@ -1,7 +1,7 @@
-"""How a process tells the workers at once that there is work, so that they need not ask the database all the time.
+"""Signals from any process to the workers that a round was requested, so that they need not poll the database often.
 
-On PostgreSQL by LISTEN and NOTIFY. On SQLite, whose processes are on one machine, by named pipes in the data folder,
-one for each worker. Nothing depends on it but the delay: a worker that hears nothing asks the database once a second.
+On PostgreSQL, signals use LISTEN and NOTIFY. On SQLite, whose processes run on one machine, each worker has a named
+pipe in the data folder. A lost signal only causes a delay, because a worker also polls the database once a second.
 """
 
 from __future__ import annotations
@@ -23,29 +23,31 @@ from ml_backend.core.exceptions import StoreError
 from ml_backend.storage.database import Database
 
 CHANNEL = "apprentice"
-RETRY_SECONDS = 5.0  # before a connection that broke is opened again
+RECONNECT_SECONDS = 5.0  # pause before a lost connection is opened again
+
+POLLING = "no signals: workers poll the database once a second"
 
 log = structlog.get_logger()
 
 
 class Listener(Protocol):
-    """Belongs to one worker, and to one of its threads."""
+    """Receives signals for one worker, in one of its threads."""
 
     def wait(self, seconds: float) -> None:
-        """Returns when there is something to hear, after `seconds` at the latest."""
+        """Returns when a signal has arrived, after `seconds` at the latest."""
 
     def heard(self) -> bool:
-        """Whether there has been a signal since the last call."""
+        """Returns whether a signal has arrived since the last call."""
 
     def close(self) -> None: ...
 
 
 class Signals(Protocol):
-    """Every worker that listens hears what any process announces."""
+    """Sends signals from any process to all listening workers."""
 
     @contextmanager
     def announced(self) -> Iterator[sa.Connection]:
-        """A transaction that the workers are told of once it is committed."""
+        """Opens a transaction, and sends a signal to the workers when it is committed."""
 
     def listen(self) -> Listener: ...
 
@@ -54,7 +56,7 @@ class Signals(Protocol):
 
 
 class NamedPipes:
-    """One named pipe for each worker, in a folder that all processes share."""
+    """Signals over one named pipe for each worker, in a folder that all processes share."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
@@ -69,11 +71,11 @@ class NamedPipes:
             try:
                 pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
             except OSError as error:
-                if error.errno == errno.ENXIO:  # nobody reads it any more: its worker was killed
+                if error.errno == errno.ENXIO:  # no process reads it: its worker was killed
                     with suppress(OSError):
                         path.unlink()
                 continue
-            with suppress(OSError):  # full: the worker has enough to hear
+            with suppress(OSError):  # the pipe is full: the worker has unread signals
                 os.write(pipe, b"1")
             os.close(pipe)
 
@@ -82,8 +84,8 @@ class NamedPipes:
             self._pipes.append(_NamedPipe(self._folder / uuid.uuid4().hex[:12]))
             return self._pipes[-1]
         except OSError as error:
-            log.warning("workers ask once a second", folder=str(self._folder), error=error.strerror)
-            return _Silence()
+            log.warning(POLLING, folder=str(self._folder), error=error.strerror)
+            return _PollingListener()
 
     def close(self) -> None:
         for pipe in self._pipes:
@@ -94,8 +96,8 @@ class _NamedPipe:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.mkfifo(path, 0o600)
-        self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # for writing, too: else it would be at its end
-        self._path = path.rename(path.with_suffix(".pipe"))  # from now on others see it
+        self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # also for writing: with no writer, reads return EOF
+        self._path = path.rename(path.with_suffix(".pipe"))  # from now on, other processes see it
 
     def wait(self, seconds: float) -> None:
         select.select([self._pipe], [], [], seconds)
@@ -114,7 +116,7 @@ class _NamedPipe:
 
 
 class Notifications:
-    """PostgreSQL's own, over the driver psycopg."""
+    """Signals over PostgreSQL's LISTEN and NOTIFY. Listening needs the driver psycopg."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -128,7 +130,7 @@ class Notifications:
 
     def listen(self) -> Listener:
         if self._database.driver != "psycopg":
-            return _Silence()
+            return _PollingListener()
         self._subscriptions.append(_Subscription(self._database))
         return self._subscriptions[-1]
 
@@ -148,16 +150,16 @@ class _Subscription:
         self._open()
 
     def _open(self) -> None:
-        self._not_before = time.monotonic() + RETRY_SECONDS
+        self._not_before = time.monotonic() + RECONNECT_SECONDS
         try:
             self._connection = self._database.own_connection()
             self._connection.autocommit = True
             self._connection.execute(f"LISTEN {CHANNEL}")
         except (StoreError, self._error) as error:
-            self._broken(error)
+            self._disconnect(error)
 
-    def _broken(self, error: Exception) -> None:
-        log.warning("workers ask once a second", error=type(error).__name__)
+    def _disconnect(self, error: Exception) -> None:
+        log.warning(POLLING, error=type(error).__name__)
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -168,15 +170,15 @@ class _Subscription:
             return
         try:
             select.select([self._connection.fileno()], [], [], seconds)
-        except self._error as error:  # it was closed by the other side
-            self._broken(error)
+        except self._error as error:  # PostgreSQL has closed the connection
+            self._disconnect(error)
 
     def heard(self) -> bool:
         if self._connection is None:
             if time.monotonic() < self._not_before:
                 return False
             self._open()
-            return self._connection is not None  # what was announced meanwhile is lost
+            return self._connection is not None  # a signal may have been lost meanwhile
         try:
             self._connection.pgconn.consume_input()
             heard = False
@@ -184,7 +186,7 @@ class _Subscription:
                 heard = True
             return heard
         except self._error as error:
-            self._broken(error)
+            self._disconnect(error)
             return False
 
     def close(self) -> None:
@@ -192,8 +194,8 @@ class _Subscription:
             self._connection.close()
 
 
-class _Silence:
-    """Where nothing can be heard."""
+class _PollingListener:
+    """Receives no signals, so that its worker polls."""
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""What a round leaves for those who only read: the numbers of a project, and how its teacher is confused."""
+"""Stats: the numbers of a project and the confusion matrix of its teacher, which each round stores for its readers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from ml_backend.storage.schema import stats as table
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """What the annotators say given what a teacher says: `matrix` as `teaching.reliability.confusion` has it, in the
-    columns of `labels`."""
+    """The confusion matrix of a teacher, as `teacher.confusion_model` computes it, with the columns `labels`."""
 
     teacher: str
     labels: tuple[str, ...]
@@ -27,7 +26,7 @@ class Confusion:
 
 
 class Stats:
-    """The tables `stats` and `confusion`: a row of each for a project, written whole by whoever holds its lease."""
+    """The tables `stats` and `confusion`. Each has one row for each project, which the owner of the lease replaces."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,14 +35,17 @@ class Stats:
         self, project: int, basis: str, document: dict[str, Any], confusion: Confusion | None,
         lease: Lease | None = None,
     ) -> None:  # fmt: skip
-        """Replaces what the round before has left. basis: a digest of what it was computed from. Raises LeaseLostError
-        if another worker has taken the project over."""
+        """Replaces the rows of the previous round. Raises LeaseLostError if another worker has claimed the project.
+
+        basis     digest of the inputs
+        document  the numbers
+        """
         row = {"project": project, "basis": basis, "made_at": now(), "document": document}
-        gone = sa.delete(confusion_table).where(confusion_table.c.project == project)
+        delete = sa.delete(confusion_table).where(confusion_table.c.project == project)
         with self._database.begin() as connection:
             check_lease(connection, lease)
             connection.execute(self._database.upsert(table), [row])
-            connection.execute(gone)
+            connection.execute(delete)
             if confusion is not None:
                 values = {
                     "project": project, "teacher": confusion.teacher, "labels": list(confusion.labels),
@@ -52,16 +54,17 @@ class Stats:
                 connection.execute(sa.insert(confusion_table), [values])
 
     def basis(self, project: int) -> str:
-        """What the numbers were computed from, "" if there are none yet."""
+        """Returns the digest of the inputs of the numbers, "" before the first round."""
         with self._database.read() as connection:
             return connection.execute(sa.select(table.c.basis).where(table.c.project == project)).scalar() or ""
 
     def document(self, project: int) -> dict[str, Any]:
-        """The numbers, {} before the first round; `project_stats` says what they are."""
+        """Returns the numbers, {} before the first round; see `monitoring.project_stats`."""
         with self._database.read() as connection:
             return connection.execute(sa.select(table.c.document).where(table.c.project == project)).scalar() or {}
 
     def confusion(self, project: int) -> Confusion | None:
+        """Returns the confusion matrix of the teacher; None if there is none."""
         query = sa.select(confusion_table).where(confusion_table.c.project == project)
         with self._database.read() as connection:
             row = connection.execute(query).first()

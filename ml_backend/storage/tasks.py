@@ -1,4 +1,4 @@
-"""The tasks of each project: number, content hash, text."""
+"""The tasks of each project: id, content key, text and fields."""
 
 from __future__ import annotations
 
@@ -15,46 +15,47 @@ from ml_backend.storage.erasure import erase_tasks
 from ml_backend.storage.schema import annotation, project
 from ml_backend.storage.schema import task as table
 
-CHUNK = 2000
-REMOVED_AT_ONCE = 500  # tasks of one transaction
+ROWS_PER_TRANSACTION = 2000
+REMOVED_PER_TRANSACTION = 500
 
 
 class Tasks:
-    """The table `task`. Every change raises the project's `tasks_revision`: a reader knows when to look again."""
+    """The table `task`. Every change raises the project's `tasks_revision`, which shows readers that tasks changed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def put(self, project_id: int, examples: Iterable[Example], *, only_new: bool = False) -> int:
-        """Adds tasks and, unless `only_new`, changes known ones; returns how many really changed."""
-        changed = 0
-        for chunk in chunks({example.task: example for example in examples}.values(), CHUNK):
+        """Adds tasks and, unless `only_new`, updates tasks that are in the store. Returns the number of changed
+        rows."""
+        n_changed = 0
+        for chunk in chunks({example.task: example for example in examples}.values(), ROWS_PER_TRANSACTION):
             if only_new and self._has_all(project_id, [example.task for example in chunk]):
-                continue  # as with most events: without taking the turn of a writer
+                continue  # the usual case for an event, which needs no write lock
             with self._database.begin() as connection:
                 if only_new:
-                    changed += self._add(connection, project_id, chunk)
+                    n_changed += self._add(connection, project_id, chunk)
                     continue
                 query = (
                     sa.select(table.c.id, table.c.key, table.c.fields)
                     .where(table.c.project == project_id)
                     .where(table.c.id.in_([example.task for example in chunk]))
                 )
-                known = {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+                stored = {row[0]: (row[1], row[2]) for row in connection.execute(query)}
                 rows = [
                     _row(project_id, example)
                     for example in chunk
-                    if known.get(example.task) != (example.key, example.fields)
+                    if stored.get(example.task) != (example.key, example.fields)
                 ]
                 if rows:
-                    revision = _revise(connection, project_id)
+                    revision = _raise_revision(connection, project_id)
                     connection.execute(self._database.upsert(table), [{**row, "revision": revision} for row in rows])
-                    changed += len(rows)
-        return changed
+                    n_changed += len(rows)
+        return n_changed
 
     def _add(self, connection: sa.Connection, project_id: int, examples: Sequence[Example]) -> int:
-        """Adds those tasks that are not there when the database comes to write them; returns how many."""
-        revision = _revise(connection, project_id)
+        """Adds the tasks that are not in the table when the database writes them. Returns their number."""
+        revision = _raise_revision(connection, project_id)
         rows = [{**_row(project_id, example), "revision": revision} for example in examples]
         insert = self._database.insert_or_ignore(table).values(rows).returning(table.c.id)
         return len(connection.execute(insert).all())
@@ -65,10 +66,10 @@ class Tasks:
             return int(connection.execute(query).scalar_one()) == len(tasks)
 
     def remove(self, project_id: int, tasks: Iterable[int]) -> int:
-        """Forgets tasks, with their annotations and all that is about them; returns how many there were. What quotes
-        them is looked for by a worker: see `quotes`."""
-        removed = 0
-        for chunk in chunks(set(tasks), REMOVED_AT_ONCE):
+        """Removes tasks, their annotations and all other rows that name them. Returns the number of tasks. A worker
+        removes their quotes later: see `quote_erasure`."""
+        n_removed = 0
+        for chunk in chunks(set(tasks), REMOVED_PER_TRANSACTION):
             annotated = sa.select(annotation.c.id).where(
                 annotation.c.project == project_id, annotation.c.task.in_(chunk), ~annotation.c.deleted
             )
@@ -76,13 +77,13 @@ class Tasks:
                 annotations = list(connection.execute(annotated).scalars())
             Annotations(self._database).delete(project_id, annotations)
             with self._database.begin() as connection:
-                # first, as in `put`: two that lock rows in another order may wait for each other for ever
+                # the project's row is locked first, as in `put`, so that two transactions cannot deadlock
                 connection.execute(sa.select(project.c.id).where(project.c.id == project_id).with_for_update())
                 count = erase_tasks(self._database, connection, project_id, chunk)
                 if count:
-                    _revise(connection, project_id)
-                removed += count
-        return removed
+                    _raise_revision(connection, project_id)
+                n_removed += count
+        return n_removed
 
     def count(self, project_id: int) -> int:
         query = sa.select(sa.func.count()).select_from(table).where(table.c.project == project_id)
@@ -90,18 +91,21 @@ class Tasks:
             return int(connection.execute(query).scalar_one())
 
     def index(self, project_id: int) -> tuple[Ints, list[bytes]]:
-        """All task numbers in ascending order, (n,) int64, and their content keys."""
+        """Returns all task ids in ascending order, (n,) int64, and their content keys."""
         query = sa.select(table.c.id, table.c.key).where(table.c.project == project_id).order_by(table.c.id)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return np.fromiter((row[0] for row in rows), np.int64, len(rows)), [row[1] for row in rows]
 
     def changed(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
-        """The tasks that have come or changed after a revision, (n,) int64 ascending, their content keys, and which of
-        them a teacher has written: they may be learnt from and never judged by."""
-        written = table.c.fields[SYNTHETIC].as_string().is_not(None)
+        """Returns the tasks that were added or changed after a revision.
+
+        Returns their ids (n,) int64 in ascending order, their content keys, and (n,) bool whether a teacher wrote the
+        task. A learner may be fitted on tasks that a teacher wrote, and is never evaluated on them.
+        """
+        is_synthetic = table.c.fields[SYNTHETIC].as_string().is_not(None)
         query = (
-            sa.select(table.c.id, table.c.key, written)
+            sa.select(table.c.id, table.c.key, is_synthetic)
             .where(table.c.project == project_id, table.c.revision > since)
             .order_by(table.c.id)
         )
@@ -111,31 +115,31 @@ class Tasks:
         return ids, [row[1] for row in rows], np.array([row[2] for row in rows], np.bool_)
 
     def numbers(self, project_id: int) -> Ints:
-        """All task numbers in ascending order, (n,) int64."""
+        """Returns all task ids in ascending order, (n,) int64."""
         query = sa.select(table.c.id).where(table.c.project == project_id).order_by(table.c.id)
         with self._database.read() as connection:
             return np.array(connection.execute(query).scalars().all(), np.int64)
 
     def values(self, project_id: int, field: str, tasks: Sequence[int]) -> dict[int, str]:
-        """A field's value of each of some tasks that has it."""
-        found: dict[int, str] = {}
-        for chunk in chunks(tasks, CHUNK):
+        """Returns the value of a field, by id, for those of the tasks that have the field."""
+        values: dict[int, str] = {}
+        for chunk in chunks(tasks, ROWS_PER_TRANSACTION):
             query = (
                 sa.select(table.c.id, table.c.fields).where(table.c.project == project_id).where(table.c.id.in_(chunk))
             )
             with self._database.read() as connection:
                 rows = connection.execute(query).all()
-            found.update((row[0], row[1][field]) for row in rows if row[1] and field in row[1])
-        return found
+            values.update((row[0], row[1][field]) for row in rows if row[1] and field in row[1])
+        return values
 
     def without_text(self, project_id: int) -> Ints:
-        """The tasks that have no text, or no record, (m,) int64 ascending: nothing can be said or learnt of them."""
+        """Returns the ids of the tasks that have neither a text nor a record, (m,) int64 in ascending order."""
         query = sa.select(table.c.id).where(table.c.project == project_id, table.c.key == NO_TEXT).order_by(table.c.id)
         with self._database.read() as connection:
             return np.array(connection.execute(query).scalars().all(), np.int64)
 
     def examples(self, project_id: int, most: int, *, with_text: bool) -> list[Example]:
-        """The first tasks that have a text, or that have none."""
+        """Returns the first tasks by id, at most `most`, that have a text (`with_text`), or that have none."""
         has_text = table.c.key != NO_TEXT if with_text else table.c.key == NO_TEXT
         query = sa.select(table.c.id, table.c.text, table.c.key, table.c.fields).where(table.c.project == project_id)
         with self._database.read() as connection:
@@ -143,15 +147,15 @@ class Tasks:
         return [Example(row[0], row[1], row[2], row[3] or {}) for row in rows]
 
     def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
-        """The texts of some tasks, in the order asked for; "" for one that is gone."""
-        found: dict[int, str] = {}
-        for chunk in chunks(tasks, CHUNK):
+        """Returns the texts of the tasks, in the order of `tasks`; "" for a task that does not exist."""
+        texts: dict[int, str] = {}
+        for chunk in chunks(tasks, ROWS_PER_TRANSACTION):
             query = (
                 sa.select(table.c.id, table.c.text).where(table.c.project == project_id).where(table.c.id.in_(chunk))
             )
             with self._database.read() as connection:
-                found.update((row[0], row[1]) for row in connection.execute(query))
-        return [found.get(task, "") for task in tasks]
+                texts.update((row[0], row[1]) for row in connection.execute(query))
+        return [texts.get(task, "") for task in tasks]
 
 
 def _row(project_id: int, example: Example) -> dict[str, Any]:
@@ -160,7 +164,8 @@ def _row(project_id: int, example: Example) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _revise(connection: sa.Connection, project_id: int) -> int:
-    """The new revision of the project's tasks. Until the end of the transaction, no other one gets a later one."""
-    raised = sa.update(project).where(project.c.id == project_id).values(tasks_revision=project.c.tasks_revision + 1)
-    return connection.execute(raised.returning(project.c.tasks_revision)).scalar_one_or_none() or 0
+def _raise_revision(connection: sa.Connection, project_id: int) -> int:
+    """Raises the project's `tasks_revision`, and returns the new value; 0 if the project does not exist. No other
+    transaction gets a later revision until this one ends."""
+    change = sa.update(project).where(project.c.id == project_id).values(tasks_revision=project.c.tasks_revision + 1)
+    return connection.execute(change.returning(project.c.tasks_revision)).scalar_one_or_none() or 0

@@ -1,4 +1,4 @@
-"""How it goes with each project's teacher: what is wrong, and until when it is left alone."""
+"""The state of each project's teacher: its problem, if it has one, and the time until which it is not asked."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class TeacherStates:
         self._database = database
 
     def meet(self, project: int, name: str, model: str) -> None:
-        """A project has this teacher from now on, of which nothing bad is known."""
+        """Sets the teacher of a project, without a problem."""
         row = {"project": project, "name": name, "model": model, "problem": "", "until": 0.0}
         self._database.write(self._database.put(table, row))
 
     def report(self, project: int, name: str, problem: str, until: float = 0.0) -> None:
-        """What is wrong with the teacher of this name, and when it is asked again (seconds since the epoch); nothing
-        if the project has another one by now."""
-        mine = sa.update(table).where(table.c.project == project, table.c.name == name)
-        self._database.write(mine.values(problem=problem, until=until))
+        """Stores a problem of the teacher with this name ("": none), and the time at which it is asked again (seconds
+        since the epoch). Does nothing if the project has another teacher by now."""
+        change = sa.update(table).where(table.c.project == project, table.c.name == name)
+        self._database.write(change.values(problem=problem, until=until))
 
     def forget(self, project: int) -> None:
         self._database.write(sa.delete(table).where(table.c.project == project))

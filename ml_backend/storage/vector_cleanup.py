@@ -1,4 +1,4 @@
-"""Vectors of texts that are gone, taken out of the shards they stand in."""
+"""Removes vectors of deleted texts from the shards of the vector cache."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ml_backend.storage.files import alone, write_atomically
 
 
 def drop_vectors(folder: Path, kept: npt.NDArray[np.bytes_]) -> int:
-    """Writes the first shard of the folder anew that has vectors of other keys than the kept ones (n,); returns how
-    many of them it had, 0 if there is no such shard.
+    """Rewrites the first shard of the folder that has vectors whose keys are not in `kept` (n,). Returns the number of
+    removed vectors, 0 if there is no such shard.
 
-    A reader that still maps the old shard keeps it until its next refresh. Raises StoreError, and then nothing has
-    changed; BlockingIOError while another process merges shards.
+    A reader that maps the old shard can use it until its next refresh. Raises StoreError, and then nothing has changed;
+    raises BlockingIOError while another process merges shards.
     """
     with alone(folder):
         for path in sorted(folder.glob("*.keys.npy")):
-            partner = path.with_name(path.name.replace(".keys.", ".vectors."))
+            vectors_path = path.with_name(path.name.replace(".keys.", ".vectors."))
             try:
                 raw = np.load(path, allow_pickle=False)
-                vectors = np.load(partner, mmap_mode="r", allow_pickle=False)
+                vectors = np.load(vectors_path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError, EOFError):
-                continue  # damaged: nobody reads it either
+                continue  # damaged: `Vectors` ignores it, too
             is_kept = np.isin(raw.view(f"S{KEY_BYTES}").ravel(), kept)
             if is_kept.all() or len(raw) != len(vectors):
                 continue
             if is_kept.any():
                 name = uuid.uuid4().hex[:12]
                 _write(folder / f"{name}.vectors.npy", vectors[is_kept])
-                _write(folder / f"{name}.keys.npy", raw[is_kept])  # last: only now the shard counts
-            for file in (path, partner):
+                _write(folder / f"{name}.keys.npy", raw[is_kept])  # last, because a shard without keys is ignored
+            for file in (path, vectors_path):
                 file.unlink(missing_ok=True)
             return int((~is_kept).sum())
     return 0

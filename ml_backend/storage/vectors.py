@@ -1,11 +1,11 @@
-"""Cached vectors of one space: fp16 shards on disk, found by content key.
+"""The vector cache of one feature space: fp16 shards on disk, indexed by content key.
 
-A shard is two files, `<name>.vectors.npy` (n, d) float16 and `<name>.keys.npy` (n, 16) uint8. The keys are written
-last, so a shard without them was cut off and is ignored. Shards are never changed: any process may add one.
+A shard consists of two files, `<name>.vectors.npy` (n, d) float16 and `<name>.keys.npy` (n, 16) uint8. The keys are
+written last; a shard without keys is incomplete and is ignored. Shards are never changed, and any process may add one.
 
 As in a log-structured merge tree (O'Neil et al., 1996), `FANOUT` shards of one size tier are merged into one of a
-higher tier: a vector is copied once a tier, and there are at most `FANOUT` shards of each of log(n) tiers. One process
-merges at a time; a vector that stands in two shards is read from one of them.
+higher tier: each vector is copied once in each tier, and each of the log(n) tiers has at most `FANOUT` shards. One
+process merges at a time. A vector that is in two shards is read from one of them.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from ml_backend.core.types import KEY_BYTES, Floats, Ints
 from ml_backend.storage.files import TEMPORARY, alone, remove_old, write_atomically
 
 FANOUT = 8
-COPIED_AT_ONCE = 8192  # rows in memory while shards are merged
-SETTLED_SECONDS = 1.0  # two changes of a folder within a tick of the file system's clock leave the same time
-LISTINGS = 5  # of the folder, while another process removes what it has merged
+ROWS_PER_COPY = 8192  # in memory while shards are merged
+CLOCK_TICK_SECONDS = 1.0  # two changes of a folder within so long may leave the same modification time
+MAX_LISTINGS = 5  # of the folder, while another process removes merged shards
 
 Keys = npt.NDArray[np.bytes_]
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The `keys` (n,) in ascending order, the row (n,) of each one's vector, and the mapped `vectors` (n, d)."""
+    """The `keys` (n,) in ascending order, the row (n,) of each key's vector, and the memory-mapped `vectors` (n, d)."""
 
     keys: Keys
     rows: Ints
@@ -46,117 +46,119 @@ class Shard:
 
 
 class Vectors:
-    """The vectors of one project in one encoder's space.
+    """The vectors of one project in one encoder's feature space.
 
-    `keys_handled`: how many keys have been read, sorted or copied so far, the measure of what the cache costs.
+    keys_handled  number of keys that were read, sorted or copied so far, as a measure of the cache's cost
     """
 
     def __init__(self, folder: Path, fanout: int = FANOUT) -> None:
         self._folder = folder
         self._fanout = fanout
         self._shards: dict[str, Shard] = {}  # the largest first
-        self._stamp: int | None = None
+        self._modified_ns: int | None = None  # modification time of the folder at the last listing
         self.keys_handled = 0
-        self._tidy()
+        self._remove_leftovers()
         self.refresh()
 
     def __len__(self) -> int:
-        """A vector that two processes have made at once counts twice until its shards are merged."""
+        """The number of vectors. A vector that two processes added at once counts twice until its shards are merged."""
         return sum(map(len, self._shards.values()))
 
     def refresh(self) -> bool:
-        """Sees what another process has written since; returns whether there was anything.
+        """Reads the shards that other processes have written, and returns whether the shards have changed.
 
-        Only new shards are read. A damaged one is left out: its texts are encoded again.
+        Ignores a damaged shard, so that its texts are encoded again.
         """
         names = set(self._shards)
-        for _ in range(LISTINGS):
-            stamp = self._folder.stat().st_mtime_ns if self._folder.is_dir() else 0
-            if stamp == self._stamp:
+        for _ in range(MAX_LISTINGS):
+            modified_ns = self._folder.stat().st_mtime_ns if self._folder.is_dir() else 0
+            if modified_ns == self._modified_ns:
                 break
-            self._stamp = stamp if time.time() - stamp / 1e9 > SETTLED_SECONDS else None
+            self._modified_ns = modified_ns if time.time() - modified_ns / 1e9 > CLOCK_TICK_SECONDS else None
             listed = {path.name.removesuffix(".keys.npy") for path in self._folder.glob("*.keys.npy")}
-            new = {name: self._opened(name) for name in sorted(listed - set(self._shards))}
+            new = {name: self._open(name) for name in sorted(listed - set(self._shards))}
             kept = {name: shard for name, shard in self._shards.items() if name in listed}
-            self._keep(kept | {name: shard for name, shard in new.items() if shard is not None})
+            self._set_shards(kept | {name: shard for name, shard in new.items() if shard is not None})
             if all(shard is not None or self._file(name, "keys").exists() for name, shard in new.items()):
                 break
         return set(self._shards) != names
 
     def find(self, keys: Sequence[bytes]) -> Ints:
-        """(n,) int64: where each key's vector is until the next `refresh` or `add`, -1 where there is none."""
-        wanted = np.array(keys, f"S{KEY_BYTES}")
-        order = np.argsort(wanted)  # neighbours are looked up where the processor's cache is warm
-        ordered = wanted[order]
-        places = np.full(len(wanted), -1, np.int64)
-        begin = 0
+        """Returns the positions (n,) int64 of the keys' vectors, -1 for a key without a vector. Positions are valid
+        until the next `refresh` or `add`."""
+        searched = np.array(keys, f"S{KEY_BYTES}")
+        order = np.argsort(searched)  # a search in ascending order makes better use of the processor's cache
+        ordered = searched[order]
+        ordered_positions = np.full(len(searched), -1, np.int64)
+        offset = 0
         for shard in self._shards.values():
-            missing = np.flatnonzero(places < 0)
+            missing = np.flatnonzero(ordered_positions < 0)
             at = np.minimum(np.searchsorted(shard.keys, ordered[missing]), len(shard) - 1)
-            places[missing] = np.where(shard.keys[at] == ordered[missing], begin + at, -1)
-            begin += len(shard)
-        found = np.empty_like(places)
-        found[order] = places
-        return found
+            ordered_positions[missing] = np.where(shard.keys[at] == ordered[missing], offset + at, -1)
+            offset += len(shard)
+        positions = np.empty_like(ordered_positions)
+        positions[order] = ordered_positions
+        return positions
 
-    def read(self, places: Ints) -> Floats:
-        """(n, d) float32: the vectors at places that `find` gave; n must not be 0."""
+    def read(self, positions: Ints) -> Floats:
+        """Returns the vectors (n, d) float32 at positions (n,) that `find` returned; n must not be 0."""
         shards = list(self._shards.values())
-        begins = np.cumsum([0, *map(len, shards)])
-        of = np.searchsorted(begins, places, side="right") - 1
-        out = np.empty((len(places), shards[0].vectors.shape[1]), np.float32)
-        for number in np.unique(of):
-            here = of == number
-            out[here] = shards[number].vectors[shards[number].rows[places[here] - begins[number]]]
-        return out
+        offsets = np.cumsum([0, *map(len, shards)])
+        shard_numbers = np.searchsorted(offsets, positions, side="right") - 1
+        vectors = np.empty((len(positions), shards[0].vectors.shape[1]), np.float32)
+        for number in np.unique(shard_numbers):
+            in_shard, shard = shard_numbers == number, shards[number]
+            vectors[in_shard] = shard.vectors[shard.rows[positions[in_shard] - offsets[number]]]
+        return vectors
 
     def add(self, keys: Sequence[bytes], vectors: Floats) -> None:
-        """Writes those that are not there yet as one shard. Raises StoreError, and then nothing was added."""
+        """Writes the vectors that are not in the cache as one shard. Raises StoreError, and then adds nothing."""
         self.refresh()
-        wanted, rows = np.unique(np.array(keys, f"S{KEY_BYTES}"), return_index=True)
+        unique_keys, rows = np.unique(np.array(keys, f"S{KEY_BYTES}"), return_index=True)
         self.keys_handled += len(keys)
-        new = self.find(wanted.tolist()) < 0
-        if not new.any():
+        is_new = self.find(unique_keys.tolist()) < 0
+        if not is_new.any():
             return
-        some = vectors[rows[new]].astype(np.float16)
-        self._write(wanted[new], some.shape[1], lambda file: file.write(some.tobytes()))
+        new_vectors = vectors[rows[is_new]].astype(np.float16)
+        self._write(unique_keys[is_new], new_vectors.shape[1], lambda file: file.write(new_vectors.tobytes()))
         while self._full_tier():
             try:
                 with alone(self._folder):
                     self.refresh()  # another process may have merged meanwhile
                     self._merge(self._full_tier())
             except (BlockingIOError, StoreError):
-                return  # another one is at it, or the disk is full: what was added stands
+                return  # another process merges, or the disk is full; the new shard stays
 
     def _full_tier(self) -> list[str]:
-        """The shards of a tier that has `FANOUT` of them, [] if none has. A shard of n is in tier floor(log n)."""
+        """Returns the names of the shards of the lowest tier with at least `fanout` shards, [] if there is none. A
+        shard of n vectors is in tier floor(log n), with the base `fanout`."""
         tiers: dict[int, list[str]] = {}
         for name, shard in self._shards.items():
             tiers.setdefault(int(math.log(len(shard), self._fanout) + 1e-9), []).append(name)
         return next((names for _, names in sorted(tiers.items()) if len(names) >= self._fanout), [])
 
     def _merge(self, names: Sequence[str]) -> None:
-        """Makes one shard of several. A reader that still maps an old one keeps it until its next refresh."""
+        """Merges several shards into one. A reader that maps an old one can use it until its next refresh."""
         if not names:
             return
-        begins = dict(zip(self._shards, np.cumsum([0, *map(len, self._shards.values())]).tolist(), strict=False))
+        offsets = dict(zip(self._shards, np.cumsum([0, *map(len, self._shards.values())]).tolist(), strict=False))
         keys, first = np.unique(np.concatenate([self._shards[name].keys for name in names]), return_index=True)
-        places = np.concatenate([begins[name] + np.arange(len(self._shards[name])) for name in names])[first]
+        positions = np.concatenate([offsets[name] + np.arange(len(self._shards[name])) for name in names])[first]
         self.keys_handled += len(first)
 
         def copy(file: IO[bytes]) -> None:
-            for start in range(0, len(places), COPIED_AT_ONCE):
-                file.write(self.read(places[start : start + COPIED_AT_ONCE]).astype(np.float16).tobytes())
+            for start in range(0, len(positions), ROWS_PER_COPY):
+                file.write(self.read(positions[start : start + ROWS_PER_COPY]).astype(np.float16).tobytes())
 
         dimension = self._shards[names[0]].vectors.shape[1]
         self._write(keys, dimension, copy)
         for name in names:
             for kind in ("keys", "vectors"):
                 self._file(name, kind).unlink(missing_ok=True)
-        self._keep({name: shard for name, shard in self._shards.items() if name not in names})
+        self._set_shards({name: shard for name, shard in self._shards.items() if name not in names})
 
     def _write(self, keys: Keys, dimension: int, write: Callable[[IO[bytes]], object]) -> None:
-        """One shard of `keys` (n,) in ascending order, whose (n, d) float16 vectors `write` puts into a file."""
+        """Writes one shard. keys: (n,) in ascending order. write: writes their vectors (n, d) float16 to a file"""
         name = uuid.uuid4().hex[:12]
         header = {"descr": "<f2", "fortran_order": False, "shape": (len(keys), dimension)}
 
@@ -167,32 +169,32 @@ class Vectors:
         raw = keys.view(np.uint8).reshape(len(keys), KEY_BYTES)
         write_atomically(self._file(name, "vectors"), with_header)
         write_atomically(self._file(name, "keys"), lambda file: np.save(file, raw))
-        self._keep({**self._shards, name: Shard(keys, np.arange(len(keys)), self._mapped(name))})
+        self._set_shards({**self._shards, name: Shard(keys, np.arange(len(keys)), self._map_vectors(name))})
 
-    def _opened(self, name: str) -> Shard | None:
-        """A shard that another process has written; None if it is damaged, or gone."""
+    def _open(self, name: str) -> Shard | None:
+        """Opens a shard that another process has written; None if it is damaged or was removed."""
         try:
-            vectors = self._mapped(name)
+            vectors = self._map_vectors(name)
             raw = np.load(self._file(name, "keys"), allow_pickle=False).view(f"S{KEY_BYTES}").ravel()
         except (OSError, ValueError, EOFError):
             return None
         self.keys_handled += len(raw)
         if len(raw) != len(vectors) or not len(raw):
             return None
-        rows = np.argsort(raw, kind="stable")  # linear where they are in order already
+        rows = np.argsort(raw, kind="stable")  # takes linear time if the keys are in order
         return Shard(raw[rows], rows, vectors)
 
-    def _keep(self, shards: dict[str, Shard]) -> None:
+    def _set_shards(self, shards: dict[str, Shard]) -> None:
         self._shards = dict(sorted(shards.items(), key=lambda item: -len(item[1])))
 
-    def _mapped(self, name: str) -> npt.NDArray[np.float16]:
+    def _map_vectors(self, name: str) -> npt.NDArray[np.float16]:
         return np.asarray(np.load(self._file(name, "vectors"), mmap_mode="r", allow_pickle=False))
 
     def _file(self, name: str, kind: str) -> Path:
         return self._folder / f"{name}.{kind}.npy"
 
-    def _tidy(self) -> None:
-        """Removes what a process that was killed has left behind."""
+    def _remove_leftovers(self) -> None:
+        """Removes old files that a killed process left behind."""
         without_keys = (
             path
             for path in self._folder.glob("*.vectors.npy")

@@ -1,4 +1,4 @@
-"""Model versions, the rounds that made them, and the audit slice that measures them."""
+"""Model versions, the rounds that made them, and the audit sample by which their accuracy is measured."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ml_backend.storage.jobs import Lease, check_lease
 from ml_backend.storage.schema import audit, has_own_fit, is_active, is_stale, round_
 from ml_backend.storage.schema import version as table
 
-ROUNDS_KEPT = 1000
-CHUNK = 500
+MAX_ROUNDS = 1000
+TASKS_PER_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """One finished round. `stages` maps a stage to its seconds."""
+    """One finished round. `stages` maps a stage to its duration in seconds; times are seconds since the epoch."""
 
     version: str | None
     started_at: float
@@ -43,13 +43,13 @@ class Versions:
     def add(
         self, version: ModelVersion, artifact: tuple[str, str] | None, rows: int, lease: Lease | None = None
     ) -> None:
-        """Inserts a version that is not active yet. Raises LeaseLostError if another worker has taken the project over,
-        or has a version of this number: that one is never overwritten.
+        """Inserts a version that is not active yet. Raises LeaseLostError if another worker has claimed the project, or
+        has inserted a version with this number, which is never overwritten.
 
         artifact  file name and SHA-256 of its own fit, if it has one
-        rows      predictions that are about to be written to Label Studio: known here first, they are pruned even if
-                  this process dies before it can say how many there were
-        lease     under which the version was made
+        rows      number of predictions that are about to be written to Label Studio. It is stored first, so that the
+                  predictions are removed later even if this process ends while it writes them
+        lease     the lease under which the version was made
         """
         name, digest = artifact or (None, None)
         row = {**asdict(version), "artifact": name, "sha256": digest}
@@ -57,10 +57,12 @@ class Versions:
             check_lease(connection, lease)
             insert = self._database.insert_or_ignore(table).values({**row, "active": False, "rows": rows})
             if connection.execute(insert.returning(table.c.number)).first() is None:
-                raise LeaseLostError(f"version {version.number} of project {version.project} is another worker's")
+                raise LeaseLostError(
+                    f"version {version.number} of project {version.project} was inserted by another worker"
+                )
 
     def activate(self, project: int, number: int, lease: Lease | None = None) -> None:
-        """Makes one version the only active one. Raises LeaseLostError if another worker has taken the project over."""
+        """Makes one version the only active one. Raises LeaseLostError if another worker has claimed the project."""
         with self._database.begin() as connection:
             check_lease(connection, lease)
             activate(connection, project, number)
@@ -71,30 +73,30 @@ class Versions:
             connection.execute(change)
 
     def active(self, project: int) -> ModelVersion | None:
-        found = self._select(project, is_active)
-        return found[0] if found else None
+        versions = self._select(project, is_active)
+        return versions[0] if versions else None
 
     def get(self, project: int, number: int) -> ModelVersion | None:
-        found = self._select(project, table.c.number == number)
-        return found[0] if found else None
+        versions = self._select(project, table.c.number == number)
+        return versions[0] if versions else None
 
     def named(self, project: int, name: str) -> ModelVersion | None:
-        found = self._select(project, table.c.name == name)
-        return found[0] if found else None
+        versions = self._select(project, table.c.name == name)
+        return versions[0] if versions else None
 
     def all(self, project: int, most: int | None = None) -> list[ModelVersion]:
-        """Newest first; at most so many."""
+        """Returns the versions of a project, newest first, at most `most`."""
         return self._select(project, sa.true(), most)
 
     def artifact(self, project: int, number: int) -> tuple[str, str] | None:
-        """File name and SHA-256 of the fit that a version made, None if it made none or it was pruned."""
+        """Returns file name and SHA-256 of a version's own fit; None if it has none, or if the artifact was removed."""
         query = sa.select(table.c.artifact, table.c.sha256).where(table.c.project == project, table.c.number == number)
         with self._database.read() as connection:
             row = connection.execute(query).first()
         return (row[0], row[1]) if row and row[0] else None
 
     def learners(self, project: int) -> list[int]:
-        """The numbers of the versions whose own fit is kept, newest first."""
+        """Returns the numbers of the versions whose own fit is stored, newest first."""
         query = (
             sa.select(table.c.number)
             .where(table.c.project == project)
@@ -110,7 +112,7 @@ class Versions:
             connection.execute(change.values(artifact=None, sha256=None))
 
     def stale(self, project: int) -> list[tuple[int, str, int]]:
-        """Number, name and rows of the inactive versions that still stand in Label Studio, oldest first."""
+        """Returns number, name and rows of inactive versions that have predictions in Label Studio, oldest first."""
         query = (
             sa.select(table.c.number, table.c.name, table.c.rows)
             .where(table.c.project == project)
@@ -132,17 +134,17 @@ class Versions:
         ]
 
     def record_round(self, project: int, record: RoundRecord) -> None:
-        """Keeps a round's figures; the oldest beyond a thousand are forgotten."""
+        """Stores a finished round, and removes the oldest rounds beyond `MAX_ROUNDS`."""
         with self._database.begin() as connection:
             connection.execute(sa.insert(round_).values(project=project, **asdict(record)))
-            mine = sa.select(round_.c.id).where(round_.c.project == project).order_by(round_.c.id.desc())
-            oldest = connection.execute(mine.offset(ROUNDS_KEPT).limit(1)).scalar()
-            if oldest is not None:
-                gone = sa.delete(round_).where(round_.c.project == project).where(round_.c.id <= oldest)
-                connection.execute(gone)
+            ids = sa.select(round_.c.id).where(round_.c.project == project).order_by(round_.c.id.desc())
+            last_removed = connection.execute(ids.offset(MAX_ROUNDS).limit(1)).scalar()
+            if last_removed is not None:
+                delete = sa.delete(round_).where(round_.c.project == project).where(round_.c.id <= last_removed)
+                connection.execute(delete)
 
     def last_rounds(self, project: int, limit: int = 1, *, failed: bool | None = None) -> list[RoundRecord]:
-        """Newest first; `failed` picks those with or without an error."""
+        """Returns the last rounds, newest first. failed: only rounds with (True) or without (False) an error"""
         query = sa.select(*[round_.c[name] for name in RoundRecord.__dataclass_fields__])
         query = query.where(round_.c.project == project).order_by(round_.c.id.desc()).limit(limit)
         if failed is not None:
@@ -151,22 +153,22 @@ class Versions:
             return [RoundRecord(**row) for row in connection.execute(query).mappings().all()]
 
     def audited(self, project: int) -> list[int]:
-        """The tasks of the audit slice, in the order in which they were drawn."""
+        """Returns the tasks of the audit sample, in the order in which they were drawn."""
         query = sa.select(audit.c.task).where(audit.c.project == project).order_by(audit.c.drawn_at, audit.c.task)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
     def audited_among(self, project: int, tasks: Iterable[int]) -> set[int]:
-        """Those of some tasks that are on the slice."""
-        found: set[int] = set()
-        for chunk in chunks(tasks, CHUNK):
+        """Returns those of the tasks that are in the audit sample."""
+        audited: set[int] = set()
+        for chunk in chunks(tasks, TASKS_PER_QUERY):
             query = sa.select(audit.c.task).where(audit.c.project == project, audit.c.task.in_(chunk))
             with self._database.read() as connection:
-                found.update(connection.execute(query).scalars())
-        return found
+                audited.update(connection.execute(query).scalars())
+        return audited
 
     def draw_audit(self, project: int, tasks: Iterable[int]) -> None:
-        """Puts tasks on the slice; those that are on it keep their place."""
+        """Adds tasks to the audit sample. A task that is in it keeps its time of drawing."""
         rows = [{"project": project, "task": task, "drawn_at": now()} for task in tasks]
         if rows:
             with self._database.begin() as connection:
@@ -174,7 +176,7 @@ class Versions:
 
 
 def activate(connection: sa.Connection, project: int, number: int) -> None:
-    """Makes one version the only active one, in a transaction of the caller."""
-    mine = table.c.project == project
-    connection.execute(sa.update(table).where(mine, is_active).values(active=False))
-    connection.execute(sa.update(table).where(mine, table.c.number == number).values(active=True))
+    """Makes one version the only active one, in the transaction of `connection`."""
+    of_project = table.c.project == project
+    connection.execute(sa.update(table).where(of_project, is_active).values(active=False))
+    connection.execute(sa.update(table).where(of_project, table.c.number == number).values(active=True))

@@ -1,8 +1,7 @@
-"""Annotations: the same end state however often and in whatever order the events come."""
+"""Annotations: repeated and reordered events lead to the same state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import given
@@ -13,7 +12,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.types import Annotation
 from ml_backend.storage import Store
 
-Event = Annotation | int  # an annotation as it was at one moment, or the number of one that was deleted
+Event = Annotation | int  # an annotation as it was at one moment, or the id of a deleted annotation
 
 
 def answer(number: int, at: int, *choices: str, task: int = 1, skip: bool = False) -> Annotation:
@@ -35,7 +34,7 @@ def test_an_annotation_comes_back_as_it_was(any_store: Store) -> None:
     assert any_store.labels.of(6) == []
 
 
-def test_a_doubled_event_changes_nothing(any_store: Store) -> None:
+def test_a_repeated_event_changes_nothing(any_store: Store) -> None:
     for _ in range(3):
         any_store.labels.put(5, [answer(1, 1, "a")])
     assert any_store.labels.of(5) == [answer(1, 1, "a")]
@@ -76,7 +75,7 @@ def test_deleting_in_one_project_leaves_another_alone(any_store: Store) -> None:
     assert any_store.labels.of(6) == [answer(1, 1, "a")]
 
 
-def test_nothing_to_do_is_done(any_store: Store) -> None:
+def test_empty_lists_change_nothing(any_store: Store) -> None:
     assert any_store.labels.put(5, []) == 0
     assert any_store.labels.delete(5, []) == 0
 
@@ -90,7 +89,7 @@ def test_a_whole_project_may_be_deleted_at_once(any_store: Store) -> None:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
-    """What really happened: a few annotations, each created, perhaps changed and perhaps deleted, with rising times."""
+    """Events in their true order: annotations that are created, and perhaps changed and deleted, with rising times."""
     history: list[Event] = []
     for number in range(1, draw(st.integers(1, 3)) + 1):
         for at in range(draw(st.integers(1, 3))):
@@ -111,13 +110,13 @@ def test_any_order_with_repetitions_ends_in_the_same_state(
     repeated = history + data.draw(st.lists(st.sampled_from(history), max_size=6))
     for event in data.draw(st.permutations(repeated)):
         play(any_store, shuffled, _numbered(event, shuffled))
-    expected = [_numbered(each, shuffled - ordered) for each in any_store.labels.of(ordered)]
+    expected = [_numbered(annotation, shuffled - ordered) for annotation in any_store.labels.of(ordered)]
     assert any_store.labels.of(shuffled) == expected
     assert any_store.labels.count(shuffled) == any_store.labels.count(ordered)
 
 
 def _numbered(event: Event, offset: int) -> Event:
-    """The same event about other annotations: Label Studio's numbers are unique across projects."""
+    """Returns the same event for other annotations, because Label Studio's ids are unique across projects."""
     shift = 100 * offset
     return event + shift if isinstance(event, int) else replace(event, id=event.id + shift)
 
@@ -127,17 +126,17 @@ def _fresh(store: Store, used: list[int] = []) -> int:  # noqa: B006 (a counter)
     return used[-1]
 
 
-def test_two_stores_see_each_other(any_settings: Settings, make_settings: Callable[..., Settings]) -> None:
-    one, other = Store(any_settings), Store(any_settings)
-    one.labels.put(5, [answer(1, 1, "a")])
-    assert other.labels.of(5) == [answer(1, 1, "a")]
-    other.labels.delete(5, [1])
-    assert one.labels.of(5) == []
-    one.close()
-    other.close()
+def test_a_store_reads_the_changes_of_another_one(any_settings: Settings) -> None:
+    first, second = Store(any_settings), Store(any_settings)
+    first.labels.put(5, [answer(1, 1, "a")])
+    assert second.labels.of(5) == [answer(1, 1, "a")]
+    second.labels.delete(5, [1])
+    assert first.labels.of(5) == []
+    first.close()
+    second.close()
 
 
-def test_answers_that_cannot_be_read_are_counted_by_reason_with_the_first_of_each(any_store: Store) -> None:
+def test_unreadable_annotations_are_counted_by_reason_with_the_first_annotation(any_store: Store) -> None:
     unread = [replace(answer(number, 1, "x", task=number + 10), unread="label") for number in (1, 2, 3)]
     other = [replace(answer(4, 1, task=20), unread="control"), answer(5, 1, "a"), answer(6, 1, skip=True)]
     any_store.labels.put(5, [*unread, *other])
@@ -148,7 +147,7 @@ def test_answers_that_cannot_be_read_are_counted_by_reason_with_the_first_of_eac
     assert any_store.labels.unread(5) == []
 
 
-def test_what_label_studio_does_with_skipped_tasks_is_kept(any_store: Store) -> None:
+def test_the_settings_for_skipped_tasks_are_stored(any_store: Store) -> None:
     assert any_store.rules.get(5) == ("", 1)
     for rules in (("REQUEUE_FOR_ME", 1), ("REQUEUE_FOR_OTHERS", 3)):
         any_store.rules.put(5, *rules)

@@ -1,4 +1,4 @@
-"""Words that a database cannot take as they are, or that are long, are stored on both databases alike."""
+"""Long strings, and characters that a database refuses, are stored in the same way on both databases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_teacher_and_a_model_may_have_any_name(any_store: Store, name: str) ->
     assert (any_store.projects.known(5).teacher or {})["problem"] == PLAIN
 
 
-def test_what_a_teacher_says_is_read_again_without_what_cannot_be_stored(any_store: Store) -> None:
+def test_characters_that_cannot_be_stored_are_replaced_in_replies_of_a_teacher(any_store: Store) -> None:
     any_store.questions.want(5, "t", [(question(ODD + "\\u0000"), None)])
     assert any_store.questions.waiting(5)[0].examples == ((PLAIN + "\\u0000", PLAIN + "\\u0000"),)
     any_store.questions.record(5, Answer("q1", None, None, (), ODD), [])

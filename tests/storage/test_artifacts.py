@@ -1,4 +1,4 @@
-"""Artifacts: exactly what was written, or an error; a full disk changes nothing."""
+"""Artifacts: a read returns the written tensors or raises an error; a full disk changes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ml_backend.core.exceptions import ArtifactError, StoreError
 from ml_backend.core.settings import Settings
 from ml_backend.storage import Store
-from ml_backend.storage.artifacts import MOST_SOUND, Artifacts
+from ml_backend.storage.artifacts import MAX_CHECKS_REMEMBERED, Artifacts
 from ml_backend.storage.files import TEMPORARY, write_atomically
 
 TENSORS = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "multiple": np.array([True])}
@@ -25,11 +25,11 @@ TENSORS = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "multiple": n
 def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
     name, digest = artifacts.write(5, "000003", TENSORS)
-    found = artifacts.read(name, digest)
-    assert found.keys() == TENSORS.keys()
+    tensors = artifacts.read(name, digest)
+    assert tensors.keys() == TENSORS.keys()
     for key, tensor in TENSORS.items():
-        assert np.array_equal(found[key], tensor)
-        assert found[key].dtype == tensor.dtype
+        assert np.array_equal(tensors[key], tensor)
+        assert tensors[key].dtype == tensor.dtype
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
 
@@ -57,7 +57,7 @@ def test_a_missing_artifact_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace", "mkdir"])
-def test_a_full_disk_keeps_the_old_file_and_leaves_no_debris(
+def test_a_full_disk_keeps_the_old_file_and_leaves_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     path = tmp_path / "file"
@@ -71,10 +71,10 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_debris(
         with pytest.raises(StoreError, match="No space left"):
             write_atomically(path, lambda file: file.write(b"new"))
     assert path.read_bytes() == b"old"
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_writer_that_fails_leaves_no_debris(tmp_path: Path) -> None:
+def test_a_writer_that_fails_leaves_no_temporary_file(tmp_path: Path) -> None:
     def write(_file: object) -> None:
         raise OSError(5, "Input/output error")
 
@@ -83,7 +83,7 @@ def test_a_writer_that_fails_leaves_no_debris(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_text_of_a_write_error_tells_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -92,7 +92,7 @@ def test_the_text_of_a_write_error_tells_what_to_do(tmp_path: Path, monkeypatch:
         Artifacts(tmp_path).write(5, 1, TENSORS)
 
 
-def test_what_was_read_once_is_sound_until_the_file_is_another_one(
+def test_an_artifact_that_was_read_is_sound_until_its_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts = Artifacts(tmp_path)
@@ -108,36 +108,36 @@ def test_what_was_read_once_is_sound_until_the_file_is_another_one(
     assert not artifacts.sound(name, digest)
 
 
-def test_a_project_that_is_gone_leaves_no_artifact_and_others_keep_theirs(tmp_path: Path) -> None:
+def test_forgetting_a_project_removes_its_artifacts_and_no_others(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
-    mine = [artifacts.write(5, what, {"a": np.arange(3)}) for what in ("000001", "prior-1")]
+    removed = [artifacts.write(5, what, {"a": np.arange(3)}) for what in ("000001", "prior-1")]
     other = artifacts.write(51, "000001", {"a": np.arange(3)})
     artifacts.forget(5)
-    assert not any(artifacts.sound(*each) for each in mine) and artifacts.sound(*other)
+    assert not any(artifacts.sound(*artifact) for artifact in removed) and artifacts.sound(*other)
     artifacts.forget(6)
 
 
-def test_what_a_kill_has_left_behind_is_removed_when_the_store_is_opened_an_hour_later(settings: Settings) -> None:
+def test_old_temporary_files_are_removed_when_the_store_is_opened(settings: Settings) -> None:
     Store(settings).close()
-    left = [
+    leftovers = [
         settings.data_dir / folder / f"{TEMPORARY}{age}" for folder in (".", "artifacts/5", "vectors/minilm/5")
         for age in ("new", "old")
     ]  # fmt: skip
-    for path in left:
+    for path in leftovers:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
         if path.name.endswith("old"):
             os.utime(path, (time.time() - 3700,) * 2)
     Store(settings).close()
-    assert [path.name for path in left if path.exists()] == [f"{TEMPORARY}new"] * 3
+    assert [path.name for path in leftovers if path.exists()] == [f"{TEMPORARY}new"] * 3
 
 
-def test_of_artifacts_that_other_processes_remove_not_all_are_remembered(tmp_path: Path) -> None:
+def test_the_number_of_remembered_checks_is_limited(tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path)
     name, digest = artifacts.write(5, "prior", TENSORS)
-    for number in range(MOST_SOUND + 5):
-        another = tmp_path / f"copy-{number}"
-        another.write_bytes((tmp_path / name).read_bytes())
-        assert artifacts.sound(another.name, digest)
-        another.unlink()
-    assert len(artifacts._sound) == MOST_SOUND
+    for number in range(MAX_CHECKS_REMEMBERED + 5):
+        copy = tmp_path / f"copy-{number}"
+        copy.write_bytes((tmp_path / name).read_bytes())
+        assert artifacts.sound(copy.name, digest)
+        copy.unlink()
+    assert len(artifacts._checked) == MAX_CHECKS_REMEMBERED

@@ -1,4 +1,4 @@
-"""On a database that machines share, leases, holds of questions and pauses go by its clock, whatever theirs say."""
+"""Leases, taken questions and pauses use the clock of the database, and not the clocks of the machines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shared(new_postgresql: str, make_settings: Callable[..., Settings]) -> Itera
 
 @pytest.fixture(params=[-HOUR, HOUR])
 def go_wrong(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From now on, the clock of this machine is an hour slow or fast."""
+    """Sets the clock of this machine an hour back or forward."""
     right = time.time
     return lambda: monkeypatch.setattr(time, "time", lambda: right() + request.param)
 

@@ -1,4 +1,4 @@
-"""What is known of a project is changed concern by concern: nobody writes over what another process has changed."""
+"""Each concern of a project has a table: no process overwrites what another process has changed."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def migrate(store: Store, revision: str, *, down: bool = False) -> None:
 
 
 def old_row(store: Store, **values: Any) -> None:
-    """Inserts a row of the table `project` as it was in one piece."""
+    """Inserts a row of the table `project` as it was when it held all concerns."""
     with store.database.begin() as connection:
         table = sa.Table("project", sa.MetaData(), autoload_with=connection)
         connection.execute(sa.insert(table), [values])
 
 
-def test_a_project_in_one_row_is_carried_over_concern_by_concern(any_store: Store) -> None:
+def test_the_migration_splits_a_project_row_into_the_tables_of_its_concerns(any_store: Store) -> None:
     migrate(any_store, "0005", down=True)
     empty = {"label_config": "", "extra_params": {}, "made_at": "", "fingerprint": "", "tasks_revision": 0}
     empty |= {"read_under": "", "watermark": "", "reconciled_at": 0.0, "pace": {}, "progress": {}}
@@ -70,8 +70,8 @@ def test_a_project_in_one_row_is_carried_over_concern_by_concern(any_store: Stor
     old_row(any_store, id=8, **empty)
     migrate(any_store, "head")
     record = any_store.projects.known(7)
-    kept = OLD.keys() - {"proposals", "evolution"}
-    assert {name: getattr(record, name) for name in kept} == {name: OLD[name] for name in kept}
+    fields = OLD.keys() - {"proposals", "evolution"}
+    assert {name: getattr(record, name) for name in fields} == {name: OLD[name] for name in fields}
     assert not record.is_connected
     assert any_store.reviews.standing(7) == {8: Proposal(8, 80, 800, "2026-11-23", 5.0)}
     assert any_store.reviews.reviewed(7) == {801: "2026-11-24"}
@@ -79,7 +79,7 @@ def test_a_project_in_one_row_is_carried_over_concern_by_concern(any_store: Stor
     assert (fresh.connection, fresh.counts, fresh.watch, fresh.cues, fresh.prior) == (None,) * 5
 
 
-def test_each_concern_is_set_by_itself_and_read_together(any_store: Store) -> None:
+def test_concerns_are_set_one_by_one_and_read_together(any_store: Store) -> None:
     state = {
         name: OLD[name]
         for name in OLD.keys() - {"id", "proposals", "evolution", "connection", "counts", "watermark", "pace"}
@@ -94,10 +94,10 @@ def test_each_concern_is_set_by_itself_and_read_together(any_store: Store) -> No
     assert any_store.projects.all() == [record]
 
 
-def test_the_tab_of_reviews_is_noted_once_and_never_connects_a_project_again(any_store: Store) -> None:
+def test_the_review_tab_is_stored_once_and_only_while_the_project_is_connected(any_store: Store) -> None:
     set_up(any_store, 5, connection={"ml": 1})
     assert any_store.connections.add_second_look_tab(5, 77)
-    assert not any_store.connections.add_second_look_tab(5, 78), "it has one"
+    assert not any_store.connections.add_second_look_tab(5, 78), "the project has a tab"
     assert any_store.projects.known(5).connection == {"ml": 1, "second look": 77}
     any_store.connections.suspend(5)
     assert not any_store.projects.known(5).is_connected
@@ -106,7 +106,7 @@ def test_the_tab_of_reviews_is_noted_once_and_never_connects_a_project_again(any
     assert any_store.projects.known(5).connection is None
 
 
-def test_a_queue_is_not_settled_if_it_was_asked_to_publish_since(any_store: Store) -> None:
+def test_a_queue_is_not_settled_if_another_publication_was_requested(any_store: Store) -> None:
     any_store.projects.ensure(5)
     assert any_store.publications.settle(5, "first", 0)
     any_store.publications.request(5)
@@ -116,19 +116,19 @@ def test_a_queue_is_not_settled_if_it_was_asked_to_publish_since(any_store: Stor
     assert any_store.projects.known(5).fingerprint == "third"
 
 
-def test_a_document_is_added_once_and_replaced_only_if_it_is_still_the_one_before(any_store: Store) -> None:
+def test_a_document_is_added_once_and_replaced_only_if_it_has_not_changed(any_store: Store) -> None:
     any_store.projects.ensure(5)
     documents = any_store.feature_scores
     assert documents.add(5, {"by": "teacher"})
     assert not documents.add(5, {"by": "another"})
     assert not documents.replace(5, None, {"by": "nobody"})
     documents.put(5, {"by": "hand"})
-    assert not documents.replace(5, {"by": "teacher"}, {"by": "teacher", "asked": [1]}), "somebody wrote meanwhile"
+    assert not documents.replace(5, {"by": "teacher"}, {"by": "teacher", "asked": [1]}), "the document has changed"
     assert documents.replace(5, {"by": "hand"}, {"by": "hand", "fields": {}})
     assert any_store.projects.known(5).features == {"by": "hand", "fields": {}}
 
 
-def test_of_two_distillations_at_once_one_is_kept(any_store: Store) -> None:
+def test_only_the_first_of_two_concurrent_distillations_is_stored(any_store: Store) -> None:
     any_store.projects.ensure(5)
     assert any_store.distillations.replace(5, 0, "a", "1", {})
     assert not any_store.distillations.replace(5, 0, "b", "2", {})
@@ -136,7 +136,7 @@ def test_of_two_distillations_at_once_one_is_kept(any_store: Store) -> None:
     assert any_store.projects.known(5).prior == {"file": "c", "sha256": "3", "number": 2, "made_of": {}}
 
 
-def test_what_is_wrong_with_a_teacher_is_not_told_of_the_next_one(any_store: Store) -> None:
+def test_a_problem_of_the_former_teacher_is_not_stored_for_the_next_one(any_store: Store) -> None:
     any_store.projects.ensure(5)
     any_store.teacher_states.meet(5, "old", "m")
     any_store.teacher_states.meet(5, "new", "n")
@@ -144,7 +144,7 @@ def test_what_is_wrong_with_a_teacher_is_not_told_of_the_next_one(any_store: Sto
     assert any_store.projects.known(5).teacher == {"name": "new", "model": "n", "problem": "", "until": 0.0}
 
 
-def test_another_look_that_is_wanted_during_a_look_is_not_forgotten(any_store: Store) -> None:
+def test_a_reconciliation_that_is_requested_during_another_one_is_not_lost(any_store: Store) -> None:
     any_store.synchronisation.begin_look(5)
     any_store.synchronisation.look_again(5)
     any_store.synchronisation.end_look(5)
@@ -152,7 +152,7 @@ def test_another_look_that_is_wanted_during_a_look_is_not_forgotten(any_store: S
 
 
 @pytest.mark.parametrize("threads", [2, 6])
-def test_what_can_wait_never_delays_an_event_that_comes_at_the_same_moment(any_store: Store, threads: int) -> None:
+def test_a_delayed_request_never_delays_an_event_at_the_same_moment(any_store: Store, threads: int) -> None:
     jobs = any_store.jobs
     for project in range(25):
         barrier = threading.Barrier(threads)

@@ -1,4 +1,4 @@
-"""The database: its tables are what the migrations make, any process may open it, and its failures have one name."""
+"""The database: its tables match the migrations, any process may open it, and its failures are StoreErrors."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from ml_backend.storage.database import MIGRATIONS, Database
 from ml_backend.storage.schema import metadata
 
 
-def test_the_migrations_make_the_tables_of_the_schema(any_store: Store) -> None:
+def test_the_migrations_create_the_tables_of_the_schema(any_store: Store) -> None:
     with any_store.database.begin() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
 
-def test_upgrading_twice_keeps_what_is_stored(any_store: Store) -> None:
+def test_upgrading_twice_keeps_the_data(any_store: Store) -> None:
     set_up(any_store, 5, label_config="<View/>")
     any_store.database.upgrade()
     any_store.database.upgrade()
@@ -86,7 +86,7 @@ def test_only_the_owner_may_read_the_database_and_the_credentials(settings: Sett
     assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
 
 
-def test_credentials_are_recalled_as_they_were_given(tmp_path: Path) -> None:
+def test_credentials_are_read_as_they_were_saved(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     assert credentials(settings) == (settings.label_studio_url, "")
     remember_credentials(tmp_path, "http://first", "one")
@@ -94,31 +94,31 @@ def test_credentials_are_recalled_as_they_were_given(tmp_path: Path) -> None:
     assert credentials(settings) == ("http://second", "two")
 
 
-def test_a_configured_key_comes_before_a_remembered_one(tmp_path: Path) -> None:
+def test_a_configured_key_comes_before_a_saved_one(tmp_path: Path) -> None:
     remember_credentials(tmp_path, "http://first", "one")
     chosen = Settings(data_dir=tmp_path, label_studio_url="http://second/", label_studio_api_key=SecretStr("two"))
     assert credentials(chosen) == ("http://second", "two")
 
 
-def test_a_configured_key_goes_to_the_server_that_connect_was_told(tmp_path: Path) -> None:
+def test_a_configured_key_is_used_with_the_saved_url(tmp_path: Path) -> None:
     remember_credentials(tmp_path, "http://first", "one")
     assert credentials(Settings(data_dir=tmp_path, label_studio_api_key=SecretStr("two"))) == ("http://first", "two")
 
 
-def test_a_remembered_key_is_not_sent_to_another_server(tmp_path: Path) -> None:
+def test_a_saved_key_is_not_sent_to_another_server(tmp_path: Path) -> None:
     remember_credentials(tmp_path, "http://first", "one")
     assert credentials(Settings(data_dir=tmp_path, label_studio_url="http://first/")) == ("http://first", "one")
     assert credentials(Settings(data_dir=tmp_path, label_studio_url="http://second")) == ("http://second", "")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", '{"label_studio_url": 1}'])
-def test_a_spoilt_credentials_file_counts_as_none(tmp_path: Path, content: str) -> None:
+def test_a_damaged_credentials_file_counts_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "credentials.json").write_text(content)
     assert credentials(Settings(data_dir=tmp_path))[1] == ""
 
 
 @pytest.mark.parametrize("url", ["nonsense", "oracle-of-delphi://host/name", "postgresql+nodriver://host/name"])
-def test_a_wrong_store_url_is_named(make_settings: Callable[..., Settings], url: str) -> None:
+def test_an_invalid_store_url_is_reported(make_settings: Callable[..., Settings], url: str) -> None:
     with pytest.raises(StoreError, match="APPRENTICE_STORE_URL"):
         Store(make_settings(store_url=url))
 
@@ -164,7 +164,7 @@ def test_a_data_folder_with_odd_characters_works(make_settings: Callable[..., Se
     assert (tmp_path / "a b%20c é" / "apprentice.db").is_file()
 
 
-def test_who_leaves_checkpoints_to_others_writes_to_the_log_alone(tmp_path: Path) -> None:
+def test_a_process_that_leaves_checkpoints_to_others_writes_only_to_the_log(tmp_path: Path) -> None:
     file = tmp_path / "apprentice.db"
     database = Database(f"sqlite:///{file}")
     database.upgrade()

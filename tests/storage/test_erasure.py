@@ -1,4 +1,4 @@
-"""Deleted means deleted: a task's text is nowhere any more, and a project leaves nothing."""
+"""Erasure: no table and no file holds the text of a deleted task, and a forgotten project leaves no data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import Annotation, Draft, Example, ModelVersion, Prediction, content_key
 from ml_backend.storage import EvolutionRow, RoundRecord, Store, quote_erasure
 from ml_backend.storage.deleted_texts import DeletedTexts
-from ml_backend.storage.erasure import count_rows, owners
+from ml_backend.storage.erasure import count_rows, project_columns
 from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.schema import metadata, project, question
 from ml_backend.teacher.evolution.report_text import cut
@@ -44,7 +44,7 @@ def asking(number: str, text: str, *examples: str, purpose: Any = "label") -> Qu
 
 
 def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
-    """Puts a task into every table there is."""
+    """Puts a task into every table."""
     store.tasks.put(project, [example(task, text), example(2, OTHER)])
     store.labels.put(project, [annotation(task, task), annotation(2, 2)])
     store.versions.draw_audit(project, [task, 2])
@@ -61,7 +61,7 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
         (asking("own", text), content_key(text)),
         (asking("other", OTHER, text, "more"), content_key(OTHER)),
     ]
-    store.questions.want(project, "teacher", [*about, *((each, None) for each in quoting)])
+    store.questions.want(project, "teacher", [*about, *((question, None) for question in quoting)])
     texts = [{"text": written, "kind": "hard", "label": ["fruit"]} for written in (text, OTHER)]
     body = {"weaknesses": f'it fails at "{text}"', "texts": texts}
     store.evolution.keep(project, EvolutionRow(1, "tasks", "teacher", True, body))
@@ -71,7 +71,7 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
 
 
 def everything(store: Store) -> Iterator[tuple[str, str]]:
-    """Each row of each table, as text."""
+    """Yields each row of each table as text."""
     with store.database.read() as connection:
         for table in metadata.tables.values():
             for row in connection.execute(sa.select(table)):
@@ -84,20 +84,19 @@ def files_with(folder: Path, text: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def steps_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is: a step of the search ends where it has looked at everything, and what was looked
-    for is forgotten at once."""
+    """Makes each step of the search run to its end, on slow machines, too, and forget the deleted texts at once."""
     monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 600.0)
     monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
 
 
 def erase_all(store: Store) -> int:
-    """In how many steps all quotes are taken out."""
+    """Removes all quotes, and returns the number of steps."""
     return next(steps for steps in itertools.count() if not store.erase_quotes(5))
 
 
-def test_every_table_says_by_its_columns_whose_its_rows_are() -> None:
-    assert {table.name for table in owners()} == metadata.tables.keys() - NOT_OF_PROJECTS
-    assert [*owners()][-1] is project, "an erasure that was interrupted can be repeated"
+def test_every_table_has_a_column_with_the_project() -> None:
+    assert {table.name for table in project_columns()} == metadata.tables.keys() - NOT_OF_PROJECTS
+    assert [*project_columns()][-1] is project, "an erasure that was interrupted can be repeated"
 
 
 @pytest.mark.parametrize("text", [SECRET, LONG, SHORT])
@@ -107,25 +106,25 @@ def test_the_text_of_a_deleted_task_is_in_no_table_and_no_file(any_store: Store,
     any_store.tasks.remove(5, [1])
     erase_all(any_store)
     any_store.database.wipe()
-    assert [found for found in everything(any_store) if text[:60] in found[1]] == []
+    assert [row for row in everything(any_store) if text[:60] in row[1]] == []
     assert files_with(tmp_path, text[:60]) == []
     about = {"annotation", "audit", "shown", "task"}
     assert count_rows(any_store.database, 5).keys() >= about, "another task's rows stay"
-    assert [each.id for each in any_store.labels.of(5)] == [2]
-    assert any_store.versions.audited(5) == [2] and [each.task for each in any_store.shown.of(5)] == [2]
+    assert [annotation.id for annotation in any_store.labels.of(5)] == [2]
+    assert any_store.versions.audited(5) == [2] and [draft.task for draft in any_store.shown.of(5)] == [2]
     assert any_store.tasks.texts(5, [2]) == [OTHER]
-    left = {each.id: each for each in any_store.questions.all(5)}
-    assert left.keys() == {"describe", "write", "plain", "other"}
+    questions = {question.id: question for question in any_store.questions.all(5)}
+    assert questions.keys() == {"describe", "write", "plain", "other"}
     with any_store.database.read() as connection:
         unanswered = sa.select(sa.func.count()).where(question.c.shares.is_(None), question.c.content.is_(None))
-        assert connection.execute(unanswered).scalar_one() == 4, "nothing but the texts is changed"
-    assert OTHER in left["describe"].text and OTHER in left["plain"].text
-    assert [shown for shown, _ in left["other"].examples] == ["", "more"], "as many as there were"
+        assert connection.execute(unanswered).scalar_one() == 4, "only texts are changed"
+    assert OTHER in questions["describe"].text and OTHER in questions["plain"].text
+    assert [shown for shown, _ in questions["other"].examples] == ["", "more"], "as many as there were"
     (evolution,) = any_store.evolution.rounds(5)
     assert [written["text"] for written in evolution.body["texts"]] == ["", OTHER]
 
 
-def test_a_text_that_another_task_has_too_stays_until_that_one_is_deleted(any_store: Store) -> None:
+def test_a_text_stays_until_the_last_task_with_it_is_deleted(any_store: Store) -> None:
     spread(any_store, SECRET)
     any_store.tasks.put(5, [example(3, SECRET)])
     before = any_store.questions.all(5)
@@ -134,52 +133,52 @@ def test_a_text_that_another_task_has_too_stays_until_that_one_is_deleted(any_st
     assert any_store.questions.all(5) == before
     any_store.tasks.remove(5, [3])
     assert erase_all(any_store)
-    assert [found for found in everything(any_store) if SECRET in found[1]] == []
+    assert [row for row in everything(any_store) if SECRET in row[1]] == []
 
 
-def test_a_text_that_comes_back_before_it_was_looked_for_is_quoted_on(any_store: Store) -> None:
+def test_quotes_of_a_text_that_returns_before_the_search_stay(any_store: Store) -> None:
     spread(any_store, SECRET)
     any_store.tasks.remove(5, [1])
     before = any_store.questions.all(5)
     any_store.tasks.put(5, [example(3, SECRET)])
     erase_all(any_store)
     assert any_store.questions.all(5) == before
-    assert "deleted_text" not in dict(everything(any_store)), "and is not looked for any more"
+    assert "deleted_text" not in dict(everything(any_store)), "the text is not searched for any more"
 
 
 @pytest.mark.parametrize("texts", [1, 300])
-def test_a_step_of_the_search_looks_at_few_rows_and_the_next_one_goes_on_from_there(
+def test_a_step_searches_few_rows_and_the_next_step_continues(
     any_store: Store, monkeypatch: pytest.MonkeyPatch, texts: int
 ) -> None:
     monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(quote_erasure, "ROWS_AT_ONCE", 7)
-    gone = [f"{SECRET}, and the text of number {number}" for number in range(texts)]
-    any_store.tasks.put(5, [example(task, text) for task, text in enumerate(gone, start=1)])
-    body = {"weaknesses": f"it fails at {gone[-1]}", "texts": []}
+    monkeypatch.setattr(quote_erasure, "ROWS_PER_QUERY", 7)
+    deleted = [f"{SECRET}, and the text of number {number}" for number in range(texts)]
+    any_store.tasks.put(5, [example(task, text) for task, text in enumerate(deleted, start=1)])
+    body = {"weaknesses": f"it fails at {deleted[-1]}", "texts": []}
     for number in range(1, 31):
         any_store.evolution.keep(5, EvolutionRow(number, "tasks", "teacher", True, body))
-    asked = [(asking(f"q{number}", f"{number}", gone[0]), content_key(f"{number}")) for number in range(30)]
+    asked = [(asking(f"q{number}", f"{number}", deleted[0]), content_key(f"{number}")) for number in range(30)]
     any_store.questions.want(5, "teacher", asked)
     any_store.tasks.remove(5, range(1, texts + 1))
-    looked: list[Any] = []
+    searched: list[Any] = []
     changes = DeletedTexts.changes
-    monkeypatch.setattr(DeletedTexts, "changes", lambda *given: looked.append(given) or changes(*given))
+    monkeypatch.setattr(DeletedTexts, "changes", lambda *arguments: searched.append(arguments) or changes(*arguments))
     most = steps = 0
     while any_store.erase_quotes(5):
-        most, steps = max(most, len(looked)), steps + 1
-        looked.clear()
-    assert most == 2, "one row, which is looked at again when it is changed"
+        most, steps = max(most, len(searched)), steps + 1
+        searched.clear()
+    assert most == 2, "one row, which is read again when it is changed"
     assert steps > 60, "a row at a time"
-    assert [found for found in everything(any_store) if SECRET[:60] in found[1]] == []
+    assert [row for row in everything(any_store) if SECRET[:60] in row[1]] == []
 
 
-def test_a_text_that_comes_back_while_others_are_looked_for_is_quoted_on(
+def test_quotes_of_a_text_that_returns_during_the_search_stay(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spread(any_store, SECRET)
     any_store.questions.want(5, "teacher", [(asking("zz", f"as in {SECRET}", purpose="write"), None)])
     monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 0.0)
-    monkeypatch.setattr(quote_erasure, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(quote_erasure, "ROWS_PER_QUERY", 1)
     any_store.tasks.remove(5, [1])
     assert any_store.erase_quotes(5)
     any_store.tasks.put(5, [example(3, SECRET)])
@@ -187,18 +186,18 @@ def test_a_text_that_comes_back_while_others_are_looked_for_is_quoted_on(
     assert any_store.questions.those(5, ["zz"])[0].text == f"as in {SECRET}"
 
 
-def test_quotes_of_many_texts_are_looked_for_in_portions(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quote_erasure, "TEXTS_AT_ONCE", 4)
+def test_quotes_of_many_texts_are_searched_for_in_batches(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quote_erasure, "TEXTS_PER_SEARCH", 4)
     texts = [f"the text of number {number}, long enough" for number in range(10)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(texts, start=1)])
     any_store.questions.want(5, "teacher", [(asking("q", str(texts), purpose="describe"), None)])
     any_store.tasks.remove(5, range(1, 10))
     assert erase_all(any_store) == 3
-    [left] = any_store.questions.all(5)
-    assert [text for text in texts if text in left.text] == texts[-1:]
+    [cleaned] = any_store.questions.all(5)
+    assert [text for text in texts if text in cleaned.text] == texts[-1:]
 
 
-def test_what_was_read_before_the_deletion_is_not_written_after_it(any_store: Store) -> None:
+def test_a_text_that_was_read_before_its_deletion_is_not_written_after_it(any_store: Store) -> None:
     spread(any_store, SECRET)
     about = (asking("late", SECRET), content_key(SECRET))
     prose = (asking("prose", f"it got {cut(SECRET)} wrong", purpose="write"), None)
@@ -215,31 +214,31 @@ def test_what_was_read_before_the_deletion_is_not_written_after_it(any_store: St
         any_store.record_profiles.put(
             5, {"profile": SECRET, "odd": f"e.g. {SECRET}", "tasks": 1, "made_of": {"a": [SECRET]}, "seen": 1}
         )
-        found = {table for table, row in everything(any_store) if SECRET in row}
-        assert found == {"deleted_text"}, "what is to be kept out of everything"
-        assert not any_store.erase_quotes(5), "it stays there as long as somebody may come to write it"
+        tables = {table for table, row in everything(any_store) if SECRET in row}
+        assert tables == {"deleted_text"}, "the text that is kept out of all other tables"
+        assert not any_store.erase_quotes(5), "the text stays as long as a process may still write it"
     erase_all(any_store)
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
-    assert [each.id for each in any_store.questions.those(5, ["late", "prose"])] == ["prose"]
+    assert [question.id for question in any_store.questions.those(5, ["late", "prose"])] == ["prose"]
     assert any_store.questions.answers(5, ["describe"])["describe"].content == {
         "summary": 'It fails at ""', "patterns": [],
     }  # fmt: skip
-    assert [each["text"] for each in any_store.evolution.rounds(5)[1].body["texts"]] == ["", OTHER]
+    assert [text["text"] for text in any_store.evolution.rounds(5)[1].body["texts"]] == ["", OTHER]
 
 
-def test_as_long_as_a_teacher_is_asked_for_prose_a_deleted_text_is_kept_out_of_its_answer(
+def test_a_deleted_text_is_kept_out_of_an_answer_in_prose_while_the_teacher_is_asked(
     any_store: Store,
 ) -> None:
     spread(any_store, SECRET)
     assert any_store.questions.take(5, "teacher", ["describe"]) == ["describe"]
     any_store.tasks.remove(5, [1])
-    assert not any(any_store.erase_quotes(5) for _ in range(3)), "nothing is to be done but to wait"
+    assert not any(any_store.erase_quotes(5) for _ in range(3)), "the search can only wait"
     any_store.questions.record(5, Answer("describe", {"summary": f"It fails at {SECRET}"}, None), [])
     erase_all(any_store)
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
 
 
-def test_a_text_that_is_deleted_again_while_it_is_kept_out_is_looked_for_again(any_store: Store) -> None:
+def test_a_text_that_is_deleted_again_is_searched_for_again(any_store: Store) -> None:
     spread(any_store, SECRET)
     with any_store.evolution.alone(5):
         any_store.tasks.remove(5, [1])
@@ -252,7 +251,7 @@ def test_a_text_that_is_deleted_again_while_it_is_kept_out_is_looked_for_again(a
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
 
 
-def test_what_is_deleted_while_somebody_is_at_work_is_looked_for_all_the_same(any_store: Store) -> None:
+def test_quotes_are_removed_while_another_process_is_at_work(any_store: Store) -> None:
     spread(any_store, SECRET)
     any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {OTHER}"}})
     with any_store.evolution.alone(5):
@@ -263,7 +262,7 @@ def test_what_is_deleted_while_somebody_is_at_work_is_looked_for_all_the_same(an
         assert {table for table, row in everything(any_store) if OTHER in row} == {"deleted_text"}
 
 
-def test_what_was_read_a_moment_before_the_deletion_is_kept_out_of_what_is_written_a_moment_after_it(
+def test_a_text_that_was_read_just_before_its_deletion_is_not_written_just_after_it(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 3600.0)
@@ -277,7 +276,7 @@ def test_what_was_read_a_moment_before_the_deletion_is_kept_out_of_what_is_writt
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
 
 
-def test_deleted_texts_are_prepared_once_for_all_that_is_written_meanwhile(
+def test_the_search_index_of_deleted_texts_is_built_once_for_many_writes(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spread(any_store, SECRET)
@@ -290,12 +289,10 @@ def test_deleted_texts_are_prepared_once_for_all_that_is_written_meanwhile(
     for number in range(5):
         any_store.label_descriptions.put(5, {"fruit": {"description": f"number {number}, such as {SECRET}"}})
     assert len(prepared) == 1
-    assert "such as" in (kept := dict(everything(any_store))["label_description"]) and SECRET not in kept
+    assert "such as" in (row := dict(everything(any_store))["label_description"]) and SECRET not in row
 
 
-def test_a_command_that_begins_to_evolve_while_a_worker_looks_whether_one_does_is_not_turned_away(
-    any_store: Store, any_settings: Settings
-) -> None:
+def test_evolve_starts_while_a_worker_checks_whether_it_is_running(any_store: Store, any_settings: Settings) -> None:
     spread(any_store, SECRET)
     begun, done = threading.Event(), threading.Event()
 
@@ -311,7 +308,7 @@ def test_a_command_that_begins_to_evolve_while_a_worker_looks_whether_one_does_i
             done.set()
 
 
-def test_another_project_keeps_what_it_has(any_store: Store) -> None:
+def test_another_project_keeps_its_rows(any_store: Store) -> None:
     spread(any_store, SECRET)
     spread(any_store, SECRET, project=6)
     before = [row for _, row in everything(any_store) if row.startswith("(6, ")]
@@ -324,7 +321,7 @@ def test_an_annotation_of_a_deleted_task_does_not_come_back_with_a_late_event(an
     spread(any_store, SECRET)
     any_store.tasks.remove(5, [1])
     any_store.labels.put(5, [annotation(1, 1)])
-    assert [each.id for each in any_store.labels.of(5)] == [2]
+    assert [annotation.id for annotation in any_store.labels.of(5)] == [2]
     assert any_store.labels.deleted_at(5, any_store.labels.revision(5).number, [1, 2]) == {1}
 
 
@@ -342,17 +339,17 @@ def test_a_forgotten_project_has_no_row_artifact_or_vector_left(any_store: Store
     assert not list((tmp_path / "data").rglob("5"))
     assert len(list((tmp_path / "data").rglob("6"))) == 3
     assert any_store.forget(5) == {}
-    assert any_store.versions.next_number(5) == 1, "connected again, it begins anew"
+    assert any_store.versions.next_number(5) == 1, "versions begin at 1 again"
 
 
 def test_more_rows_than_one_transaction_removes(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_backend.storage.erasure.REMOVED_AT_ONCE", 100)
+    monkeypatch.setattr("ml_backend.storage.erasure.ROWS_PER_TRANSACTION", 100)
     any_store.projects.ensure(5)
     any_store.tasks.put(5, [example(task, f"text {task}") for task in range(1, 251)])
     assert any_store.forget(5) == {"task": 250, "project": 1}
 
 
-def test_vectors_of_texts_that_are_gone_are_dropped_and_the_others_stay(any_store: Store, tmp_path: Path) -> None:
+def test_vectors_of_deleted_texts_are_removed_and_the_others_stay(any_store: Store, tmp_path: Path) -> None:
     texts = [f"text {number}" for number in range(40)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(texts, start=1)])
     any_store.questions.want(5, "teacher", [(asking("written", "by the teacher"), content_key("by the teacher"))])
@@ -406,12 +403,12 @@ BEGINNING = "Dear Sir or Madam, I am writing to you about my recent order, "
     ],
     ids=["cut short", "another text with the same beginning", "a label of the same words"],
 )
-def test_what_stands_for_a_text_goes_as_a_whole_or_stays(document: Any, without: Any) -> None:
+def test_a_shortened_text_is_removed_as_a_whole_or_stays(document: Any, without: Any) -> None:
     gone = DeletedTexts([LONG, SECRET, BEGINNING + "which never came"])
     assert gone.without(document, "", "nowhere") == gone.without(document, "", "in prose") == without
 
 
-def test_what_a_teacher_has_cost_stays_where_another_project_takes_the_number(any_store: Store) -> None:
+def test_the_ledger_can_be_kept_when_a_project_is_forgotten(any_store: Store) -> None:
     any_store.projects.ensure(5)
     call = Call("model", 0.1, 100, 10, "answered")
     any_store.ledger.enter(5, Answer("q", None, None, (call,)), "label", "teacher", [0.5])
@@ -421,7 +418,7 @@ def test_what_a_teacher_has_cost_stays_where_another_project_takes_the_number(an
     assert any_store.ledger.spent(5)[""].cost == 0
 
 
-def test_what_is_written_after_a_project_was_forgotten_goes(any_store: Store, tmp_path: Path) -> None:
+def test_files_that_are_written_after_a_project_was_forgotten_are_removed(any_store: Store, tmp_path: Path) -> None:
     any_store.projects.ensure(6)
     for number in (5, 6):
         any_store.vectors(number, "space").add([b"k" * 16], np.ones((1, 4), np.float32))

@@ -1,4 +1,4 @@
-"""Rounds of evolution as rows: one command at a time writes them, and older stores keep theirs."""
+"""Rounds of evolution: one command at a time writes them, and a migration keeps those of older stores."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def row(number: int, *, done: bool = True, teacher: str = "t" * 300) -> Evolutio
     return EvolutionRow(number, "taught", teacher, done, {"n": 6, "texts": [{"text": f"apple {number}"}]})
 
 
-def test_a_round_is_a_row_that_is_brought_up_to_date_alone(any_store: Store) -> None:
+def test_updating_a_round_leaves_other_rounds_alone(any_store: Store) -> None:
     any_store.evolution.keep(5, row(1))
     any_store.evolution.keep(5, row(2, done=False))
     assert any_store.evolution.finished(5) == 1
@@ -59,14 +59,14 @@ def test_one_command_at_a_time_evolves_a_project_and_another_project_meanwhile(
     with any_store.evolution.alone(5):
         with other.evolution.alone(6):
             pass
-        with pytest.raises(StoreError, match="Another `apprentice evolve` is at work on project 5: wait"):
+        with pytest.raises(StoreError, match="Another `apprentice evolve` is running on project 5: wait"):
             other.evolution.alone(5).__enter__()
     with other.evolution.alone(5):
         pass
     other.close()
 
 
-def test_a_process_that_is_killed_lets_go_of_the_project(any_store: Store, any_settings: Settings) -> None:
+def test_the_lock_of_a_killed_process_is_released(any_store: Store, any_settings: Settings) -> None:
     environment = {
         **os.environ,
         "APPRENTICE_DATA_DIR": str(any_settings.data_dir),
@@ -88,7 +88,7 @@ def test_a_process_that_is_killed_lets_go_of_the_project(any_store: Store, any_s
     pytest.fail("the lock outlived its process")
 
 
-def test_an_older_store_keeps_its_rounds_its_totals_and_who_had_answers_in_sight(
+def test_an_older_store_keeps_its_rounds_its_totals_and_whether_examples_were_shown(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds = (
@@ -110,14 +110,14 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_who_had_answers_in_sight
         EvolutionRound(2, "tasks", "t", 6, "2026-11-23", left=2),
     )
     set_up(any_store, 5)
-    for one in rounds:
-        generated_texts.keep(any_store, 5, one)
+    for evolution_round in rounds:
+        generated_texts.keep(any_store, 5, evolution_round)
     for number, examples in enumerate(((), (("an apple", "{}"),))):
-        asked = Question(f"q{number}", "label", "Label it.", "apple", {}, examples, "label", ("fruit",))
-        any_store.questions.want(5, "t", [(asked, bytes(16))])
+        question = Question(f"q{number}", "label", "Label it.", "apple", {}, examples, "label", ("fruit",))
+        any_store.questions.want(5, "t", [(question, bytes(16))])
         monkeypatch.setattr(ledger_module, "now", lambda number=number: 86_400.0 * number + 86_399.9)
         calls = (Call("m", 0.5, 10, 2, "answered"),) * 2
-        any_store.questions.record(5, Answer(asked.id, {"label": "fruit"}, None, calls), [0.5, 0.5])
+        any_store.questions.record(5, Answer(question.id, {"label": "fruit"}, None, calls), [0.5, 0.5])
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with any_store.database.begin() as connection:
@@ -129,5 +129,5 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_who_had_answers_in_sight
     assert any_store.ledger.spent(5) == {"": Spending(4, 40, 8, 2.0, 2.0), "label": Spending(4, 40, 8, 2.0, 2.0)}
     assert any_store.ledger.spent(5, since=86_400.0)[""].calls == 2
     with any_store.database.read() as connection:
-        told = connection.execute(sa.text("SELECT id, alone FROM question ORDER BY id")).all()
-    assert [(number, bool(alone)) for number, alone in told] == [("q0", True), ("q1", False)]
+        rows = connection.execute(sa.text("SELECT id, alone FROM question ORDER BY id")).all()
+    assert [(number, bool(alone)) for number, alone in rows] == [("q0", True), ("q1", False)]

@@ -1,4 +1,4 @@
-"""What is asked about versions costs as much with 30,000 of them as with ten."""
+"""A query about versions costs as much with 30,000 versions as with ten."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INDEXES = {
     "active": "version_active", "named": "version_name", "learners": "version_own_fit",
     "stale": "version_stale",
 }  # fmt: skip
-"""Where it is not the primary key that finds the rows."""
+"""Index by query; the other queries use the primary key."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def crowded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     store.close()
 
 
-QUESTIONS: dict[str, Callable[[Store], object]] = {
+QUERIES: dict[str, Callable[[Store], object]] = {
     "active": lambda store: store.versions.active(5),
     "named": lambda store: store.versions.named(5, "apprentice-77-abcd"),
     "learners": lambda store: store.versions.learners(5),
@@ -59,11 +59,11 @@ QUESTIONS: dict[str, Callable[[Store], object]] = {
 }
 
 
-@pytest.mark.parametrize("what", QUESTIONS)
-def test_a_question_about_versions_reads_few_of_them(what: str, crowded: Store) -> None:
+@pytest.mark.parametrize("what", QUERIES)
+def test_a_query_about_versions_reads_few_rows(what: str, crowded: Store) -> None:
     with recorded() as statements:
-        assert QUESTIONS[what](crowded)
-    [(statement, parameters)] = [each for each in statements if each[0].startswith("SELECT")]
+        assert QUERIES[what](crowded)
+    [(statement, parameters)] = [entry for entry in statements if entry[0].startswith("SELECT")]
     with crowded.database.begin() as connection:
         if crowded.database.is_sqlite:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).first()

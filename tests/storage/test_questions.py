@@ -1,4 +1,4 @@
-"""What the teacher was asked and said: nothing twice, nothing lost, and a ledger of every call."""
+"""Questions and answers: no question is asked twice, no reply is lost, and the ledger has every call."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def answer(number: int, share: float = 0.75, *calls: Call) -> Answer:
 
 
 def all_replies(store: Store) -> list[Reply]:
-    """From memory, in the order of the answers."""
-    found = store.questions.given(5, TEACHER)
-    rows, shares = found.shares(LABELS)
+    """Returns the cached replies in the order of the answers."""
+    replies = store.questions.given(5, TEACHER)
+    rows, shares = replies.shares(LABELS)
     return [
-        Reply(found.keys[row], dict(zip(LABELS, row_shares, strict=True)), bool(found.alone[row]))
+        Reply(replies.keys[row], dict(zip(LABELS, row_shares, strict=True)), bool(replies.alone[row]))
         for row, row_shares in zip(rows.tolist(), shares.tolist(), strict=True)
     ]
 
@@ -56,7 +56,7 @@ def want(store: Store, *numbers: int) -> list[str]:
     return [f"q{number}" for number in numbers]
 
 
-def test_a_question_waits_as_it_was_put_until_it_is_answered(any_store: Store) -> None:
+def test_a_question_waits_unchanged_until_it_is_answered(any_store: Store) -> None:
     want(any_store, 2, 1)
     want(any_store, 3)
     assert any_store.questions.waiting(5) == [question(1), question(2), question(3)]
@@ -68,11 +68,11 @@ def test_a_question_waits_as_it_was_put_until_it_is_answered(any_store: Store) -
 def test_an_answer_is_kept_once_with_its_calls(any_store: Store) -> None:
     ids = want(any_store, 1)
     assert any_store.questions.record(5, answer(1, 0.75, call("malformed"), call()), [0.25, 0.5])
-    assert not any_store.questions.record(5, answer(1, 0.1), [4.0]), "somebody else has asked it, and it was paid"
-    assert not any_store.questions.record(5, answer(7), [9.0]), "nobody asked that"
-    found = any_store.questions.answers(5, ids)["q1"]
-    assert found.content == {"label": "fruit"} and found.shares is not None
-    assert found.shares.tolist() == [0.75, 0.25]
+    assert not any_store.questions.record(5, answer(1, 0.1), [4.0]), "the question was answered already"
+    assert not any_store.questions.record(5, answer(7), [9.0]), "the question does not exist"
+    stored = any_store.questions.answers(5, ids)["q1"]
+    assert stored.content == {"label": "fruit"} and stored.shares is not None
+    assert stored.shares.tolist() == [0.75, 0.25]
     assert any_store.ledger.spent(5)[""] == Spending(3, 30, 6, 4.75, 1.5)
     assert any_store.ledger.outcomes(5)[""] == {"malformed": 1, "answered": 2}
 
@@ -87,7 +87,7 @@ def test_a_dropped_question_is_not_asked_again_and_says_why(any_store: Store) ->
     assert any_store.questions.counts(5, TEACHER) == {("label", "dropped"): 1}
 
 
-def test_a_taken_question_is_nobody_elses_until_it_is_given_back_or_given_up(any_store: Store) -> None:
+def test_a_taken_question_is_not_taken_again_until_it_is_given_back_or_given_up(any_store: Store) -> None:
     moment = [1000.0]
     any_store.questions = Questions(any_store.database, lambda: moment[0])
     ids = want(any_store, 1, 2, 3)
@@ -112,11 +112,11 @@ def test_a_question_that_is_renewed_is_not_given_up(any_store: Store) -> None:
     assert any_store.questions.take(5, TEACHER, ids) == ["q2"]
 
 
-def test_who_takes_some_sees_what_is_being_asked_and_takes_no_more_than_he_chooses(any_store: Store) -> None:
-    ids, seen = want(any_store, 1, 2, 3), []
+def test_a_choice_sees_the_questions_that_are_being_asked_and_limits_those_that_are_taken(any_store: Store) -> None:
+    ids, calls = want(any_store, 1, 2, 3), []
 
     def choose(under_way: list[Question], free: list[str]) -> list[str]:
-        seen.append((under_way, free))
+        calls.append((under_way, free))
         return free[:1]
 
     for _ in ids:
@@ -124,13 +124,13 @@ def test_who_takes_some_sees_what_is_being_asked_and_takes_no_more_than_he_choos
     any_store.questions.record(5, answer(1), [0.0])
     any_store.questions.give_back(5, ["q2"])
     assert any_store.questions.take(5, TEACHER, ids, choose) == ["q2"]
-    assert seen == [
+    assert calls == [
         ([], ["q1", "q2", "q3"]), ([question(1)], ["q2", "q3"]), ([question(1), question(2)], ["q3"]),
         ([question(3)], ["q2"]),
     ]  # fmt: skip
 
 
-def test_what_was_taken_still_waits_for_an_export(any_store: Store) -> None:
+def test_a_taken_question_is_still_exported(any_store: Store) -> None:
     any_store.questions.take(5, TEACHER, want(any_store, 1))
     assert any_store.questions.waiting(5) == [question(1)]
 
@@ -141,22 +141,22 @@ def test_replies_are_those_of_one_teacher_about_tasks(any_store: Store) -> None:
     any_store.questions.want(5, TEACHER, [(question(4, "describe"), None)])
     for number in (2, 3, 4, 1):
         any_store.questions.record(5, answer(number, number / 8), [0.0])
-    found = {reply.key: dict(reply.shares) for reply in all_replies(any_store)}
-    assert found == {key(1): {"fruit": 0.125, "métal": 0.875}, key(2): {"fruit": 0.25, "métal": 0.75}}
-    some = any_store.questions.replies(5, TEACHER, [key(2), key(3), key(9)])
-    assert [reply.key for reply in some] == [key(2)]
+    shares = {reply.key: dict(reply.shares) for reply in all_replies(any_store)}
+    assert shares == {key(1): {"fruit": 0.125, "métal": 0.875}, key(2): {"fruit": 0.25, "métal": 0.75}}
+    replies = any_store.questions.replies(5, TEACHER, [key(2), key(3), key(9)])
+    assert [reply.key for reply in replies] == [key(2)]
     assert any_store.questions.replies(5, TEACHER, []) == []
 
 
-def test_the_tasks_that_a_teacher_is_still_to_label_are_known_by_their_keys(any_store: Store) -> None:
+def test_tasks_with_an_unanswered_question_are_returned_by_their_keys(any_store: Store) -> None:
     want(any_store, 1, 2, 3)
     any_store.questions.want(5, "another", [(question(4), key(4))])
     any_store.questions.want(5, TEACHER, [(question(5, "describe"), None)])
     any_store.questions.record(5, answer(1), [0.0])
     any_store.questions.record(5, Answer("q2", None, None, (), "dropped"), [])
     assert any_store.questions.keys_waiting(5, TEACHER, LABELS, multiple=False) == {key(3)}
-    assert not any_store.questions.keys_waiting(5, TEACHER, LABELS[:1], multiple=False), "it was asked about others"
-    assert [each.id for each in any_store.questions.all(5)] == ["q1", "q2", "q3", "q4", "q5"]
+    assert not any_store.questions.keys_waiting(5, TEACHER, LABELS[:1], multiple=False), "the question differs"
+    assert [question.id for question in any_store.questions.all(5)] == ["q1", "q2", "q3", "q4", "q5"]
 
 
 def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_the_totals_of_the_ledger_are_those_of_its_calls_by_day(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     want(any_store, *range(1, 7))
-    midnight = 20_000 * ledger_module.SECONDS_A_DAY
+    midnight = 20_000 * ledger_module.SECONDS_PER_DAY
     for number, moment in enumerate((midnight - 9, midnight - 1, midnight, midnight + 1, midnight + 2), start=1):
         monkeypatch.setattr(ledger_module, "now", lambda moment=moment: float(moment))
         any_store.questions.record(5, answer(number, 0.75, call("malformed"), call()), [0.5, 0.25])
@@ -211,7 +211,7 @@ def test_answers_that_come_at_once_all_add_up(any_store: Store) -> None:
     assert len(all_replies(any_store)) == 40
 
 
-def test_the_last_draft_of_each_task_is_known_with_its_author(
+def test_the_last_draft_of_each_task_is_stored_with_its_author(
     any_store: Store, draft_of: Callable[..., Prediction]
 ) -> None:
     any_store.shown.put(5, "v1", [draft_of(1, "teacher", "fruit"), draft_of(2, None), draft_of(3, "learner", "fruit")])
@@ -221,7 +221,7 @@ def test_the_last_draft_of_each_task_is_known_with_its_author(
         PublishedDraft(3, "v2", 0, "teacher", ("métal",), 0.5),
         PublishedDraft(1, "v2", 1, "learner", ("fruit",), 0.5),
     ]
-    assert {each.task: (each.version, each.author) for each in any_store.shown.of(5)} == {
+    assert {draft.task: (draft.version, draft.author) for draft in any_store.shown.of(5)} == {
         1: ("v2", "learner"), 2: ("v1", None), 3: ("v2", "teacher"),
     }  # fmt: skip
 
@@ -235,17 +235,17 @@ def draft_of() -> Callable[..., Prediction]:
     return make
 
 
-def test_a_reply_says_whether_the_teacher_had_answers_in_sight(any_store: Store) -> None:
+def test_a_reply_says_whether_the_teacher_was_shown_annotations(any_store: Store) -> None:
     want(any_store, 1)
     any_store.questions.want(5, TEACHER, [(replace(question(2), examples=()), key(2))])
     for number in (1, 2):
         any_store.questions.record(5, answer(number), [0.25])
-    found = {reply.key: reply.alone for reply in all_replies(any_store)}
-    assert found == {key(1): False, key(2): True}
-    assert found == {each.key: each.alone for each in any_store.questions.replies(5, TEACHER, [key(1), key(2)])}
+    alone = {reply.key: reply.alone for reply in all_replies(any_store)}
+    assert alone == {key(1): False, key(2): True}
+    assert alone == {reply.key: reply.alone for reply in any_store.questions.replies(5, TEACHER, [key(1), key(2)])}
 
 
-def test_a_reply_of_use_is_taken_after_one_that_was_of_none(any_store: Store) -> None:
+def test_an_answer_with_content_is_stored_after_one_without(any_store: Store) -> None:
     ids = want(any_store, 1)
     any_store.questions.record(5, Answer("q1", None, None, (call("malformed"),), "cut off"), [0.1])
     assert not any_store.questions.record(5, Answer("q1", None, None, (call("malformed"),), "cut off"), [0.1])
@@ -256,7 +256,7 @@ def test_a_reply_of_use_is_taken_after_one_that_was_of_none(any_store: Store) ->
     assert any_store.questions.counts(5, TEACHER) == {("label", "answered"): 1}
 
 
-def test_what_is_new_among_the_replies_is_read_alone_and_what_was_removed_is_not_remembered(any_store: Store) -> None:
+def test_only_new_replies_are_read_and_removed_ones_leave_the_cache(any_store: Store) -> None:
     read: list[int] = []
     extended = ReplyTable.extended
 
@@ -278,14 +278,14 @@ def test_what_is_new_among_the_replies_is_read_alone_and_what_was_removed_is_not
         assert [reply.key for reply in all_replies(any_store)] == [key(number) for number in (2, 3, 4, 6, 7)]
 
 
-def test_replies_given_for_other_labels_are_columns_of_their_own(any_store: Store) -> None:
+def test_replies_for_other_labels_are_grouped_separately(any_store: Store) -> None:
     want(any_store, 1)
     more = replace(question(2), labels=("stone", *LABELS))
     any_store.questions.want(5, TEACHER, [(more, key(2))])
     any_store.questions.record(5, Answer("q2", {"label": "stone"}, np.array([0.5, 0.25, 0.25], np.float32)), [])
     any_store.questions.record(5, answer(1), [0.0])
-    found = any_store.questions.given(5, TEACHER)
-    rows, shares = found.shares(("métal", "fruit"))
+    replies = any_store.questions.given(5, TEACHER)
+    rows, shares = replies.shares(("métal", "fruit"))
     assert rows.tolist() == [0, 1] and shares.tolist() == [[0.25, 0.25], [0.25, 0.75]]
-    assert found.keys_for(LABELS) == {key(1)} and found.keys_for(["stone"]) == set()
-    assert found.shares(("stone", "fruit"))[0].tolist() == [0]
+    assert replies.keys_for(LABELS) == {key(1)} and replies.keys_for(["stone"]) == set()
+    assert replies.shares(("stone", "fruit"))[0].tolist() == [0]

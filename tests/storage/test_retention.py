@@ -1,4 +1,4 @@
-"""What is kept of the past: after months of rounds, and on both databases."""
+"""Retention of versions after months of rounds, on both databases."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sqlalchemy as sa
 
 from ml_backend.core.types import ModelVersion
 from ml_backend.storage import Store
-from ml_backend.storage.retention import REMOVED_AT_ONCE, VERSIONS_KEPT, KeptLearner
+from ml_backend.storage.retention import MAX_VERSIONS, ROWS_PER_TRANSACTION, StoredLearner
 from ml_backend.storage.schema import version as table
 
 
 def rounds(store: Store, first: int, last: int, project: int = 5) -> None:
-    """The versions of so many rounds, none of which holds anything any more."""
+    """Inserts the versions of rounds, without artifacts and without rows in Label Studio."""
     empty = {
         "project": project, "learner": None, "labelled": 9, "accuracy": None, "created_at": 0.0, "note": "",
         "artifact": None, "sha256": None, "active": False, "rows": 0, "acquisition": "",
@@ -34,8 +34,8 @@ def test_after_months_of_rounds_the_latest_thousand_versions_are_left_and_number
     removed = []
     while not removed or removed[-1]:
         removed.append(any_store.retention.remove_old_versions(5, ()))
-    assert max(removed) == REMOVED_AT_ONCE, "in portions"
-    assert numbers(any_store) == [*range(30_001 - VERSIONS_KEPT, 30_001)]
+    assert max(removed) == ROWS_PER_TRANSACTION, "in batches"
+    assert numbers(any_store) == [*range(30_001 - MAX_VERSIONS, 30_001)]
     assert any_store.versions.next_number(5) == 30_001
     assert numbers(any_store, 6) == [1, 2, 3]
     rounds(any_store, 30_001, 30_001)
@@ -43,15 +43,15 @@ def test_after_months_of_rounds_the_latest_thousand_versions_are_left_and_number
     assert any_store.versions.next_number(5) == 30_002
 
 
-def test_an_old_version_that_holds_something_stays(any_store: Store) -> None:
+def test_an_old_version_that_is_still_needed_stays(any_store: Store) -> None:
     any_store.versions.add(ModelVersion(5, 1, "v1", 1, 9, None, 0.0), ("5/1.safetensors", "ab"), rows=0)
-    rounds(any_store, 2, VERSIONS_KEPT + 6)
+    rounds(any_store, 2, MAX_VERSIONS + 6)
     any_store.versions.set_rows(5, 2, 30)
     any_store.versions.activate(5, 3)
     any_store.retention.remove_old_versions(5, {4})
     assert numbers(any_store)[:5] == [1, 2, 3, 4, 7]
-    assert any_store.retention.learners(5) == [KeptLearner(1, 9, "5/1.safetensors")]
-    any_store.versions.activate(5, VERSIONS_KEPT + 6)
+    assert any_store.retention.learners(5) == [StoredLearner(1, 9, "5/1.safetensors")]
+    any_store.versions.activate(5, MAX_VERSIONS + 6)
     any_store.versions.drop_artifact(5, 1)
     any_store.versions.set_rows(5, 2, 0)
     any_store.retention.remove_old_versions(5, ())
@@ -59,11 +59,11 @@ def test_an_old_version_that_holds_something_stays(any_store: Store) -> None:
 
 
 def test_a_number_is_never_given_twice_whatever_was_removed(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml_backend.storage.retention.VERSIONS_KEPT", 1)
-    given = []
+    monkeypatch.setattr("ml_backend.storage.retention.MAX_VERSIONS", 1)
+    used = []
     for _ in range(20):
         number = any_store.versions.next_number(5)
-        given.append(number)
+        used.append(number)
         rounds(any_store, number, number)
         any_store.retention.remove_old_versions(5, ())
-    assert given == [*range(1, 21)]
+    assert used == [*range(1, 21)]

@@ -1,4 +1,4 @@
-"""The numbering of changes: readers that remember a revision learn of every later change, and of nothing else."""
+"""Revisions: a reader that remembers one finds every later change, and no other."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def shown(task: int) -> Prediction:
     return Prediction(task, 0.1, Draft(("a",), 0.5, "learner"))
 
 
-def test_a_reader_learns_of_the_tasks_that_changed_since_and_of_no_others(any_store: Store) -> None:
+def test_a_reader_finds_the_tasks_that_changed_since_and_no_others(any_store: Store) -> None:
     labels = any_store.labels
     labels.put(5, [answer(1, 10, "a"), answer(2, 20, "a"), answer(3, 30, "a")])
-    seen = labels.revision(5).number
-    assert labels.changed_since(5, seen) == set()
+    revision = labels.revision(5).number
+    assert labels.changed_since(5, revision) == set()
     labels.put(5, [answer(2, 20, "b", at=2)])
     labels.delete(5, [3])
-    assert labels.changed_since(5, seen) == {20, 30}
-    assert [each.id for each in labels.of_tasks(5, [10, 20, 30])] == [1, 2]
-    assert [each.choices for each in labels.those(5, [2, 3])] == [("b",)]
+    assert labels.changed_since(5, revision) == {20, 30}
+    assert [annotation.id for annotation in labels.of_tasks(5, [10, 20, 30])] == [1, 2]
+    assert [annotation.choices for annotation in labels.those(5, [2, 3])] == [("b",)]
 
 
-def test_what_changes_nothing_gets_no_revision(any_store: Store) -> None:
+def test_a_write_that_changes_nothing_gets_no_revision(any_store: Store) -> None:
     labels = any_store.labels
     labels.put(5, [answer(1, 10, "a", at=5)])
     labels.delete(5, [77])
@@ -47,29 +47,30 @@ def test_what_changes_nothing_gets_no_revision(any_store: Store) -> None:
 
 
 @pytest.mark.parametrize("vanish", ["revive", "move"])
-def test_a_reader_is_told_when_rows_have_vanished(any_store: Store, vanish: str) -> None:
+def test_a_reader_can_tell_that_rows_were_removed(any_store: Store, vanish: str) -> None:
     labels = any_store.labels
     labels.put(5, [answer(1, 10, "a")])
     any_store.shown.put(5, "v1", [shown(10)])
-    seen = labels.revision(5)
-    assert seen.complete < seen.number
+    revision = labels.revision(5)
+    assert revision.complete < revision.number
     if vanish == "revive":
         labels.delete(5, [1])
         labels.revive(5, [1])
     else:
         labels.put(5, [answer(1, 20, "a", at=2)])
-    assert labels.revision(5).complete > seen.number
+    assert labels.revision(5).complete > revision.number
 
 
 def test_shown_drafts_are_numbered_by_the_same_counter(any_store: Store) -> None:
     any_store.labels.put(5, [answer(1, 10, "a")])
-    seen = any_store.labels.revision(5).number
+    revision = any_store.labels.revision(5).number
     any_store.shown.put(5, "v1", [shown(10), shown(20)])
-    assert any_store.shown.changed_since(5, seen) == {10, 20}
-    seen = any_store.labels.revision(5).number
+    assert any_store.shown.changed_since(5, revision) == {10, 20}
+    revision = any_store.labels.revision(5).number
     any_store.shown.put(5, "v2", [shown(20)])
-    assert any_store.shown.changed_since(5, seen) == {20}
-    assert [(each.task, each.version) for each in any_store.shown.of_tasks(5, [10, 20, 30])] == [(10, "v1"), (20, "v2")]
+    assert any_store.shown.changed_since(5, revision) == {20}
+    drafts = any_store.shown.of_tasks(5, [10, 20, 30])
+    assert [(draft.task, draft.version) for draft in drafts] == [(10, "v1"), (20, "v2")]
 
 
 def test_an_annotation_that_comes_twice_at_once_is_counted_once_in_its_latest_state(any_store: Store) -> None:
@@ -78,7 +79,7 @@ def test_an_annotation_that_comes_twice_at_once_is_counted_once_in_its_latest_st
     assert any_store.labels.of(5) == [answer(1, 10, "a", at=3)]
 
 
-def test_writers_in_two_processes_hand_out_each_revision_once(any_settings: Settings) -> None:
+def test_writers_in_two_processes_use_each_revision_once(any_settings: Settings) -> None:
     stores = [Store(any_settings), Store(any_settings)]
 
     def write(store: Store, first: int) -> None:
@@ -110,12 +111,12 @@ def test_a_store_of_before_revisions_is_counted_when_it_is_upgraded(any_store: S
     any_store.database.upgrade()
     assert labels.count(5) == (1, 1)
     assert any_store.labels.revision(6).number > 0
-    seen = labels.revision(5).number
+    revision = labels.revision(5).number
     labels.put(5, [replace(answer(1, 10, "b"), updated_at="2026-11-23T00:00:00Z")])
-    assert labels.changed_since(5, seen) == {10}
+    assert labels.changed_since(5, revision) == {10}
 
 
-def test_what_has_changed_is_found_by_an_index(store: Store, statements: list[str]) -> None:
+def test_changes_are_found_by_an_index(store: Store, statements: list[str]) -> None:
     plans = {
         "annotation_changed": lambda: store.labels.changed_since(5, 3),
         "shown_changed": lambda: store.shown.changed_since(5, 3),

@@ -1,4 +1,4 @@
-"""Versions, rounds and the audit slice."""
+"""Versions, rounds and the audit sample."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def test_a_new_version_is_not_active_until_it_is_activated(any_store: Store) -> 
 @given(numbers=st.lists(st.integers(1, 5), min_size=1, max_size=8))
 @hypothesis_settings(max_examples=30)
 def test_exactly_one_version_is_active_the_last_one_activated(numbers: list[int], any_store: Store) -> None:
-    one = max((record.id for record in any_store.projects.all()), default=0) + 1
-    another = one + 1
-    for project in (one, another):
-        any_store.projects.ensure(project)
+    project = max((record.id for record in any_store.projects.all()), default=0) + 1
+    other_project = project + 1
+    for project_id in (project, other_project):
+        any_store.projects.ensure(project_id)
         for number in range(1, 6):
-            any_store.versions.add(version(number, project), None, rows=0)
-    any_store.versions.activate(another, 4)
+            any_store.versions.add(version(number, project_id), None, rows=0)
+    any_store.versions.activate(other_project, 4)
     activated: set[int] = set()
     for number in numbers:
-        any_store.versions.activate(one, number)
-        any_store.versions.set_rows(one, number, 3)
+        any_store.versions.activate(project, number)
+        any_store.versions.set_rows(project, number, 3)
         activated.add(number)
-        found = any_store.versions.active(one)
-        assert found is not None
-        assert found.number == number
-        assert {each for each, _, _ in any_store.versions.stale(one)} == activated - {number}
-    other = any_store.versions.active(another)
-    assert other is not None
-    assert other.number == 4
+        active = any_store.versions.active(project)
+        assert active is not None
+        assert active.number == number
+        assert {stale for stale, _, _ in any_store.versions.stale(project)} == activated - {number}
+    other_active = any_store.versions.active(other_project)
+    assert other_active is not None
+    assert other_active.number == 4
 
 
 def test_numbers_go_on_from_the_highest(any_store: Store) -> None:
@@ -65,7 +65,7 @@ def test_numbers_go_on_from_the_highest(any_store: Store) -> None:
     any_store.versions.add(version(7), None, rows=1)
     assert any_store.versions.next_number(5) == 8
     assert any_store.versions.next_number(6) == 1
-    assert [each.number for each in any_store.versions.all(5)] == [7, 1]
+    assert [version.number for version in any_store.versions.all(5)] == [7, 1]
 
 
 def test_learners_are_the_versions_whose_own_fit_is_kept_newest_first(any_store: Store) -> None:
@@ -100,16 +100,16 @@ def test_rounds_are_kept_newest_first_and_the_failed_ones_can_be_told_apart(any_
 
 
 def test_only_the_newest_rounds_are_kept(any_store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(module, "ROUNDS_KEPT", 5)
+    monkeypatch.setattr(module, "MAX_ROUNDS", 5)
     for at in range(20):
         any_store.versions.record_round(5, RoundRecord(None, at, at, {}))
-    kept = [record.started_at for record in any_store.versions.last_rounds(5, 100)]
-    assert kept == sorted(kept, reverse=True)
-    assert kept[0] == 19
-    assert 5 <= len(kept) <= 6
+    started = [record.started_at for record in any_store.versions.last_rounds(5, 100)]
+    assert started == sorted(started, reverse=True)
+    assert started[0] == 19
+    assert 5 <= len(started) <= 6
 
 
-def test_the_audit_slice_keeps_the_order_of_drawing(any_store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_the_audit_sample_keeps_the_order_of_drawing(any_store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     clock = iter([3.0, 3.0, 4.0, 5.0, 5.0])
     monkeypatch.setattr(module, "now", lambda: next(clock))
     any_store.versions.draw_audit(5, [30, 10])

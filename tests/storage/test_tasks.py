@@ -1,4 +1,4 @@
-"""Tasks and projects: what is put in comes out, and the revision moves exactly when something has changed."""
+"""Tasks and projects: they are read as they were stored, and each change raises the revision."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_last_of_two_texts_of_one_task_counts(any_store: Store) -> None:
     assert any_store.tasks.texts(5, [1]) == ["last"]
 
 
-def test_a_removed_task_leaves_the_audit_slice_too(any_store: Store) -> None:
+def test_a_removed_task_leaves_the_audit_sample_too(any_store: Store) -> None:
     any_store.tasks.put(5, [example(1, "one"), example(2, "two")])
     any_store.versions.draw_audit(5, [1, 2])
     any_store.tasks.remove(5, [1])
@@ -116,24 +116,24 @@ def test_the_store_agrees_with_a_dictionary(operations: list[tuple[str, list[obj
             changed = any_store.tasks.put(project, [example(*pair) for pair in pairs])
             assert changed == sum(before.get(task) != text for task, text in dict(pairs).items())
         else:
-            gone: list[int] = values  # type: ignore[assignment]
-            assert any_store.tasks.remove(project, gone) == len(model.keys() & set(gone))
-            model = {task: text for task, text in model.items() if task not in gone}
+            removed: list[int] = values  # type: ignore[assignment]
+            assert any_store.tasks.remove(project, removed) == len(model.keys() & set(removed))
+            model = {task: text for task, text in model.items() if task not in removed}
         assert (revision(any_store, project) > held) == (model != before)
     tasks, keys = any_store.tasks.index(project)
     assert tasks.tolist() == sorted(model)
     assert keys == [content_key(model[task]) for task in sorted(model)]
 
 
-def test_a_project_is_made_when_it_is_first_named_and_keeps_what_is_set(any_store: Store) -> None:
+def test_a_project_is_added_at_its_first_use_and_keeps_its_values(any_store: Store) -> None:
     assert any_store.projects.get(5) is None
     fresh = any_store.projects.ensure(5)
     assert (fresh.id, fresh.label_config, fresh.published, fresh.connection) == (5, "", None, None)
     assert any_store.projects.get(5) is not None
     set_up(any_store, 5, label_config="<é/>", extra_params={"queue_size": 3})
     set_up(any_store, 5, published="v1", pinned=4)
-    found = any_store.projects.ensure(5)
-    assert (found.label_config, found.extra_params, found.published, found.pinned) == (
+    state = any_store.projects.ensure(5)
+    assert (state.label_config, state.extra_params, state.published, state.pinned) == (
         "<é/>",
         {"queue_size": 3},
         "v1",
@@ -161,7 +161,7 @@ def test_a_record_from_the_database_equals_the_one_made_for_a_new_project(any_st
     )
 
 
-def test_an_event_that_comes_late_does_not_bring_back_the_text_that_a_look_is_writing(any_store: Store) -> None:
+def test_a_late_event_does_not_overwrite_the_text_that_a_reconciliation_is_writing(any_store: Store) -> None:
     any_store.projects.ensure(5)
     new, late = example(1, "new text"), example(1, "old text")
     with any_store.database.begin() as connection:
@@ -170,12 +170,12 @@ def test_an_event_that_comes_late_does_not_bring_back_the_text_that_a_look_is_wr
         event = threading.Thread(target=lambda: any_store.tasks.put(5, [late], only_new=True))
         event.start()
         event.join(0.5)
-        assert event.is_alive(), "it waits for the look"
+        assert event.is_alive(), "the event waits for the reconciliation"
     event.join()
     assert any_store.tasks.texts(5, [1]) == ["new text"]
 
 
-def test_what_has_changed_since_a_revision_is_read_alone(any_store: Store) -> None:
+def test_only_changes_since_a_revision_are_read(any_store: Store) -> None:
     any_store.projects.ensure(5)
     any_store.tasks.put(5, [example(1, "one"), example(2, "two"), example(3, "three")])
     before = revision(any_store)

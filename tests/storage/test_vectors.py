@@ -1,4 +1,4 @@
-"""Cached vectors: whatever was added is found again, by any process, whatever happened to single files."""
+"""The vector cache: any process finds the vectors that were added, even if single files are damaged."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_an_empty_cache_finds_nothing(tmp_path: Path) -> None:
     assert vectors.find([]).tolist() == []
 
 
-def test_what_was_added_is_found_by_another_reader(tmp_path: Path) -> None:
+def test_added_vectors_are_found_by_another_reader(tmp_path: Path) -> None:
     add(Vectors(tmp_path), 1, 2, 3)
     other = Vectors(tmp_path)
     assert_has(other, 3, 1, 2, 3)
@@ -62,10 +62,10 @@ def test_what_was_added_is_found_by_another_reader(tmp_path: Path) -> None:
 batches = st.lists(st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=5), max_size=6)
 
 
-@given(batches=batches, asked=st.lists(st.binary(min_size=16, max_size=16), max_size=5))
+@given(batches=batches, other_keys=st.lists(st.binary(min_size=16, max_size=16), max_size=5))
 @hypothesis_settings(max_examples=40)
 def test_the_cache_agrees_with_a_dictionary(
-    batches: list[list[bytes]], asked: list[bytes], tmp_path_factory: pytest.TempPathFactory
+    batches: list[list[bytes]], other_keys: list[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("vectors")
     model: dict[bytes, Floats] = {}
@@ -73,14 +73,14 @@ def test_the_cache_agrees_with_a_dictionary(
     for batch in batches:
         vectors.add(batch, np.stack([vector_of(key) for key in batch]))
         model |= {key: vector_of(key) for key in batch}
-    wanted = [*asked, *model, b"\0" * 16, b"\xff" * 16]
+    searched = [*other_keys, *model, b"\0" * 16, b"\xff" * 16]
     for reader in (vectors, Vectors(folder)):
         assert len(reader) == len(model)
-        places = reader.find(wanted)
-        assert [place >= 0 for place in places] == [key in model for key in wanted]
-        found = [key for key in wanted if key in model]
-        if found:
-            assert np.array_equal(reader.read(places[places >= 0]), np.stack([model[key] for key in found]))
+        positions = reader.find(searched)
+        assert [position >= 0 for position in positions] == [key in model for key in searched]
+        present = [key for key in searched if key in model]
+        if present:
+            assert np.array_equal(reader.read(positions[positions >= 0]), np.stack([model[key] for key in present]))
 
 
 def test_several_additions_in_a_row_are_all_seen(tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def test_a_reader_that_still_maps_a_compacted_shard_reads_on(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("process", ["writer", "reader"])
-def test_what_the_cache_costs_grows_with_the_shards_but_for_a_logarithm(tmp_path: Path, process: str) -> None:
-    """Of a shard of 3 vectors each, every key is handled once, and once more in each tier that it rises to."""
+def test_the_cost_of_the_cache_is_linear_in_the_shards_but_for_a_logarithm(tmp_path: Path, process: str) -> None:
+    """Each shard has 3 vectors. A key is handled once, and once more in each tier that it is merged into."""
     fanout, shards = 4, 90
     writer, reader = Vectors(tmp_path, fanout), Vectors(tmp_path, fanout)
     counted = {"writer": writer, "reader": reader}[process]
@@ -169,7 +169,7 @@ def test_what_the_cache_costs_grows_with_the_shards_but_for_a_logarithm(tmp_path
     assert_has(reader, *range(3 * shards))
 
 
-def test_what_a_process_has_written_it_does_not_read_again(tmp_path: Path) -> None:
+def test_a_process_does_not_read_its_own_shards_again(tmp_path: Path) -> None:
     vectors = Vectors(tmp_path)
     for number in range(5):
         add(vectors, number)
@@ -177,7 +177,7 @@ def test_what_a_process_has_written_it_does_not_read_again(tmp_path: Path) -> No
     assert vectors.keys_handled == 5
 
 
-def test_a_vector_that_is_there_is_not_written_again(tmp_path: Path) -> None:
+def test_a_cached_vector_is_not_written_again(tmp_path: Path) -> None:
     vectors, other = Vectors(tmp_path), Vectors(tmp_path)
     add(vectors, 1, 2)
     add(other, 2, 3, 3)
@@ -192,23 +192,23 @@ def test_shards_of_older_releases_whose_keys_are_in_any_order_are_read_and_merge
         vectors = np.stack([vector_of(key) for key in keys(*numbers)]).astype(np.float16)
         np.save(tmp_path / f"{name}.vectors.npy", vectors)
         np.save(tmp_path / f"{name}.keys.npy", np.frombuffer(b"".join(keys(*numbers)), np.uint8).reshape(-1, 16))
-    found = Vectors(tmp_path, fanout=2)
-    assert_has(found, 1, 2, 3, 5, 7, 8, 9)
-    add(found, 4)
-    add(found, 6)
+    cache = Vectors(tmp_path, fanout=2)
+    assert_has(cache, 1, 2, 3, 5, 7, 8, 9)
+    add(cache, 4)
+    add(cache, 6)
     assert len(list(tmp_path.glob("*.keys.npy"))) < 3
     assert_has(Vectors(tmp_path), *range(1, 10))
 
 
-def test_two_writers_that_merge_at_once_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+def test_two_writers_that_merge_at_once_lose_and_duplicate_no_vector(tmp_path: Path) -> None:
     failures: list[BaseException] = []
 
     def write(first: int) -> None:
         try:
-            mine = Vectors(tmp_path, fanout=2)
+            vectors = Vectors(tmp_path, fanout=2)
             for number in range(first, first + 25):
-                add(mine, number)
-                assert_has(mine, *range(first, number + 1))
+                add(vectors, number)
+                assert_has(vectors, *range(first, number + 1))
         except BaseException as error:
             failures.append(error)
 
@@ -218,14 +218,14 @@ def test_two_writers_that_merge_at_once_lose_nothing_and_double_nothing(tmp_path
     for thread in threads:
         thread.join()
     assert failures == []
-    found = Vectors(tmp_path)
-    assert_has(found, *range(75))
-    assert len(found) == 75
+    vectors = Vectors(tmp_path)
+    assert_has(vectors, *range(75))
+    assert len(vectors) == 75
     assert {path.name.split(".")[1] for path in tmp_path.iterdir()} == {"keys", "vectors"}
     assert len(list(tmp_path.glob("*.keys.npy"))) == len(list(tmp_path.glob("*.vectors.npy")))
 
 
-def test_a_merge_that_was_cut_off_before_the_old_shards_were_removed_doubles_no_answer(tmp_path: Path) -> None:
+def test_a_merge_that_was_killed_before_the_old_shards_were_removed_duplicates_no_result(tmp_path: Path) -> None:
     add(Vectors(tmp_path), 1, 2)
     for path in list(tmp_path.glob("*.npy")):
         shutil.copy(path, tmp_path / f"again.{path.name.partition('.')[2]}")
@@ -239,20 +239,20 @@ def test_a_merge_that_was_cut_off_before_the_old_shards_were_removed_doubles_no_
     assert_has(Vectors(tmp_path), *range(1, 8))
 
 
-def test_what_a_kill_has_left_behind_is_removed_an_hour_later(tmp_path: Path) -> None:
+def test_files_of_a_killed_process_are_removed_an_hour_later(tmp_path: Path) -> None:
     add(Vectors(tmp_path), 1)
-    left = [tmp_path / ".new-abc", tmp_path / "cut.vectors.npy"]
-    for path in left:
+    leftovers = [tmp_path / ".new-abc", tmp_path / "cut.vectors.npy"]
+    for path in leftovers:
         path.write_bytes(b"half")
     Vectors(tmp_path)
-    assert all(path.exists() for path in left), "another process may be at it"
+    assert all(path.exists() for path in leftovers), "another process may be writing them"
     for path in tmp_path.iterdir():
         os.utime(path, (time.time() - 3700,) * 2)
     assert_has(Vectors(tmp_path), 1)
-    assert not any(path.exists() for path in left)
+    assert not any(path.exists() for path in leftovers)
 
 
-def test_a_full_disk_adds_nothing_and_leaves_no_debris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_adds_nothing_and_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = Vectors(tmp_path)
     add(vectors, 1)
     before = sorted(path.name for path in tmp_path.iterdir())

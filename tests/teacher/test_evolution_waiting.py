@@ -203,7 +203,7 @@ def test_two_commands_never_evolve_one_project_and_none_loses_the_rounds_of_the_
 ) -> None:
     first, second = evolving(TAUGHT).run(2), evolving(TAUGHT)
     assert next(first).number == 1
-    with pytest.raises(StoreError, match="Another `apprentice evolve` is at work on project 5"):
+    with pytest.raises(StoreError, match="Another `apprentice evolve` is running on project 5"):
         next(second.run(1))
     assert next(first).number == 2 and next(first, None) is None
     assert [one.number for one in second.run(1)] == [3]
