@@ -1,4 +1,4 @@
-"""Questions as a file of requests, and the answers from a file of replies."""
+"""The teacher that is asked by file: questions become a file of requests, and a file of replies becomes answers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import pytest
 from scripted_server import KEY, choice, completion, label, likely_label, question
 from teacher_contract import MANY, TeacherContract, check
 
-from ml_backend.core.ports import Teacher
+from ml_backend.core.ports import BatchFormat, Teacher
 from ml_backend.core.teacher_types import REASONING, Answer, Question, TeacherOptions
 from plugins.teachers import batch, chat_messages, label_probabilities
 from plugins.teachers.batch import BatchTeacher
 
-ASKED = {one.id: one for one in (question(n) for n in range(4))}
+BATCH: BatchFormat = BatchTeacher
+QUESTIONS = {item.id: item for item in (question(n) for n in range(4))}
 
 
 class TestBatchTeacherKeepsTheContract(TeacherContract):
@@ -33,8 +34,8 @@ def line(asked: str, body: Any = None, status: int = 200, error: Any = None) -> 
 
 def read(*lines: str) -> tuple[list[Answer], dict[str, int]]:
     ignored: Counter[str] = Counter()
-    answers = list(batch.read(lines, ASKED, ignored))
-    check(list(ASKED.values()), answers)
+    answers = list(BATCH.read(lines, QUESTIONS, ignored))
+    check(list(QUESTIONS.values()), answers)
     return answers, dict(ignored)
 
 
@@ -44,11 +45,12 @@ def test_its_questions_wait_for_an_export() -> None:
 
 
 def test_a_line_is_the_request_that_would_be_sent() -> None:
-    lines = list(batch.write([*MANY, *MANY], TeacherOptions(model="m")))
+    lines = list(BATCH.write([*MANY, *MANY], TeacherOptions(model="m")))
     assert len(lines) == len(MANY), "each question once"
     for one, written in zip(MANY, lines, strict=True):
         assert "\n" not in written and written.isascii()
-        asked = label_probabilities.stating(batch.roomy(one)) if one.field else batch.roomy(one)
+        longer = batch.with_reasoning_tokens(one)
+        asked = label_probabilities.stating(longer) if one.field else longer
         assert json.loads(written) == {
             "custom_id": one.id, "method": "POST", "url": "/v1/chat/completions",
             "body": chat_messages.body(asked, "m", without={"temperature", "max_tokens"}),
@@ -56,7 +58,7 @@ def test_a_line_is_the_request_that_would_be_sent() -> None:
 
 
 def test_the_file_of_the_questions_is_no_file_of_replies() -> None:
-    answers, ignored = read(*batch.write(MANY, TeacherOptions(model="m")))
+    answers, ignored = read(*BATCH.write(MANY, TeacherOptions(model="m")))
     assert answers == [] and ignored == {"question": len(MANY)}
 
 
@@ -71,7 +73,7 @@ def test_the_file_of_the_questions_is_no_file_of_replies() -> None:
 def test_where_probabilities_come_from_decides_on_what_a_model_may_refuse(probabilities: Any, has: set[str]) -> None:
     plain = question(1, field="", labels=())
     options = TeacherOptions(model="m", probabilities=probabilities)
-    first, second = (json.loads(written)["body"] for written in batch.write([question(), plain], options))
+    first, second = (json.loads(written)["body"] for written in BATCH.write([question(), plain], options))
     always = {"model", "messages", "response_format"}
     assert set(first) == always | has and first.get("n", 5) == 5
     assert set(second) == always | has - {"n", "logprobs", "top_logprobs"}, "no probabilities are wanted of it"
@@ -79,7 +81,7 @@ def test_where_probabilities_come_from_decides_on_what_a_model_may_refuse(probab
 
 
 def test_a_model_may_reason_before_it_answers() -> None:
-    written = [json.loads(line)["body"] for line in batch.write([question()], TeacherOptions(model="m"))]
+    written = [json.loads(line)["body"] for line in BATCH.write([question()], TeacherOptions(model="m"))]
     assert written[0]["max_completion_tokens"] == question().longest + REASONING
     reasoned = '<think>It says {"label": "card_arrival"}, but …</think>\n{"label": "card_lost", "confidence": 0.75}'
     (answer,), _ = read(line("q0", completion(choice(reasoned))))
@@ -89,7 +91,7 @@ def test_a_model_may_reason_before_it_answers() -> None:
 def test_after_a_reply_of_no_use_one_of_use_is_taken_from_the_same_file() -> None:
     ignored: Counter[str] = Counter()
     lines = (line("q0", label("nonsense")), line("q0", label("card_lost")), line("q0"))
-    contents = [answer.content for answer in batch.read(lines, ASKED, ignored)]
+    contents = [answer.content for answer in BATCH.read(lines, QUESTIONS, ignored)]
     assert contents == [None, {"label": "card_lost"}] and ignored == {"repeated": 1}
 
 
@@ -155,8 +157,8 @@ def test_a_reply_of_no_use_is_paid_for(body: Any, outcome: str) -> None:
 
 def test_a_question_goes_out_and_comes_back() -> None:
     asked: dict[str, Question] = {one.id: one for one in MANY if one.field == "label"}
-    written = [json.loads(one) for one in batch.write(asked.values(), TeacherOptions(model="m"))]
+    written = [json.loads(one) for one in BATCH.write(asked.values(), TeacherOptions(model="m"))]
     replies = [line(one["custom_id"]) for one in reversed(written)]
-    answers = list(batch.read(replies, asked, Counter()))
+    answers = list(BATCH.read(replies, asked, Counter()))
     check(list(asked.values()), answers)
     assert {answer.question for answer in answers} == set(asked)
