@@ -36,16 +36,18 @@ class BatchTeacher:
         `options.probabilities` decides which are sent: `stated`, the default, leaves out all that a model may reject,
         `samples` leaves out log-probabilities and temperature. A reply may be longer by REASONING tokens."""
         source = "stated" if options.probabilities == "auto" else options.probabilities
-        left_out = {"stated": {"temperature", "max_tokens"}, "samples": {"temperature"}}.get(source, set())
+        rejected = {"stated": {"temperature", "max_tokens"}, "samples": {"temperature"}}.get(source, set())
         for question in {question.id: with_reasoning_tokens(question) for question in questions}.values():
-            stated = label_probabilities.stating(question) if question.field and source == "stated" else question
+            stated = (
+                label_probabilities.with_confidence(question) if question.field and source == "stated" else question
+            )
             has_logprobs, is_sampled = question.field and source == "logprobs", question.field and source == "samples"
             body = chat_messages.body(
                 stated,
                 options.model,
                 logprobs=bool(has_logprobs),
                 samples=SAMPLES if is_sampled else 1,
-                without=left_out,
+                rejected=rejected,
             )
             yield json.dumps({"custom_id": question.id, "method": "POST", "url": URL, "body": body})
 
@@ -92,9 +94,9 @@ def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:
     model = _mapping(reply).get("model")
     reading = chat_messages.read(with_reasoning_tokens(question), reply)
     if reading.content is None and question.field:  # the question may have asked for stated probabilities
-        stated = chat_messages.read(label_probabilities.stating(with_reasoning_tokens(question)), reply)
+        stated = chat_messages.read(label_probabilities.with_confidence(with_reasoning_tokens(question)), reply)
         if stated.content is not None:
-            reading = stated._replace(content=label_probabilities.unstated(question, stated.content))
+            reading = stated._replace(content=label_probabilities.without_confidence(question, stated.content))
     call = chat_completions.call(
         chat_messages.body(question, model if isinstance(model, str) else ""), 0.0, reply, reading.outcome
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scripted_server import KEY, choice, completion, label, likely_label, question
-from teacher_contract import MANY, TeacherContract, check
+from teacher_contract import CONTRACT_QUESTIONS, TeacherContract, check
 
 from ml_backend.core.ports import BatchFormat, Teacher
 from ml_backend.core.teacher_types import REASONING, Answer, Question, TeacherOptions
@@ -27,9 +27,9 @@ class TestBatchTeacherKeepsTheContract(TeacherContract):
         yield BatchTeacher(TeacherOptions(model="m", key=KEY))
 
 
-def line(asked: str, body: Any = None, status: int = 200, error: Any = None) -> str:
+def line(question_id: str, body: Any = None, status: int = 200, error: Any = None) -> str:
     response = {"status_code": status, "request_id": "r", "body": likely_label() if body is None else body}
-    return json.dumps({"id": "b", "custom_id": asked, "response": response, "error": error}) + "\n"
+    return json.dumps({"id": "b", "custom_id": question_id, "response": response, "error": error}) + "\n"
 
 
 def read(*lines: str) -> tuple[list[Answer], dict[str, int]]:
@@ -41,25 +41,25 @@ def read(*lines: str) -> tuple[list[Answer], dict[str, int]]:
 
 def test_its_questions_wait_for_an_export() -> None:
     teacher = BatchTeacher(TeacherOptions(model="m"))
-    assert teacher.name == "batch:m" and list(teacher.answer(MANY)) == []
+    assert teacher.name == "batch:m" and list(teacher.answer(CONTRACT_QUESTIONS)) == []
 
 
 def test_a_line_is_the_request_that_would_be_sent() -> None:
-    lines = list(BATCH.write([*MANY, *MANY], TeacherOptions(model="m")))
-    assert len(lines) == len(MANY), "each question once"
-    for one, written in zip(MANY, lines, strict=True):
-        assert "\n" not in written and written.isascii()
-        longer = batch.with_reasoning_tokens(one)
-        asked = label_probabilities.stating(longer) if one.field else longer
-        assert json.loads(written) == {
-            "custom_id": one.id, "method": "POST", "url": "/v1/chat/completions",
-            "body": chat_messages.body(asked, "m", without={"temperature", "max_tokens"}),
+    lines = list(BATCH.write([*CONTRACT_QUESTIONS, *CONTRACT_QUESTIONS], TeacherOptions(model="m")))
+    assert len(lines) == len(CONTRACT_QUESTIONS), "each question once"
+    for asked, line in zip(CONTRACT_QUESTIONS, lines, strict=True):
+        assert "\n" not in line and line.isascii()
+        longer = batch.with_reasoning_tokens(asked)
+        sent = label_probabilities.with_confidence(longer) if asked.field else longer
+        assert json.loads(line) == {
+            "custom_id": asked.id, "method": "POST", "url": "/v1/chat/completions",
+            "body": chat_messages.body(sent, "m", rejected={"temperature", "max_tokens"}),
         }  # fmt: skip
 
 
 def test_the_file_of_the_questions_is_no_file_of_replies() -> None:
-    answers, ignored = read(*BATCH.write(MANY, TeacherOptions(model="m")))
-    assert answers == [] and ignored == {"question": len(MANY)}
+    answers, ignored = read(*BATCH.write(CONTRACT_QUESTIONS, TeacherOptions(model="m")))
+    assert answers == [] and ignored == {"question": len(CONTRACT_QUESTIONS)}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_lines_that_are_none_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "reason"),
     [
         (line("q0", {}, 500), "500, unknown error"),
         (line("q0", {"error": {"code": "rate_limit_exceeded", "message": "text 0"}}, 429), "429, rate_limit_exceeded"),
@@ -137,9 +137,9 @@ def test_lines_that_are_none_are_counted() -> None:
         ('{"custom_id": "q0"}', "(unknown error)"),
     ],
 )  # fmt: skip
-def test_a_request_that_failed_is_a_call_in_vain(bad: str, said: str) -> None:
+def test_a_request_that_failed_is_a_call_in_vain(bad: str, reason: str) -> None:
     (answer,), ignored = read(bad)
-    assert answer.content is None and said in answer.problem and not ignored
+    assert answer.content is None and reason in answer.problem and not ignored
     assert [call.outcome for call in answer.calls] == ["failed"]
 
 
@@ -156,9 +156,9 @@ def test_a_reply_of_no_use_is_paid_for(body: Any, outcome: str) -> None:
 
 
 def test_a_question_goes_out_and_comes_back() -> None:
-    asked: dict[str, Question] = {one.id: one for one in MANY if one.field == "label"}
-    written = [json.loads(one) for one in BATCH.write(asked.values(), TeacherOptions(model="m"))]
-    replies = [line(one["custom_id"]) for one in reversed(written)]
+    asked: dict[str, Question] = {item.id: item for item in CONTRACT_QUESTIONS if item.field == "label"}
+    requests = [json.loads(item) for item in BATCH.write(asked.values(), TeacherOptions(model="m"))]
+    replies = [line(item["custom_id"]) for item in reversed(requests)]
     answers = list(BATCH.read(replies, asked, Counter()))
     check(list(asked.values()), answers)
     assert {answer.question for answer in answers} == set(asked)
