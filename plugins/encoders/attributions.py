@@ -45,6 +45,7 @@ def attributions(
 
 
 def _column_scores(columns: Sequence[Column], lower: Mapping[str, str], estimate: FieldScores) -> Floats:
+    """Returns the score (d,) of each column for one label, by one estimate."""
     out = np.zeros(len(columns), np.float32)
     scores = {name.lower(): score for name, score in estimate.items()}
     for i, column in enumerate(columns):

@@ -136,24 +136,30 @@ def _is_row_number(values: Sequence[object]) -> bool:
 
 
 def fit_field(
-    name: str, values: Sequence[object], wanted: object = None, max_columns: int = MAX_CATEGORY_COLUMNS
+    name: str, values: Sequence[object], kind_or_order: object = None, max_columns: int = MAX_CATEGORY_COLUMNS
 ) -> Field:
-    """Returns the field with these values in the pool. `wanted`: its kind, or the order of its values (a list);
-    `max_columns`: columns of a categorical one. Raises ApprenticeError if there is no such kind, or if no value fits
-    it."""
-    order = tuple(str(value).strip() for value in wanted) if isinstance(wanted, list | tuple) else ()
-    if wanted is not None and not order and wanted not in KINDS:
+    """Returns the field with these values in the pool. `kind_or_order`: its kind, or the order of its values (a list),
+    None to infer the kind; `max_columns`: columns of a categorical field. Raises ApprenticeError if there is no such
+    kind, or if no value fits it."""
+    order = tuple(str(value).strip() for value in kind_or_order) if isinstance(kind_or_order, list | tuple) else ()
+    if kind_or_order is not None and not order and kind_or_order not in KINDS:
         raise ApprenticeError(
-            f"Field {name!r} cannot be {wanted!r}: set one of {', '.join(KINDS)}, or list its values in their order"
+            f"Field {name!r} cannot be {kind_or_order!r}: set one of {', '.join(KINDS)}, or list its values in their "
+            "order"
         )
     if order:
         kind, value_format = ORDINAL, ""
-    elif wanted:
-        kind = str(wanted)
+    elif kind_or_order:
+        kind = str(kind_or_order)
         value_format = infer_format(values, (kind,))[1] if kind in PARSERS else ""
     else:
         kind, value_format = _inferred(values)
-    if kind == NUMERIC and wanted is None and _IDENTIFIER_NAME.search(name) and len(_distinct_whole_numbers(values)):
+    if (
+        kind == NUMERIC
+        and kind_or_order is None
+        and _IDENTIFIER_NAME.search(name)
+        and len(_distinct_whole_numbers(values))
+    ):
         kind = IDENTIFIER
     parsed = numbers(Field(name, kind, order, how=value_format), values) if kind in PARSERS or order else None
     is_absent = [is_missing(value) for value in values] if parsed is None else np.isnan(parsed)
@@ -172,8 +178,8 @@ def fit_field(
             sorted({named(value) for value in values} - {MISSING}, key=lambda value: (parse_number(value), value))
         )
     field = Field(name, kind, order, missing=missing, how=value_format)
-    field = _standardised(field, numbers(field, values) if parsed is None else parsed)
-    if wanted is not None and field.kind == CONSTANT and infer_kind(values) != CONSTANT:
+    field = _with_standardisation(field, numbers(field, values) if parsed is None else parsed)
+    if kind_or_order is not None and field.kind == CONSTANT and infer_kind(values) != CONSTANT:
         raise ApprenticeError(
             f"Field {name!r} cannot be {kind}: its values cannot be read so, for example {_first_present(values)!r}"
         )
@@ -181,6 +187,7 @@ def fit_field(
 
 
 def _categorical(name: str, values: Sequence[object], max_columns: int) -> Field:
+    """Returns the categorical field with its most frequent values."""
     counts = Counter(map(named, values))
     common = [value for value, _ in counts.most_common(max_columns)]
     shares = [counts[value] / len(values) for value in common]
@@ -190,6 +197,7 @@ def _categorical(name: str, values: Sequence[object], max_columns: int) -> Field
 
 
 def _boolean(name: str, values: Sequence[object], missing: float) -> Field:
+    """Returns the boolean field with its lower and upper value; a constant field if there is only one."""
     names = sorted({lower_name(value) for value in values} - {MISSING.lower()}, key=_boolean_order)[-2:]
     if len(names) < 2:
         return Field(name, CONSTANT)
@@ -250,7 +258,8 @@ def formatted_number(field: Field, value: float) -> str:
     return f"{value:g}"
 
 
-def _standardised(field: Field, values: Doubles) -> Field:
+def _with_standardisation(field: Field, values: Doubles) -> Field:
+    """Returns the field with centre, spread and quantiles of its numbers; a constant field if they are all equal."""
     from scipy.special import ndtri
     from sklearn.preprocessing import QuantileTransformer
 

@@ -121,9 +121,9 @@ class SentenceEncoder:
             safetensors_only = {"use_safetensors": True}  # weights in any other form would be unpickled
             return SentenceTransformer(self._path, local_files_only=self._is_local, model_kwargs=safetensors_only)
         except (OSError, ValueError, RuntimeError) as error:
-            place = "from that folder" if self._is_local else "from the Hugging Face hub or its cache"
+            location = "from that folder" if self._is_local else "from the Hugging Face hub or its cache"
             raise ApprenticeError(
-                f"The encoder {self._source} could not be loaded {place}: {error} "
+                f"The encoder {self._source} could not be loaded {location}: {error} "
                 "Check the name, or give the path of a folder that holds the model."
             ) from error
         finally:

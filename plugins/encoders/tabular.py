@@ -93,8 +93,8 @@ def _unreadable_problem(field: Field, values: Sequence[object], is_ordered: bool
     if not unreadable:
         return []
     reason = "not in the order of" if is_ordered else "no number in" if field.kind == NUMERIC else "no date in"
-    others = f" (and {len(unreadable) - 1} other values)" if len(unreadable) > 1 else ""
-    return [f"{unreadable[0]!r}{others} is {reason} the field {field.name!r}, and counts as missing"]
+    and_others = f" (and {len(unreadable) - 1} other values)" if len(unreadable) > 1 else ""
+    return [f"{unreadable[0]!r}{and_others} is {reason} the field {field.name!r}, and counts as missing"]
 
 
 def _within_max_columns(fields: list[Field], records: Sequence[Mapping[str, Any]], problems: list[str]) -> list[Field]:
@@ -344,6 +344,7 @@ class TabularEncoder:
 
 
 def _columns(field: Field) -> list[Column]:
+    """Returns the columns of a field that is no text, none if it has none."""
     absent = [Column(field.name, False, MISSING)] if field.missing else []
     if field.is_number:
         return [Column(field.name, True), *absent]
@@ -368,6 +369,7 @@ def _columns_of_field(field: Field, values: Sequence[object]) -> Doubles:
 
 
 def _columns_of_values(field: Field, values: Sequence[object]) -> Doubles:
+    """Returns the columns of the values (n, columns of the field), as they are before the radius divides them."""
     parsed = numbers(field, values) if field.is_number else None
     is_absent = np.array([is_missing(value) for value in values]) if parsed is None else np.isnan(parsed)
     indicator = [YES_NO_DISTANCE * (is_absent - field.missing)] if field.missing else []

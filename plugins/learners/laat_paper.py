@@ -66,6 +66,7 @@ class LaatPaper:
     def _held_out(
         self, train: TrainingSet, targets: Floats, weights: Floats, prior: Tensors | None, fold: Ints, seed: int
     ) -> Floats:
+        """Returns the probabilities (n, c) of each row by the fit without its fold."""
         out: Floats = np.empty_like(targets, dtype=np.float32)
         for f in np.unique(fold):
             in_fold = fold == f
@@ -78,6 +79,7 @@ class LaatPaper:
     def _trained(
         self, train: TrainingSet, targets: Floats, weights: Floats, prior: Tensors | None, seed: int
     ) -> Tensors:
+        """Returns the tensors of a fit on the rows with a weight above 0; zeros if there are none."""
         import torch
 
         is_used = weights > 0
@@ -167,6 +169,7 @@ def _optimise(
     goals: Floats | None,
     independent: bool,
 ) -> None:
+    """Minimises the loss by Adam."""
     import torch
 
     goal_tensor = torch.from_numpy(goals) if goals is not None and goals.any() else None

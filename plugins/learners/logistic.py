@@ -100,7 +100,7 @@ def _solve_groups(
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
-def _is_same_head(one: Head | None, other: Head | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return np.array_equal(one.weight, other.weight) and np.array_equal(one.bias, other.bias)
+def _is_same_head(first: Head | None, second: Head | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first.weight, second.weight) and np.array_equal(first.bias, second.bias)

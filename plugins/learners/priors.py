@@ -165,6 +165,7 @@ def _best_strength(labels: PseudoLabels, extra: PseudoLabels, multiple: bool, ra
 
 
 def _fit(rows: PseudoLabels, multiple: bool, strength: float) -> Head:
+    """Fits a head to soft labels, with a penalty on its bias, too."""
     (d,), (c,) = rows.vectors.shape[1:], rows.targets.shape[1:]
     # a prior of zeros, so that the bias is penalised, too
     zero_head = Head(np.zeros((d, c), np.float32), np.zeros(c, np.float32))

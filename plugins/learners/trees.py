@@ -113,8 +113,8 @@ def _forest(vectors: Floats, targets: Floats, weights: Floats, multiple: bool) -
     heads = [
         _boosted_head(vectors, targets[:, label], weights) for label in ([1] if is_pair else range(targets.shape[1]))
     ]
-    base, *rest = (np.array([head[i] for head in heads]) for i in range(6))
-    return Forest(base, *rest)
+    base, *arrays = (np.array([head[i] for head in heads]) for i in range(6))
+    return Forest(base, *arrays)
 
 
 def _boosted_head(vectors: Floats, target: Floats, weights: Floats) -> tuple[Any, ...]:

@@ -150,6 +150,7 @@ def _read(question: Question, choice: object) -> Reading:
 
 
 def _content(question: Question, choice: object) -> Mapping[str, Any]:
+    """Returns the content of a choice. Raises _UnusableReplyError if there is none that satisfies the question."""
     message, finish_reason = _part(choice, "message"), _part(choice, "finish_reason")
     if not isinstance(message, Mapping):
         raise _UnusableReplyError(NO_COMPLETION)

@@ -163,6 +163,8 @@ def _softmax(log_likelihoods: np.ndarray[Any, Any]) -> Floats:
 
 
 def _scores_by_classifier(model: Any, tokenizer: Any, question: Question, name: str) -> Floats:
+    """Returns the shares (c,) by the classifier's own labels, or by entailment. Raises a fatal TeacherUnavailableError
+    if it has neither the project's labels nor entailment."""
     import torch
 
     text = question.text.encode("utf-8", "replace").decode() or " "

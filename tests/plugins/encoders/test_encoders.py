@@ -54,8 +54,8 @@ def test_a_vector_does_not_depend_on_its_neighbours(encoder: Encoder, method: st
 
 @pytest.mark.parametrize("method", ["encode", "sketch"])
 def test_like_texts_have_like_vectors(encoder: Encoder, method: str) -> None:
-    card, gone, weather = getattr(encoder, method)(TEXTS[:3])
-    assert card @ gone > card @ weather + 0.2
+    card, lost_card, weather = getattr(encoder, method)(TEXTS[:3])
+    assert card @ lost_card > card @ weather + 0.2
 
 
 @pytest.mark.parametrize("method", ["encode", "sketch"])

@@ -120,11 +120,11 @@ def test_members_are_the_most_probable_heads_and_left_out_logits_come_from_the_o
     members = fit(x, t, row_weights, u, scale, alphas_and_taus)
 
     def best(alpha: float, tau: float, kept: np.ndarray) -> np.ndarray:
-        def loss(at: np.ndarray) -> float:
-            z = x @ at[:3] + at[3]
+        def loss(parameters: np.ndarray) -> float:
+            z = x @ parameters[:3] + parameters[3]
             likelihood = row_weights * kept * (t * log_expit(z) + (1 - t) * log_expit(-z))
-            prior = ((at[:3] - alpha * u) / (tau * scale)) ** 2
-            return float(-likelihood.sum() + prior.sum() / 2 + at[3] ** 2 / (2 * BIAS_SD**2))
+            prior = ((parameters[:3] - alpha * u) / (tau * scale)) ** 2
+            return float(-likelihood.sum() + prior.sum() / 2 + parameters[3] ** 2 / (2 * BIAS_SD**2))
 
         return np.asarray(minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-8}).x)
 
