@@ -89,7 +89,7 @@ AWKWARD: dict[str, Callable[[], Pool]] = {
     "labels but no learner yet": lambda: replace(make_pool(30), probabilities=None),
     "errors": lambda: make_pool(30, errors=True),
     "errors and clusters": lambda: make_pool(30, errors=True, clusters=4),
-    "errors of nobody": lambda: replace(make_pool(30, clusters=4), errors=np.full(30, np.nan, np.float32)),
+    "errors of no row": lambda: replace(make_pool(30, clusters=4), errors=np.full(30, np.nan, np.float32)),
     "no errors at all": lambda: replace(make_pool(30, clusters=4), errors=np.zeros(30, np.float32)),
     "one cluster": lambda: make_pool(30, errors=True, clusters=1),
     "more clusters than rows": lambda: make_pool(30, errors=True, clusters=50),
@@ -175,7 +175,7 @@ class AcquisitionContract:
                     error.add_note(f"{k} rows of the pool: {name}")
                     raise
 
-    def test_gives_nothing_if_nothing_is_wanted(self, strategy: Acquisition) -> None:
+    def test_returns_no_rows_if_none_are_wanted(self, strategy: Acquisition) -> None:
         for k in (0, -1, -1000):
             for pool in (make_pool(30), make_pool(30, cold=True), make_pool(30, clusters=3, errors=True), make_pool(0)):
                 check(strategy, pool, k)

@@ -27,15 +27,15 @@ def test_the_two_take_turns_by_the_number_of_labels(n: int) -> None:
     near, far = (strategy.select(tasks, 5, 0).rows for strategy in (Coverage(), KCenter()))
     rows = NearAndFar().select(tasks, 10, 0).rows
     first, second = (near, far) if n % 2 == 0 else (far, near)
-    assert rows[0::2].tolist() == first.tolist(), "whoever is first chooses as if it were alone"
+    assert rows[0::2].tolist() == first.tolist(), "the first strategy chooses as if it were alone"
     assert set(rows[1::2]).isdisjoint(first)
     distances = np.linalg.norm(tasks.vectors[rows], axis=1)
     ratio = distances[0::2].mean() / distances[1::2].mean()
-    assert ratio < 0.7 if n % 2 == 0 else ratio > 1.4, "and the other one after it, in its own way"
+    assert ratio < 0.7 if n % 2 == 0 else ratio > 1.4, "the other strategy chooses after it"
     assert second[0] in rows or n % 2
 
 
-def test_whoever_answers_one_task_a_round_is_given_both_kinds() -> None:
+def test_with_one_annotation_a_round_both_kinds_are_served() -> None:
     labelled: list[int] = []
     for _ in range(12):
         labelled.append(int(NearAndFar().select(pool(np.array(labelled, np.int64)), 20, 0).rows[0]))

@@ -125,7 +125,7 @@ def test_central_rows_come_first() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(registry.installed("clusterer")))
-def test_an_installed_clusterer_keeps_its_promises(name: str) -> None:
+def test_an_installed_clusterer_keeps_the_contract(name: str) -> None:
     clusterer = registry.clusterer(name)
     for n, different, k in ((1, 1, 30), (10, 3, 30), (120, 120, 30), (120, 5, 1)):
         vectors = vectors_of(n, different, 0.0, 1)

@@ -125,7 +125,7 @@ def _as_it_is(pool: Pool, selection: Selection, calls: int) -> Selection:
         (_as_it_is, "test_does_not_fill_a_batch_with_one_text_while_others_are_left", {"kind": "warm"}),
     ],
 )
-def test_the_contract_tells_who_breaks_it(wrong: Any, test_name: str, values: dict[str, Any]) -> None:
+def test_the_contract_fails_for_broken_strategies(wrong: Any, test_name: str, values: dict[str, Any]) -> None:
     with pytest.raises((AssertionError, ValueError)):
         getattr(AcquisitionContract(), test_name)(strategy=Broken(wrong), **values)
 
@@ -146,6 +146,6 @@ class Trusting:
         ("test_says_which_row_is_in_no_cluster", {"cluster": -1}),
     ],
 )
-def test_the_contract_tells_who_takes_everything(test_name: str, values: dict[str, Any]) -> None:
+def test_the_contract_fails_for_a_strategy_without_checks(test_name: str, values: dict[str, Any]) -> None:
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         getattr(AcquisitionContract(), test_name)(strategy=Trusting(), **values)

@@ -61,7 +61,7 @@ def test_the_next_of_each_queue_in_turn_and_repetitions_last(
 
 
 @pytest.mark.parametrize("copies", [63, 64, 65, 66, 127, 128, 129, 193])
-def test_no_copy_is_lost_at_the_end_of_what_is_looked_at(copies: int) -> None:
+def test_no_copy_is_lost_at_the_end_of_the_searched_rows(copies: int) -> None:
     pool = make_pool(copies, free=1.0, labelled=0.0)
     pool.vectors[:] = pool.vectors[0]
     assert deal(pool, [np.arange(copies)], copies).tolist() == list(range(copies))

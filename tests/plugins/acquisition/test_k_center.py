@@ -88,7 +88,7 @@ def test_the_labelled_rows_are_the_centres_and_the_learner_does_not_matter() -> 
 
 
 def test_the_first_row_is_the_farthest_from_the_mean_and_the_second_is_the_farthest_from_the_first() -> None:
-    """The mean is no centre: what is near it may be far from everything that was chosen."""
+    """The mean is no centre: a row near it may be far from all chosen rows."""
     angles = np.array([0.0, 0.1, -0.1, 0.2, -0.2, 1.2, -1.2])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     pool = replace(make_pool(7, cold=True, free=1.0), vectors=vectors)

@@ -77,7 +77,7 @@ def test_equals_come_in_the_order_of_the_pool() -> None:
         assert strategy().select(pool, 30, 0).rows.tolist() == np.flatnonzero(pool.available).tolist()
 
 
-def test_more_copies_than_are_looked_at_do_not_hide_what_is_less_uncertain() -> None:
+def test_more_copies_than_searched_rows_do_not_hide_less_uncertain_rows() -> None:
     generator = np.random.default_rng(0)
     n = 2 * deduplication.MAX_SEARCHED_ROWS + 50
     vectors = unit_vectors(n, generator)

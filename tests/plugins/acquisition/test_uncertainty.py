@@ -34,7 +34,7 @@ def probabilities(n: int, c: int, multiple: bool, seed: int) -> Floats:
 )
 @given(n=st.integers(0, 8), c=st.integers(1, 6), seed=st.integers(0, 9999))
 @settings(max_examples=100, deadline=None)
-def test_a_measure_is_what_the_textbook_says(
+def test_a_measure_equals_the_textbook_formula(
     measure: Callable[[Floats, bool], Floats],
     by_hand: Callable[[list[float], bool], float],
     multiple: bool,
@@ -85,6 +85,6 @@ def test_the_uncertainty_of_some_rows_is_nan_before_there_is_a_learner() -> None
     np.testing.assert_array_equal(unsure_of(pool, rows), uncertainty(pool.probabilities, False)[rows])
 
 
-def test_thousands_of_labels_are_told_apart() -> None:
+def test_rows_with_thousands_of_labels_are_distinguished() -> None:
     shares = np.random.default_rng(0).random((50, 3000), dtype=np.float32)
     assert len(np.unique(least_confidence(shares, True))) == 50

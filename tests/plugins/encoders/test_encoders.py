@@ -67,7 +67,7 @@ def test_the_name_is_safe_as_a_folder(encoder: Encoder) -> None:
     assert encoder.name and Path(encoder.name).name == encoder.name and " " not in encoder.name
 
 
-def test_verify_says_what_was_checked(encoder: Encoder) -> None:
+def test_verify_names_the_checked_folder(encoder: Encoder) -> None:
     assert str(FOLDER) in encoder.verify()
 
 

@@ -117,7 +117,7 @@ def test_the_values_of_a_field_show_how_its_numbers_and_days_are_written(
     ]
     + [(name, NUMERIC) for name in ("income", "Covid", "nitrogen", "acid", "casino")],
 )
-def test_whole_numbers_that_are_all_different_are_an_identifier_if_they_are_called_so(name: str, kind: str) -> None:
+def test_distinct_whole_numbers_are_an_identifier_if_the_name_says_so(name: str, kind: str) -> None:
     values = np.random.default_rng(0).choice(900_000, 200, replace=False).tolist()
     assert fit_field(name, values).kind == kind
     assert fit_field(name, [value % 50 for value in values]).kind == NUMERIC, "repeated values are informative"

@@ -42,7 +42,7 @@ def check(questions: Sequence[Question], answers: Sequence[Answer]) -> None:
     by_id = {question.id: question for question in questions}
     assert len({answer.question for answer in answers}) == len(answers), "a question was answered twice"
     for answer in answers:
-        assert answer.question in by_id, "a question was answered that nobody asked"
+        assert answer.question in by_id, "an answer belongs to no question"
         question = by_id[answer.question]
         assert all(call.seconds >= 0 and min(call.input_tokens, call.output_tokens) >= 0 for call in answer.calls)
         if answer.content is None:
@@ -80,23 +80,23 @@ class TeacherContract:
         """A teacher whose server replies wrongly: foreign labels, no JSON, refusals. Default: the good one."""
         return teacher
 
-    def test_answers_are_whole(self, teacher: Teacher) -> None:
+    def test_answers_are_complete(self, teacher: Teacher) -> None:
         check(CONTRACT_QUESTIONS, list(teacher.answer(CONTRACT_QUESTIONS)))
 
-    def test_nothing_is_asked_of_nobody(self, teacher: Teacher) -> None:
+    def test_no_questions_give_no_answers(self, teacher: Teacher) -> None:
         assert list(teacher.answer([])) == []
 
-    def test_a_question_that_is_there_twice_is_answered_once(self, teacher: Teacher) -> None:
+    def test_a_repeated_question_is_answered_once(self, teacher: Teacher) -> None:
         check(CONTRACT_QUESTIONS, list(teacher.answer([*CONTRACT_QUESTIONS, *CONTRACT_QUESTIONS])))
 
-    def test_what_is_wrong_does_not_get_through(self, lying: Teacher) -> None:
+    def test_wrong_replies_give_no_content(self, lying: Teacher) -> None:
         answers: list[Answer] = []
         with suppress(TeacherUnavailableError):  # it may give up
             for answer in lying.answer(CONTRACT_QUESTIONS):
                 answers.append(answer)
         check(CONTRACT_QUESTIONS, answers)
 
-    def test_one_that_is_stopped_leaves_nothing_behind(self, teacher: Teacher) -> None:
+    def test_a_stopped_teacher_leaves_no_thread_behind(self, teacher: Teacher) -> None:
         before = set(threading.enumerate())
         answers = teacher.answer(CONTRACT_QUESTIONS)
         next(answers, None)
@@ -114,7 +114,7 @@ class TeacherContract:
         next(teacher.answer(CONTRACT_QUESTIONS), None)
         check(CONTRACT_QUESTIONS, list(teacher.answer(CONTRACT_QUESTIONS)))
 
-    def test_has_a_name_that_stays_and_holds_no_key(self, teacher: Teacher) -> None:
+    def test_the_name_does_not_change_and_has_no_key(self, teacher: Teacher) -> None:
         name = teacher.name
         list(teacher.answer(CONTRACT_QUESTIONS[:2]))
         assert teacher.name == name and name

@@ -70,7 +70,7 @@ def test_the_file_of_the_questions_is_no_file_of_replies() -> None:
         ("samples", {"n", "max_tokens"}), ("stated", {"max_completion_tokens"}),
     ],
 )  # fmt: skip
-def test_where_probabilities_come_from_decides_on_what_a_model_may_refuse(probabilities: Any, has: set[str]) -> None:
+def test_the_source_of_probabilities_decides_which_parameters_are_sent(probabilities: Any, has: set[str]) -> None:
     plain = question(1, field="", labels=())
     options = TeacherOptions(model="m", probabilities=probabilities)
     first, second = (json.loads(written)["body"] for written in BATCH.write([question(), plain], options))
@@ -103,7 +103,7 @@ def test_a_confidence_that_was_stated_is_read_and_not_kept() -> None:
     assert answer.content is None and [call.outcome for call in answer.calls] == ["malformed"]
 
 
-def test_a_reply_without_a_count_costs_what_is_expected() -> None:
+def test_a_reply_without_token_counts_has_the_expected_tokens() -> None:
     bare = {key: value for key, value in likely_label().items() if key != "usage"}
     (answer,), _ = read(line("q0", bare))
     assert answer.calls[0].input_tokens > 20 and answer.calls[0].output_tokens == 40
@@ -137,7 +137,7 @@ def test_lines_that_are_none_are_counted() -> None:
         ('{"custom_id": "q0"}', "(unknown error)"),
     ],
 )  # fmt: skip
-def test_a_request_that_failed_is_a_call_in_vain(bad: str, reason: str) -> None:
+def test_a_failed_request_is_a_failed_call(bad: str, reason: str) -> None:
     (answer,), ignored = read(bad)
     assert answer.content is None and reason in answer.problem and not ignored
     assert [call.outcome for call in answer.calls] == ["failed"]

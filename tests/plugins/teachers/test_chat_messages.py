@@ -46,18 +46,18 @@ def test_a_request_holds_instructions_examples_and_text_apart() -> None:
     assert (request["logprobs"], request["top_logprobs"]) == (True, 20) and "n" not in request
 
 
-def test_several_samples_are_drawn_warm_and_without_log_probabilities() -> None:
+def test_several_samples_are_drawn_at_temperature_one_and_without_log_probabilities() -> None:
     request = body(question(), "small", samples=5)
     assert (request["n"], request["temperature"]) == (5, 1) and "logprobs" not in request
 
 
-def test_texts_are_written_warm() -> None:
+def test_texts_are_generated_at_temperature_one() -> None:
     """At temperature 0, a small model writes the same text again and again."""
     assert body(replace(question(), purpose="write"), "small")["temperature"] == 1
     assert body(question(), "small")["temperature"] == 0
 
 
-def test_a_request_does_without_what_the_server_refuses() -> None:
+def test_a_request_leaves_out_rejected_parameters() -> None:
     request = body(question(), "small", logprobs=True, samples=5, rejected={"n", "logprobs", "temperature"})
     assert not {"n", "logprobs", "top_logprobs", "temperature"} & set(request)
     request = body(question(), "small", rejected={"max_tokens", "response_format"})
@@ -75,7 +75,7 @@ def test_the_schema_that_is_sent_has_nothing_that_cannot_be_enforced() -> None:
     assert double.outcome == "malformed", "the reply is held to it all the same"
 
 
-def test_a_problem_is_told_in_the_instructions() -> None:
+def test_a_problem_is_written_into_the_instructions() -> None:
     request = body(question(), "small", problem="The reply is no JSON object.")
     assert "could not be used. The reply is no JSON object." in request["messages"][0]["content"]
 
@@ -91,7 +91,7 @@ ORDERS = [
 
 
 @pytest.mark.parametrize("text", ORDERS)
-def test_a_text_that_gives_orders_stays_inside_its_string(text: str) -> None:
+def test_a_text_with_instructions_stays_inside_its_string(text: str) -> None:
     request = body(question(text=text), "small")
     *others, last = request["messages"]
     assert last["role"] == "user" and json.loads(last["content"]) == {"text": text}
@@ -100,7 +100,7 @@ def test_a_text_that_gives_orders_stays_inside_its_string(text: str) -> None:
 
 
 @given(st.text())
-def test_any_text_comes_back_from_what_is_sent(text: str) -> None:
+def test_any_text_can_be_decoded_from_the_request(text: str) -> None:
     written = quoted(text)
     assert json.loads(written) == {"text": text}
     assert json.JSONDecoder().raw_decode(written)[1] == len(written), "nothing stands behind its end"
@@ -135,7 +135,7 @@ def test_a_reply_may_have_white_space_a_fence_and_reasoning_around_it(reply: str
         '{"label": "card_lost", "sure": 1e999}', '{"label": "card_lost", "why": "\\ud800"}', None,
     ],
 )  # fmt: skip
-def test_what_is_no_json_object_is_malformed(reply: str | None) -> None:
+def test_a_reply_without_a_json_object_is_malformed(reply: str | None) -> None:
     reading = read(replace(question(), reply={}), completion(choice(reply)))
     assert (reading.content, reading.shares, reading.outcome) == (None, None, "malformed")
     assert reading.problem == "The reply is no JSON object."
@@ -149,7 +149,7 @@ def test_what_is_no_json_object_is_malformed(reply: str | None) -> None:
         ({"label": "card_lost", "the text itself": 1}, "additionalProperties"),
     ],
 )  # fmt: skip
-def test_what_is_off_the_schema_is_malformed_and_not_quoted(content: dict[str, Any], place: str) -> None:
+def test_a_reply_that_violates_the_schema_is_malformed_and_not_quoted(content: dict[str, Any], place: str) -> None:
     reading = read(question(), completion(choice(content)))
     assert reading.content is None and reading.outcome == "malformed" and place in reading.problem
     assert "nonsense" not in reading.problem and "the text itself" not in reading.problem
@@ -192,7 +192,7 @@ def test_a_reply_that_is_cut_off_is_malformed_even_if_it_can_be_read() -> None:
         {"error": {"message": "overloaded"}},
     ],
 )  # fmt: skip
-def test_what_is_no_chat_completion_is_malformed(reply: Any) -> None:
+def test_a_reply_that_is_no_chat_completion_is_malformed(reply: Any) -> None:
     assert read(question(), reply) == (None, None, "malformed", chat_messages.NO_COMPLETION)
 
 
@@ -209,7 +209,7 @@ def test_probabilities_are_found_in_tokens_that_the_reply_does_not_show() -> Non
     assert reading.shares is not None and reading.shares.tolist() == [0.25, 0.75, 0.0]
 
 
-def test_probabilities_are_what_the_reply_states_if_it_has_no_tokens() -> None:
+def test_probabilities_come_from_the_stated_confidence_if_there_are_no_tokens() -> None:
     reply = {"label": "card_lost", "confidence": 0.6}
     reading = read(question(reply=OPEN), completion(choice(reply)))
     assert reading.shares is not None

@@ -74,14 +74,14 @@ def spell(draw: st.DrawFn, spelled: Mapping[str, str], chosen: str) -> SpelledLa
 
 
 @given(st.data())
-def test_shares_are_what_the_tokens_say_counted_out(data: st.DataObject) -> None:
+def test_shares_equal_the_enumeration_of_tokens(data: st.DataObject) -> None:
     labels = tuple(data.draw(st.lists(NAMES, min_size=1, max_size=7, unique=True)))
     chosen = data.draw(st.sampled_from(labels))
     escaped = not chosen.isascii() and data.draw(st.booleans())
     spelled_label = data.draw(
         st.composite(spell)({name: json.dumps(name, ensure_ascii=escaped) for name in labels}, chosen)
     )
-    # the first token may bring what is before the label, and the last what is after it
+    # the first token may include text before the label, and the last one text after it
     before = data.draw(st.sampled_from(["", " ", "\n  ", ":", ": "]))
     after = data.draw(st.sampled_from(["", "}", "\n", ",", " }"]))
     (first, likely), *rest = spelled_label.tokens
@@ -108,7 +108,7 @@ def shares_of(asked: Question, chosen: tuple[str, ...], *tokens: Any) -> list[fl
     return [round(share, 4) for share in shares.tolist()]
 
 
-def test_labels_with_the_same_beginning_are_told_apart_where_they_differ() -> None:
+def test_labels_with_the_same_beginning_are_distinguished_where_they_differ() -> None:
     shares = shares_of(
         question(), LABELS[:1], '{"label":', ' "', ("card", {"card": 0.8, "exchange": 0.2}), "_",
         ("arrival", {"arrival": 0.75, "lost": 0.25}), '"', "}",
@@ -116,7 +116,7 @@ def test_labels_with_the_same_beginning_are_told_apart_where_they_differ() -> No
     assert shares == [0.6, 0.2, 0.2]
 
 
-def test_what_fits_no_label_counts_for_nothing() -> None:
+def test_tokens_that_fit_no_label_are_ignored() -> None:
     shares = shares_of(
         question(), LABELS[:1], '{"label":', ' "', ("card", {"My": 0.9, "card": 0.06, "exchange": 0.02, "": 0.02}), "_",
         ("arr", {"arr": 0.3, "lost": 0.1, "not": 0.6}), "ival", ('"', {'"': 0.2, '",': 0.5, '."': 0.1, "s": 0.2}), "}",
@@ -127,7 +127,7 @@ def test_what_fits_no_label_counts_for_nothing() -> None:
 @pytest.mark.parametrize(
     ("likely", "expected"),
     [
-        ({"card_lost": 0.6, "The": 0.2, "My": 0.1}, [0.0714, 0.8571, 0.0714]),  # no more than what is left over
+        ({"card_lost": 0.6, "The": 0.2, "My": 0.1}, [0.0714, 0.8571, 0.0714]),  # no more than the remainder
         ({"card_lost": 0.4, "The": 0.1, "My": 0.1}, [0.1, 0.8, 0.1]),  # nor than the least likely that is listed
         ({"card_lost": 0.001, "The": 0.5, "My": 0.1}, [0.25, 0.5, 0.25]),  # which may be the label itself
         ({"card_lost": 0.8, "exchange": 0.1}, [0.1, 0.8, 0.1]),
@@ -149,7 +149,7 @@ def test_another_spelling_of_the_same_beginning_is_the_same() -> None:
     assert shares == [round(2 / 3, 4), round(1 / 6, 4), round(1 / 6, 4)]
 
 
-def test_a_label_that_another_one_begins_with_is_told_apart_by_its_end() -> None:
+def test_a_label_that_is_a_prefix_of_another_is_distinguished_by_its_end() -> None:
     asked = question(labels=("card", "card lost"))
     assert shares_of(asked, ("card",), '{"label": "', "card", ('"}', {'"}': 0.7, " lost": 0.2, " us": 0.1})) == [
         round(7 / 9, 4),
@@ -229,7 +229,7 @@ def test_white_space_and_tokens_that_hold_two_marks_change_nothing() -> None:
     assert shares_of(asked, ("A", "B"), *tokens) == pytest.approx([a, b, c], abs=1e-3)
 
 
-def test_an_empty_list_says_how_probable_each_label_would_have_been() -> None:
+def test_an_empty_list_gives_each_label_the_probability_of_having_been_named() -> None:
     asked = list_question(labels=("A", "B"))
     shares = shares_of(asked, (), '{"labels": ', ("[]", {"[]": 0.5, '["': 0.5}), "}")
     assert shares == [0.25, 0.25]
@@ -237,7 +237,7 @@ def test_an_empty_list_says_how_probable_each_label_would_have_been() -> None:
     assert shares == [0.3, 0.2]
 
 
-def test_what_the_schema_forbids_is_not_held_against_a_list() -> None:
+def test_tokens_that_the_schema_forbids_do_not_change_a_list() -> None:
     array = {"type": "array", "minItems": 1, "maxItems": 1}
     schema = {**SCHEMA, "properties": {"labels": array}}
     asked = list_question(labels=("A", "B"), reply=schema)
@@ -246,7 +246,7 @@ def test_what_the_schema_forbids_is_not_held_against_a_list() -> None:
     assert shares_of(replace(asked, reply={}), ("A",), *tokens) == [0.4, 0.9]
 
 
-def test_a_label_that_nothing_speaks_of_is_not_impossible() -> None:
+def test_a_label_without_any_token_keeps_the_least_probability() -> None:
     assert shares_of(list_question(), ("card_lost",), '{"labels": ["card_lost"]}') == [
         MIN_PROBABILITY,
         1.0,

@@ -106,7 +106,7 @@ def test_pauses_grow_and_are_drawn_by_chance(monkeypatch: pytest.MonkeyPatch) ->
     assert longest == [0.001, 0.002, 0.004]
 
 
-def test_nobody_there_is_said_after_the_answers_so_far() -> None:
+def test_an_unreachable_server_is_reported_after_the_answers_so_far() -> None:
     teacher = create_teacher(f"http://127.0.0.1:{free_port()}/v1")
     answers: list[Answer] = []
     with pytest.raises(TeacherUnavailableError, match="cannot be reached") as caught:
@@ -136,13 +136,13 @@ def test_a_reply_ends_the_row_of_failures() -> None:
     assert [answer.content is None for answer in answers] == [True, True, False, True, True, False, True, True]
 
 
-# what no patience helps against
+# errors that retries do not help against
 
 
 @pytest.mark.parametrize(
     ("status", "setting"), [(401, "APPRENTICE_TEACHER_KEY"), (403, "APPRENTICE_TEACHER_KEY"), (404, "teacher_model")]
 )
-def test_a_wrong_key_or_model_says_what_to_change(status: int, setting: str) -> None:
+def test_a_wrong_key_or_model_names_the_setting(status: int, setting: str) -> None:
     with serving([refuse(status, f"Incorrect key {KEY}")]) as server, pytest.raises(TeacherUnavailableError) as caught:
         list(create_teacher(server.url).answer([question(n) for n in range(5)]))
     message = str(caught.value)
@@ -151,7 +151,7 @@ def test_a_wrong_key_or_model_says_what_to_change(status: int, setting: str) -> 
     assert len(server.requests) == 1
 
 
-def test_what_is_under_way_when_it_gives_up_is_not_lost() -> None:
+def test_requests_under_way_when_the_teacher_gives_up_are_not_lost() -> None:
     def script(request: Request, number: int) -> Reply:
         return refuse(401) if request.text == "text 0" else Reply(delay=0.3)
 
@@ -165,7 +165,7 @@ def test_what_is_under_way_when_it_gives_up_is_not_lost() -> None:
     }  # fmt: skip
 
 
-def test_what_was_paid_before_it_gave_up_is_told() -> None:
+def test_paid_calls_are_reported_before_the_teacher_gives_up() -> None:
     with serving([Reply(label("nonsense")), refuse(401)]) as server:
         answers = create_teacher(server.url).answer([question()])
         assert outcomes(next(answers)) == ["malformed", "failed"]
@@ -180,16 +180,16 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
     assert caught.value.fatal and "secret" not in str(caught.value)
 
 
-def test_a_teacher_without_a_model_says_so() -> None:
+def test_a_teacher_without_a_model_names_the_setting() -> None:
     with pytest.raises(TeacherUnavailableError, match="teacher_model") as caught:
         list(create_teacher("http://127.0.0.1:1/v1", model="").answer([question()]))
     assert caught.value.fatal
 
 
-def test_without_a_key_none_is_borrowed_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else")
+def test_without_a_key_the_librarys_variable_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-another")
     _, (request,) = ask_one([Reply()], key="")
-    assert "somebody" not in str(request.headers)
+    assert "another" not in str(request.headers)
 
 
 def test_a_request_that_the_server_refuses_is_dropped_and_the_next_one_sent() -> None:
@@ -280,7 +280,7 @@ def test_a_text_that_the_servers_filter_stops_is_refused() -> None:
     assert outcomes(answer) == ["refused"] and "content_filter" in answer.problem
 
 
-# what it costs
+# costs
 
 
 def worst(request: Request, number: int) -> Reply:
@@ -321,11 +321,8 @@ def test_a_call_that_came_to_nothing_is_for_nothing_only_if_it_was_surely_not_at
         assert [(call.input_tokens, call.output_tokens) for call in answer.calls] == [(0, 0)] * MAX_TRIES
 
 
-def test_a_reply_that_is_not_counted_costs_what_is_expected() -> None:
+def test_a_reply_without_token_counts_has_the_expected_tokens() -> None:
     bare = {key: value for key, value in likely_label().items() if key != "usage"}
     answer, _ = ask_one([Reply(bare)])
     assert outcomes(answer) == ["answered"] and answer.calls[0].input_tokens > 20
     assert answer.calls[0].output_tokens == 40
-
-
-# what the model does wrong

@@ -178,6 +178,3 @@ def test_several_labels_are_sampled_too() -> None:
 
     answer, _ = ask_one(script, list_question(), probabilities="samples")
     np.testing.assert_allclose(answer.shares, [5.5 / 6, 5.5 / 6, 0.5 / 6], atol=1e-6)
-
-
-# who stops

@@ -49,7 +49,7 @@ def test_no_texts_give_no_rows(teacher: Similarity) -> None:
     assert teacher.draft([], np.empty((0, 384), dtype=np.float32), schema(False)).shape == (0, 3)
 
 
-def test_hints_say_what_a_bare_name_does_not() -> None:
+def test_hints_improve_the_drafts_of_uninformative_names() -> None:
     labels, hints = ("A", "B"), ("cards and their delivery", "money in foreign currencies")
     drafts = Similarity(ENCODER.encode).draft(TEXTS, ENCODER.encode(TEXTS), schema(False, labels, hints))
     assert drafts[:2].argmax(axis=1).tolist() == [0, 1]

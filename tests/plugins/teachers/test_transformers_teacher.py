@@ -140,7 +140,7 @@ def test_a_model_of_entailment_answers_for_any_labels(tmp_path: Path, multiple: 
     assert answer.shares == pytest.approx(shares.numpy(), abs=1e-4)
 
 
-def test_a_classifier_of_other_labels_says_which_it_has(tmp_path: Path) -> None:
+def test_a_classifier_of_other_labels_names_them_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(TeacherUnavailableError, match=r"positive, negative.*teacher_model") as error:
         list(classifier(tmp_path, ["positive", "negative"]).answer([question()]))
     assert error.value.fatal
