@@ -31,7 +31,7 @@ from benchmarks.tables import TABLES, record_set, scored
 from ml_backend.core.ports import Learner
 from ml_backend.core.types import Attributions, DistillationData, Floats, Ints, PseudoLabels, TrainingSet
 from plugins.encoders.feature_types import BOOLEAN, numbers
-from plugins.encoders.tabular import TabularEncoder, profile
+from plugins.encoders.tabular import TabularEncoder
 from plugins.encoders.value_parsing import named
 from plugins.learners.laat import Laat, direction
 from plugins.learners.laat_paper import LaatPaper, paper_mlp
@@ -49,7 +49,7 @@ class Table:
         found = record_set(name)
         pool = np.flatnonzero(~found.test)
         some = np.random.default_rng(0).choice(pool, POOL, replace=False) if len(pool) > POOL else pool
-        self.encoder = TabularEncoder(profile([found.records[row] for row in some], found.kinds))
+        self.encoder = TabularEncoder(TabularEncoder.profile([found.records[row] for row in some], found.kinds))
         texts = [json.dumps(record) for record in found.records]
         sides = (some, np.flatnonzero(found.test))
         self.pool_x, self.test_x = (self.encoder.encode([texts[row] for row in rows]) for rows in sides)

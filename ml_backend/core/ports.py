@@ -59,8 +59,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class RecordEncoder(Encoder, Protocol):
-    """Of records, as `domain.record_text` writes them. Made by `factory(model, text)`, where `model` is what the
-    `profile` of its module gave for the pool's records, and `text` the encoder of the texts among the fields."""
+    """Encodes records, as `types.record_text` writes them. Created by its class, see `RecordEncoderClass`."""
 
     @property
     def columns_in_full(self) -> Sequence[Column]:
@@ -86,6 +85,28 @@ class RecordEncoder(Encoder, Protocol):
 
     def groups(self, field: str, texts: Sequence[str]) -> list[str] | None:
         """(n,) the group of each record by one of its fields; None if there is no such field."""
+
+
+class RecordEncoderClass(Protocol):
+    """The class of an encoder of records: the plugin that an entry point names."""
+
+    def __call__(self, profile: str, text_encoder: Encoder, /) -> RecordEncoder:
+        """Creates the encoder from a profile of a pool's records. `text_encoder` encodes the texts among the fields."""
+
+    def profile(
+        self,
+        records: Sequence[Mapping[str, Any]],
+        kinds: Mapping[str, object],
+        text_encoder: Encoder,
+        asked_about: str,
+        /,
+    ) -> str:
+        """Returns the profile of a pool's records. `kinds`: kinds, or orders of values, that replace the inferred ones,
+        by field name; `asked_about`: the field that the question is about, "" for none. Raises ApprenticeError if no
+        field tells records apart."""
+
+    def field_kinds(self) -> tuple[str, ...]:
+        """Returns the kinds that a field may have."""
 
 
 class Column(Protocol):
@@ -134,7 +155,7 @@ class Teacher(Protocol):
 
 
 class BatchFormat(Protocol):
-    """Questions and answers in files, a line each: for a teacher that is asked by taking them there and back."""
+    """The class of a teacher that is asked by file: writes questions and reads answers, one a line."""
 
     def write(self, questions: Iterable[Question], options: TeacherOptions) -> Iterator[str]:
         """A line for each question, without its end."""

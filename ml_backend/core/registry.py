@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from ml_backend.core.exceptions import UnknownPluginError
 from ml_backend.core.lru_cache import LruCache
-from ml_backend.core.ports import Acquisition, BatchFormat, Clusterer, Drafter, Encoder, Learner, RecordEncoder, Teacher
+from ml_backend.core.ports import (
+    Acquisition,
+    BatchFormat,
+    Clusterer,
+    Drafter,
+    Encoder,
+    Learner,
+    RecordEncoder,
+    RecordEncoderClass,
+    Teacher,
+)
 from ml_backend.core.teacher_types import TeacherOptions
 
 GROUP = "apprentice.plugins"
 PROFILE_CHARACTERS = 64 * 2**20
 """Of all profiles whose encoders are kept: an encoder takes memory about as its profile does."""
 EMBEDDED = "similarity"  # the teacher that needs no key, no network and no time: a Drafter
-BY_FILE = "batch"  # the one that answers nothing itself: its module is a BatchFormat
+BY_FILE = "batch"  # the teacher that is asked by file: its class is a BatchFormat
 
 
 KEPT = 8  # instances of each kind: of what holds weights, label vectors, or what a server refuses
@@ -63,24 +72,26 @@ def record_encoder(profile: str, text: str) -> RecordEncoder:
     Those used last are kept, as many as their profiles leave room for: each project has one of its own, or two."""
 
     def make() -> RecordEncoder:
-        made: RecordEncoder = _load("records", "standardised")(profile, encoder(text))
-        return made
+        return _record_encoder_class()(profile, encoder(text))
 
     return _record_encoders.get((profile, text), make, len(profile))
+
+
+def _record_encoder_class() -> RecordEncoderClass:
+    loaded: RecordEncoderClass = _load("records", "standardised")
+    return loaded
 
 
 def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], text: str, asked: str = "") -> str:
     """What `record_encoder` makes the encoder of a pool's records from. `wanted`: the kinds, or orders of values, of
     fields that are not what they seem; `asked`: the field that the question is about, "" for none of them. Raises
     ApprenticeError if one of `wanted` is no kind, or no field is of use."""
-    module = import_module(_load("records", "standardised").__module__)
-    return str(module.profile(records, wanted, encoder(text), asked))
+    return _record_encoder_class().profile(records, wanted, encoder(text), asked)
 
 
 def kinds_of_fields() -> tuple[str, ...]:
     """What a field of a record may be."""
-    kinds: tuple[str, ...] = import_module(_load("records", "standardised").__module__).KINDS
-    return kinds
+    return _record_encoder_class().field_kinds()
 
 
 def learner(name: str) -> Learner:
@@ -113,8 +124,8 @@ def teacher(name: str, options: TeacherOptions) -> Teacher | None:
 
 def batch_format() -> BatchFormat:
     """How questions and answers stand in the files of a batch."""
-    made: BatchFormat = import_module(_load("teacher", BY_FILE).__module__)
-    return made
+    loaded: BatchFormat = _load("teacher", BY_FILE)
+    return loaded
 
 
 def acquisition(name: str) -> Acquisition:

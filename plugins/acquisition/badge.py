@@ -1,13 +1,13 @@
-"""BADGE: tasks whose gradients would be large and unlike each other, by k-means++ in gradient space.
+"""BADGE: tasks whose gradients are large and differ from each other, by k-means++ in gradient space.
 
 Ash, Zhang, Krishnamurthy, Langford, Agarwal: "Deep Batch Active Learning by Diverse, Uncertain Gradient Lower Bounds"
-(ICLR 2020). The gradient of the head's weights at the likeliest answer is r_i h_i^T with the residual r_i = p_i - y_i
-(c,) and the vector h_i (d,); it is never made, as <g_i, g_j> = <r_i, r_j> <h_i, h_j>. Several choices: the residuals of
-the labels side by side.
+(ICLR 2020). The gradient of the head's weights at the likeliest label is r_i h_i^T with the residual r_i = p_i - y_i
+(c,) and the vector h_i (d,). The gradients are never computed, because <g_i, g_j> = <r_i, r_j> <h_i, h_j>. Several
+choices: the residuals of the labels are concatenated.
 
-k-means++ draws each next row in proportion to its squared distance to the nearest drawn one. That only shrinks: rows
-are proposed by an old distance and kept with the chance by which it has shrunk, which draws from the same law. Texts
-that repeat a labelled or a drawn one are passed over.
+k-means++ draws each next row in proportion to its squared distance to the nearest drawn row. That distance only
+decreases: rows are proposed by an earlier distance and accepted with the ratio by which it has decreased, which gives
+the same distribution. Texts that repeat a labelled or a drawn one are skipped.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from collections.abc import Callable
 import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Pool, Selection
-from plugins.acquisition.deduplication import CHUNK, DuplicateFilter, available, deal
+from plugins.acquisition.deduplication import CHUNK_ROWS, DuplicateFilter, available, deal
 from plugins.acquisition.uncertainty import unsure_of
 
-PROPOSALS = 32
-"""Rows proposed until all distances are brought up to date."""
+PROPOSALS_PER_UPDATE = 32
+"""Rows that are proposed until all distances are updated."""
 
 
 class Badge:
-    """Before there is a learner every residual counts as 1: k-means++ over the vectors."""
+    """Without a learner, every residual counts as 1: k-means++ over the vectors."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available(pool)
         k = min(max(k, 0), len(rows))
-        gradients, spread = Gradients(pool.vectors, rows, _residuals(pool, rows)), DuplicateFilter(pool, k)
-        drawn = plus_plus(gradients, k, np.random.default_rng(seed), lambda place: not spread.take(rows[[place]]))
-        chosen = rows[drawn]
-        if len(drawn) < k:  # the others repeat a text, or have no gradient
-            chosen = deal(pool, [np.concatenate([chosen, np.delete(rows, drawn)])], k)
+        gradients, duplicates = Gradients(pool.vectors, rows, _residuals(pool, rows)), DuplicateFilter(pool, k)
+        places = k_means_plus_plus(gradients, k, np.random.default_rng(seed), lambda i: not duplicates.take(rows[[i]]))
+        chosen = rows[places]
+        if len(places) < k:  # the other rows repeat a text, or have no gradient
+            chosen = deal(pool, [np.concatenate([chosen, np.delete(rows, places)])], k)
         return Selection(chosen, unsure_of(pool, chosen), "unlike the others chosen")
 
 
 def _residuals(pool: Pool, rows: Ints) -> Floats:
-    """(m, c): predicted probabilities minus the likeliest answer."""
+    """Returns the predicted probabilities minus the likeliest answer (m, c)."""
     if pool.probabilities is None:
         return np.ones((len(rows), 1), dtype=np.float32)
     residuals = np.array(pool.probabilities[rows], dtype=np.float32)
@@ -51,25 +51,25 @@ def _residuals(pool: Pool, rows: Ints) -> Floats:
 
 
 class Gradients:
-    """m gradients in their two factors: `residuals` (m, c) and the `rows` (m,) of `vectors`."""
+    """m gradients as their two factors: `residuals` (m, c) and the `rows` (m,) of `vectors`."""
 
     def __init__(self, vectors: Floats, rows: Ints, residuals: Floats) -> None:
         self._vectors, self._rows, self._residuals = vectors, rows, residuals
         self.squares: Floats = np.square(residuals).sum(axis=1)
-        for part in _chunks(len(rows)):
+        for part in _row_chunks(len(rows)):
             self.squares[part] *= np.square(self._factor(part)).sum(axis=1)
 
     def distances(self, places: Ints | slice, others: Ints) -> Floats:
-        """(p, o) squared distances between the gradients at `places` and at `others`."""
+        """Returns the squared distances (p, o) between the gradients at `places` and at `others`."""
         products = self._factor(places) @ self._factor(others).T
         products *= self._residuals[places] @ self._residuals[others].T
-        found = self.squares[places][:, None] + self.squares[others] - 2.0 * products
-        return np.asarray(np.maximum(found, 0.0), dtype=np.float32)
+        squared = self.squares[places][:, None] + self.squares[others] - 2.0 * products
+        return np.asarray(np.maximum(squared, 0.0), dtype=np.float32)
 
-    def nearest(self, others: Ints, bound: Floats) -> Floats:
-        """`bound` (m,), lowered to the squared distance to the nearest of `others` where that is smaller."""
-        out = bound.copy()
-        for part in _chunks(len(out)) if len(others) else []:
+    def nearest(self, others: Ints, bounds: Floats) -> Floats:
+        """Returns `bounds` (m,), lowered to the squared distance to the nearest of `others` where that is smaller."""
+        out = bounds.copy()
+        for part in _row_chunks(len(out)) if len(others) else []:
             out[part] = np.minimum(out[part], self.distances(part, others).min(axis=1))
         out[others] = 0.0
         return out
@@ -78,36 +78,40 @@ class Gradients:
         return np.asarray(self._vectors[self._rows[places]], dtype=np.float32)
 
 
-def _chunks(m: int) -> list[slice]:
-    return [slice(start, start + CHUNK) for start in range(0, m, CHUNK)]
+def _row_chunks(m: int) -> list[slice]:
+    return [slice(start, start + CHUNK_ROWS) for start in range(0, m, CHUNK_ROWS)]
 
 
-def plus_plus(gradients: Gradients, k: int, random: np.random.Generator, fits: Callable[[int], bool]) -> Ints:
-    """At most k places of gradients that `fits`, fewer if all others that fit lie on those; the first is the largest,
-    as in the authors' code."""
+def k_means_plus_plus(
+    gradients: Gradients, k: int, random: np.random.Generator, may_take: Callable[[int], bool]
+) -> Ints:
+    """Returns at most k places of gradients that `may_take` accepts, fewer if all others have the distance 0. The first
+    is the largest gradient, as in the authors' code."""
     chosen: list[int] = []
-    settled = 0
-    bound: Floats = np.full(len(gradients.squares), np.inf, dtype=np.float32)
-    while k and not chosen and bound.any():
-        place = int(np.where(bound, gradients.squares, -1.0).argmax())
-        if fits(place):
+    compared_count = 0
+    bounds: Floats = np.full(len(gradients.squares), np.inf, dtype=np.float32)
+    while k and not chosen and bounds.any():
+        place = int(np.where(bounds, gradients.squares, -1.0).argmax())
+        if may_take(place):
             chosen.append(place)
-        bound[place] = 0.0
+        bounds[place] = 0.0
     while len(chosen) < k:
-        bound = gradients.nearest(np.array(chosen[settled:], dtype=np.int64), bound)
-        settled = len(chosen)
-        if not bound.any():
+        bounds = gradients.nearest(np.array(chosen[compared_count:], dtype=np.int64), bounds)
+        compared_count = len(chosen)
+        if not bounds.any():
             break
-        sums = np.cumsum(bound, dtype=np.float64)
-        proposed = np.searchsorted(sums, random.random(PROPOSALS) * sums[-1], side="right").clip(max=len(bound) - 1)
-        for place, level in zip(proposed.tolist(), random.random(PROPOSALS), strict=True):
+        cumulative = np.cumsum(bounds, dtype=np.float64)
+        proposed = np.searchsorted(cumulative, random.random(PROPOSALS_PER_UPDATE) * cumulative[-1], side="right").clip(
+            max=len(bounds) - 1
+        )
+        for place, threshold in zip(proposed.tolist(), random.random(PROPOSALS_PER_UPDATE), strict=True):
             if len(chosen) == k:
                 break
-            new = np.array(chosen[settled:], dtype=np.int64)
-            now = gradients.distances(np.array([place]), new).min(initial=bound[place])
-            if place not in chosen and level * bound[place] < now:
-                if fits(place):
+            uncompared = np.array(chosen[compared_count:], dtype=np.int64)
+            distance = gradients.distances(np.array([place]), uncompared).min(initial=bounds[place])
+            if place not in chosen and threshold * bounds[place] < distance:
+                if may_take(place):
                     chosen.append(place)
                 else:
-                    bound[place] = 0.0
+                    bounds[place] = 0.0
     return np.array(chosen, dtype=np.int64)

@@ -1,7 +1,7 @@
-"""Cutting the pool into clusters: bisecting k-means on a sample, every row to its nearest centroid.
+"""Divides the pool into clusters: bisecting k-means on a sample, then every row to its nearest centroid.
 
-Steinbach, Karypis, Kumar: "A Comparison of Document Clustering Techniques" (KDD Workshop on Text Mining, 2000). Takes
-a fraction of the time of k-means, whose optimum nobody needs here.
+Steinbach, Karypis, Kumar: "A Comparison of Document Clustering Techniques" (KDD Workshop on Text Mining, 2000). It
+takes a fraction of the time of k-means, whose better optimum is not needed here.
 """
 
 from __future__ import annotations
@@ -11,31 +11,34 @@ import warnings
 import numpy as np
 
 from ml_backend.core.types import Clustering, Floats, Ints
-from plugins.acquisition.deduplication import CHUNK
+from plugins.acquisition.deduplication import CHUNK_ROWS
 
-SAMPLE = 10_000  # rows that clusters are cut on, at most
-PER_CLUSTER = 334  # and at most so many for each cluster
+MAX_SAMPLE_ROWS = 10_000  # most rows that k-means is fitted on
+MAX_SAMPLE_ROWS_PER_CLUSTER = 334
 
 
 class Bisecting:
-    """The clusters of a pool that the loop keeps, for its reports and for the strategies that want them."""
+    """The clusters of a pool that are kept between rounds, for reports and for strategies that use them."""
 
     def cut(self, vectors: Floats, k: int, seed: int) -> Clustering:
         return cut(vectors, k, seed)
 
     def extend(self, vectors: Floats, clustering: Clustering) -> Clustering:
-        return assign(vectors, clustering)
+        return assign_unknown(vectors, clustering)
 
 
 def cut(vectors: Floats, k: int, seed: int, among: Ints | None = None) -> Clustering:
-    """At most k clusters of `vectors` (n, d), n >= 1, or of its rows `among`; the others are then -1. Deterministic.
+    """Returns at most k clusters of `vectors` (n, d), n >= 1, or of its rows `among`; the other rows then have -1.
+    Deterministic.
 
-    Fewer if there are fewer different vectors.
+    There are fewer if there are fewer different vectors.
     """
     rows = np.arange(len(vectors)) if among is None else among
-    most = min(SAMPLE, PER_CLUSTER * k)
-    some = rows if len(rows) <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-    sample = np.asarray(vectors[some], dtype=np.float32)
+    max_rows = min(MAX_SAMPLE_ROWS, MAX_SAMPLE_ROWS_PER_CLUSTER * k)
+    sampled_rows = (
+        rows if len(rows) <= max_rows else np.sort(np.random.default_rng(seed).choice(rows, max_rows, replace=False))
+    )
+    sample = np.asarray(vectors[sampled_rows], dtype=np.float32)
     centroids = sample.mean(axis=0)[None] if k == 1 else _centroids(sample, min(k, len(sample)), seed)
     return Clustering(centroids, _nearest(vectors, centroids, rows, np.full(len(vectors), -1, dtype=np.int64)))
 
@@ -44,16 +47,17 @@ def _centroids(sample: Floats, k: int, seed: int) -> Floats:
     from sklearn.cluster import BisectingKMeans, KMeans
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of fewer different vectors than clusters, which is in order
+        warnings.simplefilter("ignore")  # a warning that there are fewer different vectors than clusters is expected
         try:
             model = BisectingKMeans(n_clusters=k, random_state=seed).fit(sample)
-        except ValueError:  # it came down to a single row: there are hardly more different ones than clusters
+        except ValueError:  # a part has a single row: there are hardly more different rows than clusters
             model = KMeans(n_clusters=k, n_init=1, random_state=seed).fit(sample)
     return np.asarray(np.unique(model.cluster_centers_, axis=0))
 
 
-def assign(vectors: Floats, clustering: Clustering) -> Clustering:
-    """The clustering with every unknown (-1) row of `vectors` put to its nearest centroid; float16 may be mapped."""
+def assign_unknown(vectors: Floats, clustering: Clustering) -> Clustering:
+    """Returns the clustering with every unknown (-1) row of `vectors` assigned to its nearest centroid; vectors may be
+    float16 and mapped from a file."""
     unknown = np.flatnonzero(clustering.assignment < 0)
     if not len(unknown):
         return clustering
@@ -61,34 +65,34 @@ def assign(vectors: Floats, clustering: Clustering) -> Clustering:
 
 
 def _nearest(vectors: Floats, centroids: Floats, rows: Ints, assignment: Ints) -> Ints:
-    """`assignment` (n,), with `rows` put to the nearest centroid each."""
+    """Returns `assignment` (n,) with each of `rows` at the nearest centroid."""
     offsets = np.square(centroids).sum(axis=1) / 2
     out = assignment.copy()
-    for start in range(0, len(rows), CHUNK):
-        part = rows[start : start + CHUNK]
+    for start in range(0, len(rows), CHUNK_ROWS):
+        part = rows[start : start + CHUNK_ROWS]
         out[part] = (np.asarray(vectors[part], dtype=np.float32) @ centroids.T - offsets).argmax(axis=1)
     return out
 
 
 def members(assignment: Ints, rows: Ints) -> list[Ints]:
-    """`rows` in one array for each cluster that has any, by the cluster's number; in the order of `rows`."""
+    """Divides `rows` into one array for each cluster that has any, by the cluster's number, in the order of `rows`."""
     ordered = rows[np.argsort(assignment[rows], kind="stable")]
     if not len(ordered):
         return []
     return np.split(ordered, np.flatnonzero(np.diff(assignment[ordered])) + 1)
 
 
-def queues(vectors: Floats, rows: Ints, k: int, unsure: Floats | None, seed: int) -> list[Ints]:
-    """`rows` cut into at most k clusters, a queue each, by the cluster's number: the most uncertain rows first, by
-    `unsure` (n,), or those nearest the centroid if nobody can tell."""
+def cluster_queues(vectors: Floats, rows: Ints, k: int, uncertainty: Floats | None, seed: int) -> list[Ints]:
+    """Divides `rows` into at most k clusters, one queue each, by the cluster's number: the most uncertain rows first,
+    by `uncertainty` (n,), or without it those nearest the centroid."""
     clustering = cut(vectors, k, seed, among=rows)
     groups = members(clustering.assignment, rows)
-    if unsure is not None:
-        return [group[np.argsort(-unsure[group], kind="stable")] for group in groups]
-    return [central(vectors, group, clustering.centroids[clustering.assignment[group[0]]]) for group in groups]
+    if uncertainty is not None:
+        return [group[np.argsort(-uncertainty[group], kind="stable")] for group in groups]
+    return [by_centrality(vectors, group, clustering.centroids[clustering.assignment[group[0]]]) for group in groups]
 
 
-def central(vectors: Floats, rows: Ints, centroid: Floats) -> Ints:
-    """`rows`, those nearest the centroid first."""
-    off = np.linalg.norm(np.asarray(vectors[rows], dtype=np.float32) - centroid, axis=1)
-    return rows[np.argsort(off, kind="stable")]
+def by_centrality(vectors: Floats, rows: Ints, centroid: Floats) -> Ints:
+    """Sorts `rows`, those nearest the centroid first."""
+    distances = np.linalg.norm(np.asarray(vectors[rows], dtype=np.float32) - centroid, axis=1)
+    return rows[np.argsort(distances, kind="stable")]

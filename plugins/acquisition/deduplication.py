@@ -1,4 +1,4 @@
-"""What every strategy shares: the check of what it was given, and that repetitions of a text wait until the end."""
+"""Functions of all query strategies: they check the pool, and put repetitions of a text last."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import Floats, Ints, Pool
 
-SAME = 0.999
-"""Cosine above which two texts count as one."""
-LOOK = 64
-"""How far a queue is searched for a task unlike those chosen, before its turn passes."""
-CHUNK = 1024  # rows whose vectors, of some hundred dimensions, fit into the cache of a core
+DUPLICATE_COSINE = 0.999
+"""Cosine above which two texts count as duplicates."""
+MAX_SEARCHED_ROWS = 64
+"""Rows of a queue that are searched for one that is no duplicate, before the next queue has its turn."""
+CHUNK_ROWS = 1024  # vectors of some hundred dimensions of as many rows fit into the cache of a core
 
 
 def available(pool: Pool) -> Ints:
-    """The rows that may be chosen. Raises ApprenticeError if the arrays of the pool do not fit each other, or a
-    probability is not finite. The vectors were looked at when they were made: reading them all again, each round, would
-    take longer than most strategies."""
+    """Returns the rows that may be chosen. Raises ApprenticeError if the arrays of the pool are not aligned, or a
+    probability is not finite. Vectors are not checked: they were checked when they were encoded, and reading all of
+    them in each round would take longer than most strategies."""
     n = len(pool.vectors)
     aligned = {
         "labelled": pool.labelled,
@@ -30,87 +30,94 @@ def available(pool: Pool) -> Ints:
         if array is not None and len(array) != n:
             raise ApprenticeError(f"The pool has {n} vectors but {len(array)} rows of {name}. They must be aligned.")
     if pool.clustering is not None:
-        of, clusters = pool.clustering.assignment, len(pool.clustering.centroids)
-        if len(lost := np.flatnonzero((of < 0) | (of >= clusters))):
-            raise ApprenticeError(f"Row {lost[0]} of the pool is in cluster {of[lost[0]]}, but there are {clusters}.")
+        assignment, clusters = pool.clustering.assignment, len(pool.clustering.centroids)
+        if len(outside := np.flatnonzero((assignment < 0) | (assignment >= clusters))):
+            raise ApprenticeError(
+                f"Row {outside[0]} of the pool is in cluster {assignment[outside[0]]}, but there are {clusters}."
+            )
     if pool.probabilities is not None and not np.isfinite(pool.probabilities.sum(dtype=np.float64)):
-        bad = np.flatnonzero(~np.isfinite(pool.probabilities).all(axis=1))
-        raise ApprenticeError(f"Row {bad[0]} of the pool's probabilities is not finite. Mend the learner that made it.")
+        not_finite = np.flatnonzero(~np.isfinite(pool.probabilities).all(axis=1))
+        raise ApprenticeError(
+            f"Row {not_finite[0]} of the pool's probabilities is not finite. Correct the learner that returned it."
+        )
     return np.flatnonzero(pool.available & ~pool.labelled)
 
 
-def remembered(pool: Pool, rows: Ints) -> tuple[Floats, Ints]:
-    """The squared distance (m,) of some rows to the nearest labelled one, as far as it is remembered, and the labelled
-    rows (h,) that have to be looked at."""
+def known_distances(pool: Pool, rows: Ints) -> tuple[Floats, Ints]:
+    """Returns the squared distance (m,) of the rows to the nearest labelled row among those whose distances are cached,
+    and the labelled rows (h,) that are not."""
     if pool.nearest is None:
         return np.full(len(rows), np.inf, dtype=np.float32), np.flatnonzero(pool.labelled)
     return pool.nearest.distances(rows), np.flatnonzero(pool.labelled & ~pool.nearest.among)
 
 
 class DuplicateFilter:
-    """Tells which rows repeat one that was chosen before or, within its cluster, a labelled one."""
+    """Finds rows that repeat neither a row that was chosen before nor, within their cluster, a labelled one."""
 
     def __init__(self, pool: Pool, k: int) -> None:
         self._vectors = pool.vectors
-        self._seen: Floats = np.empty((max(k, 0), pool.vectors.shape[1]), dtype=np.float32)
-        self._n = 0
+        self._chosen_vectors: Floats = np.empty((max(k, 0), pool.vectors.shape[1]), dtype=np.float32)
+        self._chosen_count = 0
         self._cluster = None if pool.clustering is None else pool.clustering.assignment
         self._labelled = np.flatnonzero(pool.labelled)
 
     def take(self, rows: Ints) -> int:
-        """The place in `rows` of the first that repeats nothing, noted as chosen; len(rows) if there is none."""
-        for some in (rows[:1], rows):  # mostly it is the first, and the vectors of the others need not be read
-            vectors = np.asarray(self._vectors[some], dtype=np.float32)
-            fresh = ~(vectors @ self._seen[: self._n].T > SAME).any(axis=1)
-            while fresh.any():
-                place = int(fresh.argmax())
-                if not self._answered(int(rows[place]), vectors[place]):
-                    self._seen[self._n] = vectors[place]
-                    self._n += 1
+        """Returns the place in `rows` of the first row that is no repetition, and records it as chosen; returns
+        len(rows) if there is none."""
+        for batch in (rows[:1], rows):  # mostly the first row will do, and the other vectors need not be read
+            vectors = np.asarray(self._vectors[batch], dtype=np.float32)
+            is_new = ~(vectors @ self._chosen_vectors[: self._chosen_count].T > DUPLICATE_COSINE).any(axis=1)
+            while is_new.any():
+                place = int(is_new.argmax())
+                if not self._repeats_labelled(int(rows[place]), vectors[place]):
+                    self._chosen_vectors[self._chosen_count] = vectors[place]
+                    self._chosen_count += 1
                     return place
-                fresh &= ~(vectors @ vectors[place] > SAME)
-                fresh[place] = False
+                is_new &= ~(vectors @ vectors[place] > DUPLICATE_COSINE)
+                is_new[place] = False
         return len(rows)
 
-    def _answered(self, row: int, vector: Floats) -> bool:
-        mine = self._labelled
+    def _repeats_labelled(self, row: int, vector: Floats) -> bool:
+        labelled = self._labelled
         if self._cluster is not None:
-            mine = mine[self._cluster[mine] == self._cluster[row]]
-        return bool((np.asarray(self._vectors[mine], dtype=np.float32) @ vector > SAME).any())
+            labelled = labelled[self._cluster[labelled] == self._cluster[row]]
+        return bool((np.asarray(self._vectors[labelled], dtype=np.float32) @ vector > DUPLICATE_COSINE).any())
 
 
 def deal(pool: Pool, queues: list[Ints], k: int) -> Ints:
-    """k rows, or all there are: pass after pass, the next of each queue; repetitions only when nothing else is left."""
-    unlike, repeats = unlike_rows(pool, queues, k)
-    return np.concatenate([unlike, repeats])[: max(k, 0)]
+    """Returns k rows, or all there are: in turns, the next of each queue; repetitions only after all other rows."""
+    distinct, repeats = rows_without_duplicates(pool, queues, k)
+    return np.concatenate([distinct, repeats])[: max(k, 0)]
 
 
-def unlike_rows(pool: Pool, queues: list[Ints], k: int) -> tuple[Ints, Ints]:
-    """At most k rows that repeat nothing, dealt from the queues in turn; and the repetitions that were passed over."""
-    spread = DuplicateFilter(pool, min(k, sum(map(len, queues))))
-    dealt: list[int] = []
+def rows_without_duplicates(pool: Pool, queues: list[Ints], k: int) -> tuple[Ints, Ints]:
+    """Returns at most k rows without repetitions, taken from the queues in turns, and the repetitions that were
+    skipped."""
+    duplicates = DuplicateFilter(pool, min(k, sum(map(len, queues))))
+    taken: list[int] = []
     repeats: list[Ints] = [np.empty(0, dtype=np.int64)]
-    while queues and len(dealt) < k:
-        left = []
+    while queues and len(taken) < k:
+        remaining = []
         for queue in queues:
-            ahead = queue[:LOOK]
-            step = spread.take(ahead)
-            repeats.append(ahead[:step])
-            if step < len(ahead):
-                dealt.append(int(ahead[step]))
-                if len(dealt) == k:
+            head = queue[:MAX_SEARCHED_ROWS]
+            place = duplicates.take(head)
+            repeats.append(head[:place])
+            if place < len(head):
+                taken.append(int(head[place]))
+                if len(taken) == k:
                     break
-            behind = queue[min(step + 1, len(ahead)) :]
-            if len(behind):
-                left.append(behind)
-        queues = left
-    return np.array(dealt, dtype=np.int64), np.concatenate(repeats)
+            tail = queue[min(place + 1, len(head)) :]
+            if len(tail):
+                remaining.append(tail)
+        queues = remaining
+    return np.array(taken, dtype=np.int64), np.concatenate(repeats)
 
 
-def top(scores: Floats, k: int) -> Ints:
-    """The places of the k highest of `scores` (m,), highest first, earlier places first among equals."""
+def top_places(scores: Floats, k: int) -> Ints:
+    """Returns the places of the k highest of `scores` (m,), the highest first, and earlier places first among
+    equals."""
     if k >= len(scores):
         return np.argsort(-scores, kind="stable")
-    edge = np.partition(scores, len(scores) - k)[len(scores) - k]
-    places = np.flatnonzero(scores >= edge)
+    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+    places = np.flatnonzero(scores >= threshold)
     return places[np.argsort(-scores[places], kind="stable")][:k]

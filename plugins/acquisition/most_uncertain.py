@@ -1,4 +1,4 @@
-"""The tasks that the learner is least sure of, whatever they are: the three classic measures (see `uncertainty`)."""
+"""Uncertainty sampling with the three classic measures (see `uncertainty`)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from ml_backend.core.types import Floats, Pool, Selection
-from plugins.acquisition.deduplication import LOOK, available, deal, top, unlike_rows
+from plugins.acquisition.deduplication import MAX_SEARCHED_ROWS, available, deal, rows_without_duplicates, top_places
 from plugins.acquisition.uncertainty import entropy, least_confidence, uncertainty, unsure_of
 
 Measure = Callable[[Floats, bool], Floats]
 
 
 class MostUncertain:
-    """The highest `measure` first. Before there is a learner, a random draw."""
+    """Chooses the rows with the highest `measure`. Without a learner, a random draw."""
 
     def __init__(self, measure: Measure) -> None:
         self._measure = measure
@@ -24,10 +24,10 @@ class MostUncertain:
         if pool.probabilities is None or k <= 0:
             chosen = deal(pool, [np.random.default_rng(seed).permutation(rows)], k)
             return Selection(chosen, unsure_of(pool, chosen))
-        unsure = self._measure(pool.probabilities[rows], pool.multiple)
-        chosen, _ = unlike_rows(pool, [rows[top(unsure, LOOK * k)]], k)
-        if len(chosen) < k:  # the head is full of repetitions
-            chosen = deal(pool, [rows[top(unsure, len(rows))]], k)
+        uncertainties = self._measure(pool.probabilities[rows], pool.multiple)
+        chosen, _ = rows_without_duplicates(pool, [rows[top_places(uncertainties, MAX_SEARCHED_ROWS * k)]], k)
+        if len(chosen) < k:  # the first rows have many repetitions
+            chosen = deal(pool, [rows[top_places(uncertainties, len(rows))]], k)
         return Selection(chosen, self._measure(pool.probabilities[chosen], pool.multiple))
 
 

@@ -1,4 +1,4 @@
-"""The control: every available task is as likely as another."""
+"""The baseline: every available task has the same probability."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from plugins.acquisition.uncertainty import unsure_of
 
 
 class Random:
-    """Uniform without repeats, even of the same text: what it draws is a sample of the pool as it is."""
+    """Draws uniformly without replacement, including repetitions of a text: the result is a sample of the pool as it
+    is."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available(pool)

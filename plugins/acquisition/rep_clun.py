@@ -1,7 +1,7 @@
-"""Rep-ClUn: representative first, then uncertain, one task of each of as many clusters as are wanted.
+"""Rep-ClUn: representative first, then uncertain, one task of each of k clusters.
 
-theSaeed, NAACL 2025: the first round takes the row nearest each centroid of k clusters; later rounds cut the pool anew
-and take the row of highest entropy of each cluster.
+theSaeed, NAACL 2025: the first round takes the row nearest each centroid of k clusters; later rounds divide the pool
+anew and take the row with the highest entropy of each cluster.
 """
 
 from __future__ import annotations
@@ -9,25 +9,27 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.types import Floats, Pool, Selection
-from plugins.acquisition.clusters import queues
+from plugins.acquisition.clusters import cluster_queues
 from plugins.acquisition.deduplication import available, deal
 from plugins.acquisition.uncertainty import entropy
 
 
 class RepClUn:
-    """The largest clusters come first in the first round, the most uncertain row's in later ones."""
+    """Orders clusters by size in the first round, and by the entropy of their most uncertain row in later ones."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = available(pool)
-        unsure: Floats = np.full(len(pool.vectors), np.nan, dtype=np.float32)
+        uncertainties: Floats = np.full(len(pool.vectors), np.nan, dtype=np.float32)
         if k <= 0 or not len(rows):
-            return Selection(rows[:0], unsure[:0])
+            return Selection(rows[:0], uncertainties[:0])
         if pool.probabilities is None:
-            ground = "near the centre of its cluster"
-            groups = sorted(queues(pool.vectors, rows, k, None, seed), key=len, reverse=True)
+            reason = "near the centre of its cluster"
+            groups = sorted(cluster_queues(pool.vectors, rows, k, None, seed), key=len, reverse=True)
         else:
-            ground = "the least certain of its cluster"
-            unsure[rows] = entropy(pool.probabilities[rows], pool.multiple)
-            groups = sorted(queues(pool.vectors, rows, k, unsure, seed), key=lambda group: -unsure[group[0]])
+            reason = "the least certain of its cluster"
+            uncertainties[rows] = entropy(pool.probabilities[rows], pool.multiple)
+            groups = sorted(
+                cluster_queues(pool.vectors, rows, k, uncertainties, seed), key=lambda group: -uncertainties[group[0]]
+            )
         chosen = deal(pool, groups, k)
-        return Selection(chosen, unsure[chosen], ground)
+        return Selection(chosen, uncertainties[chosen], reason)

@@ -1,7 +1,7 @@
 """TypiClust: the most typical task of each cluster that has no label yet, the largest clusters first.
 
-Hacohen, Dekel, Weinshall, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets" (ICML 2022):
-the pool is cut into as many clusters as there will be labels after this batch, at most 500; typicality is the inverse
+Hacohen, Dekel, Weinshall, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets" (ICML 2022): the
+pool is divided into as many clusters as there will be labels after this batch, at most 500; typicality is the inverse
 mean distance to the 20 nearest neighbours within the cluster.
 """
 
@@ -15,9 +15,9 @@ from plugins.acquisition.deduplication import available, deal
 from plugins.acquisition.uncertainty import unsure_of
 
 NEIGHBOURS = 20
-MOST_CLUSTERS = 500
-CANDIDATES = 300
-"""Of a larger cluster, only so many (drawn at random) are compared with each other."""
+MAX_CLUSTERS = 500
+MAX_COMPARED_ROWS = 300
+"""Most rows of a cluster, drawn at random, that are compared with each other."""
 
 
 class Typicality:
@@ -27,7 +27,7 @@ class Typicality:
         rows = available(pool)
         if k <= 0 or not len(rows):
             return Selection(rows[:0], unsure_of(pool, rows[:0]))
-        clusters = min(int(pool.labelled.sum()) + k, MOST_CLUSTERS)
+        clusters = min(int(pool.labelled.sum()) + k, MAX_CLUSTERS)
         assignment = cut(pool.vectors, clusters, seed).assignment
         labelled = np.bincount(assignment[pool.labelled], minlength=clusters)
         groups = members(assignment, rows)
@@ -38,15 +38,17 @@ class Typicality:
 
 
 def by_typicality(vectors: Floats, rows: Ints, generator: np.random.Generator) -> Ints:
-    """`rows` of one cluster, those in the densest places first; beyond CANDIDATES, in random order."""
-    if len(rows) > CANDIDATES:
+    """Sorts `rows` of one cluster, those in the densest places first; rows beyond MAX_COMPARED_ROWS follow in random
+    order."""
+    if len(rows) > MAX_COMPARED_ROWS:
         rows = generator.permutation(rows)
-    near = np.asarray(vectors[rows[:CANDIDATES]], dtype=np.float32)
-    return np.concatenate([rows[np.argsort(-typicality(near), kind="stable")], rows[CANDIDATES:]])
+    compared = np.asarray(vectors[rows[:MAX_COMPARED_ROWS]], dtype=np.float32)
+    return np.concatenate([rows[np.argsort(-typicality(compared), kind="stable")], rows[MAX_COMPARED_ROWS:]])
 
 
 def typicality(vectors: Floats) -> Floats:
-    """(n,) inverse mean distance of each row of `vectors` (n, d) to its 20 nearest others, or all if fewer."""
+    """Returns the inverse mean distance (n,) of each row of `vectors` (n, d) to its 20 nearest others, or to all if
+    fewer."""
     n = min(NEIGHBOURS, len(vectors) - 1)
     if n < 1:
         return np.ones(len(vectors), dtype=np.float32)

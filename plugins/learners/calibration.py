@@ -1,8 +1,8 @@
-"""Logits to probabilities, and the slope and offsets that make them honest, in numpy alone.
+"""Turns logits into probabilities, and fits the slope and offsets that calibrate them, in numpy alone.
 
-Class weighting shifts the probabilities towards rare labels and no slope takes that back; an offset per label does.
-Several labels: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), a slope and an offset for each. One
-choice: one slope for all and an offset for each label (the bias-corrected temperature of Alexandari, Kundaje,
+Class weighting shifts the probabilities towards rare labels. No slope reverts that shift; an offset for each label
+does. Several labels: Platt, "Probabilistic Outputs for Support Vector Machines" (1999), a slope and an offset for each.
+One choice: one slope for all labels and an offset for each (the bias-corrected temperature of Alexandari, Kundaje,
 Shrikumar: "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift Adaptation", ICML 2020).
 """
 
@@ -16,18 +16,18 @@ from ml_backend.core.types import Floats, Tensors
 Doubles = npt.NDArray[np.float64]
 
 PRIOR_ROWS = 5.0
-"""The strength of the belief that the logits are right as they are: half of this, in nats, is the penalty of a slope of
-e or 1/e, and of an offset of 1. The larger, the more of the lift of rare labels stays. Chosen on development data: 2
-was poorly calibrated at 25 labels, and taking out the lift itself lost accuracy and rare labels."""
-CHUNK = 8192
-SMALLEST = 1e-6
-WIDEST = 3.0
-STEPS = 20
-SETTLED = 1e-3
+"""Strength of the prior that the logits are calibrated already: half of this, in nats, is the penalty of a slope of e
+or 1/e, and of an offset of 1. The larger it is, the more of the lift of rare labels stays. Chosen on development data:
+2 was poorly calibrated at 25 labels, and taking out the lift itself lost accuracy and rare labels."""
+CHUNK_ROWS = 8192
+MIN_PROBABILITY = 1e-6
+MAX_LOG_SLOPE = 3.0
+MAX_STEPS = 20
+MAX_SETTLED_STEP = 1e-3
 
 
 def probabilities(logits: Floats, multiple: bool) -> Floats:
-    """(n, c) softmax or sigmoid, computed in place of `logits` where it can be."""
+    """Returns the softmax or sigmoid (n, c), computed in place of `logits` where possible."""
     if multiple:
         np.clip(logits, -60.0, 60.0, out=logits)
         np.negative(logits, out=logits)
@@ -40,72 +40,77 @@ def probabilities(logits: Floats, multiple: bool) -> Floats:
     return logits
 
 
-def cross_entropy(said: Floats, targets: Floats, multiple: bool) -> Floats:
-    """(n,) of probabilities (n, c), in nats."""
-    p = np.clip(said, SMALLEST, 1 - SMALLEST)
+def cross_entropy(probabilities: Floats, targets: Floats, multiple: bool) -> Floats:
+    """Returns the cross-entropy (n,) of probabilities (n, c), in nats."""
+    p = np.clip(probabilities, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     loss = targets * np.log(p) + ((1 - targets) * np.log(1 - p) if multiple else 0)
     return np.asarray(-loss.sum(axis=1))
 
 
 def linear(tensors: Tensors, vectors: Floats) -> Floats:
-    """(n, c) what a linear head says: weight (d, c), bias (c,), multiple (1,) bool. Chunk by chunk: vectors (n, d) may
-    be float16 or mapped from a file."""
+    """Returns the probabilities (n, c) of a linear head: weight (d, c), bias (c,), multiple (1,) bool. Works in chunks:
+    vectors (n, d) may be float16 or mapped from a file."""
     weight, bias = (np.asarray(tensors[name], np.float32) for name in ("weight", "bias"))
     multiple = bool(tensors["multiple"][0])
     out: Floats = np.empty((len(vectors), len(bias)), np.float32)
-    for start in range(0, len(vectors), CHUNK):
-        chunk = np.asarray(vectors[start : start + CHUNK], np.float32)
-        out[start : start + CHUNK] = probabilities(chunk @ weight + bias, multiple)
+    for start in range(0, len(vectors), CHUNK_ROWS):
+        chunk = np.asarray(vectors[start : start + CHUNK_ROWS], np.float32)
+        out[start : start + CHUNK_ROWS] = probabilities(chunk @ weight + bias, multiple)
     return out
 
 
 def calibration(logits: Floats, targets: Floats, weights: Floats, multiple: bool) -> tuple[Floats, Floats]:
-    """Slope (c,) or, for one choice, (1,) and offset (c,), of least cross-entropy of slope * logits + offset with
-    `targets` (n, c), drawn to 1 and 0 when rows are few.
+    """Returns the slope, (c,) or for one choice (1,), and the offset (c,) that minimise the cross-entropy of slope *
+    logits + offset with `targets` (n, c). A prior draws the slope to 1 and the offset to 0 when rows are few.
 
-    Several labels are as many choices between that label and its absence, solved side by side. Fisher scoring, with
-    the slope's logarithm so that it stays positive; a step that does no good is halved.
+    Several labels are solved side by side as binary problems, the label against its absence. The method is Fisher
+    scoring on the logarithm of the slope, which keeps the slope positive; a step that does not lower the cost is
+    halved.
     """
-    used = weights > 0
-    z, t = (a[used].T.astype(np.float64, order="C") for a in (logits, targets))  # rows last in memory: far faster
+    is_used = weights > 0
+    # the rows are last in memory, which is far faster
+    z, t = (array[is_used].T.astype(np.float64, order="C") for array in (logits, targets))
     z, t = (np.stack([z, -z], 1) / 2, np.stack([t, 1 - t], 1)) if multiple else (z[None], t[None])
-    t = t * weights[used]
+    t = t * weights[is_used]
     mass = t.sum(1, keepdims=True)
     outcomes = z.shape[1]
 
-    def look(at: Doubles) -> tuple[Doubles, Doubles]:
-        """The cost of each problem (problems,), and the step (problems, 1 + outcomes) to take from there."""
-        pull = np.exp(at[:, :1, None]) * z
-        x = pull + at[:, 1:, None]
+    def cost_and_step(parameters: Doubles) -> tuple[Doubles, Doubles]:
+        """Returns the cost of each problem (problems,), and the next step (problems, 1 + outcomes) from the
+        parameters."""
+        scaled = np.exp(parameters[:, :1, None]) * z
+        x = scaled + parameters[:, 1:, None]
         x -= x.max(1, keepdims=True)
         p = np.exp(x)
-        sums = p.sum(1, keepdims=True)
-        p /= sums
-        cost = (mass * np.log(sums)).sum((1, 2)) - (t * x).sum((1, 2)) + PRIOR_ROWS / 2 * np.square(at).sum(1)
+        partition = p.sum(1, keepdims=True)
+        p /= partition
+        cost = (
+            (mass * np.log(partition)).sum((1, 2)) - (t * x).sum((1, 2)) + PRIOR_ROWS / 2 * np.square(parameters).sum(1)
+        )
 
-        heavy = mass * p
-        residual = heavy - t
-        gradient = np.column_stack([(residual * pull).sum((1, 2)), residual.sum(2)]) + PRIOR_ROWS * at
-        apart = heavy * (pull - (p * pull).sum(1, keepdims=True))
+        weighted = mass * p
+        residual = weighted - t
+        gradient = np.column_stack([(residual * scaled).sum((1, 2)), residual.sum(2)]) + PRIOR_ROWS * parameters
+        centred = weighted * (scaled - (p * scaled).sum(1, keepdims=True))
         curvature = np.zeros((len(z), 1 + outcomes, 1 + outcomes))
-        curvature[:, 0, 0] = (apart * pull).sum((1, 2))
-        curvature[:, 0, 1:] = curvature[:, 1:, 0] = apart.sum(2)
-        curvature[:, 1:, 1:] = heavy.sum(2)[:, None] * np.eye(outcomes) - heavy @ p.transpose(0, 2, 1)
+        curvature[:, 0, 0] = (centred * scaled).sum((1, 2))
+        curvature[:, 0, 1:] = curvature[:, 1:, 0] = centred.sum(2)
+        curvature[:, 1:, 1:] = weighted.sum(2)[:, None] * np.eye(outcomes) - weighted @ p.transpose(0, 2, 1)
         curvature += PRIOR_ROWS * np.eye(1 + outcomes)
         return cost, np.asarray(np.linalg.solve(curvature, -gradient[..., None])[..., 0], dtype=np.float64)
 
-    at: Doubles = np.zeros((len(z), 1 + outcomes))
-    cost, move = look(at)
-    for _ in range(STEPS):
-        ahead = at + move
-        ahead[:, 0] = np.clip(ahead[:, 0], -WIDEST, WIDEST)
-        reached, onward = look(ahead)
-        better = reached <= cost
-        if np.abs(ahead - at).max(initial=0.0) < SETTLED:
+    parameters: Doubles = np.zeros((len(z), 1 + outcomes))
+    cost, move = cost_and_step(parameters)
+    for _ in range(MAX_STEPS):
+        candidate = parameters + move
+        candidate[:, 0] = np.clip(candidate[:, 0], -MAX_LOG_SLOPE, MAX_LOG_SLOPE)
+        candidate_cost, candidate_move = cost_and_step(candidate)
+        is_better = candidate_cost <= cost
+        if np.abs(candidate - parameters).max(initial=0.0) < MAX_SETTLED_STEP:
             break
-        at = np.where(better[:, None], ahead, at)
-        move = np.where(better[:, None], onward, move / 2)
-        cost = np.minimum(cost, reached)
-    slope, offset = np.exp(at[:, 0]), at[:, 1:]
+        parameters = np.where(is_better[:, None], candidate, parameters)
+        move = np.where(is_better[:, None], candidate_move, move / 2)
+        cost = np.minimum(cost, candidate_cost)
+    slope, offset = np.exp(parameters[:, 0]), parameters[:, 1:]
     offset = offset[:, 0] - offset[:, 1] if multiple else offset[0]
     return slope.astype(np.float32), offset.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Which rows are held out together, and whether earlier answers need folds of their own."""
+"""Divides training rows into folds, and tells whether the earlier targets need a cross-validation of their own."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import numpy as np
 from ml_backend.core.types import Floats, Ints, TrainingSet
 
 FOLDS = 5
-NEARLY_ALL = 0.95
-"""Share of the answers that the earlier knowledge must have for it to be taken for the present one by learners that
-take long: fitting the same again, but for a few of hundreds of answers, would double that."""
+MIN_UNCHANGED_SHARE = 0.95
+"""Share of unchanged targets from which slow learners take the cross-validation of the present targets for that of the
+earlier ones, too: a second cross-validation of nearly the same hundreds of rows would double the time."""
 
 
 def split(targets: Floats, multiple: bool, seed: int, folds: int = FOLDS) -> Ints:
-    """The fold (n,) of each row: labels are dealt out evenly, by their strongest target; n folds if n < `folds`."""
+    """Returns the fold (n,) of each row. Labels, by the strongest target of each row, are spread evenly over the folds;
+    there are n folds if n < `folds`."""
     strongest = targets.argmax(axis=1)
     if multiple:
         strongest = np.where(targets.max(axis=1) > 0, strongest, -1)
@@ -24,6 +25,7 @@ def split(targets: Floats, multiple: bool, seed: int, folds: int = FOLDS) -> Int
 
 
 def is_nearly_the_same(train: TrainingSet) -> bool:
-    """Whether the earlier knowledge is to be judged, and nearly all of the present one."""
+    """Returns whether the earlier targets are to be cross-validated and nearly all of the present targets equal
+    them."""
     earlier = train.earlier_to_judge
-    return earlier is not None and bool((earlier == train.targets).all(axis=1).mean() >= NEARLY_ALL)
+    return earlier is not None and bool((earlier == train.targets).all(axis=1).mean() >= MIN_UNCHANGED_SHARE)

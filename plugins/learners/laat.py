@@ -1,17 +1,18 @@
-"""LAAT as it should be: a linear head over the fields of a record, strong with few answers if the teacher's scores of
-the fields are right, and harmless if they are wrong.
+"""LAAT as a Bayesian average: a linear head over the fields of a record. It needs few labels if the teacher's scores of
+the fields are right, and wrong scores do no harm.
 
 Vukadin, Silic, Delac, "Large Language Models as Attribution Regularizers for Efficient Model Training" (arXiv
-2502.20268), pull the attributions of a model towards a teacher's scores with one strength for all numbers of labels: it
-hardly learns from labels then, and a wrong teacher is never overcome. Here the attributions of a linear head are its
-weights, and the scores a direction u in which they may lie. Two dozen beliefs are averaged, each weighed by how likely
-it makes the answers (see `evidence`): that the weights are half of u, u or twice u, more or less exactly, where u takes
-the scores nearly as they are or the highest alone; that they are spread as the scores say that fields matter, without
-a direction; and that nobody knows anything. Four more, that they are -u, are witnesses only: what speaks for them
-speaks for those without a teacher. The average of linear heads is a linear head.
+2502.20268), pull the attributions of a model towards a teacher's scores with one strength for all numbers of labels.
+The model then hardly learns from labels, and never overcomes a wrong teacher. Here the attributions of a linear head
+are its weights, and the scores give a direction u in which the weights may lie. Two dozen priors ("beliefs") are
+averaged, each weighted by its evidence (see `bayesian_averaging`): priors in which the weights are half of u, u or
+twice u, with different spreads, where u takes the scores nearly as they are or the highest ones alone; priors without a
+direction, in which the columns are spread as the scores say that fields matter; and priors without any scores. Four
+more priors, with the mean -u, only measure the evidence against the scores: their mass goes to the priors without a
+direction. The average of linear heads is a linear head.
 
-A score is wrong by a factor rather than by an amount: the weight of a field that is said to decide may lie far from
-what its score says, that of a field without a score lies near zero. So a hundred answers correct the few fields that
+A score is wrong by a factor rather than by an amount: the weight of a field with a high score may lie far from what its
+score says, the weight of a field without a score lies near zero. So a hundred labels correct the few fields that
 decide, where they would be lost among a hundred weights that are all as uncertain.
 
 Constants were chosen on pool rows of the benchmark's tables, on ten others and on made-up wide ones; measured in
@@ -32,36 +33,36 @@ from plugins.learners.calibration import calibration, linear, probabilities
 from plugins.learners.pool_sample import pool_sample
 
 POWERS = ((1.5, 0.8), (4.0, 0.2))
-"""A score counts with a power of its size: the field that matters most matters more than its score says. The powers,
-and the prior mass of each: some teachers are right about a few fields, and have something to say of all."""
+"""The powers to which the sizes of scores are raised, and the prior mass of each: the field that matters most matters
+more than its score says. Some teachers are right about a few fields only, and score all of them."""
 DECORRELATE = 0.25
-"""How much fields that say the same share one score: a teacher scores them one at a time. With more, what is left of
-the scores of many fields is where they contradict each other."""
-UNSCORED = 0.3
-"""How widely the weight of a field without a score lies, beside that of the field with the highest."""
-BELIEVED = ((0.5, 0.3), (1.0, 0.3), (2.0, 0.2), (-1.0, 0.1))
-"""How many times u the weights are, and the prior mass of that. If they are u, its AUC is about 0.74: were there
-nothing below that, answers would take a teacher who is right less often for one who knows nothing."""
-EXACT = (0.2, 1.0)
-"""Spreads around it, as standard deviations of the pool's logits, for 8 columns as for 200."""
-ALONE, FREE = 0.05, (0.6, 1.2, 2.4)
-"""Mass and spreads of the beliefs without a direction: with the teacher's sense of what matters, with the columns' own
-widths, and with all columns alike, as rare categories would have it beside numbers."""
-PATIENCE = 5.0
-"""The evidence of n answers counts n / (n + PATIENCE): two answers do not dismiss a teacher."""
-MODEST = 30.0
-"""The bias of n answers counts n / (n + MODEST): few say little about how frequent labels are, and acquisition draws no
-fair share of them."""
-LARGE, BEST = 100, {1: 4, 0: 3, -1: 2}
-"""Of more rows and columns than this, only so many of the likeliest beliefs are fitted, by the sign of alpha: all of
-them would take too long."""
+"""How much correlated fields share one score: a teacher scores fields one at a time. With a higher value, what remains
+of the scores of many fields is where they contradict each other."""
+UNSCORED_SCALE = 0.3
+"""Standard deviation of the weight of a field without a score, relative to that of the field with the highest score."""
+ALPHAS = ((0.5, 0.3), (1.0, 0.3), (2.0, 0.2), (-1.0, 0.1))
+"""Values of alpha, the factor between the weights and u, and the prior mass of each. Weights equal to u have an AUC of
+about 0.74: without a smaller factor, a teacher that is right less often would soon count as one without knowledge."""
+DIRECTED_SPREADS = (0.2, 1.0)
+"""Spreads around alpha u, as standard deviations of the pool's logits; the same values do for 8 columns and for 200."""
+UNDIRECTED_MASS, UNDIRECTED_SPREADS = 0.05, (0.6, 1.2, 2.4)
+"""Prior mass of the beliefs without a direction, and their spreads. The scale of the columns is by the scores, by the
+columns' own widths, or the same for all columns, as rare categories would have it beside numbers."""
+EVIDENCE_HALF_ROWS = 5.0
+"""The evidence of n rows counts n / (n + EVIDENCE_HALF_ROWS), so that two labels do not dismiss a teacher."""
+BIAS_HALF_ROWS = 30.0
+"""The bias of n rows counts n / (n + BIAS_HALF_ROWS): few rows say little about how frequent labels are, and query
+strategies draw no representative sample of them."""
+MAX_SIZE_FOR_ALL_BELIEFS, MAX_BELIEFS_BY_SIGN = 100, {1: 4, 0: 3, -1: 2}
+"""With more rows and more columns than this, only the most probable beliefs are fitted, as many as given for each sign
+of alpha: fitting all of them would take too long."""
 FIELDS = "fields"
 
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """That the weights are alpha u (d,), give or take `spread` times scale (d,), and the prior mass of that. Beliefs of
-    the same u and scale share the arrays themselves."""
+    """A Gaussian prior: the weights have the mean alpha u (d,) and the standard deviation `spread` times scale (d,).
+    `mass` is its prior probability. Beliefs with the same u and scale share the arrays themselves."""
 
     u: Doubles
     scale: Doubles
@@ -72,176 +73,195 @@ class Belief:
 
 class Laat:
     """Tensors: weight (d, c) and bias (c,) float32, calibrated; multiple (1,) bool; `trust` and `against` (heads,):
-    how much speaks for the teacher's scores, and for their being upside down."""
+    posterior mass of the beliefs in the teacher's scores, and of the beliefs in their negatives."""
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
-        """Deterministic. The scores come with the prior FIELDS; without it, nobody knows anything."""
-        known = train.priors.get(FIELDS) or _unknown(train)
+        """Deterministic. The scores come with the prior FIELDS; without it, all priors are uninformative."""
+        prior = train.priors.get(FIELDS) or _uninformative_prior(train)
         x = np.asarray(train.vectors, np.float64)
-        heads = _heads(x, train.targets, train.weights, train.multiple, known)
+        heads = _heads(x, train.targets, train.weights, train.multiple, prior)
         tensors, held_out = _calibrated(heads, train.targets, train.weights, train.multiple)
         earlier = None
         if train.earlier_to_judge is not None:
-            there = ~np.isnan(train.earlier_to_judge).any(axis=1)
-            targets, weights = np.nan_to_num(train.earlier_to_judge), train.weights * there
+            is_known = ~np.isnan(train.earlier_to_judge).any(axis=1)
+            targets, weights = np.nan_to_num(train.earlier_to_judge), train.weights * is_known
             _, earlier = _calibrated(
-                _heads(x, targets, weights, train.multiple, known), targets, weights, train.multiple
+                _heads(x, targets, weights, train.multiple, prior), targets, weights, train.multiple
             )
-        told = [_trust(head, target, train.say) for head, target in _judged(heads, train.targets) if head.told]
-        trust = float(np.mean(told)) if told else None
+        trusts = [
+            _trust_in_scores(head, target, train.say)
+            for head, target in _heads_with_targets(heads, train.targets)
+            if head.is_scored
+        ]
+        trust = float(np.mean(trusts)) if trusts else None
         return Fit(tensors, held_out, earlier, FIELDS if (trust or 0.0) >= 0.5 else "", trust=trust)
 
-    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
-        """What the fields are worth: scores (c, k, d) of k estimates, and the pool's covariance."""
-        if material.attributions is None or not len(material.pool):
+    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+        """Returns the teacher's scores of the columns (c, k, d), from k estimates, and the pool's covariance."""
+        if data.attributions is None or not len(data.pool):
             return {}
-        pool = np.asarray(pool_sample(material.pool, np.random.default_rng(seed)), np.float32)
+        pool = np.asarray(pool_sample(data.pool, np.random.default_rng(seed)), np.float32)
         return {
             FIELDS: {
-                "scores": np.asarray(material.attributions.scores, np.float32),
-                "width": np.asarray(material.attributions.width, np.float32),
+                "scores": np.asarray(data.attributions.scores, np.float32),
+                "width": np.asarray(data.attributions.width, np.float32),
                 "covariance": np.cov(pool, rowvar=False, bias=True).reshape(pool.shape[1], -1).astype(np.float32),
             }
         }
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
-        """(n, c) calibrated probabilities."""
+        """Returns calibrated probabilities (n, c)."""
         return linear(tensors, vectors)
 
 
 def direction(
     scores: Doubles, covariance: Doubles, width: Doubles, power: float = POWERS[0][0]
 ) -> tuple[Doubles, Doubles]:
-    """u (d,), of which x @ u has deviation 1 over the pool, and how much each column weighs (d,), from the scores
-    (k, d) of k estimates; zeros if the teacher has said nothing. In a column of `width` 0 there is no direction."""
-    t = (np.sign(scores) * np.abs(scores) ** power).mean(axis=0) * (width > 0)
+    """Returns u (d,), scaled so that x @ u has standard deviation 1 over the pool, and the size of the score of each
+    column (d,), from the scores (k, d) of k estimates. Both are zeros if the teacher has given no scores. A column of
+    `width` 0 has no part in the direction."""
+    mean_scores = (np.sign(scores) * np.abs(scores) ** power).mean(axis=0) * (width > 0)
     variance = np.diag(covariance) * (width > 0)
-    unit = max(float(variance.max()), 1e-12)  # that of a number: whatever the columns are measured in
-    shared = (1 - DECORRELATE) * np.eye(len(t)) + DECORRELATE / unit * covariance * np.outer(width > 0, width > 0)
-    u = np.linalg.solve(shared, t)
-    spread = max(float(u @ covariance @ u), 0.0) ** 0.5
-    return (u / spread if spread > 1e-9 else np.zeros_like(u)), np.abs(t)
+    scale = max(float(variance.max()), 1e-12)  # the variance of a number, in whatever unit the columns are
+    mixing = (1 - DECORRELATE) * np.eye(len(mean_scores)) + DECORRELATE / scale * covariance * np.outer(
+        width > 0, width > 0
+    )
+    u = np.linalg.solve(mixing, mean_scores)
+    deviation = max(float(u @ covariance @ u), 0.0) ** 0.5
+    return (u / deviation if deviation > 1e-9 else np.zeros_like(u)), np.abs(mean_scores)
 
 
-def _beliefs(scores: Doubles, covariance: Doubles, width: Doubles) -> Iterator[Belief]:
-    """All of them; spreads are those of the pool's logits."""
-    variance, even = np.diag(covariance), np.where(width > 0, 1.0, 0.0)
+def _all_beliefs(scores: Doubles, covariance: Doubles, width: Doubles) -> Iterator[Belief]:
+    """Yields all beliefs. Their spreads are standard deviations of the pool's logits."""
+    variance, uniform = np.diag(covariance), np.where(width > 0, 1.0, 0.0)
 
     def around(u: Doubles, scale: Doubles, members: Sequence[tuple[float, float, float]]) -> Iterator[Belief]:
-        unit = max(float((variance * scale**2).sum()), 1e-12) ** 0.5
-        return (Belief(u, scale, alpha, spread / unit, mass) for alpha, spread, mass in members)
+        pool_deviation = max(float((variance * scale**2).sum()), 1e-12) ** 0.5
+        return (Belief(u, scale, alpha, spread / pool_deviation, mass) for alpha, spread, mass in members)
 
-    undirected = [(0.0, spread, ALONE / len(FREE)) for spread in FREE]
-    for scale in (width, even):
+    undirected = [(0.0, spread, UNDIRECTED_MASS / len(UNDIRECTED_SPREADS)) for spread in UNDIRECTED_SPREADS]
+    for scale in (width, uniform):
         yield from around(np.zeros_like(width), scale, undirected)
-    for power, share in POWERS:
-        u, size = direction(scores, covariance, width, power)
+    for power, power_mass in POWERS:
+        u, column_scores = direction(scores, covariance, width, power)
         if u.any():
-            relevant = (size + UNSCORED * size.max()) * even
-            directed = [(alpha, spread, mass / len(EXACT)) for alpha, mass in BELIEVED for spread in EXACT]
-            members = [(alpha, spread, share * mass) for alpha, spread, mass in [*directed, *undirected]]
-            yield from around(u, relevant, members)
+            by_scores = (column_scores + UNSCORED_SCALE * column_scores.max()) * uniform
+            directed = [
+                (alpha, spread, mass / len(DIRECTED_SPREADS)) for alpha, mass in ALPHAS for spread in DIRECTED_SPREADS
+            ]
+            all_members = [(alpha, spread, power_mass * mass) for alpha, spread, mass in [*directed, *undirected]]
+            yield from around(u, by_scores, all_members)
 
 
-class _Head:
-    """The average of all beliefs about one head: weight (d,), bias, left_out (n,), whether the teacher has `told`
-    anything of it, what it says `alone` (n,), and what speaks for the teacher."""
+class _AveragedHead:
+    """The average of all beliefs about one head: weight (d,), bias, left_out (n,). `is_scored`: whether the teacher has
+    scored any column for it; `score_logits` (n,): the logits by the scores alone; `positive_mass` and `negative_mass`:
+    posterior mass of the beliefs with alpha above and below 0."""
 
-    def __init__(self, x: Doubles, targets: Doubles, trust: Doubles, scores: Doubles, known: Tensors) -> None:
-        covariance, width = (np.asarray(known[name], np.float64) for name in ("covariance", "width"))
+    def __init__(self, x: Doubles, targets: Doubles, row_weights: Doubles, scores: Doubles, prior: Tensors) -> None:
+        covariance, width = (np.asarray(prior[name], np.float64) for name in ("covariance", "width"))
         u, _ = direction(scores, covariance, width)
-        self.told = bool(u.any())
-        self.alone: Doubles = x @ u
-        beliefs = list(_beliefs(scores, covariance, width))
-        total = trust.sum()
-        patient = total / (total + PATIENCE)
-        if min(x.shape) > LARGE:
-            beliefs = _likeliest(x, targets, trust, beliefs, patient)
-        found: list[Members] = [fit(x, targets, trust, *some) for some in _by_scale(beliefs)]
-        evidence = np.concatenate([each.evidence for each in found])
+        self.is_scored = bool(u.any())
+        self.score_logits: Doubles = x @ u
+        beliefs = list(_all_beliefs(scores, covariance, width))
+        total_weight = row_weights.sum()
+        evidence_power = total_weight / (total_weight + EVIDENCE_HALF_ROWS)
+        if min(x.shape) > MAX_SIZE_FOR_ALL_BELIEFS:
+            beliefs = _most_probable(x, targets, row_weights, beliefs, evidence_power)
+        fits: list[Members] = [fit(x, targets, row_weights, *group) for group in _by_scale(beliefs)]
+        evidence = np.concatenate([members.evidence for members in fits])
         alphas = np.array([belief.alpha for belief in beliefs])
-        prior = np.log([belief.mass for belief in beliefs])
-        post = _normal(prior + patient * evidence)
-        votes = _votes(post, alphas)
-        self.weight = votes @ np.vstack([each.weights for each in found])
-        self.bias = float(votes @ np.concatenate([each.biases for each in found]))
-        self.trust, self.against = float(post[alphas > 0].sum()), float(post[alphas < 0].sum())
-        # what the others say of a row: what it adds to the evidence itself is taken out
-        left_out = np.hstack([each.left_out.T for each in found]).T
-        own = trust * (targets * left_out - np.logaddexp(0, left_out))
-        others = np.maximum(total - trust, 0)
-        believed = np.stack([belief.alpha * (x @ belief.u) for belief in beliefs])
-        left_out = np.where(others > 0, left_out, believed)  # nothing is left but the belief
-        post = _normal(prior[:, None] + others / (others + PATIENCE) * (evidence[:, None] - own))
-        self.left_out = (_votes(post, alphas) * left_out).sum(axis=0)
-        too_sure = self.bias * MODEST / (total + MODEST)
-        self.bias -= too_sure
-        self.left_out -= np.where(others > 0, too_sure, 0.0)
+        log_prior = np.log([belief.mass for belief in beliefs])
+        posterior = _normalised(log_prior + evidence_power * evidence)
+        weights = _member_weights(posterior, alphas)
+        self.weight = weights @ np.vstack([members.weights for members in fits])
+        self.bias = float(weights @ np.concatenate([members.biases for members in fits]))
+        self.positive_mass, self.negative_mass = float(posterior[alphas > 0].sum()), float(posterior[alphas < 0].sum())
+        # leave-one-out average for each row: its own contribution to the evidence is taken out
+        left_out = np.hstack([members.left_out.T for members in fits]).T
+        row_likelihood = row_weights * (targets * left_out - np.logaddexp(0, left_out))
+        other_weight = np.maximum(total_weight - row_weights, 0)
+        prior_means = np.stack([belief.alpha * (x @ belief.u) for belief in beliefs])
+        left_out = np.where(other_weight > 0, left_out, prior_means)  # without other rows, only the prior is left
+        posterior = _normalised(
+            log_prior[:, None]
+            + other_weight / (other_weight + EVIDENCE_HALF_ROWS) * (evidence[:, None] - row_likelihood)
+        )
+        self.left_out = (_member_weights(posterior, alphas) * left_out).sum(axis=0)
+        excess_bias = self.bias * BIAS_HALF_ROWS / (total_weight + BIAS_HALF_ROWS)
+        self.bias -= excess_bias
+        self.left_out -= np.where(other_weight > 0, excess_bias, 0.0)
 
 
 def _by_scale(beliefs: Sequence[Belief]) -> Iterator[tuple[Doubles, Doubles, list[tuple[float, float]]]]:
-    """Those with the same u and scale together, in their order: u, scale, and alpha and spread of each."""
-    for _, some in groupby(beliefs, key=lambda belief: id(belief.scale)):
-        group = list(some)
+    """Groups consecutive beliefs with the same u and scale: u, scale, and the pairs of alpha and spread."""
+    for _, same_scale in groupby(beliefs, key=lambda belief: id(belief.scale)):
+        group = list(same_scale)
         yield group[0].u, group[0].scale, [(belief.alpha, belief.spread) for belief in group]
 
 
-def _likeliest(x: Doubles, targets: Doubles, trust: Doubles, beliefs: Sequence[Belief], patient: float) -> list[Belief]:
-    """The likeliest of them by the linearised evidence, as many of each sign as BEST says."""
-    evidence = np.concatenate([linearised(x, targets, trust, *some) for some in _by_scale(beliefs)])
-    likely = np.log([belief.mass for belief in beliefs]) + patient * evidence
-    order = sorted(range(len(beliefs)), key=lambda place: -likely[place])
-    kept = [[place for place in order if np.sign(beliefs[place].alpha) == sign][:most] for sign, most in BEST.items()]
-    return [beliefs[place] for place in sorted(place for some in kept for place in some)]
+def _most_probable(
+    x: Doubles, targets: Doubles, row_weights: Doubles, beliefs: Sequence[Belief], evidence_power: float
+) -> list[Belief]:
+    """Returns the most probable beliefs by the linearised evidence, as many of each sign as MAX_BELIEFS_BY_SIGN
+    says."""
+    evidence = np.concatenate([linearised(x, targets, row_weights, *group) for group in _by_scale(beliefs)])
+    log_posterior = np.log([belief.mass for belief in beliefs]) + evidence_power * evidence
+    order = sorted(range(len(beliefs)), key=lambda i: -log_posterior[i])
+    chosen = [
+        [i for i in order if np.sign(beliefs[i].alpha) == sign][:count] for sign, count in MAX_BELIEFS_BY_SIGN.items()
+    ]
+    return [beliefs[i] for i in sorted(i for group in chosen for i in group)]
 
 
-def _heads(x: Doubles, targets: Floats, weights: Floats, multiple: bool, known: Tensors) -> list[_Head]:
-    """One for each label; of two of which one holds, one for the second."""
-    scores, t = np.asarray(known["scores"], np.float64), np.asarray(targets, np.float64)
-    trust = np.asarray(weights, np.float64)
+def _heads(x: Doubles, targets: Floats, weights: Floats, multiple: bool, prior: Tensors) -> list[_AveragedHead]:
+    """Returns one head for each label; for a choice between two labels, one head for the second."""
+    scores, t = np.asarray(prior["scores"], np.float64), np.asarray(targets, np.float64)
+    row_weights = np.asarray(weights, np.float64)
     if not multiple and t.shape[1] == 2:
-        return [_Head(x, t[:, 1], trust, scores[1] - scores[0], known)]
-    return [_Head(x, t[:, label], trust, scores[label], known) for label in range(t.shape[1])]
+        return [_AveragedHead(x, t[:, 1], row_weights, scores[1] - scores[0], prior)]
+    return [_AveragedHead(x, t[:, label], row_weights, scores[label], prior) for label in range(t.shape[1])]
 
 
-def _judged(heads: list[_Head], targets: Floats) -> list[tuple[_Head, Floats]]:
-    """Each head with its column of the targets."""
+def _heads_with_targets(heads: list[_AveragedHead], targets: Floats) -> list[tuple[_AveragedHead, Floats]]:
+    """Pairs each head with its column of the targets."""
     return list(zip(heads, targets.T[-len(heads) :], strict=True))
 
 
-def _trust(head: _Head, target: Floats, weights: Floats) -> float:
-    """How much the answers speak for the scores: the mass of those beliefs or, if that is more, how well the scores by
-    themselves put the answers in order (the area under their curve). Of labels that are nearly told apart, the mass
-    goes to whoever is surest, though the scores are right."""
-    used = weights > 0
-    holds, said = target[used] > 0.5, head.alone[used]
+def _trust_in_scores(head: _AveragedHead, target: Floats, weights: Floats) -> float:
+    """Returns how far the targets support the scores: the posterior mass of the beliefs in them or, if that is more,
+    the area under the ROC curve of the scores by themselves. Where labels are nearly separable, the mass goes to the
+    beliefs with the largest weights, even though the scores are right."""
+    is_used = weights > 0
+    holds, score_logits = target[is_used] > 0.5, head.score_logits[is_used]
     if holds.all() or not holds.any():
-        return head.trust
+        return head.positive_mass
     from sklearn.metrics import roc_auc_score
 
-    return max(head.trust, float(roc_auc_score(holds, said)))
+    return max(head.positive_mass, float(roc_auc_score(holds, score_logits)))
 
 
-def _calibrated(heads: list[_Head], targets: Floats, weights: Floats, multiple: bool) -> tuple[Tensors, Floats]:
+def _calibrated(heads: list[_AveragedHead], targets: Floats, weights: Floats, multiple: bool) -> tuple[Tensors, Floats]:
+    """Returns the tensors, and the calibrated leave-one-out probabilities (n, c)."""
     weight, bias, logits = (
         np.stack([getattr(head, name) for head in heads], axis=-1).astype(np.float32)
         for name in ("weight", "bias", "left_out")
     )
     if len(heads) < targets.shape[1]:
-        weight, logits = (np.hstack([np.zeros_like(each), each]) for each in (weight, logits))
+        weight, logits = (np.hstack([np.zeros_like(array), array]) for array in (weight, logits))
         bias = np.array([0.0, bias[0]], np.float32)
-    alone = weights.sum() - weights <= 0  # without others, nobody has judged the row
-    slope, offset = calibration(logits, targets, weights * ~alone, multiple)
+    is_only_row = weights.sum() - weights <= 0  # without other rows, there is no leave-one-out prediction
+    slope, offset = calibration(logits, targets, weights * ~is_only_row, multiple)
     tensors: Tensors = {
         "weight": weight * slope, "bias": bias * slope + offset, "multiple": np.array([multiple]),
-        "trust": np.array([head.trust for head in heads], np.float32),
-        "against": np.array([head.against for head in heads], np.float32),
+        "trust": np.array([head.positive_mass for head in heads], np.float32),
+        "against": np.array([head.negative_mass for head in heads], np.float32),
     }  # fmt: skip
     return tensors, probabilities(logits * slope + offset, multiple)
 
 
-def _unknown(train: TrainingSet) -> Tensors:
-    """Of fields that nobody has told anything of, in a pool that is not known either: that of the rows."""
+def _uninformative_prior(train: TrainingSet) -> Tensors:
+    """Returns the tensors of a prior without scores. The variances of the training rows stand in for the pool's."""
     n, d = train.vectors.shape
     variance = np.asarray(train.vectors, np.float64).var(axis=0) if n > 1 else np.ones(d)
     covariance = np.diag(variance if variance.any() else np.ones(d))
@@ -249,14 +269,16 @@ def _unknown(train: TrainingSet) -> Tensors:
     return {"scores": scores, "width": np.ones(d, np.float32), "covariance": covariance}
 
 
-def _votes(post: Doubles, alphas: Doubles) -> Doubles:
-    """The mass of those that testify against the teacher goes to those without one, in proportion."""
-    beside = (-1, *[1] * (post.ndim - 1))
-    alone = post * (alphas == 0).reshape(beside)
-    against = post[alphas < 0].sum(axis=0)
-    return np.asarray(post * (alphas >= 0).reshape(beside) + against * alone / alone.sum(axis=0))
+def _member_weights(posterior: Doubles, alphas: Doubles) -> Doubles:
+    """Moves the posterior mass of the beliefs with a negative alpha to those without a direction, in proportion."""
+    column_shape = (-1, *[1] * (posterior.ndim - 1))
+    undirected = posterior * (alphas == 0).reshape(column_shape)
+    negative_mass = posterior[alphas < 0].sum(axis=0)
+    return np.asarray(
+        posterior * (alphas >= 0).reshape(column_shape) + negative_mass * undirected / undirected.sum(axis=0)
+    )
 
 
-def _normal(logs: Doubles) -> Doubles:
-    grown: Doubles = np.exp(logs - logs.max(axis=0))
-    return np.asarray(grown / grown.sum(axis=0))
+def _normalised(logs: Doubles) -> Doubles:
+    exponentials: Doubles = np.exp(logs - logs.max(axis=0))
+    return np.asarray(exponentials / exponentials.sum(axis=0))

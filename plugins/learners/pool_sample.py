@@ -1,4 +1,4 @@
-"""A sample of a large pool for `distil`: a pool may have a million rows, of which most are never read."""
+"""Draws a sample of a large pool for `distil`: a pool may have a million rows, and most of them are never read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from ml_backend.core.types import Floats
 
-MOST_ROWS = 10_000
-"""Rows of the pool that a learner is distilled with; of a larger pool, so many are drawn."""
+MAX_POOL_ROWS = 10_000
+"""Most rows of the pool that `distil` uses; of a larger pool, as many rows are drawn."""
 
 
 def pool_sample(pool: Floats, random: np.random.Generator) -> Floats:
-    """The pool (n, d), or `MOST_ROWS` of its rows in their order. The rows are drawn first, and no others are read: of
-    a view on a larger matrix, `numpy.asarray` would copy them all."""
-    if len(pool) <= MOST_ROWS:
+    """Returns the pool (n, d), or `MOST_ROWS` of its rows in their order. The rows are drawn before any row is read,
+    because `numpy.asarray` on a view of a larger matrix would copy all of its rows."""
+    if len(pool) <= MAX_POOL_ROWS:
         return pool
-    return pool[np.sort(random.choice(len(pool), MOST_ROWS, replace=False))]
+    return pool[np.sort(random.choice(len(pool), MAX_POOL_ROWS, replace=False))]

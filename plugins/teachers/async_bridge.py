@@ -1,4 +1,4 @@
-"""An asynchronous generator for a caller who knows of no event loop."""
+"""Runs an asynchronous generator for a caller without an event loop."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from concurrent.futures import Future
 from threading import Thread
 from typing import TypeVar
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 
-def iterate(source: AsyncGenerator[T]) -> Iterator[T]:
-    """Yields what `source` yields. It runs in a thread of its own: what it has begun goes on while the caller is
-    busy, what comes next waits for the caller. When the caller stops, all that is under way there is cancelled at once.
-    """
-    started: Future[asyncio.AbstractEventLoop] = Future()
-    thread = Thread(target=_run, args=(started,), name="teacher")
+def iterate(source: AsyncGenerator[Item]) -> Iterator[Item]:
+    """Yields the items of `source`, which runs in a thread of its own. Tasks that it has started go on while the caller
+    is busy; the next item waits for the caller. When the caller stops, all tasks under way are cancelled at once."""
+    started_loop: Future[asyncio.AbstractEventLoop] = Future()
+    thread = Thread(target=_run, args=(started_loop,), name="teacher")
     thread.start()
-    loop = started.result()
+    loop = started_loop.result()
     try:
         while True:
             try:
@@ -30,11 +29,11 @@ def iterate(source: AsyncGenerator[T]) -> Iterator[T]:
         thread.join()
 
 
-def _run(started: Future[asyncio.AbstractEventLoop]) -> None:
-    with asyncio.Runner() as runner:  # on leaving, it cancels the tasks and closes the generators
-        started.set_result(runner.get_loop())
+def _run(started_loop: Future[asyncio.AbstractEventLoop]) -> None:
+    with asyncio.Runner() as runner:  # on exit, it cancels the tasks and closes the generators
+        started_loop.set_result(runner.get_loop())
         runner.get_loop().run_forever()
 
 
-async def _next(source: AsyncGenerator[T]) -> T:
+async def _next(source: AsyncGenerator[Item]) -> Item:
     return await anext(source)

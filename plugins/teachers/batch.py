@@ -1,6 +1,5 @@
-"""A teacher that is asked by file: the requests of many questions, and the replies to them, as OpenAI's Batch API and
-those who follow it have them. Slower, and for half the price.
-"""
+"""A teacher that is asked by file: the requests of many questions, and the replies to them, in the format of OpenAI's
+Batch API and its imitators. It is slower, at half the price."""
 
 from __future__ import annotations
 
@@ -15,11 +14,11 @@ from ml_backend.core.teacher_types import REASONING, SAMPLES, Answer, Call, Ques
 from plugins.teachers import chat_completions, chat_messages, label_probabilities
 
 URL = "/v1/chat/completions"
-_WORD = re.compile(r"[a-z_]{3,60}")
+_ERROR_CODE = re.compile(r"[a-z_]{3,60}")
 
 
 class BatchTeacher:
-    """Answers nothing: its questions wait until somebody exports them."""
+    """Answers no question itself: questions wait until they are exported to a file."""
 
     def __init__(self, options: TeacherOptions) -> None:
         self._model = options.model
@@ -31,50 +30,55 @@ class BatchTeacher:
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         return iter(())
 
+    @staticmethod
+    def write(questions: Iterable[Question], options: TeacherOptions) -> Iterator[str]:
+        """Yields one line for each question, without its end. No server can reject a parameter here, so
+        `options.probabilities` decides which are sent: `stated`, the default, leaves out all that a model may reject,
+        `samples` leaves out log-probabilities and temperature. A reply may be longer by REASONING tokens."""
+        source = "stated" if options.probabilities == "auto" else options.probabilities
+        rejected = {"stated": {"temperature", "max_tokens"}, "samples": {"temperature"}}.get(source, set())
+        for question in {question.id: with_reasoning_tokens(question) for question in questions}.values():
+            stated = (
+                label_probabilities.with_confidence(question) if question.field and source == "stated" else question
+            )
+            has_logprobs, is_sampled = question.field and source == "logprobs", question.field and source == "samples"
+            body = chat_messages.body(
+                stated,
+                options.model,
+                logprobs=bool(has_logprobs),
+                samples=SAMPLES if is_sampled else 1,
+                rejected=rejected,
+            )
+            yield json.dumps({"custom_id": question.id, "method": "POST", "url": URL, "body": body})
 
-def write(questions: Iterable[Question], options: TeacherOptions) -> Iterator[str]:
-    """A line for each question, without its end. No server is here to say what it refuses, so `options.probabilities`
-    decide: `stated`, the default, asks for nothing that a model may refuse, `samples` for no log-probabilities and no
-    temperature. A reply may be longer by REASONING tokens.
-    """
-    source = "stated" if options.probabilities == "auto" else options.probabilities
-    without = {"stated": {"temperature", "max_tokens"}, "samples": {"temperature"}}.get(source, set())
-    for question in {question.id: roomy(question) for question in questions}.values():
-        asked = label_probabilities.stating(question) if question.field and source == "stated" else question
-        logprobs, samples = question.field and source == "logprobs", question.field and source == "samples"
-        body = chat_messages.body(
-            asked, options.model, logprobs=bool(logprobs), samples=SAMPLES if samples else 1, without=without
-        )
-        yield json.dumps({"custom_id": question.id, "method": "POST", "url": URL, "body": body})
+    @staticmethod
+    def read(lines: Iterable[str], questions: Mapping[str, Question], ignored: Counter[str]) -> Iterator[Answer]:
+        """Yields the answers in the lines to these questions, by their ids. Other lines are counted in `ignored`:
+        `unreadable`, such as half a line at the end of a file; `question`, a request; `unknown`, a reply to another
+        question; or `repeated`."""
+        answered: set[str] = set()
+        for line in lines:
+            if not line.strip():
+                continue
+            entry = _entry(line)
+            question_id = entry.get("custom_id") if entry is not None else None
+            if entry is None or not isinstance(question_id, str):
+                ignored["unreadable"] += 1
+            elif "body" in entry and "response" not in entry and "error" not in entry:
+                ignored["question"] += 1
+            elif question_id not in questions:
+                ignored["unknown"] += 1
+            elif question_id in answered:
+                ignored["repeated"] += 1
+            else:
+                answer = _answer(questions[question_id], entry)
+                if answer.content is not None:
+                    answered.add(question_id)  # after an unusable reply, a usable one may follow
+                yield answer
 
 
-def read(lines: Iterable[str], questions: Mapping[str, Question], ignored: Counter[str]) -> Iterator[Answer]:
-    """The answers that the lines hold to these questions, by their ids. A line that is none is counted in `ignored`: as
-    unreadable, such as half a line at the end of a file; unknown, to a question that is not among these; or repeated.
-    """
-    seen: set[str] = set()
-    for line in lines:
-        if not line.strip():
-            continue
-        entry = _entry(line)
-        asked = entry.get("custom_id") if entry is not None else None
-        if entry is None or not isinstance(asked, str):
-            ignored["unreadable"] += 1
-        elif "body" in entry and "response" not in entry and "error" not in entry:
-            ignored["question"] += 1
-        elif asked not in questions:
-            ignored["unknown"] += 1
-        elif asked in seen:
-            ignored["repeated"] += 1
-        else:
-            answer = _answer(questions[asked], entry)
-            if answer.content is not None:
-                seen.add(asked)  # after a reply of no use, there may be one of use
-            yield answer
-
-
-def roomy(question: Question) -> Question:
-    """The question with room for a model that reasons before it answers."""
+def with_reasoning_tokens(question: Question) -> Question:
+    """Returns the question with more tokens for a model that reasons before it answers."""
     return replace(question, longest=question.longest + REASONING)
 
 
@@ -83,16 +87,16 @@ def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:
     reply, status = response.get("body"), response.get("status_code")
     if error or status != 200:
         code = error.get("code") or _mapping(_mapping(reply).get("error")).get("code")
-        kind = code if isinstance(code, str) and _WORD.fullmatch(code) else "unknown error"
-        said = f"{status}, {kind}" if isinstance(status, int) else kind
-        problem = f"The batch has no reply to this question ({said})."
+        kind = code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else "unknown error"
+        reason = f"{status}, {kind}" if isinstance(status, int) else kind
+        problem = f"The batch has no reply to this question ({reason})."
         return Answer(question.id, None, None, (Call("", 0.0, 0, 0, "failed"),), problem)
     model = _mapping(reply).get("model")
-    reading = chat_messages.read(roomy(question), reply)
-    if reading.content is None and question.field:  # it may have been asked to state how sure it is
-        stated = chat_messages.read(label_probabilities.stating(roomy(question)), reply)
+    reading = chat_messages.read(with_reasoning_tokens(question), reply)
+    if reading.content is None and question.field:  # the question may have asked for stated probabilities
+        stated = chat_messages.read(label_probabilities.with_confidence(with_reasoning_tokens(question)), reply)
         if stated.content is not None:
-            reading = stated._replace(content=label_probabilities.unstated(question, stated.content))
+            reading = stated._replace(content=label_probabilities.without_confidence(question, stated.content))
     call = chat_completions.call(
         chat_messages.body(question, model if isinstance(model, str) else ""), 0.0, reply, reading.outcome
     )

@@ -1,7 +1,8 @@
-"""How probable each label is by a teacher's reply: by its tokens, by several replies, or by what it says of itself.
+"""Derives the probability of each label from a teacher's reply: from its tokens, from several replies, or from a stated
+confidence.
 
-Token probabilities as class probabilities: Kadavath et al., "Language Models (Mostly) Know What They Know"
-(arXiv 2207.05221). They are not calibrated here.
+Token probabilities as class probabilities: Kadavath et al., "Language Models (Mostly) Know What They Know" (arXiv
+2207.05221). They are not calibrated here.
 """
 
 from __future__ import annotations
@@ -18,136 +19,148 @@ from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import Floats
 from plugins.teachers.token_logprobs import Token, read, spans
 
-END = "\0"  # beside the labels: that a list of them ends here
-UNSEEN = 0.001  # of several labels, the least that one has which nothing speaks of
+END_OF_LIST = "\0"  # a name that no label has, for the end of a list of labels
+MIN_PROBABILITY = 0.001  # least probability of one of several labels, where no token leads to it
 CONFIDENCE = "confidence"
-STATE = f'In "{CONFIDENCE}", say how probable it is that this is right, from 0 to 1.'
-_AFTER = b",]} \t\r\n"  # what may follow a value
+CONFIDENCE_INSTRUCTION = f'In "{CONFIDENCE}", say how probable it is that this is right, from 0 to 1.'
+_VALUE_ENDS = b",]} \t\r\n"  # bytes that may follow a value
 
 
 def by_tokens(question: Question, chosen: Sequence[str], logprobs: object) -> Floats | None:
-    """(c,) from the `logprobs` of a choice, None if they are absent or do not spell the labels that were chosen.
+    """Returns the shares (c,) from the `logprobs` of a choice, None if they are absent or do not spell the labels that
+    were chosen.
 
-    A single label has the product of the probabilities of its tokens, each of them among those only that some label
-    goes on with: a server may tell the probabilities that were before its grammar. The alternatives of each token go
-    to the labels that they lead to, evenly where one leads to several. The labels that none of them leads to, because a
-    server lists only the likeliest, have together what the least likely of those has, or what is left over if that is
-    less: one of them cannot have had more.
+    A single label gets the product of the probabilities of its tokens, each renormalised over the tokens with which
+    some label continues: a server may report probabilities before its grammar is applied. The alternatives of each
+    token go to the labels that they lead to, evenly where one leads to several. A server lists only the likeliest
+    alternatives: the labels that none of them leads to have together the probability of the least likely alternative,
+    or the remainder to one if that is less, because no unlisted token can have more.
 
-    Of several labels, a chosen one has that probability against the end of the list and the labels that were not
-    chosen; one of those has that of having been said in any place instead, the one after the last included.
+    With several labels, a chosen label gets that probability against the end of the list and the labels that were not
+    chosen. A label that was not chosen gets the probability of having been named in any place instead, including the
+    one after the last.
     """
     tokens = read(logprobs)
-    spelled = b"".join(token.text for token in tokens)
-    places = spans(spelled, question, chosen)
-    if places is None:
+    reply_bytes = b"".join(token.text for token in tokens)
+    label_spans = spans(reply_bytes, question, chosen)
+    if label_spans is None:
         return None
-    escaped = b"\\u" in spelled[places[0][0] : places[-1][1]]  # "\u20ac" for "€": then the other labels, too
-    forms = {label: json.dumps(label, ensure_ascii=escaped).encode("utf-8", "replace") for label in question.labels}
+    # if the reply writes "€" as "\u20ac", the other labels are written so, too
+    is_escaped = b"\\u" in reply_bytes[label_spans[0][0] : label_spans[-1][1]]
+    forms = {label: json.dumps(label, ensure_ascii=is_escaped).encode("utf-8", "replace") for label in question.labels}
     if not question.multiple:
-        start, stop = places[0]
-        forms[chosen[0]] = _compact(spelled[start:stop])
-        found = _walk(tokens, spelled, (start, stop), forms, chosen[0])
-        return np.array([found[label] for label in question.labels], np.float32)
-    shape = question.reply.get("properties", {}).get(question.field, {})
+        start, stop = label_spans[0]
+        forms[chosen[0]] = _compact(reply_bytes[start:stop])
+        probabilities = _form_probabilities(tokens, reply_bytes, (start, stop), forms, chosen[0])
+        return np.array([probabilities[label] for label in question.labels], np.float32)
+    list_schema = question.reply.get("properties", {}).get(question.field, {})
     shares = dict.fromkeys(question.labels, 0.0)
-    for place, (said, (start, stop)) in enumerate(zip((*chosen, END), places, strict=True)):
-        if place == shape.get("maxItems", len(question.labels)):
-            break  # the list had to end
-        between = b"," if place else b""
-        here = {label: between + form for label, form in forms.items() if label not in chosen}
-        if place >= shape.get("minItems", 0):
-            here[END] = b"]"
-        here[said] = _compact(spelled[start:stop])
-        for label, share in _walk(tokens, spelled, (start, stop), here, said).items():
-            if label == said:
-                shares[label] = share
-            elif label != END:
-                shares[label] = 1 - (1 - shares[label]) * (1 - share)
-    return np.array([min(max(shares[label], UNSEEN), 1.0) for label in question.labels], np.float32)
+    for i, (form_name, (start, stop)) in enumerate(zip((*chosen, END_OF_LIST), label_spans, strict=True)):
+        if i == list_schema.get("maxItems", len(question.labels)):
+            break  # the schema ends the list here
+        separator = b"," if i else b""
+        possible_forms = {label: separator + form for label, form in forms.items() if label not in chosen}
+        if i >= list_schema.get("minItems", 0):
+            possible_forms[END_OF_LIST] = b"]"
+        possible_forms[form_name] = _compact(reply_bytes[start:stop])
+        for label, probability in _form_probabilities(
+            tokens, reply_bytes, (start, stop), possible_forms, form_name
+        ).items():
+            if label == form_name:
+                shares[label] = probability
+            elif label != END_OF_LIST:
+                shares[label] = 1 - (1 - shares[label]) * (1 - probability)
+    return np.array([min(max(shares[label], MIN_PROBABILITY), 1.0) for label in question.labels], np.float32)
 
 
-def by_frequency(question: Question, picks: Sequence[Sequence[str]]) -> Floats:
-    """(c,) how often each label is among several replies, with a prior: one more reply that says nothing."""
-    counts = Counter(label for pick in picks for label in set(pick))
-    found = np.array([counts[label] for label in question.labels], np.float32)
-    return np.asarray((found + (0.5 if question.multiple else 1 / len(found))) / (len(picks) + 1), np.float32)
+def by_frequency(question: Question, label_sets: Sequence[Sequence[str]]) -> Floats:
+    """Returns the frequency (c,) of each label among several replies, with a prior of one more reply without
+    information."""
+    counts = Counter(label for labels in label_sets for label in set(labels))
+    frequencies = np.array([counts[label] for label in question.labels], np.float32)
+    return np.asarray(
+        (frequencies + (0.5 if question.multiple else 1 / len(frequencies))) / (len(label_sets) + 1), np.float32
+    )
 
 
 def by_statement(question: Question, chosen: Sequence[str], confidence: float) -> Floats:
-    """(c,) from the confidence that the reply states. A single label has it, the others have the rest, evenly; of
-    several labels each chosen one has it, and each of the others what is missing to one.
-    """
-    sure = min(max(confidence, 0.0), 1.0)
-    others = len(question.labels) - 1
-    if not question.multiple and not others:
+    """Returns the shares (c,) from the confidence that the reply states. A single label has the confidence, and the
+    others share the remainder evenly; of several labels each chosen one has the confidence, and each other label one
+    minus it."""
+    probability = min(max(confidence, 0.0), 1.0)
+    other_count = len(question.labels) - 1
+    if not question.multiple and not other_count:
         return np.ones(1, np.float32)
-    rest = 1 - sure if question.multiple else (1 - sure) / others
-    return np.array([sure if label in chosen else rest for label in question.labels], np.float32)
+    other_probability = 1 - probability if question.multiple else (1 - probability) / other_count
+    return np.array([probability if label in chosen else other_probability for label in question.labels], np.float32)
 
 
-def stating(question: Question) -> Question:
-    """The question with a confidence in its reply, if it has none by itself."""
-    shape = question.reply
-    properties, required = shape.get("properties", {}), shape.get("required", ())
+def with_confidence(question: Question) -> Question:
+    """Returns the question with a confidence in its reply, if its own schema has none."""
+    schema = question.reply
+    properties, required = schema.get("properties", {}), schema.get("required", ())
     if CONFIDENCE in properties:
         return question
-    more = {"properties": {**properties, CONFIDENCE: {"type": "number"}}, "required": [*required, CONFIDENCE]}
-    return replace(question, instructions=f"{question.instructions}\n\n{STATE}", reply={**shape, **more})
+    extended = {"properties": {**properties, CONFIDENCE: {"type": "number"}}, "required": [*required, CONFIDENCE]}
+    return replace(
+        question, instructions=f"{question.instructions}\n\n{CONFIDENCE_INSTRUCTION}", reply={**schema, **extended}
+    )
 
 
-def unstated(question: Question, content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The content of a reply to `stating(question)` as one to the question itself."""
+def without_confidence(question: Question, content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Returns the content of a reply to `with_confidence(question)` as that of a reply to the question itself."""
     if content is None or CONFIDENCE in question.reply.get("properties", {}):
         return content
     return {name: value for name, value in content.items() if name != CONFIDENCE}
 
 
-def _walk(
-    tokens: Sequence[Token], spelled: bytes, span: tuple[int, int], forms: Mapping[str, bytes], said: str
+def _form_probabilities(
+    tokens: Sequence[Token], reply_bytes: bytes, span: tuple[int, int], forms: Mapping[str, bytes], chosen: str
 ) -> dict[str, float]:
-    """The probability of each of `forms`, of which the reply has `said` in this span. They sum to one."""
+    """Returns the probability of each of `forms`, of which the reply has `chosen` in this span. The probabilities sum
+    to one."""
     start, stop = span
     shares = dict.fromkeys(forms, 0.0)
-    left, possible = 1.0, frozenset(forms)
+    remaining, possible = 1.0, frozenset(forms)
     for token in tokens:
         if token.stop <= start or token.start >= stop or not token.text:
             continue
-        head, before = spelled[token.start : start], spelled[start : token.start]
-        taken = _leads_to(head, before, token.text, forms) & possible
+        head, before = reply_bytes[token.start : start], reply_bytes[start : token.start]
+        followed = _possible_labels(head, before, token.text, forms) & possible
         masses: dict[frozenset[str], float] = {}
-        for text, probability in token.likely.items():
-            fits = _leads_to(head, before, text, forms) & possible
-            if fits and (fits != possible or fits == taken):  # else it leads nowhere, or tells nothing
-                masses[fits] = masses.get(fits, 0.0) + probability
+        for text, probability in token.alternatives.items():
+            reachable = _possible_labels(head, before, text, forms) & possible
+            if reachable and (reachable != possible or reachable == followed):  # else it excludes all labels, or none
+                masses[reachable] = masses.get(reachable, 0.0) + probability
         if unlisted := possible.difference(*masses):
-            masses[unlisted] = min(*token.likely.values(), max(1 - sum(token.likely.values()), 0.0))
+            masses[unlisted] = min(*token.alternatives.values(), max(1 - sum(token.alternatives.values()), 0.0))
         total = sum(masses.values())
         if total > 0:
-            for fits, mass in masses.items():
-                for label in fits if fits != taken else ():
-                    shares[label] += left * mass / total / len(fits)
-            left *= masses.get(taken, 0.0) / total
-        possible = taken
-    shares[said] += left
+            for reachable, mass in masses.items():
+                for label in reachable if reachable != followed else ():
+                    shares[label] += remaining * mass / total / len(reachable)
+            remaining *= masses.get(followed, 0.0) / total
+        possible = followed
+    shares[chosen] += remaining
     return shares
 
 
-def _leads_to(head: bytes, before: bytes, text: bytes, forms: Mapping[str, bytes]) -> frozenset[str]:
-    """What may still come of it if `text` stands after `before`; `head` is what it has to begin with."""
+def _possible_labels(head: bytes, before: bytes, text: bytes, forms: Mapping[str, bytes]) -> frozenset[str]:
+    """Returns the labels that remain possible if `text` stands after `before`; `head` are the bytes before the span
+    that it has to begin with."""
     if not text or not (text.startswith(head) or head.startswith(text)):
         return frozenset()
     if len(text) <= len(head):
         return frozenset(forms)
-    begun = _compact(before + text.removeprefix(head))
-    return frozenset(label for label, form in forms.items() if _begins(begun, form))
+    prefix = _compact(before + text.removeprefix(head))
+    return frozenset(label for label, form in forms.items() if _may_spell(prefix, form))
 
 
-def _begins(begun: bytes, form: bytes) -> bool:
-    return form.startswith(begun) or (begun.startswith(form) and begun[len(form)] in _AFTER)
+def _may_spell(prefix: bytes, form: bytes) -> bool:
+    return form.startswith(prefix) or (prefix.startswith(form) and prefix[len(form)] in _VALUE_ENDS)
 
 
 def _compact(text: bytes) -> bytes:
-    """Without the white space before the string that it has, which means nothing."""
+    """Returns the text without the insignificant white space before its string."""
     outside, quote, inside = text.partition(b'"')
     return b"".join(outside.split()) + quote + inside

@@ -1,8 +1,8 @@
 """The teacher behind an OpenAI-style endpoint: OpenAI, Azure, vLLM, Ollama, llama.cpp and others.
 
 It drafts labels with their probabilities: from the log-probabilities of the tokens, or, where a server gives none, from
-how often five replies agree (self-consistency: Wang et al., arXiv 2203.11171). With `logprobs` or `stated` chosen, a
-question is never asked more than once for its probabilities.
+the frequency among five replies (self-consistency: Wang et al., arXiv 2203.11171). With the setting `logprobs` or
+`stated`, no additional reply is requested for probabilities.
 """
 
 from __future__ import annotations
@@ -21,35 +21,37 @@ from plugins.teachers.async_bridge import iterate
 from plugins.teachers.chat_completions import Endpoint, NoReplyError, RequestRejectedError, call
 from plugins.teachers.chat_messages import Reading
 
-BREAKER = 3  # questions in a row without a reply, after which no other is sent
-COOL_DOWN = 60.0
+MAX_FAILURES_IN_A_ROW = 3  # after as many questions in a row without a reply, no other is sent
+COOL_DOWN_SECONDS = 60.0
 
 
 class OpenAITeacher:
-    """`backoff`: seconds of the first pause between two tries at the same request; each further one is twice as long.
+    """`backoff`: upper limit in seconds of the first random pause between two tries of a request; it doubles with each
+    try.
 
-    What the server refuses or does not give is found out once and remembered as long as the teacher lives.
+    A parameter that the server rejects, or log-probabilities that it does not return, are remembered for the life of
+    the instance.
     """
 
     def __init__(self, options: TeacherOptions, *, backoff: float = 0.5) -> None:
         self._options = options
         self._backoff = backoff
-        self._without: frozenset[str] = frozenset()
-        self._failures = 0  # in a row
+        self._rejected: frozenset[str] = frozenset()
+        self._failures_in_a_row = 0
 
     @property
     def name(self) -> str:
-        """Without its address: nothing is asked again because it moved."""
+        """The name has no address, so that no question is asked again after the server has moved."""
         return f"openai:{self._options.model}"
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """A reply that is of no use is asked for once more, then the question has an answer without content. A question
-        that got no reply has one, too, whose last call failed; one that the server does not take was refused, if that
-        is because of its text: the server says so, or takes other questions that it is sent afterwards.
+        """After an unusable reply, the question is asked once more; after another, its answer has no content. A
+        question without a reply has an answer without content, whose last call failed. A question that the server
+        rejects was refused if the cause is its text: the server says so, or accepts questions that are sent afterwards.
         """
         if not self._options.model:
             raise TeacherUnavailableError("The teacher has no model: set teacher_model.", fatal=True)
-        if not self._options.url and not self._options.key:  # nobody has said that texts may go to OpenAI
+        if not self._options.url and not self._options.key:  # without a setting, no text goes to OpenAI
             raise TeacherUnavailableError(
                 "The teacher has no address: set APPRENTICE_TEACHER_URL, or APPRENTICE_TEACHER_KEY for OpenAI's own.",
                 fatal=True,
@@ -59,92 +61,98 @@ class OpenAITeacher:
     async def _answers(self, questions: Sequence[Question]) -> AsyncGenerator[Answer]:
         waiting = iter(questions)
         running: set[asyncio.Task[tuple[list[Answer], TeacherUnavailableError | None]]] = set()
-        doubtful: dict[str, Answer] = {}  # refused, perhaps as all others would be
+        rejected: dict[str, Answer] = {}  # rejected, perhaps as all other questions would be
         unavailable: TeacherUnavailableError | None = None
         async with Endpoint(self._options, self._backoff) as endpoint:
             try:
                 while True:
                     while len(running) < self._options.concurrency and (question := next(waiting, None)) is not None:
-                        running.add(asyncio.create_task(self._ask(endpoint, question, doubtful)))
+                        running.add(asyncio.create_task(self._ask(endpoint, question, rejected)))
                     if not running:
                         break
-                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    results = [task.result() for task in done]
+                    finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    results = [task.result() for task in finished]
                     for answers, _ in results:
                         for answer in answers:
                             yield answer
-                    unavailable = next((why for _, why in results if why is not None), unavailable)
+                    unavailable = next((error for _, error in results if error is not None), unavailable)
                     if unavailable is not None:
-                        waiting = iter(())  # what is under way is paid, so it is waited for
+                        waiting = iter(())  # requests under way are paid for, so their replies are awaited
             finally:
                 for task in running:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
-        for answer in doubtful.values():
+        for answer in rejected.values():
             yield answer
         if unavailable is not None:
             raise unavailable
 
     async def _ask(
-        self, endpoint: Endpoint, question: Question, doubtful: dict[str, Answer]
+        self, endpoint: Endpoint, question: Question, rejected: dict[str, Answer]
     ) -> tuple[list[Answer], TeacherUnavailableError | None]:
-        """What came of one question, and of those that were `doubtful` before it; why nobody should ask another one."""
+        """Returns the answers to one question and to those that were `rejected` before it, and the reason if no further
+        question should be asked."""
         calls: list[Call] = []
         unavailable: TeacherUnavailableError | None = None
-        earlier = list(doubtful)
+        earlier_rejected = list(rejected)
         try:
-            reading = await self._once(endpoint, question, calls, "")
+            reading = await self._read_once(endpoint, question, calls, "")
             if reading.content is None:
-                reading = await self._once(endpoint, question, calls, reading.problem)
-            self._failures = 0
-            refused = [_refused(doubtful.pop(each)) for each in earlier if each in doubtful]
+                reading = await self._read_once(endpoint, question, calls, reading.problem)
+            self._failures_in_a_row = 0
+            refused = [
+                _with_refused_call(rejected.pop(question_id))
+                for question_id in earlier_rejected
+                if question_id in rejected
+            ]
             return [*refused, Answer(question.id, reading.content, reading.shares, tuple(calls), reading.problem)], None
         except (RequestRejectedError, NoReplyError) as error:
-            problem, of_the_text = str(error), isinstance(error, RequestRejectedError) and error.of_the_text
-            self._failures += not of_the_text
-            if self._failures >= BREAKER:
-                more = f"{problem} {self._failures} questions in a row got no reply."
+            problem, is_about_text = str(error), isinstance(error, RequestRejectedError) and error.is_about_text
+            self._failures_in_a_row += not is_about_text
+            if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+                message = f"{problem} {self._failures_in_a_row} questions in a row got no reply."
                 pause = error.retry_after if isinstance(error, NoReplyError) else None
-                unavailable = TeacherUnavailableError(more, pause or COOL_DOWN)
-            if isinstance(error, RequestRejectedError) and not of_the_text:
-                doubtful[question.id] = Answer(question.id, None, None, tuple(calls), problem)
+                unavailable = TeacherUnavailableError(message, pause or COOL_DOWN_SECONDS)
+            if isinstance(error, RequestRejectedError) and not is_about_text:
+                rejected[question.id] = Answer(question.id, None, None, tuple(calls), problem)
                 return [], unavailable
         except TeacherUnavailableError as error:
             problem, unavailable = str(error), error
         return [Answer(question.id, None, None, tuple(calls), problem)], unavailable
 
-    async def _once(self, endpoint: Endpoint, question: Question, calls: list[Call], problem: str) -> Reading:
-        """One reply, or several where probabilities need them; `problem` is that of the one before."""
+    async def _read_once(self, endpoint: Endpoint, question: Question, calls: list[Call], problem: str) -> Reading:
+        """Returns the reading of one reply, or of several where probabilities need them; `problem` is that of the
+        previous reply."""
         source = self._options.probabilities if question.field else "none"
-        if source == "samples" or (source == "auto" and "logprobs" in self._without):
+        if source == "samples" or (source == "auto" and "logprobs" in self._rejected):
             return await self._sampled(endpoint, question, calls, problem, [])
         if source == "stated":
-            asked = label_probabilities.stating(question)
-            _, readings = await self._send(endpoint, asked, calls, problem)
-            reading = chat_messages.combine(asked, readings)
-            return reading._replace(content=label_probabilities.unstated(question, reading.content))
-        logprobs = source in ("auto", "logprobs")
-        reply, readings = await self._send(endpoint, question, calls, problem, logprobs=logprobs)
+            with_confidence = label_probabilities.with_confidence(question)
+            _, readings = await self._send(endpoint, with_confidence, calls, problem)
+            reading = chat_messages.combine(with_confidence, readings)
+            return reading._replace(content=label_probabilities.without_confidence(question, reading.content))
+        wants_logprobs = source in ("auto", "logprobs")
+        reply, readings = await self._send(endpoint, question, calls, problem, logprobs=wants_logprobs)
         reading = chat_messages.combine(question, readings)
         if source == "auto" and reading.content is not None and not chat_messages.gives_logprobs(reply):
-            self._without |= {"logprobs"}
+            self._rejected |= {"logprobs"}
             return await self._sampled(endpoint, question, calls, problem, readings)
         return reading
 
     async def _sampled(
         self, endpoint: Endpoint, question: Question, calls: list[Call], problem: str, readings: Sequence[Reading]
     ) -> Reading:
-        """Several replies as one: from one request if the server takes that, else from a request each."""
-        found, drawn = list(readings), 0
-        while drawn < SAMPLES:
-            _, more = await self._send(endpoint, question, calls, problem, samples=SAMPLES, number=drawn)
-            found += more
-            drawn += len(more)
-            if all(reading.content is None for reading in found):
-                break  # it has to be told what is wrong
-            if len(more) < SAMPLES:
-                self._without |= {"n"}
-        return chat_messages.combine(question, found)
+        """Combines several replies: from one request if the server accepts that, else from one request each."""
+        readings_so_far, sample_count = list(readings), 0
+        while sample_count < SAMPLES:
+            _, new_readings = await self._send(endpoint, question, calls, problem, samples=SAMPLES, number=sample_count)
+            readings_so_far += new_readings
+            sample_count += len(new_readings)
+            if all(reading.content is None for reading in readings_so_far):
+                break  # the next request has to say what is wrong
+            if len(new_readings) < SAMPLES:
+                self._rejected |= {"n"}
+        return chat_messages.combine(question, readings_so_far)
 
     async def _send(
         self,
@@ -157,32 +165,33 @@ class OpenAITeacher:
         samples: int = 1,
         number: int = 0,
     ) -> tuple[Any, list[Reading]]:
-        """The reply and its readings. A parameter that the server refuses is left out, and remembered if that helps."""
-        refused: frozenset[str] = frozenset()
-        most = most_calls(most_replies(self._options.probabilities) if question.field else 1)
+        """Returns the reply and its readings. A parameter that the server rejects is left out, and remembered if that
+        helps."""
+        newly_rejected: frozenset[str] = frozenset()
+        max_calls = most_calls(most_replies(self._options.probabilities) if question.field else 1)
         while True:
-            without = self._without | refused
+            rejected = self._rejected | newly_rejected
             body = chat_messages.body(
-                question, self._options.model, logprobs=logprobs, samples=samples, problem=problem, without=without
+                question, self._options.model, logprobs=logprobs, samples=samples, problem=problem, rejected=rejected
             )
-            same = json.dumps([question.id, number, body])
+            identity = json.dumps([question.id, number, body])
             try:
                 reply, seconds = await endpoint.post(
-                    body, blake2b(same.encode(), digest_size=16).hexdigest(), calls, most
+                    body, blake2b(identity.encode(), digest_size=16).hexdigest(), calls, max_calls
                 )
             except RequestRejectedError as error:
                 if not error.parameter:
                     raise
-                of_bounds = error.parameter == "response_format" and chat_messages.has_bounds(body)
-                refused |= {chat_messages.BOUNDS if of_bounds else error.parameter}
+                is_about_bounds = error.parameter == "response_format" and chat_messages.has_bounds(body)
+                newly_rejected |= {chat_messages.BOUNDS if is_about_bounds else error.parameter}
                 continue
-            self._without |= refused
+            self._rejected |= newly_rejected
             readings = chat_messages.readings(question, reply)
             outcome = chat_messages.combine(question, readings).outcome
             calls.append(call(body, seconds, reply, outcome))
             return reply, readings
 
 
-def _refused(answer: Answer) -> Answer:
-    """A question that was refused and not because of the server, which has taken another one since."""
+def _with_refused_call(answer: Answer) -> Answer:
+    """Returns the answer with its last call as refused: the server has accepted another question since."""
     return replace(answer, calls=(*answer.calls[:-1], replace(answer.calls[-1], outcome="refused")))

@@ -1,9 +1,10 @@
 """The teacher on this machine: a causal language model or a text classifier, through transformers.
 
-A label is scored by the likelihood of the answer that names it, all labels after one reading of the prompt (as in
-Brown et al., "Language Models are Few-Shot Learners", arXiv 2005.14165, section 2.4); with several choices, by that of
-"yes" against "no". A classifier answers with its own labels if they are the project's, or by entailment of "This text
-is about …" (Yin, Hay, Roth, EMNLP 2019). Nothing leaves the machine and nothing is paid.
+A label is scored by the likelihood of the answer that names it; the prompt is processed once for all labels (as in
+Brown et al., "Language Models are Few-Shot Learners", arXiv 2005.14165, section 2.4). With several choices, a label is
+scored by the likelihood of "yes" against "no". A classifier answers with its own labels if they are the project's, or
+by entailment of "This text is about …" (Yin, Hay, Roth, EMNLP 2019). No text leaves the machine and no call costs
+money.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ HYPOTHESIS = "This text is about {}."
 
 
 class TransformersTeacher:
-    """`options.model`: a hub's name, a folder, or a `.gguf` file of a causal model. Loaded at the first question."""
+    """`options.model`: a hub's name, a folder, or a `.gguf` file of a causal model. The model is loaded at the first
+    question."""
 
     def __init__(self, options: TeacherOptions) -> None:
         self._model_name = options.model
@@ -35,21 +37,22 @@ class TransformersTeacher:
         return f"transformers:{Path(self._model_name).name if '/' in self._model_name else self._model_name}"
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """Answers one after the other. Raises a fatal TeacherUnavailableError if the model cannot be loaded."""
+        """Yields the answers one after the other. Raises a fatal TeacherUnavailableError if the model cannot be
+        loaded."""
         if not self._model_name:
             raise TeacherUnavailableError("The teacher has no model: set teacher_model.", fatal=True)
         model, tokenizer = self._load()
-        classifies = "SequenceClassification" in type(model).__name__
+        is_classifier = "SequenceClassification" in type(model).__name__
         for question in {question.id: question for question in questions}.values():
-            if classifies and question.field:
-                shares = _classified(model, tokenizer, question, self._model_name)
-            elif classifies:
+            if is_classifier and question.field:
+                shares = _scores_by_classifier(model, tokenizer, question, self._model_name)
+            elif is_classifier:
                 yield Answer(question.id, None, None, problem="A classifier can only label: it writes no texts.")
                 continue
             elif question.field:
-                shares = _scored(model, tokenizer, question)
+                shares = _scores_by_likelihood(model, tokenizer, question)
             else:
-                yield _written(model, tokenizer, question)
+                yield _generated(model, tokenizer, question)
                 continue
             yield Answer(question.id, _content(question, shares), shares)
 
@@ -64,18 +67,20 @@ class TransformersTeacher:
             )
             from transformers.utils import logging
 
-            # nobody looks at a worker, and a bar has a thread of its own
+            # a worker has no terminal, and a progress bar starts a thread
             logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-            where: dict[str, Any] = {}
+            file_options: dict[str, Any] = {}
             source = self._model_name
             if source.endswith(".gguf"):
-                where, source = {"gguf_file": Path(source).name}, str(Path(source).parent)
+                file_options, source = {"gguf_file": Path(source).name}, str(Path(source).parent)
             try:
-                config = AutoConfig.from_pretrained(source, **where)
-                kinds = " ".join(config.architectures or ())
-                kind = AutoModelForSequenceClassification if "SequenceClass" in kinds else AutoModelForCausalLM
-                tokenizer = AutoTokenizer.from_pretrained(source, **where)
-                model = kind.from_pretrained(source, dtype=torch.float32, **where)
+                config = AutoConfig.from_pretrained(source, **file_options)
+                architectures = " ".join(config.architectures or ())
+                model_class = (
+                    AutoModelForSequenceClassification if "SequenceClass" in architectures else AutoModelForCausalLM
+                )
+                tokenizer = AutoTokenizer.from_pretrained(source, **file_options)
+                model = model_class.from_pretrained(source, dtype=torch.float32, **file_options)
             except (OSError, ValueError, ImportError, KeyError) as error:
                 raise TeacherUnavailableError(
                     f"The model {self._model_name!r} cannot be loaded ({str(error).partition(chr(10))[0]}): set "
@@ -94,95 +99,103 @@ def _content(question: Question, shares: Floats) -> dict[str, Any]:
     return {question.field: str(names[shares.argmax()])}
 
 
-def _prompt(tokenizer: Any, question: Question, begun: str) -> list[int]:
-    """The tokens of the conversation, its last message begun already."""
+def _prompt(tokenizer: Any, question: Question, reply_start: str) -> list[int]:
+    """Returns the tokens of the conversation, with the start of its last message."""
     messages = [{"role": "system", "content": f"{question.instructions}\n\n{chat_messages.DATA}"}]
-    for text, right in question.examples:
-        messages += [{"role": "user", "content": chat_messages.quoted(text)}, {"role": "assistant", "content": right}]
+    for text, reply in question.examples:
+        messages += [{"role": "user", "content": chat_messages.quoted(text)}, {"role": "assistant", "content": reply}]
     messages.append({"role": "user", "content": chat_messages.quoted(question.text)})
     if tokenizer.chat_template:
-        written = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        conversation = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     else:
-        written = "\n\n".join(str(each["content"]) for each in messages) + "\n\n"
-    tokens: list[int] = tokenizer(written + begun, add_special_tokens=not tokenizer.chat_template)["input_ids"]
+        conversation = "\n\n".join(str(message["content"]) for message in messages) + "\n\n"
+    tokens: list[int] = tokenizer(conversation + reply_start, add_special_tokens=not tokenizer.chat_template)[
+        "input_ids"
+    ]
     return tokens
 
 
-def _scored(model: Any, tokenizer: Any, question: Question) -> Floats:
-    """(c,) shares from the likelihoods of the answers."""
+def _scores_by_likelihood(model: Any, tokenizer: Any, question: Question) -> Floats:
+    """Returns the shares (c,) from the likelihoods of the answers."""
     if not question.multiple:
-        begun = f'{{"{question.field}": "'
-        logs = _likelihoods(model, tokenizer, _prompt(tokenizer, question, begun), [f'{x}"' for x in question.labels])
-        return _softmax(logs)
-    found = []
+        reply_start = f'{{"{question.field}": "'
+        log_likelihoods = _likelihoods(
+            model, tokenizer, _prompt(tokenizer, question, reply_start), [f'{label}"' for label in question.labels]
+        )
+        return _softmax(log_likelihoods)
+    probabilities = []
     for label in question.labels:
-        begun = f'Does the label "{label}" hold for the text? Answer: '
-        yes, no = _likelihoods(model, tokenizer, _prompt(tokenizer, question, begun), ["yes", "no"])
-        found.append(float(_softmax(np.array([yes, no]))[0]))
-    return np.array(found, np.float32)
+        reply_start = f'Does the label "{label}" hold for the text? Answer: '
+        yes, no = _likelihoods(model, tokenizer, _prompt(tokenizer, question, reply_start), ["yes", "no"])
+        probabilities.append(float(_softmax(np.array([yes, no]))[0]))
+    return np.array(probabilities, np.float32)
 
 
 def _likelihoods(model: Any, tokenizer: Any, prompt: list[int], answers: Sequence[str]) -> np.ndarray[Any, Any]:
-    """(m,) the log-probability of each answer after the prompt, which is read once."""
+    """Returns the log-probability (m,) of each answer after the prompt, which is processed once."""
     import copy
 
     import torch
 
-    limit = getattr(model.config, "max_position_embeddings", 0) or 0
-    tokens = [tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers]
-    if limit:  # a prompt that is too long loses its beginning, not the text and its answer
-        prompt = prompt[-max(1, limit - max(map(len, tokens))) :]
+    max_positions = getattr(model.config, "max_position_embeddings", 0) or 0
+    answer_tokens = [tokenizer(answer, add_special_tokens=False)["input_ids"] for answer in answers]
+    if max_positions:  # a prompt that is too long loses its beginning, and keeps the text
+        prompt = prompt[-max(1, max_positions - max(map(len, answer_tokens))) :]
     with torch.no_grad():
-        read = model(torch.tensor([prompt]), use_cache=True)
-        first = torch.log_softmax(read.logits[0, -1].float(), dim=-1)
-        logs = []
-        for answer in tokens:
-            log = float(first[answer[0]])
+        output = model(torch.tensor([prompt]), use_cache=True)
+        first_log_probabilities = torch.log_softmax(output.logits[0, -1].float(), dim=-1)
+        log_likelihoods = []
+        for answer in answer_tokens:
+            log_likelihood = float(first_log_probabilities[answer[0]])
             if len(answer) > 1:
-                more = model(torch.tensor([answer[:-1]]), past_key_values=copy.deepcopy(read.past_key_values))
-                after = torch.log_softmax(more.logits[0].float(), dim=-1)
-                log += float(after[torch.arange(len(answer) - 1), torch.tensor(answer[1:])].sum())
-            logs.append(log)
-    return np.array(logs)
+                continuation = model(torch.tensor([answer[:-1]]), past_key_values=copy.deepcopy(output.past_key_values))
+                log_probabilities = torch.log_softmax(continuation.logits[0].float(), dim=-1)
+                log_likelihood += float(
+                    log_probabilities[torch.arange(len(answer) - 1), torch.tensor(answer[1:])].sum()
+                )
+            log_likelihoods.append(log_likelihood)
+    return np.array(log_likelihoods)
 
 
-def _softmax(logs: np.ndarray[Any, Any]) -> Floats:
-    grown = np.exp(logs - logs.max())
-    return np.asarray(grown / grown.sum(), np.float32)
+def _softmax(log_likelihoods: np.ndarray[Any, Any]) -> Floats:
+    exponentials = np.exp(log_likelihoods - log_likelihoods.max())
+    return np.asarray(exponentials / exponentials.sum(), np.float32)
 
 
-def _classified(model: Any, tokenizer: Any, question: Question, name: str) -> Floats:
+def _scores_by_classifier(model: Any, tokenizer: Any, question: Question, name: str) -> Floats:
+    """Returns the shares (c,) by the classifier's own labels, or by entailment. Raises a fatal TeacherUnavailableError
+    if it has neither the project's labels nor entailment."""
     import torch
 
     text = question.text.encode("utf-8", "replace").decode() or " "
-    known = {tidy(str(label)).lower(): number for number, label in model.config.id2label.items()}
-    wanted = [tidy(label).lower() for label in question.labels]
+    index_by_label = {tidy(str(label)).lower(): index for index, label in model.config.id2label.items()}
+    labels = [tidy(label).lower() for label in question.labels]
     with torch.no_grad():
-        if all(label in known for label in wanted):
+        if all(label in index_by_label for label in labels):
             inputs = tokenizer(text, return_tensors="pt", truncation=True)
-            logits = model(**inputs).logits[0].float()[torch.tensor([known[label] for label in wanted])]
+            logits = model(**inputs).logits[0].float()[torch.tensor([index_by_label[label] for label in labels])]
             shares = torch.sigmoid(logits) if question.multiple else torch.softmax(logits, dim=0)
             return np.asarray(shares.numpy(), np.float32)
-        if "entailment" not in known:
+        if "entailment" not in index_by_label:
             raise TeacherUnavailableError(
-                f"The classifier {name!r} has other labels than the project ({', '.join(known)}): set teacher_model to "
-                "one that has them, or to a model of entailment",
+                f"The classifier {name!r} has other labels than the project ({', '.join(index_by_label)}): set "
+                "teacher_model to one that has them, or to a model of entailment",
                 fatal=True,
             )
         rows = []
-        for label in wanted:
+        for label in labels:
             inputs = tokenizer(text, HYPOTHESIS.format(label), return_tensors="pt", truncation="only_first")
             rows.append(model(**inputs).logits[0].float())
         logits = torch.stack(rows)
         if not question.multiple:
-            return np.asarray(torch.softmax(logits[:, known["entailment"]], dim=0).numpy(), np.float32)
-        against = known.get("contradiction", known.get("not entailment", 0))
-        both = torch.softmax(logits[:, [known["entailment"], against]], dim=1)
-        return np.asarray(both[:, 0].numpy(), np.float32)
+            return np.asarray(torch.softmax(logits[:, index_by_label["entailment"]], dim=0).numpy(), np.float32)
+        contradiction = index_by_label.get("contradiction", index_by_label.get("not entailment", 0))
+        pair = torch.softmax(logits[:, [index_by_label["entailment"], contradiction]], dim=1)
+        return np.asarray(pair[:, 0].numpy(), np.float32)
 
 
-def _written(model: Any, tokenizer: Any, question: Question) -> Answer:
-    """A reply in words, the likeliest one, if it satisfies the question's schema."""
+def _generated(model: Any, tokenizer: Any, question: Question) -> Answer:
+    """Returns the likeliest reply in words, if it satisfies the question's schema."""
     import torch
 
     prompt = _prompt(tokenizer, question, "{")
@@ -202,7 +215,7 @@ def _written(model: Any, tokenizer: Any, question: Question) -> Answer:
 
 
 def _end_of_object(text: str) -> int:
-    """Where the first JSON object of a text ends; its length if it does not."""
+    """Returns the end of the first JSON object of a text; its length if the object does not end."""
     try:
         return json.JSONDecoder().raw_decode(text)[1]
     except ValueError:

@@ -10,7 +10,7 @@ import pytest
 from ml_backend.core.types import DistillationData, Fit, Floats, TaskSchema, Tensors, TrainingSet, record_text
 from ml_backend.model.explanations import LEAST, LEAST_SHARE, MOST, reasons
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from plugins.encoders.tabular import TabularEncoder, profile
+from plugins.encoders.tabular import TabularEncoder
 from plugins.learners.calibration import linear
 
 SCHEMA = TaskSchema(("no", "yes"), False, "label", "record", "", record_field="record")
@@ -53,7 +53,7 @@ def known(weight: Floats, monkeypatch: pytest.MonkeyPatch) -> FittedModel:
 
 def test_of_a_linear_head_they_are_weight_times_value_by_field(monkeypatch: pytest.MonkeyPatch) -> None:
     records = pool()
-    encoder = TabularEncoder(profile(records, {}))
+    encoder = TabularEncoder(TabularEncoder.profile(records, {}))
     texts = [record_text(each) for each in records[:40]]
     vectors = encoder.encode(texts)
     weight = np.random.default_rng(1).normal(size=encoder.dim).astype(np.float32) * 3
@@ -81,7 +81,7 @@ def test_of_a_linear_head_they_are_weight_times_value_by_field(monkeypatch: pyte
 
 def test_values_that_are_missing_or_long_are_named_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
     records: list[dict[str, object]] = [{"a": None if n % 3 else "x" * 90, "b": float(n)} for n in range(60)]
-    encoder = TabularEncoder(profile(records, {"a": "categorical"}))
+    encoder = TabularEncoder(TabularEncoder.profile(records, {"a": "categorical"}))
     texts = [record_text(records[1]), record_text(records[0])]
     vectors = encoder.encode(texts)
     places = [place for place, column in enumerate(encoder.columns_in_full) if column.field == "a"]
@@ -95,7 +95,7 @@ def test_values_that_are_missing_or_long_are_named_shortly(monkeypatch: pytest.M
 
 def test_a_draft_that_nothing_speaks_for_has_no_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     records = pool(30)
-    encoder = TabularEncoder(profile(records, {}))
+    encoder = TabularEncoder(TabularEncoder.profile(records, {}))
     texts = [record_text(each) for each in records[:3]]
     vectors = encoder.encode(texts)
     learner = known(np.zeros(encoder.dim, np.float32), monkeypatch)

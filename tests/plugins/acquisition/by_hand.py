@@ -1,4 +1,4 @@
-"""What the strategies share, written out in loops that are too slow to be wrong."""
+"""Reference implementations of what the strategies share, in simple loops."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import math
 import numpy as np
 
 from ml_backend.core.types import Pool
-from plugins.acquisition.deduplication import SAME
+from plugins.acquisition.deduplication import DUPLICATE_COSINE
 
 
 def least_confidence_by_hand(row: list[float], multiple: bool) -> float:
     c = len(row)
     if multiple:
-        right = 1.0
+        product = 1.0
         for p in row:
-            right *= max(p, 1 - p)
-        return 2 - 2 * right ** (1 / c)
+            product *= max(p, 1 - p)
+        return 2 - 2 * product ** (1 / c)
     return 0.0 if c == 1 else (1 - max(row)) / (1 - 1 / c)
 
 
@@ -39,27 +39,29 @@ def entropy_by_hand(row: list[float], multiple: bool) -> float:
 
 
 def alike(pool: Pool, row: int, other: int) -> bool:
-    return sum(float(a) * float(b) for a, b in zip(pool.vectors[row], pool.vectors[other], strict=True)) > SAME
+    return (
+        sum(float(a) * float(b) for a, b in zip(pool.vectors[row], pool.vectors[other], strict=True)) > DUPLICATE_COSINE
+    )
 
 
-def repeats(pool: Pool, row: int, dealt: list[int]) -> bool:
-    """Whether a row says the same as a dealt one or, within its cluster, a labelled one."""
-    of = np.zeros(len(pool.vectors)) if pool.clustering is None else pool.clustering.assignment
-    labelled = [other for other in np.flatnonzero(pool.labelled).tolist() if of[other] == of[row]]
-    return any(alike(pool, row, other) for other in dealt + labelled)
+def repeats(pool: Pool, row: int, taken: list[int]) -> bool:
+    """Returns whether a row repeats a taken one or, within its cluster, a labelled one."""
+    assignment = np.zeros(len(pool.vectors)) if pool.clustering is None else pool.clustering.assignment
+    labelled = [other for other in np.flatnonzero(pool.labelled).tolist() if assignment[other] == assignment[row]]
+    return any(alike(pool, row, other) for other in taken + labelled)
 
 
-def deal_by_hand(pool: Pool, queues: list[list[int]], k: int, look: int) -> list[int]:
-    dealt: list[int] = []
-    late: list[int] = []
+def deal_by_hand(pool: Pool, queues: list[list[int]], k: int, max_searched_rows: int) -> list[int]:
+    taken: list[int] = []
+    repetitions: list[int] = []
     while any(queues):
         for queue in queues:
-            for _ in range(min(look, len(queue))):
+            for _ in range(min(max_searched_rows, len(queue))):
                 row = queue.pop(0)
-                if not repeats(pool, row, dealt):
-                    dealt.append(row)
+                if not repeats(pool, row, taken):
+                    taken.append(row)
                     break
-                late.append(row)
-            if len(dealt) == k:
-                return dealt
-    return (dealt + late)[: max(k, 0)]
+                repetitions.append(row)
+            if len(taken) == k:
+                return taken
+    return (taken + repetitions)[: max(k, 0)]

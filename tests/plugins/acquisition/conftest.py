@@ -7,4 +7,4 @@ pytest.register_assert_rewrite("contract")
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """No strategy uses torch, so nobody waits for it."""
+    """No strategy uses torch, so no test waits for its import."""

@@ -1,4 +1,4 @@
-"""What every acquisition strategy promises, to be run on any: yours, too.
+"""The contract of every query strategy, to be run on any strategy, including your own.
 
     from contract import AcquisitionContract
 
@@ -31,32 +31,33 @@ from ml_backend.core.types import Clustering, Pool, Selection
 
 
 def check(strategy: Acquisition, pool: Pool, k: int, seed: int = 0) -> Selection:
-    """A selection that is whole: so many different rows that may be chosen, with an uncertainty each."""
-    chosen = strategy.select(pool, k, seed)
-    assert chosen.rows.dtype == np.int64 and chosen.uncertainty.dtype == np.float32
+    """Returns the selection after checking it: as many different available rows as possible, each with an
+    uncertainty."""
+    selection = strategy.select(pool, k, seed)
+    assert selection.rows.dtype == np.int64 and selection.uncertainty.dtype == np.float32
     n = min(max(k, 0), int((pool.available & ~pool.labelled).sum()))
-    assert chosen.rows.shape == chosen.uncertainty.shape == (n,)
-    assert len(set(chosen.rows.tolist())) == len(chosen.rows), "a row was chosen twice"
-    assert pool.available[chosen.rows].all(), "a row was chosen that is not available"
-    assert not pool.labelled[chosen.rows].any(), "a row was chosen that has a label"
+    assert selection.rows.shape == selection.uncertainty.shape == (n,)
+    assert len(set(selection.rows.tolist())) == len(selection.rows), "a row was chosen twice"
+    assert pool.available[selection.rows].all(), "a row was chosen that is not available"
+    assert not pool.labelled[selection.rows].any(), "a row was chosen that has a label"
     if pool.probabilities is None:
-        assert np.isnan(chosen.uncertainty).all(), "nobody knows the uncertainty before there is a learner"
+        assert np.isnan(selection.uncertainty).all(), "without a learner there is no uncertainty"
     else:
-        assert ((chosen.uncertainty >= 0) & (chosen.uncertainty <= 1)).all()
-    assert isinstance(chosen.ground, str)
-    return chosen
+        assert ((selection.uncertainty >= 0) & (selection.uncertainty <= 1)).all()
+    assert isinstance(selection.ground, str)
+    return selection
 
 
 def read_only(pool: Pool) -> Pool:
-    """A copy of the pool that nobody can write to: who tries gets a ValueError."""
-    twin = copy.deepcopy(pool)
-    for array in arrays(twin).values():
+    """Returns a copy of the pool whose arrays are read-only: writing to them raises a ValueError."""
+    copied = copy.deepcopy(pool)
+    for array in arrays(copied).values():
         array.setflags(write=False)
-    return twin
+    return copied
 
 
 def arrays(pool: Pool) -> dict[str, npt.NDArray[Any]]:
-    found: dict[str, npt.NDArray[Any] | None] = {
+    by_name: dict[str, npt.NDArray[Any] | None] = {
         "vectors": pool.vectors,
         "probabilities": pool.probabilities,
         "labelled": pool.labelled,
@@ -65,7 +66,7 @@ def arrays(pool: Pool) -> dict[str, npt.NDArray[Any]]:
         "centroids": None if pool.clustering is None else pool.clustering.centroids,
         "clustering": None if pool.clustering is None else pool.clustering.assignment,
     }
-    return {name: array for name, array in found.items() if array is not None}
+    return {name: array for name, array in by_name.items() if array is not None}
 
 
 def with_probabilities(pool: Pool, row: list[float]) -> Pool:
@@ -73,7 +74,7 @@ def with_probabilities(pool: Pool, row: list[float]) -> Pool:
 
 
 def with_available(pool: Pool, n: int) -> Pool:
-    """The first n rows may be chosen, all the others have a label."""
+    """Makes the first n rows available, and all others labelled."""
     first = np.arange(len(pool.vectors)) < n
     return replace(pool, available=first, labelled=~first)
 
@@ -88,7 +89,7 @@ AWKWARD: dict[str, Callable[[], Pool]] = {
     "labels but no learner yet": lambda: replace(make_pool(30), probabilities=None),
     "errors": lambda: make_pool(30, errors=True),
     "errors and clusters": lambda: make_pool(30, errors=True, clusters=4),
-    "errors of nobody": lambda: replace(make_pool(30, clusters=4), errors=np.full(30, np.nan, np.float32)),
+    "errors of no row": lambda: replace(make_pool(30, clusters=4), errors=np.full(30, np.nan, np.float32)),
     "no errors at all": lambda: replace(make_pool(30, clusters=4), errors=np.zeros(30, np.float32)),
     "one cluster": lambda: make_pool(30, errors=True, clusters=1),
     "more clusters than rows": lambda: make_pool(30, errors=True, clusters=50),
@@ -122,17 +123,17 @@ AWKWARD: dict[str, Callable[[], Pool]] = {
 
 
 def skewed(pool: Pool) -> Pool:
-    """All but two rows surely of one class."""
+    """Gives all but two rows a nearly certain class."""
     shares = np.tile(np.array([0.998, 0.001, 0.001], np.float32), (len(pool.vectors), 1))
     shares[:2] = [0.2, 0.5, 0.3]
     return replace(pool, probabilities=shares)
 
 
 class AcquisitionContract:
-    """Subclass it with a fixture `strategy`. One promise, one test."""
+    """Subclass it with a fixture `strategy`. Each test checks one rule."""
 
     control_sample = False
-    """Set it for a strategy that draws a sample of the pool as it is: such a one serves a text again and again."""
+    """Set it for a strategy that draws a sample of the pool as it is, including repetitions of a text."""
 
     @pytest.fixture
     def strategy(self) -> Acquisition:
@@ -174,7 +175,7 @@ class AcquisitionContract:
                     error.add_note(f"{k} rows of the pool: {name}")
                     raise
 
-    def test_gives_nothing_if_nothing_is_wanted(self, strategy: Acquisition) -> None:
+    def test_returns_no_rows_if_none_are_wanted(self, strategy: Acquisition) -> None:
         for k in (0, -1, -1000):
             for pool in (make_pool(30), make_pool(30, cold=True), make_pool(30, clusters=3, errors=True), make_pool(0)):
                 check(strategy, pool, k)
@@ -203,7 +204,7 @@ class AcquisitionContract:
             expected = strategy.select(pool, 10, 0)
             for name, array in arrays(pool).items():
                 np.testing.assert_array_equal(array, before[name], err_msg=f"{name} changed")
-            # and does with arrays that it could not write to
+            # and read-only arrays give the same selection
             np.testing.assert_array_equal(strategy.select(read_only(pool), 10, 0).rows, expected.rows)
 
     @pytest.mark.parametrize("cold", [True, False])
@@ -234,18 +235,18 @@ class AcquisitionContract:
             vectors = unit_vectors(10, generator)[text]
             vectors = vectors + noise * unit_vectors(len(text), generator) * (text < 2)[:, None]
             vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-            done = np.arange(len(text)) == np.flatnonzero(text == 1)[0]
+            labelled = np.arange(len(text)) == np.flatnonzero(text == 1)[0]
             shares = None
             if pool.probabilities is not None:
                 shares = pool.probabilities[: len(text)]
                 shares[text < 2] = 0.5 if pool.multiple else 1 / 3
                 if kind == "certain":
                     shares[:] = [1.0, 0.0, 0.0]
-            pool = Pool(vectors, shares, done, ~done, pool.multiple)
+            pool = Pool(vectors, shares, labelled, ~labelled, pool.multiple)
             if kind in ("clusters", "errors"):
                 pool = clustered(pool, text // 3, 4)
             if kind == "errors":
-                pool = replace(pool, errors=np.where(done, 0.9, np.nan).astype(np.float32))
+                pool = replace(pool, errors=np.where(labelled, 0.9, np.nan).astype(np.float32))
             rows = check(strategy, pool, 9).rows
             if self.control_sample:
                 assert (text[rows] == 0).sum() > 4, "a control sample has a text as often as the pool does"

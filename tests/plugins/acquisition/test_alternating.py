@@ -1,4 +1,4 @@
-"""In turns what is typical and what is far out, also if only the head of a queue is answered before the next round."""
+"""Typical and far tasks in turns, also if only the head of a queue is annotated before the next round."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plugins.acquisition.k_center import KCenter
 
 
 def pool(labelled: Ints) -> Pool:
-    """A crowd around one place, and a few that are far out."""
+    """Many tasks around one place, and a few outliers."""
     random = np.random.default_rng(0)
     vectors: Floats = np.concatenate([random.normal(size=(180, 5)), 6 * random.normal(size=(20, 5))]).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1).max()
@@ -23,19 +23,19 @@ def pool(labelled: Ints) -> Pool:
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7])
 def test_the_two_take_turns_by_the_number_of_labels(n: int) -> None:
-    seen = pool(np.arange(n))
-    near, far = (each.select(seen, 5, 0).rows for each in (Coverage(), KCenter()))
-    found = NearAndFar().select(seen, 10, 0).rows
+    tasks = pool(np.arange(n))
+    near, far = (strategy.select(tasks, 5, 0).rows for strategy in (Coverage(), KCenter()))
+    rows = NearAndFar().select(tasks, 10, 0).rows
     first, second = (near, far) if n % 2 == 0 else (far, near)
-    assert found[0::2].tolist() == first.tolist(), "whoever is first chooses as if it were alone"
-    assert set(found[1::2]).isdisjoint(first)
-    out = np.linalg.norm(seen.vectors[found], axis=1)
-    reach = out[0::2].mean() / out[1::2].mean()
-    assert reach < 0.7 if n % 2 == 0 else reach > 1.4, "and the other one after it, in its own way"
-    assert second[0] in found or n % 2
+    assert rows[0::2].tolist() == first.tolist(), "the first strategy chooses as if it were alone"
+    assert set(rows[1::2]).isdisjoint(first)
+    distances = np.linalg.norm(tasks.vectors[rows], axis=1)
+    ratio = distances[0::2].mean() / distances[1::2].mean()
+    assert ratio < 0.7 if n % 2 == 0 else ratio > 1.4, "the other strategy chooses after it"
+    assert second[0] in rows or n % 2
 
 
-def test_whoever_answers_one_task_a_round_is_given_both_kinds() -> None:
+def test_with_one_annotation_a_round_both_kinds_are_served() -> None:
     labelled: list[int] = []
     for _ in range(12):
         labelled.append(int(NearAndFar().select(pool(np.array(labelled, np.int64)), 20, 0).rows[0]))
@@ -44,6 +44,6 @@ def test_whoever_answers_one_task_a_round_is_given_both_kinds() -> None:
 
 
 def test_one_place_is_the_firsts_and_when_the_one_has_nothing_left_the_other_goes_on() -> None:
-    seen = pool(np.arange(3))
-    assert NearAndFar().select(seen, 1, 0).rows.tolist() == KCenter().select(seen, 1, 0).rows.tolist()
-    assert sorted(NearAndFar().select(seen, 500, 0).rows.tolist()) == list(range(3, 200))
+    tasks = pool(np.arange(3))
+    assert NearAndFar().select(tasks, 1, 0).rows.tolist() == KCenter().select(tasks, 1, 0).rows.tolist()
+    assert sorted(NearAndFar().select(tasks, 500, 0).rows.tolist()) == list(range(3, 200))

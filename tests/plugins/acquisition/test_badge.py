@@ -1,4 +1,4 @@
-"""BADGE over factors, compared with gradients written out and with the law of k-means++ computed exactly."""
+"""BADGE over factors, compared with explicit gradients and with the exact distribution of k-means++."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scipy.stats import chi2
 
 from ml_backend.core.types import Floats, Ints, Pool
 from plugins.acquisition import badge
-from plugins.acquisition.badge import Badge, Gradients, plus_plus
+from plugins.acquisition.badge import Badge, Gradients, k_means_plus_plus
 
 
 def written_out(vectors: Floats, residuals: Floats) -> Floats:
-    """(n, c * d): each gradient as the outer product that it is."""
+    """Returns each gradient as an explicit outer product (n, c * d)."""
     rows = [
         [float(r) * float(x) for r in residual for x in vector]
         for residual, vector in zip(residuals, vectors, strict=True)
@@ -69,28 +69,28 @@ def test_sizes_and_distances_are_those_of_gradients_written_out(
 
 
 def sequences(
-    distances: Floats, chosen: tuple[int, ...], k: int, fits: Callable[[int], bool]
+    distances: Floats, chosen: tuple[int, ...], k: int, may_take: Callable[[int], bool]
 ) -> dict[tuple[int, ...], float]:
-    """The chance of every way in which k-means++ may go on."""
+    """Returns the probability of every sequence in which k-means++ may continue."""
     if len(chosen) == k:
         return {chosen: 1.0}
-    near = np.array([distances[i, list(chosen)].min() * fits(i) for i in range(len(distances))])
-    found: dict[tuple[int, ...], float] = {}
-    for place in np.flatnonzero(near):
-        for rest, chance in sequences(distances, (*chosen, int(place)), k, fits).items():
-            found[rest] = float(near[place] / near.sum()) * chance
-    return found
+    distances_left = np.array([distances[i, list(chosen)].min() * may_take(i) for i in range(len(distances))])
+    chances: dict[tuple[int, ...], float] = {}
+    for place in np.flatnonzero(distances_left):
+        for sequence, chance in sequences(distances, (*chosen, int(place)), k, may_take).items():
+            chances[sequence] = float(distances_left[place] / distances_left.sum()) * chance
+    return chances
 
 
 @pytest.mark.parametrize("proposals", [1, 3, 32])
-@pytest.mark.parametrize("without", [(), (0, 5)], ids=["all", "all but the largest and another"])
+@pytest.mark.parametrize("excluded", [(), (0, 5)], ids=["all", "all but the largest and another"])
 def test_rows_are_drawn_by_the_law_of_k_means_plus_plus(
-    monkeypatch: pytest.MonkeyPatch, proposals: int, without: tuple[int, ...]
+    monkeypatch: pytest.MonkeyPatch, proposals: int, excluded: tuple[int, ...]
 ) -> None:
-    def fits(place: int) -> bool:
-        return place not in without
+    def may_take(place: int) -> bool:
+        return place not in excluded
 
-    monkeypatch.setattr(badge, "PROPOSALS", proposals)
+    monkeypatch.setattr(badge, "PROPOSALS_PER_UPDATE", proposals)
     generator = np.random.default_rng(3)
     vectors = unit_vectors(7, generator, dim=3)
     residuals = generator.normal(size=(7, 2)).astype(np.float32)
@@ -100,17 +100,19 @@ def test_rows_are_drawn_by_the_law_of_k_means_plus_plus(
     gradients = Gradients(vectors, np.arange(7), residuals)
     distances = squared(written_out(vectors, residuals))
     sizes = (written_out(vectors, residuals) ** 2).sum(axis=1)
-    first = max(filter(fits, range(7)), key=lambda place: float(sizes[place]))
-    law = sequences(distances, (first,), 3, fits)
+    first = max(filter(may_take, range(7)), key=lambda place: float(sizes[place]))
+    probabilities = sequences(distances, (first,), 3, may_take)
     draws = 1500
-    seen = Counter(tuple(plus_plus(gradients, 3, np.random.default_rng(seed), fits).tolist()) for seed in range(draws))
-    assert set(seen) <= set(law)
-    common = [way for way, chance in law.items() if chance * draws >= 5]
-    expected = [law[way] * draws for way in common]
-    counts = [seen[way] for way in common]
-    rest, seen_rest = draws - sum(expected), draws - sum(counts)  # all rare ways as one
+    counts_by_sequence = Counter(
+        tuple(k_means_plus_plus(gradients, 3, np.random.default_rng(seed), may_take).tolist()) for seed in range(draws)
+    )
+    assert set(counts_by_sequence) <= set(probabilities)
+    common = [sequence for sequence, chance in probabilities.items() if chance * draws >= 5]
+    expected = [probabilities[sequence] * draws for sequence in common]
+    counts = [counts_by_sequence[sequence] for sequence in common]
+    rare_expected, rare_count = draws - sum(expected), draws - sum(counts)  # all rare ways as one
     statistic = sum((count - mean) ** 2 / mean for count, mean in zip(counts, expected, strict=True))
-    statistic += (seen_rest - rest) ** 2 / max(rest, 1.0)
+    statistic += (rare_count - rare_expected) ** 2 / max(rare_expected, 1.0)
     assert len(common) > 8
     assert statistic < chi2.ppf(0.999, len(common))
 

@@ -1,4 +1,4 @@
-"""Cutting a pool into clusters, and putting new rows into them."""
+"""Dividing a pool into clusters, and assigning new rows to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pools import unit_vectors
 from ml_backend.core import registry
 from ml_backend.core.types import Clustering, Floats
 from plugins.acquisition import clusters
-from plugins.acquisition.clusters import assign, central, cut, members
+from plugins.acquisition.clusters import assign_unknown, by_centrality, cut, members
 
 
 def vectors_of(n: int, different: int, noise: float, seed: int) -> Floats:
@@ -40,16 +40,16 @@ def check_nearest(vectors: Floats, clustering: Clustering, rows: list[int]) -> N
     different=st.integers(1, 40),
     noise=st.sampled_from([0.0, 1e-7, 1e-3, 0.2]),
     k=st.integers(1, 45),
-    some=st.booleans(),
+    has_subset=st.booleans(),
     seed=st.integers(0, 9999),
 )
 @settings(max_examples=60, deadline=None)
 def test_every_row_is_in_the_cluster_of_its_nearest_centroid(
-    n: int, different: int, noise: float, k: int, some: bool, seed: int
+    n: int, different: int, noise: float, k: int, has_subset: bool, seed: int
 ) -> None:
     vectors = vectors_of(n, different, noise, seed)
     before = vectors.copy()
-    among = np.sort(np.random.default_rng(seed).permutation(n)[: max(1, n // 2)]) if some else None
+    among = np.sort(np.random.default_rng(seed).permutation(n)[: max(1, n // 2)]) if has_subset else None
     clustering = cut(vectors, k, seed, among)
     assert clustering.centroids.dtype == np.float32 and np.isfinite(clustering.centroids).all()
     assert clustering.assignment.dtype == np.int64 and clustering.assignment.shape == (n,)
@@ -62,8 +62,8 @@ def test_every_row_is_in_the_cluster_of_its_nearest_centroid(
 
 
 def test_a_large_pool_is_cut_by_a_sample_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clusters, "CHUNK", 17)
-    monkeypatch.setattr(clusters, "SAMPLE", 60)
+    monkeypatch.setattr(clusters, "CHUNK_ROWS", 17)
+    monkeypatch.setattr(clusters, "MAX_SAMPLE_ROWS", 60)
     vectors = unit_vectors(150, np.random.default_rng(0))
     clustering = cut(vectors, 7, 0)
     assert len(clustering.centroids) == 7
@@ -74,8 +74,8 @@ def test_separate_groups_become_clusters() -> None:
     generator = np.random.default_rng(0)
     truth = np.repeat(np.arange(5), 30)
     vectors = (np.eye(5, 10)[truth] + generator.normal(scale=0.05, size=(150, 10))).astype(np.float32)
-    found = cut(vectors, 5, 0).assignment
-    assert len({(int(a), int(b)) for a, b in zip(truth, found, strict=True)}) == 5
+    assignment = cut(vectors, 5, 0).assignment
+    assert len({(int(a), int(b)) for a, b in zip(truth, assignment, strict=True)}) == 5
 
 
 @pytest.mark.parametrize(("n", "different", "k"), [(1, 1, 5), (3, 3, 50), (200, 1, 5), (400, 3, 10), (5, 2, 5)])
@@ -83,7 +83,7 @@ def test_fewer_different_rows_than_clusters_make_fewer_clusters(n: int, differen
     vectors = unit_vectors(different, np.random.default_rng(0))[np.arange(n) % different]
     clustering = cut(vectors, k, 0)
     assert len(np.unique(clustering.assignment)) == different
-    assert assign(vectors, clustering) is clustering
+    assert assign_unknown(vectors, clustering) is clustering
 
 
 def test_many_almost_equal_rows_and_a_few_others_can_be_cut() -> None:
@@ -92,40 +92,40 @@ def test_many_almost_equal_rows_and_a_few_others_can_be_cut() -> None:
     vectors = unit_vectors(9, generator)[np.maximum(np.arange(310) - 301, 0)]
     vectors += 0.001 * generator.normal(size=vectors.shape).astype(np.float32)
     for k in (10, 20, 40):
-        found = cut(vectors, k, 0).assignment
-        assert len(set(found[302:].tolist())) == 8, "the others are by themselves"
+        assignment = cut(vectors, k, 0).assignment
+        assert len(set(assignment[302:].tolist())) == 8, "the others are by themselves"
 
 
-@given(k=st.integers(1, 6), holes=st.sets(st.integers(0, 39)), seed=st.integers(0, 99))
+@given(k=st.integers(1, 6), unknown=st.sets(st.integers(0, 39)), seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
-def test_new_rows_join_the_nearest_cluster_and_the_others_stay(k: int, holes: set[int], seed: int) -> None:
+def test_new_rows_join_the_nearest_cluster_and_the_others_stay(k: int, unknown: set[int], seed: int) -> None:
     vectors = vectors_of(40, 40, 0.0, seed)
     clustering = cut(vectors, k, seed)
-    moved = (clustering.assignment + 1) % len(clustering.centroids)  # wherever they are
-    moved[list(holes)] = -1
-    before = copy.deepcopy(moved)
-    filled = assign(vectors.astype(np.float16), Clustering(clustering.centroids, moved))
-    np.testing.assert_array_equal(moved, before)
+    assignment = (clustering.assignment + 1) % len(clustering.centroids)  # wherever they are
+    assignment[list(unknown)] = -1
+    before = copy.deepcopy(assignment)
+    filled = assign_unknown(vectors.astype(np.float16), Clustering(clustering.centroids, assignment))
+    np.testing.assert_array_equal(assignment, before)
     for row in range(40):
-        assert filled.assignment[row] == (clustering.assignment[row] if row in holes else moved[row])
+        assert filled.assignment[row] == (clustering.assignment[row] if row in unknown else assignment[row])
 
 
 @given(st.lists(st.integers(0, 5), max_size=30), st.integers(0, 99))
-def test_the_members_of_each_cluster_are_its_rows_in_their_order(of: list[int], seed: int) -> None:
+def test_the_members_of_each_cluster_are_its_rows_in_their_order(assignment: list[int], seed: int) -> None:
     generator = np.random.default_rng(seed)
-    rows = generator.permutation(len(of))[: len(of) // 2 + 1]
-    found = [group.tolist() for group in members(np.array(of, dtype=np.int64), rows)]
-    expected = [[row for row in rows.tolist() if of[row] == cluster] for cluster in range(6)]
-    assert found == [group for group in expected if group]
+    rows = generator.permutation(len(assignment))[: len(assignment) // 2 + 1]
+    groups = [group.tolist() for group in members(np.array(assignment, dtype=np.int64), rows)]
+    expected = [[row for row in rows.tolist() if assignment[row] == cluster] for cluster in range(6)]
+    assert groups == [group for group in expected if group]
 
 
 def test_central_rows_come_first() -> None:
     vectors = np.array([[3.0], [1.0], [2.0], [1.0]], dtype=np.float32)
-    assert central(vectors, np.arange(4), np.array([0.0], np.float32)).tolist() == [1, 3, 2, 0]
+    assert by_centrality(vectors, np.arange(4), np.array([0.0], np.float32)).tolist() == [1, 3, 2, 0]
 
 
 @pytest.mark.parametrize("name", sorted(registry.installed("clusterer")))
-def test_an_installed_clusterer_keeps_its_promises(name: str) -> None:
+def test_an_installed_clusterer_keeps_the_contract(name: str) -> None:
     clusterer = registry.clusterer(name)
     for n, different, k in ((1, 1, 30), (10, 3, 30), (120, 120, 30), (120, 5, 1)):
         vectors = vectors_of(n, different, 0.0, 1)

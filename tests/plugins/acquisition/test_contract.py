@@ -1,4 +1,4 @@
-"""The contract, kept by every strategy that is installed and by a stranger's, and broken by those that should fail."""
+"""The contract, for every installed strategy and for one of a third party, and strategies that break it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TestRandom(AcquisitionContract):
 
 
 class Newest:
-    """A stranger's strategy: what was imported last comes first."""
+    """A third party's strategy: the latest imported tasks come first."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = deal(pool, [available(pool)[::-1]], k)
@@ -66,72 +66,72 @@ class Broken:
         return self._wrong(pool, Random().select(pool, k, seed), self._calls)
 
 
-def _twice(pool: Pool, right: Selection, calls: int) -> Selection:
-    return Selection(np.repeat(right.rows[:1], len(right.rows)), right.uncertainty)
+def _twice(pool: Pool, selection: Selection, calls: int) -> Selection:
+    return Selection(np.repeat(selection.rows[:1], len(selection.rows)), selection.uncertainty)
 
 
-def _too_few(pool: Pool, right: Selection, calls: int) -> Selection:
-    return Selection(right.rows[:-1], right.uncertainty[:-1])
+def _too_few(pool: Pool, selection: Selection, calls: int) -> Selection:
+    return Selection(selection.rows[:-1], selection.uncertainty[:-1])
 
 
-def _narrow(pool: Pool, right: Selection, calls: int) -> Selection:
-    return Selection(right.rows.astype(np.int32), right.uncertainty)
+def _as_int32(pool: Pool, selection: Selection, calls: int) -> Selection:
+    return Selection(selection.rows.astype(np.int32), selection.uncertainty)
 
 
-def _labelled(pool: Pool, right: Selection, calls: int) -> Selection:
-    return Selection(np.flatnonzero(pool.labelled)[: len(right.rows)], right.uncertainty)
+def _labelled(pool: Pool, selection: Selection, calls: int) -> Selection:
+    return Selection(np.flatnonzero(pool.labelled)[: len(selection.rows)], selection.uncertainty)
 
 
-def _too_sure(pool: Pool, right: Selection, calls: int) -> Selection:
-    return Selection(right.rows, np.nan_to_num(right.uncertainty))
+def _too_sure(pool: Pool, selection: Selection, calls: int) -> Selection:
+    return Selection(selection.rows, np.nan_to_num(selection.uncertainty))
 
 
-def _unsure(pool: Pool, right: Selection, calls: int) -> Selection:
-    return Selection(right.rows, np.full_like(right.uncertainty, np.nan))
+def _unsure(pool: Pool, selection: Selection, calls: int) -> Selection:
+    return Selection(selection.rows, np.full_like(selection.uncertainty, np.nan))
 
 
-def _moody(pool: Pool, right: Selection, calls: int) -> Selection:
-    return Selection(np.roll(right.rows, calls), right.uncertainty)
+def _changing(pool: Pool, selection: Selection, calls: int) -> Selection:
+    return Selection(np.roll(selection.rows, calls), selection.uncertainty)
 
 
-def _writing(pool: Pool, right: Selection, calls: int) -> Selection:
-    pool.available[right.rows] = False
-    return right
+def _writing(pool: Pool, selection: Selection, calls: int) -> Selection:
+    pool.available[selection.rows] = False
+    return selection
 
 
-def _global(pool: Pool, right: Selection, calls: int) -> Selection:
+def _seeding(pool: Pool, selection: Selection, calls: int) -> Selection:
     np.random.seed(0)
-    return right
+    return selection
 
 
-def _as_it_is(pool: Pool, right: Selection, calls: int) -> Selection:
-    return right
+def _as_it_is(pool: Pool, selection: Selection, calls: int) -> Selection:
+    return selection
 
 
 @pytest.mark.parametrize(
-    ("wrong", "promise", "values"),
+    ("wrong", "test_name", "values"),
     [
         (_twice, "test_serves_as_many_different_available_rows_as_there_are", {}),
         (_twice, "test_serves_every_awkward_pool", {}),
         (_too_few, "test_serves_every_awkward_pool", {}),
-        (_narrow, "test_serves_every_awkward_pool", {}),
+        (_as_int32, "test_serves_every_awkward_pool", {}),
         (_labelled, "test_serves_every_awkward_pool", {}),
         (_too_sure, "test_serves_every_awkward_pool", {}),
         (_unsure, "test_serves_every_awkward_pool", {}),
-        (_moody, "test_is_the_same_for_the_same_seed", {}),
-        (_global, "test_leaves_the_random_numbers_of_others_alone", {}),
+        (_changing, "test_is_the_same_for_the_same_seed", {}),
+        (_seeding, "test_leaves_the_random_numbers_of_others_alone", {}),
         (_writing, "test_leaves_the_pool_as_it_was", {}),
         (_too_few, "test_serves_all_the_copies_of_a_text_if_they_are_wanted", {"copies": 66}),
         (_as_it_is, "test_does_not_fill_a_batch_with_one_text_while_others_are_left", {"kind": "warm"}),
     ],
 )
-def test_the_contract_tells_who_breaks_it(wrong: Any, promise: str, values: dict[str, Any]) -> None:
+def test_the_contract_fails_for_broken_strategies(wrong: Any, test_name: str, values: dict[str, Any]) -> None:
     with pytest.raises((AssertionError, ValueError)):
-        getattr(AcquisitionContract(), promise)(strategy=Broken(wrong), **values)
+        getattr(AcquisitionContract(), test_name)(strategy=Broken(wrong), **values)
 
 
 class Trusting:
-    """Looks at nothing."""
+    """Checks nothing."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         rows = np.flatnonzero(np.ones(5, dtype=bool))
@@ -139,13 +139,13 @@ class Trusting:
 
 
 @pytest.mark.parametrize(
-    ("promise", "values"),
+    ("test_name", "values"),
     [
         ("test_says_which_probability_is_not_finite", {"bad": np.nan}),
         ("test_says_which_array_does_not_fit_the_others", {"name": "errors", "longer": True}),
         ("test_says_which_row_is_in_no_cluster", {"cluster": -1}),
     ],
 )
-def test_the_contract_tells_who_takes_everything(promise: str, values: dict[str, Any]) -> None:
+def test_the_contract_fails_for_a_strategy_without_checks(test_name: str, values: dict[str, Any]) -> None:
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
-        getattr(AcquisitionContract(), promise)(strategy=Trusting(), **values)
+        getattr(AcquisitionContract(), test_name)(strategy=Trusting(), **values)

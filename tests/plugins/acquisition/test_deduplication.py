@@ -1,4 +1,4 @@
-"""Dealing from queues, compared with going through every pair of texts."""
+"""Taking rows from queues in turns, compared with a loop over every pair of texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pools import clustered, make_pool, unit_vectors
 
 from ml_backend.core.types import Ints, Pool
 from plugins.acquisition import deduplication
-from plugins.acquisition.deduplication import available, deal, top, unlike_rows
+from plugins.acquisition.deduplication import available, deal, rows_without_duplicates, top_places
 
 
 def pool_with_repetitions(n: int, different: int, clusters: int, seed: int) -> tuple[Pool, np.random.Generator]:
@@ -26,10 +26,10 @@ def pool_with_repetitions(n: int, different: int, clusters: int, seed: int) -> t
 
 def queues_of(pool: Pool, queues: int, generator: np.random.Generator) -> list[Ints]:
     rows = generator.permutation(available(pool))
-    return [each for each in np.split(rows, np.sort(generator.integers(0, len(rows) + 1, queues - 1))) if len(each)]
+    return [queue for queue in np.split(rows, np.sort(generator.integers(0, len(rows) + 1, queues - 1))) if len(queue)]
 
 
-@pytest.mark.parametrize("look", [1, 2, 64])
+@pytest.mark.parametrize("max_searched_rows", [1, 2, 64])
 @given(
     n=st.integers(1, 40),
     different=st.integers(1, 30),
@@ -40,21 +40,28 @@ def queues_of(pool: Pool, queues: int, generator: np.random.Generator) -> list[I
 )
 @settings(max_examples=60, deadline=None)
 def test_the_next_of_each_queue_in_turn_and_repetitions_last(
-    monkeypatch: pytest.MonkeyPatch, look: int, n: int, different: int, clusters: int, queues: int, k: int, seed: int
+    monkeypatch: pytest.MonkeyPatch,
+    max_searched_rows: int,
+    n: int,
+    different: int,
+    clusters: int,
+    queues: int,
+    k: int,
+    seed: int,
 ) -> None:
-    monkeypatch.setattr(deduplication, "LOOK", look)
+    monkeypatch.setattr(deduplication, "MAX_SEARCHED_ROWS", max_searched_rows)
     pool, generator = pool_with_repetitions(n, different, clusters, seed)
     turns = queues_of(pool, queues, generator)
-    expected = deal_by_hand(pool, [turn.tolist() for turn in turns], k, look)
+    expected = deal_by_hand(pool, [turn.tolist() for turn in turns], k, max_searched_rows)
     assert deal(pool, turns, k).tolist() == expected
-    unlike, passed = unlike_rows(pool, turns, k)
+    unlike, passed = rows_without_duplicates(pool, turns, k)
     assert unlike.tolist() == expected[: len(unlike)]
     if len(unlike) < k:
         assert sorted([*unlike, *passed]) == sorted(np.concatenate([*turns, np.empty(0, np.int64)]))
 
 
 @pytest.mark.parametrize("copies", [63, 64, 65, 66, 127, 128, 129, 193])
-def test_no_copy_is_lost_at_the_end_of_what_is_looked_at(copies: int) -> None:
+def test_no_copy_is_lost_at_the_end_of_the_searched_rows(copies: int) -> None:
     pool = make_pool(copies, free=1.0, labelled=0.0)
     pool.vectors[:] = pool.vectors[0]
     assert deal(pool, [np.arange(copies)], copies).tolist() == list(range(copies))
@@ -71,7 +78,7 @@ def test_vectors_that_are_not_quite_of_unit_length_end_the_search_all_the_same()
 @given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 40))
 def test_the_highest_come_first_and_earlier_places_among_equals(levels: list[int], k: int) -> None:
     expected = sorted(range(len(levels)), key=lambda place: (-levels[place], place))[:k]
-    assert top(np.array(levels, dtype=np.float32), k).tolist() == expected
+    assert top_places(np.array(levels, dtype=np.float32), k).tolist() == expected
 
 
 def test_what_may_be_chosen_is_free_and_has_no_label() -> None:

@@ -1,4 +1,4 @@
-"""The three classic strategies, compared with sorting all rows and going down the list."""
+"""The three classic strategies, compared with sorting all rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def coarse_pool(n: int, c: int, different: int, multiple: bool, seed: int) -> Po
 
 
 @pytest.mark.parametrize(("strategy", "by_hand"), STRATEGIES)
-@pytest.mark.parametrize("look", [1, 64])
+@pytest.mark.parametrize("max_searched_rows", [1, 64])
 @given(
     n=st.integers(1, 40),
     c=st.integers(1, 4),
@@ -48,7 +48,7 @@ def test_the_most_uncertain_row_that_repeats_nothing_comes_next(
     monkeypatch: pytest.MonkeyPatch,
     strategy: type[LeastConfidence],
     by_hand: type[LeastConfidence],
-    look: int,
+    max_searched_rows: int,
     n: int,
     c: int,
     different: int,
@@ -56,19 +56,19 @@ def test_the_most_uncertain_row_that_repeats_nothing_comes_next(
     multiple: bool,
     seed: int,
 ) -> None:
-    monkeypatch.setattr(deduplication, "LOOK", look)
-    monkeypatch.setattr(most_uncertain, "LOOK", look)
+    monkeypatch.setattr(deduplication, "MAX_SEARCHED_ROWS", max_searched_rows)
+    monkeypatch.setattr(most_uncertain, "MAX_SEARCHED_ROWS", max_searched_rows)
     pool = coarse_pool(n, c, different, multiple, seed)
     assert pool.probabilities is not None
-    unsure = [by_hand([float(p) for p in row], multiple) for row in pool.probabilities]
-    found = strategy().select(pool, k, 0)
-    np.testing.assert_allclose(found.uncertainty, [unsure[row] for row in found.rows], atol=2e-6)
+    uncertainties = [by_hand([float(p) for p in row], multiple) for row in pool.probabilities]
+    selection = strategy().select(pool, k, 0)
+    np.testing.assert_allclose(selection.uncertainty, [uncertainties[row] for row in selection.rows], atol=2e-6)
     # rounding decides between equals, so the order of all is taken from the strategy; that it falls is checked by hand
     rows = strategy().select(replace(pool, vectors=np.eye(n, dtype=np.float32)), n, 0).rows
-    falling = [unsure[row] for row in rows]
+    falling = [uncertainties[row] for row in rows]
     assert all(a >= b - 2e-6 for a, b in pairwise(falling))
     assert sorted(rows) == np.flatnonzero(pool.available).tolist()
-    assert found.rows.tolist() == deal_by_hand(pool, [rows.tolist()], k, look)
+    assert selection.rows.tolist() == deal_by_hand(pool, [rows.tolist()], k, max_searched_rows)
 
 
 def test_equals_come_in_the_order_of_the_pool() -> None:
@@ -77,9 +77,9 @@ def test_equals_come_in_the_order_of_the_pool() -> None:
         assert strategy().select(pool, 30, 0).rows.tolist() == np.flatnonzero(pool.available).tolist()
 
 
-def test_more_copies_than_are_looked_at_do_not_hide_what_is_less_uncertain() -> None:
+def test_more_copies_than_searched_rows_do_not_hide_less_uncertain_rows() -> None:
     generator = np.random.default_rng(0)
-    n = 2 * deduplication.LOOK + 50
+    n = 2 * deduplication.MAX_SEARCHED_ROWS + 50
     vectors = unit_vectors(n, generator)
     vectors[:-10] = vectors[0]
     shares = np.full((n, 2), 0.5, np.float32)
@@ -95,7 +95,9 @@ def test_more_copies_than_are_looked_at_do_not_hide_what_is_less_uncertain() -> 
 def test_a_draw_before_there_is_a_learner_gives_every_row_the_same_chance(strategy: type[MostUncertain]) -> None:
     pool = make_pool(8, cold=True, free=1.0)
     draws, k = 1200, 2
-    made = strategy()  # type: ignore[call-arg]
-    counts = np.bincount([int(row) for seed in range(draws) for row in made.select(pool, k, seed).rows], minlength=8)
+    instance = strategy()  # type: ignore[call-arg]
+    counts = np.bincount(
+        [int(row) for seed in range(draws) for row in instance.select(pool, k, seed).rows], minlength=8
+    )
     expected, spread_of = draws * k / 8, math.sqrt(draws * k / 8 * (1 - k / 8))
     assert (np.abs(counts - expected) < 4 * spread_of).all()

@@ -1,4 +1,4 @@
-"""The control sample."""
+"""The baseline in random order."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from plugins.acquisition.random import Random
 def test_every_set_of_rows_is_as_likely_as_another() -> None:
     pool = make_pool(5, cold=True, free=1.0)
     draws = 3000
-    seen = [tuple(sorted(Random().select(pool, 2, seed).rows.tolist())) for seed in range(draws)]
+    pairs = [tuple(sorted(Random().select(pool, 2, seed).rows.tolist())) for seed in range(draws)]
     for pair in combinations(range(5), 2):
-        assert abs(seen.count(pair) - draws / 10) < 4 * math.sqrt(draws / 10 * 9 / 10)
+        assert abs(pairs.count(pair) - draws / 10) < 4 * math.sqrt(draws / 10 * 9 / 10)
 
 
 def test_a_text_is_drawn_as_often_as_it_is_in_the_pool() -> None:

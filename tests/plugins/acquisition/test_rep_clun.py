@@ -25,26 +25,28 @@ def test_one_row_of_each_cluster(cold: bool, n: int, k: int, multiple: bool, see
         return
     clustering = cut(pool.vectors, k, seed, among=rows)
     inside = [np.flatnonzero(clustering.assignment == cluster).tolist() for cluster in range(len(clustering.centroids))]
-    assert sorted(row for mine in inside for row in mine) == rows.tolist()
-    found = RepClUn().select(pool, k, seed)
-    served = clustering.assignment[found.rows[: len(inside)]].tolist()
+    assert sorted(row for group in inside for row in group) == rows.tolist()
+    selection = RepClUn().select(pool, k, seed)
+    served = clustering.assignment[selection.rows[: len(inside)]].tolist()
     assert sorted(served) == list(range(len(inside))), "each cluster has its turn"
     ranks = []
-    for row, cluster in zip(found.rows.tolist(), served, strict=False):
-        mine = inside[cluster]
+    for row, cluster in zip(selection.rows.tolist(), served, strict=False):
+        group = inside[cluster]
         if pool.probabilities is None:
-            off = {other: float(np.linalg.norm(pool.vectors[other] - clustering.centroids[cluster])) for other in mine}
-            ranks.append(float(len(mine)))
+            distances = {
+                other: float(np.linalg.norm(pool.vectors[other] - clustering.centroids[cluster])) for other in group
+            }
+            ranks.append(float(len(group)))
         else:
-            off = {other: -entropy_by_hand(pool.probabilities[other].tolist(), multiple) for other in mine}
-            ranks.append(-off[row])
-        assert off[row] <= min(off.values()) + 2e-6
+            distances = {other: -entropy_by_hand(pool.probabilities[other].tolist(), multiple) for other in group}
+            ranks.append(-distances[row])
+        assert distances[row] <= min(distances.values()) + 2e-6
     assert all(before >= after - 2e-6 for before, after in pairwise(ranks)), "the largest first, or the least certain"
     if pool.probabilities is not None:
-        by_hand = [entropy_by_hand(pool.probabilities[row].tolist(), multiple) for row in found.rows]
-        np.testing.assert_allclose(found.uncertainty, by_hand, atol=2e-6)
+        by_hand = [entropy_by_hand(pool.probabilities[row].tolist(), multiple) for row in selection.rows]
+        np.testing.assert_allclose(selection.uncertainty, by_hand, atol=2e-6)
 
 
-def test_it_says_why() -> None:
+def test_it_gives_the_reason() -> None:
     assert "centre" in RepClUn().select(make_pool(20, cold=True), 3, 0).ground
     assert "certain" in RepClUn().select(make_pool(20), 3, 0).ground

@@ -1,7 +1,8 @@
-"""The strategies that scikit-activeml has, too, choose what it chooses.
+"""The strategies that scikit-activeml has, too, choose the same rows.
 
-It breaks ties at random, so the pools here have none, or what is compared does not depend on them. BADGE draws, so the
-chances of the next row are compared. D-CALM and Rep-ClUn are not in it; herding with all weights equal is MaxHerding.
+It breaks ties at random, so the pools here have none, or the comparison does not depend on them. BADGE draws, so the
+probabilities of the next row are compared. It has neither D-CALM nor Rep-ClUn; herding with equal weights is
+MaxHerding.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ from pools import make_pool
 
 from ml_backend.core.types import Floats, Ints, Pool
 from plugins.acquisition.badge import Gradients, _residuals
-from plugins.acquisition.cluster_uncertainty import ClusterUncertainty, reach_of
+from plugins.acquisition.cluster_uncertainty import ClusterUncertainty, kernel_scale
 from plugins.acquisition.clusters import cut
 from plugins.acquisition.k_center import KCenter
 from plugins.acquisition.most_uncertain import Entropy, LeastConfidence, Margin
 from plugins.acquisition.typicality import NEIGHBOURS, Typicality, typicality
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of its own dependencies
+    warnings.simplefilter("ignore")  # warnings of its dependencies
     from skactiveml import pool as theirs
     from skactiveml.base import SkactivemlClassifier
     from skactiveml.pool import _typi_clust
 
 
 class Fixed(SkactivemlClassifier):  # type: ignore[misc]
-    """Says of each known vector what the pool says of it."""
+    """Predicts for each known vector the probabilities of the pool."""
 
     def __init__(self, pool: Pool | None = None, classes: Any = None, missing_label: float = np.nan) -> None:
         super().__init__(classes=classes, missing_label=missing_label)
@@ -44,14 +45,15 @@ class Fixed(SkactivemlClassifier):  # type: ignore[misc]
         return np.asarray(self.pool.probabilities[rows], dtype=np.float64)
 
 
-def answers(pool: Pool) -> Floats:
-    """Their way to say which rows have a label; and all others of these pools may be chosen."""
+def labels_for_skactiveml(pool: Pool) -> Floats:
+    """Returns labels as scikit-activeml wants them: NaN in rows without a label. All other rows of these pools are
+    available."""
     return np.where(pool.labelled, np.arange(len(pool.vectors)) % 3, np.nan)
 
 
 def query(strategy: Any, pool: Pool, k: int, **values: Any) -> tuple[Ints, Floats]:
     rows, utilities = strategy.query(
-        pool.vectors.astype(np.float64), answers(pool), batch_size=k, return_utilities=True, **values
+        pool.vectors.astype(np.float64), labels_for_skactiveml(pool), batch_size=k, return_utilities=True, **values
     )
     return np.asarray(rows), np.asarray(utilities)
 
@@ -93,7 +95,7 @@ def test_typicality_is_the_same() -> None:
 
 
 class OurClusters:
-    """Their strategy takes any clustering."""
+    """scikit-activeml's strategy takes any clustering."""
 
     def __init__(self, n_clusters: int) -> None:
         self._k = n_clusters
@@ -107,34 +109,38 @@ def test_typiclust_chooses_the_same_of_the_same_clusters() -> None:
         pool = make_pool(90, labelled=0.1, free=1.0, seed=seed)
         rows, _ = query(theirs.TypiClust(cluster_algo=OurClusters, k=NEIGHBOURS, random_state=0), pool, 8)
         chosen = Typicality().select(pool, 8, 0).rows
-        of = OurClusters(int(pool.labelled.sum()) + 8).fit_predict(pool.vectors)
-        sizes = np.bincount(of)
-        assert sizes[of[rows]].tolist() == sizes[of[chosen]].tolist(), "the largest clusters without a label"
-        best = {int(of[row]): int(row) for row in rows}
-        both = [row for row in chosen.tolist() if of[row] in best]  # of equally large ones, any may be the last
-        assert len(both) >= 5
-        assert all(best[int(of[row])] == row for row in both)
+        assignment = OurClusters(int(pool.labelled.sum()) + 8).fit_predict(pool.vectors)
+        sizes = np.bincount(assignment)
+        assert sizes[assignment[rows]].tolist() == sizes[assignment[chosen]].tolist(), (
+            "the largest clusters without a label"
+        )
+        best = {int(assignment[row]): int(row) for row in rows}
+        common = [
+            row for row in chosen.tolist() if assignment[row] in best
+        ]  # among equally large clusters, any may be the last
+        assert len(common) >= 5
+        assert all(best[int(assignment[row])] == row for row in common)
 
 
 def test_badge_draws_with_the_same_chances() -> None:
-    """But for their first step, which takes the length of each gradient for its distance from a centre at the origin.
-    The authors' code does not, nor does ours: here it is told to, from outside."""
+    """The first step is excluded: scikit-activeml takes the length of each gradient as its distance from a centre at
+    the origin, and neither the authors' code nor ours does. Here the bounds start with these lengths."""
     for seed in range(4):
         pool = make_pool(40, 4, free=1.0, seed=seed)
         rows, utilities = query(theirs.Badge(random_state=seed), pool, 6, clf=Fixed(pool), fit_clf=False)
         free = np.flatnonzero(pool.available)
         gradients = Gradients(pool.vectors, free, _residuals(pool, free))
         assert free[gradients.squares.argmax()] == rows[0]
-        bound = gradients.squares.copy()
-        for before, chances in zip(np.searchsorted(free, rows), utilities[1:], strict=False):
-            bound = gradients.nearest(np.array([before]), bound)
-            np.testing.assert_allclose(bound / bound.sum(), np.nan_to_num(chances[free]), atol=1e-5)
+        bounds = gradients.squares.copy()
+        for place, chances in zip(np.searchsorted(free, rows), utilities[1:], strict=False):
+            bounds = gradients.nearest(np.array([place]), bounds)
+            np.testing.assert_allclose(bounds / bounds.sum(), np.nan_to_num(chances[free]), atol=1e-5)
 
 
 def test_herding_before_there_is_a_learner_is_max_herding() -> None:
     for seed in range(4):
         pool = make_pool(70, cold=True, free=1.0, seed=seed)
         distances = ((pool.vectors[:, None] - pool.vectors) ** 2).sum(axis=2)
-        strategy = theirs.MaxHerding(metric="rbf", metric_dict={"gamma": 1 / reach_of(distances)}, random_state=0)
+        strategy = theirs.MaxHerding(metric="rbf", metric_dict={"gamma": 1 / kernel_scale(distances)}, random_state=0)
         rows, _ = query(strategy, pool, 12)
         assert ClusterUncertainty().select(pool, 12, seed).rows.tolist() == rows.tolist()

@@ -1,4 +1,4 @@
-"""TypiClust, compared with going through all pairs of a cluster."""
+"""TypiClust, compared with a loop over all pairs of a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from plugins.acquisition.typicality import NEIGHBOURS, Typicality, by_typicality
 
 
 def mean_distances(vectors: Floats) -> list[float]:
-    """Of each row to its 20 nearest others."""
+    """Returns the mean distance of each row to its 20 nearest others."""
     out = []
     for i in range(len(vectors)):
         distances = [
@@ -58,7 +58,7 @@ def test_the_most_typical_row_of_each_cluster_with_the_fewest_labels_the_largest
 
 
 def test_there_are_never_more_clusters_than_the_authors_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_CLUSTERS", 4)
+    monkeypatch.setattr(module, "MAX_CLUSTERS", 4)
     pool = make_pool(60, cold=True, free=1.0)
     rows = Typicality().select(pool, 8, 0).rows
     assignment = cut(pool.vectors, 4, 0).assignment
@@ -67,16 +67,16 @@ def test_there_are_never_more_clusters_than_the_authors_allow(monkeypatch: pytes
 
 
 def test_the_most_typical_of_a_large_cluster_is_sought_in_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CANDIDATES", 10)
+    monkeypatch.setattr(module, "MAX_COMPARED_ROWS", 10)
     pool = make_pool(50, cold=True, free=1.0)
-    found = by_typicality(pool.vectors, np.arange(50), np.random.default_rng(0))
-    assert sorted(found.tolist()) == list(range(50))
-    head = sorted(found[:10].tolist())
+    order = by_typicality(pool.vectors, np.arange(50), np.random.default_rng(0))
+    assert sorted(order.tolist()) == list(range(50))
+    head = sorted(order[:10].tolist())
     mean = mean_distances(pool.vectors[head])
-    assert found[:10].tolist() == [head[place] for place in np.argsort(mean)]
+    assert order[:10].tolist() == [head[place] for place in np.argsort(mean)]
 
 
 def test_the_learner_does_not_matter() -> None:
     pool = make_pool(60, clusters=3, errors=True)
-    blind = replace(pool, probabilities=None, errors=None, clustering=None)
-    assert Typicality().select(pool, 9, 0).rows.tolist() == Typicality().select(blind, 9, 0).rows.tolist()
+    without_learner = replace(pool, probabilities=None, errors=None, clustering=None)
+    assert Typicality().select(pool, 9, 0).rows.tolist() == Typicality().select(without_learner, 9, 0).rows.tolist()

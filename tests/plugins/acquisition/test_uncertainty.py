@@ -1,4 +1,4 @@
-"""The measures of uncertainty, compared with the textbook's sums written out."""
+"""The measures of uncertainty, compared with the textbook's formulas."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def probabilities(n: int, c: int, multiple: bool, seed: int) -> Floats:
 )
 @given(n=st.integers(0, 8), c=st.integers(1, 6), seed=st.integers(0, 9999))
 @settings(max_examples=100, deadline=None)
-def test_a_measure_is_what_the_textbook_says(
+def test_a_measure_equals_the_textbook_formula(
     measure: Callable[[Floats, bool], Floats],
     by_hand: Callable[[list[float], bool], float],
     multiple: bool,
@@ -43,10 +43,10 @@ def test_a_measure_is_what_the_textbook_says(
     seed: int,
 ) -> None:
     shares = probabilities(n, c, multiple, seed)
-    found = measure(shares, multiple)
-    assert found.dtype == np.float32 and found.shape == (len(shares),)
-    assert ((found >= 0) & (found <= 1)).all()
-    np.testing.assert_allclose(found, [by_hand([float(p) for p in row], multiple) for row in shares], atol=2e-6)
+    uncertainties = measure(shares, multiple)
+    assert uncertainties.dtype == np.float32 and uncertainties.shape == (len(shares),)
+    assert ((uncertainties >= 0) & (uncertainties <= 1)).all()
+    np.testing.assert_allclose(uncertainties, [by_hand([float(p) for p in row], multiple) for row in shares], atol=2e-6)
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -66,8 +66,8 @@ def test_a_measure_is_one_where_it_cannot_tell_and_zero_where_it_is_certain(
 def test_a_probability_that_was_rounded_beyond_zero_or_one_does_no_harm(
     measure: Callable[[Floats, bool], Floats], multiple: bool
 ) -> None:
-    found = measure(np.array([[1.0000001, -1e-7], [-1e-7, 1.0000001]], dtype=np.float32), multiple)
-    np.testing.assert_allclose(found, 0, atol=1e-5)
+    uncertainties = measure(np.array([[1.0000001, -1e-7], [-1e-7, 1.0000001]], dtype=np.float32), multiple)
+    np.testing.assert_allclose(uncertainties, 0, atol=1e-5)
 
 
 def test_the_measures_agree_on_two_labels() -> None:
@@ -85,6 +85,6 @@ def test_the_uncertainty_of_some_rows_is_nan_before_there_is_a_learner() -> None
     np.testing.assert_array_equal(unsure_of(pool, rows), uncertainty(pool.probabilities, False)[rows])
 
 
-def test_thousands_of_labels_are_told_apart() -> None:
+def test_rows_with_thousands_of_labels_are_distinguished() -> None:
     shares = np.random.default_rng(0).random((50, 3000), dtype=np.float32)
     assert len(np.unique(least_confidence(shares, True))) == 50

@@ -1,4 +1,4 @@
-"""What every encoder promises, and what is peculiar to each."""
+"""The contract of every encoder, and tests of each encoder."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_a_vector_does_not_depend_on_its_neighbours(encoder: Encoder, method: st
 
 @pytest.mark.parametrize("method", ["encode", "sketch"])
 def test_like_texts_have_like_vectors(encoder: Encoder, method: str) -> None:
-    card, gone, weather = getattr(encoder, method)(TEXTS[:3])
-    assert card @ gone > card @ weather + 0.2
+    card, lost_card, weather = getattr(encoder, method)(TEXTS[:3])
+    assert card @ lost_card > card @ weather + 0.2
 
 
 @pytest.mark.parametrize("method", ["encode", "sketch"])
@@ -67,7 +67,7 @@ def test_the_name_is_safe_as_a_folder(encoder: Encoder) -> None:
     assert encoder.name and Path(encoder.name).name == encoder.name and " " not in encoder.name
 
 
-def test_verify_says_what_was_checked(encoder: Encoder) -> None:
+def test_verify_names_the_checked_folder(encoder: Encoder) -> None:
     assert str(FOLDER) in encoder.verify()
 
 
@@ -79,21 +79,21 @@ def test_encoding_is_silent(encoder: Encoder, capfd: pytest.CaptureFixture[str])
 
 
 def test_two_threads_load_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    real = minilm.Bert
+    loads: list[int] = []
+    bert = minilm.Bert
 
-    def counted(*args: object) -> object:
-        made.append(1)
-        return real(*args)  # type: ignore[arg-type]
+    def counting_bert(*args: object) -> object:
+        loads.append(1)
+        return bert(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(minilm, "Bert", counted)
+    monkeypatch.setattr(minilm, "Bert", counting_bert)
     shared = MiniLM()
     threads = [threading.Thread(target=shared.encode, args=(["a text"],)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made) == 1
+    assert len(loads) == 1
 
 
 @pytest.mark.slow
@@ -105,9 +105,9 @@ def test_minilm_equals_sentence_transformers() -> None:
 def test_chunks_do_not_change_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"text {i} " * (i % 7) for i in range(20)]
     whole = MiniLM().encode(texts), MiniLM().sketch(texts)
-    monkeypatch.setattr(minilm, "CHUNK", 3)
+    monkeypatch.setattr(minilm, "CHUNK_TEXTS", 3)
     monkeypatch.setattr(minilm, "TOKENS_PER_BATCH", 8)
-    monkeypatch.setattr("plugins.encoders.word_sketch.CHUNK", 3)
+    monkeypatch.setattr("plugins.encoders.word_sketch.CHUNK_TEXTS", 3)
     np.testing.assert_allclose(MiniLM().encode(texts), whole[0], atol=1e-5)
     np.testing.assert_allclose(MiniLM().sketch(texts), whole[1], atol=1e-5)
 
@@ -132,7 +132,7 @@ def test_missing_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         MiniLM().verify()
 
 
-def test_a_model_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_missing_model_raises_an_apprentice_error(tmp_path: Path) -> None:
     with pytest.raises(ApprenticeError, match="could not be loaded from that folder"):
         SentenceEncoder(str(tmp_path)).encode(["a"])
 
@@ -156,7 +156,7 @@ def test_weights_that_only_unpickling_could_read_are_refused(tmp_path: Path) -> 
         SentenceEncoder(str(folder)).encode(["a"])
 
 
-def test_folders_of_one_name_are_different_spaces(tmp_path: Path) -> None:
+def test_folders_of_one_name_have_different_names_of_vector_spaces(tmp_path: Path) -> None:
     for parent in ("a", "b"):
         (tmp_path / parent / "model").mkdir(parents=True)
     names = {SentenceEncoder(str(tmp_path / parent / "model")).name for parent in ("a", "b")}

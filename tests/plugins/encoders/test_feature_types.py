@@ -1,4 +1,4 @@
-"""What the fields of records are: their kinds are inferred from their values, read as people write them."""
+"""Fields of records: their kinds are inferred from their values, which are parsed as people write them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from plugins.encoders.feature_types import (
     IDENTIFIER,
     TEXT,
     as_json,
-    fitted,
+    fit_field,
     from_json,
-    kind_of,
+    infer_kind,
     numbers,
 )
-from plugins.encoders.value_parsing import DATE, NUMERIC, is_missing, number
+from plugins.encoders.value_parsing import DATE, NUMERIC, is_missing, parse_number
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ from plugins.encoders.value_parsing import DATE, NUMERIC, is_missing, number
     ],
 )
 def test_the_kind_of_a_field_is_inferred_from_its_values(values: list[Any], kind: str) -> None:
-    assert kind_of(values) == kind
+    assert infer_kind(values) == kind
 
 
 @pytest.mark.parametrize(
@@ -73,15 +73,15 @@ def test_the_kind_of_a_field_is_inferred_from_its_values(values: list[Any], kind
     ],
 )  # fmt: skip
 def test_numbers_are_read_as_people_write_them(value: object, expected: float) -> None:
-    assert number(value) == pytest.approx(expected, nan_ok=True)
+    assert parse_number(value) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
         (["1,5", "12", "-1.234,25", "x", 7.5], [1.5, 12, -1234.25, math.nan, 7.5]),
-        (["1,234", "5,678", "9"], [1234, 5678, 9]),  # every one of them may be thousands
-        (["1.234", "12.500", "999"], [1234, 12500, 999]),  # who writes decimals writes them of all
+        (["1,234", "5,678", "9"], [1234, 5678, 9]),  # all of them may be thousands
+        (["1.234", "12.500", "999"], [1234, 12500, 999]),  # decimals would be written in all values
         (["1.234", "12.500", "0.999"], [1.234, 12.5, 0.999]),
         (["1.234", "12.5", "999"], [1.234, 12.5, 999]),
         ([1.234, 12.5, "999"], [1.234, 12.5, 999]),
@@ -99,11 +99,11 @@ def test_the_values_of_a_field_show_how_its_numbers_and_days_are_written(
     values: list[object], expected: list[float]
 ) -> None:
     kind = DATE if "/" in str(values[0]) else NUMERIC
-    found = fitted("field", values, kind)
-    assert found.kind == kind
-    np.testing.assert_allclose(numbers(found, values), expected, equal_nan=True)
-    (again,) = from_json(as_json([found]))
-    assert again == found
+    field = fit_field("field", values, kind)
+    assert field.kind == kind
+    np.testing.assert_allclose(numbers(field, values), expected, equal_nan=True)
+    (restored,) = from_json(as_json([field]))
+    assert restored == field
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_the_values_of_a_field_show_how_its_numbers_and_days_are_written(
     ]
     + [(name, NUMERIC) for name in ("income", "Covid", "nitrogen", "acid", "casino")],
 )
-def test_whole_numbers_that_are_all_different_are_an_identifier_if_they_are_called_so(name: str, kind: str) -> None:
+def test_distinct_whole_numbers_are_an_identifier_if_the_name_says_so(name: str, kind: str) -> None:
     values = np.random.default_rng(0).choice(900_000, 200, replace=False).tolist()
-    assert fitted(name, values).kind == kind
-    assert fitted(name, [value % 50 for value in values]).kind == NUMERIC, "they say something"
-    assert fitted(name, values, NUMERIC).kind == NUMERIC, "somebody knows better"
+    assert fit_field(name, values).kind == kind
+    assert fit_field(name, [value % 50 for value in values]).kind == NUMERIC, "repeated values are informative"
+    assert fit_field(name, values, NUMERIC).kind == NUMERIC, "a setting overrides the kind"
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "N/A", "nan", "NULL", "?", "-", math.nan, math.inf, "-Infinity"])
-def test_what_is_missing_is_known_by_many_names(value: object) -> None:
+def test_many_values_stand_for_missing_ones(value: object) -> None:
     assert is_missing(value)

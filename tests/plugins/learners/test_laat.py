@@ -1,4 +1,4 @@
-"""LAAT as it should be: what the average of beliefs is made of, and that a wrong teacher is survived."""
+"""LAAT as a Bayesian average: its members and direction, and that wrong scores do no harm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ D = 8
 
 
 class Table:
-    """Records of eight numbers, of which some speak for the second label, as a teacher may know."""
+    """Records of eight numbers, some of which favour the second label, as the teacher's scores may say."""
 
     def __init__(self, seed: int = 0, labels: int = 2) -> None:
         self.random = np.random.default_rng(seed)
@@ -34,52 +34,55 @@ class Table:
         self.pool, self.test = self.x[:600], np.arange(600, 1200)
 
     def scores(self) -> np.ndarray:
-        """(c, 1, d) as a teacher gives them: marginal, rough, from -10 to 10."""
+        """Returns scores (c, 1, d) as a teacher gives them: marginal, rough, from -10 to 10."""
         correlation = np.cov(self.pool, rowvar=False) @ self.truth
         return np.round(5 * correlation / np.abs(correlation).mean()).clip(-10, 10).T[:, None, :]
 
-    def taught(self, scores: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    def priors(self, scores: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         nothing = PseudoLabels(self.x[:0], self.targets[:0], np.zeros(0, np.float32))
-        known = Attributions(scores.astype(np.float32), np.ones(D, np.float32))
-        return Laat().distil(DistillationData(nothing, nothing, self.pool, known), False, 0)
+        attributions = Attributions(scores.astype(np.float32), np.ones(D, np.float32))
+        return Laat().distil(DistillationData(nothing, nothing, self.pool, attributions), False, 0)
 
-    def train(self, each: int, scores: np.ndarray | None = None) -> TrainingSet:
+    def train(self, rows_per_label: int, scores: np.ndarray | None = None) -> TrainingSet:
         rows = np.concatenate(
-            [self.random.choice(np.flatnonzero(self.y[:600] == label), each, replace=False) for label in set(self.y)]
+            [
+                self.random.choice(np.flatnonzero(self.y[:600] == label), rows_per_label, replace=False)
+                for label in set(self.y)
+            ]
         )
-        priors = {} if scores is None else self.taught(scores)
+        priors = {} if scores is None else self.priors(scores)
         return TrainingSet(self.x[rows], self.targets[rows], np.ones(len(rows), np.float32), False, priors=priors)
 
     def accuracy(self, train: TrainingSet) -> float:
-        said = Laat().predict(Laat().fit(train, 0).tensors, self.x[self.test])
-        return float((said.argmax(axis=1) == self.y[self.test]).mean())
+        probabilities = Laat().predict(Laat().fit(train, 0).tensors, self.x[self.test])
+        return float((probabilities.argmax(axis=1) == self.y[self.test]).mean())
 
 
-def means(each: int, labels: int = 2) -> dict[str, float]:
-    """Mean accuracies over ten tables."""
-    found: dict[str, list[float]] = {"right": [], "negated": [], "none": []}
+def means(rows_per_label: int, labels: int = 2) -> dict[str, float]:
+    """Returns mean accuracies over ten tables."""
+    accuracies: dict[str, list[float]] = {"right": [], "negated": [], "none": []}
     for seed in range(10):
         table = Table(seed, labels)
         scores = table.scores()
-        alone = table.train(each)
-        for name, given in (("right", scores), ("negated", -scores), ("none", 0 * scores)):
-            found[name].append(table.accuracy(replace(alone, priors=table.taught(given))))
-    return {name: float(np.mean(each)) for name, each in found.items()}
+        alone = table.train(rows_per_label)
+        for name, signed in (("right", scores), ("negated", -scores), ("none", 0 * scores)):
+            accuracies[name].append(table.accuracy(replace(alone, priors=table.priors(signed))))
+    return {name: float(np.mean(values)) for name, values in accuracies.items()}
 
 
 @pytest.mark.parametrize("labels", [2, 3])
-def test_with_one_answer_a_label_a_right_teacher_is_worth_much(labels: int) -> None:
-    found = means(1, labels)
-    assert found["right"] > found["none"] + 0.1
+def test_with_one_row_per_label_right_scores_raise_the_accuracy(labels: int) -> None:
+    accuracies = means(1, labels)
+    assert accuracies["right"] > accuracies["none"] + 0.1
 
 
-def test_with_more_answers_a_teacher_who_is_upside_down_is_survived() -> None:
+def test_with_more_rows_negated_scores_do_no_harm() -> None:
     few, many = means(10), means(50)
     assert few["right"] >= few["none"] and few["negated"] > few["none"] - 0.05
     assert many["right"] > many["none"] - 0.01 and many["negated"] > many["none"] - 0.01
 
 
-def test_trust_says_whose_word_the_answers_speak_for() -> None:
+def test_trust_is_above_one_half_if_the_labels_agree_with_the_scores() -> None:
     table = Table()
     for scores, trusted in ((table.scores(), True), (-table.scores(), False)):
         fitted = Laat().fit(table.train(25, scores), 0)
@@ -92,7 +95,7 @@ def test_the_evidence_is_the_likelihood_with_weight_and_bias_integrated_out(rng:
     x = rng.normal(size=(12, 1))
     t = (x[:, 0] + rng.normal(size=12) > 0).astype(float)
     u, tau, alpha = np.array([1.0]), 0.7, 1.0
-    found = fit(x, t, np.ones(12), u, np.ones(1), [(alpha, tau)])
+    members = fit(x, t, np.ones(12), u, np.ones(1), [(alpha, tau)])
 
     def density(b: float, w: float) -> float:
         z = x[:, 0] * w + b
@@ -102,38 +105,38 @@ def test_the_evidence_is_the_likelihood_with_weight_and_bias_integrated_out(rng:
         )
 
     exact, _ = integrate.dblquad(density, alpha - 5 * tau, alpha + 5 * tau, -6 * BIAS_SD, 6 * BIAS_SD)
-    assert found.evidence[0] == pytest.approx(np.log(exact), abs=0.05)
+    assert members.evidence[0] == pytest.approx(np.log(exact), abs=0.05)
 
 
-def test_each_member_is_the_most_probable_head_and_a_row_left_out_is_judged_by_the_others(
+def test_members_are_the_most_probable_heads_and_left_out_logits_come_from_the_other_rows(
     rng: np.random.Generator,
 ) -> None:
     from scipy.optimize import minimize
 
     x = rng.normal(size=(40, 3))
     t = (x @ [1.0, -1.0, 0.5] + rng.logistic(size=40) > 0).astype(float)
-    trust, u, scale = rng.uniform(0.5, 1.5, 40), np.array([1.0, -0.5, 0.0]), np.array([1.0, 0.5, 2.0])
-    spreads = [(1.0, 0.3), (0.0, 1.2)]
-    found = fit(x, t, trust, u, scale, spreads)
+    row_weights, u, scale = rng.uniform(0.5, 1.5, 40), np.array([1.0, -0.5, 0.0]), np.array([1.0, 0.5, 2.0])
+    alphas_and_taus = [(1.0, 0.3), (0.0, 1.2)]
+    members = fit(x, t, row_weights, u, scale, alphas_and_taus)
 
     def best(alpha: float, tau: float, kept: np.ndarray) -> np.ndarray:
-        def loss(at: np.ndarray) -> float:
-            z = x @ at[:3] + at[3]
-            likelihood = trust * kept * (t * log_expit(z) + (1 - t) * log_expit(-z))
-            prior = ((at[:3] - alpha * u) / (tau * scale)) ** 2
-            return float(-likelihood.sum() + prior.sum() / 2 + at[3] ** 2 / (2 * BIAS_SD**2))
+        def loss(parameters: np.ndarray) -> float:
+            z = x @ parameters[:3] + parameters[3]
+            likelihood = row_weights * kept * (t * log_expit(z) + (1 - t) * log_expit(-z))
+            prior = ((parameters[:3] - alpha * u) / (tau * scale)) ** 2
+            return float(-likelihood.sum() + prior.sum() / 2 + parameters[3] ** 2 / (2 * BIAS_SD**2))
 
         return np.asarray(minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-8}).x)
 
-    for member, (alpha, tau) in enumerate(spreads):
+    for member, (alpha, tau) in enumerate(alphas_and_taus):
         whole = best(alpha, tau, np.ones(40))
-        assert [*found.weights[member], found.biases[member]] == pytest.approx(whole.tolist(), abs=2e-3)
+        assert [*members.weights[member], members.biases[member]] == pytest.approx(whole.tolist(), abs=2e-3)
         for row in (0, 7, 39):
             without = best(alpha, tau, (np.arange(40) != row).astype(float))
-            assert found.left_out[member, row] == pytest.approx(x[row] @ without[:3] + without[3], abs=0.03)
+            assert members.left_out[member, row] == pytest.approx(x[row] @ without[:3] + without[3], abs=0.03)
 
 
-def test_the_direction_shares_a_score_between_columns_that_say_the_same() -> None:
+def test_the_direction_shares_a_score_between_correlated_columns() -> None:
     covariance = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
     u, size = direction(np.array([[5.0, 5.0, 5.0]]), covariance, np.ones(3))
     # the same from each column: (1 - s) u + s C u = t, with s of the covariance shared
@@ -150,7 +153,7 @@ def test_without_scores_or_pool_it_is_a_learner_like_others() -> None:
 
 
 @pytest.mark.parametrize("upside", [1, -1])
-def test_of_many_columns_the_likeliest_beliefs_say_what_all_would_say(
+def test_with_many_columns_the_most_probable_beliefs_predict_what_all_would(
     upside: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(0)
@@ -159,40 +162,40 @@ def test_of_many_columns_the_likeliest_beliefs_say_what_all_would_say(
     y = (x @ truth * 3 + random.normal(size=1500) * 0.5 > 0).astype(int)
     scores = np.stack([np.zeros((1, 40)), np.clip(upside * 4 * truth, -10, 10)[None]]).astype(np.float32)
     nothing = PseudoLabels(x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
-    known = DistillationData(nothing, nothing, x, Attributions(scores, np.ones(40, np.float32)))
+    data = DistillationData(nothing, nothing, x, Attributions(scores, np.ones(40, np.float32)))
     train = TrainingSet(
         x[:200], np.eye(2, dtype=np.float32)[y[:200]], np.ones(200, np.float32), False,
-        priors=Laat().distil(known, False, 0),
+        priors=Laat().distil(data, False, 0),
     )  # fmt: skip
-    said, trust = [], []
+    probabilities, trust = [], []
     for large in (1000, 20):
-        monkeypatch.setattr(laat, "LARGE", large)
+        monkeypatch.setattr(laat, "MAX_SIZE_FOR_ALL_BELIEFS", large)
         fit = Laat().fit(train, 0)
-        said.append(Laat().predict(fit.tensors, x[200:])[:, 1])
+        probabilities.append(Laat().predict(fit.tensors, x[200:])[:, 1])
         trust.append(fit.trust)
-    np.testing.assert_allclose(said[0], said[1], atol=0.02)
+    np.testing.assert_allclose(probabilities[0], probabilities[1], atol=0.02)
     assert trust[0] == pytest.approx(trust[1], abs=0.05)
     assert (trust[0] or 0.0) > 0.9 if upside > 0 else (trust[0] or 0.0) < 0.1
 
 
-def test_what_columns_are_measured_in_changes_nothing_and_what_is_left_to_unit_length_says_nothing() -> None:
+def test_the_unit_of_the_columns_does_not_matter_and_a_column_of_width_zero_has_no_part_in_the_direction() -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=(500, 4)) @ (np.eye(4) + 0.4 * random.normal(size=(4, 4)))
     rest = 9 - np.abs(x).sum(axis=1, keepdims=True)  # follows from the others
     scores = np.array([[6.0, 6.0, -3.0, 0.0, 0.0]])
     width = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
-    found = []
+    projections = []
     for unit in (1.0, 20.0):
         columns = np.hstack([x, rest]) / unit
         u, _ = direction(scores, np.cov(columns, rowvar=False), width)
         assert u[4] == 0.0
-        found.append(columns @ u)
-    np.testing.assert_allclose(found[0], found[1], atol=1e-9)
+        projections.append(columns @ u)
+    np.testing.assert_allclose(projections[0], projections[1], atol=1e-9)
 
 
 class WideTable:
-    """Records of seventy fields, eight of them numbers, the others yes/no and most of them rare. Ten of the latter
-    decide, and the teacher knows in which direction; of the others, which say nothing, it has an opinion, too."""
+    """Records of seventy fields: eight numbers, the others yes/no and most of them rare. Ten of the yes/no fields
+    decide, with scores of the right sign; the other fields do not matter, and have scores, too."""
 
     FIELDS, NUMBERS, DECISIVE = 70, 8, 10
 
@@ -214,8 +217,10 @@ class WideTable:
         self.width = np.where(numbers, 1.0, 0.5).astype(np.float32)
         self.columns = columns
 
-    def rows(self, each: int) -> np.ndarray:
-        return np.concatenate([self.random.choice(np.flatnonzero(self.y[:1000] == label), each) for label in (0, 1)])
+    def rows(self, rows_per_label: int) -> np.ndarray:
+        return np.concatenate(
+            [self.random.choice(np.flatnonzero(self.y[:1000] == label), rows_per_label) for label in (0, 1)]
+        )
 
     def area(self, rows: np.ndarray, scores: np.ndarray) -> float:
         learner = Laat()
@@ -226,46 +231,46 @@ class WideTable:
         )
         targets = np.eye(2, dtype=np.float32)[self.y[rows]]
         train = TrainingSet(self.x[rows], targets, np.ones(len(rows), np.float32), False, priors=priors)
-        said = learner.predict(learner.fit(train, 0).tensors, self.x[1000:])[:, 1]
-        return float(roc_auc_score(self.y[1000:], said))
+        probabilities = learner.predict(learner.fit(train, 0).tensors, self.x[1000:])[:, 1]
+        return float(roc_auc_score(self.y[1000:], probabilities))
 
     def plain(self, rows: np.ndarray, fields: np.ndarray | slice = slice(None)) -> float:
-        """Of a logistic regression on some of the fields."""
+        """Returns the area under the ROC curve of a logistic regression on some of the fields."""
         columns = self.columns[:, fields]
         fitted = LogisticRegression(max_iter=500).fit(columns[rows], self.y[rows])
         return float(roc_auc_score(self.y[1000:], fitted.decision_function(columns[1000:])))
 
 
-def test_in_a_wide_table_answers_correct_a_teacher_who_is_right_about_the_few_fields_that_decide() -> None:
-    found = []
+def test_in_a_wide_table_labels_correct_scores_that_are_right_about_the_few_decisive_fields() -> None:
+    areas_by_table = []
     for seed in range(8):
         table = WideTable(seed)
         few, many = table.rows(1), table.rows(50)
         areas = [table.area(rows, table.scores) for rows in (few, many)]
-        found.append([*areas, table.plain(many), table.plain(many, table.decisive)])
-    few, many, plain, told_which = np.mean(found, axis=0)
+        areas_by_table.append([*areas, table.plain(many), table.plain(many, table.decisive)])
+    few, many, plain, decisive_only = np.mean(areas_by_table, axis=0)
     assert many > few + 0.03 and many > plain + 0.05
-    assert many > told_which - 0.01  # as if somebody had said which fields to look at
+    assert many > decisive_only - 0.01  # about as good as with the decisive fields alone
 
 
 def test_a_wide_table_without_scores_is_learnt_no_worse_than_by_plain_logistic_regression() -> None:
-    found = []
+    areas = []
     for seed in range(8):
         table = WideTable(seed)
         rows = table.rows(50)
-        found.append((table.area(rows, 0 * table.scores), table.plain(rows)))
-    ours, plain = np.mean(found, axis=0)
+        areas.append((table.area(rows, 0 * table.scores), table.plain(rows)))
+    ours, plain = np.mean(areas, axis=0)
     assert ours > plain - 0.01
 
 
-def test_a_teacher_who_is_seldom_right_is_not_taken_for_one_who_knows_nothing() -> None:
-    """Its scores alone have an area of .6. With answers, they are worth more than either of the two."""
-    found = []
+def test_weak_scores_are_worth_more_with_labels_than_alone_or_left_out() -> None:
+    """The scores alone have an area under the ROC curve of 0.6."""
+    areas = []
     for seed in range(8):
         table = WideTable(seed)
         weak = table.scores + 4 * table.random.normal(size=table.FIELDS)
         rows = table.rows(50)
         alone = roc_auc_score(table.y[1000:], table.x[1000:] @ weak)
-        found.append((alone, table.area(rows, weak), table.area(rows, 0 * weak)))
-    alone, ours, nothing = np.mean(found, axis=0)
+        areas.append((alone, table.area(rows, weak), table.area(rows, 0 * weak)))
+    alone, ours, nothing = np.mean(areas, axis=0)
     assert ours > max(alone, nothing) + 0.02

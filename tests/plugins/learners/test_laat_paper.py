@@ -1,4 +1,4 @@
-"""LAAT as published, against a loss and a gradient computed by hand."""
+"""LAAT as published, compared with a loss and a gradient computed by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from plugins.learners.laat_paper import GAMMA, HIDDEN, LaatPaper, attribution_goals, loss, paper_mlp
+from plugins.learners.laat_paper import GAMMA, HIDDEN_UNITS, LaatPaper, attribution_goals, loss, paper_mlp
 
 X = np.array([[0.0, 1.0], [1.0, 0.5], [0.25, 0.0]], np.float32)
 Y = np.array([[1.0], [0.0], [1.0]], np.float32)
@@ -22,40 +22,40 @@ def test_the_goals_are_the_scores_grown_exponentially_averaged_and_of_unit_lengt
 
 
 def test_loss_and_gradient_are_those_by_hand() -> None:
-    net = torch.nn.Sequential(torch.nn.Linear(2, 1))
+    network = torch.nn.Sequential(torch.nn.Linear(2, 1))
     with torch.no_grad():
-        net[0].weight.copy_(torch.from_numpy(W[None]))
-        net[0].bias.fill_(B)
+        network[0].weight.copy_(torch.from_numpy(W[None]))
+        network[0].bias.fill_(B)
     goal = np.array([[0.8, 0.6]], np.float32)
     parts = (torch.from_numpy(X), torch.from_numpy(Y), torch.ones(3), torch.from_numpy(goal), True)
-    found = loss(net, *parts)
-    found.backward()
+    total = loss(network, *parts)
+    total.backward()
 
     z = X @ W + B
     p = 1 / (1 + np.exp(-z))
-    cross = -(Y[:, 0] * np.log(p) + (1 - Y[:, 0]) * np.log(1 - p)).mean()
+    cross_entropy = -(Y[:, 0] * np.log(p) + (1 - Y[:, 0]) * np.log(1 - p)).mean()
     unit = W / np.linalg.norm(W)
-    apart = unit - goal[0]
-    assert found.item() == pytest.approx(cross + GAMMA * np.square(apart).mean(), rel=1e-5)
+    difference = unit - goal[0]
+    assert total.item() == pytest.approx(cross_entropy + GAMMA * np.square(difference).mean(), rel=1e-5)
     # d unit / d w = (I - unit unit') / |w|; the mean of squares has 2 / d before it
-    through = (np.eye(2) - np.outer(unit, unit)) / np.linalg.norm(W)
-    by_hand = ((p - Y[:, 0])[:, None] * X).mean(axis=0) + GAMMA * 2 / 2 * through @ apart
-    assert net[0].weight.grad is not None and net[0].bias.grad is not None
-    assert net[0].weight.grad[0].numpy() == pytest.approx(by_hand, rel=1e-4)
-    assert net[0].bias.grad.item() == pytest.approx((p - Y[:, 0]).mean(), rel=1e-4)
+    jacobian = (np.eye(2) - np.outer(unit, unit)) / np.linalg.norm(W)
+    by_hand = ((p - Y[:, 0])[:, None] * X).mean(axis=0) + GAMMA * 2 / 2 * jacobian @ difference
+    assert network[0].weight.grad is not None and network[0].bias.grad is not None
+    assert network[0].weight.grad[0].numpy() == pytest.approx(by_hand, rel=1e-4)
+    assert network[0].bias.grad.item() == pytest.approx((p - Y[:, 0]).mean(), rel=1e-4)
 
 
 def test_the_attribution_of_a_network_is_the_gradient_of_its_mean_logit() -> None:
     torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
+    network = torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1))
     goal = np.array([[1.0, 0.0]], np.float32)
     parts = (torch.from_numpy(X), torch.from_numpy(Y), torch.ones(3))
-    apart = loss(net, *parts, torch.from_numpy(goal), True).item() - loss(net, *parts, None, True).item()
+    penalty = loss(network, *parts, torch.from_numpy(goal), True).item() - loss(network, *parts, None, True).item()
     step = 1e-3
-    shifted = [net(torch.from_numpy(X + step * np.eye(2, dtype=np.float32)[k])).mean().item() for k in range(2)]
-    slope = (np.array(shifted) - net(torch.from_numpy(X)).mean().item()) / step
-    assert apart == pytest.approx(GAMMA * np.square(slope / np.linalg.norm(slope) - goal[0]).mean(), rel=0.05)
+    shifted = [network(torch.from_numpy(X + step * np.eye(2, dtype=np.float32)[k])).mean().item() for k in range(2)]
+    slope = (np.array(shifted) - network(torch.from_numpy(X)).mean().item()) / step
+    assert penalty == pytest.approx(GAMMA * np.square(slope / np.linalg.norm(slope) - goal[0]).mean(), rel=0.05)
 
 
 def test_both_kinds_exist() -> None:
-    assert isinstance(paper_mlp(), LaatPaper) and paper_mlp()._hidden == HIDDEN
+    assert isinstance(paper_mlp(), LaatPaper) and paper_mlp()._hidden == HIDDEN_UNITS

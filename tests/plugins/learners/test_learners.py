@@ -1,4 +1,4 @@
-"""What every learner promises, on data of every awkward shape."""
+"""The contract of every learner, on training sets of every awkward shape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from plugins.learners.laat import Laat
 from plugins.learners.laat_paper import LaatPaper
 from plugins.learners.logistic import Logistic
 from plugins.learners.mlp import Mlp
-from plugins.learners.pool_sample import MOST_ROWS
+from plugins.learners.pool_sample import MAX_POOL_ROWS
 from plugins.learners.tabular import Tabular
 from plugins.learners.trees import Trees
 
@@ -24,8 +24,8 @@ DIM = 16
 
 @pytest.fixture(params=[Logistic, Laat, LaatPaper, Mlp, Tabular, Trees])
 def learner(request: pytest.FixtureRequest) -> Learner:
-    made: Learner = request.param()
-    return made
+    instance: Learner = request.param()
+    return instance
 
 
 def blobs(n: int, c: int, multiple: bool = False, seed: int = 0, dim: int = DIM) -> TrainingSet:
@@ -48,7 +48,7 @@ def change(train: TrainingSet, **fields: object) -> TrainingSet:
     return replace(train, **fields)  # type: ignore[arg-type]
 
 
-def sound(probabilities: Floats | None, shape: tuple[int, ...], multiple: bool) -> None:
+def assert_is_sound(probabilities: Floats | None, shape: tuple[int, ...], multiple: bool) -> None:
     assert probabilities is not None and probabilities.shape == shape and probabilities.dtype == np.float32
     assert np.isfinite(probabilities).all() and (probabilities >= 0).all() and (probabilities <= 1).all()
     if not multiple:
@@ -64,17 +64,20 @@ def test_any_number_of_rows_and_labels_gives_sound_probabilities(
     earlier = train.targets.copy()
     earlier[n // 2 :] = np.nan
     fit = learner.fit(change(train, earlier=earlier), 0)
-    sound(fit.held_out, (n, c), multiple)
-    sound(fit.held_out_earlier, (n, c), multiple)
-    sound(learner.predict(fit.tensors, train.vectors), (n, c), multiple)
+    assert_is_sound(fit.held_out, (n, c), multiple)
+    assert_is_sound(fit.held_out_earlier, (n, c), multiple)
+    assert_is_sound(learner.predict(fit.tensors, train.vectors), (n, c), multiple)
 
 
 @pytest.mark.parametrize("multiple", [False, True])
-def test_a_learner_learns_and_its_held_out_answers_are_right(learner: Learner, multiple: bool) -> None:
+def test_a_learner_learns_and_its_held_out_probabilities_are_right(learner: Learner, multiple: bool) -> None:
     train, test = blobs(150, 3, multiple), blobs(300, 3, multiple, seed=0)
     fit = learner.fit(train, 0)
-    for answers, truth in ((fit.held_out, train.targets), (learner.predict(fit.tensors, test.vectors), test.targets)):
-        assert ((answers > 0.5) == (truth > 0.5)).mean() > 0.9
+    for probabilities, truth in (
+        (fit.held_out, train.targets),
+        (learner.predict(fit.tensors, test.vectors), test.targets),
+    ):
+        assert ((probabilities > 0.5) == (truth > 0.5)).mean() > 0.9
 
 
 def test_a_fit_is_the_same_for_the_same_seed(learner: Learner) -> None:
@@ -85,31 +88,31 @@ def test_a_fit_is_the_same_for_the_same_seed(learner: Learner) -> None:
         np.testing.assert_array_equal(first.tensors[name], second.tensors[name])
 
 
-def test_without_earlier_knowledge_there_are_no_earlier_answers(learner: Learner) -> None:
+def test_without_earlier_targets_there_are_no_earlier_probabilities(learner: Learner) -> None:
     assert learner.fit(blobs(20, 2), 0).held_out_earlier is None
 
 
-def test_earlier_knowledge_equal_to_the_present_gives_equal_answers(learner: Learner) -> None:
+def test_earlier_targets_equal_to_the_present_ones_give_equal_probabilities(learner: Learner) -> None:
     train = blobs(60, 3)
     fit = learner.fit(change(train, earlier=train.targets), 0)
     np.testing.assert_allclose(fit.held_out_earlier, fit.held_out, atol=1e-3)
 
 
-def test_earlier_knowledge_that_is_judged_by_other_means_is_not_cross_validated(learner: Learner) -> None:
+def test_earlier_targets_that_are_assessed_by_other_means_are_not_cross_validated(learner: Learner) -> None:
     train = blobs(60, 3)
     fit = learner.fit(change(train, earlier=train.targets, judges_earlier=False), 0)
     assert fit.held_out_earlier is None
     np.testing.assert_array_equal(fit.held_out, learner.fit(train, 0).held_out)
 
 
-def test_earlier_knowledge_of_few_rows_is_worse_and_does_not_touch_the_present(learner: Learner) -> None:
+def test_earlier_targets_of_few_rows_are_worse_and_do_not_change_the_present_fit(learner: Learner) -> None:
     train = blobs(200, 8)
     earlier = np.where(np.arange(200)[:, None] < 4, train.targets, np.nan).astype(np.float32)
     plain, both = learner.fit(train, 0), learner.fit(change(train, earlier=earlier), 0)
 
-    def hits(answers: Floats | None) -> float:
-        assert answers is not None
-        return float((answers.argmax(axis=1) == train.targets.argmax(axis=1)).mean())
+    def hits(probabilities: Floats | None) -> float:
+        assert probabilities is not None
+        return float((probabilities.argmax(axis=1) == train.targets.argmax(axis=1)).mean())
 
     assert hits(both.held_out_earlier) < hits(both.held_out) - 0.2
     np.testing.assert_allclose(both.held_out, plain.held_out, atol=2e-2)
@@ -124,19 +127,19 @@ def test_rows_without_weight_are_as_good_as_absent(learner: Learner) -> None:
         np.repeat(np.array([1, 0], dtype=np.float32), 60),
         False,
     )
-    answers = learner.predict(learner.fit(doubled, 0).tensors, train.vectors)
-    assert (answers.argmax(axis=1) == train.targets.argmax(axis=1)).mean() > 0.9
+    probabilities = learner.predict(learner.fit(doubled, 0).tensors, train.vectors)
+    assert (probabilities.argmax(axis=1) == train.targets.argmax(axis=1)).mean() > 0.9
 
 
 @pytest.mark.parametrize("multiple", [False, True])
-def test_nothing_but_weightless_rows_gives_the_uniform_answer(learner: Learner, multiple: bool) -> None:
+def test_rows_without_weight_alone_give_uniform_probabilities(learner: Learner, multiple: bool) -> None:
     train = change(blobs(12, 3, multiple), weights=np.zeros(12, dtype=np.float32))
     fit = learner.fit(train, 0)
-    for answers in (fit.held_out, learner.predict(fit.tensors, train.vectors)):
-        np.testing.assert_allclose(answers, 0.5 if multiple else 1 / 3, atol=1e-3)
+    for probabilities in (fit.held_out, learner.predict(fit.tensors, train.vectors)):
+        np.testing.assert_allclose(probabilities, 0.5 if multiple else 1 / 3, atol=1e-3)
 
 
-def test_a_single_row_cannot_be_held_out_and_gets_the_uniform_answer(learner: Learner) -> None:
+def test_a_single_row_cannot_be_held_out_and_gets_uniform_probabilities(learner: Learner) -> None:
     fit = learner.fit(blobs(1, 4), 0)
     np.testing.assert_allclose(fit.held_out, 0.25, atol=1e-3)
 
@@ -144,15 +147,15 @@ def test_a_single_row_cannot_be_held_out_and_gets_the_uniform_answer(learner: Le
 def test_a_label_without_rows_stays_possible_but_unlikely(learner: Learner) -> None:
     train = blobs(90, 3)
     wider = change(train, targets=np.pad(train.targets, ((0, 0), (0, 1))))
-    answers = learner.predict(learner.fit(wider, 0).tensors, train.vectors)
-    assert (answers[:, 3] > 0).all() and answers[:, 3].max() < 0.1
+    probabilities = learner.predict(learner.fit(wider, 0).tensors, train.vectors)
+    assert (probabilities[:, 3] > 0).all() and probabilities[:, 3].max() < 0.1
 
 
 def test_one_label_for_all_rows_is_learnt_without_certainty(learner: Learner) -> None:
     train = blobs(10, 1)
     only = change(train, targets=np.pad(train.targets, ((0, 0), (0, 2))))
-    answers = learner.predict(learner.fit(only, 0).tensors, train.vectors)
-    assert (answers.argmax(axis=1) == 0).all() and answers.max() < 1.0
+    probabilities = learner.predict(learner.fit(only, 0).tensors, train.vectors)
+    assert (probabilities.argmax(axis=1) == 0).all() and probabilities.max() < 1.0
 
 
 def test_rows_with_no_label_at_all_teach_what_is_absent(learner: Learner) -> None:
@@ -161,7 +164,9 @@ def test_rows_with_no_label_at_all_teach_what_is_absent(learner: Learner) -> Non
     assert learner.predict(learner.fit(none, 0).tensors, train.vectors).max() < 0.3
 
 
-def test_half_precision_and_memory_mapped_vectors_give_the_same_answers(learner: Learner, tmp_path: object) -> None:
+def test_half_precision_and_memory_mapped_vectors_give_the_same_probabilities(
+    learner: Learner, tmp_path: object
+) -> None:
     train = blobs(60, 3)
     half = train.vectors.astype(np.float16)
     np.save(f"{tmp_path}/v.npy", half)
@@ -178,34 +183,36 @@ def test_the_training_set_is_left_as_it_was(learner: Learner) -> None:
     train = blobs(30, 3)
     earlier = train.targets.copy()
     earlier[20:] = np.nan
-    given = change(train, earlier=earlier)
-    copies = [array.copy() for array in (given.vectors, given.targets, given.weights, earlier)]
-    learner.predict(learner.fit(given, 0).tensors, given.vectors)
-    for array, copy in zip((given.vectors, given.targets, given.weights, earlier), copies, strict=True):
+    with_earlier = change(train, earlier=earlier)
+    copies = [array.copy() for array in (with_earlier.vectors, with_earlier.targets, with_earlier.weights, earlier)]
+    learner.predict(learner.fit(with_earlier, 0).tensors, with_earlier.vectors)
+    for array, copy in zip(
+        (with_earlier.vectors, with_earlier.targets, with_earlier.weights, earlier), copies, strict=True
+    ):
         np.testing.assert_array_equal(array, copy)
 
 
 class PoolOfManyRows(RowView):
-    """A pool that is read by rows; `read`: how many of them were."""
+    """A pool that counts in `read` the rows that are read."""
 
     read = 0
 
     def __getitem__(self, places: Any) -> Floats:
-        found = super().__getitem__(places)
-        self.read += len(found)
-        return found
+        rows = super().__getitem__(places)
+        self.read += len(rows)
+        return rows
 
     def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> Floats:
         self.read += len(self)
         return super().__array__(dtype, copy)
 
 
-def test_of_a_pool_larger_than_the_sample_the_drawn_rows_alone_are_read(learner: Learner) -> None:
+def test_only_the_drawn_rows_of_a_large_pool_are_read(learner: Learner) -> None:
     random = np.random.default_rng(0)
-    matrix = random.normal(size=(6 * MOST_ROWS, 4)).astype(np.float32)
-    pool = PoolOfManyRows(matrix, np.arange(0, 6 * MOST_ROWS, 2))
+    matrix = random.normal(size=(6 * MAX_POOL_ROWS, 4)).astype(np.float32)
+    pool = PoolOfManyRows(matrix, np.arange(0, 6 * MAX_POOL_ROWS, 2))
     targets = np.eye(2, dtype=np.float32)[np.arange(30) % 2]
     labels = PseudoLabels(matrix[:30], targets, np.ones(30, np.float32))
     scores = Attributions(random.normal(size=(2, 1, 4)).astype(np.float32), np.ones(4, np.float32))
     learner.distil(DistillationData(labels, labels, cast("Floats", pool), scores), False, 0)
-    assert pool.read <= 2 * MOST_ROWS < len(pool), "once, or once for each of two kinds of prior"
+    assert pool.read <= 2 * MAX_POOL_ROWS < len(pool), "once, or once for each of two kinds of prior"

@@ -1,4 +1,4 @@
-"""The logistic head against scikit-learn, and its folds against fitting each of them alone."""
+"""The logistic head compared with scikit-learn's, and its folds with heads that are fitted alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_backend.core.types import Floats, TrainingSet
-from plugins.learners import calibration as calibrating
+from plugins.learners import calibration as calibration_module
 from plugins.learners import multi_head_logistic
 from plugins.learners.calibration import calibration, probabilities
 from plugins.learners.cross_validation import FOLDS, split
 from plugins.learners.logistic import Logistic
-from plugins.learners.multi_head_logistic import LIFT, C, Heads, balance, solve
+from plugins.learners.multi_head_logistic import MAX_LIFT, C, Heads, balance, solve
 
 GENERATOR = np.random.default_rng(3)
 N, DIM, LABELS = 120, 24, 4
@@ -45,7 +45,7 @@ def centred(logits: Floats) -> Floats:
 def any_coordinates(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to solve the problem."""
     if request.param == "of many":
-        monkeypatch.setattr(multi_head_logistic, "MANY", 0)
+        monkeypatch.setattr(multi_head_logistic, "MANY_ROWS", 0)
 
 
 @pytest.mark.usefixtures("any_coordinates")
@@ -59,7 +59,7 @@ def test_features_that_depend_on_each_other_leave_the_well_conditioned_coordinat
 ) -> None:
     doubled = 1e3 * np.hstack([VECTORS, VECTORS])
     few, few_bias = solve(doubled, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
-    monkeypatch.setattr(multi_head_logistic, "MANY", 0)
+    monkeypatch.setattr(multi_head_logistic, "MANY_ROWS", 0)
     many, many_bias = solve(doubled, [Heads(TARGETS, WEIGHTS[None])], multiple=False)
     assert np.isfinite(many).all() and np.isfinite(many_bias).all()
     same = (doubled @ few[0] + few_bias[0]).argmax(axis=1) == (doubled @ many[0] + many_bias[0]).argmax(axis=1)
@@ -132,7 +132,7 @@ def test_balance_lifts_rare_labels_to_equal_mass_but_not_beyond_the_limit() -> N
     lifted = balance(mass) * mass
     np.testing.assert_allclose(lifted[0], 20.0, rtol=1e-5)
     weights = balance(mass)[1]
-    np.testing.assert_allclose(weights[1] / weights[0], LIFT / (500 / 998), rtol=1e-4)
+    np.testing.assert_allclose(weights[1] / weights[0], MAX_LIFT / (500 / 998), rtol=1e-4)
     np.testing.assert_allclose(lifted.sum(axis=1), mass.sum(axis=1), rtol=1e-5)
 
 
@@ -195,7 +195,7 @@ def test_prediction_works_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> Non
     learner = Logistic()
     tensors = learner.fit(TrainingSet(VECTORS, TARGETS, WEIGHTS, False), 0).tensors
     whole = learner.predict(tensors, VECTORS)
-    monkeypatch.setattr(calibrating, "CHUNK", 7)
+    monkeypatch.setattr(calibration_module, "CHUNK_ROWS", 7)
     np.testing.assert_allclose(learner.predict(tensors, VECTORS), whole, atol=1e-6)
 
 

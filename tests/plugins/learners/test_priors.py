@@ -1,4 +1,4 @@
-"""What a teacher alone has taught: a start worth hundreds of labels if it is good, and left out if it is not."""
+"""Heads from distillation: worth hundreds of labels if the teacher is good, and left out if it is not."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ml_backend.core.types import DistillationData, Floats, PseudoLabels, Traini
 from plugins.learners import multi_head_logistic, priors
 from plugins.learners.calibration import probabilities
 from plugins.learners.logistic import Logistic
-from plugins.learners.multi_head_logistic import BIAS_SCALE, LIFT, C, Head, Heads, solve
-from plugins.learners.priors import DOUBT, NONE, RIDGES, SCALES, choose
+from plugins.learners.multi_head_logistic import BIAS_SCALE, MAX_LIFT, C, Head, Heads, solve
+from plugins.learners.priors import MIN_STANDARD_ERRORS, NO_PRIOR, RIDGES, SCALES, choose
 
 CLASSES, DIM = 5, 24
 
 
 class World:
-    """Topics of a label each, a pool of their texts, and what is true of it."""
+    """Topics with a label each, a pool of their texts, and the true labels."""
 
     def __init__(self, seed: int = 0, multiple: bool = False) -> None:
         self.random = np.random.default_rng(seed)
@@ -35,19 +35,19 @@ class World:
         self.multiple = multiple
         self.test = np.arange(600, 900)
 
-    def teacher(self, wrong: float) -> PseudoLabels:
-        """Labels 200 tasks, sure of each; so many of them wrongly."""
+    def teacher(self, wrong_share: float) -> PseudoLabels:
+        """Labels 200 tasks with full weight; a share of the labels is wrong."""
         rows = np.arange(200)
         targets = self.targets[rows].copy()
-        bad = self.random.random(200) < wrong
-        targets[bad] = np.roll(targets[bad], 1, axis=1)
+        is_wrong = self.random.random(200) < wrong_share
+        targets[is_wrong] = np.roll(targets[is_wrong], 1, axis=1)
         return PseudoLabels(self.vectors[rows], targets, np.ones(200, np.float32))
 
-    def material(self, wrong: float | None = 0.1, cues: bool = False) -> DistillationData:
+    def data(self, wrong_share: float | None = 0.1, cues: bool = False) -> DistillationData:
         none = PseudoLabels(self.vectors[:0], self.targets[:0], np.zeros(0, np.float32))
         few = PseudoLabels(self.vectors[200:220], self.targets[200:220], np.full(20, 0.8, np.float32))
         return DistillationData(
-            none if wrong is None else self.teacher(wrong), few if cues else none, self.vectors[:600]
+            none if wrong_share is None else self.teacher(wrong_share), few if cues else none, self.vectors[:600]
         )
 
     def train(self, n: int, priors: dict[str, dict[str, np.ndarray]] | None = None) -> TrainingSet:
@@ -56,24 +56,24 @@ class World:
             self.vectors[rows], self.targets[rows], np.ones(n, np.float32), self.multiple, priors=priors or {}
         )
 
-    def accuracy(self, said: Floats) -> float:
+    def accuracy(self, probabilities: Floats) -> float:
         if self.multiple:
-            return float(((said >= 0.5) == (self.targets[self.test] > 0.5)).mean())
-        return float((said.argmax(axis=1) == self.labels[self.test]).mean())
+            return float(((probabilities >= 0.5) == (self.targets[self.test] > 0.5)).mean())
+        return float((probabilities.argmax(axis=1) == self.labels[self.test]).mean())
 
 
 @pytest.mark.parametrize("multiple", [False, True])
 def test_a_good_teacher_is_worth_many_labels(multiple: bool) -> None:
     world, learner = World(multiple=multiple), Logistic()
-    priors = learner.distil(world.material(cues=True), multiple, 0)
+    priors = learner.distil(world.data(cues=True), multiple, 0)
     assert set(priors) == {"cues", "labels", "labels and cues"}
     train = world.train(15, priors)
     taught = learner.fit(train, 0)
     alone = learner.fit(TrainingSet(train.vectors, train.targets, train.weights, multiple), 0)
-    assert taught.prior and taught.prior_errors[taught.prior] < 1 and taught.prior_errors[NONE] == 1
+    assert taught.prior and taught.prior_errors[taught.prior] < 1 and taught.prior_errors[NO_PRIOR] == 1
     assert (alone.prior, alone.prior_errors) == ("", {})
-    said = [learner.predict(fit.tensors, world.vectors[world.test]) for fit in (taught, alone)]
-    assert world.accuracy(said[0]) > world.accuracy(said[1]) + 0.05
+    probabilities_by_fit = [learner.predict(fit.tensors, world.vectors[world.test]) for fit in (taught, alone)]
+    assert world.accuracy(probabilities_by_fit[0]) > world.accuracy(probabilities_by_fit[1]) + 0.05
 
 
 @pytest.mark.parametrize("n", [25, 60, 150])
@@ -81,17 +81,17 @@ def test_a_teacher_that_is_mostly_wrong_does_no_harm(n: int) -> None:
     harm = []
     for seed in range(4):
         world, learner = World(seed), Logistic()
-        train = world.train(n, learner.distil(world.material(wrong=1.0), False, 0))
+        train = world.train(n, learner.distil(world.data(wrong_share=1.0), False, 0))
         taught = learner.fit(train, 0)
         alone = learner.fit(TrainingSet(train.vectors, train.targets, train.weights, False), 0)
-        said = [learner.predict(fit.tensors, world.vectors[world.test]) for fit in (taught, alone)]
-        harm.append(world.accuracy(said[1]) - world.accuracy(said[0]))
+        probabilities_by_fit = [learner.predict(fit.tensors, world.vectors[world.test]) for fit in (taught, alone)]
+        harm.append(world.accuracy(probabilities_by_fit[1]) - world.accuracy(probabilities_by_fit[0]))
     assert np.mean(harm) < 0.01
 
 
 @pytest.mark.parametrize("n", [15, 25])
-def test_a_teacher_that_only_knows_how_rare_labels_are_is_left_out(n: int) -> None:
-    """Each of six labels holds in 8 % of the rows; the teacher is always wrong, and right about that."""
+def test_a_prior_that_is_right_only_about_how_rare_labels_are_is_left_out(n: int) -> None:
+    """Each of six labels holds in 8 % of the rows; the teacher's labels are all wrong, with the right frequencies."""
     random = np.random.default_rng(n)
     c, rows = 6, 600
     targets = (random.random((rows, c)) < 0.08).astype(np.float32)
@@ -105,14 +105,14 @@ def test_a_teacher_that_only_knows_how_rare_labels_are_is_left_out(n: int) -> No
 
 
 def test_nothing_to_learn_from_is_no_prior() -> None:
-    assert Logistic().distil(World().material(wrong=None), False, 0) == {}
+    assert Logistic().distil(World().data(wrong_share=None), False, 0) == {}
 
 
-def test_the_same_material_and_seed_give_the_same_prior() -> None:
-    given, learner = World().material(cues=True), Logistic()
-    one, other = learner.distil(given, False, 3), learner.distil(given, False, 3)
-    for name, parts in one.items():
-        assert all(np.array_equal(array, other[name][part]) for part, array in parts.items())
+def test_the_same_data_and_seed_give_the_same_prior() -> None:
+    data, learner = World().data(cues=True), Logistic()
+    first, second = learner.distil(data, False, 3), learner.distil(data, False, 3)
+    for name, parts in first.items():
+        assert all(np.array_equal(array, second[name][part]) for part, array in parts.items())
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -125,12 +125,12 @@ def test_a_head_without_rows_is_its_prior(multiple: bool, rng: np.random.Generat
     assert biases[0] == pytest.approx(prior.bias, abs=1e-4)
 
 
-@pytest.mark.parametrize("many", [0, multi_head_logistic.MANY])
+@pytest.mark.parametrize("many", [0, multi_head_logistic.MANY_ROWS])
 def test_the_head_is_the_minimum_of_loss_and_distance_to_the_prior(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     """Compared with scipy's minimum of the formula; the labels are as frequent as each other, so none is lifted."""
-    monkeypatch.setattr(multi_head_logistic, "MANY", many)
+    monkeypatch.setattr(multi_head_logistic, "MANY_ROWS", many)
     from scipy.optimize import minimize
     from scipy.special import log_softmax
 
@@ -167,28 +167,28 @@ def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bo
     priors = {
         name: Head(2 * random.normal(size=(d, c)).astype(np.float32), np.zeros(c, np.float32)) for name in ("a", "b")
     }
-    counted = weights
+    lifted_weights = weights
     if not multiple:
         mass = weights @ t
-        lift = np.minimum(mass[mass > 0].mean() / np.maximum(mass, 1e-12), LIFT) * (mass > 0)
-        counted = weights * (t @ lift) * mass.sum() / (lift @ mass)
+        lift = np.minimum(mass[mass > 0].mean() / np.maximum(mass, 1e-12), MAX_LIFT) * (mass > 0)
+        lifted_weights = weights * (t @ lift) * mass.sum() / (lift @ mass)
     features = np.hstack([x - x.mean(axis=0), np.full((n, 1), BIAS_SCALE)]).astype(np.float64)
 
     def rows_left_out(guess: Floats) -> Floats:
-        rest = (t - guess).astype(np.float64)
+        residuals = (t - guess).astype(np.float64)
         best = np.full(n, np.inf)
         for ridge in RIDGES:
             errors = np.empty(n)
             for row in range(n):
                 others = np.arange(n) != row
                 gram = features[others].T @ features[others] + ridge * np.eye(d + 1)
-                solved = np.linalg.solve(gram, features[others].T @ rest[others])
-                errors[row] = np.square(rest[row] - features[row] @ solved).sum()
-            best = min(best, errors, key=lambda each: float(counted @ each))
+                solved = np.linalg.solve(gram, features[others].T @ residuals[others])
+                errors[row] = np.square(residuals[row] - features[row] @ solved).sum()
+            best = min(best, errors, key=lambda candidate: float(lifted_weights @ candidate))
         return best
 
     def left_out(guess: Floats) -> float:
-        return float(counted @ rows_left_out(guess) / counted.sum())
+        return float(lifted_weights @ rows_left_out(guess) / lifted_weights.sum())
 
     guess = np.full((n, c), 1 / c, np.float32)
     if multiple:  # how often each label holds in the other rows, and in two that are even
@@ -201,43 +201,46 @@ def test_the_choice_is_that_of_leaving_out_each_row_in_turn(n: int, multiple: bo
         for name, head in priors.items()
         for scale in SCALES
     }
-    name, scale, against = choose(x, t, weights, priors, multiple)
-    assert against[NONE] == 1.0
-    for each in priors:
-        least = min(expected[each, scale] for scale in SCALES)
-        assert against[each] == pytest.approx(least / none, rel=2e-3)
-    current, errors = (NONE, 0.0), rows_left_out(guess)
-    share = counted / counted.sum()
-    for each, head in priors.items():
-        rival = min(((each, scale) for scale in SCALES), key=lambda pair: expected[pair])
+    name, scale, prior_errors = choose(x, t, weights, priors, multiple)
+    assert prior_errors[NO_PRIOR] == 1.0
+    for prior in priors:
+        least = min(expected[prior, scale] for scale in SCALES)
+        assert prior_errors[prior] == pytest.approx(least / none, rel=2e-3)
+    current, errors = (NO_PRIOR, 0.0), rows_left_out(guess)
+    shares = lifted_weights / lifted_weights.sum()
+    for prior, head in priors.items():
+        rival = min(((prior, scale) for scale in SCALES), key=lambda pair: expected[pair])
         others = rows_left_out(probabilities(head.scaled(rival[1]).logits(x), multiple))
-        better = errors - others
-        doubt = float(np.sqrt(np.square(share) @ np.square(better - share @ better)))
-        assume(abs(share @ better - DOUBT * doubt) > 2e-3)
-        if share @ better > DOUBT * doubt:
+        improvements = errors - others
+        standard_error = float(np.sqrt(np.square(shares) @ np.square(improvements - shares @ improvements)))
+        assume(abs(shares @ improvements - MIN_STANDARD_ERRORS * standard_error) > 2e-3)
+        if shares @ improvements > MIN_STANDARD_ERRORS * standard_error:
             current, errors = rival, others
-    assert (name == NONE) == (current[0] == NONE), "it must be better by more than chance"
-    assert name == NONE or expected[name, scale] == pytest.approx(expected[current], rel=2e-3)
+    assert (name == NO_PRIOR) == (current[0] == NO_PRIOR), "it must be better by more than chance"
+    assert name == NO_PRIOR or expected[name, scale] == pytest.approx(expected[current], rel=2e-3)
 
 
-def test_the_earlier_learner_is_judged_with_the_prior_that_it_had() -> None:
-    """Another teacher, who knows nothing, took the place of a good one: the gate has to see what was lost."""
+def test_the_earlier_learner_is_cross_validated_with_its_own_prior() -> None:
+    """An uninformative teacher replaced a good one: the gate has to see the loss."""
     world, learner = World(), Logistic()
-    train = world.train(20, learner.distil(world.material(wrong=0.0), False, 0))
+    train = world.train(20, learner.distil(world.data(wrong_share=0.0), False, 0))
     before = learner.fit(train, 0)
     after = learner.fit(replace(train, priors={}, earlier=train.targets, earlier_tensors=before.tensors), 0)
     assert before.prior == "labels" and after.prior == "" and after.held_out_earlier is not None
     assert after.held_out_earlier == pytest.approx(before.held_out, abs=0.02)
-    right = [(said.argmax(axis=1) == train.targets.argmax(axis=1)).mean() for said in (after.held_out, before.held_out)]
-    assert right[1] > right[0]
+    accuracies = [
+        (held_out.argmax(axis=1) == train.targets.argmax(axis=1)).mean()
+        for held_out in (after.held_out, before.held_out)
+    ]
+    assert accuracies[1] > accuracies[0]
 
 
-def test_answers_without_a_say_are_learnt_from_and_have_no_part_in_the_choice(rng: np.random.Generator) -> None:
+def test_rows_that_do_not_judge_are_learnt_from_and_have_no_part_in_the_choice(rng: np.random.Generator) -> None:
     x = rng.normal(size=(60, 5)).astype(np.float32)
     y = np.eye(2, dtype=np.float32)[(x[:, 0] > 0).astype(int)]
     wrong = {"cues": {"weight": np.array([[9, -9]] + [[0, 0]] * 4, np.float32), "bias": np.zeros(2, np.float32)}}
-    taught = np.concatenate([y[:20], 1 - y[20:]])  # the last 40 repeat what the prior says
-    everything = TrainingSet(x, taught, np.ones(60, np.float32), False, priors=wrong)
+    targets = np.concatenate([y[:20], 1 - y[20:]])  # the last 40 repeat what the prior says
+    everything = TrainingSet(x, targets, np.ones(60, np.float32), False, priors=wrong)
     judged = replace(everything, judges=np.arange(60) < 20)
     fit = Logistic().fit(everything, seed=0), Logistic().fit(judged, seed=0)
     assert fit[0].prior_errors["cues"] < 1 < fit[1].prior_errors["cues"] or fit[0].prior != fit[1].prior
@@ -246,20 +249,20 @@ def test_answers_without_a_say_are_learnt_from_and_have_no_part_in_the_choice(rn
     assert not np.allclose(fit[1].tensors["weight"], Logistic().fit(alone, seed=0).tensors["weight"])
 
 
-def test_answers_without_weight_have_no_part_in_the_choice() -> None:
-    """They are those of a later time, when the past is played again."""
+def test_rows_without_weight_have_no_part_in_the_choice() -> None:
+    """In a retrospective replay, they are annotations of a later time."""
     world, learner = World(), Logistic()
-    train = world.train(60, learner.distil(world.material(cues=True), False, 0))
-    heads = {name: Head(**given) for name, given in train.priors.items()}  # type: ignore[arg-type]
+    train = world.train(60, learner.distil(world.data(cues=True), False, 0))
+    heads = {name: Head(**tensors) for name, tensors in train.priors.items()}  # type: ignore[arg-type]
     for n in (5, 15, 30):
         weights = (np.arange(60) < n).astype(np.float32)
-        known = choose(train.vectors[:n], train.targets[:n], weights[:n], heads, False)
-        assert choose(train.vectors, train.targets, weights, heads, False) == known
-    assert choose(train.vectors, train.targets, np.zeros(60, np.float32), heads, False) == (NONE, 0.0, {})
+        expected = choose(train.vectors[:n], train.targets[:n], weights[:n], heads, False)
+        assert choose(train.vectors, train.targets, weights, heads, False) == expected
+    assert choose(train.vectors, train.targets, np.zeros(60, np.float32), heads, False) == (NO_PRIOR, 0.0, {})
 
 
-def test_a_lucky_prior_does_not_stand_in_the_way_of_one_that_is_surely_better(rng: np.random.Generator) -> None:
-    """Of two errors that are less than none's, the least may be so by chance: then the other one is taken."""
+def test_a_prior_that_is_better_by_chance_does_not_replace_one_that_is_surely_better(rng: np.random.Generator) -> None:
+    """The lower of two errors may be lower by chance: then the other prior is chosen."""
     n, c = 40, 3
     x = rng.normal(size=(n, 8)).astype(np.float32)
     targets = np.eye(c, dtype=np.float32)[rng.integers(0, c, n)]
@@ -269,7 +272,7 @@ def test_a_lucky_prior_does_not_stand_in_the_way_of_one_that_is_surely_better(rn
     heads = {name: Head(np.zeros((8, c), np.float32), np.zeros(c, np.float32)) for name in ("sure", "lucky")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(priors, "SCALES", (1.0,))
-        patch.setattr(priors, "_left_out", lambda *_: errors)
-        name, _, against = choose(x, targets, np.ones(n, np.float32), heads, True)
-    assert against["lucky"] < against["sure"] < 1
+        patch.setattr(priors, "_leave_one_out_errors", lambda *_: errors)
+        name, _, prior_errors = choose(x, targets, np.ones(n, np.float32), heads, True)
+    assert prior_errors["lucky"] < prior_errors["sure"] < 1
     assert name == "sure"

@@ -24,7 +24,7 @@ from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
 from plugins.teachers.openai import OpenAITeacher
 
 
-def make(url: str, **values: Any) -> OpenAITeacher:
+def create_teacher(url: str, **values: Any) -> OpenAITeacher:
     options = {"model": "small", "url": url, "key": KEY, "timeout": 10.0, "concurrency": 1, **values}
     return OpenAITeacher(TeacherOptions(**options), backoff=0.001)
 
@@ -35,10 +35,10 @@ def ask(teacher: OpenAITeacher, *questions: Question) -> list[Answer]:
     return answers
 
 
-def one(script: Any, asked: Question | None = None, **values: Any) -> tuple[Answer, list[Request]]:
-    """The answer to one question by a new teacher, and the requests that it took."""
+def ask_one(script: Any, prompt: Question | None = None, **values: Any) -> tuple[Answer, list[Request]]:
+    """Returns the answer of a new teacher to one question, and the requests that the server got."""
     with serving(script) as server:
-        (answer,) = ask(make(server.url, **values), asked or question())
+        (answer,) = ask(create_teacher(server.url, **values), prompt or question())
     return answer, server.requests
 
 
@@ -46,17 +46,20 @@ def outcomes(answer: Answer) -> list[str]:
     return [call.outcome for call in answer.calls]
 
 
-def obliging(request: Request, number: int) -> Reply:
-    """What the question's schema wants, by chance, sometimes without log-probabilities."""
-    chance = random.Random(number)
+def reply_correctly(request: Request, number: int) -> Reply:
+    """Returns a random reply that satisfies the question's schema, sometimes without log-probabilities."""
+    generator = random.Random(number)
     properties = request.body["response_format"]["json_schema"]["schema"]["properties"]
     if "labels" in properties:
-        return Reply(completion(choice({"labels": chance.sample(LABELS, chance.randint(0, 3))})))
-    return Reply(likely_label(chance.choice(LABELS)))
+        return Reply(completion(choice({"labels": generator.sample(LABELS, generator.randint(0, 3))})))
+    return Reply(likely_label(generator.choice(LABELS)))
 
 
-def lying(request: Request, number: int) -> Reply:
-    chance = random.Random(number)
-    said = [label("nonsense"), completion(choice(request.text)), completion(choice({"labels": ["nonsense"]}))]
-    said += [label(finish_reason="length"), label(finish_reason="content_filter"), {}, [], completion(choice(None))]
-    return chance.choice([Reply(chance.choice(said)), Reply(b"<html>"), refuse(400, request.text), refuse(500)])
+def reply_wrongly(request: Request, number: int) -> Reply:
+    """Returns a random reply that is of no use."""
+    generator = random.Random(number)
+    replies = [label("nonsense"), completion(choice(request.text)), completion(choice({"labels": ["nonsense"]}))]
+    replies += [label(finish_reason="length"), label(finish_reason="content_filter"), {}, [], completion(choice(None))]
+    return generator.choice(
+        [Reply(generator.choice(replies)), Reply(b"<html>"), refuse(400, request.text), refuse(500)]
+    )

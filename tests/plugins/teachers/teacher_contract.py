@@ -1,4 +1,4 @@
-"""What every teacher promises, to be run on any: yours, too.
+"""The contract of every teacher, to be run on any teacher, including your own.
 
     from teacher_contract import KEY, TeacherContract
 
@@ -25,7 +25,7 @@ from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.ports import Teacher
 from ml_backend.core.teacher_types import Answer, Question
 
-MANY: tuple[Question, ...] = (
+CONTRACT_QUESTIONS: tuple[Question, ...] = (
     *(question(n) for n in range(6)),
     *(list_question(n) for n in range(6, 9)),
     question(9, text=""),
@@ -36,36 +36,39 @@ MANY: tuple[Question, ...] = (
 )
 
 
-def check(asked: Sequence[Question], answers: Sequence[Answer]) -> None:
-    """Answers that are whole: to questions that were asked, each once, with contents that hold."""
-    by_id = {one.id: one for one in asked}
+def check(questions: Sequence[Question], answers: Sequence[Answer]) -> None:
+    """Checks answers: each belongs to a question that was asked, none to the same one as another, and the contents are
+    valid."""
+    by_id = {question.id: question for question in questions}
     assert len({answer.question for answer in answers}) == len(answers), "a question was answered twice"
     for answer in answers:
-        assert answer.question in by_id, "a question was answered that nobody asked"
-        its = by_id[answer.question]
+        assert answer.question in by_id, "an answer belongs to no question"
+        question = by_id[answer.question]
         assert all(call.seconds >= 0 and min(call.input_tokens, call.output_tokens) >= 0 for call in answer.calls)
         if answer.content is None:
             assert answer.shares is None and answer.problem
-            assert its.text not in answer.problem or its.text == "", "the problem shows the text"
+            assert question.text not in answer.problem or question.text == "", "the problem shows the text"
             continue
         assert answer.problem == ""
-        Draft202012Validator(its.reply).validate(answer.content)
-        if not its.field:
+        Draft202012Validator(question.reply).validate(answer.content)
+        if not question.field:
             assert answer.shares is None
             continue
-        named = answer.content[its.field]
-        assert set(named if its.multiple else [named]) <= set(its.labels), "a label that the project does not have"
+        labels = answer.content[question.field]
+        assert set(labels if question.multiple else [labels]) <= set(question.labels), (
+            "a label that the project does not have"
+        )
         assert answer.shares is not None
-        assert answer.shares.shape == (len(its.labels),) and answer.shares.dtype == np.float32
+        assert answer.shares.shape == (len(question.labels),) and answer.shares.dtype == np.float32
         assert ((answer.shares >= 0) & (answer.shares <= 1)).all()
-        if not its.multiple:
+        if not question.multiple:
             np.testing.assert_allclose(answer.shares.sum(), 1, atol=1e-4)
 
 
 class TeacherContract:
-    """Subclass it with a fixture `teacher`, made with the key `KEY`. One promise, one test.
+    """Subclass it with a fixture `teacher`, created with the key `KEY`. Each test checks one rule.
 
-    A teacher that has a server or a model behind it adds one that replies at random: see `lying`.
+    A teacher that has a server or a model behind it adds one that replies wrongly: see `lying`.
     """
 
     @pytest.fixture
@@ -74,43 +77,45 @@ class TeacherContract:
 
     @pytest.fixture
     def lying(self, teacher: Teacher) -> Teacher:
-        """A teacher behind which all is wrong: foreign labels, no JSON, refusals. Default: the good one."""
+        """A teacher whose server replies wrongly: foreign labels, no JSON, refusals. Default: the good one."""
         return teacher
 
-    def test_answers_are_whole(self, teacher: Teacher) -> None:
-        check(MANY, list(teacher.answer(MANY)))
+    def test_answers_are_complete(self, teacher: Teacher) -> None:
+        check(CONTRACT_QUESTIONS, list(teacher.answer(CONTRACT_QUESTIONS)))
 
-    def test_nothing_is_asked_of_nobody(self, teacher: Teacher) -> None:
+    def test_no_questions_give_no_answers(self, teacher: Teacher) -> None:
         assert list(teacher.answer([])) == []
 
-    def test_a_question_that_is_there_twice_is_answered_once(self, teacher: Teacher) -> None:
-        check(MANY, list(teacher.answer([*MANY, *MANY])))
+    def test_a_repeated_question_is_answered_once(self, teacher: Teacher) -> None:
+        check(CONTRACT_QUESTIONS, list(teacher.answer([*CONTRACT_QUESTIONS, *CONTRACT_QUESTIONS])))
 
-    def test_what_is_wrong_does_not_get_through(self, lying: Teacher) -> None:
+    def test_wrong_replies_give_no_content(self, lying: Teacher) -> None:
         answers: list[Answer] = []
         with suppress(TeacherUnavailableError):  # it may give up
-            for answer in lying.answer(MANY):
+            for answer in lying.answer(CONTRACT_QUESTIONS):
                 answers.append(answer)
-        check(MANY, answers)
+        check(CONTRACT_QUESTIONS, answers)
 
-    def test_one_that_is_stopped_leaves_nothing_behind(self, teacher: Teacher) -> None:
+    def test_a_stopped_teacher_leaves_no_thread_behind(self, teacher: Teacher) -> None:
         before = set(threading.enumerate())
-        answers = teacher.answer(MANY)
+        answers = teacher.answer(CONTRACT_QUESTIONS)
         next(answers, None)
         close = getattr(answers, "close", None)
         if close is not None:
             close()
-        left = {thread for thread in threading.enumerate() if "process_request_thread" not in thread.name} - before
-        for thread in left:  # one that is on its way out, as of a library that loads a model, is none
+        new_threads = {
+            thread for thread in threading.enumerate() if "process_request_thread" not in thread.name
+        } - before
+        for thread in new_threads:  # a thread of a library that loads a model ends soon
             thread.join(10)
-        assert not {thread for thread in left if thread.is_alive()}, "a thread of the teacher is still there"
+        assert not {thread for thread in new_threads if thread.is_alive()}, "a thread of the teacher is still there"
 
     def test_can_be_asked_again_after_it_was_stopped(self, teacher: Teacher) -> None:
-        next(teacher.answer(MANY), None)
-        check(MANY, list(teacher.answer(MANY)))
+        next(teacher.answer(CONTRACT_QUESTIONS), None)
+        check(CONTRACT_QUESTIONS, list(teacher.answer(CONTRACT_QUESTIONS)))
 
-    def test_has_a_name_that_stays_and_holds_no_key(self, teacher: Teacher) -> None:
+    def test_the_name_does_not_change_and_has_no_key(self, teacher: Teacher) -> None:
         name = teacher.name
-        list(teacher.answer(MANY[:2]))
+        list(teacher.answer(CONTRACT_QUESTIONS[:2]))
         assert teacher.name == name and name
         assert KEY not in name and KEY not in repr(teacher)

@@ -1,4 +1,4 @@
-"""Questions as a file of requests, and the answers from a file of replies."""
+"""The teacher that is asked by file: questions become a file of requests, and a file of replies becomes answers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 from scripted_server import KEY, choice, completion, label, likely_label, question
-from teacher_contract import MANY, TeacherContract, check
+from teacher_contract import CONTRACT_QUESTIONS, TeacherContract, check
 
-from ml_backend.core.ports import Teacher
+from ml_backend.core.ports import BatchFormat, Teacher
 from ml_backend.core.teacher_types import REASONING, Answer, Question, TeacherOptions
 from plugins.teachers import batch, chat_messages, label_probabilities
 from plugins.teachers.batch import BatchTeacher
 
-ASKED = {one.id: one for one in (question(n) for n in range(4))}
+BATCH: BatchFormat = BatchTeacher
+QUESTIONS = {item.id: item for item in (question(n) for n in range(4))}
 
 
 class TestBatchTeacherKeepsTheContract(TeacherContract):
@@ -26,38 +27,39 @@ class TestBatchTeacherKeepsTheContract(TeacherContract):
         yield BatchTeacher(TeacherOptions(model="m", key=KEY))
 
 
-def line(asked: str, body: Any = None, status: int = 200, error: Any = None) -> str:
+def line(question_id: str, body: Any = None, status: int = 200, error: Any = None) -> str:
     response = {"status_code": status, "request_id": "r", "body": likely_label() if body is None else body}
-    return json.dumps({"id": "b", "custom_id": asked, "response": response, "error": error}) + "\n"
+    return json.dumps({"id": "b", "custom_id": question_id, "response": response, "error": error}) + "\n"
 
 
 def read(*lines: str) -> tuple[list[Answer], dict[str, int]]:
     ignored: Counter[str] = Counter()
-    answers = list(batch.read(lines, ASKED, ignored))
-    check(list(ASKED.values()), answers)
+    answers = list(BATCH.read(lines, QUESTIONS, ignored))
+    check(list(QUESTIONS.values()), answers)
     return answers, dict(ignored)
 
 
 def test_its_questions_wait_for_an_export() -> None:
     teacher = BatchTeacher(TeacherOptions(model="m"))
-    assert teacher.name == "batch:m" and list(teacher.answer(MANY)) == []
+    assert teacher.name == "batch:m" and list(teacher.answer(CONTRACT_QUESTIONS)) == []
 
 
 def test_a_line_is_the_request_that_would_be_sent() -> None:
-    lines = list(batch.write([*MANY, *MANY], TeacherOptions(model="m")))
-    assert len(lines) == len(MANY), "each question once"
-    for one, written in zip(MANY, lines, strict=True):
-        assert "\n" not in written and written.isascii()
-        asked = label_probabilities.stating(batch.roomy(one)) if one.field else batch.roomy(one)
-        assert json.loads(written) == {
-            "custom_id": one.id, "method": "POST", "url": "/v1/chat/completions",
-            "body": chat_messages.body(asked, "m", without={"temperature", "max_tokens"}),
+    lines = list(BATCH.write([*CONTRACT_QUESTIONS, *CONTRACT_QUESTIONS], TeacherOptions(model="m")))
+    assert len(lines) == len(CONTRACT_QUESTIONS), "each question once"
+    for asked, line in zip(CONTRACT_QUESTIONS, lines, strict=True):
+        assert "\n" not in line and line.isascii()
+        longer = batch.with_reasoning_tokens(asked)
+        sent = label_probabilities.with_confidence(longer) if asked.field else longer
+        assert json.loads(line) == {
+            "custom_id": asked.id, "method": "POST", "url": "/v1/chat/completions",
+            "body": chat_messages.body(sent, "m", rejected={"temperature", "max_tokens"}),
         }  # fmt: skip
 
 
 def test_the_file_of_the_questions_is_no_file_of_replies() -> None:
-    answers, ignored = read(*batch.write(MANY, TeacherOptions(model="m")))
-    assert answers == [] and ignored == {"question": len(MANY)}
+    answers, ignored = read(*BATCH.write(CONTRACT_QUESTIONS, TeacherOptions(model="m")))
+    assert answers == [] and ignored == {"question": len(CONTRACT_QUESTIONS)}
 
 
 @pytest.mark.parametrize(
@@ -68,10 +70,10 @@ def test_the_file_of_the_questions_is_no_file_of_replies() -> None:
         ("samples", {"n", "max_tokens"}), ("stated", {"max_completion_tokens"}),
     ],
 )  # fmt: skip
-def test_where_probabilities_come_from_decides_on_what_a_model_may_refuse(probabilities: Any, has: set[str]) -> None:
+def test_the_source_of_probabilities_decides_which_parameters_are_sent(probabilities: Any, has: set[str]) -> None:
     plain = question(1, field="", labels=())
     options = TeacherOptions(model="m", probabilities=probabilities)
-    first, second = (json.loads(written)["body"] for written in batch.write([question(), plain], options))
+    first, second = (json.loads(written)["body"] for written in BATCH.write([question(), plain], options))
     always = {"model", "messages", "response_format"}
     assert set(first) == always | has and first.get("n", 5) == 5
     assert set(second) == always | has - {"n", "logprobs", "top_logprobs"}, "no probabilities are wanted of it"
@@ -79,7 +81,7 @@ def test_where_probabilities_come_from_decides_on_what_a_model_may_refuse(probab
 
 
 def test_a_model_may_reason_before_it_answers() -> None:
-    written = [json.loads(line)["body"] for line in batch.write([question()], TeacherOptions(model="m"))]
+    written = [json.loads(line)["body"] for line in BATCH.write([question()], TeacherOptions(model="m"))]
     assert written[0]["max_completion_tokens"] == question().longest + REASONING
     reasoned = '<think>It says {"label": "card_arrival"}, but …</think>\n{"label": "card_lost", "confidence": 0.75}'
     (answer,), _ = read(line("q0", completion(choice(reasoned))))
@@ -89,7 +91,7 @@ def test_a_model_may_reason_before_it_answers() -> None:
 def test_after_a_reply_of_no_use_one_of_use_is_taken_from_the_same_file() -> None:
     ignored: Counter[str] = Counter()
     lines = (line("q0", label("nonsense")), line("q0", label("card_lost")), line("q0"))
-    contents = [answer.content for answer in batch.read(lines, ASKED, ignored)]
+    contents = [answer.content for answer in BATCH.read(lines, QUESTIONS, ignored)]
     assert contents == [None, {"label": "card_lost"}] and ignored == {"repeated": 1}
 
 
@@ -101,7 +103,7 @@ def test_a_confidence_that_was_stated_is_read_and_not_kept() -> None:
     assert answer.content is None and [call.outcome for call in answer.calls] == ["malformed"]
 
 
-def test_a_reply_without_a_count_costs_what_is_expected() -> None:
+def test_a_reply_without_token_counts_has_the_expected_tokens() -> None:
     bare = {key: value for key, value in likely_label().items() if key != "usage"}
     (answer,), _ = read(line("q0", bare))
     assert answer.calls[0].input_tokens > 20 and answer.calls[0].output_tokens == 40
@@ -125,7 +127,7 @@ def test_lines_that_are_none_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "reason"),
     [
         (line("q0", {}, 500), "500, unknown error"),
         (line("q0", {"error": {"code": "rate_limit_exceeded", "message": "text 0"}}, 429), "429, rate_limit_exceeded"),
@@ -135,9 +137,9 @@ def test_lines_that_are_none_are_counted() -> None:
         ('{"custom_id": "q0"}', "(unknown error)"),
     ],
 )  # fmt: skip
-def test_a_request_that_failed_is_a_call_in_vain(bad: str, said: str) -> None:
+def test_a_failed_request_is_a_failed_call(bad: str, reason: str) -> None:
     (answer,), ignored = read(bad)
-    assert answer.content is None and said in answer.problem and not ignored
+    assert answer.content is None and reason in answer.problem and not ignored
     assert [call.outcome for call in answer.calls] == ["failed"]
 
 
@@ -154,9 +156,9 @@ def test_a_reply_of_no_use_is_paid_for(body: Any, outcome: str) -> None:
 
 
 def test_a_question_goes_out_and_comes_back() -> None:
-    asked: dict[str, Question] = {one.id: one for one in MANY if one.field == "label"}
-    written = [json.loads(one) for one in batch.write(asked.values(), TeacherOptions(model="m"))]
-    replies = [line(one["custom_id"]) for one in reversed(written)]
-    answers = list(batch.read(replies, asked, Counter()))
+    asked: dict[str, Question] = {item.id: item for item in CONTRACT_QUESTIONS if item.field == "label"}
+    requests = [json.loads(item) for item in BATCH.write(asked.values(), TeacherOptions(model="m"))]
+    replies = [line(item["custom_id"]) for item in reversed(requests)]
+    answers = list(BATCH.read(replies, asked, Counter()))
     check(list(asked.values()), answers)
     assert {answer.question for answer in answers} == set(asked)

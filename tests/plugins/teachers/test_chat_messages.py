@@ -1,4 +1,4 @@
-"""What is sent, and what is made of a reply, without a server."""
+"""Requests, and the evaluation of replies, without a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scripted_server import (
 )
 
 from plugins.teachers import chat_messages
-from plugins.teachers.chat_completions import call, expected
+from plugins.teachers.chat_completions import call, expected_tokens
 from plugins.teachers.chat_messages import body, combine, quoted, read
 
 OPEN = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
@@ -46,21 +46,21 @@ def test_a_request_holds_instructions_examples_and_text_apart() -> None:
     assert (request["logprobs"], request["top_logprobs"]) == (True, 20) and "n" not in request
 
 
-def test_several_samples_are_drawn_warm_and_without_log_probabilities() -> None:
+def test_several_samples_are_drawn_at_temperature_one_and_without_log_probabilities() -> None:
     request = body(question(), "small", samples=5)
     assert (request["n"], request["temperature"]) == (5, 1) and "logprobs" not in request
 
 
-def test_texts_are_written_warm() -> None:
-    """Else a small model writes the same one again and again."""
+def test_texts_are_generated_at_temperature_one() -> None:
+    """At temperature 0, a small model writes the same text again and again."""
     assert body(replace(question(), purpose="write"), "small")["temperature"] == 1
     assert body(question(), "small")["temperature"] == 0
 
 
-def test_a_request_does_without_what_the_server_refuses() -> None:
-    request = body(question(), "small", logprobs=True, samples=5, without={"n", "logprobs", "temperature"})
+def test_a_request_leaves_out_rejected_parameters() -> None:
+    request = body(question(), "small", logprobs=True, samples=5, rejected={"n", "logprobs", "temperature"})
     assert not {"n", "logprobs", "top_logprobs", "temperature"} & set(request)
-    request = body(question(), "small", without={"max_tokens", "response_format"})
+    request = body(question(), "small", rejected={"max_tokens", "response_format"})
     assert request["max_completion_tokens"] == 40 and not {"max_tokens", "response_format"} & set(request)
     assert json.dumps(SCHEMA) in request["messages"][0]["content"], "the schema goes in words then"
 
@@ -68,14 +68,14 @@ def test_a_request_does_without_what_the_server_refuses() -> None:
 def test_the_schema_that_is_sent_has_nothing_that_cannot_be_enforced() -> None:
     asked = list_question()
     sent = body(asked, "small")["response_format"]["json_schema"]["schema"]
-    expected = copy.deepcopy(LIST_SCHEMA)
-    del expected["properties"]["labels"]["uniqueItems"]  # type: ignore[index]
-    assert sent == expected and asked.reply == LIST_SCHEMA
+    schema = copy.deepcopy(LIST_SCHEMA)
+    del schema["properties"]["labels"]["uniqueItems"]  # type: ignore[index]
+    assert sent == schema and asked.reply == LIST_SCHEMA
     double = read(asked, completion(choice({"labels": [LABELS[0], LABELS[0]]})))
     assert double.outcome == "malformed", "the reply is held to it all the same"
 
 
-def test_a_problem_is_told_in_the_instructions() -> None:
+def test_a_problem_is_written_into_the_instructions() -> None:
     request = body(question(), "small", problem="The reply is no JSON object.")
     assert "could not be used. The reply is no JSON object." in request["messages"][0]["content"]
 
@@ -91,7 +91,7 @@ ORDERS = [
 
 
 @pytest.mark.parametrize("text", ORDERS)
-def test_a_text_that_gives_orders_stays_inside_its_string(text: str) -> None:
+def test_a_text_with_instructions_stays_inside_its_string(text: str) -> None:
     request = body(question(text=text), "small")
     *others, last = request["messages"]
     assert last["role"] == "user" and json.loads(last["content"]) == {"text": text}
@@ -100,7 +100,7 @@ def test_a_text_that_gives_orders_stays_inside_its_string(text: str) -> None:
 
 
 @given(st.text())
-def test_any_text_comes_back_from_what_is_sent(text: str) -> None:
+def test_any_text_can_be_decoded_from_the_request(text: str) -> None:
     written = quoted(text)
     assert json.loads(written) == {"text": text}
     assert json.JSONDecoder().raw_decode(written)[1] == len(written), "nothing stands behind its end"
@@ -112,7 +112,7 @@ def test_half_a_character_can_be_sent(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         '{"label": "card_lost"}', ' \n{"label":"card_lost"}\n ', '```json\n{"label": "card_lost"}\n```',
         '```\n{"label": "card_lost"}```', '\n```JSON\n{"label": "card\\u005flost"}\n```\n',
@@ -121,13 +121,13 @@ def test_half_a_character_can_be_sent(text: str) -> None:
         '```json\n{"label": "card_arrival"}\n``` Rather:\n```json\n{"label": "card_lost"}\n```',
     ],
 )  # fmt: skip
-def test_a_reply_may_have_white_space_a_fence_and_reasoning_around_it(said: str) -> None:
-    reading = read(question(), completion(choice(said)))
+def test_a_reply_may_have_white_space_a_fence_and_reasoning_around_it(reply: str) -> None:
+    reading = read(question(), completion(choice(reply)))
     assert reading.content == {"label": "card_lost"} and reading.outcome == "answered" and reading.problem == ""
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         "", " ", "card_lost", '"card_lost"', "[]", "null", "7", '{"label": "card_lost"', '{"label": "card_lost"} yes',
         "```json\n```", '{"label": card_lost}',
@@ -135,32 +135,32 @@ def test_a_reply_may_have_white_space_a_fence_and_reasoning_around_it(said: str)
         '{"label": "card_lost", "sure": 1e999}', '{"label": "card_lost", "why": "\\ud800"}', None,
     ],
 )  # fmt: skip
-def test_what_is_no_json_object_is_malformed(said: str | None) -> None:
-    reading = read(replace(question(), reply={}), completion(choice(said)))
+def test_a_reply_without_a_json_object_is_malformed(reply: str | None) -> None:
+    reading = read(replace(question(), reply={}), completion(choice(reply)))
     assert (reading.content, reading.shares, reading.outcome) == (None, None, "malformed")
     assert reading.problem == "The reply is no JSON object."
 
 
 @pytest.mark.parametrize(
-    ("said", "place"),
+    ("content", "place"),
     [
         ({"label": "nonsense"}, "properties/label/enum"), ({}, "required"), ({"label": 7}, "properties/label"),
         ({"label": None}, "properties/label"), ({"label": "Card_lost"}, "enum"), ({"label": ["card_lost"]}, "label"),
         ({"label": "card_lost", "the text itself": 1}, "additionalProperties"),
     ],
 )  # fmt: skip
-def test_what_is_off_the_schema_is_malformed_and_not_quoted(said: dict[str, Any], place: str) -> None:
-    reading = read(question(), completion(choice(said)))
+def test_a_reply_that_violates_the_schema_is_malformed_and_not_quoted(content: dict[str, Any], place: str) -> None:
+    reading = read(question(), completion(choice(content)))
     assert reading.content is None and reading.outcome == "malformed" and place in reading.problem
     assert "nonsense" not in reading.problem and "the text itself" not in reading.problem
 
 
-@pytest.mark.parametrize("said", ["nonsense", "", "\0", "card_lost ", 7, None, ["card_lost"], {"card_lost": 1}])
-def test_a_label_that_the_project_does_not_have_never_gets_through(said: Any) -> None:
+@pytest.mark.parametrize("label", ["nonsense", "", "\0", "card_lost ", 7, None, ["card_lost"], {"card_lost": 1}])
+def test_a_label_that_the_project_does_not_have_never_gets_through(label: Any) -> None:
     for schema in (OPEN, {}):
-        reading = read(question(reply=schema), completion(choice({"label": said})))
+        reading = read(question(reply=schema), completion(choice({"label": label})))
         assert reading.content is None and reading.outcome == "malformed"
-        reading = read(list_question(reply={}), completion(choice({"labels": ["card_lost", said]})))
+        reading = read(list_question(reply={}), completion(choice({"labels": ["card_lost", label]})))
         assert reading.content is None and reading.outcome == "malformed"
     assert read(list_question(reply={}), completion(choice({}))).content is None
 
@@ -175,8 +175,8 @@ def test_more_or_fewer_texts_than_were_asked_for_are_welcome(texts: list[str]) -
 def test_a_refusal_is_one() -> None:
     refused = choice(None)
     refused["message"]["refusal"] = "I will not."
-    for some in (refused, choice({"label": "card_lost"}, finish_reason="content_filter")):
-        assert read(question(), completion(some))[:3] == (None, None, "refused")
+    for reply in (refused, choice({"label": "card_lost"}, finish_reason="content_filter")):
+        assert read(question(), completion(reply))[:3] == (None, None, "refused")
 
 
 def test_a_reply_that_is_cut_off_is_malformed_even_if_it_can_be_read() -> None:
@@ -192,7 +192,7 @@ def test_a_reply_that_is_cut_off_is_malformed_even_if_it_can_be_read() -> None:
         {"error": {"message": "overloaded"}},
     ],
 )  # fmt: skip
-def test_what_is_no_chat_completion_is_malformed(reply: Any) -> None:
+def test_a_reply_that_is_no_chat_completion_is_malformed(reply: Any) -> None:
     assert read(question(), reply) == (None, None, "malformed", chat_messages.NO_COMPLETION)
 
 
@@ -209,12 +209,12 @@ def test_probabilities_are_found_in_tokens_that_the_reply_does_not_show() -> Non
     assert reading.shares is not None and reading.shares.tolist() == [0.25, 0.75, 0.0]
 
 
-def test_probabilities_are_what_the_reply_states_if_it_has_no_tokens() -> None:
-    said = {"label": "card_lost", "confidence": 0.6}
-    reading = read(question(reply=OPEN), completion(choice(said)))
+def test_probabilities_come_from_the_stated_confidence_if_there_are_no_tokens() -> None:
+    reply = {"label": "card_lost", "confidence": 0.6}
+    reading = read(question(reply=OPEN), completion(choice(reply)))
     assert reading.shares is not None
     np.testing.assert_allclose(reading.shares, [0.2, 0.6, 0.2], atol=1e-6)
-    reading = read(question(reply=OPEN), completion(choice({**said, "confidence": True})))
+    reading = read(question(reply=OPEN), completion(choice({**reply, "confidence": True})))
     assert reading.shares is not None
     np.testing.assert_allclose(reading.shares, [1 / 6, 4 / 6, 1 / 6], atol=1e-6)
 
@@ -226,15 +226,15 @@ def test_a_single_reply_without_any_is_one_sample() -> None:
 
 
 def test_several_choices_are_counted_and_the_most_frequent_kept() -> None:
-    said = ["card_arrival", "card_lost", "nonsense", "card_lost", "card_lost"]
-    reading = read(question(), completion(*(choice({"label": name}) for name in said)))
+    labels = ["card_arrival", "card_lost", "nonsense", "card_lost", "card_lost"]
+    reading = read(question(), completion(*(choice({"label": name}) for name in labels)))
     assert reading.content == {"label": "card_lost"} and reading.outcome == "answered" and reading.shares is not None
     np.testing.assert_allclose(reading.shares, [(1 + 1 / 3) / 5, (3 + 1 / 3) / 5, 1 / 15], atol=1e-6)
 
 
 def test_several_lists_of_the_same_labels_are_the_same() -> None:
-    said = [["card_arrival"], ["card_lost", "card_arrival"], ["card_arrival", "card_lost"]]
-    reading = read(list_question(), completion(*(choice({"labels": names}) for names in said)))
+    lists = [["card_arrival"], ["card_lost", "card_arrival"], ["card_arrival", "card_lost"]]
+    reading = read(list_question(), completion(*(choice({"labels": names}) for names in lists)))
     assert reading.content == {"labels": ["card_lost", "card_arrival"]} and reading.shares is not None
     np.testing.assert_allclose(reading.shares, [3.5 / 4, 2.5 / 4, 0.5 / 4], atol=1e-6)
 
@@ -260,15 +260,15 @@ def test_a_question_without_labels_has_no_probabilities() -> None:
 )  # fmt: skip
 def test_tokens_are_those_that_the_server_counted_else_those_that_are_expected(usage: Any) -> None:
     sent = body(question(), "m")
-    made = call(sent, 1.5, {"usage": {"prompt_tokens": 7, "completion_tokens": 0}}, "answered")
-    assert (made.model, made.seconds, made.input_tokens, made.output_tokens) == ("m", 1.5, 7, 0)
-    made = call(sent, 1.5, {"usage": usage}, "answered")
-    assert (made.input_tokens, made.output_tokens) == expected(sent) and made.output_tokens == 40
+    counted = call(sent, 1.5, {"usage": {"prompt_tokens": 7, "completion_tokens": 0}}, "answered")
+    assert (counted.model, counted.seconds, counted.input_tokens, counted.output_tokens) == ("m", 1.5, 7, 0)
+    counted = call(sent, 1.5, {"usage": usage}, "answered")
+    assert (counted.input_tokens, counted.output_tokens) == expected_tokens(sent) and counted.output_tokens == 40
     assert call(sent, 0.0, None, "malformed").input_tokens > 0
 
 
 def test_the_tokens_of_a_request_are_expected_by_its_bytes_and_of_all_its_replies() -> None:
-    short, long = (expected(body(question(text=text), "m"))[0] for text in ("", "猫" * 900))
+    short, long = (expected_tokens(body(question(text=text), "m"))[0] for text in ("", "猫" * 900))
     assert long - short == 900
-    assert expected(body(question(), "m", samples=5, without=("max_tokens",)))[1] == 5 * 40
-    assert expected(body(question(text="\ud800"), "m", without=("response_format",)))[0] > 0
+    assert expected_tokens(body(question(), "m", samples=5, rejected=("max_tokens",)))[1] == 5 * 40
+    assert expected_tokens(body(question(text="\ud800"), "m", rejected=("response_format",)))[0] > 0

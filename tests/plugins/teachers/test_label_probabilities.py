@@ -1,4 +1,4 @@
-"""The probabilities of labels, against counting them out."""
+"""The probabilities of labels, compared with an enumeration."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from scripted_server import LABELS, SCHEMA, list_question, logprobs, question
 
 from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import Floats
-from plugins.teachers.label_probabilities import UNSEEN, by_frequency, by_statement, by_tokens
+from plugins.teachers.label_probabilities import MIN_PROBABILITY, by_frequency, by_statement, by_tokens
 
 NAMES = st.text(st.sampled_from('abca "\\é/\n'), min_size=1, max_size=6)
 
 
 @dataclass
-class Way:
-    """The tokens that spell one label, at each of which every alternative is listed, and what is certain of them all.
+class SpelledLabel:
+    """The tokens that spell one label, each with all its alternatives, and the exact results.
 
-    exact   the probability of each label, by multiplying the probabilities of its tokens
-    groups  the labels that part from the chosen one together: what they have among them is known, no more
+    exact the probability of each label: the product of the probabilities of its tokens groups labels that part from the
+    chosen one at the same token: only the sum of their probabilities is known
     """
 
     tokens: list[tuple[str, dict[str, float]]]
@@ -34,93 +34,100 @@ class Way:
     groups: list[frozenset[str]]
 
 
-def spell(draw: st.DrawFn, spelled: Mapping[str, str], chosen: str) -> Way:
-    """A random tree of tokens that spells these labels, with tokens in it that spell none, seen from the chosen one."""
-    way = Way([], {}, [])
+def spell(draw: st.DrawFn, spelled: Mapping[str, str], chosen: str) -> SpelledLabel:
+    """Draws a random tree of tokens that spells these labels, with unrelated tokens in it, and follows the chosen
+    label."""
+    spelled_label = SpelledLabel([], {}, [])
 
-    def descend(names: list[str], done: int, mass: float, followed: bool) -> None:
-        if all(done == len(spelled[name]) for name in names):
-            way.exact[names[0]] = mass
+    def descend(names: list[str], position: int, mass: float, followed: bool) -> None:
+        if all(position == len(spelled[name]) for name in names):
+            spelled_label.exact[names[0]] = mass
             return
         groups: dict[str, list[str]] = {}
         for name in names:
-            groups.setdefault(spelled[name][done], []).append(name)
+            groups.setdefault(spelled[name][position], []).append(name)
         weights = {first: draw(st.integers(0, 9)) for first in groups}
-        weights[spelled[names[0]][done]] += 1  # they are not all impossible
+        weights[spelled[names[0]][position]] += 1  # they are not all impossible
         token_of = {}
         for first, group in groups.items():
-            shared = spelled[group[0]][done:]
-            while not all(spelled[name].startswith(shared, done) for name in group):
+            shared = spelled[group[0]][position:]
+            while not all(spelled[name].startswith(shared, position) for name in group):
                 shared = shared[:-1]
             token_of[first] = shared[: draw(st.integers(1, len(shared)))]
-        strange = {"§": draw(st.integers(0, 9)), " ?": draw(st.integers(0, 3))} if draw(st.booleans()) else {}
+        unrelated = {"§": draw(st.integers(0, 9)), " ?": draw(st.integers(0, 3))} if draw(st.booleans()) else {}
         total = sum(weights.values())
         if followed:
-            likely = {token_of[first]: weights[first] for first in groups} | strange
-            every = sum(likely.values())
-            mine = token_of[spelled[chosen][done]]
-            way.tokens.append((mine, {token: weight / every for token, weight in likely.items()}))
+            alternatives = {token_of[first]: weights[first] for first in groups} | unrelated
+            total_weight = sum(alternatives.values())
+            chosen_token = token_of[spelled[chosen][position]]
+            spelled_label.tokens.append(
+                (chosen_token, {token: weight / total_weight for token, weight in alternatives.items()})
+            )
         for first, group in groups.items():
-            on = followed and chosen in group
-            if followed and not on:
-                way.groups.append(frozenset(group))
-            descend(group, done + len(token_of[first]), mass * weights[first] / total, on)
+            is_followed = followed and chosen in group
+            if followed and not is_followed:
+                spelled_label.groups.append(frozenset(group))
+            descend(group, position + len(token_of[first]), mass * weights[first] / total, is_followed)
 
     descend(list(spelled), 0, 1.0, True)
-    return way
+    return spelled_label
 
 
 @given(st.data())
-def test_shares_are_what_the_tokens_say_counted_out(data: st.DataObject) -> None:
+def test_shares_equal_the_enumeration_of_tokens(data: st.DataObject) -> None:
     labels = tuple(data.draw(st.lists(NAMES, min_size=1, max_size=7, unique=True)))
     chosen = data.draw(st.sampled_from(labels))
     escaped = not chosen.isascii() and data.draw(st.booleans())
-    way = data.draw(st.composite(spell)({name: json.dumps(name, ensure_ascii=escaped) for name in labels}, chosen))
-    # the first token may bring what is before the label, and the last what is after it
+    spelled_label = data.draw(
+        st.composite(spell)({name: json.dumps(name, ensure_ascii=escaped) for name in labels}, chosen)
+    )
+    # the first token may include text before the label, and the last one text after it
     before = data.draw(st.sampled_from(["", " ", "\n  ", ":", ": "]))
     after = data.draw(st.sampled_from(["", "}", "\n", ",", " }"]))
-    (first, likely), *rest = way.tokens
+    (first, likely), *rest = spelled_label.tokens
     tokens: list[Any] = [(before + first, {before + token: p for token, p in likely.items()}), *rest]
     last, likely = tokens[-1]
     ends = {token for token in likely if token.endswith('"') and token == last}
     tokens[-1] = (last + after, {token + after * (token in ends): p for token, p in likely.items()})
     head = '```json\n{"why": "\\"label\\": no", "label"' + (":" if not before.startswith(":") else "")
     given_tokens = logprobs(head, *tokens, "}" if "}" not in after else "", "\n```", "")
-    found = by_tokens(question(labels=labels), (chosen,), given_tokens)
-    assert found is not None
-    shares = dict(zip(labels, found.tolist(), strict=True))
+    probabilities = by_tokens(question(labels=labels), (chosen,), given_tokens)
+    assert probabilities is not None
+    shares = dict(zip(labels, probabilities.tolist(), strict=True))
     assert math.isclose(sum(shares.values()), 1, abs_tol=1e-5)
-    assert math.isclose(shares[chosen], way.exact[chosen], abs_tol=1e-5)
-    for group in way.groups:
-        assert math.isclose(sum(shares[name] for name in group), sum(way.exact[name] for name in group), abs_tol=1e-5)
+    assert math.isclose(shares[chosen], spelled_label.exact[chosen], abs_tol=1e-5)
+    for group in spelled_label.groups:
+        assert math.isclose(
+            sum(shares[name] for name in group), sum(spelled_label.exact[name] for name in group), abs_tol=1e-5
+        )
 
 
 def shares_of(asked: Question, chosen: tuple[str, ...], *tokens: Any) -> list[float]:
-    found: Floats | None = by_tokens(asked, chosen, logprobs(*tokens))
-    assert found is not None
-    return [round(share, 4) for share in found.tolist()]
+    shares: Floats | None = by_tokens(asked, chosen, logprobs(*tokens))
+    assert shares is not None
+    return [round(share, 4) for share in shares.tolist()]
 
 
-def test_labels_with_the_same_beginning_are_told_apart_where_they_differ() -> None:
-    found = shares_of(
+def test_labels_with_the_same_beginning_are_distinguished_where_they_differ() -> None:
+    shares = shares_of(
         question(), LABELS[:1], '{"label":', ' "', ("card", {"card": 0.8, "exchange": 0.2}), "_",
         ("arrival", {"arrival": 0.75, "lost": 0.25}), '"', "}",
     )  # fmt: skip
-    assert found == [0.6, 0.2, 0.2]
+    assert shares == [0.6, 0.2, 0.2]
 
 
-def test_what_fits_no_label_counts_for_nothing() -> None:
-    found = shares_of(
+def test_tokens_that_fit_no_label_are_ignored() -> None:
+    shares = shares_of(
         question(), LABELS[:1], '{"label":', ' "', ("card", {"My": 0.9, "card": 0.06, "exchange": 0.02, "": 0.02}), "_",
         ("arr", {"arr": 0.3, "lost": 0.1, "not": 0.6}), "ival", ('"', {'"': 0.2, '",': 0.5, '."': 0.1, "s": 0.2}), "}",
     )  # fmt: skip
-    assert found == [0.5625, 0.1875, 0.25]
+    assert shares == [0.5625, 0.1875, 0.25]
 
 
 @pytest.mark.parametrize(
     ("likely", "expected"),
     [
-        ({"card_lost": 0.6, "The": 0.2, "My": 0.1}, [0.0714, 0.8571, 0.0714]),  # no more than what is left over
+        ({"card_lost": 0.6, "The": 0.2, "My": 0.1}, [0.0714, 0.8571, 0.0714]),  # no more than the remainder
         ({"card_lost": 0.4, "The": 0.1, "My": 0.1}, [0.1, 0.8, 0.1]),  # nor than the least likely that is listed
         ({"card_lost": 0.001, "The": 0.5, "My": 0.1}, [0.25, 0.5, 0.25]),  # which may be the label itself
         ({"card_lost": 0.8, "exchange": 0.1}, [0.1, 0.8, 0.1]),
@@ -135,14 +142,14 @@ def test_labels_that_the_server_does_not_list_have_no_more_than_they_can_have(
 
 
 def test_another_spelling_of_the_same_beginning_is_the_same() -> None:
-    found = shares_of(
+    shares = shares_of(
         question(), LABELS[:1], '{"label":', (' "', {' "': 0.3, '"': 0.1, ' "ex': 0.1, ' "card_lost"': 0.1, " {": 0.4}),
         "card_arrival", '"}',
     )  # fmt: skip
-    assert found == [round(2 / 3, 4), round(1 / 6, 4), round(1 / 6, 4)]
+    assert shares == [round(2 / 3, 4), round(1 / 6, 4), round(1 / 6, 4)]
 
 
-def test_a_label_that_another_one_begins_with_is_told_apart_by_its_end() -> None:
+def test_a_label_that_is_a_prefix_of_another_is_distinguished_by_its_end() -> None:
     asked = question(labels=("card", "card lost"))
     assert shares_of(asked, ("card",), '{"label": "', "card", ('"}', {'"}': 0.7, " lost": 0.2, " us": 0.1})) == [
         round(7 / 9, 4),
@@ -158,8 +165,8 @@ def test_characters_that_are_cut_in_two_are_put_together() -> None:
         top += [{"token": "�", "logprob": math.log(0.5), "bytes": list(other)}] if other else []
         entries.append({**top[0], "top_logprobs": top})
     entries += logprobs('"}')["content"]
-    found = by_tokens(question(labels=("€", "xy", "\u20ad")), ("€",), {"content": entries})
-    assert found is not None and found.tolist() == [0.25, 0.5, 0.25]
+    shares = by_tokens(question(labels=("€", "xy", "\u20ad")), ("€",), {"content": entries})
+    assert shares is not None and shares.tolist() == [0.25, 0.5, 0.25]
 
 
 def test_the_last_of_several_places_that_look_like_it_is_meant() -> None:
@@ -191,8 +198,8 @@ def test_an_odd_log_probability_leaves_probabilities(odd: Any) -> None:
     entries = logprobs('{"label": ', ('"card_arrival"', {'"card_arrival"': 0.5, '"card_lost"': 0.5}), "}")
     for entry in entries["content"][1]["top_logprobs"]:
         entry["logprob"] = odd
-    found = by_tokens(question(), LABELS[:1], entries)
-    assert found is not None and np.isfinite(found).all() and abs(found.sum() - 1) < 1e-5
+    shares = by_tokens(question(), LABELS[:1], entries)
+    assert shares is not None and np.isfinite(shares).all() and abs(shares.sum() - 1) < 1e-5
 
 
 SEVERAL = (
@@ -222,25 +229,29 @@ def test_white_space_and_tokens_that_hold_two_marks_change_nothing() -> None:
     assert shares_of(asked, ("A", "B"), *tokens) == pytest.approx([a, b, c], abs=1e-3)
 
 
-def test_an_empty_list_says_how_probable_each_label_would_have_been() -> None:
+def test_an_empty_list_gives_each_label_the_probability_of_having_been_named() -> None:
     asked = list_question(labels=("A", "B"))
-    found = shares_of(asked, (), '{"labels": ', ("[]", {"[]": 0.5, '["': 0.5}), "}")
-    assert found == [0.25, 0.25]
-    found = shares_of(asked, (), '{"labels": [', ("]", {"]": 0.5, '"A"': 0.3, '"B': 0.2}), "}")
-    assert found == [0.3, 0.2]
+    shares = shares_of(asked, (), '{"labels": ', ("[]", {"[]": 0.5, '["': 0.5}), "}")
+    assert shares == [0.25, 0.25]
+    shares = shares_of(asked, (), '{"labels": [', ("]", {"]": 0.5, '"A"': 0.3, '"B': 0.2}), "}")
+    assert shares == [0.3, 0.2]
 
 
-def test_what_the_schema_forbids_is_not_held_against_a_list() -> None:
+def test_tokens_that_the_schema_forbids_do_not_change_a_list() -> None:
     array = {"type": "array", "minItems": 1, "maxItems": 1}
     schema = {**SCHEMA, "properties": {"labels": array}}
     asked = list_question(labels=("A", "B"), reply=schema)
     tokens = ('{"labels": [', ('"A"', {'"A"': 0.4, "]": 0.6}), ("]", {"]": 0.1, ",": 0.9}), "}")
-    assert shares_of(asked, ("A",), *tokens) == [1.0, UNSEEN]
+    assert shares_of(asked, ("A",), *tokens) == [1.0, MIN_PROBABILITY]
     assert shares_of(replace(asked, reply={}), ("A",), *tokens) == [0.4, 0.9]
 
 
-def test_a_label_that_nothing_speaks_of_is_not_impossible() -> None:
-    assert shares_of(list_question(), ("card_lost",), '{"labels": ["card_lost"]}') == [UNSEEN, 1.0, UNSEEN]
+def test_a_label_without_any_token_keeps_the_least_probability() -> None:
+    assert shares_of(list_question(), ("card_lost",), '{"labels": ["card_lost"]}') == [
+        MIN_PROBABILITY,
+        1.0,
+        MIN_PROBABILITY,
+    ]
 
 
 def test_frequency_has_a_prior() -> None:

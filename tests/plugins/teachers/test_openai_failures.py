@@ -1,4 +1,5 @@
-"""The teacher behind an endpoint that is slow, full, wrong, out of credit or not there: who waits, what is paid."""
+"""The teacher behind an endpoint that is slow, overloaded, wrong, out of credit or unavailable: retries, pauses and
+costs."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from asking import ask, lying, make, one, outcomes
+from asking import ask, ask_one, create_teacher, outcomes, reply_wrongly
 from scripted_server import (
     KEY,
     LABELS,
@@ -30,12 +31,12 @@ from ml_backend.core.teacher_types import Answer
 from ml_backend.demo.server import free_port
 from ml_backend.teacher.client import Budget
 from plugins.teachers import chat_completions
-from plugins.teachers.chat_completions import TRIES, retry_after
-from plugins.teachers.openai import BREAKER, COOL_DOWN
+from plugins.teachers.chat_completions import MAX_TRIES, retry_after
+from plugins.teachers.openai import COOL_DOWN_SECONDS, MAX_FAILURES_IN_A_ROW
 
 
 def test_a_server_that_is_too_slow_is_asked_again() -> None:
-    answer, requests = one([Reply(delay=5), Reply()], timeout=0.3)
+    answer, requests = ask_one([Reply(delay=5), Reply()], timeout=0.3)
     assert outcomes(answer) == ["failed", "answered"] and answer.content is not None
     assert 0.25 < answer.calls[0].seconds < 3
     first, second = (request.headers["idempotency-key"] for request in requests)
@@ -43,19 +44,19 @@ def test_a_server_that_is_too_slow_is_asked_again() -> None:
 
 
 def test_a_server_that_never_replies_in_time_fails() -> None:
-    answer, _ = one([Reply(delay=5)], timeout=0.1)
-    assert outcomes(answer) == ["failed"] * TRIES and "did not reply within 0.1 s" in answer.problem
+    answer, _ = ask_one([Reply(delay=5)], timeout=0.1)
+    assert outcomes(answer) == ["failed"] * MAX_TRIES and "did not reply within 0.1 s" in answer.problem
 
 
 def test_errors_of_the_server_are_waited_out() -> None:
-    answer, requests = one([refuse(500), refuse(503), refuse(502), Reply()])
+    answer, requests = ask_one([refuse(500), refuse(503), refuse(502), Reply()])
     assert outcomes(answer) == ["failed"] * 3 + ["answered"] and answer.content is not None
     assert len({request.headers["idempotency-key"] for request in requests}) == 1
 
 
 def test_errors_that_do_not_end_fail_the_question() -> None:
-    answer, requests = one([refuse(500)])
-    assert len(requests) == TRIES and outcomes(answer) == ["failed"] * TRIES and "said 500" in answer.problem
+    answer, requests = ask_one([refuse(500)])
+    assert len(requests) == MAX_TRIES and outcomes(answer) == ["failed"] * MAX_TRIES and "status 500" in answer.problem
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -64,14 +65,14 @@ def test_the_pause_that_a_server_asks_for_is_made_by_all(status: int) -> None:
         return Reply({}, status, {"Retry-After": "0.5"}) if number == 0 else Reply()
 
     with serving(script) as server:
-        answers = ask(make(server.url), question(0), question(1))
+        answers = ask(create_teacher(server.url), question(0), question(1))
     first, *others = server.requests
     assert len(answers) == 2 and all(later.at - first.at >= 0.5 for later in others)
 
 
 def test_a_pause_until_a_date_is_made() -> None:
     until = datetime.now(UTC) + timedelta(seconds=2)
-    _, (first, second) = one([Reply({}, 429, {"Retry-After": format_datetime(until, usegmt=True)}), Reply()])
+    _, (first, second) = ask_one([Reply({}, 429, {"Retry-After": format_datetime(until, usegmt=True)}), Reply()])
     assert second.at - first.at > 0.5
 
 
@@ -90,10 +91,10 @@ def test_a_pause_is_a_number_or_a_date(header: str, seconds: float | None) -> No
 def test_a_pause_that_is_too_long_is_left_to_others() -> None:
     script = [Reply(), Reply({}, 429, {"Retry-After": "3600"})]
     with serving(script) as server:
-        answers = make(server.url).answer([question(n) for n in range(5)])
+        answers = create_teacher(server.url).answer([question(n) for n in range(5)])
         assert next(answers).content is not None
         assert outcomes(next(answers)) == ["failed"], "it was a call"
-        with pytest.raises(TeacherUnavailableError, match="said 429") as caught:
+        with pytest.raises(TeacherUnavailableError, match="status 429") as caught:
             next(answers)
     assert caught.value.retry_after == 3600 and not caught.value.fatal and len(server.requests) == 2
 
@@ -101,29 +102,29 @@ def test_a_pause_that_is_too_long_is_left_to_others() -> None:
 def test_pauses_grow_and_are_drawn_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     longest: list[float] = []
     monkeypatch.setattr(chat_completions.random, "uniform", lambda low, high: longest.append(high) or low)
-    one([refuse(500)])
+    ask_one([refuse(500)])
     assert longest == [0.001, 0.002, 0.004]
 
 
-def test_nobody_there_is_said_after_the_answers_so_far() -> None:
-    teacher = make(f"http://127.0.0.1:{free_port()}/v1")
+def test_an_unreachable_server_is_reported_after_the_answers_so_far() -> None:
+    teacher = create_teacher(f"http://127.0.0.1:{free_port()}/v1")
     answers: list[Answer] = []
     with pytest.raises(TeacherUnavailableError, match="cannot be reached") as caught:
         answers.extend(answer for answer in teacher.answer([question(n) for n in range(9)]))
-    assert caught.value.retry_after == COOL_DOWN and not caught.value.fatal
+    assert caught.value.retry_after == COOL_DOWN_SECONDS and not caught.value.fatal
 
 
 def test_after_some_failures_in_a_row_no_further_question_is_sent() -> None:
     with serving([Reply(), refuse(500)]) as server:
-        teacher, answers = make(server.url), []
+        teacher, answers = create_teacher(server.url), []
         with pytest.raises(TeacherUnavailableError, match="3 questions in a row") as caught:
             for answer in teacher.answer([question(n) for n in range(20)]):
                 answers.append(answer)
-        assert [outcomes(answer)[-1] for answer in answers] == ["answered"] + ["failed"] * BREAKER
-        assert len(server.requests) == 1 + BREAKER * TRIES and not caught.value.fatal
+        assert [outcomes(answer)[-1] for answer in answers] == ["answered"] + ["failed"] * MAX_FAILURES_IN_A_ROW
+        assert len(server.requests) == 1 + MAX_FAILURES_IN_A_ROW * MAX_TRIES and not caught.value.fatal
         with pytest.raises(TeacherUnavailableError):  # one more failure is enough now
             list(teacher.answer([question(n) for n in range(20)]))
-        assert len(server.requests) == 1 + (BREAKER + 1) * TRIES
+        assert len(server.requests) == 1 + (MAX_FAILURES_IN_A_ROW + 1) * MAX_TRIES
 
 
 def test_a_reply_ends_the_row_of_failures() -> None:
@@ -131,42 +132,42 @@ def test_a_reply_ends_the_row_of_failures() -> None:
         return Reply() if request.text in ("text 2", "text 5") else refuse(500)
 
     with serving(script) as server:
-        answers = ask(make(server.url), *(question(n) for n in range(8)))
+        answers = ask(create_teacher(server.url), *(question(n) for n in range(8)))
     assert [answer.content is None for answer in answers] == [True, True, False, True, True, False, True, True]
 
 
-# what no patience helps against
+# errors that retries do not help against
 
 
 @pytest.mark.parametrize(
     ("status", "setting"), [(401, "APPRENTICE_TEACHER_KEY"), (403, "APPRENTICE_TEACHER_KEY"), (404, "teacher_model")]
 )
-def test_a_wrong_key_or_model_says_what_to_change(status: int, setting: str) -> None:
+def test_a_wrong_key_or_model_names_the_setting(status: int, setting: str) -> None:
     with serving([refuse(status, f"Incorrect key {KEY}")]) as server, pytest.raises(TeacherUnavailableError) as caught:
-        list(make(server.url).answer([question(n) for n in range(5)]))
-    said = str(caught.value)
-    assert caught.value.fatal and setting in said and "APPRENTICE_TEACHER_URL" in said and str(status) in said
-    assert KEY not in said and caught.value.__context__ is None, "nor what the server said of the key"
+        list(create_teacher(server.url).answer([question(n) for n in range(5)]))
+    message = str(caught.value)
+    assert caught.value.fatal and setting in message and "APPRENTICE_TEACHER_URL" in message and str(status) in message
+    assert KEY not in message and caught.value.__context__ is None, "nor what the server said of the key"
     assert len(server.requests) == 1
 
 
-def test_what_is_under_way_when_it_gives_up_is_not_lost() -> None:
+def test_requests_under_way_when_the_teacher_gives_up_are_not_lost() -> None:
     def script(request: Request, number: int) -> Reply:
         return refuse(401) if request.text == "text 0" else Reply(delay=0.3)
 
     with serving(script) as server:
         answers: list[Answer] = []
         with pytest.raises(TeacherUnavailableError, match="refuses the key"):
-            for answer in make(server.url, concurrency=3).answer([question(n) for n in range(9)]):
+            for answer in create_teacher(server.url, concurrency=3).answer([question(n) for n in range(9)]):
                 answers.append(answer)
     assert {answer.question: outcomes(answer) for answer in answers} == {
         "q0": ["failed"], "q1": ["answered"], "q2": ["answered"],
     }  # fmt: skip
 
 
-def test_what_was_paid_before_it_gave_up_is_told() -> None:
+def test_paid_calls_are_reported_before_the_teacher_gives_up() -> None:
     with serving([Reply(label("nonsense")), refuse(401)]) as server:
-        answers = make(server.url).answer([question()])
+        answers = create_teacher(server.url).answer([question()])
         assert outcomes(next(answers)) == ["malformed", "failed"]
         with pytest.raises(TeacherUnavailableError):
             next(answers)
@@ -175,37 +176,37 @@ def test_what_was_paid_before_it_gave_up_is_told() -> None:
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}…"])
 def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(TeacherUnavailableError, match="APPRENTICE_TEACHER_KEY") as caught:
-        list(make("http://127.0.0.1:1/v1", key=key).answer([question()]))
+        list(create_teacher("http://127.0.0.1:1/v1", key=key).answer([question()]))
     assert caught.value.fatal and "secret" not in str(caught.value)
 
 
-def test_a_teacher_without_a_model_says_so() -> None:
+def test_a_teacher_without_a_model_names_the_setting() -> None:
     with pytest.raises(TeacherUnavailableError, match="teacher_model") as caught:
-        list(make("http://127.0.0.1:1/v1", model="").answer([question()]))
+        list(create_teacher("http://127.0.0.1:1/v1", model="").answer([question()]))
     assert caught.value.fatal
 
 
-def test_without_a_key_none_is_borrowed_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-somebody-else")
-    _, (request,) = one([Reply()], key="")
-    assert "somebody" not in str(request.headers)
+def test_without_a_key_the_librarys_variable_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-another")
+    _, (request,) = ask_one([Reply()], key="")
+    assert "another" not in str(request.headers)
 
 
 def test_a_request_that_the_server_refuses_is_dropped_and_the_next_one_sent() -> None:
     def script(request: Request, number: int) -> Reply:
-        said = f"request exceeds the context size: {request.text}"
-        return refuse(400, said, type="exceed_context_size_error") if request.text == "text 0" else Reply()
+        message = f"request exceeds the context size: {request.text}"
+        return refuse(400, message, type="exceed_context_size_error") if request.text == "text 0" else Reply()
 
     with serving(script) as server:
-        first, second = ask(make(server.url), question(0), question(1))
+        first, second = ask(create_teacher(server.url), question(0), question(1))
     assert outcomes(first) == ["refused"] and "(400, exceed_context_size_error)" in first.problem
     assert second.content is not None and len(server.requests) == 2
 
 
 def test_a_server_that_takes_no_request_is_not_sent_all_of_them() -> None:
     with serving([refuse(413)]) as server, pytest.raises(TeacherUnavailableError, match="413") as caught:
-        list(make(server.url).answer([question(n) for n in range(9)]))
-    assert len(server.requests) == BREAKER and not caught.value.fatal
+        list(create_teacher(server.url).answer([question(n) for n in range(9)]))
+    assert len(server.requests) == MAX_FAILURES_IN_A_ROW and not caught.value.fatal
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_a_server_that_refuses_whatever_it_is_sent_leaves_all_questions_as_good_
     status: int, error: dict[str, str]
 ) -> None:
     with serving([refuse(status, **error)]) as server:
-        teacher, answers = make(server.url, concurrency=2), []
+        teacher, answers = create_teacher(server.url, concurrency=2), []
         for _ in range(3):
             with pytest.raises(TeacherUnavailableError) as caught:
                 for answer in teacher.answer([question(n) for n in range(8)]):
@@ -236,9 +237,9 @@ def test_credit_that_ends_on_the_way_drops_no_question() -> None:
     with serving(script) as server:
         answers: list[Answer] = []
         with pytest.raises(TeacherUnavailableError):
-            for answer in make(server.url).answer([question(n) for n in range(9)]):
+            for answer in create_teacher(server.url).answer([question(n) for n in range(9)]):
                 answers.append(answer)
-    assert [outcomes(answer) for answer in answers] == [["answered"]] * 3 + [["failed"]] * BREAKER
+    assert [outcomes(answer) for answer in answers] == [["answered"]] * 3 + [["failed"]] * MAX_FAILURES_IN_A_ROW
 
 
 def test_a_request_alone_that_is_refused_without_a_reason_is_dropped_once_another_one_was_taken() -> None:
@@ -246,7 +247,7 @@ def test_a_request_alone_that_is_refused_without_a_reason_is_dropped_once_anothe
         return refuse(400) if request.text in ("text 0", "text 2") else Reply()
 
     with serving(script) as server:
-        answers = ask(make(server.url), question(0), question(1), question(2))
+        answers = ask(create_teacher(server.url), question(0), question(1), question(2))
     assert [(answer.question, outcomes(answer)) for answer in answers] == [
         ("q0", ["refused"]), ("q1", ["answered"]), ("q2", ["failed"]),
     ]  # fmt: skip
@@ -262,61 +263,66 @@ def test_a_request_alone_that_is_refused_without_a_reason_is_dropped_once_anothe
     ],
 )  # fmt: skip
 def test_a_text_that_is_too_long_or_not_allowed_is_refused_for_good(error: dict[str, Any]) -> None:
-    answer, requests = one([refuse(400, **error)])
+    answer, requests = ask_one([refuse(400, **error)])
     assert outcomes(answer) == ["refused"] and len(requests) == 1
 
 
 def test_texts_that_are_filtered_do_not_make_a_server_unavailable() -> None:
     with serving([refuse(400, code="content_filter")]) as server:
-        assert len(ask(make(server.url), *(question(n) for n in range(2 * BREAKER)))) == 2 * BREAKER
+        assert (
+            len(ask(create_teacher(server.url), *(question(n) for n in range(2 * MAX_FAILURES_IN_A_ROW))))
+            == 2 * MAX_FAILURES_IN_A_ROW
+        )
 
 
 def test_a_text_that_the_servers_filter_stops_is_refused() -> None:
-    answer, _ = one([refuse(400, "filtered", code="content_filter")])
+    answer, _ = ask_one([refuse(400, "filtered", code="content_filter")])
     assert outcomes(answer) == ["refused"] and "content_filter" in answer.problem
 
 
-# what it costs
+# costs
 
 
 def worst(request: Request, number: int) -> Reply:
-    """Is too late, gives one choice where more are wanted and no log-probabilities, does not say what it counted."""
+    """Replies too late, with one choice where more are wanted, without log-probabilities, and without token counts."""
     bare = {"choices": [choice({"label": LABELS[number % 3]} if number % 7 else "no")]}
     return Reply(bare, delay=1.0 if number % 4 == 3 else 0.0)
 
 
-@pytest.mark.parametrize("script", [worst, [refuse(500)], [Reply(delay=1.0)], lying, [Reply(label("nonsense"))]])
+@pytest.mark.parametrize(
+    "script", [worst, [refuse(500)], [Reply(delay=1.0)], reply_wrongly, [Reply(label("nonsense"))]]
+)
 @pytest.mark.parametrize("probabilities", ["auto", "samples", "logprobs", "stated"])
 def test_no_question_takes_more_calls_or_costs_more_than_is_reckoned_with(script: Any, probabilities: str) -> None:
     options = ProjectSettings(teacher="openai", teacher_probabilities=probabilities)  # type: ignore[arg-type]
     budget = replace(Budget.of(options), input_price=1.0, output_price=10.0)
-    asked = [*(question(n) for n in range(4)), list_question(5), question(6, field="", labels=(), text="猫" * 2000)]
+    questions = [*(question(n) for n in range(4)), list_question(5), question(6, field="", labels=(), text="猫" * 2000)]
     answers: list[Answer] = []
     with serving(script) as server, suppress(TeacherUnavailableError):
-        teacher = make(server.url, probabilities=probabilities, timeout=0.1, concurrency=6)
-        for answer in teacher.answer(asked):
+        teacher = create_teacher(server.url, probabilities=probabilities, timeout=0.1, concurrency=6)
+        for answer in teacher.answer(questions):
             answers.append(answer)
     assert answers
     for answer in answers:
-        its = next(each for each in asked if each.id == answer.question)
-        assert len(answer.calls) <= budget.calls(its)
-        assert sum(map(budget.cost, answer.calls)) <= budget.expected(its)
+        asked = next(candidate for candidate in questions if candidate.id == answer.question)
+        assert len(answer.calls) <= budget.calls(asked)
+        assert sum(map(budget.cost, answer.calls)) <= budget.expected(asked)
 
 
 def test_a_call_that_came_to_nothing_is_for_nothing_only_if_it_was_surely_not_at_work() -> None:
-    late, _ = one([Reply(delay=5)], timeout=0.1)
+    late, _ = ask_one([Reply(delay=5)], timeout=0.1)
     assert all(call.input_tokens > 20 and call.output_tokens == 40 for call in late.calls)
-    beyond, _ = one([refuse(504)])
+    beyond, _ = ask_one([refuse(504)])
     assert all(call.input_tokens > 20 and call.output_tokens == 40 for call in beyond.calls)
-    for answer in (one([refuse(500)])[0], *make(f"http://127.0.0.1:{free_port()}/v1").answer([question()])):
-        assert [(call.input_tokens, call.output_tokens) for call in answer.calls] == [(0, 0)] * TRIES
+    for answer in (
+        ask_one([refuse(500)])[0],
+        *create_teacher(f"http://127.0.0.1:{free_port()}/v1").answer([question()]),
+    ):
+        assert [(call.input_tokens, call.output_tokens) for call in answer.calls] == [(0, 0)] * MAX_TRIES
 
 
-def test_a_reply_that_is_not_counted_costs_what_is_expected() -> None:
+def test_a_reply_without_token_counts_has_the_expected_tokens() -> None:
     bare = {key: value for key, value in likely_label().items() if key != "usage"}
-    answer, _ = one([Reply(bare)])
+    answer, _ = ask_one([Reply(bare)])
     assert outcomes(answer) == ["answered"] and answer.calls[0].input_tokens > 20
     assert answer.calls[0].output_tokens == 40
-
-
-# what the model does wrong

@@ -1,4 +1,4 @@
-"""Where the probabilities of a teacher behind an endpoint come from, and what a server that lacks something gets."""
+"""Sources of the probabilities of a teacher behind an endpoint, with servers that lack some parameters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from asking import ask, make, one, outcomes
+from asking import ask, ask_one, create_teacher, outcomes
 from scripted_server import (
     LABELS,
     SCHEMA,
@@ -26,13 +26,13 @@ from ml_backend.core.teacher_types import SAMPLES
 
 
 def dull(request: Request, number: int) -> Reply:
-    """Knows no log-probabilities, and gives as many choices as are wanted."""
+    """Has no log-probabilities, and returns as many choices as are requested."""
     labels = [LABELS[0], LABELS[1], LABELS[0], LABELS[0], LABELS[0]]
     return Reply(completion(*(choice({"label": name}) for name in labels[: request.body.get("n", 1)])))
 
 
 def strict(*parameters: str) -> Any:
-    """A server that refuses these parameters and gives no log-probabilities."""
+    """Returns a server that rejects these parameters and has no log-probabilities."""
 
     def script(request: Request, number: int) -> Reply:
         for name in parameters:
@@ -45,7 +45,7 @@ def strict(*parameters: str) -> Any:
 
 def test_without_log_probabilities_several_replies_are_counted() -> None:
     with serving(dull) as server:
-        teacher = make(server.url)
+        teacher = create_teacher(server.url)
         first, second = ask(teacher, question(0), question(1))
     assert [request.body.get("n", 1) for request in server.requests] == [1, SAMPLES, SAMPLES], "found out once"
     assert server.requests[2].body["temperature"] == 1
@@ -56,7 +56,7 @@ def test_without_log_probabilities_several_replies_are_counted() -> None:
 
 def test_a_server_that_refuses_log_probabilities_is_not_asked_for_them_again() -> None:
     with serving(strict("logprobs")) as server:
-        first, second = ask(make(server.url), question(0), question(1))
+        first, second = ask(create_teacher(server.url), question(0), question(1))
     assert outcomes(first) == ["failed", "answered", "answered"] and outcomes(second) == ["answered"]
     assert ["logprobs" in request.body for request in server.requests] == [True, False, False, False]
 
@@ -67,7 +67,7 @@ def test_a_server_that_gives_one_choice_at_a_time_is_asked_for_each(refusing: bo
         return Reply(label(LABELS[number % 2]))
 
     with serving(strict("n") if refusing else ignoring) as server:
-        first, second = ask(make(server.url, probabilities="samples"), question(0), question(1))
+        first, second = ask(create_teacher(server.url, probabilities="samples"), question(0), question(1))
     assert outcomes(first) == ["failed"] * refusing + ["answered"] * SAMPLES
     assert outcomes(second) == ["answered"] * SAMPLES
     assert ["n" in request.body for request in server.requests] == [True] + [False] * (2 * SAMPLES - 1 + refusing)
@@ -79,15 +79,15 @@ def test_a_server_that_gives_one_choice_at_a_time_is_asked_for_each(refusing: bo
 
 def test_the_message_of_llama_cpp_about_too_many_choices_is_understood() -> None:
     def script(request: Request, number: int) -> Reply:
-        said = "Field 'n': Value must be between 1 <= value <= 2, but got 5"
-        return refuse(400, said, code=400) if "n" in request.body else Reply(label())
+        message = "Field 'n': Value must be between 1 <= value <= 2, but got 5"
+        return refuse(400, message, code=400) if "n" in request.body else Reply(label())
 
-    answer, requests = one(script, probabilities="samples")
+    answer, requests = ask_one(script, probabilities="samples")
     assert len(requests) == 1 + SAMPLES and answer.content is not None
 
 
 @pytest.mark.parametrize(
-    ("said", "values", "parameter"),
+    ("message", "values", "parameter"),
     [
         ("response_format is not supported", {}, "response_format"),
         ("Invalid schema", {"param": "response_format"}, "response_format"),
@@ -95,12 +95,12 @@ def test_the_message_of_llama_cpp_about_too_many_choices_is_understood() -> None
         ("'temperature' does not support 0 with this model", {}, "temperature"),
     ],
 )
-def test_a_parameter_that_is_refused_is_left_out_from_then_on(said: str, values: Any, parameter: str) -> None:
+def test_a_parameter_that_is_refused_is_left_out_from_then_on(message: str, values: Any, parameter: str) -> None:
     def script(request: Request, number: int) -> Reply:
-        return refuse(400, said, **values) if parameter in request.body else Reply()
+        return refuse(400, message, **values) if parameter in request.body else Reply()
 
     with serving(script) as server:
-        first, second = ask(make(server.url), question(0), question(1))
+        first, second = ask(create_teacher(server.url), question(0), question(1))
     assert outcomes(first) == ["failed", "answered"] and outcomes(second) == ["answered"]
     last = server.requests[-1]
     if parameter == "response_format":
@@ -117,7 +117,7 @@ def test_a_server_that_takes_no_bounds_in_a_schema_still_enforces_the_labels() -
 
     reply = {**SCHEMA, "properties": {**SCHEMA["properties"], "why": {"type": "array", "maxItems": 2}}}
     with serving(script) as server:
-        first, second = ask(make(server.url), *(replace(question(n), reply=reply) for n in range(2)))
+        first, second = ask(create_teacher(server.url), *(replace(question(n), reply=reply) for n in range(2)))
     assert outcomes(first) == ["failed", "answered"] and outcomes(second) == ["answered"]
     sent = server.requests[-1].body["response_format"]["json_schema"]["schema"]["properties"]
     assert sent["label"]["enum"] and sent["why"] == {"type": "array"}
@@ -128,46 +128,46 @@ def test_a_parameter_that_was_not_the_reason_is_not_left_out_later() -> None:
         return refuse(400, "max_tokens and logprobs!") if request.text == "text 0" else Reply()
 
     with serving(script) as server:
-        first, second = ask(make(server.url), question(0), question(1))
+        first, second = ask(create_teacher(server.url), question(0), question(1))
     assert first.content is None and outcomes(second) == ["answered"]
     assert {"logprobs", "max_tokens"} <= set(server.requests[-1].body)
 
 
 def test_samples_that_are_of_no_use_are_not_bought() -> None:
-    answer, requests = one([Reply(label("nonsense"))], probabilities="samples")
+    answer, requests = ask_one([Reply(label("nonsense"))], probabilities="samples")
     assert answer.content is None and len(requests) == 2 and "n" in requests[1].body
     assert "could not be used" in requests[1].system
 
 
 def test_a_stated_confidence_is_asked_for_and_not_kept() -> None:
-    said = completion(choice({"label": "card_lost", "confidence": 0.9}))
-    answer, (request,) = one([Reply(said)], probabilities="stated")
+    reply = completion(choice({"label": "card_lost", "confidence": 0.9}))
+    answer, (request,) = ask_one([Reply(reply)], probabilities="stated")
     assert "logprobs" not in request.body and "n" not in request.body and '"confidence"' in request.system
     schema = request.body["response_format"]["json_schema"]["schema"]
     assert schema["required"] == ["label", "confidence"] and not schema["additionalProperties"]
     np.testing.assert_allclose(answer.shares, [0.05, 0.9, 0.05], atol=1e-6)
     assert answer.content == {"label": "card_lost"}
-    answer, requests = one([Reply(label())], probabilities="stated")
+    answer, requests = ask_one([Reply(label())], probabilities="stated")
     assert answer.content is None and len(requests) == 2, "it was not stated"
 
 
 def test_a_question_that_has_a_confidence_by_itself_is_left_as_it_is() -> None:
     schema = {"type": "object", "properties": {"label": {}, "confidence": {"type": "number"}}}
-    said = {"label": "card_lost", "confidence": 0.9}
-    answer, (request,) = one([Reply(completion(choice(said)))], question(reply=schema), probabilities="stated")
-    assert answer.content == said and request.body["response_format"]["json_schema"]["schema"] == schema
+    reply = {"label": "card_lost", "confidence": 0.9}
+    answer, (request,) = ask_one([Reply(completion(choice(reply)))], question(reply=schema), probabilities="stated")
+    assert answer.content == reply and request.body["response_format"]["json_schema"]["schema"] == schema
     np.testing.assert_allclose(answer.shares, [0.05, 0.9, 0.05], atol=1e-6)
 
 
 def test_log_probabilities_that_are_insisted_on_are_not_replaced_by_more_calls() -> None:
-    answer, requests = one(dull, probabilities="logprobs")
+    answer, requests = ask_one(dull, probabilities="logprobs")
     assert len(requests) == 1 and answer.shares is not None
 
 
 def test_a_question_without_labels_costs_one_call() -> None:
     asked = question(field="", labels=(), reply={"type": "object"})
     for mode in ("auto", "samples"):
-        answer, (request,) = one([Reply(completion(choice({"description": "x"})))], asked, probabilities=mode)
+        answer, (request,) = ask_one([Reply(completion(choice({"description": "x"})))], asked, probabilities=mode)
         assert answer.content == {"description": "x"} and answer.shares is None
         assert request.body["temperature"] == 0 and not {"logprobs", "n"} & set(request.body)
 
@@ -176,8 +176,5 @@ def test_several_labels_are_sampled_too() -> None:
     def script(request: Request, number: int) -> Reply:
         return Reply(completion(*[choice({"labels": ["card_lost", "card_arrival"]})] * request.body.get("n", 1)))
 
-    answer, _ = one(script, list_question(), probabilities="samples")
+    answer, _ = ask_one(script, list_question(), probabilities="samples")
     np.testing.assert_allclose(answer.shares, [5.5 / 6, 5.5 / 6, 0.5 / 6], atol=1e-6)
-
-
-# who stops

@@ -1,4 +1,4 @@
-"""What every teacher promises, and the likeness of names."""
+"""The contract of teachers that draft, and the similarity of names."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def schema(multiple: bool, labels: tuple[str, ...] = LABELS, hints: tuple[str, .
 
 @pytest.fixture(params=[lambda: Similarity(ENCODER.encode)])
 def teacher(request: pytest.FixtureRequest) -> Similarity:
-    made: Similarity = request.param()
-    return made
+    instance: Similarity = request.param()
+    return instance
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -49,7 +49,7 @@ def test_no_texts_give_no_rows(teacher: Similarity) -> None:
     assert teacher.draft([], np.empty((0, 384), dtype=np.float32), schema(False)).shape == (0, 3)
 
 
-def test_hints_say_what_a_bare_name_does_not() -> None:
+def test_hints_improve_the_drafts_of_uninformative_names() -> None:
     labels, hints = ("A", "B"), ("cards and their delivery", "money in foreign currencies")
     drafts = Similarity(ENCODER.encode).draft(TEXTS, ENCODER.encode(TEXTS), schema(False, labels, hints))
     assert drafts[:2].argmax(axis=1).tolist() == [0, 1]
@@ -78,7 +78,7 @@ def test_vectors_of_another_encoder_are_refused(teacher: Similarity) -> None:
 def test_chunks_do_not_change_the_drafts(teacher: Similarity, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = ENCODER.encode(TEXTS).astype(np.float16)
     whole = teacher.draft(TEXTS, vectors, schema(True))
-    monkeypatch.setattr(similarity, "CHUNK", 3)
+    monkeypatch.setattr(similarity, "CHUNK_ROWS", 3)
     np.testing.assert_allclose(teacher.draft(TEXTS, vectors, schema(True)), whole, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The teacher on this machine, with tiny models made here: what it says is what the model's probabilities say."""
+"""The teacher on this machine, with tiny models that the tests create: its answers are the model's probabilities."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     vocabulary = {character: number for number, character in enumerate(["<pad>", "<eos>", *alphabet])}
     bare = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=None))
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="<eos>", pad_token="<pad>", model_max_length=4096)
-    made.save_pretrained(folder)
-    return made
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bare, eos_token="<eos>", pad_token="<pad>", model_max_length=4096
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -77,20 +79,20 @@ class TestAClassifier(TeacherContract):
 
 
 def test_a_label_has_the_probability_of_its_letters_one_after_the_other(causal: Path) -> None:
-    """Compared with one run of the whole, without anything remembered."""
+    """Compared with one pass over prompt and answer, without a cache."""
     teacher = TransformersTeacher(TeacherOptions(model=str(causal)))
     model, tokenizer = teacher._load()
     asked = question()
     prompt = _prompt(tokenizer, asked, '{"label": "')
     answers = [f'{label}"' for label in asked.labels]
-    found = _likelihoods(model, tokenizer, prompt, answers)
+    log_likelihoods = _likelihoods(model, tokenizer, prompt, answers)
     expected = []
     for answer in answers:
         tokens = tokenizer(answer, add_special_tokens=False)["input_ids"]
         with torch.no_grad():
-            logs = torch.log_softmax(model(torch.tensor([prompt + tokens])).logits[0], dim=-1)
-        expected.append(sum(float(logs[len(prompt) - 1 + n, token]) for n, token in enumerate(tokens)))
-    assert found == pytest.approx(expected, abs=1e-3)
+            log_probabilities = torch.log_softmax(model(torch.tensor([prompt + tokens])).logits[0], dim=-1)
+        expected.append(sum(float(log_probabilities[len(prompt) - 1 + n, token]) for n, token in enumerate(tokens)))
+    assert log_likelihoods == pytest.approx(expected, abs=1e-3)
     (answer,) = teacher.answer([asked])
     shares = np.exp(np.array(expected) - max(expected))
     assert answer.shares == pytest.approx(shares / shares.sum(), abs=1e-3)
@@ -138,14 +140,14 @@ def test_a_model_of_entailment_answers_for_any_labels(tmp_path: Path, multiple: 
     assert answer.shares == pytest.approx(shares.numpy(), abs=1e-4)
 
 
-def test_a_classifier_of_other_labels_says_which_it_has(tmp_path: Path) -> None:
-    with pytest.raises(TeacherUnavailableError, match=r"positive, negative.*teacher_model") as told:
+def test_a_classifier_of_other_labels_names_them_in_the_error(tmp_path: Path) -> None:
+    with pytest.raises(TeacherUnavailableError, match=r"positive, negative.*teacher_model") as error:
         list(classifier(tmp_path, ["positive", "negative"]).answer([question()]))
-    assert told.value.fatal
+    assert error.value.fatal
 
 
 @pytest.mark.parametrize("model", ["", "/no/such/folder", "/no/such/file.gguf"])
 def test_a_model_that_cannot_be_loaded_names_the_setting(model: str) -> None:
-    with pytest.raises(TeacherUnavailableError, match="teacher_model") as told:
+    with pytest.raises(TeacherUnavailableError, match="teacher_model") as error:
         list(TransformersTeacher(TeacherOptions(model=model)).answer([question()]))
-    assert told.value.fatal
+    assert error.value.fatal
