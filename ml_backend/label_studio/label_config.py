@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.types import TaskSchema
-from ml_backend.label_studio.controls import attribute, is_conditional, is_nested, is_required, preference, read_choices
+from ml_backend.label_studio.controls import attribute, is_conditional, is_nested, is_required, learning_order_key, read_choices
 
 SHOWN = ("Text", "HyperText", "Table")
 """Tags that show what can be asked about."""
@@ -17,7 +17,7 @@ SHOWN = ("Text", "HyperText", "Table")
 @lru_cache(maxsize=256)
 def read_schema(label_config: str, choices: str = "") -> TaskSchema:
     """The `Choices` over a `Text`, a `HyperText` or a `Table` that is learnt: the one named `choices`, or, with no
-    name, the one that `controls.preference` puts first. Raises UnsupportedConfigError saying what is missing."""
+    name, the one that `controls.learning_order_key` puts first. Raises UnsupportedConfigError saying what is missing."""
     from label_studio_sdk.label_interface.interface import LabelInterface
 
     try:
@@ -35,7 +35,7 @@ def read_schema(label_config: str, choices: str = "") -> TaskSchema:
         try:
             element = next(tag for tag in tree.iter("Choices") if tag.get("name") == control.name)
             schema = _choices(control, element, list(interface.objects), [each for each in controls if each != control])
-            found.append((preference(element, len(schema.labels)), schema))
+            found.append((learning_order_key(element, len(schema.labels)), schema))
         except UnsupportedConfigError as problem:
             problems.append(str(problem))
     if found:

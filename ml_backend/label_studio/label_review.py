@@ -127,4 +127,4 @@ def make_tab(client: LabelStudioClient, project: int, known: int | None = None) 
         "hiddenColumns": {"explore": hidden, "labeling": hidden},
         "filters": {"conjunction": "and", "items": [of_version]},
     }
-    return client.keep_tab(project, data, known)
+    return client.save_tab(project, data, known)

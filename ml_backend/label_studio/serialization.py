@@ -20,7 +20,7 @@ from ml_backend.core.types import (
     record_text,
     storable,
 )
-from ml_backend.label_studio.choices_values import read_answer, write_choices
+from ml_backend.label_studio.choices_values import read_labels, write_choices
 from ml_backend.label_studio.html_text import words_of
 
 MAX_TEXT = 20_000  # characters of a task's text that are kept: far beyond what any encoder reads
@@ -166,7 +166,7 @@ def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None
     annotator = read_id(completed_by)
     lead_time = annotation.get("lead_time")
     cancelled = annotation.get("was_cancelled") is True
-    choices, unread = read_answer(annotation.get("result"), schema)
+    choices, unread = read_labels(annotation.get("result"), schema)
     return Annotation(
         id=number,
         task=task,

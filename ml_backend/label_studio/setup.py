@@ -224,7 +224,7 @@ def _view(client: LabelStudioClient, project: int, known: int | None) -> int:
             "items": [{"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}],
         },
     }
-    return client.keep_tab(project, data, known)
+    return client.save_tab(project, data, known)
 
 
 def _delete(client: LabelStudioClient, path: str) -> None:

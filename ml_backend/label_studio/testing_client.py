@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError
 from ml_backend.core.types import TaskSchema
-from ml_backend.label_studio.choices_values import read_answer, write_choices
+from ml_backend.label_studio.choices_values import read_labels, write_choices
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import read_text
 
@@ -51,7 +51,7 @@ def next_task(client: LabelStudioClient, project: int, schema: TaskSchema) -> Se
         return None
     prediction: dict[str, Any] = next(iter(task.get("predictions") or []), {})
     regions = prediction.get("result") or []
-    choices, _ = read_answer(regions, schema)
+    choices, _ = read_labels(regions, schema)
     return ServedTask(int(task["id"]), read_text(task, schema), choices, prediction.get("model_version"))
 
 

@@ -237,7 +237,7 @@ def test_an_address_that_is_none_is_an_error_of_ours(url: str) -> None:
 def test_pages_are_read_to_the_end(
     client: LabelStudioClient, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PAGE", 2)
+    monkeypatch.setattr(module, "PAGE_TASKS", 2)
     scripted.content = json.dumps({"total": 5, "tasks": [{"id": 1}, {"id": 2}]}).encode()
     pages = client.pages(5, fields="all")
     assert len(list(pages)) == 2, "a server that gives the same page again is not asked for ever"

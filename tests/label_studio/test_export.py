@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import SYNTHETIC, TaskSchema
-from ml_backend.label_studio.export import GROUPS, Export, read_config, read_export
+from ml_backend.label_studio.export import MAX_GROUPS, Export, read_config, read_export
 from ml_backend.label_studio.label_config import read_schema
 
 Body = dict[str, Any]
@@ -277,9 +277,9 @@ def test_tasks_without_the_field_are_in_no_group_and_counted(read: Reader) -> No
 
 def test_a_group_that_no_task_has_or_that_nearly_every_task_has_for_itself_is_refused(read: Reader) -> None:
     assert "has a field 'topic'" in read.refusal(plain(1, 2), group="topic")
-    many = [task(n, answer(n, "fruit"), own=n) for n in range(1, GROUPS + 2)]
-    assert f"'own' has {GROUPS + 1} different values" in read.refusal(many, group="own")
-    assert len({*read(many[:GROUPS], group="own").groups}) == GROUPS
+    many = [task(n, answer(n, "fruit"), own=n) for n in range(1, MAX_GROUPS + 2)]
+    assert f"'own' has {MAX_GROUPS + 1} different values" in read.refusal(many, group="own")
+    assert len({*read(many[:MAX_GROUPS], group="own").groups}) == MAX_GROUPS
 
 
 @given(

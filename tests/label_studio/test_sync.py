@@ -367,7 +367,7 @@ def test_a_project_of_several_pages_is_read_completely(
 ) -> None:
     from ml_backend.label_studio import client
 
-    monkeypatch.setattr(client, "PAGE", 4)
+    monkeypatch.setattr(client, "PAGE_TASKS", 4)
     truth = fill(server, 13)
     for task in truth:
         server.annotate(task, truth[task])
@@ -384,7 +384,7 @@ def test_a_task_that_is_deleted_between_two_pages_hides_no_other_one(
 ) -> None:
     from ml_backend.label_studio import client as module
 
-    monkeypatch.setattr(module, "PAGE", 4)
+    monkeypatch.setattr(module, "PAGE_TASKS", 4)
     truth = fill(server, 13)
     settle(server, store)
     store.versions.draw_audit(5, truth)
