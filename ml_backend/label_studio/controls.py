@@ -1,4 +1,4 @@
-"""Reads the <Choices> of a labelling configuration: which one is learnt, and the names and stored values of its choices.
+"""Reads the <Choices> of a labelling configuration: which one is learnt, and its choices with their stored values.
 
 Observed in the labelling screen of Label Studio 1.23: with `allowNested`, it stores every choice as the path from the
 top, and selects a choice only by its whole path. A choice that holds others is selected when all of these are, so that

@@ -21,7 +21,7 @@ from ml_backend.core.types import (
     storable,
 )
 from ml_backend.label_studio.choices_values import read_labels, write_choices
-from ml_backend.label_studio.html_text import words_of
+from ml_backend.label_studio.html_text import visible_text
 
 MAX_TEXT = 20_000  # characters of a task's text that are kept: far beyond what any encoder reads
 MAX_HTML = 200_000  # of HTML, before its words are taken
@@ -76,7 +76,7 @@ def _shown(data: dict[str, Any], name: str, schema: TaskSchema) -> Any:
         value = data
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-    return words_of(value[:MAX_HTML]) if name in schema.html and isinstance(value, str) else value
+    return visible_text(value[:MAX_HTML]) if name in schema.html and isinstance(value, str) else value
 
 
 def record_name(field: object) -> str:

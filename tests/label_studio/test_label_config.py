@@ -90,7 +90,7 @@ def test_one_choice_is_enough_where_it_may_be_left_out() -> None:
         (view(TEXT, choices("")), "."),
         (view(TEXT, choices("", rest='value="$options"')), "takes its choices from the task"),
         (view('<Text name="text" value="always this"/>', choices()), "must take its value"),
-        (view('<Text name="text" value="$text" valueType="url"/>', choices()), "no URL"),
+        (view('<Text name="text" value="$text" valueType="url"/>', choices()), "must not be a URL"),
         (view(TEXT, choices(to="nowhere")), "."),
     ],
 )

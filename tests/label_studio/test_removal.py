@@ -118,7 +118,7 @@ def test_a_running_round_is_waited_for(learnt: dict[int, str], server: FakeLabel
 def test_a_round_that_does_not_end_loses_the_right_to_publish(
     learnt: dict[int, str], server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml_backend.label_studio.setup.ROUND_SECONDS", 0.0)
+    monkeypatch.setattr("ml_backend.label_studio.setup.MAX_ROUND_WAIT_SECONDS", 0.0)
     store.jobs.request(5)
     lease = store.jobs.claim("worker")
     assert lease is not None
@@ -134,4 +134,4 @@ def test_living_workers_are_given_time_to_let_go(
     monkeypatch.setattr(module.time, "sleep", slept.append)
     store.jobs.beat("worker", 1)
     forget(FakeClient(server), store, 5, say)
-    assert slept == [module.LET_GO_SECONDS]
+    assert slept == [module.WORKER_RELEASE_SECONDS]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
 from ml_backend.kinds.choices.label_aggregation import as_digest, consensus, mark_of
-from ml_backend.label_studio.label_review import sole_answers
+from ml_backend.label_studio.label_review import single_annotations
 from ml_backend.labels.aggregation import LabelAggregator, LabelAggregators
 from ml_backend.storage import Store
 
@@ -45,7 +45,7 @@ def same_as_all_at_once(aggregator: LabelAggregator, store: Store, project: int,
     first = [min((each.updated_at for each in answers if each.task == task), default="") for task in TASKS]
     assert aggregator.first_answered(np.array(TASKS)) == first
     assert aggregator.overlaps == Counter(Counter(each.task for each in answers).values())
-    sole = {task for task, answer in sole_answers(annotations).items() if not answer.ground_truth}
+    sole = {task for task, answer in single_annotations(annotations).items() if not answer.ground_truth}
     assert aggregator.has_sole_answer(np.array(TASKS)).tolist() == [task in sole for task in TASKS]
     for apart in ((), (2, 3)):
         answered = [pair for pair in pairs(shown, annotations) if pair[0].task not in apart]
