@@ -17,7 +17,7 @@ from ml_backend.core.types import SYNTHETIC, Annotation, Example, Floats, Ints, 
 from ml_backend.kinds.choices.label_aggregation import consensus
 from ml_backend.label_studio.data_quality import irregularities, listed
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.serialization import MAX_FIELD, read_id, read_tasks
+from ml_backend.label_studio.serialization import MAX_FIELD_CHARACTERS, read_id, read_tasks
 
 MAX_GROUPS = 100  # a chart of more groups could not be read
 
@@ -192,7 +192,7 @@ def _group_value(data: Any, text: str, schema: TaskSchema, field: str) -> str:
     value = data.get(field) if isinstance(data, dict) else None
     if value is None and schema.is_record:
         value = read_record(text).get(field)
-    return storable(str(value))[:MAX_FIELD] if isinstance(value, str | int | float) else ""
+    return storable(str(value))[:MAX_FIELD_CHARACTERS] if isinstance(value, str | int | float) else ""
 
 
 def _check_groups(path: Path, group: str, groups: list[str], notify: Callable[[str], None]) -> None:

@@ -14,8 +14,14 @@ from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema, read_record, record_text
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.serialization import MAX_FIELD, MAX_RECORD, MAX_VALUE, read_example, read_text
-from ml_backend.label_studio.sync import _fields
+from ml_backend.label_studio.serialization import (
+    MAX_FIELD_CHARACTERS,
+    MAX_RECORD,
+    MAX_TABLE_VALUE_CHARACTERS,
+    read_example,
+    read_text,
+)
+from ml_backend.label_studio.sync import _task_signature
 from ml_backend.pool.feature_space import asked_about, wanted
 
 SCHEMA = read_schema(TABLE)
@@ -94,7 +100,7 @@ def test_configurations_that_read_tasks_in_another_way_are_told_apart() -> None:
         '<Table name="x" value="$a"/><Text name="y" value="$b"/>',
     ]
     choices = _CHOICES.replace('toName="age"', 'toName="x"')
-    read = [_fields(read_schema(f"<View>{tags}{choices}</View>")) for tags in shown]
+    read = [_task_signature(read_schema(f"<View>{tags}{choices}</View>")) for tags in shown]
     assert len({*read[:6]}) == 6 and read[5] == read[6], "whatever the order of the tags"
     assert read[0] == "ill x a" and read[2] == "ill x  a", "as ever: else every project would be read again"
 
@@ -104,16 +110,16 @@ def test_long_texts_are_kept_whole_beside_a_table_and_by_themselves() -> None:
         text = read_text({"id": 1, "data": {"record": {"note": "x" * 9000}, "note": "y" * 9000}}, read_schema(config))
         record = read_record(text)
         assert record["note"] == "y" * 9000
-        assert len(record.get("note (record)", "x" * MAX_VALUE)) == MAX_VALUE
+        assert len(record.get("note (record)", "x" * MAX_TABLE_VALUE_CHARACTERS)) == MAX_TABLE_VALUE_CHARACTERS
 
 
 def test_a_long_name_is_cut_alike_wherever_it_is_used() -> None:
     name = "a" * 90
     schema = read_schema(CARD.replace("$age", f"${name}"))
     record = read_record(read_text({"id": 1, "data": {name: 1, "note": "x"}}, schema))
-    assert asked_about(schema) == "a" * MAX_FIELD and record[asked_about(schema)] == 1
+    assert asked_about(schema) == "a" * MAX_FIELD_CHARACTERS and record[asked_about(schema)] == 1
     mixed = read_schema(MIXED.replace("$note", f"${name}"))
-    assert wanted(mixed, ProjectSettings(), None) == {"a" * MAX_FIELD: "text"}
+    assert wanted(mixed, ProjectSettings(), None) == {"a" * MAX_FIELD_CHARACTERS: "text"}
 
 
 def test_fields_are_in_alphabetical_order_so_that_the_same_record_is_the_same_text() -> None:
@@ -133,8 +139,8 @@ def test_a_record_may_be_json_itself() -> None:
 
 def test_whatever_is_nested_is_its_json_and_nothing_is_endless() -> None:
     found = read_record(read({"a": {"b": [1, None]}, "c": "x" * 10**5, "d" * 200: 1, "e\0": "f\0"}))
-    assert found["a"] == '{"b": [1, null]}' and len(found["c"]) == MAX_VALUE
-    assert found["d" * MAX_FIELD] == 1 and found["e"] == "f "
+    assert found["a"] == '{"b": [1, null]}' and len(found["c"]) == MAX_TABLE_VALUE_CHARACTERS
+    assert found["d" * MAX_FIELD_CHARACTERS] == 1 and found["e"] == "f "
     assert len(read_record(read({f"f{n}": n for n in range(1000)}))) == MAX_RECORD
 
 
@@ -167,7 +173,7 @@ def test_what_is_no_record_is_read_as_nothing() -> None:
 
 def test_names_that_are_missing_or_too_long_stay_apart() -> None:
     found = read_record(read({"": 1, " ": 2, "x" * 90: 3, "x" * 91: 4}))
-    assert sorted(found.values()) == [1, 2, 3, 4] and all(0 < len(name) <= MAX_FIELD for name in found)
+    assert sorted(found.values()) == [1, 2, 3, 4] and all(0 < len(name) <= MAX_FIELD_CHARACTERS for name in found)
 
 
 def test_what_is_nested_too_deeply_is_missing() -> None:

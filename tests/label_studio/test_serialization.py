@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ml_backend.core.types import Annotation, Draft, Example, Prediction, TaskSchema, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import (
-    MAX_TEXT,
+    MAX_TEXT_CHARACTERS,
     read_annotation,
     read_example,
     read_id,
@@ -115,9 +115,9 @@ def test_of_very_many_fields_the_first_by_name_are_kept() -> None:
 
 
 def test_a_very_long_text_is_cut() -> None:
-    example = read_example({"id": 1, "data": {"text": "x" * (MAX_TEXT + 5)}}, SCHEMA)
+    example = read_example({"id": 1, "data": {"text": "x" * (MAX_TEXT_CHARACTERS + 5)}}, SCHEMA)
     assert example is not None
-    assert len(example.text) == MAX_TEXT
+    assert len(example.text) == MAX_TEXT_CHARACTERS
     assert example.key == content_key(example.text)
 
 
