@@ -444,9 +444,7 @@ def test_a_start_of_a_worker_reads_no_annotations_that_have_not_changed(
 ) -> None:
     store.synchronisation.look_again(5)
     client = settle(server, store)
-    assert all("updated_at" in query for query in task_queries(client)), (
-        "only changed tasks are read"
-    )
+    assert all("updated_at" in query for query in task_queries(client)), "only changed tasks are read"
 
 
 def test_a_recent_import_is_not_listed_again(
