@@ -90,11 +90,11 @@ class LabelAggregator:
         with self._lock:
             return np.array([task in self._single for task in tasks.tolist()], np.bool_)
 
-    def reception(self, apart: Iterable[int]) -> tuple[int, dict[str, DraftAcceptance], TimeSaved]:
+    def reception(self, excluded: Iterable[int]) -> tuple[int, dict[str, DraftAcceptance], TimeSaved]:
         """The number of published tasks, the acceptance of drafts by author, and the time that drafts saved. The last
-        two do not count the tasks with the ids `apart`."""
+        two do not count the tasks with the ids `excluded`."""
         with self._lock:
-            return self._acceptance.published_count, *self._acceptance.without(apart)
+            return self._acceptance.published_count, *self._acceptance.without(excluded)
 
     def _update(
         self,

@@ -110,13 +110,13 @@ def agreement(probabilities: Floats, targets: Floats, labels: Sequence[str], mul
     return Agreement(wilson(int(is_correct.sum()), len(is_correct), source), by_class)
 
 
-def of_learner(model: FittedModel | None, apart: Ints) -> Agreement:
+def of_learner(model: FittedModel | None, excluded: Ints) -> Agreement:
     """The agreement of a learner with the annotators, from its cross-validated probabilities on the tasks that it was
-    fitted on, not counting the tasks with the ids `apart`. Empty without a model."""
+    fitted on, not counting the tasks with the ids `excluded`. Empty without a model."""
     if model is None:
         return Agreement()
     snapshot, source = model.lesson, "its own labels, cross-validated"
-    is_counted = ~np.isin(snapshot.tasks, apart)
+    is_counted = ~np.isin(snapshot.tasks, excluded)
     probabilities, targets = model.held_out[is_counted], snapshot.targets[is_counted]
     return agreement(probabilities, targets, snapshot.labels, snapshot.multiple, source)
 

@@ -51,9 +51,9 @@ def assert_equals_all_at_once(aggregator: LabelAggregator, store: Store, project
     assert aggregator.overlaps == Counter(Counter(annotation.task for annotation in submitted).values())
     single = {task for task, annotation in single_annotations(annotations).items() if not annotation.ground_truth}
     assert aggregator.has_sole_answer(np.array(TASKS)).tolist() == [task in single for task in TASKS]
-    for apart in ((), (2, 3)):
-        annotated = [pair for pair in pairs(shown, annotations) if pair[0].task not in apart]
-        assert aggregator.reception(apart) == (len(shown), received(annotated), saved(annotated))
+    for excluded in ((), (2, 3)):
+        annotated = [pair for pair in pairs(shown, annotations) if pair[0].task not in excluded]
+        assert aggregator.reception(excluded) == (len(shown), received(annotated), saved(annotated))
 
 
 annotations = st.builds(

@@ -165,8 +165,10 @@ def test_the_agreement_of_the_learner_is_cross_validated() -> None:
     snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.labels, False, np.arange(3), b"", targets)
     held_out = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
     model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
-    measured = of_learner(model, no_tasks)
-    assert measured.overall is not None and (measured.overall.value, measured.overall.n) == (2 / 3, 3)
-    assert (measured.by_class["metal"].value, measured.by_class["fruit"].value) == (0.0, 1.0)
-    apart = of_learner(model, np.array([1]))
-    assert apart.overall is not None and (apart.overall.value, apart.overall.n) == (1.0, 2)
+    result = of_learner(model, no_tasks)
+    assert result.overall is not None
+    assert (result.overall.value, result.overall.n) == (2 / 3, 3)
+    assert (result.by_class["metal"].value, result.by_class["fruit"].value) == (0.0, 1.0)
+    without_one = of_learner(model, np.array([1]))
+    assert without_one.overall is not None
+    assert (without_one.overall.value, without_one.overall.n) == (1.0, 2)

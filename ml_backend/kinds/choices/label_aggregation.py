@@ -28,9 +28,9 @@ class AggregatedLabels:
     targets: Floats
     touched: Ints
 
-    def but_for(self, apart: Ints) -> AggregatedLabels:
-        """A copy without the targets of the tasks with the ids `apart`; `touched` is the same."""
-        is_kept = ~np.isin(self.tasks, apart)
+    def but_for(self, excluded: Ints) -> AggregatedLabels:
+        """A copy without the targets of the tasks with the ids `excluded`; `touched` is the same."""
+        is_kept = ~np.isin(self.tasks, excluded)
         return AggregatedLabels(self.tasks[is_kept], self.targets[is_kept], self.touched)
 
 
