@@ -1,1 +1,1 @@
-"""What is particular to a kind of answer."""
+"""Code that is specific to one kind of label."""

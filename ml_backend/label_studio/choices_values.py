@@ -1,7 +1,8 @@
-"""The answer to one <Choices>, as Label Studio stores it <-> labels of the schema.
+"""Converts between the result of a <Choices>, as Label Studio stores it, and the labels of the schema.
 
-An answer is taken for a label as long as it can mean no other one: whatever its letter case and the blanks around it,
-as a number, as a path or the end of one. What cannot be understood has a code, and never means "no label applies".
+A stored choice is read as a label if that is the only label that it can mean. Letter case and surrounding blanks are
+ignored; numbers, paths and the ends of paths are accepted. A result that cannot be read gets a code and never means
+"no label applies".
 """
 
 from __future__ import annotations
@@ -13,33 +14,33 @@ from typing import Any
 
 from ml_backend.core.types import PARTLY, PATH, TaskSchema
 
-Path = tuple[str, ...]
+ChoicePath = tuple[str, ...]
 
 
-def read_answer(result: Any, schema: TaskSchema) -> tuple[tuple[str, ...], str]:
-    """What the `result` of an annotation holds, and why it cannot be learnt from: see `Annotation.unread`. Of labels
-    and anything else, the labels come first."""
+def read_labels(result: Any, schema: TaskSchema) -> tuple[tuple[str, ...], str]:
+    """The labels in the `result` of an annotation, and the code that says why it cannot be learnt from (see
+    `Annotation.unread`). If the result has unknown choices beside labels, the labels come first."""
     regions = [region for region in result if isinstance(region, dict)] if isinstance(result, list) else None
     if regions is None:
         return (), "shape"
-    mine = [region for region in regions if region.get("from_name") == schema.control]
+    control_regions = [region for region in regions if region.get("from_name") == schema.control]
     labels: list[str] = []
     unknown: list[str] = []
     parents: list[str] = []
-    is_odd = False
-    for item in (item for region in mine for item in _items(region)):
-        path = _path(item)
+    has_malformed = False
+    for choice in (choice for region in control_regions for choice in _stored_choices(region)):
+        path = _as_path(choice)
         if path is None:
-            is_odd = True
-        elif label := _label(path, schema):
+            has_malformed = True
+        elif label := _label_of(path, schema):
             labels.append(label)
         else:
-            (parents if path in _parents(schema) else unknown).append(PATH.join(path))
+            (parents if path in _parent_paths(schema) else unknown).append(PATH.join(path))
     if labels:
         return tuple(dict.fromkeys(labels + unknown)), PARTLY if unknown else ""
     if unknown or parents:
         return tuple(dict.fromkeys(unknown + parents)), "label" if unknown else "parent"
-    if is_odd:
+    if has_malformed:
         return (), "shape"
     names = [region.get("from_name") for region in regions]
     if any(isinstance(name, str) and name not in (schema.control, *schema.other_controls) for name in names):
@@ -48,64 +49,66 @@ def read_answer(result: Any, schema: TaskSchema) -> tuple[tuple[str, ...], str]:
 
 
 def write_choices(labels: Iterable[str], schema: TaskSchema) -> list[str] | list[list[str]]:
-    """What Label Studio stores for some labels of the schema, so that its labelling screen selects them."""
+    """The choices that Label Studio's labelling screen selects for labels of the schema."""
     stored = dict(zip(schema.labels, schema.stored, strict=True)) if schema.stored else {}
     paths = [stored.get(label, (label,)) for label in labels]
     return [[*path] for path in paths] if schema.nested else [path[-1] for path in paths]
 
 
-def _items(region: Mapping[str, Any]) -> list[Any]:
-    """What was chosen in a region; one item that is no choice if that cannot be told."""
+def _stored_choices(region: Mapping[str, Any]) -> list[Any]:
+    """The choices of a region; a malformed value is returned as the only item."""
     value = region.get("value")
-    chosen = value.get("choices") if isinstance(value, dict) else None
-    return chosen if isinstance(chosen, list) else [chosen]
+    choices = value.get("choices") if isinstance(value, dict) else None
+    return choices if isinstance(choices, list) else [choices]
 
 
-def _path(item: Any) -> Path | None:
-    """One choice as a path of texts, None if it is neither a plain value nor a list of them."""
-    parts = item if isinstance(item, list) else [item]
+def _as_path(choice: Any) -> ChoicePath | None:
+    """A stored choice as a path of texts, None if it is neither a plain value nor a list of plain values."""
+    parts = choice if isinstance(choice, list) else [choice]
     if not parts or not all(isinstance(part, str | int | float) for part in parts):
         return None
     return tuple(str(int(part) if isinstance(part, float) and part.is_integer() else part) for part in parts)
 
 
-def _label(path: Path, schema: TaskSchema) -> str:
+def _label_of(path: ChoicePath, schema: TaskSchema) -> str:
     """The only label that a path can mean, "" if there is none or more than one."""
-    # without nesting, what stands around a choice is of another configuration
-    tried = (path,) if schema.nested or len(path) == 1 else (path, path[-1:])
-    for exact, alike in _meanings(schema):
-        for candidate in tried:
-            found = exact.get(candidate) or alike.get(_folded(candidate)) or frozenset()
-            if len(found) == 1:
-                return next(iter(found))
+    # without nesting, the parents in a path come from another configuration
+    candidates = (path,) if schema.nested or len(path) == 1 else (path, path[-1:])
+    for exact, normalised in _labels_by_path(schema):
+        for candidate in candidates:
+            labels = exact.get(candidate) or normalised.get(_normalised(candidate)) or frozenset()
+            if len(labels) == 1:
+                return next(iter(labels))
     return ""
 
 
 @lru_cache(maxsize=256)
-def _meanings(schema: TaskSchema) -> tuple[tuple[dict[Path, frozenset[str]], dict[Path, frozenset[str]]], ...]:
-    """What paths may mean, the surest reading first: as it is stored, then by the label's name or the end of its path.
-    Each to the letter, and whatever the letter case and blanks."""
+def _labels_by_path(
+    schema: TaskSchema,
+) -> tuple[tuple[dict[ChoicePath, frozenset[str]], dict[ChoicePath, frozenset[str]]], ...]:
+    """The labels that a path can mean, as pairs of an exact and a normalised look-up table. The first pair has the
+    stored paths; the second, which is less certain, has the labels' names and the ends of the paths."""
     stored = schema.stored or tuple((label,) for label in schema.labels)
-    as_stored = [(path, label) for path, label in zip(stored, schema.labels, strict=True)]
-    otherwise = [pair for path, label in as_stored for pair in (((label,), label), (path[-1:], label))]
+    by_stored_path = list(zip(stored, schema.labels, strict=True))
+    by_name_or_end = [pair for path, label in by_stored_path for pair in (((label,), label), (path[-1:], label))]
     return tuple(
-        (_grouped(pairs), _grouped([(_folded(path), label) for path, label in pairs]))
-        for pairs in (as_stored, otherwise)
+        (_group_labels(pairs), _group_labels([(_normalised(path), label) for path, label in pairs]))
+        for pairs in (by_stored_path, by_name_or_end)
     )
 
 
-def _grouped(pairs: Iterable[tuple[Path, str]]) -> dict[Path, frozenset[str]]:
-    found: dict[Path, set[str]] = defaultdict(set)
+def _group_labels(pairs: Iterable[tuple[ChoicePath, str]]) -> dict[ChoicePath, frozenset[str]]:
+    labels_by_path: dict[ChoicePath, set[str]] = defaultdict(set)
     for path, label in pairs:
-        found[path].add(label)
-    return {path: frozenset(labels) for path, labels in found.items()}
+        labels_by_path[path].add(label)
+    return {path: frozenset(labels) for path, labels in labels_by_path.items()}
 
 
-def _folded(path: Path) -> Path:
+def _normalised(path: ChoicePath) -> ChoicePath:
     return tuple(" ".join(part.split()).casefold() for part in path)
 
 
 @lru_cache(maxsize=256)
-def _parents(schema: TaskSchema) -> frozenset[Path]:
-    """The paths at which other labels hang."""
+def _parent_paths(schema: TaskSchema) -> frozenset[ChoicePath]:
+    """The paths of the choices that hold other choices."""
     return frozenset(path[:n] for path in schema.stored for n in range(1, len(path)))

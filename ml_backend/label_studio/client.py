@@ -1,14 +1,15 @@
-"""Calls to Label Studio's API, through the SDK's own HTTP client (tokens of both kinds, retries, Retry-After).
+"""Calls Label Studio's API through the HTTP client of its SDK, which handles both kinds of tokens, retries and
+Retry-After.
 
-The SDK's typed methods are not used: parsing 10,000 tasks into its models takes longer than fetching them, and some of
-its models drop fields that the queue lives on.
+The SDK's typed methods are not used: parsing 10,000 tasks into the SDK's models takes longer than fetching the tasks,
+and some of the models drop fields that the queue needs.
 
 ApprenticeError
 └── LabelStudioError
-    ├── Unreachable   no answer in time
-    ├── Denied        the API key is not accepted, or may not do this
-    ├── NotFound      no such project, task, ...
-    └── Refused       any other answer that is not a success
+    ├── UnreachableError      no response in time
+    ├── AccessDeniedError     the API key is not accepted, or lacks a permission
+    ├── NotFoundError         no such project, task, ...
+    └── RequestRefusedError   any other response that is not a success
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from ml_backend.core.exceptions import (
     UnreachableError,
 )
 
-PAGE = 5000  # tasks; larger pages are no faster and keep annotators waiting
-ASKED_BY_NUMBER = 500  # tasks; they stand in the address
+PAGE_TASKS = 5000  # larger pages are no faster and keep annotators waiting
+MAX_IDS_PER_REQUEST = 500  # bounds the length of the URL, which holds the ids of the tasks
 _PROJECT_FIELDS = (
     "id,created_at,label_config,model_version,sampling,show_collab_predictions,"
     "skip_queue,maximum_annotations,task_number,total_annotations_number,skipped_annotations_number"
@@ -37,13 +38,13 @@ _PROJECT_FIELDS = (
 
 
 PRIVATE = (
-    "Label Studio forbids itself private addresses: start it with ML_BLOCK_LOCAL_IP=false and "
-    "SSRF_PROTECTION_ENABLED=false, both, or give this backend a public address (APPRENTICE_PUBLIC_URL)"
+    "Label Studio does not call private addresses: start it with both ML_BLOCK_LOCAL_IP=false and "
+    "SSRF_PROTECTION_ENABLED=false, or give this backend a public address (APPRENTICE_PUBLIC_URL)"
 )
 
 
 class LabelStudioClient:
-    """The way to one Label Studio. Safe to use from several threads."""
+    """The client of one Label Studio server. It is safe to use from several threads."""
 
     def __init__(self, url: str, api_key: str, timeout: float = 20.0) -> None:
         import httpx
@@ -57,16 +58,16 @@ class LabelStudioClient:
         self.url = url.rstrip("/")
         self.token_kind = "personal access token" if api_key.count(".") == 2 else "legacy token"
         self._api_error, self._http_errors = ApiError, (httpx.HTTPError, httpx.InvalidURL)
-        # measured on 1.23: its server answers a kept-alive connection 40 ms later than a new one
+        # measured on 1.23: the server responds 40 ms later on a kept-alive connection than on a new one
         self._connections = httpx.Client(timeout=timeout, headers={"Connection": "close"})
         try:
-            make: Any = LabelStudio
-            sdk = make(base_url=self.url, api_key=api_key, httpx_client=self._connections)
+            sdk_class: Any = LabelStudio
+            sdk = sdk_class(base_url=self.url, api_key=api_key, httpx_client=self._connections)
         except ApiError as error:
             raise AccessDeniedError(
                 "The API key has expired: make a new one in Label Studio (Account & Settings)"
             ) from error
-        self._http = sdk._client_wrapper.httpx_client  # the one place where the SDK's public surface does not do
+        self._http = sdk._client_wrapper.httpx_client  # the SDK has no public way to this client
         self._timeout, self._api_key = timeout, api_key
 
     def call(
@@ -78,10 +79,13 @@ class LabelStudioClient:
         params: dict[str, Any] | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """One call; returns the parsed JSON, None if empty. Only GET is retried: a second POST would double."""
+        """Sends one request and returns the parsed JSON of the response, None if the response is empty.
+
+        Only GET is retried, because a repeated POST could create an object twice. Raises LabelStudioError.
+        """
         options: Any = {"max_retries": 2 if method == "GET" else 0, "timeout": timeout or self._timeout}
         try:
-            answer = self._http.request(path, method=method, json=body, params=params, request_options=options)
+            response = self._http.request(path, method=method, json=body, params=params, request_options=options)
         except self._http_errors as error:
             raise UnreachableError(
                 f"Label Studio at {self.url} does not answer ({type(error).__name__}): is it running, is the URL right?"
@@ -90,101 +94,105 @@ class LabelStudioClient:
             raise AccessDeniedError(
                 f"Label Studio at {self.url} does not accept the API key (status {error.status_code})"
             ) from None
-        if answer.is_success:
+        if response.is_success:
             try:
-                return answer.json() if answer.content else None
+                return response.json() if response.content else None
             except ValueError:
                 raise RequestRefusedError(
                     f"{method} {path}: Label Studio at {self.url} did not answer with JSON"
                 ) from None
-        content = answer.content.replace(self._api_key.encode(), b"the API key")  # should the server repeat it
-        raise _failure(method, f"{self.url}/{path}", answer.status_code, content)
+        content = response.content.replace(self._api_key.encode(), b"the API key")  # the server may repeat the key
+        raise _failure(method, f"{self.url}/{path}", response.status_code, content)
 
     def version(self) -> str:
-        """Label Studio's release, for example 1.23.2. Raises LabelStudioError if something else answers there."""
+        """Label Studio's release, for example 1.23.2. Raises LabelStudioError if the server is not a Label Studio."""
         try:
-            found = self.call("GET", "api/version")  # Label Studio tells it to anyone
+            version = self.call("GET", "api/version")  # a Label Studio needs no valid API key for this
         except (NotFoundError, AccessDeniedError):
-            found = None
-        if not isinstance(found, dict) or "release" not in found:
+            version = None
+        if not isinstance(version, dict) or "release" not in version:
             raise RequestRefusedError(
-                f"What answers at {self.url} is not Label Studio: check APPRENTICE_LABEL_STUDIO_URL"
+                f"The server at {self.url} is not Label Studio: check APPRENTICE_LABEL_STUDIO_URL"
             )
-        return str(found["release"])
+        return str(version["release"])
 
     def project(self, project: int) -> dict[str, Any]:
-        """What is used of a project. The rest is left out: at 100,000 tasks, counting it takes seven times as long."""
-        found = self.call("GET", f"api/projects/{project}", params={"include": _PROJECT_FIELDS})
-        return found if isinstance(found, dict) else {}
+        """The fields of a project that Apprentice uses. With all fields, Label Studio takes seven times as long at
+        100,000 tasks, because some of them are counts."""
+        fields = self.call("GET", f"api/projects/{project}", params={"include": _PROJECT_FIELDS})
+        return fields if isinstance(fields, dict) else {}
 
     def label_config(self, project: int, timeout: float) -> str:
-        """The labelling configuration alone, which costs Label Studio the same however many tasks there are."""
+        """The labelling configuration of a project; the time that this takes does not grow with the number of tasks."""
         params = {"include": "id,label_config"}
-        found = self.call("GET", f"api/projects/{project}", params=params, timeout=timeout)
-        return str(found.get("label_config") or "") if isinstance(found, dict) else ""
+        fields = self.call("GET", f"api/projects/{project}", params=params, timeout=timeout)
+        return str(fields.get("label_config") or "") if isinstance(fields, dict) else ""
 
     def change_project(self, project: int, **values: Any) -> None:
-        """Sets fields of a project. Only its number is asked back, for the same reason; without it, a 500 comes."""
+        """Sets fields of a project. The response includes only the id: all fields would take long (see `project`), and
+        without the id Label Studio responds with status 500."""
         self.call("PATCH", f"api/projects/{project}", body=values, params={"include": "id"})
 
-    def keep_tab(self, project: int, data: dict[str, Any], known: int | None) -> int:
-        """The number of a tab of the Data Manager: `known` put right, or a new one if there is none."""
+    def save_tab(self, project: int, data: dict[str, Any], tab_id: int | None) -> int:
+        """Updates the tab `tab_id` of the Data Manager, or creates a tab if that does not exist; returns the tab's
+        id."""
         body = {"project": project, "data": data}
-        if known:
+        if tab_id:
             with suppress(NotFoundError):
-                return int(self.call("PATCH", f"api/dm/views/{known}/", body=body)["id"])
+                return int(self.call("PATCH", f"api/dm/views/{tab_id}/", body=body)["id"])
         return int(self.call("POST", "api/dm/views/", body=body)["id"])
 
     def pages(
         self, project: int, *, filters: Sequence[dict[str, Any]] = (), size: int | None = None, **params: Any
     ) -> Iterator[list[Any]]:
-        """Tasks of the Data Manager in the order of their numbers, a page at a time; `filters` as it takes them. The
-        next page is on its way meanwhile.
+        """Yields the tasks of a project in pages of `size`, in ascending order of their ids. The next page is fetched
+        while the caller handles the current one.
 
-        Each page begins behind the last task of the one before, not at a number of tasks: what is deleted or added
-        meanwhile moves no other task out of sight.
+        Each page begins after the last id of the previous page, not at an offset: a task that is deleted or added
+        meanwhile makes no other task be skipped.
+
+        filters  conditions in the Data Manager's format; a task must meet all of them
         """
-        asked = {"project": project, "page": 1, "page_size": size or PAGE, "resolve_uri": "false", **params}
+        page_params = {"project": project, "page": 1, "page_size": size or PAGE_TASKS, "resolve_uri": "false", **params}
 
-        def fetch(last: int) -> dict[str, Any]:
-            behind = [id_filter("greater", last)] if last else []
-            items = [*filters, *behind]
+        def fetch(last_id: int) -> dict[str, Any]:
+            items = [*filters, *([id_filter("greater", last_id)] if last_id else [])]
             query = {"ordering": ["tasks:id"], **({"filters": {"conjunction": "and", "items": items}} if items else {})}
-            # a page may take long: no short time-out
-            timeout = max(self._timeout, 120)
-            return self.call("GET", "api/tasks", params={**asked, "query": json.dumps(query)}, timeout=timeout) or {}
+            timeout = max(self._timeout, 120)  # a page may take long
+            request_params = {**page_params, "query": json.dumps(query)}
+            return self.call("GET", "api/tasks", params=request_params, timeout=timeout) or {}
 
-        with ThreadPoolExecutor(1) as ahead:
-            last, page = 0, ahead.submit(fetch, 0)
+        with ThreadPoolExecutor(1) as executor:
+            last_id, next_page = 0, executor.submit(fetch, 0)
             while True:
-                found = page.result()
-                tasks = found.get("tasks") or []
-                before, last = last, max(_numbers(tasks), default=0)
-                more = last > before and int(found.get("total") or 0) > len(tasks)
-                if more:
-                    page = ahead.submit(fetch, last)
+                page = next_page.result()
+                tasks = page.get("tasks") or []
+                previous_last_id, last_id = last_id, max(_ids(tasks), default=0)
+                has_more = last_id > previous_last_id and int(page.get("total") or 0) > len(tasks)
+                if has_more:
+                    next_page = executor.submit(fetch, last_id)
                 yield tasks
-                if not more:
+                if not has_more:
                     return
 
     def existing(self, project: int, tasks: Iterable[int]) -> set[int]:
-        """Those of some tasks that Label Studio has."""
-        wanted, found = iter(sorted(tasks)), set()
-        while chunk := list(islice(wanted, ASKED_BY_NUMBER)):
+        """The ids in `tasks` of the tasks that exist in Label Studio."""
+        remaining, existing_ids = iter(sorted(tasks)), set()
+        while chunk := list(islice(remaining, MAX_IDS_PER_REQUEST)):
             for page in self.pages(project, filters=[id_filter("in_list", chunk)], fields="task_only", include="id"):
-                found.update(_numbers(page))
-        return found
+                existing_ids.update(_ids(page))
+        return existing_ids
 
     def close(self) -> None:
         self._connections.close()
 
 
-def _numbers(tasks: Iterable[Any]) -> list[int]:
+def _ids(tasks: Iterable[Any]) -> list[int]:
     return [task["id"] for task in tasks if isinstance(task, dict) and isinstance(task.get("id"), int)]
 
 
 def id_filter(operator: str, value: object) -> dict[str, Any]:
-    """The Data Manager's filter by the tasks' numbers."""
+    """A filter of the Data Manager by the ids of tasks."""
     return {"filter": "filter:tasks:id", "operator": operator, "type": "Number", "value": value}
 
 
@@ -193,11 +201,11 @@ def _failure(method: str, url: str, status: int, content: bytes) -> LabelStudioE
         detail = json.loads(content).get("detail", "")
     except (ValueError, AttributeError):
         detail = ""
-    said = f"{method} {url}: Label Studio answered {status}" + (f" ({str(detail)[:200]})" if detail else "")
+    message = f"{method} {url}: Label Studio answered {status}" + (f" ({str(detail)[:200]})" if detail else "")
     if "reserved network address" in str(detail):
-        return RequestRefusedError(f"{said}. {PRIVATE}")
+        return RequestRefusedError(f"{message}. {PRIVATE}")
     if status in (401, 403):
-        return AccessDeniedError(f"{said}: check the API key and what its user may do")
+        return AccessDeniedError(f"{message}: check the API key and the permissions of its user")
     if status == 404:
-        return NotFoundError(f"{said}: are the address and the number right, and may the API key's user see it?")
-    return RequestRefusedError(said)
+        return NotFoundError(f"{message}: check the address and the number, and whether the API key's user has access")
+    return RequestRefusedError(message)

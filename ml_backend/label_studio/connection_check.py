@@ -1,4 +1,4 @@
-"""What Label Studio itself says about a connection, for `apprentice doctor`."""
+"""Reads the state of a project's connection from Label Studio, for `apprentice doctor`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from dataclasses import dataclass
 
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.setup import SAMPLING, headers
+from ml_backend.label_studio.setup import SAMPLING, auth_headers
 from ml_backend.storage import ProjectRecord
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionReport:
-    """One project's connection as Label Studio has it.
+    """One project's connection, as stored in Label Studio.
 
-    elsewhere       the address that its webhook or ML backend points to, "" if that is this one
-    webhooks        how many active webhooks point here; `authenticated`: how many of them present the secret
-    ml_state        "connected", "missing" or "failed"; `ml_error`: what Label Studio said of it
+    elsewhere       the address in the project's webhook or ML backend if it is not this backend's address, else ""
+    webhooks        number of active webhooks that call this backend
+    authenticated   number of these webhooks that send the secret
+    ml_state        state of the ML backend: "connected", "missing" or "failed"
+    ml_error        Label Studio's error message about the ML backend, "" if there is none
     """
 
     elsewhere: str
@@ -30,29 +32,33 @@ class ConnectionReport:
 
     @property
     def sampling_is_ours(self) -> bool:
+        """Whether the project has the sampling that `connect` sets."""
         return self.sampling == SAMPLING
 
 
 def inspect(client: LabelStudioClient, settings: Settings, record: ProjectRecord) -> ConnectionReport:
-    """Asks Label Studio, which in turn calls this backend's /health and /setup. Raises LabelStudioError."""
-    project, made = record.id, record.connection or {}
-    found = client.project(project)
+    """Reads the connection of one project. Label Studio in turn calls this backend's /health and /setup.
+
+    Raises LabelStudioError.
+    """
+    project, connection = record.id, record.connection or {}
+    fields = client.project(project)
     address = settings.address
-    wanted = headers(settings.secret.get_secret_value())
+    expected_headers = auth_headers(settings.secret.get_secret_value())
     all_hooks = client.call("GET", "api/webhooks/", params={"project": project})
     all_backends = client.call("GET", "api/ml", params={"project": project}, timeout=30)
     hooks = [hook for hook in all_hooks if hook["url"] == f"{address}/webhook" and hook.get("is_active")]
-    backends = [each for each in all_backends if each["url"].rstrip("/") == address]
-    ours = [hook["url"].removesuffix("/webhook") for hook in all_hooks if hook["id"] == made.get("webhook")]
-    ours += [each["url"].rstrip("/") for each in all_backends if each["id"] == made.get("ml")]
+    backends = [backend for backend in all_backends if backend["url"].rstrip("/") == address]
+    urls = [hook["url"].removesuffix("/webhook") for hook in all_hooks if hook["id"] == connection.get("webhook")]
+    urls += [backend["url"].rstrip("/") for backend in all_backends if backend["id"] == connection.get("ml")]
     state = "missing" if not backends else "connected" if backends[0].get("state") == "CO" else "failed"
     return ConnectionReport(
-        elsewhere=next((url for url in ours if url != address), ""),
-        label_config=str(found.get("label_config") or ""),
-        model_version=str(found.get("model_version") or ""),
-        sampling=str(found.get("sampling") or ""),
+        elsewhere=next((url for url in urls if url != address), ""),
+        label_config=str(fields.get("label_config") or ""),
+        model_version=str(fields.get("model_version") or ""),
+        sampling=str(fields.get("sampling") or ""),
         webhooks=len(hooks),
-        authenticated=sum(wanted.items() <= (hook.get("headers") or {}).items() for hook in hooks),
+        authenticated=sum(expected_headers.items() <= (hook.get("headers") or {}).items() for hook in hooks),
         ml_state=state,
         ml_error=str((backends[0].get("error_message") if backends else "") or "")[:200],
     )

@@ -1,8 +1,8 @@
-"""The <Choices> of a labelling configuration: which one is learnt, and what its choices are called and stored as.
+"""Reads the <Choices> of a labelling configuration: which one is learnt, and its choices with their stored values.
 
-Read in the labelling screen of Label Studio 1.23: with `allowNested` it stores every choice as the path from the top,
-and selects none by less; a choice that holds others is selected when all of these are, so that only the leaves are
-answers. Without `allowNested` it shows the uppermost choices alone.
+Observed in the labelling screen of Label Studio 1.23: with `allowNested`, it stores every choice as the path from the
+top, and selects a choice only by its whole path. A choice that holds others is selected when all of these are, so that
+only the leaves can be labels. Without `allowNested`, it shows only the choices of the uppermost level.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from typing import Any
 
 from ml_backend.core.types import PATH
 
-CONDITIONS = ("choice-selected", "choice-unselected", "region-selected")
+HIDING_CONDITIONS = ("choice-selected", "choice-unselected", "region-selected")
 """Values of `visibleWhen` under which a control may stay hidden."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One choice: the name that annotators read (of a nested one with those around it), what is stored for it and for
-    those around it, and its hint."""
+    """One choice.
+
+    name  the text that annotators read; for a nested choice, preceded by the names of its parents
+    path  the stored values of its parents and its own
+    hint  the text of the attribute `hint`, "" if there is none
+    """
 
     name: str
     path: tuple[str, ...]
@@ -28,41 +32,42 @@ class Choice:
 
 
 def attribute(element: Any, name: str, default: str = "") -> str:
-    """An attribute of a tag, whose name Label Studio reads in any letter case."""
+    """The value of an attribute of a tag. Label Studio ignores the letter case of attribute names."""
     return next((str(value) for key, value in element.attrib.items() if key.lower() == name.lower()), default)
 
 
 def is_nested(choices: Any) -> bool:
-    """Whether the answers to a <Choices> are paths."""
+    """Whether Label Studio stores the choices of a <Choices> as paths."""
     return attribute(choices, "allowNested").strip().lower() == "true"
 
 
 def is_required(choices: Any) -> bool:
-    """Whether Label Studio takes no answer in which nothing is chosen."""
+    """Whether Label Studio refuses an annotation without a choice."""
     return attribute(choices, "required").lower() == "true"
 
 
 def is_conditional(choices: Any) -> bool:
-    """Whether the annotator sees a <Choices> only under a condition, of its own or of a tag around it."""
-    return any(attribute(tag, "visibleWhen") in CONDITIONS for tag in (choices, *choices.iterancestors()))
+    """Whether annotators see a <Choices> only under a condition, set by its own tag or by a tag that contains it."""
+    return any(attribute(tag, "visibleWhen") in HIDING_CONDITIONS for tag in (choices, *choices.iterancestors()))
 
 
 def read_choices(choices: Any) -> list[Choice]:
-    """What can be chosen, in order, each once. Names are made different where Label Studio stores different values."""
-    found: dict[tuple[str, ...], Choice] = {}
+    """The choices of a <Choices> in their order, without duplicates. Choices with the same name and different stored
+    values get different names."""
+    choice_by_path: dict[tuple[str, ...], Choice] = {}
     for choice in _leaves(choices, is_nested(choices), (), ()):
-        found.setdefault(choice.path, choice)
-    names = [choice.name for choice in found.values()]
+        choice_by_path.setdefault(choice.path, choice)
+    names = [choice.name for choice in choice_by_path.values()]
     return [
         choice if names.count(choice.name) == 1 else Choice(f"{choice.name} ({PATH.join(path)})", path, choice.hint)
-        for path, choice in found.items()
+        for path, choice in choice_by_path.items()
     ]
 
 
-def preference(choices: Any, labels: int) -> tuple[bool, bool, bool, int]:
-    """Sorts the <Choices> of a configuration, the one to be learnt first: always visible, required, a single choice,
-    and that among the most labels. An optional flag comes last."""
-    return is_conditional(choices), not is_required(choices), attribute(choices, "choice") == "multiple", -labels
+def learning_order_key(choices: Any, label_count: int) -> tuple[bool, bool, bool, int]:
+    """The key that sorts the <Choices> of a configuration; the first one is learnt. A <Choices> that is always visible
+    comes first, then one that is required, then one with a single choice, then the one with the most labels."""
+    return is_conditional(choices), not is_required(choices), attribute(choices, "choice") == "multiple", -label_count
 
 
 def _leaves(tag: Any, nested: bool, names: tuple[str, ...], path: tuple[str, ...]) -> Iterator[Choice]:
@@ -73,8 +78,8 @@ def _leaves(tag: Any, nested: bool, names: tuple[str, ...], path: tuple[str, ...
         stored = child.get("alias") or child.get("value")
         if not stored:
             continue
-        its_names, its_path = (*names, child.get("value") or stored), (*path, stored)
+        child_names, child_path = (*names, child.get("value") or stored), (*path, stored)
         if nested and child.find(".//Choice") is not None:
-            yield from _leaves(child, nested, its_names, its_path)
+            yield from _leaves(child, nested, child_names, child_path)
         else:
-            yield Choice(PATH.join(its_names), its_path, child.get("hint") or "")
+            yield Choice(PATH.join(child_names), child_path, child.get("hint") or "")

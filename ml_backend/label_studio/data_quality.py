@@ -1,4 +1,4 @@
-"""What is odd about the answers in an export: nothing of it stops a simulation, all of it may explain its result."""
+"""Finds irregularities in the annotations of an export. They do not stop a simulation, but may explain its result."""
 
 from __future__ import annotations
 
@@ -10,45 +10,55 @@ import numpy as np
 
 from ml_backend.core.types import Annotation, Floats, TaskSchema
 
-SHOWN = 5  # tasks or labels that a message names
+MAX_LISTED = 5  # tasks or labels that a message names
 
 
-def defects(
+def irregularities(
     schema: TaskSchema, tasks: Sequence[int], texts: Sequence[str], targets: Floats, annotations: Iterable[Annotation]
 ) -> Iterator[str]:
-    """Sentences about n answered tasks: their numbers (n,), texts (n,) and targets (n, c), and who answered what."""
-    yield from _copies(tasks, texts, targets)
-    known = {*tasks}
-    several = {each.task for each in annotations if not each.cancelled and len(each.choices) > 1 and each.task in known}
-    several = set() if schema.multiple else several
-    tied = (targets == 0.5).any(axis=1) if schema.multiple else (targets > 0).sum(axis=1) > 1
-    even = [task for task, split in zip(tasks, tied, strict=True) if split and task not in several]
-    if several:
-        yield f"several choices where one is allowed: {_tasks(sorted(several))}; either counts as correct"
-    if even:
-        yield f"annotators evenly split: {_tasks(even)}; either answer counts as correct"
-    times = (targets > 0).sum(axis=0)
-    for often, said in ((0, "labels that no task has"), (1, "labels that a single task has")):
-        if rare := [repr(label) for label, found in zip(schema.labels, times, strict=True) if found == often]:
-            yield f"{said}: {some(rare)}"
+    """Yields a sentence for each kind of irregularity.
+
+    tasks        ids of the n annotated tasks
+    texts        n texts
+    targets      (n, c) the aggregated labels
+    annotations  annotations of these and other tasks
+    """
+    yield from _duplicate_texts(tasks, texts, targets)
+    task_ids = {*tasks}
+    with_several = {
+        annotation.task
+        for annotation in annotations
+        if not annotation.cancelled and len(annotation.choices) > 1 and annotation.task in task_ids
+    }
+    with_several = set() if schema.multiple else with_several
+    is_tied = (targets == 0.5).any(axis=1) if schema.multiple else (targets > 0).sum(axis=1) > 1
+    split = [task for task, tied in zip(tasks, is_tied, strict=True) if tied and task not in with_several]
+    if with_several:
+        yield f"several choices where one is allowed: {_listed_tasks(sorted(with_several))}; either counts as correct"
+    if split:
+        yield f"annotators evenly split: {_listed_tasks(split)}; either answer counts as correct"
+    frequencies = (targets > 0).sum(axis=0)
+    for frequency, finding in ((0, "labels that no task has"), (1, "labels that a single task has")):
+        if rare := [repr(label) for label, n in zip(schema.labels, frequencies, strict=True) if n == frequency]:
+            yield f"{finding}: {listed(rare)}"
 
 
-def some(names: Sequence[Any]) -> str:
-    """The first few."""
-    shown = ", ".join(map(str, names[:SHOWN]))
-    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+def listed(names: Sequence[Any]) -> str:
+    """The first `MAX_LISTED` names, and the number of the others."""
+    shown = ", ".join(map(str, names[:MAX_LISTED]))
+    return shown + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
 
 
-def _copies(tasks: Sequence[int], texts: Sequence[str], targets: Floats) -> Iterator[str]:
-    rows: dict[str, list[int]] = defaultdict(list)
+def _duplicate_texts(tasks: Sequence[int], texts: Sequence[str], targets: Floats) -> Iterator[str]:
+    rows_by_text: dict[str, list[int]] = defaultdict(list)
     for row, text in enumerate(texts):
-        rows[text].append(row)
-    copied = [each for each in rows.values() if len(each) > 1]
-    apart = [each for each in copied if np.ptp(targets[each], axis=0).any()]
-    if copied:
-        differing = f"; answered differently: {_tasks([tasks[row] for each in apart for row in each])}" if apart else ""
-        yield f"texts that occur more than once: {len(copied)}, in {sum(map(len, copied))} tasks{differing}"
+        rows_by_text[text].append(row)
+    duplicates = [rows for rows in rows_by_text.values() if len(rows) > 1]
+    conflicting = [tasks[row] for rows in duplicates if np.ptp(targets[rows], axis=0).any() for row in rows]
+    if duplicates:
+        differing = f"; answered differently: {_listed_tasks(conflicting)}" if conflicting else ""
+        yield f"texts that occur more than once: {len(duplicates)}, in {sum(map(len, duplicates))} tasks{differing}"
 
 
-def _tasks(numbers: Sequence[int]) -> str:
-    return f"{len(numbers)} (task {some(numbers)})"
+def _listed_tasks(tasks: Sequence[int]) -> str:
+    return f"{len(tasks)} (task {listed(tasks)})"

@@ -1,18 +1,18 @@
-"""HTML, as `HyperText` shows it -> its words."""
+"""Extracts the visible text of HTML, as a `HyperText` tag shows it."""
 
 from __future__ import annotations
 
 import re
 from html import unescape
 
-# each takes time in proportion to the letters, whatever they are: an HTML parser of the standard library does not
-_UNSEEN = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|$)|<!--.*?(?:-->|$)", re.IGNORECASE | re.DOTALL)
-_WITHIN_WORDS = "a abbr b bdi bdo cite code em font i kbd mark q s small span strong sub sup tt u var wbr"
-_INLINE = re.compile(rf"</?(?:{_WITHIN_WORDS.replace(' ', '|')})(?:[\s/][^<>]*)?>", re.IGNORECASE)
+# each expression takes time in proportion to the length of any text; the HTML parser of the standard library does not
+_INVISIBLE = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|$)|<!--.*?(?:-->|$)", re.IGNORECASE | re.DOTALL)
+_INLINE_TAGS = "a abbr b bdi bdo cite code em font i kbd mark q s small span strong sub sup tt u var wbr"
+_INLINE = re.compile(rf"</?(?:{_INLINE_TAGS.replace(' ', '|')})(?:[\s/][^<>]*)?>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z][^<>]*>|<[!?][^<>]*>", re.IGNORECASE)
 
 
-def words_of(html: str) -> str:
-    """What a reader sees of it, in one line. Whatever it is, it is read: what is no HTML is its own words."""
-    seen = _INLINE.sub("", _UNSEEN.sub(" ", html))
-    return " ".join(unescape(_TAG.sub(" ", seen)).split())
+def visible_text(html: str) -> str:
+    """The text that a reader sees, in one line. Text that is not HTML is returned as it is, with single blanks."""
+    visible = _INLINE.sub("", _INVISIBLE.sub(" ", html))
+    return " ".join(unescape(_TAG.sub(" ", visible)).split())

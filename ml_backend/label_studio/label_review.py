@@ -1,8 +1,10 @@
-"""Answers that look wrong, proposed for a second look: a row of the version "Second look" for each, and a tab of them.
+"""Proposes annotations that look wrong for a second look: a prediction of the version "Second look" for each, and a tab
+that shows the tasks with such a prediction.
 
-Measured on 1.23: the label stream never serves an answered task again unless its overlap is raised, which corrupts the
-project's own overlap and leaves a single annotator nothing to do. A prediction of a version that is not the project's
-disturbs neither stream, counts nor overlap; a tab filtered by that version opens the answer for editing beside it.
+Measured on Label Studio 1.23: the label stream serves an annotated task again only if the task's overlap is raised,
+which corrupts the project's own overlap and leaves a single annotator nothing to do. A prediction of a version that is
+not the project's own changes neither the stream nor the counts nor the overlap. In a tab filtered by that version, the
+annotation can be edited beside the prediction.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from ml_backend.label_studio.serialization import write_predictions
 from ml_backend.storage import ProjectRecord, Proposal, Store, now
 
 VERSION = "Second look"
-EXPIRES = 7 * 86_400.0  # seconds after which a proposal that nobody took up counts as looked at
+EXPIRY_SECONDS = 7 * 86_400.0  # after this time, an annotation that was not changed counts as reviewed
 HIDDEN_COLUMNS = (
     "inner_id", "completed_at", "cancelled_annotations", "total_predictions", "annotations_results", "annotations_ids",
     "predictions_model_versions", "predictions_results", "predictions_score", "file_upload", "storage_filename",
@@ -27,97 +29,106 @@ HIDDEN_COLUMNS = (
 )  # fmt: skip
 
 
-def sole_answers(annotations: list[Annotation]) -> dict[int, Annotation]:
-    """The answer of each task that has exactly one: only there is it clear which answer is meant."""
-    standing: dict[int, list[Annotation]] = defaultdict(list)
-    for each in annotations:
-        if not each.cancelled:
-            standing[each.task].append(each)
-    return {task: answers[0] for task, answers in standing.items() if len(answers) == 1}
+def single_annotations(annotations: list[Annotation]) -> dict[int, Annotation]:
+    """The annotation of each task that has exactly one, not counting skips. With several, it would not be clear which
+    annotation a proposal is about."""
+    by_task: dict[int, list[Annotation]] = defaultdict(list)
+    for annotation in annotations:
+        if not annotation.cancelled:
+            by_task[annotation.task].append(annotation)
+    return {task: of_task[0] for task, of_task in by_task.items() if len(of_task) == 1}
 
 
 def settled_tasks(store: Store, project: int) -> list[int]:
-    """The tasks with an answer that has been looked at since it was last changed."""
+    """The ids of the tasks with an annotation that has been reviewed since its last change."""
     reviewed = store.reviews.reviewed(project)
-    answers = store.labels.those(project, reviewed)
-    return [answer.task for answer in answers if reviewed[answer.id] == answer.updated_at]
+    annotations = store.labels.those(project, reviewed)
+    return [annotation.task for annotation in annotations if reviewed[annotation.id] == annotation.updated_at]
 
 
-def open_to_doubt(reviewed: Mapping[int, str], annotations: list[Annotation]) -> set[int]:
-    """Those of some tasks, from all their annotations, that may be proposed: one answer, no ground truth, not looked at
-    since it was last changed.
+def reviewable_tasks(reviewed: Mapping[int, str], annotations: list[Annotation]) -> set[int]:
+    """The ids of the tasks that may be proposed. Such a task has a single annotation, which is no ground truth and has
+    not been reviewed since its last change.
 
-    reviewed  annotations that have had their second look -> when they were last changed before it
+    reviewed     id of a reviewed annotation -> time of its last change before the review
+    annotations  all annotations of the tasks in question
     """
     return {
         task
-        for task, answer in sole_answers(annotations).items()
-        if not answer.ground_truth and reviewed.get(answer.id) != answer.updated_at
+        for task, annotation in single_annotations(annotations).items()
+        if not annotation.ground_truth and reviewed.get(annotation.id) != annotation.updated_at
     }
 
 
 def propose(
     client: LabelStudioClient, store: Store, schema: TaskSchema, record: ProjectRecord, budget: int,
-    guard: Callable[[], None] = lambda: None,
+    check_lease: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
-    """Makes what stands in Label Studio agree with what `watch` found, one call for each difference; at most `budget`.
+    """Makes the proposals in Label Studio agree with the first `budget` suspected label errors of the monitor. Each
+    difference takes one request, and is noted in the store as soon as it is removed.
 
-    Runs under the project's lease: `guard` raises if that was lost. Raises LabelStudioError; each difference is
-    remembered when it has been settled.
+    check_lease  raises if the project's lease was lost; it is called before each write
+
+    Raises LabelStudioError.
     """
-    wanted = {int(each["task"]): each for each in (record.watch or {}).get("second_look", ())[:budget]}
-    standing = store.reviews.standing(record.id)
-    if not wanted and not standing:
+    suspected = {int(error["task"]): error for error in (record.watch or {}).get("second_look", ())[:budget]}
+    proposals = store.reviews.standing(record.id)
+    if not suspected and not proposals:
         return
-    annotations = store.labels.of_tasks(record.id, {*wanted, *standing})
-    answers, doubtful = sole_answers(annotations), open_to_doubt(store.reviews.reviewed(record.id), annotations)
-    for task, proposal in list(standing.items()):
-        answer = answers.get(task)
-        untouched = answer is not None and (answer.id, answer.updated_at) == (proposal.annotation, proposal.updated_at)
-        expired = now() - proposal.proposed_at > EXPIRES
-        if untouched and not expired and task in wanted:
+    annotations = store.labels.of_tasks(record.id, {*suspected, *proposals})
+    annotation_of = single_annotations(annotations)
+    reviewable = reviewable_tasks(store.reviews.reviewed(record.id), annotations)
+    for task, proposal in list(proposals.items()):
+        annotation = annotation_of.get(task)
+        is_unchanged = annotation is not None and (
+            (annotation.id, annotation.updated_at) == (proposal.annotation, proposal.updated_at)
+        )
+        is_expired = now() - proposal.proposed_at > EXPIRY_SECONDS
+        if is_unchanged and not is_expired and task in suspected:
             continue
-        guard()
+        check_lease()
         with suppress(NotFoundError):
             client.call("DELETE", f"api/predictions/{proposal.prediction}/")
         store.reviews.withdraw(record.id, task)
-        del standing[task]
-        if answer is not None and (expired or not untouched):
-            store.reviews.review(record.id, answer.id, answer.updated_at)
-            doubtful.discard(task)
-    for task, doubt in wanted.items():
-        if task in doubtful and task not in standing:
-            _tab(client, store, record.id)
-            guard()
-            draft = Draft(tuple(doubt["instead"]), doubt["confidence"], "learner")
-            rows = write_predictions([Prediction(task, doubt["confidence"], draft)], schema, VERSION)
-            answer = answers[task]
+        del proposals[task]
+        if annotation is not None and (is_expired or not is_unchanged):
+            store.reviews.review(record.id, annotation.id, annotation.updated_at)
+            reviewable.discard(task)
+    for task, error in suspected.items():
+        if task in reviewable and task not in proposals:
+            _ensure_tab(client, store, record.id)
+            check_lease()
+            draft = Draft(tuple(error["instead"]), error["confidence"], "learner")
+            rows = write_predictions([Prediction(task, error["confidence"], draft)], schema, VERSION)
+            annotation = annotation_of[task]
             try:
-                row = client.call("POST", "api/predictions/", body=next(rows))["id"]
-                store.reviews.propose(record.id, Proposal(task, row, answer.id, answer.updated_at, now()))
-            except RequestRefusedError:  # the task has just been deleted, or the label: not again for this answer
-                store.reviews.review(record.id, answer.id, answer.updated_at)
+                prediction = client.call("POST", "api/predictions/", body=next(rows))["id"]
+                proposal = Proposal(task, prediction, annotation.id, annotation.updated_at, now())
+                store.reviews.propose(record.id, proposal)
+            except RequestRefusedError:  # the task or the label was just deleted: do not propose this annotation again
+                store.reviews.review(record.id, annotation.id, annotation.updated_at)
 
 
-def withdraw(client: LabelStudioClient, project: int) -> None:
-    """Deletes all proposals of a project."""
+def delete_proposals(client: LabelStudioClient, project: int) -> None:
+    """Deletes all proposals of a project from Label Studio."""
     client.call("DELETE", f"api/projects/{project}/model-versions/", body={"model_version": VERSION})
 
 
-def _tab(client: LabelStudioClient, store: Store, project: int) -> None:
-    """Makes the tab when the first proposal needs it; one that a user has deleted stays away until `connect`."""
+def _ensure_tab(client: LabelStudioClient, store: Store, project: int) -> None:
+    """Creates the tab for the first proposal of a project. A tab that a user has deleted is created again only by
+    `connect`."""
     if "second look" in (store.projects.ensure(project).connection or {}):
         return
-    tab = make_tab(client, project)
-    if not store.connections.add_second_look_tab(project, tab):  # disconnected meanwhile: nobody else would remove it
+    tab = save_second_look_tab(client, project)
+    if not store.connections.add_second_look_tab(project, tab):  # disconnected meanwhile, so remove the tab here
         with suppress(NotFoundError):
             client.call("DELETE", f"api/dm/views/{tab}/")
 
 
-def make_tab(client: LabelStudioClient, project: int, known: int | None = None) -> int:
-    """The number of the tab, made anew or put right."""
+def save_second_look_tab(client: LabelStudioClient, project: int, stored_id: int | None = None) -> int:
+    """Updates or creates the tab, and returns its id."""
     hidden = [f"tasks:{column}" for column in HIDDEN_COLUMNS]
-    of_version: dict[str, Any] = {
+    version_filter: dict[str, Any] = {
         "filter": "filter:tasks:predictions_model_versions", "operator": "contains", "type": "List", "value": [VERSION],
     }  # fmt: skip
     data = {
@@ -125,6 +136,6 @@ def make_tab(client: LabelStudioClient, project: int, known: int | None = None) 
         "type": "list",
         "target": "tasks",
         "hiddenColumns": {"explore": hidden, "labeling": hidden},
-        "filters": {"conjunction": "and", "items": [of_version]},
+        "filters": {"conjunction": "and", "items": [version_filter]},
     }
-    return client.keep_tab(project, data, known)
+    return client.save_tab(project, data, stored_id)

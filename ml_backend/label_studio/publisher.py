@@ -1,9 +1,10 @@
-"""Puts a ranked queue in front of the annotators: rows first, the switch to their model version last.
+"""Publishes a ranked queue: writes the first predictions, switches the project to their model version, and writes the
+other predictions.
 
-Measured on Label Studio 1.23 (a bulk import recounts all tasks of the project, 0.6 s at 10,000 and 5 s at 100,000,
-whatever its size, and every annotator waits; a single row costs 0.04 s at both): so the first few rows go one by one
-where that is faster, then the switch, and the rest behind it, with a pause after each write. Both paces are measured on
-this very server, all along.
+Measured on Label Studio 1.23: a bulk import of any size recounts all tasks of the project, which takes 0.6 s at 10,000
+tasks and 5 s at 100,000 tasks, and all annotators wait meanwhile. A single prediction takes 0.04 s at both sizes.
+Therefore the first predictions are written one by one if that is faster, the switch follows, and the others come after
+it, with a pause before each write. The seconds of both kinds of writes are measured on each write to the server.
 """
 
 from __future__ import annotations
@@ -18,111 +19,117 @@ from ml_backend.core.types import Prediction, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
 
-HEAD = 4  # rows that must stand before the switch
-EXPLORED = 2.0
-"""How many times as long as the faster way the other one may have taken to be tried again: servers change."""
-SMOOTHING = 0.3  # weight of the newest measurement
-SLOW_BULK = 0.5  # seconds: a bulk import slower than this is never run behind the switch, it could not be interrupted
+HEAD = 4  # predictions that are written before the switch
+MAX_EXPLORED_SLOWDOWN = 2.0
+"""The slower kind of write is tried again if it took at most this many times as long: a server's speed may change."""
+NEWEST_MEASUREMENT_WEIGHT = 0.3
+MAX_BULK_SECONDS_AFTER_SWITCH = 0.5  # a bulk import cannot be interrupted, so a slower one is not run after the switch
 
 
 @dataclass
 class PublishTimings:
-    """Measured seconds of one bulk import and of one single row, None until measured."""
+    """Smoothed seconds of one bulk import and of one single prediction, None until measured."""
 
     bulk: float | None = None
     single: float | None = None
 
-    def note(self, kind: str, seconds: float) -> None:
-        before = getattr(self, kind)
-        setattr(self, kind, seconds if before is None else before + SMOOTHING * (seconds - before))
+    def add(self, kind: str, seconds: float) -> None:
+        """Adds a measurement; `kind` is `bulk` or `single`."""
+        previous = getattr(self, kind)
+        smoothed = seconds if previous is None else previous + NEWEST_MEASUREMENT_WEIGHT * (seconds - previous)
+        setattr(self, kind, smoothed)
 
-    def path(self, rows: int, *, explores: bool = False) -> str:
-        """`bulk` or `single`: the faster way to write so many rows, as far as is known; who explores takes the other
-        one, if it is not far slower, and so learns whether it still is."""
+    def path(self, row_count: int, *, explores: bool = False) -> str:
+        """The faster kind of write for `row_count` predictions: `bulk` or `single`. With `explores`, it is the slower
+        kind, if that took at most `MAX_EXPLORED_SLOWDOWN` times as long, so that its time is measured again."""
         if self.bulk is None or self.single is None:
-            return "single" if self.bulk is not None or rows <= HEAD else "bulk"
-        seconds = {"bulk": self.bulk, "single": rows * self.single}
-        faster, slower = sorted(seconds, key=lambda way: seconds[way])
-        return slower if explores and seconds[slower] <= EXPLORED * seconds[faster] else faster
+            return "single" if self.bulk is not None or row_count <= HEAD else "bulk"
+        seconds = {"bulk": self.bulk, "single": row_count * self.single}
+        faster, slower = sorted(seconds, key=lambda kind: seconds[kind])
+        return slower if explores and seconds[slower] <= MAX_EXPLORED_SLOWDOWN * seconds[faster] else faster
 
 
 @dataclass
 class Publisher:
     """Publishes one version of one project's queue.
 
-    guard   raises if the right to publish was lost; asked before every write
-    pace    the project's measured pace, updated in place
-    explores  whether the head is written in the way that seems slower, if it is not by far
+    check_lease  raises if the project's lease was lost; it is called before each write
+    pace         the project's measured seconds, updated in place
+    explores     whether `head` uses the slower kind of write, to measure it again (see `PublishTimings.path`)
+    written      number of predictions in Label Studio, also valid after a failure
     """
 
     client: LabelStudioClient
     project: int
     schema: TaskSchema
     version: str
-    guard: Callable[[], None]
+    check_lease: Callable[[], None]
     pace: PublishTimings
     explores: bool = False
-    written: int = field(default=0, init=False)  # rows that stand in Label Studio, also after a failure
+    written: int = field(default=0, init=False)
     _last_write_seconds: float = field(default=0.0, init=False)
 
     def head(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
-        """Writes the first rows and makes Label Studio serve them; returns the rows that are still to be written.
+        """Writes the first predictions, switches the project to their version, and returns the other predictions.
 
-        All rows are written before the switch if one bulk import is no slower than the head alone.
-        Raises RequestRefusedError if Label Studio dropped a row, and then the earlier version goes on serving.
+        All predictions are written before the switch if one bulk import is no slower than the first ones alone.
+        Raises RequestRefusedError if Label Studio dropped a prediction; the earlier version then continues to serve.
         """
         rows = list(write_predictions(predictions, self.schema, self.version))
-        path = self._path(min(HEAD, len(rows)), explores=self.explores)
-        first = len(rows) if path == "bulk" else HEAD
-        self._write(rows[:first], path)
-        self.guard()
+        kind = self._write_kind(min(HEAD, len(rows)), explores=self.explores)
+        head_count = len(rows) if kind == "bulk" else HEAD
+        self._write(rows[:head_count], kind)
+        self.check_lease()
         self.client.change_project(self.project, model_version=self.version)
-        return predictions[first:]
+        return predictions[head_count:]
 
     def rest(self, predictions: Sequence[Prediction], superseded: Callable[[float], bool]) -> bool:
-        """Writes the remaining rows behind the switch, unless a newer queue is on its way; whether all were written.
+        """Writes the other predictions after the switch, unless a newer queue is requested; returns whether all were
+        written.
 
-        Before each write, Label Studio belongs to the annotators for as long as the write before took, or the head: it
-        answers one request at a time, and a `/next` that meets a write takes twice as long.
+        Pauses before each write for as long as the previous write took. Label Studio handles one request at a time, so
+        that a `/next` during a write takes twice as long.
 
-        superseded  whether a newer queue is wanted; waits up to so many seconds for that
+        superseded  returns whether a newer queue is requested, and waits for such a request up to a number of seconds
         """
         rows = list(write_predictions(predictions, self.schema, self.version))
-        at_once = self._path(len(rows)) == "bulk" and (self.pace.bulk or 0.0) < SLOW_BULK
-        for portion in [rows] if at_once and rows else [[row] for row in rows]:
+        in_bulk = self._write_kind(len(rows)) == "bulk" and (self.pace.bulk or 0.0) < MAX_BULK_SECONDS_AFTER_SWITCH
+        for chunk in [rows] if in_bulk and rows else [[row] for row in rows]:
             if superseded(self._last_write_seconds):
                 return False
-            self._write(portion, "bulk" if at_once else "single")
+            self._write(chunk, "bulk" if in_bulk else "single")
         return True
 
-    def _path(self, rows: int, *, explores: bool = False) -> str:
-        """As `Pace.path`; measured on 1.23: a bulk import drops a row whose choices are paths."""
-        return "single" if self.schema.nested else self.pace.path(rows, explores=explores)
+    def _write_kind(self, row_count: int, *, explores: bool = False) -> str:
+        """See `PublishTimings.path`. Measured on 1.23: a bulk import drops a prediction whose choices are paths."""
+        return "single" if self.schema.nested else self.pace.path(row_count, explores=explores)
 
-    def _write(self, rows: list[dict[str, Any]], path: str) -> None:
-        started = time.monotonic()
-        if path == "bulk":
-            self.guard()
-            begin = time.monotonic()
-            answer = self.client.call("POST", f"api/projects/{self.project}/import/predictions", body=rows, timeout=120)
-            created = answer.get("created") if isinstance(answer, dict) else None
-            self.pace.note("bulk", time.monotonic() - begin)
+    def _write(self, rows: list[dict[str, Any]], kind: str) -> None:
+        write_started = time.monotonic()
+        if kind == "bulk":
+            self.check_lease()
+            started = time.monotonic()
+            path = f"api/projects/{self.project}/import/predictions"
+            response = self.client.call("POST", path, body=rows, timeout=120)
+            created = response.get("created") if isinstance(response, dict) else None
+            self.pace.add("bulk", time.monotonic() - started)
             self.written += created if isinstance(created, int) else 0
             if created != len(rows):
                 raise RequestRefusedError(
-                    f"Label Studio kept {created} of {len(rows)} predictions: does the labelling configuration of "
-                    f"project {self.project} still have the labels that were learnt?"
+                    f"Label Studio kept {created} of {len(rows)} predictions: check that the labelling configuration "
+                    f"of project {self.project} still has the labels that were learnt"
                 )
         else:
             for row in rows:
-                self.guard()
-                begin = time.monotonic()
+                self.check_lease()
+                started = time.monotonic()
                 self.client.call("POST", "api/predictions/", body=row)
-                self.pace.note("single", time.monotonic() - begin)
+                self.pace.add("single", time.monotonic() - started)
                 self.written += 1
-        self._last_write_seconds = time.monotonic() - started
+        self._last_write_seconds = time.monotonic() - write_started
 
 
 def prune(client: LabelStudioClient, project: int, version: str) -> None:
-    """Deletes the rows of one version that no longer serves. Costs about 20 ms a row and blocks writers meanwhile."""
+    """Deletes the predictions of a version that no longer serves. This takes about 20 ms for each prediction and blocks
+    writers meanwhile."""
     client.call("DELETE", f"api/projects/{project}/model-versions/", body={"model_version": version}, timeout=120)

@@ -1,6 +1,6 @@
-"""Label Studio's JSON <-> the domain, for tasks, annotations and predictions.
+"""Converts tasks, annotations and predictions between Label Studio's JSON and the types of `core`.
 
-Whatever comes from outside may be malformed: readers return None or skip what they cannot use, they never raise.
+Label Studio's JSON may be malformed: the readers never raise, but return None or skip what they cannot read.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ml_backend.core.types import (
     record_text,
     storable,
 )
-from ml_backend.label_studio.choices_values import read_answer, write_choices
-from ml_backend.label_studio.html_text import words_of
+from ml_backend.label_studio.choices_values import read_labels, write_choices
+from ml_backend.label_studio.html_text import visible_text
 
-MAX_TEXT = 20_000  # characters of a task's text that are kept: far beyond what any encoder reads
-MAX_HTML = 200_000  # of HTML, before its words are taken
-MAX_FIELD = 64  # characters of a field's name or value that may be kept
-MAX_FIELDS = 20
-MAX_RECORD, MAX_VALUE = 300, 2000  # fields of a record, and letters of each in a table, that are kept
-UNNAMED = "(unnamed)"  # as the first column of a CSV file may be
+MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many
+MAX_HTML_CHARACTERS = 200_000  # of HTML, before its visible text is extracted
+MAX_FIELD_CHARACTERS = 64  # of the name of a field, and of a value that may name a group
+MAX_GROUP_FIELDS = 20  # of a task
+MAX_RECORD, MAX_TABLE_VALUE_CHARACTERS = 300, 2000  # fields of a record; characters of a value in a table
+UNNAMED_FIELD = "(unnamed)"  # for example the first column of a CSV file
 _MAX_ID = 2**63 - 1
 
 
 def read_id(value: Any) -> int | None:
-    """A number as Label Studio writes it, or None. Booleans are no numbers."""
+    """A positive id from a number or a text of digits, None if the value is neither."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value) if len(value) < 20 else 0
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_ID:
@@ -42,63 +42,66 @@ def read_id(value: Any) -> int | None:
 
 
 def read_project_id(value: Any) -> int | None:
-    """`5` from 5, "5" or the "5.1795307863" that /setup and /predict carry."""
-    found = read_id(value.split(".", 1)[0] if isinstance(value, str) else value)
-    return found if found is not None and found < 2**31 else None
+    """The id 5 from 5, "5" or "5.1795307863"; the last form is in the requests to /setup and /predict."""
+    project = read_id(value.split(".", 1)[0] if isinstance(value, str) else value)
+    return project if project is not None and project < 2**31 else None
 
 
 def read_text(task: Any, schema: TaskSchema) -> str:
-    """The task's text, or its record as text; "" if it has none, or blanks alone."""
+    """The task's text, or its record as text; "" if the task has none, or only blanks."""
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(data, dict):
         return ""
     if not schema.is_record:
-        value = _shown(data, schema.text_field, schema)
-        text = "" if value is None or isinstance(value, (dict, list)) else storable(str(value)[:MAX_TEXT])
+        value = _displayed_value(data, schema.text_field, schema)
+        text = "" if value is None or isinstance(value, (dict, list)) else storable(str(value)[:MAX_TEXT_CHARACTERS])
         return text if text.strip() else ""
-    record = _read_record(data.get(schema.record_field), MAX_VALUE)
-    beside = _read_record({name: _shown(data, name, schema) for name in schema.fields}, MAX_TEXT)
-    for name in beside.keys() & record.keys():
+    record = _read_record(data.get(schema.record_field), MAX_TABLE_VALUE_CHARACTERS)
+    displayed = {name: _displayed_value(data, name, schema) for name in schema.fields}
+    task_fields = _read_record(displayed, MAX_TEXT_CHARACTERS)
+    for name in task_fields.keys() & record.keys():
         record[f"{name} (record)"] = record.pop(name)
-    record |= beside
-    return record_text(record) if any(_is_there(value) for value in record.values()) else ""
+    record |= task_fields
+    return record_text(record) if any(_has_content(value) for value in record.values()) else ""
 
 
-def _is_there(value: Any) -> bool:
+def _has_content(value: Any) -> bool:
     return bool(value.strip()) if isinstance(value, str) else value is not None
 
 
-def _shown(data: dict[str, Any], name: str, schema: TaskSchema) -> Any:
-    """What a tag shows of a task: its field `name`, or, as Label Studio has it, what a path like "person.age" leads to;
-    of HTML, the words."""
+def _displayed_value(data: dict[str, Any], name: str, schema: TaskSchema) -> Any:
+    """The value that a tag displays: the field `name` or, as in Label Studio, the value at a path like "person.age".
+    HTML is reduced to its visible text."""
     value: Any = data.get(name)
     if name not in data:
         value = data
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-    return words_of(value[:MAX_HTML]) if name in schema.html and isinstance(value, str) else value
+    return visible_text(value[:MAX_HTML_CHARACTERS]) if name in schema.html and isinstance(value, str) else value
 
 
 def record_name(field: object) -> str:
-    """A field's name in a record."""
-    return storable(str(field)).strip()[:MAX_FIELD] or UNNAMED
+    """The name of a field in a record: without characters that cannot be stored, and of limited length."""
+    return storable(str(field)).strip()[:MAX_FIELD_CHARACTERS] or UNNAMED_FIELD
 
 
-def _read_record(value: Any, most: int) -> dict[str, Any]:
-    """The fields of a record, with at most so many letters of each; whatever is nested in one is its value as JSON. Of
-    a table imported from CSV, the record may be JSON itself. What is no record has no fields."""
+def _read_record(value: Any, max_characters: int) -> dict[str, Any]:
+    """The fields of a record, with at most `max_characters` of each value; {} if `value` is no record.
+
+    A nested value becomes JSON text. After an import from CSV, the record itself may be JSON text.
+    """
     if isinstance(value, str):
         value = read_record(value)
     if not isinstance(value, dict):
         return {}
-    found: dict[str, Any] = {}
-    for key, each in list(value.items())[:MAX_RECORD]:
+    record: dict[str, Any] = {}
+    for key, field_value in list(value.items())[:MAX_RECORD]:
         name = record_name(key)
-        while name in found:  # cut short, it is another one's
-            name = f"{name[: MAX_FIELD - 4]} ({len(found)})"
-        plain = _as_json(each) if isinstance(each, dict | list) else each
-        found[name] = storable(plain)[:most] if isinstance(plain, str) else plain
-    return found
+        while name in record:  # names can become equal when they are shortened
+            name = f"{name[: MAX_FIELD_CHARACTERS - 4]} ({len(record)})"
+        plain = _as_json(field_value) if isinstance(field_value, dict | list) else field_value
+        record[name] = storable(plain)[:max_characters] if isinstance(plain, str) else plain
+    return record
 
 
 def _as_json(value: Any) -> str | None:
@@ -109,9 +112,9 @@ def _as_json(value: Any) -> str | None:
 
 
 def read_moment(value: Any) -> str:
-    """A time in the one form that sorts as text and that Label Studio's filters take (others are a 500); "" if none.
+    """A time as ISO text in UTC, "" if the value is no time. A time without a zone is read as UTC.
 
-    A time without a zone is taken for UTC, wherever this machine stands.
+    The format sorts as text. Label Studio's filters accept it and respond with status 500 to other formats.
     """
     try:
         moment = datetime.fromisoformat(value)
@@ -122,43 +125,53 @@ def read_moment(value: Any) -> str:
 
 
 def read_example(task: Any, schema: TaskSchema) -> Example | None:
-    number = read_id(task.get("id")) if isinstance(task, dict) else None
-    if number is None:
+    """A task with its text and the fields that may make groups, None if it has no id."""
+    task_id = read_id(task.get("id")) if isinstance(task, dict) else None
+    if task_id is None:
         return None
     text = read_text(task, schema)
-    fields = _read_fields(task.get("data"), schema)
-    if not text:  # the names of the others tell where the text may be
-        fields = {**dict.fromkeys(_names(task.get("data")), ""), **fields}
-    return Example(number, text, content_key(text), fields)
+    fields = _group_fields(task.get("data"), schema)
+    if not text:  # the names of all fields help users to find the field that has the text
+        fields = {**dict.fromkeys(_field_names(task.get("data")), ""), **fields}
+    return Example(task_id, text, content_key(text), fields)
 
 
-def _names(data: Any) -> list[str]:
-    """Names of a task's data, the first few."""
-    return [storable(str(name))[:MAX_FIELD] for name in data][:MAX_FIELDS] if isinstance(data, dict) else []
+def _field_names(data: Any) -> list[str]:
+    """The first names of fields in a task's data."""
+    if not isinstance(data, dict):
+        return []
+    return [storable(str(name))[:MAX_FIELD_CHARACTERS] for name in data][:MAX_GROUP_FIELDS]
 
 
-def _read_fields(data: Any, schema: TaskSchema) -> dict[str, str]:
-    """What may name a group: not the text itself, nothing nested, nothing long."""
+def _group_fields(data: Any, schema: TaskSchema) -> dict[str, str]:
+    """The fields of a task's data that may make groups: not the text itself, no nested and no long values."""
     if not isinstance(data, dict):
         return {}
-    asked = schema.data
-    shown = {
+    text_fields = schema.data
+    plain = {
         storable(str(name)): storable(str(value))
         for name, value in data.items()
-        if name not in asked and isinstance(value, str | int | float | bool)
+        if name not in text_fields and isinstance(value, str | int | float | bool)
     }
-    short = {name: value for name, value in shown.items() if len(name) <= MAX_FIELD and 0 < len(value) <= MAX_FIELD}
-    return dict(sorted(short.items())[:MAX_FIELDS])
+    short = {
+        name: value
+        for name, value in plain.items()
+        if len(name) <= MAX_FIELD_CHARACTERS and 0 < len(value) <= MAX_FIELD_CHARACTERS
+    }
+    return dict(sorted(short.items())[:MAX_GROUP_FIELDS])
 
 
 def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None) -> Annotation | None:
-    """One annotation; `task` is the number of the task it was found in, if its own JSON may lack it."""
-    if not isinstance(annotation, dict) or "result" not in annotation:  # a shortened one must not pass for an empty one
+    """One annotation, None if it lacks an id, a task or a result.
+
+    task  id of the task that contains the annotation; used if the annotation does not name its task
+    """
+    if not isinstance(annotation, dict) or "result" not in annotation:  # it must not be read as an empty annotation
         return None
-    number = read_id(annotation.get("id"))
-    owner = annotation.get("task")
-    task = read_id(owner.get("id") if isinstance(owner, dict) else owner) or task
-    if number is None or task is None:
+    annotation_id = read_id(annotation.get("id"))
+    own_task = annotation.get("task")
+    task = read_id(own_task.get("id") if isinstance(own_task, dict) else own_task) or task
+    if annotation_id is None or task is None:
         return None
     completed_by = annotation.get("completed_by")
     if isinstance(completed_by, dict):
@@ -166,9 +179,9 @@ def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None
     annotator = read_id(completed_by)
     lead_time = annotation.get("lead_time")
     cancelled = annotation.get("was_cancelled") is True
-    choices, unread = read_answer(annotation.get("result"), schema)
+    choices, unread = read_labels(annotation.get("result"), schema)
     return Annotation(
-        id=number,
+        id=annotation_id,
         task=task,
         annotator=annotator if annotator is not None and annotator < 2**31 else None,
         choices=choices,
@@ -181,7 +194,7 @@ def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None
 
 
 def read_tasks(tasks: Iterable[Any], schema: TaskSchema) -> tuple[list[Example], list[Annotation]]:
-    """Tasks as the API and /predict carry them, with the annotations inside them."""
+    """The tasks in the JSON of the API or of /predict, and the annotations that they contain."""
     examples: list[Example] = []
     annotations: list[Annotation] = []
     for task in tasks:
@@ -189,18 +202,19 @@ def read_tasks(tasks: Iterable[Any], schema: TaskSchema) -> tuple[list[Example],
         if example is None:
             continue
         examples.append(example)
-        inside = task.get("annotations")
-        found = (read_annotation(each, schema, example.task) for each in (inside if isinstance(inside, list) else ()))
-        annotations += [each for each in found if each is not None]
+        contained = task.get("annotations")
+        for item in contained if isinstance(contained, list) else ():
+            if (annotation := read_annotation(item, schema, example.task)) is not None:
+                annotations.append(annotation)
     return examples, annotations
 
 
 def write_result(prediction: Prediction, schema: TaskSchema) -> list[dict[str, Any]]:
-    """The `result` of a prediction: one region with the draft, or none for a task without one."""
+    """The `result` of a prediction: one region with the draft, or none if the prediction has no draft."""
     draft = prediction.draft
     if draft is None or not draft.choices:
         return []
-    region: dict[str, Any] = {  # what is of interest to people comes first: the Data Manager shows the beginning
+    region: dict[str, Any] = {  # the reason comes first, because the Data Manager shows only the beginning
         **({"meta": {"text": [prediction.reason]}} if prediction.reason else {}),
         "id": f"draft-{prediction.task}",
         "from_name": schema.control,
@@ -213,7 +227,7 @@ def write_result(prediction: Prediction, schema: TaskSchema) -> list[dict[str, A
 
 
 def write_predictions(predictions: Iterable[Prediction], schema: TaskSchema, version: str) -> Iterator[dict[str, Any]]:
-    """Predictions as Label Studio's API and its ML backend protocol take them."""
+    """Yields predictions as the JSON that Label Studio's API and its ML backend protocol accept."""
     for prediction in predictions:
         yield {
             "task": prediction.task,

@@ -1,11 +1,11 @@
-"""The webhook is a hint, the API is the truth: brings the store in step with Label Studio.
+"""Reconciles the store with Label Studio's API, which is authoritative, because webhook events can be lost.
 
-Cheap when all is well: an event carries Label Studio's own counts, and if the store has as many there is nothing to
-ask. Otherwise, and at intervals, one delta by `updated_at`. Measured on 1.23: creating, changing, skipping and deleting
-an annotation, changing a task's data and adding a single prediction all move the task's `updated_at`; a bulk import of
-predictions does not. A deleted task leaves no trace but the count, so counts that still differ are settled by a full
-listing. A transaction of Label Studio may become visible later than one with a later `updated_at`: of tasks with an
-annotation, each delta begins some time before the end of the last one.
+An event has Label Studio's own counts. If the store has the same counts, nothing is read. Otherwise, and at intervals,
+the tasks with a later `updated_at` are read. Measured on Label Studio 1.23: creating, changing, skipping and deleting
+an annotation, changing a task's data and adding a single prediction change the task's `updated_at`; a bulk import of
+predictions does not. Only the counts show that a task was deleted, so all tasks are listed if the counts still differ.
+A transaction of Label Studio may become visible later than another one with a later `updated_at`. Therefore tasks with
+an annotation are read again from some time before the last reconciliation.
 """
 
 from __future__ import annotations
@@ -24,196 +24,213 @@ from ml_backend.label_studio.serialization import read_moment, read_tasks
 from ml_backend.label_studio.webhooks import read_counts
 from ml_backend.storage import ProjectRecord, Store, now
 
-OVERLAP = timedelta(seconds=60)  # of two deltas: longer than a transaction of Label Studio takes
-ANNOTATED_PAGE = 500  # tasks; with their annotations, each takes Label Studio ten times as long as without
-_CHANGED = "id,data,updated_at,annotations,result,was_cancelled,ground_truth,completed_by,lead_time"  # nested ones too
-COUNTS = ("total_annotations", "cancelled_annotations")  # Label Studio's own: answers, and skips
-_ANSWERS = "; answers: "
-_BEGINNING = "1970-01-01T00:00:00.000000Z"
+CHANGES_OVERLAP = timedelta(seconds=60)  # of two reconciliations; longer than a transaction of Label Studio takes
+ANNOTATED_PAGE_TASKS = 500  # with its annotations, a task takes Label Studio ten times as long as without
+_ANNOTATED_FIELDS = "id,data,updated_at,annotations,result,was_cancelled,ground_truth,completed_by,lead_time"
+ANNOTATION_COUNTS = ("total_annotations", "cancelled_annotations")  # Label Studio's counts of annotations and of skips
+_ANNOTATION_CONFIG = "; answers: "
+_EARLIEST = "1970-01-01T00:00:00.000000Z"
 
 
 def reconcile(
     client: LabelStudioClient,
     store: Store,
     project: int,
-    every: float,
-    guard: Callable[[], None],
-    listed: Callable[[Sequence[Example]], None] = lambda _: None,
+    interval_seconds: float,
+    check_lease: Callable[[], None],
+    on_listed: Callable[[Sequence[Example]], None] = lambda _: None,
 ) -> bool:
-    """Makes the store agree with Label Studio; returns whether the API had to be asked.
+    """Makes the store agree with Label Studio; returns whether the API was read.
 
-    Asked when the last time is `every` seconds ago, the store's counts differ from those last heard, or the tasks were
-    read under another configuration. `guard` is called before every page of tasks, `listed` with every page of a full
-    listing, while Label Studio is busy with the next one. Raises LabelStudioError; what was read stays.
+    The API is read if the last reconciliation is `interval_seconds` ago, if the store's counts differ from those that
+    Label Studio last sent, or if the tasks were read under another labelling configuration.
+
+    check_lease  raises if the project's lease was lost; it is called before each page of tasks is stored
+    on_listed    is called with each page of a full listing of texts, while Label Studio prepares the next page
+
+    Raises LabelStudioError, after which the pages that were read stay in the store, and ApprenticeError if Label Studio
+    has another project with this number.
     """
     record = store.projects.ensure(project)
-    as_read = record.read_under == _read_under(_schema(record.label_config, record.choices))
-    if as_read and now() - record.reconciled_at < every and record.counts == _counted(store, project):
+    is_same_config = record.read_under == _config_signature(_schema(record.label_config, record.choices))
+    is_recent = now() - record.reconciled_at < interval_seconds
+    if is_same_config and is_recent and record.counts == _stored_counts(store, project):
         return False
     store.synchronisation.begin_look(project)
-    found = client.project(project)
-    check_identity(client, record, found)
-    config = str(found.get("label_config") or "")
+    fields = client.project(project)
+    check_identity(client, record, fields)
+    config = str(fields.get("label_config") or "")
     if config != record.label_config:
         store.projects.set_label_config(project, config)
-    store.rules.put(project, str(found.get("skip_queue") or ""), int(found.get("maximum_annotations") or 1))
+    store.rules.put(project, str(fields.get("skip_queue") or ""), int(fields.get("maximum_annotations") or 1))
     schema = _schema(config, record.choices)
     if schema is not None:
-        reading = _Reading(client, store, project, schema, guard, listed, store.labels.revision(project).number)
-        anew = record.read_under.partition(_ANSWERS)[0] != _fields(schema)
-        reread = record.read_under != _read_under(schema)
-        watermark = reading.all_tasks() if anew else reading.changes(record.watermark)
-        counts, mine = read_counts(client.project(project)), _counted(store, project)
-        if counts is not None and counts["tasks"] != mine["tasks"] and not anew:
-            reading.all_tasks()
-        if reread or counts != _counted(store, project):
-            reading.all_annotations()
-        # counts that cannot be made equal (Label Studio's may lag) must not cost a listing every round
-        store.synchronisation.note(project, _counted(store, project), watermark, _read_under(schema))
-    if record.published and found.get("model_version") != record.published:
-        store.publications.request(project)  # something else was switched on: publish again
+        revision = store.labels.revision(project).number
+        reader = _TaskReader(client, store, project, schema, check_lease, on_listed, revision)
+        are_tasks_outdated = record.read_under.partition(_ANNOTATION_CONFIG)[0] != _task_signature(schema)
+        are_annotations_outdated = record.read_under != _config_signature(schema)
+        watermark = reader.read_all_tasks() if are_tasks_outdated else reader.read_changes(record.watermark)
+        counts, stored_counts = read_counts(client.project(project)), _stored_counts(store, project)
+        if counts is not None and counts["tasks"] != stored_counts["tasks"] and not are_tasks_outdated:
+            reader.read_all_tasks()
+        if are_annotations_outdated or counts != _stored_counts(store, project):
+            reader.read_all_annotations()
+        # the store's own counts are noted: Label Studio's may lag, and must not cause a listing in each round
+        store.synchronisation.note(project, _stored_counts(store, project), watermark, _config_signature(schema))
+    if record.published and fields.get("model_version") != record.published:
+        store.publications.request(project)  # the model version was changed in Label Studio: publish again
     store.synchronisation.end_look(project)
     return True
 
 
-def check_identity(client: LabelStudioClient, record: ProjectRecord, found: dict[str, Any]) -> None:
-    """Raises ApprenticeError if what Label Studio has under this number is not the project that was connected."""
-    if record.made_at not in ("", read_moment(found.get("created_at"))):
+def check_identity(client: LabelStudioClient, record: ProjectRecord, fields: dict[str, Any]) -> None:
+    """Raises ApprenticeError if the project in Label Studio is not the one that was connected.
+
+    fields  the project's JSON, see `LabelStudioClient.project`
+    """
+    if record.made_at not in ("", read_moment(fields.get("created_at"))):
         raise ApprenticeError(
-            f"Project {record.id} of {client.url} is not the one that was connected: mend the address of Label "
-            f"Studio, or run `apprentice connect --project {record.id}` for this one"
+            f"Project {record.id} of {client.url} is not the one that was connected: correct the address of Label "
+            f"Studio, or run `apprentice connect --project {record.id}` to connect this project"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """One look at a project's tasks.
+class _TaskReader:
+    """Reads tasks and annotations of a project from the API into the store.
 
-    `revision` is that of the store's annotations when it began: only what has not changed since may be put right by
-    what is read, as an event may bring something newer at any moment.
+    revision  revision of the stored annotations at the beginning. Annotations that have changed since then are neither
+              deleted nor restored, because an event may have brought newer data than the API's response
     """
 
     client: LabelStudioClient
     store: Store
     project: int
     schema: TaskSchema
-    guard: Callable[[], None]
-    listed: Callable[[Sequence[Example]], None]
+    check_lease: Callable[[], None]
+    on_listed: Callable[[Sequence[Example]], None]
     revision: int
 
-    def changes(self, since: str) -> str:
-        """Every task changed since then, with its annotations; returns the newest `updated_at`. Of those with an
-        annotation, also what an overlap before that holds: a transaction may have been committed late. An import that
-        lies in it is not listed again, which takes a minute for 100,000 tasks."""
+    def read_changes(self, since: str) -> str:
+        """Reads the tasks changed since a time, with their annotations; returns the newest `updated_at`.
+
+        Tasks with an annotation are read from `CHANGES_OVERLAP` before that time, because a transaction may have been
+        committed late. Tasks without one are not, because an import in that period would be listed again, which takes a
+        minute for 100,000 tasks.
+        """
         newest = since
-        overlap = [[changed_since(_earlier(since)), _with_some(count)] for count in COUNTS]
+        overlap = [[changed_since(_overlap_start(since)), _has_positive(count)] for count in ANNOTATION_COUNTS]
         for conditions in ([changed_since(since)], *overlap):
-            for page in self._annotated(*conditions):
-                self.guard()
-                examples, standing = self._keep(page)
+            for page in self._annotated_pages(*conditions):
+                self.check_lease()
+                examples, annotation_ids = self._store_page(page)
                 tasks = {example.task for example in examples}
-                known = self.store.labels.standing_at(self.project, self.revision, tasks)
-                self.store.labels.delete(self.project, known - standing)
-                newest = max([newest, *_moments(page)])
+                stored_ids = self.store.labels.standing_at(self.project, self.revision, tasks)
+                self.store.labels.delete(self.project, stored_ids - annotation_ids)
+                newest = max([newest, *_update_times(page)])
         return newest
 
-    def all_tasks(self) -> str:
-        """Lists every task and forgets those that are gone; returns the newest `updated_at`."""
-        known, _ = self.store.tasks.index(self.project)
-        seen: set[int] = set()
-        newest = _BEGINNING
+    def read_all_tasks(self) -> str:
+        """Lists all tasks, and removes tasks that no longer exist; returns the newest `updated_at`."""
+        stored_tasks, _ = self.store.tasks.index(self.project)
+        listed: set[int] = set()
+        newest = _EARLIEST
         for page in self.client.pages(self.project, fields="task_only", include="id,data,updated_at"):
-            self.guard()
-            examples, _ = self._keep(page)
-            if not self.schema.is_record:  # which have no vectors before all of them have been seen
-                self.listed(examples)
-            seen.update(example.task for example in examples)
-            newest = max([newest, *_moments(page)])
-            self._tell(len(seen))
-        self._tell(None)
-        missing = set(known.tolist()) - seen
-        if missing:  # with a task goes its place on the audit slice: nothing is lost because a list was wrong
+            self.check_lease()
+            examples, _ = self._store_page(page)
+            if not self.schema.is_record:  # records get vectors only when all of them have been read
+                self.on_listed(examples)
+            listed.update(example.task for example in examples)
+            newest = max([newest, *_update_times(page)])
+            self._report_progress(len(listed))
+        self._report_progress(None)
+        missing = set(stored_tasks.tolist()) - listed
+        if missing:  # a removed task loses its place in the audit slice, so ask whether it really does not exist
             self.store.tasks.remove(self.project, missing - self.client.existing(self.project, missing))
         return newest
 
-    def all_annotations(self) -> None:
-        """Reads every annotated task and forgets the annotations that are gone."""
-        standing: set[int] = set()
-        for count in COUNTS:
-            for page in self._annotated(_with_some(count)):
-                self.guard()
-                standing |= self._keep(page)[1]
-        known = self.store.labels.standing_at(self.project, self.revision)
-        self.store.labels.delete(self.project, known - standing)
+    def read_all_annotations(self) -> None:
+        """Reads all annotated tasks, and deletes the annotations that no longer exist."""
+        annotation_ids: set[int] = set()
+        for count in ANNOTATION_COUNTS:
+            for page in self._annotated_pages(_has_positive(count)):
+                self.check_lease()
+                annotation_ids |= self._store_page(page)[1]
+        stored_ids = self.store.labels.standing_at(self.project, self.revision)
+        self.store.labels.delete(self.project, stored_ids - annotation_ids)
 
-    def _annotated(self, *conditions: dict[str, Any]) -> Iterator[list[Any]]:
-        """The tasks that meet all of some conditions, with their annotations."""
-        return self.client.pages(self.project, filters=conditions, size=ANNOTATED_PAGE, fields="all", include=_CHANGED)
+    def _annotated_pages(self, *conditions: dict[str, Any]) -> Iterator[list[Any]]:
+        """Yields pages of the tasks that meet all conditions, with their annotations."""
+        return self.client.pages(
+            self.project, filters=conditions, size=ANNOTATED_PAGE_TASKS, fields="all", include=_ANNOTATED_FIELDS
+        )
 
-    def _tell(self, read: int | None) -> None:
-        """For `status`: how many tasks are read so far."""
-        self.store.progress.read(self.project, read)
+    def _report_progress(self, task_count: int | None) -> None:
+        """Stores for `status` how many tasks have been read; None at the end."""
+        self.store.progress.read(self.project, task_count)
 
-    def _keep(self, tasks: list[Any]) -> tuple[list[Example], set[int]]:
-        """Stores tasks and the annotations inside them; returns the tasks, and the annotations' numbers."""
+    def _store_page(self, tasks: list[Any]) -> tuple[list[Example], set[int]]:
+        """Stores tasks and the annotations that they contain; returns the tasks, and the ids of the annotations."""
         examples, annotations = read_tasks(tasks, self.schema)
-        inside = (each.get("id") for task in tasks for each in task.get("annotations") or ())
-        standing = {number for number in inside if isinstance(number, int)}
-        self.store.labels.revive(self.project, self.store.labels.deleted_at(self.project, self.revision, standing))
+        ids = (annotation.get("id") for task in tasks for annotation in task.get("annotations") or ())
+        annotation_ids = {annotation_id for annotation_id in ids if isinstance(annotation_id, int)}
+        deleted = self.store.labels.deleted_at(self.project, self.revision, annotation_ids)
+        self.store.labels.revive(self.project, deleted)
         self.store.tasks.put(self.project, examples)
         self.store.labels.put(self.project, annotations)
-        return examples, standing
+        return examples, annotation_ids
 
 
-def changed_since(moment: str) -> dict[str, Any]:
-    """The Data Manager's filter for tasks changed from a moment on."""
+def changed_since(time: str) -> dict[str, Any]:
+    """The Data Manager's filter for tasks that were changed at a time or later."""
     return {
-        "filter": "filter:tasks:updated_at", "operator": "greater_or_equal", "type": "Datetime", "value": moment,
+        "filter": "filter:tasks:updated_at", "operator": "greater_or_equal", "type": "Datetime", "value": time,
     }  # fmt: skip
 
 
-def _with_some(count: str) -> dict[str, Any]:
-    """The Data Manager's filter for tasks of which a count is not 0."""
+def _has_positive(count: str) -> dict[str, Any]:
+    """The Data Manager's filter for tasks whose count with this name is above 0."""
     return {"filter": f"filter:tasks:{count}", "operator": "greater", "type": "Number", "value": 0}
 
 
-def _earlier(moment: str) -> str:
-    """A moment, in the form of `read_moment`, less the overlap of two deltas."""
+def _overlap_start(time: str) -> str:
+    """The time `CHANGES_OVERLAP` earlier, in the format of `read_moment`."""
     try:
-        return read_moment((datetime.fromisoformat(moment) - OVERLAP).isoformat())
-    except (ValueError, OverflowError):  # there was no delta yet
-        return _BEGINNING
+        return read_moment((datetime.fromisoformat(time) - CHANGES_OVERLAP).isoformat())
+    except (ValueError, OverflowError):  # this is the first reconciliation
+        return _EARLIEST
 
 
 def _schema(config: str, choices: str) -> TaskSchema | None:
     try:
         return read_schema(config, choices)
     except UnsupportedConfigError:
-        return None  # the round says so
+        return None  # the round reports the error
 
 
-def _read_under(schema: TaskSchema | None) -> str:
-    """What of a configuration decides how tasks and answers are read: with other labels, only the answers must be read
-    again, so that these stand behind the rest."""
+def _config_signature(schema: TaskSchema | None) -> str:
+    """The parts of a labelling configuration that determine how tasks and annotations are read. Those for annotations
+    come last: if only these have changed, only the annotations are read again."""
     if schema is None:
         return ""
-    answers = (schema.labels, schema.stored, schema.nested, schema.multiple, schema.conditional, schema.other_controls)
-    return f"{_fields(schema)}{_ANSWERS}{sha256(repr(answers).encode()).hexdigest()[:16]}"
+    parts = (schema.labels, schema.stored, schema.nested, schema.multiple, schema.conditional, schema.other_controls)
+    return f"{_task_signature(schema)}{_ANNOTATION_CONFIG}{sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
-def _fields(schema: TaskSchema) -> str:
-    """What of a configuration decides how tasks are read."""
-    read = f"{schema.control} {schema.source} {schema.text_field} {schema.record_field}".strip()
-    several = [f"fields: {' '.join(schema.fields)}"] if schema.fields else []
+def _task_signature(schema: TaskSchema) -> str:
+    """The parts of a labelling configuration that determine how tasks are read."""
+    source = f"{schema.control} {schema.source} {schema.text_field} {schema.record_field}".strip()
+    fields = [f"fields: {' '.join(schema.fields)}"] if schema.fields else []
     html = [f"html: {' '.join(schema.html)}"] if schema.html else []
-    return "; ".join([read, *several, *html])  # of a text or a table alone, as ever: else all would be read again
+    # the signature of a single text or table must not change, because all tasks would be read again
+    return "; ".join([source, *fields, *html])
 
 
-def _counted(store: Store, project: int) -> dict[str, int]:
+def _stored_counts(store: Store, project: int) -> dict[str, int]:
     annotations, skips = store.labels.count(project)
     return {"tasks": store.tasks.count(project), "annotations": annotations, "skips": skips}
 
 
-def _moments(tasks: Iterable[Any]) -> list[str]:
-    """When the tasks were last changed."""
+def _update_times(tasks: Iterable[Any]) -> list[str]:
+    """The times of the last changes of tasks."""
     return [read_moment(task.get("updated_at")) for task in tasks if isinstance(task, dict)]

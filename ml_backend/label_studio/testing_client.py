@@ -1,4 +1,5 @@
-"""What a person does in Label Studio: make a project, take a task, answer it. For demo, benchmarks and tests."""
+"""Does in Label Studio what a person does: creates projects, imports tasks and submits annotations. For the demo, the
+benchmarks and the tests."""
 
 from __future__ import annotations
 
@@ -8,16 +9,20 @@ from typing import Any
 
 from ml_backend.core.exceptions import NotFoundError
 from ml_backend.core.types import TaskSchema
-from ml_backend.label_studio.choices_values import read_answer, write_choices
+from ml_backend.label_studio.choices_values import read_labels, write_choices
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import read_text
 
-IMPORT_CHUNK = 5000
+MAX_TASKS_PER_IMPORT = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class ServedTask:
-    """A task as the labelling screen gets it: its draft's choices and the version that drafted it, if there is one."""
+    """A task as the labelling screen receives it.
+
+    draft    choices of its draft, () if there is none
+    version  model version that made the draft, None if there is none
+    """
 
     task: int
     text: str
@@ -26,37 +31,38 @@ class ServedTask:
 
 
 def find_project(client: LabelStudioClient, title: str) -> int | None:
-    """The number of the project with this title, None if there is none."""
-    found = client.call("GET", "api/projects", params={"title": title, "page_size": 100})
-    return next((int(each["id"]) for each in found["results"] if each["title"] == title), None)
+    """The id of the project with this title, None if there is none."""
+    projects = client.call("GET", "api/projects", params={"title": title, "page_size": 100})["results"]
+    return next((int(project["id"]) for project in projects if project["title"] == title), None)
 
 
 def create_project(client: LabelStudioClient, title: str, label_config: str) -> int:
+    """Creates a project; returns its id."""
     return int(client.call("POST", "api/projects/", body={"title": title, "label_config": label_config})["id"])
 
 
 def import_tasks(client: LabelStudioClient, project: int, data: Sequence[Mapping[str, Any]]) -> Iterable[int]:
-    """Imports tasks with their data in chunks; yields how many are there after each."""
-    for at in range(0, len(data), IMPORT_CHUNK):
-        chunk = list(data[at : at + IMPORT_CHUNK])
+    """Imports the data of tasks in chunks; yields the number of imported tasks after each chunk."""
+    for start in range(0, len(data), MAX_TASKS_PER_IMPORT):
+        chunk = list(data[start : start + MAX_TASKS_PER_IMPORT])
         client.call("POST", f"api/projects/{project}/import", body=chunk, timeout=600)
-        yield at + len(chunk)
+        yield start + len(chunk)
 
 
 def next_task(client: LabelStudioClient, project: int, schema: TaskSchema) -> ServedTask | None:
-    """The task that Label Studio serves next, None when there is none left."""
+    """The task that Label Studio serves next, None if no task is left."""
     try:
         task = client.call("GET", f"api/projects/{project}/next")
     except NotFoundError:
         return None
     prediction: dict[str, Any] = next(iter(task.get("predictions") or []), {})
     regions = prediction.get("result") or []
-    choices, _ = read_answer(regions, schema)
+    choices, _ = read_labels(regions, schema)
     return ServedTask(int(task["id"]), read_text(task, schema), choices, prediction.get("model_version"))
 
 
 def answer(client: LabelStudioClient, task: int, schema: TaskSchema, choices: Sequence[str]) -> int:
-    """Submits an answer; returns the annotation's number."""
+    """Submits an annotation with these choices; returns its id."""
     region = {
         "from_name": schema.control,
         "to_name": schema.source,
@@ -68,6 +74,6 @@ def answer(client: LabelStudioClient, task: int, schema: TaskSchema, choices: Se
 
 
 def skip(client: LabelStudioClient, task: int) -> int:
-    """Skips a task; returns the annotation's number."""
+    """Skips a task; returns the id of the annotation that stands for the skip."""
     body = {"result": [], "was_cancelled": True}
     return int(client.call("POST", f"api/tasks/{task}/annotations/", body=body)["id"])

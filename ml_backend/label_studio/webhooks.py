@@ -1,4 +1,5 @@
-"""Webhook bodies -> one Event. Tolerant: what cannot be used is left out, and the next reconcile finds it."""
+"""Reads the body of a webhook request into an Event. Malformed parts are left out; the next reconciliation reads them
+from the API."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from ml_backend.core.types import Annotation, Example, storable
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation, read_example, read_id, read_project_id
 
-MAX_ITEMS = 500  # an event with more tasks is answered by a reconcile: it would take too long here
+MAX_ITEMS = 500  # tasks or annotations that are read from one event; a reconciliation reads the others
 _COUNTS = {
     "tasks": "task_number",
     "annotations": "total_annotations_number",
@@ -21,12 +22,12 @@ _COUNTS = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened in one project.
+    """A change in one project.
 
-    label_config  the configuration at that moment, None if the event does not say
-    counts        Label Studio's own count of tasks, annotations and skips at that moment, None if it does not say
-    incomplete    there was more than was read: reconcile
-    problem       why the answers in it could not be read, "" if they could
+    label_config  the labelling configuration at that time, None if the body lacks it
+    counts        Label Studio's counts of tasks, annotations and skips at that time, None if the body lacks them
+    incomplete    whether parts of the body were not read, so that a reconciliation is needed
+    problem       why the annotations in the body could not be read, "" if they could
     """
 
     action: str
@@ -42,65 +43,73 @@ class Event:
 
     @property
     def asks_for_round(self) -> bool:
-        """Whether the queue may have to change. PROJECT_UPDATED alone does not: our own PATCH fires it, too."""
-        return self.incomplete or self.action == "START_TRAINING" or self.carries_data
+        """Whether the event may change the queue. PROJECT_UPDATED alone does not: Apprentice's own changes of the model
+        version fire it."""
+        return self.incomplete or self.action == "START_TRAINING" or self.has_data
 
     @property
-    def carries_data(self) -> bool:
+    def has_data(self) -> bool:
+        """Whether the event has tasks or annotations, or ids of deleted ones."""
         return bool(self.annotations or self.deleted_annotations or self.examples or self.deleted_tasks)
 
 
 def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event:
-    """Reads one webhook body. `choices` says which <Choices> of a project is learnt, "" for its configuration's own.
-    Raises InvalidEventError if the body has no action or no project."""
+    """Reads the body of one webhook request.
+
+    choices  returns the setting `choices` of a project (see `label_config.read_schema`)
+
+    Raises InvalidEventError if the body has no action or no project.
+    """
     if not isinstance(body, dict):
         raise InvalidEventError("the body is not a JSON object")
     action, project = body.get("action"), body.get("project")
     if not isinstance(action, str):
         raise InvalidEventError("the body has no action")
     details = project if isinstance(project, dict) else {}
-    number = read_project_id(details.get("id") if details else project)
-    if number is None:
+    project_id = read_project_id(details.get("id") if details else project)
+    if project_id is None:
         raise InvalidEventError("the body names no project")
     config = details.get("label_config")
     config = storable(config) if isinstance(config, str) else None
-    event = Event(action[:50], number, config, read_counts(details))
+    event = Event(action[:50], project_id, config, read_counts(details))
     if action in ("ANNOTATIONS_DELETED", "TASKS_DELETED"):
         kind = "annotations" if action == "ANNOTATIONS_DELETED" else "tasks"
-        found = (read_id(item.get("id") if isinstance(item, dict) else item) for item in _list(body.get(kind)))
-        ids = tuple(each for each in found if each is not None)
+        items = _as_list(body.get(kind))
+        possible_ids = (read_id(item.get("id") if isinstance(item, dict) else item) for item in items)
+        ids = tuple(item_id for item_id in possible_ids if item_id is not None)
         if kind == "annotations":
             return replace(event, deleted_annotations=ids)
         return replace(event, deleted_tasks=ids[:MAX_ITEMS], incomplete=len(ids) > MAX_ITEMS)
     if not action.startswith(("ANNOTATION", "TASK")):
         return event
     try:
-        several = (config or "").count("<Choices") > 1
-        schema = read_schema(config or "", choices(number) if several else "")
+        has_several = (config or "").count("<Choices") > 1
+        schema = read_schema(config or "", choices(project_id) if has_several else "")
     except UnsupportedConfigError as problem:
         return replace(event, incomplete=not config, problem=str(problem) if config else "")
-    tasks = _list(body.get("task")) + _list(body.get("tasks"))
+    tasks = _as_list(body.get("task")) + _as_list(body.get("tasks"))
     examples = [read_example(task, schema) for task in tasks[:MAX_ITEMS]]
-    answers = _list(body.get("annotation")) + _list(body.get("annotations"))
-    lone = read_id(tasks[0].get("id")) if len(tasks) == 1 and isinstance(tasks[0], dict) else None
-    read = [read_annotation(each, schema, lone) for each in answers[:MAX_ITEMS]]
+    items = _as_list(body.get("annotation")) + _as_list(body.get("annotations"))
+    single_task = read_id(tasks[0].get("id")) if len(tasks) == 1 and isinstance(tasks[0], dict) else None
+    annotations = [read_annotation(item, schema, single_task) for item in items[:MAX_ITEMS]]
     return replace(
         event,
-        examples=tuple(each for each in examples if each is not None),
-        annotations=tuple(each for each in read if each is not None),
-        incomplete=max(len(tasks), len(answers)) > MAX_ITEMS or None in examples or None in read,
+        examples=tuple(example for example in examples if example is not None),
+        annotations=tuple(annotation for annotation in annotations if annotation is not None),
+        incomplete=max(len(tasks), len(items)) > MAX_ITEMS or None in examples or None in annotations,
     )
 
 
 def read_counts(project: dict[str, Any]) -> dict[str, int] | None:
+    """Label Studio's counts in the JSON of a project, by `tasks`, `annotations` and `skips`; None if one is missing."""
     counts = {name: project.get(key) for name, key in _COUNTS.items()}
     if all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts.values()):
         return counts  # type: ignore[return-value]
     return None
 
 
-def _list(value: Any) -> list[Any]:
-    """Label Studio sends one object or a list of them under the same name."""
+def _as_list(value: Any) -> list[Any]:
+    """The objects under a key of the body; Label Studio sends one object or a list under the same key."""
     if isinstance(value, list):
         return value
     return [] if value is None else [value]

@@ -1,1 +1,1 @@
-"""Labels and accepted drafts of a project, aggregated task by task as annotations change."""
+"""Aggregates the labels and the accepted drafts of a project, task by task as annotations change."""

@@ -1,4 +1,4 @@
-"""How drafts were received, kept task by task: what one more answer costs does not depend on how many there are."""
+"""Counts task by task which drafts were accepted: the cost of one more annotation does not grow with their number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ AUTHORS = ("teacher", "learner")
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """Of one answered task that was shown; `author` is None, and `fate` "", where it was shown without a draft."""
+    """The outcome of one published and annotated task.
+
+    author   "teacher" or "learner", None if the task was published without a draft
+    fate     what happened to the draft (see `draft_acceptance.fate`), "" without a draft
+    seconds  that the annotation took, None if unknown
+    """
 
     author: str | None
     fate: str
@@ -24,60 +29,70 @@ class _Outcome:
 
 
 class AcceptanceCounts:
-    """The outcome of every shown task of a project."""
+    """The outcomes of the published tasks of a project, and their counts."""
 
     def __init__(self) -> None:
-        self._shown: set[int] = set()
+        self._published: set[int] = set()
         self._outcomes: dict[int, _Outcome] = {}
         self._counts: Counter[tuple[str | None, str]] = Counter()
-        self._accepted: list[float] = []  # seconds of the answers with an accepted draft, ascending
-        self._blind: list[float] = []  # and of those without any draft
+        self._accepted_seconds: list[float] = []  # of annotations with an accepted draft, ascending
+        self._blind_seconds: list[float] = []  # of annotations of tasks without a draft, ascending
 
     @property
-    def shown(self) -> int:
-        """How many tasks have been shown."""
-        return len(self._shown)
+    def published_count(self) -> int:
+        """Number of tasks that have been published."""
+        return len(self._published)
 
-    def update(self, task: int, shown: PublishedDraft | None, annotations: Iterable[Annotation]) -> None:
-        """What was last shown of a task, and all its annotations, are these from now on."""
-        answers = (each for each in annotations if not each.cancelled and each.is_read)
-        answer = min(answers, key=lambda each: each.id, default=None)
-        (self._shown.discard if shown is None else self._shown.add)(task)
+    def update(self, task: int, draft: PublishedDraft | None, annotations: Iterable[Annotation]) -> None:
+        """Replaces the outcome of a task.
+
+        draft        the last one published for the task, None if the task was never published
+        annotations  all annotations of the task
+        """
+        counted = (annotation for annotation in annotations if not annotation.cancelled and annotation.is_read)
+        first = min(counted, key=lambda annotation: annotation.id, default=None)
+        (self._published.discard if draft is None else self._published.add)(task)
         outcome = None
-        if shown is not None and answer is not None:
-            outcome = _Outcome(shown.author, fate(shown, answer) if shown.author else "", timed(answer))
-        before = self._outcomes.pop(task, None)
-        if before is not None:
-            self._counts[before.author, before.fate] -= 1
-            if (seconds := self._times(before)) is not None and before.seconds is not None:
-                del seconds[bisect_left(seconds, before.seconds)]
+        if draft is not None and first is not None:
+            outcome = _Outcome(draft.author, fate(draft, first) if draft.author else "", timed(first))
+        previous = self._outcomes.pop(task, None)
+        if previous is not None:
+            self._counts[previous.author, previous.fate] -= 1
+            if (seconds := self._seconds_of(previous)) is not None and previous.seconds is not None:
+                del seconds[bisect_left(seconds, previous.seconds)]
         if outcome is not None:
             self._outcomes[task] = outcome
             self._counts[outcome.author, outcome.fate] += 1
-            if (seconds := self._times(outcome)) is not None and outcome.seconds is not None:
+            if (seconds := self._seconds_of(outcome)) is not None and outcome.seconds is not None:
                 insort(seconds, outcome.seconds)
 
     def without(self, tasks: Iterable[int]) -> tuple[dict[str, DraftAcceptance], TimeSaved]:
-        """By author, and the time saved, but for some tasks."""
-        counts, accepted, blind = self._counts, self._accepted, self._blind
-        apart = [self._outcomes[task] for task in tasks if task in self._outcomes]
-        if apart:
-            counts = counts - Counter((outcome.author, outcome.fate) for outcome in apart)
-            accepted = _but(accepted, (each for each in apart if self._times(each) is self._accepted))
-            blind = _but(blind, (each for each in apart if self._times(each) is self._blind))
+        """The acceptance of drafts by author, and the time that drafts saved, not counting the tasks with these ids."""
+        counts, accepted, blind = self._counts, self._accepted_seconds, self._blind_seconds
+        excluded = [self._outcomes[task] for task in tasks if task in self._outcomes]
+        if excluded:
+            counts = counts - Counter((outcome.author, outcome.fate) for outcome in excluded)
+            accepted = _without_outcomes(
+                accepted, (outcome for outcome in excluded if self._seconds_of(outcome) is self._accepted_seconds)
+            )
+            blind = _without_outcomes(
+                blind, (outcome for outcome in excluded if self._seconds_of(outcome) is self._blind_seconds)
+            )
         fates = DraftAcceptance.__dataclass_fields__
-        received = {author: DraftAcceptance(**{name: counts[author, name] for name in fates}) for author in AUTHORS}
-        return received, time_saved(sum(each.accepted for each in received.values()), accepted, blind)
+        acceptance = {author: DraftAcceptance(**{name: counts[author, name] for name in fates}) for author in AUTHORS}
+        return acceptance, time_saved(sum(by_author.accepted for by_author in acceptance.values()), accepted, blind)
 
-    def _times(self, outcome: _Outcome) -> list[float] | None:
+    def _seconds_of(self, outcome: _Outcome) -> list[float] | None:
+        """The list that has the seconds of an outcome, None if the outcome is not in a list."""
         if outcome.author is None:
-            return self._blind
-        return self._accepted if outcome.fate == "accepted" else None
+            return self._blind_seconds
+        return self._accepted_seconds if outcome.fate == "accepted" else None
 
 
-def _but(seconds: list[float], outcomes: Iterable[_Outcome]) -> list[float]:
-    left = list(seconds)
+def _without_outcomes(seconds: list[float], outcomes: Iterable[_Outcome]) -> list[float]:
+    """A copy of `seconds`, ascending, without those of the outcomes."""
+    remaining = list(seconds)
     for outcome in outcomes:
         if outcome.seconds is not None:
-            del left[bisect_left(left, outcome.seconds)]
-    return left
+            del remaining[bisect_left(remaining, outcome.seconds)]
+    return remaining

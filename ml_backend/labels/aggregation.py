@@ -1,5 +1,5 @@
-"""The labels of a project, aggregated task by task as annotations change: what one more answer costs does not depend
-on how many there are. What is kept equals `consensus` of all annotations, bit for bit.
+"""Aggregates the labels of a project task by task as annotations change: the cost of one more annotation does not grow
+with their number. The result equals `consensus` of all annotations, bit for bit.
 """
 
 from __future__ import annotations
@@ -13,17 +13,21 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.types import Annotation, Floats, Ints, Mask, TaskSchema
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, as_digest, mark_of, vote
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_task, digest_text, digest_value
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved
 from ml_backend.storage import PublishedDraft, Store
 
-BEGINNING = -1  # before every revision
+BEFORE_FIRST_REVISION = -1
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSnapshot:
-    """The labels of a project up to a revision of its annotations; `digest`: the same for the same labels."""
+    """The labels of a project at a revision of its annotations.
+
+    answers  the aggregated labels
+    digest   hash of them, which is the same for the same labels
+    """
 
     revision: int
     answers: AggregatedLabels
@@ -31,107 +35,114 @@ class LabelSnapshot:
 
 
 class LabelAggregator:
-    """Follows one project. Safe to use from several threads; what it returned stays as it was."""
+    """Aggregates the annotations of one project. It is safe to use from several threads, and never changes the values
+    that it has returned."""
 
     def __init__(self, store: Store, project: int) -> None:
         self._store = store
         self._project = project
         self._lock = threading.Lock()
-        self._kind: tuple[object, ...] = ()
-        self._begin(())
+        self._schema_key: tuple[object, ...] = ()
+        self._reset(())
 
-    def _begin(self, kind: tuple[object, ...], columns: int = 0) -> None:
-        self._kind = kind
-        self._revision = BEGINNING
-        none: Ints = np.empty(0, np.int64)
-        self._answers = AggregatedLabels(none, np.empty((0, columns), np.float32), none)
-        self._mark = 0  # the digest of the answers
-        self._first: dict[int, str] = {}  # task -> when its first standing answer was last changed
-        self._times: dict[int, int] = {}  # task -> how many answers it has
-        self._overlaps: Counter[int] = Counter()  # how many tasks have so many
-        self._sole: set[int] = set()  # tasks with one answer, which is no ground truth
-        self._reception = AcceptanceCounts()
+    def _reset(self, schema_key: tuple[object, ...], label_count: int = 0) -> None:
+        self._schema_key = schema_key
+        self._revision = BEFORE_FIRST_REVISION
+        no_tasks: Ints = np.empty(0, np.int64)
+        self._labels = AggregatedLabels(no_tasks, np.empty((0, label_count), np.float32), no_tasks)
+        self._digest = 0  # of `_labels`
+        self._first_annotated: dict[int, str] = {}  # task -> earliest `updated_at` of its annotations
+        self._annotation_counts: dict[int, int] = {}  # task -> number of its annotations, without skips
+        self._overlaps: Counter[int] = Counter()  # number of annotations -> number of tasks with so many
+        self._single: set[int] = set()  # tasks with one annotation, which is no ground truth
+        self._acceptance = AcceptanceCounts()
 
     def refresh(self, schema: TaskSchema) -> LabelSnapshot:
-        """The labels of today. Reads the annotations of tasks that have changed since the last call and no others; all
-        of them the first time, when the schema changed, and when annotations have vanished."""
+        """Returns the current labels. Reads only the annotations of tasks that have changed since the last call; reads
+        all of them in the first call, after a change of the schema, and after annotations were removed."""
         with self._lock:
-            labels, shown = self._store.labels, self._store.shown
-            now, kind = labels.revision(self._project), (schema.labels, schema.multiple)
+            annotations, drafts = self._store.labels, self._store.shown
+            current, schema_key = annotations.revision(self._project), (schema.labels, schema.multiple)
             since = self._revision
-            if kind != self._kind or not now.complete <= since <= now.number:
-                self._begin(kind, len(schema.labels))
-                self._update(schema, labels.of(self._project), shown.of(self._project))
-            elif now.number > since:
-                tasks = labels.changed_since(self._project, since) | shown.changed_since(self._project, since)
-                again = labels.of_tasks(self._project, tasks), shown.of_tasks(self._project, tasks)
-                self._update(schema, *again, tasks)
-            self._revision = now.number
-            return LabelSnapshot(self._revision, self._answers, as_digest(self._mark))
+            if schema_key != self._schema_key or not current.complete <= since <= current.number:
+                self._reset(schema_key, len(schema.labels))
+                self._update(schema, annotations.of(self._project), drafts.of(self._project))
+            elif current.number > since:
+                tasks = annotations.changed_since(self._project, since) | drafts.changed_since(self._project, since)
+                of_tasks = annotations.of_tasks(self._project, tasks), drafts.of_tasks(self._project, tasks)
+                self._update(schema, *of_tasks, tasks)
+            self._revision = current.number
+            return LabelSnapshot(self._revision, self._labels, digest_text(self._digest))
 
     @property
     def overlaps(self) -> dict[int, int]:
-        """How many tasks have how many answers, from 1 on; skips are none."""
+        """Number of annotations, at least 1 and without skips -> number of tasks with so many."""
         with self._lock:
-            return {times: tasks for times, tasks in self._overlaps.items() if times and tasks}
+            return {count: tasks for count, tasks in self._overlaps.items() if count and tasks}
 
     def first_answered(self, tasks: Ints) -> list[str]:
-        """Of each of some tasks, the earliest `updated_at` of its answers; "" without any."""
+        """The earliest `updated_at` of each task's annotations; "" for a task without annotations."""
         with self._lock:
-            return [self._first.get(task, "") for task in tasks.tolist()]
+            return [self._first_annotated.get(task, "") for task in tasks.tolist()]
 
     def has_sole_answer(self, tasks: Ints) -> Mask:
-        """(n,) bool: which of some tasks have exactly one answer, and that no ground truth."""
+        """(n,) bool: whether each of n tasks has exactly one annotation, which is no ground truth."""
         with self._lock:
-            return np.array([task in self._sole for task in tasks.tolist()], np.bool_)
+            return np.array([task in self._single for task in tasks.tolist()], np.bool_)
 
-    def reception(self, apart: Iterable[int]) -> tuple[int, dict[str, DraftAcceptance], TimeSaved]:
-        """How many tasks were shown; and of the answered ones, but for the tasks `apart`, what became of the drafts and
-        which time they saved."""
+    def reception(self, excluded: Iterable[int]) -> tuple[int, dict[str, DraftAcceptance], TimeSaved]:
+        """The number of published tasks, the acceptance of drafts by author, and the time that drafts saved. The last
+        two do not count the tasks with the ids `excluded`."""
         with self._lock:
-            return self._reception.shown, *self._reception.without(apart)
+            return self._acceptance.published_count, *self._acceptance.without(excluded)
 
     def _update(
         self,
         schema: TaskSchema,
         annotations: list[Annotation],
-        shown: list[PublishedDraft],
+        drafts: list[PublishedDraft],
         changed: Collection[int] = (),
     ) -> None:
-        """Takes in all annotations and drafts of some tasks: those that have any now, and those that have `changed`."""
-        groups: dict[int, list[Annotation]] = defaultdict(list)
-        for annotation in annotations:
-            groups[annotation.task].append(annotation)
-        drafts = {each.task: each for each in shown}
-        tasks = sorted({*groups, *drafts, *changed})
-        for task in tasks:
-            self._reception.update(task, drafts.get(task), groups.get(task, ()))
-            self._note(task, [each for each in groups.get(task, ()) if not each.cancelled])
+        """Replaces the data of some tasks.
 
-        targets = _votes(schema, groups)
-        labelled = sorted(targets)
-        votes = np.array([targets[task] for task in labelled], np.float32).reshape(-1, len(schema.labels))
-        new = AggregatedLabels(np.array(labelled, np.int64), votes, np.array(sorted(groups), np.int64))
-        old = self._answers
-        rows, touched = _places(old.tasks, tasks), _places(old.touched, tasks)
-        self._mark ^= mark_of(AggregatedLabels(old.tasks[rows], old.targets[rows], old.touched[touched])) ^ mark_of(new)
-        self._answers = AggregatedLabels(
-            _replaced(old.tasks, old.tasks, rows, new.tasks, new.tasks),
-            _replaced(old.tasks, old.targets, rows, new.tasks, new.targets),
-            _replaced(old.touched, old.touched, touched, new.touched, new.touched),
+        annotations, drafts  all that these tasks have now
+        changed              ids of the tasks that have changed; they may have neither annotations nor drafts any more
+        """
+        by_task: dict[int, list[Annotation]] = defaultdict(list)
+        for annotation in annotations:
+            by_task[annotation.task].append(annotation)
+        draft_of = {draft.task: draft for draft in drafts}
+        tasks = sorted({*by_task, *draft_of, *changed})
+        for task in tasks:
+            of_task = by_task.get(task, [])
+            self._acceptance.update(task, draft_of.get(task), of_task)
+            self._update_annotation_counts(task, [annotation for annotation in of_task if not annotation.cancelled])
+
+        target_of = _aggregate_tasks(schema, by_task)
+        labelled = sorted(target_of)
+        targets = np.array([target_of[task] for task in labelled], np.float32).reshape(-1, len(schema.labels))
+        new = AggregatedLabels(np.array(labelled, np.int64), targets, np.array(sorted(by_task), np.int64))
+        old = self._labels
+        rows, touched = _rows_of(old.tasks, tasks), _rows_of(old.touched, tasks)
+        replaced = AggregatedLabels(old.tasks[rows], old.targets[rows], old.touched[touched])
+        self._digest ^= digest_value(replaced) ^ digest_value(new)
+        self._labels = AggregatedLabels(
+            _replace_rows(old.tasks, old.tasks, rows, new.tasks, new.tasks),
+            _replace_rows(old.tasks, old.targets, rows, new.tasks, new.targets),
+            _replace_rows(old.touched, old.touched, touched, new.touched, new.touched),
         )
 
-    def _note(self, task: int, answers: list[Annotation]) -> None:
-        """What is kept of the answers of a task beside its target."""
-        self._overlaps[self._times.pop(task, 0)] -= 1
-        self._overlaps[len(answers)] += 1
-        if answers:
-            self._times[task] = len(answers)
-            self._first[task] = min(answer.updated_at for answer in answers)
+    def _update_annotation_counts(self, task: int, annotations: list[Annotation]) -> None:
+        """Replaces the numbers that come from a task's annotations; `annotations` are all of them, without skips."""
+        self._overlaps[self._annotation_counts.pop(task, 0)] -= 1
+        self._overlaps[len(annotations)] += 1
+        if annotations:
+            self._annotation_counts[task] = len(annotations)
+            self._first_annotated[task] = min(annotation.updated_at for annotation in annotations)
         else:
-            self._first.pop(task, None)
-        is_sole = len(answers) == 1 and not answers[0].ground_truth
-        (self._sole.add if is_sole else self._sole.discard)(task)
+            self._first_annotated.pop(task, None)
+        is_single = len(annotations) == 1 and not annotations[0].ground_truth
+        (self._single.add if is_single else self._single.discard)(task)
 
 
 class LabelAggregators:
@@ -143,49 +154,56 @@ class LabelAggregators:
         self._by_project: dict[int, LabelAggregator] = {}
 
     def of(self, project: int) -> LabelAggregator:
+        """The aggregator of a project, which is created in the first call."""
         with self._lock:
             if project not in self._by_project:
                 self._by_project[project] = LabelAggregator(self._store, project)
             return self._by_project[project]
 
     def keep(self, projects: Collection[int]) -> None:
-        """Lets go of all other projects: they are read again if they are asked for."""
+        """Discards the aggregators of all other projects, to free memory."""
         with self._lock:
-            self._by_project = {number: kept for number, kept in self._by_project.items() if number in projects}
+            self._by_project = {
+                project: aggregator for project, aggregator in self._by_project.items() if project in projects
+            }
 
 
-def _votes(schema: TaskSchema, groups: dict[int, list[Annotation]]) -> dict[int, Floats]:
-    """The target of each task that has one. Of the many tasks with one annotation, equal ones are counted once."""
-    alone: dict[tuple[object, ...], Floats | None] = {}
+def _aggregate_tasks(schema: TaskSchema, by_task: dict[int, list[Annotation]]) -> dict[int, Floats]:
+    """The target of each task that has one. Most tasks have one annotation, and equal annotations are aggregated only
+    once."""
+    target_of_single: dict[tuple[object, ...], Floats | None] = {}
     targets: dict[int, Floats] = {}
-    for task, group in groups.items():
-        if len(group) == 1:
-            key = (group[0].cancelled, group[0].choices, group[0].unread)
-            target = alone[key] if key in alone else alone.setdefault(key, vote(schema, group))
+    for task, of_task in by_task.items():
+        if len(of_task) == 1:
+            key = (of_task[0].cancelled, of_task[0].choices, of_task[0].unread)
+            if key not in target_of_single:
+                target_of_single[key] = aggregate_task(schema, of_task)
+            target = target_of_single[key]
         else:
-            target = vote(schema, group)
+            target = aggregate_task(schema, of_task)
         if target is not None:
             targets[task] = target
     return targets
 
 
-def _places(ids: Ints, some: Sequence[int]) -> Ints:
-    """Where those of `some`, ascending, that are among `ids` (n,), ascending, stand there."""
-    at = np.searchsorted(ids, np.array(some, np.int64))
-    there = at < len(ids)
-    there[there] = ids[at[there]] == np.array(some, np.int64)[there]
-    return np.asarray(at[there])
+def _rows_of(ids: Ints, tasks: Sequence[int]) -> Ints:
+    """The rows of `ids` (n,), ascending, that have one of the `tasks`, ascending."""
+    rows = np.searchsorted(ids, np.array(tasks, np.int64))
+    is_present = rows < len(ids)
+    is_present[is_present] = ids[rows[is_present]] == np.array(tasks, np.int64)[is_present]
+    return np.asarray(rows[is_present])
 
 
-def _replaced(ids: Ints, values: Any, gone: Ints, new_ids: Ints, new_values: Any) -> Any:
-    """The values (n, ...) of `ids`, ascending, without the rows `gone`, and those of `new_ids` in their order: one copy
-    as a rule, nothing is sorted."""
-    if np.array_equal(ids[gone], new_ids):
-        if np.array_equal(values[gone], new_values):
+def _replace_rows(ids: Ints, values: Any, rows: Ints, new_ids: Ints, new_values: Any) -> Any:
+    """Removes `rows` from the `values` (n, ...) of the `ids` (n,), and inserts `new_values` (m, ...) of the `new_ids`
+    (m,) in the order of the ids. All ids are ascending. In most cases the values are copied once and nothing is sorted.
+    """
+    if np.array_equal(ids[rows], new_ids):
+        if np.array_equal(values[rows], new_values):
             return values
         values = values.copy()
-        values[gone] = new_values
+        values[rows] = new_values
         return values
-    if len(gone):
-        ids, values = np.delete(ids, gone), np.delete(values, gone, axis=0)
+    if len(rows):
+        ids, values = np.delete(ids, rows), np.delete(values, rows, axis=0)
     return np.insert(values, np.searchsorted(ids, new_ids), new_values, axis=0)

@@ -1,7 +1,7 @@
-"""How the drafts were received: whose were kept, how often teacher and learner agree with the annotators, time saved.
+"""Measures how annotators used drafts: which drafts they accepted, how often teacher and learner agree with them, and
+how much time drafts saved.
 
-Of each task, the last draft that was published counts as the one that was shown, and the first answer that stands as
-the one that was given in sight of it.
+For each task, the last published draft is compared with the first annotation that is neither a skip nor deleted.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from ml_backend.evaluation.metrics import correct, decide, wilson
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft
 
-FEWEST = 5
-"""Timed answers of each kind from which there is something to say on time."""
+MIN_TIMED_ANNOTATIONS = 5
+"""Timed annotations with an accepted draft, and of those without a draft, that an estimate of the saved time needs."""
 BY_TEACHER = "answered tasks that it has labelled"
-BREAK = 600.0
-"""Seconds that nobody thinks about a text: whoever took longer was away."""
+MAX_ANNOTATION_SECONDS = 600.0
+"""An annotation that took longer is not counted as timed: the annotator probably took a break."""
 
 
 @dataclass(frozen=True, slots=True)
 class DraftAcceptance:
-    """What became of an author's drafts: kept as they were, in part (of several choices), or not at all."""
+    """The numbers of an author's drafts that annotators accepted unchanged, edited (some of several choices are the
+    same), or replaced."""
 
     accepted: int = 0
     edited: int = 0
@@ -35,10 +36,12 @@ class DraftAcceptance:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How often someone says what the annotators say: on all tasks that both have answered, and by class.
+    """How often the teacher or the learner agrees with the annotators.
 
-    Of one choice, a class are the tasks that the annotators have given that label. Of several, those where either of
-    the two has, so that a label too many counts, too; where annotators are split evenly, neither is right.
+    overall   on all tasks that both have labelled
+    by_class  label -> agreement on the tasks of that class. With a single choice, these are the tasks that the
+              annotators gave the label. With several choices, they are the tasks that either gave the label, so that a
+              superfluous label counts too; tasks with evenly split annotators are left out
     """
 
     overall: Estimate | None = None
@@ -47,12 +50,13 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class TimeSaved:
-    """Time that drafts have saved: by how much an answer with an accepted draft was faster, as often as there was one.
+    """The time that drafts have saved: the difference between the median seconds of an annotation without a draft and
+    with an accepted draft, times the number of accepted drafts.
 
-    seconds   None with fewer than `FEWEST` timed answers of either kind; below 0 if drafts cost time
-    accepted  drafts that were accepted; `timed` of them have a time
-    blind     timed answers to tasks that were shown without a draft, those of the audit slice
-    median_accepted, median_blind  seconds of an answer, None if none is timed
+    seconds   None with fewer than `MIN_TIMED_ANNOTATIONS` of either kind; negative if drafts cost time
+    accepted  number of accepted drafts; `timed` of their annotations have a time
+    blind     number of timed annotations of tasks that were published without a draft, which are the audit sample
+    median_accepted, median_blind  median seconds of an annotation, None if no annotation is timed
     """
 
     seconds: float | None
@@ -64,10 +68,12 @@ class TimeSaved:
 
 
 def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[float]) -> TimeSaved:
-    """From how many drafts were accepted, and the seconds of the timed answers with an accepted draft and without."""
-    each = median(without) - median(with_draft) if min(len(with_draft), len(without)) >= FEWEST else None
+    """The time that `accepted` drafts saved, from the seconds of the timed annotations with an accepted draft and
+    without a draft."""
+    is_enough = min(len(with_draft), len(without)) >= MIN_TIMED_ANNOTATIONS
+    seconds_per_draft = median(without) - median(with_draft) if is_enough else None
     return TimeSaved(
-        seconds=None if each is None else each * accepted,
+        seconds=None if seconds_per_draft is None else seconds_per_draft * accepted,
         accepted=accepted,
         timed=len(with_draft),
         blind=len(without),
@@ -77,42 +83,52 @@ def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[flo
 
 
 def learners_share(queue: Iterable[PublishedDraft]) -> Estimate | None:
-    """Which share of a queue's drafts are the learner's own: how little the teacher is needed. None without drafts."""
-    authors = [each.author for each in queue if each.author is not None]
+    """The share of the learner's own drafts among the drafts of a queue, None without drafts. A high share means that
+    the teacher is hardly needed."""
+    authors = [draft.author for draft in queue if draft.author is not None]
     return wilson(authors.count("learner"), len(authors), "the published queue")
 
 
-def agreement(said: Floats, targets: Floats, labels: Sequence[str], multiple: bool, source: str) -> Agreement:
-    """Of n tasks. said (n, c) someone's probabilities, targets (n, c) the annotators', labels the c columns."""
-    right = correct(said, targets, multiple)
-    chosen = decide(said, multiple)
-    given = targets > 0.5 if multiple else targets >= targets.max(axis=1, keepdims=True)
-    among = (given | chosen) & (targets != 0.5) if multiple else given
-    agreed = among & given & chosen
+def agreement(probabilities: Floats, targets: Floats, labels: Sequence[str], multiple: bool, source: str) -> Agreement:
+    """The agreement of predicted labels with the annotators on n tasks.
+
+    probabilities  (n, c) of the labels
+    targets        (n, c) from the annotators
+    labels         names of the c columns
+    source         description of the tasks, for the estimates
+    """
+    is_correct = correct(probabilities, targets, multiple)
+    predicted = decide(probabilities, multiple)
+    annotated = targets > 0.5 if multiple else targets >= targets.max(axis=1, keepdims=True)
+    in_class = (annotated | predicted) & (targets != 0.5) if multiple else annotated
+    agreed = in_class & annotated & predicted
     by_class = {
-        label: found
+        label: estimate
         for column, label in enumerate(labels)
-        if (found := wilson(int(agreed[:, column].sum()), int(among[:, column].sum()), source))
+        if (estimate := wilson(int(agreed[:, column].sum()), int(in_class[:, column].sum()), source))
     }
-    return Agreement(wilson(int(right.sum()), len(right), source), by_class)
+    return Agreement(wilson(int(is_correct.sum()), len(is_correct), source), by_class)
 
 
-def of_learner(known: FittedModel | None, apart: Ints) -> Agreement:
-    """Of a learner, cross-validated on its own lesson but for the tasks `apart`. Empty without one."""
-    if known is None:
+def of_learner(model: FittedModel | None, excluded: Ints) -> Agreement:
+    """The agreement of a learner with the annotators, from its cross-validated probabilities on the tasks that it was
+    fitted on, not counting the tasks with the ids `excluded`. Empty without a model."""
+    if model is None:
         return Agreement()
-    lesson, source = known.lesson, "its own labels, cross-validated"
-    counted = ~np.isin(lesson.tasks, apart)
-    return agreement(known.held_out[counted], lesson.targets[counted], lesson.labels, lesson.multiple, source)
+    snapshot, source = model.lesson, "its own labels, cross-validated"
+    is_counted = ~np.isin(snapshot.tasks, excluded)
+    probabilities, targets = model.held_out[is_counted], snapshot.targets[is_counted]
+    return agreement(probabilities, targets, snapshot.labels, snapshot.multiple, source)
 
 
-def fate(draft: PublishedDraft, answer: Annotation) -> str:
-    """What became of a draft: `accepted`, `edited` or `replaced`."""
-    if set(draft.choices) == set(answer.choices):
+def fate(draft: PublishedDraft, annotation: Annotation) -> str:
+    """What the annotator did with a draft: `accepted`, `edited` or `replaced`."""
+    if set(draft.choices) == set(annotation.choices):
         return "accepted"
-    return "edited" if set(draft.choices) & set(answer.choices) else "replaced"
+    return "edited" if set(draft.choices) & set(annotation.choices) else "replaced"
 
 
-def timed(answer: Annotation) -> float | None:
-    """The seconds that an answer took, None if nobody knows, or whoever gave it was away."""
-    return answer.lead_time if answer.lead_time is not None and 0 < answer.lead_time <= BREAK else None
+def timed(annotation: Annotation) -> float | None:
+    """The seconds that an annotation took, None if they are unknown or more than `MAX_ANNOTATION_SECONDS`."""
+    seconds = annotation.lead_time
+    return seconds if seconds is not None and 0 < seconds <= MAX_ANNOTATION_SECONDS else None

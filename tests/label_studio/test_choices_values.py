@@ -1,4 +1,4 @@
-"""Answers as Label Studio stores them: what is unambiguous is read, and what is not never means "no label applies"."""
+"""Choices as Label Studio stores them: unambiguous ones are read, and others never mean "no label applies"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.core.types import UNREAD, Draft, Prediction
-from ml_backend.label_studio.choices_values import read_answer, write_choices
+from ml_backend.label_studio.choices_values import read_labels, write_choices
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation, write_result
 
@@ -70,9 +70,9 @@ def region(choices: Any, control: str = "label") -> dict[str, Any]:
         (CASES, ["a"], ["a"]),
     ],
 )
-def test_what_can_mean_one_label_only_is_read(schema: Any, choices: Any, labels: list[str]) -> None:
-    found, unread = read_answer([region(choices)], schema)
-    assert (list(dict.fromkeys(label for label in found if label in schema.labels)), unread) == (labels, "")
+def test_a_choice_that_can_mean_only_one_label_is_read(schema: Any, choices: Any, labels: list[str]) -> None:
+    labels_read, unread = read_labels([region(choices)], schema)
+    assert (list(dict.fromkeys(label for label in labels_read if label in schema.labels)), unread) == (labels, "")
 
 
 @pytest.mark.parametrize(
@@ -97,32 +97,32 @@ def test_what_can_mean_one_label_only_is_read(schema: Any, choices: Any, labels:
         (SINGLE, [{"from_name": "note", "value": {"text": ["well"]}}], "empty"),
     ],
 )
-def test_what_is_not_understood_has_a_reason_and_no_label(schema: Any, result: Any, code: str) -> None:
-    found, unread = read_answer(result, schema)
-    assert unread == code and not {*found} & {*schema.labels}
+def test_a_result_that_cannot_be_read_has_a_code_and_no_label(schema: Any, result: Any, code: str) -> None:
+    labels_read, unread = read_labels(result, schema)
+    assert unread == code and not {*labels_read} & {*schema.labels}
 
 
-def test_an_empty_answer_to_several_choices_means_that_none_applies() -> None:
+def test_an_empty_annotation_with_several_choices_means_that_no_label_applies() -> None:
     note = {"from_name": "note", "value": {"text": ["well"]}}
     for result in ([], [region([])], [note], [{"type": "relation"}]):
-        assert read_answer(result, MULTIPLE) == ((), "")
+        assert read_labels(result, MULTIPLE) == ((), "")
 
 
-def test_a_question_that_may_have_been_hidden_is_not_answered_by_nothing() -> None:
+def test_an_empty_annotation_of_a_control_that_may_be_hidden_is_not_read() -> None:
     hidden = read_schema(config(rest='choice="multiple" visibleWhen="choice-selected" whenTagName="first"'))
     assert hidden.conditional
-    assert read_answer([], hidden) == ((), "empty")
+    assert read_labels([], hidden) == ((), "empty")
 
 
-def test_a_question_that_must_be_answered_is_not_answered_by_nothing() -> None:
-    assert read_answer([], read_schema(config(rest='choice="multiple" required="true"'))) == ((), "empty")
-    assert read_answer([], read_schema(config(rest='choice="multiple"'))) == ((), "")
+def test_an_empty_annotation_of_a_required_control_is_not_read() -> None:
+    assert read_labels([], read_schema(config(rest='choice="multiple" required="true"'))) == ((), "empty")
+    assert read_labels([], read_schema(config(rest='choice="multiple"'))) == ((), "")
 
 
-def test_a_skip_is_no_answer_that_could_not_be_read() -> None:
+def test_a_skip_has_no_code() -> None:
     skip = {"id": 1, "task": 2, "was_cancelled": True, "result": []}
-    found = read_annotation(skip, SINGLE)
-    assert found is not None and found.cancelled and found.unread == ""
+    annotation = read_annotation(skip, SINGLE)
+    assert annotation is not None and annotation.cancelled and annotation.unread == ""
 
 
 @pytest.mark.parametrize(
@@ -138,13 +138,13 @@ def test_drafts_are_written_as_the_labelling_screen_selects_them(schema: Any, la
     assert write_choices(labels, schema) == written
     [drafted] = write_result(Prediction(1, 0.5, Draft(tuple(labels), 0.9, "learner")), schema)
     assert drafted["value"] == {"choices": written}
-    assert read_answer([drafted], schema) == (tuple(labels), "")
+    assert read_labels([drafted], schema) == (tuple(labels), "")
 
 
 @given(choices=anything, name=st.sampled_from(["label", "note", "other"]), nested=st.booleans())
-def test_any_answer_is_read_or_has_a_reason(choices: Any, name: str, nested: bool) -> None:
+def test_any_result_is_read_or_has_a_code(choices: Any, name: str, nested: bool) -> None:
     for schema in (SINGLE, MULTIPLE, SINGLE_TREE if nested else ALIASED):
         for result in ([region(choices, name)], choices):
-            found, unread = read_answer(result, schema)
+            labels_read, unread = read_labels(result, schema)
             assert unread in ("", *UNREAD)
-            assert not unread or not {*found} & {*schema.labels}
+            assert not unread or not {*labels_read} & {*schema.labels}

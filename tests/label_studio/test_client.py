@@ -1,4 +1,4 @@
-"""The client against a server on this machine that answers as it is told."""
+"""The client with a scripted server on this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KEY = "c0ffee" * 6 + "beef"
 
 
 class Scripted(ThreadingHTTPServer):
-    """Answers with `status` and `content`; remembers what it was asked."""
+    """Responds with `status` and `content`, and records the requests."""
 
     daemon_threads = True
 
@@ -38,7 +38,7 @@ class Scripted(ThreadingHTTPServer):
         self.content = b"{}"
         self.wait = threading.Event()
         self.slow = False
-        self.asked: list[tuple[str, str, str, bytes]] = []
+        self.requests: list[tuple[str, str, str, bytes]] = []
 
     @property
     def url(self) -> str:
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.asked.append((self.command, self.path, self.headers.get("Authorization", ""), body))
+        self.server.requests.append((self.command, self.path, self.headers.get("Authorization", ""), body))
         if self.server.slow:
             self.server.wait.wait(20)
         status, content = self.server.status, self.server.content
@@ -74,7 +74,7 @@ def token(seconds: float) -> str:
 
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two tries the SDK would sleep."""
+    """Prevents the SDK from sleeping between two tries."""
     from label_studio_sdk.core import http_client
 
     monkeypatch.setattr(http_client.time, "sleep", lambda _seconds: None)
@@ -99,27 +99,27 @@ def client(scripted: Scripted) -> Iterator[LabelStudioClient]:
     made.close()
 
 
-def test_a_call_gives_the_parsed_answer_and_presents_the_key(client: LabelStudioClient, scripted: Scripted) -> None:
+def test_a_call_returns_the_parsed_response_and_sends_the_key(client: LabelStudioClient, scripted: Scripted) -> None:
     scripted.content = b'{"id": 5}'
     assert client.project(5) == {"id": 5}
-    [(method, path, presented, _)] = scripted.asked
+    [(method, path, presented, _)] = scripted.requests
     assert (method, path.partition("?")[0], presented) == ("GET", "/api/projects/5", f"Token {KEY}")
     assert client.token_kind == "legacy token"
 
 
 def test_a_body_is_sent_as_json(client: LabelStudioClient, scripted: Scripted) -> None:
     client.change_project(5, model_version="v1", sampling="x")
-    method, path, _, body = scripted.asked[0]
+    method, path, _, body = scripted.requests[0]
     assert (method, path.partition("?")[0]) == ("PATCH", "/api/projects/5")
     assert json.loads(body) == {"model_version": "v1", "sampling": "x"}
 
 
 def test_a_list_is_sent_as_a_list(client: LabelStudioClient, scripted: Scripted) -> None:
     client.call("POST", "api/projects/5/import/predictions", body=[{"task": 1, "score": 0.0}])
-    assert json.loads(scripted.asked[0][3]) == [{"task": 1, "score": 0.0}]
+    assert json.loads(scripted.requests[0][3]) == [{"task": 1, "score": 0.0}]
 
 
-def test_an_empty_answer_is_none(client: LabelStudioClient, scripted: Scripted) -> None:
+def test_an_empty_response_is_none(client: LabelStudioClient, scripted: Scripted) -> None:
     scripted.status, scripted.content = 204, b""
     assert client.call("DELETE", "api/ml/3") is None
 
@@ -130,10 +130,10 @@ def test_a_personal_token_is_exchanged_for_an_access_token(scripted: Scripted) -
     made = LabelStudioClient(scripted.url, personal, timeout=5)
     assert made.token_kind == "personal access token"
     made.project(5)
-    refreshed = next(each for each in scripted.asked if each[1] == "/api/token/refresh/")
+    refreshed = next(request for request in scripted.requests if request[1] == "/api/token/refresh/")
     assert json.loads(refreshed[3]) == {"refresh": personal}
-    assert scripted.asked[-1][2].startswith("Bearer ")
-    assert personal not in scripted.asked[-1][2]
+    assert scripted.requests[-1][2].startswith("Bearer ")
+    assert personal not in scripted.requests[-1][2]
     made.close()
 
 
@@ -150,7 +150,7 @@ def test_a_personal_token_that_has_expired_or_is_refused_is_denied(scripted: Scr
         assert personal not in str(error.value)
 
 
-def test_without_a_key_nothing_is_tried() -> None:
+def test_without_a_key_no_client_is_created() -> None:
     with pytest.raises(AccessDeniedError, match="APPRENTICE_LABEL_STUDIO_API_KEY"):
         LabelStudioClient("http://127.0.0.1:1", "")
 
@@ -184,7 +184,9 @@ def test_every_refusal_is_an_error_of_its_kind(
         assert "no, because" in str(error.value)
 
 
-def test_the_key_is_not_told_even_if_the_server_repeats_it(client: LabelStudioClient, scripted: Scripted) -> None:
+def test_the_key_is_not_in_the_error_even_if_the_server_repeats_it(
+    client: LabelStudioClient, scripted: Scripted
+) -> None:
     scripted.status, scripted.content = 401, json.dumps({"detail": f"Invalid token {KEY}"}).encode()
     with pytest.raises(AccessDeniedError) as error:
         client.project(5)
@@ -205,11 +207,11 @@ def test_a_project_that_is_no_object_is_empty(client: LabelStudioClient, scripte
 
 
 @pytest.mark.parametrize(("method", "tries"), [("GET", 3), ("POST", 1), ("PATCH", 1), ("DELETE", 1)])
-def test_only_reading_is_tried_again(client: LabelStudioClient, scripted: Scripted, method: str, tries: int) -> None:
+def test_only_get_requests_are_retried(client: LabelStudioClient, scripted: Scripted, method: str, tries: int) -> None:
     scripted.status = 503
     with pytest.raises(RequestRefusedError):
         client.call(method, "api/projects/5")
-    assert len(scripted.asked) == tries
+    assert len(scripted.requests) == tries
 
 
 def test_a_refused_connection_is_unreachable() -> None:
@@ -221,14 +223,14 @@ def test_a_refused_connection_is_unreachable() -> None:
     made.close()
 
 
-def test_a_server_that_says_nothing_in_time_is_unreachable(client: LabelStudioClient, scripted: Scripted) -> None:
+def test_a_server_without_a_response_in_time_is_unreachable(client: LabelStudioClient, scripted: Scripted) -> None:
     scripted.slow = True
     with pytest.raises(UnreachableError):
         client.call("POST", "api/projects/5", timeout=0.2)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://", "http://[", "ftp://host", "http://host:99999", "http://a b/"])
-def test_an_address_that_is_none_is_an_error_of_ours(url: str) -> None:
+def test_an_invalid_address_is_unreachable(url: str) -> None:
     with pytest.raises(LabelStudioError) as error:
         LabelStudioClient(url, KEY, timeout=1).project(5)
     assert KEY not in str(error.value)
@@ -237,11 +239,11 @@ def test_an_address_that_is_none_is_an_error_of_ours(url: str) -> None:
 def test_pages_are_read_to_the_end(
     client: LabelStudioClient, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PAGE", 2)
+    monkeypatch.setattr(module, "PAGE_TASKS", 2)
     scripted.content = json.dumps({"total": 5, "tasks": [{"id": 1}, {"id": 2}]}).encode()
     pages = client.pages(5, fields="all")
-    assert len(list(pages)) == 2, "a server that gives the same page again is not asked for ever"
-    paths = [unquote_plus(path) for _, path, _, _ in scripted.asked]
+    assert len(list(pages)) == 2, "a server that repeats a page does not cause an endless loop"
+    paths = [unquote_plus(path) for _, path, _, _ in scripted.requests]
     assert all("project=5" in path and "fields=all" in path and "page=1" in path for path in paths)
     assert all('"ordering": ["tasks:id"]' in path for path in paths), "in an order that nothing changes"
     assert '"operator": "greater", "type": "Number", "value": 2' in paths[1], "behind the last one of the first page"

@@ -1,4 +1,4 @@
-"""Which of several <Choices> is learnt, and what the choices of one are called and stored as."""
+"""Which of several <Choices> is learnt, and the names and stored values of its choices."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CONDITION = 'visibleWhen="choice-selected" whenTagName="label" whenChoiceValue="
         ((choices("why", TWO, CONDITION),), "why"),
     ],
 )
-def test_the_main_question_is_learnt_whatever_stands_before_it(tags: tuple[str, ...], learnt: str) -> None:
+def test_the_main_control_is_learnt_at_any_place(tags: tuple[str, ...], learnt: str) -> None:
     schema = read_schema(view(TEXT, *tags))
     assert schema.control == learnt
     assert learnt not in schema.other_controls and len(schema.other_controls) == len(tags) - 1
@@ -54,14 +54,14 @@ def test_a_project_may_name_the_control_that_is_learnt() -> None:
         read_schema(view(TEXT, choices("label"), choices("span", TWO, 'perRegion="true"')), "span")
 
 
-def test_a_text_that_another_question_is_about_is_no_field_of_this_one() -> None:
+def test_a_text_of_another_control_is_no_field() -> None:
     texts = [f'<Text name="t{n}" value="$t{n}"/>' for n in range(3)]
     pairs = [text + choices(f"c{n}", THREE, to=f"t{n}") for n, text in enumerate(texts)]
     for n in range(3):
         schema = read_schema(view(*pairs), f"c{n}")
         assert (schema.text_field, schema.is_record) == (f"t{n}", False)
     shared = view(*texts, choices("label", to="t0"), choices("flag", TWO, 'choice="multiple"', to="t0"))
-    assert read_schema(shared).fields == ("t0", "t1", "t2"), "what no question is about belongs to all of them"
+    assert read_schema(shared).fields == ("t0", "t1", "t2"), "a text without a control belongs to all of them"
 
 
 def test_the_labels_of_a_tree_are_its_leaves_by_their_paths() -> None:
@@ -76,12 +76,12 @@ def test_the_labels_of_a_tree_are_its_leaves_by_their_paths() -> None:
     assert schema.nested
 
 
-def test_without_nesting_only_what_the_screen_shows_is_a_label() -> None:
+def test_without_nesting_only_visible_choices_are_labels() -> None:
     tree = '<Choice value="a"><Choice value="inner"/></Choice><Choice value="b"/>'
     schema = read_schema(view(TEXT, choices("label", tree)))
     assert (schema.labels, schema.nested, schema.stored) == (("a", "b"), False, ())
 
 
-def test_labels_of_the_same_name_that_are_stored_differently_stay_apart() -> None:
+def test_labels_with_the_same_name_and_different_stored_values_get_different_names() -> None:
     same = '<Choice value="other" alias="o1"/><Choice value="other" alias="o2"/><Choice value="a"/>'
     assert read_schema(view(TEXT, choices("label", same))).labels == ("other (o1)", "other (o2)", "a")

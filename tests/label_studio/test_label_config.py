@@ -1,4 +1,4 @@
-"""Labelling configurations: what can be learnt is found, and what cannot is said in a sentence."""
+"""Labelling configurations: one that can be learnt becomes a schema, and others are refused with a reason."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_names_are_those_of_the_configuration() -> None:
     assert (schema.control, schema.source, schema.text_field) == ("topic", "t1", "question")
 
 
-def test_a_label_is_what_annotators_read_and_its_alias_is_what_is_stored() -> None:
+def test_a_label_is_the_name_that_annotators_read_and_its_alias_is_stored() -> None:
     schema = read_schema(view(TEXT, choices('<Choice value="Positive" alias="pos"/><Choice value="neg"/>')))
     assert schema.labels == ("Positive", "neg")
     assert schema.stored == (("pos",), ("neg",))
@@ -55,7 +55,7 @@ def test_hints_belong_to_their_labels() -> None:
     assert schema.hints == ("first", "")
 
 
-def test_a_label_that_stands_twice_counts_once() -> None:
+def test_a_duplicate_label_counts_once() -> None:
     assert read_schema(view(TEXT, choices(TWO + '<Choice value="a"/>'))).labels == ("a", "b")
 
 
@@ -65,7 +65,7 @@ def test_the_first_choices_over_a_text_is_taken() -> None:
     assert read_schema(config).control == "topic"
 
 
-def test_controls_of_other_kinds_are_passed_over() -> None:
+def test_controls_of_other_kinds_are_ignored() -> None:
     config = view(TEXT, '<Rating name="label2" toName="text"/>', choices())
     assert read_schema(config).control == "label"
 
@@ -78,7 +78,7 @@ def test_one_choice_is_enough_where_it_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ("", "cannot be read"),
         ("<View", "cannot be read"),
@@ -90,12 +90,12 @@ def test_one_choice_is_enough_where_it_may_be_left_out() -> None:
         (view(TEXT, choices("")), "."),
         (view(TEXT, choices("", rest='value="$options"')), "takes its choices from the task"),
         (view('<Text name="text" value="always this"/>', choices()), "must take its value"),
-        (view('<Text name="text" value="$text" valueType="url"/>', choices()), "no URL"),
+        (view('<Text name="text" value="$text" valueType="url"/>', choices()), "must not be a URL"),
         (view(TEXT, choices(to="nowhere")), "."),
     ],
 )
-def test_what_cannot_be_served_is_said(config: str, said: str) -> None:
-    with pytest.raises(UnsupportedConfigError, match=said):
+def test_an_unsupported_configuration_is_refused_with_a_reason(config: str, message: str) -> None:
+    with pytest.raises(UnsupportedConfigError, match=message):
         read_schema(config)
 
 
@@ -141,7 +141,7 @@ def xml(draw: st.DrawFn, depth: int = 3) -> str:
     return f"<{name} {attributes}>{inner}</{name}>"
 
 
-@given(config=st.one_of(xml(), st.text(max_size=40), xml().map(lambda each: view(TEXT, each))))
+@given(config=st.one_of(xml(), st.text(max_size=40), xml().map(lambda tags: view(TEXT, tags))))
 @hypothesis_settings(max_examples=300)
 def test_any_configuration_is_read_or_refused(config: str) -> None:
     try:

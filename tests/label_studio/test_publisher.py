@@ -1,4 +1,4 @@
-"""Publishing: the head, the switch, the rest, in the way that is faster here."""
+"""Publishing: the first predictions, the switch, the other predictions, with the faster kind of write."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Publish = Callable[..., tuple[Publisher, FakeClient, list[Prediction]]]
 @pytest.fixture
 def publish(server: FakeLabelStudio, single: TaskSchema) -> Publish:
     def make(
-        n: int, pace: PublishTimings, guard: Callable[[], None] = lambda: None
+        n: int, pace: PublishTimings, check_lease: Callable[[], None] = lambda: None
     ) -> tuple[Publisher, FakeClient, list[Prediction]]:
         tasks = list(fill(server, n))
         client = FakeClient(server)
         queue = [Prediction(task, place / n, Draft(("fruit",), 0.9, "learner")) for place, task in enumerate(tasks)]
-        return Publisher(client, 5, single, "v1", guard, pace), client, queue
+        return Publisher(client, 5, single, "v1", check_lease, pace), client, queue
 
     return make
 
@@ -38,73 +38,73 @@ def calls(client: FakeClient) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("bulk", "single", "rows", "path"),
+    ("bulk", "single", "rows", "kind"),
     [
         (None, None, HEAD, "single"), (None, None, HEAD + 1, "bulk"), (None, 0.1, 50, "bulk"), (None, 0.1, 2, "single"),
         (3.0, None, 50, "single"), (0.4, 0.1, 4, "bulk"), (0.41, 0.1, 4, "single"), (0.41, 0.1, 5, "bulk"),
         (4.0, 0.1, 40, "bulk"), (4.0, 0.1, 39, "single"),
     ],
 )  # fmt: skip
-def test_the_faster_way_is_chosen_as_far_as_it_is_known(
-    bulk: float | None, single: float | None, rows: int, path: str
+def test_the_faster_kind_of_write_is_chosen_from_the_measurements(
+    bulk: float | None, single: float | None, rows: int, kind: str
 ) -> None:
-    assert PublishTimings(bulk, single).path(rows) == path
+    assert PublishTimings(bulk, single).path(rows) == kind
 
 
 @pytest.mark.parametrize(
-    ("import_seconds", "row_seconds", "path"),
+    ("import_seconds", "row_seconds", "kind"),
     [(0.6, 0.2, "single"), (0.9, 0.2, "bulk"), (3.0, 0.2, "single"), (0.1, 0.2, "bulk")],
 )
-def test_now_and_then_the_way_that_seems_slower_is_tried_unless_it_is_so_by_far(
-    publish: Publish, import_seconds: float, row_seconds: float, path: str
+def test_exploring_uses_the_slower_kind_of_write_unless_it_is_far_slower(
+    publish: Publish, import_seconds: float, row_seconds: float, kind: str
 ) -> None:
     publisher, client, queue = publish(12, PublishTimings(import_seconds, row_seconds))
     publisher.explores = True
     publisher.head(queue)
-    assert calls(client)[0] == (IMPORT if path == "bulk" else ROW)
+    assert calls(client)[0] == (IMPORT if kind == "bulk" else ROW)
 
 
-def test_the_pace_follows_what_is_measured_smoothly() -> None:
+def test_timings_are_smoothed() -> None:
     pace = PublishTimings()
-    pace.note("bulk", 1.0)
+    pace.add("bulk", 1.0)
     assert pace.bulk == 1.0
-    pace.note("bulk", 2.0)
+    pace.add("bulk", 2.0)
     assert pace.bulk == pytest.approx(1.3)
     assert pace.single is None
 
 
-def test_where_nothing_is_known_the_head_goes_row_by_row_and_the_rest_in_one_call(
+def test_without_measurements_the_head_is_written_row_by_row_and_the_rest_in_one_call(
     publish: Publish, server: FakeLabelStudio
 ) -> None:
     publisher, client, queue = publish(10, pace := PublishTimings())
     rest = publisher.head(queue)
     assert calls(client) == [ROW] * HEAD + [SWITCH]
-    assert [each.task for each in rest] == [each.task for each in queue[HEAD:]]
+    assert [prediction.task for prediction in rest] == [prediction.task for prediction in queue[HEAD:]]
     publisher.rest(rest, lambda _: False)
     assert calls(client)[HEAD + 1 :] == [IMPORT]
     assert publisher.written == 10
-    assert [row["task"] for row in server.predictions] == [each.task for each in queue]
+    assert [row["task"] for row in server.predictions] == [prediction.task for prediction in queue]
     assert pace.bulk is not None
     assert pace.single is not None
 
 
-def test_where_bulk_is_fast_all_rows_stand_before_the_switch(publish: Publish) -> None:
+def test_with_a_fast_bulk_import_all_rows_are_written_before_the_switch(publish: Publish) -> None:
     publisher, client, queue = publish(10, PublishTimings(0.001, 1.0))
     assert list(publisher.head(queue)) == []
     assert calls(client) == [IMPORT, SWITCH]
     assert publisher.written == 10
 
 
-def test_where_bulk_is_slow_the_rest_can_be_interrupted_after_every_row(publish: Publish) -> None:
+def test_with_a_slow_bulk_import_the_rest_can_be_interrupted_after_every_row(publish: Publish) -> None:
     publisher, client, queue = publish(12, PublishTimings(60.0, 0.01))
     rest = publisher.head(queue)
-    looks = iter([False, False, True])
-    publisher.rest(rest, lambda _: next(looks))
+    checks = iter([False, False, True])
+    publisher.rest(rest, lambda _: next(checks))
     assert calls(client) == [ROW] * HEAD + [SWITCH] + [ROW] * 2
     assert publisher.written == HEAD + 2
 
 
-def test_label_studio_is_left_to_the_annotators_for_as_long_as_each_write_took(
+def test_each_write_is_preceded_by_a_pause_as_long_as_the_previous_write(
     publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publisher, client, queue = publish(HEAD + 3, PublishTimings(60.0, 0.01))
@@ -120,7 +120,7 @@ def test_label_studio_is_left_to_the_annotators_for_as_long_as_each_write_took(
     rest = publisher.head(queue)
     publisher.rest(rest, lambda seconds: bool(pauses.append(seconds)))
     rows = [HEAD + 2.0 + row for row in range(3)]
-    assert pauses == [sum(range(1, HEAD + 1)), *rows[:2]], "first as long as the head took, then each row"
+    assert pauses == [sum(range(1, HEAD + 1)), *rows[:2]], "the first pause is as long as the head took"
 
 
 def test_a_newer_queue_stops_the_rest_before_it_begins(publish: Publish) -> None:
@@ -144,15 +144,15 @@ def test_a_dropped_row_means_no_switch(publish: Publish, server: FakeLabelStudio
     assert server.settings["model_version"] == ""
 
 
-@pytest.mark.parametrize("answer", [None, [], {}, {"created": None}, {"created": "10"}, "ok"])
-def test_an_answer_that_does_not_say_how_many_were_kept_means_no_switch(
+@pytest.mark.parametrize("response", [None, [], {}, {"created": None}, {"created": "10"}, "ok"])
+def test_a_response_without_the_number_of_kept_rows_means_no_switch(
     publish: Publish,
     server: FakeLabelStudio,
     monkeypatch: pytest.MonkeyPatch,
-    answer: object,
+    response: object,
 ) -> None:
     publisher, client, queue = publish(10, PublishTimings(0.001, 1.0))
-    monkeypatch.setattr(server, "answer", lambda *_: answer)
+    monkeypatch.setattr(server, "answer", lambda *_: response)
     with pytest.raises(RequestRefusedError):
         publisher.head(queue)
     assert SWITCH not in calls(client)
@@ -162,30 +162,30 @@ class LostError(ApprenticeError):
     pass
 
 
-@pytest.mark.parametrize("good", range(HEAD + 1))
-def test_nothing_is_written_after_the_right_to_publish_is_lost(publish: Publish, good: int) -> None:
-    left = iter(range(good))
+@pytest.mark.parametrize("checks", range(HEAD + 1))
+def test_nothing_is_written_after_the_lease_is_lost(publish: Publish, checks: int) -> None:
+    remaining = iter(range(checks))
 
-    def guard() -> None:
-        if next(left, None) is None:
+    def check_lease() -> None:
+        if next(remaining, None) is None:
             raise LostError
 
-    publisher, client, queue = publish(10, PublishTimings(), guard)
+    publisher, client, queue = publish(10, PublishTimings(), check_lease)
     with pytest.raises(LostError):
         publisher.head(queue)
-    assert calls(client) == [ROW] * good
+    assert calls(client) == [ROW] * checks
 
 
-def test_the_rest_asks_the_guard_too(publish: Publish) -> None:
-    allowed = [True]
+def test_the_rest_checks_the_lease_too(publish: Publish) -> None:
+    has_lease = [True]
 
-    def guard() -> None:
-        if not allowed[0]:
+    def check_lease() -> None:
+        if not has_lease[0]:
             raise LostError
 
-    publisher, client, queue = publish(10, PublishTimings(), guard)
+    publisher, client, queue = publish(10, PublishTimings(), check_lease)
     rest = publisher.head(queue)
-    allowed[0] = False
+    has_lease[0] = False
     with pytest.raises(LostError):
         publisher.rest(rest, lambda _: False)
     assert calls(client)[-1] == SWITCH

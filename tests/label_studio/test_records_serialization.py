@@ -1,4 +1,4 @@
-"""Records as Label Studio has them: which configurations are of records, and what becomes of odd ones."""
+"""Records in Label Studio's JSON: which configurations have records, and how malformed records are read."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema, read_record, record_text
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.serialization import MAX_FIELD, MAX_RECORD, MAX_VALUE, read_example, read_text
-from ml_backend.label_studio.sync import _fields
+from ml_backend.label_studio.serialization import (
+    MAX_FIELD_CHARACTERS,
+    MAX_RECORD,
+    MAX_TABLE_VALUE_CHARACTERS,
+    read_example,
+    read_text,
+)
+from ml_backend.label_studio.sync import _task_signature
 from ml_backend.pool.feature_space import asked_about, wanted
 
 SCHEMA = read_schema(TABLE)
@@ -46,23 +52,23 @@ def read(record: Any, schema: TaskSchema = SCHEMA, **more: Any) -> str:
 def test_a_table_or_several_fields_in_texts_make_a_task_a_record(
     config: str, source: str, record_field: str, fields: tuple[str, ...]
 ) -> None:
-    found = read_schema(config)
-    assert (found.source, found.record_field, found.fields) == (source, record_field, fields)
-    assert found.is_record and found.text_field == ""
+    schema = read_schema(config)
+    assert (schema.source, schema.record_field, schema.fields) == (source, record_field, fields)
+    assert schema.is_record and schema.text_field == ""
 
 
-def test_fields_that_are_shown_by_tags_of_their_own_are_those_of_the_record() -> None:
+def test_fields_of_several_tags_make_the_record() -> None:
     card = read_schema(CARD)
     data = {"age": 61, "note": "<p>Smokes <b>20</b> a day</p><script>no()</script>", "home": {"city": "Oslo"}, "x": 1}
-    found = {"age": 61, "note": "Smokes 20 a day", "home.city": "Oslo"}
-    assert read_record(read_text({"id": 1, "data": data}, card)) == found
+    record = {"age": 61, "note": "Smokes 20 a day", "home.city": "Oslo"}
+    assert read_record(read_text({"id": 1, "data": data}, card)) == record
     assert read_record(read_text({"id": 1, "data": {"home.city": "<b>", "age": [1]}}, card)) == {
         "age": "[1]", "home.city": "<b>", "note": None,
     }  # fmt: skip
     for nothing in ({}, {"age": None, "note": ""}, {"x": 1}, {"home": "Oslo"}, {"home": {"city": None}}):
         assert read_text({"id": 1, "data": nothing}, card) == ""
     example = read_example({"id": 1, "data": data}, card)
-    assert example is not None and example.fields == {"x": "1"}, "what names a group is not in the record"
+    assert example is not None and example.fields == {"x": "1"}, "a field that makes groups is not in the record"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,7 @@ def test_a_table_that_shows_no_data_is_refused(config: str, words: str) -> None:
         read_schema(config)
 
 
-def test_configurations_that_read_tasks_in_another_way_are_told_apart() -> None:
+def test_configurations_that_read_tasks_differently_have_different_signatures() -> None:
     shown = [
         '<Text name="x" value="$a"/>',
         '<HyperText name="x" value="$a"/>',
@@ -94,7 +100,7 @@ def test_configurations_that_read_tasks_in_another_way_are_told_apart() -> None:
         '<Table name="x" value="$a"/><Text name="y" value="$b"/>',
     ]
     choices = _CHOICES.replace('toName="age"', 'toName="x"')
-    read = [_fields(read_schema(f"<View>{tags}{choices}</View>")) for tags in shown]
+    read = [_task_signature(read_schema(f"<View>{tags}{choices}</View>")) for tags in shown]
     assert len({*read[:6]}) == 6 and read[5] == read[6], "whatever the order of the tags"
     assert read[0] == "ill x a" and read[2] == "ill x  a", "as ever: else every project would be read again"
 
@@ -104,16 +110,16 @@ def test_long_texts_are_kept_whole_beside_a_table_and_by_themselves() -> None:
         text = read_text({"id": 1, "data": {"record": {"note": "x" * 9000}, "note": "y" * 9000}}, read_schema(config))
         record = read_record(text)
         assert record["note"] == "y" * 9000
-        assert len(record.get("note (record)", "x" * MAX_VALUE)) == MAX_VALUE
+        assert len(record.get("note (record)", "x" * MAX_TABLE_VALUE_CHARACTERS)) == MAX_TABLE_VALUE_CHARACTERS
 
 
-def test_a_long_name_is_cut_alike_wherever_it_is_used() -> None:
+def test_a_long_name_is_always_shortened_in_the_same_way() -> None:
     name = "a" * 90
     schema = read_schema(CARD.replace("$age", f"${name}"))
     record = read_record(read_text({"id": 1, "data": {name: 1, "note": "x"}}, schema))
-    assert asked_about(schema) == "a" * MAX_FIELD and record[asked_about(schema)] == 1
+    assert asked_about(schema) == "a" * MAX_FIELD_CHARACTERS and record[asked_about(schema)] == 1
     mixed = read_schema(MIXED.replace("$note", f"${name}"))
-    assert wanted(mixed, ProjectSettings(), None) == {"a" * MAX_FIELD: "text"}
+    assert wanted(mixed, ProjectSettings(), None) == {"a" * MAX_FIELD_CHARACTERS: "text"}
 
 
 def test_fields_are_in_alphabetical_order_so_that_the_same_record_is_the_same_text() -> None:
@@ -123,7 +129,7 @@ def test_fields_are_in_alphabetical_order_so_that_the_same_record_is_the_same_te
 @pytest.mark.parametrize(
     "record", ["none", "[1, 2]", 7, None, True, [1], [{"a": 1}], {}, {"a": None, "b": ""}, "{", ""]
 )
-def test_what_holds_no_values_is_a_task_without_a_record(record: Any) -> None:
+def test_a_record_without_values_is_empty(record: Any) -> None:
     assert read(record) == ""
 
 
@@ -131,10 +137,10 @@ def test_a_record_may_be_json_itself() -> None:
     assert read('{"a": "1,234"}') == '{"a": "1,234"}'
 
 
-def test_whatever_is_nested_is_its_json_and_nothing_is_endless() -> None:
-    found = read_record(read({"a": {"b": [1, None]}, "c": "x" * 10**5, "d" * 200: 1, "e\0": "f\0"}))
-    assert found["a"] == '{"b": [1, null]}' and len(found["c"]) == MAX_VALUE
-    assert found["d" * MAX_FIELD] == 1 and found["e"] == "f "
+def test_nested_values_become_json_and_long_values_are_shortened() -> None:
+    record = read_record(read({"a": {"b": [1, None]}, "c": "x" * 10**5, "d" * 200: 1, "e\0": "f\0"}))
+    assert record["a"] == '{"b": [1, null]}' and len(record["c"]) == MAX_TABLE_VALUE_CHARACTERS
+    assert record["d" * MAX_FIELD_CHARACTERS] == 1 and record["e"] == "f "
     assert len(read_record(read({f"f{n}": n for n in range(1000)}))) == MAX_RECORD
 
 
@@ -152,7 +158,7 @@ values = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.
 
 
 @given(record=st.dictionaries(st.text(), values) | values)
-def test_any_record_is_a_text_that_says_the_same_when_it_is_read_again(record: Any) -> None:
+def test_any_record_is_read_back_from_its_text(record: Any) -> None:
     text = read(record)
     again = read_record(text)
     assert text == "" or record_text(again) == text
@@ -160,17 +166,17 @@ def test_any_record_is_a_text_that_says_the_same_when_it_is_read_again(record: A
     assert all(not isinstance(value, dict | list) for value in again.values())
 
 
-def test_what_is_no_record_is_read_as_nothing() -> None:
+def test_a_value_that_is_no_record_has_no_fields() -> None:
     for text in ("", "a text", "[1]", "3", "{", json.dumps("x"), "[" * 10**5):
         assert read_record(text) == {}
 
 
-def test_names_that_are_missing_or_too_long_stay_apart() -> None:
-    found = read_record(read({"": 1, " ": 2, "x" * 90: 3, "x" * 91: 4}))
-    assert sorted(found.values()) == [1, 2, 3, 4] and all(0 < len(name) <= MAX_FIELD for name in found)
+def test_missing_and_too_long_names_stay_different() -> None:
+    record = read_record(read({"": 1, " ": 2, "x" * 90: 3, "x" * 91: 4}))
+    assert sorted(record.values()) == [1, 2, 3, 4] and all(0 < len(name) <= MAX_FIELD_CHARACTERS for name in record)
 
 
-def test_what_is_nested_too_deeply_is_missing() -> None:
+def test_a_value_nested_too_deeply_is_missing() -> None:
     deep: Any = 1
     for _ in range(20_000):
         deep = [deep]

@@ -1,4 +1,4 @@
-"""`apprentice forget`: nothing of a project is left, here or of ours in Label Studio, and it can begin anew."""
+"""`apprentice forget`: removes a project from the store and its drafts from Label Studio; it can be connected again."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def learnt(
     return truth
 
 
-def test_a_forgotten_project_leaves_nothing_here_and_nothing_of_ours_in_label_studio(
+def test_a_forgotten_project_is_removed_from_the_store_and_its_drafts_from_label_studio(
     learnt: dict[int, str], server: FakeLabelStudio, store: Store, settings: Settings
 ) -> None:
     store.vectors(5, "fake").add([content_key("x")], np.ones((1, 4), np.float32))
@@ -50,10 +50,10 @@ def test_a_forgotten_project_leaves_nothing_here_and_nothing_of_ours_in_label_st
     assert store.rows(5) == {} and store.projects.all() == []
     assert not list(settings.data_dir.rglob("5"))
     assert server.predictions == [] and server.webhooks == {} and server.backends == {} and server.views == {}
-    assert len(server.annotations()) == 20, "what people did stays"
+    assert len(server.annotations()) == 20, "annotations stay"
 
 
-def test_connected_again_it_begins_anew(
+def test_a_forgotten_project_can_be_connected_again(
     learnt: dict[int, str], server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound
 ) -> None:
     forget(FakeClient(server), store, 5, say)
@@ -63,19 +63,19 @@ def test_connected_again_it_begins_anew(
     assert store.tasks.count(5) == 40 and len(store.labels.of(5)) == 20
 
 
-def test_a_project_that_is_gone_from_label_studio_is_forgotten_without_it(
+def test_a_project_that_label_studio_no_longer_has_is_removed_from_the_store(
     learnt: dict[int, str], server: FakeLabelStudio, store: Store
 ) -> None:
     server.project = 99
-    client, told = FakeClient(server), list[str]()
+    client, messages = FakeClient(server), list[str]()
     record = store.projects.ensure(5)
-    assert not is_in_label_studio(client, record, told.append)
-    assert told == ["the project is gone from Label Studio"]
+    assert not is_in_label_studio(client, record, messages.append)
+    assert messages == ["the project is gone from Label Studio"]
     forget(None, store, 5, say)
     assert store.rows(5) == {} and client.writes() == []
 
 
-def test_another_project_of_the_number_is_left_alone(
+def test_another_project_with_the_same_number_is_not_changed(
     learnt: dict[int, str], server: FakeLabelStudio, store: Store
 ) -> None:
     other = FakeLabelStudio(made_at="2026-11-23T09:00:00.000000Z")
@@ -83,7 +83,7 @@ def test_another_project_of_the_number_is_left_alone(
     assert is_in_label_studio(FakeClient(server), store.projects.ensure(5), say)
 
 
-def test_when_label_studio_does_not_answer_nothing_is_lost_here(
+def test_when_label_studio_does_not_answer_the_store_is_unchanged(
     learnt: dict[int, str], server: FakeLabelStudio, store: Store
 ) -> None:
     client = FakeClient(server)
@@ -115,10 +115,10 @@ def test_a_running_round_is_waited_for(learnt: dict[int, str], server: FakeLabel
     assert store.rows(5) == {}
 
 
-def test_a_round_that_does_not_end_loses_the_right_to_publish(
+def test_a_round_that_does_not_end_loses_its_lease(
     learnt: dict[int, str], server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml_backend.label_studio.setup.ROUND_SECONDS", 0.0)
+    monkeypatch.setattr("ml_backend.label_studio.setup.MAX_ROUND_WAIT_SECONDS", 0.0)
     store.jobs.request(5)
     lease = store.jobs.claim("worker")
     assert lease is not None
@@ -127,11 +127,11 @@ def test_a_round_that_does_not_end_loses_the_right_to_publish(
     assert store.rows(5) == {}
 
 
-def test_living_workers_are_given_time_to_let_go(
+def test_running_workers_get_time_to_release_the_project(
     learnt: dict[int, str], server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
     monkeypatch.setattr(module.time, "sleep", slept.append)
     store.jobs.beat("worker", 1)
     forget(FakeClient(server), store, 5, say)
-    assert slept == [module.LET_GO_SECONDS]
+    assert slept == [module.WORKER_RELEASE_SECONDS]

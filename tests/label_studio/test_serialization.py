@@ -1,4 +1,4 @@
-"""Label Studio's JSON: what it sends is read, what it takes is written, and nonsense never raises."""
+"""Label Studio's JSON is read and written, and malformed JSON never raises."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ml_backend.core.types import Annotation, Draft, Example, Prediction, TaskSchema, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import (
-    MAX_TEXT,
+    MAX_TEXT_CHARACTERS,
     read_annotation,
     read_example,
     read_id,
@@ -40,7 +40,7 @@ Capture = Callable[[str], dict[str, Any]]
         ("-1", None), ("1.5", None), ("٣", None), ("9" * 30, None), ("", None), (None, None), ([1], None), ({}, None),
     ],
 )  # fmt: skip
-def test_a_number_is_a_positive_integer_that_a_database_holds(value: object, read: int | None) -> None:
+def test_an_id_is_a_positive_integer_that_a_database_can_store(value: object, read: int | None) -> None:
     assert read_id(value) == read
 
 
@@ -103,21 +103,21 @@ def test_the_short_plain_values_of_a_task_are_its_fields() -> None:
         "text": "the text itself", "region": "north", "age": 7, "old": True, "share": 0.5,
         "nested": {"a": 1}, "list": [1], "nothing": None, "empty": "", "long": "x" * 65, "y" * 65: "long name",
     }  # fmt: skip
-    found = read_example({"id": 1, "data": data}, read_schema(SINGLE))
-    assert found is not None
-    assert found.fields == {"region": "north", "age": "7", "old": "True", "share": "0.5"}
+    example = read_example({"id": 1, "data": data}, read_schema(SINGLE))
+    assert example is not None
+    assert example.fields == {"region": "north", "age": "7", "old": "True", "share": "0.5"}
 
 
-def test_of_very_many_fields_the_first_by_name_are_kept() -> None:
+def test_the_first_fields_by_name_are_kept() -> None:
     data = {"text": "t", **{f"field {n:03}": n for n in reversed(range(500))}}
-    found = read_example({"id": 1, "data": data}, read_schema(SINGLE))
-    assert found is not None and list(found.fields) == [f"field {n:03}" for n in range(20)]
+    example = read_example({"id": 1, "data": data}, read_schema(SINGLE))
+    assert example is not None and list(example.fields) == [f"field {n:03}" for n in range(20)]
 
 
 def test_a_very_long_text_is_cut() -> None:
-    example = read_example({"id": 1, "data": {"text": "x" * (MAX_TEXT + 5)}}, SCHEMA)
+    example = read_example({"id": 1, "data": {"text": "x" * (MAX_TEXT_CHARACTERS + 5)}}, SCHEMA)
     assert example is not None
-    assert len(example.text) == MAX_TEXT
+    assert len(example.text) == MAX_TEXT_CHARACTERS
     assert example.key == content_key(example.text)
 
 
@@ -136,7 +136,7 @@ def test_the_task_list_of_the_data_manager_is_read(capture: Capture) -> None:
     examples, annotations = read_tasks(answer["tasks"], SCHEMA)
     assert [example.task for example in examples] == [task["id"] for task in answer["tasks"]]
     assert [example.text for example in examples] == [task["data"]["text"] for task in answer["tasks"]]
-    assert [each.id for each in annotations] == [
+    assert [read.id for read in annotations] == [
         a["id"] for task in answer["tasks"] for a in task.get("annotations", [])
     ]
 
@@ -149,9 +149,9 @@ def annotation(**values: Any) -> dict[str, Any]:
 def test_only_regions_of_the_control_count_and_a_choice_once() -> None:
     region = annotation()["result"][0]
     other = {**region, "from_name": "mood", "value": {"choices": ["sad"]}}
-    found = read_annotation(annotation(result=[other, region, region, {"id": "relation"}, "x", None]), SCHEMA)
-    assert found is not None
-    assert found.choices == ("fruit",)
+    read = read_annotation(annotation(result=[other, region, region, {"id": "relation"}, "x", None]), SCHEMA)
+    assert read is not None
+    assert read.choices == ("fruit",)
 
 
 def test_the_annotator_and_the_task_may_be_objects_or_missing() -> None:
@@ -167,9 +167,9 @@ def test_the_annotator_and_the_task_may_be_objects_or_missing() -> None:
 
 @pytest.mark.parametrize("lead_time", [-1, float("nan"), float("inf"), "3", None, [1], 10**400])
 def test_an_impossible_lead_time_is_none(lead_time: object) -> None:
-    found = read_annotation(annotation(lead_time=lead_time), SCHEMA)
-    assert found is not None
-    assert found.lead_time is None
+    read = read_annotation(annotation(lead_time=lead_time), SCHEMA)
+    assert read is not None
+    assert read.lead_time is None
 
 
 fields = st.sampled_from([*sorted(annotation()), "lead_time", "was_cancelled", "ground_truth"])
@@ -177,27 +177,27 @@ fields = st.sampled_from([*sorted(annotation()), "lead_time", "was_cancelled", "
 
 @given(values=st.dictionaries(fields, anything, min_size=1, max_size=3), text=anything)
 @hypothesis_settings(max_examples=1000)
-def test_an_annotation_with_something_wrong_is_left_out_or_can_be_stored(values: dict[str, Any], text: Any) -> None:
+def test_a_malformed_annotation_is_left_out_or_can_be_stored(values: dict[str, Any], text: Any) -> None:
     task = {"id": 2, "data": {"text": text}, "annotations": [annotation(**values)]}
     assert_storable(*read_tasks([task], SCHEMA))
 
 
 @given(value=anything)
 @hypothesis_settings(max_examples=500)
-def test_nonsense_is_left_out_and_what_is_read_can_be_stored(value: Any) -> None:
+def test_malformed_json_is_left_out_and_the_rest_can_be_stored(value: Any) -> None:
     read_id(value)
     read_project_id(value)
     example = read_example(value, SCHEMA)
-    found = read_annotation(value, SCHEMA, 1)
+    read = read_annotation(value, SCHEMA, 1)
     examples, annotations = read_tasks(value if isinstance(value, list) else [value], SCHEMA)
-    assert_storable([*([example] if example else []), *examples], [*([found] if found else []), *annotations])
+    assert_storable([*([example] if example else []), *examples], [*([read] if read else []), *annotations])
 
 
 def assert_storable(examples: list[Example], annotations: list[Annotation]) -> None:
-    for each in examples:
-        assert 0 < each.task < 2**63
-        each.text.encode()  # no lone surrogates
-        assert "\0" not in each.text
+    for example in examples:
+        assert 0 < example.task < 2**63
+        example.text.encode()  # no lone surrogates
+        assert "\0" not in example.text
     for answer in annotations:
         assert 0 < answer.id < 2**63
         assert 0 < answer.task < 2**63
@@ -235,7 +235,7 @@ def test_a_prediction_without_choices_has_no_region(draft: Draft | None) -> None
 
 
 @given(score=st.floats(allow_nan=False), confidence=st.floats(0, 1))
-def test_a_score_is_always_one_that_label_studio_keeps(score: float, confidence: float) -> None:
+def test_any_score_is_written_as_one_that_label_studio_keeps(score: float, confidence: float) -> None:
     draft = Draft(("fruit",), float(np.float32(confidence)), "learner")
     [row] = write_predictions([Prediction(1, score, draft)], SCHEMA, "v1")
     assert 0 <= row["score"] <= 1

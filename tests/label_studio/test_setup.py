@@ -1,4 +1,4 @@
-"""Connecting a project and taking it apart again."""
+"""Connecting a project, and disconnecting it again."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def say(_text: str) -> None:
 def test_connecting_sets_up_webhook_backend_sampling_tab_and_first_round(
     server: FakeLabelStudio, store: Store, secured: Settings
 ) -> None:
-    said: list[str] = []
-    connect(FakeClient(server), store, secured, 5, said.append)
+    messages: list[str] = []
+    connect(FakeClient(server), store, secured, 5, messages.append)
     [hook], [backend], [view] = server.webhooks.values(), server.backends.values(), server.views.values()
     presented = base64.b64decode(hook["headers"]["Authorization"].removeprefix("Basic ")).decode()
     assert (hook["url"], presented) == ("http://backend:9090/webhook", "apprentice:s3cret-words")
@@ -63,10 +63,10 @@ def test_connecting_sets_up_webhook_backend_sampling_tab_and_first_round(
     assert record.connection is not None
     assert record.label_config == server.label_config
     assert store.jobs.claim("worker") is not None
-    assert not any("s3cret" in line for line in said)
+    assert not any("s3cret" in line for line in messages)
 
 
-def test_the_webhook_stands_before_the_backend_that_would_make_one_without_the_secret(
+def test_the_webhook_is_created_before_the_backend_which_would_create_one_without_the_secret(
     server: FakeLabelStudio, store: Store, secured: Settings
 ) -> None:
     client = FakeClient(server)
@@ -88,26 +88,26 @@ def test_connecting_again_changes_nothing_and_repairs_what_is_missing(
     server.backends.clear()
     server.settings["sampling"] = "Sequential sampling"
     connect(FakeClient(server), store, secured, 5, say)
-    assert [len(each) for each in (server.webhooks, server.backends, server.views)] == [1, 1, 1]
+    assert [len(objects) for objects in (server.webhooks, server.backends, server.views)] == [1, 1, 1]
     assert server.settings["sampling"] == "Uncertainty sampling"
     disconnect(FakeClient(server), store, 5, say)
-    assert {name: server.settings[name] for name in EARLIER} == EARLIER, "what was there before the first time"
+    assert {name: server.settings[name] for name in EARLIER} == EARLIER, "the settings before the first connection"
 
 
-def test_a_webhook_without_the_secret_gets_it_and_doubles_go(
+def test_a_webhook_without_the_secret_gets_it_and_duplicates_are_deleted(
     server: FakeLabelStudio, store: Store, secured: Settings
 ) -> None:
     for number in (101, 102):
         server.webhooks[number] = {"id": number, "url": "http://backend:9090/webhook", "headers": {}}
     server.webhooks[103] = {"id": 103, "url": "http://somebody.else/webhook", "headers": {}}
     connect(FakeClient(server), store, secured, 5, say)
-    mine = [hook for hook in server.webhooks.values() if "backend" in hook["url"]]
-    assert len(mine) == 1
-    assert "Authorization" in mine[0]["headers"]
+    ours = [hook for hook in server.webhooks.values() if "backend" in hook["url"]]
+    assert len(ours) == 1
+    assert "Authorization" in ours[0]["headers"]
     assert 103 in server.webhooks
 
 
-def test_disconnecting_restores_what_was_there(server: FakeLabelStudio, store: Store, secured: Settings) -> None:
+def test_disconnecting_restores_the_earlier_state(server: FakeLabelStudio, store: Store, secured: Settings) -> None:
     before = state(server)
     connect(FakeClient(server), store, secured, 5, say)
     set_up(store, 5, published="v1", pinned=2)
@@ -138,7 +138,7 @@ def test_an_earlier_model_version_comes_back_if_it_still_exists(
     assert server.settings["model_version"] == ""
 
 
-def test_disconnecting_goes_through_where_things_are_gone_already(
+def test_disconnecting_succeeds_when_objects_are_already_deleted(
     server: FakeLabelStudio, store: Store, secured: Settings
 ) -> None:
     connect(FakeClient(server), store, secured, 5, say)
@@ -148,7 +148,7 @@ def test_disconnecting_goes_through_where_things_are_gone_already(
     assert server.backends == {}
 
 
-def test_a_configuration_that_is_not_served_is_refused_before_anything_is_changed(
+def test_an_unsupported_configuration_is_refused_before_anything_is_changed(
     server: FakeLabelStudio, store: Store, secured: Settings
 ) -> None:
     server.label_config = "<View/>"
@@ -169,7 +169,7 @@ def test_an_address_that_label_studio_cannot_call_is_refused(
 
 
 @pytest.mark.parametrize("failing", range(1, 5))
-def test_a_connection_that_breaks_off_can_be_taken_apart_or_repeated(
+def test_an_interrupted_connection_can_be_removed_or_repeated(
     failing: int, server: FakeLabelStudio, store: Store, secured: Settings
 ) -> None:
     client = FakeClient(server)
@@ -181,18 +181,16 @@ def test_a_connection_that_breaks_off_can_be_taken_apart_or_repeated(
     client.before = fail
     with suppress(UnreachableError):
         connect(client, store, secured, 5, say)
-        raise AssertionError("it should have broken off")
-    assert store.projects.connected() == [], "nothing is published before it came to its end"
+        raise AssertionError("the connection should have been interrupted")
+    assert store.projects.connected() == [], "nothing is published before the connection is complete"
     connect(FakeClient(server), store, secured, 5, say)
-    assert [len(each) for each in (server.webhooks, server.backends, server.views)] == [1, 1, 1]
+    assert [len(objects) for objects in (server.webhooks, server.backends, server.views)] == [1, 1, 1]
     assert disconnect(FakeClient(server), store, 5, say)
     assert {name: server.settings[name] for name in EARLIER} == EARLIER
-    assert [len(each) for each in (server.webhooks, server.backends, server.views)] == [0, 0, 0]
+    assert [len(objects) for objects in (server.webhooks, server.backends, server.views)] == [0, 0, 0]
 
 
-def test_a_disconnection_that_breaks_off_can_be_repeated(
-    server: FakeLabelStudio, store: Store, secured: Settings
-) -> None:
+def test_an_interrupted_disconnection_can_be_repeated(server: FakeLabelStudio, store: Store, secured: Settings) -> None:
     connect(FakeClient(server), store, secured, 5, say)
     client = FakeClient(server)
 
@@ -221,14 +219,14 @@ def connect_and_teach(
     make_round: Callable[..., RoundContext],
     single: TaskSchema,
 ) -> None:
-    """A round has learnt from 30 answers."""
+    """The project after a round with 30 annotations."""
     connect(FakeClient(server), store, secured, 5, say)
     truth = fill(server, 30)
     flood(server, truth, single, list(truth))
     run_round(make_round(server))
 
 
-def test_another_project_of_the_same_number_starts_from_nothing(
+def test_another_project_with_the_same_number_starts_without_data(
     server: FakeLabelStudio,
     store: Store,
     secured: Settings,
@@ -237,7 +235,7 @@ def test_another_project_of_the_same_number_starts_from_nothing(
 ) -> None:
     connect_and_teach(server, store, secured, make_round, single)
     assert store.versions.learners(5) and store.shown.of(5)
-    set_up(store, 5, teacher={"problem": "nobody is there"}, cues={"fruit": {"description": "", "cues": []}})
+    set_up(store, 5, teacher={"problem": "no server"}, cues={"fruit": {"description": "", "cues": []}})
     disconnect(FakeClient(server), store, 5, say)
 
     other = FakeLabelStudio(settings=EARLIER | {"sampling": "Uniform sampling"}, made_at="2026-11-23T09:00:00.000000Z")
@@ -251,7 +249,7 @@ def test_another_project_of_the_same_number_starts_from_nothing(
     assert other.settings["sampling"] == "Uniform sampling", "its own setting, not the other one's"
 
 
-def test_the_same_project_under_another_address_is_known_again(
+def test_the_same_project_under_another_address_is_recognised(
     server: FakeLabelStudio,
     store: Store,
     secured: Settings,
@@ -265,7 +263,7 @@ def test_the_same_project_under_another_address_is_known_again(
     assert (len(store.labels.of(5)), store.versions.learners(5)) == (30, [1])
 
 
-def test_nothing_is_written_to_another_project_of_the_same_number(
+def test_nothing_is_written_to_another_project_with_the_same_number(
     server: FakeLabelStudio, store: Store, secured: Settings, make_round: Callable[..., RoundContext]
 ) -> None:
     connect(FakeClient(server), store, secured, 5, say)
@@ -284,7 +282,7 @@ def test_nothing_is_written_to_another_project_of_the_same_number(
     assert store.projects.connected(), "it can still be taken apart where it is"
 
 
-def test_the_tab_in_queue_order_shows_what_drafts_come_with(
+def test_the_tab_in_queue_order_shows_the_details_of_drafts(
     server: FakeLabelStudio, store: Store, secured: Settings
 ) -> None:
     connect(FakeClient(server), store, secured, 5, say)

@@ -1,4 +1,4 @@
-"""The store and Label Studio agree again, whatever was lost, doubled, late or in between."""
+"""The store and Label Studio agree again after events that were lost, doubled, late or sent meanwhile."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from projects import set_up
 
 from ml_backend.core.exceptions import UnreachableError
+from ml_backend.core.types import Annotation, TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation
 from ml_backend.label_studio.sync import reconcile
@@ -27,8 +28,14 @@ def deliver(store: Store, body: dict[str, Any]) -> None:
 
 def settle(server: FakeLabelStudio, store: Store) -> FakeClient:
     client = FakeClient(server)
-    reconcile(client, store, 5, every=0, guard=lambda: None)
+    reconcile(client, store, 5, interval_seconds=0, check_lease=lambda: None)
     return client
+
+
+def server_annotations(server: FakeLabelStudio, schema: TaskSchema) -> list[Annotation]:
+    """The annotations of the server, in the order of their ids."""
+    annotations = (read_annotation(body, schema) for body in server.annotations())
+    return sorted((annotation for annotation in annotations if annotation), key=lambda annotation: annotation.id)
 
 
 def assert_agree(server: FakeLabelStudio, store: Store) -> None:
@@ -36,14 +43,13 @@ def assert_agree(server: FakeLabelStudio, store: Store) -> None:
     assert tasks.tolist() == sorted(server.tasks)
     assert store.tasks.texts(5, tasks.tolist()) == [server.tasks[task]["data"]["text"] for task in tasks.tolist()]
     schema = read_schema(server.label_config)
-    theirs = [read_annotation(each, schema) for each in server.annotations()]
-    assert store.labels.of(5) == sorted((each for each in theirs if each), key=lambda each: each.id)
+    assert store.labels.of(5) == server_annotations(server, schema)
     assert store.projects.ensure(5).label_config == server.label_config
 
 
 @pytest.fixture
 def known(server: FakeLabelStudio, store: Store) -> dict[int, str]:
-    """Six tasks, two of them answered, one skipped, all of it known to the store."""
+    """Six tasks, two of them annotated and one skipped, all of them in the store."""
     truth = fill(server, 6)
     first, second, third = list(truth)[:3]
     server.annotate(first, "fruit")
@@ -99,8 +105,8 @@ LOSSES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda each: each.__name__)
-def test_what_was_lost_is_found(
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
+def test_a_change_whose_event_was_lost_is_read(
     loss: Callable[[FakeLabelStudio], None], server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     loss(server)
@@ -108,7 +114,7 @@ def test_what_was_lost_is_found(
     assert_agree(server, store)
 
 
-def test_a_first_look_reads_a_project_that_has_a_past(server: FakeLabelStudio, store: Store) -> None:
+def test_the_first_reconciliation_reads_existing_annotations(server: FakeLabelStudio, store: Store) -> None:
     truth = fill(server, 9)
     for task in list(truth)[::2]:
         server.annotate(task, truth[task])
@@ -116,31 +122,31 @@ def test_a_first_look_reads_a_project_that_has_a_past(server: FakeLabelStudio, s
     assert_agree(server, store)
 
 
-def test_when_all_is_well_nothing_is_asked(server: FakeLabelStudio, store: Store, known: dict[int, str]) -> None:
+def test_with_equal_counts_nothing_is_read(server: FakeLabelStudio, store: Store, known: dict[int, str]) -> None:
     client = FakeClient(server)
-    assert not reconcile(client, store, 5, every=3600, guard=lambda: None)
+    assert not reconcile(client, store, 5, interval_seconds=3600, check_lease=lambda: None)
     assert client.calls == []
 
 
-def test_an_event_with_other_counts_leads_to_a_look_and_one_with_the_same_does_not(
+def test_an_event_with_other_counts_causes_a_reconciliation_and_one_with_equal_counts_does_not(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     client = FakeClient(server)
     deliver(store, server.annotate(max(known), "fruit"))
-    assert not reconcile(client, store, 5, every=3600, guard=lambda: None)
+    assert not reconcile(client, store, 5, interval_seconds=3600, check_lease=lambda: None)
     server.annotate(max(known), "metal", by=2)  # lost
     deliver(store, server.annotate(max(known) - 1, "fruit"))  # says that there is one more
-    assert reconcile(client, store, 5, every=3600, guard=lambda: None)
+    assert reconcile(client, store, 5, interval_seconds=3600, check_lease=lambda: None)
     assert_agree(server, store)
 
 
 def task_queries(client: FakeClient) -> list[str]:
-    """The filters of every list of tasks that was asked for."""
+    """The queries of all requests for lists of tasks."""
     calls = zip(client.calls, client.params, strict=True)
     return [str(params.get("query")) for (_, path, _), params in calls if path == "api/tasks"]
 
 
-def test_a_look_at_an_unchanged_project_reads_no_list_of_all_tasks(
+def test_reconciling_an_unchanged_project_reads_no_list_of_all_tasks(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     client = settle(server, store)
@@ -155,14 +161,14 @@ def test_a_new_configuration_is_found(server: FakeLabelStudio, store: Store, kno
 
 
 def add_topics(server: FakeLabelStudio) -> None:
-    """Every answer has another one beside it, to a control that was not looked at."""
-    for each in server.annotations():
-        if not each["was_cancelled"]:
-            region = each["result"][0]
-            each["result"].append({**region, "from_name": "topic", "value": {"choices": ["animal"]}})
+    """Adds to every annotation a choice of a control that was not learnt."""
+    for annotation in server.annotations():
+        if not annotation["was_cancelled"]:
+            region = annotation["result"][0]
+            annotation["result"].append({**region, "from_name": "topic", "value": {"choices": ["animal"]}})
 
 
-def test_answers_are_read_again_when_another_control_comes_first(
+def test_annotations_are_read_again_when_another_control_comes_first(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     server.label_config = config_with("fruit", "metal", "animal", control="topic")
@@ -170,10 +176,10 @@ def test_answers_are_read_again_when_another_control_comes_first(
     deliver(store, server.project_updated())
     settle(server, store)
     assert_agree(server, store)
-    assert [each.choices for each in store.labels.of(5)] == [("animal",), ("animal",), ()]
+    assert [annotation.choices for annotation in store.labels.of(5)] == [("animal",), ("animal",), ()]
 
 
-def test_answers_are_read_again_when_the_event_of_a_new_configuration_was_lost(
+def test_annotations_are_read_again_when_the_event_of_a_new_configuration_was_lost(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     server.label_config = config_with("fruit", "metal", "animal", control="topic")
@@ -207,7 +213,7 @@ def test_a_version_that_was_switched_off_is_to_be_published_again(
     assert store.projects.ensure(5).fingerprint == ""
 
 
-def test_a_failure_on_the_way_loses_nothing_and_the_next_look_completes_it(
+def test_after_a_failure_the_next_reconciliation_is_complete(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     lost_swap(server)
@@ -222,7 +228,7 @@ def test_a_failure_on_the_way_loses_nothing_and_the_next_look_completes_it(
 
         client.before = fail
         try:
-            reconcile(client, store, 5, every=0, guard=lambda: None)
+            reconcile(client, store, 5, interval_seconds=0, check_lease=lambda: None)
         except UnreachableError:
             continue
         break
@@ -231,8 +237,8 @@ def test_a_failure_on_the_way_loses_nothing_and_the_next_look_completes_it(
     assert_agree(server, store)
 
 
-Happening = Callable[[FakeLabelStudio], dict[str, Any]]
-HAPPENINGS: dict[str, Happening] = {
+Change = Callable[[FakeLabelStudio], dict[str, Any]]
+CHANGES: dict[str, Change] = {
     "an answer": lambda server: server.annotate(max(server.tasks), "animal"),
     "a change": lambda server: server.change_annotation(server.annotations()[0]["id"], "animal"),
     "a deletion": lambda server: server.delete_annotation(server.annotations()[0]["id"]),
@@ -241,14 +247,14 @@ HAPPENINGS: dict[str, Happening] = {
 }
 
 
-@pytest.mark.parametrize("what", HAPPENINGS)
+@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("at", range(6))
 @pytest.mark.parametrize("loss", [None, lost_task_swap, lost_swap], ids=["nothing", "a task swap", "a swap"])
-def test_what_arrives_while_it_looks_is_not_undone(
-    what: str, at: int, loss: Callable[[FakeLabelStudio], None] | None, server: FakeLabelStudio, store: Store,
+def test_an_event_during_a_reconciliation_is_not_undone(
+    change: str, at: int, loss: Callable[[FakeLabelStudio], None] | None, server: FakeLabelStudio, store: Store,
     known: dict[int, str],
 ) -> None:  # fmt: skip
-    """The event comes after Label Studio has answered a call and before the answer is used."""
+    """The event comes after a response of Label Studio and before the response is used."""
     if loss:
         loss(server)
     client = FakeClient(server)
@@ -256,17 +262,17 @@ def test_what_arrives_while_it_looks_is_not_undone(
 
     def interrupt(*_: Any) -> None:
         if len(client.calls) == at + 1 and not bodies:
-            bodies.append(HAPPENINGS[what](server))
+            bodies.append(CHANGES[change](server))
             deliver(store, bodies[0])
 
     client.after = interrupt
-    reconcile(client, store, 5, every=0, guard=lambda: None)
+    reconcile(client, store, 5, interval_seconds=0, check_lease=lambda: None)
     if bodies:
         assert_agree(server, store)
 
 
 @pytest.mark.parametrize("at", range(4))
-def test_a_task_that_is_deleted_while_it_looks_is_gone_after_the_next_look(
+def test_a_task_deleted_during_a_reconciliation_is_removed_by_the_next_one(
     at: int, server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     lost_import(server)
@@ -277,13 +283,13 @@ def test_a_task_that_is_deleted_while_it_looks_is_gone_after_the_next_look(
             deliver(store, server.delete_task(max(known)))
 
     client.after = interrupt
-    reconcile(client, store, 5, every=0, guard=lambda: None)
+    reconcile(client, store, 5, interval_seconds=0, check_lease=lambda: None)
     settle(server, store)
     assert_agree(server, store)
 
 
 @pytest.mark.parametrize("at", range(3))
-def test_a_configuration_that_changes_while_it_looks_has_its_answers_read_by_the_next_look(
+def test_after_a_change_of_the_configuration_during_a_reconciliation_the_next_one_reads_annotations(
     at: int, server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     client = FakeClient(server)
@@ -295,16 +301,16 @@ def test_a_configuration_that_changes_while_it_looks_has_its_answers_read_by_the
             deliver(store, server.project_updated())
 
     client.after = interrupt
-    reconcile(client, store, 5, every=0, guard=lambda: None)
-    reconcile(FakeClient(server), store, 5, every=3600, guard=lambda: None)
+    reconcile(client, store, 5, interval_seconds=0, check_lease=lambda: None)
+    reconcile(FakeClient(server), store, 5, interval_seconds=3600, check_lease=lambda: None)
     assert_agree(server, store)
 
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["add", "annotate", "change", "delete", "skip", "remove", "text", "look"]),
+        st.sampled_from(["add", "annotate", "change", "delete", "skip", "remove", "text", "reconcile"]),
         st.integers(0, 20),
-        st.sampled_from(["told", "lost", "doubled", "late"]),
+        st.sampled_from(["delivered", "lost", "doubled", "late"]),
     ),
     max_size=14,
 )
@@ -312,7 +318,7 @@ steps = st.lists(
 
 @given(steps=steps)
 @hypothesis_settings(max_examples=120)
-def test_after_any_history_of_lost_doubled_and_late_events_a_look_makes_them_agree(
+def test_after_any_history_of_lost_doubled_and_late_events_a_reconciliation_makes_them_agree(
     steps: list[tuple[str, int, str]], store: Store
 ) -> None:
     server = FakeLabelStudio(project=len(store.projects.all()) + 1000)
@@ -320,45 +326,44 @@ def test_after_any_history_of_lost_doubled_and_late_events_a_look_makes_them_agr
     number = server.project
     late: list[dict[str, Any]] = []
     server.add_tasks(["apple", "iron", "dog"])
-    for what, choice, fate in steps:
-        body = _do(server, what, choice)
-        if what == "look":
-            reconcile(FakeClient(server), store, number, every=0, guard=lambda: None)
-        if body is None or fate == "lost":
+    for action, choice, delivery in steps:
+        body = _do(server, action, choice)
+        if action == "reconcile":
+            reconcile(FakeClient(server), store, number, interval_seconds=0, check_lease=lambda: None)
+        if body is None or delivery == "lost":
             continue
-        if fate == "late":
+        if delivery == "late":
             late.append(body)
             continue
-        for _ in range(2 if fate == "doubled" else 1):
+        for _ in range(2 if delivery == "doubled" else 1):
             deliver(store, body)
     for body in late:
-        if not body["action"].startswith("TASKS"):  # a task that comes back from the dead is found by the next look
+        if not body["action"].startswith("TASKS"):  # a deleted task that returns is removed by the next reconciliation
             deliver(store, body)
-    reconcile(FakeClient(server), store, number, every=0, guard=lambda: None)
+    reconcile(FakeClient(server), store, number, interval_seconds=0, check_lease=lambda: None)
     tasks, _ = store.tasks.index(number)
     assert tasks.tolist() == sorted(server.tasks)
     assert store.tasks.texts(number, tasks.tolist()) == [server.tasks[task]["data"]["text"] for task in tasks.tolist()]
     schema = read_schema(server.label_config)
-    theirs = [read_annotation(each, schema) for each in server.annotations()]
-    assert store.labels.of(number) == sorted((each for each in theirs if each), key=lambda each: each.id)
+    assert store.labels.of(number) == server_annotations(server, schema)
 
 
-def _do(server: FakeLabelStudio, what: str, choice: int) -> dict[str, Any] | None:
-    tasks, answers = sorted(server.tasks), [each["id"] for each in server.annotations()]
+def _do(server: FakeLabelStudio, action: str, choice: int) -> dict[str, Any] | None:
+    tasks, annotations = sorted(server.tasks), [annotation["id"] for annotation in server.annotations()]
     label = ("fruit", "metal", "animal")[choice % 3]
-    if what == "add":
+    if action == "add":
         return server.add_tasks([f"words {choice}"])
-    if what in ("annotate", "skip", "remove", "text") and tasks:
+    if action in ("annotate", "skip", "remove", "text") and tasks:
         task = tasks[choice % len(tasks)]
-        if what == "text":
+        if action == "text":
             server.change_text(task, f"changed {choice}")
             return None
-        if what == "remove":
+        if action == "remove":
             return server.delete_task(task)
-        return server.annotate(task, *([] if what == "skip" else [label]), skip=what == "skip", by=1 + choice % 3)
-    if what in ("change", "delete") and answers:
-        number = answers[choice % len(answers)]
-        return server.change_annotation(number, label) if what == "change" else server.delete_annotation(number)
+        return server.annotate(task, *([] if action == "skip" else [label]), skip=action == "skip", by=1 + choice % 3)
+    if action in ("change", "delete") and annotations:
+        number = annotations[choice % len(annotations)]
+        return server.change_annotation(number, label) if action == "change" else server.delete_annotation(number)
     return None
 
 
@@ -367,7 +372,7 @@ def test_a_project_of_several_pages_is_read_completely(
 ) -> None:
     from ml_backend.label_studio import client
 
-    monkeypatch.setattr(client, "PAGE", 4)
+    monkeypatch.setattr(client, "PAGE_TASKS", 4)
     truth = fill(server, 13)
     for task in truth:
         server.annotate(task, truth[task])
@@ -379,12 +384,12 @@ def test_a_project_of_several_pages_is_read_completely(
     assert_agree(server, store)
 
 
-def test_a_task_that_is_deleted_between_two_pages_hides_no_other_one(
+def test_a_task_deleted_between_two_pages_makes_no_other_task_be_skipped(
     server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ml_backend.label_studio import client as module
 
-    monkeypatch.setattr(module, "PAGE", 4)
+    monkeypatch.setattr(module, "PAGE_TASKS", 4)
     truth = fill(server, 13)
     settle(server, store)
     store.versions.draw_audit(5, truth)
@@ -399,12 +404,12 @@ def test_a_task_that_is_deleted_between_two_pages_hides_no_other_one(
                 server.delete_task(min(server.tasks))
 
     client.after = delete_one_of_the_first_page
-    reconcile(client, store, 5, every=0, guard=lambda: None)
+    reconcile(client, store, 5, interval_seconds=0, check_lease=lambda: None)
     assert set(server.tasks) <= set(store.tasks.index(5)[0].tolist())
-    assert set(server.tasks) <= set(store.versions.audited(5)), "nor takes it off the audit slice"
+    assert set(server.tasks) <= set(store.versions.audited(5)), "they also stay in the audit sample"
 
 
-def test_a_task_that_a_listing_lacks_is_asked_for_before_it_is_forgotten(
+def test_a_task_missing_from_a_listing_is_looked_up_before_it_is_removed(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     server.delete_task(max(known))  # lost, so that all are listed
@@ -412,17 +417,17 @@ def test_a_task_that_a_listing_lacks_is_asked_for_before_it_is_forgotten(
     call = client.call
 
     def hide_one_in_lists_of_all(method: str, path: str, **values: Any) -> Any:
-        answer = call(method, path, **values)
+        response = call(method, path, **values)
         if path == "api/tasks" and "filters" not in (values.get("params") or {})["query"]:
-            answer["tasks"] = [task for task in answer["tasks"] if task["id"] != hidden]
-        return answer
+            response["tasks"] = [task for task in response["tasks"] if task["id"] != hidden]
+        return response
 
     client.call = hide_one_in_lists_of_all  # type: ignore[method-assign]
-    reconcile(client, store, 5, every=0, guard=lambda: None)
+    reconcile(client, store, 5, interval_seconds=0, check_lease=lambda: None)
     assert_agree(server, store)
 
 
-def test_a_change_that_becomes_visible_late_is_found_by_the_next_look(
+def test_a_change_that_becomes_visible_late_is_read_by_the_next_reconciliation(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
     late = server.annotations()[0]
@@ -439,10 +444,10 @@ def test_a_start_of_a_worker_reads_no_annotations_that_have_not_changed(
 ) -> None:
     store.synchronisation.look_again(5)
     client = settle(server, store)
-    assert all("updated_at" in query for query in task_queries(client)), "deltas alone"
+    assert all("updated_at" in query for query in task_queries(client)), "only changed tasks are read"
 
 
-def test_an_import_of_a_moment_ago_is_not_listed_again(
+def test_a_recent_import_is_not_listed_again(
     server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(server, 40)
@@ -450,14 +455,14 @@ def test_an_import_of_a_moment_ago_is_not_listed_again(
     listed, answer = [], server.answer
 
     def note(method: str, path: str, body: Any, params: dict[str, Any]) -> Any:
-        found = answer(method, path, body, params)
-        listed.extend(found["tasks"] if path == "api/tasks" else [])
-        return found
+        response = answer(method, path, body, params)
+        listed.extend(response["tasks"] if path == "api/tasks" else [])
+        return response
 
     monkeypatch.setattr(server, "answer", note)
     store.synchronisation.look_again(5)
     settle(server, store)
-    assert len(listed) <= 2, "what has the newest time itself, and no more"
+    assert len(listed) <= 2, "only the tasks with the newest time itself"
 
 
 def test_all_annotations_are_read_a_page_at_a_time(
@@ -465,7 +470,7 @@ def test_all_annotations_are_read_a_page_at_a_time(
 ) -> None:
     from ml_backend.label_studio import sync as module
 
-    monkeypatch.setattr(module, "ANNOTATED_PAGE", 3)
+    monkeypatch.setattr(module, "ANNOTATED_PAGE_TASKS", 3)
     truth = fill(server, 11)
     for task in truth:
         server.annotate(task, truth[task], skip=task % 4 == 0)

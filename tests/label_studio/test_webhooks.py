@@ -1,4 +1,4 @@
-"""Webhook bodies: every recorded one is read for what it says, anything else is refused in one way."""
+"""Webhook bodies: every recorded one is read, and malformed ones raise InvalidEventError."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Capture = Callable[[str], dict[str, Any]]
 
 
 def body(capture: Capture, name: str) -> dict[str, Any]:
-    [request] = [each for each in capture(name)["requests_to_ml"] if each["path"] == "/webhook"]
+    [request] = [item for item in capture(name)["requests_to_ml"] if item["path"] == "/webhook"]
     read: dict[str, Any] = request["json"]
     return read
 
@@ -38,7 +38,7 @@ def counts(tasks: int, annotations: int, skips: int) -> dict[str, int]:
     return {"tasks": tasks, "annotations": annotations, "skips": skips}
 
 
-def said(event: Event) -> tuple[Any, ...]:
+def data_of(event: Event) -> tuple[Any, ...]:
     return (event.examples, event.annotations, event.deleted_tasks, event.deleted_annotations)
 
 
@@ -69,7 +69,7 @@ def test_new_tasks_are_read(capture: Capture) -> None:
     assert read_event(body(capture, "03_")).examples == (example(18, "single"),)
 
 
-def test_an_answer_and_its_change_are_read_with_their_task(capture: Capture) -> None:
+def test_an_annotation_and_its_change_are_read_with_their_task(capture: Capture) -> None:
     created, updated = read_event(body(capture, "10_")), read_event(body(capture, "11_"))
     assert created.annotations == (
         Annotation(3, 13, 1, ("neg",), updated_at="2026-11-22T00:37:45.957599Z", lead_time=3.2),
@@ -82,25 +82,27 @@ def test_an_answer_and_its_change_are_read_with_their_task(capture: Capture) -> 
 
 def test_a_skip_is_read_as_a_skip(capture: Capture) -> None:
     event = read_event(body(capture, "13_"))
-    assert [(each.id, each.task, each.cancelled) for each in event.annotations] == [(4, 14, True)]
+    assert [(annotation.id, annotation.task, annotation.cancelled) for annotation in event.annotations] == [
+        (4, 14, True)
+    ]
     assert event.counts == counts(6, 0, 1)
 
 
-def test_deletions_are_read_from_their_numbers_alone(capture: Capture) -> None:
-    assert said(read_event(body(capture, "12_"))) == ((), (), (), (3,))
+def test_deletions_are_read_from_ids_alone(capture: Capture) -> None:
+    assert data_of(read_event(body(capture, "12_"))) == ((), (), (), (3,))
     deleted = body(capture, "23_")
-    assert said(read_event(deleted)) == ((), (), (deleted["tasks"][0]["id"],), ())
+    assert data_of(read_event(deleted)) == ((), (), (deleted["tasks"][0]["id"],), ())
     assert read_event(body(capture, "24_")).deleted_annotations != ()
 
 
 def test_lists_of_annotations_are_read_like_single_ones(capture: Capture) -> None:
     recorded = body(capture, "22_")
     event = read_event(recorded)
-    assert [each.id for each in event.annotations] == [each["id"] for each in recorded["annotation"]]
-    assert [each.task for each in event.examples] == [each["id"] for each in recorded["task"]]
+    assert [annotation.id for annotation in event.annotations] == [item["id"] for item in recorded["annotation"]]
+    assert [read.task for read in event.examples] == [item["id"] for item in recorded["task"]]
 
 
-def test_only_what_may_change_the_queue_asks_for_a_round(capture: Capture) -> None:
+def test_only_an_event_that_may_change_the_queue_asks_for_a_round(capture: Capture) -> None:
     assert not read_event(body(capture, "15_")).asks_for_round
     for name in ("02_", "10_", "12_", "13_", "17_", "23_"):
         assert read_event(body(capture, name)).asks_for_round, name
@@ -121,12 +123,12 @@ def test_an_item_that_cannot_be_read_is_left_to_the_reconciliation(capture: Capt
     assert event.incomplete
 
 
-def test_an_answer_under_a_configuration_that_is_not_served_says_so(capture: Capture) -> None:
+def test_an_annotation_under_an_unsupported_configuration_reports_the_problem(capture: Capture) -> None:
     other = copy.deepcopy(body(capture, "10_"))
     other["project"]["label_config"] = "<View/>"
     event = read_event(other)
     assert "no <Choices>" in event.problem
-    assert said(event) == ((), (), (), ())
+    assert data_of(event) == ((), (), (), ())
     del other["project"]["label_config"]
     assert read_event(other).incomplete
 
@@ -138,7 +140,7 @@ def test_an_answer_under_a_configuration_that_is_not_served_says_so(capture: Cap
         {"action": "X", "project": {"id": 0}}, {"action": "X", "project": {"id": True}}, {"action": "X", "project": []},
     ],
 )  # fmt: skip
-def test_what_names_no_action_or_no_project_is_refused(nonsense: object) -> None:
+def test_a_body_without_an_action_or_a_project_is_refused(nonsense: object) -> None:
     with pytest.raises(InvalidEventError):
         read_event(nonsense)
 
@@ -160,7 +162,7 @@ bodies = st.fixed_dictionaries(
 @given(value=bodies | anything)
 @hypothesis_settings(max_examples=2000)
 @pytest.mark.slow
-def test_wrong_types_raise_nothing_but_bad_event(value: Any) -> None:
+def test_wrong_types_raise_only_invalid_event_error(value: Any) -> None:
     try:
         event = read_event(value)
     except InvalidEventError:
@@ -173,7 +175,7 @@ def test_wrong_types_raise_nothing_but_bad_event(value: Any) -> None:
 
 @given(data=st.data(), place=st.lists(st.integers(0, 30), max_size=4), value=anything)
 @hypothesis_settings(max_examples=1000)
-def test_a_real_event_with_one_thing_wrong_raises_nothing_but_bad_event(
+def test_a_recorded_event_with_one_malformed_value_raises_only_invalid_event_error(
     data: st.DataObject, place: list[int], value: Any, capture: Capture
 ) -> None:
     spoilt = copy.deepcopy(body(capture, data.draw(st.sampled_from(["02_", "10_", "12_", "13_", "17_", "22_", "23_"]))))
@@ -191,19 +193,19 @@ def test_a_real_event_with_one_thing_wrong_raises_nothing_but_bad_event(
         read_event(spoilt)
 
 
-def test_the_recorded_life_of_a_project_ends_as_label_studio_has_it(capture: Capture, store: Store) -> None:
+def test_after_all_recorded_events_of_a_project_the_store_agrees_with_label_studio(
+    capture: Capture, store: Store
+) -> None:
     store.projects.ensure(5)
     for name in ("02_", "03_", "10_", "11_", "12_", "13_", "22_", "23_"):
         take(store, read_event(body(capture, name)))
     deleted = body(capture, "23_")["tasks"][0]["id"]
     assert deleted not in store.tasks.index(5)[0].tolist()
     assert store.tasks.count(5) == 5
-    assert 3 not in [each.id for each in store.labels.of(5)]
+    assert 3 not in [annotation.id for annotation in store.labels.of(5)]
 
 
-def test_an_event_of_a_project_that_is_not_known_or_was_forgotten_leaves_nothing(
-    server: FakeLabelStudio, store: Store
-) -> None:
+def test_an_event_of_an_unknown_or_forgotten_project_stores_nothing(server: FakeLabelStudio, store: Store) -> None:
     created = server.add_tasks(["a text"])
     assert not take(store, read_event(created))
     assert store.rows(5) == {}
@@ -214,7 +216,7 @@ def test_an_event_of_a_project_that_is_not_known_or_was_forgotten_leaves_nothing
     assert store.rows(5) == {}
 
 
-def test_more_deleted_tasks_than_one_event_may_cost_are_left_to_the_next_look(
+def test_more_deleted_tasks_than_the_limit_of_an_event_are_left_to_the_reconciliation(
     server: FakeLabelStudio, store: Store
 ) -> None:
     fill(server, MAX_ITEMS + 5)

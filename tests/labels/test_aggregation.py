@@ -1,4 +1,4 @@
-"""Labels that are kept up to date task by task, against counting all annotations anew."""
+"""Labels that are aggregated task by task, compared with aggregating all annotations at once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
-from ml_backend.kinds.choices.label_aggregation import as_digest, consensus, mark_of
-from ml_backend.label_studio.label_review import sole_answers
+from ml_backend.kinds.choices.label_aggregation import consensus, digest_text, digest_value
+from ml_backend.label_studio.label_review import single_annotations
 from ml_backend.labels.aggregation import LabelAggregator, LabelAggregators
 from ml_backend.storage import Store
 
@@ -33,23 +33,27 @@ def annotation(number: int, task: int, *choices: str, at: int = 1, **values: Any
     return Annotation(number, task, values.pop("annotator", 1), choices, updated_at=f"2026-01-{at:02}", **values)
 
 
-def same_as_all_at_once(aggregator: LabelAggregator, store: Store, project: int, schema: TaskSchema) -> None:
-    """Everything that is kept, against the annotations and shown drafts as they are now."""
-    found, annotations, shown = aggregator.refresh(schema), store.labels.of(project), store.shown.of(project)
+def assert_equals_all_at_once(aggregator: LabelAggregator, store: Store, project: int, schema: TaskSchema) -> None:
+    """Compares all values of an aggregator with the current annotations and published drafts."""
+    snapshot, annotations, shown = aggregator.refresh(schema), store.labels.of(project), store.shown.of(project)
     expected = consensus(schema, annotations)
     for name in ("tasks", "targets", "touched"):
-        mine, theirs = getattr(found.answers, name), getattr(expected, name)
-        assert (mine.dtype, mine.shape, mine.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes()), name
-    assert found.digest == as_digest(mark_of(expected))
-    answers = [each for each in annotations if not each.cancelled]
-    first = [min((each.updated_at for each in answers if each.task == task), default="") for task in TASKS]
+        array, expected_array = getattr(snapshot.answers, name), getattr(expected, name)
+        assert (array.dtype, array.shape) == (expected_array.dtype, expected_array.shape), name
+        assert array.tobytes() == expected_array.tobytes(), name
+    assert snapshot.digest == digest_text(digest_value(expected))
+    submitted = [annotation for annotation in annotations if not annotation.cancelled]
+    first = [
+        min((annotation.updated_at for annotation in submitted if annotation.task == task), default="")
+        for task in TASKS
+    ]
     assert aggregator.first_answered(np.array(TASKS)) == first
-    assert aggregator.overlaps == Counter(Counter(each.task for each in answers).values())
-    sole = {task for task, answer in sole_answers(annotations).items() if not answer.ground_truth}
-    assert aggregator.has_sole_answer(np.array(TASKS)).tolist() == [task in sole for task in TASKS]
-    for apart in ((), (2, 3)):
-        answered = [pair for pair in pairs(shown, annotations) if pair[0].task not in apart]
-        assert aggregator.reception(apart) == (len(shown), received(answered), saved(answered))
+    assert aggregator.overlaps == Counter(Counter(annotation.task for annotation in submitted).values())
+    single = {task for task, annotation in single_annotations(annotations).items() if not annotation.ground_truth}
+    assert aggregator.has_sole_answer(np.array(TASKS)).tolist() == [task in single for task in TASKS]
+    for excluded in ((), (2, 3)):
+        annotated = [pair for pair in pairs(shown, annotations) if pair[0].task not in excluded]
+        assert aggregator.reception(excluded) == (len(shown), received(annotated), saved(annotated))
 
 
 annotations = st.builds(
@@ -78,36 +82,36 @@ steps = st.one_of(
     st.tuples(st.just("revive"), numbers),
     st.tuples(st.just("remove"), st.lists(st.sampled_from(TASKS), min_size=1, max_size=2)),
     st.tuples(st.just("schema"), st.sampled_from([SINGLE, MULTIPLE, WIDER])),
-    st.tuples(st.just("look"), st.sampled_from([0, 1])),
+    st.tuples(st.just("refresh"), st.sampled_from([0, 1])),
 )
 
 
 @given(history=st.lists(steps, max_size=25))
 @hypothesis_settings(max_examples=60)
-def test_it_equals_counting_everything_anew_whatever_happens_and_whoever_looks(
+def test_after_any_history_two_aggregators_equal_aggregating_everything_at_once(
     any_store: Store, history: list[tuple[str, Any]]
 ) -> None:
     store, project, schema = any_store, next(_projects), SINGLE
     offset = 100 * project  # Label Studio's numbers are unique across projects
-    readers = [LabelAggregator(store, project), LabelAggregator(store, project)]
-    for what, value in history:
-        if what == "put":
-            store.labels.put(project, [replace(each, id=each.id + offset) for each in value])
-        elif what == "show":
+    aggregators = [LabelAggregator(store, project), LabelAggregator(store, project)]
+    for action, value in history:
+        if action == "put":
+            store.labels.put(project, [replace(drawn, id=drawn.id + offset) for drawn in value])
+        elif action == "show":
             store.shown.put(project, "v", [Prediction(task, 0.1, draft) for task, draft in value.items()])
-        elif what in ("delete", "revive"):
-            getattr(store.labels, what)(project, [number + offset for number in value])
-        elif what == "remove":
+        elif action in ("delete", "revive"):
+            getattr(store.labels, action)(project, [number + offset for number in value])
+        elif action == "remove":
             store.tasks.remove(project, value)
-        elif what == "schema":
+        elif action == "schema":
             schema = value
         else:
-            same_as_all_at_once(readers[value], store, project, schema)
-    for reader in readers:
-        same_as_all_at_once(reader, store, project, schema)
+            assert_equals_all_at_once(aggregators[value], store, project, schema)
+    for aggregator in aggregators:
+        assert_equals_all_at_once(aggregator, store, project, schema)
 
 
-def test_a_task_that_was_shown_and_is_removed_without_an_answer_counts_as_shown_no_more(any_store: Store) -> None:
+def test_a_removed_task_without_an_annotation_no_longer_counts_as_published(any_store: Store) -> None:
     any_store.shown.put(5, "v", [Prediction(task, 0.1, None) for task in TASKS])
     aggregator = LabelAggregator(any_store, 5)
     aggregator.refresh(SINGLE)
@@ -115,11 +119,12 @@ def test_a_task_that_was_shown_and_is_removed_without_an_answer_counts_as_shown_
     any_store.tasks.remove(5, TASKS[:3])
     aggregator.refresh(SINGLE)
     assert aggregator.reception(())[0] == 1
-    assert [each.task for each in any_store.shown.of(5)] == [each.task for each in any_store.shown.of(5, "v")] == [4]
+    for drafts in (any_store.shown.of(5), any_store.shown.of(5, "v")):
+        assert [draft.task for draft in drafts] == [4]
 
 
 @pytest.mark.parametrize("n", [10, 1000])
-def test_one_more_answer_is_one_task_read_however_many_there_are(
+def test_after_one_more_annotation_only_its_task_is_read(
     store: Store, statements: list[str], monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
     store.labels.put(5, [annotation(number, number, "a") for number in range(1, n + 1)])
@@ -128,15 +133,15 @@ def test_one_more_answer_is_one_task_read_however_many_there_are(
     store.labels.put(5, [annotation(n + 1, n + 1, "b")])
     monkeypatch.setattr(store.labels, "of", lambda _: pytest.fail("everything was read again"))
     statements.clear()
-    found = aggregator.refresh(SINGLE)
-    assert found.answers.targets[-1].tolist() == [0, 1, 0]
+    snapshot = aggregator.refresh(SINGLE)
+    assert snapshot.answers.targets[-1].tolist() == [0, 1, 0]
     assert len(statements) == 5
     statements.clear()
-    assert aggregator.refresh(SINGLE).answers is found.answers
+    assert aggregator.refresh(SINGLE).answers is snapshot.answers
     assert len(statements) == 1
 
 
-def test_what_was_returned_stays_as_it_was(store: Store) -> None:
+def test_a_returned_snapshot_never_changes(store: Store) -> None:
     store.labels.put(5, [annotation(1, 1, "a"), annotation(2, 2, "a")])
     aggregator = LabelAggregator(store, 5)
     before = aggregator.refresh(SINGLE)
@@ -147,7 +152,7 @@ def test_what_was_returned_stays_as_it_was(store: Store) -> None:
     assert before.answers.targets.tolist() == [[1, 0, 0], [1, 0, 0]]
 
 
-def test_a_project_that_came_back_under_the_same_number_is_read_anew(store: Store) -> None:
+def test_a_new_project_with_the_same_number_is_read_from_the_beginning(store: Store) -> None:
     store.labels.put(5, [annotation(1, 1, "a")])
     aggregator = LabelAggregator(store, 5)
     aggregator.refresh(SINGLE)
@@ -155,20 +160,21 @@ def test_a_project_that_came_back_under_the_same_number_is_read_anew(store: Stor
         for table in ("annotation", "annotation_revision"):
             connection.execute(sa.text(f"DELETE FROM {table}"))
     store.labels.put(5, [annotation(2, 2, "b")])
-    same_as_all_at_once(aggregator, store, 5, SINGLE)
+    assert_equals_all_at_once(aggregator, store, 5, SINGLE)
 
 
-def test_the_digest_is_another_one_for_other_answers() -> None:
-    answers = [annotation(1, 1, "a"), annotation(2, 2, "b"), annotation(3, 3, cancelled=True)]
-    changed = [answers[0], replace(answers[1], choices=("c",)), answers[2]]
-    digests = {mark_of(consensus(SINGLE, each)) for each in (answers, answers[:2], answers[1:], changed, [])}
+def test_other_annotations_have_another_digest() -> None:
+    annotated = [annotation(1, 1, "a"), annotation(2, 2, "b"), annotation(3, 3, cancelled=True)]
+    changed = [annotated[0], replace(annotated[1], choices=("c",)), annotated[2]]
+    variants = (annotated, annotated[:2], annotated[1:], changed, [])
+    digests = {digest_value(consensus(SINGLE, variant)) for variant in variants}
     assert len(digests) == 5
-    assert mark_of(consensus(SINGLE, answers[::-1])) in digests
+    assert digest_value(consensus(SINGLE, annotated[::-1])) in digests
 
 
-def test_projects_that_a_worker_no_longer_serves_are_let_go(store: Store) -> None:
+def test_aggregators_of_other_projects_are_discarded(store: Store) -> None:
     aggregators = LabelAggregators(store)
-    kept, gone = aggregators.of(5), aggregators.of(6)
+    kept, discarded = aggregators.of(5), aggregators.of(6)
     aggregators.keep({5: "a pool"})
     assert aggregators.of(5) is kept
-    assert aggregators.of(6) is not gone
+    assert aggregators.of(6) is not discarded

@@ -1,4 +1,4 @@
-"""How drafts were received, against counting by hand."""
+"""The acceptance of drafts, compared with counting by hand."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ml_backend.core.types import Annotation, Example, TaskSchema, content_key
 from ml_backend.evaluation.metrics import wilson
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import (
-    BREAK,
-    FEWEST,
+    MAX_ANNOTATION_SECONDS,
+    MIN_TIMED_ANNOTATIONS,
     Agreement,
     DraftAcceptance,
     agreement,
@@ -39,16 +39,16 @@ def answer(task: int, *choices: str, number: int = 0, seconds: float | None = No
     return Annotation(number or task, task, 1, choices, skip, lead_time=seconds)
 
 
-def reception(*answered: tuple[PublishedDraft, Annotation]) -> AcceptanceCounts:
-    """Of some tasks, each with what was shown of it and its answer."""
-    found = AcceptanceCounts()
-    for draft, given in answered:
-        found.update(draft.task, draft, [given])
-    return found
+def acceptance_of(*annotated: tuple[PublishedDraft, Annotation]) -> AcceptanceCounts:
+    """The counts of tasks with one published draft and one annotation each."""
+    counts = AcceptanceCounts()
+    for draft, annotation in annotated:
+        counts.update(draft.task, draft, [annotation])
+    return counts
 
 
 def test_a_draft_is_accepted_edited_or_replaced_and_counts_for_its_author() -> None:
-    found = reception(
+    counts = acceptance_of(
         (shown(1, "teacher", "fruit"), answer(1, "fruit")),
         (shown(2, "teacher", "fruit"), answer(2, "metal")),
         (shown(3, "learner", "fruit", "metal"), answer(3, "metal", "fruit")),
@@ -58,114 +58,117 @@ def test_a_draft_is_accepted_edited_or_replaced_and_counts_for_its_author() -> N
         (shown(7, "learner", "fruit"), answer(7)),
         (shown(8, None), answer(8, "fruit")),
     )
-    received, _ = found.without(())
+    received, _ = counts.without(())
     assert received == {"teacher": DraftAcceptance(1, 0, 1), "learner": DraftAcceptance(2, 2, 1)}
 
 
-def test_an_answer_that_could_not_be_read_says_nothing_of_its_draft() -> None:
+def test_an_annotation_that_could_not_be_read_is_not_counted() -> None:
     unread = replace(answer(1, "obst"), unread="label")
-    received, _ = reception((shown(1, "teacher", "fruit"), unread)).without(())
+    received, _ = acceptance_of((shown(1, "teacher", "fruit"), unread)).without(())
     assert received == {"teacher": DraftAcceptance(), "learner": DraftAcceptance()}
 
 
-def test_the_first_answer_that_stands_is_the_one_in_sight_of_the_draft() -> None:
-    found = AcceptanceCounts()
-    answers = [answer(1, "metal", number=30), answer(1, number=10, skip=True), answer(1, "fruit", number=20)]
-    found.update(1, shown(1, "teacher", "fruit"), answers)
-    found.update(2, shown(2, "teacher", "fruit"), [answer(2, number=40, skip=True)])
-    found.update(3, shown(3, "teacher", "fruit"), [])
-    received, _ = found.without(())
+def test_the_first_annotation_is_compared_with_the_draft() -> None:
+    counts = AcceptanceCounts()
+    annotations = [answer(1, "metal", number=30), answer(1, number=10, skip=True), answer(1, "fruit", number=20)]
+    counts.update(1, shown(1, "teacher", "fruit"), annotations)
+    counts.update(2, shown(2, "teacher", "fruit"), [answer(2, number=40, skip=True)])
+    counts.update(3, shown(3, "teacher", "fruit"), [])
+    received, _ = counts.without(())
     assert received["teacher"] == DraftAcceptance(accepted=1)
 
 
 def test_time_saved_is_the_difference_of_the_medians_for_each_accepted_draft() -> None:
     blind = [(shown(n, None), answer(n, "fruit", seconds=n + 10.0)) for n in range(1, 6)]  # 11 to 15, the median 13
     accepted = [(shown(n, "learner", "fruit"), answer(n, "fruit", seconds=n - 10.0)) for n in range(11, 17)]  # 1 to 6
-    away = [
-        (shown(20, None), answer(20, "fruit", seconds=BREAK + 1)),
+    untimed = [
+        (shown(20, None), answer(20, "fruit", seconds=MAX_ANNOTATION_SECONDS + 1)),
         (shown(21, "learner", "fruit"), answer(21, "fruit", seconds=None)),
         (shown(22, "learner", "fruit"), answer(22, "fruit", seconds=0.0)),
         (shown(23, "learner", "fruit"), answer(23, "metal", seconds=60.0)),
     ]
-    _, found = reception(*blind, *accepted, *away).without(())
-    assert (found.accepted, found.timed, found.blind) == (8, 6, 5)
-    assert (found.median_accepted, found.median_blind) == (3.5, 13.0)
-    assert found.seconds == pytest.approx(8 * (13 - 3.5))
-    _, found = reception(*((each, replace(given, lead_time=1.0)) for each, given in blind), *accepted).without(())
-    assert found.seconds == -2.5 * 6
+    _, saved = acceptance_of(*blind, *accepted, *untimed).without(())
+    assert (saved.accepted, saved.timed, saved.blind) == (8, 6, 5)
+    assert (saved.median_accepted, saved.median_blind) == (3.5, 13.0)
+    assert saved.seconds == pytest.approx(8 * (13 - 3.5))
+    fast = [(draft, replace(annotation, lead_time=1.0)) for draft, annotation in blind]
+    _, saved = acceptance_of(*fast, *accepted).without(())
+    assert saved.seconds == -2.5 * 6
 
 
 @pytest.mark.parametrize("short", ["blind", "accepted"])
-def test_of_few_answers_no_time_is_told_but_how_many_there_are(short: str) -> None:
-    counts = {"blind": FEWEST, "accepted": FEWEST, short: FEWEST - 1}
+def test_with_few_timed_annotations_only_their_number_is_returned(short: str) -> None:
+    counts = {"blind": MIN_TIMED_ANNOTATIONS, "accepted": MIN_TIMED_ANNOTATIONS, short: MIN_TIMED_ANNOTATIONS - 1}
     blind = [(shown(n, None), answer(n, "fruit", seconds=2.0)) for n in range(counts["blind"])]
     accepted = [
         (shown(n, "teacher", "fruit"), answer(n, "fruit", seconds=1.0)) for n in range(100, 100 + counts["accepted"])
     ]
-    _, found = reception(*blind, *accepted).without(())
-    assert (found.seconds, found.timed, found.blind) == (None, counts["accepted"], counts["blind"])
-    _, nothing = reception().without(())
-    assert nothing.median_blind is None
+    _, saved = acceptance_of(*blind, *accepted).without(())
+    assert (saved.seconds, saved.timed, saved.blind) == (None, counts["accepted"], counts["blind"])
+    _, saved = acceptance_of().without(())
+    assert saved.median_blind is None
 
 
-def test_the_learners_share_is_of_the_drafts_not_of_the_audited_places() -> None:
-    found = learners_share([shown(1, "learner"), shown(2, None), shown(3, "teacher"), shown(4, "learner")])
-    assert found is not None and (found.value, found.n) == (2 / 3, 3)
+def test_the_learners_share_does_not_count_tasks_without_a_draft() -> None:
+    share = learners_share([shown(1, "learner"), shown(2, None), shown(3, "teacher"), shown(4, "learner")])
+    assert share is not None and (share.value, share.n) == (2 / 3, 3)
     assert learners_share([shown(2, None)]) is None
 
 
-def test_agreement_by_class_is_of_the_tasks_to_which_the_annotators_gave_that_label() -> None:
-    said = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.4, 0.6, 0]], np.float32)
+def test_a_class_has_the_tasks_to_which_the_annotators_gave_its_label() -> None:
+    probabilities = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.4, 0.6, 0]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0.5, 0.5, 0]], np.float32)  # the last one a tie
-    found = agreement(said, targets, SCHEMA.labels, False, "these")
-    assert found.overall == wilson(3, 4, "these")
-    assert found.by_class == {"fruit": wilson(1, 2, "these"), "metal": wilson(2, 3, "these")}
+    measured = agreement(probabilities, targets, SCHEMA.labels, False, "these")
+    assert measured.overall == wilson(3, 4, "these")
+    assert measured.by_class == {"fruit": wilson(1, 2, "these"), "metal": wilson(2, 3, "these")}
 
 
-def test_with_several_choices_a_label_too_many_is_no_agreement_on_that_label() -> None:
-    said = np.array([[0.9, 0.9, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], np.float32)
-    targets = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0.5]], np.float32)  # of the last one, annotators are split
-    found = agreement(said, targets, SCHEMA.labels, True, "these")
-    assert found.overall == wilson(2, 3, "these"), "split annotators accept both"
-    assert found.by_class == {"fruit": wilson(1, 1, "these"), "metal": wilson(1, 2, "these")}
+def test_with_several_choices_a_superfluous_label_is_a_disagreement_on_that_label() -> None:
+    probabilities = np.array([[0.9, 0.9, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], np.float32)
+    targets = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0.5]], np.float32)  # annotators are split on the last task
+    measured = agreement(probabilities, targets, SCHEMA.labels, True, "these")
+    assert measured.overall == wilson(2, 3, "these"), "split annotators accept both"
+    assert measured.by_class == {"fruit": wilson(1, 1, "these"), "metal": wilson(1, 2, "these")}
 
 
-def test_the_teacher_agrees_by_all_its_labels_of_answered_tasks_the_latest_of_each(store: Store) -> None:
+def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_task(store: Store) -> None:
     texts = {1: "one", 2: "two", 3: "two", 4: "four", 5: "five"}
     store.tasks.put(5, [Example(task, text, content_key(text)) for task, text in texts.items()])
     set_up(store, 5, label_config=SINGLE)
     replies = [("one", "scripted", "metal"), ("one", "scripted", "fruit"), ("two", "scripted", "metal"),
                ("four", "another", "metal"), ("five", "scripted", "metal")]  # fmt: skip
     for number, (text, teacher, label) in enumerate(replies):
-        asked = replace(prompts.label(SCHEMA, content_key(text), text, teacher, {}), id=f"q{number}")
-        store.questions.want(5, teacher, [(asked, content_key(text))])
-        shares = np.array([label == each for each in SCHEMA.labels], np.float32)
-        store.questions.record(5, Answer(asked.id, {"label": label}, shares), [])
+        question = replace(prompts.label(SCHEMA, content_key(text), text, teacher, {}), id=f"q{number}")
+        store.questions.want(5, teacher, [(question, content_key(text))])
+        probabilities = np.array([label == name for name in SCHEMA.labels], np.float32)
+        store.questions.record(5, Answer(question.id, {"label": label}, probabilities), [])
 
-    def agreed(teacher: str) -> Any:
+    def measured_agreement(teacher: str) -> Any:
         set_up(store, 5, teacher={"name": teacher})
         measure(store)
         return store.stats.document(5)["teacher"]["agreement"]["teacher"]
 
-    assert agreed("scripted") == {"overall": None, "by_class": {}}
+    assert measured_agreement("scripted") == {"overall": None, "by_class": {}}
     store.labels.put(5, [answer(1, "fruit"), answer(2, "metal"), answer(3, "fruit"), answer(4, "metal")])
-    found = agreed("scripted")
-    assert (found["overall"]["value"], found["overall"]["n"]) == (2 / 3, 3)
-    assert {label: (share["value"], share["n"]) for label, share in found["by_class"].items()} == {
+    measured = measured_agreement("scripted")
+    assert (measured["overall"]["value"], measured["overall"]["n"]) == (2 / 3, 3)
+    assert {label: (share["value"], share["n"]) for label, share in measured["by_class"].items()} == {
         "fruit": (0.5, 2), "metal": (1.0, 1),
     }  # fmt: skip
-    assert agreed("nobody") == {"overall": None, "by_class": {}}
+    assert measured_agreement("nobody") == {"overall": None, "by_class": {}}
 
 
-def test_the_learner_agrees_by_what_it_said_unseen() -> None:
-    nothing = np.empty(0, np.int64)
-    assert of_learner(None, nothing) == Agreement()
+def test_the_agreement_of_the_learner_is_cross_validated() -> None:
+    no_tasks = np.empty(0, np.int64)
+    assert of_learner(None, no_tasks) == Agreement()
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2]]
-    lesson = TrainingSnapshot("logistic", "fake", SCHEMA.labels, False, np.arange(3), b"", targets)
+    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.labels, False, np.arange(3), b"", targets)
     held_out = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
-    known = FittedModel(1, lesson, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
-    found = of_learner(known, nothing)
-    assert found.overall is not None and (found.overall.value, found.overall.n) == (2 / 3, 3)
-    assert (found.by_class["metal"].value, found.by_class["fruit"].value) == (0.0, 1.0)
-    apart = of_learner(known, np.array([1]))
-    assert apart.overall is not None and (apart.overall.value, apart.overall.n) == (1.0, 2)
+    model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
+    result = of_learner(model, no_tasks)
+    assert result.overall is not None
+    assert (result.overall.value, result.overall.n) == (2 / 3, 3)
+    assert (result.by_class["metal"].value, result.by_class["fruit"].value) == (0.0, 1.0)
+    without_one = of_learner(model, np.array([1]))
+    assert without_one.overall is not None
+    assert (without_one.overall.value, without_one.overall.n) == (1.0, 2)

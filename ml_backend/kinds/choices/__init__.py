@@ -1,1 +1,1 @@
-"""Answers that choose among the labels of a <Choices> control."""
+"""Tasks whose annotators choose among the labels of a <Choices> control."""

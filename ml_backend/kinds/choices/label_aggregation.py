@@ -1,4 +1,4 @@
-"""Several annotators, one target: what the humans say about each task."""
+"""Aggregates the annotations of several annotators into one target for each task, by majority vote."""
 
 from __future__ import annotations
 
@@ -11,54 +11,62 @@ import numpy as np
 
 from ml_backend.core.types import Annotation, Floats, Ints, TaskSchema
 
-MARK_BYTES = 16
+DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class AggregatedLabels:
-    """What is known from humans.
+    """The targets of the labelled tasks of a project.
 
-    tasks    (n,) int64, ascending: the tasks with a counted label
-    targets  (n, c) float32: for one choice a distribution, for several a share of votes per label
-    touched  (m,) int64, ascending: every task with a standing answer or skip, the labelled ones included
+    tasks    (n,) int64, ascending: ids of the tasks with a target
+    targets  (n, c) float32: with a single choice, a distribution over the labels; with several choices, 0, 1 or 0.5
+             (evenly split annotators) for each label
+    touched  (m,) int64, ascending: ids of the tasks with an annotation or a skip, including `tasks`
     """
 
     tasks: Ints
     targets: Floats
     touched: Ints
 
-    def but_for(self, apart: Ints) -> AggregatedLabels:
-        """Without the labels of some tasks."""
-        left = ~np.isin(self.tasks, apart)
-        return AggregatedLabels(self.tasks[left], self.targets[left], self.touched)
+    def but_for(self, excluded: Ints) -> AggregatedLabels:
+        """A copy without the targets of the tasks with the ids `excluded`; `touched` is the same."""
+        is_kept = ~np.isin(self.tasks, excluded)
+        return AggregatedLabels(self.tasks[is_kept], self.targets[is_kept], self.touched)
 
 
-def mark_of(answers: AggregatedLabels) -> int:
-    """What some tasks add to the digest of all, or take out of it: both by exclusive or."""
-    targets = dict(zip(answers.tasks.tolist(), answers.targets, strict=True))
-    mark = 0
-    for task in answers.touched.tolist():
-        target = targets.get(task)
+def digest_value(labels: AggregatedLabels) -> int:
+    """The digest of all touched tasks, as a number: the exclusive or of the hash of each task's id and target.
+
+    Therefore the exclusive or of two disjoint sets' values is the value of their union, and tasks can be added to and
+    removed from a digest.
+    """
+    target_of = dict(zip(labels.tasks.tolist(), labels.targets, strict=True))
+    value = 0
+    for task in labels.touched.tolist():
+        target = target_of.get(task)
         content = task.to_bytes(8, "little", signed=True) + (b"" if target is None else target.tobytes())
-        mark ^= int.from_bytes(blake2b(content, digest_size=MARK_BYTES).digest(), "little")
-    return mark
+        value ^= int.from_bytes(blake2b(content, digest_size=DIGEST_BYTES).digest(), "little")
+    return value
 
 
-def as_digest(mark: int) -> str:
-    """The digest of the tasks whose marks are combined."""
-    return mark.to_bytes(MARK_BYTES, "little").hex()
+def digest_text(value: int) -> str:
+    """A digest from `digest_value`, as hexadecimal text."""
+    return value.to_bytes(DIGEST_BYTES, "little").hex()
 
 
 def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> AggregatedLabels:
-    """Majority of the annotators, each with the latest answer; a tie stays a soft label.
+    """Aggregates annotations by majority vote. Each annotator has one vote, from the latest annotation; a tie becomes a
+    soft label.
 
-    A ground-truth answer stands above the others of its task. Labels that are no longer in the schema are passed over,
-    and with several choices an empty answer means "none of them", unless it is one that could not be read.
+    If a task has ground-truth annotations, only these count. Labels that are no longer in the schema are ignored. With
+    several choices, an empty annotation means that no label applies, unless the annotation could not be read.
     """
     by_task: dict[int, list[Annotation]] = defaultdict(list)
     for annotation in annotations:
         by_task[annotation.task].append(annotation)
-    targets = {task: target for task, group in by_task.items() if (target := vote(schema, group)) is not None}
+    targets = {
+        task: target for task, of_task in by_task.items() if (target := aggregate_task(schema, of_task)) is not None
+    }
     tasks = sorted(targets)
     return AggregatedLabels(
         np.array(tasks, np.int64),
@@ -67,32 +75,36 @@ def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> Aggregat
     )
 
 
-def vote(schema: TaskSchema, group: list[Annotation]) -> Floats | None:
-    """(c,) float32 the target of a task from all its annotations, None if none of them counts."""
-    ballots = [ballot for answer in _standing(group) if (ballot := _ballot(schema, answer)) is not None]
-    if not ballots:
+def aggregate_task(schema: TaskSchema, annotations: list[Annotation]) -> Floats | None:
+    """(c,) float32: the target of one task from all its annotations, None if no annotation counts."""
+    counted = _counted_annotations(annotations)
+    votes = [vote for annotation in counted if (vote := _vote(schema, annotation)) is not None]
+    if not votes:
         return None
-    votes = np.mean(ballots, axis=0)
+    shares = np.mean(votes, axis=0)
     if schema.multiple:
-        return np.where(votes == 0.5, 0.5, votes > 0.5).astype(np.float32)
-    winners = (votes == votes.max()).astype(np.float32)
+        return np.where(shares == 0.5, 0.5, shares > 0.5).astype(np.float32)
+    winners = (shares == shares.max()).astype(np.float32)
     return np.asarray(winners / winners.sum())
 
 
-def _standing(group: list[Annotation]) -> list[Annotation]:
+def _counted_annotations(annotations: list[Annotation]) -> list[Annotation]:
+    """The latest annotation of each annotator; only the ground truth among these, if there is any."""
     latest: dict[int | None, Annotation] = {}
-    for answer in sorted(group, key=lambda each: (each.updated_at, each.id)):
-        if not answer.cancelled:
-            # an answer without an annotator (imported) stands for itself
-            latest[answer.annotator if answer.annotator is not None else -answer.id] = answer
-    truths = [answer for answer in latest.values() if answer.ground_truth]
-    return truths or list(latest.values())
+    for annotation in sorted(annotations, key=lambda annotation: (annotation.updated_at, annotation.id)):
+        if not annotation.cancelled:
+            # imported annotations have no annotator: each of them counts
+            annotator = annotation.annotator if annotation.annotator is not None else -annotation.id
+            latest[annotator] = annotation
+    ground_truth = [annotation for annotation in latest.values() if annotation.ground_truth]
+    return ground_truth or list(latest.values())
 
 
-def _ballot(schema: TaskSchema, answer: Annotation) -> Floats | None:
-    chosen = [schema.labels.index(choice) for choice in answer.choices if choice in schema.labels]
-    if not answer.is_read or (not chosen and (answer.choices or not schema.multiple)):
+def _vote(schema: TaskSchema, annotation: Annotation) -> Floats | None:
+    """(c,) float32: the vote of one annotation, None if it does not count."""
+    columns = [schema.labels.index(choice) for choice in annotation.choices if choice in schema.labels]
+    if not annotation.is_read or (not columns and (annotation.choices or not schema.multiple)):
         return None
-    ballot = np.zeros(len(schema.labels), np.float32)
-    ballot[chosen] = 1.0 if schema.multiple else 1.0 / len(chosen)
-    return ballot
+    vote = np.zeros(len(schema.labels), np.float32)
+    vote[columns] = 1.0 if schema.multiple else 1.0 / len(columns)
+    return vote
