@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 out = Console(soft_wrap=True, emoji=False)
 
 Project = Annotated[int, typer.Option(min=1, max=2**31 - 1, help="the project's number in Label Studio")]

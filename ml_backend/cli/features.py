@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from ml_backend.cli.common import DataDir, Project, app, edited, open_store, out, read_json_text, read_settings
+from ml_backend.cli.common import DataDir, Project, edited, open_store, out, read_json_text, read_settings
 
 if TYPE_CHECKING:
     from ml_backend.teacher.project_context import ProjectContext
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 MOST_VALUES = 12  # of a category, that are listed
 
 
-@app.command()
 def features(
     project: Project,
     edit: Annotated[bool, typer.Option("--edit", help="change it in your editor ($EDITOR)")] = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ml_backend.cli.common import DataDir, Key, Project, Url, app, make_client, open_store, out, read_settings, say
+from ml_backend.cli.common import DataDir, Key, Project, Url, make_client, open_store, out, read_settings, say
 
 if TYPE_CHECKING:
     from ml_backend.core.settings import Settings
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 SHOWN = {"task": "tasks", "annotation": "annotations", "version": "versions", "question": "questions to the teacher"}
 
 
-@app.command()
 def forget(
     project: Project,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,

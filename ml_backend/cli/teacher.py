@@ -18,7 +18,6 @@ from ml_backend.cli.common import (
     Key,
     Project,
     Url,
-    app,
     cap_threads,
     edited,
     make_client,
@@ -40,7 +39,6 @@ LEDGER = (
 )  # fmt: skip
 
 
-@app.command()
 def report(
     project: Project,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object, with all there is")] = False,
@@ -62,7 +60,6 @@ def report(
         out.print(line, highlight=False, markup=False)
 
 
-@app.command()
 def evolve(
     project: Project,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="how often")] = 3,
@@ -116,7 +113,6 @@ def evolve(
             raise typer.Exit(1) from None
 
 
-@app.command()
 def teach(
     project: Project,
     export: Annotated[Path | None, typer.Option(metavar="FILE", help="write the questions that wait")] = None,
@@ -145,7 +141,6 @@ def teach(
         raise typer.Exit(1)
 
 
-@app.command()
 def cues(
     project: Project,
     edit: Annotated[bool, typer.Option("--edit", help="change them in your editor ($EDITOR)")] = False,
@@ -186,7 +181,6 @@ def cues(
         out.print(f"Kept: {len(changed)} of {len(schema.labels)} labels have cues. The learner is taught them anew.")
 
 
-@app.command()
 def ledger(
     project: Project,
     as_csv: Annotated[bool, typer.Option("--csv", help="every single call, as CSV")] = False,

@@ -12,6 +12,7 @@ from fake_encoder import FakeEncoder
 from simulations import Bench, Means
 
 from ml_backend.cli import main as cli
+from ml_backend.cli import simulate
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings
 from ml_backend.simulation import replay
@@ -33,7 +34,7 @@ def bench(tmp_path: Path, settings: Settings, quick: FakeEncoder) -> Bench:
 def main(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """Runs `apprentice simulate` as a shell would; returns exit code, standard output and standard error."""
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(bench.settings.data_dir))
-    monkeypatch.setattr(cli, "cap_threads", lambda _n: None)
+    monkeypatch.setattr(simulate, "cap_threads", lambda _n: None)
     files = {"--tasks": "tasks.json", "--label-config": "config.xml", "--out": "report"}
     small = {"--budget": "12", "--batch": "4", "--seeds": "2", "--strategy": "margin"}
 
