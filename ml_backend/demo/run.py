@@ -33,7 +33,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import connect
 from ml_backend.label_studio.testing_client import answer, create_project, find_project, import_tasks, next_task
 from ml_backend.monitoring.status import lines, read_status
-from ml_backend.monitoring.text_sample import question_and_texts
+from ml_backend.monitoring.text_sample import question_and_text_sentences
 from ml_backend.storage import Store
 from ml_backend.storage.files import alone
 
@@ -86,7 +86,7 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
                 store.feature_scores.put(project, knowledge())  # what an expert would write: --edit
             out.print("connecting the project:")
             schema = connect(client, store, settings, project, _say)
-            for sentence in question_and_texts(client, project, schema):
+            for sentence in question_and_text_sentences(client, project, schema):
                 _say(sentence)
             _first_queue(store, project)
             if annotations:

@@ -167,7 +167,7 @@ def test_rollback_holds_and_lets_go(
 def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
     main: Run, two_rounds: FakeLabelStudio, arguments: tuple[str, ...], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health_check, "PATIENCE", 0.0)  # nothing answers, however long it is waited for
+    monkeypatch.setattr(health_check, "WAIT_SECONDS", 0.0)  # nothing answers, however long it is waited for
     set_up(store, 5, connection={"ml": 1})
     for number in store.versions.learners(5):
         store.versions.drop_artifact(5, number)
@@ -180,7 +180,7 @@ def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
 
 
 def test_connect_changes_nothing_while_no_backend_answers(main: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health_check, "PATIENCE", 0.0)
+    monkeypatch.setattr(health_check, "WAIT_SECONDS", 0.0)
     monkeypatch.setenv("APPRENTICE_PORT", str(free_port()))
     monkeypatch.setenv("APPRENTICE_LABEL_STUDIO_API_KEY", "key")
     code, out, err = main("connect", "--project", "5")
@@ -189,10 +189,10 @@ def test_connect_changes_nothing_while_no_backend_answers(main: Run, monkeypatch
 
 
 def test_connect_waits_for_a_backend_that_was_started_a_moment_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health_check, "PAUSE", 0.0)
+    monkeypatch.setattr(health_check, "RETRY_SECONDS", 0.0)
     answers = iter([False, False, True])
-    monkeypatch.setattr(health_check, "knock", lambda _: next(answers))
-    health_check.check_backend(Settings())
+    monkeypatch.setattr(health_check, "is_answering", lambda _: next(answers))
+    health_check.wait_for_backend(Settings())
     assert next(answers, None) is None
 
 
