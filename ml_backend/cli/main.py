@@ -1,4 +1,4 @@
-"""The command `apprentice`: its commands, each from the module of its group."""
+"""The command `apprentice`: registers the commands and handles their errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COMMANDS = (
     features, forget, report, evolve, teach, cues, ledger, serve, connect, disconnect, status, versions, rollback,
     doctor, simulate, demo,
 )  # fmt: skip
-"""In the order in which `apprentice --help` lists them."""
+"""Those that `apprentice --help` lists, in its order."""
 for command in COMMANDS:
     app.command()(command)
 for child in (web, worker):
@@ -39,20 +39,19 @@ for child in (web, worker):
 
 @app.callback(invoke_without_command=True)
 def version(
-    asked: Annotated[bool, typer.Option("--version", help="print the version and end")] = False,
+    show: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
 ) -> None:
     """Active learning for Label Studio: annotate, and the queue reorders itself."""
-    if asked:
+    if show:
         typer.echo(__version__)
         raise typer.Exit
 
 
 def main() -> None:
-    """Entry point: an error that is the user's to mend is one sentence and exit code 1; Ctrl-C is one line and 130."""
+    """The entry point. Prints an ApprenticeError as one sentence and exits with 1; prints one line at Ctrl-C and exits
+    with 130."""
     try:
-        from ml_backend.core.exceptions import (
-            ApprenticeError,  # here, as all that takes its time: Ctrl-C may come at once
-        )
+        from ml_backend.core.exceptions import ApprenticeError  # takes time, in which Ctrl-C may come
 
         try:
             app()

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ml_backend.cli.common import DataDir, cap_threads, read_settings, settings_of_child, stop_on_signals
+from ml_backend.cli.common import DataDir, cap_threads, child_settings, read_settings, stop_on_signals
 
-Parent = Annotated[int, typer.Option(help="the process that ends this one with it")]
-WORKER_NICE = 5  # Label Studio waits for the web process, and an annotator for Label Studio: they come first
+ParentProcess = Annotated[int, typer.Option(help="id of the process whose end stops this one")]
+WORKER_NICENESS = 5  # annotators wait for Label Studio and the web process, which have a higher priority
 
 
 def serve(
@@ -20,13 +20,13 @@ def serve(
     data_dir: DataDir = None,
 ) -> None:
     """Run the backend: one web process and its workers, until Ctrl-C or SIGTERM."""
-    from ml_backend.worker.supervisor import serve as supervise
+    from ml_backend.worker.supervisor import serve as run_supervisor
 
     settings = read_settings(host=host, port=port, workers=workers, data_dir=data_dir)
-    supervise(settings, stop_on_signals())
+    run_supervisor(settings, stop_on_signals())
 
 
-def web(parent: Parent) -> None:
+def web(parent: ParentProcess) -> None:
     """The web process of `serve`."""
     from ml_backend.worker.supervisor import stop_with_parent
 
@@ -34,17 +34,17 @@ def web(parent: Parent) -> None:
     stop_with_parent(stop, parent)
     from ml_backend.web.server import run_web
 
-    run_web(settings_of_child(), stop)
+    run_web(child_settings(), stop)
 
 
-def worker(parent: Parent) -> None:
+def worker(parent: ParentProcess) -> None:
     """A worker process of `serve`."""
     from ml_backend.worker.supervisor import stop_with_parent
 
-    settings, stop = settings_of_child(), stop_on_signals()
+    settings, stop = child_settings(), stop_on_signals()
     stop_with_parent(stop, parent)
     from ml_backend.worker.worker import Worker
 
-    os.nice(WORKER_NICE)
+    os.nice(WORKER_NICENESS)
     cap_threads(settings.threads)
     Worker(settings, stop).run()

@@ -21,51 +21,57 @@ def simulate(
     ],
     test: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="labelled test tasks; without it, 30 % are held out, anew each time"),
+        typer.Option(
+            metavar="FILE", help="labelled test tasks; without it, each repetition holds out 30 % of the tasks"
+        ),
     ] = None,
     strategy: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", show_default="the one in use", help="compared with random; again for each"),
+        typer.Option(
+            metavar="NAME", show_default="the one in use", help="query strategy to compare with random; can be repeated"
+        ),
     ] = None,
     budget: Annotated[
-        int | None, typer.Option(min=2, help="labels at most; 500, or half of the tasks to choose from, if not told")
+        int | None, typer.Option(min=2, help="labels at most; default: 500, or half of the tasks to choose from")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="labels between two rounds of learning")] = 25,
     seeds: Annotated[
-        int, typer.Option(min=1, max=1000, help="repetitions, each from other first labels; best decided before")
+        int, typer.Option(min=1, max=1000, help="repetitions, each from other first labels; best decided beforehand")
     ] = 10,
     initial: Annotated[
-        int | None, typer.Option(min=0, help="first labels, drawn at random; one batch if not told")
+        int | None, typer.Option(min=0, help="first labels, drawn at random; default: one batch")
     ] = None,
     group: Annotated[str, typer.Option(metavar="FIELD", help="field of the tasks' data whose values are groups")] = "",
     features: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="of records: what fields say, as `apprentice features --json` writes it"),
+        typer.Option(
+            metavar="FILE", help="for records: fields and scores, as `apprentice features --json` writes them"
+        ),
     ] = None,
     teacher_arm: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="ask the teacher as well: evolve, weak-slices or teach; again for each"),
+        typer.Option(metavar="NAME", help="ask the teacher as well: evolve, weak-slices or teach; can be repeated"),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, max=100, show_default="3", help="of --teacher-arm: how often")
+        int | None, typer.Option(min=1, max=100, show_default="3", help="with --teacher-arm: rounds of the teacher")
     ] = None,
     per_round: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100, show_default="20", help="of --teacher-arm: hard texts a round, and as many easy ones"
+            min=1, max=100, show_default="20", help="with --teacher-arm: hard texts a round, and as many easy ones"
         ),
     ] = None,
 ) -> None:
-    """Try strategies on labels that you have: how many labels would each have saved?
+    """Try query strategies on labels that you have: how many labels would each have saved?
 
-    With --teacher-arm, the first strategy is also tried with a teacher that is really asked, at its price: `evolve` has
-    it write texts, `weak-slices` and `teach` have it label as many tasks, near the learner's mistakes or as
-    teacher_acquisition chooses.
+    With --teacher-arm, the first strategy is also tried with a teacher. The teacher is really asked, at its price: with
+    `evolve`, it writes texts; with `weak-slices`, it labels as many tasks near the learner's mistakes; with `teach`, as
+    many tasks that teacher_acquisition chooses.
 
-    Every finished repetition is kept in --out: interrupted or asked for more, the same command goes on from there.
+    Every finished repetition is stored in --out: after an interruption, or with more --seeds, the command continues.
     """
     if (rounds or per_round) and not teacher_arm:
-        raise typer.BadParameter("--rounds and --per-round are of --teacher-arm: give that, too")
+        raise typer.BadParameter("--rounds and --per-round need --teacher-arm")
     simulator: Simulator | None = None
     try:
         settings = read_settings()
@@ -74,27 +80,27 @@ def simulate(
             from ml_backend.simulation.run import Simulator
 
             cap_threads(settings.threads)
-            request = SimulationConfig(
+            config = SimulationConfig(
                 tasks, label_config, out_folder, test, strategy or (), budget, batch, seeds, initial, group,
                 list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20, features,
             )  # fmt: skip
-            simulator = Simulator(settings, request, say, progress)
+            simulator = Simulator(settings, config, say, progress)
             simulator.run()
-    except (KeyboardInterrupt, Exception) as reason:
-        if isinstance(reason, KeyboardInterrupt):
+    except (KeyboardInterrupt, Exception) as failure:
+        if isinstance(failure, KeyboardInterrupt):
             out.print("Interrupted: the same command goes on from here.")
         if simulator is not None:
             from ml_backend.core.exceptions import ApprenticeError
 
-            try:  # what is finished is kept, and told
+            try:  # the finished repetitions are reported
                 _print_simulation(simulator.conclude(), out_folder)
-            except ApprenticeError as nothing:
-                if str(nothing) != str(reason):  # that is told anyway
-                    out.print(str(nothing), highlight=False, markup=False)
+            except ApprenticeError as error:
+                if str(error) != str(failure):  # `main` prints the failure
+                    out.print(str(error), highlight=False, markup=False)
         raise
     _print_simulation(simulator.conclude(), out_folder)
 
 
-def _print_simulation(verdict: str, folder: Path) -> None:
-    for line in (verdict, f"The curves are in {folder / 'report.html'}."):
+def _print_simulation(recommendation: str, folder: Path) -> None:
+    for line in (recommendation, f"The curves are in {folder / 'report.html'}."):
         out.print(line, highlight=False, markup=False)

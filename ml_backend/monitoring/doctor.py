@@ -133,7 +133,7 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, record
     yield from _from_label_studio(about, settings, connection, reconnect)
     if not connection.webhooks:
         yield Finding(
-            "wrong", about, f"its webhook is gone, so that only the slow check finds annotations: {reconnect}"
+            "wrong", about, f"its webhook is gone, so that only the periodic check finds annotations: {reconnect}"
         )
     elif not connection.authenticated:
         yield Finding("wrong", about, f"its webhook does not send the secret and is rejected: {reconnect}")

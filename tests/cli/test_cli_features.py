@@ -57,7 +57,7 @@ def test_fields_are_shown_with_their_kinds_and_scores(run: Run, tmp_path: Path, 
     assert code == 0 and "age  numeric" in said and "smoker  boolean (no, yes)" in said and "No scores yet" in said
     fields = {"age": {"kind": "numeric", "description": "in years"}}
     code, said = run("--file", given(tmp_path, fields=fields, scores=SCORES))
-    assert (code, said) == (0, "Kept: 1 of 2 labels have scores. The learner is taught them anew.\n")
+    assert (code, said) == (0, "Kept: 1 of 2 labels have scores. The next learner starts from them.\n")
     kept = store.projects.ensure(5).features
     assert kept == {"fields": {"age": {"description": "in years"}}, "estimates": [SCORES], "by": "hand"}
     assert store.jobs.state(5).waiting
@@ -126,7 +126,7 @@ def test_a_kind_that_is_edited_holds_from_the_next_round_on(
 def test_texts_have_cues_instead(run: Run, store: Store, server: FakeLabelStudio, make_round: MakeRound) -> None:
     set_up(store, 5, label_config=SINGLE, records=None)
     code, said = run()
-    assert code == 1 and "are texts: `apprentice cues` shows" in said
+    assert code == 1 and "are texts: use `apprentice cues`" in said
     assert run("--edit", "--json")[0] == 2
 
 
@@ -178,7 +178,7 @@ def test_it_is_told_what_the_extra_params_say_otherwise(
 ) -> None:
     monkeypatch.setenv("APPRENTICE_DEFAULTS", '{"fields": {"noise": "left out"}}')
     said = run("--file", given(tmp_path, fields={"noise": "categorical", "age": {"description": "in years"}}))[1]
-    assert "Of noise, the project's extra params say something, too, which stands above this." in said
+    assert "The project's extra params override what is kept of these fields: noise." in said
 
 
 def test_the_scores_of_a_label_that_got_another_name_can_be_moved_to_it(
@@ -197,7 +197,7 @@ def test_the_scores_of_a_label_that_got_another_name_can_be_moved_to_it(
     assert feature_scores.estimates(store.projects.ensure(5)) == [{"ill": SCORES["yes"]}]
 
 
-def test_questions_that_came_to_nothing_are_told_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
+def test_failed_questions_are_reported_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
     site = visit(settings, store, 5)
     assert site.records is not None
     wanted = feature_scores.asked(site.record, site.records, site.schema, {}, (), "small")
@@ -205,4 +205,4 @@ def test_questions_that_came_to_nothing_are_told_with_the_reason(run: Run, store
     for each in wanted:
         store.questions.record(5, Answer(each.id, None, None, (), "the request is too long"), [])
     set_up(store, 5, teacher={"name": "small", "model": "m", "problem": "", "until": 0.0})
-    assert "No scores: 3 questions to the teacher came to nothing (the request is too long)." in run()[1]
+    assert "No scores: 3 questions to the teacher failed (the request is too long)." in run()[1]

@@ -256,7 +256,7 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_given_back(run: Run, st
     assert "No cues yet" in run("cues")[1]
     vain = Call("small", 1.0, 10, 10, "malformed")
     store.ledger.enter(5, Answer("d", None, None, (vain, vain), "no JSON"), "describe", TEACHER, [0.0, 0.0])
-    assert "No cues: 2 replies of the teacher were of no use" in run("cues")[1]
+    assert "No cues: 2 replies of the teacher could not be used" in run("cues")[1]
     set_up(store, 5, cues=CUES)
     said = run("cues")[1]
     assert "fruit  grows on trees\n" in said and "   10  an apple\n" in said
