@@ -35,7 +35,7 @@ def region(choices: Any, control: str = "label") -> list[dict[str, Any]]:
     return [{"from_name": control, "to_name": "text", "type": "choices", "value": {"choices": choices}}]
 
 
-def status_lines(store: Store) -> dict[str, str]:
+def lines_by_name(store: Store) -> dict[str, str]:
     return dict(lines(read_status(store, 5)))
 
 
@@ -74,9 +74,9 @@ def test_annotations_that_cannot_be_read_are_counted_with_a_reason_and_not_learn
         server.annotate_with(task, region(choices, control))
     run_round(make_round(server))
     assert active(store).labelled == 0 and active(store).learner is None
-    assert status_lines(store)["labelled"] == "0, 12 annotated but not used, 18 to go"
-    assert status_lines(store)["not used"].startswith("12 annotations are not used: ")
-    assert reason in status_lines(store)["not used"] and f"e.g. task {tasks[0]}" in status_lines(store)["not used"]
+    assert lines_by_name(store)["labelled"] == "0, 12 annotated but not used, 18 to go"
+    assert lines_by_name(store)["not used"].startswith("12 annotations are not used: ")
+    assert reason in lines_by_name(store)["not used"] and f"e.g. task {tasks[0]}" in lines_by_name(store)["not used"]
     assert not {*queue(server)} & {*tasks[:12]}, "Label Studio does not serve them again"
 
 
@@ -88,7 +88,7 @@ def test_numbers_other_letter_cases_and_bare_texts_are_learnt_from(
         server.annotate_with(task, region([label, [label.upper()], [f" {label} "], [[label]]][n % 4]))
     run_round(make_round(server))
     assert active(store).labelled == 12
-    assert status_lines(store)["labelled"] == "12, 18 to go" and "not used" not in status_lines(store)
+    assert lines_by_name(store)["labelled"] == "12, 18 to go" and "not used" not in lines_by_name(store)
 
 
 def test_annotations_are_read_again_when_labels_are_renamed_and_renamed_back(
@@ -98,16 +98,16 @@ def test_annotations_are_read_again_when_labels_are_renamed_and_renamed_back(
     for task in list(truth)[:9]:
         server.annotate(task, truth[task])
     run_round(make_round(server))
-    assert status_lines(store)["labelled"] == "9, 21 to go"
+    assert lines_by_name(store)["labelled"] == "9, 21 to go"
 
     server.label_config = config_with("obst", "metal", "animal")
     run_round(make_round(server))
-    assert status_lines(store)["labelled"] == "6, 3 annotated but not used, 21 to go"
-    assert "3 annotations are not used: the configuration has no label 'fruit'" in status_lines(store)["not used"]
+    assert lines_by_name(store)["labelled"] == "6, 3 annotated but not used, 21 to go"
+    assert "3 annotations are not used: the configuration has no label 'fruit'" in lines_by_name(store)["not used"]
 
     server.label_config = SINGLE
     run_round(make_round(server))
-    assert status_lines(store)["labelled"] == "9, 21 to go"
+    assert lines_by_name(store)["labelled"] == "9, 21 to go"
 
 
 def test_after_a_change_of_labels_annotations_are_read_again_and_tasks_are_not(
@@ -162,7 +162,7 @@ def test_a_tree_is_learnt_by_its_leaves(server: FakeLabelStudio, store: Store, m
     run_round(make_round(server))
     assert active(store).labelled == 30 and active(store).learner == 1
     assert {tuple(draft[0]) for draft in drafts(server)} <= {tuple(path) for path in paths.values()}
-    assert "'thing' holds other labels" in status_lines(store)["not used"]
+    assert "'thing' holds other labels" in lines_by_name(store)["not used"]
 
 
 def test_the_question_is_learnt_and_the_other_controls_are_named(
@@ -176,7 +176,7 @@ def test_the_question_is_learnt_and_the_other_controls_are_named(
         server.annotate(task, truth[task])
     run_round(make_round(server))
     assert active(store).labelled == 20 and active(store).learner == 1
-    assert "'flag' is not learnt" in status_lines(store)["question"]
+    assert "'flag' is not learnt" in lines_by_name(store)["question"]
 
 
 def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
@@ -190,11 +190,11 @@ def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
     take(store, read_event(body, store.projects.choices))
     assert [annotation.choices for annotation in store.labels.of(5)] == [("personal",)]
     run_round(make_round(server))
-    assert status_lines(store)["question"].startswith("learns <Choices name='flag'>: several choices out of 2")
+    assert lines_by_name(store)["question"].startswith("learns <Choices name='flag'>: several choices out of 2")
 
     set_up(store, 5, extra_params={})
     run_round(make_round(server))
-    assert status_lines(store)["labelled"] == "0, 1 annotated but not used, 9 to go", (
+    assert lines_by_name(store)["labelled"] == "0, 1 annotated but not used, 9 to go", (
         "the question itself was left open"
     )
 
@@ -220,7 +220,7 @@ def test_tasks_that_label_studio_cannot_serve_are_not_to_go(
     for n, (task, label) in enumerate(truth.items()):
         server.annotate(task, label, skip=n % 2 == 0 and n < 10)
     run_round(make_round(server))
-    assert status_lines(store)["labelled"] == counts
+    assert lines_by_name(store)["labelled"] == counts
 
 
 def test_removed_labels_of_an_annotation_with_several_choices_are_named(
@@ -232,8 +232,8 @@ def test_removed_labels_of_an_annotation_with_several_choices_are_named(
     run_round(make_round(server))
     server.label_config = config_with("fruit", "animal", multiple=True)
     run_round(make_round(server))
-    assert status_lines(store)["labelled"] == "1, 9 to go"
-    assert status_lines(store)["not used"] == (
+    assert lines_by_name(store)["labelled"] == "1, 9 to go"
+    assert lines_by_name(store)["not used"] == (
         f"1 annotation is used without some of the labels: the configuration has no label 'metal', e.g. task {tasks[3]}"
     )
 
@@ -248,7 +248,7 @@ def test_a_task_that_waits_for_its_second_annotator_is_counted(
         if n < 2:
             server.annotate(task, label, by=2)
     run_round(make_round(server))
-    assert status_lines(store)["labelled"] == "6 (4 of them wait for another annotator), 0 to go"
+    assert lines_by_name(store)["labelled"] == "6 (4 of them wait for another annotator), 0 to go"
 
 
 def test_a_task_without_a_text_is_neither_queued_drafted_nor_learnt_from(
@@ -264,8 +264,8 @@ def test_a_task_without_a_text_is_neither_queued_drafted_nor_learnt_from(
     run_round(make_round(server))
     assert not {*queue(server)} & {*without_text} and len(queue(server)) == 12
     assert active(store).labelled == 10
-    assert status_lines(store)["labelled"] == "10, 1 annotated but not used, 1 without a text, 20 to go"
-    assert f"2 of 32 tasks have no text in 'text', e.g. task {without_text[0]}" in status_lines(store)["texts"]
+    assert lines_by_name(store)["labelled"] == "10, 1 annotated but not used, 1 without a text, 20 to go"
+    assert f"2 of 32 tasks have no text in 'text', e.g. task {without_text[0]}" in lines_by_name(store)["texts"]
 
 
 def tasks_with(server: FakeLabelStudio, rows: Sequence[dict[str, Any]]) -> None:
@@ -292,11 +292,11 @@ def test_when_no_task_has_the_text_the_existing_fields_are_named(
     assert messages and data in messages[0] and hint in messages[0]
     run_round(make_round(server))
     assert (
-        expected in status_lines(store)["texts"]
-        and hint in status_lines(store)["texts"]
-        and data in status_lines(store)["texts"]
+        expected in lines_by_name(store)["texts"]
+        and hint in lines_by_name(store)["texts"]
+        and data in lines_by_name(store)["texts"]
     )
-    assert status_lines(store)["labelled"] == "0, 30 without a text, 0 to go"
+    assert lines_by_name(store)["labelled"] == "0, 30 without a text, 0 to go"
     assert server.current_predictions() == [], "nothing is drafted"
 
 
@@ -311,7 +311,7 @@ def test_addresses_in_place_of_texts_are_reported(
     server.add_tasks([f"{text}" for _ in range(5)])
     assert any("5 of 5 texts looked at are addresses" in line for line in connect_messages(server, store, settings))
     run_round(make_round(server))
-    assert "5 of 5 texts looked at are addresses or paths of files, e.g. task 1" in status_lines(store)["texts"]
+    assert "5 of 5 texts looked at are addresses or paths of files, e.g. task 1" in lines_by_name(store)["texts"]
 
 
 @pytest.mark.parametrize("text", ["see https://example.com", "and/or", "yes.", "a.b", "1/2", "/s", "re: file.txt lost"])
@@ -320,7 +320,7 @@ def test_words_are_not_taken_for_addresses(
 ) -> None:
     server.add_tasks([text] * 5)
     run_round(make_round(server))
-    assert "texts" not in status_lines(store)
+    assert "texts" not in lines_by_name(store)
 
 
 def test_status_says_why_nothing_is_learnt_from_annotations_of_one_class(
@@ -332,12 +332,12 @@ def test_status_says_why_nothing_is_learnt_from_annotations_of_one_class(
         server.annotate(task, "fruit")
     run_round(make_round(server))
     assert active(store).learner is None
-    assert status_lines(store)["learner"] == (
+    assert lines_by_name(store)["learner"] == (
         "nothing is learnt yet: every annotation is 'fruit'; training needs two different labels"
     )
     server.annotate(next(task for task, label in truth.items() if label == "metal"), "metal")
     run_round(make_round(server))
-    assert "learner" not in status_lines(store)
+    assert "learner" not in lines_by_name(store)
 
 
 def test_the_first_drafts_use_the_displayed_words_of_an_aliased_label(
@@ -367,7 +367,7 @@ def test_doctor_reports_the_counts_of_the_worker_without_reading_the_annotations
     record = store.projects.known(5)
     schema = read_schema(record.label_config, record.choices)
     findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), record, schema))
-    assert [finding.text for finding in findings] == [status_lines(store)["not used"]] and "3 annotations" in findings[
+    assert [finding.text for finding in findings] == [lines_by_name(store)["not used"]] and "3 annotations" in findings[
         0
     ].text
 
@@ -388,11 +388,11 @@ def test_a_project_without_tasks_is_named_but_not_before_they_were_read(
     server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     set_up(store, 5, label_config=SINGLE)
-    assert "texts" not in status_lines(store)
+    assert "texts" not in lines_by_name(store)
     record = run_round(make_round(server))
     assert record is not None
     store.versions.record_round(5, record)
-    assert status_lines(store)["texts"] == "there are no tasks: import some"
+    assert lines_by_name(store)["texts"] == "there are no tasks: import some"
 
 
 def test_an_error_in_a_projects_settings_is_reported_before_the_next_round(store: Store) -> None:

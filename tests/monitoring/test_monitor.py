@@ -223,10 +223,10 @@ def test_status_reports_the_result_of_the_monitor(read_input: Callable[..., Moni
     result = find_out(replace(read_input(second_look=1), audited=np.arange(30) % 6 > 0))
     result["second_look"] = [{"task": 7, "instead": ["metal"]}]
     set_up(store, 5, watch=result)
-    status_lines = dict(lines(read_status(store, 5)))
-    assert status_lines["classes"].endswith("by the audit slice")
-    assert status_lines["by cluster"] == result["groups"]["summary"]
-    assert status_lines["against random"] == result["comparison"]["sentence"]
-    assert status_lines["enough labels?"] == result["stopping"]["sentence"]
-    assert "task 7 (rather metal)" in status_lines["second look"]
+    lines_by_name = dict(lines(read_status(store, 5)))
+    assert lines_by_name["classes"].endswith("by the audit slice")
+    assert lines_by_name["by cluster"] == result["groups"]["summary"]
+    assert lines_by_name["against random"] == result["comparison"]["sentence"]
+    assert lines_by_name["enough labels?"] == result["stopping"]["sentence"]
+    assert "task 7 (rather metal)" in lines_by_name["second look"]
     assert read_status(store, 5).as_dict()["watch"] == result

@@ -13,7 +13,7 @@ from ml_backend.monitoring.status import lines, read_status
 from ml_backend.storage import Store
 
 
-def status_lines(store: Store) -> dict[str, str]:
+def lines_by_name(store: Store) -> dict[str, str]:
     return dict(lines(read_status(store, 5)))
 
 
@@ -25,22 +25,22 @@ def test_a_full_disk_is_reported_although_workers_cannot_report_either(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    assert "no worker" in status_lines(store)["problem"] or "first round" in status_lines(store)["problem"]
+    assert "no worker" in lines_by_name(store)["problem"] or "first round" in lines_by_name(store)["problem"]
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    assert "No space left on device" in status_lines(store)["problem"]
+    assert "No space left on device" in lines_by_name(store)["problem"]
 
 
 def test_the_progress_of_reading_and_encoding_is_reported(store: Store) -> None:
     set_up(store, 5, connection={"ml": 1}, progress={"read": 15000})
-    assert status_lines(store)["reading"] == "15000 tasks so far"
+    assert lines_by_name(store)["reading"] == "15000 tasks so far"
     set_up(store, 5, progress={"read": None, "encoded": 30, "tasks": 60})
-    assert "reading" not in status_lines(store)
-    assert status_lines(store)["encoded"].startswith("50%")
+    assert "reading" not in lines_by_name(store)
+    assert lines_by_name(store)["encoded"].startswith("50%")
 
 
 def test_a_rollback_names_the_learner_that_is_held(store: Store) -> None:
     set_up(store, 5, connection={"ml": 1}, pinned=3)
-    assert "learner of version 3" in status_lines(store)["active version"]
+    assert "learner of version 3" in lines_by_name(store)["active version"]
 
 
 def test_the_accuracy_is_that_of_the_audit_sample_unless_a_rollback_holds(store: Store) -> None:
