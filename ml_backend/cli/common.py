@@ -64,7 +64,8 @@ def make_client(settings: Settings) -> LabelStudioClient:
     return LabelStudioClient(*credentials(settings), settings.timeout_seconds)
 
 
-def say(text: str) -> None:
+def print_indented(text: str) -> None:
+    """Prints a sentence below the line that it belongs to."""
     out.print(f"  {escape(text)}", highlight=False)
 
 
@@ -97,7 +98,7 @@ def edit_in_editor(text: str, parse: Callable[[str], T]) -> T | None:
         try:
             return parse(changed)
         except ApprenticeError as error:
-            say(str(error))
+            print_indented(str(error))
             if not typer.confirm("Nothing is changed yet. Edit again?", default=True):
                 raise
             text = changed

@@ -10,8 +10,8 @@ from ml_backend.cli.common import (
     make_client,
     open_store,
     out,
+    print_indented,
     read_settings,
-    say,
 )
 
 
@@ -30,9 +30,9 @@ def connect(
     client.version()
     client.project(project)  # raises an error unless the key is valid; only a valid key is stored for the worker
     remember_credentials(settings.data_dir, *credentials(settings))
-    schema = connect_project(client, store, settings, project, say)
+    schema = connect_project(client, store, settings, project, print_indented)
     for sentence in question_and_text_sentences(client, project, schema):
-        say(sentence)
+        print_indented(sentence)
     out.print(f"Project {project} is connected. `apprentice status --project {project}` shows the first round.")
 
 
@@ -44,5 +44,5 @@ def disconnect(
 
     settings = read_settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
     store = open_store(settings)
-    was_connected = disconnect_project(make_client(settings), store, project, say)
+    was_connected = disconnect_project(make_client(settings), store, project, print_indented)
     out.print(f"Project {project} is {'disconnected' if was_connected else 'not connected: nothing to do'}.")

@@ -14,8 +14,8 @@ from ml_backend.cli.common import (
     make_client,
     open_store,
     out,
+    print_indented,
     read_settings,
-    say,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def forget(
     if not yes:
         typer.confirm("Forget it? This cannot be undone", abort=True)
     client = _client_of_project(settings, store.projects.ensure(project), ask=not yes)
-    removed = remove_project(client, store, project, say)
+    removed = remove_project(client, store, project, print_indented)
     counts = ", ".join(f"{table} {count:,}" for table, count in removed.items())
     out.print(f"Project {project} is forgotten. Removed, by table: {counts}.", highlight=False)
 
@@ -68,10 +68,10 @@ def _client_of_project(settings: Settings, record: ProjectRecord, *, ask: bool) 
 
     try:
         client = make_client(settings)
-        return client if is_in_label_studio(client, record, say) else None
+        return client if is_in_label_studio(client, record, print_indented) else None
     except LabelStudioError as error:
         if not ask:
             raise
-        say(str(error))
+        print_indented(str(error))
         typer.confirm("Forget it here, and leave its drafts and webhook in Label Studio", abort=True)
         return None

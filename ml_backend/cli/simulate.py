@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ml_backend.cli.common import cap_threads, out, progress_bar, read_settings, say
+from ml_backend.cli.common import cap_threads, out, print_indented, progress_bar, read_settings
 
 if TYPE_CHECKING:
     from ml_backend.simulation.run import Simulator
@@ -84,7 +84,7 @@ def simulate(
                 tasks, label_config, out_folder, test, strategy or (), budget, batch, seeds, initial, group,
                 list(dict.fromkeys(teacher_arm or ())), rounds or 3, per_round or 20, features,
             )  # fmt: skip
-            simulator = Simulator(settings, config, say, progress)
+            simulator = Simulator(settings, config, print_indented, progress)
             simulator.run()
     except (KeyboardInterrupt, Exception) as failure:
         if isinstance(failure, KeyboardInterrupt):

@@ -23,9 +23,9 @@ from ml_backend.cli.common import (
     make_client,
     open_store,
     out,
+    print_indented,
     read_json_text,
     read_settings,
-    say,
 )
 
 if TYPE_CHECKING:
@@ -241,4 +241,4 @@ def _print_cues(cues: Cues, labels: Sequence[str], n_useless_replies: int) -> No
         description = cues.get(label, {"description": "", "cues": []})
         out.print(f"[bold]{escape(label)}[/]  {escape(description['description'])}", highlight=False)
         for phrase, score, *other_label in description["cues"]:
-            say(f"{score:>5}  {phrase}{f' (rather {other_label[0]})' if other_label else ''}")
+            print_indented(f"{score:>5}  {phrase}{f' (rather {other_label[0]})' if other_label else ''}")

@@ -11,7 +11,7 @@ from ml_backend.core import registry
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Floats, TaskSchema, Tensors, TrainingSet
-from ml_backend.demo.texts import Question
+from ml_backend.demo.texts import DemoTask
 from ml_backend.model import fitted_model
 from ml_backend.pool import feature_space
 from ml_backend.storage import Store
@@ -30,7 +30,7 @@ class HeldOutEvaluator:
 
     def __init__(
         self, settings: Settings, store: Store, project: int, schema: TaskSchema,
-        pool: Sequence[Question], held_out: Sequence[Question],
+        pool: Sequence[DemoTask], held_out: Sequence[DemoTask],
     ) -> None:  # fmt: skip
         self._settings, self._store, self._project, self._schema = settings, store, project, schema
         record = store.projects.ensure(project)
@@ -84,6 +84,6 @@ class HeldOutEvaluator:
     def _accuracy(self, probabilities: Floats) -> float:
         return float((probabilities.argmax(axis=1) == self._targets(self._held_out).argmax(axis=1)).mean())
 
-    def _targets(self, tasks: Sequence[Question]) -> Floats:
+    def _targets(self, tasks: Sequence[DemoTask]) -> Floats:
         columns = [self._schema.labels.index(task.label) for task in tasks]
         return np.eye(len(self._schema.labels), dtype=np.float32)[columns]

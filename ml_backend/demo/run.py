@@ -27,7 +27,7 @@ from ml_backend.demo.control import HeldOutEvaluator
 from ml_backend.demo.llama import MODEL, LocalLlama
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.table import knowledge, records
-from ml_backend.demo.texts import Question, questions
+from ml_backend.demo.texts import DemoTask, questions
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import connect
@@ -90,9 +90,9 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
             if kind == "table" and teacher == registry.EMBEDDED and store.projects.ensure(project).features is None:
                 store.feature_scores.put(project, knowledge())  # as if an expert had written them
             out.print("connecting the project:")
-            schema = connect(client, store, settings, project, _say)
+            schema = connect(client, store, settings, project, _print_indented)
             for sentence in question_and_text_sentences(client, project, schema):
-                _say(sentence)
+                _print_indented(sentence)
             _wait_for_first_queue(store, project)
             if annotations:
                 if teacher != registry.EMBEDDED:
@@ -176,11 +176,11 @@ def _settings(data_dir: Path, label_studio: LocalLabelStudio) -> Settings:
     )
 
 
-def _say(sentence: str) -> None:
+def _print_indented(sentence: str) -> None:
     out.print(f"  {sentence}", highlight=False)
 
 
-def _find_or_create_project(client: LabelStudioClient, title: str, config: str, pool: list[Question]) -> int:
+def _find_or_create_project(client: LabelStudioClient, title: str, config: str, pool: list[DemoTask]) -> int:
     project = find_project(client, title)
     if project is not None:
         out.print(f"project {project} is there already")
@@ -217,8 +217,8 @@ def _wait_for_teacher_labels(store: Store, project: int) -> None:
 
 
 def _annotate(
-    client: LabelStudioClient, store: Store, settings: Settings, project: int, pool: list[Question],
-    held_out: list[Question], n: int,
+    client: LabelStudioClient, store: Store, settings: Settings, project: int, pool: list[DemoTask],
+    held_out: list[DemoTask], n: int,
 ) -> None:  # fmt: skip
     """Annotates n tasks that Label Studio serves, each as soon as the queue contains the last annotation, and prints a
     table of the accuracy."""

