@@ -43,7 +43,7 @@ class MonitorInput:
 
     version         the version number of that learner
     labels          (c,) the names of the columns
-    answers         how many tasks the learner was fitted on, without those that a teacher wrote
+    n_fitted        how many tasks the learner was fitted on, without those that a teacher wrote
     plugin          the name of the learner
     tasks           (n,) int64
     train           their vectors and targets
@@ -57,12 +57,12 @@ class MonitorInput:
     stop_set        (m, d) vectors of a fixed random sample of the pool
     second_look     the largest number of annotations that are proposed for a review
     acquisition     the query strategy that the project names; annotations of an earlier strategy count, too
-    before          the result of the last run, {} before the first one
+    previous        the result of the last run, {} before the first one
     """
 
     version: int
     labels: tuple[str, ...]
-    answers: int
+    n_fitted: int
     plugin: str
     tasks: Ints
     train: TrainingSet
@@ -76,9 +76,9 @@ class MonitorInput:
     stop_set: Floats
     second_look: int
     acquisition: str
-    before: dict[str, Any]
+    previous: dict[str, Any]
 
-    def without_synthetic(self) -> MonitorInput:
+    def real(self) -> MonitorInput:
         """The same without the tasks that a teacher wrote."""
         rows, train = ~self.synthetic, self.train
         return replace(
@@ -130,7 +130,7 @@ def see(
             priors=distillation.load(store, record, snapshot.plugin, pool.space, schema).tensors,
         ),
         held_out=learner.held_out[order],
-        answers=len(snapshot.tasks) - n_synthetic,
+        n_fitted=len(snapshot.tasks) - n_synthetic,
         audited=np.isin(tasks, audited_tasks),
         protected=~aggregator.has_sole_answer(tasks) | np.isin(tasks, settled_tasks(store, project)),
         synthetic=pool.synthetic[rows],
@@ -140,7 +140,7 @@ def see(
         stop_set=pool.ensure(stop_set),
         second_look=options.second_look,
         acquisition=options.acquisition,
-        before=record.watch or {},
+        previous=record.watch or {},
     )
 
 
@@ -149,7 +149,7 @@ def find_out(monitor_input: MonitorInput) -> dict[str, Any]:
     learner = registry.learner(monitor_input.plugin)
     # fitted on synthetic tasks, too, as the serving learner is; no synthetic task is in the audit sample
     audit_accuracy = accuracy(learner, monitor_input.train, monitor_input.audited, seed=monitor_input.version)
-    monitor_input = monitor_input.without_synthetic()
+    monitor_input = monitor_input.real()
     train, held_out, audited = monitor_input.train, monitor_input.held_out, monitor_input.audited
     past = predict_retrospectively(learner, train, monitor_input.stop_set, seed=monitor_input.version)
     stable = None if past.predictions is None else stability(past.predictions)
@@ -161,14 +161,14 @@ def find_out(monitor_input: MonitorInput) -> dict[str, Any]:
         "acquisition": monitor_input.acquisition,
         "audited": 0 if n_looks else n_audited,
     }
-    comparison = monitor_input.before.get("comparison", {})
+    comparison = monitor_input.previous.get("comparison", {})
     if comparison_inputs.items() - comparison.items():  # costs many fits, and only a new look changes the result
         comparison = {**asdict(compare(learner, train, audited, seed=0)), **comparison_inputs}
     suspects = doubts(held_out, train.targets, train.multiple, monitor_input.protected, monitor_input.second_look)
     balance = class_balance(train.targets[audited], monitor_input.labels, "audit slice")
     return {
         "version": monitor_input.version,
-        "labelled": monitor_input.answers,
+        "labelled": monitor_input.n_fitted,
         "accuracy": asdict(audit_accuracy) if audit_accuracy else None,
         "balance": {label: asdict(share) for label, share in balance.items()} if n_audited >= ENOUGH else {},
         "groups": _group_accuracy(correct(held_out, train.targets, train.multiple), monitor_input),

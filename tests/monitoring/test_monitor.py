@@ -58,7 +58,8 @@ def test_the_tasks_are_in_the_order_of_their_annotations(
     monitor_input = read_input()
     assert monitor_input.tasks.tolist() == tasks
     assert [single.labels[row.argmax()] for row in monitor_input.train.targets] == [taught[task] for task in tasks]
-    assert (monitor_input.version, len(monitor_input.held_out), monitor_input.before) == (active(store).learner, 30, {})
+    assert (monitor_input.version, len(monitor_input.held_out)) == (active(store).learner, 30)
+    assert monitor_input.previous == {}
 
 
 def test_the_result_is_json_and_agrees_with_its_parts(read_input: Callable[..., MonitorInput]) -> None:
@@ -139,7 +140,7 @@ def test_the_comparison_is_made_again_at_a_look_alone(
     monitor_input = read_input()
     first = find_out(monitor_input)
     monkeypatch.setattr(monitor, "compare", lambda *_, **__: pytest.fail("nothing has changed"))
-    assert find_out(replace(monitor_input, before=first))["comparison"] == first["comparison"]
+    assert find_out(replace(monitor_input, previous=first))["comparison"] == first["comparison"]
 
 
 def test_the_audited_annotations_before_the_first_look_are_counted_each_time(
@@ -147,7 +148,7 @@ def test_the_audited_annotations_before_the_first_look_are_counted_each_time(
 ) -> None:
     monitor_input = read_input()
     before = find_out(monitor_input)
-    after = find_out(replace(monitor_input, before=before, audited=np.arange(30) < 3))["comparison"]
+    after = find_out(replace(monitor_input, previous=before, audited=np.arange(30) < 3))["comparison"]
     assert "0 of the 20" in before["comparison"]["sentence"] and "3 of the 20" in after["sentence"]
 
 
