@@ -12,8 +12,8 @@ RETRY_SECONDS = 0.5
 
 
 def wait_for_backend(settings: Settings) -> None:
-    """Waits until the backend answers. With a public URL, one call is enough and no answer is accepted: it may be an
-    address that only Label Studio can reach.
+    """Waits until the backend answers. At a public URL, it need not answer: Label Studio may reach an address that this
+    machine does not reach.
 
     Raises ApprenticeError if the backend does not answer within `WAIT_SECONDS`, rejects the secret, or fails.
     """
