@@ -1,1 +1,1 @@
-"""The command `apprentice`: a module for each group of commands, put together in `main`."""
+"""The command `apprentice`: a module for each command or group of commands; `main` registers them."""

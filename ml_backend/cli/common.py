@@ -1,4 +1,4 @@
-"""What the commands share: the application, their options, and the way to settings, store and Label Studio."""
+"""Shared by the commands: options, settings, store, client, and output to the terminal."""
 
 from __future__ import annotations
 
@@ -21,33 +21,28 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 out = Console(soft_wrap=True, emoji=False)
 
 Project = Annotated[int, typer.Option(min=1, max=2**31 - 1, help="the project's number in Label Studio")]
-AnyProject = Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="only this project")]
-Url = Annotated[str | None, typer.Option(help="Label Studio's address as seen from here")]
-Key = Annotated[str | None, typer.Option(help="access token; better in APPRENTICE_LABEL_STUDIO_API_KEY")]
-DataDir = Annotated[Path | None, typer.Option(help="folder of store, vectors and artifacts")]
+OptionalProject = Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="only this project")]
+LabelStudioUrl = Annotated[str | None, typer.Option(help="Label Studio's address as this machine reaches it")]
+ApiKey = Annotated[str | None, typer.Option(help="access token; better in APPRENTICE_LABEL_STUDIO_API_KEY")]
+DataDir = Annotated[Path | None, typer.Option(help="folder of the database, vectors and artifacts")]
 
 
 def read_settings(**overrides: object) -> Settings:
-    """The settings of a command that somebody calls, who is told on standard error what is set and read by nothing."""
+    """Reads the settings of a command that a person calls, and warns of unknown settings on standard error."""
     from ml_backend.core.settings import Settings
     from ml_backend.core.unknown_settings import unknown_settings
 
     file = Settings.model_config.get("env_file")
     for sentence in unknown_settings(os.environ, Path(str(file)) if file else None):
         typer.echo(f"warning: {sentence}", err=True)
-    return settings_of_child(**overrides)
+    return child_settings(**overrides)
 
 
-def settings_of_child(**overrides: object) -> Settings:
-    """The settings of a process that another command started."""
+def child_settings(**overrides: object) -> Settings:
+    """Reads the settings of a process that another command started: that command has given the warnings."""
     from ml_backend.core.logs import set_up_logs
     from ml_backend.core.settings import load_settings
 
@@ -69,7 +64,8 @@ def make_client(settings: Settings) -> LabelStudioClient:
     return LabelStudioClient(*credentials(settings), settings.timeout_seconds)
 
 
-def say(text: str) -> None:
+def print_indented(text: str) -> None:
+    """Prints a sentence below the line that it belongs to."""
     out.print(f"  {escape(text)}", highlight=False)
 
 
@@ -79,11 +75,15 @@ def read_json_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ApprenticeError(f"{file} cannot be read ({error}): give a JSON file as --json writes it") from error
+        raise ApprenticeError(f"{file} cannot be read ({error}): give a JSON file like the output of --json") from error
 
 
-def edited(text: str, read: Callable[[str], T]) -> T | None:
-    """What comes out of the user's editor; None if it was left as it is. What is wrong can be mended at once."""
+def edit_in_editor(text: str, parse: Callable[[str], T]) -> T | None:
+    """Opens `text` in the user's editor and returns the parsed result, None if the text was not changed.
+
+    If `parse` raises ApprenticeError, the user may edit the text again; a user who declines gets the error. Raises
+    ApprenticeError if there is no editor.
+    """
     import click
 
     from ml_backend.core.exceptions import ApprenticeError
@@ -96,29 +96,31 @@ def edited(text: str, read: Callable[[str], T]) -> T | None:
         if changed is None or changed == text:
             return None
         try:
-            return read(changed)
+            return parse(changed)
         except ApprenticeError as error:
-            say(str(error))
+            print_indented(str(error))
             if not typer.confirm("Nothing is changed yet. Edit again?", default=True):
                 raise
             text = changed
 
 
 def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stop.set())
     return stop
 
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Shows a progress bar; yields a function that updates it with a description, the number done and the total."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
-        shown = bar.add_task("reading", total=None)
-        yield lambda what, done, total: bar.update(shown, description=what, completed=done, total=total)
+        task = bar.add_task("reading", total=None)
+        yield lambda description, done, total: bar.update(task, description=description, completed=done, total=total)
 
 
 def cap_threads(threads: int) -> None:

@@ -1,4 +1,4 @@
-"""What is known of the fields of records: to be read, and changed by somebody who knows better."""
+"""`apprentice features`: shows and changes the descriptions and scores of the fields of records."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from ml_backend.cli.common import DataDir, Project, app, edited, open_store, out, read_json_text, read_settings
+from ml_backend.cli.common import DataDir, Project, edit_in_editor, open_store, out, read_json_text, read_settings
 
 if TYPE_CHECKING:
     from ml_backend.teacher.project_context import ProjectContext
 
-MOST_VALUES = 12  # of a category, that are listed
+MAX_LISTED_VALUES = 12  # of a category
 
 
-@app.command()
 def features(
     project: Project,
-    edit: Annotated[bool, typer.Option("--edit", help="change it in your editor ($EDITOR)")] = False,
-    file: Annotated[Path | None, typer.Option(metavar="FILE", help="take it from a JSON file")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, as --file wants it")] = False,
+    edit: Annotated[bool, typer.Option("--edit", help="change them in your editor ($EDITOR)")] = False,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="read them from a JSON file")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, as --file reads it")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Of records: what their fields are, and how much each speaks for a label (up to 10) or against it (down to -10).
+    """For records: show or change each field's type, and its scores for a label (up to 10) or against it (to -10).
 
-    A number's score is that of a high value; a category has one for each of its values. The learner starts from them.
-    The teacher is asked for them, a few times over, unless you have written your own. What a file says of the fields,
-    or its scores, takes the place of all that was known of them.
+    A number's score is that of a high value; a category has one for each of its values. The learner starts from the
+    scores. The teacher is asked for them, a few times over, unless you have written your own. The fields of a file
+    replace all stored fields, and its scores replace all stored scores.
     """
     from ml_backend.core.exceptions import ApprenticeError
     from ml_backend.pool.feature_space import descriptions
@@ -40,97 +39,99 @@ def features(
         raise typer.BadParameter("give one of --edit, --file and --json")
     settings = read_settings(data_dir=data_dir)
     store = open_store(settings)
-    site = visit(settings, store, project)
-    encoder = site.records
+    context = visit(settings, store, project)
+    encoder = context.records
     if encoder is None:
-        raise ApprenticeError(
-            f"The tasks of project {project} are texts: `apprentice cues` shows what is known of them"
-        )
-    told = descriptions(site.options, site.record.features)
-    text = as_text(site.record, encoder, site.schema, told)
+        raise ApprenticeError(f"The tasks of project {project} are texts: use `apprentice cues`")
+    stored = context.record.features
+    field_descriptions = descriptions(context.options, stored)
+    text = as_text(context.record, encoder, context.schema, field_descriptions)
     if as_json:
         typer.echo(text, nl=False)
     elif file or edit:
-        read = read_json_text(file) if file else None
+        file_text = read_json_text(file) if file else None
         changed = (
-            from_text(read, encoder, site.schema, site.record.features)
-            if read is not None
-            else edited(text, lambda each: from_text(each, encoder, site.schema, site.record.features))
+            from_text(file_text, encoder, context.schema, stored)
+            if file_text is not None
+            else edit_in_editor(text, lambda edited: from_text(edited, encoder, context.schema, stored))
         )
-        if changed is None or changed == from_text(text, encoder, site.schema, site.record.features):
+        if changed is None or changed == from_text(text, encoder, context.schema, stored):
             out.print("Nothing has changed.")
             return
         keep(store, project, changed)
-        n = len((changed.get("estimates") or [{}])[0].keys() & {*site.schema.labels})
-        out.print(f"Kept: {n} of {len(site.schema.labels)} labels have scores. The learner is taught them anew.")
-        if above := sorted(changed["fields"].keys() & site.options.fields.keys()):
-            words = f"Of {', '.join(above)}, the project's extra params say something, too, which stands above this."
-            out.print(escape(words), highlight=False)
+        labels = context.schema.labels
+        n_scored = len((changed.get("estimates") or [{}])[0].keys() & {*labels})
+        out.print(f"Kept: {n_scored} of {len(labels)} labels have scores. The next learner starts from them.")
+        if overridden := sorted(changed["fields"].keys() & context.options.fields.keys()):
+            sentence = f"The project's extra params override what is kept of these fields: {', '.join(overridden)}."
+            out.print(escape(sentence), highlight=False)
     else:
-        _print(site, told)
+        _print_features(context, field_descriptions)
 
 
-def _print(site: ProjectContext, told: Mapping[str, str]) -> None:
+def _print_features(context: ProjectContext, field_descriptions: Mapping[str, str]) -> None:
     from ml_backend.teacher.descriptions.feature_scores import BY_HAND, estimates, mean, spread
 
-    said = estimates(site.record)
-    scores, spreads = mean(said), spread(said)
-    for field in site.records.about() if site.records else ():
+    score_estimates = estimates(context.record)
+    scores, deviations = mean(score_estimates), spread(score_estimates)
+    for field in context.records.about() if context.records else ():
         name = field["name"]
-        words = f"  {told[name]}" if name in told else ""
-        values = f" ({_values(field['values'], field['kind'])})" if field["values"] else ""
-        out.print(f"[bold]{escape(name)}[/]  {field['kind']}{escape(values + words)}", highlight=False)
-        for label in site.schema.labels:
-            if line := _line(scores.get(label, {}).get(name), spreads.get(label, {}).get(name)):
+        description = f"  {field_descriptions[name]}" if name in field_descriptions else ""
+        values = f" ({_values_text(field['values'], field['kind'])})" if field["values"] else ""
+        out.print(f"[bold]{escape(name)}[/]  {field['kind']}{escape(values + description)}", highlight=False)
+        for label in context.schema.labels:
+            if line := _scores_text(scores.get(label, {}).get(name), deviations.get(label, {}).get(name)):
                 out.print(f"    {escape(label)}: {escape(line)}", highlight=False)
-    left = site.records.left_out() if site.records else {}
-    if left:
-        shown = ", ".join(f"{name} ({why})" for name, why in left.items())
-        out.print(f"Left out: {escape(shown)}", highlight=False)
-    if gone := [label for label in scores if label not in site.schema.labels]:
-        words = f"Scores of labels that are not in the project: {', '.join(gone)}. With --edit, give them another name."
-        out.print(escape(words), highlight=False)
-    if not said and (problem := _in_vain(site)):
+    left_out = context.records.left_out() if context.records else {}
+    if left_out:
+        listed = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
+        out.print(f"Left out: {escape(listed)}", highlight=False)
+    if removed_labels := [label for label in scores if label not in context.schema.labels]:
+        names = ", ".join(removed_labels)
+        sentence = f"Scores of labels that are not in the project: {names}. With --edit, give them another name."
+        out.print(escape(sentence), highlight=False)
+    if not score_estimates and (problem := _teacher_problem(context)):
         out.print(f"No scores: {escape(problem)}. Write your own with --edit.", highlight=False)
-    elif not said:
+    elif not score_estimates:
         out.print("No scores yet: a teacher that can be asked is asked for them, or write your own with --edit.")
-    elif (site.record.features or {}).get("by") == BY_HAND:
+    elif (context.record.features or {}).get("by") == BY_HAND:
         out.print("Written by hand: the teacher is not asked.")
     else:
-        out.print(f"Mean of {len(said)} estimates of the teacher, with their standard deviation.")
+        out.print(f"Mean of {len(score_estimates)} estimates of the teacher, with their standard deviation.")
 
 
-def _in_vain(site: ProjectContext) -> str:
-    """Why the teacher's replies were of no use, "" if it has not been asked."""
+def _teacher_problem(context: ProjectContext) -> str:
+    """Says how many questions to the teacher failed, and why the first one did; "" if none did."""
     from ml_backend.teacher.descriptions.feature_scores import asked
 
-    teacher = (site.record.teacher or {}).get("name")
-    if site.records is None or not teacher:
+    teacher = (context.record.teacher or {}).get("name")
+    if context.records is None or not teacher:
         return ""
-    wanted = [each.id for each in asked(site.record, site.records, site.schema, {}, (), teacher)]
-    dropped = [each.problem for each in site.store.questions.answers(site.record.id, wanted).values() if each.problem]
-    return f"{len(dropped)} questions to the teacher came to nothing ({dropped[0]})" if dropped else ""
+    questions = asked(context.record, context.records, context.schema, {}, (), teacher)
+    answers = context.store.questions.answers(context.record.id, [question.id for question in questions])
+    problems = [answer.problem for answer in answers.values() if answer.problem]
+    return f"{len(problems)} questions to the teacher failed ({problems[0]})" if problems else ""
 
 
-def _values(values: list[str], kind: str) -> str:
-    """Those of a category; of a number, the lowest and the highest, as they were read."""
+def _values_text(values: list[str], kind: str) -> str:
+    """The values of a category; for a number or a date, the lowest and the highest value, as they were read."""
     if kind in ("numeric", "date"):
         return f"{values[0]} to {values[-1]}"
     from ml_backend.core.types import shortened
 
-    shown = [shortened(value) for value in values[:MOST_VALUES]]
+    shown = [shortened(value) for value in values[:MAX_LISTED_VALUES]]
     quoted = [f'"{value}"' if " " in value or "," in value else value for value in shown]
-    more = f" and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
+    more = f" and {len(values) - MAX_LISTED_VALUES} more" if len(values) > MAX_LISTED_VALUES else ""
     return ", ".join(quoted) + more
 
 
-def _line(score: Any, spread: Any) -> str:
-    """A field's score for a label, or those of its values, as far as there are any."""
+def _scores_text(score: Any, deviation: Any) -> str:
+    """A field's score for a label, or the scores of its values; "" if there is none."""
     if isinstance(score, Mapping):
-        shown = [f"{value} {_number(score[value], spread[value])}" for value in score if score[value]][:MOST_VALUES]
-        return ", ".join(shown)
-    return _number(score, spread) if score is not None else ""
+        shown = [value for value in score if score[value]][:MAX_LISTED_VALUES]
+        return ", ".join(f"{value} {_score_text(score[value], deviation[value])}" for value in shown)
+    return _score_text(score, deviation) if score is not None else ""
 
 
-def _number(score: float, spread: float) -> str:
-    return f"{score:+.3g}" + (f" ± {spread:.2g}" if spread else "")
+def _score_text(score: float, deviation: float) -> str:
+    return f"{score:+.3g}" + (f" ± {deviation:.2g}" if deviation else "")

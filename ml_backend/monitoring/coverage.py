@@ -1,4 +1,4 @@
-"""What Label Studio counts as answered beside what was learnt from: numbers and codes of where the two differ."""
+"""Counts the tasks that Label Studio calls annotated, the tasks that the learner is fitted on, and the difference."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from ml_backend.core.types import Annotation, Ints, TaskSchema
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.storage import Store
 
-COMES_AGAIN, FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
-"""What Label Studio does with a skipped task: it serves it again, to the same annotator or to another one."""
+REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS = "REQUEUE_FOR_ME", "REQUEUE_FOR_OTHERS"
+"""Label Studio's values of `skip_queue`: a skipped task is served again, to the same annotator or to another one."""
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadAnswers:
-    """Answers that cannot be learnt from, or not as a whole: why, as a code of `Annotation.unread`; how many; the task
-    of one of them, and what is no label there."""
+class UnreadAnnotations:
+    """Annotations of which a part or all cannot be used for training, for the same reason.
+
+    code     the reason, as in `Annotation.unread`
+    answers  the number of these annotations
+    task     the id of a task that has one
+    choices  the values of that annotation that are not labels of the project
+    """
 
     code: str
     answers: int
@@ -29,14 +34,17 @@ class UnreadAnswers:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Where the tasks of a project stand.
+    """How many tasks of a project are in which state.
 
-    labelled      learnt from; `skipped`: nobody has answered; `unused`: answered, and not learnt from; `without_text`:
-                  open, and without a text; `to_go`: all others that Label Studio can still serve
+    labelled      used for training
+    skipped       skipped by every annotator who opened them
+    unused        annotated, and not used for training
+    without_text  not opened, and without a text
+    to_go         all others that Label Studio can still serve
+    half_done     annotated by fewer annotators than Label Studio requires for each task
     skip_queue    what Label Studio does with skipped tasks, "" if that is unknown
-    half_done     answered by fewer annotators than Label Studio wants for each task
-    unread        the answers that cannot be learnt from, or not as a whole, the most frequent reason first
-    same_answer   the labels that every answer consists of, None if the answers differ or are fewer than two
+    unread        the annotations that cannot be used as a whole, the most frequent reason first
+    same_answer   the labels that every target consists of, None if the targets differ or are fewer than two
     """
 
     labelled: int
@@ -46,58 +54,65 @@ class Coverage:
     to_go: int
     half_done: int
     skip_queue: str
-    unread: tuple[UnreadAnswers, ...]
+    unread: tuple[UnreadAnnotations, ...]
     same_answer: tuple[str, ...] | None
 
 
-def count(
+def count_coverage(
     store: Store,
     project: int,
     schema: TaskSchema,
-    answers: AggregatedLabels,
+    aggregated: AggregatedLabels,
     overlaps: Mapping[int, int],
     without_text: Ints,
-    tasks: int,
+    n_tasks: int,
 ) -> Coverage:
-    """Counts a project's tasks.
+    """Counts a project's tasks by state.
 
-    answers       what the annotations come to: none of tasks without a text
-    overlaps      how many tasks have how many answers, from 1 on; `without_text`: those that have none; `tasks`: how
-                  many there are
+    aggregated    the targets; tasks without a text have none
+    overlaps      the number of tasks by their number of annotations, which is at least 1
+    without_text  the ids of the tasks without a text
+    n_tasks       the number of all tasks
     """
-    answered = sum(overlaps.values())
-    empty = len(np.setdiff1d(without_text, answers.touched, assume_unique=True))
-    skipped = len(answers.touched) - answered
-    skip_queue, wanted = store.rules.get(project)
-    served_again = skipped if skip_queue == COMES_AGAIN else 0
-    unread = [(code, n, one.task, _unknown(schema, one)) for code, n, one in store.labels.unread(project)]
+    annotated = sum(overlaps.values())
+    untouched_without_text = len(np.setdiff1d(without_text, aggregated.touched, assume_unique=True))
+    skipped = len(aggregated.touched) - annotated
+    skip_queue, required_annotations = store.rules.get(project)
+    served_again = skipped if skip_queue == REQUEUE_FOR_ME else 0
+    unread = [
+        UnreadAnnotations(code, n, annotation.task, _unknown_choices(schema, annotation))
+        for code, n, annotation in store.labels.unread(project)
+    ]
     return Coverage(
-        labelled=len(answers.tasks),
+        labelled=len(aggregated.tasks),
         skipped=skipped,
-        unused=answered - len(answers.tasks),
-        without_text=empty,
-        half_done=sum(tasks for times, tasks in overlaps.items() if times < wanted),
-        to_go=max(tasks - len(answers.touched) - empty, 0) + served_again,
+        unused=annotated - len(aggregated.tasks),
+        without_text=untouched_without_text,
+        half_done=sum(tasks for annotations, tasks in overlaps.items() if annotations < required_annotations),
+        to_go=max(n_tasks - len(aggregated.touched) - untouched_without_text, 0) + served_again,
         skip_queue=skip_queue,
-        unread=tuple(UnreadAnswers(*reason) for reason in unread),
-        same_answer=_same(schema, answers),
+        unread=tuple(unread),
+        same_answer=_common_labels(schema, aggregated),
     )
 
 
-def _unknown(schema: TaskSchema, answer: Annotation) -> tuple[str, ...]:
-    return tuple(choice for choice in answer.choices if choice not in schema.labels)
+def _unknown_choices(schema: TaskSchema, annotation: Annotation) -> tuple[str, ...]:
+    return tuple(choice for choice in annotation.choices if choice not in schema.labels)
 
 
-def read(document: Mapping[str, Any]) -> Coverage:
-    """What `dataclasses.asdict` made a document of, and JSON lists."""
-    unread = tuple(UnreadAnswers(**{**reason, "choices": tuple(reason["choices"])}) for reason in document["unread"])
-    same = document["same_answer"]
-    return Coverage(**{**document, "unread": unread, "same_answer": None if same is None else tuple(same)})
+def coverage_from_document(document: Mapping[str, Any]) -> Coverage:
+    """The inverse of `dataclasses.asdict` after a round trip through JSON, which turns tuples into lists."""
+    unread = tuple(
+        UnreadAnnotations(**{**reason, "choices": tuple(reason["choices"])}) for reason in document["unread"]
+    )
+    labels = document["same_answer"]
+    return Coverage(**{**document, "unread": unread, "same_answer": None if labels is None else tuple(labels)})
 
 
-def _same(schema: TaskSchema, answers: AggregatedLabels) -> tuple[str, ...] | None:
-    if len(answers.tasks) < 2 or (answers.targets[0] != answers.targets[-1]).any():  # as with most projects
+def _common_labels(schema: TaskSchema, aggregated: AggregatedLabels) -> tuple[str, ...] | None:
+    targets = aggregated.targets
+    if len(targets) < 2 or (targets[0] != targets[-1]).any():  # cheap, and true of most projects
         return None
-    if np.ptp(answers.targets, axis=0).any():
+    if np.ptp(targets, axis=0).any():
         return None
-    return tuple(label for label, share in zip(schema.labels, answers.targets[0], strict=True) if share)
+    return tuple(label for label, share in zip(schema.labels, targets[0], strict=True) if share)

@@ -1,4 +1,4 @@
-"""`apprentice doctor`: looks at everything from both sides and says in plain words what to do."""
+"""`apprentice doctor`: checks the installation and its projects, and says what to do about each problem."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ from ml_backend.label_studio.connection_check import ConnectionReport, inspect
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.publisher import HEAD, PublishTimings
 from ml_backend.monitoring import messages, project_stats
-from ml_backend.monitoring.health_check import knock
-from ml_backend.monitoring.status import set_aside
-from ml_backend.monitoring.text_sample import look_at_texts
+from ml_backend.monitoring.health_check import is_answering
+from ml_backend.monitoring.status import set_aside_sentence
+from ml_backend.monitoring.text_sample import check_first_tasks
 from ml_backend.storage import ProjectRecord, Store, credentials
 from ml_backend.teacher import health
 from ml_backend.teacher.health import State
 
-TESTED = "1.23"  # release of Label Studio that the behaviour relied on was measured with
+TESTED_RELEASE = "1.23"  # of Label Studio: the behaviour that this backend relies on was measured with it
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """The result of one check: its state, the part that was checked, and a sentence about it."""
+
     state: State
     about: str
     text: str
 
 
 def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
-    """All findings, one after the other; never raises: what cannot be checked is a finding, too."""
+    """Yields the findings of all checks. With `project`, only that project is checked, else all connected ones are.
+
+    Raises no ApprenticeError: an error that prevents a check is a finding, too.
+    """
     yield from _guarded("encoder", lambda: _encoder(settings))
     store: Store | None = None
     try:
@@ -59,7 +64,7 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
         if client is not None:
             yield from _guarded(f"project {record.id}", lambda: _project(client, settings, store, record))  # noqa: B023
         if codes := store.set_aside.codes(record.id):
-            yield Finding("notice", f"project {record.id}", f"set aside: {set_aside(codes)}")
+            yield Finding("notice", f"project {record.id}", f"set aside: {set_aside_sentence(codes)}")
         yield from _guarded(f"teacher of {record.id}", lambda: _teacher(settings, store, record))  # noqa: B023
     if not records:
         yield Finding("notice", "projects", "none is connected: run `apprentice connect --project N`")
@@ -90,75 +95,79 @@ def _workers(store: Store) -> Iterator[Finding]:
     if alive:
         yield Finding("good", "worker", f"{len(alive)} alive")
     else:
-        yield Finding("wrong", "worker", "none has been heard of for 30 s: start `apprentice serve`")
+        yield Finding("wrong", "worker", "none has reported for 30 s: start `apprentice serve`")
 
 
 def _backend(settings: Settings) -> Iterator[Finding]:
-    if not knock(settings):
+    if not is_answering(settings):
         yield Finding("wrong", "this backend", f"nothing answers at {settings.address}: start `apprentice serve`")
         return
-    guard = "with a secret" if settings.secret.get_secret_value() else "without a secret, for this machine only"
-    yield Finding("good", "this backend", f"answers at {settings.address}, {guard}")
+    access = "with a secret" if settings.secret.get_secret_value() else "without a secret, for this machine only"
+    yield Finding("good", "this backend", f"answers at {settings.address}, {access}")
 
 
 def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:
     version = client.version()
     client.call("GET", "api/current-user/whoami")
     yield Finding("good", "Label Studio", f"{version} at {client.url}, by {client.token_kind}")
-    if not version.startswith(TESTED):
-        yield Finding("notice", "Label Studio", f"tested with {TESTED}: report it if something behaves differently")
+    if not version.startswith(TESTED_RELEASE):
+        yield Finding(
+            "notice", "Label Studio", f"tested with {TESTED_RELEASE}: report it if something behaves differently"
+        )
 
 
 def _project(client: LabelStudioClient, settings: Settings, store: Store, record: ProjectRecord) -> Iterator[Finding]:
-    about, again = f"project {record.id}", f"run `apprentice connect --project {record.id}` again"
-    found = inspect(client, settings, record)
-    if found.elsewhere:
+    about, reconnect = f"project {record.id}", f"run `apprentice connect --project {record.id}` again"
+    connection = inspect(client, settings, record)
+    if connection.elsewhere:
         yield Finding(
             "wrong",
             about,
-            f"is connected to {found.elsewhere}, but here the backend is {settings.address}: set APPRENTICE_PORT (or "
-            f"APPRENTICE_PUBLIC_URL) as `serve` has it, or {again}",
+            f"is connected to {connection.elsewhere}, but the backend of these settings is {settings.address}: set "
+            f"APPRENTICE_PORT (or APPRENTICE_PUBLIC_URL) as `apprentice serve` has it, or {reconnect}",
         )
         return
-    schema = read_schema(found.label_config, record.choices)
-    yield Finding("good", about, messages.question(schema))
-    yield from _tasks_and_answers(about, store, client, record, schema)
-    yield from _from_label_studio(about, settings, found, again)
-    if not found.webhooks:
-        yield Finding("wrong", about, f"its webhook is gone, answers are only found by the slow check: {again}")
-    elif not found.authenticated:
-        yield Finding("wrong", about, f"its webhook does not present the secret and is turned away: {again}")
-    else:
+    schema = read_schema(connection.label_config, record.choices)
+    yield Finding("good", about, messages.question_sentence(schema))
+    yield from _tasks_and_annotations(about, store, client, record, schema)
+    yield from _from_label_studio(about, settings, connection, reconnect)
+    if not connection.webhooks:
         yield Finding(
-            "good", about, f"webhook there{' and authenticated' if settings.secret.get_secret_value() else ''}"
+            "wrong", about, f"its webhook is gone, so that only the periodic check finds annotations: {reconnect}"
         )
-    if not found.sampling_is_ours:
-        yield Finding("wrong", about, f"sampling is {found.sampling!r}, so the queue is not followed: {again}")
+    elif not connection.authenticated:
+        yield Finding("wrong", about, f"its webhook does not send the secret and is rejected: {reconnect}")
+    else:
+        authenticated = " and is authenticated" if settings.secret.get_secret_value() else ""
+        yield Finding("good", about, f"its webhook exists{authenticated}")
+    if not connection.sampling_is_ours:
+        yield Finding("wrong", about, f"sampling is {connection.sampling!r}, so the queue is not followed: {reconnect}")
     elif not record.published and store.tasks.count(record.id):
         yield Finding("notice", about, "no queue has been published yet: `apprentice status` shows the first round")
-    elif record.published and found.model_version != record.published:
-        yield Finding("wrong", about, f"serves {found.model_version!r}, not {record.published!r}: {again}")
+    elif record.published and connection.model_version != record.published:
+        yield Finding("wrong", about, f"serves {connection.model_version!r}, not {record.published!r}: {reconnect}")
     elif record.published:
-        yield Finding("good", about, f"sampling and model version ({record.published}) are in step")
+        yield Finding("good", about, f"sampling and model version ({record.published}) are as they should be")
     _, complaint = settings.for_project(record.extra_params)
     if complaint:
         yield Finding("wrong", about, complaint)
     yield _publishing(about, PublishTimings(**(record.pace or {})), schema)
 
 
-def _tasks_and_answers(
+def _tasks_and_annotations(
     about: str, store: Store, client: LabelStudioClient, record: ProjectRecord, schema: TaskSchema
 ) -> Iterator[Finding]:
-    """What of the tasks and answers cannot be learnt from. Before tasks were read, Label Studio is asked for some."""
-    coverage, check = project_stats.checks(store, record.id, schema, project_stats.read(store, record.id))
+    """Findings about tasks and annotations that cannot be learnt from. As long as the store has no tasks, the texts are
+    those of a sample from Label Studio."""
+    coverage, check = project_stats.coverage_and_texts(store, record.id, schema, project_stats.read(store, record.id))
     if not check.tasks:
-        check = look_at_texts(client, record.id, schema)
-    for sentence in messages.texts(check, schema):
+        check = check_first_tasks(client, record.id, schema)
+    for sentence in messages.text_sentences(check, schema):
         yield Finding("wrong" if check.tasks and check.without_text == check.tasks else "notice", about, sentence)
-    for sentence in messages.unused(coverage, schema):
+    for sentence in messages.unused_sentences(coverage, schema):
         yield Finding("notice", about, sentence)
     active = store.versions.active(record.id)
-    if active and active.learner is None and (sentence := messages.nothing_learnt(coverage)):
+    if active and active.learner is None and (sentence := messages.no_learner_sentence(coverage)):
         yield Finding("notice", about, sentence)
 
 
@@ -167,36 +176,38 @@ def _teacher(settings: Settings, store: Store, record: ProjectRecord) -> Iterato
         yield Finding(state, f"teacher of {record.id}", text)
 
 
-def _from_label_studio(about: str, settings: Settings, found: ConnectionReport, again: str) -> Iterator[Finding]:
-    """Label Studio has just called /health and /setup itself: this is the view from its side."""
-    if found.ml_state == "connected":
+def _from_label_studio(
+    about: str, settings: Settings, connection: ConnectionReport, reconnect: str
+) -> Iterator[Finding]:
+    """Whether Label Studio reaches this backend: it has just called /health and /setup itself."""
+    if connection.ml_state == "connected":
         yield Finding("good", about, f"Label Studio reaches {settings.address}")
-    elif found.ml_state == "missing":
-        yield Finding("wrong", about, f"the ML backend connection is gone: {again}")
+    elif connection.ml_state == "missing":
+        yield Finding("wrong", about, f"the ML backend connection is gone: {reconnect}")
     else:
-        said = f" ({found.ml_error})" if found.ml_error else ""
+        error = f" ({connection.ml_error})" if connection.ml_error else ""
         yield Finding(
             "wrong",
             about,
-            f"Label Studio does not reach {settings.address}{said}. If the address is right: {PRIVATE}",
+            f"Label Studio does not reach {settings.address}{error}. If the address is right: {PRIVATE}",
         )
 
 
-def _publishing(about: str, pace: PublishTimings, schema: TaskSchema) -> Finding:
-    if pace.bulk is None and pace.single is None:
+def _publishing(about: str, timings: PublishTimings, schema: TaskSchema) -> Finding:
+    if timings.bulk is None and timings.single is None:
         return Finding("notice", about, "publishing speed is not measured yet")
     measured = " and ".join(
-        f"{seconds:.2f} s {what}"
-        for seconds, what in ((pace.bulk, "a bulk import"), (pace.single, "a single row"))
+        f"{seconds:.2f} s {request}"
+        for seconds, request in ((timings.bulk, "a bulk import"), (timings.single, "a single row"))
         if seconds is not None
     )
     if schema.nested:
-        why = "Label Studio drops drafts in a tree of choices from a bulk import"
-        return Finding("good", about, f"the queue is published row by row ({measured}): {why}")
-    if pace.path(HEAD) == "bulk":
+        reason = "Label Studio drops drafts in a tree of choices from a bulk import"
+        return Finding("good", about, f"the queue is published row by row ({measured}): {reason}")
+    if timings.path(HEAD) == "bulk":
         return Finding("good", about, f"the queue is published by bulk import ({measured})")
-    hint = (
-        ": Label Studio recounts the whole project at every bulk import, unless it is started with "
+    reason = (
+        "Label Studio recounts the whole project at every bulk import, unless it is started with "
         "fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short=true"
     )
-    return Finding("good", about, f"the queue's head is published row by row ({measured}){hint}")
+    return Finding("good", about, f"the first rows of the queue are published row by row ({measured}): {reason}")

@@ -1,4 +1,4 @@
-"""Whether the backend that these settings describe answers, before anybody else is told of it."""
+"""Checks that the backend which the settings describe answers, before Label Studio gets its address."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ import time
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 
-PATIENCE, PAUSE = 20.0, 0.5  # seconds: it may have been started a moment ago
+WAIT_SECONDS = 20.0  # the backend may have been started a moment ago
+RETRY_SECONDS = 0.5
 
 
-def check_backend(settings: Settings) -> None:
-    """Raises ApprenticeError unless the backend that Label Studio is about to be told of answers, as far as seen from
-    here: a public address may be one that only Label Studio reaches."""
-    deadline = time.monotonic() + PATIENCE
-    while not knock(settings) and not settings.public_url:
+def wait_for_backend(settings: Settings) -> None:
+    """Waits until the backend answers. At a public URL, it need not answer: Label Studio may reach an address that this
+    machine does not reach.
+
+    Raises ApprenticeError if the backend does not answer within `WAIT_SECONDS`, rejects the secret, or fails.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not is_answering(settings) and not settings.public_url:
         if time.monotonic() >= deadline:
             raise ApprenticeError(
-                f"Nothing answers at {settings.address}: start `apprentice serve`, or set APPRENTICE_PORT as it has it"
+                f"Nothing answers at {settings.address}: start `apprentice serve`, or set APPRENTICE_PORT to the port "
+                "that it listens on"
             )
-        time.sleep(PAUSE)
+        time.sleep(RETRY_SECONDS)
 
 
-def knock(settings: Settings) -> bool:
-    """Calls the running backend as Label Studio will; False if nothing answers there, as seen from here.
+def is_answering(settings: Settings) -> bool:
+    """Calls the backend at its address as Label Studio will; False if nothing answers the call from this machine.
 
-    Raises ApprenticeError if it turns this secret away, or fails.
+    Raises ApprenticeError if the backend rejects the secret of these settings, or fails.
     """
     import httpx
 
@@ -37,9 +42,9 @@ def knock(settings: Settings) -> bool:
         return False
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         raise ApprenticeError(
-            f"{settings.address} has another APPRENTICE_SECRET than this one, or is another backend: set the same "
-            "secret here, or APPRENTICE_PORT as `serve` has it"
+            f"{settings.address} has another APPRENTICE_SECRET than this command, or is another backend: set the same "
+            "secret here, or set APPRENTICE_PORT to the port that `apprentice serve` listens on"
         )
     if status >= httpx.codes.BAD_REQUEST:
-        raise ApprenticeError(f"{settings.address} answers {status}: is it this backend? See its log")
+        raise ApprenticeError(f"{settings.address} answers with HTTP status {status}: is it this backend? See its log")
     return True

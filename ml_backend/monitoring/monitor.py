@@ -1,7 +1,7 @@
-"""What the loop finds out about itself: groups, class balance, acquisition against random, when to stop, odd answers.
+"""The monitor: accuracy by group, class balance, query strategy against random order, when to stop, label errors.
 
-Computed beside the rounds, from what the serving learner learnt from. Nothing here changes a queue but the verdict on
-acquisition, and that only where the project allows it (`acquisition_fallback`).
+It runs beside the rounds, on the tasks that the serving learner was fitted on. Only the verdict on the query strategy
+changes a queue, and only if the project allows it (`acquisition_fallback`).
 """
 
 from __future__ import annotations
@@ -31,31 +31,38 @@ from ml_backend.pool.task_groups import NO_GROUP, groups_of
 from ml_backend.storage import ProjectRecord, Store
 from ml_backend.teacher import distillation
 
-STOP_SET = 1000  # tasks, at most, on which successive learners are compared
-MOST_GROUPS = 100  # that are kept
+MAX_STOP_SET_TASKS = 1000  # successive learners are compared on these
+MAX_STORED_GROUPS = 100
 RANDOM = "random"
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorInput:
-    """The n tasks that the serving learner learnt from, in the order they were answered; of very many, the audit slice
-    and a random part.
+    """The n tasks that the serving learner was fitted on, in the order of their first annotations. If there are very
+    many, the audit sample and a random sample of the others.
 
-    version    the number of that learner
-    labels     names of the c columns
-    answers    how many tasks it learnt from that no teacher has written
-    tasks      (n,) int64; `train` their vectors and targets; `held_out` (n, c) what the learner says of them unseen
-    audited    (n,) bool: of the audit slice; `protected` (n,): an answer that needs no second look
-    synthetic  (n,) bool: written by a teacher: learnt from, and never judged by
-    groups     (n,) a name each; `group_by` what they are; `without_groups` what to say if there are none
-    stop_set   (m, d) vectors of a fixed random part of the pool
-    before     what the last look found, {} if there was none
-    acquisition  the strategy that the project names; answers given under an earlier one are compared with it
+    version         the version number of that learner
+    labels          (c,) the names of the columns
+    n_fitted        how many tasks the learner was fitted on, without those that a teacher wrote
+    plugin          the name of the learner
+    tasks           (n,) int64
+    train           their vectors and targets
+    held_out        (n, c) the learner's cross-validated probabilities
+    audited         (n,) bool: in the audit sample
+    protected       (n,) bool: the annotation is never proposed for a review
+    synthetic       (n,) bool: written by a teacher, so that they are used for fitting and never for evaluation
+    groups          (n,) the name of each task's group
+    group_by        the field that the groups come from, or "cluster"
+    without_groups  the message if no task has a group
+    stop_set        (m, d) vectors of a fixed random sample of the pool
+    second_look     the largest number of annotations that are proposed for a review
+    acquisition     the query strategy that the project names; annotations of an earlier strategy count, too
+    previous        the result of the last run, {} before the first one
     """
 
     version: int
     labels: tuple[str, ...]
-    answers: int
+    n_fitted: int
     plugin: str
     tasks: Ints
     train: TrainingSet
@@ -69,10 +76,10 @@ class MonitorInput:
     stop_set: Floats
     second_look: int
     acquisition: str
-    before: dict[str, Any]
+    previous: dict[str, Any]
 
     def real(self) -> MonitorInput:
-        """The same without the tasks that a teacher has written."""
+        """The same without the tasks that a teacher wrote."""
         rows, train = ~self.synthetic, self.train
         return replace(
             self,
@@ -86,118 +93,129 @@ def see(
     store: Store, pool: ProjectPool, aggregator: LabelAggregator, record: ProjectRecord, schema: TaskSchema,
     options: ProjectSettings,
 ) -> MonitorInput | None:  # fmt: skip
-    """What there is to look at; None without a learner of real tasks, or if it has labels or tasks that are gone."""
+    """Reads the input of the monitor.
+
+    None without a learner, if the learner's labels or tasks have changed, or if all of its tasks are synthetic.
+    """
     project = record.id
     active = store.versions.active(project)
     learner, _ = fitted_model.load_best(store, active, pool.space)
     if learner is None or learner.lesson.labels != schema.labels:
         return None
-    lesson = learner.lesson
-    rows = pool.rows_of(lesson.tasks)
-    if len(rows) != len(lesson.tasks) or not pool.encoded[rows].all() or pool.synthetic[rows].all():
+    snapshot = learner.lesson
+    rows = pool.rows_of(snapshot.tasks)
+    if len(rows) != len(snapshot.tasks) or not pool.encoded[rows].all() or pool.synthetic[rows].all():
         return None
+    n_synthetic = int(pool.synthetic[rows].sum())
     aggregator.refresh(schema)
-    audited = store.versions.audited(project)
-    kept = np.union1d(random_rows(lesson.tasks, MOST_FITTED), np.flatnonzero(np.isin(lesson.tasks, audited)))
-    answered = dict(zip(kept.tolist(), aggregator.first_answered(lesson.tasks[kept]), strict=True))
-    order = np.array(sorted(kept.tolist(), key=answered.__getitem__))
-    tasks, rows = lesson.tasks[order], rows[order]
+    audited_tasks = store.versions.audited(project)
+    sample = np.union1d(
+        random_rows(snapshot.tasks, MOST_FITTED), np.flatnonzero(np.isin(snapshot.tasks, audited_tasks))
+    )
+    annotated_at = dict(zip(sample.tolist(), aggregator.first_answered(snapshot.tasks[sample]), strict=True))
+    order = np.array(sorted(sample.tolist(), key=annotated_at.__getitem__))
+    tasks, rows = snapshot.tasks[order], rows[order]
     encoded = np.flatnonzero(pool.encoded & ~pool.synthetic)
-    stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:STOP_SET])
+    stop_set = np.sort(np.random.default_rng(project).permutation(encoded)[:MAX_STOP_SET_TASKS])
     return MonitorInput(
         version=learner.number,
-        labels=lesson.labels,
-        plugin=lesson.plugin,
+        labels=snapshot.labels,
+        plugin=snapshot.plugin,
         tasks=tasks,
         train=TrainingSet(
             pool.ensure(rows),
-            lesson.targets[order],
+            snapshot.targets[order],
             np.ones(len(rows), np.float32),
-            multiple=lesson.multiple,
-            priors=distillation.load(store, record, lesson.plugin, pool.space, schema).tensors,
+            multiple=snapshot.multiple,
+            priors=distillation.load(store, record, snapshot.plugin, pool.space, schema).tensors,
         ),
         held_out=learner.held_out[order],
-        answers=len(lesson.tasks) - int(pool.synthetic[pool.rows_of(lesson.tasks)].sum()),
-        audited=np.isin(tasks, audited),
+        n_fitted=len(snapshot.tasks) - n_synthetic,
+        audited=np.isin(tasks, audited_tasks),
         protected=~aggregator.has_sole_answer(tasks) | np.isin(tasks, settled_tasks(store, project)),
         synthetic=pool.synthetic[rows],
         groups=groups_of(pool, options.group_by, rows),
         group_by=options.group_by or "cluster",
-        without_groups=_without_groups(pool, options.group_by),
+        without_groups=_no_groups_message(pool, options.group_by),
         stop_set=pool.ensure(stop_set),
         second_look=options.second_look,
         acquisition=options.acquisition,
-        before=record.watch or {},
+        previous=record.watch or {},
     )
 
 
-def find_out(seen: MonitorInput) -> dict[str, Any]:
-    """Everything that can be said, as JSON: what the column `watch` of a project holds. Takes some ten fits."""
-    learner = registry.learner(seen.plugin)
-    # of learners that learn from synthetic tasks, too, as the serving one does; no audited task is one
-    share = accuracy(learner, seen.train, seen.audited, seed=seen.version)
-    seen = seen.real()
-    train = seen.train
-    right = correct(seen.held_out, train.targets, train.multiple)
-    past = predict_retrospectively(learner, train, seen.stop_set, seed=seen.version)
+def find_out(monitor_input: MonitorInput) -> dict[str, Any]:
+    """Runs the monitor and returns its result as JSON, for the project's column `watch`. Takes some ten fits."""
+    learner = registry.learner(monitor_input.plugin)
+    # fitted on synthetic tasks, too, as the serving learner is; no synthetic task is in the audit sample
+    audit_accuracy = accuracy(learner, monitor_input.train, monitor_input.audited, seed=monitor_input.version)
+    monitor_input = monitor_input.real()
+    train, held_out, audited = monitor_input.train, monitor_input.held_out, monitor_input.audited
+    past = predict_retrospectively(learner, train, monitor_input.stop_set, seed=monitor_input.version)
     stable = None if past.predictions is None else stability(past.predictions)
     gains = forecast(past.sizes, past.right)
-    audited = int(seen.audited.sum())
-    look = {"looks": looks(audited), "acquisition": seen.acquisition, "audited": 0 if looks(audited) else audited}
-    versus = seen.before.get("comparison", {})
-    if look.items() - versus.items():  # it costs many fits, and changes at a look alone
-        versus = {**asdict(compare(learner, train, seen.audited, seed=0)), **look}
-    odd = doubts(seen.held_out, train.targets, train.multiple, seen.protected, seen.second_look)
-    balance = class_balance(train.targets[seen.audited], seen.labels, "audit slice")
-    enough = audited >= ENOUGH
+    n_audited = int(audited.sum())
+    n_looks = looks(n_audited)
+    comparison_inputs = {
+        "looks": n_looks,
+        "acquisition": monitor_input.acquisition,
+        "audited": 0 if n_looks else n_audited,
+    }
+    comparison = monitor_input.previous.get("comparison", {})
+    if comparison_inputs.items() - comparison.items():  # costs many fits, and only a new look changes the result
+        comparison = {**asdict(compare(learner, train, audited, seed=0)), **comparison_inputs}
+    suspects = doubts(held_out, train.targets, train.multiple, monitor_input.protected, monitor_input.second_look)
+    balance = class_balance(train.targets[audited], monitor_input.labels, "audit slice")
     return {
-        "version": seen.version,
-        "labelled": seen.answers,
-        "accuracy": asdict(share) if share else None,
-        "balance": {label: asdict(share) for label, share in balance.items()} if enough else {},
-        "groups": _by_group(right, seen),
+        "version": monitor_input.version,
+        "labelled": monitor_input.n_fitted,
+        "accuracy": asdict(audit_accuracy) if audit_accuracy else None,
+        "balance": {label: asdict(share) for label, share in balance.items()} if n_audited >= ENOUGH else {},
+        "groups": _group_accuracy(correct(held_out, train.targets, train.multiple), monitor_input),
         "stopping": {
             **asdict(advice(stable, gains)),
             "kappa": stable.kappa if stable else None,
             "gains": [asdict(gain) for gain in gains],
         },
-        "comparison": versus,
+        "comparison": comparison,
         "second_look": [
             {
-                "task": int(seen.tasks[row]),
-                "instead": [label for label, holds in zip(seen.labels, labels, strict=True) if holds],
-                "confidence": round(float(np.where(labels, seen.held_out[row], 1).min()), 4),
+                "task": int(monitor_input.tasks[row]),
+                "instead": [label for label, holds in zip(monitor_input.labels, mask, strict=True) if holds],
+                "confidence": round(float(np.where(mask, held_out[row], 1).min()), 4),
             }
-            for row, labels in zip(odd.rows.tolist(), odd.instead.tolist(), strict=True)
+            for row, mask in zip(suspects.rows.tolist(), suspects.instead.tolist(), strict=True)
         ],
     }
 
 
-def _without_groups(pool: ProjectPool, field: str) -> str:
-    """What to say if no task has a group by this field."""
-    if why := pool.left_out.get(field):
-        return f"the field {field!r} is left out of the records ({why}), so that it makes no groups"
+def _no_groups_message(pool: ProjectPool, field: str) -> str:
+    if reason := pool.left_out.get(field):
+        return f"the field {field!r} is left out of the records ({reason}), so that it makes no groups"
     return f"no labelled task has a field {field!r}"
 
 
-def _by_group(right: Mask, seen: MonitorInput) -> dict[str, Any]:
-    """The groups that are compared, and others up to `MOST_GROUPS`."""
-    found = asdict(by_group(right, seen.groups))
-    if (seen.groups == NO_GROUP).all():
-        found["summary"] = seen.without_groups
+def _group_accuracy(is_correct: Mask, monitor_input: MonitorInput) -> dict[str, Any]:
+    """The groups that are compared come first, then others up to `MAX_STORED_GROUPS`."""
+    metrics = asdict(by_group(is_correct, monitor_input.groups))
+    if (monitor_input.groups == NO_GROUP).all():
+        metrics["summary"] = monitor_input.without_groups
     else:
-        found["summary"] += "; of all labels, most of them chosen for being hard"
-    return {"by": seen.group_by, **found, "accuracy": dict(list(found["accuracy"].items())[:MOST_GROUPS])}
+        metrics["summary"] += "; of all labels, most of them chosen for being hard"
+    shown = dict(list(metrics["accuracy"].items())[:MAX_STORED_GROUPS])
+    return {"by": monitor_input.group_by, **metrics, "accuracy": shown}
 
 
-def fall_back(options: ProjectSettings, watch: dict[str, Any] | None) -> tuple[ProjectSettings, str]:
-    """The project's options, in random order if this acquisition is found not to win and that is wanted; and why.
+def fall_back(options: ProjectSettings, monitor_result: dict[str, Any] | None) -> tuple[ProjectSettings, str]:
+    """The options with random order, and the reason, if `acquisition_fallback` is set and the monitor found that the
+    project's query strategy does not win; else the same options and "".
 
-    Held until a later look (at twice as many audited answers) finds otherwise, or the setting or strategy changes.
+    Random order stays until a later look (at twice as many audited annotations) finds otherwise, or until the setting
+    or the strategy changes.
     """
-    found = (watch or {}).get("comparison") or {}
-    losing = found.get("verdict") == "not winning" and found.get("acquisition") == options.acquisition
+    comparison = (monitor_result or {}).get("comparison") or {}
+    losing = comparison.get("verdict") == "not winning" and comparison.get("acquisition") == options.acquisition
     if not options.acquisition_fallback or not losing or options.acquisition == RANDOM:
         return options, ""
-    told = f"random order: {options.acquisition} is not winning here (acquisition_fallback)"
-    return options.model_copy(update={"acquisition": RANDOM}), told
+    reason = f"random order: {options.acquisition} is not winning here (acquisition_fallback)"
+    return options.model_copy(update={"acquisition": RANDOM}), reason

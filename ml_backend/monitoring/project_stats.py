@@ -1,6 +1,6 @@
-"""The numbers of a project for those who only read: `status`, /metrics and /predict never read all annotations.
+"""Keeps a project's counts in one row, so that `status`, /metrics and /predict never read all annotations.
 
-Whoever holds the project's lease writes them at the end of each round, also of one that found nothing new to publish.
+The worker that holds the project's lease writes the row at the end of each round, even if the round published nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from ml_backend.labels import draft_acceptance
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.labels.draft_acceptance import Agreement
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.monitoring import coverage, text_check
-from ml_backend.monitoring.coverage import Coverage
-from ml_backend.monitoring.text_check import TextCheck
+from ml_backend.monitoring.coverage import Coverage, count_coverage, coverage_from_document
+from ml_backend.monitoring.text_check import TextCheck, check_stored_tasks, text_check_from_document
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Lease, Store
 from ml_backend.storage.stats import Confusion
@@ -30,85 +29,95 @@ from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
 LAYOUT = 4
-"""Grows when the document changes: then it is written anew, and one of before is not read."""
+"""Version of the document's layout. A document of another version is ignored, and replaced by the next round."""
 
 
 def update(
     store: Store, project: int, schema: TaskSchema, pool: ProjectPool, aggregator: LabelAggregator,
-    learner: FittedModel | None, recalled: TeacherLabels | None, lease: Lease | None = None,
+    learner: FittedModel | None, teacher_labels: TeacherLabels | None, lease: Lease | None = None,
 ) -> None:  # fmt: skip
-    """Writes the numbers of a project with a serving `learner`, unless nothing has changed that they come from.
+    """Writes the document of a project, unless its inputs are those of the stored one.
 
-    The document: `labelled` tasks with a counted label, and those of all `tasks` at `tasks_revision`; `coverage` and
-    `texts`, what of them can be learnt from; `teacher` as `standing.measure` has it.
+    learner         the fitted model that serves, None before there is one
+    teacher_labels  the labels of the project's teacher, None without a teacher
+
+    The document has `labelled`, the number of tasks with a counted label; `tasks`, the number of all tasks at
+    `tasks_revision`; `coverage` (see `Coverage`) and `texts` (see `TextCheck`); `teacher` (see `report.measure`).
     """
     record, labels = store.projects.known(project), aggregator.refresh(schema)
-    parts = [
+    teacher_state = (
+        (teacher_labels.teacher, teacher_labels.given, teacher_labels.digest) if teacher_labels is not None else None
+    )
+    inputs = [
         LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, pool.revision,
-        learner.number if learner else None, (recalled.teacher, recalled.given, recalled.digest) if recalled else None,
+        learner.number if learner else None, teacher_state,
         store.evolution.finished(project), store.rules.get(project), schema.control, schema.data,
     ]  # fmt: skip
-    basis = sha256(json.dumps(parts).encode()).hexdigest()
-    if store.stats.basis(project) == basis:
+    inputs_digest = sha256(json.dumps(inputs).encode()).hexdigest()
+    if store.stats.basis(project) == inputs_digest:
         return
     queue = store.shown.of(project, record.published) if record.published else []
     synthetic = pool.tasks[pool.synthetic]
-    judged = np.setdiff1d(learner.lesson.tasks, synthetic) if learner else synthetic[:0]
-    measured = report.measure(
+    evaluated = np.setdiff1d(learner.lesson.tasks, synthetic) if learner else synthetic[:0]
+    teacher_document = report.measure(
         *aggregator.reception(synthetic.tolist()),
         draft_acceptance.learners_share(queue),
-        _of_teacher(schema, pool, labels.answers, recalled),
+        _teacher_agreement(schema, pool, labels.answers, teacher_labels),
         draft_acceptance.of_learner(learner, synthetic),
         learner,
-        recalled.given if recalled else 0,
-        len(judged),
-        int(np.isin(judged, generated_texts.shown(store, project)).sum()),
+        teacher_labels.given if teacher_labels else 0,
+        len(evaluated),
+        int(np.isin(evaluated, generated_texts.shown(store, project)).sum()),
     )
     without_text = pool.tasks[pool.without_text]
-    answers, overlaps = labels.answers.but_for(pool.tasks[pool.unreadable]), aggregator.overlaps
-    covered = coverage.count(store, project, schema, answers, overlaps, without_text, len(pool.tasks))
-    texts = text_check.check_counted(store, project, schema, len(pool.tasks), len(without_text))
+    aggregated = labels.answers.but_for(pool.tasks[pool.unreadable])
+    counts = count_coverage(store, project, schema, aggregated, aggregator.overlaps, without_text, len(pool.tasks))
+    texts = check_stored_tasks(store, project, schema, len(pool.tasks), len(without_text))
     document: dict[str, Any] = {
         "layout": LAYOUT,
-        "labelled": len(answers.tasks),
-        "coverage": asdict(covered),
+        "labelled": len(aggregated.tasks),
+        "coverage": asdict(counts),
         "texts": asdict(texts),
         "tasks": len(pool.tasks),
         "tasks_revision": pool.revision,
-        "teacher": measured,
+        "teacher": teacher_document,
     }
     confusion = (
-        Confusion(recalled.teacher, schema.labels, schema.multiple, recalled.drafting)
-        if recalled and len(recalled.tasks)
+        Confusion(teacher_labels.teacher, schema.labels, schema.multiple, teacher_labels.drafting)
+        if teacher_labels and len(teacher_labels.tasks)
         else None
     )
-    store.stats.write(project, basis, document, confusion, lease)
+    store.stats.write(project, inputs_digest, document, confusion, lease)
 
 
 def read(store: Store, project: int) -> dict[str, Any]:
-    """The document, {} as long as no round of this release has written it."""
+    """The stored document, {} as long as no round of this release has written it."""
     document = store.stats.document(project)
     return document if document.get("layout") == LAYOUT else {}
 
 
-def checks(store: Store, project: int, schema: TaskSchema, document: Mapping[str, Any]) -> tuple[Coverage, TextCheck]:
-    """How far the tasks and answers of a project can be learnt from, as the last round has counted them in the
-    `document`; before the first one, counted from all there is."""
+def coverage_and_texts(
+    store: Store, project: int, schema: TaskSchema, document: Mapping[str, Any]
+) -> tuple[Coverage, TextCheck]:
+    """The coverage and the text check of a project: from the `document`, or counted from all annotations before the
+    first round."""
     if "coverage" in document:
-        return coverage.read(document["coverage"]), text_check.read(document["texts"])
+        return coverage_from_document(document["coverage"]), text_check_from_document(document["texts"])
     aggregator = LabelAggregator(store, project)
-    tasks, without_text = store.tasks.count(project), store.tasks.without_text(project)
-    answers = aggregator.refresh(schema).answers.but_for(without_text)
+    n_tasks, without_text = store.tasks.count(project), store.tasks.without_text(project)
+    aggregated = aggregator.refresh(schema).answers.but_for(without_text)
     return (
-        coverage.count(store, project, schema, answers, aggregator.overlaps, without_text, tasks),
-        text_check.check_counted(store, project, schema, tasks, len(without_text)),
+        count_coverage(store, project, schema, aggregated, aggregator.overlaps, without_text, n_tasks),
+        check_stored_tasks(store, project, schema, n_tasks, len(without_text)),
     )
 
 
-def _of_teacher(
-    schema: TaskSchema, pool: ProjectPool, answers: AggregatedLabels, recalled: TeacherLabels | None
+def _teacher_agreement(
+    schema: TaskSchema, pool: ProjectPool, aggregated: AggregatedLabels, teacher_labels: TeacherLabels | None
 ) -> Agreement:
-    if recalled is None:
+    if teacher_labels is None:
         return Agreement()
-    said, targets = recalled.compare(answers.but_for(pool.tasks[pool.synthetic]))
-    return draft_acceptance.agreement(said, targets, schema.labels, schema.multiple, draft_acceptance.BY_TEACHER)
+    probabilities, targets = teacher_labels.compare(aggregated.but_for(pool.tasks[pool.synthetic]))
+    return draft_acceptance.agreement(
+        probabilities, targets, schema.labels, schema.multiple, draft_acceptance.BY_TEACHER
+    )

@@ -1,4 +1,4 @@
-"""/metrics in Prometheus' text format: what the web process saw, and what the store says at the moment of asking."""
+"""/metrics in Prometheus' text format: counters of the web process, and gauges that are read from the store."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.monitoring.status import read_status
 from ml_backend.storage import Store
 
-BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5, 30)
+BUCKETS_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
 class Metrics:
-    """One registry an application, so that several may live in one process."""
+    """The metrics of one application. It has its own registry, so that a process can have several applications."""
 
     def __init__(self, store: Store) -> None:
         self._registry = CollectorRegistry()
         self.events = Counter("apprentice_events", "Webhook events taken", ["action"], registry=self._registry)
         self.seconds = Histogram(
             "apprentice_request_seconds", "Seconds to answer", ["endpoint", "status"], registry=self._registry,
-            buckets=BUCKETS,
+            buckets=BUCKETS_SECONDS,
         )  # fmt: skip
-        self._registry.register(_Projects(store))
+        self._registry.register(_ProjectCollector(store))
 
     def render(self) -> bytes:
         return generate_latest(self._registry)
 
 
-class _Projects(Collector):
+class _ProjectCollector(Collector):
+    """Reads the gauges of all connected projects from the store."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
@@ -42,17 +44,17 @@ class _Projects(Collector):
     def collect(self) -> Iterator[Metric]:
         gauges = {
             "labelled": "Tasks with a counted human label",
-            "pool": "Tasks without one",
+            "pool": "Tasks without a counted human label",
             "accuracy": "Measured accuracy of the active version",
             "round_seconds": "Seconds of the last round",
             "round_running": "Whether a round is running",
-            "round_waiting": "Whether a round is wanted and not yet running",
+            "round_waiting": "Whether a round is requested and not yet running",
             "failing": "Whether the last round failed",
             "teacher_calls": "Calls to the teacher so far",
-            "teacher_cost": "What they have cost, in the unit of the prices",
+            "teacher_cost": "Cost of the calls to the teacher so far, in the unit of its prices",
             "teacher_waiting": "Questions to the teacher without an answer",
-            "teacher_agreement": "How often the teacher says what the annotators say",
-            "learner_agreement": "How often the learner does, cross-validated",
+            "teacher_agreement": "How often the teacher agrees with the annotators",
+            "learner_agreement": "How often the cross-validated learner agrees with the annotators",
         }
         families = {
             name: GaugeMetricFamily(f"apprentice_{name}", text, labels=["project"]) for name, text in gauges.items()
@@ -74,16 +76,16 @@ class _Projects(Collector):
                 "teacher_calls": teacher["spent"]["in all"]["calls"] if teacher else None,
                 "teacher_cost": teacher["spent"]["in all"]["cost"] if teacher else None,
                 "teacher_waiting": teacher["waiting"] if teacher else None,
-                **{f"{author}_agreement": _overall(teacher, author) for author in ("teacher", "learner")},
+                **{f"{author}_agreement": _overall_agreement(teacher, author) for author in ("teacher", "learner")},
             }
             for name, value in values.items():
                 if value is not None:
                     families[name].add_metric([str(record.id)], float(value))
-        workers = GaugeMetricFamily("apprentice_workers", "Worker processes heard of lately")
+        workers = GaugeMetricFamily("apprentice_workers", "Worker processes that have reported recently")
         workers.add_metric([], len(self._store.jobs.workers()))
         yield from (*families.values(), workers)
 
 
-def _overall(teacher: dict[str, Any], author: str) -> float | None:
-    found = teacher["agreement"][author]["overall"] if teacher else None
-    return found["value"] if found else None
+def _overall_agreement(teacher: dict[str, Any], author: str) -> float | None:
+    agreement = teacher["agreement"][author]["overall"] if teacher else None
+    return agreement["value"] if agreement else None

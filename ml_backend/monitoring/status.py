@@ -1,8 +1,8 @@
-"""What there is to say about a project: for `apprentice status`, /metrics and the demo."""
+"""The status of a project, as values and as sentences, for `apprentice status`, /metrics and the demo."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,30 +13,34 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.monitoring import messages, project_stats
 from ml_backend.monitoring.coverage import Coverage
 from ml_backend.monitoring.text_check import TextCheck
-from ml_backend.storage import ProjectRecord, Store, now
+from ml_backend.storage import ProjectRecord, RoundRecord, Store, now
 from ml_backend.teacher import report
 
-MOST = 10  # classes that are listed
-WIDE = 15  # letters of a line's name
+MAX_LISTED_ITEMS = 10  # classes or tasks in one sentence
+MAX_NAME_LETTERS = 15  # of a line's name
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """One project at one moment.
 
-    labelled    tasks with a counted human label, as of the last round; `pool`: tasks without one
+    labelled    number of tasks with a counted human label, as of the last round
+    pool        number of the other tasks
     learner     number of the version whose learner serves, None as long as drafts come from the teacher alone
     held        number of the version whose learner a rollback holds
-    last_round  version, finished_at (seconds since the epoch), seconds, stages {name: seconds}
-    read        tasks read so far while all of them are being listed, else None
-    encoded     share of the tasks that the encoder has reached, None before the first round
+    last_round  version, finished_at (seconds since the epoch), age_seconds, seconds, stages {name: seconds}
+    last_error  the error of the last round, None if that round succeeded
+    read        number of tasks read so far while all tasks are being listed, else None
+    encoded     share of the tasks that the encoder has encoded, None before the first round
     complaint   what is wrong with the project's own settings, "" if nothing
-    problem     what stands in the way of the next round, "" if nothing
-    watch       what `watch.find_out` last found, {} before the first look
-    acquisition the strategy that ordered the queue of the active version, "" before there is one
-    teacher     see `teaching.standing`, {} before there is anything to say
-    schema      what is learnt; `coverage`, `texts`: how far its tasks can be learnt from. None if it cannot be read
-    set_aside   the tasks that the encoder makes nothing of, each with a code (see `store.set_aside`)
+    problem     what prevents the next round, "" if nothing
+    watch       result of the monitor (see `monitor.find_out`), {} before its first run
+    acquisition query strategy that ordered the queue of the active version, "" before there is one
+    teacher     see `report.read`, {} before there is anything to report
+    schema      the control that is learnt, None if it cannot be read
+    coverage    how many tasks are in which state, None if `schema` is or if it was not counted
+    texts       check of the tasks' texts, None if `coverage` is
+    set_aside   reason codes by id of the tasks that the encoder could not encode (see `store.set_aside`)
     """
 
     project: int
@@ -70,33 +74,34 @@ class Status:
 
 
 def read_status(store: Store, project: int, settings: Settings | None = None, *, counted: bool = True) -> Status:
-    """The status of one project. Raises ApprenticeError if this backend has never heard of it.
+    """The status of one project. Raises ApprenticeError if this backend has no such project.
 
-    settings  with which those of the project are looked at
-    counted   before the first round, whether all answers are read to say how far tasks and answers can be learnt from
+    settings  of the installation: with them, the project's own settings are checked
+    counted   before the first round, whether `coverage` and `texts` are counted from all annotations
     """
     record = store.projects.known(project)
     problem, stats, teacher = "", project_stats.read(store, project), {}
     schema, coverage, texts = None, None, None
     try:
         schema = read_schema(record.label_config, record.choices)
-        coverage, texts = project_stats.checks(store, project, schema, stats) if counted or stats else (None, None)
+        if counted or stats:
+            coverage, texts = project_stats.coverage_and_texts(store, project, schema, stats)
         teacher = report.read(store, record, schema, stats.get("teacher", {}))
     except ApprenticeError as error:
         problem = str(error) if record.label_config else "waiting for the first round to read the project"
     active, job = store.versions.active(project), store.jobs.state(project)
     labelled = stats.get("labelled", active.labelled if active else 0)
-    tasks = stats["tasks"] if stats.get("tasks_revision") == record.tasks_revision else store.tasks.count(project)
-    good, any_round = store.versions.last_rounds(project, failed=False), store.versions.last_rounds(project)
+    n_tasks = stats["tasks"] if stats.get("tasks_revision") == record.tasks_revision else store.tasks.count(project)
+    successful_rounds, rounds = store.versions.last_rounds(project, failed=False), store.versions.last_rounds(project)
     progress = record.progress or {}
     if not store.jobs.workers():
         problem = problem or "no worker is running: start `apprentice serve`"
-    problem = store.full() or problem  # a full disk silences the workers, too
+    problem = store.full() or problem  # first: with a full disk, workers cannot report that they run
     return Status(
         project=project,
         connected=record.is_connected,
         labelled=labelled,
-        pool=tasks - labelled,
+        pool=n_tasks - labelled,
         active_version=active.name if active else None,
         learner=active.learner if active else None,
         published_version=record.published,
@@ -104,16 +109,8 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         accuracy=_accuracy(record, active),
         running=job.running,
         waiting=job.waiting,
-        last_round={
-            "version": good[0].version,
-            "finished_at": good[0].finished_at,
-            "age_seconds": round(now() - good[0].finished_at, 1),
-            "seconds": round(good[0].finished_at - good[0].started_at, 4),
-            "stages": good[0].stages,
-        }
-        if good
-        else None,
-        last_error=any_round[0].error if any_round and job.failures else None,
+        last_round=_last_round(successful_rounds[0]) if successful_rounds else None,
+        last_error=rounds[0].error if rounds and job.failures else None,
         read=progress.get("read"),
         encoded=progress["encoded"] / progress["tasks"] if progress.get("tasks") else None,
         problem=problem,
@@ -129,93 +126,107 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     )
 
 
+def _last_round(record: RoundRecord) -> dict[str, Any]:
+    return {
+        "version": record.version,
+        "finished_at": record.finished_at,
+        "age_seconds": round(now() - record.finished_at, 1),
+        "seconds": round(record.finished_at - record.started_at, 4),
+        "stages": record.stages,
+    }
+
+
 def _accuracy(record: ProjectRecord, active: ModelVersion | None) -> Estimate | None:
-    """Of the audit slice in answering order where there is enough of it, else what the round estimated; of a learner
-    that a rollback holds, what was estimated then."""
-    watched = (record.watch or {}).get("accuracy")
-    if watched and record.pinned is None:
-        return Estimate(**watched)
+    """The accuracy on the audit sample in annotation order if the monitor has estimated it and no rollback holds a
+    learner; else the estimate of the round that made the active version."""
+    audit_accuracy = (record.watch or {}).get("accuracy")
+    if audit_accuracy and record.pinned is None:
+        return Estimate(**audit_accuracy)
     return active.accuracy if active else None
 
 
-def _watched(watch: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the loop found out about itself, in words."""
-    if not watch:
-        return []
-    said = []
-    if watch["balance"]:
-        shares = sorted(watch["balance"].items(), key=lambda item: -item[1]["value"])
+def _monitor_lines(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if not result:
+        return
+    if result["balance"]:
+        shares = sorted(result["balance"].items(), key=lambda item: -item[1]["value"])
         shown = [f"{label} {share['value']:.0%} ({share['low']:.0%} to {share['high']:.0%})" for label, share in shares]
-        more = f" and {len(shown) - MOST} more" if len(shown) > MOST else ""
-        said.append(("classes", ", ".join(shown[:MOST]) + more + ", by the audit slice"))
-    said.append((f"by {watch['groups']['by']}"[:WIDE], watch["groups"]["summary"]))
-    said.append(("against random", watch["comparison"]["sentence"]))
-    said.append(("enough labels?", watch["stopping"]["sentence"]))
-    if watch["second_look"]:
-        shown = [f"{each['task']} (rather {', '.join(each['instead']) or 'none'})" for each in watch["second_look"]]
-        said.append(("second look", f"these answers look wrong: task {', '.join(shown)}"))
-    return said
+        yield "classes", ", ".join(shown[:MAX_LISTED_ITEMS]) + _more(shown) + ", by the audit slice"
+    yield f"by {result['groups']['by']}"[:MAX_NAME_LETTERS], result["groups"]["summary"]
+    yield "against random", result["comparison"]["sentence"]
+    yield "enough labels?", result["stopping"]["sentence"]
+    if result["second_look"]:
+        suspects = [
+            f"{suspect['task']} (rather {', '.join(suspect['instead']) or 'none'})" for suspect in result["second_look"]
+        ]
+        yield "second look", f"these annotations look wrong: task {', '.join(suspects)}"
 
 
-def _checked(status: Status) -> Iterator[tuple[str, str]]:
-    """What of the tasks and answers is not learnt from, and why."""
+def _check_lines(status: Status) -> Iterator[tuple[str, str]]:
+    """Names the tasks and annotations that are not learnt from, and says why."""
     if status.schema is None or status.coverage is None or status.texts is None:
         return
     if status.schema.other_controls:
-        yield "question", messages.question(status.schema)
-    if status.texts.tasks or status.last_round:  # else they have not been read yet
-        yield from (("texts", sentence) for sentence in messages.texts(status.texts, status.schema))
-    yield from (("not used", sentence) for sentence in messages.unused(status.coverage, status.schema))
-    if status.learner is None and (sentence := messages.nothing_learnt(status.coverage)):
+        yield "question", messages.question_sentence(status.schema)
+    if status.texts.tasks or status.last_round:  # else the tasks have not been read yet
+        yield from (("texts", sentence) for sentence in messages.text_sentences(status.texts, status.schema))
+    yield from (("not used", sentence) for sentence in messages.unused_sentences(status.coverage, status.schema))
+    if status.learner is None and (sentence := messages.no_learner_sentence(status.coverage)):
         yield "learner", sentence
 
 
-def set_aside(codes: dict[int, str]) -> str:
-    """Which tasks are neither drafted nor learnt from, why, and what to do."""
+def set_aside_sentence(codes: dict[int, str]) -> str:
+    """Names the tasks that the encoder could not encode, by task id and reason code, and says what to do."""
     tasks = [str(task) for task in codes]
-    more = f" and {len(tasks) - MOST} more" if len(tasks) > MOST else ""
-    code = ", ".join(sorted(set(codes.values())))
+    listed = ", ".join(tasks[:MAX_LISTED_ITEMS]) + _more(tasks)
     return (
-        f"task {', '.join(tasks[:MOST])}{more} ({code}): neither drafted nor learnt from, since the encoder makes "
-        "nothing of the text. Change the text or choose another encoder"
+        f"task {listed} ({', '.join(sorted(set(codes.values())))}): neither drafted nor learnt from, since the encoder "
+        "cannot encode the text. Change the text or choose another encoder"
     )
 
 
+def _more(items: Sequence[str]) -> str:
+    return f" and {len(items) - MAX_LISTED_ITEMS} more" if len(items) > MAX_LISTED_ITEMS else ""
+
+
 def lines(status: Status) -> list[tuple[str, str]]:
-    """The status in words, as pairs of a name and a sentence."""
-    going = messages.progress(status.coverage) if status.coverage else f"{status.labelled}, {status.pool} to go"
-    said = [("labelled", going), *_checked(status)]
+    """The lines of `apprentice status`, as pairs of a name and a sentence."""
+    return list(_lines(status))
+
+
+def _lines(status: Status) -> Iterator[tuple[str, str]]:
     if not status.connected:
-        said.insert(0, ("not connected", f"run `apprentice connect --project {status.project}`"))
+        yield "not connected", f"run `apprentice connect --project {status.project}`"
+    counts = f"{status.labelled}, {status.pool} to go"
+    yield "labelled", messages.progress_sentence(status.coverage) if status.coverage else counts
+    yield from _check_lines(status)
     version = status.active_version or "none yet: drafts come from the teacher"
     held = f" (the learner of version {status.held}, held by a rollback)" if status.held else ""
-    said.append(("active version", version + held))
+    yield "active version", version + held
     if status.acquisition:
-        said.append(("queue", f"ordered by {status.acquisition}"))
-    if status.accuracy:
-        found = status.accuracy
-        interval = f"{found.low:.3f} to {found.high:.3f}"
-        said.append(("accuracy", f"{found.value:.3f} (95 %: {interval}; {found.n} tasks, {found.source})"))
-    said += _watched(status.watch)
-    said += report.lines(status.teacher, MOST)
-    if status.last_round:
-        last = status.last_round
-        stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in last["stages"].items())
-        said.append(("last round", f"{last['age_seconds']:.0f} s ago, took {last['seconds']:.2f} s ({stages})"))
-    doing = "a round is running" if status.running else "idle"
-    said.append(("now", doing + (", another is waiting" if status.waiting else "")))
+        yield "queue", f"ordered by {status.acquisition}"
+    if accuracy := status.accuracy:
+        interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
+        yield "accuracy", f"{accuracy.value:.3f} (95 %: {interval}; {accuracy.n} tasks, {accuracy.source})"
+    yield from _monitor_lines(status.watch)
+    yield from report.lines(status.teacher, MAX_LISTED_ITEMS)
+    if last_round := status.last_round:
+        stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in last_round["stages"].items())
+        age, seconds = last_round["age_seconds"], last_round["seconds"]
+        yield "last round", f"{age:.0f} s ago, took {seconds:.2f} s ({stages})"
+    activity = "a round is running" if status.running else "idle"
+    yield "now", activity + (", another is waiting" if status.waiting else "")
     if status.read is not None:
-        said.append(("reading", f"{status.read} tasks so far"))
+        yield "reading", f"{status.read} tasks so far"
     if status.encoded is not None and status.encoded < 1:
-        said.append(("encoded", f"{status.encoded:.0%} of the tasks; the queue improves as it grows"))
+        yield "encoded", f"{status.encoded:.0%} of the tasks; the queue improves as this share grows"
     if status.set_aside:
-        said.append(("set aside", set_aside(status.set_aside)))
+        yield "set aside", set_aside_sentence(status.set_aside)
     if status.complaint:
-        said.append(("settings", status.complaint))
+        yield "settings", status.complaint
     if status.note:
-        said.append(("note", status.note))
+        yield "note", status.note
     if status.last_error:
-        said.append(("last error", status.last_error))
+        yield "last error", status.last_error
     if status.problem:
-        said.append(("problem", status.problem))
-    return said
+        yield "problem", status.problem

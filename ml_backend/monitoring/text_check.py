@@ -1,4 +1,4 @@
-"""Whether the tasks of a project have the texts that are to be learnt, in numbers."""
+"""Counts the tasks of a project that have no text, and the texts that are an address."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from ml_backend.core.types import Example, TaskSchema
 from ml_backend.storage import Store
 
-SAMPLE = 100  # tasks that are looked at for addresses, and for the names of the fields that they have
+SAMPLE_TASKS = 100
+"""Bound of the tasks with a text that are searched for addresses, and of those without one whose fields are named."""
 _ADDRESS = re.compile(
     r"[a-z][a-z0-9+.-]*://\S+"  # s3://bucket/key, https://host/page
     r"|/(?:[^/\n]+/)*[^/\n]+\.\w{1,5}(?:\?\S*)?"  # /data/upload/1/page one.txt
@@ -22,11 +23,16 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TextCheck:
-    """tasks            that were looked at; `whole`: whether these are all
-    without_text        how many of them have no text or record; `example`: one of these, None if there is none
-    fields              names of the data that such tasks have instead
-    sample              texts that were looked at for addresses; `addresses`: how many are one, instead of a text;
-                        `address_in`: one of these tasks
+    """Counts over the checked tasks of a project.
+
+    tasks         the number of checked tasks
+    whole         whether these are all tasks of the project
+    without_text  how many of them have no text or record
+    example       the id of one of these, None if there is none
+    fields        the names of the other data fields that these have
+    sample        the number of texts that were searched for addresses
+    addresses     how many of these texts are an address
+    address_in    the id of one of these tasks, None if there is none
     """
 
     tasks: int
@@ -40,42 +46,47 @@ class TextCheck:
 
     @property
     def has_addresses(self) -> bool:
-        """Whether there are more addresses than chance puts among texts."""
+        """Whether more than a tenth of the texts are addresses: fewer occur among real texts by chance."""
         return self.addresses * 10 > self.sample
 
 
-def read(document: Mapping[str, Any]) -> TextCheck:
-    """What `dataclasses.asdict` made a document of, and JSON lists."""
+def text_check_from_document(document: Mapping[str, Any]) -> TextCheck:
+    """The inverse of `dataclasses.asdict` after a round trip through JSON, which turns tuples into lists."""
     return TextCheck(**{**document, "fields": tuple(document["fields"])})
 
 
-def check_counted(store: Store, project: int, schema: TaskSchema, tasks: int, without_text: int) -> TextCheck:
-    """Looks at the stored `tasks` of a project, so many of them `without_text`."""
-    some = store.tasks.examples(project, SAMPLE, with_text=False) if without_text else []
-    with_text = store.tasks.examples(project, SAMPLE, with_text=True)
-    return _check(tasks, True, without_text, some, with_text, schema)
+def check_stored_tasks(store: Store, project: int, schema: TaskSchema, n_tasks: int, n_without_text: int) -> TextCheck:
+    """Checks a sample of a project's stored tasks; the counts of all tasks are arguments."""
+    without_text = store.tasks.examples(project, SAMPLE_TASKS, with_text=False) if n_without_text else []
+    with_text = store.tasks.examples(project, SAMPLE_TASKS, with_text=True)
+    return _check(n_tasks, True, n_without_text, without_text, with_text, schema)
 
 
-def check_examples(examples: Sequence[Example], total: int, schema: TaskSchema) -> TextCheck:
-    """Looks at some tasks of a project that has `total`."""
-    empty = [example for example in examples if not example.text]
+def check_examples(examples: Sequence[Example], n_tasks: int, schema: TaskSchema) -> TextCheck:
+    """Checks these examples of a project that has `n_tasks`."""
+    without_text = [example for example in examples if not example.text]
     with_text = [example for example in examples if example.text]
-    return _check(len(examples), len(examples) >= total, len(empty), empty, with_text, schema)
+    return _check(len(examples), len(examples) >= n_tasks, len(without_text), without_text, with_text, schema)
 
 
 def _check(
-    tasks: int, whole: bool, without: int, empty: Sequence[Example], with_text: Sequence[Example], schema: TaskSchema
+    n_tasks: int,
+    whole: bool,
+    n_without_text: int,
+    without_text: Sequence[Example],
+    with_text: Sequence[Example],
+    schema: TaskSchema,
 ) -> TextCheck:
-    names = dict.fromkeys(name for example in empty for name in example.fields if name not in schema.data)
+    fields = dict.fromkeys(name for example in without_text for name in example.fields if name not in schema.data)
     sample = [] if schema.is_record else with_text
-    addresses = [example.task for example in sample if _ADDRESS.fullmatch(example.text.strip())]
+    tasks_with_address = [example.task for example in sample if _ADDRESS.fullmatch(example.text.strip())]
     return TextCheck(
-        tasks=tasks,
+        tasks=n_tasks,
         whole=whole,
-        without_text=without,
-        example=empty[0].task if empty else None,
-        fields=tuple(names),
+        without_text=n_without_text,
+        example=without_text[0].task if without_text else None,
+        fields=tuple(fields),
         sample=len(sample),
-        addresses=len(addresses),
-        address_in=addresses[0] if addresses else None,
+        addresses=len(tasks_with_address),
+        address_in=tasks_with_address[0] if tasks_with_address else None,
     )

@@ -1,4 +1,4 @@
-"""Whether the tasks have the texts that are to be learnt, before any of them is in the store."""
+"""Checks the texts of a sample of tasks in Label Studio, before the store has any task."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import read_tasks
 from ml_backend.monitoring import messages
-from ml_backend.monitoring.text_check import SAMPLE, TextCheck, check_examples
+from ml_backend.monitoring.text_check import SAMPLE_TASKS, TextCheck, check_examples
 
 
-def look_at_texts(client: LabelStudioClient, project: int, schema: TaskSchema) -> TextCheck:
-    """Looks at the texts of the first tasks, as Label Studio has them. Raises LabelStudioError."""
-    first = {"project": project, "page": 1, "page_size": SAMPLE, "fields": "task_only", "include": "id,data"}
-    found = client.call("GET", "api/tasks", params={**first, "resolve_uri": "false"}) or {}
-    examples, _ = read_tasks(found.get("tasks") or (), schema)
-    return check_examples(examples, int(found.get("total") or 0), schema)
+def check_first_tasks(client: LabelStudioClient, project: int, schema: TaskSchema) -> TextCheck:
+    """Checks the texts of the first tasks that Label Studio lists. Raises LabelStudioError."""
+    query = {"project": project, "page": 1, "page_size": SAMPLE_TASKS, "fields": "task_only", "include": "id,data"}
+    page = client.call("GET", "api/tasks", params={**query, "resolve_uri": "false"}) or {}
+    examples, _ = read_tasks(page.get("tasks") or (), schema)
+    return check_examples(examples, int(page.get("total") or 0), schema)
 
 
-def question_and_texts(client: LabelStudioClient, project: int, schema: TaskSchema) -> Iterator[str]:
-    """Says what is learnt of a connected project, and what is wrong with its texts. Raises LabelStudioError."""
-    yield messages.question(schema)
-    yield from messages.texts(look_at_texts(client, project, schema), schema)
+def question_and_text_sentences(client: LabelStudioClient, project: int, schema: TaskSchema) -> Iterator[str]:
+    """Names the control that a connected project learns, and describes problems with its texts.
+
+    Raises LabelStudioError.
+    """
+    yield messages.question_sentence(schema)
+    yield from messages.text_sentences(check_first_tasks(client, project, schema), schema)

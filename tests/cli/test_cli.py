@@ -1,4 +1,4 @@
-"""The command line: what scripts read, what people read, and how errors look."""
+"""The command line: JSON for scripts, output for people, and errors."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command on the test's data folder; errors come out as exceptions."""
+    """Runs a command on the test's data folder; the result has the exception of an error."""
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("COLUMNS", "200")
 
-    def call(*arguments: str) -> Any:
+    def invoke(*arguments: str) -> Any:
         return CliRunner().invoke(cli.app, list(arguments), catch_exceptions=True)
 
-    return call
+    return invoke
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def two_rounds(
 
 
 def fail_once(store: Store, error: str) -> None:
-    """A round that failed and will be tried again."""
+    """Records a failed round, which will be repeated."""
     store.jobs.request(5)
     lease = store.jobs.claim("worker")
     assert lease is not None
@@ -77,10 +77,10 @@ def fail_once(store: Store, error: str) -> None:
 
 def test_status_as_json_has_the_keys_that_scripts_read(run: Run, two_rounds: FakeLabelStudio, store: Store) -> None:
     fail_once(store, "Label Studio does not answer")
-    done = run("status", "--project", "5", "--json")
-    assert done.exit_code == 0
-    status = json.loads(done.stdout)
-    wanted = {
+    result = run("status", "--project", "5", "--json")
+    assert result.exit_code == 0
+    status = json.loads(result.stdout)
+    keys = {
         "project",
         "labelled",
         "pool",
@@ -91,7 +91,7 @@ def test_status_as_json_has_the_keys_that_scripts_read(run: Run, two_rounds: Fak
         "last_round",
         "last_error",
     }
-    assert wanted <= status.keys()
+    assert keys <= status.keys()
     assert (status["project"], status["labelled"], status["pool"]) == (5, 30, 30)
     assert status["active_version"] == two_rounds.settings["model_version"]
     assert {"value", "low", "high", "n", "source"} == status["accuracy"].keys()
@@ -115,33 +115,33 @@ def test_status_of_all_projects_is_a_list(run: Run, store: Store) -> None:
     for project in (3, 5):
         set_up(store, project, connection={"ml": 1})
     set_up(store, 4)
-    assert [each["project"] for each in json.loads(run("status", "--json").stdout)] == [3, 5]
+    assert [status["project"] for status in json.loads(run("status", "--json").stdout)] == [3, 5]
 
 
-def test_status_for_people_says_the_same(run: Run, two_rounds: FakeLabelStudio) -> None:
-    said = run("status").stdout
+def test_status_for_people_has_the_same_content(run: Run, two_rounds: FakeLabelStudio) -> None:
+    output = run("status").stdout
     for part in ("Project 5", "30, 30 to go", two_rounds.settings["model_version"], "accuracy", "last round"):
-        assert part in said
+        assert part in output
     assert run("status", "--project", "5").stdout.startswith("Project 5")
 
 
-def test_what_is_said_is_not_taken_for_markup(run: Run, store: Store) -> None:
+def test_brackets_in_the_output_are_not_read_as_markup(run: Run, store: Store) -> None:
     set_up(store, 5, connection={"ml": 1})
     fail_once(store, "text [/with] [bold]brackets[/]")
-    done = run("status", "--project", "5")
-    assert done.exit_code == 0
-    assert "[/with] [bold]brackets[/]" in done.stdout
+    result = run("status", "--project", "5")
+    assert result.exit_code == 0
+    assert "[/with] [bold]brackets[/]" in result.stdout
 
 
 def test_versions_are_listed_newest_first(run: Run, two_rounds: FakeLabelStudio, store: Store) -> None:
-    said = run("versions", "--project", "5").stdout
+    output = run("versions", "--project", "5").stdout
     newest, oldest = (version.name for version in store.versions.all(5))
-    assert f"{newest} active" in said
-    assert said.index(newest) < said.index(oldest)
-    assert "none yet" in said
+    assert f"{newest} active" in output
+    assert output.index(newest) < output.index(oldest)
+    assert "none yet" in output
 
 
-def test_rollback_holds_and_lets_go(
+def test_a_rollback_holds_a_learner_until_it_is_ended(
     run: Run, two_rounds: FakeLabelStudio, make_round: Callable[..., RoundContext], store: Store
 ) -> None:
     run_round(make_round(two_rounds))
@@ -167,7 +167,7 @@ def test_rollback_holds_and_lets_go(
 def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
     main: Run, two_rounds: FakeLabelStudio, arguments: tuple[str, ...], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health_check, "PATIENCE", 0.0)  # nothing answers, however long it is waited for
+    monkeypatch.setattr(health_check, "WAIT_SECONDS", 0.0)  # no waiting: nothing answers
     set_up(store, 5, connection={"ml": 1})
     for number in store.versions.learners(5):
         store.versions.drop_artifact(5, number)
@@ -180,7 +180,7 @@ def test_an_error_of_the_user_is_one_sentence_and_exit_code_1(
 
 
 def test_connect_changes_nothing_while_no_backend_answers(main: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health_check, "PATIENCE", 0.0)
+    monkeypatch.setattr(health_check, "WAIT_SECONDS", 0.0)
     monkeypatch.setenv("APPRENTICE_PORT", str(free_port()))
     monkeypatch.setenv("APPRENTICE_LABEL_STUDIO_API_KEY", "key")
     code, out, err = main("connect", "--project", "5")
@@ -189,18 +189,18 @@ def test_connect_changes_nothing_while_no_backend_answers(main: Run, monkeypatch
 
 
 def test_connect_waits_for_a_backend_that_was_started_a_moment_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health_check, "PAUSE", 0.0)
-    answers = iter([False, False, True])
-    monkeypatch.setattr(health_check, "knock", lambda _: next(answers))
-    health_check.check_backend(Settings())
-    assert next(answers, None) is None
+    monkeypatch.setattr(health_check, "RETRY_SECONDS", 0.0)
+    responses = iter([False, False, True])
+    monkeypatch.setattr(health_check, "is_answering", lambda _: next(responses))
+    health_check.wait_for_backend(Settings())
+    assert next(responses, None) is None
 
 
 @pytest.mark.parametrize(
     "arguments",
     [("status",), ("versions", "--project", "5"), ("rollback", "--project", "5"), ("disconnect", "--project", "5")],
 )
-def test_a_folder_without_a_store_is_named_and_left_alone(
+def test_a_folder_without_a_store_is_named_and_not_created(
     main: Run, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -210,7 +210,7 @@ def test_a_folder_without_a_store_is_named_and_left_alone(
     assert not elsewhere.exists()
 
 
-def test_the_version_is_told(run: Run) -> None:
+def test_the_version_is_printed(run: Run) -> None:
     assert run("--version").stdout.strip() == __version__
 
 
@@ -226,9 +226,9 @@ def test_a_misspelt_setting_is_a_warning_beside_the_output_and_no_error(
     run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APPRENTICE_SECRT", "hidden")
-    done = run("status", "--json")
-    assert (done.exit_code, json.loads(done.stdout)) == (0, [])
-    assert done.stderr == "warning: APPRENTICE_SECRT is ignored: did you mean APPRENTICE_SECRET?\n"
+    result = run("status", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    assert result.stderr == "warning: APPRENTICE_SECRT is ignored: did you mean APPRENTICE_SECRET?\n"
 
 
 @pytest.mark.parametrize(
@@ -239,39 +239,39 @@ def test_a_wrong_option_is_exit_code_2(run: Run, arguments: tuple[str, ...]) -> 
 
 
 def test_help_names_every_command(run: Run) -> None:
-    said = run("--help").stdout
+    output = run("--help").stdout
     for command in ("serve", "connect", "disconnect", "status", "versions", "rollback", "doctor", "simulate", "demo"):
-        assert command in said
+        assert command in output
 
 
 def test_forget_asks_first_and_removes_nothing_when_the_answer_is_no(
     run: Run, two_rounds: FakeLabelStudio, store: Store
 ) -> None:
     before = store.rows(5)
-    done = run("forget", "--project", "5")  # nobody is there to answer
-    assert done.exit_code == 1
-    assert "60 tasks, 30 annotations, 2 versions" in done.stdout
+    result = run("forget", "--project", "5")  # without any input
+    assert result.exit_code == 1
+    assert "60 tasks, 30 annotations, 2 versions" in result.stdout
     assert store.rows(5) == before
 
 
-def test_forget_says_what_it_removed(
+def test_forget_prints_the_number_of_removed_rows(
     run: Run, two_rounds: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.connections.forget(5)
     store.connections.begin(5, {})
     set_up(store, 5, made_at=two_rounds.made_at, connection={"ml": 1})
     monkeypatch.setattr("ml_backend.cli.forget.make_client", lambda _: FakeClient(two_rounds))
-    done = run("forget", "--project", "5", "--yes")
-    assert done.exit_code == 0, done.output
-    assert "removed the drafts of 2 versions" in done.stdout
-    assert all(told in done.stdout for told in ("task 60", "annotation 30", "project 1"))
+    result = run("forget", "--project", "5", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "removed the drafts of 2 versions" in result.stdout
+    assert all(count in result.stdout for count in ("task 60", "annotation 30", "project 1"))
     assert (store.rows(5), two_rounds.predictions) == ({}, [])
-    again = run("forget", "--project", "5", "--yes")
-    assert again.exit_code == 1
-    assert "nothing to forget" in str(again.exception)
+    repeated = run("forget", "--project", "5", "--yes")
+    assert repeated.exit_code == 1
+    assert "nothing to forget" in str(repeated.exception)
 
 
-def test_forget_stops_when_label_studio_cannot_be_reached_unless_somebody_decides_otherwise(
+def test_forget_stops_when_label_studio_cannot_be_reached_unless_the_user_continues(
     run: Run, two_rounds: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = store.rows(5)

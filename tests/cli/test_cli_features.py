@@ -1,4 +1,4 @@
-"""`apprentice features`: what is known of the fields of records is shown, edited, and refused where it is wrong."""
+"""`apprentice features`: fields of records and their scores are shown and edited, and errors are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(
     settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Run:  # fmt: skip
-    """Runs the command on a project of records; returns exit code and what was said."""
+    """Runs the command on a project of records; returns exit code and output."""
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("APPRENTICE_ENCODER", settings.encoder)
     monkeypatch.setenv("COLUMNS", "200")
@@ -40,34 +40,36 @@ def run(
     run_round(make_round(server))
 
     def call(*arguments: str) -> tuple[int, str]:
-        found = CliRunner().invoke(main.app, ["features", "--project", "5", *arguments])
-        return found.exit_code, found.output + (str(found.exception) if found.exception else "")
+        result = CliRunner().invoke(main.app, ["features", "--project", "5", *arguments])
+        return result.exit_code, result.output + (str(result.exception) if result.exception else "")
 
     return call
 
 
-def given(tmp_path: Path, **content: Any) -> str:
+def write_file(tmp_path: Path, **content: Any) -> str:
     file = tmp_path / "features.json"
     file.write_text(json.dumps(content))
     return str(file)
 
 
 def test_fields_are_shown_with_their_kinds_and_scores(run: Run, tmp_path: Path, store: Store) -> None:
-    code, said = run()
-    assert code == 0 and "age  numeric" in said and "smoker  boolean (no, yes)" in said and "No scores yet" in said
+    code, output = run()
+    assert (
+        code == 0 and "age  numeric" in output and "smoker  boolean (no, yes)" in output and "No scores yet" in output
+    )
     fields = {"age": {"kind": "numeric", "description": "in years"}}
-    code, said = run("--file", given(tmp_path, fields=fields, scores=SCORES))
-    assert (code, said) == (0, "Kept: 1 of 2 labels have scores. The learner is taught them anew.\n")
-    kept = store.projects.ensure(5).features
-    assert kept == {"fields": {"age": {"description": "in years"}}, "estimates": [SCORES], "by": "hand"}
+    code, output = run("--file", write_file(tmp_path, fields=fields, scores=SCORES))
+    assert (code, output) == (0, "Kept: 1 of 2 labels have scores. The next learner starts from them.\n")
+    stored = store.projects.ensure(5).features
+    assert stored == {"fields": {"age": {"description": "in years"}}, "estimates": [SCORES], "by": "hand"}
     assert store.jobs.state(5).waiting
-    said = run()[1]
-    assert "age  numeric (19 to 87)  in years\n    yes: +8\n" in said and "    yes: Oslo -3, Bergen +4\n" in said
-    assert said.endswith("Written by hand: the teacher is not asked.\n")
+    output = run()[1]
+    assert "age  numeric (19 to 87)  in years\n    yes: +8\n" in output and "    yes: Oslo -3, Bergen +4\n" in output
+    assert output.endswith("Written by hand: the teacher is not asked.\n")
 
 
-def test_what_is_shown_as_json_can_be_given_back(run: Run, tmp_path: Path, store: Store) -> None:
-    run("--file", given(tmp_path, scores=SCORES))
+def test_the_json_output_can_be_imported_again(run: Run, tmp_path: Path, store: Store) -> None:
+    run("--file", write_file(tmp_path, scores=SCORES))
     before, text = store.projects.ensure(5).features, run("--json")[1]
     assert json.loads(text)["scores"] == {"no": {}, **SCORES}
     (tmp_path / "again.json").write_text(text)
@@ -96,113 +98,116 @@ def test_what_is_shown_as_json_can_be_given_back(run: Run, tmp_path: Path, store
         ({"score": {}}, "must be a JSON object"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_and_changes_nothing(
+def test_an_error_in_the_file_is_explained_and_changes_nothing(
     run: Run, store: Store, tmp_path: Path, content: dict[str, Any], words: str
 ) -> None:
-    code, said = run("--file", given(tmp_path, **content))
+    code, output = run("--file", write_file(tmp_path, **content))
     assert store.projects.ensure(5).features is None
-    assert code == 1 and words in said
+    assert code == 1 and words in output
 
 
-def test_an_editor_may_change_it_and_mend_what_is_wrong(
-    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_scores_can_be_changed_in_an_editor(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(click, "edit", lambda text, extension: text.replace('"yes": {}', '"yes": {"age": 4}'))
     assert run("--edit")[0] == 0
-    kept = store.projects.ensure(5).features
-    assert kept is not None and kept["estimates"] == [{"yes": {"age": 4}}]
+    stored = store.projects.ensure(5).features
+    assert stored is not None and stored["estimates"] == [{"yes": {"age": 4}}]
 
 
 def test_a_kind_that_is_edited_holds_from_the_next_round_on(
     run: Run, store: Store, tmp_path: Path, server: FakeLabelStudio, make_round: MakeRound
 ) -> None:
-    run("--file", given(tmp_path, fields={"city": {"order": ["Oslo", "Bergen"]}, "noise": {"kind": "left out"}}))
+    run("--file", write_file(tmp_path, fields={"city": {"order": ["Oslo", "Bergen"]}, "noise": {"kind": "left out"}}))
     run_round(make_round(server))
-    said = run()[1]
-    assert "city  ordinal (Oslo, Bergen)" in said and "Left out: noise (left out)" in said
+    output = run()[1]
+    assert "city  ordinal (Oslo, Bergen)" in output and "Left out: noise (left out)" in output
     assert json.loads(run("--json")[1])["fields"]["noise"]["kind"] == "left out", "to be changed again"
 
 
-def test_texts_have_cues_instead(run: Run, store: Store, server: FakeLabelStudio, make_round: MakeRound) -> None:
+def test_a_project_of_texts_has_cues_instead(
+    run: Run, store: Store, server: FakeLabelStudio, make_round: MakeRound
+) -> None:
     set_up(store, 5, label_config=SINGLE, records=None)
-    code, said = run()
-    assert code == 1 and "are texts: `apprentice cues` shows" in said
+    code, output = run()
+    assert code == 1 and "are texts: use `apprentice cues`" in output
     assert run("--edit", "--json")[0] == 2
 
 
 def test_a_kind_that_was_edited_survives_the_next_edit(
     run: Run, store: Store, tmp_path: Path, server: FakeLabelStudio, make_round: MakeRound
 ) -> None:
-    run("--file", given(tmp_path, fields={"noise": {"kind": "categorical"}}))
+    run("--file", write_file(tmp_path, fields={"noise": {"kind": "categorical"}}))
     run_round(make_round(server))
     text = json.loads(run("--json")[1])
     assert text["fields"]["noise"]["kind"] == "categorical"
     text["fields"]["age"]["description"] = "in years"
     (tmp_path / "again.json").write_text(json.dumps(text))
     run("--file", str(tmp_path / "again.json"))
-    kept = store.projects.ensure(5).features
-    assert kept is not None and kept["fields"]["noise"] == {"kind": "categorical"}
+    stored = store.projects.ensure(5).features
+    assert stored is not None and stored["fields"]["noise"] == {"kind": "categorical"}
 
 
-def test_what_a_file_says_nothing_of_stays(run: Run, tmp_path: Path, store: Store) -> None:
-    run("--file", given(tmp_path, fields={"age": {"description": "in years"}}, scores=SCORES))
+def test_what_a_file_does_not_mention_is_not_changed(run: Run, tmp_path: Path, store: Store) -> None:
+    run("--file", write_file(tmp_path, fields={"age": {"description": "in years"}}, scores=SCORES))
     before = store.projects.ensure(5).features
-    assert run("--file", given(tmp_path)) == (0, "Nothing has changed.\n")
-    code, said = run("--file", given(tmp_path, fields={"noise": "left out", "city": ["Oslo", "Bergen"]}))
-    assert code == 0 and "Kept: 1 of 2 labels have scores" in said
-    kept = store.projects.ensure(5).features
-    assert kept == {**(before or {}), "fields": {"noise": {"kind": "left out"}, "city": {"order": ["Oslo", "Bergen"]}}}
-    run("--file", given(tmp_path, scores={}))
-    assert store.projects.ensure(5).features == {"fields": kept["fields"]}, "unless it says that there is nothing"
+    assert run("--file", write_file(tmp_path)) == (0, "Nothing has changed.\n")
+    code, output = run("--file", write_file(tmp_path, fields={"noise": "left out", "city": ["Oslo", "Bergen"]}))
+    assert code == 0 and "Kept: 1 of 2 labels have scores" in output
+    stored = store.projects.ensure(5).features
+    assert stored == {
+        **(before or {}),
+        "fields": {"noise": {"kind": "left out"}, "city": {"order": ["Oslo", "Bergen"]}},
+    }
+    run("--file", write_file(tmp_path, scores={}))
+    assert store.projects.ensure(5).features == {"fields": stored["fields"]}, "unless it says that there is nothing"
 
 
-def test_what_a_teacher_said_stays_its_own_as_long_as_nobody_changes_a_score(
-    run: Run, tmp_path: Path, store: Store
-) -> None:
-    said = {"estimates": [{"yes": {"age": 8.0}}, {"yes": {"age": 6.0}}], "by": "teacher", "asked": ["x"]}
-    set_up(store, 5, features=said)
+def test_the_teachers_scores_stay_the_teachers_until_one_is_changed(run: Run, tmp_path: Path, store: Store) -> None:
+    features = {"estimates": [{"yes": {"age": 8.0}}, {"yes": {"age": 6.0}}], "by": "teacher", "asked": ["x"]}
+    set_up(store, 5, features=features)
     shown = json.loads(run("--json")[1])
     assert shown["scores"]["yes"] == {"age": 7.0}
     assert shown["fields"]["city"] == {"kind": "categorical", "values": ["Bergen", "Oslo"], "description": ""}
     shown["fields"]["age"]["description"] = "in years"
-    run("--file", given(tmp_path, **shown))
-    assert store.projects.ensure(5).features == {**said, "fields": {"age": {"description": "in years"}}}
+    run("--file", write_file(tmp_path, **shown))
+    assert store.projects.ensure(5).features == {**features, "fields": {"age": {"description": "in years"}}}
     shown["scores"]["yes"]["age"] = 2
-    run("--file", given(tmp_path, **shown))
-    kept = store.projects.ensure(5).features
-    assert kept is not None and kept["by"] == "hand" and kept["estimates"] == [{"yes": {"age": 2}}]
+    run("--file", write_file(tmp_path, **shown))
+    stored = store.projects.ensure(5).features
+    assert stored is not None and stored["by"] == "hand" and stored["estimates"] == [{"yes": {"age": 2}}]
 
 
-def test_it_is_told_what_the_extra_params_say_otherwise(
+def test_fields_that_the_extra_params_override_are_named(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APPRENTICE_DEFAULTS", '{"fields": {"noise": "left out"}}')
-    said = run("--file", given(tmp_path, fields={"noise": "categorical", "age": {"description": "in years"}}))[1]
-    assert "Of noise, the project's extra params say something, too, which stands above this." in said
+    output = run("--file", write_file(tmp_path, fields={"noise": "categorical", "age": {"description": "in years"}}))[1]
+    assert "The project's extra params override what is kept of these fields: noise." in output
 
 
-def test_the_scores_of_a_label_that_got_another_name_can_be_moved_to_it(
+def test_the_scores_of_a_renamed_label_can_be_moved_to_its_new_name(
     run: Run, tmp_path: Path, store: Store, server: FakeLabelStudio, make_round: MakeRound
 ) -> None:
-    run("--file", given(tmp_path, scores=SCORES))
+    run("--file", write_file(tmp_path, scores=SCORES))
     server.label_config = TABLE.replace('"yes"', '"ill"')
     run_round(make_round(server))
     assert "Scores of labels that are not in the project: yes. With --edit" in run()[1]
-    found = json.loads(run("--json")[1])
-    assert found["scores"] == {"no": {}, "ill": {}, **SCORES}
-    assert run("--file", given(tmp_path, **found)) == (0, "Nothing has changed.\n"), "they wait for whoever moves them"
-    found["scores"]["ill"] = found["scores"].pop("yes")
-    code, said = run("--file", given(tmp_path, **found))
-    assert code == 0 and "Kept: 1 of 2 labels have scores" in said
+    document = json.loads(run("--json")[1])
+    assert document["scores"] == {"no": {}, "ill": {}, **SCORES}
+    assert run("--file", write_file(tmp_path, **document)) == (0, "Nothing has changed.\n"), (
+        "they wait for whoever moves them"
+    )
+    document["scores"]["ill"] = document["scores"].pop("yes")
+    code, output = run("--file", write_file(tmp_path, **document))
+    assert code == 0 and "Kept: 1 of 2 labels have scores" in output
     assert feature_scores.estimates(store.projects.ensure(5)) == [{"ill": SCORES["yes"]}]
 
 
-def test_questions_that_came_to_nothing_are_told_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
-    site = visit(settings, store, 5)
-    assert site.records is not None
-    wanted = feature_scores.asked(site.record, site.records, site.schema, {}, (), "small")
-    store.questions.want(5, "small", [(each, None) for each in wanted])
-    for each in wanted:
-        store.questions.record(5, Answer(each.id, None, None, (), "the request is too long"), [])
+def test_failed_questions_are_reported_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
+    context = visit(settings, store, 5)
+    assert context.records is not None
+    questions = feature_scores.asked(context.record, context.records, context.schema, {}, (), "small")
+    store.questions.want(5, "small", [(question, None) for question in questions])
+    for question in questions:
+        store.questions.record(5, Answer(question.id, None, None, (), "the request is too long"), [])
     set_up(store, 5, teacher={"name": "small", "model": "m", "problem": "", "until": 0.0})
-    assert "No scores: 3 questions to the teacher came to nothing (the request is too long)." in run()[1]
+    assert "No scores: 3 questions to the teacher failed (the request is too long)." in run()[1]

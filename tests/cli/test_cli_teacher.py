@@ -1,4 +1,4 @@
-"""The commands about the teacher: a batch there and back, and the cues of the labels."""
+"""The commands about the teacher: batch files, cues of the labels, and the ledger."""
 
 from __future__ import annotations
 
@@ -35,58 +35,59 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command on the test's data folder; returns exit code and what was said."""
+    """Runs a command on the test's data folder; returns exit code and output."""
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("COLUMNS", "200")
     set_up(store, 5, connection={"ml": 1}, label_config=SINGLE, extra_params=PARAMS)
 
     def call(*arguments: str, answers: str = "") -> tuple[int, str]:
-        done = CliRunner().invoke(main.app, [*arguments, "--project", "5"], input=answers)
-        return done.exit_code, f"{done.output}{done.exception or ''}"
+        result = CliRunner().invoke(main.app, [*arguments, "--project", "5"], input=answers)
+        return result.exit_code, f"{result.output}{result.exception or ''}"
 
     return call
 
 
-def want(store: Store, *texts: str) -> list[Question]:
-    asked = [prompts.label(SCHEMA, content_key(text), text, TEACHER, {}) for text in texts]
-    store.questions.want(5, TEACHER, [(each, content_key(each.text)) for each in asked])
-    return asked
+def add_questions(store: Store, *texts: str) -> list[Question]:
+    questions = [prompts.label(SCHEMA, content_key(text), text, TEACHER, {}) for text in texts]
+    store.questions.want(5, TEACHER, [(question, content_key(question.text)) for question in questions])
+    return questions
 
 
-def reply(asked: str, content: Any, finish: str = "stop", status: int = 200) -> str:
+def reply(question_id: str, content: Any, finish: str = "stop", status: int = 200) -> str:
     body = {
         "model": "small-1", "usage": {"prompt_tokens": 100_000, "completion_tokens": 10_000},
         "choices": [{"message": {"role": "assistant", "content": json.dumps(content)}, "finish_reason": finish}],
     }  # fmt: skip
-    return json.dumps({"custom_id": asked, "response": {"status_code": status, "body": body}, "error": None})
+    return json.dumps({"custom_id": question_id, "response": {"status_code": status, "body": body}, "error": None})
 
 
-def test_questions_go_out_and_their_answers_come_back_with_their_cost(run: Run, store: Store, tmp_path: Path) -> None:
-    one, two = want(store, "one apple", "two")
+def test_questions_are_exported_and_replies_imported_with_their_cost(run: Run, store: Store, tmp_path: Path) -> None:
+    one, two = add_questions(store, "one apple", "two")
     file = tmp_path / "requests.jsonl"
-    code, said = run("teach", "--export", str(file))
-    assert code == 0 and said.startswith(f"2 questions to small are in {file}.") and "--import FILE" in said
+    code, output = run("teach", "--export", str(file))
+    assert code == 0 and output.startswith(f"2 questions to small are in {file}.") and "--import FILE" in output
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [each["custom_id"] for each in lines] == sorted([one.id, two.id])
-    assert {each["body"]["model"] for each in lines} == {"small"}
-    assert file.stat().st_mode & 0o077 == 0, "texts of tasks are nobody else's"
+    assert [line["custom_id"] for line in lines] == sorted([one.id, two.id])
+    assert {line["body"]["model"] for line in lines} == {"small"}
+    assert file.stat().st_mode & 0o077 == 0, "no other user may read the texts of tasks"
 
     answers = tmp_path / "responses.jsonl"
     answers.write_text(reply(one.id, {"label": "fruit"}) + "\n")
     assert run("teach", "--import", str(answers)) == (0, "1 answered.\n")
-    (given,) = store.questions.replies(5, TEACHER, [content_key("one apple"), content_key("two")])
-    assert given.key == content_key("one apple") and max(given.shares, key=lambda each: given.shares[each]) == "fruit"
+    (teacher_label,) = store.questions.replies(5, TEACHER, [content_key("one apple"), content_key("two")])
+    assert teacher_label.key == content_key("one apple")
+    assert max(teacher_label.shares, key=lambda label: teacher_label.shares[label]) == "fruit"
     assert store.ledger.spent(5)[""].cost == pytest.approx(0.1 + 0.1)
     assert store.jobs.state(5).waiting
-    code, said = run("teach", "--export", str(file))
-    assert code == 1 and "is there already" in said and len(file.read_text().splitlines()) == 2
+    code, output = run("teach", "--export", str(file))
+    assert code == 1 and "is there already" in output and len(file.read_text().splitlines()) == 2
     file.unlink()
-    code, said = run("teach", "--export", str(file))
-    assert said.startswith("1 question to small is in")
+    code, output = run("teach", "--export", str(file))
+    assert output.startswith("1 question to small is in")
 
 
 def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path) -> None:
-    one, two, three, four = want(store, "one", "two", "three", "four")
+    one, two, three, four = add_questions(store, "one", "two", "three", "four")
     file = tmp_path / "responses.jsonl"
     refused = reply(two.id, {"label": "fruit"}, finish="content_filter")
     file.write_text(
@@ -97,43 +98,43 @@ def test_importing_twice_changes_nothing(run: Run, store: Store, tmp_path: Path)
             ]
         )
     )  # fmt: skip
-    code, said = run("teach", "--import", str(file))
+    code, output = run("teach", "--import", str(file))
     assert code == 0
-    assert said.startswith(
+    assert output.startswith(
         "1 answered, 1 of no use and dropped, 1 without a reply, which go on waiting, 1 to questions that nobody asked "
         "here, 1 unreadable, 1 repeated."
     )
-    assert "1 time: The model refused to reply." in said and "500" in said
-    waiting = {each.id for each in store.questions.waiting(5)}
+    assert "1 time: The model refused to reply." in output and "500" in output
+    waiting = {question.id for question in store.questions.waiting(5)}
     before = store.ledger.spent(5), store.ledger.outcomes(5)[""]
     assert waiting == {three.id, four.id} and before[1] == {"answered": 1, "refused": 1}
     lease = store.jobs.claim("worker")
     assert lease is not None
     store.jobs.finish(lease)
 
-    code, said = run("teach", "--import", str(file))
-    assert said.startswith("1 without a reply, which go on waiting, 2 known already, 1 to questions")
+    code, output = run("teach", "--import", str(file))
+    assert output.startswith("1 without a reply, which go on waiting, 2 known already, 1 to questions")
     assert (store.ledger.spent(5), store.ledger.outcomes(5)[""]) == before
-    assert {each.id for each in store.questions.waiting(5)} == waiting
+    assert {question.id for question in store.questions.waiting(5)} == waiting
     assert not store.jobs.state(5).waiting, "nothing new: no round"
 
 
-def test_a_reply_of_use_is_taken_after_one_that_was_of_none(run: Run, store: Store, tmp_path: Path) -> None:
-    one, two = want(store, "one", "two")
+def test_a_useful_reply_is_stored_after_a_useless_one(run: Run, store: Store, tmp_path: Path) -> None:
+    one, two = add_questions(store, "one", "two")
     file = tmp_path / "responses.jsonl"
     file.write_text(reply(one.id, {"label": "stone"}) + "\n" + reply(two.id, {"label": "fruit"}, finish="length"))
     assert run("teach", "--import", str(file))[1].startswith("2 of no use and dropped.")
     assert run("teach", "--import", str(file))[1].startswith("2 known already."), "what was paid once is entered once"
     file.write_text(reply(one.id, {"label": "metal"}) + "\n" + reply(two.id, {"label": "stone"}))
     assert run("teach", "--import", str(file))[1].startswith("1 answered, 1 known already.")
-    (given,) = store.questions.replies(5, TEACHER, [content_key("one"), content_key("two")])
-    assert given.key == content_key("one") and store.ledger.outcomes(5)[""] == {"malformed": 2, "answered": 1}
+    (teacher_label,) = store.questions.replies(5, TEACHER, [content_key("one"), content_key("two")])
+    assert teacher_label.key == content_key("one") and store.ledger.outcomes(5)[""] == {"malformed": 2, "answered": 1}
 
 
-def test_what_a_batch_has_labelled_is_counted_as_the_loop_counts_it(run: Run, store: Store, tmp_path: Path) -> None:
+def test_teacher_labels_of_a_batch_are_counted_as_in_the_loop(run: Run, store: Store, tmp_path: Path) -> None:
     refusable = prompts.label(SCHEMA, content_key("written"), "written", TEACHER, {}, REFUSAL)
     store.questions.want(5, TEACHER, [(refusable, content_key("written"))])
-    (one,) = want(store, "one")
+    (one,) = add_questions(store, "one")
     file = tmp_path / "responses.jsonl"
     file.write_text(reply(one.id, {"label": "fruit"}) + "\n" + reply(refusable.id, {"label": "fruit"}))
     assert run("teach", "--import", str(file))[1].startswith("2 answered.")
@@ -146,15 +147,15 @@ def test_what_a_batch_has_labelled_is_counted_as_the_loop_counts_it(run: Run, st
     )
 
 
-def test_an_import_reads_the_questions_that_its_file_answers_and_no_others(
+def test_an_import_reads_only_the_questions_that_its_file_answers(
     run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, *_ = want(store, *(f"text {n}" for n in range(20)))
-    read: list[str] = []
+    one, *_ = add_questions(store, *(f"text {n}" for n in range(20)))
+    read_ids: list[str] = []
     those = Questions.those
 
     def spy(questions: Questions, project: int, ids: list[str]) -> list[Question]:
-        read.extend(ids)
+        read_ids.extend(ids)
         return those(questions, project, ids)
 
     monkeypatch.setattr(Questions, "those", spy)
@@ -162,26 +163,26 @@ def test_an_import_reads_the_questions_that_its_file_answers_and_no_others(
     file = tmp_path / "responses.jsonl"
     file.write_text(reply(one.id, {"label": "fruit"}) + "\n" + reply("label-of-somebody-else", {}))
     assert run("teach", "--import", str(file))[1].startswith("1 answered, 1 to questions that nobody asked here.")
-    assert read == [one.id, "label-of-somebody-else"]
+    assert read_ids == [one.id, "label-of-somebody-else"]
 
 
-def test_cues_come_by_a_batch_too_unless_somebody_has_written_some(run: Run, store: Store, tmp_path: Path) -> None:
-    asked = prompts.describe(SCHEMA, ["a text"], TEACHER)
-    store.questions.want(5, TEACHER, [(asked, None)])
-    told = [{"label": "fruit", "description": "sweet", "cues": []}]
+def test_cues_can_come_from_a_batch(run: Run, store: Store, tmp_path: Path) -> None:
+    question = prompts.describe(SCHEMA, ["a text"], TEACHER)
+    store.questions.want(5, TEACHER, [(question, None)])
+    descriptions = [{"label": "fruit", "description": "sweet", "cues": []}]
     file = tmp_path / "responses.jsonl"
-    file.write_text(reply(asked.id, {"labels": told}))
+    file.write_text(reply(question.id, {"labels": descriptions}))
     assert run("teach", "--import", str(file)) == (0, "1 answered.\n")
     assert store.projects.ensure(5).cues == {"fruit": {"description": "sweet", "cues": []}}
 
 
 @pytest.mark.parametrize(("probabilities", "replies"), [("auto", 1), ("samples", 5), ("stated", 1)])
-def test_an_export_reserves_what_its_lines_ask_for(
+def test_an_export_reserves_the_cost_of_its_requests(
     run: Run, store: Store, tmp_path: Path, probabilities: str, replies: int
 ) -> None:
-    asked = want(store, *(f"text {n}" for n in range(20)))
+    questions = add_questions(store, *(f"text {n}" for n in range(20)))
     params = {**PARAMS, "teacher_probabilities": probabilities, "teacher_input_price": 0.0}
-    cost = replies * (asked[0].longest + REASONING) * PARAMS["teacher_output_price"] / 1e6  # type: ignore[operator]
+    cost = replies * (questions[0].longest + REASONING) * PARAMS["teacher_output_price"] / 1e6  # type: ignore[operator]
     set_up(store, 5, extra_params={**params, "teacher_budget": 10.5 * cost})
     file = tmp_path / "some.jsonl"
     assert run("teach", "--export", str(file))[1].startswith("10 questions")
@@ -197,26 +198,26 @@ def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run
         replace(SCHEMA, multiple=True),
     ]  # fmt: skip
     stale = [prompts.label(schema, content_key("old"), "old", TEACHER, {}) for schema in others]
-    store.questions.want(5, TEACHER, [(each, None) for each in stale])
+    store.questions.want(5, TEACHER, [(question, None) for question in stale])
     file = tmp_path / "some.jsonl"
-    code, said = run("teach", "--export", str(file))
-    assert code == 0 and said.startswith("Nothing is written. 3 are passed over") and not file.exists()
+    code, output = run("teach", "--export", str(file))
+    assert code == 0 and output.startswith("Nothing is written. 3 are passed over") and not file.exists()
     refusable = prompts.label(SCHEMA, content_key("new"), "new", TEACHER, {}, REFUSAL)
     store.questions.want(5, TEACHER, [(refusable, None)])
-    (fresh,) = want(store, "one")
-    code, said = run("teach", "--export", str(file))
-    assert said.startswith("2 questions") and "3 are passed over: they ask for labels" in said
-    assert {json.loads(each)["custom_id"] for each in file.read_text().splitlines()} == {refusable.id, fresh.id}
+    (fresh,) = add_questions(store, "one")
+    code, output = run("teach", "--export", str(file))
+    assert output.startswith("2 questions") and "3 are passed over: they ask for labels" in output
+    assert {json.loads(line)["custom_id"] for line in file.read_text().splitlines()} == {refusable.id, fresh.id}
 
 
-def test_an_export_keeps_to_the_budget_and_says_what_is_left(run: Run, store: Store, tmp_path: Path) -> None:
-    want(store, *(f"text {n}" for n in range(5)))
+def test_an_export_keeps_to_the_budget_and_counts_the_other_questions(run: Run, store: Store, tmp_path: Path) -> None:
+    add_questions(store, *(f"text {n}" for n in range(5)))
     set_up(store, 5, extra_params={**PARAMS, "teacher_daily_calls": 3})
-    code, said = run("teach", "--export", str(tmp_path / "some.jsonl"))
-    assert said.startswith("3 questions") and "2 more wait" in said
+    code, output = run("teach", "--export", str(tmp_path / "some.jsonl"))
+    assert output.startswith("3 questions") and "2 more wait" in output
     set_up(store, 5, extra_params={**PARAMS, "teacher_budget": 1e-9})
-    code, said = run("teach", "--export", str(tmp_path / "none.jsonl"))
-    assert code == 1 and "Nothing is written: the teacher's budget of the project does not reach" in said
+    code, output = run("teach", "--export", str(tmp_path / "none.jsonl"))
+    assert code == 1 and "Nothing is written: the teacher's budget of the project does not reach" in output
     assert not (tmp_path / "none.jsonl").exists()
 
 
@@ -229,38 +230,38 @@ def test_an_export_keeps_to_the_budget_and_says_what_is_left(run: Run, store: St
         ({}, 1, "has no teacher that can be asked (but 'similarity'): set teacher to batch"),
     ],
 )
-def test_without_a_question_that_waits_it_says_what_to_do(
+def test_without_a_waiting_question_an_export_says_what_to_do(
     run: Run, store: Store, tmp_path: Path, params: dict[str, Any], code: int, words: str
 ) -> None:
     set_up(store, 5, extra_params=params)
-    want(store) if params else want(store, "one")
-    done, said = run("teach", "--export", str(tmp_path / "requests.jsonl"))
-    assert done == code and words in said
+    add_questions(store, *(() if params else ("one",)))
+    exit_code, output = run("teach", "--export", str(tmp_path / "requests.jsonl"))
+    assert exit_code == code and words in output
     assert not (tmp_path / "requests.jsonl").exists()
 
 
 def test_a_batch_needs_a_file_that_is_there_and_one_direction(run: Run, tmp_path: Path) -> None:
-    code, said = run("teach", "--import", str(tmp_path / "nowhere.jsonl"))
-    assert code == 1 and "nowhere.jsonl cannot be read" in said
-    code, said = run("teach", "--export", str(tmp_path))
-    assert code == 1 and "is there already" in said
+    code, output = run("teach", "--import", str(tmp_path / "nowhere.jsonl"))
+    assert code == 1 and "nowhere.jsonl cannot be read" in output
+    code, output = run("teach", "--export", str(tmp_path))
+    assert code == 1 and "is there already" in output
     assert run("teach")[0] == 2
     assert run("teach", "--export", "a", "--import", "b")[0] == 2
     empty = tmp_path / "empty.jsonl"
     empty.write_text("\n")
-    code, said = run("teach", "--import", str(empty))
-    assert code == 1 and said.startswith("The file is empty."), "nothing came of it"
+    code, output = run("teach", "--import", str(empty))
+    assert code == 1 and output.startswith("The file is empty."), "nothing came of it"
 
 
-def test_cues_are_shown_by_label_and_as_json_that_can_be_given_back(run: Run, store: Store, tmp_path: Path) -> None:
+def test_cues_are_shown_by_label_and_as_json_that_can_be_imported_again(run: Run, store: Store, tmp_path: Path) -> None:
     assert "No cues yet" in run("cues")[1]
-    vain = Call("small", 1.0, 10, 10, "malformed")
-    store.ledger.enter(5, Answer("d", None, None, (vain, vain), "no JSON"), "describe", TEACHER, [0.0, 0.0])
-    assert "No cues: 2 replies of the teacher were of no use" in run("cues")[1]
+    call = Call("small", 1.0, 10, 10, "malformed")
+    store.ledger.enter(5, Answer("d", None, None, (call, call), "no JSON"), "describe", TEACHER, [0.0, 0.0])
+    assert "No cues: 2 replies of the teacher could not be used" in run("cues")[1]
     set_up(store, 5, cues=CUES)
-    said = run("cues")[1]
-    assert "fruit  grows on trees\n" in said and "   10  an apple\n" in said
-    assert "   -5  the apple of his eye (rather animal)\n" in said and "metal" in said
+    output = run("cues")[1]
+    assert "fruit  grows on trees\n" in output and "   10  an apple\n" in output
+    assert "   -5  the apple of his eye (rather animal)\n" in output and "metal" in output
     text = run("cues", "--json")[1]
     assert json.loads(text)["fruit"] == CUES["fruit"]
     file = tmp_path / "cues.json"
@@ -282,19 +283,19 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_given_back(run: Run, st
         (None, "cannot be read"),
     ],
 )
-def test_wrong_cues_change_nothing_and_say_where(
+def test_an_error_in_cues_is_located_and_changes_nothing(
     run: Run, store: Store, tmp_path: Path, text: str | None, words: str
 ) -> None:
     set_up(store, 5, cues=CUES)
     file = tmp_path / "cues.json"
     if text is not None:
         file.write_text(text)
-    code, said = run("cues", "--file", str(file))
-    assert code == 1 and words in said
+    code, output = run("cues", "--file", str(file))
+    assert code == 1 and words in output
     assert store.projects.ensure(5).cues == CUES
 
 
-def test_an_editor_changes_the_cues_and_what_is_wrong_can_be_mended_there(
+def test_cues_can_be_changed_in_an_editor_and_errors_corrected_there(
     run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
@@ -308,8 +309,8 @@ def test_an_editor_changes_the_cues_and_what_is_wrong_can_be_mended_there(
 
     monkeypatch.setattr(click, "edit", edit)
     set_up(store, 5, cues=CUES)
-    code, said = run("cues", "--edit", answers="y\n")
-    assert code == 0 and "at line" in said and "Kept: 2 of 3" in said
+    code, output = run("cues", "--edit", answers="y\n")
+    assert code == 0 and "at line" in output and "Kept: 2 of 3" in output
     assert "oops" in shown[1], "what was written is not lost"
     assert store.projects.ensure(5).cues == {**CUES, "metal": {"description": "hard and shiny", "cues": []}}
     assert run("cues", "--edit")[1] == "Nothing has changed.\n"
@@ -318,37 +319,37 @@ def test_an_editor_changes_the_cues_and_what_is_wrong_can_be_mended_there(
 def test_an_edit_that_stays_wrong_changes_nothing(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     set_up(store, 5, cues=CUES)
     monkeypatch.setattr(click, "edit", lambda *_, **__: "nonsense")
-    code, said = run("cues", "--edit", answers="n\n")
-    assert code == 1 and "not JSON" in said
+    code, output = run("cues", "--edit", answers="n\n")
+    assert code == 1 and "not JSON" in output
     assert store.projects.ensure(5).cues == CUES
 
 
-def test_an_editor_that_is_not_there_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_editor_is_an_error_with_advice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISUAL", "/no/such/editor")
-    code, said = run("cues", "--edit")
-    assert code == 1 and "set EDITOR, or use --json and --file" in said
+    code, output = run("cues", "--edit")
+    assert code == 1 and "set EDITOR, or use --json and --file" in output
 
 
-def test_one_thing_at_a_time_is_done_with_cues(run: Run) -> None:
+def test_cues_takes_one_of_its_options_at_a_time(run: Run) -> None:
     assert run("cues", "--edit", "--json")[0] == 2
 
 
-def test_the_ledger_has_every_call_and_what_came_of_it_and_cuts_nothing_off(
+def test_the_ledger_has_every_call_with_its_outcome_and_cuts_nothing_off(
     run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("ledger") == (0, "The teacher of project 5 has not been called yet.\n")
-    (asked,) = want(store, "one apple")
+    (question,) = add_questions(store, "one apple")
     monkeypatch.setenv("COLUMNS", "80")
     calls = (Call("m", 1.0, 100_000_000, 10, "malformed"), Call("m", 2.0, 200, 20, "answered"))
-    store.questions.record(5, Answer(asked.id, {"label": "fruit"}, None, calls), [0.1, 0.2])
-    code, said = run("ledger")
-    head, *rows = said.splitlines()
+    store.questions.record(5, Answer(question.id, {"label": "fruit"}, None, calls), [0.1, 0.2])
+    code, output = run("ledger")
+    head, *rows = output.splitlines()
     assert code == 0 and head.split()[:6] == ["for", "calls", "answered", "malformed", "refused", "failed"]
     assert [row.split() for row in rows] == [
         [name, "2", "1", "1", "0", "0", "100,000,200", "30", "0.3", "1.5"] for name in ("label", "all")
     ]
-    found = list(csv.DictReader(io.StringIO(run("ledger", "--csv")[1])))
-    assert [(row["outcome"], row["seconds"], row["cost"]) for row in found] == [
+    csv_rows = list(csv.DictReader(io.StringIO(run("ledger", "--csv")[1])))
+    assert [(row["outcome"], row["seconds"], row["cost"]) for row in csv_rows] == [
         ("malformed", "1.0", "0.1"), ("answered", "2.0", "0.2"),
     ]  # fmt: skip
-    assert {row["question"] for row in found} == {asked.id}
+    assert {row["question"] for row in csv_rows} == {question.id}

@@ -1,4 +1,4 @@
-"""The demo's parts that need no server."""
+"""The parts of the demo that need no server."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ml_backend.demo import run
 
 def test_a_second_demo_in_a_folder_is_refused_while_the_first_runs(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    with run._alone(folder), pytest.raises(ApprenticeError, match="demo already"), run._alone(folder):
+    with run._locked(folder), pytest.raises(ApprenticeError, match="demo already"), run._locked(folder):
         pass
-    with run._alone(folder):
+    with run._locked(folder):
         pass
 
 
-def test_a_shell_reads_the_demos_settings_as_they_are(tmp_path: Path) -> None:
+def test_a_shell_reads_the_demos_settings_unchanged(tmp_path: Path) -> None:
     settings = Settings(
         data_dir=tmp_path / "da ta",
         secret=SecretStr("it's $HOME `x`"),
@@ -31,11 +31,11 @@ def test_a_shell_reads_the_demos_settings_as_they_are(tmp_path: Path) -> None:
     )
     path = run._environment_file(tmp_path, settings)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    shown = subprocess.run(
+    shell = subprocess.run(
         ["sh", "-c", f"set -a; . {path}; env -0"], capture_output=True, text=True, check=True, env={}
     )
-    found = dict(line.split("=", 1) for line in shown.stdout.split("\0") if line.startswith("APPRENTICE_"))
-    assert found["APPRENTICE_DATA_DIR"] == str(settings.data_dir)
-    assert found["APPRENTICE_SECRET"] == "it's $HOME `x`"
-    assert found["APPRENTICE_LABEL_STUDIO_API_KEY"] == "key"
-    assert ProjectSettings.model_validate_json(found["APPRENTICE_DEFAULTS"]) == settings.defaults
+    environment = dict(line.split("=", 1) for line in shell.stdout.split("\0") if line.startswith("APPRENTICE_"))
+    assert environment["APPRENTICE_DATA_DIR"] == str(settings.data_dir)
+    assert environment["APPRENTICE_SECRET"] == "it's $HOME `x`"
+    assert environment["APPRENTICE_LABEL_STUDIO_API_KEY"] == "key"
+    assert ProjectSettings.model_validate_json(environment["APPRENTICE_DEFAULTS"]) == settings.defaults

@@ -39,9 +39,9 @@ def test_answers_that_are_not_understood_and_skipped_tasks_are_counted_as_label_
     until(lambda: backend.active(project).labelled == 7, "a version that knows all answers")
     until(lambda: backend.status(project).coverage.skipped == 4, "the skips")
     status, doctor = said(backend, project, "status"), said(backend, project, "doctor")
-    assert "7, 4 skipped (waiting for another annotator), 3 answered but not used, 0 to go" in status
+    assert "7, 4 skipped (waiting for another annotator), 3 annotated but not used, 0 to go" in status
     for told in (status, doctor):
-        assert "3 answers are not used: they belong to no control of the configuration" in " ".join(told.split())
+        assert "3 annotations are not used: they belong to no control of the configuration" in " ".join(told.split())
 
 
 def test_a_label_that_is_removed_is_gone_from_the_drafts_long_before_the_next_reconcile(

@@ -50,7 +50,7 @@ def test_an_answer_that_looks_wrong_stands_in_a_tab_of_its_own_until_it_is_mende
     listed = lambda: {task["id"] for task in project.client.call("GET", "api/tasks", params=view)["tasks"]}  # noqa: E731
     rows = lambda: {row["task"] for row in project.predictions(VERSION)}  # noqa: E731
     until(lambda: listed() == rows(), "the tab of all proposals")  # more of them may be on their way
-    assert "answers look wrong" in backend.cli("status", "--project", str(project.number)).stdout
+    assert "annotations look wrong" in backend.cli("status", "--project", str(project.number)).stdout
 
     answer = project.region(project.truth[texts[numbers[20]]])
     project.client.call("PATCH", f"api/annotations/{mistaken}/", body={"result": [answer]})

@@ -1,4 +1,4 @@
-"""Where Label Studio's view of a project and what was learnt differ: counted, said with a reason, and never learnt."""
+"""Tasks and annotations that are not used for training: counted, reported with a reason, and never learnt from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ml_backend.label_studio.webhooks import read_event
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring import doctor
 from ml_backend.monitoring.status import lines, read_status
-from ml_backend.monitoring.text_sample import question_and_texts
+from ml_backend.monitoring.text_sample import question_and_text_sentences
 from ml_backend.storage import Store
 from ml_backend.storage.annotations import Annotations
 from ml_backend.web.webhook_handler import take
@@ -35,15 +35,15 @@ def region(choices: Any, control: str = "label") -> list[dict[str, Any]]:
     return [{"from_name": control, "to_name": "text", "type": "choices", "value": {"choices": choices}}]
 
 
-def said(store: Store) -> dict[str, str]:
+def lines_by_name(store: Store) -> dict[str, str]:
     return dict(lines(read_status(store, 5)))
 
 
-def connected(server: FakeLabelStudio, store: Store, settings: Settings) -> list[str]:
-    told: list[str] = []
+def connect_messages(server: FakeLabelStudio, store: Store, settings: Settings) -> list[str]:
+    messages: list[str] = []
     client = FakeClient(server)
-    schema = connect(client, store, settings, 5, told.append)
-    return [*told, *question_and_texts(client, 5, schema)]
+    schema = connect(client, store, settings, 5, messages.append)
+    return [*messages, *question_and_text_sentences(client, 5, schema)]
 
 
 def drafts(server: FakeLabelStudio) -> list[Any]:
@@ -51,7 +51,7 @@ def drafts(server: FakeLabelStudio) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("choices", "control", "why"),
+    ("choices", "control", "reason"),
     [
         (["fruit"], "sentiment", "from_name is not 'label'"),
         (["obst"], "label", "no label 'obst'"),
@@ -59,8 +59,14 @@ def drafts(server: FakeLabelStudio) -> list[Any]:
     ],
 )
 @pytest.mark.parametrize("multiple", [False, True])
-def test_answers_that_are_not_understood_are_counted_with_a_reason_and_not_learnt(
-    server: FakeLabelStudio, store: Store, make_round: MakeRound, choices: Any, control: str, why: str, multiple: bool
+def test_annotations_that_cannot_be_read_are_counted_with_a_reason_and_not_learnt(
+    server: FakeLabelStudio,
+    store: Store,
+    make_round: MakeRound,
+    choices: Any,
+    control: str,
+    reason: str,
+    multiple: bool,
 ) -> None:
     server.label_config = config_with("fruit", "metal", "animal", multiple=multiple)
     tasks = list(fill(server, 30))
@@ -68,9 +74,9 @@ def test_answers_that_are_not_understood_are_counted_with_a_reason_and_not_learn
         server.annotate_with(task, region(choices, control))
     run_round(make_round(server))
     assert active(store).labelled == 0 and active(store).learner is None
-    assert said(store)["labelled"] == "0, 12 answered but not used, 18 to go"
-    assert said(store)["not used"].startswith("12 answers are not used: ")
-    assert why in said(store)["not used"] and f"e.g. task {tasks[0]}" in said(store)["not used"]
+    assert lines_by_name(store)["labelled"] == "0, 12 annotated but not used, 18 to go"
+    assert lines_by_name(store)["not used"].startswith("12 annotations are not used: ")
+    assert reason in lines_by_name(store)["not used"] and f"e.g. task {tasks[0]}" in lines_by_name(store)["not used"]
     assert not {*queue(server)} & {*tasks[:12]}, "Label Studio does not serve them again"
 
 
@@ -82,29 +88,29 @@ def test_numbers_other_letter_cases_and_bare_texts_are_learnt_from(
         server.annotate_with(task, region([label, [label.upper()], [f" {label} "], [[label]]][n % 4]))
     run_round(make_round(server))
     assert active(store).labelled == 12
-    assert said(store)["labelled"] == "12, 18 to go" and "not used" not in said(store)
+    assert lines_by_name(store)["labelled"] == "12, 18 to go" and "not used" not in lines_by_name(store)
 
 
-def test_answers_are_read_again_when_labels_are_renamed_and_when_they_come_back(
+def test_annotations_are_read_again_when_labels_are_renamed_and_renamed_back(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
     truth = fill(server, 30)
     for task in list(truth)[:9]:
         server.annotate(task, truth[task])
     run_round(make_round(server))
-    assert said(store)["labelled"] == "9, 21 to go"
+    assert lines_by_name(store)["labelled"] == "9, 21 to go"
 
     server.label_config = config_with("obst", "metal", "animal")
     run_round(make_round(server))
-    assert said(store)["labelled"] == "6, 3 answered but not used, 21 to go"
-    assert "3 answers are not used: the configuration has no label 'fruit'" in said(store)["not used"]
+    assert lines_by_name(store)["labelled"] == "6, 3 annotated but not used, 21 to go"
+    assert "3 annotations are not used: the configuration has no label 'fruit'" in lines_by_name(store)["not used"]
 
     server.label_config = SINGLE
     run_round(make_round(server))
-    assert said(store)["labelled"] == "9, 21 to go"
+    assert lines_by_name(store)["labelled"] == "9, 21 to go"
 
 
-def test_other_labels_mean_that_answers_are_read_again_and_tasks_are_not(
+def test_after_a_change_of_labels_annotations_are_read_again_and_tasks_are_not(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
     fill(server, 5)
@@ -117,8 +123,8 @@ def test_other_labels_mean_that_answers_are_read_again_and_tasks_are_not(
         for (_, path, _), params in zip(client.calls, client.params, strict=True)
         if path == "api/tasks"
     ]
-    assert any("total_annotations" in each for each in filters), "all that have an answer"
-    assert all("updated_at" in each or "_annotations" in each for each in filters), "and no listing"
+    assert any("total_annotations" in query for query in filters), "all tasks that have an annotation"
+    assert all("updated_at" in query or "_annotations" in query for query in filters), "and no listing"
 
 
 def test_paths_are_learnt_and_drafted_in_single_rows(
@@ -131,14 +137,14 @@ def test_paths_are_learnt_and_drafted_in_single_rows(
     client = FakeClient(server)
     run_round(make_round(server, client=client))
     assert active(store).labelled == 30 and active(store).learner == 1
-    shown = [draft for draft in drafts(server) if draft]
-    assert shown and all(isinstance(path, list) for draft in shown for path in draft)
-    right = [
+    paths = [path for draft in drafts(server) if draft for path in draft]
+    assert paths and all(isinstance(path, list) for path in paths)
+    is_correct = [
         row["result"][0]["value"]["choices"] == [[truth[row["task"]]]]
         for row in server.current_predictions()
         if row["result"]
     ]
-    assert sum(right) > len(right) / 2
+    assert sum(is_correct) > len(is_correct) / 2
     assert not [path for _, path, _ in client.writes() if path.endswith("import/predictions")]
 
 
@@ -156,21 +162,21 @@ def test_a_tree_is_learnt_by_its_leaves(server: FakeLabelStudio, store: Store, m
     run_round(make_round(server))
     assert active(store).labelled == 30 and active(store).learner == 1
     assert {tuple(draft[0]) for draft in drafts(server)} <= {tuple(path) for path in paths.values()}
-    assert "'thing' holds other labels" in said(store)["not used"]
+    assert "'thing' holds other labels" in lines_by_name(store)["not used"]
 
 
-def test_of_several_controls_the_question_is_learnt_and_all_are_named(
+def test_the_question_is_learnt_and_the_other_controls_are_named(
     server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound
 ) -> None:
     server.label_config = FLAGGED
     truth = fill(server, 40)
-    told = connected(server, store, settings)
-    assert any("learns <Choices name='label'>" in line and "'flag' is not learnt" in line for line in told)
+    messages = connect_messages(server, store, settings)
+    assert any("learns <Choices name='label'>" in line and "'flag' is not learnt" in line for line in messages)
     for task in list(truth)[:20]:
         server.annotate(task, truth[task])
     run_round(make_round(server))
     assert active(store).labelled == 20 and active(store).learner == 1
-    assert "'flag' is not learnt" in said(store)["question"]
+    assert "'flag' is not learnt" in lines_by_name(store)["question"]
 
 
 def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
@@ -182,40 +188,42 @@ def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
     run_round(make_round(server))
     body = server.annotate(tasks[0], "personal", control="flag")
     take(store, read_event(body, store.projects.choices))
-    assert [answer.choices for answer in store.labels.of(5)] == [("personal",)]
+    assert [annotation.choices for annotation in store.labels.of(5)] == [("personal",)]
     run_round(make_round(server))
-    assert said(store)["question"].startswith("learns <Choices name='flag'>: several choices out of 2")
+    assert lines_by_name(store)["question"].startswith("learns <Choices name='flag'>: several choices out of 2")
 
     set_up(store, 5, extra_params={})
     run_round(make_round(server))
-    assert said(store)["labelled"] == "0, 1 answered but not used, 9 to go", "the question itself was left open"
+    assert lines_by_name(store)["labelled"] == "0, 1 annotated but not used, 9 to go", (
+        "the question itself was left open"
+    )
 
 
-def test_the_setting_choices_is_of_one_project() -> None:
+def test_the_setting_choices_belongs_to_one_project() -> None:
     with pytest.raises(Exception, match="names a control of one project"):
         load_settings(defaults={"choices": "label"})
 
 
 @pytest.mark.parametrize(
-    ("skip_queue", "going"),
+    ("skip_queue", "counts"),
     [
         ("REQUEUE_FOR_OTHERS", "9, 5 skipped (waiting for another annotator), 0 to go"),
         ("IGNORE_SKIPPED", "9, 5 skipped, 0 to go"),
         ("REQUEUE_FOR_ME", "9, 5 skipped (they come again), 5 to go"),
     ],
 )
-def test_what_label_studio_cannot_serve_is_not_to_go(
-    server: FakeLabelStudio, store: Store, make_round: MakeRound, skip_queue: str, going: str
+def test_tasks_that_label_studio_cannot_serve_are_not_to_go(
+    server: FakeLabelStudio, store: Store, make_round: MakeRound, skip_queue: str, counts: str
 ) -> None:
     server.settings["skip_queue"] = skip_queue
     truth = fill(server, 14)
     for n, (task, label) in enumerate(truth.items()):
         server.annotate(task, label, skip=n % 2 == 0 and n < 10)
     run_round(make_round(server))
-    assert said(store)["labelled"] == going
+    assert lines_by_name(store)["labelled"] == counts
 
 
-def test_labels_that_are_gone_from_an_answer_of_several_are_named(
+def test_removed_labels_of_an_annotation_with_several_choices_are_named(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
     server.label_config = config_with("fruit", "metal", "animal", multiple=True)
@@ -224,13 +232,13 @@ def test_labels_that_are_gone_from_an_answer_of_several_are_named(
     run_round(make_round(server))
     server.label_config = config_with("fruit", "animal", multiple=True)
     run_round(make_round(server))
-    assert said(store)["labelled"] == "1, 9 to go"
-    assert said(store)["not used"] == (
-        f"1 answer is used without some of the labels: the configuration has no label 'metal', e.g. task {tasks[3]}"
+    assert lines_by_name(store)["labelled"] == "1, 9 to go"
+    assert lines_by_name(store)["not used"] == (
+        f"1 annotation is used without some of the labels: the configuration has no label 'metal', e.g. task {tasks[3]}"
     )
 
 
-def test_a_task_that_waits_for_its_second_annotator_is_told(
+def test_a_task_that_waits_for_its_second_annotator_is_counted(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
     server.settings["maximum_annotations"] = 2
@@ -240,7 +248,7 @@ def test_a_task_that_waits_for_its_second_annotator_is_told(
         if n < 2:
             server.annotate(task, label, by=2)
     run_round(make_round(server))
-    assert said(store)["labelled"] == "6 (4 of them wait for another annotator), 0 to go"
+    assert lines_by_name(store)["labelled"] == "6 (4 of them wait for another annotator), 0 to go"
 
 
 def test_a_task_without_a_text_is_neither_queued_drafted_nor_learnt_from(
@@ -248,16 +256,16 @@ def test_a_task_without_a_text_is_neither_queued_drafted_nor_learnt_from(
 ) -> None:
     options(audit_share=0.5)
     server.add_tasks(["", "   "])
-    empty = list(server.tasks)
+    without_text = list(server.tasks)
     truth = fill(server, 30)
-    server.annotate(empty[0], "fruit")
+    server.annotate(without_text[0], "fruit")
     for task in list(truth)[:10]:
         server.annotate(task, truth[task])
     run_round(make_round(server))
-    assert not {*queue(server)} & {*empty} and len(queue(server)) == 12
+    assert not {*queue(server)} & {*without_text} and len(queue(server)) == 12
     assert active(store).labelled == 10
-    assert said(store)["labelled"] == "10, 1 answered but not used, 1 without a text, 20 to go"
-    assert f"2 of 32 tasks have no text in 'text', e.g. task {empty[0]}" in said(store)["texts"]
+    assert lines_by_name(store)["labelled"] == "10, 1 annotated but not used, 1 without a text, 20 to go"
+    assert f"2 of 32 tasks have no text in 'text', e.g. task {without_text[0]}" in lines_by_name(store)["texts"]
 
 
 def tasks_with(server: FakeLabelStudio, rows: Sequence[dict[str, Any]]) -> None:
@@ -273,18 +281,22 @@ def tasks_with(server: FakeLabelStudio, rows: Sequence[dict[str, Any]]) -> None:
         ("$text", "text", "body", "check value= of <Text>"),
     ],
 )
-def test_that_no_task_has_the_text_is_said_with_the_fields_that_there_are(
+def test_when_no_task_has_the_text_the_existing_fields_are_named(
     server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound, value: str, field: str, data: str,
     hint: str,
 ) -> None:  # fmt: skip
     server.label_config = SINGLE.replace("$text", value)
     tasks_with(server, [{data: f"{text_about('fruit', n)} {'long ' * 20}", "n": n} for n in range(30)])
     expected = f"none of the 30 tasks has a text in '{field}' (they have: "
-    told = [line for line in connected(server, store, settings) if expected in line]
-    assert told and data in told[0] and hint in told[0]
+    messages = [line for line in connect_messages(server, store, settings) if expected in line]
+    assert messages and data in messages[0] and hint in messages[0]
     run_round(make_round(server))
-    assert expected in said(store)["texts"] and hint in said(store)["texts"] and data in said(store)["texts"]
-    assert said(store)["labelled"] == "0, 30 without a text, 0 to go"
+    assert (
+        expected in lines_by_name(store)["texts"]
+        and hint in lines_by_name(store)["texts"]
+        and data in lines_by_name(store)["texts"]
+    )
+    assert lines_by_name(store)["labelled"] == "0, 30 without a text, 0 to go"
     assert server.current_predictions() == [], "nothing is drafted"
 
 
@@ -293,13 +305,13 @@ def test_that_no_task_has_the_text_is_said_with_the_fields_that_there_are(
     ["s3://bucket/one.txt", "https://example.com/page?id=1", "/data/upload/3/my page.txt", "texts/1.html", "one.txt",
      "C:\\texts\\one.txt", "gs://b/k"],
 )  # fmt: skip
-def test_addresses_in_place_of_texts_are_named(
+def test_addresses_in_place_of_texts_are_reported(
     server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound, text: str
 ) -> None:
     server.add_tasks([f"{text}" for _ in range(5)])
-    assert any("5 of 5 texts looked at are addresses" in line for line in connected(server, store, settings))
+    assert any("5 of 5 texts looked at are addresses" in line for line in connect_messages(server, store, settings))
     run_round(make_round(server))
-    assert "5 of 5 texts looked at are addresses or paths of files, e.g. task 1" in said(store)["texts"]
+    assert "5 of 5 texts looked at are addresses or paths of files, e.g. task 1" in lines_by_name(store)["texts"]
 
 
 @pytest.mark.parametrize("text", ["see https://example.com", "and/or", "yes.", "a.b", "1/2", "/s", "re: file.txt lost"])
@@ -308,10 +320,10 @@ def test_words_are_not_taken_for_addresses(
 ) -> None:
     server.add_tasks([text] * 5)
     run_round(make_round(server))
-    assert "texts" not in said(store)
+    assert "texts" not in lines_by_name(store)
 
 
-def test_with_one_class_answered_it_is_said_why_nothing_is_learnt(
+def test_status_says_why_nothing_is_learnt_from_annotations_of_one_class(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
     truth = fill(server, 30)
@@ -320,15 +332,15 @@ def test_with_one_class_answered_it_is_said_why_nothing_is_learnt(
         server.annotate(task, "fruit")
     run_round(make_round(server))
     assert active(store).learner is None
-    assert said(store)["learner"] == (
-        "nothing is learnt yet: every answer is 'fruit', it takes answers of two different labels"
+    assert lines_by_name(store)["learner"] == (
+        "nothing is learnt yet: every annotation is 'fruit'; training needs two different labels"
     )
     server.annotate(next(task for task, label in truth.items() if label == "metal"), "metal")
     run_round(make_round(server))
-    assert "learner" not in said(store)
+    assert "learner" not in lines_by_name(store)
 
 
-def test_the_words_of_an_aliased_label_are_what_first_drafts_go_by(
+def test_the_first_drafts_use_the_displayed_words_of_an_aliased_label(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
     choices = "".join(f'<Choice value="{words}" alias="{label}"/>' for label, words in WORDS.items())
@@ -336,15 +348,15 @@ def test_the_words_of_an_aliased_label_are_what_first_drafts_go_by(
     truth = fill(server, 40)
     run_round(make_round(server))
     rows = [row for row in server.current_predictions() if row["result"]]
-    right = [row["result"][0]["value"]["choices"] == [truth[row["task"]]] for row in rows]
-    assert len(right) == 12 and sum(right) >= 10
+    is_correct = [row["result"][0]["value"]["choices"] == [truth[row["task"]]] for row in rows]
+    assert len(is_correct) == 12 and sum(is_correct) >= 10
     task = next(iter(truth))
     server.annotate(task, truth[task])
     run_round(make_round(server))
-    assert [answer.choices for answer in store.labels.of(5)] == [(WORDS[truth[task]],)]
+    assert [annotation.choices for annotation in store.labels.of(5)] == [(WORDS[truth[task]],)]
 
 
-def test_doctor_says_what_the_worker_has_counted_without_reading_the_answers_again(
+def test_doctor_reports_the_counts_of_the_worker_without_reading_the_annotations_again(
     server: FakeLabelStudio, store: Store, make_round: MakeRound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = list(fill(server, 30))
@@ -354,32 +366,36 @@ def test_doctor_says_what_the_worker_has_counted_without_reading_the_answers_aga
     monkeypatch.setattr(Annotations, "of", lambda *_: pytest.fail("all annotations were read"))
     record = store.projects.known(5)
     schema = read_schema(record.label_config, record.choices)
-    found = list(doctor._tasks_and_answers("project 5", store, FakeClient(server), record, schema))
-    assert [each.text for each in found] == [said(store)["not used"]] and "3 answers" in found[0].text
+    findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), record, schema))
+    assert [finding.text for finding in findings] == [lines_by_name(store)["not used"]] and "3 annotations" in findings[
+        0
+    ].text
 
 
-def test_doctor_looks_itself_before_the_first_round(server: FakeLabelStudio, store: Store, settings: Settings) -> None:
+def test_doctor_checks_the_texts_in_label_studio_before_the_first_round(
+    server: FakeLabelStudio, store: Store, settings: Settings
+) -> None:
     fill(server, 30)
     server.tasks[1]["data"] = {"other": "no text"}
-    connected(server, store, settings)
+    connect_messages(server, store, settings)
     record = store.projects.known(5)
     schema = read_schema(SINGLE, "")
-    found = list(doctor._tasks_and_answers("project 5", store, FakeClient(server), record, schema))
-    assert [each.state for each in found] == ["notice"] and "1 of 30 tasks" in found[0].text
+    findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), record, schema))
+    assert [finding.state for finding in findings] == ["notice"] and "1 of 30 tasks" in findings[0].text
 
 
 def test_a_project_without_tasks_is_named_but_not_before_they_were_read(
     server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     set_up(store, 5, label_config=SINGLE)
-    assert "texts" not in said(store)
+    assert "texts" not in lines_by_name(store)
     record = run_round(make_round(server))
     assert record is not None
     store.versions.record_round(5, record)
-    assert said(store)["texts"] == "there are no tasks: import some"
+    assert lines_by_name(store)["texts"] == "there are no tasks: import some"
 
 
-def test_what_is_wrong_with_a_projects_settings_is_said_before_the_next_round(store: Store) -> None:
+def test_an_error_in_a_projects_settings_is_reported_before_the_next_round(store: Store) -> None:
     set_up(store, 5, label_config=SINGLE, extra_params={"aquisition": "margin"})
     assert "did you mean acquisition?" in dict(lines(read_status(store, 5, Settings())))["settings"]
 

@@ -1,4 +1,4 @@
-"""What the loop finds out about itself, from a project that has learnt."""
+"""The monitor, on a project with a fitted learner."""
 
 from __future__ import annotations
 
@@ -27,149 +27,156 @@ from plugins.learners.logistic import Logistic
 
 
 @pytest.fixture
-def look(
+def read_input(
     taught: dict[int, str],
     server: FakeLabelStudio,
     make_round: MakeRound,
     store: Store,
     single: TaskSchema,
 ) -> Callable[..., MonitorInput]:
-    """Looks at project 5, whose learner has 30 right answers, with some options."""
+    """Reads the monitor's input of project 5, whose learner was fitted on 30 correct annotations; takes options."""
 
-    def see_it(**options: Any) -> MonitorInput:
-        work = make_round(server)
-        seen = see(store, work.pool, work.aggregator, store.projects.ensure(5), single, ProjectSettings(**options))
-        assert seen is not None
-        return seen
+    def read_input(**options: Any) -> MonitorInput:
+        context = make_round(server)
+        project, settings = store.projects.ensure(5), ProjectSettings(**options)
+        monitor_input = see(store, context.pool, context.aggregator, project, single, settings)
+        assert monitor_input is not None
+        return monitor_input
 
-    return see_it
+    return read_input
 
 
-def test_the_tasks_are_seen_in_the_order_they_were_answered(
-    look: Callable[..., MonitorInput], taught: dict[int, str], server: FakeLabelStudio, store: Store, single: TaskSchema
+def test_the_tasks_are_in_the_order_of_their_annotations(
+    read_input: Callable[..., MonitorInput],
+    taught: dict[int, str],
+    server: FakeLabelStudio,
+    store: Store,
+    single: TaskSchema,
 ) -> None:
-    answered = [each.task for each in sorted(store.labels.of(5), key=lambda each: each.updated_at)]
-    seen = look()
-    assert seen.tasks.tolist() == answered
-    assert [single.labels[row.argmax()] for row in seen.train.targets] == [taught[task] for task in answered]
-    assert (seen.version, len(seen.held_out), seen.before) == (active(store).learner, 30, {})
+    by_time = sorted(store.labels.of(5), key=lambda annotation: annotation.updated_at)
+    tasks = [annotation.task for annotation in by_time]
+    monitor_input = read_input()
+    assert monitor_input.tasks.tolist() == tasks
+    assert [single.labels[row.argmax()] for row in monitor_input.train.targets] == [taught[task] for task in tasks]
+    assert (monitor_input.version, len(monitor_input.held_out)) == (active(store).learner, 30)
+    assert monitor_input.previous == {}
 
 
-def test_a_look_is_json_and_agrees_with_its_parts(look: Callable[..., MonitorInput]) -> None:
-    seen = look()
-    found = json.loads(json.dumps(find_out(seen)))
-    right = correct(seen.held_out, seen.train.targets, False)
-    expected = asdict(by_group(right, seen.groups))
+def test_the_result_is_json_and_agrees_with_its_parts(read_input: Callable[..., MonitorInput]) -> None:
+    monitor_input = read_input()
+    result = json.loads(json.dumps(find_out(monitor_input)))
+    is_correct = correct(monitor_input.held_out, monitor_input.train.targets, False)
+    expected = asdict(by_group(is_correct, monitor_input.groups))
     assert (
-        found["groups"].pop("summary")
+        result["groups"].pop("summary")
         == expected.pop("summary") + "; of all labels, most of them chosen for being hard"
     )
-    assert found["groups"] == {"by": "cluster", **json.loads(json.dumps(expected))}
-    assert (found["version"], found["labelled"]) == (seen.version, 30)
-    assert found["stopping"]["verdict"] == "too early"
-    assert found["comparison"]["verdict"] == "not enough evidence"
-    assert found["balance"] == {} and found["second_look"] == [] and found["accuracy"] is None
+    assert result["groups"] == {"by": "cluster", **json.loads(json.dumps(expected))}
+    assert (result["version"], result["labelled"]) == (monitor_input.version, 30)
+    assert result["stopping"]["verdict"] == "too early"
+    assert result["comparison"]["verdict"] == "not enough evidence"
+    assert result["balance"] == {} and result["second_look"] == [] and result["accuracy"] is None
     audited = np.arange(30) % 6 > 0
-    share = accuracy(Logistic(), seen.train, audited, seen.version)
-    assert share is not None and find_out(replace(seen, audited=audited))["accuracy"] == asdict(share)
+    share = accuracy(Logistic(), monitor_input.train, audited, monitor_input.version)
+    assert share is not None and find_out(replace(monitor_input, audited=audited))["accuracy"] == asdict(share)
 
 
 def test_groups_are_the_values_of_a_field_of_the_tasks(
-    look: Callable[..., MonitorInput], server: FakeLabelStudio, make_round: MakeRound, store: Store
+    read_input: Callable[..., MonitorInput], server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     for number, task in server.tasks.items():
         task["data"]["region"] = "north" if number % 2 else "south"
     set_up(store, 5, read_under="", reconciled_at=0.0)  # as after an update of this program
     run_round(make_round(server))
-    seen = look(group_by="region")
-    assert seen.groups.tolist() == ["north" if task % 2 else "south" for task in seen.tasks.tolist()]
-    assert set(find_out(seen)["groups"]["accuracy"]) == {"north", "south"}
-    assert find_out(look(group_by="field"))["groups"]["summary"] == "no labelled task has a field 'field'"
+    monitor_input = read_input(group_by="region")
+    assert monitor_input.groups.tolist() == ["north" if task % 2 else "south" for task in monitor_input.tasks.tolist()]
+    assert set(find_out(monitor_input)["groups"]["accuracy"]) == {"north", "south"}
+    assert find_out(read_input(group_by="field"))["groups"]["summary"] == "no labelled task has a field 'field'"
 
 
-def test_of_very_many_groups_the_first_are_kept(
-    look: Callable[..., MonitorInput], monkeypatch: pytest.MonkeyPatch
+def test_the_number_of_stored_groups_is_bounded(
+    read_input: Callable[..., MonitorInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monitor, "MOST_GROUPS", 7)
-    seen = replace(look(), groups=np.array([f"group {n}" for n in range(30)]))
-    assert len(find_out(seen)["groups"]["accuracy"]) == 7
+    monkeypatch.setattr(monitor, "MAX_STORED_GROUPS", 7)
+    monitor_input = replace(read_input(), groups=np.array([f"group {n}" for n in range(30)]))
+    assert len(find_out(monitor_input)["groups"]["accuracy"]) == 7
 
 
-def test_class_balance_comes_from_the_audit_slice_alone(look: Callable[..., MonitorInput]) -> None:
-    seen = look()
+def test_class_balance_comes_from_the_audit_sample_alone(read_input: Callable[..., MonitorInput]) -> None:
+    monitor_input = read_input()
     audited = np.arange(30) % 6 > 0
-    found = find_out(replace(seen, audited=audited))["balance"]
-    for label, column in zip(seen.labels, seen.train.targets[audited].T, strict=True):
-        assert found[label]["value"] == pytest.approx(column.mean())
-        assert found[label]["n"] == 25
+    balance = find_out(replace(monitor_input, audited=audited))["balance"]
+    for label, column in zip(monitor_input.labels, monitor_input.train.targets[audited].T, strict=True):
+        assert balance[label]["value"] == pytest.approx(column.mean())
+        assert balance[label]["n"] == 25
 
 
-def test_an_answer_that_looks_wrong_is_proposed_within_the_budget_but_no_ground_truth(
-    look: Callable[..., MonitorInput],
+def test_suspected_label_errors_are_proposed_within_the_budget_but_no_ground_truth(
+    read_input: Callable[..., MonitorInput],
     server: FakeLabelStudio,
     make_round: MakeRound,
     store: Store,
     taught: dict[int, str],
 ) -> None:
-    wrong = sorted(each["task"] for each in server.annotations())[:2]
-    number = {each["task"]: each["id"] for each in server.annotations()}
+    wrong = sorted(annotation["task"] for annotation in server.annotations())[:2]
+    annotation_ids = {annotation["task"]: annotation["id"] for annotation in server.annotations()}
     for task in wrong:
         other = next(label for label in taught.values() if label != taught[task])
-        server.change_annotation(number[task], other)
+        server.change_annotation(annotation_ids[task], other)
     run_round(make_round(server))
-    found = find_out(look(second_look=5))["second_look"]
-    assert {each["task"] for each in found} >= set(wrong) and len(found) <= 5
-    assert {each["task"]: each["instead"] for each in found}[wrong[0]] == [taught[wrong[0]]]
-    assert len(find_out(look(second_look=1))["second_look"]) == 1
-    server.annotation(number[wrong[0]])["ground_truth"] = True
+    suspects = find_out(read_input(second_look=5))["second_look"]
+    assert {suspect["task"] for suspect in suspects} >= set(wrong) and len(suspects) <= 5
+    assert {suspect["task"]: suspect["instead"] for suspect in suspects}[wrong[0]] == [taught[wrong[0]]]
+    assert len(find_out(read_input(second_look=1))["second_look"]) == 1
+    server.annotation(annotation_ids[wrong[0]])["ground_truth"] = True
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
-    assert wrong[0] not in {each["task"] for each in find_out(look(second_look=5))["second_look"]}
+    assert wrong[0] not in {suspect["task"] for suspect in find_out(read_input(second_look=5))["second_look"]}
 
 
 def test_the_comparison_is_made_again_at_a_look_alone(
-    look: Callable[..., MonitorInput], monkeypatch: pytest.MonkeyPatch
+    read_input: Callable[..., MonitorInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = look()
-    first = find_out(seen)
+    monitor_input = read_input()
+    first = find_out(monitor_input)
     monkeypatch.setattr(monitor, "compare", lambda *_, **__: pytest.fail("nothing has changed"))
-    assert find_out(replace(seen, before=first))["comparison"] == first["comparison"]
+    assert find_out(replace(monitor_input, previous=first))["comparison"] == first["comparison"]
 
 
-def test_how_many_audited_answers_the_first_look_still_takes_is_counted_each_time(
-    look: Callable[..., MonitorInput],
+def test_the_audited_annotations_before_the_first_look_are_counted_each_time(
+    read_input: Callable[..., MonitorInput],
 ) -> None:
-    seen = look()
-    before = find_out(seen)
-    after = find_out(replace(seen, before=before, audited=np.arange(30) < 3))["comparison"]
+    monitor_input = read_input()
+    before = find_out(monitor_input)
+    after = find_out(replace(monitor_input, previous=before, audited=np.arange(30) < 3))["comparison"]
     assert "0 of the 20" in before["comparison"]["sentence"] and "3 of the 20" in after["sentence"]
 
 
-def test_without_a_learner_there_is_nothing_to_see(
+def test_without_a_learner_the_monitor_has_no_input(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
 ) -> None:
     fill(server, 30)
-    work = make_round(server)
-    run_round(work)
-    assert see(store, work.pool, work.aggregator, store.projects.ensure(5), single, ProjectSettings()) is None
+    context = make_round(server)
+    run_round(context)
+    assert see(store, context.pool, context.aggregator, store.projects.ensure(5), single, ProjectSettings()) is None
 
 
 LOSING = {"comparison": {"verdict": "not winning", "acquisition": "cluster-uncertainty"}}
 
 
-def test_the_queue_falls_back_to_random_only_if_wanted_and_on_evidence() -> None:
-    wanted = ProjectSettings(acquisition_fallback=True).of_form("text")
-    assert fall_back(wanted, LOSING)[0].acquisition == "random"
-    for options, found in (
+def test_the_queue_falls_back_to_random_only_if_allowed_and_on_evidence() -> None:
+    allowed = ProjectSettings(acquisition_fallback=True).of_form("text")
+    assert fall_back(allowed, LOSING)[0].acquisition == "random"
+    for options, result in (
         (ProjectSettings(), LOSING),
-        (wanted, None),
-        (wanted, {}),
-        (wanted, {"comparison": {"verdict": "winning"}}),
-        (wanted, {"comparison": {"verdict": "not enough evidence"}}),
-        (wanted.model_copy(update={"acquisition": "random"}), LOSING),
-        (wanted.model_copy(update={"acquisition": "margin"}), LOSING),
+        (allowed, None),
+        (allowed, {}),
+        (allowed, {"comparison": {"verdict": "winning"}}),
+        (allowed, {"comparison": {"verdict": "not enough evidence"}}),
+        (allowed.model_copy(update={"acquisition": "random"}), LOSING),
+        (allowed.model_copy(update={"acquisition": "margin"}), LOSING),
     ):
-        assert fall_back(options, found) == (options, "")
+        assert fall_back(options, result) == (options, "")
 
 
 def test_a_strategy_that_does_not_win_gives_way_at_the_next_round_and_comes_back(
@@ -202,25 +209,25 @@ def test_balance_is_by_the_named_field(
     for number, task in server.tasks.items():
         task["data"]["region"] = "north" if number % 2 else "south"
     set_up(store, 5, read_under="", reconciled_at=0.0)
-    seen: list[Any] = []
+    calls: list[Any] = []
     choose = queue_builder.choose
-    monkeypatch.setattr(queue_builder, "choose", lambda *args, **more: (seen.append(args), choose(*args, **more))[1])
+    monkeypatch.setattr(queue_builder, "choose", lambda *args, **more: (calls.append(args), choose(*args, **more))[1])
     options(balance=0.5, group_by="region", queue_size=12, audit_share=0.0)
     learn(server, taught, single, 1)
-    work = make_round(server)
-    run_round(work)
-    groups = seen[-1][2]
-    assert groups.tolist() == [task % 2 == 0 for task in work.pool.tasks.tolist()]
+    context = make_round(server)
+    run_round(context)
+    groups = calls[-1][2]
+    assert groups.tolist() == [task % 2 == 0 for task in context.pool.tasks.tolist()]
 
 
-def test_status_tells_what_was_found(look: Callable[..., MonitorInput], store: Store) -> None:
-    found = find_out(replace(look(second_look=1), audited=np.arange(30) % 6 > 0))
-    found["second_look"] = [{"task": 7, "instead": ["metal"]}]
-    set_up(store, 5, watch=found)
-    said = dict(lines(read_status(store, 5)))
-    assert said["classes"].endswith("by the audit slice")
-    assert said["by cluster"] == found["groups"]["summary"]
-    assert said["against random"] == found["comparison"]["sentence"]
-    assert said["enough labels?"] == found["stopping"]["sentence"]
-    assert "task 7 (rather metal)" in said["second look"]
-    assert read_status(store, 5).as_dict()["watch"] == found
+def test_status_reports_the_result_of_the_monitor(read_input: Callable[..., MonitorInput], store: Store) -> None:
+    result = find_out(replace(read_input(second_look=1), audited=np.arange(30) % 6 > 0))
+    result["second_look"] = [{"task": 7, "instead": ["metal"]}]
+    set_up(store, 5, watch=result)
+    lines_by_name = dict(lines(read_status(store, 5)))
+    assert lines_by_name["classes"].endswith("by the audit slice")
+    assert lines_by_name["by cluster"] == result["groups"]["summary"]
+    assert lines_by_name["against random"] == result["comparison"]["sentence"]
+    assert lines_by_name["enough labels?"] == result["stopping"]["sentence"]
+    assert "task 7 (rather metal)" in lines_by_name["second look"]
+    assert read_status(store, 5).as_dict()["watch"] == result

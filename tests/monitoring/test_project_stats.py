@@ -1,4 +1,4 @@
-"""The row of numbers that a round leaves, against computing everything from everything; and what reading it costs."""
+"""The stats row that a round writes equals the numbers computed from all data, and reading it costs little."""
 
 from __future__ import annotations
 
@@ -38,13 +38,15 @@ def text_of(task: int) -> str:
     return f"text {task}"
 
 
-def shares_of(random: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
+def draw_probabilities(random: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.eye(3, dtype=np.float32)[random.integers(3)] * np.float32(0.8) + np.float32(0.1)
 
 
-def fill_by_hand(store: Store, n: int, said: int = 0, project: int = 5) -> dict[int, Any]:
-    """A project of n tasks, most of them answered and shown, of which a teacher has labelled some, and written some;
-    returns what the teacher has said, by task."""
+def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5) -> dict[int, Any]:
+    """A project of n tasks, most of them annotated and published; returns the teacher's probabilities by task.
+
+    The teacher has labelled the first `teacher_labels` tasks, and written every seventh.
+    """
     random = np.random.default_rng(n)
     set_up(
         store,
@@ -54,8 +56,10 @@ def fill_by_hand(store: Store, n: int, said: int = 0, project: int = 5) -> dict[
         published="v2",
         teacher={"name": TEACHER, "model": "small"},
     )
-    wrote = {task: {SYNTHETIC: "hard"} if task % 7 == 0 else {} for task in range(1, n + 1)}
-    store.tasks.put(project, [Example(task, text_of(task), content_key(text_of(task)), wrote[task]) for task in wrote])
+    fields = {task: {SYNTHETIC: "hard"} if task % 7 == 0 else {} for task in range(1, n + 1)}
+    store.tasks.put(
+        project, [Example(task, text_of(task), content_key(text_of(task)), fields[task]) for task in fields]
+    )
     for version, tasks in (("v1", range(1, n // 2)), ("v2", range(n // 2, n + 1))):
         queue = []
         for task in tasks:
@@ -63,25 +67,24 @@ def fill_by_hand(store: Store, n: int, said: int = 0, project: int = 5) -> dict[
             draft = Draft((SCHEMA.labels[random.integers(3)],), 0.5, author) if author else None
             queue.append(Prediction(task, 0.1, draft))
         store.shown.put(project, version, queue)
-    replies = {}
-    for task in range(1, said + 1):
-        asked = prompts.label(SCHEMA, content_key(text_of(task)), text_of(task), TEACHER, {})
-        store.questions.want(project, TEACHER, [(asked, content_key(text_of(task)))])
-        replies[task] = shares_of(random)
-        store.questions.record(project, Answer(asked.id, {"label": "fruit"}, replies[task]), [])
+    probabilities = {}
+    for task in range(1, teacher_labels + 1):
+        question = prompts.label(SCHEMA, content_key(text_of(task)), text_of(task), TEACHER, {})
+        store.questions.want(project, TEACHER, [(question, content_key(text_of(task)))])
+        probabilities[task] = draw_probabilities(random)
+        store.questions.record(project, Answer(question.id, {"label": "fruit"}, probabilities[task]), [])
     annotations = []
     for number, task in enumerate(random.integers(1, n + 1, n).tolist()):
         label = SCHEMA.labels[random.integers(3)]
         seconds = float(random.integers(1, 900))
-        moment = f"2026-01-01T00:00:{number % 60:02}"
-        given = Annotation(number + 1, task, number % 3, (label,), number % 11 == 0, False, moment, seconds)
-        annotations.append(given)
+        time = f"2026-01-01T00:00:{number % 60:02}"
+        annotations.append(Annotation(number + 1, task, number % 3, (label,), number % 11 == 0, False, time, seconds))
     store.labels.put(project, annotations)
-    return replies
+    return probabilities
 
 
-def test_the_numbers_are_those_of_computing_everything_from_everything(store: Store) -> None:
-    replies = fill_by_hand(store, 120, said=60)
+def test_the_document_equals_the_numbers_computed_from_all_data(store: Store) -> None:
+    probabilities = fill_by_hand(store, 120, teacher_labels=60)
     aggregator = LabelAggregator(store, 5)
     measure(store, 5, aggregator)
     first = store.labels.of(5)[0]
@@ -90,51 +93,51 @@ def test_the_numbers_are_those_of_computing_everything_from_everything(store: St
     store.shown.put(5, "v2", [Prediction(3, 0.1, Draft(("fruit",), 0.5, "learner"))])
     measure(store, 5, aggregator)  # brought up to date, where the rest of this test begins anew
 
-    annotations, shown = store.labels.of(5), store.shown.of(5)
-    wrote = np.array(synthetic_tasks(store, 5))
-    answers = consensus(SCHEMA, annotations)
-    judged = answers.but_for(wrote)
-    both = [task for task in judged.tasks.tolist() if task in replies]
-    said = np.array([replies[task] for task in both])
-    targets = judged.targets[[judged.tasks.tolist().index(task) for task in both]]
-    teacher = agreement(said, targets, SCHEMA.labels, False, "answered tasks that it has labelled")
-    answered = [pair for pair in pairs(shown, annotations) if pair[0].task not in set(wrote.tolist())]
+    annotations, published = store.labels.of(5), store.shown.of(5)
+    synthetic = np.array(synthetic_tasks(store, 5))
+    aggregated = consensus(SCHEMA, annotations)
+    evaluated = aggregated.but_for(synthetic)
+    both = [task for task in evaluated.tasks.tolist() if task in probabilities]
+    teacher_labels = np.array([probabilities[task] for task in both])
+    targets = evaluated.targets[[evaluated.tasks.tolist().index(task) for task in both]]
+    teacher = agreement(teacher_labels, targets, SCHEMA.labels, False, "answered tasks that it has labelled")
+    annotated = [pair for pair in pairs(published, annotations) if pair[0].task not in set(synthetic.tolist())]
     share = learners_share(store.shown.of(5, "v2"))
 
     document = store.stats.document(5)
-    assert (document["labelled"], document["tasks"]) == (len(answers.tasks), 120)
-    found = document["teacher"]
-    assert found["served"] == len(shown)
-    assert found["drafts"] == {author: asdict(fates) for author, fates in received(answered).items()}
-    assert found["saved"] == asdict(saved(answered))
-    assert found["share"] == (asdict(share) if share else None)
-    assert found["agreement"]["teacher"] == {
+    assert (document["labelled"], document["tasks"]) == (len(aggregated.tasks), 120)
+    report = document["teacher"]
+    assert report["served"] == len(published)
+    assert report["drafts"] == {author: asdict(acceptance) for author, acceptance in received(annotated).items()}
+    assert report["saved"] == asdict(saved(annotated))
+    assert report["share"] == (asdict(share) if share else None)
+    assert report["agreement"]["teacher"] == {
         "overall": asdict(teacher.overall) if teacher.overall else None,
-        "by_class": {label: asdict(each) for label, each in teacher.by_class.items()},
+        "by_class": {label: asdict(estimate) for label, estimate in teacher.by_class.items()},
     }
-    assert all(found["drafts"][author]["accepted"] for author in ("teacher", "learner")), "the test says something"
+    assert all(report["drafts"][author]["accepted"] for author in ("teacher", "learner")), "the test says something"
 
 
-def test_the_learners_numbers_are_those_of_the_version_that_serves(
+def test_the_learners_numbers_are_those_of_the_serving_version(
     taught: dict[int, str], store: Store, server: FakeLabelStudio
 ) -> None:
-    known = fitted_model.load(store, 5, 2)
-    expected = of_learner(known, np.empty(0, np.int64))
-    found = store.stats.document(5)["teacher"]
+    learner = fitted_model.load(store, 5, 2)
+    expected = of_learner(learner, np.empty(0, np.int64))
+    report = store.stats.document(5)["teacher"]
     assert expected.overall is not None
-    assert found["agreement"]["learner"]["overall"] == asdict(expected.overall)
-    assert (found["started_from"], found["priors"]) == (known.started_from, dict(known.prior_errors))
+    assert report["agreement"]["learner"]["overall"] == asdict(expected.overall)
+    assert (report["started_from"], report["priors"]) == (learner.started_from, dict(learner.prior_errors))
     assert store.stats.document(5)["labelled"] == 30
 
 
 @pytest.mark.parametrize("read", ["status", "scrape"])
-def test_reading_costs_as_many_statements_of_many_answers_as_of_few(
+def test_reading_takes_as_many_statements_with_many_annotations_as_with_few(
     store: Store, statements: list[str], read: str
 ) -> None:
     counts = []
     for n in (100, 10_000):
         store.forget(5)
-        fill_by_hand(store, n, said=20)
+        fill_by_hand(store, n, teacher_labels=20)
         measure(store)
         statements.clear()
         if read == "status":
@@ -146,7 +149,7 @@ def test_reading_costs_as_many_statements_of_many_answers_as_of_few(
     assert counts[0] == counts[1] < 25
 
 
-def test_a_round_that_finds_nothing_new_leaves_the_numbers_as_they_are(
+def test_a_round_without_anything_new_does_not_write_the_document(
     taught: dict[int, str], store: Store, server: FakeLabelStudio, make_round: MakeRound, statements: list[str]
 ) -> None:
     assert run_round(make_round(server)) is None
@@ -154,18 +157,18 @@ def test_a_round_that_finds_nothing_new_leaves_the_numbers_as_they_are(
     assert store.stats.document(5)["labelled"] == 30
 
 
-def test_an_answer_of_the_teacher_alone_changes_the_numbers_at_the_next_round(store: Store) -> None:
-    fill_by_hand(store, 40, said=5)
+def test_a_teacher_label_alone_changes_the_document_at_the_next_round(store: Store) -> None:
+    fill_by_hand(store, 40, teacher_labels=5)
     measure(store)
     before = store.stats.basis(5)
-    asked = prompts.label(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
-    store.questions.want(5, TEACHER, [(asked, content_key("text 9"))])
-    store.questions.record(5, Answer(asked.id, {"label": "fruit"}, np.eye(3, dtype=np.float32)[0]), [])
+    question = prompts.label(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
+    store.questions.want(5, TEACHER, [(question, content_key("text 9"))])
+    store.questions.record(5, Answer(question.id, {"label": "fruit"}, np.eye(3, dtype=np.float32)[0]), [])
     measure(store)
     assert store.stats.basis(5) != before
 
 
-def test_a_queue_that_was_just_published_is_counted(
+def test_a_queue_that_the_round_published_is_counted(
     taught: dict[int, str], store: Store, server: FakeLabelStudio, make_round: MakeRound, single: TaskSchema
 ) -> None:
     learn(server, taught, single, 5)
@@ -173,24 +176,24 @@ def test_a_queue_that_was_just_published_is_counted(
     document = store.stats.document(5)
     assert document["labelled"] == 35
     queue = store.shown.of(5, active(store).name)
-    assert document["teacher"]["share"]["n"] == len([each for each in queue if each.author])
+    assert document["teacher"]["share"]["n"] == len([draft for draft in queue if draft.author])
 
 
-def test_a_store_of_before_the_numbers_still_answers(
+def test_a_store_without_a_document_still_has_a_status(
     taught: dict[int, str], store: Store, server: FakeLabelStudio
 ) -> None:
     set_up(store, 5, connection={"ml": 1})
     remove_rows(store, 5, schema.stats, schema.confusion)
-    found = read_status(store, 5)
-    assert (found.labelled, found.pool, found.teacher) == (30, 60, {})
+    status = read_status(store, 5)
+    assert (status.labelled, status.pool, status.teacher) == (30, 60, {})
     set_up(store, 5, teacher={"name": TEACHER, "problem": "no key"})
-    found = read_status(store, 5)
-    assert dict(lines(found))["teacher trouble"] == "no key"
-    assert found.teacher["drafts"]["learner"] == {"accepted": 0, "edited": 0, "replaced": 0}
+    status = read_status(store, 5)
+    assert dict(lines(status))["teacher trouble"] == "no key"
+    assert status.teacher["drafts"]["learner"] == {"accepted": 0, "edited": 0, "replaced": 0}
     assert b'apprentice_labelled{project="5"} 30.0' in Metrics(store).render()
 
 
-def test_tasks_that_came_after_the_round_are_counted(
+def test_tasks_that_were_added_after_the_round_are_counted(
     taught: dict[int, str], store: Store, server: FakeLabelStudio
 ) -> None:
     assert read_status(store, 5).pool == 60
@@ -198,26 +201,26 @@ def test_tasks_that_came_after_the_round_are_counted(
     assert read_status(store, 5).pool == 61
 
 
-def test_a_project_that_is_gone_leaves_no_numbers(store: Store) -> None:
-    fill_by_hand(store, 20, said=10)
+def test_a_forgotten_project_leaves_no_document(store: Store) -> None:
+    fill_by_hand(store, 20, teacher_labels=10)
     measure(store)
     assert store.stats.document(5) and store.stats.basis(5) and store.stats.confusion(5)
     store.forget(5)
     assert (store.stats.document(5), store.stats.basis(5), store.stats.confusion(5)) == ({}, "", None)
 
 
-def test_the_numbers_are_kept_on_either_database(any_store: Store) -> None:
-    fill_by_hand(any_store, 20, said=10)
+def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
+    fill_by_hand(any_store, 20, teacher_labels=10)
     measure(any_store)
     measure(any_store)
     assert any_store.stats.document(5)["tasks"] == 20
-    kept = any_store.stats.confusion(5)
-    assert kept is not None
-    assert (kept.teacher, kept.labels, kept.matrix.shape) == (TEACHER, SCHEMA.labels, (3, 3))
-    assert np.allclose(kept.matrix.sum(axis=1), 1)
+    confusion = any_store.stats.confusion(5)
+    assert confusion is not None
+    assert (confusion.teacher, confusion.labels, confusion.matrix.shape) == (TEACHER, SCHEMA.labels, (3, 3))
+    assert np.allclose(confusion.matrix.sum(axis=1), 1)
 
 
-def test_tasks_that_go_during_a_round_are_counted_by_the_next_one(store: Store) -> None:
+def test_tasks_that_are_removed_during_a_round_are_counted_by_the_next_one(store: Store) -> None:
     fill_by_hand(store, 12)
     record, aggregator = store.projects.known(5), LabelAggregator(store, 5)
     pool = ProjectPool(store, 5, FakeEncoder())
@@ -229,7 +232,9 @@ def test_tasks_that_go_during_a_round_are_counted_by_the_next_one(store: Store) 
     assert project_stats.read(store, 5)["tasks"] == 11
 
 
-def test_a_scrape_reads_no_answers_even_before_the_first_round(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scrape_reads_no_annotations_even_before_the_first_round(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill_by_hand(store, 12)
     monkeypatch.setattr(store.labels, "of", lambda _: pytest.fail("all annotations were read"))
     assert b"apprentice_labelled" in Metrics(store).render()

@@ -1,4 +1,4 @@
-"""What is said about a project."""
+"""The lines of a project's status."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ml_backend.monitoring.status import lines, read_status
 from ml_backend.storage import Store
 
 
-def said(store: Store) -> dict[str, str]:
+def lines_by_name(store: Store) -> dict[str, str]:
     return dict(lines(read_status(store, 5)))
 
 
-def test_a_full_disk_is_named_even_though_it_silences_the_workers(
+def test_a_full_disk_is_reported_although_workers_cannot_report_either(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(store, 5, connection={"ml": 1})
@@ -25,25 +25,25 @@ def test_a_full_disk_is_named_even_though_it_silences_the_workers(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    assert "no worker" in said(store)["problem"] or "first round" in said(store)["problem"]
+    assert "no worker" in lines_by_name(store)["problem"] or "first round" in lines_by_name(store)["problem"]
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    assert "No space left on device" in said(store)["problem"]
+    assert "No space left on device" in lines_by_name(store)["problem"]
 
 
-def test_the_reading_of_a_long_list_of_tasks_can_be_watched(store: Store) -> None:
+def test_the_progress_of_reading_and_encoding_is_reported(store: Store) -> None:
     set_up(store, 5, connection={"ml": 1}, progress={"read": 15000})
-    assert said(store)["reading"] == "15000 tasks so far"
+    assert lines_by_name(store)["reading"] == "15000 tasks so far"
     set_up(store, 5, progress={"read": None, "encoded": 30, "tasks": 60})
-    assert "reading" not in said(store)
-    assert said(store)["encoded"].startswith("50%")
+    assert "reading" not in lines_by_name(store)
+    assert lines_by_name(store)["encoded"].startswith("50%")
 
 
 def test_a_rollback_names_the_learner_that_is_held(store: Store) -> None:
     set_up(store, 5, connection={"ml": 1}, pinned=3)
-    assert "learner of version 3" in said(store)["active version"]
+    assert "learner of version 3" in lines_by_name(store)["active version"]
 
 
-def test_the_accuracy_is_that_of_the_audit_slice_in_answering_order_unless_a_rollback_holds(store: Store) -> None:
+def test_the_accuracy_is_that_of_the_audit_sample_unless_a_rollback_holds(store: Store) -> None:
     estimate = {"value": 0.75, "low": 0.53, "high": 0.89, "n": 20, "source": "audit slice, in order"}
     set_up(store, 5, watch={"accuracy": estimate})
     assert read_status(store, 5).accuracy == Estimate(**estimate)

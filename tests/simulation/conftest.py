@@ -12,6 +12,7 @@ from fake_encoder import FakeEncoder
 from simulations import NearestMeanLearner, SimulationFolder
 
 from ml_backend.cli import main as cli
+from ml_backend.cli import simulate
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings
 from ml_backend.simulation import replay
@@ -35,7 +36,7 @@ def main(
 ) -> Callable[..., Any]:
     """Runs `apprentice simulate` with command-line options; returns exit code, standard output and standard error."""
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(simulation.settings.data_dir))
-    monkeypatch.setattr(cli, "cap_threads", lambda _n: None)
+    monkeypatch.setattr(simulate, "cap_threads", lambda _n: None)
     files = {"--tasks": "tasks.json", "--label-config": "config.xml", "--out": "report"}
     small = {"--budget": "12", "--batch": "4", "--seeds": "2", "--strategy": "margin"}
 

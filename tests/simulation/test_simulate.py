@@ -22,6 +22,7 @@ from simulations import LABELS, Body, SimulationFolder, answer, export
 from typer.testing import CliRunner
 
 from ml_backend.cli import main as cli
+from ml_backend.cli import simulate
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Floats
@@ -395,7 +396,7 @@ def test_ctrl_c_at_once_is_one_line(main: Callable[..., Any], monkeypatch: pytes
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "read_settings", interrupt)
+    monkeypatch.setattr(simulate, "read_settings", interrupt)
     assert main() == (130, "Interrupted: the same command goes on from here.\n", "")
     monkeypatch.delitem(sys.modules, "ml_backend.core.exceptions")
     monkeypatch.setattr(sys, "meta_path", [SimpleNamespace(find_spec=interrupt)])  # while libraries are imported

@@ -160,7 +160,7 @@ def test_the_report_has_a_row_for_each_arm_and_names_the_teacher(simulation: Sim
 
 def test_rounds_without_an_arm_are_refused(main: Callable[..., Any]) -> None:
     code, _, err = main(rounds="2")
-    assert code == 2 and "are of --teacher-arm" in " ".join(err.split())
+    assert code == 2 and "--per-round need --teacher-arm" in " ".join(err.split())
 
 
 def test_without_a_teacher_or_with_an_unknown_arm_nothing_is_begun(

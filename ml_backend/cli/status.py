@@ -1,0 +1,46 @@
+"""`apprentice status`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from ml_backend.cli.common import DataDir, OptionalProject, open_store, out, read_settings
+
+if TYPE_CHECKING:
+    from ml_backend.monitoring.status import Status
+
+NAME_COLUMN_WIDTH = 16
+
+
+def status(
+    project: OptionalProject = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object (a list without --project)")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Show the labelled tasks, the accuracy of the learner, and the last round."""
+    from ml_backend.monitoring.status import read_status
+
+    settings = read_settings(data_dir=data_dir)
+    store = open_store(settings)
+    projects = [project] if project else [record.id for record in store.projects.connected()]
+    statuses = [read_status(store, number, settings) for number in projects]
+    if as_json:
+        documents = [status.as_dict() for status in statuses]
+        typer.echo(json.dumps(documents[0] if project else documents, indent=2))
+    elif not statuses:
+        out.print("No project is connected: `apprentice connect --project N`.")
+    else:
+        for status in statuses:
+            _print_status(status)
+
+
+def _print_status(status: Status) -> None:
+    from ml_backend.monitoring.status import lines
+
+    out.print(f"[bold]Project {status.project}[/]")
+    for name, sentence in lines(status):
+        out.print(f"  {name:<{NAME_COLUMN_WIDTH}}{escape(sentence)}", highlight=False)

@@ -1,0 +1,46 @@
+"""`apprentice versions` and `apprentice rollback`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Column, Table
+
+from ml_backend.cli.common import DataDir, Project, open_store, out, read_settings
+
+
+def versions(project: Project, data_dir: DataDir = None) -> None:
+    """List the model versions of a project, newest first."""
+    from ml_backend.monitoring.status import read_status
+
+    store = open_store(read_settings(data_dir=data_dir))
+    read_status(store, project)  # raises an error if the project is unknown
+    active, stored_learners = store.versions.active(project), set(store.versions.learners(project))
+    table = Table(Column("version", no_wrap=True), "learner", "labels", "accuracy", "made", "note", box=None)
+    versions = store.versions.all(project)
+    labelled_counts = {version.number: str(version.labelled) for version in versions}
+    for version in versions:
+        is_active = active is not None and version.number == active.number
+        name = f"[green]{version.name} active[/]" if is_active else version.name
+        served = f"of {version.learner}" if version.learner else "none yet"
+        learner = "kept" if version.number in stored_learners else served
+        labels = labelled_counts.get(version.learner or version.number, "-")  # those that the learner was fitted on
+        accuracy = f"{version.accuracy.value:.3f}" if version.accuracy else "-"
+        created = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%d %b %H:%M")
+        table.add_row(name, learner, labels, accuracy, created, escape(version.note))
+    out.print(table)
+
+
+def rollback(
+    project: Project,
+    to: Annotated[str | None, typer.Option(help="version name or number; `latest` ends a rollback")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Serve an earlier learner again, at once, until the rollback is ended."""
+    from ml_backend.loop.rollback import roll_back
+
+    effect = roll_back(open_store(read_settings(data_dir=data_dir)), project, to)
+    out.print(f"Project {project}: {effect}.")
