@@ -21,7 +21,7 @@ from ml_backend.loop.round import run_round
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import Store
 from ml_backend.teacher.evolution import report_text
-from ml_backend.teacher.evolution.confusions import NOTHING, SHOWN, typical
+from ml_backend.teacher.evolution.confusions import MAX_TYPICAL_MISTAKES, NO_LABEL, typical_rows
 from ml_backend.teacher.evolution.error_analysis import serving, weakness
 from ml_backend.teacher.project_context import ProjectContext, visit
 
@@ -79,7 +79,7 @@ def test_typical_mistakes_are_quoted_with_both_answers_and_no_two_are_alike(
     fruit = about(taught, "fruit")
     found = weakness(site, saying(serving(site), dict.fromkeys(fruit, "metal")))
     (pair,) = found.pairs
-    assert pair.count == 10 and 1 <= len(pair.typical) <= SHOWN
+    assert pair.count == 10 and 1 <= len(pair.typical) <= MAX_TYPICAL_MISTAKES
     assert {(each.label, each.said, each.confidence) for each in pair.typical} == {(("fruit",), ("metal",), 0.8)}
     texts = dict(zip(pair.tasks, site.store.tasks.texts(5, list(pair.tasks)), strict=True))
     assert all(texts[each.task] == each.text for each in pair.typical)
@@ -88,9 +88,9 @@ def test_typical_mistakes_are_quoted_with_both_answers_and_no_two_are_alike(
 def test_what_is_typical_lies_in_the_middle_and_a_copy_is_passed_over() -> None:
     angles = np.array([0.0, 0.01, 0.9, -0.9, 2.5])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    first, *others = typical(vectors, 3)
+    first, *others = typical_rows(vectors, 3)
     assert first in (0, 1) and not {0, 1} & set(others) and len(others) == 2
-    assert typical(vectors[:2], 3) == [int((vectors[:2] @ vectors[:2].mean(axis=0)).argmax())]
+    assert typical_rows(vectors[:2], 3) == [int((vectors[:2] @ vectors[:2].mean(axis=0)).argmax())]
 
 
 def test_what_may_not_be_quoted_still_counts(site: ProjectContext, taught: dict[int, str]) -> None:
@@ -135,11 +135,11 @@ def test_of_several_labels_one_too_few_and_one_too_many_are_told_apart(
     held_out[fruit[5:7], 0], held_out[fruit[5:7], 2] = 0.2, 0.9  # one for another
     found = weakness(site, replace(learner, held_out=held_out.astype(np.float32)))
     assert {(pair.label, pair.instead, pair.count) for pair in found.pairs} == {
-        ("fruit", NOTHING, 2),
-        (NOTHING, "metal", 3),
+        ("fruit", NO_LABEL, 2),
+        (NO_LABEL, "metal", 3),
         ("fruit", "animal", 2),
     }
-    assert {pair.label: pair.share for pair in found.pairs}[NOTHING] == pytest.approx(3 / 30)
+    assert {pair.label: pair.share for pair in found.pairs}[NO_LABEL] == pytest.approx(3 / 30)
 
 
 def test_a_cluster_of_one_task_is_not_listed(site: ProjectContext) -> None:
@@ -178,7 +178,7 @@ def test_without_a_learner_the_report_says_what_it_takes(
         visit(settings, store, 5)
     fill(server, 5)
     run_round(make_round(server))
-    with pytest.raises(ApprenticeError, match="no learner yet: it takes answers of two different labels"):
+    with pytest.raises(ApprenticeError, match="no learner yet: annotate tasks with at least two different labels"):
         serving(visit(settings, store, 5))
 
 

@@ -20,7 +20,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.monitoring.status import lines, read_status
 from ml_backend.storage import Spending, Store
 from ml_backend.teacher import distillation, prompts, teacher_labels
-from ml_backend.teacher.evolution import generated_texts, report_text, steps, text_filter
+from ml_backend.teacher.evolution import generated_texts, report_text, steps
 from ml_backend.teacher.evolution.error_analysis import serving, weakness
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import EASY, HARD, TAUGHT, GeneratedText
@@ -107,13 +107,20 @@ def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
     teacher.refuses = "zinc"
     (one,) = evolving(TAUGHT, per_round=11).run(1)
     said = "\n".join(report_text.round_lines(one, Spending()))
-    assert one.examples[text_filter.LENGTH] == ("iron " * 200).strip() and one.examples[text_filter.ALIKE_TASK] == known
-    assert f'{text_filter.ALIKE_TASK}, such as "{known}"' in said and f"1 {text_filter.LENGTH}" in said
+    assert (
+        one.examples[generated_texts.WRONG_LENGTH] == ("iron " * 200).strip()
+        and one.examples[generated_texts.DUPLICATE_OF_TASK] == known
+    )
+    assert (
+        f'{generated_texts.DUPLICATE_OF_TASK}, such as "{known}"' in said
+        and f"1 {generated_texts.WRONG_LENGTH}" in said
+    )
     unclear = sum("zinc" in text.split() for text in {text_of(i, salt) for i in range(6) for salt in (10, 15)})
     assert unclear and one.written == 17
     assert dict(one.dropped) == {
-        text_filter.EMPTY: 2, text_filter.LENGTH: 1, text_filter.ALIKE_TASK: 1, text_filter.ALIKE_WRITTEN: 1,
-        steps.REFUSED: unclear,
+        generated_texts.EMPTY: 2, generated_texts.WRONG_LENGTH: 1, generated_texts.DUPLICATE_OF_TASK: 1,
+        generated_texts.DUPLICATE_OF_TEXT: 1,
+        generated_texts.REFUSED: unclear,
     }  # fmt: skip
     assert len(one.texts) == 17 - 5 - unclear
 
@@ -123,7 +130,7 @@ def test_an_unsure_label_is_none_and_a_round_that_keeps_nothing_says_what_to_set
 ) -> None:
     teacher.sure = 0.55
     (one,) = evolving(TAUGHT).run(1)
-    assert not one.texts and dict(one.dropped) == {steps.UNSURE: 12} and one.used == 0
+    assert not one.texts and dict(one.dropped) == {generated_texts.UNSURE: 12} and one.used == 0
     said = "\n".join(report_text.round_lines(one, Spending()))
     assert "nothing is kept, most of it for: unsure label." in said
     assert "set teacher_probabilities to stated or samples in the project's extra params" in said
@@ -145,7 +152,9 @@ def test_feedback_has_hard_and_easy_texts_with_what_the_learner_said_and_mistake
     assert lines[0] == "Round 1: it got 4 of 10 hard texts right and 4 of 10 easy ones."
     assert lines[1] == '  hard: "hard 4" wrong: it is fruit, not metal'
     told = lines[lines.index("Round 2: it got 4 of 10 hard texts right and 4 of 10 easy ones.") + 1 :]
-    assert [line.split(":")[0].strip() for line in told] == ["hard"] * steps.LATEST + ["easy"] * steps.LATEST
+    assert [line.split(":")[0].strip() for line in told] == ["hard"] * steps.LATEST_FEEDBACK_TEXTS + [
+        "easy"
+    ] * steps.LATEST_FEEDBACK_TEXTS
     assert told[0].endswith("not metal") and steps.feedback([replace(first, texts=tuple(texts[:1]))]).endswith(
         '  hard: "hard 0" right: fruit'
     )
@@ -163,13 +172,13 @@ def test_examples_for_writing_are_answered_tasks_of_each_label_with_their_label_
     (one,) = evolving(TAUGHT).run(1)
     (asked,) = (each for each in teacher.asked if each.purpose == "write")
     examples = json.loads(asked.text)["examples"]
-    assert len(examples) == steps.LIKE and all(answers[each["text"]] == each["label"] for each in examples)
+    assert len(examples) == steps.EXAMPLE_COUNT and all(answers[each["text"]] == each["label"] for each in examples)
     assert {each["label"] for each in examples} == {"fruit", "metal", "animal"}
     assert {numbers[each["text"]] for each in examples} <= set(one.shown)
     store.versions.draw_audit(5, [numbers[text] for text in answers])
     (one,) = evolving(TAUGHT).run(1)
     examples = json.loads([each for each in teacher.asked if each.purpose == "write"][-1].text)["examples"]
-    assert len(examples) == steps.LIKE and not any("label" in each for each in examples) and one.shown == ()
+    assert len(examples) == steps.EXAMPLE_COUNT and not any("label" in each for each in examples) and one.shown == ()
 
 
 def test_report_and_status_say_how_many_answers_the_teacher_was_shown(
@@ -209,4 +218,4 @@ def test_of_several_labels_none_at_all_is_refused_and_every_decision_must_be_sur
     texts = [GeneratedText(f"{n}", HARD) for n in range(4)]
     kept, dropped = steps.labelled(multiple, list(zip(texts, answers, asked, strict=True)))
     assert [(each.text, each.label) for each in kept] == [("0", ("fruit",))]
-    assert dropped == [(steps.REFUSED, "1"), (steps.UNSURE, "2"), (steps.REFUSED, "3")]
+    assert dropped == [(generated_texts.REFUSED, "1"), (generated_texts.UNSURE, "2"), (generated_texts.REFUSED, "3")]

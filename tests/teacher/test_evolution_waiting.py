@@ -19,7 +19,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
-from ml_backend.teacher.evolution import steps
+from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import POOL, TAUGHT
 from ml_backend.teacher.project_context import ProjectContext, visit
@@ -34,7 +34,7 @@ def test_a_step_that_comes_to_nothing_ends_the_round_and_not_the_command(
     assert (one.written, one.texts, one.used, one.done) == (0, (), 0, True)
     teacher.failing = {"label"}
     (one,) = evolving().run(1)
-    assert (one.number, dict(one.dropped), one.done) == (2, {steps.UNUSABLE: 12}, True)
+    assert (one.number, dict(one.dropped), one.done) == (2, {generated_texts.UNUSABLE: 12}, True)
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 8, 14, 20])
@@ -158,12 +158,12 @@ def test_the_command_prints_each_round_and_where_it_waits(
     said = run("--rounds", "2")
     assert "Round 1" in said and "It is weak." in said
     assert "12 texts written, 12 kept, dropped: none; 6 became tasks" in said
-    assert "before it was taught them, the learner had" in said and "14 calls, 1400 + 140 tokens, cost 0" in said
+    assert "before it was trained on them, the learner had" in said and "14 calls, 1400 + 140 tokens, cost 0" in said
     assert "waiting for 10 answers; the same command goes on from here (it went away)" in said
     teacher.calls = 10**6
     assert "Round 2" in run("--rounds", "2")
     assert "tasks of the pool labelled" in run("--rounds", "1", "--from-pool")
-    assert "are taught directly" in run("--rounds", "1", "--train-directly")
+    assert "are used for training directly" in run("--rounds", "1", "--train-directly")
     both = CliRunner().invoke(main.app, ["evolve", "--project", "5", "--from-pool", "--train-directly"])
     assert both.exit_code == 2
 
