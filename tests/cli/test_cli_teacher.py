@@ -216,7 +216,7 @@ def test_an_export_keeps_to_the_budget_and_says_what_is_left(run: Run, store: St
     assert said.startswith("3 questions") and "2 more wait" in said
     set_up(store, 5, extra_params={**PARAMS, "teacher_budget": 1e-9})
     code, said = run("teach", "--export", str(tmp_path / "none.jsonl"))
-    assert code == 1 and "Nothing is written: the teacher's budget of the project does not reach" in said
+    assert code == 1 and "Nothing is written: the teacher's budget of the project does not cover" in said
     assert not (tmp_path / "none.jsonl").exists()
 
 

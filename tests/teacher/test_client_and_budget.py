@@ -17,7 +17,7 @@ from ml_backend.storage import Store
 from ml_backend.storage import questions as questions_module
 from ml_backend.teacher import client as module
 from ml_backend.teacher import prompts
-from ml_backend.teacher.client import LOT, Budget, TeacherClient, out_of_budget
+from ml_backend.teacher.client import QUESTIONS_PER_BUDGET_CHECK, Budget, TeacherClient, out_of_budget
 
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
@@ -133,7 +133,7 @@ class Dear(Scripted):
 @pytest.mark.parametrize("cap", ["project", "day", "day_calls"])
 @pytest.mark.parametrize("replies", [1, 6])
 def test_no_cap_is_ever_passed_however_many_ask_at_once(store: Store, cap: str, replies: int) -> None:
-    asked, keys = ask_for(5 * LOT)
+    asked, keys = ask_for(5 * QUESTIONS_PER_BUDGET_CHECK)
     budget = replace(PRICED, replies=replies)
     most = {"day_calls": 20.5 * budget.calls(asked[0])}.get(cap, 20.5 * budget.expected(asked[0]))
     budget = replace(budget, **{cap: int(most) if cap == "day_calls" else most})
@@ -165,7 +165,7 @@ def test_a_question_that_is_too_dear_does_not_stand_in_the_way_of_others(store: 
     desk = TeacherClient(store, 5, Scripted(), budget)
     assert desk.affordable([dear, *asked]) == asked
     assert [each.question for each in desk.ask([dear, *asked], [None, *keys])] == [each.id for each in asked]
-    assert store.questions.waiting(5) == [dear] and "does not reach" in desk.exhausted(dear)
+    assert store.questions.waiting(5) == [dear] and "does not cover" in desk.exhausted(dear)
 
 
 @pytest.mark.parametrize("cap", ["teacher_budget", "teacher_daily_budget", "teacher_daily_calls"])
@@ -209,7 +209,7 @@ def test_a_budget_that_does_not_reach_for_a_question_is_told_with_what_it_may_co
     assert len(list(desk.ask(asked, keys))) == 1
     assert desk.exhausted() == "" and desk.left()[0] < most
     said = desk.exhausted(asked[2])
-    assert "does not reach" in said and "teacher_budget" in said and f"{most:g}" in said
+    assert "does not cover" in said and "teacher_budget" in said and f"{most:g}" in said
 
 
 def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
