@@ -223,10 +223,10 @@ def test_an_export_keeps_to_the_budget_and_says_what_is_left(run: Run, store: St
 @pytest.mark.parametrize(
     ("params", "code", "words"),
     [
-        (PARAMS, 0, "No question waits. `apprentice serve` puts them on the list"),
+        (PARAMS, 0, "No question waits. `apprentice serve` creates questions"),
         ({**PARAMS, "teacher": "openai"}, 0, "No question waits: openai is asked at once"),
         ({"teacher": "batch"}, 1, "has no model: set teacher_model"),
-        ({}, 1, "has no teacher that can be asked (but 'similarity'): set teacher to batch"),
+        ({}, 1, "has no teacher that can be asked (it has 'similarity'): set teacher to batch"),
     ],
 )
 def test_without_a_question_that_waits_it_says_what_to_do(

@@ -98,11 +98,11 @@ def test_a_server_that_answers_and_has_the_model_is_good_and_is_asked_nothing_el
     ("params", "values", "words"),
     [
         ({"teacher_model": ""}, {}, "wrong: openai needs a model: set teacher_model"),
-        ({"teacher_model": "huge"}, {}, "does not list the model 'huge' (but small, large): set teacher_model"),
+        ({"teacher_model": "huge"}, {}, "does not list the model 'huge' (it lists: small, large): set teacher_model"),
         ({}, {"teacher_key": "another"}, "refuses the key (401): set APPRENTICE_TEACHER_KEY"),
         ({}, {"teacher_key": "two\nlines"}, "wrong: APPRENTICE_TEACHER_KEY has characters that no key has"),
         ({}, {"teacher_url": ""}, "good: OpenAI's own endpoint, with a key"),
-        ({}, {"teacher_url": "", "teacher_key": ""}, "wrong: without APPRENTICE_TEACHER_URL it is OpenAI's own"),
+        ({}, {"teacher_url": "", "teacher_key": ""}, "wrong: OpenAI's own endpoint, which is used without APPRENTICE"),
     ],
 )
 def test_what_is_missing_is_named_by_its_setting(
