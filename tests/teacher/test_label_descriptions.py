@@ -13,7 +13,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import TaskSchema
 from ml_backend.storage import Store
 from ml_backend.teacher.descriptions.label_descriptions import (
-    MOST_CUES,
+    MAX_CUES,
     adopt,
     as_text,
     checked,
@@ -87,11 +87,11 @@ def test_what_is_wrong_is_told_with_its_label(wrong: Any, named: str) -> None:
 
 
 def test_blanks_are_tidied_and_empty_or_too_many_cues_left_out() -> None:
-    many = [[f"cue {n}", 1] for n in range(MOST_CUES + 5)]
+    many = [[f"cue {n}", 1] for n in range(MAX_CUES + 5)]
     found = checked({"fruit": {"description": " sweet ", "cues": [["  an \n apple ", 3], [" ", 5], *many]}}, SCHEMA)
     assert found["fruit"]["description"] == "sweet"
     assert found["fruit"]["cues"][:2] == [["an apple", 3], ["cue 0", 1]]
-    assert len(found["fruit"]["cues"]) == MOST_CUES
+    assert len(found["fruit"]["cues"]) == MAX_CUES
 
 
 def test_a_reply_that_fits_the_question_is_read() -> None:
