@@ -105,8 +105,8 @@ def test_blanks_are_tidied_and_empty_or_too_many_cues_left_out() -> None:
 def test_a_reply_that_fits_the_question_is_read() -> None:
     import jsonschema
 
-    cues = [{"phrase": "an apple", "score": 9, "instead": ""}, {"phrase": "gold", "score": -4, "instead": "metal"}]
-    reply = {"labels": [{"label": "fruit", "description": "sweet", "cues": cues}]}
+    listed = [{"phrase": "an apple", "score": 9, "instead": ""}, {"phrase": "gold", "score": -4, "instead": "metal"}]
+    reply = {"labels": [{"label": "fruit", "description": "sweet", "cues": listed}]}
     asked = describe(SCHEMA, ["a text"], "scripted")
     jsonschema.validate(reply, asked.reply)
     cues = from_reply(reply, SCHEMA)
