@@ -1,6 +1,8 @@
-"""What the teacher is asked next: the queue's head, then for cues, once, then tasks that the learner is distilled from.
+"""Chooses the next questions for the teacher: labels of the tasks at the queue's head, then label descriptions or field
+scores, then labels of tasks for distillation.
 
-It works ahead of the annotators and never on the audit slice, whose answers are to be influenced by nobody.
+The questions run ahead of the annotators. Tasks of the audit sample are never asked about, because no draft may
+influence their annotations.
 """
 
 from __future__ import annotations
@@ -15,138 +17,148 @@ from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import Floats, Ints, Pool, TaskSchema
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.training_sample import MOST_FITTED, random_rows
-from ml_backend.pool.feature_space import descriptions as descriptions_of_fields
+from ml_backend.pool.feature_space import descriptions as field_descriptions
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectRecord, Store
 from ml_backend.teacher import few_shot_selection, prompts
 from ml_backend.teacher.descriptions import feature_scores
-from ml_backend.teacher.descriptions.label_descriptions import descriptions
+from ml_backend.teacher.descriptions.label_descriptions import descriptions as label_descriptions
 from ml_backend.teacher.project_snapshot import ProjectSnapshot
 
-PORTION = 32  # tasks chosen at a time for distillation: the queue's head moves on meanwhile
-SHOWN, RECORDS = 30, 3  # tasks that a teacher sees when it is asked for cues, or what fields say
+PORTION = 32  # tasks chosen at a time for distillation, because the queue's head changes in the meantime
+MAX_EXAMPLE_TASKS, MAX_EXAMPLE_RECORDS = 30, 3  # tasks in a question for label descriptions; records in one for scores
 Asked = list[tuple[Question, bytes | None]]
+"""Questions with the content keys of the tasks that they are about; None: the question is about no single task."""
 
 
-def cues(store: Store, sight: ProjectSnapshot, teacher: str) -> Asked:
-    """The question for cues, or of records those for what their fields say, as long as nobody has answered them or
-    written something by hand."""
-    record, pool, schema = sight.record, sight.pool, sight.schema
+def cues(store: Store, snapshot: ProjectSnapshot, teacher: str) -> Asked:
+    """The open question for label descriptions, or the open questions for field scores of records. Empty if people have
+    written them by hand, or all are answered."""
+    record, pool, schema = snapshot.record, snapshot.pool, snapshot.schema
     if (record.cues is not None and not schema.is_record) or not len(pool.tasks):
         return []
-    random = np.random.default_rng(record.id)  # the same tasks whenever it is asked
-    tasks = np.sort(random.choice(pool.tasks, min(SHOWN, len(pool.tasks)), replace=False))
+    rng = np.random.default_rng(record.id)  # a fixed seed: the question has the same tasks each time
+    tasks = np.sort(rng.choice(pool.tasks, min(MAX_EXAMPLE_TASKS, len(pool.tasks)), replace=False))
     texts = [text for text in store.tasks.texts(record.id, tasks.tolist()) if text]
     if schema.is_record:
-        if sight.records is None:
+        if snapshot.records is None:
             return []
-        told = descriptions_of_fields(sight.options, record.features)
-        asked = feature_scores.asked(record, sight.records, schema, told, texts[:RECORDS], teacher)
+        descriptions = field_descriptions(snapshot.options, record.features)
+        questions = feature_scores.asked(
+            record, snapshot.records, schema, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
+        )
     else:
-        asked = [prompts.describe(schema, texts, teacher)]
-    known = store.questions.answers(record.id, [each.id for each in asked])
-    return [(each, None) for each in asked if each.id not in known]
+        questions = [prompts.describe(schema, texts, teacher)]
+    answers = store.questions.answers(record.id, [question.id for question in questions])
+    return [(question, None) for question in questions if question.id not in answers]
 
 
 def head(store: Store, record: ProjectRecord, options: ProjectSettings) -> Ints:
-    """The tasks at the published queue's head that are shown with a draft."""
+    """The ids of the first `teacher_ahead` tasks of the published queue that are shown with a draft."""
     if not record.published:
         return np.empty(0, np.int64)
-    shown = store.shown.of(record.id, record.published)
-    return np.array([each.task for each in shown if each.author is not None][: options.teacher_ahead], np.int64)
+    drafts = store.shown.of(record.id, record.published)
+    tasks = [draft.task for draft in drafts if draft.author is not None]
+    return np.array(tasks[: options.teacher_ahead], np.int64)
 
 
 def room(
     store: Store, options: ProjectSettings, schema: TaskSchema, project: int, teacher: str
 ) -> tuple[int, list[bytes]]:
-    """How many labels are still to be given for there to be `teacher_labels`, and the content keys of the tasks that
-    have theirs: given for the labels that there are now. What waits for a batch with these labels is as good as given;
-    what another teacher did not answer is asked again."""
+    """How many labels the teacher has still to give to reach the setting `teacher_labels`, and the content keys of the
+    tasks that it has labelled with the present labels. Questions with the present labels that wait for a batch count as
+    answered. Tasks that another teacher has not answered are asked about again."""
     questions = store.questions
-    known = questions.given(project, teacher).keys_for(schema.labels)
+    labelled_keys = questions.given(project, teacher).keys_for(schema.labels)
     if options.teacher == registry.BY_FILE:
-        known |= questions.keys_waiting(project, teacher, schema.labels, schema.multiple)
-    return options.teacher_labels - len(known), list(known)
+        labelled_keys |= questions.keys_waiting(project, teacher, schema.labels, schema.multiple)
+    return options.teacher_labels - len(labelled_keys), list(labelled_keys)
 
 
 def further(
-    pool: ProjectPool, options: ProjectSettings, learner: FittedModel | None, schema: TaskSchema, known: list[bytes],
-    apart: Ints, touched: Ints, left: int,
+    pool: ProjectPool, options: ProjectSettings, learner: FittedModel | None, schema: TaskSchema,
+    labelled_keys: list[bytes], excluded: Ints, touched: Ints, left: int,
 ) -> Ints:  # fmt: skip
-    """The next tasks for the teacher to label, by a strategy of its own, of `left` at most.
+    """The ids of the next tasks to label for distillation, at most `left`. The teacher's query strategy chooses them.
 
-    known    content keys of those that it has labelled: they count as labelled here, too
-    apart    tasks that it is not asked about; `touched`: those with an answer or a skip
+    labelled_keys  content keys of the tasks that the teacher has labelled, which count as labelled
+    excluded       ids of tasks that are not chosen
+    touched        ids of tasks with an annotation or a skip, which count as labelled
     """
     view = pool.encoded_view()
     if not len(view.rows):
         return np.empty(0, np.int64)
-    mine, _ = pool.rows_with(known)
+    labelled_rows, _ = pool.rows_with(labelled_keys)
     tasks = pool.tasks[view.rows]
-    labelled = np.isin(tasks, touched) | np.isin(view.rows, mine)
-    seen = Pool(
+    is_labelled = np.isin(tasks, touched) | np.isin(view.rows, labelled_rows)
+    is_excluded = pool.synthetic[view.rows] | pool.without_text[view.rows] | np.isin(tasks, excluded)
+    strategy_pool = Pool(
         vectors=view.vectors,
         probabilities=learner.predict(schema, view.vectors) if learner else None,
-        labelled=labelled,
-        available=~(labelled | pool.synthetic[view.rows] | pool.without_text[view.rows] | np.isin(tasks, apart)),
+        labelled=is_labelled,
+        available=~(is_labelled | is_excluded),
         multiple=schema.multiple,
     )
     strategy = registry.acquisition(options.teacher_acquisition)
-    return np.asarray(tasks[strategy.select(seen, min(left, PORTION), seed=int(labelled.sum())).rows])
+    selection = strategy.select(strategy_pool, min(left, PORTION), seed=int(is_labelled.sum()))
+    return np.asarray(tasks[selection.rows])
 
 
 def label(
     store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, learner: FittedModel | None,
     teacher: str, tasks: Ints,
 ) -> Asked:  # fmt: skip
-    """A question for each of some tasks that has no answer yet, with examples from the annotators' own labels if it is
-    encoded and there is a learner: what was said with answers in sight is a draft, and never distilled. Not of a
-    synthetic one: the teacher has labelled it before it became a task."""
+    """The unanswered questions for the labels of tasks. A question about an encoded task has few-shot examples from the
+    annotators' labels that `learner` was trained on. A teacher label that was given with examples is used as a draft
+    and never distilled. Tasks that the teacher wrote are left out, because it labelled them before they became tasks.
+    """
     tasks = tasks[pool.real(tasks)]
-    told = descriptions(record.cues, schema)
+    descriptions = label_descriptions(record.cues, schema)
     texts = store.tasks.texts(record.id, tasks.tolist())
     rows = pool.rows_of(tasks)
-    if len(rows) != len(tasks):  # a task went meanwhile: the next look sees it
+    if len(rows) != len(tasks):  # a task was deleted in the meantime; the next snapshot has no such task
         return []
     if learner is not None and (learner.lesson.labels, learner.lesson.multiple) != (schema.labels, schema.multiple):
-        learner = None  # its answers are not those that may be given now
-    keyed = [(row, pool.keys_of(rows[n : n + 1]), text) for n, (row, text) in enumerate(zip(rows, texts, strict=True))]
-    asked = {
-        int(row): (prompts.label(schema, key, text, teacher, told), key) for row, key, text in keyed if text.strip()
-    }
-    known = store.questions.answers(record.id, [each.id for each, _ in asked.values()])
-    open_ = {row: pair for row, pair in asked.items() if pair[0].id not in known}
-    there = np.array([row for row in open_ if pool.encoded[row]], np.int64)
-    shown = dict(
-        zip(there.tolist(), labelled_examples(store, pool, record.id, learner, pool.ensure(there)), strict=True)
-    )
+        learner = None  # it was trained on other labels
+    questions: dict[int, tuple[Question, bytes]] = {}
+    for i, (row, text) in enumerate(zip(rows.tolist(), texts, strict=True)):
+        if text.strip():
+            key = pool.keys_of(rows[i : i + 1])
+            questions[row] = prompts.label(schema, key, text, teacher, descriptions), key
+    answers = store.questions.answers(record.id, [question.id for question, _ in questions.values()])
+    unanswered = {row: pair for row, pair in questions.items() if pair[0].id not in answers}
+    encoded_rows = np.array([row for row in unanswered if pool.encoded[row]], np.int64)
+    examples = labelled_examples(store, pool, record.id, learner, pool.ensure(encoded_rows))
+    examples_of_row = dict(zip(encoded_rows.tolist(), examples, strict=True))
     return [
-        (replace(each, examples=prompts.as_examples(schema, shown.get(row, []))), key)
-        for row, (each, key) in open_.items()
+        (replace(question, examples=prompts.as_examples(schema, examples_of_row.get(row, []))), key)
+        for row, (question, key) in unanswered.items()
     ]
 
 
 def labelled_examples(
-    store: Store, pool: ProjectPool, project: int, learner: FittedModel | None, asked: Floats
+    store: Store, pool: ProjectPool, project: int, learner: FittedModel | None, vectors: Floats
 ) -> list[list[tuple[str, list[str]]]]:
-    """For each of the texts with vectors `asked` (n, d), others with the annotators' labels, from what a learner has
-    learnt; nothing without one. None of the audit slice, which is to be influenced by nobody."""
+    """Few-shot examples for each of the texts with `vectors` (n, d): other texts with the annotators' labels, from the
+    training data of `learner`; none without a learner. Tasks of the audit sample are left out, because they must not
+    influence a draft."""
+    no_examples: list[list[tuple[str, list[str]]]] = [[] for _ in vectors]
     if learner is None:
-        return [[] for _ in asked]
-    lesson = learner.lesson
-    certain = (lesson.targets.max(axis=1) == 1.0) | lesson.multiple  # no tie between annotators
-    certain &= ~np.isin(lesson.tasks, np.array(store.versions.audited(project), np.int64))
-    theirs = pool.rows_of(lesson.tasks)
-    usable = np.flatnonzero(certain & np.isin(lesson.tasks, pool.tasks))
-    if len(theirs) != len(lesson.tasks) or not len(usable):
-        return [[] for _ in asked]
-    usable = usable[random_rows(lesson.tasks[usable], MOST_FITTED)]
-    tasks, answers = lesson.tasks[usable], lesson.targets[usable] > 0.5
-    if not pool.encoded[theirs[usable]].all():
-        return [[] for _ in asked]
-    vectors, errors = pool.ensure(theirs[usable]), learner.errors(tasks)
-    names = np.array(lesson.labels)
-    found = [few_shot_selection.choose(vector, vectors, errors) for vector in asked]
-    rows = np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+        return no_examples
+    snapshot = learner.lesson
+    is_certain = (snapshot.targets.max(axis=1) == 1.0) | snapshot.multiple  # no tie between annotators
+    is_certain &= ~np.isin(snapshot.tasks, np.array(store.versions.audited(project), np.int64))
+    snapshot_rows = pool.rows_of(snapshot.tasks)
+    usable = np.flatnonzero(is_certain & np.isin(snapshot.tasks, pool.tasks))
+    if len(snapshot_rows) != len(snapshot.tasks) or not len(usable):
+        return no_examples
+    usable = usable[random_rows(snapshot.tasks[usable], MOST_FITTED)]
+    tasks, has_label = snapshot.tasks[usable], snapshot.targets[usable] > 0.5
+    if not pool.encoded[snapshot_rows[usable]].all():
+        return no_examples
+    candidate_vectors, error_rates = pool.ensure(snapshot_rows[usable]), learner.errors(tasks)
+    names = np.array(snapshot.labels)
+    chosen = [few_shot_selection.choose(vector, candidate_vectors, error_rates) for vector in vectors]
+    rows = np.unique(np.concatenate([np.empty(0, np.int64), *chosen]))
     texts = dict(zip(rows.tolist(), store.tasks.texts(project, tasks[rows].tolist()), strict=True))
-    return [[(texts[row], names[answers[row]].tolist()) for row in chosen.tolist()] for chosen in found]
+    return [[(texts[row], names[has_label[row]].tolist()) for row in selection.tolist()] for selection in chosen]

@@ -1,4 +1,5 @@
-"""The desk between a project and its teacher: asks what is not known yet, within the budget, and keeps what comes."""
+"""The client of a project's teacher: asks the questions that have no answer yet, within the budget, and stores the
+answers."""
 
 from __future__ import annotations
 
@@ -29,17 +30,21 @@ from ml_backend.core.teacher_types import (
 from ml_backend.storage import Spending, Store, now
 from ml_backend.storage.questions import GIVEN_UP_SECONDS
 
-WRAPPING = 1000  # bytes that a request has beside the question's own words
-LOT = 16  # questions between two looks at the budget
+REQUEST_OVERHEAD_BYTES = 1000  # of a request beside the question's text
+QUESTIONS_PER_BUDGET_CHECK = 16
 RENEW_SECONDS = GIVEN_UP_SECONDS / 5
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Prices of a million tokens, and caps on money and calls: of the project in all, and of one day (UTC); 0: none.
+    """The prices of a teacher, and the caps on its cost and calls.
 
-    replies  how many a question may need for its probabilities
-    by_file  whether a question is one request with all its replies, and nothing is sent again
+    input_price, output_price  money for a million tokens
+    project    cap on the cost of the project in total; 0: no cap
+    day        cap on the cost of one day (UTC); 0: no cap
+    day_calls  cap on the calls of one day (UTC); 0: no cap
+    replies    number of replies that a question may need for its probabilities
+    by_file    whether a question is one request with all its replies, and no request is repeated
     """
 
     input_price: float
@@ -53,14 +58,15 @@ class Budget:
     @classmethod
     def of(cls, options: ProjectSettings) -> Budget:
         by_file = options.teacher == registry.BY_FILE
-        by_one = by_file and options.teacher_probabilities == "auto"  # nobody is there to see that it needs more
+        # with "auto" by file, the first replies cannot show whether more replies are needed
+        is_single_reply = by_file and options.teacher_probabilities == "auto"
         return cls(
             options.teacher_input_price,
             options.teacher_output_price,
             options.teacher_budget,
             options.teacher_daily_budget,
             options.teacher_daily_calls,
-            1 if by_one else most_replies(options.teacher_probabilities),
+            1 if is_single_reply else most_replies(options.teacher_probabilities),
             by_file,
         )
 
@@ -68,24 +74,25 @@ class Budget:
         return (call.input_tokens * self.input_price + call.output_tokens * self.output_price) / 1e6
 
     def calls(self, question: Question) -> int:
-        """The most calls for a question."""
+        """The maximum number of calls for a question."""
         return 1 if self.by_file else most_calls(self._replies(question))
 
     def expected(self, question: Question) -> float:
-        """What a question costs at most: its replies are as long as they may be, and no call of it is for nothing."""
-        words = [question.instructions, question.text, question.examples, question.reply]
-        told = len(json.dumps(words, ensure_ascii=False).encode("utf-8", "replace")) + WRAPPING
+        """The maximum cost of a question: its replies have their maximum length, and all of its calls are paid."""
+        prompt = [question.instructions, question.text, question.examples, question.reply]
+        sent_bytes = len(json.dumps(prompt, ensure_ascii=False).encode("utf-8", "replace")) + REQUEST_OVERHEAD_BYTES
         replies = self._replies(question) * (1 if self.by_file else ASKED + IN_VAIN)
         longest = question.longest + (REASONING if self.by_file else 0)
-        read, written = self.calls(question) * told / BYTES_A_TOKEN, replies * longest
-        return (read * self.input_price + written * self.output_price) / 1e6
+        input_tokens, output_tokens = self.calls(question) * sent_bytes / BYTES_A_TOKEN, replies * longest
+        return (input_tokens * self.input_price + output_tokens * self.output_price) / 1e6
 
     def _replies(self, question: Question) -> int:
         return self.replies if question.field else 1
 
 
 class TeacherClient:
-    """One project's. Several processes may have one each: no question is asked by two of them."""
+    """The client of one project's teacher. Several processes may have a client each: none asks a question that another
+    one is asking."""
 
     def __init__(self, store: Store, project: int, teacher: Teacher, budget: Budget) -> None:
         self._store = store
@@ -93,93 +100,100 @@ class TeacherClient:
         self._teacher = teacher
         self._budget = budget
         self.problem = ""
-        """Why the latest question that goes on waiting has no answer."""
+        """Why the latest unanswered question has no answer."""
 
     @property
     def teacher(self) -> str:
         return self._teacher.name
 
     def ask(self, questions: Sequence[Question], keys: Sequence[bytes | None] = ()) -> Iterator[Answer]:
-        """The answers to those questions that nobody has answered yet, each kept before it is given out.
+        """Asks the questions that have no answer yet, and yields each answer after it is stored.
 
-        `keys`: the content keys of the tasks that they are about. What the budget does not allow, or the teacher does
-        not answer now, goes on waiting. Raises TeacherUnavailableError, after the answers so far.
+        `keys`: the content keys of the tasks that the questions are about. Questions that the budget does not cover, or
+        that the teacher does not answer now, stay unanswered in the store. Raises TeacherUnavailableError, after the
+        answers so far.
         """
-        named = zip(questions, keys or [None] * len(questions), strict=True)
-        self._store.questions.want(self._project, self.teacher, named)
-        left = {each.id: each for each in questions}
+        self._store.questions.want(
+            self._project, self.teacher, zip(questions, keys or [None] * len(questions), strict=True)
+        )
+        left = {question.id: question for question in questions}
 
-        def choose(under_way: list[Question], free: list[str]) -> list[str]:
-            return [each.id for each in islice(self._affordable([left[each] for each in free], under_way), LOT)]
+        def choose(in_progress: list[Question], free_ids: list[str]) -> list[str]:
+            affordable = self._affordable([left[id_] for id_ in free_ids], in_progress)
+            return [question.id for question in islice(affordable, QUESTIONS_PER_BUDGET_CHECK)]
 
-        while lot := self._store.questions.take(self._project, self.teacher, list(left), choose):
-            yield from self._ask({each: left.pop(each) for each in lot})
+        while batch := self._store.questions.take(self._project, self.teacher, list(left), choose):
+            yield from self._ask({id_: left.pop(id_) for id_ in batch})
 
-    def _ask(self, lot: dict[str, Question]) -> Iterator[Answer]:
-        with self._held(set(lot)) as taken:
-            for answer in self._teacher.answer(list(lot.values())):
+    def _ask(self, batch: dict[str, Question]) -> Iterator[Answer]:
+        with self._reserved(set(batch)) as unanswered:
+            for answer in self._teacher.answer(list(batch.values())):
                 costs = [self._budget.cost(call) for call in answer.calls]
                 if in_vain(answer):
                     self.problem = answer.problem
-                    self._store.ledger.enter(self._project, answer, lot[answer.question].purpose, self.teacher, costs)
+                    purpose = batch[answer.question].purpose
+                    self._store.ledger.enter(self._project, answer, purpose, self.teacher, costs)
                 elif self._store.questions.record(self._project, answer, costs):
-                    taken.discard(answer.question)
+                    unanswered.discard(answer.question)
                     yield answer
 
     @contextmanager
-    def _held(self, taken: set[str]) -> Iterator[set[str]]:
-        """Nobody else asks these questions, however long it takes; those still in the set are given back after it."""
+    def _reserved(self, ids: set[str]) -> Iterator[set[str]]:
+        """Keeps other clients from asking the questions with these `ids`. At the end, the questions whose ids are still
+        in the set may be asked by any client again."""
         done = threading.Event()
 
         def renew() -> None:
             while not done.wait(RENEW_SECONDS):
                 with suppress(StoreError):
-                    self._store.questions.renew(self._project, list(taken))
+                    self._store.questions.renew(self._project, list(ids))
 
         thread = threading.Thread(target=renew, name="held", daemon=True)
         thread.start()
         try:
-            yield taken
+            yield ids
         finally:
             done.set()
             thread.join()
-            self._store.questions.give_back(self._project, taken)
+            self._store.questions.give_back(self._project, ids)
 
     def told(self, questions: Sequence[Question]) -> dict[str, Answer]:
-        """What is known already of some questions."""
-        return self._store.questions.answers(self._project, [each.id for each in questions])
+        """The stored answers to the questions, by question id."""
+        return self._store.questions.answers(self._project, [question.id for question in questions])
 
     def exhausted(self, following: Question | None = None) -> str:
-        """Which cap has been reached, or does not reach for the following question; "" if none."""
+        """Which cap has been reached, or does not cover the question `following`; "" if none."""
         return out_of_budget(self._store, self._project, self._budget, following)
 
     def left(self) -> tuple[float, float]:
-        """Money and calls that may still be spent today; infinite without a cap."""
-        budget, (in_all, today) = self._budget, _spent(self._store, self._project)
+        """The money and the number of calls that may still be spent today; infinite without a cap."""
+        budget, (total, today) = self._budget, _spending(self._store, self._project)
         money = min(
-            budget.project - in_all.cost if budget.project else math.inf,
+            budget.project - total.cost if budget.project else math.inf,
             budget.day - today.cost if budget.day else math.inf,
         )
         return money, budget.day_calls - today.calls if budget.day_calls else math.inf
 
     def affordable(self, questions: Sequence[Question]) -> list[Question]:
-        """Those that the budget surely covers: what is too dear is passed over for what is behind it."""
+        """The questions whose maximum cost the budget covers. A question that costs too much does not exclude the
+        questions after it."""
         return list(self._affordable(questions, []))
 
-    def _affordable(self, questions: Sequence[Question], under_way: Sequence[Question]) -> Iterator[Question]:
-        """`under_way`: what is being asked, and not on the ledger yet."""
+    def _affordable(self, questions: Sequence[Question], in_progress: Sequence[Question]) -> Iterator[Question]:
+        """`in_progress`: the questions that are being asked and have no entry in the ledger yet."""
         money, calls = self.left()
-        money -= sum(map(self._budget.expected, under_way))
-        calls -= sum(map(self._budget.calls, under_way))
+        money -= sum(map(self._budget.expected, in_progress))
+        calls -= sum(map(self._budget.calls, in_progress))
         for question in questions if money > 0 and calls > 0 else ():
-            cost, needed = self._budget.expected(question), self._budget.calls(question)
-            if cost <= money and needed <= calls:
-                money, calls = money - cost, calls - needed
+            cost, needed_calls = self._budget.expected(question), self._budget.calls(question)
+            if cost <= money and needed_calls <= calls:
+                money, calls = money - cost, calls - needed_calls
                 yield question
 
 
 def without_model(options: ProjectSettings, project: int) -> str:
-    """What to set if a teacher has no model, "" if it has one: what it is asked is kept under the model's name."""
+    """What to set if a teacher has no model, "" if it has one. A model is needed because questions and answers are
+    stored under its name."""
     if options.teacher == registry.EMBEDDED or options.teacher_model:
         return ""
     return (
@@ -189,34 +203,36 @@ def without_model(options: ProjectSettings, project: int) -> str:
 
 
 def in_vain(answer: Answer) -> bool:
-    """Whether nobody answered in the end, whatever was paid before: the question is still a good one, and waits."""
+    """Whether the last call had no reply, whatever the earlier calls cost. Such a question stays unanswered, and is
+    asked again."""
     return answer.content is None and all(call.outcome == "failed" for call in answer.calls[-1:])
 
 
 def out_of_budget(store: Store, project: int, budget: Budget, following: Question | None = None) -> str:
-    """Which cap has been reached, or would be passed by the following question, by its setting; "" if none."""
-    in_all, today = _spent(store, project)
-    more, calls = (budget.expected(following), budget.calls(following)) if following else (0.0, 0)
-    for spent, needed, cap, name, when in (
-        (in_all.cost, more, budget.project, "teacher_budget", "of the project"),
-        (today.cost, more, budget.day, "teacher_daily_budget", "of today"),
+    """A message that names the setting of the cap that has been reached, or that the question `following` would exceed;
+    "" if none."""
+    total, today = _spending(store, project)
+    cost, calls = (budget.expected(following), budget.calls(following)) if following else (0.0, 0)
+    for spent, needed, cap, name, period in (
+        (total.cost, cost, budget.project, "teacher_budget", "of the project"),
+        (today.cost, cost, budget.day, "teacher_daily_budget", "of today"),
         (today.calls, calls, budget.day_calls, "teacher_daily_calls", "of today"),
     ):
         if cap and spent >= cap:
-            return f"the teacher's budget {when} is spent ({spent:g} of {name} {cap:g})"
+            return f"the teacher's budget {period} is spent ({spent:g} of {name} {cap:g})"
         if cap and spent + needed > cap:
             return (
-                f"the teacher's budget {when} does not reach for the next question ({spent:g} of {name} {cap:g} is "
+                f"the teacher's budget {period} does not cover the next question ({spent:g} of {name} {cap:g} is "
                 f"spent, it may take {needed:g})"
             )
     return ""
 
 
-def _spent(store: Store, project: int) -> tuple[Spending, Spending]:
-    """What the teacher has cost, in all and today."""
+def _spending(store: Store, project: int) -> tuple[Spending, Spending]:
+    """The teacher's cost and calls, in total and today."""
     return store.ledger.spent(project)[""], store.ledger.spent(project, midnight())[""]
 
 
 def midnight() -> float:
-    """When today began, in UTC, in seconds since the epoch."""
+    """The begin of today in UTC, in seconds since the epoch."""
     return datetime.fromtimestamp(now(), UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()

@@ -1,5 +1,7 @@
-"""What is known before any answer, from the labels' names and from the teacher: made beside the rounds, kept as an
-artifact, and found again by each round."""
+"""Distils the priors that a learner starts from, out of the labels' names and descriptions and the teacher's labels.
+
+A thread beside the rounds makes the priors and stores them as an artifact, which each round loads.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +20,33 @@ from ml_backend.pool.checked_encoder import encode
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectRecord, Store
 from ml_backend.teacher.descriptions import feature_scores
-from ml_backend.teacher.descriptions.label_descriptions import NO_PHRASES, Cues, Phrases, phrases
+from ml_backend.teacher.descriptions.label_descriptions import NO_PHRASES, Cues, Phrases
+from ml_backend.teacher.descriptions.label_descriptions import phrases as phrases_of
 from ml_backend.teacher.project_snapshot import stands
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
-GROWTH, POOL_GROWTH = 1.2, 2.0
-"""A prior is made anew when what is taught, what of it has been answered, or the pool around it has grown by this
-factor, and when nothing is left to be asked and more is taught. An answer alone is no reason: it takes seconds."""
-FEWEST = 5
-"""Labels of the teacher from which a prior is made of them."""
-SEPARATOR = "/"
+MIN_LABEL_GROWTH, MIN_POOL_GROWTH = 1.2, 2.0
+"""A prior is made anew when the number of pseudo-labels, the number of teacher labels whose tasks are annotated, or the
+size of the pool has grown by this factor, or when the teacher has no open question and there are more pseudo-labels. A
+single annotation does not suffice, because distilling takes seconds."""
+MIN_TEACHER_LABELS = 5
+"""Fewest labels of the teacher from which a prior is made."""
+NAME_SEPARATOR = "/"
+"""Separates the name of a prior from the name of its tensor in the artifact."""
 TAUGHT_KEYS = "taught"
-"""In the artifact: the beginnings of the content keys of the tasks whose labels it was made from."""
+"""The tensor of the artifact with the prefixes of the content keys of the tasks whose teacher labels were distilled."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationOrigin:
-    """What a prior was made of, and for whom: for another plugin, space, list of labels or kind of choice it is of no
-    use.
+    """The data that a prior was made of, and the learner that it fits: one with the same plugin, space, labels and kind
+    of choice.
 
-    taught, cues, pool  how many labels of the teacher, phrases, and vectors of the pool
-    compared            how many of the teacher's labels the annotators have answered, too
-    wording             names the phrases and what each is worth: somebody may edit them
+    taught    number of teacher labels
+    cues      number of phrases and of fields with scores
+    pool      number of vectors of the pool
+    compared  number of teacher labels whose tasks the annotators have annotated
+    wording   digest of the phrases and of their scores, which people may edit
     """
 
     plugin: str
@@ -50,41 +57,44 @@ class DistillationOrigin:
     pool: int
     compared: int
     wording: str = ""
-    multiple: bool | None = None  # of none that was made before it was kept
+    multiple: bool | None = None  # None: made by an earlier release that did not store it
 
     def due(self, old: DistillationOrigin | None, idle: bool) -> bool:
-        """Whether it is time to make one of this origin, given that of the one that stands; `idle`: the teacher has
-        answered everything for now."""
-        if old is None or self.whom != old.whom or self.wording != old.wording:
+        """Whether a prior of this origin should replace the one of the `old` origin. `idle`: the teacher has no open
+        question."""
+        if old is None or self.learner_key != old.learner_key or self.wording != old.wording:
             return True
         if old.taught and not self.taught and self.compared <= old.compared:
-            return False  # whoever gave these labels is no longer asked: they are as good as they were
-        factors = {"taught": GROWTH, "compared": GROWTH, "pool": POOL_GROWTH}
-        grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
-        return grown or (idle and self.taught > old.taught)
+            return False  # the teacher that gave these labels is no longer asked, and the labels are still as good
+        factors = {"taught": MIN_LABEL_GROWTH, "compared": MIN_LABEL_GROWTH, "pool": MIN_POOL_GROWTH}
+        has_grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
+        return has_grown or (idle and self.taught > old.taught)
 
     @property
-    def whom(self) -> tuple[object, ...]:
-        """For whom it is: for nobody else."""
+    def learner_key(self) -> tuple[object, ...]:
+        """Identifies the learners that can use the prior."""
         return self.plugin, self.space, self.labels, self.multiple
 
 
 def origin_of(record: ProjectRecord) -> DistillationOrigin | None:
-    """What the project's prior was made of, None if it has none."""
-    made_of: dict[str, Any] | None = (record.prior or {}).get("made_of")
-    return DistillationOrigin(**{**made_of, "labels": tuple(made_of["labels"])}) if made_of else None
+    """The origin of the project's prior, None if the project has no prior."""
+    origin: dict[str, Any] | None = (record.prior or {}).get("made_of")
+    return DistillationOrigin(**{**origin, "labels": tuple(origin["labels"])}) if origin else None
 
 
 def standing(store: Store, record: ProjectRecord) -> DistillationOrigin | None:
-    """What the project's prior was made of; None, too, if its artifact is gone or damaged: nobody starts from it."""
-    kept = record.prior
-    return origin_of(record) if kept and store.artifacts.sound(kept["file"], kept["sha256"]) else None
+    """The origin of the project's prior, None if there is no prior or its artifact is missing or damaged."""
+    prior = record.prior
+    return origin_of(record) if prior and store.artifacts.sound(prior["file"], prior["sha256"]) else None
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationInput:
-    """What the next prior is made from. Of the pool, which may be large, the vectors are taken when they are needed.
-    `keys`: the content keys of the tasks among what is taught, one after the other."""
+    """The data for the next prior. The vectors of the pool, which may be large, are read only when they are needed.
+
+    taught  the teacher's labels as pseudo-labels
+    keys    the content keys of the tasks among them, concatenated
+    """
 
     origin: DistillationOrigin
     taught: PseudoLabels
@@ -95,16 +105,21 @@ class DistillationInput:
 
 
 class Priors(NamedTuple):
-    """The priors for a learner, by name, what names them all, and of what they were made: see `taught_among`."""
+    """The priors of a learner.
+
+    tensors  the tensors of each prior, by the prior's name
+    name     identifies the priors
+    taught   (m,) prefixes of the content keys of the tasks whose teacher labels were distilled, see `_key_prefixes`
+    """
 
     tensors: dict[str, Tensors]
     name: str
     taught: npt.NDArray[np.uint64]
 
     def taught_among(self, texts: bytes) -> Mask:
-        """(n,) bool: which of n texts, by their content keys, they were made from. The annotators' answers to those
-        cannot tell whether the teacher was right of others."""
-        return np.isin(_beginnings(texts), self.taught)
+        """(n,) bool: which of n texts, by their concatenated content keys, were distilled into the priors. The
+        annotators' labels of these texts cannot tell whether the teacher is right about other texts."""
+        return np.isin(_key_prefixes(texts), self.taught)
 
 
 def gather(
@@ -112,116 +127,131 @@ def gather(
     record: ProjectRecord,
     plugin: str,
     schema: TaskSchema,
-    recalled: TeacherLabels,
-    written: PseudoLabels,
-    records: RecordEncoder | None = None,
+    teacher_labels: TeacherLabels,
+    generated: PseudoLabels,
+    record_encoder: RecordEncoder | None = None,
 ) -> DistillationInput:
-    """All that there is now: the teacher's labels of encoded tasks, the texts it `written` for this, the cues, and the
-    encoded part of the pool. A task that it wrote is for the annotators to judge first. Of `records`, what is known of
-    their fields stands in the place of cues, unless there are texts among them: then it stands beside these."""
-    rows = pool.rows_of(recalled.tasks)
-    there = pool.encoded[rows] & ~pool.synthetic[rows] & recalled.teaches
-    targets = np.concatenate([recalled.corrected[there], written.targets])
-    vectors = np.concatenate([pool.ensure(rows[there]), written.vectors])
-    keys = pool.keys_of(rows[there])
-    if len(targets) < FEWEST:
+    """Collects the current data for a prior: the teacher's labels of encoded tasks, the pseudo-labels of `generated`
+    texts, the label descriptions, and the encoded part of the pool. Tasks that the teacher wrote are left out, because
+    annotators judge them first.
+
+    record_encoder  the encoder of a table task. The scores of the fields then replace the label descriptions or, if
+                    there are texts among the fields, are added to them.
+    """
+    rows = pool.rows_of(teacher_labels.tasks)
+    is_distilled = pool.encoded[rows] & ~pool.synthetic[rows] & teacher_labels.teaches
+    targets = np.concatenate([teacher_labels.corrected[is_distilled], generated.targets])
+    vectors = np.concatenate([pool.ensure(rows[is_distilled]), generated.vectors])
+    keys = pool.keys_of(rows[is_distilled])
+    if len(targets) < MIN_TEACHER_LABELS:
         targets, vectors, keys = targets[:0], vectors[:0], b""
-    taught = PseudoLabels(vectors, targets, np.ones(len(targets), np.float32))
-    known = feature_scores.attributions(record, records, schema) if records else None
-    told = _told(record.cues or {}, schema, records)
-    scored = int(known.scores.any(axis=1).sum()) if known else 0
-    around = int(pool.encoded.sum())
+    pseudo_labels = PseudoLabels(vectors, targets, np.ones(len(targets), np.float32))
+    attributions = feature_scores.attributions(record, record_encoder, schema) if record_encoder else None
+    phrases = _phrases(record.cues or {}, schema, record_encoder)
+    scored_fields = int(attributions.scores.any(axis=1).sum()) if attributions else 0
+    fields_digest = _digest(attributions) if attributions else ""
+    phrases_digest = phrases.digest if phrases.texts or not attributions else ""
     origin = DistillationOrigin(
         plugin,
         pool.space,
         schema.labels,
-        len(targets),
-        len(told.texts) + scored,
-        around,
-        recalled.compared,
-        (_digest(known) if known else "") + (told.digest if told.texts or not known else ""),
-        schema.multiple,
+        taught=len(targets),
+        cues=len(phrases.texts) + scored_fields,
+        pool=int(pool.encoded.sum()),
+        compared=teacher_labels.compared,
+        wording=fields_digest + phrases_digest,
+        multiple=schema.multiple,
     )
-    return DistillationInput(origin, taught, told, pool, known, keys)
+    return DistillationInput(origin, pseudo_labels, phrases, pool, attributions, keys)
 
 
-def distil(given: DistillationInput, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
-    """The priors that the learner can be given, by name. Takes seconds."""
-    cues = _encoded(given.phrases, encoder) if given.phrases.texts else _nothing(given.taught)
-    material = DistillationData(given.taught, cues, given.pool.encoded_view().vectors, given.attributions)
-    return registry.learner(given.origin.plugin).distil(material, multiple, seed)
+def distil(data: DistillationInput, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
+    """Distils the priors of a learner, by name. Takes seconds."""
+    cues = _encoded(data.phrases, encoder) if data.phrases.texts else _empty_like(data.taught)
+    distillation_data = DistillationData(data.taught, cues, data.pool.encoded_view().vectors, data.attributions)
+    return registry.learner(data.origin.plugin).distil(distillation_data, multiple, seed)
 
 
 def named(schema: TaskSchema, encoder: Encoder) -> PseudoLabels:
-    """What everybody starts from, without any teacher: the labels' names, and the hints on them. Of records without a
-    text among their fields, it is nothing."""
-    told = _told({}, schema, encoder if isinstance(encoder, RecordEncoder) else None)
-    if not told.texts:
+    """The pseudo-labels that need no teacher: the labels' names and hints as texts of the labels. Empty for records
+    without a text among their fields."""
+    phrases = _phrases({}, schema, encoder if isinstance(encoder, RecordEncoder) else None)
+    if not phrases.texts:
         empty = np.empty((0, encoder.dim), np.float32)
         return PseudoLabels(empty, np.empty((0, len(schema.labels)), np.float32), np.empty(0, np.float32))
-    return _encoded(told, encoder)
+    return _encoded(phrases, encoder)
 
 
-def _told(cues: Cues, schema: TaskSchema, records: RecordEncoder | None) -> Phrases:
-    """Names and cues; of records without a text among their fields, nothing."""
-    return phrases(cues, schema) if records is None or records.texts else NO_PHRASES
+def _phrases(cues: Cues, schema: TaskSchema, record_encoder: RecordEncoder | None) -> Phrases:
+    """The phrases of the labels; none for records without a text among their fields."""
+    return phrases_of(cues, schema) if record_encoder is None or record_encoder.texts else NO_PHRASES
 
 
 def of_names(
-    names: PseudoLabels, plugin: str, vectors: Floats, multiple: bool, seed: int, known: Attributions | None = None
-) -> dict[str, Tensors]:
-    """The priors of a project without a teacher, from `named`, and of records from what is `known` of their fields, in
-    a pool of `vectors` (n, d). Takes seconds."""
-    return registry.learner(plugin).distil(DistillationData(_nothing(names), names, vectors, known), multiple, seed)
+    names: PseudoLabels, plugin: str, vectors: Floats, multiple: bool, seed: int,
+    attributions: Attributions | None = None,
+) -> dict[str, Tensors]:  # fmt: skip
+    """Distils the priors of a project without a teacher, by name. Takes seconds.
+
+    names         see `named`
+    vectors       (n, d) the vectors of the pool
+    attributions  the scores of the fields of records
+    """
+    data = DistillationData(_empty_like(names), names, vectors, attributions)
+    return registry.learner(plugin).distil(data, multiple, seed)
 
 
-def _nothing(like: PseudoLabels) -> PseudoLabels:
-    return PseudoLabels(like.vectors[:0], like.targets[:0], like.weights[:0])
+def _empty_like(pseudo_labels: PseudoLabels) -> PseudoLabels:
+    return PseudoLabels(pseudo_labels.vectors[:0], pseudo_labels.targets[:0], pseudo_labels.weights[:0])
 
 
-def _digest(known: Attributions) -> str:
-    return blake2b(known.scores.tobytes() + known.width.tobytes(), digest_size=16).hexdigest()
+def _digest(attributions: Attributions) -> str:
+    return blake2b(attributions.scores.tobytes() + attributions.width.tobytes(), digest_size=16).hexdigest()
 
 
-def _encoded(told: Phrases, encoder: Encoder) -> PseudoLabels:
-    how = encoder.phrases if isinstance(encoder, RecordEncoder) else encoder.encode
-    return PseudoLabels(encode(how, told.texts, told.texts, encoder.name, "the cue"), told.targets, told.weights)
+def _encoded(phrases: Phrases, encoder: Encoder) -> PseudoLabels:
+    method = encoder.phrases if isinstance(encoder, RecordEncoder) else encoder.encode
+    vectors = encode(method, phrases.texts, phrases.texts, encoder.name, "the cue")
+    return PseudoLabels(vectors, phrases.targets, phrases.weights)
 
 
-def make(store: Store, record: ProjectRecord, given: DistillationInput, schema: TaskSchema, encoder: Encoder) -> None:
-    """Distils and keeps it; the one before goes. Takes seconds, after which the project may be another one, that gets
-    nothing of it, and another worker may have kept one. Raises StoreError."""
-    made = distil(given, schema.multiple, encoder, seed=record.id)
-    tensors = {f"{name}{SEPARATOR}{part}": array for name, parts in made.items() for part, array in parts.items()}
-    tensors[TAUGHT_KEYS] = _beginnings(given.keys)
+def make(store: Store, record: ProjectRecord, data: DistillationInput, schema: TaskSchema, encoder: Encoder) -> None:
+    """Distils the priors, stores them as an artifact, and removes the previous artifact. Takes seconds. Afterwards,
+    nothing is stored if the project was removed or replaced in the meantime, or if another worker has stored a prior.
+    Raises StoreError."""
+    priors = distil(data, schema.multiple, encoder, seed=record.id)
+    tensors = {
+        f"{prior}{NAME_SEPARATOR}{name}": tensor for prior, parts in priors.items() for name, tensor in parts.items()
+    }
+    tensors[TAUGHT_KEYS] = _key_prefixes(data.keys)
     if not stands(store, record):
         return
     old = store.projects.ensure(record.id).prior or {}
-    before = int(old.get("number", 0))
-    file, digest = store.artifacts.write(record.id, f"prior-{before + 1}", tensors)
-    kept = store.distillations.replace(record.id, before, file, digest, asdict(given.origin))
-    if not kept or old:
-        store.artifacts.remove(old["file"] if kept else file)
+    old_number = int(old.get("number", 0))
+    file, digest = store.artifacts.write(record.id, f"prior-{old_number + 1}", tensors)
+    is_stored = store.distillations.replace(record.id, old_number, file, digest, asdict(data.origin))
+    if not is_stored or old:
+        store.artifacts.remove(old["file"] if is_stored else file)
 
 
 def load(store: Store, record: ProjectRecord, plugin: str, space: str, schema: TaskSchema) -> Priors:
-    """The priors for a learner; nothing if there are none for it."""
-    nothing = Priors({}, "", _beginnings(b""))
-    origin, kept = origin_of(record), record.prior or {}
-    if origin is None or origin.whom != (plugin, space, schema.labels, schema.multiple):
-        return nothing
+    """Loads the priors of a learner; they are empty if there are none that fit the learner."""
+    no_priors = Priors({}, "", _key_prefixes(b""))
+    origin, row = origin_of(record), record.prior or {}
+    if origin is None or origin.learner_key != (plugin, space, schema.labels, schema.multiple):
+        return no_priors
     try:
-        tensors = store.artifacts.read(kept["file"], kept["sha256"])
-    except ArtifactError:  # it is made anew, or was replaced a moment ago
-        return nothing
-    taught = np.asarray(tensors.pop(TAUGHT_KEYS, nothing.taught), np.uint64)  # an older prior has none
-    found: dict[str, Tensors] = {}
-    for key, array in tensors.items():
-        name, _, part = key.rpartition(SEPARATOR)
-        found.setdefault(name, {})[part] = array
-    return Priors(found, str(kept["sha256"]), taught)
+        tensors = store.artifacts.read(row["file"], row["sha256"])
+    except ArtifactError:  # a new prior is made, or has just replaced this one
+        return no_priors
+    taught = np.asarray(tensors.pop(TAUGHT_KEYS, no_priors.taught), np.uint64)  # earlier releases did not store it
+    priors: dict[str, Tensors] = {}
+    for key, tensor in tensors.items():
+        prior, _, name = key.rpartition(NAME_SEPARATOR)
+        priors.setdefault(prior, {})[name] = tensor
+    return Priors(priors, str(row["sha256"]), taught)
 
 
-def _beginnings(keys: bytes) -> npt.NDArray[np.uint64]:
-    """(n,) the first half of each of n content keys of 16 bytes: enough to tell texts apart."""
+def _key_prefixes(keys: bytes) -> npt.NDArray[np.uint64]:
+    """(n,) the first 8 of the 16 bytes of each of n concatenated content keys, which suffice to distinguish texts."""
     return np.frombuffer(keys, "<u8").reshape(-1, 2)[:, 0].copy()

@@ -1,8 +1,9 @@
-"""Which of the annotators' own answers a teacher is shown beside a text: near to it, unlike each other, and not odd.
+"""Selects few-shot examples for a text from the annotated tasks: near to the text, different from each other, and
+without probable labelling errors.
 
-Near: Liu et al., "What Makes Good In-Context Examples for GPT-3?" (DeeLIO 2022). Unlike each other: maximal marginal
-relevance, Carbonell and Goldstein (SIGIR 1998). Of small loss, as a mislabelled example does harm: FreeAL, Xiao et al.
-(EMNLP 2023).
+Near: Liu et al., "What Makes Good In-Context Examples for GPT-3?" (DeeLIO 2022). Different from each other: maximal
+marginal relevance, Carbonell and Goldstein (SIGIR 1998). Of small loss, because a mislabelled example does harm:
+FreeAL, Xiao et al. (EMNLP 2023).
 """
 
 from __future__ import annotations
@@ -11,23 +12,26 @@ import numpy as np
 
 from ml_backend.core.types import Floats, Ints
 
-MOST = 6
-ODD = 0.8
-"""Held-out probability of a wrong answer above which a label may be a slip."""
-REDUNDANCY = 0.5
+MAX_EXAMPLES = 6
+MAX_ERROR_PROBABILITY = 0.8
+"""Held-out probability of a wrong prediction above which an annotation counts as a probable labelling error."""
+REDUNDANCY_WEIGHT = 0.5
 
 
-def choose(vector: Floats, vectors: Floats, errors: Floats, k: int = MOST) -> Ints:
-    """At most k rows of `vectors` (n, d) for a text at `vector` (d,), the best last: what stands nearest to the
-    question counts most. errors (n,): the held-out probability of a wrong answer, NaN where unknown."""
-    near = vectors @ vector
-    usable = np.flatnonzero(~(np.nan_to_num(errors, nan=0.0) > ODD))
+def choose(vector: Floats, vectors: Floats, error_probabilities: Floats, k: int = MAX_EXAMPLES) -> Ints:
+    """(at most k,) rows of `vectors` (n, d) for a text with the vector `vector` (d,), in ascending order of relevance,
+    because an example has the more influence the nearer it is to the question.
+
+    error_probabilities  (n,) the held-out probability of a wrong prediction, NaN where unknown
+    """
+    similarities = vectors @ vector
+    usable = np.flatnonzero(~(np.nan_to_num(error_probabilities, nan=0.0) > MAX_ERROR_PROBABILITY))
     chosen: list[int] = []
-    covered = np.zeros(len(vectors), np.float32)
+    redundancy = np.zeros(len(vectors), np.float32)
     for _ in range(min(k, len(usable))):
-        gain = near[usable] - REDUNDANCY * covered[usable]
+        gain = similarities[usable] - REDUNDANCY_WEIGHT * redundancy[usable]
         gain[np.isin(usable, chosen)] = -np.inf
         best = int(usable[gain.argmax()])
         chosen.append(best)
-        covered = np.maximum(covered, vectors @ vectors[best])
+        redundancy = np.maximum(redundancy, vectors @ vectors[best])
     return np.array(chosen[::-1], np.int64)

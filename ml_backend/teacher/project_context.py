@@ -1,4 +1,4 @@
-"""A project as a command sees it that works without a worker: from the store and its cached vectors."""
+"""A project's state for a command that runs without a worker, from the store and the cached vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ml_backend.teacher.client import Budget, TeacherClient, without_model
 
 @dataclass(frozen=True, slots=True)
 class ProjectContext:
-    """What a project was like at one moment; `again` looks anew."""
+    """The state of a project at one moment; `again` reads it anew."""
 
     settings: Settings
     store: Store
@@ -29,21 +29,21 @@ class ProjectContext:
     schema: TaskSchema
 
     def again(self) -> ProjectContext:
-        return _look(self.settings, self.store, self.pool, self.record.id)
+        return _load(self.settings, self.store, self.pool, self.record.id)
 
     @property
     def records(self) -> RecordEncoder | None:
-        """The encoder, if it is one of records."""
+        """The encoder, if it encodes records."""
         return self.encoder if isinstance(self.encoder, RecordEncoder) else None
 
     def desk(self) -> TeacherClient:
-        """Where the project's teacher is asked. Raises ApprenticeError if it has none that can be asked."""
+        """The client of the project's teacher. Raises ApprenticeError if it has no teacher that can be asked."""
         teacher = registry.teacher(self.options.teacher, self.settings.teacher_options(self.options))
         if teacher is None:
             raise ApprenticeError(
                 f"The teacher of project {self.record.id} is {self.options.teacher!r}, which can be asked nothing: set "
-                "`teacher` and `teacher_model` in its extra params, and APPRENTICE_TEACHER_URL; what "
-                "`apprentice serve` has from its environment, this command needs as well"
+                "`teacher` and `teacher_model` in the project's extra params, and APPRENTICE_TEACHER_URL. This command "
+                "needs the same environment variables as `apprentice serve`"
             )
         if problem := without_model(self.options, self.record.id):
             raise ApprenticeError(problem)
@@ -51,13 +51,14 @@ class ProjectContext:
 
 
 def visit(settings: Settings, store: Store, project: int) -> ProjectContext:
-    """Raises ApprenticeError if this backend has never heard of the project, or cannot read its configuration."""
-    known = store.projects.get(project) or ProjectRecord(project)
-    pool = ProjectPool(store, project, feature_space.encoder_of(settings, known))
-    return _look(settings, store, pool, project)
+    """Loads the state of a project. Raises ApprenticeError if the project is unknown or has had no round, or if its
+    label configuration cannot be read."""
+    record = store.projects.get(project) or ProjectRecord(project)
+    pool = ProjectPool(store, project, feature_space.encoder_of(settings, record))
+    return _load(settings, store, pool, project)
 
 
-def _look(settings: Settings, store: Store, pool: ProjectPool, project: int) -> ProjectContext:
+def _load(settings: Settings, store: Store, pool: ProjectPool, project: int) -> ProjectContext:
     record = store.projects.get(project)
     schema = read_schema(record.label_config, record.choices) if record and record.label_config else None
     if record is None or schema is None or not feature_space.is_ready(record, schema):

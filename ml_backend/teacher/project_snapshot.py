@@ -1,4 +1,4 @@
-"""A project as a worker saw it, for a thread of its own that deals with its teacher."""
+"""A snapshot of a project, taken by a worker for the thread that asks the project's teacher."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ml_backend.teacher.client import TeacherClient
 
 @dataclass(frozen=True, slots=True)
 class ProjectSnapshot:
-    """`desk` is None without a teacher that can be asked; `mark` is the same as long as there is nothing new to do."""
+    """`desk`: the client of the teacher, None without a teacher that can be asked. `mark`: equal in two snapshots if
+    nothing has changed that the teacher's thread acts on."""
 
     record: ProjectRecord
     options: ProjectSettings
@@ -29,7 +30,7 @@ class ProjectSnapshot:
 
     @property
     def records(self) -> RecordEncoder | None:
-        """The encoder, if it is one of records."""
+        """The encoder, if it encodes records."""
         return self.encoder if isinstance(self.encoder, RecordEncoder) else None
 
     @property
@@ -41,20 +42,22 @@ def see(
     pool: ProjectPool,
     record: ProjectRecord,
     options: ProjectSettings,
-    desk: TeacherClient | None,
+    teacher_client: TeacherClient | None,
     mark: tuple[object, ...],
     encoder: Encoder,
 ) -> ProjectSnapshot:
-    """Takes no time, however large the pool is: its arrays are replaced when the tasks change, and until then only rows
-    without a vector are written to. Of those, this pool never has more."""
-    still = copy(pool)
-    still.encoded, still.set_aside = pool.encoded.copy(), pool.set_aside.copy()
+    """Takes a snapshot in constant time, whatever the size of the pool: the snapshot shares the pool's arrays, which
+    are replaced when tasks change. Until then the worker writes to rows without a vector only, and the snapshot's pool
+    keeps treating these rows as not encoded."""
+    frozen_pool = copy(pool)
+    frozen_pool.encoded, frozen_pool.set_aside = pool.encoded.copy(), pool.set_aside.copy()
     schema = read_schema(record.label_config, record.choices)
-    return ProjectSnapshot(record, options.of_form(feature_space.form(encoder)), schema, still, desk, mark, encoder)
+    options = options.of_form(feature_space.form(encoder))
+    return ProjectSnapshot(record, options, schema, frozen_pool, teacher_client, mark, encoder)
 
 
 def stands(store: Store, record: ProjectRecord) -> bool:
-    """Whether a project is still the one that was seen: another one may have got its number since, or nobody serve it
-    any more."""
-    found = store.projects.get(record.id)
-    return found is not None and bool(found.published) and found.made_at == record.made_at
+    """Whether the project of a snapshot's `record` still exists and is served. Its id may belong to another project by
+    now."""
+    current = store.projects.get(record.id)
+    return current is not None and bool(current.published) and current.made_at == record.made_at

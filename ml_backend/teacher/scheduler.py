@@ -1,4 +1,4 @@
-"""What a project's teacher is asked now: of all that could be asked, the most urgent kind."""
+"""Decides which questions a project's teacher is asked next: those of the most urgent kind."""
 
 from __future__ import annotations
 
@@ -20,55 +20,66 @@ NO_TASKS: Ints = np.empty(0, np.int64)
 
 
 class QuestionScheduler:
-    """Remembers what was chosen and not asked yet: choosing costs most."""
+    """Chooses the next questions. Remembers chosen tasks until they are asked about, because choosing takes long."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._chosen: dict[int, Ints] = {}
         self._no_cues_before: dict[int, float] = {}
+        """By project: the monotonic time in seconds before which no label descriptions or field scores are asked for.
+        """
 
-    def questions(self, sight: ProjectSnapshot, teacher: str, touched: Ints) -> Asked:
-        """By file, everything but the queue's head, which is another one by the time of the answers."""
-        record, store, project = sight.record, self._store, sight.record.id
-        learner, _ = fitted_model.load_best(store, store.versions.active(project), sight.pool.space)
-        cues = candidates.cues(store, sight, teacher)
-        if sight.options.teacher == registry.BY_FILE:
+    def questions(self, snapshot: ProjectSnapshot, teacher: str, touched: Ints) -> Asked:
+        """The next questions of a project: about the queue's head, else for label descriptions or field scores, else
+        for distillation. A teacher that answers by file is asked all kinds at once except about the queue's head,
+        because the head is another one by the time of the answers.
+
+        touched  ids of the tasks with an annotation or a skip
+        """
+        record, store, project = snapshot.record, self._store, snapshot.record.id
+        learner, _ = fitted_model.load_best(store, store.versions.active(project), snapshot.pool.space)
+        cues = candidates.cues(store, snapshot, teacher)
+        if snapshot.options.teacher == registry.BY_FILE:
             if ("describe", "waiting") in store.questions.counts(project, teacher):
                 cues = []
-            return cues + self._further(sight, learner, teacher, touched)
-        if asked := self._label(sight, learner, teacher, candidates.head(store, record, sight.options)):
-            return asked
+            return cues + self._for_distillation(snapshot, learner, teacher, touched)
+        if about_head := self._label(snapshot, learner, teacher, candidates.head(store, record, snapshot.options)):
+            return about_head
         if time.monotonic() < self._no_cues_before.get(project, 0.0):
             cues = []
-        return cues or self._further(sight, learner, teacher, touched)
+        return cues or self._for_distillation(snapshot, learner, teacher, touched)
 
     def forget_all_but(self, projects: Collection[int]) -> None:
-        for known in (self._chosen, self._no_cues_before):
-            for gone in known.keys() - projects:
-                del known[gone]
+        for state in (self._chosen, self._no_cues_before):
+            for project in state.keys() - projects:
+                del state[project]
 
     def put_off_cues(self, project: int, seconds: float) -> None:
-        """Of all replies theirs is the longest: if it does not come, others go on."""
+        """Asks for no label descriptions or field scores for a time. Their replies are the longest: if one does not
+        come, the other questions are asked meanwhile."""
         self._no_cues_before[project] = time.monotonic() + seconds
 
-    def _further(self, sight: ProjectSnapshot, learner: FittedModel | None, teacher: str, touched: Ints) -> Asked:
-        """About tasks that were chosen earlier, else about others. Those that are asked nothing, as the teacher dropped
-        them or they have no text, make room for the next ones."""
-        pool, options, project = sight.pool, sight.options, sight.record.id
-        left, known = candidates.room(self._store, options, sight.schema, project, teacher)
+    def _for_distillation(
+        self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, touched: Ints
+    ) -> Asked:
+        """Questions about tasks that were chosen earlier, else about newly chosen tasks. Tasks without a question,
+        because the teacher's answer was dropped or they have no text, are replaced by the next ones."""
+        pool, options, project = snapshot.pool, snapshot.options, snapshot.record.id
+        left, labelled_keys = candidates.room(self._store, options, snapshot.schema, project, teacher)
         if left <= 0:
             return []
-        apart = np.concatenate([touched, np.array(self._store.versions.audited(project), np.int64)])
+        excluded = np.concatenate([touched, np.array(self._store.versions.audited(project), np.int64)])
         tasks = self._chosen.pop(project, NO_TASKS)
-        tasks = tasks[~np.isin(tasks, apart)]
-        while not (asked := self._label(sight, None, teacher, tasks)):  # without answers in sight: see `Recall.teaches`
-            apart = np.concatenate([apart, tasks])
-            tasks = candidates.further(pool, options, learner, sight.schema, known, apart, touched, left)
+        tasks = tasks[~np.isin(tasks, excluded)]
+        # without a learner, and so without examples: see `TeacherLabels.teaches`
+        while not (questions := self._label(snapshot, None, teacher, tasks)):
+            excluded = np.concatenate([excluded, tasks])
+            tasks = candidates.further(pool, options, learner, snapshot.schema, labelled_keys, excluded, touched, left)
             if not len(tasks):
                 return []
-        if options.teacher != registry.BY_FILE:  # there, all of them wait from now on
+        if options.teacher != registry.BY_FILE:  # by file, all of the questions are stored at once
             self._chosen[project] = tasks
-        return asked[:left]
+        return questions[:left]
 
-    def _label(self, sight: ProjectSnapshot, learner: FittedModel | None, teacher: str, tasks: Ints) -> Asked:
-        return candidates.label(self._store, sight.pool, sight.record, sight.schema, learner, teacher, tasks)
+    def _label(self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, tasks: Ints) -> Asked:
+        return candidates.label(self._store, snapshot.pool, snapshot.record, snapshot.schema, learner, teacher, tasks)

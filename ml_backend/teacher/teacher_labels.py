@@ -1,4 +1,4 @@
-"""What the teacher has said of a project's tasks so far, row by row, and what that is worth."""
+"""The teacher's labels of a project's tasks, row by row, with the annotators' labels that they let expect."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Reply, ReplyTable, Store
 from ml_backend.teacher.confusion_model import Doubles, confusion, corrected
 
-_FOUND: WeakKeyDictionary[ReplyTable, tuple[Ints, tuple[str, ...], Ints, Ints]] = WeakKeyDictionary()
+_ROWS: WeakKeyDictionary[ReplyTable, tuple[Ints, tuple[str, ...], Ints, Ints]] = WeakKeyDictionary()
+"""The result of `_rows_of_tasks` for each table of replies, after the task ids and labels that it is valid for."""
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherLabels:
-    """The m tasks that the teacher has labelled, ascending.
+    """The labels of the m tasks that the teacher has labelled, in ascending order of task ids.
 
-    tasks     (m,) int64
-    said      (m, c) what it said, as it said it
-    expected  (m, c) what the annotators would say, by what they said of others that it labelled
-    corrected (m, c) the same, but as it was said where the annotators have not spoken against it: what is distilled
-    record    the `confusion` that `corrected` comes from
-    teaches   (m,) bool: may be distilled. Not what has an answer, nor what it said with answers in sight. The queue has
-              no say in it: what is distilled makes the next queue
-    compared  how many of the tasks, but for those that it wrote, the annotators have answered, too
-    teacher   who said it, "" for nobody
-    given     how many labels it has given, also before the labels were those of today
-    drafting  the `confusion` that `expected` comes from
-    digest    of tasks and said: the same as long as nothing more is said, and the tasks are the same
+    tasks      (m,) int64 task ids
+    said       (m, c) the teacher's probabilities
+    expected   (m, c) the expected labels of the annotators: `said` corrected by `drafting`
+    corrected  (m, c) the labels that are distilled: `said` corrected by `record`, which leaves `said` as it is as long
+               as the annotators do not contradict the teacher
+    record     the `confusion` of the teacher, with a prior that trusts it fully
+    teaches    (m,) bool: the label may be distilled. False for a task that was annotated or skipped, and for a label
+               that was given with few-shot examples. Whether a task is in the queue makes no difference, because the
+               distilled labels influence the next queue
+    compared   number of these tasks that the annotators have annotated, without tasks that the teacher wrote
+    teacher    the teacher's name, "" for no teacher
+    given      number of all labels that the teacher has given, also for earlier sets of labels
+    drafting   the `confusion` of the teacher, with the prior that it is right in a share TRUST of the cases
+    digest     of `tasks` and `said`: it is equal as long as both are unchanged
     """
 
     tasks: Ints
@@ -49,84 +52,90 @@ class TeacherLabels:
     digest: str
 
     def of(self, tasks: Ints) -> Floats:
-        """(n, c) `expected` of some tasks, NaN where the teacher has said nothing."""
+        """(n, c) `expected` for the n `tasks`, NaN where the teacher has given no label."""
         out = np.full((len(tasks), self.expected.shape[1]), np.nan, np.float32)
         if len(self.tasks):
-            at = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
-            known = self.tasks[at] == tasks
-            out[known] = self.expected[at[known]]
+            rows = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
+            is_labelled = self.tasks[rows] == tasks
+            out[is_labelled] = self.expected[rows[is_labelled]]
         return out
 
-    def compare(self, answers: AggregatedLabels) -> tuple[Floats, Floats]:
-        """(k, c) what it said of the tasks that the annotators have answered, too, and what these said."""
-        _, mine, theirs = np.intersect1d(self.tasks, answers.tasks, assume_unique=True, return_indices=True)
-        return self.said[mine], answers.targets[theirs]
+    def compare(self, aggregated_labels: AggregatedLabels) -> tuple[Floats, Floats]:
+        """(k, c) `said` and (k, c) the annotators' targets of the k tasks that both have labelled."""
+        _, teacher_rows, annotator_rows = np.intersect1d(
+            self.tasks, aggregated_labels.tasks, assume_unique=True, return_indices=True
+        )
+        return self.said[teacher_rows], aggregated_labels.targets[annotator_rows]
 
 
 def recall(
-    store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int, answers: AggregatedLabels
-) -> TeacherLabels:
-    """From all replies of a teacher that knew the labels of today; of tasks with the same text, each has the newest of
-    these replies."""
-    replies = store.questions.given(project, teacher)
-    tasks, of = _tasks_of(replies, pool, schema.labels)
-    rows, probabilities = replies.shares(schema.labels)
-    said = _summing_to_one(probabilities[np.searchsorted(rows, of)], schema.multiple)
-    alone = replies.alone[of]
-    real = pool.real(answers.tasks)  # of a text that it wrote itself, it knew what it meant
-    _, mine, theirs = np.intersect1d(tasks, answers.tasks[real], assume_unique=True, return_indices=True)
-    both, multiple = (said[mine], answers.targets[real][theirs]), schema.multiple
-    record, drafting = confusion(*both, multiple, trust=1.0), confusion(*both, multiple)
+    store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int,
+    aggregated_labels: AggregatedLabels,
+) -> TeacherLabels:  # fmt: skip
+    """Loads the labels of a teacher from all its replies to questions with the present labels. Each task has the newest
+    of these replies to its text."""
+    replies, multiple = store.questions.given(project, teacher), schema.multiple
+    tasks, reply_rows = _rows_of_tasks(replies, pool, schema.labels)
+    rows, shares_of_rows = replies.shares(schema.labels)
+    probabilities = _normalized(shares_of_rows[np.searchsorted(rows, reply_rows)], multiple)
+    was_without_examples = replies.alone[reply_rows]
+    is_real = pool.real(aggregated_labels.tasks)  # the teacher knew the intended label of a text that it wrote
+    _, teacher_rows, annotator_rows = np.intersect1d(
+        tasks, aggregated_labels.tasks[is_real], assume_unique=True, return_indices=True
+    )
+    compared = probabilities[teacher_rows], aggregated_labels.targets[is_real][annotator_rows]
+    record, drafting = confusion(*compared, multiple, trust=1.0), confusion(*compared, multiple)
     return TeacherLabels(
         tasks,
-        said,
-        expected=corrected(said, drafting, multiple),
-        corrected=corrected(said, record, multiple),
+        said=probabilities,
+        expected=corrected(probabilities, drafting, multiple),
+        corrected=corrected(probabilities, record, multiple),
         record=record,
-        teaches=alone & ~np.isin(tasks, answers.touched),
-        compared=len(mine),
+        teaches=was_without_examples & ~np.isin(tasks, aggregated_labels.touched),
+        compared=len(teacher_rows),
         teacher=teacher,
         given=len(replies.keys),
         drafting=drafting,
-        digest=sha256(tasks.tobytes() + said.tobytes()).hexdigest(),
+        digest=sha256(tasks.tobytes() + probabilities.tobytes()).hexdigest(),
     )
 
 
-def _tasks_of(replies: ReplyTable, pool: ProjectPool, labels: tuple[str, ...]) -> tuple[Ints, Ints]:
-    """The tasks with a text that has a reply for these labels, ascending, and the row of the reply of each: found once
-    for the same replies and tasks, as all content keys of the pool are looked through."""
-    before = _FOUND.get(replies)
-    if before is None or before[0] is not pool.tasks or before[1] != labels:
+def _rows_of_tasks(replies: ReplyTable, pool: ProjectPool, labels: tuple[str, ...]) -> tuple[Ints, Ints]:
+    """(m,) the ascending ids of the tasks whose text has a reply for these labels, and (m,) the row of each reply. The
+    result is cached as long as the replies and the tasks are the same, because it takes a search through all content
+    keys of the pool."""
+    cached = _ROWS.get(replies)
+    if cached is None or cached[0] is not pool.tasks or cached[1] != labels:
         rows, _ = replies.shares(labels)
-        places, of = pool.rows_with([replies.keys[row] for row in rows.tolist()])
-        order = np.argsort(pool.tasks[places], kind="stable")
-        before = pool.tasks, labels, pool.tasks[places[order]], rows[of[order]]
-        _FOUND[replies] = before
-    return before[2], before[3]
+        pool_rows, key_indices = pool.rows_with([replies.keys[row] for row in rows.tolist()])
+        order = np.argsort(pool.tasks[pool_rows], kind="stable")
+        cached = pool.tasks, labels, pool.tasks[pool_rows[order]], rows[key_indices[order]]
+        _ROWS[replies] = cached
+    return cached[2], cached[3]
 
 
 def of_texts(store: Store, teacher: str, schema: TaskSchema, project: int, texts: Sequence[str]) -> Floats:
-    """(n, c) as `Recall.of`, of some texts, for whoever has no pool at hand: by what the last round has found the
-    teacher's word to be worth. The newest reply counts that knew the labels of today, as in `recall`."""
+    """(n, c) as `TeacherLabels.of`, for texts and without a pool: the expected labels of the annotators, by the
+    confusion matrix that the last round has stored. As in `recall`, the newest reply with the present labels counts."""
     out = np.full((len(texts), len(schema.labels)), np.nan, np.float32)
     keys = [content_key(text) for text in texts]
     replies = ReplyTable().extended(store.questions.replies(project, teacher, set(keys)))
-    rows, probabilities = replies.shares(schema.labels)
-    newest = {replies.keys[row]: place for place, row in enumerate(rows.tolist())}
-    known = [row for row, key in enumerate(keys) if key in newest]
-    if known:
-        said = _summing_to_one(probabilities[[newest[keys[row]] for row in known]], schema.multiple)
-        kept = store.stats.confusion(project)
-        if kept and (kept.teacher, kept.labels, kept.multiple) == (teacher, schema.labels, schema.multiple):
-            matrix = kept.matrix
-        else:  # before a round has compared it with the annotators
+    rows, shares_of_rows = replies.shares(schema.labels)
+    newest = {replies.keys[row]: i for i, row in enumerate(rows.tolist())}
+    labelled = [i for i, key in enumerate(keys) if key in newest]
+    if labelled:
+        probabilities = _normalized(shares_of_rows[[newest[keys[i]] for i in labelled]], schema.multiple)
+        stored = store.stats.confusion(project)
+        if stored and (stored.teacher, stored.labels, stored.multiple) == (teacher, schema.labels, schema.multiple):
+            matrix = stored.matrix
+        else:  # no round has compared the teacher with the annotators yet
             matrix = confusion(out[:0], out[:0], schema.multiple)
-        out[known] = corrected(said, matrix, schema.multiple)
+        out[labelled] = corrected(probabilities, matrix, schema.multiple)
     return out
 
 
 def nothing(schema: TaskSchema) -> TeacherLabels:
-    """Of a teacher that has said nothing yet."""
+    """The empty labels of a teacher that has labelled no task."""
     empty = np.empty((0, len(schema.labels)), np.float32)
     record = confusion(empty, empty, schema.multiple, trust=1.0)
     return TeacherLabels(
@@ -136,14 +145,15 @@ def nothing(schema: TaskSchema) -> TeacherLabels:
 
 
 def shares(schema: TaskSchema, replies: list[Reply]) -> Floats:
-    """(m, c) in the columns of the schema: of a label that the teacher did not know then, nothing."""
-    found = [[reply.shares.get(label, 0.0) for label in schema.labels] for reply in replies]
-    return _summing_to_one(np.array(found, np.float32).reshape(len(replies), len(schema.labels)), schema.multiple)
+    """(m, c) the probabilities of m replies in the columns of the schema. A label that a reply does not have gets 0
+    before they are normalized."""
+    rows = [[reply.shares.get(label, 0.0) for label in schema.labels] for reply in replies]
+    return _normalized(np.array(rows, np.float32).reshape(len(replies), len(schema.labels)), schema.multiple)
 
 
-def _summing_to_one(shares: Floats, multiple: bool) -> Floats:
-    """(m, c) as it is if several labels may hold."""
+def _normalized(probabilities: Floats, multiple: bool) -> Floats:
+    """(m, c) rows that sum to one for a single choice; the unchanged probabilities for multiple choices."""
     if multiple:
-        return shares
-    out = shares + np.float32(1e-6)  # if none of its labels is left, all are equally likely
+        return probabilities
+    out = probabilities + np.float32(1e-6)  # a row of zeros becomes uniform
     return np.asarray(out / out.sum(axis=1, keepdims=True))

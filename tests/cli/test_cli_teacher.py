@@ -217,17 +217,17 @@ def test_an_export_keeps_to_the_budget_and_counts_the_other_questions(run: Run, 
     assert output.startswith("3 questions") and "2 more wait" in output
     set_up(store, 5, extra_params={**PARAMS, "teacher_budget": 1e-9})
     code, output = run("teach", "--export", str(tmp_path / "none.jsonl"))
-    assert code == 1 and "Nothing is written: the teacher's budget of the project does not reach" in output
+    assert code == 1 and "Nothing is written: the teacher's budget of the project does not cover" in output
     assert not (tmp_path / "none.jsonl").exists()
 
 
 @pytest.mark.parametrize(
     ("params", "code", "words"),
     [
-        (PARAMS, 0, "No question waits. `apprentice serve` puts them on the list"),
+        (PARAMS, 0, "No question waits. `apprentice serve` creates questions"),
         ({**PARAMS, "teacher": "openai"}, 0, "No question waits: openai is asked at once"),
         ({"teacher": "batch"}, 1, "has no model: set teacher_model"),
-        ({}, 1, "has no teacher that can be asked (but 'similarity'): set teacher to batch"),
+        ({}, 1, "has no teacher that can be asked (it has 'similarity'): set teacher to batch"),
     ],
 )
 def test_without_a_waiting_question_an_export_says_what_to_do(

@@ -28,29 +28,31 @@ class Author(ScriptedTeacher):
         self.failing: set[str] = set()
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        for each in questions:
+        for question in questions:
             if len(self.asked) >= self.calls:
                 raise TeacherUnavailableError("it went away")
             call = Call("m", 0.1, 100, 10, "answered")
-            if each.purpose in self.failing:
-                self.asked.append(each)
-                yield Answer(each.id, None, None, (Call("m", 0.1, 100, 10, "malformed"),), "no JSON")
-            elif each.purpose == "diagnose":
-                self.asked.append(each)
+            if question.purpose in self.failing:
+                self.asked.append(question)
+                yield Answer(question.id, None, None, (Call("m", 0.1, 100, 10, "malformed"),), "no JSON")
+            elif question.purpose == "diagnose":
+                self.asked.append(question)
                 pattern = {"labels": ["fruit", "metal"], "weakness": "mixed up", "advice": "say more"}
-                yield Answer(each.id, {"summary": "It is weak.", "patterns": [pattern]}, None, (call,))
-            elif each.purpose == "write":
-                self.asked.append(each)
+                yield Answer(question.id, {"summary": "It is weak.", "patterns": [pattern]}, None, (call,))
+            elif question.purpose == "write":
+                self.asked.append(question)
                 n = sum(1 for asked in self.asked if asked.purpose == "write")
                 hard = [*self.extra, *(text_of(i, 10 * n) for i in range(6))]
-                yield Answer(each.id, {"hard": hard, "easy": [text_of(i, 10 * n + 5) for i in range(6)]}, None, (call,))
-            elif self.refuses and self.refuses in each.text.split():
-                self.asked.append(each)
-                shares = np.full(len(each.labels), 0.1, np.float32)
+                yield Answer(
+                    question.id, {"hard": hard, "easy": [text_of(i, 10 * n + 5) for i in range(6)]}, None, (call,)
+                )
+            elif self.refuses and self.refuses in question.text.split():
+                self.asked.append(question)
+                shares = np.full(len(question.labels), 0.1, np.float32)
                 shares[-1] = 0.7
-                yield Answer(each.id, {"label": steps.REFUSAL}, shares, (call,))
+                yield Answer(question.id, {"label": steps.REFUSAL}, shares, (call,))
             else:
-                yield from super().answer([each])
+                yield from super().answer([question])
 
 
 def text_of(i: int, salt: int) -> str:

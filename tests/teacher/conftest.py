@@ -52,11 +52,11 @@ def evolving(confused: FakeLabelStudio, settings: Settings, store: Store) -> Cal
     client = FakeClient(confused)
 
     def make(way: str = TASKS, per_round: int = 6) -> EvolutionRun:
-        site = visit(settings, store, 5)
+        context = visit(settings, store, 5)
 
         def send(texts: Mapping[str, str], since: str) -> Sequence[Example]:
-            return add_written(client, 5, site.schema, texts, since)
+            return add_written(client, 5, context.schema, texts, since)
 
-        return EvolutionRun(site, site.desk(), way, per_round, send)
+        return EvolutionRun(context, context.desk(), way, per_round, send)
 
     return make

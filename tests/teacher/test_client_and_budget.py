@@ -1,4 +1,4 @@
-"""The desk: what is known is not asked, what is asked is kept, and the budget is never passed."""
+"""The teacher's client: answered questions are not asked again, answers are stored, and no cap is exceeded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ml_backend.storage import Store
 from ml_backend.storage import questions as questions_module
 from ml_backend.teacher import client as module
 from ml_backend.teacher import prompts
-from ml_backend.teacher.client import LOT, Budget, TeacherClient, out_of_budget
+from ml_backend.teacher.client import QUESTIONS_PER_BUDGET_CHECK, Budget, TeacherClient, out_of_budget
 
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
@@ -35,15 +35,15 @@ class Scripted:
         self._outcome = outcome
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        for each in questions:
+        for question in questions:
             if self._until is not None and len(self.asked) >= self._until:
                 raise TeacherUnavailableError("nobody is there", 7.0)
-            self.asked.append(each.id)
+            self.asked.append(question.id)
             call = Call("m", 0.1, 100, 10, self._outcome)  # type: ignore[arg-type]
             if self._outcome == "answered":
-                yield Answer(each.id, {"label": "fruit"}, np.array([0.9, 0.1], np.float32), (call,))
+                yield Answer(question.id, {"label": "fruit"}, np.array([0.9, 0.1], np.float32), (call,))
             else:
-                yield Answer(each.id, None, None, (call,), "nothing")
+                yield Answer(question.id, None, None, (call,), "nothing")
 
 
 def ask_for(n: int) -> tuple[list[Question], list[bytes]]:
@@ -53,12 +53,12 @@ def ask_for(n: int) -> tuple[list[Question], list[bytes]]:
 
 def test_what_was_answered_is_never_asked_again(store: Store) -> None:
     teacher = Scripted()
-    desk = TeacherClient(store, 5, teacher, FREE)
+    client = TeacherClient(store, 5, teacher, FREE)
     asked, keys = ask_for(3)
-    assert [each.question for each in desk.ask(asked[:2], keys[:2])] == [each.id for each in asked[:2]]
-    assert [each.question for each in TeacherClient(store, 5, teacher, FREE).ask(asked, keys)] == [asked[2].id]
-    assert teacher.asked == [each.id for each in asked]
-    assert set(desk.told(asked)) == {each.id for each in asked}
+    assert [answer.question for answer in client.ask(asked[:2], keys[:2])] == [question.id for question in asked[:2]]
+    assert [answer.question for answer in TeacherClient(store, 5, teacher, FREE).ask(asked, keys)] == [asked[2].id]
+    assert teacher.asked == [question.id for question in asked]
+    assert set(client.told(asked)) == {question.id for question in asked}
 
 
 def test_another_label_text_teacher_or_hint_makes_another_question_but_better_words_do_not() -> None:
@@ -81,9 +81,9 @@ def test_answers_that_came_before_the_teacher_fell_silent_are_kept_and_the_rest_
     asked, keys = ask_for(5)
     with pytest.raises(TeacherUnavailableError, match="nobody is there"):
         list(TeacherClient(store, 5, Scripted(until=2), FREE).ask(asked, keys))
-    again = Scripted()
-    assert len(list(TeacherClient(store, 5, again, FREE).ask(asked, keys))) == 3
-    assert again.asked == [each.id for each in asked[2:]]
+    second_teacher = Scripted()
+    assert len(list(TeacherClient(store, 5, second_teacher, FREE).ask(asked, keys))) == 3
+    assert second_teacher.asked == [question.id for question in asked[2:]]
 
 
 def test_whoever_stops_listening_gives_back_what_was_not_answered(store: Store) -> None:
@@ -107,7 +107,7 @@ def test_a_question_that_nobody_answered_in_the_end_waits_though_an_earlier_call
     class Halfway(Scripted):
         def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
             calls = Call("m", 0.1, 100, 10, "malformed"), Call("m", 60.0, 0, 0, "failed")
-            yield from (Answer(each.id, None, None, calls, "no reply in time") for each in questions)
+            yield from (Answer(question.id, None, None, calls, "no reply in time") for question in questions)
 
     asked, keys = ask_for(1)
     assert list(TeacherClient(store, 5, Halfway(), PRICED).ask(asked, keys)) == []
@@ -123,23 +123,23 @@ class Dear(Scripted):
         self._budget = budget
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        by_id = {each.id: each for each in questions}
-        for each in super().answer(questions):
-            asked = by_id[each.question]
+        by_id = {question.id: question for question in questions}
+        for answer in super().answer(questions):
+            asked = by_id[answer.question]
             n, tokens = self._budget.calls(asked), self._budget.expected(asked) * 1e6 / self._budget.output_price
-            yield replace(each, calls=(Call("m", 0.1, 0, int(tokens / n), "answered"),) * n)
+            yield replace(answer, calls=(Call("m", 0.1, 0, int(tokens / n), "answered"),) * n)
 
 
 @pytest.mark.parametrize("cap", ["project", "day", "day_calls"])
 @pytest.mark.parametrize("replies", [1, 6])
 def test_no_cap_is_ever_passed_however_many_ask_at_once(store: Store, cap: str, replies: int) -> None:
-    asked, keys = ask_for(5 * LOT)
+    asked, keys = ask_for(5 * QUESTIONS_PER_BUDGET_CHECK)
     budget = replace(PRICED, replies=replies)
     most = {"day_calls": 20.5 * budget.calls(asked[0])}.get(cap, 20.5 * budget.expected(asked[0]))
     budget = replace(budget, **{cap: int(most) if cap == "day_calls" else most})
     running = [TeacherClient(store, 5, Dear(budget), budget).ask(asked, keys) for _ in range(3)]
     while running:
-        running = [each for each in running if next(each, None) is not None]
+        running = [iterator for iterator in running if next(iterator, None) is not None]
     spent = store.ledger.spent(5)[""]
     used = spent.calls if cap == "day_calls" else spent.cost
     assert 0.9 * most < used <= getattr(budget, cap)
@@ -162,10 +162,12 @@ def test_a_question_that_is_too_dear_does_not_stand_in_the_way_of_others(store: 
     asked, keys = ask_for(2)
     dear = replace(asked[0], id="dear", longest=10**6)
     budget = replace(PRICED, project=3 * PRICED.expected(asked[0]))
-    desk = TeacherClient(store, 5, Scripted(), budget)
-    assert desk.affordable([dear, *asked]) == asked
-    assert [each.question for each in desk.ask([dear, *asked], [None, *keys])] == [each.id for each in asked]
-    assert store.questions.waiting(5) == [dear] and "does not reach" in desk.exhausted(dear)
+    client = TeacherClient(store, 5, Scripted(), budget)
+    assert client.affordable([dear, *asked]) == asked
+    assert [answer.question for answer in client.ask([dear, *asked], [None, *keys])] == [
+        question.id for question in asked
+    ]
+    assert store.questions.waiting(5) == [dear] and "does not cover" in client.exhausted(dear)
 
 
 @pytest.mark.parametrize("cap", ["teacher_budget", "teacher_daily_budget", "teacher_daily_calls"])
@@ -174,9 +176,9 @@ def test_no_cap_is_a_zero_and_its_description_says_so(store: Store, cap: str) ->
     tight = {"teacher_budget": 1e-9, "teacher_daily_budget": 1e-9, "teacher_daily_calls": 1}
     for lifted, answers in ((tight | {cap: 0}, 0), (dict.fromkeys(tight, 0), 2)):
         options = ProjectSettings(teacher_input_price=1.0, **lifted)  # type: ignore[arg-type]
-        desk = TeacherClient(store, 5, Scripted(), Budget.of(options))
-        assert cap not in desk.exhausted(asked[0])
-        assert len(list(desk.ask(asked, keys))) == answers
+        client = TeacherClient(store, 5, Scripted(), Budget.of(options))
+        assert cap not in client.exhausted(asked[0])
+        assert len(list(client.ask(asked, keys))) == answers
     assert "0: no cap" in (ProjectSettings.model_fields[cap].description or "")
 
 
@@ -204,12 +206,12 @@ def test_a_question_that_takes_long_is_not_asked_by_another(store: Store, monkey
 def test_a_budget_that_does_not_reach_for_a_question_is_told_with_what_it_may_cost(store: Store) -> None:
     asked, keys = ask_for(3)
     most = PRICED.expected(asked[2])
-    desk = TeacherClient(store, 5, Scripted(), replace(PRICED, project=most + 0.1))
-    assert desk.exhausted(asked[2]) == ""
-    assert len(list(desk.ask(asked, keys))) == 1
-    assert desk.exhausted() == "" and desk.left()[0] < most
-    said = desk.exhausted(asked[2])
-    assert "does not reach" in said and "teacher_budget" in said and f"{most:g}" in said
+    client = TeacherClient(store, 5, Scripted(), replace(PRICED, project=most + 0.1))
+    assert client.exhausted(asked[2]) == ""
+    assert len(list(client.ask(asked, keys))) == 1
+    assert client.exhausted() == "" and client.left()[0] < most
+    message = client.exhausted(asked[2])
+    assert "does not cover" in message and "teacher_budget" in message and f"{most:g}" in message
 
 
 def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
@@ -217,10 +219,10 @@ def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
 ) -> None:
     asked, keys = ask_for(2)
     budget = replace(PRICED, day_calls=PRICED.calls(asked[0]))
-    desk = TeacherClient(store, 5, Dear(budget), budget)
-    assert desk.exhausted() == ""
-    assert len(list(desk.ask(asked, keys))) == 1
-    assert "teacher_daily_calls 5" in desk.exhausted() and "of today" in out_of_budget(store, 5, budget)
+    client = TeacherClient(store, 5, Dear(budget), budget)
+    assert client.exhausted() == ""
+    assert len(list(client.ask(asked, keys))) == 1
+    assert "teacher_daily_calls 5" in client.exhausted() and "of today" in out_of_budget(store, 5, budget)
     tomorrow = module.now() + 86_400
     monkeypatch.setattr(module, "now", lambda: tomorrow)
-    assert desk.exhausted() == "" and len(list(desk.ask(asked, keys))) == 1
+    assert client.exhausted() == "" and len(list(client.ask(asked, keys))) == 1

@@ -21,24 +21,24 @@ from ml_backend.loop.round import run_round
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import Store
 from ml_backend.teacher.evolution import report_text
-from ml_backend.teacher.evolution.confusions import NOTHING, SHOWN, typical
+from ml_backend.teacher.evolution.confusions import MAX_TYPICAL_MISTAKES, NO_LABEL, typical_rows
 from ml_backend.teacher.evolution.error_analysis import serving, weakness
 from ml_backend.teacher.project_context import ProjectContext, visit
 
 
 @pytest.fixture
-def site(taught: dict[int, str], settings: Settings, store: Store) -> ProjectContext:
+def context(taught: dict[int, str], settings: Settings, store: Store) -> ProjectContext:
     return visit(settings, store, 5)
 
 
-def saying(learner: FittedModel, said: dict[int, str]) -> FittedModel:
+def saying(learner: FittedModel, predicted: dict[int, str]) -> FittedModel:
     """The learner as if it said this of some of its tasks unseen, and of the others what the annotators say."""
-    lesson = learner.lesson
-    held_out = 0.1 + 0.7 * lesson.targets
-    for task, label in said.items():
-        row = int(np.searchsorted(lesson.tasks, task))
+    snapshot = learner.lesson
+    held_out = 0.1 + 0.7 * snapshot.targets
+    for task, label in predicted.items():
+        row = int(np.searchsorted(snapshot.tasks, task))
         held_out[row] = 0.1
-        held_out[row, lesson.labels.index(label)] = 0.8
+        held_out[row, snapshot.labels.index(label)] = 0.8
     return replace(learner, held_out=held_out.astype(np.float32))
 
 
@@ -48,58 +48,60 @@ def about(taught: dict[int, str], label: str) -> list[int]:
 
 
 def test_labels_are_confused_when_it_happens_twice_and_the_most_frequent_comes_first(
-    site: ProjectContext, taught: dict[int, str]
+    context: ProjectContext, taught: dict[int, str]
 ) -> None:
     fruit, metal, animal = (about(taught, label) for label in ("fruit", "metal", "animal"))
-    said = dict.fromkeys(fruit[:2], "metal") | dict.fromkeys(metal[:4], "animal") | {animal[0]: "fruit"}
-    found = weakness(site, saying(serving(site), said))
-    assert [(pair.label, pair.instead, pair.count, pair.share) for pair in found.pairs] == [
+    predicted = dict.fromkeys(fruit[:2], "metal") | dict.fromkeys(metal[:4], "animal") | {animal[0]: "fruit"}
+    analysis = weakness(context, saying(serving(context), predicted))
+    assert [(pair.label, pair.instead, pair.count, pair.share) for pair in analysis.pairs] == [
         ("metal", "animal", 4, 0.4),
         ("fruit", "metal", 2, 0.2),
     ]
-    assert found.pairs[0].tasks == tuple(metal[:4])
-    assert found.accuracy is not None
-    assert (found.accuracy.value, found.accuracy.n, found.n) == (pytest.approx(23 / 30), 30, 30)
-    assert [each.label for each in found.labels] == ["metal", "animal", "fruit"]
-    assert {each.label: each.f1 for each in found.labels} == {
+    assert analysis.pairs[0].tasks == tuple(metal[:4])
+    assert analysis.accuracy is not None
+    assert (analysis.accuracy.value, analysis.accuracy.n, analysis.n) == (pytest.approx(23 / 30), 30, 30)
+    assert [score.label for score in analysis.labels] == ["metal", "animal", "fruit"]
+    assert {score.label: score.f1 for score in analysis.labels} == {
         "metal": pytest.approx(2 * 6 / (10 + 8)),
         "animal": pytest.approx(2 * 9 / (10 + 13)),
         "fruit": pytest.approx(2 * 8 / (10 + 9)),
     }
-    assert {each.n for each in found.labels} == {10}
-    assert {each.label[0] for each in found.right} == {"fruit", "metal", "animal"}
-    assert all(each.label == each.said for each in found.right)
-    assert sum(share.n for share in found.clusters.accuracy.values()) == 30
-    assert set(found.about) == set(found.clusters.accuracy) and found.groups is None
+    assert {score.n for score in analysis.labels} == {10}
+    assert {answer.label[0] for answer in analysis.right} == {"fruit", "metal", "animal"}
+    assert all(answer.label == answer.said for answer in analysis.right)
+    assert sum(share.n for share in analysis.clusters.accuracy.values()) == 30
+    assert set(analysis.about) == set(analysis.clusters.accuracy) and analysis.groups is None
 
 
 def test_typical_mistakes_are_quoted_with_both_answers_and_no_two_are_alike(
-    site: ProjectContext, taught: dict[int, str]
+    context: ProjectContext, taught: dict[int, str]
 ) -> None:
     fruit = about(taught, "fruit")
-    found = weakness(site, saying(serving(site), dict.fromkeys(fruit, "metal")))
-    (pair,) = found.pairs
-    assert pair.count == 10 and 1 <= len(pair.typical) <= SHOWN
-    assert {(each.label, each.said, each.confidence) for each in pair.typical} == {(("fruit",), ("metal",), 0.8)}
-    texts = dict(zip(pair.tasks, site.store.tasks.texts(5, list(pair.tasks)), strict=True))
-    assert all(texts[each.task] == each.text for each in pair.typical)
+    analysis = weakness(context, saying(serving(context), dict.fromkeys(fruit, "metal")))
+    (pair,) = analysis.pairs
+    assert pair.count == 10 and 1 <= len(pair.typical) <= MAX_TYPICAL_MISTAKES
+    assert {(answer.label, answer.said, answer.confidence) for answer in pair.typical} == {
+        (("fruit",), ("metal",), 0.8)
+    }
+    texts = dict(zip(pair.tasks, context.store.tasks.texts(5, list(pair.tasks)), strict=True))
+    assert all(texts[answer.task] == answer.text for answer in pair.typical)
 
 
 def test_what_is_typical_lies_in_the_middle_and_a_copy_is_passed_over() -> None:
     angles = np.array([0.0, 0.01, 0.9, -0.9, 2.5])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    first, *others = typical(vectors, 3)
+    first, *others = typical_rows(vectors, 3)
     assert first in (0, 1) and not {0, 1} & set(others) and len(others) == 2
-    assert typical(vectors[:2], 3) == [int((vectors[:2] @ vectors[:2].mean(axis=0)).argmax())]
+    assert typical_rows(vectors[:2], 3) == [int((vectors[:2] @ vectors[:2].mean(axis=0)).argmax())]
 
 
-def test_what_may_not_be_quoted_still_counts(site: ProjectContext, taught: dict[int, str]) -> None:
+def test_what_may_not_be_quoted_still_counts(context: ProjectContext, taught: dict[int, str]) -> None:
     fruit = about(taught, "fruit")
-    learner = saying(serving(site), dict.fromkeys(fruit, "metal"))
-    texts = site.store.tasks.texts(5, list(taught)[:30])
-    found = weakness(site, learner, unquoted=list(taught)[:30])
-    assert found.pairs[0].count == 10 and not found.pairs[0].typical and not found.right and not found.about
-    assert not any(text in line for text in texts for line in report_text.lines(found))
+    learner = saying(serving(context), dict.fromkeys(fruit, "metal"))
+    texts = context.store.tasks.texts(5, list(taught)[:30])
+    analysis = weakness(context, learner, unquoted=list(taught)[:30])
+    assert analysis.pairs[0].count == 10 and not analysis.pairs[0].typical and not analysis.right and not analysis.about
+    assert not any(text in line for text in texts for line in report_text.lines(analysis))
 
 
 def test_tasks_that_a_teacher_wrote_are_no_weakness(
@@ -110,11 +112,11 @@ def test_tasks_that_a_teacher_wrote_are_no_weakness(
     for task in written:
         server.annotate(task, "fruit")
     run_round(make_round(server))
-    site = visit(settings, store, 5)
-    learner = serving(site)
+    context = visit(settings, store, 5)
+    learner = serving(context)
     assert set(written) <= set(learner.lesson.tasks.tolist())
-    found = weakness(site, saying(learner, dict.fromkeys(written, "metal")))
-    assert (found.n, found.pairs) == (30, ())
+    analysis = weakness(context, saying(learner, dict.fromkeys(written, "metal")))
+    assert (analysis.n, analysis.pairs) == (30, ())
 
 
 def test_of_several_labels_one_too_few_and_one_too_many_are_told_apart(
@@ -126,29 +128,29 @@ def test_of_several_labels_one_too_few_and_one_too_many_are_told_apart(
     run_round(make_round(server))
     flood(server, truth, multiple, list(truth))
     run_round(make_round(server))
-    site = visit(settings, store, 5)
-    learner = serving(site)
+    context = visit(settings, store, 5)
+    learner = serving(context)
     held_out = learner.lesson.targets * 0.8 + 0.1
     fruit = np.flatnonzero(learner.lesson.targets[:, 0])
     held_out[fruit[:2], 0] = 0.2  # too few
     held_out[fruit[2:5], 1] = 0.9  # too many
     held_out[fruit[5:7], 0], held_out[fruit[5:7], 2] = 0.2, 0.9  # one for another
-    found = weakness(site, replace(learner, held_out=held_out.astype(np.float32)))
-    assert {(pair.label, pair.instead, pair.count) for pair in found.pairs} == {
-        ("fruit", NOTHING, 2),
-        (NOTHING, "metal", 3),
+    analysis = weakness(context, replace(learner, held_out=held_out.astype(np.float32)))
+    assert {(pair.label, pair.instead, pair.count) for pair in analysis.pairs} == {
+        ("fruit", NO_LABEL, 2),
+        (NO_LABEL, "metal", 3),
         ("fruit", "animal", 2),
     }
-    assert {pair.label: pair.share for pair in found.pairs}[NOTHING] == pytest.approx(3 / 30)
+    assert {pair.label: pair.share for pair in analysis.pairs}[NO_LABEL] == pytest.approx(3 / 30)
 
 
-def test_a_cluster_of_one_task_is_not_listed(site: ProjectContext) -> None:
-    found = weakness(site, serving(site))
+def test_a_cluster_of_one_task_is_not_listed(context: ProjectContext) -> None:
+    analysis = weakness(context, serving(context))
     several, one = Estimate(0.5, 0.1, 0.9, 2, "rows"), Estimate(0.0, 0.0, 0.8, 1, "rows")
-    clusters = replace(found.clusters, accuracy={"several": several, "one": one})
-    said = "\n".join(report_text.lines(replace(found, clusters=clusters)))
-    assert "  several: 50% of 2 right" in said and "  one: " not in said
-    alone = report_text.lines(replace(found, clusters=replace(clusters, accuracy={"one": one})))
+    clusters = replace(analysis.clusters, accuracy={"several": several, "one": one})
+    text = "\n".join(report_text.lines(replace(analysis, clusters=clusters)))
+    assert "  several: 50% of 2 right" in text and "  one: " not in text
+    alone = report_text.lines(replace(analysis, clusters=replace(clusters, accuracy={"one": one})))
     assert not any(line.startswith("Clusters") for line in alone)
 
 
@@ -163,12 +165,12 @@ def test_groups_of_a_field_are_compared_where_the_project_names_one(
     run_round(make_round(server))
     flood(server, truth, single, list(truth))
     run_round(make_round(server))
-    site = visit(settings, store, 5)
+    context = visit(settings, store, 5)
     north = [task for task in truth if task % 2 and truth[task] != "metal"]
-    found = weakness(site, saying(serving(site), dict.fromkeys(north, "metal")))
-    assert found.groups is not None and list(found.groups.accuracy) == ["north", "south"]
-    assert found.groups.accuracy["south"].value == 1.0
-    assert any(line.startswith("By region, the worst first (worst is north") for line in report_text.lines(found))
+    analysis = weakness(context, saying(serving(context), dict.fromkeys(north, "metal")))
+    assert analysis.groups is not None and list(analysis.groups.accuracy) == ["north", "south"]
+    assert analysis.groups.accuracy["south"].value == 1.0
+    assert any(line.startswith("By region, the worst first (worst is north") for line in report_text.lines(analysis))
 
 
 def test_without_a_learner_the_report_says_what_it_takes(
@@ -178,19 +180,19 @@ def test_without_a_learner_the_report_says_what_it_takes(
         visit(settings, store, 5)
     fill(server, 5)
     run_round(make_round(server))
-    with pytest.raises(ApprenticeError, match="no learner yet: it takes answers of two different labels"):
+    with pytest.raises(ApprenticeError, match="no learner yet: annotate tasks with at least two different labels"):
         serving(visit(settings, store, 5))
 
 
 def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
-    site: ProjectContext, settings: Settings, monkeypatch: pytest.MonkeyPatch, fake_encoder: Any
+    context: ProjectContext, settings: Settings, monkeypatch: pytest.MonkeyPatch, fake_encoder: Any
 ) -> None:
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
-    site.pool.flush()
-    expected = weakness(site, serving(site))
-    said = CliRunner().invoke(main.app, ["report", "--project", "5"])
-    assert said.exit_code == 0 and said.stdout.splitlines()[0] == report_text.lines(expected)[0]
-    assert "Labels, the worst first:" in said.stdout
+    context.pool.flush()
+    expected = weakness(context, serving(context))
+    result = CliRunner().invoke(main.app, ["report", "--project", "5"])
+    assert result.exit_code == 0 and result.stdout.splitlines()[0] == report_text.lines(expected)[0]
+    assert "Labels, the worst first:" in result.stdout
     dumped = json.loads(CliRunner().invoke(main.app, ["report", "--project", "5", "--json"]).stdout)
     assert dumped == json.loads(json.dumps(asdict(expected)))
 

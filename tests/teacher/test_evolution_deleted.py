@@ -55,13 +55,13 @@ def deleting(teacher: Author, store: Store, monkeypatch: pytest.MonkeyPatch) -> 
 
     def set_off(purpose: str, n: int) -> list[str]:
         def answers(questions: Sequence[Question]) -> Iterator[Answer]:
-            for each in questions:
+            for question in questions:
                 asked = sum(earlier.purpose == purpose for earlier in teacher.asked)
-                if each.purpose == purpose and asked == n and not deleted:
+                if question.purpose == purpose and asked == n and not deleted:
                     delete(questions)
                 quoting = {"summary": f'It is weak at "{deleted[0]}".', "patterns": []} if deleted else {}
-                for given in answer([each]):
-                    yield replace(given, content=quoting) if each.purpose == "diagnose" else given
+                for reply in answer([question]):
+                    yield replace(reply, content=quoting) if question.purpose == "diagnose" else reply
 
         monkeypatch.setattr(teacher, "answer", answers)
         return deleted
@@ -93,5 +93,5 @@ def test_a_task_of_the_pool_that_is_deleted_while_it_is_labelled_is_left_out_of_
     evolving: Callable[..., EvolutionRun], deleting: Callable[[str, int], list[str]], confused: FakeLabelStudio
 ) -> None:
     texts = deleting("label", 3)
-    (one,) = evolving(POOL, per_round=4).run(1)
-    assert one.used == len(one.texts) == 9 and not {*texts} & {each.text for each in one.texts}
+    (round_,) = evolving(POOL, per_round=4).run(1)
+    assert round_.used == len(round_.texts) == 9 and not {*texts} & {text.text for text in round_.texts}

@@ -23,21 +23,21 @@ from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TAUGH
 def test_a_round_diagnoses_writes_labels_examines_and_then_makes_tasks(
     evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio, store: Store
 ) -> None:
-    (one,) = evolving().run(1)
-    assert [each.purpose for each in teacher.asked] == ["diagnose", "write", *["label"] * 12]
-    assert "animal" in teacher.asked[0].text and "It is weak." in one.weaknesses and "say more" in one.weaknesses
+    (round_,) = evolving().run(1)
+    assert [question.purpose for question in teacher.asked] == ["diagnose", "write", *["label"] * 12]
+    assert "animal" in teacher.asked[0].text and "It is weak." in round_.weaknesses and "say more" in round_.weaknesses
     assert "It is weak." in teacher.asked[1].text
     assert set(teacher.asked[1].reply["properties"]) == {"hard", "easy"}, "texts are written without labels"
     assert "do not say which" in teacher.asked[1].instructions
-    assert (one.written, len(one.texts), dict(one.dropped), one.used, one.done) == (12, 12, {}, 6, True)
-    assert one.score(HARD)[1] == one.score(EASY)[1] == 6
+    assert (round_.written, len(round_.texts), dict(round_.dropped), round_.used, round_.done) == (12, 12, {}, 6, True)
+    assert round_.score(HARD)[1] == round_.score(EASY)[1] == 6
     tasks = synthetic(confused)
     assert len(tasks) == 6
     assert sorted(data[SYNTHETIC] for data in tasks.values()) == ["easy"] * 3 + ["hard"] * 3
-    assert {data["text"] for data in tasks.values()} == {each.text for each in one.texts[:6]}
+    assert {data["text"] for data in tasks.values()} == {text.text for text in round_.texts[:6]}
     assert synthetic_tasks(store, 5) == sorted(tasks)
     assert store.jobs.state(5).waiting
-    spent = store.ledger.spent_on(5, [each for ids in one.asked.values() for each in ids])
+    spent = store.ledger.spent_on(5, [id_ for ids in round_.asked.values() for id_ in ids])
     assert (spent.calls, spent.input_tokens) == (14, 1400)
 
 
@@ -45,14 +45,14 @@ def test_a_text_becomes_a_task_as_it_was_labelled_and_its_draft_is_the_teachers(
     evolving: Callable[..., EvolutionRun], confused: FakeLabelStudio, store: Store, make_round: MakeRound,
     options: Callable[..., None],
 ) -> None:  # fmt: skip
-    (one,) = evolving().run(1)
+    (round_,) = evolving().run(1)
     options(queue_size=100, audit_share=0.0)
     run_round(make_round(confused))
-    meant = {each.text: each.label for each in one.texts}
-    drafts = {each["task"]: each for each in confused.current_predictions()}
+    label_of_text = {text.text: text.label for text in round_.texts}
+    drafts = {draft["task"]: draft for draft in confused.current_predictions()}
     for task, data in synthetic(confused).items():
         (region,) = drafts[task]["result"]
-        assert tuple(region["value"]["choices"]) == meant[data["text"]]
+        assert tuple(region["value"]["choices"]) == label_of_text[data["text"]]
         assert region["meta"]["text"][0].startswith("teacher's draft")
 
 
@@ -72,7 +72,7 @@ def test_the_quota_is_of_the_labelled_tasks_and_a_full_one_is_told_before_anythi
 
 def test_texts_for_annotators_are_hard_and_easy_in_turn_and_the_students_mistakes_first() -> None:
     texts = [GeneratedText(f"{kind}{n}", kind, right=n < 2) for kind in (HARD, EASY) for n in range(3)]
-    assert [each.text for each in steps.for_annotators(texts, 4)] == ["hard2", "easy2", "hard0", "easy0"]
+    assert [text.text for text in steps.for_annotators(texts, 4)] == ["hard2", "easy2", "hard0", "easy0"]
     assert len(steps.for_annotators(texts, 10)) == 6
 
 
@@ -82,7 +82,7 @@ def test_nobody_who_writes_sees_a_text_that_is_measured_by(
     answered = [number for number, task in confused.tasks.items() if task["annotations"]]
     store.versions.draw_audit(5, answered)
     list(evolving(TAUGHT).run(1))
-    shown = " ".join(each.text for each in teacher.asked[:2])
+    shown = " ".join(question.text for question in teacher.asked[:2])
     assert not [task for task in answered if f'"{confused.tasks[task]["data"]["text"]}"' in shown.replace('\\"', '"')]
 
 
@@ -91,8 +91,8 @@ def test_from_the_pool_as_many_tasks_of_the_weak_slices_are_labelled_as_would_ha
 ) -> None:
     first, second = evolving(POOL, per_round=4).run(2)
     texts = teacher.texts("label")
-    assert [each.purpose for each in teacher.asked] == ["label"] * 20 and len(set(texts)) == 20
-    assert [each.text for each in (*first.texts, *second.texts)] == texts
+    assert [question.purpose for question in teacher.asked] == ["label"] * 20 and len(set(texts)) == 20
+    assert [text.text for text in (*first.texts, *second.texts)] == texts
     tasks = {task["data"]["text"]: task for task in confused.tasks.values()}
     assert not any(tasks[text]["annotations"] for text in texts)
     assert first.score(POOL)[1] == 10 and "taken for" in first.weaknesses

@@ -19,7 +19,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
-from ml_backend.teacher.evolution import steps
+from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import POOL, TAUGHT
 from ml_backend.teacher.project_context import ProjectContext, visit
@@ -29,12 +29,12 @@ def test_a_step_that_comes_to_nothing_ends_the_round_and_not_the_command(
     evolving: Callable[..., EvolutionRun], teacher: Author
 ) -> None:
     teacher.failing = {"diagnose", "write"}
-    (one,) = evolving().run(1)
-    assert "Labels that it confuses:" in one.weaknesses, "the figures stand for the words"
-    assert (one.written, one.texts, one.used, one.done) == (0, (), 0, True)
+    (round_,) = evolving().run(1)
+    assert "Labels that it confuses:" in round_.weaknesses, "the figures stand for the words"
+    assert (round_.written, round_.texts, round_.used, round_.done) == (0, (), 0, True)
     teacher.failing = {"label"}
-    (one,) = evolving().run(1)
-    assert (one.number, dict(one.dropped), one.done) == (2, {steps.UNUSABLE: 12}, True)
+    (round_,) = evolving().run(1)
+    assert (round_.number, dict(round_.dropped), round_.done) == (2, {generated_texts.UNUSABLE: 12}, True)
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 8, 14, 20])
@@ -48,9 +48,9 @@ def test_wherever_it_is_cut_off_the_same_command_goes_on_from_there_and_nothing_
         list(evolving().run(2))
     confused.annotate(max(confused.tasks), "metal")  # the world goes on meanwhile
     teacher.calls = 10**6
-    numbers = [one.number for one in evolving().run(2)]
+    numbers = [round_.number for round_ in evolving().run(2)]
     assert numbers == ([2] if calls >= 14 else [1, 2])
-    ids = [each.id for each in teacher.asked]
+    ids = [question.id for question in teacher.asked]
     assert len(ids) == len(set(ids)) == 28
     assert len(synthetic(confused)) == 12 == len({data["text"] for data in synthetic(confused).values()})
 
@@ -68,7 +68,7 @@ def test_what_the_teacher_was_shown_is_what_stood_in_the_question_however_late_i
     (asked,) = store.questions.waiting(5, "scripted")
     quoted = set(rounds_of(store)[0].shown)
     assert quoted and all(confused.tasks[task]["data"]["text"] in asked.text for task in quoted)
-    others = [each for each in confused.annotations() if each["task"] not in quoted]
+    others = [annotation for annotation in confused.annotations() if annotation["task"] not in quoted]
     for annotation in others[:6]:  # the learner of the next round is mistaken in other tasks
         confused.change_annotation(annotation["id"], "metal")
     run_round(make_round(confused))
@@ -76,9 +76,9 @@ def test_what_the_teacher_was_shown_is_what_stood_in_the_question_however_late_i
     with pytest.raises(RepliesAwaitedError):
         list(evolving(TAUGHT).run(1))
     _, writing = teacher.asked
-    (one,) = rounds_of(store)
-    assert one.weaknesses and quoted <= set(one.shown)
-    assert all(confused.tasks[task]["data"]["text"] in writing.text for task in set(one.shown) - quoted)
+    (round_,) = rounds_of(store)
+    assert round_.weaknesses and quoted <= set(round_.shown)
+    assert all(confused.tasks[task]["data"]["text"] in writing.text for task in set(round_.shown) - quoted)
 
 
 def test_a_spent_budget_makes_it_wait_and_says_which(
@@ -88,7 +88,7 @@ def test_a_spent_budget_makes_it_wait_and_says_which(
     with pytest.raises(RepliesAwaitedError, match=r"waiting for 9 answers.*teacher_daily_calls 19"):
         list(evolving().run(1))
     options(teacher_daily_calls=0)
-    assert [one.done for one in evolving().run(1)] == [True] and len(teacher.asked) == 14
+    assert [round_.done for round_ in evolving().run(1)] == [True] and len(teacher.asked) == 14
 
 
 def test_killed_after_the_import_no_text_becomes_two_tasks(
@@ -105,8 +105,8 @@ def test_killed_after_the_import_no_text_becomes_two_tasks(
         list(first.run(1))
     assert len(synthetic(confused)) == 6 and not rounds_of(store)[-1].done
     monkeypatch.setattr(store.tasks, "put", put)
-    (one,) = evolving().run(1)
-    assert one.used == 6 == len(synthetic(confused))
+    (round_,) = evolving().run(1)
+    assert round_.used == 6 == len(synthetic(confused))
 
 
 def test_a_label_studio_that_does_not_tell_the_new_numbers_brings_the_tasks_with_the_next_round(
@@ -117,8 +117,8 @@ def test_a_label_studio_that_does_not_tell_the_new_numbers_brings_the_tasks_with
     monkeypatch.setattr(
         confused, "answer", lambda method, path, body, _: answer(method, path, body, _ if method == "GET" else {})
     )
-    (one,) = evolving().run(1)
-    assert one.used == 6 and not synthetic_tasks(store, 5)
+    (round_,) = evolving().run(1)
+    assert round_.used == 6 and not synthetic_tasks(store, 5)
     run_round(make_round(confused))
     assert synthetic_tasks(store, 5) == sorted(synthetic(confused))
 
@@ -131,14 +131,16 @@ def test_a_round_that_waits_outlasts_those_of_another_teacher_or_kind_and_limits
         list(evolving().run(1))
     paid = len(teacher.asked)
     teacher.calls, teacher.name = 10**6, "another"
-    (one,) = evolving().run(1)
-    assert (one.number, one.teacher, one.done) == (2, "another", True)
+    (round_,) = evolving().run(1)
+    assert (round_.number, round_.teacher, round_.done) == (2, "another", True)
     teacher.name = "scripted"
-    assert [one.number for one in evolving(POOL, per_round=2).run(2)] == [3, 4]
-    (one,) = evolving(TAUGHT).run(3)
-    assert (one.number, one.teacher, one.way, one.done) == (1, "scripted", TAUGHT, True), "it goes on in another way"
-    assert [each.number for each in rounds_of(store)] == [1, 2, 3, 4]
-    ids = [each.id for each in teacher.asked]
+    assert [round_.number for round_ in evolving(POOL, per_round=2).run(2)] == [3, 4]
+    (round_,) = evolving(TAUGHT).run(3)
+    assert (round_.number, round_.teacher, round_.way, round_.done) == (1, "scripted", TAUGHT, True), (
+        "it goes on in another way"
+    )
+    assert [round_.number for round_ in rounds_of(store)] == [1, 2, 3, 4]
+    ids = [question.id for question in teacher.asked]
     assert paid == 3 and len(ids) == len(set(ids)), "nothing was asked twice"
 
 
@@ -155,15 +157,17 @@ def test_the_command_prints_each_round_and_where_it_waits(
         return done.stdout
 
     teacher.calls = 18
-    said = run("--rounds", "2")
-    assert "Round 1" in said and "It is weak." in said
-    assert "12 texts written, 12 kept, dropped: none; 6 became tasks" in said
-    assert "before it was taught them, the learner had" in said and "14 calls, 1400 + 140 tokens, cost 0" in said
-    assert "waiting for 10 answers; the same command goes on from here (it went away)" in said
+    output = run("--rounds", "2")
+    assert "Round 1" in output and "It is weak." in output
+    assert "12 texts written, 12 kept, dropped: none; 6 became tasks" in output
+    assert (
+        "before it was trained on them, the learner had" in output and "14 calls, 1400 + 140 tokens, cost 0" in output
+    )
+    assert "waiting for 10 answers; the same command goes on from here (it went away)" in output
     teacher.calls = 10**6
     assert "Round 2" in run("--rounds", "2")
     assert "tasks of the pool labelled" in run("--rounds", "1", "--from-pool")
-    assert "are taught directly" in run("--rounds", "1", "--train-directly")
+    assert "are used for training directly" in run("--rounds", "1", "--train-directly")
     both = CliRunner().invoke(main.app, ["evolve", "--project", "5", "--from-pool", "--train-directly"])
     assert both.exit_code == 2
 
@@ -171,9 +175,9 @@ def test_the_command_prints_each_round_and_where_it_waits(
 def test_a_teacher_that_can_be_asked_nothing_is_told_with_what_to_set(
     taught: dict[int, str], settings: Settings, store: Store
 ) -> None:
-    site: ProjectContext = visit(settings, store, 5)
+    context: ProjectContext = visit(settings, store, 5)
     with pytest.raises(ApprenticeError, match="'similarity', which can be asked nothing: set `teacher`"):
-        site.desk()
+        context.desk()
 
 
 @pytest.mark.parametrize("name", ["batch", "openai"])
@@ -206,5 +210,5 @@ def test_two_commands_never_evolve_one_project_and_none_loses_the_rounds_of_the_
     with pytest.raises(StoreError, match="Another `apprentice evolve` is running on project 5"):
         next(second.run(1))
     assert next(first).number == 2 and next(first, None) is None
-    assert [one.number for one in second.run(1)] == [3]
-    assert [one.number for one in rounds_of(store)] == [1, 2, 3]
+    assert [round_.number for round_ in second.run(1)] == [3]
+    assert [round_.number for round_ in rounds_of(store)] == [1, 2, 3]

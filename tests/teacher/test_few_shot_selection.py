@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pools import unit_vectors
 
-from ml_backend.teacher.few_shot_selection import ODD, REDUNDANCY, choose
+from ml_backend.teacher.few_shot_selection import MAX_ERROR_PROBABILITY, REDUNDANCY_WEIGHT, choose
 
 
 @given(n=st.integers(0, 30), k=st.integers(0, 8), seed=st.integers(0, 99))
@@ -15,12 +15,12 @@ def test_examples_are_those_of_greedy_marginal_relevance_the_best_one_last(n: in
     random = np.random.default_rng(seed)
     vectors, errors = unit_vectors(n, random), random.uniform(0, 1, n).astype(np.float32)
     text = unit_vectors(1, random)[0]
-    left, expected = [row for row in range(n) if errors[row] <= ODD], []
+    left, expected = [row for row in range(n) if errors[row] <= MAX_ERROR_PROBABILITY], []
     while left and len(expected) < k:
 
         def worth(row: int) -> float:
             likeness = max((float(vectors[row] @ vectors[other]) for other in expected), default=0.0)
-            return float(vectors[row] @ text) - REDUNDANCY * max(likeness, 0.0)
+            return float(vectors[row] @ text) - REDUNDANCY_WEIGHT * max(likeness, 0.0)
 
         expected.append(max(left, key=worth))
         left.remove(expected[-1])

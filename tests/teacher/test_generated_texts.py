@@ -40,19 +40,19 @@ def test_the_tasks_that_a_teacher_was_shown_are_those_of_all_rounds_whenever_som
 ) -> None:
     project, rounds = next(_projects), list[EvolutionRound]()
     for what, tasks in [*history, ("look", [])]:
-        waiting = next((place for place, one in enumerate(rounds) if not one.done), None)
+        waiting = next((place for place, round_ in enumerate(rounds) if not round_.done), None)
         if what == "begin":
             rounds.append(a_round(len(rounds) + 1, *tasks, done=False))
             generated_texts.keep(any_store, project, rounds[-1])
         elif what in ("go on", "finish") and waiting is not None:
-            one = rounds[waiting]
-            rounds[waiting] = replace(one, shown=(*one.shown, *tasks), done=what == "finish")
+            round_ = rounds[waiting]
+            rounds[waiting] = replace(round_, shown=(*round_.shown, *tasks), done=what == "finish")
             generated_texts.keep(any_store, project, rounds[waiting])
         elif what == "forget":
             rounds = []
             any_store.forget(project)
         elif what == "look":
-            expected = sorted({task for one in rounds for task in one.shown})
+            expected = sorted({task for round_ in rounds for task in round_.shown})
             assert generated_texts.shown(any_store, project).tolist() == expected
 
 

@@ -64,14 +64,14 @@ def models() -> Iterator[Models]:
 
 
 @pytest.fixture
-def said(make_settings: Callable[..., Settings], store: Store) -> Callable[..., list[str]]:
+def examine(make_settings: Callable[..., Settings], store: Store) -> Callable[..., list[str]]:
     """The findings with these settings, as text; the project's own ones in `extra_params`."""
 
     def check(extra_params: dict[str, Any], **values: Any) -> list[str]:
         set_up(store, 5, connection={"ml": 1}, extra_params=extra_params)
-        found = list(look(make_settings(**values), store, store.projects.ensure(5)))
-        assert not any(KEY in text for _, text in found)
-        return [f"{state}: {text}" for state, text in found]
+        findings = list(look(make_settings(**values), store, store.projects.ensure(5)))
+        assert not any(KEY in text for _, text in findings)
+        return [f"{state}: {text}" for state, text in findings]
 
     return check
 
@@ -80,15 +80,15 @@ def openai(**values: Any) -> dict[str, Any]:
     return {"teacher": "openai", "teacher_model": "small", **values}
 
 
-def test_the_embedded_teacher_needs_nothing(said: Callable[..., list[str]]) -> None:
-    assert said({}) == []
+def test_the_embedded_teacher_needs_nothing(examine: Callable[..., list[str]]) -> None:
+    assert examine({}) == []
 
 
 def test_a_server_that_answers_and_has_the_model_is_good_and_is_asked_nothing_else(
-    said: Callable[..., list[str]], models: Models, store: Store
+    examine: Callable[..., list[str]], models: Models, store: Store
 ) -> None:
     host = models.url.removeprefix("http://").removesuffix("/v1")
-    server, state = said(openai(), teacher_url=models.url, teacher_key=KEY)
+    server, state = examine(openai(), teacher_url=models.url, teacher_key=KEY)
     assert server == f"good: {host} answers and has small"
     assert state.startswith("notice: nothing has been asked yet")
     assert models.paths == ["GET /v1/models"] and store.ledger.spent(5)[""].calls == 0
@@ -98,35 +98,35 @@ def test_a_server_that_answers_and_has_the_model_is_good_and_is_asked_nothing_el
     ("params", "values", "words"),
     [
         ({"teacher_model": ""}, {}, "wrong: openai needs a model: set teacher_model"),
-        ({"teacher_model": "huge"}, {}, "does not list the model 'huge' (but small, large): set teacher_model"),
+        ({"teacher_model": "huge"}, {}, "does not list the model 'huge' (it lists: small, large): set teacher_model"),
         ({}, {"teacher_key": "another"}, "refuses the key (401): set APPRENTICE_TEACHER_KEY"),
         ({}, {"teacher_key": "two\nlines"}, "wrong: APPRENTICE_TEACHER_KEY has characters that no key has"),
         ({}, {"teacher_url": ""}, "good: OpenAI's own endpoint, with a key"),
-        ({}, {"teacher_url": "", "teacher_key": ""}, "wrong: without APPRENTICE_TEACHER_URL it is OpenAI's own"),
+        ({}, {"teacher_url": "", "teacher_key": ""}, "wrong: OpenAI's own endpoint, which is used without APPRENTICE"),
     ],
 )
 def test_what_is_missing_is_named_by_its_setting(
-    said: Callable[..., list[str]], models: Models, params: dict[str, Any], values: dict[str, Any], words: str
+    examine: Callable[..., list[str]], models: Models, params: dict[str, Any], values: dict[str, Any], words: str
 ) -> None:
-    found = said(openai(**params), **{"teacher_url": models.url, "teacher_key": KEY, **values})
-    assert any(words in line for line in found), found
+    findings = examine(openai(**params), **{"teacher_url": models.url, "teacher_key": KEY, **values})
+    assert any(words in line for line in findings), findings
 
 
 def test_a_server_that_is_not_there_is_named_without_what_may_be_secret_in_its_address(
-    said: Callable[..., list[str]],
+    examine: Callable[..., list[str]],
 ) -> None:
     port = free_port()
-    found = said(openai(), teacher_url=f"http://me:{KEY}@127.0.0.1:{port}/v1")
-    assert found[0].startswith(f"wrong: nothing answers at 127.0.0.1:{port}: start the teacher's server, or set")
+    findings = examine(openai(), teacher_url=f"http://me:{KEY}@127.0.0.1:{port}/v1")
+    assert findings[0].startswith(f"wrong: nothing answers at 127.0.0.1:{port}: start the teacher's server, or set")
 
 
 @pytest.mark.parametrize(("status", "body"), [(404, "nothing"), (200, "no json"), (200, "[]"), (200, '{"data": [7]}')])
 def test_a_server_that_lists_nothing_is_no_fault(
-    said: Callable[..., list[str]], models: Models, status: int, body: str
+    examine: Callable[..., list[str]], models: Models, status: int, body: str
 ) -> None:
     models.status, models.body = status, body
-    found = said(openai(), teacher_url=models.url, teacher_key=KEY)
-    assert found[0].startswith("notice: ") and f"answers ({status}), but does not list its models" in found[0]
+    findings = examine(openai(), teacher_url=models.url, teacher_key=KEY)
+    assert findings[0].startswith("notice: ") and f"answers ({status}), but does not list its models" in findings[0]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_server_that_lists_nothing_is_no_fault(
     ],
 )  # fmt: skip
 def test_a_price_is_missed_only_where_somebody_else_may_charge_for_it(
-    said: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, url: str, noticed: bool
+    examine: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, url: str, noticed: bool
 ) -> None:
     import httpx
 
@@ -146,9 +146,9 @@ def test_a_price_is_missed_only_where_somebody_else_may_charge_for_it(
         raise httpx.ConnectError("not in a test")
 
     monkeypatch.setattr(httpx, "get", refuse)
-    wanted = "set teacher_input_price and teacher_output_price"
-    assert any(wanted in line for line in said(openai(), teacher_url=url)) == noticed
-    assert not any(wanted in line for line in said(openai(teacher_output_price=2.0), teacher_url=url))
+    advice = "set teacher_input_price and teacher_output_price"
+    assert any(advice in line for line in examine(openai(), teacher_url=url)) == noticed
+    assert not any(advice in line for line in examine(openai(teacher_output_price=2.0), teacher_url=url))
 
 
 def ask(store: Store, name: str, text: str, *, answered: bool) -> None:
@@ -159,39 +159,41 @@ def ask(store: Store, name: str, text: str, *, answered: bool) -> None:
         store.questions.record(5, Answer(asked.id, {"label": "fruit"}, None, (call,)), [0.5])
 
 
-def test_what_came_of_it_so_far_is_told(said: Callable[..., list[str]], models: Models, store: Store) -> None:
+def test_what_came_of_it_so_far_is_told(examine: Callable[..., list[str]], models: Models, store: Store) -> None:
     values = {"teacher_url": models.url, "teacher_key": KEY}
     name = "openai:small"
     ask(store, name, "one", answered=True)
     ask(store, name, "two", answered=False)
-    assert said(openai(), **values)[-1] == "good: 1 question answered, 1 waiting"
+    assert examine(openai(), **values)[-1] == "good: 1 question answered, 1 waiting"
     state = {"name": name, "model": "small", "problem": "The server said 500.", "until": now() + 60}
     set_up(store, 5, teacher=state)
-    assert said(openai(), **values)[-1].startswith("wrong: The server said 500.; it is asked again in ")
+    assert examine(openai(), **values)[-1].startswith("wrong: The server said 500.; it is asked again in ")
     set_up(store, 5, teacher={**state, "until": 0.0})
-    assert said(openai(), **values)[-1] == "wrong: The server said 500."
-    assert said(openai(teacher_model="large"), **values)[-1].startswith("notice: nothing has been asked"), "a new one"
-    spent = said(openai(teacher_daily_calls=1), **values)[-1]
+    assert examine(openai(), **values)[-1] == "wrong: The server said 500."
+    assert examine(openai(teacher_model="large"), **values)[-1].startswith("notice: nothing has been asked"), (
+        "a new one"
+    )
+    spent = examine(openai(teacher_daily_calls=1), **values)[-1]
     assert spent.startswith("notice: the teacher's budget of today is spent (1 of teacher_daily_calls 1)")
 
 
 def test_questions_that_wait_for_a_batch_are_told_with_the_command(
-    said: Callable[..., list[str]], store: Store
+    examine: Callable[..., list[str]], store: Store
 ) -> None:
     ask(store, "batch:small", "one", answered=False)
-    found = said({"teacher": "batch", "teacher_model": "small", "teacher_input_price": 1.0})
-    assert found == ["notice: 1 question waits: `apprentice teach --project 5 --export FILE`"]
+    findings = examine({"teacher": "batch", "teacher_model": "small", "teacher_input_price": 1.0})
+    assert findings == ["notice: 1 question waits: `apprentice teach --project 5 --export FILE`"]
 
 
 def test_a_teacher_that_cannot_be_loaded_says_what_is_missing(
-    said: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+    examine: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise ImportError("No module named 'openai'")
 
     monkeypatch.setattr(registry, "teacher", fail)
-    (found,) = said(openai())
-    assert found.startswith("wrong: openai cannot be loaded (No module named 'openai'): install what it needs")
+    (findings,) = examine(openai())
+    assert findings.startswith("wrong: openai cannot be loaded (No module named 'openai'): install what it needs")
 
 
 def test_the_doctor_looks_at_the_teacher_even_where_label_studio_does_not_answer(
@@ -199,5 +201,5 @@ def test_the_doctor_looks_at_the_teacher_even_where_label_studio_does_not_answer
 ) -> None:
     monkeypatch.setattr(doctor, "_encoder", lambda _: iter(()))
     set_up(store, 5, connection={"ml": 1}, extra_params={"teacher": "batch"})
-    found = {each.about: each for each in doctor.examine(make_settings(port=free_port()), 5)}
-    assert found["teacher of 5"].state in ("wrong", "notice")
+    findings = {finding.about: finding for finding in doctor.examine(make_settings(port=free_port()), 5)}
+    assert findings["teacher of 5"].state in ("wrong", "notice")

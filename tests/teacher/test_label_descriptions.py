@@ -13,7 +13,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import TaskSchema
 from ml_backend.storage import Store
 from ml_backend.teacher.descriptions.label_descriptions import (
-    MOST_CUES,
+    MAX_CUES,
     adopt,
     as_text,
     checked,
@@ -25,15 +25,21 @@ from ml_backend.teacher.descriptions.label_descriptions import (
 from ml_backend.teacher.prompts import describe
 
 SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
-TOLD: dict[str, Any] = {
+CUES: dict[str, Any] = {
     "fruit": {"description": "grows on trees", "cues": [["an apple", 10], ["the apple of his eye", -5, "animal"]]},
     "metal": {"description": "", "cues": [["made of iron", 8], ["not a metal", -10], ["says nothing", 0]]},
 }
 
 
 def test_names_descriptions_and_cues_are_texts_of_their_label_weighted_by_the_score() -> None:
-    found = phrases(TOLD, SCHEMA)
-    rows = dict(zip(found.texts, zip(found.targets.tolist(), found.weights.tolist(), strict=True), strict=True))
+    label_phrases = phrases(CUES, SCHEMA)
+    rows = dict(
+        zip(
+            label_phrases.texts,
+            zip(label_phrases.targets.tolist(), label_phrases.weights.tolist(), strict=True),
+            strict=True,
+        )
+    )
     assert rows["grows on trees"] == rows["fruit"] == ([1, 0, 0], 1.0) and "animal" in rows
     assert rows["made of iron"] == ([0, 1, 0], pytest.approx(0.8))
     assert rows["the apple of his eye"] == ([0, 0, 1], 0.5), "it speaks for the label that is named instead"
@@ -42,27 +48,29 @@ def test_names_descriptions_and_cues_are_texts_of_their_label_weighted_by_the_sc
 
 
 def test_with_several_choices_what_speaks_against_a_label_says_nothing_of_the_others() -> None:
-    found = phrases({"metal": {"cues": [["not a metal", -10]]}}, replace(SCHEMA, multiple=True))
-    assert found.targets[found.texts.index("not a metal")].tolist() == [0.5, 0, 0.5]
+    label_phrases = phrases({"metal": {"cues": [["not a metal", -10]]}}, replace(SCHEMA, multiple=True))
+    assert label_phrases.targets[label_phrases.texts.index("not a metal")].tolist() == [0.5, 0, 0.5]
 
 
 def test_a_label_that_was_removed_since_is_passed_over_wherever_it_is_named() -> None:
     left = replace(SCHEMA, labels=("fruit", "metal"))
-    found = phrases(TOLD, left)
-    assert found.targets[found.texts.index("the apple of his eye")].tolist() == [0, 1], "of all others alike"
-    assert "animal" not in found.texts
+    label_phrases = phrases(CUES, left)
+    assert label_phrases.targets[label_phrases.texts.index("the apple of his eye")].tolist() == [0, 1], (
+        "of all others alike"
+    )
+    assert "animal" not in label_phrases.texts
 
 
 def test_without_cues_the_labels_have_their_names_and_hints() -> None:
-    found = phrases({}, replace(SCHEMA, labels=("fresh_fruit", "metal"), hints=("grows on trees", "")))
-    assert found.texts == ("fresh fruit", "grows on trees", "metal")
-    assert found.targets.tolist() == [[1, 0], [1, 0], [0, 1]] and found.weights.tolist() == [1, 1, 1]
+    label_phrases = phrases({}, replace(SCHEMA, labels=("fresh_fruit", "metal"), hints=("grows on trees", "")))
+    assert label_phrases.texts == ("fresh fruit", "grows on trees", "metal")
+    assert label_phrases.targets.tolist() == [[1, 0], [1, 0], [0, 1]] and label_phrases.weights.tolist() == [1, 1, 1]
 
 
 def test_a_hint_of_the_project_comes_before_the_teachers_description() -> None:
     hinted = replace(SCHEMA, hints=("an edible one", "", ""))
-    assert descriptions(TOLD, hinted) == {"fruit": "an edible one"}
-    assert descriptions(TOLD, SCHEMA) == {"fruit": "grows on trees"}
+    assert descriptions(CUES, hinted) == {"fruit": "an edible one"}
+    assert descriptions(CUES, SCHEMA) == {"fruit": "grows on trees"}
     assert descriptions(None, SCHEMA) == {}
 
 
@@ -87,30 +95,30 @@ def test_what_is_wrong_is_told_with_its_label(wrong: Any, named: str) -> None:
 
 
 def test_blanks_are_tidied_and_empty_or_too_many_cues_left_out() -> None:
-    many = [[f"cue {n}", 1] for n in range(MOST_CUES + 5)]
-    found = checked({"fruit": {"description": " sweet ", "cues": [["  an \n apple ", 3], [" ", 5], *many]}}, SCHEMA)
-    assert found["fruit"]["description"] == "sweet"
-    assert found["fruit"]["cues"][:2] == [["an apple", 3], ["cue 0", 1]]
-    assert len(found["fruit"]["cues"]) == MOST_CUES
+    many = [[f"cue {n}", 1] for n in range(MAX_CUES + 5)]
+    cues = checked({"fruit": {"description": " sweet ", "cues": [["  an \n apple ", 3], [" ", 5], *many]}}, SCHEMA)
+    assert cues["fruit"]["description"] == "sweet"
+    assert cues["fruit"]["cues"][:2] == [["an apple", 3], ["cue 0", 1]]
+    assert len(cues["fruit"]["cues"]) == MAX_CUES
 
 
 def test_a_reply_that_fits_the_question_is_read() -> None:
     import jsonschema
 
-    cues = [{"phrase": "an apple", "score": 9, "instead": ""}, {"phrase": "gold", "score": -4, "instead": "metal"}]
-    reply = {"labels": [{"label": "fruit", "description": "sweet", "cues": cues}]}
+    listed = [{"phrase": "an apple", "score": 9, "instead": ""}, {"phrase": "gold", "score": -4, "instead": "metal"}]
+    reply = {"labels": [{"label": "fruit", "description": "sweet", "cues": listed}]}
     asked = describe(SCHEMA, ["a text"], "scripted")
     jsonschema.validate(reply, asked.reply)
-    found = from_reply(reply, SCHEMA)
-    assert found == {"fruit": {"description": "sweet", "cues": [["an apple", 9], ["gold", -4, "metal"]]}}
-    assert np.isfinite(phrases(found, SCHEMA).weights).all()
+    cues = from_reply(reply, SCHEMA)
+    assert cues == {"fruit": {"description": "sweet", "cues": [["an apple", 9], ["gold", -4, "metal"]]}}
+    assert np.isfinite(phrases(cues, SCHEMA).weights).all()
 
 
 def test_cues_as_text_are_read_again_as_they_were_and_every_label_has_its_place() -> None:
-    text = as_text(TOLD, SCHEMA)
+    text = as_text(CUES, SCHEMA)
     assert [*json.loads(text)] == ["fruit", "metal", "animal"]
     assert '      ["the apple of his eye", -5, "animal"]\n' in text, "a cue a line"
-    assert from_text(text, SCHEMA) == TOLD, "what says nothing of a label is left out"
+    assert from_text(text, SCHEMA) == CUES, "what says nothing of a label is left out"
     assert from_text(as_text({}, SCHEMA), SCHEMA) == {}
 
 
@@ -122,8 +130,8 @@ def test_what_is_no_json_is_told_with_its_place() -> None:
 def test_other_words_scores_or_labels_have_another_digest() -> None:
     cue: dict[str, Any] = {"fruit": {"description": "", "cues": [["an apple", 5]]}}
     others = [[["an appl", 5]], [["an apple", 6]], [["an apple", 5], ["a pear", 5]]]
-    found = {phrases({"fruit": {"description": "", "cues": each}}, SCHEMA).digest for each in others}
-    assert len(found | {phrases(cue, SCHEMA).digest}) == 4
+    digests = {phrases({"fruit": {"description": "", "cues": cues}}, SCHEMA).digest for cues in others}
+    assert len(digests | {phrases(cue, SCHEMA).digest}) == 4
     assert phrases(cue, SCHEMA).digest == phrases(dict(cue), SCHEMA).digest
 
 

@@ -52,10 +52,13 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
 
 
 def test_tasks_with_the_same_text_have_the_same_reply(remember: Callable[..., TeacherLabels]) -> None:
-    found = remember({"apple": 0.75, "zinc": 0.25}, {})
-    assert found.tasks.tolist() == [10, 40, 50]
-    assert found.said[:, 0] == pytest.approx([0.75, 0.25, 0.75], abs=1e-4)
-    assert found.of(np.array([50, 20]))[0].sum() == pytest.approx(1) and np.isnan(found.of(np.array([20]))).all()
+    teacher_labels = remember({"apple": 0.75, "zinc": 0.25}, {})
+    assert teacher_labels.tasks.tolist() == [10, 40, 50]
+    assert teacher_labels.said[:, 0] == pytest.approx([0.75, 0.25, 0.75], abs=1e-4)
+    assert (
+        teacher_labels.of(np.array([50, 20]))[0].sum() == pytest.approx(1)
+        and np.isnan(teacher_labels.of(np.array([20]))).all()
+    )
 
 
 def test_what_has_an_answer_is_not_distilled_and_the_queue_has_no_say_in_it(
@@ -63,11 +66,11 @@ def test_what_has_an_answer_is_not_distilled_and_the_queue_has_no_say_in_it(
 ) -> None:
     store.shown.put(5, "v1", [Prediction(30, 0.1, Draft(("fruit",), 0.5, "learner"))])
     set_up(store, 5, published="v1")
-    found = remember(dict.fromkeys(TEXTS.values(), 0.9), {10: "fruit"})
-    assert dict(zip(found.tasks.tolist(), found.teaches.tolist(), strict=True)) == {
+    teacher_labels = remember(dict.fromkeys(TEXTS.values(), 0.9), {10: "fruit"})
+    assert dict(zip(teacher_labels.tasks.tolist(), teacher_labels.teaches.tolist(), strict=True)) == {
         10: False, 20: True, 30: True, 40: True, 50: True,
     }  # fmt: skip
-    assert found.compared == 1
+    assert teacher_labels.compared == 1
 
 
 def test_what_was_said_with_answers_in_sight_is_not_distilled(
@@ -75,19 +78,19 @@ def test_what_was_said_with_answers_in_sight_is_not_distilled(
 ) -> None:
     """Else those answers would judge what they have taught themselves: a teacher who repeats them would look right."""
     monkeypatch.setitem(remember.__globals__, "SHOWN", {"iron", "zinc"})  # type: ignore[attr-defined]
-    found = remember(dict.fromkeys(TEXTS.values(), 0.9), {})
-    assert dict(zip(found.tasks.tolist(), found.teaches.tolist(), strict=True)) == {
+    teacher_labels = remember(dict.fromkeys(TEXTS.values(), 0.9), {})
+    assert dict(zip(teacher_labels.tasks.tolist(), teacher_labels.teaches.tolist(), strict=True)) == {
         10: True, 20: False, 30: True, 40: False, 50: True,
     }  # fmt: skip
-    assert not np.isnan(found.of(np.array([20]))).any(), "it is a draft all the same"
+    assert not np.isnan(teacher_labels.of(np.array([20]))).any(), "it is a draft all the same"
 
 
 def test_a_reply_that_did_not_know_all_labels_of_today_is_passed_over(remember: Callable[..., TeacherLabels]) -> None:
     other = TaskSchema(("fruit", "stone"), False, "c", "t", "text")
     assert len(remember({"apple": 0.9}, {}, schema=other).tasks) == 0
     wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")
-    found = remember({"apple": 0.5}, {}, schema=wider)
-    assert found.said[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4), "what is gone is shared among the others"
+    teacher_labels = remember({"apple": 0.5}, {}, schema=wider)
+    assert teacher_labels.said[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4), "what is gone is shared among the others"
 
 
 def test_annotators_who_contradict_it_are_expected_to_do_so_again(remember: Callable[..., TeacherLabels]) -> None:
@@ -102,26 +105,28 @@ SCHEMAS = [TaskSchema(tuple(labels), False, "c", "t", "text") for labels in ("ab
 
 
 @given(
-    said=st.lists(st.tuples(st.sampled_from(SCHEMAS), st.sampled_from(["apple", "zinc"]), st.floats(0, 1)), max_size=5)
+    replies=st.lists(
+        st.tuples(st.sampled_from(SCHEMAS), st.sampled_from(["apple", "zinc"]), st.floats(0, 1)), max_size=5
+    )
 )
 @hypothesis_settings(max_examples=30)
 def test_a_request_and_the_queue_take_the_same_reply_whatever_the_labels_were_in_between(
-    any_store: Store, fake_encoder: FakeEncoder, said: list[tuple[TaskSchema, str, float]]
+    any_store: Store, fake_encoder: FakeEncoder, replies: list[tuple[TaskSchema, str, float]]
 ) -> None:
     project, texts = next(_projects), ["apple", "zinc"]
     any_store.projects.ensure(project)
     any_store.tasks.put(project, [Example(task, text, content_key(text)) for task, text in enumerate(texts)])
     pool = ProjectPool(any_store, project, fake_encoder)
     pool.refresh(any_store.projects.ensure(project).tasks_revision)
-    for number, (schema, text, first) in enumerate(said):
+    for number, (schema, text, first) in enumerate(replies):
         asked = replace(prompts.label(schema, content_key(text), text, "scripted", {}), id=str(number))
         any_store.questions.want(project, "scripted", [(asked, content_key(text))])
         shares = np.full(len(schema.labels), (1 - first) / (len(schema.labels) - 1), np.float32)
         shares[0] = first
         any_store.questions.record(project, Answer(asked.id, {"label": "x"}, shares), [])
     for schema in SCHEMAS:
-        nobody = AggregatedLabels(pool.tasks[:0], np.empty((0, len(schema.labels)), np.float32), pool.tasks[:0])
-        queue = recall(any_store, "scripted", schema, pool, project, nobody)
+        no_labels = AggregatedLabels(pool.tasks[:0], np.empty((0, len(schema.labels)), np.float32), pool.tasks[:0])
+        queue = recall(any_store, "scripted", schema, pool, project, no_labels)
         request = of_texts(any_store, "scripted", schema, project, texts)
         np.testing.assert_array_equal(request, queue.of(pool.tasks))
 

@@ -35,7 +35,7 @@ def say(store: Store, text: str, label: str, *calls: Call) -> None:
     asked = prompts.label(SCHEMA, content_key(text), text, TEACHER, {})
     store.questions.want(5, TEACHER, [(asked, content_key(text))])
     if label:
-        shares = np.array([label == each for each in SCHEMA.labels], np.float32)
+        shares = np.array([label == name for name in SCHEMA.labels], np.float32)
         store.questions.record(5, Answer(asked.id, {"label": label}, shares, calls), [0.25] * len(calls))
 
 
@@ -54,9 +54,9 @@ def learnt(store: Store, priors: dict[str, float], started_from: str, tasks: tup
     targets = np.tile(np.array([[1, 0, 0]], np.float32), (len(tasks), 1))
     held_out = np.tile(np.array([[0.8, 0.1, 0.1]], np.float32), (len(tasks), 1))
     held_out[0] = (0.1, 0.8, 0.1)
-    lesson = TrainingSnapshot("logistic", "fake", SCHEMA.labels, False, np.array(tasks), b"", targets)
-    known = FittedModel(1, lesson, {"weight": np.eye(3)}, held_out, started_from, priors)
-    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), fitted_model.save(store, 5, known), rows=1)
+    snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.labels, False, np.array(tasks), b"", targets)
+    model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, started_from, priors)
+    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), fitted_model.save(store, 5, model), rows=1)
     store.versions.activate(5, 1)
 
 
@@ -69,19 +69,19 @@ def taught_store(store: Store) -> Store:
     return store
 
 
-def found(store: Store) -> dict[str, Any]:
+def teacher_status(store: Store) -> dict[str, Any]:
     measure(store)
     return read_status(store, 5).teacher
 
 
-def said(store: Store) -> dict[str, str]:
+def status_lines(store: Store) -> dict[str, str]:
     measure(store)
     return dict(lines(read_status(store, 5)))
 
 
 def test_before_anything_was_shown_or_asked_there_is_nothing_to_say(store: Store) -> None:
     set_up(store, 5, connection={"ml": 1}, label_config=SINGLE)
-    assert found(store) == {}
+    assert teacher_status(store) == {}
     assert list(report.lines({}, 10)) == []
 
 
@@ -92,15 +92,15 @@ def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, mon
     monkeypatch.setattr(ledger_module, "now", lambda: now)
     say(taught_store, "text 2", "fruit", Call("m", 1.0, 100, 10, "answered"))
     say(taught_store, "text 3", "")
-    each = found(taught_store)
-    assert (each["name"], each["model"], each["labelled"], each["waiting"]) == (TEACHER, "small", 2, 1)
-    assert each["spent"]["in all"] == {
+    status = teacher_status(taught_store)
+    assert (status["name"], status["model"], status["labelled"], status["waiting"]) == (TEACHER, "small", 2, 1)
+    assert status["spent"]["in all"] == {
         "calls": 3, "input_tokens": 300, "output_tokens": 30, "cost": 0.75, "seconds": 3.0,
     }  # fmt: skip
-    assert (each["spent"]["today"]["calls"], each["spent"]["today"]["cost"]) == (1, 0.25)
-    assert list(each["spent"]["by purpose"]) == ["label"]
-    assert each["outcomes"] == {"malformed": 1, "answered": 2}
-    assert said(taught_store)["teacher"] == (
+    assert (status["spent"]["today"]["calls"], status["spent"]["today"]["cost"]) == (1, 0.25)
+    assert list(status["spent"]["by purpose"]) == ["label"]
+    assert status["outcomes"] == {"malformed": 1, "answered": 2}
+    assert status_lines(taught_store)["teacher"] == (
         f"{TEACHER}: 2 labels given, 1 question waiting, 3 calls with 330 tokens for 0.75 (1 for 0.25 of them today), "
         "1 malformed"
     )
@@ -108,7 +108,7 @@ def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, mon
 
 def test_a_teacher_without_a_model_is_named_without_an_empty_one(taught_store: Store) -> None:
     set_up(taught_store, 5, teacher={"name": "batch:", "model": "", "problem": "", "until": 0.0})
-    assert said(taught_store)["teacher"].startswith("batch: 0 labels given, 0 questions waiting")
+    assert status_lines(taught_store)["teacher"].startswith("batch: 0 labels given, 0 questions waiting")
 
 
 def test_drafts_time_and_the_learners_share_are_told(taught_store: Store) -> None:
@@ -120,13 +120,13 @@ def test_drafts_time_and_the_learners_share_are_told(taught_store: Store) -> Non
     for task in range(21, 26):
         annotate(taught_store, task, "fruit", seconds=14.0)
     annotate(taught_store, 31, "metal", seconds=3.0)
-    each = found(taught_store)
-    assert each["drafts"] == {
+    status = teacher_status(taught_store)
+    assert status["drafts"] == {
         "teacher": {"accepted": 6, "edited": 0, "replaced": 0}, "learner": {"accepted": 0, "edited": 0, "replaced": 1},
     }  # fmt: skip
-    assert each["saved"]["seconds"] == 60.0
-    assert (each["share"]["value"], each["share"]["n"]) == (pytest.approx(2 / 3), 3)
-    words = said(taught_store)
+    assert status["saved"]["seconds"] == 60.0
+    assert (status["share"]["value"], status["share"]["n"]) == (pytest.approx(2 / 3), 3)
+    words = status_lines(taught_store)
     assert words["drafts"] == (
         "teacher's 6 accepted, 0 edited, 0 replaced; learner's 0 accepted, 0 edited, 1 replaced; saved 1.0 minutes "
         "(4.0 s an answer instead of 14.0 s; 6 and 5 timed)"
@@ -141,13 +141,13 @@ def test_both_are_compared_with_the_annotators_and_the_worst_classes_are_named_f
     for task, label in ((1, "fruit"), (2, "animal"), (4, "metal"), (5, "animal")):
         say(taught_store, f"text {task}", label)
     learnt(taught_store, {}, "")
-    each = found(taught_store)["agreement"]
-    assert (each["teacher"]["overall"]["value"], each["teacher"]["overall"]["n"]) == (pytest.approx(2 / 3), 3)
-    assert {label: share["n"] for label, share in each["teacher"]["by_class"].items()} == {"fruit": 2, "metal": 1}
-    assert (each["learner"]["overall"]["value"], each["learner"]["overall"]["n"]) == (pytest.approx(2 / 3), 3)
-    words = said(taught_store)
+    agreement = teacher_status(taught_store)["agreement"]
+    assert (agreement["teacher"]["overall"]["value"], agreement["teacher"]["overall"]["n"]) == (pytest.approx(2 / 3), 3)
+    assert {label: share["n"] for label, share in agreement["teacher"]["by_class"].items()} == {"fruit": 2, "metal": 1}
+    assert (agreement["learner"]["overall"]["value"], agreement["learner"]["overall"]["n"]) == (pytest.approx(2 / 3), 3)
+    words = status_lines(taught_store)
     assert words["teacher agrees"].startswith("0.667 (95 %: 0.208 to 0.939; 3 tasks): fruit 50% (9% to 91%), metal")
-    assert dict(report.lines(found(taught_store), 1))["teacher agrees"].endswith("(9% to 91%) and 1 more")
+    assert dict(report.lines(teacher_status(taught_store), 1))["teacher agrees"].endswith("(9% to 91%) and 1 more")
     assert words["learner agrees"].startswith("0.667")
 
 
@@ -159,9 +159,9 @@ def test_a_task_that_the_teacher_wrote_judges_nobody(taught_store: Store) -> Non
         annotate(taught_store, task, "fruit")
         say(taught_store, f"text {task}", "fruit")
     learnt(taught_store, {}, "", tasks=(1, 9))
-    each = found(taught_store)
-    assert each["drafts"]["teacher"]["accepted"] == 1
-    assert each["agreement"]["teacher"]["overall"]["n"] == each["agreement"]["learner"]["overall"]["n"] == 1
+    status = teacher_status(taught_store)
+    assert status["drafts"]["teacher"]["accepted"] == 1
+    assert status["agreement"]["teacher"]["overall"]["n"] == status["agreement"]["learner"]["overall"]["n"] == 1
 
 
 @pytest.mark.parametrize(
@@ -181,24 +181,27 @@ def test_what_the_priors_are_worth_is_told_and_a_harmful_one_is_named_so(
     taught_store: Store, started_from: str, priors: dict[str, float], words: str
 ) -> None:
     learnt(taught_store, priors, started_from)
-    told = said(taught_store)["taught"]
-    assert words in told and all(f" {error:.2f}" in told for name, error in priors.items() if name != "none")
-    assert (found(taught_store)["started_from"], found(taught_store)["priors"]) == (started_from, priors)
+    text = status_lines(taught_store)["taught"]
+    assert words in text and all(f" {error:.2f}" in text for name, error in priors.items() if name != "none")
+    assert (teacher_status(taught_store)["started_from"], teacher_status(taught_store)["priors"]) == (
+        started_from,
+        priors,
+    )
 
 
 def test_what_is_wrong_with_it_is_told_a_spent_budget_too(taught_store: Store) -> None:
     problem = "the teacher's budget of today is spent (1 of teacher_daily_budget 1): the loop goes on without it"
     set_up(taught_store, 5, teacher={"name": TEACHER, "model": "small", "problem": problem, "until": 0.0})
-    assert said(taught_store)["teacher trouble"] == problem == found(taught_store)["problem"]
+    assert status_lines(taught_store)["teacher trouble"] == problem == teacher_status(taught_store)["problem"]
 
 
 def test_drafts_of_the_embedded_teacher_are_counted_without_any_ledger(taught_store: Store) -> None:
     set_up(taught_store, 5, teacher=None)
     show(taught_store, "v2", teacher_1="fruit")
     annotate(taught_store, 1, "fruit")
-    each = found(taught_store)
-    assert (each["name"], each["drafts"]["teacher"]["accepted"]) == ("similarity", 1)
-    words = said(taught_store)
+    status = teacher_status(taught_store)
+    assert (status["name"], status["drafts"]["teacher"]["accepted"]) == ("similarity", 1)
+    words = status_lines(taught_store)
     assert words["drafts"].startswith("teacher's 1 accepted") and "teacher" not in words
 
 

@@ -119,7 +119,7 @@ def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
         each["result"][0]["value"]["choices"][0] == truth[each["task"]] for each in school.server.current_predictions()
     ]
     assert np.mean(right) > 0.65, "with four answers"
-    assert said(store)["prior trust"].endswith("bear out what is known of the fields")
+    assert said(store)["prior trust"].endswith("confirm the scores of the fields")
 
 
 def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
@@ -132,7 +132,7 @@ def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
     labelled(school, truth, 30)
     known, _ = fitted_model.load_best(store, active(store), school.work.pool.space)
     assert known is not None and known.started_from == "" and known.trust is not None and known.trust < 0.5
-    assert "WARNING" in said(store)["prior trust"] and "upside down" in said(store)["prior trust"]
+    assert "WARNING" in said(store)["prior trust"] and "reversed" in said(store)["prior trust"]
 
 
 def test_who_wrote_scores_by_hand_is_never_overruled(

@@ -105,7 +105,7 @@ def test_a_budget_that_does_not_reach_for_the_next_question_is_told_until_it_doe
     values = {"queue_size": 12, "audit_share": 0.0, "teacher_ahead": 5, "teacher_labels": 8}
     options(**values, teacher_input_price=1.0, teacher_daily_budget=1e-6)
     school.finish()
-    assert not school.teacher.asked and "does not reach" in school.state()["problem"]
+    assert not school.teacher.asked and "does not cover" in school.state()["problem"]
     assert "teacher_daily_budget" in school.state()["problem"]
     options(**values, teacher_daily_budget=1.0)
     school.finish()

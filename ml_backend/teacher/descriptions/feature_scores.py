@@ -1,16 +1,17 @@
-"""How much the fields of records speak for each label: asked of the teacher a few times, to be read and edited.
+"""Scores with which the fields of records indicate each label. The teacher is asked for several estimates of them, and
+people can read and edit them.
 
-Kept as plain JSON: {"estimates": [{label: {field: score, or {value: score}}}, ...], "by": "teacher" or "hand", "asked":
-[the questions that the estimates answer], "fields": {field: {"kind": ..., "order": [...], "description": ...}}}, scores
-from -10 to 10 (LAAT, arXiv 2502.20268:
-several estimates, of which the mean counts; their spread is shown).
+They are stored as plain JSON: {"estimates": [{label: {field: score, or {value: score}}}, ...], "by": "teacher" or
+"hand", "asked": [ids of the questions that the estimates answer], "fields": {field: {"kind": ..., "order": [...],
+"description": ...}}}, with scores from -10 to 10 (LAAT, arXiv 2502.20268: the mean of several estimates counts; their
+standard deviation is shown).
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,16 +27,17 @@ from ml_backend.teacher import prompts
 from ml_backend.teacher.project_snapshot import stands
 
 ESTIMATES = 3
-HIGHEST = 10
+"""Number of estimates that the teacher is asked for."""
+MAX_SCORE = 10
 BY_HAND, BY_TEACHER = "hand", "teacher"
 VALUES = "values"
-MISSING = "(missing)"  # may be scored as a value
+MISSING = "(missing)"  # may be scored like a value
 Estimate = dict[str, FieldScores]
 Features = dict[str, Any]
 
 
 def estimates(record: ProjectRecord) -> list[Estimate]:
-    """What was said so far; nothing, as long as nobody has said anything."""
+    """The stored estimates; empty if there are none yet."""
     return list((record.features or {}).get("estimates") or [])
 
 
@@ -44,114 +46,121 @@ def attributions(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSche
 
 
 def asked(
-    record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, told: Mapping[str, str], like: Sequence[str],
-    teacher: str,
+    record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str],
+    examples: Sequence[str], teacher: str,
 ) -> list[Question]:  # fmt: skip
-    """The questions for the estimates, each of as many as its portions, unless somebody has written scores by hand.
-    `told`: what fields mean; `like`: some records."""
+    """The questions for the estimates: for each estimate, one for each portion of the fields. Empty if people have
+    written scores.
+
+    descriptions  of the fields, by name
+    examples      some records
+    """
     if (record.features or {}).get("by") == BY_HAND:
         return []
-    about = [
-        {**each, **({DESCRIPTION: told[each["name"]]} if each["name"] in told else {})} for each in encoder.about()
-    ]
-    portions = prompts.portions(schema, about)
+    fields = [_with_description(field, descriptions) for field in encoder.about()]
+    portions = prompts.portions(schema, fields)
     return [
-        prompts.features(schema, portion, [_part(record, portion) for record in like], teacher, number)
+        prompts.features(schema, portion, [_part(example, portion) for example in examples], teacher, number)
         for number in range(1, ESTIMATES + 1)
         for portion in portions
     ]
 
 
+def _with_description(field: Mapping[str, Any], descriptions: Mapping[str, str]) -> dict[str, Any]:
+    description = {DESCRIPTION: descriptions[field["name"]]} if field["name"] in descriptions else {}
+    return {**field, **description}
+
+
 def _part(record: str, portion: Sequence[Mapping[str, Any]]) -> str:
-    """Of a record, the fields that are asked about."""
-    names = {each["name"] for each in portion}
+    """The record with the fields of the portion only."""
+    names = {field["name"] for field in portion}
     return record_text({name: value for name, value in read_record(record).items() if name in names})
 
 
 def recover(store: Store, record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, teacher: str) -> bool:
-    """Adopts what the teacher has answered since; False if there is nothing new. Somebody may have written something
-    meanwhile, which stands."""
-    wanted = [each.id for each in asked(record, encoder, schema, {}, (), teacher)]
-    found = store.questions.answers(record.id, wanted)
-    answered = [each for each in wanted if each in found]
+    """Adopts the teacher's new answers, unless people have written scores in the meantime. False if there is no new
+    answer."""
+    ids = [question.id for question in asked(record, encoder, schema, {}, (), teacher)]
+    answers = store.questions.answers(record.id, ids)
+    answered = [id_ for id_ in ids if id_ in answers]
     before = store.projects.ensure(record.id).features
-    known = (before or {}) if stands(store, record) else {"by": BY_HAND}
-    if not answered or known.get("by") == BY_HAND or answered == known.get("asked"):
+    current = (before or {}) if stands(store, record) else {"by": BY_HAND}
+    if not answered or current.get("by") == BY_HAND or answered == current.get("asked"):
         return False
-    each = len(wanted) // ESTIMATES
+    portion_count = len(ids) // ESTIMATES
     categories = {field["name"] for field in encoder.about() if field[KIND] == "categorical"}
-    said = [
-        _merged(
-            [from_reply(found[one].content or {}, schema, categories) for one in wanted[at : at + each] if one in found]
-        )
-        for at in range(0, len(wanted), each)
-    ]
-    adopted = {"estimates": [one for one in said if one], "by": BY_TEACHER, "asked": answered}
-    return store.feature_scores.replace(record.id, before, {**known, **adopted})
+    merged: list[Estimate] = []
+    for start in range(0, len(ids), portion_count):
+        of_estimate = [id_ for id_ in ids[start : start + portion_count] if id_ in answers]
+        merged.append(_merged([from_reply(answers[id_].content or {}, schema, categories) for id_ in of_estimate]))
+    adopted = {"estimates": [estimate for estimate in merged if estimate], "by": BY_TEACHER, "asked": answered}
+    return store.feature_scores.replace(record.id, before, {**current, **adopted})
 
 
 def _merged(portions: Sequence[Estimate]) -> Estimate:
-    """One estimate, of which each portion has some fields."""
-    found: dict[str, dict[str, Any]] = {}
+    """One estimate from portions that each have the scores of some fields."""
+    scores: dict[str, dict[str, Any]] = {}
     for portion in portions:
-        for label, said in portion.items():
-            found.setdefault(label, {}).update(said)
-    return dict(found)
+        for label, field_scores in portion.items():
+            scores.setdefault(label, {}).update(field_scores)
+    return dict(scores)
 
 
 def from_reply(content: Mapping[str, Any], schema: TaskSchema, categories: Collection[str]) -> Estimate:
-    """The estimate of a teacher's reply; of what it says twice, the first counts. A field that is none of the
-    `categories` has no values, whatever it calls them."""
-    found: dict[str, dict[str, Any]] = {}
-    for each in content.get("scores", ()):
-        fields = found.setdefault(each["label"], {})
-        name, value, score = each["field"], each["value"].strip(), float(np.clip(each["score"], -HIGHEST, HIGHEST))
+    """The estimate in a teacher's reply. If the reply has a score twice, the first one counts. A field that is not in
+    `categories` has one score and no values, also if the reply names a value."""
+    scores: dict[str, dict[str, Any]] = {}
+    for entry in content.get("scores", ()):
+        fields = scores.setdefault(entry["label"], {})
+        name, value = entry["field"], entry["value"].strip()
+        score = float(np.clip(entry["score"], -MAX_SCORE, MAX_SCORE))
         if name not in categories:
             fields.setdefault(name, score)
         elif value:
             fields.setdefault(name, {}).setdefault(value, score)
-    return {label: fields for label, fields in found.items() if label in schema.labels}
+    return {label: fields for label, fields in scores.items() if label in schema.labels}
 
 
 def keep(store: Store, project: int, features: Features) -> None:
-    """What somebody wrote stands before the teacher's, who is not asked from now on. Without scores, it is."""
+    """Stores what people wrote, and requests a round. If they wrote scores, these replace the teacher's scores, and the
+    teacher is not asked any more."""
     store.feature_scores.put(project, features)
     store.jobs.ask(project)
 
 
-def mean(said: Sequence[Estimate]) -> Estimate:
-    """The mean of the estimates, of each score over those that give it."""
-    return {label: _over(said, label, lambda found: round(float(np.mean(found)), 2)) for label in _labels(said)}
+def mean(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of each score over the estimates that have it."""
+    return _aggregated(estimates, lambda scores: round(float(np.mean(scores)), 2))
 
 
-def spread(said: Sequence[Estimate]) -> Estimate:
-    """The standard deviation, likewise."""
-    return {label: _over(said, label, lambda found: round(float(np.std(found)), 2)) for label in _labels(said)}
+def spread(estimates: Sequence[Estimate]) -> Estimate:
+    """The standard deviation of each score over the estimates that have it."""
+    return _aggregated(estimates, lambda scores: round(float(np.std(scores)), 2))
 
 
-def as_text(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, told: Mapping[str, str]) -> str:
-    """All there is as JSON to be read and edited: every label, and every field with its kind, has its place. So have
-    labels that are no longer in the project: one may have got another name."""
+def as_text(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str]) -> str:
+    """The fields and scores as JSON for people to read and edit: every label, and every field with its kind. Also has
+    labels that are no longer in the project, because one may have been renamed."""
     scores = mean(estimates(record))
     edited = (record.features or {}).get("fields") or {}
     fields = {
-        name: {KIND: each[KIND], **_to_read(each), DESCRIPTION: told.get(name, ""), **edited.get(name, {})}
-        for name, each in _known(encoder).items()
+        name: {KIND: field[KIND], **_values_of(field), DESCRIPTION: descriptions.get(name, ""), **edited.get(name, {})}
+        for name, field in _fields_by_name(encoder).items()
     }
-    rest = {name: each for name, each in edited.items() if name not in fields}
-    whole = {"fields": {**fields, **rest}, "scores": {**{label: {} for label in schema.labels}, **scores}}
-    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    rest = {name: settings for name, settings in edited.items() if name not in fields}
+    document = {"fields": {**fields, **rest}, "scores": {**{label: {} for label in schema.labels}, **scores}}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _to_read(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that may be scored, each by its name."""
-    return {VALUES: about[VALUES]} if about[KIND] in ("categorical", "boolean", "ordinal") else {}
+def _values_of(field: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a field whose values may be scored or ordered."""
+    return {VALUES: field[VALUES]} if field[KIND] in ("categorical", "boolean", "ordinal") else {}
 
 
 def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema, before: Features | None = None) -> Features:
-    """What somebody wrote: its fields, or its scores, take the place of those `before`, which stand if it has none. A
-    kind that is what the field seems is left out, unless it was said before. Raises ApprenticeError that says where it
-    is wrong."""
+    """Parses the fields and scores that people wrote. They replace the fields or the scores in `before`; a part that
+    the text does not have stays as it is. The kind of a field is left out if it is the inferred kind, unless
+    `before` has it. Raises ApprenticeError that names the place of the mistake."""
     try:
         raw = json.loads(text)
     except json.JSONDecodeError as error:
@@ -159,125 +168,139 @@ def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema, before: Fea
         raise ApprenticeError(f"The features are not JSON: {error.msg} at {place}") from None
     if not isinstance(raw, dict) or not raw.keys() <= {"fields", "scores"}:
         raise ApprenticeError('The features must be a JSON object: {"fields": {…}, "scores": {"label": {"field": 5}}}')
-    known, kept = _known(encoder), before or {}
-    fields = dict(kept.get("fields") or {})
+    inferred, stored = _fields_by_name(encoder), before or {}
+    fields = dict(stored.get("fields") or {})
     if "fields" in raw:
-        told = _object(raw["fields"], "fields").items()
-        found = {name: _field(name, each, known, fields.get(name, {})) for name, each in told}
-        fields = {name: each for name, each in found.items() if each}
+        written = _object(raw["fields"], "fields").items()
+        parsed = {name: _field(name, settings, inferred, fields.get(name, {})) for name, settings in written}
+        fields = {name: settings for name, settings in parsed.items() if settings}
     if "scores" not in raw:
-        return {**kept, "fields": fields}
-    given = _object(raw["scores"], "scores")
-    labels = {*schema.labels, *_labels(kept.get("estimates") or [])}
-    if before is None and labels.intersection(given):  # of a project whose labels were others, once
-        given = {label: said for label, said in given.items() if label in labels}
-    if odd := [label for label in given if label not in labels]:
-        raise ApprenticeError(f"There is no label {odd[0]!r} in the project; there are: {', '.join(schema.labels)}")
-    scores = {label: _checked(label, said, known, fields) for label, said in given.items()}
-    scores = {label: said for label, said in scores.items() if said}
-    if scores and scores == mean(kept.get("estimates") or []):
-        return {**kept, "fields": fields}
+        return {**stored, "fields": fields}
+    raw_scores = _object(raw["scores"], "scores")
+    labels = {*schema.labels, *_labels(stored.get("estimates") or [])}
+    if before is None and labels.intersection(raw_scores):  # the text may be of a project that has had other labels
+        raw_scores = {label: field_scores for label, field_scores in raw_scores.items() if label in labels}
+    if unknown := [label for label in raw_scores if label not in labels]:
+        raise ApprenticeError(f"There is no label {unknown[0]!r} in the project; there are: {', '.join(schema.labels)}")
+    checked = {label: _checked(label, field_scores, inferred, fields) for label, field_scores in raw_scores.items()}
+    scores = {label: field_scores for label, field_scores in checked.items() if field_scores}
+    if scores and scores == mean(stored.get("estimates") or []):
+        return {**stored, "fields": fields}
     return {"fields": fields, **({"estimates": [scores], "by": BY_HAND} if scores else {})}
 
 
 def fields_of(text: str) -> dict[str, Any]:
-    """What such a text says of the fields alone; nothing if it is wrong, which `from_text` says."""
+    """The settings of the fields in a text; empty if the text is not valid, which `from_text` reports."""
     try:
-        found = json.loads(text)
+        raw = json.loads(text)
     except ValueError:
         return {}
-    told = found.get("fields") if isinstance(found, dict) else None
-    return {name: each for name, each in told.items() if isinstance(each, dict)} if isinstance(told, dict) else {}
+    fields = raw.get("fields") if isinstance(raw, dict) else None
+    if not isinstance(fields, dict):
+        return {}
+    return {name: settings for name, settings in fields.items() if isinstance(settings, dict)}
 
 
-def _known(encoder: RecordEncoder) -> dict[str, dict[str, Any]]:
-    """Name, kind and values of all fields, also of those that are left out."""
-    left = {name: {"name": name, KIND: why, VALUES: []} for name, why in encoder.left_out().items()}
-    return {**left, **{each["name"]: each for each in encoder.about()}}
+def _fields_by_name(encoder: RecordEncoder) -> dict[str, dict[str, Any]]:
+    """The name, kind and values of all fields, by name. A field that the encoder leaves out has the reason as kind."""
+    left_out = {name: {"name": name, KIND: reason, VALUES: []} for name, reason in encoder.left_out().items()}
+    return {**left_out, **{field["name"]: field for field in encoder.about()}}
 
 
-def _field(name: str, told: Any, fields: Mapping[str, Mapping[str, Any]], before: Mapping[str, Any]) -> dict[str, Any]:
-    """What somebody said of a field that it does not seem by itself; in short, a kind, or a list of values in their
-    order. The `values` that it is shown with are there to be read."""
-    if name not in fields and not before:
-        raise ApprenticeError(f"There is no field {name!r} in the records{_near(name, fields)}")
-    known = fields.get(name, {})
-    short = {KIND: told} if isinstance(told, str) else {ORDER: told} if isinstance(told, list) else told
-    told = {what: each for what, each in _object(short, f"The field {name!r}").items() if what != VALUES}
-    if odd := told.keys() - {KIND, ORDER, DESCRIPTION}:
-        raise ApprenticeError(f"The field {name!r} has {sorted(odd)[0]!r}: there are kind, order and description")
+def _field(name: str, raw: Any, inferred: Mapping[str, Mapping[str, Any]], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a field that differ from the inferred ones. `raw` may be a kind, a list of values in their order,
+    or an object; the object's `values` are only for reading, and are left out. Raises ApprenticeError."""
+    if name not in inferred and not before:
+        raise ApprenticeError(f"There is no field {name!r} in the records{_suggestion(name, inferred)}")
+    inferred_kind = inferred.get(name, {}).get(KIND)
+    expanded = {KIND: raw} if isinstance(raw, str) else {ORDER: raw} if isinstance(raw, list) else raw
+    settings = {key: value for key, value in _object(expanded, f"The field {name!r}").items() if key != VALUES}
+    if unknown := settings.keys() - {KIND, ORDER, DESCRIPTION}:
+        raise ApprenticeError(f"The field {name!r} has {sorted(unknown)[0]!r}: there are kind, order and description")
     kinds = registry.kinds_of_fields()
-    if told.get(KIND) and told[KIND] not in (*kinds, known.get(KIND)):
-        raise ApprenticeError(f"The field {name!r} cannot be {told[KIND]!r}: say one of {', '.join(kinds)}")
-    if not isinstance(told.get(ORDER) or [], list):
+    if settings.get(KIND) and settings[KIND] not in (*kinds, inferred_kind):
+        raise ApprenticeError(f"The field {name!r} cannot be {settings[KIND]!r}: say one of {', '.join(kinds)}")
+    if not isinstance(settings.get(ORDER) or [], list):
         raise ApprenticeError(f"The order of {name!r} must be a list of its values, the lowest first")
-    seems = told.get(KIND) == known.get(KIND) and KIND not in before
-    return {what: value for what, value in told.items() if value and not (what == KIND and seems)}
+    is_inferred = settings.get(KIND) == inferred_kind and KIND not in before
+    return {key: value for key, value in settings.items() if value and not (key == KIND and is_inferred)}
 
 
 def _checked(
-    label: str, said: Any, known: Mapping[str, Mapping[str, Any]], fields: Mapping[str, Any]
+    label: str, raw: Any, inferred: Mapping[str, Mapping[str, Any]], fields: Mapping[str, Any]
 ) -> dict[str, Any]:
-    found = _object(said, f"The scores of {label!r}")
-    names = {name.lower(): name for name in (*known, *fields)}
-    for name, score in found.items():
+    """Validates the scores of a label. Raises ApprenticeError that names the field and the mistake."""
+    field_scores = _object(raw, f"The scores of {label!r}")
+    names = {name.lower(): name for name in (*inferred, *fields)}
+    for name, score in field_scores.items():
         if name.lower() not in names:
-            hint = _near(name, names.values())
+            hint = _suggestion(name, names.values())
             raise ApprenticeError(f"The scores of {label!r} name a field {name!r} that no record has{hint}")
-        about = known.get(names[name.lower()], {})
-        if names[name.lower()] not in fields:  # else its kind may be another one from the next round on
-            _fits(label, name, score, about)
-        for each in score.values() if isinstance(score, dict) else [score]:
-            if isinstance(each, bool) or not isinstance(each, int | float) or not -HIGHEST <= each <= HIGHEST:
+        field_name = names[name.lower()]
+        if field_name not in fields:  # else the field may get another kind in the next round
+            _check_kind(label, name, score, inferred.get(field_name, {}))
+        for number in score.values() if isinstance(score, dict) else [score]:
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            if not is_number or not -MAX_SCORE <= number <= MAX_SCORE:
                 raise ApprenticeError(
-                    f"The score of {name!r} for {label!r} must be a number from -10 to 10, not {each!r}"
+                    f"The score of {name!r} for {label!r} must be a number from -10 to 10, not {number!r}"
                 )
-    return found
+    return field_scores
 
 
-def _near(name: str, names: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    return f", did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(names))}"
+def _suggestion(name: str, names: Collection[str]) -> str:
+    matches = difflib.get_close_matches(name, names, 1)
+    return f", did you mean {matches[0]!r}?" if matches else f"; there are: {', '.join(sorted(names))}"
 
 
-def _fits(label: str, name: str, score: Any, about: Mapping[str, Any]) -> None:
-    """A category has scores of its values, a number one of its own; a boolean may have either."""
-    kind, values = about[KIND], [str(value).lower() for value in about[VALUES]]
+def _check_kind(label: str, name: str, score: Any, field: Mapping[str, Any]) -> None:
+    """Raises ApprenticeError unless a category has scores of its values, and a field of another kind one score. A
+    boolean field may have either."""
+    kind, values = field[KIND], [str(value).lower() for value in field[VALUES]]
     if kind == "categorical" and not isinstance(score, dict):
         raise ApprenticeError(
-            f"{name!r} is a category: say for {label!r} what each of its values is worth, as an object"
+            f"{name!r} is a category: give a score for each of its values for {label!r}, as an object"
         )
     if kind not in ("categorical", "boolean") and isinstance(score, dict):
-        raise ApprenticeError(f"{name!r} is {kind}: say for {label!r} with one number what a high value is worth")
-    odd = [value for value in score if value.lower() not in (*values, MISSING)] if isinstance(score, dict) else []
-    if odd and kind == "categorical":
-        there = ", ".join(about[VALUES])
+        raise ApprenticeError(f"{name!r} is {kind}: give one score for {label!r}, that of a high value")
+    scored_values = score if isinstance(score, dict) else {}
+    unknown = [value for value in scored_values if value.lower() not in (*values, MISSING)]
+    if unknown and kind == "categorical":
+        listed = ", ".join(field[VALUES])
         raise ApprenticeError(
-            f"{name!r} has no value {odd[0]!r} that is frequent enough to be scored; there are: {there}"
+            f"{name!r} has no value {unknown[0]!r} that is frequent enough to be scored; there are: {listed}"
         )
 
 
-def _object(value: Any, what: str) -> dict[str, Any]:
+def _object(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ApprenticeError(f"{what} must be an object in JSON")
+        raise ApprenticeError(f"{name} must be an object in JSON")
     return value
 
 
-def _labels(said: Sequence[Estimate]) -> list[str]:
-    return list(dict.fromkeys(label for each in said for label in each))
+def _labels(estimates: Sequence[Estimate]) -> list[str]:
+    return list(dict.fromkeys(label for estimate in estimates for label in estimate))
 
 
-def _over(said: Sequence[Estimate], label: str, how: Any) -> dict[str, Any]:
-    """Of each field, or each value of a field, how over the estimates that have a score of it."""
-    told = [each.get(label, {}) for each in said]
+def _aggregated(estimates: Sequence[Estimate], aggregate: Callable[[list[Any]], float]) -> Estimate:
+    """The `aggregate` of each score, or of the score of each value, over the estimates that have it."""
+    return {
+        label: _aggregated_label([estimate.get(label, {}) for estimate in estimates], aggregate)
+        for label in _labels(estimates)
+    }
+
+
+def _aggregated_label(estimates: Sequence[FieldScores], aggregate: Callable[[list[Any]], float]) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name in dict.fromkeys(name for each in told for name in each):
-        found = [each[name] for each in told if name in each]
-        plain = [each for each in found if not isinstance(each, Mapping)]
-        by_value = [each for each in found if isinstance(each, Mapping)]
-        if plain:
-            out[name] = how(plain)
+    for name in dict.fromkeys(name for scores in estimates for name in scores):
+        scores_of_field = [scores[name] for scores in estimates if name in scores]
+        numbers = [score for score in scores_of_field if not isinstance(score, Mapping)]
+        by_value = [score for score in scores_of_field if isinstance(score, Mapping)]
+        if numbers:
+            out[name] = aggregate(numbers)
         else:
-            values = dict.fromkeys(value for each in by_value for value in each)
-            out[name] = {value: how([each[value] for each in by_value if value in each]) for value in values}
+            values = dict.fromkeys(value for scores in by_value for value in scores)
+            out[name] = {
+                value: aggregate([scores[value] for scores in by_value if value in scores]) for value in values
+            }
     return out

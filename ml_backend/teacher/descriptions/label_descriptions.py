@@ -1,7 +1,8 @@
-"""What each label means, and phrases with scores that speak for it: asked for once a project, to be read and edited.
+"""Descriptions of the labels, and phrases with scores that indicate them (cues). The teacher is asked for them once for
+each project, and people can read and edit them.
 
-Kept as plain JSON: {label: {"description": ..., "cues": [[phrase, score], ...]}}, scores from -10 to 10. A cue that
-speaks against the label may name the one that it speaks for instead: [phrase, -6, other label].
+They are stored as plain JSON: {label: {"description": ..., "cues": [[phrase, score], ...]}}, with scores from -10 to
+10. A cue with a negative score may name the label that it indicates instead: [phrase, -6, other label].
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from ml_backend.storage import ProjectRecord, Store
 from ml_backend.teacher.project_snapshot import stands
 from ml_backend.teacher.prompts import describe
 
-MOST_CUES = 20
-HIGHEST = 10
+MAX_CUES = 20
+MAX_SCORE = 10
 
 Cues = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """m texts that stand for labels. targets (m, c), weights (m,) in (0, 1]: how surely."""
+    """m texts that represent labels. targets (m, c); weights (m,) in (0, 1]: the certainty of each target."""
 
     texts: tuple[str, ...]
     targets: Floats
@@ -37,45 +38,46 @@ class Phrases:
 
     @property
     def digest(self) -> str:
-        """The same for the same phrases with the same worth."""
-        told = json.dumps([self.texts, self.targets.tolist(), self.weights.tolist()])
-        return blake2b(told.encode(), digest_size=16).hexdigest()
+        """Equal for equal phrases with equal targets and weights."""
+        content = json.dumps([self.texts, self.targets.tolist(), self.weights.tolist()])
+        return blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 NO_PHRASES = Phrases((), np.empty((0, 0), np.float32), np.empty(0, np.float32))
 
 
 def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Cues:
-    """The cues of a teacher's reply; of a label that it names twice, the first ones."""
-    found: Cues = {}
-    for each in content["labels"]:
-        pairs = [
+    """The cues in a teacher's reply. If the reply has a label twice, its first entry counts."""
+    cues_of_label: Cues = {}
+    for entry in content["labels"]:
+        cues = [
             [cue["phrase"], cue["score"], *([cue["instead"]] if cue["instead"] in schema.labels else [])]
-            for cue in each["cues"]
+            for cue in entry["cues"]
         ]
-        found.setdefault(each["label"], {"description": each["description"], "cues": pairs})
-    return checked(found, schema)
+        cues_of_label.setdefault(entry["label"], {"description": entry["description"], "cues": cues})
+    return checked(cues_of_label, schema)
 
 
 def keep(store: Store, project: int, cues: Cues) -> None:
-    """Cues that somebody wrote stand before the teacher's: it is not asked for any from now on."""
+    """Stores cues that people wrote, and requests a round. They replace the teacher's cues, and the teacher is not
+    asked for cues any more."""
     store.label_descriptions.put(project, cues)
     store.jobs.ask(project)
 
 
 def adopt(store: Store, project: int, content: Mapping[str, Any], schema: TaskSchema) -> None:
-    """Keeps the cues of a teacher's reply, unless somebody has written some meanwhile. Raises ApprenticeError if they
-    do not fit the labels that there are."""
+    """Stores the cues in a teacher's reply, unless people have written some in the meantime. Raises ApprenticeError if
+    the cues do not fit the present labels."""
     store.label_descriptions.add(project, from_reply(content, schema))
 
 
 def recover(store: Store, record: ProjectRecord, schema: TaskSchema, teacher: str) -> bool:
-    """Adopts what a teacher has said of these labels before, if a project has no cues: it was kept as an answer and no
-    further, or was said to another project of the same number. False if there is nothing that fits."""
+    """Adopts an earlier answer of the teacher about these labels, if the project has no cues: the answer was stored but
+    not adopted, or was given to an earlier project with the same id. False if no answer fits."""
     if record.cues is not None:
         return False
-    asked = describe(schema, (), teacher).id  # it is the same with whatever texts it was asked
-    answer = store.questions.answers(record.id, [asked]).get(asked)
+    question_id = describe(schema, (), teacher).id  # the id does not depend on the texts
+    answer = store.questions.answers(record.id, [question_id]).get(question_id)
     if answer is None or answer.content is None or not stands(store, record):
         return False
     with suppress(ApprenticeError):
@@ -85,71 +87,74 @@ def recover(store: Store, record: ProjectRecord, schema: TaskSchema, teacher: st
 
 
 def as_text(cues: Cues, schema: TaskSchema) -> str:
-    """The cues as JSON to be read and edited, a cue a line; every label has its place."""
-    labels = []
+    """The cues as JSON for people to read and edit: every label of the schema, and one cue in each line."""
+    parts = []
     for label in schema.labels:
-        told = cues.get(label, {})
-        lines = ",".join(f"\n      {json.dumps(cue, ensure_ascii=False)}" for cue in told.get("cues", []))
-        description = json.dumps(told.get("description", ""), ensure_ascii=False)
+        entry = cues.get(label, {})
+        lines = ",".join(f"\n      {json.dumps(cue, ensure_ascii=False)}" for cue in entry.get("cues", []))
+        description = json.dumps(entry.get("description", ""), ensure_ascii=False)
         listed = f"[{lines}\n    ]" if lines else "[]"
         name = json.dumps(label, ensure_ascii=False)
-        labels.append(f'  {name}: {{\n    "description": {description},\n    "cues": {listed}\n  }}')
-    return "{\n" + ",\n".join(labels) + "\n}\n"
+        parts.append(f'  {name}: {{\n    "description": {description},\n    "cues": {listed}\n  }}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def from_text(text: str, schema: TaskSchema) -> Cues:
-    """The cues that somebody wrote; a label without a description or cues is left out. Raises ApprenticeError that says
-    where it is wrong."""
+    """Parses cues that people wrote. Labels without a description and without cues are left out. Raises ApprenticeError
+    that names the place of the mistake."""
     try:
         raw = json.loads(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ApprenticeError(f"The cues are not JSON: {error.msg} at {place}") from None
-    return {label: told for label, told in checked(raw, schema).items() if told["description"] or told["cues"]}
+    cues = checked(raw, schema)
+    return {label: entry for label, entry in cues.items() if entry["description"] or entry["cues"]}
 
 
 def checked(raw: Any, schema: TaskSchema) -> Cues:
-    """Cues as they are kept. Raises ApprenticeError naming the label and what is wrong with it."""
+    """Validates cues, and returns them in the form in which they are stored. Raises ApprenticeError that names the
+    label and the mistake."""
     if not isinstance(raw, dict):
         raise ApprenticeError('The cues must be a JSON object: {"label": {"description": "…", "cues": [["…", 5]]}}')
-    out: Cues = {}
-    for label, told in raw.items():
+    cues_of_label: Cues = {}
+    for label, entry in raw.items():
         if label not in schema.labels:
             raise ApprenticeError(f"There is no label {label!r} in the project; there are: {', '.join(schema.labels)}")
-        if not isinstance(told, dict) or not isinstance(told.get("description", ""), str):
+        if not isinstance(entry, dict) or not isinstance(entry.get("description", ""), str):
             raise ApprenticeError(f"The cues of {label!r} must be an object with a description (text) and cues")
-        cues = told.get("cues", [])
+        cues = entry.get("cues", [])
         if not isinstance(cues, list) or not all(_is_cue(cue, schema) for cue in cues):
             raise ApprenticeError(
-                f"The cues of {label!r} must be pairs of a phrase and a score from -10 to 10; to a score below 0, the "
-                "label that it speaks for may be added"
+                f"The cues of {label!r} must be pairs of a phrase and a score from -10 to 10; a pair with a score "
+                "below 0 may have a third value, the label that the phrase indicates instead"
             )
-        kept = [[" ".join(cue[0].split()), *cue[1:]] for cue in cues if cue[0].strip()]
-        out[label] = {"description": told.get("description", "").strip(), "cues": kept[:MOST_CUES]}
-    return out
+        tidied = [[" ".join(cue[0].split()), *cue[1:]] for cue in cues if cue[0].strip()]
+        cues_of_label[label] = {"description": entry.get("description", "").strip(), "cues": tidied[:MAX_CUES]}
+    return cues_of_label
 
 
 def descriptions(cues: Cues | None, schema: TaskSchema) -> dict[str, str]:
-    """One for each label that has one: the project's own hint first."""
+    """The description of each label that has one: the hint of the label configuration or, without a hint, that of the
+    cues."""
     hints = dict(zip(schema.labels, schema.hints or ("",) * len(schema.labels), strict=True))
-    told = {label: hints[label] or (cues or {}).get(label, {}).get("description", "") for label in schema.labels}
-    return {label: words for label, words in told.items() if words}
+    texts = {label: hints[label] or (cues or {}).get(label, {}).get("description", "") for label in schema.labels}
+    return {label: text for label, text in texts.items() if text}
 
 
 def phrases(cues: Cues, schema: TaskSchema) -> Phrases:
-    """Each label's name, which needs no teacher, its description and its cues as texts of it; a cue that speaks against
-    it is a text of the label that is named instead, else of all others alike."""
+    """The phrases of each label: its name, which needs no teacher, its description and its cues. A cue with a negative
+    score is a phrase of the label that it names instead or, if it names none, of all other labels alike."""
     texts: list[str] = []
     targets: list[Floats] = []
     weights: list[float] = []
-    c, told_of = len(schema.labels), descriptions(cues, schema)
+    c, description_of = len(schema.labels), descriptions(cues, schema)
     for column, label in enumerate(schema.labels):
-        told = cues.get(label, {})
-        named = [[words, HIGHEST] for words in (tidy(label), told_of.get(label, "")) if words]
-        for phrase, score, *other in [*named, *told.get("cues", [])]:
+        entry = cues.get(label, {})
+        named = [[text, MAX_SCORE] for text in (tidy(label), description_of.get(label, "")) if text]
+        for phrase, score, *other in [*named, *entry.get("cues", [])]:
             if not score:
                 continue
-            instead = [each for each in other if each in schema.labels]  # it may have been removed since
+            instead = [name for name in other if name in schema.labels]  # the label may have been removed since
             target = np.zeros(c, np.float32)
             if score > 0 or instead:
                 target[schema.labels.index(instead[0]) if score < 0 else column] = 1.0
@@ -161,7 +166,7 @@ def phrases(cues: Cues, schema: TaskSchema) -> Phrases:
                 target[column] = 0.0
             texts.append(phrase)
             targets.append(target)
-            weights.append(abs(score) / HIGHEST)
+            weights.append(abs(score) / MAX_SCORE)
     shape = (len(texts), c)
     return Phrases(tuple(texts), np.array(targets, np.float32).reshape(shape), np.array(weights, np.float32))
 
@@ -170,5 +175,5 @@ def _is_cue(cue: Any, schema: TaskSchema) -> bool:
     if not isinstance(cue, list | tuple) or len(cue) not in (2, 3):
         return False
     phrase, score, *instead = cue
-    number = isinstance(score, int | float) and -HIGHEST <= score <= HIGHEST
-    return isinstance(phrase, str) and number and (not instead or (score < 0 and instead[0] in schema.labels))
+    is_score = isinstance(score, int | float) and -MAX_SCORE <= score <= MAX_SCORE
+    return isinstance(phrase, str) and is_score and (not instead or (score < 0 and instead[0] in schema.labels))

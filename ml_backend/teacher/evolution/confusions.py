@@ -1,4 +1,4 @@
-"""The learner's mistakes, sorted by what it takes for what, and which of them are typical."""
+"""The learner's mistakes, grouped by the pair of labels that it confuses, with typical examples."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Mask
 
-FEWEST = 2
-"""Mistakes that make a pair of labels: a single one is no pattern."""
-SHOWN = 3
-"""Typical mistakes of each pair."""
-ALIKE = 0.95
-"""Cosine in the encoder's space above which two texts say the same: of those, one is enough."""
-NOTHING = "(none)"
+MIN_MISTAKES_OF_PAIR = 2
+"""Fewest mistakes for which a pair of labels is reported: a single mistake is no pattern."""
+MAX_TYPICAL_MISTAKES = 3
+"""Most typical mistakes that are quoted for each pair."""
+DUPLICATE_SIMILARITY = 0.95
+"""Cosine similarity in the encoder's space above which two texts count as duplicates."""
+NO_LABEL = "(none)"
 
 
 @dataclass(frozen=True, slots=True)
 class QuotedAnswer:
-    """One task: what the annotators say of it, what the learner says, and how sure that is."""
+    """One task with the annotators' labels, the labels that the learner predicts (`said`) and its confidence."""
 
     task: int
     text: str
@@ -32,10 +32,12 @@ class QuotedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """A label of the annotators and what the learner says `instead` (NOTHING: a label too few, or too many).
+    """A label of the annotators, and the label that the learner predicts `instead`. NO_LABEL as `instead` means that
+    the learner misses the label; NO_LABEL as `label` means that the learner predicts a label too many.
 
-    share     of the tasks with that label; of all, if that is NOTHING
-    tasks     all of these mistakes; `typical`: some, the nearest to their middle first, no two alike
+    share     mistakes as a share of the tasks with `label`, or of all tasks if `label` is NO_LABEL
+    tasks     the task ids of all these mistakes
+    typical   some of the mistakes without duplicates, the nearest to their mean vector first
     """
 
     label: str
@@ -48,66 +50,78 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class JudgedAnswers:
-    """The n answered tasks, row by row; `wrong` (n,): where the learner disagrees; `shown` (n,): may be quoted."""
+    """The n annotated tasks with the annotators' labels and the learner's held-out predictions, row by row.
+
+    tasks         (n,) task ids
+    vectors       (n, d) and `targets` (n, c)
+    annotated     (n, c) the annotators' labels; `predicted` (n, c): the learner's labels
+    confidences   (n,) the learner's confidence in its prediction
+    is_wrong      (n,) where the learner disagrees with the annotators
+    is_quotable   (n,) tasks whose texts may be quoted
+    """
 
     labels: tuple[str, ...]
     tasks: Ints
     texts: list[str]
     vectors: Floats
     targets: Floats
-    gold: Mask
-    said: Mask
-    sure: Floats
-    wrong: Mask
-    shown: Mask
+    annotated: Mask
+    predicted: Mask
+    confidences: Floats
+    is_wrong: Mask
+    is_quotable: Mask
 
     def quote(self, row: int) -> QuotedAnswer:
         names = np.array(self.labels)
-        gold, said = (tuple(names[mask[row]].tolist()) for mask in (self.gold, self.said))
-        return QuotedAnswer(int(self.tasks[row]), self.texts[row], gold, said, round(float(self.sure[row]), 4))
+        annotated, predicted = (tuple(names[mask[row]].tolist()) for mask in (self.annotated, self.predicted))
+        confidence = round(float(self.confidences[row]), 4)
+        return QuotedAnswer(int(self.tasks[row]), self.texts[row], annotated, predicted, confidence)
 
 
-def typical(vectors: Floats, n: int) -> list[int]:
-    """At most n rows of `vectors` (m, d), the nearest to their middle first, no two of them alike."""
+def typical_rows(vectors: Floats, n: int) -> list[int]:
+    """At most n rows of `vectors` (m, d) without duplicates, the nearest to their mean vector first."""
     chosen: list[int] = []
     for row in np.argsort(-(vectors @ vectors.mean(axis=0)), kind="stable").tolist():
-        if len(chosen) < n and not (vectors[chosen] @ vectors[row] > ALIKE).any():
+        if len(chosen) < n and not (vectors[chosen] @ vectors[row] > DUPLICATE_SIMILARITY).any():
             chosen.append(row)
     return chosen
 
 
-def pairs_of(judged: JudgedAnswers) -> tuple[Confusion, ...]:
-    found: dict[tuple[str, str], list[int]] = defaultdict(list)
-    names = np.array([*judged.labels, NOTHING])
-    for row in np.flatnonzero(judged.wrong).tolist():
-        missing = np.flatnonzero(judged.gold[row] & ~judged.said[row])
-        # where annotators are evenly split, a label is not one too many
-        extra = np.flatnonzero(judged.said[row] & ~judged.gold[row] & (judged.targets[row] < 0.5))
-        for pair in product(*(names[some if len(some) else [-1]].tolist() for some in (missing, extra))):
-            found[pair].append(row)
-    support = dict(zip(judged.labels, judged.gold.sum(axis=0).tolist(), strict=True))
+def confused_pairs(judged: JudgedAnswers) -> tuple[Confusion, ...]:
+    """The pairs of labels with at least MIN_MISTAKES_OF_PAIR mistakes, the most frequent first."""
+    rows_by_pair: dict[tuple[str, str], list[int]] = defaultdict(list)
+    names = np.array([*judged.labels, NO_LABEL])
+    for row in np.flatnonzero(judged.is_wrong).tolist():
+        missing = np.flatnonzero(judged.annotated[row] & ~judged.predicted[row])
+        # where annotators are evenly split, a predicted label is not a label too many
+        extra = np.flatnonzero(judged.predicted[row] & ~judged.annotated[row] & (judged.targets[row] < 0.5))
+        for pair in product(*(names[columns if len(columns) else [-1]].tolist() for columns in (missing, extra))):
+            rows_by_pair[pair].append(row)
+    support = dict(zip(judged.labels, judged.annotated.sum(axis=0).tolist(), strict=True))
     pairs: list[Confusion] = []
-    for (label, instead), rows in found.items():
-        if len(rows) < FEWEST:
+    for (label, instead), rows in rows_by_pair.items():
+        if len(rows) < MIN_MISTAKES_OF_PAIR:
             continue
-        open_ = [row for row in rows if judged.shown[row]]
-        quoted = tuple(judged.quote(open_[at]) for at in typical(judged.vectors[open_], SHOWN)) if open_ else ()
+        quotable = [row for row in rows if judged.is_quotable[row]]
+        chosen = typical_rows(judged.vectors[quotable], MAX_TYPICAL_MISTAKES) if quotable else []
+        quoted = tuple(judged.quote(quotable[i]) for i in chosen)
         share = len(rows) / support.get(label, len(judged.tasks))
         pairs.append(Confusion(label, instead, len(rows), share, tuple(judged.tasks[rows].tolist()), quoted))
     return tuple(sorted(pairs, key=lambda pair: (-pair.count, -pair.share, pair.label, pair.instead)))
 
 
-def single_of(judged: JudgedAnswers, pairs: tuple[Confusion, ...]) -> tuple[QuotedAnswer, ...]:
-    """The mistakes that are in no pair and may be quoted, those first that it was surest of."""
+def single_mistakes(judged: JudgedAnswers, pairs: tuple[Confusion, ...]) -> tuple[QuotedAnswer, ...]:
+    """The mistakes that are in no pair and may be quoted, the most confident first."""
     paired = {task for pair in pairs for task in pair.tasks}
-    rows = np.flatnonzero(judged.wrong & judged.shown & ~np.isin(judged.tasks, list(paired)))
-    return tuple(judged.quote(row) for row in rows[np.argsort(-judged.sure[rows], kind="stable")].tolist())
+    rows = np.flatnonzero(judged.is_wrong & judged.is_quotable & ~np.isin(judged.tasks, list(paired)))
+    return tuple(judged.quote(row) for row in rows[np.argsort(-judged.confidences[rows], kind="stable")].tolist())
 
 
-def right_of(judged: JudgedAnswers, pairs: tuple[Confusion, ...]) -> tuple[QuotedAnswer, ...]:
-    """What it gets right of the labels that it confuses: of each the surest."""
+def correct_examples(judged: JudgedAnswers, pairs: tuple[Confusion, ...]) -> tuple[QuotedAnswer, ...]:
+    """The most confident correct prediction for each label of the pairs."""
     rows = []
-    for label in dict.fromkeys(label for pair in pairs for label in (pair.label, pair.instead) if label != NOTHING):
-        mine = np.flatnonzero(judged.gold[:, judged.labels.index(label)] & ~judged.wrong & judged.shown)
-        rows += [int(mine[judged.sure[mine].argmax()])] if len(mine) else []
+    for label in dict.fromkeys(label for pair in pairs for label in (pair.label, pair.instead) if label != NO_LABEL):
+        has_label = judged.annotated[:, judged.labels.index(label)]
+        correct = np.flatnonzero(has_label & ~judged.is_wrong & judged.is_quotable)
+        rows += [int(correct[judged.confidences[correct].argmax()])] if len(correct) else []
     return tuple(judged.quote(row) for row in dict.fromkeys(rows))

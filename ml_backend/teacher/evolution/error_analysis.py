@@ -1,8 +1,8 @@
-"""Where the serving learner is weak: which labels it confuses, which labels, clusters and groups it does worst on, with
-typical mistakes. From what it says of each answered task without having learnt from it; no teacher is needed.
+"""The error analysis of the serving learner: which labels it confuses, on which labels, clusters and groups it does
+worst, and typical mistakes. Uses the learner's held-out predictions for the annotated tasks, and needs no teacher.
 
-The report that guides the writing (EvoKD, arXiv 2403.06414, section 3.2) with figures by class, as in PGKD (Di Palo et
-al., EMNLP 2024). Tasks that a teacher has written are left out.
+The analysis guides the writing of texts (EvoKD, arXiv 2403.06414, section 3.2) and has figures by class, as in PGKD
+(Di Palo et al., EMNLP 2024). Tasks that a teacher has written are left out.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ from ml_backend.teacher.evolution.confusions import (
     Confusion,
     JudgedAnswers,
     QuotedAnswer,
-    pairs_of,
-    right_of,
-    single_of,
-    typical,
+    confused_pairs,
+    correct_examples,
+    single_mistakes,
+    typical_rows,
 )
 from ml_backend.teacher.project_context import ProjectContext
 
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
+    """The F1 score of a label, and `n`, the number of annotated tasks with the label."""
+
     label: str
     f1: float
     n: int
@@ -44,13 +46,15 @@ class LabelScore:
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnalysis:
-    """Of the learner that version `version` made, on n answered tasks.
+    """The mistakes of the learner of version `version`, measured on n annotated tasks.
 
-    pairs     the most frequent first; `single`: mistakes that were made once; `labels`: the worst first
-    clusters  of the pool, worst first, and in `about` a typical text of each; `groups` by the project's `group_by`, or
-              None
-    right     tasks that it gets right, one of each label of the pairs
-    shown     how many of the n a teacher was shown with their labels, for the texts that it wrote
+    pairs     the confused labels, the most frequent pair first
+    single    mistakes that belong to no pair
+    labels    scores by label, the worst first
+    clusters  the accuracy in the clusters of the pool, the worst first; `about`: a typical text of each cluster
+    groups    the accuracy in the groups of the project's `group_by`, or None without that setting
+    right     a correctly predicted task for each label of the pairs
+    shown     how many of the n tasks a teacher saw with their labels before it wrote texts
     """
 
     version: int
@@ -67,74 +71,79 @@ class ErrorAnalysis:
     shown: int
 
 
-def serving(site: ProjectContext) -> FittedModel:
-    """The learner that serves. Raises ApprenticeError if there is none, or the labels have changed since."""
-    found, problem = fitted_model.load_best(site.store, site.store.versions.active(site.record.id), site.pool.space)
-    if found is None:
+def serving(context: ProjectContext) -> FittedModel:
+    """Loads the serving learner. Raises ApprenticeError if there is none, or if the labels have changed since."""
+    store, project = context.store, context.record.id
+    model, problem = fitted_model.load_best(store, store.versions.active(project), context.pool.space)
+    if model is None:
         raise ApprenticeError(
-            f"Project {site.record.id} has no learner yet{f' ({problem})' if problem else ''}: it takes answers of two "
-            "different labels, and a round after them"
+            f"Project {project} has no learner yet{f' ({problem})' if problem else ''}: annotate tasks with at least "
+            "two different labels, and wait for the next round"
         )
-    if found.lesson.labels != site.schema.labels:
-        raise ApprenticeError(f"The labels of project {site.record.id} have changed: wait for the next round")
-    return found
+    if model.lesson.labels != context.schema.labels:
+        raise ApprenticeError(f"The labels of project {project} have changed: wait for the next round")
+    return model
 
 
-def weakness(site: ProjectContext, learner: FittedModel, unquoted: Collection[int] = ()) -> ErrorAnalysis:
-    """The report on a learner. `unquoted`: tasks whose texts are not to be shown: they count all the same.
+def weakness(context: ProjectContext, learner: FittedModel, unquoted: Collection[int] = ()) -> ErrorAnalysis:
+    """Analyses the mistakes of a learner. The tasks in `unquoted` count, but their texts are not quoted.
 
-    Raises ApprenticeError if none of the tasks that it learnt from is left.
+    Raises ApprenticeError if none of the learner's training tasks is left.
     """
-    store, pool, project, lesson = site.store, site.pool, site.record.id, learner.lesson
-    kept = np.isin(lesson.tasks, pool.tasks) & pool.real(lesson.tasks)
-    if not kept.any():
-        raise ApprenticeError(f"None of the tasks that the learner of project {project} learnt from is left")
-    tasks, targets, held_out = lesson.tasks[kept], lesson.targets[kept], learner.held_out[kept]
-    rows, multiple = pool.rows_of(tasks), lesson.multiple
+    store, pool, project, snapshot = context.store, context.pool, context.record.id, learner.lesson
+    is_usable = np.isin(snapshot.tasks, pool.tasks) & pool.real(snapshot.tasks)
+    if not is_usable.any():
+        raise ApprenticeError(
+            f"Project {project} has none of the tasks left that its learner was trained on: annotate more tasks, and "
+            "wait for the next round"
+        )
+    tasks, targets, held_out = snapshot.tasks[is_usable], snapshot.targets[is_usable], learner.held_out[is_usable]
+    rows, multiple = pool.rows_of(tasks), snapshot.multiple
     judged = JudgedAnswers(
-        labels=lesson.labels,
+        labels=snapshot.labels,
         tasks=tasks,
         texts=store.tasks.texts(project, tasks.tolist()),
         vectors=pool.ensure(rows),
         targets=targets,
-        gold=targets > 0.5 if multiple else decide(targets, False),
-        said=decide(held_out, multiple),
-        sure=confidence(held_out, multiple),
-        wrong=~correct(held_out, targets, multiple),
-        shown=~np.isin(tasks, list(unquoted)),
+        annotated=targets > 0.5 if multiple else decide(targets, False),
+        predicted=decide(held_out, multiple),
+        confidences=confidence(held_out, multiple),
+        is_wrong=~correct(held_out, targets, multiple),
+        is_quotable=~np.isin(tasks, list(unquoted)),
     )
-    pairs = pairs_of(judged)
+    pairs = confused_pairs(judged)
     clusters = groups_of(pool, "", rows)
-    field = site.options.group_by
+    field = context.options.group_by
     return ErrorAnalysis(
         version=learner.number,
         n=len(tasks),
         accuracy=audit_sample.accuracy(held_out, targets, tasks, np.array(store.versions.audited(project)), multiple),
         pairs=pairs,
-        single=single_of(judged, pairs),
-        labels=_labels(held_out, targets, lesson.labels, multiple),
-        clusters=by_group(~judged.wrong, clusters),
-        about=_about(judged, clusters),
-        groups=by_group(~judged.wrong, groups_of(pool, field, rows)) if field else None,
+        single=single_mistakes(judged, pairs),
+        labels=_label_scores(held_out, targets, snapshot.labels, multiple),
+        clusters=by_group(~judged.is_wrong, clusters),
+        about=_typical_texts(judged, clusters),
+        groups=by_group(~judged.is_wrong, groups_of(pool, field, rows)) if field else None,
         group_by=field,
-        right=right_of(judged, pairs),
+        right=correct_examples(judged, pairs),
         shown=int(np.isin(tasks, generated_texts.shown(store, project)).sum()),
     )
 
 
-def _labels(held_out: Floats, targets: Floats, labels: tuple[str, ...], multiple: bool) -> tuple[LabelScore, ...]:
-    there = (decide(held_out, multiple) | decide(targets, multiple)).any(axis=0)
-    scores, support = f1(held_out, targets, multiple)
-    names = np.array(labels)[there].tolist()
-    found = [LabelScore(*row) for row in zip(names, scores.tolist(), support.tolist(), strict=True)]
-    return tuple(sorted(found, key=lambda each: (each.f1, -each.n, each.label)))
+def _label_scores(held_out: Floats, targets: Floats, labels: tuple[str, ...], multiple: bool) -> tuple[LabelScore, ...]:
+    """The scores of the labels that occur in `held_out` (n, c) or `targets` (n, c), the worst first."""
+    occurs = (decide(held_out, multiple) | decide(targets, multiple)).any(axis=0)
+    f1_scores, support = f1(held_out, targets, multiple)
+    names = np.array(labels)[occurs].tolist()
+    scores = [LabelScore(*row) for row in zip(names, f1_scores.tolist(), support.tolist(), strict=True)]
+    return tuple(sorted(scores, key=lambda score: (score.f1, -score.n, score.label)))
 
 
-def _about(judged: JudgedAnswers, groups: npt.NDArray[np.str_]) -> dict[str, str]:
-    """A typical text of each group: a number says nothing to people."""
-    found = {}
+def _typical_texts(judged: JudgedAnswers, groups: npt.NDArray[np.str_]) -> dict[str, str]:
+    """A typical text of each group by the group's name, because people cannot interpret the number of a cluster."""
+    texts = {}
     for name in np.unique(groups).tolist():
-        rows = np.flatnonzero((groups == name) & judged.shown)
+        rows = np.flatnonzero((groups == name) & judged.is_quotable)
         if len(rows):
-            found[name] = judged.texts[rows[typical(judged.vectors[rows], 1)[0]]]
-    return found
+            texts[name] = judged.texts[rows[typical_rows(judged.vectors[rows], 1)[0]]]
+    return texts

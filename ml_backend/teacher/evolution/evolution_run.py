@@ -1,12 +1,14 @@
-"""EvoKD, a round at a time: what is the learner bad at, texts about that, their labels, and how it does on them.
+"""EvoKD, one round at a time: analyse the learner's mistakes, have texts written about them, have the texts labelled,
+and measure the learner on the texts.
 
-Liu et al., "Evolving Knowledge Distillation with Large Language Models and Active Learning" (arXiv 2403.06414): three
-calls of their own for the diagnosis, for the texts and for their labels, which may be refused; the learner is examined
-before it is taught, which is the feedback for the next round; and earlier rounds stay among what is taught. Not of the
-paper: the labels come from annotators (`written.TASKS`) unless `written.TAUGHT` is wanted, and with `written.POOL` the
-same report chooses real tasks instead, for as many calls.
+Liu et al., "Evolving Knowledge Distillation with Large Language Models and Active Learning" (arXiv 2403.06414): there
+are separate calls for the diagnosis, for the texts and for their labels, which the teacher may refuse to give; the
+learner is measured on the texts before it is trained on them, which is the feedback for the next round; and the texts
+of earlier rounds stay in the distillation data. Two things differ from the paper: the texts are labelled by annotators
+(`generated_texts.TASKS`) unless `generated_texts.TAUGHT` is chosen, and with `generated_texts.POOL` the same analysis
+chooses real tasks instead, for as many calls.
 
-Every step can be resumed: its questions are kept with the round, and their answers with the questions.
+Each step can be resumed: its questions are stored with the round, and their answers with the questions.
 """
 
 from __future__ import annotations
@@ -32,239 +34,281 @@ from ml_backend.teacher.distillation import DistillationInput
 from ml_backend.teacher.evolution import generated_texts, report_text, steps
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis, serving, weakness
 from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TASKS, EvolutionRound, GeneratedText
-from ml_backend.teacher.evolution.text_filter import sieve
+from ml_backend.teacher.evolution.text_filter import filter_texts
 from ml_backend.teacher.project_context import ProjectContext
 from ml_backend.teacher.teacher_labels import recall
 
 Send = Callable[[Mapping[str, str], str], Sequence[Example]]
-"""Makes tasks of texts, each with its kind, none twice since a moment; returns those that it made."""
+"""Creates tasks from texts, given the kind of each text, without creating a task twice since a time in UTC (ISO text).
+Returns the created tasks."""
 
 
 class EvolutionRun:
-    """The rounds of one project: `way` as in `Round`, `per_round` hard texts in each and as many easy ones. `learner`:
-    whose weaknesses they are about, if that is not the one that serves."""
+    """The rounds of one project.
+
+    way        see `EvolutionRound.way`
+    per_round  number of hard texts, and of easy texts, in each round
+    learner    the learner whose mistakes are analysed; None: the serving learner
+    """
 
     def __init__(
         self,
-        site: ProjectContext,
-        desk: TeacherClient,
+        context: ProjectContext,
+        teacher_client: TeacherClient,
         way: str,
         per_round: int,
         send: Send,
         learner: FittedModel | None = None,
     ) -> None:
-        self._site = site
-        self._desk = desk
+        self._context = context
+        self._teacher_client = teacher_client
         self._way = way
         self._per_round = per_round
         self._send = send
-        self._given = learner
+        self._fixed_learner = learner
         self._rounds: tuple[EvolutionRound, ...] = ()
 
     def run(self, rounds: int) -> Iterator[EvolutionRound]:
-        """Runs so many rounds, or what is left of those that were begun. Raises RepliesAwaitedError, and the next `run`
-        goes on from there; StoreError if another process evolves the project."""
-        store, project = self._site.store, self._site.record.id
+        """Runs `rounds` rounds, or the rest of those that an earlier call began. Raises RepliesAwaitedError if answers
+        are missing; the next `run` resumes there. Raises StoreError if another process evolves the project."""
+        store, project = self._context.store, self._context.record.id
         with store.evolution.alone(project):
             self._rounds = generated_texts.read(store, project)
             yield from self._run(rounds)
 
     def _run(self, rounds: int) -> Iterator[EvolutionRound]:
-        before = self._alike()
-        left = min((before[-1].left if before else 0) or rounds, rounds)
+        earlier = self._comparable_rounds()
+        left = min((earlier[-1].left if earlier else 0) or rounds, rounds)
         while left:
-            self._site = self._site.again()
-            one = replace(self._begun(), left=left)
+            self._context = self._context.again()
+            current = replace(self._current_round(), left=left)
             learner = self._learner()
-            report = weakness(self._site, learner, self._audited())
-            one = self._from_pool(one, learner, report) if self._way == POOL else self._write(one, learner, report)
+            analysis = weakness(self._context, learner, self._audited())
+            step = self._label_from_pool if self._way == POOL else self._write_texts
+            current = step(current, learner, analysis)
             left -= 1
-            one = self._keep(replace(one, done=True, left=left))
-            self._site.store.jobs.ask(self._site.record.id)
-            yield one
+            current = self._save(replace(current, done=True, left=left))
+            self._context.store.jobs.ask(self._context.record.id)
+            yield current
 
     def room(self) -> int:
-        """How many tasks the quota still lets in."""
-        answered = self._answers().tasks
-        allowed = self._site.options.synthetic_share * int(self._site.pool.real(answered).sum())
-        return max(0, int(allowed + 1e-9) - int(self._site.pool.synthetic.sum()))
+        """How many more generated tasks the setting `synthetic_share` allows."""
+        pool, annotated = self._context.pool, self._aggregated_labels().tasks
+        allowed = self._context.options.synthetic_share * int(pool.real(annotated).sum())
+        return max(0, int(allowed + 1e-9) - int(pool.synthetic.sum()))
 
-    def _alike(self) -> list[EvolutionRound]:
-        """The rounds of this kind with this teacher: what waits of others was paid for, and goes on waiting."""
-        mine = [one for one in self._rounds if one.teacher == self._desk.teacher]
-        return [one for one in mine if (one.way == POOL) == (self._way == POOL)]
+    def _comparable_rounds(self) -> list[EvolutionRound]:
+        """The rounds with this teacher that, like this run, write texts or do not. Other rounds are left alone: if they
+        wait for answers, these are paid for."""
+        by_teacher = [round_ for round_ in self._rounds if round_.teacher == self._teacher_client.teacher]
+        return [round_ for round_ in by_teacher if (round_.way == POOL) == (self._way == POOL)]
 
-    def _begun(self) -> EvolutionRound:
-        """The round that waits, or a new one."""
-        for one in self._alike():
-            if not one.done:
-                return replace(one, way=self._way)
-        refuse_records(self._site, self._way)
+    def _current_round(self) -> EvolutionRound:
+        """The first round that is not done, or else a new one. Raises ApprenticeError if no round can begin."""
+        for round_ in self._comparable_rounds():
+            if not round_.done:
+                return replace(round_, way=self._way)
+        refuse_records(self._context, self._way)
         if self._way == TASKS and not self.room():
             raise ApprenticeError(
-                f"Project {self._site.record.id} has as many synthetic tasks as synthetic_share "
-                f"{self._site.options.synthetic_share:g} allows for the tasks that have a label: label more of them, "
-                "raise it, or use --train-directly"
+                f"Project {self._context.record.id} has as many synthetic tasks as synthetic_share "
+                f"{self._context.options.synthetic_share:g} allows for the tasks that have a label: label more tasks, "
+                "raise synthetic_share, or use --train-directly"
             )
         began = datetime.fromtimestamp(now(), UTC).isoformat()
-        return EvolutionRound(len(self._rounds) + 1, self._way, self._desk.teacher, self._per_round, began)
+        return EvolutionRound(len(self._rounds) + 1, self._way, self._teacher_client.teacher, self._per_round, began)
 
-    def _write(self, one: EvolutionRound, learner: FittedModel, report: ErrorAnalysis) -> EvolutionRound:
-        site, teacher = self._site, self._desk.teacher
-        exemplary = learner if one.way == TASKS else None
-        if "diagnose" not in one.asked:
-            one = replace(one, shown=steps.quoted_tasks(report))  # of the report of today; the answer may come late
-        one, [(_, told)] = self._ask(one, "diagnose", lambda: [(steps.diagnose(report, teacher, one.number), None)])
-        if not one.weaknesses:
-            shown = one.shown or steps.quoted_tasks(report)  # asked by an earlier release, which did not note it
-            one = self._keep(replace(one, shown=shown, weaknesses=steps.diagnosed(told, report)))
-        rounds = [each for each in self._rounds if each.done]
-        if "write" not in one.asked:
-            asked, quoted = steps.write(site, one, rounds, learner, self._audited())
-            one = replace(one, shown=tuple(dict.fromkeys((*one.shown, *quoted))))
-        one, [(_, told)] = self._ask(one, "write", lambda: [(asked, None)])
-        if "label" not in one.asked:
-            content = told.content or {}
+    def _write_texts(self, current: EvolutionRound, learner: FittedModel, analysis: ErrorAnalysis) -> EvolutionRound:
+        """Runs the steps of a round that writes texts: diagnosis, texts, labels, and tasks if `way` is TASKS."""
+        context, teacher = self._context, self._teacher_client.teacher
+        if "diagnose" not in current.asked:
+            current = replace(current, shown=steps.quoted_tasks(analysis))  # of this analysis: a later one may differ
+        current, [(_, answer)] = self._ask(
+            current, "diagnose", lambda: [(steps.diagnose(analysis, teacher, current.number), None)]
+        )
+        if not current.weaknesses:
+            shown = current.shown or steps.quoted_tasks(analysis)  # an earlier release did not store `shown`
+            current = self._save(replace(current, shown=shown, weaknesses=steps.diagnosed(answer, analysis)))
+        done = [round_ for round_ in self._rounds if round_.done]
+        if "write" not in current.asked:
+            question, quoted = steps.write(context, current, done, learner, self._audited())
+            current = replace(current, shown=tuple(dict.fromkeys((*current.shown, *quoted))))
+        current, [(_, answer)] = self._ask(current, "write", lambda: [(question, None)])
+        if "label" not in current.asked:
+            content = answer.content or {}
             texts = [
                 GeneratedText(storable(text).strip(), kind)
                 for kind in (HARD, EASY)
-                for text in content.get(kind, ())[: one.n]
+                for text in content.get(kind, ())[: current.n]
             ]
-            kept, dropped = sieve(site, texts, [text for each in rounds for text in each.texts])
-            one = replace(one, written=len(texts), texts=tuple(kept)).without(dropped)
-        one, answered = self._ask(one, "label", lambda: steps.label(site, exemplary, one.texts, teacher))
-        by_question = dict(zip(one.asked["label"], one.texts, strict=False))  # once labelled, some of them are left
-        one = self._examine(one, learner, by_question, answered)
-        if one.way != TASKS:
-            return replace(one, used=len(one.texts))
-        if not one.used:
-            chosen = steps.for_annotators(one.texts, min(one.n, self.room()))
-            rest = [each for each in one.texts if each not in chosen]
-            one = self._keep(replace(one, texts=(*chosen, *rest), used=len(chosen)))
-        made = self._send({each.text: each.kind for each in one.texts[: one.used] if each.text}, one.began)
-        site.store.tasks.put(site.record.id, made)
-        return one
+            kept, dropped = filter_texts(context, texts, [text for round_ in done for text in round_.texts])
+            current = replace(current, written=len(texts), texts=tuple(kept)).with_dropped(dropped)
+        few_shot_learner = learner if current.way == TASKS else None
+        current, answers = self._ask(
+            current, "label", lambda: steps.label(context, few_shot_learner, current.texts, teacher)
+        )
+        # after labelling, fewer texts than questions are left
+        text_of_question = dict(zip(current.asked["label"], current.texts, strict=False))
+        current = self._examine(current, learner, text_of_question, answers)
+        if current.way != TASKS:
+            return replace(current, used=len(current.texts))
+        return self._create_tasks(current)
 
-    def _from_pool(self, one: EvolutionRound, learner: FittedModel, report: ErrorAnalysis) -> EvolutionRound:
-        """The teacher labels as many real tasks as it would have written texts, near to the mistakes."""
-        site, pairs = self._site, report.pairs[: report_text.MOST]
-        single = [each.task for each in report.single]
+    def _create_tasks(self, current: EvolutionRound) -> EvolutionRound:
+        """Makes tasks of the chosen texts, as far as the quota allows. Chooses the texts once for a round."""
+        context = self._context
+        if not current.used:
+            chosen = steps.for_annotators(current.texts, min(current.n, self.room()))
+            rest = [text for text in current.texts if text not in chosen]
+            current = self._save(replace(current, texts=(*chosen, *rest), used=len(chosen)))
+        kind_of_text = {text.text: text.kind for text in current.texts[: current.used] if text.text}
+        context.store.tasks.put(context.record.id, self._send(kind_of_text, current.began))
+        return current
+
+    def _label_from_pool(
+        self, current: EvolutionRound, learner: FittedModel, analysis: ErrorAnalysis
+    ) -> EvolutionRound:
+        """Has the teacher label real tasks near the learner's mistakes, for as many calls as a round that writes texts.
+
+        Raises NoWeaknessError if the learner has made no mistake.
+        """
+        context, pairs = self._context, analysis.pairs[: report_text.MAX_LISTED]
+        single = [mistake.task for mistake in analysis.single]
         mistakes = [*(pair.tasks for pair in pairs), *([single] if single else [])]
         if not mistakes:
             raise NoWeaknessError("The learner has made no mistake: there is no weak slice to choose tasks from")
 
         def choose() -> Asked:
-            apart = np.concatenate([self._answers().touched, self._audited()])
-            return steps.from_pool(site, mistakes, one, apart)
+            excluded = np.concatenate([self._aggregated_labels().touched, self._audited()])
+            return steps.from_pool(context, mistakes, current, excluded)
 
-        one, answered = self._ask(one, "label", choose)
-        texts = {question.id: GeneratedText(question.text, POOL) for question, _ in answered}
-        told = [f"{pair.label} taken for {pair.instead} ({pair.count})" for pair in pairs]
-        told += [f"{len(report.single)} mistakes that were made once"] if report.single else []
-        one = replace(one, weaknesses="; ".join(told))
-        one = self._examine(one, learner, texts, answered)
-        return replace(one, used=len(one.texts))
+        current, answers = self._ask(current, "label", choose)
+        texts = {question.id: GeneratedText(question.text, POOL) for question, _ in answers}
+        weaknesses = [f"{pair.label} taken for {pair.instead} ({pair.count})" for pair in pairs]
+        weaknesses += [f"{len(analysis.single)} mistakes that were made once"] if analysis.single else []
+        current = replace(current, weaknesses="; ".join(weaknesses))
+        current = self._examine(current, learner, texts, answers)
+        return replace(current, used=len(current.texts))
 
     def _examine(
         self,
-        one: EvolutionRound,
+        current: EvolutionRound,
         learner: FittedModel,
-        texts: Mapping[str, GeneratedText],
-        answered: Sequence[tuple[Question, Answer]],
+        text_of_question: Mapping[str, GeneratedText],
+        answers: Sequence[tuple[Question, Answer]],
     ) -> EvolutionRound:
-        """With the teacher's labels, and what the learner says, which is not taught any of them yet. `texts`: by the
-        ids of the questions for their labels; those that were deleted meanwhile are left out."""
-        if one.labelled:
-            return one
-        asked = [(texts[question.id], answer, question) for question, answer in answered if texts[question.id].text]
-        kept, dropped = steps.labelled(self._site.schema, asked)
-        examined = steps.examined(self._site, learner, kept)
-        return self._keep(replace(one, texts=examined, labelled=True).without(dropped))
+        """Adds the teacher's labels, and the learner's predictions before it is trained on the texts. Texts that were
+        deleted in the meantime are left out.
+
+        text_of_question  the texts by the ids of the questions for their labels
+        """
+        if current.labelled:
+            return current
+        replies = [
+            (text_of_question[question.id], answer, question)
+            for question, answer in answers
+            if text_of_question[question.id].text
+        ]
+        kept, dropped = steps.labelled(self._context.schema, replies)
+        examined = steps.examined(self._context, learner, kept)
+        return self._save(replace(current, texts=examined, labelled=True).with_dropped(dropped))
 
     def _ask(
-        self, one: EvolutionRound, step: str, make: Callable[[], Asked]
+        self, current: EvolutionRound, step: str, make_questions: Callable[[], Asked]
     ) -> tuple[EvolutionRound, list[tuple[Question, Answer]]]:
-        """The questions of a step, which are worded once, with their answers; but for those about a text that was
-        deleted meanwhile."""
-        store, project = self._site.store, self._site.record.id
-        if step not in one.asked:
-            made = make()
-            store.questions.want(project, one.teacher, made)
-            one = self._keep(replace(one, asked={**one.asked, step: [question.id for question, _ in made]}))
-        asked: list[Question] = store.questions.those(project, one.asked[step])
+        """The questions of a step with their answers. Builds the questions once for a round, and leaves out questions
+        about a text that was deleted in the meantime. Raises RepliesAwaitedError if answers are missing."""
+        store, project = self._context.store, self._context.record.id
+        if step not in current.asked:
+            new = make_questions()
+            store.questions.want(project, current.teacher, new)
+            ids = [question.id for question, _ in new]
+            current = self._save(replace(current, asked={**current.asked, step: ids}))
+        questions: list[Question] = store.questions.those(project, current.asked[step])
         problem = ""
         try:
-            for _ in self._desk.ask(asked):
+            for _ in self._teacher_client.ask(questions):
                 pass
         except TeacherUnavailableError as error:
             problem = str(error)
-        asked = store.questions.those(project, one.asked[step])  # some may be gone meanwhile
-        told = self._desk.told(asked)
-        if missing := [each for each in asked if each.id not in told]:
-            why = problem or self._desk.exhausted(missing[0]) or self._desk.problem
-            others = store.questions.number_waiting(project, one.teacher) - len(missing)
+        questions = store.questions.those(project, current.asked[step])  # some may have been deleted while asking
+        answers = self._teacher_client.told(questions)
+        if unanswered := [question for question in questions if question.id not in answers]:
+            reason = problem or self._teacher_client.exhausted(unanswered[0]) or self._teacher_client.problem
+            others = store.questions.number_waiting(project, current.teacher) - len(unanswered)
             beside = f" to this round, beside {counted(others, 'question')} of the loop" if others else ""
             raise RepliesAwaitedError(
-                f"waiting for {counted(len(missing), 'answer')}{beside}; the same command goes on from here"
-                f"{f' ({why})' if why else ''}"
+                f"waiting for {counted(len(unanswered), 'answer')}{beside}; the same command goes on from here"
+                f"{f' ({reason})' if reason else ''}"
             )
-        return one, [(each, told[each.id]) for each in asked]
+        return current, [(question, answers[question.id]) for question in questions]
 
-    def _keep(self, one: EvolutionRound) -> EvolutionRound:
-        kept = {each.number: each for each in self._rounds} | {one.number: one}
-        self._rounds = tuple(kept.values())
-        generated_texts.keep(self._site.store, self._site.record.id, one)
-        return one
+    def _save(self, current: EvolutionRound) -> EvolutionRound:
+        by_number = {round_.number: round_ for round_ in self._rounds} | {current.number: current}
+        self._rounds = tuple(by_number.values())
+        generated_texts.keep(self._context.store, self._context.record.id, current)
+        return current
 
     def _learner(self) -> FittedModel:
-        """The one that serves. Where the teacher's labels are taught without annotators: as it will be with those of
-        the rounds so far, whether a worker has come to it or not."""
-        if self._given is not None:
-            return self._given
-        found, site = serving(self._site), self._site
-        if self._way == TASKS or self._has_been_taught(found):
-            return found
-        there = np.isin(found.lesson.tasks, site.pool.tasks)
-        lesson = replace(found.lesson, tasks=found.lesson.tasks[there], targets=found.lesson.targets[there])
-        vectors = site.pool.ensure(site.pool.rows_of(lesson.tasks))
-        priors = taught_at(site, self._desk.teacher, self._answers(), lesson.plugin)
-        taught, _ = fitted_model.learn(lesson, vectors, None, found.number, priors, site.pool.real(lesson.tasks))
-        return taught or found
+        """The learner whose mistakes are analysed: the serving learner by default. If the teacher's labels are used for
+        training without annotators, the learner is fitted anew unless it was trained on the texts of all rounds so far,
+        because a worker may not have done so yet."""
+        if self._fixed_learner is not None:
+            return self._fixed_learner
+        learner, context = serving(self._context), self._context
+        if self._way == TASKS or self._is_up_to_date(learner):
+            return learner
+        is_left = np.isin(learner.lesson.tasks, context.pool.tasks)
+        snapshot = replace(learner.lesson, tasks=learner.lesson.tasks[is_left], targets=learner.lesson.targets[is_left])
+        vectors = context.pool.ensure(context.pool.rows_of(snapshot.tasks))
+        priors = taught_at(context, self._teacher_client.teacher, self._aggregated_labels(), snapshot.plugin)
+        refitted, _ = fitted_model.learn(
+            snapshot, vectors, None, learner.number, priors, context.pool.real(snapshot.tasks)
+        )
+        return refitted or learner
 
-    def _has_been_taught(self, learner: FittedModel) -> bool:
-        """Whether a learner knows all that the rounds so far have taught: then the report is about that one."""
-        if not any(one.done and one.way != TASKS and one.teacher == self._desk.teacher for one in self._rounds):
+    def _is_up_to_date(self, learner: FittedModel) -> bool:
+        """Whether a learner was fitted with the prior from the texts of all rounds so far."""
+        teacher = self._teacher_client.teacher
+        if not any(round_.done and round_.way != TASKS and round_.teacher == teacher for round_ in self._rounds):
             return True
-        site, kept = self._site, self._site.record.prior or {}
-        if learner.lesson.prior != kept.get("sha256"):
+        context, prior = self._context, self._context.record.prior or {}
+        if learner.lesson.prior != prior.get("sha256"):
             return False
-        now_taught = _given(site, self._desk.teacher, self._answers(), learner.lesson.plugin)
-        return distillation.origin_of(site.record) == now_taught.origin
+        current = _distillation_input(context, teacher, self._aggregated_labels(), learner.lesson.plugin)
+        return distillation.origin_of(context.record) == current.origin
 
-    def _answers(self) -> AggregatedLabels:
-        return consensus(self._site.schema, self._site.store.labels.of(self._site.record.id))
+    def _aggregated_labels(self) -> AggregatedLabels:
+        return consensus(self._context.schema, self._context.store.labels.of(self._context.record.id))
 
     def _audited(self) -> Ints:
-        """What is measured by is not shown to who writes what is learnt from."""
-        return np.array(self._site.store.versions.audited(self._site.record.id), np.int64)
+        """The task ids of the audit sample. The teacher must not see them, because it would write texts for training
+        from tasks that measure the learner."""
+        return np.array(self._context.store.versions.audited(self._context.record.id), np.int64)
 
 
-def refuse_records(site: ProjectContext, way: str) -> None:
+def refuse_records(context: ProjectContext, way: str) -> None:
     """Raises ApprenticeError if a teacher would have to write records."""
-    if way != POOL and site.schema.is_record:
+    if way != POOL and context.schema.is_record:
         raise ApprenticeError(
-            f"The tasks of project {site.record.id} are records, and a teacher writes texts: use --from-pool, which "
-            "has it label tasks near the learner's mistakes"
+            f"The tasks of project {context.record.id} are records, and a teacher writes texts only: use --from-pool, "
+            "with which the teacher labels tasks near the learner's mistakes"
         )
 
 
-def taught_at(site: ProjectContext, teacher: str, answers: AggregatedLabels, plugin: str) -> dict[str, Tensors]:
-    """What a teacher has taught a kind of learner by now: its labels, what it wrote to be taught, its cues."""
-    given = _given(site, teacher, answers, plugin)
-    return distillation.distil(given, site.schema.multiple, site.encoder, seed=site.record.id)
+def taught_at(
+    context: ProjectContext, teacher: str, aggregated_labels: AggregatedLabels, plugin: str
+) -> dict[str, Tensors]:
+    """Distils the priors of a learner `plugin` from the teacher's labels so far, its texts and its label descriptions,
+    by name."""
+    current = _distillation_input(context, teacher, aggregated_labels, plugin)
+    return distillation.distil(current, context.schema.multiple, context.encoder, seed=context.record.id)
 
 
-def _given(site: ProjectContext, teacher: str, answers: AggregatedLabels, plugin: str) -> DistillationInput:
-    recalled = recall(site.store, teacher, site.schema, site.pool, site.record.id, answers)
-    local = generated_texts.taught(site.store, site.encoder, site.record, site.schema, recalled, teacher)
-    return distillation.gather(site.pool, site.record, plugin, site.schema, recalled, local, site.records)
+def _distillation_input(
+    context: ProjectContext, teacher: str, aggregated_labels: AggregatedLabels, plugin: str
+) -> DistillationInput:
+    store, record, schema, encoder = context.store, context.record, context.schema, context.encoder
+    teacher_labels = recall(store, teacher, schema, context.pool, record.id, aggregated_labels)
+    pseudo_labels = generated_texts.taught(store, encoder, record, schema, teacher_labels, teacher)
+    return distillation.gather(context.pool, record, plugin, schema, teacher_labels, pseudo_labels, context.records)

@@ -1,4 +1,4 @@
-"""The rounds of `apprentice evolve` as they are kept with a project, and the texts that the teacher wrote in them."""
+"""The stored rounds of `apprentice evolve`, and the texts that the teacher wrote in them."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from ml_backend.teacher.teacher_labels import TeacherLabels, shares
 
 HARD, EASY, POOL = "hard", "easy", "pool"
 TASKS, TAUGHT = "tasks", "taught"
-"""What becomes of a round's texts, its `way`: tasks of Label Studio, or taught to the learner directly. A round whose
-way is POOL has tasks labelled that are there already."""
-
-
-COLUMNS = ("number", "way", "teacher", "done")
+"""The values of a round's `way`. TASKS: the texts become tasks of Label Studio. TAUGHT: the learner is distilled from
+the texts directly. POOL: the teacher labels existing tasks of the pool, and writes no texts."""
+ROUND_COLUMNS = ("number", "way", "teacher", "done")
 """The fields of a round that are columns of its row."""
-
-
-EMPTY, LENGTH, ALIKE_TASK, ALIKE_WRITTEN = "empty", "too short or too long", "like a task", "like another written text"
+EMPTY, WRONG_LENGTH = "empty", "too short or too long"
+DUPLICATE_OF_TASK, DUPLICATE_OF_TEXT = "like a task", "like another written text"
+"""Reasons for which `filter_texts` drops a text."""
 UNUSABLE, REFUSED, UNSURE = "no usable reply", "ambiguous", "unsure label"
-"""Why a text is dropped: by the filters of `sieve`, and by what the teacher says of it."""
+"""Reasons for which a text is dropped after the teacher was asked for its label."""
 
 
 class DroppedText(NamedTuple):
-    """A text that is not used, and why."""
+    """A text that is not used, and the reason."""
 
-    why: str
+    reason: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedText:
-    """One text of a round. `kind`: HARD or EASY as the teacher meant it, or POOL.
+    """One text of a round. `kind`: HARD or EASY, as the teacher meant the text, or POOL for a task's text.
 
-    label   what the teacher says of it, `shares` its probabilities; empty until it has said so
-    said    what the learner said of it before it was taught; `right`: whether that is the same
+    label   the teacher's labels, and `shares` their probabilities; both are empty until the teacher has labelled the
+            text
+    said    the labels that the learner predicted before the text was used for training; `right`: whether the learner
+            and the teacher agree
     """
 
     text: str
@@ -61,17 +61,18 @@ class GeneratedText:
 
 @dataclass(frozen=True, slots=True)
 class EvolutionRound:
-    """One round, as far as it has come.
+    """One round in its current state.
 
-    n           hard texts, and as many easy ones; `began`: when, in UTC as ISO text
-    asked       ids of the questions of each step: what was asked once is never worded anew
-    weaknesses  in words, the teacher's or the report's
-    written     how many texts the teacher wrote; `dropped`: why so many of them went, with one text for each reason
-                in `examples`
-    texts       those that are left; once it is `labelled`, those with a label
-    used        how many became tasks or are taught
-    shown       the answered tasks whose text and label the teacher was shown for its diagnosis and as examples
-    left        how many rounds the command that it is of has still to do, with this one as long as it is not `done`
+    n           number of hard texts, and of easy texts, to write
+    began       when the round began, in UTC as ISO text
+    asked       ids of the questions of each step; a step's questions are built once and never rebuilt
+    weaknesses  the learner's weaknesses in words, by the teacher or from the error analysis
+    written     number of texts that the teacher wrote
+    dropped     number of dropped texts by reason; `examples`: one dropped text for each reason
+    texts       the texts that are left; once the round is `labelled`, each of them has a label
+    used        number of texts that became tasks, or that the learner is distilled from
+    shown       ids of annotated tasks that the teacher saw with their labels, in the diagnosis or as examples
+    left        number of rounds that the command has still to run, including this round until it is `done`
     """
 
     number: int
@@ -91,25 +92,29 @@ class EvolutionRound:
     done: bool = False
     left: int = 0
 
-    def without(self, dropped: Sequence[DroppedText]) -> EvolutionRound:
-        """The round as it is with more texts dropped."""
-        counts = Counter(self.dropped) + Counter(each.why for each in dropped)
-        examples = {each.why: each.text for each in reversed(dropped)} | dict(self.examples)
+    def with_dropped(self, dropped: Sequence[DroppedText]) -> EvolutionRound:
+        """The round with more texts counted as dropped."""
+        counts = Counter(self.dropped) + Counter(text.reason for text in dropped)
+        examples = {text.reason: text.text for text in reversed(dropped)} | dict(self.examples)
         return replace(self, dropped=dict(counts), examples=examples)
 
     def score(self, kind: str) -> tuple[int, int]:
-        """How many texts of a kind the learner had right before it was taught, and of how many."""
-        mine = [each.right for each in self.texts if each.kind == kind]
-        return sum(mine), len(mine)
+        """How many texts of a kind the learner predicted correctly before it was trained on them, and of how many."""
+        outcomes = [text.right for text in self.texts if text.kind == kind]
+        return sum(outcomes), len(outcomes)
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """What was read of a project's rounds: the identity of the `newest`, the numbers of those `waiting` that were not
-    done, and the `tasks` that a teacher was shown in all of them."""
+class _ShownTasks:
+    """The result of the last read of a project's rounds.
+
+    newest   the identity of the newest round
+    open     the numbers of the rounds that were not done
+    tasks    (m,) ascending ids of the tasks that a teacher was shown in all rounds
+    """
 
     newest: tuple[int, str] | None = None
-    waiting: frozenset[int] = frozenset()
+    open: frozenset[int] = frozenset()
     tasks: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
@@ -117,66 +122,68 @@ class _Shown:
         return self.newest[0] if self.newest else 0
 
 
-_SHOWN: WeakKeyDictionary[Store, dict[int, _Shown]] = WeakKeyDictionary()
+_SHOWN_TASKS: WeakKeyDictionary[Store, dict[int, _ShownTasks]] = WeakKeyDictionary()
 
 
-def read(store: Store, project: int, **only: object) -> tuple[EvolutionRound, ...]:
-    """The rounds, in the order in which they were begun; `only`: those with this `way` or `teacher`, or that are or are
-    not `done`."""
-    return tuple(_round(row) for row in store.evolution.rounds(project, **only))
+def read(store: Store, project: int, **filters: object) -> tuple[EvolutionRound, ...]:
+    """The rounds of a project in the order in which they were begun. `filters`: required values of `way`, `teacher` or
+    `done`."""
+    return tuple(_round_of(row) for row in store.evolution.rounds(project, **filters))
 
 
 def shown(store: Store, project: int) -> Ints:
-    """(m,) ascending: the answered tasks whose text and label a teacher was shown in any round, which wrote with them
-    in sight. Reads the rounds that have come since the last call, and those that were not done then."""
-    remembered = _SHOWN.setdefault(store, {})
-    before = remembered.get(project, _Shown())
-    rounds = _rounds_since(store, project, before)
-    if before.newest and before.newest not in {_identity(one) for one in rounds}:  # removed, with the project
-        before = _Shown()
-        rounds = _rounds_since(store, project, before)
+    """(m,) ascending ids of the annotated tasks that a teacher saw with their labels, in any round. Reads only the
+    rounds that were added since the last call, and those that were not done then."""
+    cache = _SHOWN_TASKS.setdefault(store, {})
+    cached = cache.get(project, _ShownTasks())
+    rounds = _rounds_since(store, project, cached)
+    if cached.newest and cached.newest not in {_identity(round_) for round_ in rounds}:  # the project was removed
+        cached = _ShownTasks()
+        rounds = _rounds_since(store, project, cached)
     if rounds:
-        tasks = np.array([task for one in rounds for task in one.shown], np.int64)
-        waiting = frozenset(one.number for one in rounds if not one.done)
-        before = _Shown(_identity(rounds[-1]), waiting, np.union1d(before.tasks, tasks))
-    remembered[project] = before
-    return before.tasks
+        tasks = np.array([task for round_ in rounds for task in round_.shown], np.int64)
+        open_rounds = frozenset(round_.number for round_ in rounds if not round_.done)
+        cached = _ShownTasks(_identity(rounds[-1]), open_rounds, np.union1d(cached.tasks, tasks))
+    cache[project] = cached
+    return cached.tasks
 
 
-def _rounds_since(store: Store, project: int, before: _Shown) -> list[EvolutionRound]:
-    """The newest round that was read, all after it, and those that waited."""
-    return [_round(row) for row in store.evolution.rounds_from(project, before.newest_number, before.waiting)]
+def _rounds_since(store: Store, project: int, cached: _ShownTasks) -> list[EvolutionRound]:
+    """The newest round of the last read, all later rounds, and those that were not done."""
+    return [_round_of(row) for row in store.evolution.rounds_from(project, cached.newest_number, cached.open)]
 
 
-def _identity(one: EvolutionRound) -> tuple[int, str]:
-    """What no other round of a project has, also after it was removed and came back."""
-    return one.number, one.began
+def _identity(round_: EvolutionRound) -> tuple[int, str]:
+    """Identifies a round, also if its project was removed and connected again."""
+    return round_.number, round_.began
 
 
-def keep(store: Store, project: int, one: EvolutionRound) -> None:
-    """Inserts a round, or brings it up to date."""
-    columns = {name: getattr(one, name) for name in COLUMNS}
-    body = {name: value for name, value in asdict(one).items() if name not in COLUMNS}
+def keep(store: Store, project: int, round_: EvolutionRound) -> None:
+    """Inserts or updates a round."""
+    columns = {name: getattr(round_, name) for name in ROUND_COLUMNS}
+    body = {name: value for name, value in asdict(round_).items() if name not in ROUND_COLUMNS}
     store.evolution.keep(project, EvolutionRow(**columns, body=body))
 
 
 def taught(
-    store: Store, encoder: Encoder, record: ProjectRecord, schema: TaskSchema, recalled: TeacherLabels, teacher: str
-) -> PseudoLabels:
-    """The texts of all rounds of a teacher that are taught directly, with its labels in the light of its record here:
-    that says nothing of the labels that another one gave."""
+    store: Store, encoder: Encoder, record: ProjectRecord, schema: TaskSchema, teacher_labels: TeacherLabels,
+    teacher: str,
+) -> PseudoLabels:  # fmt: skip
+    """The pseudo-labels of all texts that the learner is distilled from directly, from the done rounds of a teacher.
+    The teacher's labels are corrected by its confusion matrix, which `teacher_labels` has. That matrix does not hold
+    for another teacher, so the texts of other teachers are left out."""
     rounds = read(store, record.id, way=TAUGHT, done=True, teacher=teacher)
-    texts = [text for one in rounds for text in one.texts if text.text]  # "" was a task, and is deleted
-    said = shares(schema, [Reply(each.key, each.shares) for each in texts])
-    targets = corrected(said, recalled.record, schema.multiple)
-    return PseudoLabels(vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
+    texts = [text for round_ in rounds for text in round_.texts if text.text]  # "" is the text of a deleted task
+    probabilities = shares(schema, [Reply(text.key, text.shares) for text in texts])
+    targets = corrected(probabilities, teacher_labels.record, schema.multiple)
+    return PseudoLabels(text_vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
 
 
-def vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[GeneratedText]) -> Floats:
-    """(n, d) of texts that are no tasks, or not yet: from the project's cache, and into it."""
-    cache, wanted = store.vectors(project, encoder.name), {each.key: each.text for each in texts}
-    places = cache.find(list(wanted))
-    new = [text for text, place in zip(wanted.values(), places.tolist(), strict=True) if place < 0]
+def text_vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[GeneratedText]) -> Floats:
+    """(n, d) vectors of the texts, from the project's vector cache; encodes and caches those that are missing."""
+    cache, text_of_key = store.vectors(project, encoder.name), {text.key: text.text for text in texts}
+    positions = cache.find(list(text_of_key))
+    new = [text for text, position in zip(text_of_key.values(), positions.tolist(), strict=True) if position < 0]
     if new:
         cache.add(
             [content_key(text) for text in new],
@@ -184,14 +191,14 @@ def vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[Genera
         )
     if not texts:
         return np.empty((0, encoder.dim), np.float32)
-    return cache.read(cache.find([each.key for each in texts]))
+    return cache.read(cache.find([text.key for text in texts]))
 
 
-def _round(row: EvolutionRow) -> EvolutionRound:
-    texts, shown = tuple(_text(each) for each in row.body["texts"]), tuple(row.body.get("shown", ()))
+def _round_of(row: EvolutionRow) -> EvolutionRound:
+    texts, shown = tuple(_text_of(body) for body in row.body["texts"]), tuple(row.body.get("shown", ()))
     body = {**row.body, "texts": texts, "shown": shown}
     return EvolutionRound(number=row.number, way=row.way, teacher=row.teacher, done=row.done, **body)
 
 
-def _text(kept: Mapping[str, Any]) -> GeneratedText:
-    return GeneratedText(**{**kept, "label": tuple(kept["label"]), "said": tuple(kept["said"])})
+def _text_of(body: Mapping[str, Any]) -> GeneratedText:
+    return GeneratedText(**{**body, "label": tuple(body["label"]), "said": tuple(body["said"])})

@@ -1,130 +1,134 @@
-"""The weakness report in words: for people, and for the teacher."""
+"""The error analysis and the rounds of `apprentice evolve` in words: for people and, in a prompt, for the teacher.
+
+The lines of the analysis are part of a prompt: a change of their words asks the teacher anew.
+"""
 
 from __future__ import annotations
 
 from ml_backend.core.types import Estimate, read_record
 from ml_backend.evaluation.group_metrics import GroupMetrics
 from ml_backend.storage import Spending
-from ml_backend.teacher.evolution.confusions import NOTHING, QuotedAnswer
+from ml_backend.teacher.evolution.confusions import NO_LABEL, QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 from ml_backend.teacher.evolution.generated_texts import (
     EASY,
     HARD,
-    LENGTH,
     POOL,
     REFUSED,
     TAUGHT,
     UNSURE,
     UNUSABLE,
+    WRONG_LENGTH,
     EvolutionRound,
 )
 
-MOST = 10
-"""Pairs, labels and groups of each kind that are listed; JSON has them all."""
-SINGLE = 5
-"""Mistakes that were made once."""
-SMALLEST_CLUSTER = 2
-"""Answered tasks of a cluster that is listed: right or wrong, a single one says nothing of a cluster."""
-CUT = 160  # characters of a text in a line
-
-
-REPEATED = "A larger teacher_model repeats itself less, and so do fewer texts (--per-round)"
+MAX_LISTED = 10
+"""Pairs, labels, clusters and groups that are listed, of each kind; the output as JSON has all of them."""
+MAX_SINGLE_MISTAKES = 5
+"""Mistakes that belong to no pair and are listed."""
+MIN_CLUSTER_SIZE = 2
+"""Annotated tasks of a cluster that is listed: a single task says nothing about a cluster."""
+MAX_QUOTE_LENGTH = 160  # characters of a text in a line
+DUPLICATE_REMEDY = "The teacher repeats itself less with a larger teacher_model, or with fewer texts (--per-round)"
 REMEDIES = {
-    UNSURE: "A label must be at least 60 % sure, and a single reply without probabilities counts for less: set "
-    "teacher_probabilities to stated or samples in the project's extra params",
+    UNSURE: "A label needs a probability of at least 60 %, and a single reply without probabilities counts for less: "
+    "set teacher_probabilities to stated or samples in the project's extra params",
     REFUSED: "The teacher cannot tell which label its texts have: say in `apprentice cues --edit` what the labels mean",
-    UNUSABLE: "`apprentice ledger` has what came of each call; another teacher_model may keep to the format",
-    LENGTH: "Its texts are not as long as the project's: a larger teacher_model keeps to the examples",
+    UNUSABLE: "`apprentice ledger` lists the outcome of each call; another teacher_model may keep to the format",
+    WRONG_LENGTH: "The texts are shorter or longer than the project's texts: a larger teacher_model keeps to the "
+    "examples",
 }
-"""What to do where most texts of a round are dropped for a reason."""
+"""What to do if most texts of a round are dropped for a reason; for any other reason, DUPLICATE_REMEDY."""
 
 
-def lines(report: ErrorAnalysis) -> list[str]:
-    """The whole report, the heaviest first; indented lines belong to the one above."""
-    said = [f"learner of version {report.version}, judged on {report.n} answered tasks that it had not seen"]
-    if report.accuracy:
-        said.append(f"accuracy {_interval(report.accuracy)}: {report.accuracy.source}")
-    said.append("Labels that it confuses:" if report.pairs else "No label was taken for another one twice.")
-    for pair in report.pairs[:MOST]:
-        of = "tasks" if pair.label == NOTHING else "tasks with that label"
-        said.append(f"  {pair.label} -> {pair.instead}: {pair.count} times, {pair.share:.0%} of the {of}")
-        said += [f"    {quoted(each)}" for each in pair.typical]
-    said += _more(len(report.pairs))
-    if report.single:
-        said.append("Mistakes that it made once:")
-        said += [f"  {quoted(each)}" for each in report.single[:SINGLE]]
-        said += [f"  and {len(report.single) - SINGLE} more"] if len(report.single) > SINGLE else []
-    said.append("Labels, the worst first:")
-    said += [f"  {each.label}: F1 {each.f1:.2f}, {each.n} tasks" for each in report.labels[:MOST]]
-    said += _more(len(report.labels))
-    clusters = [item for item in report.clusters.accuracy.items() if item[1].n >= SMALLEST_CLUSTER]
+def lines(analysis: ErrorAnalysis) -> list[str]:
+    """The whole analysis, the worst entries first. An indented line belongs to the line above it."""
+    out = [f"learner of version {analysis.version}, judged on {analysis.n} answered tasks that it had not seen"]
+    if analysis.accuracy:
+        out.append(f"accuracy {_interval(analysis.accuracy)}: {analysis.accuracy.source}")
+    out.append("Labels that it confuses:" if analysis.pairs else "No label was taken for another one twice.")
+    for pair in analysis.pairs[:MAX_LISTED]:
+        base = "tasks" if pair.label == NO_LABEL else "tasks with that label"
+        out.append(f"  {pair.label} -> {pair.instead}: {pair.count} times, {pair.share:.0%} of the {base}")
+        out += [f"    {quoted(mistake)}" for mistake in pair.typical]
+    out += _more(len(analysis.pairs))
+    if analysis.single:
+        out.append("Mistakes that it made once:")
+        out += [f"  {quoted(mistake)}" for mistake in analysis.single[:MAX_SINGLE_MISTAKES]]
+        hidden = len(analysis.single) - MAX_SINGLE_MISTAKES
+        out += [f"  and {hidden} more"] if hidden > 0 else []
+    out.append("Labels, the worst first:")
+    out += [f"  {score.label}: F1 {score.f1:.2f}, {score.n} tasks" for score in analysis.labels[:MAX_LISTED]]
+    out += _more(len(analysis.labels))
+    clusters = [item for item in analysis.clusters.accuracy.items() if item[1].n >= MIN_CLUSTER_SIZE]
     if clusters:
-        said.append(f"Clusters, the worst first ({report.clusters.summary}):")
-    said += [
-        f"  {name}: {_interval(share)}{f', like: {cut(text)}' if (text := report.about.get(name)) else ''}"
-        for name, share in clusters[:MOST]
+        out.append(f"Clusters, the worst first ({analysis.clusters.summary}):")
+    out += [
+        f"  {name}: {_interval(share)}{f', like: {cut(text)}' if (text := analysis.about.get(name)) else ''}"
+        for name, share in clusters[:MAX_LISTED]
     ]
-    if report.groups:
-        said += _groups(report.group_by, report.groups)
-    return said
+    if analysis.groups:
+        out += _groups(analysis.group_by, analysis.groups)
+    return out
 
 
-def caveat(report: ErrorAnalysis) -> str:
-    """What to bear in mind with the figures, "" if nothing. Nothing that a teacher needs to know."""
-    if not report.shown:
+def caveat(analysis: ErrorAnalysis) -> str:
+    """A limitation of the figures for people, "" if there is none. It is not part of a prompt."""
+    if not analysis.shown:
         return ""
     return (
-        f"{report.shown} of these {report.n} tasks were shown to the teacher before it wrote texts: the learner may do "
-        "better on them than on others. Of the audit slice, none was"
+        f"{analysis.shown} of these {analysis.n} tasks were shown to the teacher before it wrote texts: the learner "
+        "may do better on them than on others. No task of the audit slice was shown"
     )
 
 
-def round_lines(one: EvolutionRound, spent: Spending) -> list[str]:
-    """A round of `apprentice evolve`: its weaknesses, what became of its texts, how the learner did, what it cost."""
-    dropped = ", ".join(f"{n} {why}" for why, n in one.dropped.items()) or "none"
-    if one.way == POOL:
-        right, n = one.score(POOL)
-        told = [f"{n} tasks of the pool labelled, dropped: {dropped}; the learner said the same of {right}"]
+def round_lines(round_: EvolutionRound, spending: Spending) -> list[str]:
+    """A round of `apprentice evolve`: the weaknesses, the outcome of its texts, the learner's predictions, the cost."""
+    dropped = ", ".join(f"{n} {reason}" for reason, n in round_.dropped.items()) or "none"
+    if round_.way == POOL:
+        right, n = round_.score(POOL)
+        out = [f"{n} tasks of the pool labelled, dropped: {dropped}; the learner predicted the same for {right}"]
     else:
-        become = f"{one.used} are taught directly" if one.way == TAUGHT else f"{one.used} became tasks"
-        (hard, of_hard), (easy, of_easy) = one.score(HARD), one.score(EASY)
-        told = [
-            f"{one.written} texts written, {len(one.texts)} kept, dropped: {dropped}; {become}",
-            f"before it was taught them, the learner had {hard} of {of_hard} hard ones right and {easy} of {of_easy} "
-            "easy ones",
+        use = f"{round_.used} are used for training directly" if round_.way == TAUGHT else f"{round_.used} became tasks"
+        (hard, hard_total), (easy, easy_total) = round_.score(HARD), round_.score(EASY)
+        out = [
+            f"{round_.written} texts written, {len(round_.texts)} kept, dropped: {dropped}; {use}",
+            f"before it was trained on them, the learner had {hard} of {hard_total} hard texts and {easy} of "
+            f"{easy_total} easy texts right",
         ]
-    told += [f"{why}, such as {cut(text)}" for why, text in one.examples.items() if text.strip()]
-    if not one.texts:
-        told.append(_in_vain(one))
-    tokens = f"{spent.input_tokens} + {spent.output_tokens} tokens"
-    told.append(f"{spent.calls} calls, {tokens}, cost {spent.cost:g}")
-    return [f"Round {one.number}", *(f"  {line}" for line in [*one.weaknesses.splitlines(), *told])]
+    out += [f"{reason}, such as {cut(text)}" for reason, text in round_.examples.items() if text.strip()]
+    if not round_.texts:
+        out.append(_reason_for_nothing(round_))
+    tokens = f"{spending.input_tokens} + {spending.output_tokens} tokens"
+    out.append(f"{spending.calls} calls, {tokens}, cost {spending.cost:g}")
+    return [f"Round {round_.number}", *(f"  {line}" for line in [*round_.weaknesses.splitlines(), *out])]
 
 
-def _in_vain(one: EvolutionRound) -> str:
-    """Why a round has kept nothing, and what to do about it."""
-    if not one.dropped and one.way == POOL:
+def _reason_for_nothing(round_: EvolutionRound) -> str:
+    """Why a round has kept no text, and what to do."""
+    if not round_.dropped and round_.way == POOL:
         return "nothing is labelled: no task without an answer or a label of the teacher is left"
-    if not one.dropped:
-        return "nothing is kept: the teacher's reply had no texts. `apprentice ledger` has what came of each call"
-    why = max(one.dropped, key=lambda each: one.dropped[each])
-    return f"nothing is kept, most of it for: {why}. {REMEDIES.get(why, REPEATED)}"
+    if not round_.dropped:
+        return "nothing is kept: the teacher's reply had no texts. `apprentice ledger` lists the outcome of each call"
+    reason = max(round_.dropped, key=lambda name: round_.dropped[name])
+    return f"nothing is kept, most of it for: {reason}. {REMEDIES.get(reason, DUPLICATE_REMEDY)}"
 
 
-def quoted(each: QuotedAnswer) -> str:
-    return f"{cut(each.text)} ({_named(each.label)}; the learner: {_named(each.said)}, {each.confidence:.0%} sure)"
+def quoted(answer: QuotedAnswer) -> str:
+    learner = f"the learner: {_named(answer.said)}, {answer.confidence:.0%} sure"
+    return f"{cut(answer.text)} ({_named(answer.label)}; {learner})"
 
 
 def cut(text: str) -> str:
-    """A text in one line, in quotes; of a record, its fields with their values."""
+    """The beginning of a text in one line and in quotes; for a record, its fields with their values."""
     fields = [f"{name} {value}" for name, value in read_record(text).items() if value not in (None, "")]
     line = ", ".join(fields) or " ".join(text.split())
-    return f'"{line[:CUT]} …"' if len(line) > CUT else f'"{line}"'
+    return f'"{line[:MAX_QUOTE_LENGTH]} …"' if len(line) > MAX_QUOTE_LENGTH else f'"{line}"'
 
 
 def _groups(field: str, groups: GroupMetrics) -> list[str]:
-    shown = [f"  {name}: {_interval(share)}" for name, share in list(groups.accuracy.items())[:MOST]]
-    return [f"By {field}, the worst first ({groups.summary}):", *shown, *_more(len(groups.accuracy))]
+    listed = [f"  {name}: {_interval(share)}" for name, share in list(groups.accuracy.items())[:MAX_LISTED]]
+    return [f"By {field}, the worst first ({groups.summary}):", *listed, *_more(len(groups.accuracy))]
 
 
 def _interval(share: Estimate) -> str:
@@ -132,8 +136,8 @@ def _interval(share: Estimate) -> str:
 
 
 def _named(labels: tuple[str, ...]) -> str:
-    return " + ".join(labels) or NOTHING
+    return " + ".join(labels) or NO_LABEL
 
 
 def _more(n: int) -> list[str]:
-    return [f"  and {n - MOST} more"] if n > MOST else []
+    return [f"  and {n - MAX_LISTED} more"] if n > MAX_LISTED else []

@@ -1,4 +1,4 @@
-"""What the steps of a round of `apprentice evolve` ask, and what they make of the answers."""
+"""The steps of a round of `apprentice evolve`: the questions of each step, and the evaluation of their answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ml_backend.teacher import candidates, prompts
 from ml_backend.teacher.candidates import Asked
 from ml_backend.teacher.descriptions.label_descriptions import descriptions
 from ml_backend.teacher.evolution import report_text
-from ml_backend.teacher.evolution.confusions import NOTHING, QuotedAnswer
+from ml_backend.teacher.evolution.confusions import NO_LABEL, QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 from ml_backend.teacher.evolution.generated_texts import (
     EASY,
@@ -31,197 +31,222 @@ from ml_backend.teacher.evolution.generated_texts import (
     DroppedText,
     EvolutionRound,
     GeneratedText,
-    vectors,
+    text_vectors,
 )
 from ml_backend.teacher.project_context import ProjectContext
 from ml_backend.teacher.teacher_labels import shares
 
-SURE = 0.6
-"""Least probability of what the teacher says of its own text; of each decision, if there are several."""
+MIN_LABEL_CONFIDENCE = 0.6
+"""Least probability of the teacher's label for a text that it wrote; with several choices, of each label's decision."""
 REFUSAL = "none of them, or ambiguous"
-MISTAKES = 30  # that it sees
-LIKE = 8  # of the project's own texts that the teacher sees
-REVIEWED, LATEST = 2, 6
-"""Texts of each kind that are shown again, of every earlier round and of the latest."""
+MAX_QUOTED_MISTAKES = 30  # mistakes in the question for a diagnosis
+EXAMPLE_COUNT = 8  # texts of the project in the question for texts
+FEEDBACK_TEXTS, LATEST_FEEDBACK_TEXTS = 2, 6
+"""Texts of each kind in the feedback: of every earlier round, and of the latest round."""
 
 
-def diagnose(report: ErrorAnalysis, teacher: str, number: int) -> Question:
-    wrong = [(each.text, " + ".join(each.label), " + ".join(each.said)) for each in _quoted_mistakes(report)]
-    right = [(each.text, " + ".join(each.label)) for each in report.right[: report_text.MOST]]
-    return prompts.diagnose("\n".join(report_text.lines(report)), wrong, right, teacher, number)
+def diagnose(analysis: ErrorAnalysis, teacher: str, number: int) -> Question:
+    """The question for a diagnosis of the learner's mistakes in round `number`."""
+    wrong = [(mistake.text, " + ".join(mistake.label), " + ".join(mistake.said)) for mistake in _mistakes(analysis)]
+    right = [(example.text, " + ".join(example.label)) for example in analysis.right[: report_text.MAX_LISTED]]
+    return prompts.diagnose("\n".join(report_text.lines(analysis)), wrong, right, teacher, number)
 
 
-def quoted_tasks(report: ErrorAnalysis) -> tuple[int, ...]:
-    """The answered tasks whose text and label stand in the question for a diagnosis."""
-    return tuple(dict.fromkeys(each.task for each in [*_quoted_mistakes(report), *report.right[: report_text.MOST]]))
+def quoted_tasks(analysis: ErrorAnalysis) -> tuple[int, ...]:
+    """The ids of the annotated tasks that the question for a diagnosis quotes with their labels."""
+    quoted = [*_mistakes(analysis), *analysis.right[: report_text.MAX_LISTED]]
+    return tuple(dict.fromkeys(answer.task for answer in quoted))
 
 
-def _quoted_mistakes(report: ErrorAnalysis) -> list[QuotedAnswer]:
-    typical = (each for pair in report.pairs[: report_text.MOST] for each in pair.typical)
-    return [*typical, *report.single][:MISTAKES]
+def _mistakes(analysis: ErrorAnalysis) -> list[QuotedAnswer]:
+    """The mistakes that the question for a diagnosis quotes."""
+    typical = (mistake for pair in analysis.pairs[: report_text.MAX_LISTED] for mistake in pair.typical)
+    return [*typical, *analysis.single][:MAX_QUOTED_MISTAKES]
 
 
-def diagnosed(answer: Answer, report: ErrorAnalysis) -> str:
-    """The weaknesses in words: the teacher's, or the figures where it had none."""
+def diagnosed(answer: Answer, analysis: ErrorAnalysis) -> str:
+    """The weaknesses in words: the teacher's diagnosis, or the error analysis if the teacher gave none."""
     if answer.content is None:
-        return "\n".join(report_text.lines(report))
+        return "\n".join(report_text.lines(analysis))
     patterns = (
-        f"{', '.join(each['labels'])}: {each['weakness']} {each['advice']}" for each in answer.content["patterns"]
+        f"{', '.join(pattern['labels'])}: {pattern['weakness']} {pattern['advice']}"
+        for pattern in answer.content["patterns"]
     )
     return "\n".join([answer.content["summary"], *patterns])
 
 
 def write(
-    site: ProjectContext, one: EvolutionRound, rounds: Sequence[EvolutionRound], learner: FittedModel, unquoted: Ints
-) -> tuple[Question, tuple[int, ...]]:
-    """The question for texts, and the answered tasks that it quotes with their label: none of `unquoted`."""
-    random = np.random.default_rng([site.record.id, one.number])
-    answered = _of_each_label(learner.lesson, site.pool, unquoted, random)
-    others = site.pool.tasks[~site.pool.synthetic & ~np.isin(site.pool.tasks, [*unquoted, *answered])]
-    tasks = [*answered, *random.permutation(others)[: LIKE - len(answered)].tolist()]
-    golds = [" + ".join(answered.get(task, ())) for task in tasks]
-    like = list(zip(site.store.tasks.texts(site.record.id, tasks), golds, strict=True))
-    told = descriptions(site.record.cues, site.schema)
-    asked = prompts.write(site.schema, one.weaknesses, like, feedback(rounds), one.n, told, one.teacher, one.number)
-    return asked, tuple(answered)
+    context: ProjectContext, current: EvolutionRound, rounds: Sequence[EvolutionRound], learner: FittedModel,
+    unquoted: Ints,
+) -> tuple[Question, tuple[int, ...]]:  # fmt: skip
+    """The question for texts, and the ids of the annotated tasks that the question quotes with their labels: none of
+    the tasks in `unquoted`."""
+    rng = np.random.default_rng([context.record.id, current.number])
+    labels_of_task = _sample_by_label(learner.lesson, context.pool, unquoted, rng)
+    is_other = ~context.pool.synthetic & ~np.isin(context.pool.tasks, [*unquoted, *labels_of_task])
+    others = rng.permutation(context.pool.tasks[is_other])[: EXAMPLE_COUNT - len(labels_of_task)]
+    tasks = [*labels_of_task, *others.tolist()]
+    labels = [" + ".join(labels_of_task.get(task, ())) for task in tasks]
+    examples = list(zip(context.store.tasks.texts(context.record.id, tasks), labels, strict=True))
+    question = prompts.write(
+        context.schema, current.weaknesses, examples, feedback(rounds), current.n,
+        descriptions(context.record.cues, context.schema), current.teacher, current.number,
+    )  # fmt: skip
+    return question, tuple(labels_of_task)
 
 
-def _of_each_label(
-    lesson: TrainingSnapshot, pool: ProjectPool, unquoted: Ints, random: np.random.Generator
+def _sample_by_label(
+    snapshot: TrainingSnapshot, pool: ProjectPool, unquoted: Ints, rng: np.random.Generator
 ) -> dict[int, tuple[str, ...]]:
-    """LIKE answered tasks with their labels, drawn at random, as many as possible of different labels."""
-    usable = np.isin(lesson.tasks, pool.tasks) & pool.real(lesson.tasks) & ~np.isin(lesson.tasks, unquoted)
-    usable &= ((lesson.targets == 0) | (lesson.targets == 1)).all(axis=1) & lesson.targets.any(axis=1)
-    names, seen = np.array(lesson.labels), Counter[tuple[str, ...]]()
+    """EXAMPLE_COUNT annotated tasks with their labels, drawn at random, with as many different labels as possible."""
+    targets = snapshot.targets
+    is_usable = np.isin(snapshot.tasks, pool.tasks) & pool.real(snapshot.tasks) & ~np.isin(snapshot.tasks, unquoted)
+    is_usable &= ((targets == 0) | (targets == 1)).all(axis=1) & targets.any(axis=1)
+    names, counts = np.array(snapshot.labels), Counter[tuple[str, ...]]()
     drawn: list[tuple[int, int, tuple[str, ...]]] = []
-    for row in random.permutation(np.flatnonzero(usable)).tolist():
-        labels = tuple(names[lesson.targets[row] == 1].tolist())
-        drawn.append((seen[labels], int(lesson.tasks[row]), labels))
-        seen[labels] += 1
-    return {task: labels for _, task, labels in sorted(drawn, key=lambda each: each[0])[:LIKE]}
+    for row in rng.permutation(np.flatnonzero(is_usable)).tolist():
+        labels = tuple(names[targets[row] == 1].tolist())
+        drawn.append((counts[labels], int(snapshot.tasks[row]), labels))
+        counts[labels] += 1
+    return {task: labels for _, task, labels in sorted(drawn, key=lambda draw: draw[0])[:EXAMPLE_COUNT]}
 
 
 def feedback(rounds: Sequence[EvolutionRound]) -> str:
-    """What the learner made of the texts of earlier rounds before it was taught them, hard and easy ones, the mistakes
-    first; the latest round last."""
-    told = []
-    for one in rounds:
-        (hard, of_hard), (easy, of_easy) = one.score(HARD), one.score(EASY)
-        if not of_hard + of_easy:
+    """The learner's predictions for the texts of earlier rounds before it was trained on them, for hard and easy texts,
+    with the mistakes first. The latest round comes last."""
+    lines = []
+    for round_ in rounds:
+        (hard, hard_total), (easy, easy_total) = round_.score(HARD), round_.score(EASY)
+        if not hard_total + easy_total:
             continue
-        most = LATEST if one is rounds[-1] else REVIEWED
-        told.append(
-            f"Round {one.number}: it got {hard} of {of_hard} hard texts right and {easy} of {of_easy} easy ones."
+        shown = LATEST_FEEDBACK_TEXTS if round_ is rounds[-1] else FEEDBACK_TEXTS
+        lines.append(
+            f"Round {round_.number}: it got {hard} of {hard_total} hard texts right and {easy} of {easy_total} easy "
+            "ones."
         )
         for kind in (HARD, EASY):
-            mine = sorted((text for text in one.texts if text.kind == kind), key=lambda text: text.right)
-            told += [f"  {kind}: {_judged(text)}" for text in mine[:most]]
-    return "\n".join(told)
+            texts = sorted((text for text in round_.texts if text.kind == kind), key=lambda text: text.right)
+            lines += [f"  {kind}: {_outcome(text)}" for text in texts[:shown]]
+    return "\n".join(lines)
 
 
-def _judged(text: GeneratedText) -> str:
-    said = (
+def _outcome(text: GeneratedText) -> str:
+    outcome = (
         f"right: {_named(text.label)}" if text.right else f"wrong: it is {_named(text.label)}, not {_named(text.said)}"
     )
-    return f"{report_text.cut(text.text)} {said}"
+    return f"{report_text.cut(text.text)} {outcome}"
 
 
 def _named(labels: Sequence[str]) -> str:
-    return " + ".join(labels) or NOTHING
+    return " + ".join(labels) or NO_LABEL
 
 
-def label(site: ProjectContext, learner: FittedModel | None, texts: Sequence[GeneratedText], teacher: str) -> Asked:
-    """A question for the label of each text, which may be refused, with examples from the annotators' own labels, that
-    a learner has learnt; without one, as what is taught must be, with none."""
-    told = descriptions(site.record.cues, site.schema)
-    where = vectors(site.store, site.encoder, site.record.id, texts)
-    shown = candidates.labelled_examples(site.store, site.pool, site.record.id, learner, where)
+def label(context: ProjectContext, learner: FittedModel | None, texts: Sequence[GeneratedText], teacher: str) -> Asked:
+    """The questions for the label of each text, which the teacher may refuse to give. The questions have few-shot
+    examples from the annotators' labels that `learner` was trained on; without a learner they have none, as is required
+    of labels that are distilled."""
+    label_descriptions = descriptions(context.record.cues, context.schema)
+    vectors = text_vectors(context.store, context.encoder, context.record.id, texts)
+    examples = candidates.labelled_examples(context.store, context.pool, context.record.id, learner, vectors)
     return [
         (
             replace(
-                prompts.label(site.schema, each.key, each.text, teacher, told, REFUSAL),
-                examples=prompts.as_examples(site.schema, pairs),
+                prompts.label(context.schema, text.key, text.text, teacher, label_descriptions, REFUSAL),
+                examples=prompts.as_examples(context.schema, pairs),
             ),
-            each.key,
+            text.key,
         )
-        for each, pairs in zip(texts, shown, strict=True)
+        for text, pairs in zip(texts, examples, strict=True)
     ]
 
 
 def labelled(
-    schema: TaskSchema, asked: Sequence[tuple[GeneratedText, Answer, Question]]
+    schema: TaskSchema, replies: Sequence[tuple[GeneratedText, Answer, Question]]
 ) -> tuple[list[GeneratedText], list[DroppedText]]:
-    """The texts with the teacher's labels, and those that have none. Of its own texts it must be sure."""
+    """The texts with the teacher's labels, and the dropped texts. Drops a text that the teacher wrote if the teacher
+    refuses to label it, or gives its label a probability below MIN_LABEL_CONFIDENCE."""
     dropped: list[DroppedText] = []
     kept: list[GeneratedText] = []
-    for each, answer, question in asked:
+    for text, answer, question in replies:
         if answer.content is None or answer.shares is None:
-            dropped.append(DroppedText(UNUSABLE, each.text))
+            dropped.append(DroppedText(UNUSABLE, text.text))
             continue
-        said = dict(zip(question.labels, answer.shares.tolist(), strict=True))
-        refused = said.pop(REFUSAL, 0.0)
-        probabilities = shares(schema, [Reply(each.key, said)])
+        probability_of = dict(zip(question.labels, answer.shares.tolist(), strict=True))
+        refusal = probability_of.pop(REFUSAL, 0.0)
+        probabilities = shares(schema, [Reply(text.key, probability_of)])
         chosen = decide(probabilities, schema.multiple)[0]
-        if each.kind != POOL and (refused >= (0.5 if schema.multiple else max(said.values())) or not chosen.any()):
-            dropped.append(DroppedText(REFUSED, each.text))
-        elif each.kind != POOL and _least_sure(schema, said) < SURE:
-            dropped.append(DroppedText(UNSURE, each.text))
+        refusal_threshold = 0.5 if schema.multiple else max(probability_of.values())
+        if text.kind != POOL and (refusal >= refusal_threshold or not chosen.any()):
+            dropped.append(DroppedText(REFUSED, text.text))
+        elif text.kind != POOL and _lowest_confidence(schema, probability_of) < MIN_LABEL_CONFIDENCE:
+            dropped.append(DroppedText(UNSURE, text.text))
         else:
             names = tuple(np.array(schema.labels)[chosen].tolist())
-            kept.append(replace(each, label=names, shares={name: round(p, 6) for name, p in said.items()}))
+            rounded = {name: round(probability, 6) for name, probability in probability_of.items()}
+            kept.append(replace(text, label=names, shares=rounded))
     return kept, dropped
 
 
-def examined(site: ProjectContext, learner: FittedModel, texts: Sequence[GeneratedText]) -> tuple[GeneratedText, ...]:
-    """What the learner says of labelled texts, and whether that is right."""
+def examined(
+    context: ProjectContext, learner: FittedModel, texts: Sequence[GeneratedText]
+) -> tuple[GeneratedText, ...]:
+    """The labelled texts with the learner's predictions, and with whether these are correct."""
     if not texts:
         return ()
-    schema = site.schema
-    found = learner.predict(schema, vectors(site.store, site.encoder, site.record.id, texts))
-    targets = np.array([[name in each.label for name in schema.labels] for each in texts], np.float32)
-    right, names = correct(found, targets, schema.multiple), np.array(schema.labels)
+    schema = context.schema
+    vectors = text_vectors(context.store, context.encoder, context.record.id, texts)
+    probabilities = learner.predict(schema, vectors)
+    targets = np.array([[name in text.label for name in schema.labels] for text in texts], np.float32)
+    is_right, names = correct(probabilities, targets, schema.multiple), np.array(schema.labels)
     return tuple(
-        replace(each, said=tuple(names[said].tolist()), right=bool(is_right))
-        for each, said, is_right in zip(texts, decide(found, schema.multiple), right, strict=True)
+        replace(text, said=tuple(names[predicted].tolist()), right=bool(right))
+        for text, predicted, right in zip(texts, decide(probabilities, schema.multiple), is_right, strict=True)
     )
 
 
 def for_annotators(texts: Sequence[GeneratedText], n: int) -> list[GeneratedText]:
-    """At most n: hard and easy ones in turn, those first that the learner gets wrong."""
-    kinds = [
-        sorted((each for each in texts if each.kind == kind), key=lambda each: each.right) for kind in (HARD, EASY)
+    """At most n texts, hard and easy ones in turn, those first that the learner predicts wrongly."""
+    by_kind = [
+        sorted((text for text in texts if text.kind == kind), key=lambda text: text.right) for kind in (HARD, EASY)
     ]
-    return [each for pair in zip_longest(*kinds) for each in pair if each is not None][:n]
+    return [text for pair in zip_longest(*by_kind) for text in pair if text is not None][:n]
 
 
-def from_pool(site: ProjectContext, mistakes: Sequence[Sequence[int]], one: EvolutionRound, apart: Ints) -> Asked:
-    """Questions for the labels of as many tasks as a round writes texts, of the weak slices of the pool: nearest to the
-    tasks that the learner is mistaken in, of each kind of `mistakes` in proportion. Not of the tasks `apart`, nor of
-    any that the teacher has labelled."""
-    store, pool, project = site.store, site.pool, site.record.id
-    free = pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, apart)
-    known, _ = pool.rows_with(store.questions.given(project, one.teacher).keys)
-    free[known] = False
-    rows = np.flatnonzero(free)
-    wrong = [pool.ensure(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
-    chosen = rows[nearest(pool.ensure(rows), wrong, 2 * one.n + 2)]  # for as many calls as a diagnosis and writing
-    return candidates.label(store, pool, site.record, site.schema, None, one.teacher, pool.tasks[chosen])
+def from_pool(
+    context: ProjectContext, mistakes: Sequence[Sequence[int]], current: EvolutionRound, excluded: Ints
+) -> Asked:
+    """The questions for the labels of tasks in the weak slices of the pool, for as many calls as a round that writes
+    texts needs. Chooses the tasks nearest to the learner's mistakes, in proportion to the size of each kind.
+
+    mistakes  the task ids of each kind of mistake
+    excluded  ids of tasks that are not chosen; tasks that the teacher has labelled are not chosen either
+    """
+    store, pool, project = context.store, context.pool, context.record.id
+    is_free = pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, excluded)
+    labelled_rows, _ = pool.rows_with(store.questions.given(project, current.teacher).keys)
+    is_free[labelled_rows] = False
+    rows = np.flatnonzero(is_free)
+    mistake_vectors = [pool.ensure(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
+    n = 2 * current.n + 2  # a diagnosis, the writing, and a label for each hard and each easy text
+    chosen = rows[nearest(pool.ensure(rows), mistake_vectors, n)]
+    return candidates.label(store, pool, context.record, context.schema, None, current.teacher, pool.tasks[chosen])
 
 
 def nearest(pool: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:
-    """At most n rows of `pool` (m, d), nearest first to one of the mistakes (k, d) of a kind: of each kind in
-    proportion to k, dealt out by D'Hondt's method."""
+    """At most n rows of `pool` (m, d), the nearest first to a mistake of a kind. `mistakes`: the vectors (k, d) of each
+    kind. Each kind gets rows in proportion to its k, allotted by D'Hondt's method."""
     orders = [iter(np.argsort(-(pool @ kind.T).max(axis=1), kind="stable").tolist()) for kind in mistakes]
-    dealt = [0] * len(mistakes)
+    allotted = [0] * len(mistakes)
     chosen: dict[int, None] = {}
     while mistakes and len(chosen) < min(n, len(pool)):
-        kind = max(range(len(mistakes)), key=lambda each: len(mistakes[each]) / (dealt[each] + 1))
+        kind = max(range(len(mistakes)), key=lambda i: len(mistakes[i]) / (allotted[i] + 1))
         chosen[next(row for row in orders[kind] if row not in chosen)] = None
-        dealt[kind] += 1
+        allotted[kind] += 1
     return list(chosen)
 
 
-def _least_sure(schema: TaskSchema, said: Mapping[str, float]) -> float:
+def _lowest_confidence(schema: TaskSchema, probability_of: Mapping[str, float]) -> float:
+    """The teacher's confidence in its label; with several choices, in the least certain of its decisions."""
     if schema.multiple:
-        return min(max(p, 1 - p) for p in said.values())
-    return max(said.values())
+        return min(max(probability, 1 - probability) for probability in probability_of.values())
+    return max(probability_of.values())

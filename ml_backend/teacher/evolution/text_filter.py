@@ -1,5 +1,5 @@
-"""Which of the texts that a teacher wrote are worth a label: neither empty, nor of another length than the project's
-own, nor like anything that is there already.
+"""Filters the texts that a teacher wrote before they are labelled: drops empty texts, texts that are much shorter or
+longer than the project's texts, and duplicates.
 """
 
 from __future__ import annotations
@@ -9,67 +9,70 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend.core.types import Floats, content_key
-from ml_backend.teacher.evolution.confusions import ALIKE
+from ml_backend.teacher.evolution.confusions import DUPLICATE_SIMILARITY
 from ml_backend.teacher.evolution.generated_texts import (
-    ALIKE_TASK,
-    ALIKE_WRITTEN,
+    DUPLICATE_OF_TASK,
+    DUPLICATE_OF_TEXT,
     EMPTY,
-    LENGTH,
+    WRONG_LENGTH,
     DroppedText,
     GeneratedText,
-    vectors,
+    text_vectors,
 )
 from ml_backend.teacher.project_context import ProjectContext
 
-SAMPLE = 2000
-"""The project's own texts whose lengths are looked at."""
-WIDER = 1.5
-"""By this factor a text may be shorter than nearly all of them, or longer."""
+LENGTH_SAMPLE_SIZE = 2000
+"""Number of the project's texts whose lengths are measured."""
+LENGTH_TOLERANCE = 1.5
+"""Factor by which a text may be shorter than the 1st percentile, or longer than the 99th, of the project's lengths."""
 
 
-def sieve(
-    site: ProjectContext, texts: Sequence[GeneratedText], earlier: Sequence[GeneratedText]
+def filter_texts(
+    context: ProjectContext, texts: Sequence[GeneratedText], earlier: Sequence[GeneratedText]
 ) -> tuple[list[GeneratedText], list[DroppedText]]:
-    """Those that are kept, and the others. `earlier`: written before and kept."""
+    """Splits `texts` into those that are kept and those that are dropped. `earlier`: texts kept in earlier rounds, of
+    which a kept text must not be a duplicate."""
     dropped: list[DroppedText] = []
-    low, high = lengths(site)
+    shortest, longest = allowed_lengths(context)
     kept: list[GeneratedText] = []
-    for each in texts:
-        if not each.text:
-            dropped.append(DroppedText(EMPTY, each.text))
-        elif not low <= len(each.text) <= high:
-            dropped.append(DroppedText(LENGTH, each.text))
+    for text in texts:
+        if not text.text:
+            dropped.append(DroppedText(EMPTY, text.text))
+        elif not shortest <= len(text.text) <= longest:
+            dropped.append(DroppedText(WRONG_LENGTH, text.text))
         else:
-            kept.append(each)
+            kept.append(text)
     if not kept:
         return [], dropped
-    found = vectors(site.store, site.encoder, site.record.id, kept)
-    known = vectors(site.store, site.encoder, site.record.id, earlier)
-    alike = _like_a_task(site, kept, found)
+    vectors = text_vectors(context.store, context.encoder, context.record.id, kept)
+    earlier_vectors = text_vectors(context.store, context.encoder, context.record.id, earlier)
+    is_task_duplicate = _is_like_a_task(context, kept, vectors)
     fresh: list[int] = []
-    for row, vector in enumerate(found):
-        if alike[row]:
-            dropped.append(DroppedText(ALIKE_TASK, kept[row].text))
-        elif (known @ vector > ALIKE).any() or (found[fresh] @ vector > ALIKE).any():
-            dropped.append(DroppedText(ALIKE_WRITTEN, kept[row].text))
+    for row, vector in enumerate(vectors):
+        similarities = np.concatenate([earlier_vectors @ vector, vectors[fresh] @ vector])
+        if is_task_duplicate[row]:
+            dropped.append(DroppedText(DUPLICATE_OF_TASK, kept[row].text))
+        elif (similarities > DUPLICATE_SIMILARITY).any():
+            dropped.append(DroppedText(DUPLICATE_OF_TEXT, kept[row].text))
         else:
             fresh.append(row)
     return [kept[row] for row in fresh], dropped
 
 
-def lengths(site: ProjectContext) -> tuple[float, float]:
-    """The shortest and the longest that a text may be, in characters, by the project's own texts."""
-    tasks = site.pool.tasks[~site.pool.synthetic]
-    some = np.random.default_rng(0).permutation(tasks)[:SAMPLE]
-    counted = [len(text) for text in site.store.tasks.texts(site.record.id, some.tolist()) if text.strip()]
-    low, high = np.percentile(counted or [0], [1, 99])
-    return float(low) / WIDER, float(high) * WIDER
+def allowed_lengths(context: ProjectContext) -> tuple[float, float]:
+    """The shortest and the longest allowed length of a text in characters, from a sample of the project's texts."""
+    task_ids = context.pool.tasks[~context.pool.synthetic]
+    sample = np.random.default_rng(0).permutation(task_ids)[:LENGTH_SAMPLE_SIZE]
+    texts = context.store.tasks.texts(context.record.id, sample.tolist())
+    lengths = [len(text) for text in texts if text.strip()]
+    low, high = np.percentile(lengths or [0], [1, 99])
+    return float(low) / LENGTH_TOLERANCE, float(high) * LENGTH_TOLERANCE
 
 
-def _like_a_task(site: ProjectContext, texts: Sequence[GeneratedText], found: Floats) -> list[bool]:
-    """Also by the letter: a task may not have been encoded yet."""
-    _, places = site.pool.rows_with([content_key(each.text) for each in texts])
-    same = set(places.tolist())
-    pool = site.pool.encoded_view().vectors
-    near = np.asarray((pool @ found.T > ALIKE).any(axis=0))
-    return [row in same or bool(near[row]) for row in range(len(texts))]
+def _is_like_a_task(context: ProjectContext, texts: Sequence[GeneratedText], vectors: Floats) -> list[bool]:
+    """Whether each text duplicates a task. Compares content keys too, because a task may not be encoded yet."""
+    _, matches = context.pool.rows_with([content_key(text.text) for text in texts])
+    identical = set(matches.tolist())
+    pool_vectors = context.pool.encoded_view().vectors
+    is_near = np.asarray((pool_vectors @ vectors.T > DUPLICATE_SIMILARITY).any(axis=0))
+    return [row in identical or bool(is_near[row]) for row in range(len(texts))]
