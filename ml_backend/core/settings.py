@@ -294,8 +294,7 @@ def _variable(name: str, *nested_names: str) -> str:
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """The settings that differ from their defaults, as variables for a child process. The variables hold the
-    secrets."""
+    """The settings that were set explicitly, as variables for a child process. The variables hold secrets."""
 
     def as_text(value: Any) -> str:
         if isinstance(value, BaseModel):
