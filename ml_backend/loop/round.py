@@ -30,7 +30,7 @@ from ml_backend.label_studio.sync import reconcile
 from ml_backend.labels.aggregation import LabelAggregator, LabelSnapshot
 from ml_backend.loop.queue_builder import RankingContext, rank
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import FEWEST, FittedModel, TrainingSnapshot
+from ml_backend.model.fitted_model import MIN_TARGETS, FittedModel, TrainingSnapshot
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.monitor import fall_back
 from ml_backend.pool import feature_space
@@ -308,7 +308,7 @@ def _fingerprint(
         # the queue improves at every doubling of the encoded part, and when all is encoded
         "space": pool.space,
         "encoded": "all" if not pool.missing.any() else encoded.bit_length(),
-        "prior": (record.prior or {}).get("sha256", "") if len(labels.answers.tasks) >= FEWEST else "",
+        "prior": (record.prior or {}).get("sha256", "") if len(labels.answers.tasks) >= MIN_TARGETS else "",
         "recalled": recalled.digest if recalled else "",
         "answers": labels.digest,
     }

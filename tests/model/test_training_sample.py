@@ -122,7 +122,7 @@ def test_of_more_answers_than_are_judged_anew_no_learner_is_fitted_to_what_the_s
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A worker takes seconds for that, and what it said unseen is compared in any case."""
-    monkeypatch.setattr(fitted_model, "MOST_JUDGED_ANEW", 100)
+    monkeypatch.setattr(fitted_model, "MAX_CROSS_VALIDATED_AGAIN", 100)
     fits: list[bool] = []
     fit = Logistic.fit
 
