@@ -88,7 +88,7 @@ def run_round(work: RoundContext) -> RoundRecord | None:
     schema = read_schema(record.label_config, record.choices)
 
     with work.stage("encode"):
-        record, odd = feature_space.settle(store, work.settings, record, schema, options)
+        record, odd = feature_space.update_space(store, work.settings, record, schema, options)
         encoder = feature_space.encoder_of(work.settings, record)
         options, moved = fall_back(options.of_form(feature_space.form(encoder)), record.watch)
         work.pool.use(encoder)

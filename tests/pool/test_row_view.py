@@ -1,4 +1,4 @@
-"""Rows of a matrix: what is read is what a copy would hold, and nothing is copied before."""
+"""A view of rows reads the same as a copy, and copies nothing before it is read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def test_rows_read_as_a_copy_would(rows: list[int], data: st.DataObject) -> None
     start, stop = (data.draw(st.integers(0, 20)) for _ in range(2))
     assert np.array_equal(view[start:stop], copy[start:stop])
     if rows:
-        places = np.array(data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=5)), np.int64)
-        assert np.array_equal(view[places], copy[places])
+        indices = np.array(data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=5)), np.int64)
+        assert np.array_equal(view[indices], copy[indices])
     assert np.allclose(view @ MATRIX[:4].T, copy @ MATRIX[:4].T)
 
 
-def test_rows_that_follow_each_other_share_the_memory_of_the_matrix() -> None:
+def test_contiguous_rows_share_the_memory_of_the_matrix() -> None:
     assert np.shares_memory(rows_of(MATRIX, np.arange(3, 9)), MATRIX)
     apart = rows_of(MATRIX, np.array([1, 2, 3, 7]))
     assert np.shares_memory(apart[:3], MATRIX)
