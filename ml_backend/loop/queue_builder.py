@@ -85,7 +85,7 @@ def _ranked(
     clustering = pool.clusters(view, registry.clusterer())
     places = _compared(free[view.rows], basis.seed)
     if places is not None:
-        view, clustering = view.of(places), clustering and clustering.of(places)
+        view, clustering = view.subset(places), clustering and clustering.of(places)
     labelled = np.isin(pool.tasks[view.rows], basis.answers.tasks, assume_unique=True)
     seen = pool_of(
         basis.schema,

@@ -82,7 +82,7 @@ def run_round(work: RoundContext) -> RoundRecord | None:
     """
     started, store, project = now(), work.store, work.project
     with work.stage("reconcile"):
-        reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.expect)
+        reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.sketch_ahead)
     record = store.projects.ensure(project)
     options, _ = work.settings.for_project(record.extra_params)
     schema = read_schema(record.label_config, record.choices)

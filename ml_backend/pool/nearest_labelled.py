@@ -40,7 +40,7 @@ class NearestLabelled:
         """(m,) squared distance of each of `slots` (m,) to the nearest labelled slot; infinite if there is none."""
         n_missing = len(self._labelled) - self._n_compared[slots]
         outdated, first = np.unique(slots[n_missing > 0], return_index=True)
-        # all slots of a block make as many comparisons as the slot that lacks most: slots that lack about the same number
+        # a block makes as many comparisons as its slot that lacks most: slots that lack about the same number of them
         # share a block
         magnitudes = np.log2(n_missing[n_missing > 0][first]).astype(np.int64)
         for magnitude in np.unique(magnitudes):

@@ -16,7 +16,7 @@ def groups_of(pool: ProjectPool, field: str, rows: Ints) -> npt.NDArray[np.str_]
     """(n,) the name of the group of each of n encoded rows: the value of a field of the tasks' data or records, or the
     cluster if `field` is ""."""
     if field:
-        return np.array([name or NO_GROUP for name in pool.names_of_groups(field, rows)], np.str_)
+        return np.array([name or NO_GROUP for name in pool.group_names(field, rows)], np.str_)
     view = pool.encoded_view()
     clusters = pool.clusters(view, registry.clusterer())
     if clusters is None:

@@ -242,11 +242,11 @@ def test_a_group_is_a_value_of_a_field_or_a_quarter_of_its_numbers(
     work = make_round(server)
     run_round(work)
     rows = np.arange(120)
-    cities = work.pool.names_of_groups("city", rows)
+    cities = work.pool.group_names("city", rows)
     assert cities == [server.tasks[task]["data"]["record"]["city"] for task in work.pool.tasks.tolist()]
-    ages = work.pool.names_of_groups("age", rows)
+    ages = work.pool.group_names("age", rows)
     assert len(set(ages)) == 4 and min(map(ages.count, set(ages))) > 20
-    assert set(work.pool.names_of_groups("nothing", rows)) == {""}
+    assert set(work.pool.group_names("nothing", rows)) == {""}
 
 
 def test_a_project_that_becomes_one_of_texts_forgets_its_records(
