@@ -290,7 +290,7 @@ def test_of_a_large_pool_a_random_part_is_compared_with_all_that_is_answered(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
     single: TaskSchema, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(queue_builder, "MOST_COMPARED", 20)
+    monkeypatch.setattr(queue_builder, "MAX_COMPARED_TASKS", 20)
     shown: list[tuple[Pool, Selection]] = []
     strategy = registry.acquisition("cluster-uncertainty")
 
