@@ -13,7 +13,7 @@ from ml_backend.core.lru_cache import LruCache
 from ml_backend.core.ports import Acquisition, BatchFormat, Clusterer, Drafter, Encoder, Learner, RecordEncoder, Teacher
 from ml_backend.core.teacher_types import TeacherOptions
 
-GROUP = "apprentice.plugins"
+ENTRY_POINT_GROUP = "apprentice.plugins"
 MAX_PROFILE_CHARACTERS = 64 * 2**20
 """The total length of the profiles whose encoders are cached: an encoder takes about as much memory as its profile."""
 EMBEDDED = "similarity"  # the embedded teacher, a Drafter: it needs no key and no network
@@ -33,7 +33,9 @@ def installed(kind: str) -> dict[str, EntryPoint]:
     """The entry points of the plugins of one kind, by name. Imports no plugin."""
     prefix = f"{kind}."
     return {
-        point.name.removeprefix(prefix): point for point in entry_points(group=GROUP) if point.name.startswith(prefix)
+        point.name.removeprefix(prefix): point
+        for point in entry_points(group=ENTRY_POINT_GROUP)
+        if point.name.startswith(prefix)
     }
 
 

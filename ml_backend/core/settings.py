@@ -23,8 +23,8 @@ from ml_backend.core.registry import installed
 from ml_backend.core.teacher_types import TeacherOptions
 
 UNKNOWN_NAMES_KEY = "?"
-Form = Literal["text", "record", "record with text"]
-BEST: dict[Form, dict[str, str]] = {
+TaskForm = Literal["text", "record", "record with text"]
+BEST: dict[TaskForm, dict[str, str]] = {
     "text": {"learner": "logistic", "acquisition": "cluster-uncertainty"},
     "record": {"learner": "tabular", "acquisition": "near-and-far"},
     "record with text": {"learner": "tabular", "acquisition": "cluster-uncertainty"},
@@ -120,7 +120,7 @@ class ProjectSettings(BaseModel):
         2000, ge=0, description="maximum number of calls to the teacher for a project in a day (UTC); 0: no limit"
     )
 
-    def of_form(self, form: Form) -> ProjectSettings:
+    def of_form(self, form: TaskForm) -> ProjectSettings:
         """The same settings, with the defaults for tasks of this form where a setting is empty."""
         return self.model_copy(update={name: value for name, value in BEST[form].items() if not getattr(self, name)})
 

@@ -303,7 +303,7 @@ class Clustering:
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
+class LabelledDistances:
     """Distances to the nearest labelled row, cached from round to round.
 
     among      (n,) bool: the labelled rows
@@ -342,7 +342,7 @@ class Pool:
     multiple: bool
     errors: Floats | None = None
     clustering: Clustering | None = None
-    nearest: Nearest | None = None
+    nearest: LabelledDistances | None = None
 
     def without(self, rows: Ints) -> Pool:
         """The pool after these rows are selected: they count as labelled and are not available."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Clustering, Floats, Ints, Mask, Nearest, Pool, Selection, TaskSchema
+from ml_backend.core.types import Clustering, Floats, Ints, LabelledDistances, Mask, Pool, Selection, TaskSchema
 from ml_backend.model.fitted_model import FittedModel
 
 ERROR_TOLERANCE = 1e-9
@@ -25,7 +25,7 @@ def pool_of(
     labelled: Mask,
     free: Mask,
     clustering: Clustering | None,
-    nearest: Nearest | None = None,
+    nearest: LabelledDistances | None = None,
 ) -> Pool:
     """The input of the query strategy for `tasks` (n,), ascending. free (n,) bool: tasks that may be selected."""
     return Pool(

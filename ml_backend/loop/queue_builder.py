@@ -31,31 +31,32 @@ RANKED = 0.5  # upper bound of the scores of the published queue; /predict gives
 class RankingContext:
     """The input of a queue.
 
-    answers   the aggregated labels of the project
-    learner   the model that serves in the version, None before there is one
-    project   the id of the project
-    number    the number of the version, as is its name `name`
-    recalled  the teacher labels, None without a teacher that can be asked
-    records   the encoder of records, None for a project of texts
+    labels          the aggregated labels of the project
+    learner         the model that serves in the version, None before there is one
+    project         the id of the project
+    number          the number of the version
+    name            the name of the version
+    teacher_labels  the labels of the teacher, None without a teacher that can be asked
+    record_encoder  the encoder of records, None for a project of texts
     """
 
     settings: Settings
     options: ProjectSettings
     schema: TaskSchema
-    answers: AggregatedLabels
+    labels: AggregatedLabels
     learner: FittedModel | None
     project: int
     number: int
     name: str
-    recalled: TeacherLabels | None = None
-    records: RecordEncoder | None = None
+    teacher_labels: TeacherLabels | None = None
+    record_encoder: RecordEncoder | None = None
 
     @property
     def seed(self) -> int:
         """A seed that depends on the project, the learner and the number of annotated tasks, so that a round that only
         has new drafts keeps the order of the queue. Another order would have another head, which the teacher would
         label, and its new drafts would cause another round."""
-        entropy = (self.project, self.learner.number if self.learner else 0, len(self.answers.touched))
+        entropy = (self.project, self.learner.number if self.learner else 0, len(self.labels.touched))
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
@@ -65,7 +66,7 @@ def rank(store: Store, pool: ProjectPool, context: RankingContext) -> list[Predi
     Tasks without a text are left out: Label Studio serves tasks without a prediction after all tasks with one.
     """
     random = np.random.default_rng(context.seed)
-    is_open = np.isin(pool.tasks, context.answers.touched, assume_unique=True, invert=True) & ~pool.without_text
+    is_open = np.isin(pool.tasks, context.labels.touched, assume_unique=True, invert=True) & ~pool.without_text
     n_open = int(is_open.sum())
     is_audit_place = audit_sample.places(min(context.options.queue_size, n_open), context.options.audit_share, random)
 
@@ -98,7 +99,7 @@ def _selected_tasks(
     compared = _compared_rows(free[view.rows], context.seed)
     if compared is not None:
         view, clustering = view.subset(compared), clustering and clustering.of(compared)
-    labelled = np.isin(pool.tasks[view.rows], context.answers.tasks, assume_unique=True)
+    labelled = np.isin(pool.tasks[view.rows], context.labels.tasks, assume_unique=True)
     query_pool = pool_of(
         context.schema,
         context.learner,
@@ -118,7 +119,7 @@ def _selected_tasks(
     selection = selection.where(pool.encoded[view.rows[selection.rows]])  # without unusable rows
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
     texts, vectors = store.tasks.texts(context.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
-    teacher_probabilities = context.recalled.of(tasks) if context.recalled else None
+    teacher_probabilities = context.teacher_labels.of(tasks) if context.teacher_labels else None
     is_generated = pool.synthetic[view.rows[selection.rows]]
     drafts = draft(
         context.settings,
@@ -128,7 +129,7 @@ def _selected_tasks(
         vectors,
         teacher_probabilities,
         is_generated,
-        context.records,
+        context.record_encoder,
     )
     return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, context), strict=True)])
 

@@ -21,7 +21,7 @@ MIN_PROBABILITY = 1e-6
 MAX_ROWS_PER_PREDICTION = 4096
 
 
-def reasons(
+def explain_drafts(
     learner: FittedModel,
     schema: TaskSchema,
     encoder: RecordEncoder,

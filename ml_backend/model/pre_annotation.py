@@ -12,7 +12,7 @@ from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft, Floats, Mask, TaskSchema
 from ml_backend.evaluation.metrics import decide
-from ml_backend.model.explanations import reasons
+from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel
 
 
@@ -59,7 +59,7 @@ def draft(
     labels, confidences = np.array(schema.labels), confidence(probabilities, schema.multiple)
     explanations: list[tuple[str, ...]] = [() for _ in texts]
     if learner and records:
-        explanations = reasons(learner, schema, records, texts, vectors, chosen)
+        explanations = explain_drafts(learner, schema, records, texts, vectors, chosen)
     rows = zip(chosen, confidences, authors, explanations, by_teacher, strict=True)
     return [
         Draft(tuple(labels[mask].tolist()), float(certainty), author, explanation if author == "learner" else ())

@@ -12,7 +12,7 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder, RecordEncoder
-from ml_backend.core.settings import Form, ProjectSettings, Settings
+from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
 from ml_backend.core.types import Ints, TaskSchema, read_record
 from ml_backend.label_studio.serialization import MAX_RECORD, record_name
 from ml_backend.storage import ProjectRecord, Store
@@ -22,7 +22,7 @@ REPROFILE_GROWTH = 2.0
 """A new profile is made when a pool smaller than PROFILE_SAMPLE has grown by this factor: then all records are encoded
 and the learner is fitted again."""
 REPLACEMENT_SAMPLE = 100  # number of records that are checked for a replacement of the whole pool
-PROFILE, BEFORE = "profile", "before"
+CURRENT_PROFILE, BEFORE = "profile", "before"
 KIND, ORDER, DESCRIPTION = "kind", "order", "description"
 
 
@@ -31,7 +31,7 @@ def encoder_of(settings: Settings, project_row: ProjectRecord) -> Encoder:
     return records_of(settings, project_row) or registry.encoder(settings.encoder)
 
 
-def records_of(settings: Settings, project_row: ProjectRecord, profile: str = PROFILE) -> RecordEncoder | None:
+def records_of(settings: Settings, project_row: ProjectRecord, profile: str = CURRENT_PROFILE) -> RecordEncoder | None:
     """The encoder of a project of records, by the current profile or, with BEFORE, by the previous profile; None for a
     project of texts or without such a profile."""
     content = (project_row.records or {}).get(profile)
@@ -40,10 +40,10 @@ def records_of(settings: Settings, project_row: ProjectRecord, profile: str = PR
 
 def spaces_of_records(settings: Settings, project_row: ProjectRecord) -> set[str]:
     """The names of the current and of the previous vector space of a project of records; empty for other projects."""
-    return {encoder.name for name in (PROFILE, BEFORE) if (encoder := records_of(settings, project_row, name))}
+    return {encoder.name for name in (CURRENT_PROFILE, BEFORE) if (encoder := records_of(settings, project_row, name))}
 
 
-def form(encoder: Encoder) -> Form:
+def form(encoder: Encoder) -> TaskForm:
     """The form of the tasks that this encoder encodes."""
     if not isinstance(encoder, RecordEncoder):
         return "text"
@@ -80,7 +80,13 @@ def update_space(
         has_grown = n >= REPROFILE_GROWTH * profiled and profiled < PROFILE_SAMPLE
         if not current or has_grown or current["made_of"] != made_of or _is_replaced(store, project_row, current):
             profile, problems = _make_profile(store, settings, project_row.id, schema, field_types)
-            new = {PROFILE: profile, BEFORE: current.get(PROFILE), "odd": problems, "tasks": n, "made_of": made_of}
+            new = {
+                CURRENT_PROFILE: profile,
+                BEFORE: current.get(CURRENT_PROFILE),
+                "odd": problems,
+                "tasks": n,
+                "made_of": made_of,
+            }
             store.record_profiles.put(project_row.id, {**new, "seen": project_row.tasks_revision})
             project_row = store.projects.ensure(project_row.id)
             store.forget_spaces(project_row.id, "records-", spaces_of_records(settings, project_row))
@@ -139,7 +145,7 @@ def _is_replaced(store: Store, project_row: ProjectRecord, current: Mapping[str,
     """Whether the tasks have changed since the current profile was made, and most of their fields are not in it."""
     if current["seen"] == project_row.tasks_revision:
         return False
-    profiled = {field["name"] for field in json.loads(current[PROFILE])["fields"]}
+    profiled = {field["name"] for field in json.loads(current[CURRENT_PROFILE])["fields"]}
     _, sample = _sample_records(store, project_row.id, REPLACEMENT_SAMPLE)
     names = [name for record in sample for name in record]
     return sum(name not in profiled for name in names) > len(names) / 2

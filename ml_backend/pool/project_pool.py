@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.ports import Clusterer, Encoder, RecordEncoder
-from ml_backend.core.types import NO_TEXT, Clustering, Example, Floats, Ints, Mask, Nearest, content_key
+from ml_backend.core.types import NO_TEXT, Clustering, Example, Floats, Ints, LabelledDistances, Mask, content_key
 from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.pool.nearest_labelled import NearestLabelled
-from ml_backend.pool.row_view import rows_of
+from ml_backend.pool.row_view import view_rows
 from ml_backend.storage import Store
 from ml_backend.storage.unusable_tasks import NOT_FINITE
 
@@ -43,7 +43,7 @@ class PoolView:
 
     def subset(self, indices: Ints) -> PoolView:
         """The view of the rows at these indices."""
-        return PoolView(self.space, self.rows[indices], rows_of(self.vectors, indices))
+        return PoolView(self.space, self.rows[indices], view_rows(self.vectors, indices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ class ProjectPool:
 
     def vectors_at(self, rows: Ints) -> Floats:
         """The vectors (m, d) of encoded rows, to be read by rows: they are not copied."""
-        return rows_of(self._matrix, self._slots[rows])
+        return view_rows(self._matrix, self._slots[rows])
 
     def encode_some(self, n: int, among: Mask | None = None) -> None:
         """Encodes up to n more random tasks, of the rows `among` if it is given."""
@@ -320,21 +320,21 @@ class ProjectPool:
             self._sketches, self._early_sketches = None, {}
             return self.encoded_view()
         rows = np.flatnonzero(~self.set_aside)
-        return PoolView("sketch", rows, rows_of(self._all_sketches(), rows))
+        return PoolView("sketch", rows, view_rows(self._all_sketches(), rows))
 
     def encoded_view(self) -> PoolView:
         """The rows that are encoded so far."""
         rows = np.flatnonzero(self.encoded)
         return PoolView(ENCODED, rows, self.vectors_at(rows))
 
-    def nearest(self, view: PoolView, labelled: Mask) -> Nearest | None:
+    def nearest(self, view: PoolView, labelled: Mask) -> LabelledDistances | None:
         """Distances of the rows of a view to its `labelled` (m,) rows, cached while rows keep their slots; None for
         sketches."""
         if view.space != ENCODED:
             return None
         slots = self._slots[view.rows]
         self._nearest.follow(slots[labelled])
-        return Nearest(labelled, lambda rows: self._nearest.distances(self._matrix, slots[rows]))
+        return LabelledDistances(labelled, lambda rows: self._nearest.distances(self._matrix, slots[rows]))
 
     def clusters(self, view: PoolView, clusterer: Clusterer) -> Clustering | None:
         """The clusters of a view, with each of its rows in a cluster. They are those of an earlier round unless more

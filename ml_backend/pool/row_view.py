@@ -41,7 +41,7 @@ class RowView:
         return np.asarray(self._matrix[self._rows], dtype)
 
 
-def rows_of(matrix: Floats, rows: Ints) -> Floats:
+def view_rows(matrix: Floats, rows: Ints) -> Floats:
     """The `rows` of a `matrix`, not copied: a slice of the matrix if they are contiguous, else a RowView."""
     if len(rows) and _are_contiguous(rows):
         return matrix[rows[0] : rows[-1] + 1]

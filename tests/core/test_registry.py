@@ -13,15 +13,15 @@ from fake_encoder import FakeEncoder
 from ml_backend.core import registry
 from ml_backend.core.exceptions import UnknownPluginError
 from ml_backend.core.lru_cache import LruCache
-from ml_backend.core.registry import GROUP
+from ml_backend.core.registry import ENTRY_POINT_GROUP
 from ml_backend.core.teacher_types import TeacherOptions
 
 
 @pytest.fixture
 def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     mine = [
-        EntryPoint("encoder.fake", "fake_encoder:FakeEncoder", GROUP),
-        EntryPoint("acquisition.broken", "no_such_module:Nothing", GROUP),
+        EntryPoint("encoder.fake", "fake_encoder:FakeEncoder", ENTRY_POINT_GROUP),
+        EntryPoint("acquisition.broken", "no_such_module:Nothing", ENTRY_POINT_GROUP),
     ]
     real = registry.entry_points
     monkeypatch.setattr(registry, "entry_points", lambda group: [*real(group=group), *mine])

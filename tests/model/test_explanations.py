@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ml_backend.core.types import DistillationData, Fit, Floats, TaskSchema, Tensors, TrainingSet, record_text
-from ml_backend.model.explanations import MAX_FIELDS, MIN_EFFECT, MIN_EFFECT_SHARE, reasons
+from ml_backend.model.explanations import MAX_FIELDS, MIN_EFFECT, MIN_EFFECT_SHARE, explain_drafts
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from plugins.encoders.tabular import TabularEncoder, profile
 from plugins.learners.calibration import linear
@@ -61,7 +61,7 @@ def test_effects_of_a_linear_head_are_weight_times_value_by_field(monkeypatch: p
     learner = model_with(weight, monkeypatch)
     probabilities = learner.predict(SCHEMA, vectors)
     chosen = probabilities >= probabilities.max(axis=1, keepdims=True)
-    explanations = reasons(learner, SCHEMA, encoder, texts, vectors, chosen)
+    explanations = explain_drafts(learner, SCHEMA, encoder, texts, vectors, chosen)
     for row, explanation in enumerate(explanations):
         sign = 1 if chosen[row, 1] else -1
         by_field: dict[str, float] = {}
@@ -90,7 +90,9 @@ def test_missing_and_long_values_are_shortened(monkeypatch: pytest.MonkeyPatch) 
         weight[columns] = 9 * vectors[row, columns]
         learner = model_with(weight, monkeypatch)
         chosen = np.array([[False, True]])
-        assert reasons(learner, SCHEMA, encoder, texts[row : row + 1], vectors[row : row + 1], chosen) == [(expected,)]
+        assert explain_drafts(learner, SCHEMA, encoder, texts[row : row + 1], vectors[row : row + 1], chosen) == [
+            (expected,)
+        ]
 
 
 def test_a_draft_that_no_field_supports_has_no_explanation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,5 +101,5 @@ def test_a_draft_that_no_field_supports_has_no_explanation(monkeypatch: pytest.M
     texts = [record_text(record) for record in records[:3]]
     vectors = encoder.encode(texts)
     learner = model_with(np.zeros(encoder.dim, np.float32), monkeypatch)
-    assert reasons(learner, SCHEMA, encoder, texts, vectors, np.ones((3, 2), np.bool_)) == [(), (), ()]
-    assert reasons(learner, SCHEMA, encoder, [], vectors[:0], np.ones((0, 2), np.bool_)) == []
+    assert explain_drafts(learner, SCHEMA, encoder, texts, vectors, np.ones((3, 2), np.bool_)) == [(), (), ()]
+    assert explain_drafts(learner, SCHEMA, encoder, [], vectors[:0], np.ones((0, 2), np.bool_)) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pools import make_pool, unit_vectors
 
 from ml_backend.core import registry
-from ml_backend.core.types import Nearest
+from ml_backend.core.types import LabelledDistances
 from ml_backend.pool import nearest_labelled as module
 from ml_backend.pool.nearest_labelled import NearestLabelled
 
@@ -66,7 +66,7 @@ def test_cached_distances_change_no_selection(strategy: str, *, cold: bool) -> N
         cache = NearestLabelled(300)
         cache.follow(np.flatnonzero(pool.labelled))
         vectors = pool.vectors
-        nearest = Nearest(pool.labelled, lambda rows: cache.distances(vectors, rows))  # noqa: B023
+        nearest = LabelledDistances(pool.labelled, lambda rows: cache.distances(vectors, rows))  # noqa: B023
         chosen = [
             registry.acquisition(strategy).select(variant, 20, seed)
             for variant in (pool, replace(pool, nearest=nearest))

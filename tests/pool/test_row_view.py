@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.pool.row_view import rows_of
+from ml_backend.pool.row_view import view_rows
 
 MATRIX = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 some_rows = st.lists(st.integers(0, 19), max_size=20)
@@ -15,7 +15,7 @@ some_rows = st.lists(st.integers(0, 19), max_size=20)
 @given(rows=some_rows, data=st.data())
 def test_rows_read_as_a_copy_would(rows: list[int], data: st.DataObject) -> None:
     at = np.array(rows, np.int64)
-    view, copy = rows_of(MATRIX, at), MATRIX[at]
+    view, copy = view_rows(MATRIX, at), MATRIX[at]
     assert len(view) == len(copy)
     assert view.shape == copy.shape
     assert np.array_equal(np.asarray(view), copy)
@@ -28,6 +28,6 @@ def test_rows_read_as_a_copy_would(rows: list[int], data: st.DataObject) -> None
 
 
 def test_contiguous_rows_share_the_memory_of_the_matrix() -> None:
-    assert np.shares_memory(rows_of(MATRIX, np.arange(3, 9)), MATRIX)
-    apart = rows_of(MATRIX, np.array([1, 2, 3, 7]))
+    assert np.shares_memory(view_rows(MATRIX, np.arange(3, 9)), MATRIX)
+    apart = view_rows(MATRIX, np.array([1, 2, 3, 7]))
     assert np.shares_memory(apart[:3], MATRIX)
