@@ -320,7 +320,7 @@ def settings_table() -> str:
 def own_params(extra_params: Any) -> dict[str, Any]:
     """The extra params that are settings, from those that Label Studio sends, which may be JSON in a text.
 
-    Of other params only the names are kept, as a list under `UNKNOWN_NAMES_KEY`. The value there is None if the extra
+    Only the names of other params are kept, as a list under `UNKNOWN_NAMES_KEY`. The value there is None if the extra
     params are no JSON object. Applied to its own result, the function returns the same.
     """
     if isinstance(extra_params, str) and extra_params.strip():
@@ -339,10 +339,10 @@ def own_params(extra_params: Any) -> dict[str, Any]:
         *(extra_params.keys() - ProjectSettings.model_fields.keys()),
     ]
     unknown = sorted(str(name)[:MAX_NAME_LETTERS] for name in names if name != UNKNOWN_NAMES_KEY)[:MAX_UNKNOWN_NAMES]
-    known = {
+    settings = {
         name: _storable_value(value) for name, value in extra_params.items() if name in ProjectSettings.model_fields
     }
-    return {**known, **({UNKNOWN_NAMES_KEY: unknown} if unknown else {})}
+    return {**settings, **({UNKNOWN_NAMES_KEY: unknown} if unknown else {})}
 
 
 def _storable_value(value: Any) -> Any:

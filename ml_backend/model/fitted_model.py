@@ -275,5 +275,5 @@ def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[F
         if fitted_space == space:
             return model, problem
         change = f"encoded in another way since version {number} ({fitted_space}, now {space})"
-        problem = problem or f"the tasks are {change}: learning anew"
+        problem = problem or f"the tasks are {change}: the learner is fitted again"
     return None, problem
