@@ -1,1 +1,1 @@
-"""The vocabulary of the project: types, ports of the plugins, settings, the registry. It imports nothing else of it."""
+"""Types, ports of plugins, settings and the registry of plugins. Imports nothing else of the project."""

@@ -1,4 +1,4 @@
-"""All errors that the project raises on purpose. Their texts hold no key and no task text, so that users may see them.
+"""All errors that the project raises on purpose. Their messages hold no key and no task text: users may see them.
 
 ApprenticeError
 ├── ArtifactError
@@ -22,11 +22,11 @@ from __future__ import annotations
 
 
 class ApprenticeError(Exception):
-    """Base of all errors of the project; also raised itself where the text is all that a caller needs."""
+    """Base of all errors of the project. Raised itself where a caller needs nothing but the message."""
 
 
 class ArtifactError(ApprenticeError):
-    """An artifact is missing, or its content is not what was written."""
+    """An artifact is missing, or its content differs from what was written."""
 
 
 class InvalidEventError(ApprenticeError):
@@ -54,15 +54,15 @@ class UnreachableError(LabelStudioError):
 
 
 class LeaseLostError(ApprenticeError):
-    """Another worker has taken the project over, or this worker is stopping: it must publish nothing more."""
+    """Another worker holds the project's lease, or this worker is stopping: this worker must publish nothing more."""
 
 
 class NoWeaknessError(ApprenticeError):
-    """The learner has made no mistake, so there is nothing to choose tasks by."""
+    """The learner has made no mistake that tasks could be chosen by."""
 
 
 class RepliesAwaitedError(ApprenticeError):
-    """A step has questions without a reply. Nothing is wrong, and nothing is lost."""
+    """A step waits for replies of the teacher. The step can be continued when the replies are there."""
 
 
 class StoreError(ApprenticeError):
@@ -70,10 +70,10 @@ class StoreError(ApprenticeError):
 
 
 class TeacherUnavailableError(ApprenticeError):
-    """No teacher answers now; nothing is wrong with the questions.
+    """The teacher does not answer now, for a reason that does not lie in the questions.
 
     retry_after  seconds to wait before the next try, None if unknown
-    fatal        another try is useless until a setting is changed (a wrong key, a model that does not exist)
+    fatal        whether another try is useless until a setting is changed (a wrong key, a model that does not exist)
     """
 
     def __init__(self, problem: str, retry_after: float | None = None, *, fatal: bool = False) -> None:
@@ -91,4 +91,4 @@ class UnknownVersionError(ApprenticeError):
 
 
 class UnsupportedConfigError(ApprenticeError):
-    """The labelling configuration asks for something that cannot be learnt."""
+    """The labelling configuration has no control that can be learnt."""

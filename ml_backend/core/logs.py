@@ -1,4 +1,4 @@
-"""Logs: one line of key=value pairs per event on standard error, without keys and task text."""
+"""Logs one line of key=value pairs for each event on standard error, without secrets and task texts."""
 
 from __future__ import annotations
 

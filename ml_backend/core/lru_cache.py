@@ -1,4 +1,4 @@
-"""A cache that keeps what was used last, up to a size."""
+"""A cache that keeps the most recently used values, up to a total size."""
 
 from __future__ import annotations
 
@@ -13,41 +13,45 @@ V = TypeVar("V")
 
 
 class LruCache(Generic[K, V]):
-    """Safe to use from several threads: those that ask for a value that is being made wait for it, and no others do. A
-    value that is larger than `most` by itself is kept until another one comes."""
+    """A thread-safe cache of values whose sizes sum up to at most `capacity`.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    A thread that asks for a value that another thread is making waits for that value; other threads do not wait. A
+    value that is larger than `capacity` by itself is kept until another value comes.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
         self._lock = threading.Lock()
-        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()  # the one used last stands last
-        self._total = 0
-        self._being_made: dict[K, Future[V]] = {}
+        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()  # value and size; least recently used first
+        self._total_size = 0
+        self._pending: dict[K, Future[V]] = {}
 
     def get(self, key: K, make: Callable[[], V], size: int) -> V:
-        """The value of a key, made now if it is not there. What `make` raises is raised in all threads that wait for
-        the value. `size`: what the value counts, in the unit of `most`."""
+        """The value of a key, made by `make` if the cache does not have it. An error of `make` is raised in all threads
+        that wait for the value. `size` is that of the value, in the unit of `capacity`."""
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key][0]
-            future = self._being_made.get(key)
-            if is_ours := future is None:
-                future = self._being_made[key] = Future()
-        return self._made(key, make, size, future) if is_ours else future.result()
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key][0]
+            future = self._pending.get(key)
+            if is_maker := future is None:
+                future = self._pending[key] = Future()
+        return self._make_and_store(key, make, size, future) if is_maker else future.result()
 
-    def _made(self, key: K, make: Callable[[], V], size: int, future: Future[V]) -> V:
+    def _make_and_store(self, key: K, make: Callable[[], V], size: int, future: Future[V]) -> V:
         try:
             value = make()
         except BaseException as error:
             with self._lock:
-                del self._being_made[key]
+                del self._pending[key]
             future.set_exception(error)
             raise
         with self._lock:
-            del self._being_made[key]
-            self._kept[key] = value, size
-            self._total += size
-            while self._total > self._most and len(self._kept) > 1:
-                self._total -= self._kept.popitem(last=False)[1][1]
+            del self._pending[key]
+            self._entries[key] = value, size
+            self._total_size += size
+            while self._total_size > self._capacity and len(self._entries) > 1:
+                _, (_, evicted_size) = self._entries.popitem(last=False)
+                self._total_size -= evicted_size
         future.set_result(value)
         return value

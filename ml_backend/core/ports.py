@@ -1,7 +1,8 @@
-"""What a plugin must offer: one small protocol for each kind. Plugins import this module and `domain`, nothing else.
+"""The interfaces that plugins implement, one small protocol for each kind of plugin. A plugin imports types and ports
+of `ml_backend.core` only.
 
 A plugin is found by its entry point in the group `apprentice.plugins`, named `<kind>.<name>`, for example
-`acquisition.margin`; `ml_backend.core.registry` loads it when it is first used.
+`acquisition.margin`. `ml_backend.core.registry` loads the plugin when it is first used.
 """
 
 from __future__ import annotations
@@ -27,64 +28,64 @@ from ml_backend.core.types import (
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors. Made by `factory(model)` where `model` is the part of the setting after the colon.
+    """Turns texts into vectors. Made by `factory(model)`, where `model` is the part of the setting after the colon.
 
-    Loading weights happens at the first call, never at construction.
+    Weights are loaded at the first call, never at construction.
     """
 
     @property
     def name(self) -> str:
-        """Names the vector space: vectors of one name may be compared. Safe as a folder's name."""
+        """The name of the vector space: vectors of one name can be compared. It is safe as a folder's name."""
 
     @property
     def dim(self) -> int:
-        """d, the length of a vector (may load the model's configuration, not its weights)."""
+        """d, the dimension of a vector. May load the model's configuration, not its weights."""
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, d) float32 of unit length, every one finite: of a text without tokens, too."""
+        """(n, d) float32 vectors of unit length. They are finite, also for a text without tokens."""
 
     def sketch(self, texts: Sequence[str]) -> Floats:
-        """(n, d') float32 of unit length in a space of its own, at least ten times faster than `encode`."""
+        """(n, d') float32 vectors of unit length in another space, made at least ten times faster than by `encode`."""
 
     @property
     def quick(self) -> bool:
-        """Whether `encode` takes no longer than a sketch: thousands of texts in a second."""
+        """Whether `encode` is as fast as `sketch`: thousands of texts in a second."""
 
     def __hash__(self) -> int:
-        """By identity: one instance is one loaded model."""
+        """The hash of the identity: one instance is one loaded model."""
 
     def verify(self) -> str:
-        """One sentence on what was checked of the weights; raises ApprenticeError if they are missing or damaged."""
+        """Checks the weights and returns one sentence on what was checked. Raises ApprenticeError if weights are
+        missing or damaged."""
 
 
 @runtime_checkable
 class RecordEncoder(Encoder, Protocol):
-    """Encodes records, as `types.record_text` writes them. Created by its class, see `RecordEncoderClass`."""
+    """Encodes records, as `core.types.record_text` writes them. Created by its class, see `RecordEncoderClass`."""
 
     @property
     def columns_in_full(self) -> Sequence[Column]:
-        """What each of the d columns of a vector is of. A value of 0 is that of the pool on average."""
+        """The d columns of a vector, each with its field. A column's value of 0 is the mean over the pool."""
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The fields that are texts."""
+        """The names of the fields that hold texts."""
 
     def phrases(self, phrases: Sequence[str]) -> Floats:
-        """(n, d) float32 of records that say each of these in the fields that are texts, and of which nothing else is
-        known."""
+        """(n, d) float32 vectors of records that have one of n phrases in their text fields and no other value."""
 
     def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
-        """What k estimates, of each label's scores, say of the columns; nothing, if there are none."""
+        """k estimates of the fields' scores for each label, as scores of the columns; empty if k is 0."""
 
     def about(self) -> list[dict[str, Any]]:
-        """`name`, `kind` and `values` of the fields that tell records apart: all values of a category, the lowest and
-        the highest of numbers."""
+        """`name`, `kind` and `values` of each field that is encoded. The values are all those of a category, or the
+        lowest and the highest number."""
 
     def left_out(self) -> dict[str, str]:
-        """The names of the other fields, and what they are."""
+        """The fields that are not encoded: for each name, the reason."""
 
     def groups(self, field: str, texts: Sequence[str]) -> list[str] | None:
-        """(n,) the group of each record by one of its fields; None if there is no such field."""
+        """(n,) the group of each record by a field; None if there is no such field."""
 
 
 class RecordEncoderClass(Protocol):
@@ -112,71 +113,75 @@ class RecordEncoderClass(Protocol):
 class Column(Protocol):
     @property
     def field(self) -> str:
-        """Whose column it is, "" of none."""
+        """The name of the field that the column encodes, "" if it encodes none."""
 
 
 class Learner(Protocol):
-    """The small model between annotators and queue. Stateless: what it learns is in the tensors it returns."""
+    """A small model that is fitted on annotations. It is stateless: the fitted parameters are in the tensors it
+    returns."""
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
-        """Fits, calibrates and cross-validates. Deterministic for a seed. Needs at least one row."""
+        """Fits, calibrates and cross-validates on at least one row. Deterministic for a seed."""
 
-    def distil(self, material: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
-        """What can be learnt without an annotator, in several ways, by name: candidates for `TrainingSet.priors`. Takes
-        seconds, and is done when the teacher has said more, not in a round. Nothing if there is nothing to learn from.
+    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+        """Priors that need no annotation, by name: the candidates of `TrainingSet.priors`. Empty without data.
+
+        Takes seconds, so it does not run in a round: it runs beside the rounds when new teacher labels have come.
         """
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
-        """(n, c) calibrated probabilities, in numpy alone: the web process calls this."""
+        """(n, c) calibrated probabilities. Uses nothing but numpy, because the web process calls it."""
 
 
 class Drafter(Protocol):
-    """Drafts at once and for nothing, without having been trained on this project: until somebody knows better."""
+    """A teacher that drafts at once, at no cost and without training, until a learner or another teacher is better."""
 
     def draft(self, texts: Sequence[str], vectors: Floats, schema: TaskSchema) -> Floats:
-        """(n, c) probabilities: rows sum to one for a single choice, are independent for several."""
+        """(n, c) probabilities. A row sums to one for a single choice; with several choices, columns are
+        independent."""
 
 
 class Teacher(Protocol):
-    """The second master: answers questions about texts, slowly, at a price, and not always rightly.
+    """Answers questions about texts: slowly, at a price, and with errors.
 
     Made by `factory(options: TeacherOptions)`, which neither connects nor loads anything. Never logs a key or a text.
     """
 
     @property
     def name(self) -> str:
-        """What its replies are kept under: another name gives other replies. Without the key."""
+        """The name that replies are stored under: replies under another name are not reused. It holds no key."""
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """An answer to each, as they come, in any order; whoever stops iterating stops asking.
+        """Yields one answer for each question, in the order in which answers come. A caller that stops iterating stops
+        the remaining questions.
 
-        Raises TeacherUnavailableError, after the answers so far, if nobody answers or asking again is of no use.
+        Raises TeacherUnavailableError, after the answers so far, if the teacher does not answer or cannot be used.
         """
 
 
 class BatchFormat(Protocol):
-    """The class of a teacher that is asked by file: writes questions and reads answers, one a line."""
+    """The class of a teacher that is asked by files: writes questions and reads answers, one a line."""
 
     def write(self, questions: Iterable[Question], options: TeacherOptions) -> Iterator[str]:
-        """A line for each question, without its end."""
+        """Yields a line for each question, without the line break."""
 
     def read(self, lines: Iterable[str], questions: Mapping[str, Question], ignored: Counter[str]) -> Iterator[Answer]:
-        """The answers in the lines to these questions, by their ids; counts lines that are none, by the reason."""
+        """Yields the answers in the lines, for questions by id. Counts the other lines in `ignored`, by the reason."""
 
 
 class Clusterer(Protocol):
-    """Cuts a pool into clusters, for the reports and for strategies that want them."""
+    """Clusters a pool, for reports and for query strategies that use clusters."""
 
     def cut(self, vectors: Floats, k: int, seed: int) -> Clustering:
-        """At most k clusters of `vectors` (n, d), n >= 1. Deterministic for a seed."""
+        """Makes at most k clusters of `vectors` (n, d), n >= 1. Deterministic for a seed."""
 
     def extend(self, vectors: Floats, clustering: Clustering) -> Clustering:
-        """The clustering with each unknown row (-1) put into one of its clusters."""
+        """The same clustering, with each unassigned row (-1) assigned to one of its clusters."""
 
 
 class Acquisition(Protocol):
-    """Decides what is labelled next."""
+    """A query strategy: chooses the tasks that are labelled next."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        """min(k, available) different rows of `pool.available`, in serving order; repetitions of a text come last.
-        Deterministic for a seed. Leaves the pool as it is, which may be mapped from a file."""
+        """Selects min(k, available) different rows of `pool.available`, in serving order; duplicates of a text come
+        last. Deterministic for a seed. Must not change the pool, whose arrays may be mapped from a file."""

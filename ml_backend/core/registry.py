@@ -1,4 +1,4 @@
-"""Finds plugins by their entry point `<kind>.<name>` in the group `apprentice.plugins`, the built-in ones included."""
+"""Finds plugins, also the built-in ones, by their entry point `<kind>.<name>` in the group `apprentice.plugins`."""
 
 from __future__ import annotations
 
@@ -22,59 +22,63 @@ from ml_backend.core.ports import (
 )
 from ml_backend.core.teacher_types import TeacherOptions
 
-GROUP = "apprentice.plugins"
-PROFILE_CHARACTERS = 64 * 2**20
-"""Of all profiles whose encoders are kept: an encoder takes memory about as its profile does."""
-EMBEDDED = "similarity"  # the teacher that needs no key, no network and no time: a Drafter
-BY_FILE = "batch"  # the teacher that is asked by file: its class is a BatchFormat
+ENTRY_POINT_GROUP = "apprentice.plugins"
+MAX_PROFILE_CHARACTERS = 64 * 2**20
+"""The total length of the profiles whose encoders are cached: an encoder takes about as much memory as its profile."""
+EMBEDDED = "similarity"  # the embedded teacher, a Drafter: it needs no key and no network
+BY_FILE = "batch"  # the teacher that is asked by files: its class is a BatchFormat
+
+MAX_INSTANCES_PER_KIND = 8
+
+# not functools.lru_cache, which makes two instances if two threads ask for one at the same time
+_encoders: LruCache[str, Encoder] = LruCache(MAX_INSTANCES_PER_KIND)
+_drafters: LruCache[Encoder, Drafter] = LruCache(MAX_INSTANCES_PER_KIND)
+_teachers: LruCache[tuple[str, TeacherOptions], Teacher] = LruCache(MAX_INSTANCES_PER_KIND)
+_record_encoders: LruCache[tuple[str, str], RecordEncoder] = LruCache(MAX_PROFILE_CHARACTERS)
 
 
-KEPT = 8  # instances of each kind: of what holds weights, label vectors, or what a server refuses
-
-# not lru_cache: it makes two instances where two threads ask at once
-_encoders: LruCache[str, Encoder] = LruCache(KEPT)
-_drafters: LruCache[Encoder, Drafter] = LruCache(KEPT)
-_teachers: LruCache[tuple[str, TeacherOptions], Teacher] = LruCache(KEPT)
-_record_encoders: LruCache[tuple[str, str], RecordEncoder] = LruCache(PROFILE_CHARACTERS)
-
-
-@cache  # looking through all packages takes milliseconds, and a /predict has twenty
+@cache  # searching all packages takes milliseconds, and a /predict must take less than twenty
 def installed(kind: str) -> dict[str, EntryPoint]:
-    """The plugins of one kind by name. Nothing is imported."""
+    """The entry points of the plugins of one kind, by name. Imports no plugin."""
     prefix = f"{kind}."
     return {
-        point.name.removeprefix(prefix): point for point in entry_points(group=GROUP) if point.name.startswith(prefix)
+        point.name.removeprefix(prefix): point
+        for point in entry_points(group=ENTRY_POINT_GROUP)
+        if point.name.startswith(prefix)
     }
 
 
 def _load(kind: str, name: str) -> Any:
-    found = installed(kind)
-    if name not in found:
+    plugins = installed(kind)
+    if name not in plugins:
         raise UnknownPluginError(
-            f"There is no {kind} named {name!r}: installed are {', '.join(sorted(found)) or 'none'}"
+            f"There is no {kind} named {name!r}: installed are {', '.join(sorted(plugins)) or 'none'}"
         )
-    return found[name].load()
+    return plugins[name].load()
 
 
 def encoder(setting: str) -> Encoder:
-    """The encoder of a setting `name` or `name:model`; one instance a process, so weights are loaded once."""
+    """The encoder of a setting `name` or `name:model`. A process has one instance of it, so weights are loaded once."""
 
     def make() -> Encoder:
         name, _, model = setting.partition(":")
-        made: Encoder = _load("encoder", name)(model) if model else _load("encoder", name)()
-        return made
+        factory = _load("encoder", name)
+        encoder: Encoder = factory(model) if model else factory()
+        return encoder
 
     return _encoders.get(setting, make, 1)
 
 
-def record_encoder(profile: str, text: str) -> RecordEncoder:
-    """Of records, from the profile of a pool, and with the encoder of the setting `text` for texts among the fields.
-    Those used last are kept, as many as their profiles leave room for: each project has one of its own, or two."""
+def record_encoder(profile: str, text_encoder: str) -> RecordEncoder:
+    """The encoder of records with a pool's profile. `text_encoder` is the setting of the encoder for text fields.
+
+    The most recently used encoders are cached, up to MAX_PROFILE_CHARACTERS: a project has one or two of them.
+    """
 
     def make() -> RecordEncoder:
-        return _record_encoder_class()(profile, encoder(text))
+        return _record_encoder_class()(profile, encoder(text_encoder))
 
-    return _record_encoders.get((profile, text), make, len(profile))
+    return _record_encoders.get((profile, text_encoder), make, len(profile))
 
 
 def _record_encoder_class() -> RecordEncoderClass:
@@ -82,57 +86,66 @@ def _record_encoder_class() -> RecordEncoderClass:
     return loaded
 
 
-def profile(records: Sequence[Mapping[str, Any]], wanted: Mapping[str, object], text: str, asked: str = "") -> str:
-    """What `record_encoder` makes the encoder of a pool's records from. `wanted`: the kinds, or orders of values, of
-    fields that are not what they seem; `asked`: the field that the question is about, "" for none of them. Raises
-    ApprenticeError if one of `wanted` is no kind, or no field is of use."""
-    return _record_encoder_class().profile(records, wanted, encoder(text), asked)
+def profile(
+    records: Sequence[Mapping[str, Any]], field_types: Mapping[str, object], text_encoder: str, question_field: str = ""
+) -> str:
+    """The profile of a pool's records, from which `record_encoder` makes their encoder.
+
+    field_types     overrides of inferred types, by field: a type, or a list of the values in their order
+    text_encoder    the setting of the encoder for text fields
+    question_field  the field that the question is about, "" for none
+
+    Raises ApprenticeError if no field tells records apart.
+    """
+    return _record_encoder_class().profile(records, field_types, encoder(text_encoder), question_field)
 
 
 def kinds_of_fields() -> tuple[str, ...]:
-    """What a field of a record may be."""
+    """The types that a field of a record may have."""
     return _record_encoder_class().field_kinds()
 
 
 def learner(name: str) -> Learner:
-    made: Learner = _load("learner", name)()
-    return made
+    learner: Learner = _load("learner", name)()
+    return learner
 
 
 def drafter(encoder: Encoder) -> Drafter:
-    """The embedded teacher, which remembers the vectors of the label names; one instance for each encoder."""
+    """The embedded teacher, which caches the vectors of the labels' names. There is one instance for each encoder."""
 
     def make() -> Drafter:
-        made: Drafter = _load("teacher", EMBEDDED)(encoder.encode)
-        return made
+        drafter: Drafter = _load("teacher", EMBEDDED)(encoder.encode)
+        return drafter
 
     return _drafters.get(encoder, make, 1)
 
 
 def teacher(name: str, options: TeacherOptions) -> Teacher | None:
-    """One instance a process: it remembers what its server refuses, or the model that it has loaded. None for the
-    embedded one: it drafts, and cannot be asked anything."""
+    """The teacher of a name and its options; None for the embedded teacher, which drafts and answers no questions.
+
+    A process has one instance of it, because a teacher caches what its server refuses, or the model that it has loaded.
+    """
     if name == EMBEDDED:
         return None
 
     def make() -> Teacher:
-        made: Teacher = _load("teacher", name)(options)
-        return made
+        teacher: Teacher = _load("teacher", name)(options)
+        return teacher
 
     return _teachers.get((name, options), make, 1)
 
 
 def batch_format() -> BatchFormat:
-    """How questions and answers stand in the files of a batch."""
+    """The format of the files in which a batch teacher gets its questions and gives its answers."""
     loaded: BatchFormat = _load("teacher", BY_FILE)
     return loaded
 
 
 def acquisition(name: str) -> Acquisition:
-    made: Acquisition = _load("acquisition", name)()
-    return made
+    strategy: Acquisition = _load("acquisition", name)()
+    return strategy
 
 
 def clusterer(name: str = "bisecting") -> Clusterer:
-    made: Clusterer = _load("clusterer", name)()
-    return made
+    clusterer: Clusterer = _load("clusterer", name)()
+    return clusterer

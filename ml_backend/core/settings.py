@@ -1,7 +1,7 @@
-"""Settings: one class for the installation, one for what a single project may override.
+"""Settings: one class for the installation, one for a project.
 
 Order of precedence: command line, environment (prefix `APPRENTICE_`), a `.env` file in the working directory, the
-default. A project's own values come from the extra parameters of its ML backend connection in Label Studio.
+default. A project overrides the defaults in the extra params of its ML backend connection in Label Studio.
 """
 
 from __future__ import annotations
@@ -22,136 +22,179 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.registry import installed
 from ml_backend.core.teacher_types import TeacherOptions
 
-STRANGE = "?"
-Form = Literal["text", "record", "record with text"]
-BEST: dict[Form, dict[str, str]] = {
+UNKNOWN_NAMES_KEY = "?"
+TaskForm = Literal["text", "record", "record with text"]
+BEST: dict[TaskForm, dict[str, str]] = {
     "text": {"learner": "logistic", "acquisition": "cluster-uncertainty"},
     "record": {"learner": "tabular", "acquisition": "near-and-far"},
     "record with text": {"learner": "tabular", "acquisition": "cluster-uncertainty"},
 }
-"""What is best for each form of tasks, unless somebody chooses another one."""
-LONGEST_NAME, MOST_STRANGE = 40, 5
-LONGEST = 20_000  # letters of a value that is an object or a list
+"""The settings that hold for tasks of each form where a project leaves them empty."""
+MAX_NAME_LETTERS, MAX_UNKNOWN_NAMES = 40, 5
+MAX_JSON_VALUE_LETTERS = 20_000  # of a value that is an object or a list
 
 
 class ProjectSettings(BaseModel):
-    """What a project may set for itself in Label Studio: `{"queue_size": 100}` in the connection's extra params."""
+    """Settings of a project, given in the extra params of its connection in Label Studio: `{"queue_size": 100}`."""
 
     model_config = {"extra": "ignore"}
 
-    # the upper bound: a stale queue is pruned in one call, at 20 ms a row, while annotators wait
-    queue_size: int = Field(50, ge=1, le=200, description="K: how many tasks of the queue's head are published")
+    # at most 200: a stale queue is deleted in one call, which takes 20 ms a row while annotators wait
+    queue_size: int = Field(50, ge=1, le=200, description="number of tasks that are published as the head of the queue")
     audit_share: float = Field(
-        0.05, ge=0, le=0.5, description="share of served tasks drawn at random and shown without a draft"
+        0.05, ge=0, le=0.5, description="share of the served tasks that are drawn at random and shown without a draft"
     )
     acquisition: str = Field(
         "",
-        description="strategy that orders the queue; empty: `cluster-uncertainty` for texts, and for records with a "
-        "text among their fields, `near-and-far` for other records",
+        description="query strategy that orders the queue; empty: `cluster-uncertainty` for texts and for records with "
+        "a text field, `near-and-far` for other records",
     )
     balance: float = Field(
-        0.0, ge=0, le=1, description="share of the queue kept for the groups that the learner does worst on"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the queue reserved for the groups whose error rate is above the project's",
     )
     choices: str = Field(
         "",
         max_length=200,
-        description="name of the `Choices` that is learnt, if the configuration has several; empty: one that is always "
-        "visible, required or a single choice, among the most labels",
+        description="name of the `Choices` tag that is learnt, if the configuration has several; empty: a tag that is "
+        "always visible comes first, then one that is required, then a single choice, then the most labels",
     )
-    group_by: str = Field("", max_length=64, description="field of the tasks' data that names groups; empty: clusters")
+    group_by: str = Field(
+        "",
+        max_length=64,
+        description="field of the tasks' data whose values are the groups; empty: the clusters are the groups",
+    )
     acquisition_fallback: bool = Field(
-        False, description="random order as long as the comparison with random says that acquisition does not win"
+        False,
+        description="whether random order replaces `acquisition` while the comparison with random order shows no gain",
     )
-    second_look: int = Field(0, ge=0, le=50, description="how many answers that look wrong are proposed for a check")
+    second_look: int = Field(
+        0,
+        ge=0,
+        le=50,
+        description="maximum number of annotations that are proposed for a check because they look wrong",
+    )
     learner: str = Field(
-        "", description="the small model that is trained; empty: `logistic` for texts, `tabular` for records"
+        "", description="model that is trained on the annotations; empty: `logistic` for texts, `tabular` for records"
     )
     fields: dict[str, Any] = Field(
         {},
-        description="of records, what fields are that are not what they seem, by name: a kind, a list of the values in "
-        "their order, or an object with `kind`, `order` and `description`",
+        description="overrides of the inferred field types of records, by field name: a type, an ordered list of "
+        "values, or an object with `kind`, `order` and `description`",
     )
     teacher: str = Field(
-        "similarity", description="who drafts: `similarity` to the labels' names, `openai`, `batch` or `transformers`"
+        "similarity",
+        description="teacher that drafts: `similarity` (to the labels' names), `openai`, `batch` or `transformers`",
     )
-    teacher_model: str = Field("", max_length=200, description="the teacher's model, by its name at the endpoint")
+    teacher_model: str = Field(
+        "", max_length=200, description="name of the teacher's model at the endpoint, or of a local model"
+    )
     teacher_probabilities: Literal["auto", "logprobs", "samples", "stated"] = Field(
         "auto",
-        description="where its probabilities come from; `auto`: logprobs where there are any, else samples; `batch`: "
-        "the confidence that each reply states",
+        description="source of the teacher's probabilities: `logprobs`, `samples` or `stated`; `auto`: logprobs if the "
+        "endpoint has them, else samples; by `batch`: the confidence that a reply states",
     )
     teacher_ahead: int = Field(
-        20, ge=0, le=200, description="tasks at the queue's head that the teacher works ahead on"
+        20, ge=0, le=200, description="number of tasks at the head of the queue that the teacher labels in advance"
     )
     teacher_labels: int = Field(
-        500, ge=0, le=20_000, description="tasks that the teacher labels for the learner to be distilled from"
+        500, ge=0, le=20_000, description="number of tasks that the teacher labels to train the learner (distillation)"
     )
-    teacher_acquisition: str = Field("coverage", description="strategy that chooses those tasks")
+    teacher_acquisition: str = Field(
+        "coverage", description="query strategy that chooses the tasks for `teacher_labels`"
+    )
     synthetic_share: float = Field(
-        0.2, ge=0, le=1, description="most tasks that `evolve` may add, in parts of the tasks that have a label"
+        0.2, ge=0, le=1, description="maximum number of tasks that `evolve` may add, as a share of the labelled tasks"
     )
-    teacher_input_price: float = Field(0.0, ge=0, description="price of a million tokens that the teacher reads")
-    teacher_output_price: float = Field(0.0, ge=0, description="price of a million tokens that it writes")
+    teacher_input_price: float = Field(0.0, ge=0, description="price of a million input tokens of the teacher")
+    teacher_output_price: float = Field(0.0, ge=0, description="price of a million output tokens of the teacher")
     teacher_budget: float = Field(
-        5.0, ge=0, description="most that may be spent on a project, in the prices' unit; 0: no cap"
+        5.0, ge=0, description="maximum cost of the teacher for a project, in the unit of the prices; 0: no limit"
     )
-    teacher_daily_budget: float = Field(1.0, ge=0, description="most that may be spent on it in a day (UTC); 0: no cap")
-    teacher_daily_calls: int = Field(2000, ge=0, description="most calls for it in a day (UTC); 0: no cap")
+    teacher_daily_budget: float = Field(
+        1.0, ge=0, description="maximum cost of the teacher for a project in a day (UTC); 0: no limit"
+    )
+    teacher_daily_calls: int = Field(
+        2000, ge=0, description="maximum number of calls to the teacher for a project in a day (UTC); 0: no limit"
+    )
 
-    def of_form(self, form: Form) -> ProjectSettings:
-        """The same for tasks of this form: where nothing is chosen, with what is best for them."""
+    def of_form(self, form: TaskForm) -> ProjectSettings:
+        """The same settings, with the defaults for tasks of this form where a setting is empty."""
         return self.model_copy(update={name: value for name, value in BEST[form].items() if not getattr(self, name)})
 
     @field_validator("acquisition", "teacher_acquisition", "learner", "teacher")
     @classmethod
     def _is_installed(cls, name: str, info: ValidationInfo) -> str:
-        known = installed(str(info.field_name).removeprefix("teacher_"))
-        if name not in known and (name or info.field_name not in BEST["text"]):
-            raise ValueError(f"there is no {name!r}; installed: {', '.join(sorted(known))}")
+        plugins = installed(str(info.field_name).removeprefix("teacher_"))
+        if name not in plugins and (name or info.field_name not in BEST["text"]):
+            raise ValueError(f"there is no {name!r}; installed: {', '.join(sorted(plugins))}")
         return name
 
 
 class Settings(BaseSettings):
-    """Settings of one installation."""
+    """Settings of an installation."""
 
     model_config = SettingsConfigDict(env_prefix="APPRENTICE_", env_file=".env", extra="ignore")
 
-    label_studio_url: str = Field("http://127.0.0.1:8080", description="where Label Studio is, as seen from here")
+    label_studio_url: str = Field(
+        "http://127.0.0.1:8080", description="address of Label Studio, as this backend reaches it"
+    )
     label_studio_api_key: SecretStr = Field(
-        SecretStr(""), description="an access token of Label Studio, personal or legacy"
+        SecretStr(""), description="access token of Label Studio, personal or legacy"
     )
     secret: SecretStr = Field(
-        SecretStr(""), description="what Label Studio must present; without it only loopback is served, and no proxy"
+        SecretStr(""),
+        description="secret that Label Studio must send; empty: only requests from this machine are served, and none "
+        "that a proxy forwards",
     )
-    public_url: str = Field("", description="this backend's address as Label Studio sees it; empty: host and port")
+    public_url: str = Field("", description="address of this backend, as Label Studio reaches it; empty: host and port")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(9090, ge=0, le=65535, description="port to listen on")
-    workers: int = Field(1, ge=1, le=32, description="worker processes")
-    data_dir: Path = Field(Path("apprentice-data"), description="folder of the store, the vectors and the artifacts")
+    workers: int = Field(1, ge=1, le=32, description="number of worker processes")
+    data_dir: Path = Field(Path("apprentice-data"), description="folder of the database, the vectors and the artifacts")
     store_url: str = Field(
         "",
         description="database URL, for example `postgresql+psycopg://user@host/name`; empty: SQLite in the data folder",
     )
     encoder: str = Field(
-        "minilm", description="`minilm` (embedded) or `sentence:<hub name or path>` for any sentence-transformers model"
+        "minilm",
+        description="encoder of texts: `minilm` (embedded) or `sentence:<hub name or path>` for a model of "
+        "sentence-transformers",
     )
     teacher_url: str = Field(
         "",
-        description="an OpenAI-style endpoint, for example `http://127.0.0.1:11434/v1`; empty: OpenAI's, with a key",
+        description="address of an OpenAI-compatible endpoint, for example `http://127.0.0.1:11434/v1`; empty: that of "
+        "OpenAI, which needs a key",
     )
-    teacher_key: SecretStr = Field(SecretStr(""), description="its key, if it wants one")
-    teacher_timeout: float = Field(60, ge=1, le=3600, description="time-out of one call to the teacher, in seconds")
-    teacher_concurrency: int = Field(4, ge=1, le=64, description="calls to the teacher at the same time")
-    threads: int = Field(1, ge=1, le=64, description="BLAS and torch threads of one process")
-    lease_seconds: float = Field(30, ge=2, le=600, description="after this a silent worker's project is taken over")
-    reconcile_seconds: float = Field(60, ge=1, le=86400, description="interval of the check against Label Studio's API")
-    timeout_seconds: float = Field(20, ge=1, le=600, description="time-out of one call to Label Studio")
+    teacher_key: SecretStr = Field(SecretStr(""), description="key for the teacher's endpoint, if it needs one")
+    teacher_timeout: float = Field(60, ge=1, le=3600, description="timeout of a call to the teacher, in seconds")
+    teacher_concurrency: int = Field(
+        4, ge=1, le=64, description="maximum number of calls to the teacher at the same time"
+    )
+    threads: int = Field(1, ge=1, le=64, description="number of BLAS and torch threads of a process")
+    lease_seconds: float = Field(
+        30,
+        ge=2,
+        le=600,
+        description="seconds without a heartbeat after which another worker takes over a worker's project",
+    )
+    reconcile_seconds: float = Field(
+        60, ge=1, le=86400, description="seconds between two checks of the store against Label Studio's API"
+    )
+    timeout_seconds: float = Field(20, ge=1, le=600, description="timeout of a call to Label Studio, in seconds")
     keep_versions: int = Field(
-        10, ge=2, le=1000, description="how many learners stay for a rollback; half of them are the latest"
+        10,
+        ge=2,
+        le=1000,
+        description="number of learners that are kept for a rollback; half of them are the latest ones",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="lowest level that is logged: debug, info, warning or error"
+    )
     defaults: ProjectSettings = Field(
-        default=ProjectSettings(), description="defaults of the per-project settings, as JSON"
+        default=ProjectSettings(), description="defaults of the project settings, as JSON"
     )
 
     @field_validator("log_level", mode="before")
@@ -175,16 +218,16 @@ class Settings(BaseSettings):
 
     @property
     def database_file(self) -> Path:
-        """Where the SQLite database lies, if no `store_url` names another one."""
+        """The path of the SQLite database, which is used if `store_url` is empty."""
         return self.data_dir / "apprentice.db"
 
     @property
     def database_url(self) -> str:
-        """`store_url`, or the SQLite file in the data folder."""
+        """`store_url`, or the URL of the SQLite database in the data folder."""
         return self.store_url or f"sqlite:///{self.database_file.absolute()}"
 
     def teacher_options(self, options: ProjectSettings) -> TeacherOptions:
-        """What a project's teacher is made with."""
+        """The options of the teacher of a project with these `options`."""
         return TeacherOptions(
             model=options.teacher_model,
             url=self.teacher_url,
@@ -200,33 +243,33 @@ class Settings(BaseSettings):
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     def for_project(self, extra_params: Any) -> tuple[ProjectSettings, str]:
-        """The project's settings, and what was wrong with its extra params ("" if nothing): bad values are ignored.
+        """The project's settings, and the problems of its extra params ("" if none): bad values are ignored.
 
-        `extra_params`: as Label Studio hands them over, or as `own_params` kept them.
+        `extra_params` are those that Label Studio sends, or those that `own_params` returned.
         """
-        given = own_params(extra_params)
-        strange = given.pop(STRANGE, [])
-        said = ["extra params are not a JSON object; ignored"] if strange is None else []
-        for name in strange or ():
+        overrides = own_params(extra_params)
+        unknown_names = overrides.pop(UNKNOWN_NAMES_KEY, [])
+        problems = ["extra params are not a JSON object; ignored"] if unknown_names is None else []
+        for name in unknown_names or ():
             near = difflib.get_close_matches(name, ProjectSettings.model_fields, 1)
-            said.append(f"extra params: there is no setting {name!r}{f', did you mean {near[0]}?' if near else ''}")
-        values = {**self.defaults.model_dump(), **given}
+            problems.append(f"extra params: there is no setting {name!r}{f', did you mean {near[0]}?' if near else ''}")
+        values = {**self.defaults.model_dump(), **overrides}
         try:
-            return ProjectSettings.model_validate(values), "; ".join(said)
+            return ProjectSettings.model_validate(values), "; ".join(problems)
         except ValidationError as error:
-            bad = {str(item["loc"][0]): _plainly(item["msg"]) for item in error.errors()}
-            good = {name: value for name, value in given.items() if name not in bad}
-            said.append("extra params: " + "; ".join(f"{name}: {message}" for name, message in bad.items()))
-            return ProjectSettings.model_validate({**self.defaults.model_dump(), **good}), "; ".join(said)
+            invalid = {str(item["loc"][0]): _without_prefix(item["msg"]) for item in error.errors()}
+            valid = {name: value for name, value in overrides.items() if name not in invalid}
+            problems.append("extra params: " + "; ".join(f"{name}: {message}" for name, message in invalid.items()))
+            return ProjectSettings.model_validate({**self.defaults.model_dump(), **valid}), "; ".join(problems)
 
 
-def _plainly(message: str) -> str:
-    """Without the words that pydantic puts before our own."""
+def _without_prefix(message: str) -> str:
+    """An error message without the prefix that pydantic adds."""
     return message.removeprefix("Value error, ")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, by name or address, is this machine seen from itself."""
+    """Whether a host, given by name or address, is the loopback interface of this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -234,71 +277,80 @@ def is_loopback(host: str) -> bool:
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Reads the settings; `overrides` that are None count as absent. Raises ApprenticeError naming each bad setting."""
+    """Reads the settings. `overrides` that are None count as absent. Raises ApprenticeError that names each bad
+    setting."""
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        lines = (f"{_variable(*map(str, e['loc']))}: {_plainly(e['msg'])}" for e in error.errors())
+        lines = (f"{_variable(*map(str, e['loc']))}: {_without_prefix(e['msg'])}" for e in error.errors())
         raise ApprenticeError("These settings are not valid: " + "; ".join(lines)) from None
-    except SettingsError:  # of the one setting that is written as JSON
+    except SettingsError:  # APPRENTICE_DEFAULTS is the only setting that is written as JSON
         raise ApprenticeError("These settings are not valid: APPRENTICE_DEFAULTS: not a JSON object") from None
 
 
-def _variable(name: str, *inside: str) -> str:
-    """The variable of a setting; of one inside of it, its name, too."""
-    return ": ".join([f"APPRENTICE_{name.upper()}", *inside])
+def _variable(name: str, *nested_names: str) -> str:
+    """The variable of a setting, followed by the names of nested settings."""
+    return ": ".join([f"APPRENTICE_{name.upper()}", *nested_names])
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """The settings that were chosen, as variables that a child process reads them from again. Holds the secrets."""
+    """The settings that were set explicitly, as variables for a child process. The variables hold secrets."""
 
-    def written(value: Any) -> str:
+    def as_text(value: Any) -> str:
         if isinstance(value, BaseModel):
             return value.model_dump_json()
         return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
-    return {f"APPRENTICE_{name.upper()}": written(getattr(settings, name)) for name in settings.model_fields_set}
+    return {f"APPRENTICE_{name.upper()}": as_text(getattr(settings, name)) for name in settings.model_fields_set}
 
 
 def settings_table() -> str:
-    """The table of docs/settings.md, in Markdown: every setting with its variable, default and meaning."""
+    """The table of docs/settings.md, in Markdown: the variable, the default and the meaning of each setting."""
     lines = ["| setting | default | meaning |", "|---|---|---|"]
     for prefix, model in (("APPRENTICE_", Settings), ("", ProjectSettings)):
         for name, field in model.model_fields.items():
             if name == "defaults":
                 continue
             default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
-            shown = f"`{default}`" if default != "" else ""
-            lines.append(f"| `{prefix + name.upper() if prefix else name}` | {shown} | {field.description} |")
+            cell = f"`{default}`" if default != "" else ""
+            lines.append(f"| `{prefix + name.upper() if prefix else name}` | {cell} | {field.description} |")
     return "\n".join(lines)
 
 
 def own_params(extra_params: Any) -> dict[str, Any]:
-    """Of the extra params that Label Studio hands over (by its form, as text), what is a setting here: no more is kept
-    of the others than their names, under `STRANGE`; None stands there if they are no JSON object at all."""
+    """The extra params that are settings, from those that Label Studio sends, which may be JSON in a text.
+
+    Only the names of other params are kept, as a list under `UNKNOWN_NAMES_KEY`. The value there is None if the extra
+    params are no JSON object. Applied to its own result, the function returns the same.
+    """
     if isinstance(extra_params, str) and extra_params.strip():
         try:
             extra_params = json.loads(extra_params)
         except ValueError:
-            return {STRANGE: None}
+            return {UNKNOWN_NAMES_KEY: None}
     if extra_params is None or extra_params == "":
         return {}
     if not isinstance(extra_params, dict):
-        return {STRANGE: None}
-    if extra_params.get(STRANGE, ()) is None:  # as it was kept
-        return {STRANGE: None}
-    names = [*map(str, extra_params.get(STRANGE) or ()), *(extra_params.keys() - ProjectSettings.model_fields.keys())]
-    strange = sorted(str(name)[:LONGEST_NAME] for name in names if name != STRANGE)[:MOST_STRANGE]
-    own = {name: _plain(value) for name, value in extra_params.items() if name in ProjectSettings.model_fields}
-    return {**own, **({STRANGE: strange} if strange else {})}
+        return {UNKNOWN_NAMES_KEY: None}
+    if extra_params.get(UNKNOWN_NAMES_KEY, ()) is None:  # an earlier result of this function
+        return {UNKNOWN_NAMES_KEY: None}
+    names = [
+        *map(str, extra_params.get(UNKNOWN_NAMES_KEY) or ()),
+        *(extra_params.keys() - ProjectSettings.model_fields.keys()),
+    ]
+    unknown = sorted(str(name)[:MAX_NAME_LETTERS] for name in names if name != UNKNOWN_NAMES_KEY)[:MAX_UNKNOWN_NAMES]
+    settings = {
+        name: _storable_value(value) for name, value in extra_params.items() if name in ProjectSettings.model_fields
+    }
+    return {**settings, **({UNKNOWN_NAMES_KEY: unknown} if unknown else {})}
 
 
-def _plain(value: Any) -> Any:
-    """The value if it is one that JSON can keep in a column: anything else is told to be wrong by its kind."""
+def _storable_value(value: Any) -> Any:
+    """The value if a JSON column can hold it, else None, which the validation of the settings rejects."""
     if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, dict | list):
         with suppress(ValueError, TypeError, RecursionError):
-            if len(json.dumps(value, allow_nan=False)) <= LONGEST:
+            if len(json.dumps(value, allow_nan=False)) <= MAX_JSON_VALUE_LETTERS:
                 return value
     return None

@@ -1,4 +1,4 @@
-"""The vocabulary of teachers: what is asked of them, what comes of it, and how often they may be called for it."""
+"""Questions to teachers, their answers, the calls that they take, and the options of a teacher."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ Purpose = Literal["label", "describe", "diagnose", "write"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request to a teacher, as plain data: to be sent now, written to a file, or sent again after a restart.
+    """One request to a teacher, as plain data: it can be sent now, written to a file, or sent again after a restart.
 
-    id            the same question has the same id wherever it is asked, so that nothing is paid for twice
-    purpose       what it is for, on the ledger
-    instructions  what to do (the system's message)
-    examples      pairs of a text and the right reply to it, as JSON
-    text          what it is to be done with: data, of which nothing is an instruction
+    The database stores a question as JSON under the names of these fields.
+
+    id            identifies the question by its content, so that the same question is not paid for twice
+    purpose       the purpose under which the ledger counts the question
+    instructions  the task of the teacher (the system message)
+    examples      few-shot examples: pairs of a text and the right reply to it, as JSON
+    text          the text that the instructions apply to; nothing in it is an instruction
     reply         the JSON schema, of an object, that the reply must satisfy
-    field         the property of the reply that holds the labels, "" if no probabilities are wanted
-    labels        the values that `field` may take; `multiple`: whether it is a list of them
-    longest       tokens that the reply may have
+    field         the property of the reply that holds the labels, "" if no probabilities are needed
+    labels        the values that `field` may take
+    multiple      whether `field` is a list of labels
+    longest       the maximum number of tokens of the reply
     """
 
     id: str
@@ -40,10 +43,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that was made for a question, paid for whatever came of it.
+    """One call that was made for a question. It is paid for also if it brings no answer.
 
-    outcome  answered, or why not: malformed (no JSON, off the schema, no label of the project, cut off), refused (the
-             teacher would not), failed (no reply at all)
+    outcome  answered; malformed (no JSON, JSON that violates the schema, no label of the project, or a cut-off reply);
+             refused (by the teacher); or failed (no reply)
     """
 
     model: str
@@ -55,13 +58,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one question.
+    """The answer to one question.
 
-    content  the reply, which satisfies the question's schema; None if there is none worth keeping
-    shares   (c,) float32 the probability of each of the question's labels, not calibrated; they sum to one unless
-             several may hold. None if there is no content, or none were wanted
-    calls    every call it took, the last one last; none if the teacher works here and costs nothing
-    problem  why there is no content, "" if there is
+    question  the id of the question
+    content   the reply, which satisfies the question's schema; None if there is no usable reply
+    shares    (c,) float32 probabilities of the question's labels, not calibrated; they sum to one unless several labels
+              may hold. None without content, or if the question needs no probabilities
+    calls     all calls for the question in their order; empty for a teacher that runs in this process at no cost
+    problem   why there is no content, "" if there is
     """
 
     question: str
@@ -72,33 +76,37 @@ class Answer:
 
 
 SAMPLES = 5
-"""Replies that a label's probability is told from by their frequency."""
+"""Number of replies from whose frequencies a label's probability is estimated."""
 REASONING = 1000
-"""Tokens of a reply by file in which a model may reason before it answers: nobody is there to ask again for more."""
+"""Tokens in which a model may reason before it answers a question by file: it cannot be asked again with more
+tokens."""
 ASKED, IN_VAIN = 2, 3
-"""A reply is asked for so often until it is of use; and so many calls of a question may bring none."""
-BYTES_A_TOKEN = 3  # cautious for English; a Chinese character is three bytes, and about a token
+"""Maximum tries for one usable reply, and maximum further calls for a question that bring no usable reply."""
+BYTES_A_TOKEN = 3  # low for English; a Chinese character has three bytes and is about one token
 
 
 def most_replies(probabilities: str) -> int:
-    """How many replies a label may need: samples, and the one that shows that it needs them."""
+    """The maximum number of replies for one label: the samples and, with `auto`, a reply that has no logprobs."""
     return {"auto": 1 + SAMPLES, "samples": SAMPLES}.get(probabilities, 1)
 
 
 def most_calls(replies: int) -> int:
-    """The most calls for a question that needs so many replies. A teacher keeps to it: budgets reckon with it."""
+    """The maximum number of calls for a question that needs `replies` replies. Budgets rely on it: no teacher makes
+    more."""
     return ASKED * replies + IN_VAIN
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherOptions:
-    """What a teacher is made with. Each uses what concerns it.
+    """The options that a teacher is made with. A teacher ignores the options that it does not need.
 
-    model          its name at the endpoint, or of a local model: a hub's name or a path
-    url, key       the endpoint; the key is in no repr
-    timeout        seconds for one call; `concurrency`: calls at the same time
-    probabilities  where a label's probability comes from: `logprobs` of the server, the frequency among `samples`, the
-                   confidence that is `stated`; `auto` takes the first of them that the server offers, by file the last
+    model          the name of the model at the endpoint; for a local model, its name on the hub or its path
+    url, key       the endpoint and its key; `repr` does not show the key
+    timeout        seconds for one call
+    concurrency    maximum number of calls at the same time
+    probabilities  the source of a label's probability: `logprobs` of the server, the frequency among `samples`, or the
+                   confidence that is `stated` in the reply; `auto` takes the first of these that the server offers, or,
+                   by file, the stated one
     """
 
     model: str = ""

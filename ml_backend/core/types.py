@@ -1,8 +1,7 @@
-"""The vocabulary of Apprentice: frozen values that every part of the house speaks in.
+"""Frozen values that the parts of Apprentice exchange. They need nothing but numpy.
 
-Nothing here has behaviour that needs more than numpy, and nothing here knows Label Studio, SQL or a model.
-Arrays are row-aligned: row i of every array in one value is about the same task. `n` is the number of rows,
-`d` the dimension of a vector, `c` the number of labels of the schema, in the schema's order.
+Arrays are row-aligned: row i of every array in one value is about the same task. `n` is the number of rows, `d` the
+dimension of a vector, `c` the number of labels of the schema, in the schema's order.
 """
 
 from __future__ import annotations
@@ -21,53 +20,58 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Tensors = dict[str, npt.NDArray[np.generic]]
-"""What a learner has learnt, as named arrays: exactly what an artifact holds."""
+"""Fitted parameters as named arrays: the content of an artifact."""
 
 
 KEY_BYTES = 16
 PATH = " > "
-"""Stands in a nested label's name between the labels around it and its own."""
+"""Separates the labels of a path in the name of a nested label."""
 
 
 def content_key(text: str) -> bytes:
-    """The hash, `KEY_BYTES` long, under which a text's vector is cached."""
+    """The hash of `KEY_BYTES` bytes under which a text's vector is cached."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
 
 
 NO_TEXT = content_key("")
-"""The key of a task without a text, or without a record."""
+"""The content key of a task that has neither a text nor a record."""
 
 
 def storable(text: str) -> str:
-    """The text as any database takes it: NUL cannot be stored by PostgreSQL, lone surrogates by none."""
+    """The text with replacements for NUL, which PostgreSQL cannot store, and lone surrogates, which no database can."""
     return text.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
 def tidy(label: str) -> str:
     """A label's name as words: 'abbreviation_question' and 'AbbreviationQuestion' -> 'abbreviation question'."""
-    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)
-    words = re.sub(r"[\W_]+", " ", split).split()
+    separated = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)
+    words = re.sub(r"[\W_]+", " ", separated).split()
     return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in words) or label
 
 
-def shortened(value: str, most: int = 24) -> str:
-    """A value of a field as it is told beside others."""
-    return value if len(value) <= most else f"{value[: most - 1]}…"
+def shortened(value: str, max_length: int = 24) -> str:
+    """The value with at most `max_length` letters, the last of them an ellipsis if it is cut."""
+    return value if len(value) <= max_length else f"{value[: max_length - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSchema:
-    """What one project asks of its annotators.
+    """The control of a labelling configuration that is learnt, and the fields of a task's data that are read.
 
-    `control` and `source` name the two ends of an answer (in Label Studio: from_name and to_name), `text_field` the
-    task's field that holds the text. A record has none: it is in the field `record_field` (of field to value), or the
-    task's own `fields` are those of the record, the one that is asked about first, or both. `html` are those of all
-    these that hold HTML. `hints` are optional descriptions, one for each label ("" where there is none).
-
-    A label is what annotators read. `stored` is what is stored for each of them where that is something else: a code,
-    or, if the labels are `nested`, the path of those around it and itself; () if every label is stored by its name.
-    `conditional`: whether the question may stay hidden, or must be answered, so that no answer says nothing.
-    `other_controls` are the names of all other controls, which are not learnt.
+    labels          the labels as annotators read them
+    multiple        whether several labels may hold at once
+    control         the name of the control tag (from_name of a region)
+    source          the name of the object tag (to_name of a region)
+    text_field      the field that holds the text; "" if the tasks are records
+    hints           descriptions of the labels, one for each label ("" for none), or ()
+    record_field    the field that holds the record as an object; "" if there is none
+    fields          fields of the task that are fields of the record, the field that the question is about first
+    html            those of the fields above that hold HTML
+    stored          for each label the value, or the path of a nested label, that Label Studio stores; () if it stores
+                    the labels themselves
+    nested          whether labels are nested in labels
+    conditional     whether the control may stay hidden or must be answered: then an empty annotation has no meaning
+    other_controls  the names of all other controls, which are not learnt
     """
 
     labels: tuple[str, ...]
@@ -87,38 +91,41 @@ class TaskSchema:
 
     @property
     def is_record(self) -> bool:
-        """Whether an example's text is a record, as `record_text` writes it."""
+        """Whether the text of an `Example` is a record, as `record_text` writes it."""
         return bool(self.record_field or self.fields)
 
     @property
     def data(self) -> tuple[str, ...]:
-        """The task's fields that hold what is asked about."""
+        """The fields of a task's data that hold the text or the record."""
         return tuple(name for name in (self.text_field, self.record_field, *self.fields) if name)
 
 
 def record_text(record: Mapping[str, Any]) -> str:
-    """A record as the text of an example: JSON, its fields in alphabetical order."""
+    """A record as the text of an `Example`: JSON, with the fields in alphabetical order."""
     return json.dumps(record, ensure_ascii=False, sort_keys=True)
 
 
 def read_record(text: str) -> dict[str, Any]:
-    """The record of a text that `record_text` wrote, {} if it is none."""
+    """The record of a text that `record_text` wrote, {} for any other text."""
     try:
-        found = json.loads(text)
+        record = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 SYNTHETIC = "apprentice_synthetic"
-"""The field of a task's data that says that the teacher wrote the text, and whether it meant it to be hard or easy."""
+"""The field that marks a task whose text the teacher wrote. Its value is the intended difficulty, hard or easy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One task: its number in Label Studio, its text, and the content hash that its vector is cached under.
+    """The content of one task.
 
-    `fields` are the short values of the task's other data, as text: groups of tasks are told apart by them.
+    task    the id of the task in Label Studio
+    text    the text, or the record as `record_text` writes it
+    key     the content key of the text, under which its vector is cached
+    fields  the short values of the task's other data, as text: each may name the task's group
     """
 
     task: int
@@ -129,11 +136,17 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One annotator's answer to one task. A skip has `cancelled` set; `updated_at` is ISO text in UTC.
+    """The annotation of one task by one annotator.
 
-    `unread` says, as one of the codes `UNREAD`, why the answer cannot be learnt from, "" if it can: then no `choices`
-    mean that none of several labels applies. `choices` are labels, and whatever else was found among them: `unread` is
-    PARTLY if there were both.
+    task        the id of the task
+    annotator   the id of the annotator, None if unknown
+    choices     labels of the schema, also other values of the control. Without choices, and if `unread` is "", none of
+                several labels applies
+    cancelled   whether the annotator skipped the task
+    updated_at  ISO text in UTC
+    lead_time   seconds that the annotator took
+    unread      one of the codes `UNREAD` if the annotation cannot be learnt from, PARTLY if only a part of `choices`
+                are labels, else ""
     """
 
     id: int
@@ -148,19 +161,19 @@ class Annotation:
 
     @property
     def is_read(self) -> bool:
-        """Whether it can be learnt from."""
+        """Whether a learner can be fitted on the annotation."""
         return self.unread in ("", PARTLY)
 
 
 PARTLY = "partly"
 UNREAD = ("empty", "control", "label", "parent", "shape")
-"""Nothing was chosen, the answer belongs to a control that there is not, has no label that there is, stops at a label
-that holds others, or is no choice at all."""
+"""Codes of annotations that cannot be learnt from: nothing is chosen; the control does not exist; no label exists; the
+chosen label holds nested labels; or the value is no choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class PseudoLabels:
-    """Rows that the teacher stands behind: vectors (m, d), soft targets (m, c), weights (m,) >= 0."""
+    """Rows that the teacher has labelled: vectors (m, d), soft targets (m, c), weights (m,) >= 0."""
 
     vectors: Floats
     targets: Floats
@@ -168,15 +181,15 @@ class PseudoLabels:
 
 
 FieldScores = Mapping[str, float | Mapping[str, float]]
-"""How much fields of a record speak for a label, from -10 to 10: a number's by its name, a category's by its values."""
+"""Scores of a label, from -10 (against it) to 10 (for it): one of a numeric field, one of each value of a category."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attributions:
-    """What somebody knows of the d columns that a record is encoded in.
+    """Prior knowledge about the d columns that a record is encoded in.
 
-    scores  (c, k, d) k estimates of how much a high value of a column speaks for a label (> 0) or against it (< 0)
-    width   (d,) how far the weight of a column may lie from nothing, beside the others; 0: it says nothing
+    scores  (c, k, d) k estimates of the evidence of a column's high value for a label (> 0) or against it (< 0)
+    width   (d,) prior scale of a column's weight, relative to the other columns; 0 for a column without evidence
     """
 
     scores: Floats
@@ -185,11 +198,11 @@ class Attributions:
 
 @dataclass(frozen=True, slots=True)
 class DistillationData:
-    """All that a learner can be taught without an annotator.
+    """Training data of a learner that needs no annotation.
 
-    labels  tasks that the teacher has labelled
-    cues    phrases that stand for labels; weights up to 1, for the surest
-    pool    (p, d) vectors of tasks, labelled or not
+    labels        tasks that the teacher has labelled
+    cues          phrases that describe labels; the weight of the most reliable phrase is 1
+    pool          (p, d) vectors of tasks, labelled or not
     attributions  of the columns of records, None for texts
     """
 
@@ -201,22 +214,22 @@ class DistillationData:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """What a learner is fitted on.
+    """The data that a learner is fitted on.
 
-    vectors   (n, d) float32
-    targets   (n, c) float32 in [0, 1]: a distribution for one choice, a probability per label for several
-    weights   (n,)   float32 >= 0, the trust in each row
-    multiple  whether several labels may hold at once
-    earlier   (n, c) float32 or None: what the serving learner was fitted on, NaN in the rows that it did not have.
-              The learner cross-validates that knowledge beside the new one, on the same folds, for the promotion gate.
-    earlier_tensors  of the serving learner, whose prior the earlier knowledge starts from again; None if its labels are
-              in another order
-    priors    what the learner has been taught without annotators, by `distil`, by name: the learner starts from the one
-              that the annotators' answers speak for, or from none
-    judges    (n,) bool or None: the rows that have a say in that, None for all; a text that the teacher wrote speaks
-              for the teacher
-    judges_earlier  False if the earlier knowledge is judged by other means: then it is not cross-validated, and only
-              says how far the answers have grown
+    vectors          (n, d) float32
+    targets          (n, c) float32 in [0, 1]: a distribution for a single choice, a probability per label for several
+    weights          (n,) float32 >= 0, the weight of each row in the fit
+    multiple         whether several labels may hold at once
+    earlier          (n, c) float32 or None: the targets that the serving learner was fitted on, NaN in rows that it did
+                     not have. For the promotion gate, the learner cross-validates a fit on them and the new fit, on the
+                     same folds
+    earlier_tensors  the tensors of the serving learner, from whose prior the fit on `earlier` starts; None if its
+                     labels are in another order
+    priors           priors that `distil` has made, by name: the learner starts from the prior that the annotations
+                     support, or from none
+    judges           (n,) bool or None: rows that decide which prior is used, None for all. Generated texts are excluded
+                     because they would favour the teacher's own prior
+    judges_earlier   whether `earlier` is cross-validated; if False, `earlier` only shows which rows are new
     """
 
     vectors: Floats
@@ -231,11 +244,11 @@ class TrainingSet:
 
     @property
     def earlier_to_judge(self) -> Floats | None:
-        """(n, c) `earlier`, if the learner is to cross-validate it."""
+        """(n, c) `earlier` if it is cross-validated, else None."""
         return self.earlier if self.judges_earlier else None
 
     def of(self, rows: Ints) -> TrainingSet:
-        """The same, of some rows alone."""
+        """The training set of these rows alone."""
         return replace(
             self,
             vectors=np.asarray(self.vectors[rows]),
@@ -247,21 +260,21 @@ class TrainingSet:
 
     @property
     def say(self) -> Floats:
-        """(n,) the trust in each row as a judge: 0 for those that have no say."""
+        """(n,) the weight of each row in the choice of a prior: 0 for rows that are not among `judges`."""
         return self.weights if self.judges is None else self.weights * self.judges
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted learner and what it would have said of each training row without having seen it.
+    """A fitted learner and its held-out probabilities.
 
-    held_out          (n, c) calibrated cross-validated probabilities
-    held_out_earlier  the same for the knowledge of `TrainingSet.earlier`, or None
-    prior             name of the prior that it starts from, "" for none
-    prior_errors      of each prior, the error on the annotators' answers of who starts from it, in parts of the error
-                      of who starts from none: below 1 it would help, if that is more than chance
-    trust             of records, how much the answers speak for what is known of their fields, from 0 to 1; None if
-                      nobody knows anything
+    held_out          (n, c) calibrated cross-validated probabilities of the training rows
+    held_out_earlier  (n, c) the same for a fit on `TrainingSet.earlier`, or None
+    prior             the name of the prior that the fit starts from, "" for none
+    prior_errors      for each prior, the held-out error of a fit that starts from the prior, divided by that of a fit
+                      without a prior: below 1 the prior helps, unless the difference is chance
+    trust             for records, the support of the annotations for the `Attributions`, from 0 to 1; None without
+                      attributions
     """
 
     tensors: Tensors
@@ -272,49 +285,54 @@ class Fit:
     trust: float | None = None
 
     def of(self, rows: Mask) -> Fit:
-        """The same fit, judged by some of its rows (n,) alone."""
+        """The same fit with the held-out probabilities of the rows (n,) that the mask selects."""
         earlier = None if self.held_out_earlier is None else self.held_out_earlier[rows]
         return replace(self, held_out=self.held_out[rows], held_out_earlier=earlier)
 
 
 @dataclass(frozen=True, slots=True)
 class Clustering:
-    """Clusters of the pool: centroids (k, d) float32 and, for each pool row, its cluster (n,) int64, -1 if unknown."""
+    """Clusters of the pool: centroids (k, d) float32 and the cluster of each pool row, (n,) int64, -1 if unassigned."""
 
     centroids: Floats
     assignment: Ints
 
     def of(self, rows: Ints) -> Clustering:
-        """The same, of some rows alone."""
+        """The clustering of these rows alone."""
         return Clustering(self.centroids, self.assignment[rows])
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
-    """What is remembered of a pool from round to round: `distances(rows)` is the squared distance (m,) of each of some
-    rows to the nearest of the rows `among` (n,) bool, infinite if there is none."""
+class LabelledDistances:
+    """Distances to the nearest labelled row, cached from round to round.
+
+    among      (n,) bool: the labelled rows
+    distances  a function of rows (m,): (m,) the squared distance of each row to the nearest row of `among`, infinite if
+               there is none
+    """
 
     among: Mask
     distances: Callable[[Ints], Floats]
 
 
-PRIOR_ROWS = 2.0  # the error of a group of few labels says little: one without any has that of all
+PRIOR_ROWS = 2.0  # pseudo-count of rows with the mean error: the error of a group with few labels is uncertain
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Every task of a project as acquisition sees it.
+    """The tasks of a project, as the input of a query strategy.
 
-    vectors        (n, d) float32, of unit length, to be read by rows: `vectors[rows]`. They may be a part of a larger
-                   matrix, of which `numpy.asarray` makes a copy
-    probabilities  (n, c) float32 of the serving learner, or None before there is one
-    labelled       (n,) bool: has a counted human label
-    available      (n,) bool: may be chosen now (no label, not skipped, not set aside)
+    vectors        (n, d) float32 of unit length, to be read by rows: `vectors[rows]`. They may be a part of a larger
+                   matrix, which `numpy.asarray` copies
+    probabilities  (n, c) float32 of the serving learner, or None before there is a learner
+    labelled       (n,) bool: the row has a target, made from annotations
+    available      (n,) bool: the row may be selected now (no annotation, not skipped, usable)
     multiple       whether several labels may hold at once
-    errors         (n,) float32 in [0, 1]: of a labelled row, the probability that the learner, without having seen it,
-                   gave to a wrong answer; NaN in every other row. None before there is a learner
-    clustering     the pool's clusters, which stay for many rounds; every row is in one. None if nobody has cut any
-    nearest        how far rows are from labelled ones, as far as that is remembered; None if nobody does
+    errors         (n,) float32 in [0, 1]: for a labelled row, the held-out probability of the learner for a wrong
+                   label; NaN in every other row. None before there is a learner
+    clustering     the clusters of the pool, which stay the same for many rounds; each row is in a cluster. None without
+                   clusters
+    nearest        cached distances to labelled rows, or None
     """
 
     vectors: Floats
@@ -324,32 +342,33 @@ class Pool:
     multiple: bool
     errors: Floats | None = None
     clustering: Clustering | None = None
-    nearest: Nearest | None = None
+    nearest: LabelledDistances | None = None
 
     def without(self, rows: Ints) -> Pool:
-        """The same when these are chosen: as good as labelled, and no more to be had."""
-        taken = np.isin(np.arange(len(self.vectors)), rows)
-        return replace(self, available=self.available & ~taken, labelled=self.labelled | taken)
+        """The pool after these rows are selected: they count as labelled and are not available."""
+        selected = np.isin(np.arange(len(self.vectors)), rows)
+        return replace(self, available=self.available & ~selected, labelled=self.labelled | selected)
 
     def errors_by(self, groups: Ints, count: int) -> npt.NDArray[np.float64] | None:
-        """(count,) the mean error of the labelled rows of each group, drawn to that of all rows by as much as
-        `PRIOR_ROWS` of them; None as long as nobody can tell. groups (n,) int64: the rows' groups, from 0 to count - 1.
+        """(count,) the mean error of the labelled rows of each group, shrunk towards the mean of all labelled rows,
+        which counts as `PRIOR_ROWS` rows; None if no error is known. groups (n,) int64: the group of each row, below
+        `count`.
         """
-        if self.errors is None or not len(known := np.flatnonzero(~np.isnan(self.errors))):
+        if self.errors is None or not len(labelled := np.flatnonzero(~np.isnan(self.errors))):
             return None
-        found = self.errors[known].astype(np.float64)
-        counts = np.bincount(groups[known], minlength=count)
-        sums = np.bincount(groups[known], weights=found, minlength=count)
-        return np.asarray((sums + PRIOR_ROWS * found.mean()) / (counts + PRIOR_ROWS))
+        errors = self.errors[labelled].astype(np.float64)
+        counts = np.bincount(groups[labelled], minlength=count)
+        sums = np.bincount(groups[labelled], weights=errors, minlength=count)
+        return np.asarray((sums + PRIOR_ROWS * errors.mean()) / (counts + PRIOR_ROWS))
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The tasks to serve next, first one first.
+    """The rows that a query strategy has selected, in serving order.
 
-    rows         (k,) int64 into the pool, without repeats
+    rows         (k,) int64 row numbers of the pool, without repeats
     uncertainty  (k,) float32 in [0, 1]; NaN before there is a learner
-    ground       a few words on why they were chosen, beside the uncertainty
+    ground       a few words on why the rows are selected, apart from the uncertainty
     """
 
     rows: Ints
@@ -357,13 +376,13 @@ class Selection:
     ground: str = ""
 
     def where(self, kept: Mask) -> Selection:
-        """The same without some of them; `kept` (k,) bool."""
+        """The selected rows that the mask (k,) keeps."""
         return replace(self, rows=self.rows[kept], uncertainty=self.uncertainty[kept])
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The answer proposed to the annotator, whose it is, and the fields of a record that speak most for it."""
+    """A pre-annotation: the labels, their confidence, who made it, and the fields of a record that support it most."""
 
     choices: tuple[str, ...]
     confidence: float
@@ -373,11 +392,11 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One row of the published queue.
+    """One task of the published queue.
 
-    score   in [0, 1], the lowest is served first: it carries the rank, not the confidence of the draft
-    draft   None for a task of the audit slice, which is served without one
-    reason  a few words on why the task is here
+    score   the rank in [0, 1], not the confidence of the draft: the task with the lowest score is served first
+    draft   None for a task of the audit sample, which is served without a draft
+    reason  a few words on why the task is in the queue
     """
 
     task: int
@@ -388,7 +407,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A measured share with its 95 % interval, from n observations of a named source."""
+    """A measured share with its 95 % interval, from `n` observations of a named source."""
 
     value: float
     low: float
@@ -399,11 +418,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """One published version: the learner that ranked it, and what was known about that learner then.
+    """One published version of a project's queue.
 
-    `learner` is the version whose fit is being used: its own number if its candidate was promoted, an earlier one's if
-    the gate kept that, None while drafts come from the teacher alone. `acquisition`: the strategy that ordered its
-    queue.
+    number       the number of the version
+    name         the name of the version in Label Studio (model_version)
+    learner      the number of the version whose fit serves: `number` if the candidate was promoted, an earlier number
+                 if the gate kept the serving learner, None while the teacher alone drafts
+    labelled     number of labelled tasks
+    accuracy     of the serving learner
+    created_at   seconds since the epoch
+    note         remarks on the round, for the user
+    acquisition  the query strategy that ordered the queue
     """
 
     project: int

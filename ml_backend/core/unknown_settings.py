@@ -1,4 +1,4 @@
-"""Variables and `.env` entries that look like settings and are none: what somebody set, and nothing reads."""
+"""Finds variables and `.env` entries that are meant as settings but misspelt."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from pydantic import BaseModel
 from ml_backend.core.settings import ProjectSettings, Settings
 
 PREFIX, DEFAULTS = "APPRENTICE", "APPRENTICE_DEFAULTS"
-PREFIX_LIKENESS = 0.8  # of a misspelt prefix to ours, from 0 to 1: APRENTICE is one, APPLE is not
-OTHERS = {"APPRENTICE_SCREENSHOTS", "APPRENTICE_BENCH_DATA", "APPRENTICE_BENCH_CACHE"}  # of our tests and benchmarks
+MIN_PREFIX_SIMILARITY = 0.8  # of a misspelt prefix to PREFIX, from 0 to 1: APRENTICE has it, APPLE does not
+DEVELOPMENT_VARIABLES = {"APPRENTICE_SCREENSHOTS", "APPRENTICE_BENCH_DATA", "APPRENTICE_BENCH_CACHE"}
 
 
 def unknown_settings(environment: Mapping[str, str], env_file: Path | None) -> list[str]:
-    """A sentence for each variable, and for each entry of the file, that was meant as a setting and is none."""
-    in_file = dotenv_values(env_file) if env_file is not None and env_file.is_file() else {}
-    values = {**in_file, **environment}
-    where = {name: "" if name in environment else f" in {env_file}" for name in values}
+    """One sentence for each variable or entry of the file that looks like a setting and is none: what to do."""
+    file_entries = dotenv_values(env_file) if env_file is not None and env_file.is_file() else {}
+    values = {**file_entries, **environment}
+    origins = {name: "" if name in environment else f" in {env_file}" for name in values}
     return [
-        *(f"{name}{where[name]} is ignored: {advice}" for name in values for advice in _advice(name)),
+        *(f"{name}{origins[name]} is ignored: {advice}" for name in values for advice in _advice(name)),
         *(
-            f"{name}{where[name]}: {inside!r} is ignored: {_near(inside, ProjectSettings)}"
+            f"{name}{origins[name]}: {unknown_name!r} is ignored: {_suggestion(unknown_name, ProjectSettings)}"
             for name, value in values.items()
             if name.upper() == DEFAULTS
-            for inside in _unknown(value)
+            for unknown_name in _unknown_names(value)
         ),
     ]
 
 
-def _unknown(defaults: str | None) -> list[str]:
-    """The names that stand in the defaults of all projects and are no settings of one."""
+def _unknown_names(defaults: str | None) -> list[str]:
+    """The names in the defaults of all projects that are no project settings."""
     try:
-        given = json.loads(defaults or "{}")
-    except ValueError:  # whoever reads the settings says so
+        values = json.loads(defaults or "{}")
+    except ValueError:  # `load_settings` raises the error
         return []
-    return [name for name in given if name not in ProjectSettings.model_fields] if isinstance(given, dict) else []
+    return [name for name in values if name not in ProjectSettings.model_fields] if isinstance(values, dict) else []
 
 
 def _advice(name: str) -> Iterator[str]:
-    """What to do about a name; nothing if it is a setting, or clearly somebody else's."""
+    """Yields what to do about a variable; nothing if it is a setting or not meant as one."""
     prefix, _, rest = name.upper().partition("_")
-    is_meant = bool(difflib.get_close_matches(prefix, [PREFIX], 1, PREFIX_LIKENESS))
-    if not rest or not is_meant or name.upper() in OTHERS:
+    is_meant = bool(difflib.get_close_matches(prefix, [PREFIX], 1, MIN_PREFIX_SIMILARITY))
+    if not rest or not is_meant or name.upper() in DEVELOPMENT_VARIABLES:
         return
     if rest.lower() in ProjectSettings.model_fields:
         yield f"{rest.lower()} is set for each project, or for all of them in {DEFAULTS}"
     elif prefix != PREFIX or rest.lower() not in Settings.model_fields:
-        yield _near(rest.lower(), Settings, ProjectSettings)
+        yield _suggestion(rest.lower(), Settings, ProjectSettings)
 
 
-def _near(name: str, *models: type[BaseModel]) -> str:
-    """Which setting may have been meant."""
-    near = difflib.get_close_matches(name, [known for model in models for known in model.model_fields], 1)
+def _suggestion(name: str, *models: type[BaseModel]) -> str:
+    """A sentence on the setting of these models that `name` may stand for."""
+    near = difflib.get_close_matches(name, [setting for model in models for setting in model.model_fields], 1)
     if not near:
         return "there is no such setting"
     if Settings not in models:

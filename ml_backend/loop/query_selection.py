@@ -1,6 +1,6 @@
-"""Which tasks next: what acquisition is shown of a project, and the share of places kept for where the learner is weak.
+"""Selects the tasks of the queue by the query strategy, with a share of places reserved for groups with high errors.
 
-The live loop and the simulator choose through here, so that what was simulated is what will happen.
+The loop and the simulation both use this module, so that a simulation selects as the loop does.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Clustering, Floats, Ints, Mask, Nearest, Pool, Selection, TaskSchema
+from ml_backend.core.types import Clustering, Floats, Ints, LabelledDistances, Mask, Pool, Selection, TaskSchema
 from ml_backend.model.fitted_model import FittedModel
 
-ROUNDING = 1e-9
+ERROR_TOLERANCE = 1e-9
 
 
 def pool_of(
@@ -25,9 +25,9 @@ def pool_of(
     labelled: Mask,
     free: Mask,
     clustering: Clustering | None,
-    nearest: Nearest | None = None,
+    nearest: LabelledDistances | None = None,
 ) -> Pool:
-    """The pool of `tasks` (n,), ascending, as acquisition sees it; `free` (n,): the tasks that may be served."""
+    """The input of the query strategy for `tasks` (n,), ascending. free (n,) bool: tasks that may be selected."""
     return Pool(
         vectors=vectors,
         probabilities=learner.predict(schema, vectors) if learner else None,
@@ -41,32 +41,33 @@ def pool_of(
 
 
 def choose(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, seed: int) -> Selection:
-    """k rows by the project's strategy. With `balance`, that share of them from the groups that err more than all do
-    together: clusters, or `groups` (n,) numbered from 0 where the project names a field."""
+    """Selects k rows by the project's query strategy. `balance` is the share of rows that come from the groups whose
+    mean error is above that of all labelled rows. The groups are the clusters, or, if the project names a field,
+    `groups` (n,) numbered from 0."""
     strategy = registry.acquisition(options.acquisition)
     groups = groups if groups is not None or pool.clustering is None else pool.clustering.assignment
-    weak = None if groups is None else _weak(pool, groups)
-    kept = round(options.balance * k)
-    if not kept or weak is None:
+    is_weak = None if groups is None else _in_weak_groups(pool, groups)
+    reserved = round(options.balance * k)
+    if not reserved or is_weak is None:
         return strategy.select(pool, k, seed)
-    first = strategy.select(replace(pool, available=pool.available & weak), kept, seed)
-    rest = strategy.select(pool.without(first.rows), k - len(first.rows), seed)
-    # anywhere in the queue: of a long one, only the head is labelled before the next round
-    n = len(first.rows) + len(rest.rows)
-    for_weak = np.random.default_rng(seed).permutation(n) < len(first.rows)
+    weak = strategy.select(replace(pool, available=pool.available & is_weak), reserved, seed)
+    others = strategy.select(pool.without(weak.rows), k - len(weak.rows), seed)
+    # at random places: annotators label only the head of the queue before the next round
+    n = len(weak.rows) + len(others.rows)
+    is_reserved = np.random.default_rng(seed).permutation(n) < len(weak.rows)
     order = np.empty(n, np.int64)
-    order[for_weak] = np.arange(len(first.rows))
-    order[~for_weak] = np.arange(len(first.rows), n)
+    order[is_reserved] = np.arange(len(weak.rows))
+    order[~is_reserved] = np.arange(len(weak.rows), n)
     return Selection(
-        np.concatenate([first.rows, rest.rows])[order],
-        np.concatenate([first.uncertainty, rest.uncertainty])[order],
-        first.ground,
+        np.concatenate([weak.rows, others.rows])[order],
+        np.concatenate([weak.uncertainty, others.uncertainty])[order],
+        weak.ground,
     )
 
 
-def _weak(pool: Pool, groups: Ints) -> Mask | None:
-    """(n,) bool: the rows of groups whose mean error is above that of all labels; None as long as nobody can tell."""
+def _in_weak_groups(pool: Pool, groups: Ints) -> Mask | None:
+    """(n,) bool: rows of groups whose mean error is above that of all labelled rows; None if no error is known."""
     errors = pool.errors_by(groups, int(groups.max(initial=0)) + 1)
     if errors is None or pool.errors is None:
         return None
-    return np.asarray((errors > np.nanmean(pool.errors, dtype=np.float64) + ROUNDING)[groups])
+    return np.asarray((errors > np.nanmean(pool.errors, dtype=np.float64) + ERROR_TOLERANCE)[groups])

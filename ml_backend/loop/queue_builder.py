@@ -1,4 +1,4 @@
-"""The queue of one round: which tasks, in which order, with which draft, and why."""
+"""Builds the queue of a round: tasks in their order, with drafts and reasons."""
 
 from __future__ import annotations
 
@@ -21,75 +21,88 @@ from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
-MOST_COMPARED = 20_000
-"""Free tasks that a query strategy chooses among. If there are more, so many are drawn at random, anew after each
-answer."""
-RANKED = 0.5  # scores below it are the published queue, above it what /predict adds on request
+MAX_COMPARED_TASKS = 20_000
+"""Maximum number of free tasks that a query strategy selects from. If there are more, it gets a random sample of this
+size, another one after each annotation."""
+RANKED = 0.5  # upper bound of the scores of the published queue; /predict gives higher scores
 
 
 @dataclass(frozen=True, slots=True)
 class RankingContext:
-    """What a queue is made from: version `number` of `project`, the learner that serves it, if there is one, and what
-    the teacher has said, if there is one to be asked; `records`: the encoder of a project of records."""
+    """The input of a queue.
+
+    labels          the aggregated labels of the project
+    learner         the model that serves in the version, None before there is one
+    project         the id of the project
+    number          the number of the version
+    name            the name of the version
+    teacher_labels  the labels of the teacher, None without a teacher that can be asked
+    record_encoder  the encoder of records, None for a project of texts
+    """
 
     settings: Settings
     options: ProjectSettings
     schema: TaskSchema
-    answers: AggregatedLabels
+    labels: AggregatedLabels
     learner: FittedModel | None
     project: int
     number: int
     name: str
-    recalled: TeacherLabels | None = None
-    records: RecordEncoder | None = None
+    teacher_labels: TeacherLabels | None = None
+    record_encoder: RecordEncoder | None = None
 
     @property
     def seed(self) -> int:
-        """The same for the same learner and answers: a round that only has other drafts keeps the order of the queue.
-        Another order would be another head for the teacher to draft, whose drafts would be another round."""
-        what = (self.project, self.learner.number if self.learner else 0, len(self.answers.touched))
-        return int(np.random.SeedSequence(what).generate_state(1)[0])
+        """A seed that depends on the project, the learner and the number of annotated tasks, so that a round that only
+        has new drafts keeps the order of the queue. Another order would have another head, which the teacher would
+        label, and its new drafts would cause another round."""
+        entropy = (self.project, self.learner.number if self.learner else 0, len(self.labels.touched))
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
-def rank(store: Store, pool: ProjectPool, basis: RankingContext) -> list[Prediction]:
-    """At most `queue_size` predictions, the first to be served first; empty if nothing is left to label. A task without
-    a text is none of them: Label Studio serves what has no prediction after all that has one."""
-    random = np.random.default_rng(basis.seed)
-    untouched = np.isin(pool.tasks, basis.answers.touched, assume_unique=True, invert=True) & ~pool.without_text
-    slots = audit_sample.places(min(basis.options.queue_size, int(untouched.sum())), basis.options.audit_share, random)
+def rank(store: Store, pool: ProjectPool, context: RankingContext) -> list[Prediction]:
+    """At most `queue_size` predictions in serving order; empty if no task is left to label.
 
-    drawn = np.array(store.versions.audited(basis.project), np.int64)
-    waiting = drawn[np.isin(drawn, pool.tasks[untouched])]
-    others = int(untouched.sum()) - len(waiting)
-    # towards the end only waiting tasks may be left: then they take the places that nobody else can
-    places = max(int(slots.sum()), len(slots) - others)
-    audited = audit_sample.draw(waiting, pool.tasks[untouched & ~pool.synthetic], places, random)
-    store.versions.draw_audit(basis.project, audited.tolist())
+    Tasks without a text are left out: Label Studio serves tasks without a prediction after all tasks with one.
+    """
+    random = np.random.default_rng(context.seed)
+    is_open = np.isin(pool.tasks, context.labels.touched, assume_unique=True, invert=True) & ~pool.without_text
+    n_open = int(is_open.sum())
+    is_audit_place = audit_sample.places(min(context.options.queue_size, n_open), context.options.audit_share, random)
 
-    free = untouched & ~np.isin(pool.tasks, np.concatenate([waiting, audited]))
-    ranked = _ranked(store, pool, basis, free, len(slots) - len(audited))
-    blind = ((task, None, "") for task in audited.tolist())
-    queue = [item for is_audit in slots if (item := next(blind if is_audit else ranked, None)) is not None]
-    queue += [*blind, *ranked]  # where one kind had run out, the other has more
+    drawn_before = np.array(store.versions.audited(context.project), np.int64)
+    waiting = drawn_before[np.isin(drawn_before, pool.tasks[is_open])]
+    # if few other tasks are left, tasks that wait for the audit also take the places of the query strategy
+    n_audit_places = max(int(is_audit_place.sum()), len(is_audit_place) - (n_open - len(waiting)))
+    audited = audit_sample.draw(waiting, pool.tasks[is_open & ~pool.synthetic], n_audit_places, random)
+    store.versions.draw_audit(context.project, audited.tolist())
+
+    free = is_open & ~np.isin(pool.tasks, np.concatenate([waiting, audited]))
+    selected = _selected_tasks(store, pool, context, free, len(is_audit_place) - len(audited))
+    without_draft = ((task, None, "") for task in audited.tolist())
+    queue = [
+        item for is_audit in is_audit_place if (item := next(without_draft if is_audit else selected, None)) is not None
+    ]
+    queue += [*without_draft, *selected]  # the rest of one kind where the other kind has too few tasks
     return [
-        Prediction(task, RANKED * place / len(queue), drafted, reason)
-        for place, (task, drafted, reason) in enumerate(queue)
+        Prediction(task, RANKED * position / len(queue), task_draft, reason)
+        for position, (task, task_draft, reason) in enumerate(queue)
     ]
 
 
-def _ranked(
-    store: Store, pool: ProjectPool, basis: RankingContext, free: Mask, n: int
+def _selected_tasks(
+    store: Store, pool: ProjectPool, context: RankingContext, free: Mask, n: int
 ) -> Iterator[tuple[int, Draft | None, str]]:
-    """The n tasks that acquisition wants next, with their drafts and reasons."""
-    view = pool.view(free, with_learner=basis.learner is not None)
+    """The n tasks that the query strategy selects from the `free` (n,) ones, with their drafts and reasons."""
+    view = pool.view(free, with_learner=context.learner is not None)
     clustering = pool.clusters(view, registry.clusterer())
-    places = _compared(free[view.rows], basis.seed)
-    if places is not None:
-        view, clustering = view.of(places), clustering and clustering.of(places)
-    labelled = np.isin(pool.tasks[view.rows], basis.answers.tasks, assume_unique=True)
-    seen = pool_of(
-        basis.schema,
-        basis.learner,
+    compared = _compared_rows(free[view.rows], context.seed)
+    if compared is not None:
+        view, clustering = view.subset(compared), clustering and clustering.of(compared)
+    labelled = np.isin(pool.tasks[view.rows], context.labels.tasks, assume_unique=True)
+    query_pool = pool_of(
+        context.schema,
+        context.learner,
         pool.tasks[view.rows],
         view.vectors,
         labelled=labelled,
@@ -97,38 +110,49 @@ def _ranked(
         clustering=clustering,
         nearest=pool.nearest(view, labelled),
     )
-    if seen.errors is not None:  # hard by design: no sign of where the learner is weak
-        seen = replace(seen, errors=np.where(pool.synthetic[view.rows], np.nan, seen.errors))
-    field = basis.options.group_by
-    groups = pool.groups(field)[view.rows] if field and basis.options.balance else None
-    selection = choose(basis.options, seen, groups, n, seed=basis.seed)
+    if query_pool.errors is not None:  # generated texts are hard by design: their errors show no weakness
+        query_pool = replace(query_pool, errors=np.where(pool.synthetic[view.rows], np.nan, query_pool.errors))
+    field = context.options.group_by
+    groups = pool.groups(field)[view.rows] if field and context.options.balance else None
+    selection = choose(context.options, query_pool, groups, n, seed=context.seed)
     pool.encode_missing(view.rows[selection.rows], n)
-    selection = selection.where(pool.encoded[view.rows[selection.rows]])  # not those that turn out to be of no use
+    selection = selection.where(pool.encoded[view.rows[selection.rows]])  # without unusable rows
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
-    texts, vectors = store.tasks.texts(basis.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
-    expected = basis.recalled.of(tasks) if basis.recalled else None
-    own = pool.synthetic[view.rows[selection.rows]]
-    drafts = draft(basis.settings, basis.schema, basis.learner, texts, vectors, expected, own, basis.records)
-    return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, basis), strict=True)])
+    texts, vectors = store.tasks.texts(context.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
+    teacher_probabilities = context.teacher_labels.of(tasks) if context.teacher_labels else None
+    is_generated = pool.synthetic[view.rows[selection.rows]]
+    drafts = draft(
+        context.settings,
+        context.schema,
+        context.learner,
+        texts,
+        vectors,
+        teacher_probabilities,
+        is_generated,
+        context.record_encoder,
+    )
+    return iter([*zip(tasks.tolist(), drafts, _reasons(selection, drafts, clustering, context), strict=True)])
 
 
-def _compared(free: Mask, seed: int) -> Ints | None:
-    """The places, ascending, that the query strategy is shown: those of all tasks that are not free, and of at most
-    `MOST_COMPARED` that are. None: all places."""
-    places = np.flatnonzero(free)
-    if len(places) <= MOST_COMPARED:
+def _compared_rows(free: Mask, seed: int) -> Ints | None:
+    """The rows, ascending, that the query strategy gets: all rows that are not free, and at most `MAX_COMPARED_TASKS`
+    free rows. None if these are all rows."""
+    free_rows = np.flatnonzero(free)
+    if len(free_rows) <= MAX_COMPARED_TASKS:
         return None
-    shown = ~free
-    shown[np.random.default_rng(seed).choice(places, MOST_COMPARED, replace=False)] = True
-    return np.flatnonzero(shown)
+    is_compared = ~free
+    is_compared[np.random.default_rng(seed).choice(free_rows, MAX_COMPARED_TASKS, replace=False)] = True
+    return np.flatnonzero(is_compared)
 
 
 def _reasons(
-    selection: Selection, drafts: Sequence[Draft | None], clustering: Clustering | None, basis: RankingContext
+    selection: Selection, drafts: Sequence[Draft | None], clustering: Clustering | None, context: RankingContext
 ) -> Iterator[str]:
-    """A few words for the annotator: whose draft it is and what speaks for it, cluster, uncertainty, model version."""
-    for row, uncertainty, each in zip(selection.rows.tolist(), selection.uncertainty.tolist(), drafts, strict=True):
-        whose = f"{each.author}'s draft{because(each)}" if each else "no draft"
-        where = "" if clustering is None else f"cluster {clustering.assignment[row] + 1}"
-        unsure = "no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
-        yield f"{', '.join(filter(None, [whose, where, selection.ground, unsure]))} ({basis.name})"
+    """Yields a reason for each selected task: the draft's author and explanation, the cluster, the uncertainty, and the
+    version."""
+    rows, uncertainties = selection.rows.tolist(), selection.uncertainty.tolist()
+    for row, uncertainty, task_draft in zip(rows, uncertainties, drafts, strict=True):
+        origin = f"{task_draft.author}'s draft{because(task_draft)}" if task_draft else "no draft"
+        cluster = "" if clustering is None else f"cluster {clustering.assignment[row] + 1}"
+        certainty = "no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
+        yield f"{', '.join(filter(None, [origin, cluster, selection.ground, certainty]))} ({context.name})"

@@ -1,6 +1,6 @@
 """One round, top to bottom: reconcile -> encode -> fit -> assess -> rank -> publish.
 
-The data goes one way. What a stage needs from outside comes from the store, what it found goes down to the next one.
+Each stage takes the results of earlier stages. It reads everything else from the store.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ml_backend.label_studio.sync import reconcile
 from ml_backend.labels.aggregation import LabelAggregator, LabelSnapshot
 from ml_backend.loop.queue_builder import RankingContext, rank
 from ml_backend.model import fitted_model
-from ml_backend.model.fitted_model import FEWEST, FittedModel, TrainingSnapshot
+from ml_backend.model.fitted_model import MIN_TARGETS, FittedModel, TrainingSnapshot
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.monitor import fall_back
 from ml_backend.pool import feature_space
@@ -39,17 +39,21 @@ from ml_backend.storage import Lease, ProjectRecord, RoundRecord, Store, now
 from ml_backend.teacher import distillation
 from ml_backend.teacher.teacher_labels import TeacherLabels, recall
 
-EXPLORE_EVERY = 10  # versions: how often the way to publish that seems slower is tried
+EXPLORE_EVERY_VERSIONS = 10  # in one of so many versions, the publisher tries the method that was slower
 
 
 @dataclass(frozen=True)
 class RoundContext:
-    """What one round works with.
+    """The dependencies and the state of one round.
 
-    aggregator  follows the project's labels from round to round
-    guard       raises if the lease was lost: nothing may be written to Label Studio after that
-    superseded  whether a newer round, or another project's, is wanted; waits up to so many seconds for that
-    lease       under which versions are stored; None where nobody else works on the project
+    project     the id of the project
+    pool        the tasks of the project, kept from round to round
+    aggregator  the labels of the project, kept from round to round
+    guard       raises if the lease was lost: then nothing more may be written to Label Studio
+    superseded  whether a newer round of this or of another project is requested; waits up to the given number of
+                seconds for such a request
+    lease       the lease under which versions are stored; None if no other worker can have the project
+    stages      the seconds that each stage took
     """
 
     settings: Settings
@@ -65,251 +69,269 @@ class RoundContext:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times a stage. None begins without the right to publish: a stop is heeded, and a worker that was overtaken
-        writes nothing under a number that is another's by now."""
+        """Measures the seconds of a stage. Checks the lease before the stage, so that a stopped or superseded worker
+        never writes under a version number that another worker owns."""
         self.guard()
-        begin = time.monotonic()
+        start = time.monotonic()
         try:
             yield
         finally:
-            self.stages[name] = round(time.monotonic() - begin, 4)
+            self.stages[name] = round(time.monotonic() - start, 4)
 
 
-def run_round(work: RoundContext) -> RoundRecord | None:
-    """Learns from all that is known and publishes the new queue; None if nothing has changed since the last one.
+def run_round(context: RoundContext) -> RoundRecord | None:
+    """Fits a learner on all labels and publishes a new queue; returns None if nothing has changed since the last one.
 
-    Raises ApprenticeError, and then the earlier version goes on serving.
+    If it raises ApprenticeError, the earlier version goes on serving.
     """
-    started, store, project = now(), work.store, work.project
-    with work.stage("reconcile"):
-        reconcile(work.client, store, project, work.settings.reconcile_seconds, work.guard, work.pool.expect)
-    record = store.projects.ensure(project)
-    options, _ = work.settings.for_project(record.extra_params)
-    schema = read_schema(record.label_config, record.choices)
+    started_at, store, project = now(), context.store, context.project
+    with context.stage("reconcile"):
+        reconcile(
+            context.client, store, project, context.settings.reconcile_seconds, context.guard, context.pool.sketch_ahead
+        )
+    project_row = store.projects.ensure(project)
+    options, _ = context.settings.for_project(project_row.extra_params)
+    schema = read_schema(project_row.label_config, project_row.choices)
 
-    with work.stage("encode"):
-        record, odd = feature_space.settle(store, work.settings, record, schema, options)
-        encoder = feature_space.encoder_of(work.settings, record)
-        options, moved = fall_back(options.of_form(feature_space.form(encoder)), record.watch)
-        work.pool.use(encoder)
-        work.pool.refresh(record.tasks_revision)
-        labels = work.aggregator.refresh(schema)
-        answers = labels.answers.but_for(work.pool.tasks[work.pool.unreadable])
-        serving, problem = fitted_model.load_best(store, _serving_version(work, record), work.pool.space)
-        recalled = _recalled(work, options, schema, answers)
-        unchanged = _fingerprint(record, options, labels, work.pool, recalled) == record.fingerprint
+    with context.stage("encode"):
+        project_row, record_problems = feature_space.update_space(store, context.settings, project_row, schema, options)
+        encoder = feature_space.encoder_of(context.settings, project_row)
+        options, fallback = fall_back(options.of_form(feature_space.form(encoder)), project_row.watch)
+        context.pool.use(encoder)
+        context.pool.refresh(project_row.tasks_revision)
+        label_snapshot = context.aggregator.refresh(schema)
+        labels = label_snapshot.answers.but_for(context.pool.tasks[context.pool.unreadable])
+        serving, problem = fitted_model.load_best(store, _serving_version(context, project_row), context.pool.space)
+        teacher_labels = _load_teacher_labels(context, options, schema, labels)
+        is_unchanged = (
+            _fingerprint(project_row, options, label_snapshot, context.pool, teacher_labels) == project_row.fingerprint
+        )
         active = store.versions.active(project)
-        # without an active version, or with another learner than the active one has, there is something to mend
-        if unchanged and active is not None and active.learner == (serving.number if serving else None):
-            project_stats.update(store, project, schema, work.pool, work.aggregator, serving, recalled, work.lease)
+        # a round is also needed if no version is active, or if the active version has another learner
+        if is_unchanged and active is not None and active.learner == (serving.number if serving else None):
+            project_stats.update(
+                store, project, schema, context.pool, context.aggregator, serving, teacher_labels, context.lease
+            )
             return None
 
     number = store.versions.next_number(project)
-    # never a name that Label Studio has seen, not even from another store
+    # the name is new to Label Studio, also if another store has published to the project
     name = f"apprentice-{number}-{uuid.uuid4().hex[:4]}"
-    with work.stage("fit"):
-        candidate, fit = _fit(work, record, schema, options, answers, serving, number)
+    with context.stage("fit"):
+        candidate, fit = _fit(context, project_row, schema, options, labels, serving, number)
 
-    with work.stage("assess"):
-        learner, accuracy, reason = _assess(work, record, serving, candidate, fit, len(answers.tasks))
+    with context.stage("assess"):
+        learner, accuracy, reason = _assess(context, project_row, serving, candidate, fit, len(labels.tasks))
 
-    with work.stage("rank"):
-        records = feature_space.records_of(work.settings, record)
-        basis = RankingContext(
-            work.settings, options, schema, answers, learner, project, number, name, recalled, records
+    with context.stage("rank"):
+        record_encoder = feature_space.records_of(context.settings, project_row)
+        ranking_context = RankingContext(
+            context.settings, options, schema, labels, learner, project, number, name, teacher_labels, record_encoder
         )
-        queue = rank(store, work.pool, basis)
+        queue = rank(store, context.pool, ranking_context)
 
-    with work.stage("publish"):
+    with context.stage("publish"):
+        remarks = [record_problems, fallback, problem, _changed_labels(serving, schema), reason]
         version = ModelVersion(
             project=project,
             number=number,
             name=name,
             learner=learner.number if learner else None,
-            labelled=len(answers.tasks),
+            labelled=len(labels.tasks),
             accuracy=accuracy,
             created_at=now(),
-            note="; ".join(filter(None, [odd, moved, problem, _changed_labels(serving, schema), reason])),
+            note="; ".join(filter(None, remarks)),
             acquisition=options.acquisition,
         )
         artifact = fitted_model.save(store, project, learner) if learner is not None and learner is candidate else None
         try:
-            store.versions.add(version, artifact, len(queue), work.lease)
-        except ApprenticeError:  # another worker has taken over: what nobody refers to would stay for ever
+            store.versions.add(version, artifact, len(queue), context.lease)
+        except ApprenticeError:  # another worker has the lease: no version refers to the artifact
             if artifact:
                 store.artifacts.remove(artifact[0])
             raise
-        fingerprint = _fingerprint(record, options, labels, work.pool, recalled)  # again: ranking may have encoded more
-        pace, explores = PublishTimings(**(record.pace or {})), number % EXPLORE_EVERY == 0
-        publisher = Publisher(work.client, project, schema, name, work.guard, pace, explores)
-        with _measured(work, publisher):
-            rest = _switch(work, record, publisher, version, queue)
-            # before the rest, which the next answer may cut short
-            project_stats.update(store, project, schema, work.pool, work.aggregator, learner, recalled, work.lease)
-            _complete(work, publisher, version, rest, fingerprint, record.republish)
-    return RoundRecord(version.name, started, now(), work.stages)
+        # computed again, because the stage "rank" may have encoded more tasks
+        fingerprint = _fingerprint(project_row, options, label_snapshot, context.pool, teacher_labels)
+        timings, explores = PublishTimings(**(project_row.pace or {})), number % EXPLORE_EVERY_VERSIONS == 0
+        publisher = Publisher(context.client, project, schema, name, context.guard, timings, explores)
+        with _stored_timings(context, publisher):
+            rest = _switch(context, project_row, publisher, version, queue)
+            # before the rest of the queue, which the next annotation may interrupt
+            project_stats.update(
+                store, project, schema, context.pool, context.aggregator, learner, teacher_labels, context.lease
+            )
+            _complete(context, publisher, version, rest, fingerprint, project_row.republish)
+    return RoundRecord(version.name, started_at, now(), context.stages)
 
 
-def _recalled(
-    work: RoundContext, options: ProjectSettings, schema: TaskSchema, answers: AggregatedLabels
+def _load_teacher_labels(
+    context: RoundContext, options: ProjectSettings, schema: TaskSchema, labels: AggregatedLabels
 ) -> TeacherLabels | None:
-    """What the teacher has said so far; None if there is none to be asked."""
-    teacher = registry.teacher(options.teacher, work.settings.teacher_options(options))
-    return recall(work.store, teacher.name, schema, work.pool, work.project, answers) if teacher else None
+    """The labels of the teacher so far; None without a teacher that can be asked."""
+    teacher = registry.teacher(options.teacher, context.settings.teacher_options(options))
+    return recall(context.store, teacher.name, schema, context.pool, context.project, labels) if teacher else None
 
 
-def _serving_version(work: RoundContext, record: ProjectRecord) -> ModelVersion | None:
-    if record.pinned is not None:
-        return work.store.versions.get(work.project, record.pinned)
-    return work.store.versions.active(work.project)
+def _serving_version(context: RoundContext, project_row: ProjectRecord) -> ModelVersion | None:
+    if project_row.pinned is not None:
+        return context.store.versions.get(context.project, project_row.pinned)
+    return context.store.versions.active(context.project)
 
 
 def _fit(
-    work: RoundContext,
-    record: ProjectRecord,
+    context: RoundContext,
+    project_row: ProjectRecord,
     schema: TaskSchema,
     options: ProjectSettings,
-    answers: AggregatedLabels,
+    labels: AggregatedLabels,
     serving: FittedModel | None,
     number: int,
 ) -> tuple[FittedModel, Fit] | tuple[None, None]:
-    """A new learner, unless it would be the same again, there is nothing to tell apart, or a rollback holds."""
-    labelled = work.pool.rows_of(answers.tasks)
-    work.pool.encode_missing(labelled, work.pool.at_once)
-    rows = labelled[work.pool.encoded[labelled]]  # after an import of many labels, the others come as they are encoded
-    priors = distillation.load(work.store, record, options.learner, work.pool.space, schema)
-    lesson = TrainingSnapshot(
+    """Fits a new model; (None, None) if it would be the same, if the targets do not differ, or during a rollback."""
+    labelled = context.pool.rows_of(labels.tasks)
+    context.pool.encode_missing(labelled, context.pool.at_once)
+    # after an import of many labels, the other labelled tasks are fitted on when they are encoded
+    rows = labelled[context.pool.encoded[labelled]]
+    priors = distillation.load(context.store, project_row, options.learner, context.pool.space, schema)
+    snapshot = TrainingSnapshot(
         plugin=options.learner,
-        space=work.pool.space,
+        space=context.pool.space,
         labels=schema.labels,
         multiple=schema.multiple,
-        tasks=work.pool.tasks[rows],
-        texts=work.pool.keys_of(rows),
-        targets=answers.targets[np.isin(answers.tasks, work.pool.tasks[rows], assume_unique=True)],
+        tasks=context.pool.tasks[rows],
+        texts=context.pool.keys_of(rows),
+        targets=labels.targets[np.isin(labels.tasks, context.pool.tasks[rows], assume_unique=True)],
         prior=priors.name,
     )
-    if record.pinned is not None or (serving is not None and serving.lesson.same(lesson)):
+    if project_row.pinned is not None or (serving is not None and serving.lesson.same(snapshot)):
         return None, None
-    judges = work.pool.real(lesson.tasks) & ~priors.taught_among(lesson.texts)
-    return fitted_model.learn(lesson, work.pool.vectors_at(rows), serving, number, priors.tensors, judges)
+    judges = context.pool.real(snapshot.tasks) & ~priors.taught_among(snapshot.texts)
+    return fitted_model.learn(snapshot, context.pool.vectors_at(rows), serving, number, priors.tensors, judges)
 
 
 def _assess(
-    work: RoundContext,
-    record: ProjectRecord,
+    context: RoundContext,
+    project_row: ProjectRecord,
     serving: FittedModel | None,
     candidate: FittedModel | None,
     fit: Fit | None,
-    n: int,
+    n_labelled: int,
 ) -> tuple[FittedModel | None, Estimate | None, str]:
-    """Which learner serves from now on, given n human labels, how accurate it is, and why it was chosen."""
+    """The learner that serves in the new version, its accuracy, and the reason of the promotion gate."""
     if candidate is None or fit is None:
-        if n == 0 and record.pinned is None:
+        if n_labelled == 0 and project_row.pinned is None:
             return None, None, "no labels are left: drafts come from the teacher" if serving else ""
-        return serving, _figure_of(work, record, serving), ""
-    lesson = candidate.lesson
-    audited = np.array(work.store.versions.audited(work.project), np.int64)
-    real = work.pool.real(lesson.tasks)
-    fit, tasks, targets = fit.of(real), lesson.tasks[real], lesson.targets[real]
-    verdict = judge(fit, targets, lesson.multiple, np.isin(tasks, audited))
-    if not verdict.promote:
-        return serving, _figure_of(work, record, serving), verdict.reason
-    return candidate, audit_sample.accuracy(fit.held_out, targets, tasks, audited, lesson.multiple), verdict.reason
+        return serving, _stored_accuracy(context, project_row, serving), ""
+    snapshot = candidate.lesson
+    audited = np.array(context.store.versions.audited(context.project), np.int64)
+    is_real = context.pool.real(snapshot.tasks)
+    fit, tasks, targets = fit.of(is_real), snapshot.tasks[is_real], snapshot.targets[is_real]
+    decision = judge(fit, targets, snapshot.multiple, np.isin(tasks, audited))
+    if not decision.promote:
+        return serving, _stored_accuracy(context, project_row, serving), decision.reason
+    accuracy = audit_sample.accuracy(fit.held_out, targets, tasks, audited, snapshot.multiple)
+    return candidate, accuracy, decision.reason
 
 
-def _figure_of(work: RoundContext, record: ProjectRecord, learner: FittedModel | None) -> Estimate | None:
-    """The accuracy of a learner as the version that made it has it: it is the same in all versions that serve it."""
-    own = work.store.versions.get(work.project, learner.number) if learner else None
-    version = own or _serving_version(work, record)
+def _stored_accuracy(context: RoundContext, project_row: ProjectRecord, learner: FittedModel | None) -> Estimate | None:
+    """The accuracy of a learner that the version which fitted it has. All versions that it serves have the same."""
+    fitting_version = context.store.versions.get(context.project, learner.number) if learner else None
+    version = fitting_version or _serving_version(context, project_row)
     return version.accuracy if version else None
 
 
 def _changed_labels(serving: FittedModel | None, schema: TaskSchema) -> str:
-    """What the project's owner did to the labels since the serving learner was fitted, "" if nothing."""
+    """A remark on labels that were added or removed since the serving learner was fitted, "" if none were."""
     if serving is None or set(serving.lesson.labels) == set(schema.labels):
         return ""
     added = [label for label in schema.labels if label not in serving.lesson.labels]
     removed = [label for label in serving.lesson.labels if label not in schema.labels]
-    told = [f"{what} {', '.join(labels)}" for what, labels in (("added", added), ("removed", removed)) if labels]
-    return f"labels changed: {'; '.join(told)}"
+    changes = [f"{change} {', '.join(labels)}" for change, labels in (("added", added), ("removed", removed)) if labels]
+    return f"labels changed: {'; '.join(changes)}"
 
 
 def _switch(
-    work: RoundContext, record: ProjectRecord, publisher: Publisher, version: ModelVersion, queue: Sequence[Prediction]
+    context: RoundContext,
+    project_row: ProjectRecord,
+    publisher: Publisher,
+    version: ModelVersion,
+    queue: Sequence[Prediction],
 ) -> Sequence[Prediction]:
-    """Head of the queue, then the version serves; returns the rest. Without tasks left to label the version serves
-    /predict alone."""
+    """Publishes the head of the queue and switches the project to the version; returns the rest of the queue. If the
+    queue is empty, the version serves /predict alone."""
     if not queue:
-        work.store.versions.activate(work.project, version.number, work.lease)
+        context.store.versions.activate(context.project, version.number, context.lease)
         return queue
     rest = publisher.head(queue)
     try:
-        work.guard()
-        # not before the head: annotators went on seeing earlier drafts
-        work.store.publications.switch(version, queue, work.lease)
+        context.guard()
+        # after the head: until then, annotators have seen earlier drafts
+        context.store.publications.switch(version, queue, context.lease)
     except LeaseLostError:
-        _undo_switch(work, record)
+        _undo_switch(context, project_row)
         raise
     return rest
 
 
-def _undo_switch(work: RoundContext, record: ProjectRecord) -> None:
-    """Mends what a worker did that was held between the check of its lease and the switch. A project that was
-    disconnected meanwhile serves what it served before `connect`; any other one is published again."""
-    project = work.store.projects.get(work.project)
-    is_connected = project is not None and project.is_connected
-    if record.is_connected and not is_connected:
-        restore_model_version(work.client, work.project, record.connection or {})
+def _undo_switch(context: RoundContext, project_row: ProjectRecord) -> None:
+    """Undoes the switch of a worker that lost its lease between the check of the lease and the switch. If the project
+    was disconnected meanwhile, it gets back the model version that it had before `connect`; else it is published
+    again."""
+    current_row = context.store.projects.get(context.project)
+    is_connected = current_row is not None and current_row.is_connected
+    if project_row.is_connected and not is_connected:
+        restore_model_version(context.client, context.project, project_row.connection or {})
     else:
-        work.store.publications.request(work.project)
-        work.store.jobs.request(work.project)
+        context.store.publications.request(context.project)
+        context.store.jobs.request(context.project)
 
 
 def _complete(
-    work: RoundContext, publisher: Publisher, version: ModelVersion, rest: Sequence[Prediction], fingerprint: str,
+    context: RoundContext, publisher: Publisher, version: ModelVersion, rest: Sequence[Prediction], fingerprint: str,
     republish: int,
 ) -> None:  # fmt: skip
-    """The rest of the queue. The fingerprint is kept only when all rows stand: one that was cut short is published
-    again."""
-    planned = publisher.written + len(rest)
-    if publisher.rest(rest, work.superseded):
-        work.store.publications.settle(work.project, fingerprint, republish, work.lease)
-    if publisher.written != planned:
-        work.store.versions.set_rows(work.project, version.number, publisher.written)
+    """Publishes the rest of the queue. Stores the fingerprint if all rows are published: a queue that was interrupted
+    is published again."""
+    n_planned = publisher.written + len(rest)
+    if publisher.rest(rest, context.superseded):
+        context.store.publications.settle(context.project, fingerprint, republish, context.lease)
+    if publisher.written != n_planned:
+        context.store.versions.set_rows(context.project, version.number, publisher.written)
 
 
 @contextmanager
-def _measured(work: RoundContext, publisher: Publisher) -> Iterator[None]:
-    """Keeps the measured pace, also after a failure. If Label Studio refuses a row, the project is read anew: a task or
-    a label must have gone unnoticed."""
+def _stored_timings(context: RoundContext, publisher: Publisher) -> Iterator[None]:
+    """Stores the measured timings of publishing, also after an error. If Label Studio refuses a row, the project is
+    read again, because the store must have missed the removal of a task or of a label."""
     try:
         yield
     except RequestRefusedError:
-        work.store.synchronisation.look_again(work.project)
+        context.store.synchronisation.look_again(context.project)
         raise
     finally:
-        work.store.publications.measure(work.project, publisher.pace.bulk, publisher.pace.single)
+        context.store.publications.measure(context.project, publisher.pace.bulk, publisher.pace.single)
 
 
 def _fingerprint(
-    record: ProjectRecord,
+    project_row: ProjectRecord,
     options: ProjectSettings,
-    labels: LabelSnapshot,
+    label_snapshot: LabelSnapshot,
     pool: ProjectPool,
-    recalled: TeacherLabels | None,
+    teacher_labels: TeacherLabels | None,
 ) -> str:
-    """Of everything that a queue is made from: if it has not changed, neither has the queue."""
-    encoded = int(pool.encoded.sum())
+    """A hash of everything that a queue is made from: the queue changes only if the hash changes."""
+    n_encoded = int(pool.encoded.sum())
+    prior = (project_row.prior or {}).get("sha256", "") if len(label_snapshot.answers.tasks) >= MIN_TARGETS else ""
     parts = {
-        "config": record.label_config,
+        "config": project_row.label_config,
         "options": options.model_dump(),
-        "pinned": record.pinned,
-        "tasks": record.tasks_revision,
-        # the queue improves at every doubling of the encoded part, and when all is encoded
+        "pinned": project_row.pinned,
+        "tasks": project_row.tasks_revision,
+        # the queue changes when the number of encoded tasks has doubled, and when all tasks are encoded
         "space": pool.space,
-        "encoded": "all" if not pool.missing.any() else encoded.bit_length(),
-        "prior": (record.prior or {}).get("sha256", "") if len(labels.answers.tasks) >= FEWEST else "",
-        "recalled": recalled.digest if recalled else "",
-        "answers": labels.digest,
+        "encoded": "all" if not pool.missing.any() else n_encoded.bit_length(),
+        "prior": prior,
+        "recalled": teacher_labels.digest if teacher_labels else "",
+        "answers": label_snapshot.digest,
     }
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,1 +1,1 @@
-"""A fitted model: what it was fitted on, its drafts and their explanations."""
+"""The fitted model of a project, its training sample, its drafts and their explanations."""

@@ -1,6 +1,6 @@
-"""What a project's learner knows: the fitted tensors together with the lesson that they were fitted on.
+"""The fitted model of a project: the fitted tensors together with the snapshot of the data that they were fitted on.
 
-Both lie in one artifact, so that a version can be restored and the gate can compare what was known then with now.
+One artifact holds both, so that a version can be restored, and the promotion gate can compare two models.
 """
 
 from __future__ import annotations
@@ -20,24 +20,27 @@ from ml_backend.model.training_sample import TrainingSample, training_sample
 from ml_backend.storage import Store
 
 _HEADER, _TASKS, _TEXTS, _HELD_OUT = "snapshot.header", "snapshot.tasks", "snapshot.texts", "snapshot.held_out"
-FEWEST = 2
-"""Answers that a learner needs."""
-MOST_JUDGED_ANEW = 5000
-"""Answers up to which the serving knowledge is cross-validated anew, on the folds of the new one; of more, what it said
-of each answer without having learnt from it is compared."""
-CHUNK = 8192  # rows whose vectors are in memory at once beside the pool's
+MIN_TARGETS = 2
+"""Number of labelled tasks that a fit needs."""
+MAX_CROSS_VALIDATED_AGAIN = 5000
+"""Number of labelled tasks up to which the serving model is cross-validated again, on the folds of the new model. For
+more tasks, the held-out probabilities of the serving model are used."""
+ROWS_PER_BATCH = 8192  # rows whose vectors are copied at a time
 NO_PRIORS: Mapping[str, Tensors] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSnapshot:
-    """All that a fit depends on: the learner `plugin`, the encoder `space`, and the answers.
+    """The data that a fit depends on.
 
-    labels   the names of the c columns; `multiple`: whether several may hold at once
-    tasks    (n,) int64 ascending
-    texts    the content keys of their texts, one after the other
-    targets  (n, c) float32
-    prior    names the priors, of labels' names and what a teacher has taught, that the fit could start from; "": none
+    plugin    the name of the learner
+    space     the name of the vector space
+    labels    the labels of the c columns
+    multiple  whether several labels may hold at once
+    tasks     (n,) int64 ids of the labelled tasks, ascending
+    texts     the content keys of the tasks' texts, concatenated
+    targets   (n, c) float32
+    prior     identifies the priors from which the fit could start, "" for none
     """
 
     plugin: str
@@ -50,37 +53,40 @@ class TrainingSnapshot:
     prior: str = ""
 
     def same(self, other: TrainingSnapshot) -> bool:
-        """Whether fitting on the other one would give the same learner again."""
-        mine = (self.plugin, self.space, self.labels, self.multiple, self.texts, self.prior)
+        """Whether a fit on the other snapshot would give the same model."""
+        parts = (self.plugin, self.space, self.labels, self.multiple, self.texts, self.prior)
         return (
-            mine == (other.plugin, other.space, other.labels, other.multiple, other.texts, other.prior)
+            parts == (other.plugin, other.space, other.labels, other.multiple, other.texts, other.prior)
             and np.array_equal(self.tasks, other.tasks)
             and np.array_equal(self.targets, other.targets)
         )
 
     def targets_for(self, new: TrainingSnapshot) -> Floats | None:
-        """(n of `new`, c) what was known of its tasks, NaN where nothing was; None if the kind of answer changed."""
+        """(n of `new`, c) the targets of this snapshot for the tasks of `new`, NaN for tasks that it does not have;
+        None if the labels or `multiple` differ."""
         if set(new.labels) != set(self.labels) or new.multiple != self.multiple:
             return None
         return _on_tasks(self.targets, self, new)
 
 
 def _on_tasks(values: Floats, old: TrainingSnapshot, new: TrainingSnapshot) -> Floats:
-    """(n of `new`, c) the `values` of one lesson's tasks, in the columns of another one with the same labels; NaN of
-    tasks that it does not have."""
+    """(n of `new`, c) the `values` of the tasks of `old`, in the rows and columns of `new`, which has the same labels;
+    NaN for tasks that `old` does not have."""
     out = np.full(new.targets.shape, np.nan, np.float32)
-    _, row, mine = np.intersect1d(new.tasks, old.tasks, assume_unique=True, return_indices=True)
-    out[row] = values[mine][:, [old.labels.index(label) for label in new.labels]]
+    _, new_rows, old_rows = np.intersect1d(new.tasks, old.tasks, assume_unique=True, return_indices=True)
+    out[new_rows] = values[old_rows][:, [old.labels.index(label) for label in new.labels]]
     return out
 
 
 @dataclass(frozen=True, slots=True)
 class FittedModel:
-    """The fit that version `number` made of a lesson.
+    """A model that was fitted on a snapshot.
 
-    held_out      (n, c) what it says of each task of the lesson without having learnt from it, rounded as an artifact
-                  keeps it
-    started_from  the name of the prior that was worth it, "" for none; `prior_errors` and `trust` as in `Fit`
+    number        the number of the version that fitted the model
+    lesson        the snapshot
+    held_out      (n, c) held-out probabilities of the snapshot's tasks, rounded as in an artifact
+    started_from  the name of the prior that the fit started from, "" for none
+    prior_errors  as in `Fit`, as is `trust`
     """
 
     number: int
@@ -92,141 +98,152 @@ class FittedModel:
     trust: float | None = None
 
     def held_out_for(self, new: TrainingSnapshot) -> Floats:
-        """(n of `new`, c) what it says of the tasks of a lesson with the same labels; NaN of those not learnt from."""
+        """(n of `new`, c) held-out probabilities of the tasks of a snapshot with the same labels; NaN for tasks that
+        the model was not fitted on."""
         return _on_tasks(self.held_out, self.lesson, new)
 
     def errors(self, tasks: Ints) -> Floats:
-        """(m,) the held-out probability of a wrong answer to each of `tasks` (m,), ascending; NaN if not learnt from.
-        With several labels, the mean over them."""
-        targets, found = self.lesson.targets, self.held_out
-        wrong = np.abs(targets - found).mean(axis=1) if self.lesson.multiple else 1 - (targets * found).sum(axis=1)
+        """(m,) the held-out probability of a wrong label for `tasks` (m,), ascending; with several labels, the mean
+        over the labels. NaN for tasks that the model was not fitted on."""
+        targets, held_out = self.lesson.targets, self.held_out
+        if self.lesson.multiple:
+            errors = np.abs(targets - held_out).mean(axis=1)
+        else:
+            errors = 1 - (targets * held_out).sum(axis=1)
         out = np.full(len(tasks), np.nan, np.float32)
-        _, row, mine = np.intersect1d(tasks, self.lesson.tasks, assume_unique=True, return_indices=True)
-        out[row] = wrong[mine].clip(0, 1)
+        _, rows, fitted_rows = np.intersect1d(tasks, self.lesson.tasks, assume_unique=True, return_indices=True)
+        out[rows] = errors[fitted_rows].clip(0, 1)
         return out
 
     def for_drafts(self) -> FittedModel:
-        """The same without the answers that it was fitted on: it predicts alike, and takes little memory."""
-        lesson = self.lesson
-        bare = replace(lesson, tasks=lesson.tasks[:0].copy(), texts=b"", targets=lesson.targets[:0].copy())
-        return replace(self, lesson=bare, held_out=self.held_out[:0].copy())
+        """The model without the tasks and targets of its snapshot: it predicts the same and takes little memory."""
+        full = self.lesson
+        empty = replace(full, tasks=full.tasks[:0].copy(), texts=b"", targets=full.targets[:0].copy())
+        return replace(self, lesson=empty, held_out=self.held_out[:0].copy())
 
     def predict(self, schema: TaskSchema, vectors: Floats) -> Floats:
-        """(n, c) probabilities in the columns of `schema`; a label that the fit never saw gets 0."""
+        """(n, c) probabilities of the labels of `schema`; 0 for a label that the model was not fitted on."""
         return self._predict(schema.labels, schema.multiple, vectors)
 
-    def _predict(self, wanted: tuple[str, ...], multiple: bool, vectors: Floats) -> Floats:
-        labels = self.lesson.labels
-        fitted = registry.learner(self.lesson.plugin).predict(self.tensors, vectors)
-        if labels == wanted:
-            return fitted
-        out = np.zeros((len(fitted), len(wanted)), np.float32)
-        for column, label in enumerate(wanted):
-            if label in labels:
-                out[:, column] = fitted[:, labels.index(label)]
+    def _predict(self, labels: tuple[str, ...], multiple: bool, vectors: Floats) -> Floats:
+        fitted_labels = self.lesson.labels
+        probabilities = registry.learner(self.lesson.plugin).predict(self.tensors, vectors)
+        if labels == fitted_labels:
+            return probabilities
+        out = np.zeros((len(probabilities), len(labels)), np.float32)
+        for column, label in enumerate(labels):
+            if label in fitted_labels:
+                out[:, column] = probabilities[:, fitted_labels.index(label)]
         if not multiple:
-            out += 1e-6  # if none of the labels is left, all are equally likely
+            out += 1e-6  # without any of the fitted labels, all labels are equally likely
             out /= out.sum(axis=1, keepdims=True)
         return out
 
 
 def learn(
-    lesson: TrainingSnapshot,
+    snapshot: TrainingSnapshot,
     vectors: Floats,
     serving: FittedModel | None,
     number: int,
     priors: Mapping[str, Tensors] = NO_PRIORS,
     judges: Mask | None = None,
 ) -> tuple[FittedModel, Fit] | tuple[None, None]:
-    """What version `number` would know from a lesson and its vectors (n, d), with the serving knowledge cross-validated
-    on the same folds for the gate; nothing if all tasks have the same answer and no prior is worth starting from. The
-    vectors are read by rows; of very many answers, it is fitted on a part (see `training_sample`).
-    `judges` as in `TrainingSet`."""
-    targets = lesson.targets
-    differ = bool((targets != targets[:1]).any())
-    if len(targets) < FEWEST or not (differ or priors):
+    """Fits the model of version `number` and cross-validates it and the serving model on the same folds, for the gate.
+
+    vectors  (n, d) of the snapshot's tasks, read by rows; of very many rows, a sample is fitted (see `training_sample`)
+    judges   as in `TrainingSet`
+
+    Returns (None, None) if there are too few targets, or if all targets are equal and no prior helps.
+    """
+    targets = snapshot.targets
+    targets_differ = bool((targets != targets[:1]).any())
+    if len(targets) < MIN_TARGETS or not (targets_differ or priors):
         return None, None
     train = TrainingSet(
         vectors=vectors,
         targets=targets,
         weights=np.ones(len(targets), np.float32),
-        multiple=lesson.multiple,
-        earlier=serving.lesson.targets_for(lesson) if serving else None,
-        earlier_tensors=serving.tensors if serving and serving.lesson.labels == lesson.labels else None,
+        multiple=snapshot.multiple,
+        earlier=serving.lesson.targets_for(snapshot) if serving else None,
+        earlier_tensors=serving.tensors if serving and serving.lesson.labels == snapshot.labels else None,
         priors=priors,
         judges=judges,
-        judges_earlier=len(targets) <= MOST_JUDGED_ANEW,
+        judges_earlier=len(targets) <= MAX_CROSS_VALIDATED_AGAIN,
     )
-    known = np.zeros(len(targets), np.bool_) if train.earlier is None else (train.earlier == targets).all(axis=1)
-    sample = training_sample(lesson.tasks, targets, ~known)
-    fit = _fit(lesson, train, serving, number) if sample is None else _fit_some(lesson, train, sample, number)
+    has_old_target = (
+        np.zeros(len(targets), np.bool_) if train.earlier is None else (train.earlier == targets).all(axis=1)
+    )
+    sample = training_sample(snapshot.tasks, targets, ~has_old_target)
+    fit = _fit(snapshot, train, serving, number) if sample is None else _fit_sample(snapshot, train, sample, number)
     if not train.judges_earlier:
-        fit = replace(fit, held_out_earlier=_said_unseen(serving, train, lesson) if serving else None)
-    if not (differ or fit.prior):
+        fit = replace(fit, held_out_earlier=_held_out_of(serving, train, snapshot) if serving else None)
+    if not (targets_differ or fit.prior):
         return None, None
-    return FittedModel(number, lesson, fit.tensors, rounded(fit.held_out), fit.prior, fit.prior_errors, fit.trust), fit
+    model = FittedModel(number, snapshot, fit.tensors, rounded(fit.held_out), fit.prior, fit.prior_errors, fit.trust)
+    return model, fit
 
 
-def _fit(lesson: TrainingSnapshot, train: TrainingSet, serving: FittedModel | None, number: int) -> Fit:
-    fit = registry.learner(lesson.plugin).fit(replace(train, vectors=np.asarray(train.vectors)), seed=number)
-    kind = serving.lesson.plugin if serving and train.judges_earlier else lesson.plugin
-    if kind != lesson.plugin and kind in registry.installed("learner"):
-        # another kind of learner has to beat what the serving kind makes of the earlier labels
-        rival = registry.learner(kind).fit(train, seed=number)
+def _fit(snapshot: TrainingSnapshot, train: TrainingSet, serving: FittedModel | None, number: int) -> Fit:
+    fit = registry.learner(snapshot.plugin).fit(replace(train, vectors=np.asarray(train.vectors)), seed=number)
+    plugin = serving.lesson.plugin if serving and train.judges_earlier else snapshot.plugin
+    if plugin != snapshot.plugin and plugin in registry.installed("learner"):
+        # the gate compares with a fit of the serving learner's own plugin on the earlier targets
+        rival = registry.learner(plugin).fit(train, seed=number)
         fit = replace(fit, held_out_earlier=rival.held_out_earlier)
     return fit
 
 
-def _fit_some(lesson: TrainingSnapshot, train: TrainingSet, sample: TrainingSample, number: int) -> Fit:
-    """A fit on a sample alone. The other rows are predicted by its head, which has not seen them."""
-    fit = registry.learner(lesson.plugin).fit(replace(train.of(sample.rows), weights=sample.weights), seed=number)
+def _fit_sample(snapshot: TrainingSnapshot, train: TrainingSet, sample: TrainingSample, number: int) -> Fit:
+    """A fit on the rows of a sample. The fitted tensors predict the other rows, on which they were not fitted."""
+    learner = registry.learner(snapshot.plugin)
+    fit = learner.fit(replace(train.of(sample.rows), weights=sample.weights), seed=number)
     held_out = np.empty(train.targets.shape, np.float32)
     held_out[sample.rows] = fit.held_out
     others = np.setdiff1d(np.arange(len(held_out)), sample.rows, assume_unique=True)
-    for some in np.array_split(others, len(others) // CHUNK + 1):
-        held_out[some] = registry.learner(lesson.plugin).predict(fit.tensors, train.vectors[some])
+    for rows in np.array_split(others, len(others) // ROWS_PER_BATCH + 1):
+        held_out[rows] = learner.predict(fit.tensors, train.vectors[rows])
     return replace(fit, held_out=held_out)
 
 
-def _said_unseen(serving: FittedModel, train: TrainingSet, lesson: TrainingSnapshot) -> Floats | None:
-    """(n, c) what the serving knowledge says of each row of a lesson without having learnt from it: what it said when
-    it was learnt, and of rows that have come since what its head says. None if it was of other labels, or its kind is
-    installed no more."""
+def _held_out_of(serving: FittedModel, train: TrainingSet, snapshot: TrainingSnapshot) -> Floats | None:
+    """(n, c) the probabilities that the serving model gives to rows of a snapshot on which it was not fitted: its
+    held-out probabilities, and its predictions for new rows. None if it has other labels, or if its learner is not
+    installed."""
     if train.earlier is None or serving.lesson.plugin not in registry.installed("learner"):
         return None
-    said = serving.held_out_for(lesson)
-    new = np.flatnonzero(np.isnan(said).any(axis=1))
-    for some in np.array_split(new, len(new) // CHUNK + 1) if len(new) else ():
-        said[some] = serving._predict(lesson.labels, lesson.multiple, train.vectors[some])
-    return said
+    held_out = serving.held_out_for(snapshot)
+    new_rows = np.flatnonzero(np.isnan(held_out).any(axis=1))
+    for rows in np.array_split(new_rows, len(new_rows) // ROWS_PER_BATCH + 1) if len(new_rows) else ():
+        held_out[rows] = serving._predict(snapshot.labels, snapshot.multiple, train.vectors[rows])
+    return held_out
 
 
-def save(store: Store, project: int, known: FittedModel) -> tuple[str, str]:
-    """Writes the artifact; returns its file name and checksum. Raises StoreError."""
-    lesson = known.lesson
+def save(store: Store, project: int, model: FittedModel) -> tuple[str, str]:
+    """Writes the artifact of a model; returns its file name and checksum. Raises StoreError."""
+    snapshot = model.lesson
     header = {
-        "plugin": lesson.plugin, "space": lesson.space, "labels": lesson.labels, "multiple": lesson.multiple,
-        "prior": lesson.prior, "started_from": known.started_from, "prior_errors": dict(known.prior_errors),
-        "trust": known.trust,
+        "plugin": snapshot.plugin, "space": snapshot.space, "labels": snapshot.labels, "multiple": snapshot.multiple,
+        "prior": snapshot.prior, "started_from": model.started_from, "prior_errors": dict(model.prior_errors),
+        "trust": model.trust,
     }  # fmt: skip
-    snapshot: Tensors = {
+    snapshot_tensors: Tensors = {
         _HEADER: np.frombuffer(json.dumps(header).encode(), np.uint8),
-        _TASKS: lesson.tasks,
-        _TEXTS: np.frombuffer(lesson.texts, np.uint8),
-        **pack(lesson.targets, lesson.multiple),
-        _HELD_OUT: known.held_out.astype(np.float16),
+        _TASKS: snapshot.tasks,
+        _TEXTS: np.frombuffer(snapshot.texts, np.uint8),
+        **pack(snapshot.targets, snapshot.multiple),
+        _HELD_OUT: model.held_out.astype(np.float16),
     }
-    return store.artifacts.write(project, f"{known.number:06d}", {**known.tensors, **snapshot})
+    return store.artifacts.write(project, f"{model.number:06d}", {**model.tensors, **snapshot_tensors})
 
 
 def load(store: Store, project: int, number: int) -> FittedModel:
-    """Reads the fit that one version made. Raises ArtifactError if it is damaged or gone."""
+    """Reads the model that a version fitted. Raises ArtifactError if its artifact is damaged or missing."""
     artifact = store.versions.artifact(project, number)
     if artifact is None:
         raise ArtifactError(f"version {number} of project {project} has no artifact: an older version serves")
     tensors = store.artifacts.read(*artifact)
     header = json.loads(tensors.pop(_HEADER).tobytes())
-    lesson = TrainingSnapshot(
+    snapshot = TrainingSnapshot(
         plugin=header["plugin"],
         space=header["space"],
         labels=tuple(header["labels"]),
@@ -234,28 +251,29 @@ def load(store: Store, project: int, number: int) -> FittedModel:
         tasks=tensors.pop(_TASKS).astype(np.int64),
         texts=tensors.pop(_TEXTS).tobytes(),
         targets=unpack(tensors, len(header["labels"])),
-        prior=header.get("prior", ""),  # older artifacts know none
+        prior=header.get("prior", ""),  # older artifacts have no prior
     )
     held_out = tensors.pop(_HELD_OUT).astype(np.float32)
-    told = {name: header[name] for name in ("started_from", "prior_errors", "trust") if name in header}
-    return FittedModel(number, lesson, tensors, held_out, **told)
+    fit_results = {name: header[name] for name in ("started_from", "prior_errors", "trust") if name in header}
+    return FittedModel(number, snapshot, tensors, held_out, **fit_results)
 
 
-def load_best(store: Store, wanted: ModelVersion | None, space: str) -> tuple[FittedModel | None, str]:
-    """The fit that `wanted` serves, or the newest older one that is whole; and what was wrong, "" if nothing."""
-    if wanted is None or wanted.learner is None:
+def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[FittedModel | None, str]:
+    """The model that serves in a version, or else the newest older model that can be read and was fitted in the vector
+    space; and the problem of the first model, "" if it has none."""
+    if version is None or version.learner is None:
         return None, ""
     problem = ""
-    older = (number for number in store.versions.learners(wanted.project) if number < wanted.learner)
-    for number in (wanted.learner, *older):
+    older = (number for number in store.versions.learners(version.project) if number < version.learner)
+    for number in (version.learner, *older):
         try:
-            found = load(store, wanted.project, number)
+            model = load(store, version.project, number)
         except ApprenticeError as error:
             problem = problem or str(error)
             continue
-        if found.lesson.space == space:
-            return found, problem
-        learnt = found.lesson.space
-        how = f"encoded in another way since version {number} ({learnt}, now {space})"
-        problem = problem or f"the tasks are {how}: learning anew"
+        fitted_space = model.lesson.space
+        if fitted_space == space:
+            return model, problem
+        change = f"encoded in another way since version {number} ({fitted_space}, now {space})"
+        problem = problem or f"the tasks are {change}: the learner is fitted again"
     return None, problem

@@ -1,4 +1,4 @@
-"""Probabilities -> the answer that the annotator finds already filled in: whoever is expected to be right says it."""
+"""Makes drafts (pre-annotations) from the probabilities of the learner and of the teacher."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft, Floats, Mask, TaskSchema
 from ml_backend.evaluation.metrics import decide
-from ml_backend.model.explanations import reasons
+from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel
 
 
@@ -22,17 +22,19 @@ def draft(
     learner: FittedModel | None,
     texts: Sequence[str],
     vectors: Floats,
-    expected: Floats | None = None,
-    own: Mask | None = None,
+    teacher_probabilities: Floats | None = None,
+    is_generated: Mask | None = None,
     records: RecordEncoder | None = None,
 ) -> list[Draft | None]:
-    """One draft a row: the learner's, or the teacher's where that is more likely to be right. Of `records`, the
-    learner's come with its reasons, and before there is a learner nobody else has a draft: None.
+    """A draft for each row: the learner's, or the teacher's where the teacher is more likely to be right.
 
-    expected  (n, c) what the annotators would say by the teacher's word and its record here, NaN where it has said
-              nothing; None if nobody can be asked. Before there is a learner, the embedded teacher speaks where the
-              other one is silent.
-    own       (n,) which of the texts the teacher wrote: what it says of those stands, however sure the learner is
+    Before there is a learner, the embedded teacher drafts where the teacher has no label. It cannot draft records:
+    their draft is None then.
+
+    teacher_probabilities  (n, c) the annotators' labels as expected from the teacher's label and its confusion model;
+                           NaN in rows without a teacher label; None without a teacher
+    is_generated           (n,) texts that the teacher wrote: the teacher's draft always holds for them
+    records                the encoder of records, with which the learner's drafts are explained
     """
     if not len(vectors):
         return []
@@ -43,35 +45,38 @@ def draft(
     else:
         probabilities = registry.drafter(registry.encoder(settings.encoder)).draft(texts, vectors, schema)
     by_teacher: Mask = np.zeros(len(vectors), np.bool_)
-    if expected is not None:
-        known = ~np.isnan(expected).any(axis=1)
-        learners = confidence(probabilities, schema.multiple)
-        surer = np.nan_to_num(confidence(expected, schema.multiple)) > learners
-        by_teacher = np.asarray(known & (surer | (learner is None) | (False if own is None else own)))
-        probabilities = np.where(by_teacher[:, None], np.nan_to_num(expected), probabilities)
+    if teacher_probabilities is not None:
+        has_label = ~np.isnan(teacher_probabilities).any(axis=1)
+        teacher_confidence = np.nan_to_num(confidence(teacher_probabilities, schema.multiple))
+        is_preferred = teacher_confidence > confidence(probabilities, schema.multiple)
+        is_preferred |= (learner is None) | (False if is_generated is None else is_generated)
+        by_teacher = np.asarray(has_label & is_preferred)
+        probabilities = np.where(by_teacher[:, None], np.nan_to_num(teacher_probabilities), probabilities)
     authors: list[Literal["learner", "teacher"]] = [
-        "teacher" if teacher or learner is None else "learner" for teacher in by_teacher
+        "teacher" if from_teacher or learner is None else "learner" for from_teacher in by_teacher
     ]
     chosen = decide(probabilities, schema.multiple)
-    names, sure = np.array(schema.labels), confidence(probabilities, schema.multiple)
-    reasoned: list[tuple[str, ...]] = [() for _ in texts]
+    labels, confidences = np.array(schema.labels), confidence(probabilities, schema.multiple)
+    explanations: list[tuple[str, ...]] = [() for _ in texts]
     if learner and records:
-        reasoned = reasons(learner, schema, records, texts, vectors, chosen)
+        explanations = explain_drafts(learner, schema, records, texts, vectors, chosen)
+    rows = zip(chosen, confidences, authors, explanations, by_teacher, strict=True)
     return [
-        Draft(tuple(names[labels].tolist()), float(sure), author, why if author == "learner" else ())
-        if learner or teacher or not schema.is_record
+        Draft(tuple(labels[mask].tolist()), float(certainty), author, explanation if author == "learner" else ())
+        if learner or from_teacher or not schema.is_record
         else None
-        for labels, sure, author, why, teacher in zip(chosen, sure, authors, reasoned, by_teacher, strict=True)
+        for mask, certainty, author, explanation, from_teacher in rows
     ]
 
 
 def because(draft: Draft) -> str:
-    """What speaks for a draft, in words, "" if nothing is known of that."""
+    """The explanation of a draft, in words; "" if it has none."""
     return f" because of {' and '.join(draft.because)}" if draft.because else ""
 
 
 def confidence(probabilities: Floats, multiple: bool) -> Floats:
-    """(n,) the probability of the chosen label; with several choices, the mean one that a decision is right."""
+    """(n,) the probability of the chosen label; with several choices, the mean probability that a label is decided
+    rightly."""
     if multiple:
         return np.asarray(np.maximum(probabilities, 1 - probabilities).mean(axis=1))
     return np.asarray(probabilities.max(axis=1))

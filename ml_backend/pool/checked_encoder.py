@@ -1,4 +1,4 @@
-"""The one door through which vectors come in: what an encoder makes is checked here, and nowhere behind it."""
+"""Encodes texts and checks that the vectors are finite. All vectors are made here; no other code checks them again."""
 
 from __future__ import annotations
 
@@ -9,28 +9,36 @@ import numpy as np
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import Floats, Mask
 
-Make = Callable[[Sequence[str]], Floats]
+EncodeFunction = Callable[[Sequence[str]], Floats]
 
 
-def encode_usable(make: Make, texts: Sequence[str]) -> tuple[Floats, Mask]:
-    """(n, d) what `make`, of an encoder, gives for some texts, and which of them (n,) have a finite vector; the others
-    get zeros. One that is not finite would spoil every distance and fit."""
-    vectors = make(texts)
+def encode_usable(encode: EncodeFunction, texts: Sequence[str]) -> tuple[Floats, Mask]:
+    """The vectors (n, d) that the method `encode` of an encoder makes of texts, and a mask (n,) of the finite ones.
+
+    Vectors that are not finite become zeros, because they would make distances and fits useless.
+    """
+    vectors = encode(texts)
     usable: Mask = np.asarray(np.isfinite(vectors).all(axis=1))
     if not usable.all():
         vectors = np.where(usable[:, None], vectors, np.float32(0)).astype(np.float32)
     return vectors, usable
 
 
-def encode(make: Make, texts: Sequence[str], names: Sequence[object], encoder: str, what: str = "task") -> Floats:
-    """The same where every text is needed. `what` they are, and their `names`: mostly the numbers of tasks.
+def encode(
+    encode_texts: EncodeFunction, texts: Sequence[str], names: Sequence[object], encoder: str, noun: str = "task"
+) -> Floats:
+    """The vectors (n, d) that the method `encode_texts` of an encoder makes of texts, all of which are needed.
 
-    Raises ApprenticeError naming the first one whose vector, by the encoder so named, is not finite.
+    noun     the kind of thing that has a text, for the error
+    names    the name of each thing, mostly the id of a task
+    encoder  the name of the encoder
+
+    Raises ApprenticeError with the first name whose vector is not finite.
     """
-    vectors, usable = encode_usable(make, texts)
+    vectors, usable = encode_usable(encode_texts, texts)
     if not usable.all():
         raise ApprenticeError(
-            f"The encoder {encoder} gives {what} {names[int(usable.argmin())]!r} a vector that is not finite: "
-            "mend its text or choose another encoder"
+            f"The encoder {encoder} gives {noun} {names[int(usable.argmin())]!r} a vector that is not finite: "
+            "change its text or choose another encoder"
         )
     return vectors

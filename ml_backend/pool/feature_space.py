@@ -1,4 +1,5 @@
-"""The vector space of a project: of texts, that of the settings; of records, one that is fitted to its pool."""
+"""The vector space of a project: for texts that of the configured encoder, for records one that is fitted to the
+pool."""
 
 from __future__ import annotations
 
@@ -11,141 +12,157 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder, RecordEncoder
-from ml_backend.core.settings import Form, ProjectSettings, Settings
+from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
 from ml_backend.core.types import Ints, TaskSchema, read_record
 from ml_backend.label_studio.serialization import MAX_RECORD, record_name
 from ml_backend.storage import ProjectRecord, Store
 
-SAMPLE = 20_000  # records that a profile is made of
-GROWTH = 2.0
-"""A pool of fewer is looked at anew when it has grown by this factor: then everything is encoded and learnt anew."""
-GLANCE = 100  # records that show whether others have come in their place
-PROFILE, BEFORE = "profile", "before"
+PROFILE_SAMPLE = 20_000  # maximum number of records that a profile is made from
+REPROFILE_GROWTH = 2.0
+"""A new profile is made when a pool smaller than PROFILE_SAMPLE has grown by this factor: then all records are encoded
+and the learner is fitted again."""
+REPLACEMENT_SAMPLE = 100  # number of records that are checked for a replacement of the whole pool
+CURRENT_PROFILE, BEFORE = "profile", "before"
 KIND, ORDER, DESCRIPTION = "kind", "order", "description"
 
 
-def encoder_of(settings: Settings, record: ProjectRecord) -> Encoder:
-    """The encoder of a project as it is now. Of records that nobody has looked at yet, see `is_ready`, it is none."""
-    return records_of(settings, record) or registry.encoder(settings.encoder)
+def encoder_of(settings: Settings, project_row: ProjectRecord) -> Encoder:
+    """The current encoder of a project. For records, `is_ready` says whether the project has one."""
+    return records_of(settings, project_row) or registry.encoder(settings.encoder)
 
 
-def records_of(settings: Settings, record: ProjectRecord, profile: str = PROFILE) -> RecordEncoder | None:
-    """The encoder of a project of records, None of any other; with BEFORE, the one that it had before, if any."""
-    made_from = (record.records or {}).get(profile)
-    return registry.record_encoder(made_from, settings.encoder) if made_from else None
+def records_of(settings: Settings, project_row: ProjectRecord, profile: str = CURRENT_PROFILE) -> RecordEncoder | None:
+    """The encoder of a project of records, by the current profile or, with BEFORE, by the previous profile; None for a
+    project of texts or without such a profile."""
+    content = (project_row.records or {}).get(profile)
+    return registry.record_encoder(content, settings.encoder) if content else None
 
 
-def spaces_of_records(settings: Settings, record: ProjectRecord) -> set[str]:
-    """The names of the spaces that a project of records has, and had before; none for any other project."""
-    return {encoder.name for name in (PROFILE, BEFORE) if (encoder := records_of(settings, record, name))}
+def spaces_of_records(settings: Settings, project_row: ProjectRecord) -> set[str]:
+    """The names of the current and of the previous vector space of a project of records; empty for other projects."""
+    return {encoder.name for name in (CURRENT_PROFILE, BEFORE) if (encoder := records_of(settings, project_row, name))}
 
 
-def form(encoder: Encoder) -> Form:
-    """What the tasks are that this encoder is for."""
+def form(encoder: Encoder) -> TaskForm:
+    """The form of the tasks that this encoder encodes."""
     if not isinstance(encoder, RecordEncoder):
         return "text"
     return "record with text" if encoder.texts else "record"
 
 
-def is_ready(record: ProjectRecord, schema: TaskSchema) -> bool:
-    """Whether the project has a vector space for such tasks: one of records has none before its first round."""
-    return bool(record.records) == schema.is_record
+def is_ready(project_row: ProjectRecord, schema: TaskSchema) -> bool:
+    """Whether the project has a vector space for its tasks. A project of records has none before its first round."""
+    return bool(project_row.records) == schema.is_record
 
 
-def settle(
-    store: Store, settings: Settings, record: ProjectRecord, schema: TaskSchema, options: ProjectSettings
+def update_space(
+    store: Store, settings: Settings, project_row: ProjectRecord, schema: TaskSchema, options: ProjectSettings
 ) -> tuple[ProjectRecord, str]:
-    """The project with the space that fits its tasks of today, and what was odd about them, "" if nothing. The one
-    before stays beside it: until a round has come to its end, that is what is served. While a rollback holds a learner,
-    it keeps the space of that. Raises ApprenticeError if there is no field to tell records apart by."""
+    """Makes a new profile of a project of records if its tasks, its schema or its field types have changed.
+
+    Returns the project's row, and the problems of the records ("" if none). The previous vector space is kept and
+    served until the next round completes. While a rollback holds a learner, the project keeps the vector space of that
+    learner. Raises ApprenticeError if no field tells records apart.
+    """
     if not schema.is_record:
-        if record.records:
-            store.record_profiles.forget(record.id)
-            record = store.projects.ensure(record.id)
-        return record, ""
-    kept = record.records or {}
-    made_of: dict[str, Any] = {"field": schema.record_field, "wanted": wanted(schema, options, record.features)}
+        if project_row.records:
+            store.record_profiles.forget(project_row.id)
+            project_row = store.projects.ensure(project_row.id)
+        return project_row, ""
+    current = project_row.records or {}
+    field_types = wanted(schema, options, project_row.features)
+    made_of: dict[str, Any] = {"field": schema.record_field, "wanted": field_types}
     if schema.fields:
         made_of["fields"] = [*schema.fields]
-    n = store.tasks.count(record.id)
-    if n and not (kept and record.pinned is not None):
-        grown = n >= GROWTH * kept.get("tasks", 0) and kept.get("tasks", 0) < SAMPLE
-        if not kept or grown or kept["made_of"] != made_of or _is_foreign(store, record, kept):
-            profile, odd = _looked_at(store, settings, record.id, schema, made_of["wanted"])
-            found = {PROFILE: profile, BEFORE: kept.get(PROFILE), "odd": odd, "tasks": n, "made_of": made_of}
-            store.record_profiles.put(record.id, {**found, "seen": record.tasks_revision})
-            record = store.projects.ensure(record.id)
-            store.forget_spaces(record.id, "records-", spaces_of_records(settings, record))
-        elif kept["seen"] != record.tasks_revision:
-            store.record_profiles.see(record.id, record.tasks_revision)
-            record = store.projects.ensure(record.id)
-    return record, str((record.records or {}).get("odd", ""))
+    n = store.tasks.count(project_row.id)
+    if n and not (current and project_row.pinned is not None):
+        profiled = current.get("tasks", 0)
+        has_grown = n >= REPROFILE_GROWTH * profiled and profiled < PROFILE_SAMPLE
+        if not current or has_grown or current["made_of"] != made_of or _is_replaced(store, project_row, current):
+            profile, problems = _make_profile(store, settings, project_row.id, schema, field_types)
+            new = {
+                CURRENT_PROFILE: profile,
+                BEFORE: current.get(CURRENT_PROFILE),
+                "odd": problems,
+                "tasks": n,
+                "made_of": made_of,
+            }
+            store.record_profiles.put(project_row.id, {**new, "seen": project_row.tasks_revision})
+            project_row = store.projects.ensure(project_row.id)
+            store.forget_spaces(project_row.id, "records-", spaces_of_records(settings, project_row))
+        elif current["seen"] != project_row.tasks_revision:
+            store.record_profiles.see(project_row.id, project_row.tasks_revision)
+            project_row = store.projects.ensure(project_row.id)
+    return project_row, str((project_row.records or {}).get("odd", ""))
 
 
 def descriptions(options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, str]:
-    """What somebody said that fields mean."""
-    told = {name: each.get(DESCRIPTION) for name, each in _told(options, features).items()}
-    return {name: str(words) for name, words in told.items() if words}
+    """The descriptions of fields that a user has given, by field name."""
+    texts = {name: override.get(DESCRIPTION) for name, override in _overrides(options, features).items()}
+    return {name: str(text) for name, text in texts.items() if text}
 
 
 def wanted(schema: TaskSchema, options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The kind of each field, or the order of its values, that somebody said. A text beside a table is one."""
-    beside = schema.fields if schema.record_field else ()
-    found: dict[str, Any] = dict.fromkeys(map(record_name, beside), "text")
-    for name, each in _told(options, features).items():
-        if kind := each.get(ORDER) or each.get(KIND):
-            found[name] = kind
-    return found
+    """Overrides of inferred field types, by field name: the type, or the order of the values, that a user has given.
+    The type of fields that a task has beside the record's own field is text."""
+    text_fields = schema.fields if schema.record_field else ()
+    field_types: dict[str, Any] = dict.fromkeys(map(record_name, text_fields), "text")
+    for name, override in _overrides(options, features).items():
+        if field_type := override.get(ORDER) or override.get(KIND):
+            field_types[name] = field_type
+    return field_types
 
 
 def asked_about(schema: TaskSchema) -> str:
-    """The field of a record that the question is about, "" if it is about the record as a whole."""
+    """The field of a record that the question is about; "" if the question is about the whole record."""
     return "" if schema.record_field or not schema.fields else record_name(schema.fields[0])
 
 
-def _looked_at(
-    store: Store, settings: Settings, project: int, schema: TaskSchema, kinds: Mapping[str, Any]
+def _make_profile(
+    store: Store, settings: Settings, project: int, schema: TaskSchema, field_types: Mapping[str, Any]
 ) -> tuple[str, str]:
-    """The profile of the project's records, and what is odd about them."""
-    some, records = _some(store, project, SAMPLE)
-    there = [each for each in records if each]
-    odd = []
-    if without := [int(task) for task, each in zip(some, records, strict=True) if not each]:
-        odd.append(f"{len(without)} tasks have no record in {_names(schema)}, for example task {without[0]}")
-    if any(len(each) >= MAX_RECORD for each in there):
-        odd.append(f"of a record, no more than {MAX_RECORD} fields are read")
-    if not there:
+    """The profile of the project's records, and their problems."""
+    tasks, sample = _sample_records(store, project, PROFILE_SAMPLE)
+    records = [record for record in sample if record]
+    problems = []
+    if without_record := [int(task) for task, record in zip(tasks, sample, strict=True) if not record]:
+        n, first = len(without_record), without_record[0]
+        problems.append(f"{n} tasks have no record in {_field_names(schema)}, for example task {first}")
+    if any(len(record) >= MAX_RECORD for record in records):
+        problems.append(f"no more than {MAX_RECORD} fields of a record are read")
+    if not records:
         needs = "an object of fields and values there" if schema.record_field else "a value in one of them"
-        raise ApprenticeError(f"No task has a record in {_names(schema)}: each needs {needs}")
-    profile = registry.profile(there, kinds, settings.encoder, asked_about(schema))
-    return profile, "; ".join([*odd, *json.loads(profile)["odd"]])
+        raise ApprenticeError(f"No task has a record in {_field_names(schema)}: each needs {needs}")
+    profile = registry.profile(records, field_types, settings.encoder, asked_about(schema))
+    return profile, "; ".join([*problems, *json.loads(profile)["odd"]])
 
 
-def _names(schema: TaskSchema) -> str:
+def _field_names(schema: TaskSchema) -> str:
     return ", ".join(map(repr, schema.data))
 
 
-def _is_foreign(store: Store, record: ProjectRecord, kept: Mapping[str, Any]) -> bool:
-    """Whether the tasks have changed, and what they have now is mostly nothing of what was looked at: others came in
-    their place."""
-    if kept["seen"] == record.tasks_revision:
+def _is_replaced(store: Store, project_row: ProjectRecord, current: Mapping[str, Any]) -> bool:
+    """Whether the tasks have changed since the current profile was made, and most of their fields are not in it."""
+    if current["seen"] == project_row.tasks_revision:
         return False
-    known = {each["name"] for each in json.loads(kept[PROFILE])["fields"]}
-    names = [name for each in _some(store, record.id, GLANCE)[1] for name in each]
-    return sum(name not in known for name in names) > len(names) / 2
+    profiled = {field["name"] for field in json.loads(current[CURRENT_PROFILE])["fields"]}
+    _, sample = _sample_records(store, project_row.id, REPLACEMENT_SAMPLE)
+    names = [name for record in sample for name in record]
+    return sum(name not in profiled for name in names) > len(names) / 2
 
 
-def _some(store: Store, project: int, most: int) -> tuple[Ints, list[dict[str, Any]]]:
-    """Tasks drawn at random, always the same ones of the same tasks, and their records."""
+def _sample_records(store: Store, project: int, max_tasks: int) -> tuple[Ints, list[dict[str, Any]]]:
+    """Random tasks, the same whenever the project's tasks are the same, and their records ({} without a record)."""
     tasks, _ = store.tasks.index(project)
-    if len(tasks) > most:
-        tasks = np.sort(np.random.default_rng(project).choice(tasks, most, replace=False))
+    if len(tasks) > max_tasks:
+        tasks = np.sort(np.random.default_rng(project).choice(tasks, max_tasks, replace=False))
     return tasks, [read_record(text) for text in store.tasks.texts(project, tasks.tolist())]
 
 
-def _told(options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
-    """Extra params stand above what was edited; a list is an order, a word a kind."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for name, each in {**((features or {}).get("fields") or {}), **options.fields}.items():
-        found[name] = each if isinstance(each, Mapping) else {ORDER if isinstance(each, list) else KIND: each}
-    return found
+def _overrides(options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+    """The overrides of each field. Extra params take precedence over edited features; a list is an order of values, a
+    text a type."""
+    overrides: dict[str, Mapping[str, Any]] = {}
+    for name, value in {**((features or {}).get("fields") or {}), **options.fields}.items():
+        overrides[name] = value if isinstance(value, Mapping) else {ORDER if isinstance(value, list) else KIND: value}
+    return overrides

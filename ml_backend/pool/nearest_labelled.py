@@ -1,7 +1,7 @@
-"""How far each task is from the nearest answered one, remembered from round to round.
+"""Caches the distance of each task to the nearest labelled task from round to round.
 
-An answer changes the distance of the few tasks around it, and a query strategy asks for all of them again each round. A
-distance is made when it is first asked for; after that, only the answers that have come since are looked at.
+A query strategy needs all distances in each round, but a new label changes only the distances of the tasks around it. A
+distance is computed at the first request; later requests compare the task with newly labelled tasks only.
 """
 
 from __future__ import annotations
@@ -10,55 +10,59 @@ import numpy as np
 
 from ml_backend.core.types import Floats, Ints
 
-ROWS_AT_ONCE, ANSWERS_AT_ONCE = 1024, 512
+ROWS_PER_BLOCK, LABELLED_PER_BLOCK = 1024, 512
 
 
 class NearestLabelled:
-    """Of vectors that lie in the slots of a matrix, where they do not change."""
+    """Distances between vectors in the slots (rows) of a matrix. The vector in a slot must not change.
+
+    compared  number of pairs of vectors that were compared so far
+    """
 
     def __init__(self, slots: int) -> None:
-        self._answered: Ints = np.empty(0, np.int64)  # slots, in the order in which they came; -1: no more
+        self._labelled: Ints = np.empty(0, np.int64)  # slots in the order of their labels; -1: not labelled any more
         self._distance: Floats = np.full(slots, np.inf, np.float32)
-        self._nearest: Ints = np.full(slots, -1, np.int64)  # place among the answered
-        self._seen: Ints = np.zeros(slots, np.int64)  # how many of the answered the distance is the least of
+        self._nearest: Ints = np.full(slots, -1, np.int64)  # index into _labelled
+        self._n_compared: Ints = np.zeros(slots, np.int64)  # number of the first entries of _labelled compared with
         self.compared = 0
 
-    def follow(self, answered: Ints) -> None:
-        """Says which slots are answered now. What was nearest to one that is no more is looked for anew."""
-        gone = np.flatnonzero((self._answered >= 0) & ~np.isin(self._answered, answered))
-        if len(gone):
-            lost = np.isin(self._nearest, gone)
-            self._distance[lost], self._nearest[lost], self._seen[lost] = np.inf, -1, 0
-            self._answered[gone] = -1
-        new = answered[~np.isin(answered, self._answered)]
-        self._answered = np.concatenate([self._answered, new])
+    def follow(self, labelled: Ints) -> None:
+        """Sets the labelled slots. Discards the distances to slots that are not labelled any more."""
+        removed = np.flatnonzero((self._labelled >= 0) & ~np.isin(self._labelled, labelled))
+        if len(removed):
+            outdated = np.isin(self._nearest, removed)
+            self._distance[outdated], self._nearest[outdated], self._n_compared[outdated] = np.inf, -1, 0
+            self._labelled[removed] = -1
+        new = labelled[~np.isin(labelled, self._labelled)]
+        self._labelled = np.concatenate([self._labelled, new])
 
     def distances(self, matrix: Floats, slots: Ints) -> Floats:
-        """(m,) squared distance of each of some slots of `matrix` to the nearest answered one; inf if there is none."""
-        unseen = len(self._answered) - self._seen[slots]
-        behind, first = np.unique(slots[unseen > 0], return_index=True)
-        # rows are compared together with those that lack about as many: one that is new would cost all others, too
-        doublings = np.log2(unseen[unseen > 0][first]).astype(np.int64)
-        for some in np.unique(doublings):
-            rows = behind[doublings == some]
-            for start in range(0, len(rows), ROWS_AT_ONCE):
-                self._catch_up(matrix, rows[start : start + ROWS_AT_ONCE])
+        """(m,) squared distance of each of `slots` (m,) to the nearest labelled slot; infinite if there is none."""
+        n_missing = len(self._labelled) - self._n_compared[slots]
+        outdated, first = np.unique(slots[n_missing > 0], return_index=True)
+        # a block makes as many comparisons as its slot that lacks most: slots that lack about the same number of them
+        # share a block
+        magnitudes = np.log2(n_missing[n_missing > 0][first]).astype(np.int64)
+        for magnitude in np.unique(magnitudes):
+            block = outdated[magnitudes == magnitude]
+            for start in range(0, len(block), ROWS_PER_BLOCK):
+                self._update(matrix, block[start : start + ROWS_PER_BLOCK])
         return self._distance[slots]
 
-    def _catch_up(self, matrix: Floats, rows: Ints) -> None:
-        vectors = matrix[rows]
-        squares = np.square(vectors).sum(axis=1)
-        first = int(self._seen[rows].min())
-        places = first + np.flatnonzero(self._answered[first:] >= 0)
-        for start in range(0, len(places), ANSWERS_AT_ONCE):
-            some = places[start : start + ANSWERS_AT_ONCE]
-            others = matrix[self._answered[some]]
-            found = vectors @ others.T
-            found *= -2.0
-            found += np.square(others).sum(axis=1)
-            best = found.argmin(axis=1)
-            distance = np.maximum(found[np.arange(len(rows)), best] + squares, 0.0)
-            closer = distance < self._distance[rows]
-            self._distance[rows[closer]], self._nearest[rows[closer]] = distance[closer], some[best[closer]]
-            self.compared += found.size
-        self._seen[rows] = len(self._answered)
+    def _update(self, matrix: Floats, slots: Ints) -> None:
+        vectors = matrix[slots]
+        squared_norms = np.square(vectors).sum(axis=1)
+        first = int(self._n_compared[slots].min())
+        indices = first + np.flatnonzero(self._labelled[first:] >= 0)
+        for start in range(0, len(indices), LABELLED_PER_BLOCK):
+            block = indices[start : start + LABELLED_PER_BLOCK]
+            labelled_vectors = matrix[self._labelled[block]]
+            distances = vectors @ labelled_vectors.T
+            distances *= -2.0
+            distances += np.square(labelled_vectors).sum(axis=1)
+            nearest = distances.argmin(axis=1)
+            distance = np.maximum(distances[np.arange(len(slots)), nearest] + squared_norms, 0.0)
+            closer = distance < self._distance[slots]
+            self._distance[slots[closer]], self._nearest[slots[closer]] = distance[closer], block[nearest[closer]]
+            self.compared += distances.size
+        self._n_compared[slots] = len(self._labelled)

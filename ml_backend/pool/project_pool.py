@@ -1,8 +1,9 @@
-"""What a worker remembers of one project between rounds: its tasks, their vectors, their clusters.
+"""The tasks of one project, their vectors and their clusters, which a worker keeps between rounds.
 
-Vectors come at two speeds. At first the whole pool is sketched in seconds and the queue starts from that; the encoder
-follows, a random chunk at a time. From `ENOUGH` encoded tasks on, and always once a learner serves, the queue is drawn
-from the encoded ones alone: they are a random sample of the pool, so acquisition loses nothing but size.
+Vectors come at two speeds. First the encoder sketches the whole pool in seconds, and the first queues are drawn from
+the sketches. Then it encodes the pool, a random batch at a time. From `MIN_ENCODED_FOR_QUEUE` encoded tasks on, and
+always once a learner serves, the queue is drawn from the encoded tasks alone. These are a random sample of the pool, so
+the query strategy has a smaller pool, but no other one.
 """
 
 from __future__ import annotations
@@ -14,41 +15,41 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.ports import Clusterer, Encoder, RecordEncoder
-from ml_backend.core.types import NO_TEXT, Clustering, Example, Floats, Ints, Mask, Nearest, content_key
+from ml_backend.core.types import NO_TEXT, Clustering, Example, Floats, Ints, LabelledDistances, Mask, content_key
 from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.pool.nearest_labelled import NearestLabelled
-from ml_backend.pool.row_view import rows_of
+from ml_backend.pool.row_view import view_rows
 from ml_backend.storage import Store
 from ml_backend.storage.unusable_tasks import NOT_FINITE
 
 ENCODED = "encoded"
-ENOUGH = 500  # encoded tasks from which a queue is drawn
-AT_ONCE, QUICKLY = 200, 5000  # missing vectors that a round makes itself, about a second of one core
-SHARD = 1024  # vectors gathered in memory before they are written as one file
-SKETCH_CHUNK = 20_000  # texts in memory while sketching
-CLUSTERS = 30  # as many as a person can look through
-SPARE = 1.5  # room for vectors, in parts of what the tasks of today need
-RECUT = 0.1  # clusters are cut anew when more than this share of the pool has changed
+MIN_ENCODED_FOR_QUEUE = 500  # tasks
+MAX_ENCODED_PER_ROUND, MAX_ENCODED_PER_ROUND_FAST = 200, 5000  # tasks, which take about a second of one core
+VECTORS_PER_SHARD = 1024  # vectors that are collected in memory before they are written as one file
+ROWS_PER_CHUNK = 20_000  # rows whose texts or vectors are in memory at the same time
+CLUSTERS = 30  # as many as a person can review
+MATRIX_CAPACITY = 1.5  # slots of a new matrix, as a multiple of the tasks
+MAX_CHANGED_SHARE = 0.1  # share of changed tasks above which the pool is clustered again
 
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """The rows that a queue is drawn from, (m,) int64 ascending into the pool, and their vectors (m, d) in one space,
-    to be read by rows."""
+    """The rows of the pool that a queue is drawn from, (m,) int64 ascending, and their vectors (m, d) in one vector
+    space, to be read by rows."""
 
     space: str
     rows: Ints
     vectors: Floats
 
-    def of(self, places: Ints) -> PoolView:
-        """Some of its rows."""
-        return PoolView(self.space, self.rows[places], rows_of(self.vectors, places))
+    def subset(self, indices: Ints) -> PoolView:
+        """The view of the rows at these indices."""
+        return PoolView(self.space, self.rows[indices], view_rows(self.vectors, indices))
 
 
 @dataclass(frozen=True, slots=True)
 class EncodingBatch:
-    """Tasks of a pool that are to be encoded, and their texts, as they were at a revision of the task list: a thread
-    may encode them while the pool moves on."""
+    """Tasks of a pool with their texts at a revision of the task list. A thread may encode the batch while the pool
+    changes."""
 
     encoder: Encoder
     revision: int
@@ -56,16 +57,19 @@ class EncodingBatch:
     texts: list[str]
 
     def encode(self) -> tuple[Floats, Mask]:
-        """As `encode_usable`."""
+        """The vectors of the batch and the mask of the finite ones, as from `encode_usable`."""
         return encode_usable(self.encoder.encode, self.texts)
 
 
 class ProjectPool:
     """The tasks of one project. Row i of every array is about `tasks[i]` (ascending); rows change only in `refresh`.
 
-    encoded    (n,) bool: the rows that have a vector
-    set_aside  (n,) bool: those that the encoder gives none that is finite; they are neither drafted nor learnt from
-    synthetic  (n,) bool: those that a teacher has written
+    space         the name of the vector space
+    at_once       maximum number of tasks that a round encodes itself
+    encoded       (n,) bool: rows that have a vector
+    set_aside     (n,) bool: unusable rows, to which the encoder gives no finite vector: no drafts, and no fit on them
+    synthetic     (n,) bool: rows whose text a teacher wrote
+    without_text  (n,) bool: rows that have neither a text nor a record
     """
 
     def __init__(self, store: Store, project: int, encoder: Encoder) -> None:
@@ -73,22 +77,22 @@ class ProjectPool:
         self._project = project
         self._unwritten: dict[bytes, Floats] = {}
         self._random = np.random.default_rng(project)
-        self._begin(encoder)
+        self._start(encoder)
 
-    def _begin(self, encoder: Encoder) -> None:
+    def _start(self, encoder: Encoder) -> None:
         self.space = encoder.name
-        self._quick = bool(getattr(encoder, "quick", False))  # not every package says so
-        self.at_once = QUICKLY if self._quick else AT_ONCE
+        self._is_fast = bool(getattr(encoder, "quick", False))  # encoders of other packages may lack it
+        self.at_once = MAX_ENCODED_PER_ROUND_FAST if self._is_fast else MAX_ENCODED_PER_ROUND
         self._encoder = encoder
         self._cache = self._store.vectors(self._project, encoder.name)
         self._revision = -1
-        self._keys: npt.NDArray[np.object_] = np.empty(0, np.object_)  # the content keys, as bytes
+        self._keys: npt.NDArray[np.object_] = np.empty(0, np.object_)  # content keys (bytes)
         self._matrix: Floats = np.empty((0, encoder.dim), np.float32)
         self._slots: Ints = np.empty(0, np.int64)
-        self._used = 0
+        self._n_used_slots = 0
         self._nearest = NearestLabelled(0)
-        self._sketch: Floats | None = None
-        self._expected: dict[bytes, Floats] = {}  # content key -> sketch, until the pool is sketched
+        self._sketches: Floats | None = None
+        self._early_sketches: dict[bytes, Floats] = {}  # by content key, until the pool is sketched
         self._clusters: dict[str, tuple[Clustering, Ints]] = {}
         self._groups: dict[str, Ints] = {}
         self.tasks: Ints = np.empty(0, np.int64)
@@ -98,138 +102,146 @@ class ProjectPool:
         self.without_text: Mask = np.empty(0, np.bool_)
 
     def use(self, encoder: Encoder) -> None:
-        """Begins anew in another space, if it is another one: `refresh` comes next."""
+        """Changes to another encoder, without any task: `refresh` must follow. Does nothing if the vector space is the
+        same."""
         if encoder.name != self.space:
             self.flush()
-            self._begin(encoder)
+            self._start(encoder)
 
     def refresh(self, revision: int) -> None:
-        """Reads what has changed in the task list if the store's revision of it has moved, and finds the vectors on
-        disk."""
-        moved = revision != self._revision
-        if moved:
+        """Reads the changes of the task list up to this revision, and the vectors that are on disk."""
+        has_changed = revision != self._revision
+        if has_changed:
             self.flush()
-            self._follow(*self._store.tasks.changed(self._project, self._revision))
-            self._set_aside(first=self._revision < 0)
+            self._update_tasks(*self._store.tasks.changed(self._project, self._revision))
+            self._update_unusable(is_new_space=self._revision < 0)
             self._groups = {}
             self._revision = revision
-        if not self._cache.refresh() and not moved:
+        if not self._cache.refresh() and not has_changed:
             return
         missing = np.flatnonzero(self.missing)  # another worker may have encoded some
-        places = self._cache.find([self._keys[row] for row in missing])
-        found = missing[places >= 0]
-        if len(found):
-            self._matrix[self._slots[found]] = self._cache.read(places[places >= 0])
-            self.encoded[found] = True
+        positions = self._cache.find([self._keys[row] for row in missing])
+        cached = missing[positions >= 0]
+        if len(cached):
+            self._matrix[self._slots[cached]] = self._cache.read(positions[positions >= 0])
+            self.encoded[cached] = True
 
     @property
     def revision(self) -> int:
-        """The store's revision of the task list that this is, -1 before the first `refresh`."""
+        """The revision of the task list that the pool has read, -1 before the first `refresh`."""
         return self._revision
 
     @property
     def unreadable(self) -> Mask:
-        """(n,) bool: the rows that nothing can be learnt from: without a text, or set aside."""
+        """(n,) bool: rows on which no learner can be fitted: rows without a text, and unusable rows."""
         return self.without_text | self.set_aside
 
     @property
     def missing(self) -> Mask:
-        """(n,) bool: the rows that the encoder has not come to yet."""
+        """(n,) bool: rows that are not encoded yet."""
         return ~(self.encoded | self.set_aside)
 
-    def _set_aside(self, first: bool) -> None:
-        """Finds the rows that this process, or another one, could make nothing of, as far as their texts are still the
-        same; when it comes `first` to a space, those of the space before are taken back."""
-        if first:
+    def _update_unusable(self, is_new_space: bool) -> None:
+        """Reads the unusable rows from the store. A row whose text has changed is not unusable any more. In a new
+        vector space, the entries of other vector spaces are removed from the store."""
+        if is_new_space:
             self._store.set_aside.remove_other_spaces(self._project, self.space)
-        noted = self._store.set_aside.of(self._project, self.space)
-        rows = self.rows_of(np.array(sorted(noted), np.int64))
-        rows = rows[[self._keys[row] == noted[task] for row, task in zip(rows, self.tasks[rows].tolist(), strict=True)]]
+        stored_keys = self._store.set_aside.of(self._project, self.space)
+        rows = self.rows_of(np.array(sorted(stored_keys), np.int64))
+        is_same_text = [
+            self._keys[row] == stored_keys[task] for row, task in zip(rows, self.tasks[rows].tolist(), strict=True)
+        ]
+        rows = rows[is_same_text]
         self.set_aside = np.zeros(len(self.tasks), np.bool_)
         self.set_aside[rows] = True
         self._matrix[self._slots[rows]] = 0
-        self._store.set_aside.remove(self._project, noted.keys() - set(self.tasks[rows].tolist()))
+        self._store.set_aside.remove(self._project, stored_keys.keys() - set(self.tasks[rows].tolist()))
 
-    def _follow(self, tasks: Ints, keys: list[bytes], synthetic: Mask) -> None:
-        """Takes over tasks that have come or changed, ascending, with their content keys, and drops those that went.
-        A row whose text is the same keeps its vector, where it lies."""
-        if self._sketch is not None:
-            self._expected, self._sketch = dict(zip(self._keys, self._sketch, strict=True)), None
-        everything = np.union1d(self.tasks, tasks)
-        if len(everything) != self._store.tasks.count(self._project):
-            everything = np.intersect1d(everything, self._store.tasks.numbers(self._project), assume_unique=True)
-        stays, there = (np.isin(some, everything, assume_unique=True) for some in (self.tasks, tasks))
-        kept, into = np.flatnonzero(stays), np.searchsorted(everything, self.tasks[stays])
-        changed = np.searchsorted(everything, tasks[there])
+    def _update_tasks(self, changed_tasks: Ints, changed_keys: list[bytes], changed_synthetic: Mask) -> None:
+        """Adds new and changed tasks, ascending, with their content keys, and drops removed tasks. A row whose text is
+        the same keeps its slot, and so its vector."""
+        if self._sketches is not None:
+            self._early_sketches, self._sketches = dict(zip(self._keys, self._sketches, strict=True)), None
+        tasks = np.union1d(self.tasks, changed_tasks)
+        if len(tasks) != self._store.tasks.count(self._project):
+            tasks = np.intersect1d(tasks, self._store.tasks.numbers(self._project), assume_unique=True)
+        is_kept = np.isin(self.tasks, tasks, assume_unique=True)
+        is_present = np.isin(changed_tasks, tasks, assume_unique=True)
+        old_rows, new_rows = np.flatnonzero(is_kept), np.searchsorted(tasks, self.tasks[is_kept])
+        changed_rows = np.searchsorted(tasks, changed_tasks[is_present])
 
-        slots = np.full(len(everything), -1, np.int64)
-        encoded, marked = np.zeros((2, len(everything)), np.bool_)
-        texts = np.full(len(everything), b"", np.object_)
-        slots[into], encoded[into] = self._slots[kept], self.encoded[kept]
-        marked[into], texts[into] = self.synthetic[kept], self._keys[kept]
-        now = np.array([*keys, b""], np.object_)[:-1][there]
-        others = changed[texts[changed] != now]
-        slots[others], encoded[others] = -1, False
-        texts[changed], marked[changed] = now, synthetic[there]
-        self.tasks, self._keys, self.encoded, self.synthetic = everything, texts, encoded, marked
-        self.without_text = np.asarray(texts == NO_TEXT, np.bool_)
-        self._slots = self._room(slots)
+        slots = np.full(len(tasks), -1, np.int64)
+        encoded, synthetic = np.zeros((2, len(tasks)), np.bool_)
+        keys = np.full(len(tasks), b"", np.object_)
+        slots[new_rows], encoded[new_rows] = self._slots[old_rows], self.encoded[old_rows]
+        synthetic[new_rows], keys[new_rows] = self.synthetic[old_rows], self._keys[old_rows]
+        new_keys = np.array([*changed_keys, b""], np.object_)[:-1][is_present]
+        other_text = changed_rows[keys[changed_rows] != new_keys]
+        slots[other_text], encoded[other_text] = -1, False
+        keys[changed_rows], synthetic[changed_rows] = new_keys, changed_synthetic[is_present]
+        self.tasks, self._keys, self.encoded, self.synthetic = tasks, keys, encoded, synthetic
+        self.without_text = np.asarray(keys == NO_TEXT, np.bool_)
+        self._slots = self._assign_slots(slots)
 
-    def _room(self, slots: Ints) -> Ints:
-        """The slots of all rows, new ones for those that have none. A slot is filled once and then stays as it is, for
-        whoever holds a view; the matrix is made anew when it is full, with room that takes no memory until it is
-        filled."""
-        new = np.flatnonzero(slots < 0)
-        if self._used + len(new) > len(self._matrix):
-            old, moved = self._matrix, np.flatnonzero(self.encoded)
-            self._matrix = np.empty((int(SPARE * len(slots)) + SHARD, self._encoder.dim), np.float32)
-            for start in range(0, len(moved), SKETCH_CHUNK):
-                rows = moved[start : start + SKETCH_CHUNK]
-                self._matrix[rows] = old[slots[rows]]
-            self._used, self._nearest = len(slots), NearestLabelled(len(self._matrix))
+    def _assign_slots(self, slots: Ints) -> Ints:
+        """The slots of all rows, with new slots for rows without one (-1).
+
+        A slot is filled once and does not change, because views may share it. When the matrix is full, a larger one is
+        made, whose unfilled slots take no memory.
+        """
+        without_slot = np.flatnonzero(slots < 0)
+        if self._n_used_slots + len(without_slot) > len(self._matrix):
+            old_matrix, filled = self._matrix, np.flatnonzero(self.encoded)
+            n_slots = int(MATRIX_CAPACITY * len(slots)) + VECTORS_PER_SHARD
+            self._matrix = np.empty((n_slots, self._encoder.dim), np.float32)
+            for start in range(0, len(filled), ROWS_PER_CHUNK):
+                rows = filled[start : start + ROWS_PER_CHUNK]
+                self._matrix[rows] = old_matrix[slots[rows]]
+            self._n_used_slots, self._nearest = len(slots), NearestLabelled(len(self._matrix))
             return np.arange(len(slots))
-        slots[new] = self._used + np.arange(len(new))
-        self._used += len(new)
+        slots[without_slot] = self._n_used_slots + np.arange(len(without_slot))
+        self._n_used_slots += len(without_slot)
         return slots
 
-    def expect(self, examples: Sequence[Example]) -> None:
-        """Sketches tasks that the pool will soon have, while others are being listed; a handful is left for later."""
-        if len(examples) >= ENOUGH > len(self._cache):
-            vectors = self._sketch_of([example.text for example in examples])
-            self._expected.update(zip((example.key for example in examples), vectors, strict=True))
+    def sketch_ahead(self, examples: Sequence[Example]) -> None:
+        """Sketches tasks that the pool will have after the next `refresh`, unless they are few or vectors are
+        cached."""
+        if len(examples) >= MIN_ENCODED_FOR_QUEUE > len(self._cache):
+            vectors = self._make_sketches([example.text for example in examples])
+            self._early_sketches.update(zip((example.key for example in examples), vectors, strict=True))
 
     def rows_of(self, tasks: Ints) -> Ints:
-        """The rows of those tasks that the pool has, in the order of `tasks`."""
+        """The rows of `tasks`, in their order; tasks that the pool does not have are left out."""
         if not len(self.tasks):
             return np.empty(0, np.int64)
-        at = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
-        return np.asarray(at[self.tasks[at] == tasks])
+        rows = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
+        return np.asarray(rows[self.tasks[rows] == tasks])
 
     def real(self, tasks: Ints) -> Mask:
-        """(n,) bool: which of some tasks may judge a learner: those that no teacher has written."""
+        """(n,) bool: the tasks whose text no teacher wrote. Only these may be used to evaluate a learner."""
         return np.isin(tasks, self.tasks[self.synthetic], invert=True)
 
     def rows_with(self, keys: Sequence[bytes]) -> tuple[Ints, Ints]:
-        """Every row whose text has one of these content keys, and the place in `keys` of that key; the last one, if it
-        stands there twice."""
-        place = {key: number for number, key in enumerate(keys)}
-        found = [(row, place[key]) for row, key in enumerate(self._keys) if key in place] if place else []
-        rows, places = np.array(found, np.int64).reshape(-1, 2).T
-        return rows, places
+        """The rows whose text has one of these content keys, and for each row the index of its key in `keys`, the last
+        index of a repeated key."""
+        index_of = {key: index for index, key in enumerate(keys)}
+        pairs = [(row, index_of[key]) for row, key in enumerate(self._keys) if key in index_of] if index_of else []
+        rows, indices = np.array(pairs, np.int64).reshape(-1, 2).T
+        return rows, indices
 
     def keys_of(self, rows: Ints) -> bytes:
-        """The content keys of some rows, one after the other."""
+        """The content keys of rows, concatenated."""
         return b"".join(self._keys[row] for row in rows)
 
     def groups(self, field: str) -> Ints:
-        """(n,) the group of each task by a field of its data, numbered from 0; tasks without it are one more."""
+        """(n,) the group of each task by a field, numbered from 0; tasks without the field are one group."""
         if field not in self._groups:
-            _, codes = np.unique(self.names_of_groups(field, np.arange(len(self.tasks))), return_inverse=True)
+            _, codes = np.unique(self.group_names(field, np.arange(len(self.tasks))), return_inverse=True)
             self._groups = {field: codes.astype(np.int64)}
         return self._groups[field]
 
-    def names_of_groups(self, field: str, rows: Ints) -> list[str]:
-        """The group of each of some rows: the value of a field of the task's data, or of its record; "" without one."""
+    def group_names(self, field: str, rows: Ints) -> list[str]:
+        """The group of each row: the value of a field of the task's data, or of its record; "" without a value."""
         tasks = self.tasks[rows].tolist()
         values = self._store.tasks.values(self._project, field, tasks)
         if not values and isinstance(self._encoder, RecordEncoder):
@@ -238,135 +250,137 @@ class ProjectPool:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The fields of records that tell nothing apart, and why."""
+        """The fields of records that are not encoded: for each name, the reason."""
         return self._encoder.left_out() if isinstance(self._encoder, RecordEncoder) else {}
 
     def ensure(self, rows: Ints) -> Floats:
-        """The encoder's vectors (m, d) of some rows, made now where they are missing; zeros of those set aside."""
+        """The vectors (m, d) of rows, which are encoded now if they have none; zeros for unusable rows."""
         self.encode_missing(rows, len(rows))
         return np.asarray(self.vectors_at(rows))
 
-    def encode_missing(self, rows: Ints, at_most: int) -> None:
-        """Encodes those of some rows that have no vector, the last so many."""
+    def encode_missing(self, rows: Ints, max_rows: int) -> None:
+        """Encodes the last `max_rows` of those rows that are not encoded yet."""
         missing = rows[self.missing[rows]]
-        self._encode(missing[len(missing) - min(at_most, len(missing)) :])
+        self._encode(missing[len(missing) - min(max_rows, len(missing)) :])
 
     def vectors_at(self, rows: Ints) -> Floats:
-        """The vectors (m, d) of some encoded rows, to be read by rows: they are not copied."""
-        return rows_of(self._matrix, self._slots[rows])
+        """The vectors (m, d) of encoded rows, to be read by rows: they are not copied."""
+        return view_rows(self._matrix, self._slots[rows])
 
     def encode_some(self, n: int, among: Mask | None = None) -> None:
-        """Encodes up to n more tasks, drawn at random (of the rows `among`)."""
-        self._encode(self._drawn(self.missing if among is None else self.missing & among, n))
+        """Encodes up to n more random tasks, of the rows `among` if it is given."""
+        self._encode(self._random_rows(self.missing if among is None else self.missing & among, n))
         if not self.missing.any():
             self.flush()
 
     def draw(self, n: int) -> EncodingBatch:
-        """Up to n tasks that have no vector, at random, to be encoded and then taken."""
-        return self._portion(self._drawn(self.missing, n))
+        """A batch of up to n random tasks that are not encoded yet. `take` takes its vectors."""
+        return self._batch(self._random_rows(self.missing, n))
 
-    def take(self, portion: EncodingBatch, vectors: Floats, usable: Mask) -> None:
-        """Takes over the vectors (m, d) of a portion, of those of its tasks (m,) that are `usable`; those that have
-        changed since it was drawn, or that a round has encoded meanwhile, are left as they are."""
-        if portion.encoder is not self._encoder:
+    def take(self, batch: EncodingBatch, vectors: Floats, usable: Mask) -> None:
+        """Stores the vectors (m, d) of a batch; `usable` (m,) are those that are finite. Ignores tasks that have
+        changed since the batch was drawn, and tasks that a round has encoded meanwhile."""
+        if batch.encoder is not self._encoder:
             return
-        # by the text that was encoded: a task may have been changed or removed since `refresh` read its key
-        keys = [content_key(text) for text in portion.texts]
-        there = np.flatnonzero(np.isin(portion.tasks, self.tasks))
-        rows = self.rows_of(portion.tasks[there])
-        fits = self.missing[rows]
-        if portion.revision != self._revision:
-            same = [self._keys[row] == keys[place] for row, place in zip(rows, there, strict=True)]
-            fits &= np.array(same, np.bool_)
-        rows, places = rows[fits], there[fits]
-        self._matrix[self._slots[rows]] = vectors[places]
-        self.encoded[rows], self.set_aside[rows] = usable[places], ~usable[places]
-        self._unwritten.update((keys[place], vectors[place]) for place in places[usable[places]])
-        left_out = {int(portion.tasks[place]): keys[place] for place in places[~usable[places]]}
-        self._store.set_aside.put(self._project, self.space, NOT_FINITE, left_out)
-        if len(self._unwritten) >= SHARD:
+        # the keys of the encoded texts: a task may have been changed or removed since `refresh` read its key
+        keys = [content_key(text) for text in batch.texts]
+        indices = np.flatnonzero(np.isin(batch.tasks, self.tasks))
+        rows = self.rows_of(batch.tasks[indices])
+        is_accepted = self.missing[rows]
+        if batch.revision != self._revision:
+            is_same_text = [self._keys[row] == keys[index] for row, index in zip(rows, indices, strict=True)]
+            is_accepted &= np.array(is_same_text, np.bool_)
+        rows, indices = rows[is_accepted], indices[is_accepted]
+        self._matrix[self._slots[rows]] = vectors[indices]
+        self.encoded[rows], self.set_aside[rows] = usable[indices], ~usable[indices]
+        self._unwritten.update((keys[index], vectors[index]) for index in indices[usable[indices]])
+        unusable_keys = {int(batch.tasks[index]): keys[index] for index in indices[~usable[indices]]}
+        self._store.set_aside.put(self._project, self.space, NOT_FINITE, unusable_keys)
+        if len(self._unwritten) >= VECTORS_PER_SHARD:
             self.flush()
 
     def flush(self) -> None:
-        """Writes the vectors that are only in memory. Raises StoreError, and keeps them for the next try."""
+        """Writes the vectors that are not on disk yet. Raises StoreError and keeps the vectors for the next try."""
         if self._unwritten:
             self._cache.add(list(self._unwritten), np.stack(list(self._unwritten.values())))
             self._unwritten = {}
 
     def view(self, free: Mask, with_learner: bool) -> PoolView:
-        """What the next queue is drawn from; `with_learner`: probabilities are needed, so encoded tasks are.
+        """The rows that the next queue is drawn from.
 
-        free  (n,) bool: the rows that may be served. Of them there must be enough, not of those with an answer
+        free          (n,) bool: rows that may be served. The view must have enough of these
+        with_learner  whether the query strategy needs probabilities, for which rows must be encoded
         """
         ready = int((self.encoded & free).sum())
         if int(self.missing.sum()) <= self.at_once:
             self.encode_some(self.at_once)
-        elif (with_learner and ready < AT_ONCE) or (self._quick and ready < ENOUGH):
+        elif (with_learner and ready < MAX_ENCODED_PER_ROUND) or (self._is_fast and ready < MIN_ENCODED_FOR_QUEUE):
             self.encode_some(self.at_once, free)
-        if with_learner or int((self.encoded & free).sum()) >= min(ENOUGH, int(free.sum())):
-            self._sketch, self._expected = None, {}
+        if with_learner or int((self.encoded & free).sum()) >= min(MIN_ENCODED_FOR_QUEUE, int(free.sum())):
+            self._sketches, self._early_sketches = None, {}
             return self.encoded_view()
         rows = np.flatnonzero(~self.set_aside)
-        return PoolView("sketch", rows, rows_of(self._sketched(), rows))
+        return PoolView("sketch", rows, view_rows(self._all_sketches(), rows))
 
     def encoded_view(self) -> PoolView:
-        """Everything that is encoded so far."""
+        """The rows that are encoded so far."""
         rows = np.flatnonzero(self.encoded)
         return PoolView(ENCODED, rows, self.vectors_at(rows))
 
-    def nearest(self, view: PoolView, answered: Mask) -> Nearest | None:
-        """How far the rows of a view are from its `answered` (m,) ones, remembered while they keep their vectors; None
-        of sketches."""
+    def nearest(self, view: PoolView, labelled: Mask) -> LabelledDistances | None:
+        """Distances of the rows of a view to its `labelled` (m,) rows, cached while rows keep their slots; None for
+        sketches."""
         if view.space != ENCODED:
             return None
         slots = self._slots[view.rows]
-        self._nearest.follow(slots[answered])
-        return Nearest(answered, lambda rows: self._nearest.distances(self._matrix, slots[rows]))
+        self._nearest.follow(slots[labelled])
+        return LabelledDistances(labelled, lambda rows: self._nearest.distances(self._matrix, slots[rows]))
 
     def clusters(self, view: PoolView, clusterer: Clusterer) -> Clustering | None:
-        """The clusters of a view, each of its rows in one: those of an earlier round while the pool is nearly the
-        same, else cut anew. None for a view without rows."""
-        clustering, tasks = self._clusters.get(view.space, (None, self.tasks[:0]))
-        mine = self.tasks[view.rows]
-        kept = np.isin(mine, tasks, assume_unique=True)
-        changed = len(mine) + len(tasks) - 2 * int(kept.sum())
-        if not len(mine):
+        """The clusters of a view, with each of its rows in a cluster. They are those of an earlier round unless more
+        than MAX_CHANGED_SHARE of the tasks have changed since. None for a view without rows."""
+        clustering, clustered_tasks = self._clusters.get(view.space, (None, self.tasks[:0]))
+        tasks = self.tasks[view.rows]
+        is_clustered = np.isin(tasks, clustered_tasks, assume_unique=True)
+        n_changed = len(tasks) + len(clustered_tasks) - 2 * int(is_clustered.sum())
+        if not len(tasks):
             return None
-        if clustering is None or changed > RECUT * len(tasks):
+        if clustering is None or n_changed > MAX_CHANGED_SHARE * len(clustered_tasks):
             clustering = clusterer.cut(view.vectors, CLUSTERS, self._project)
-            self._clusters[view.space] = (clustering, mine)
+            self._clusters[view.space] = (clustering, tasks)
             return clustering
-        assignment = np.full(len(mine), -1, np.int64)
-        assignment[kept] = clustering.assignment[np.searchsorted(tasks, mine[kept])]
+        assignment = np.full(len(tasks), -1, np.int64)
+        assignment[is_clustered] = clustering.assignment[np.searchsorted(clustered_tasks, tasks[is_clustered])]
         return clusterer.extend(view.vectors, Clustering(clustering.centroids, assignment))
 
     def _encode(self, rows: Ints) -> None:
         if len(rows):
-            portion = self._portion(rows)
-            self.take(portion, *portion.encode())
+            batch = self._batch(rows)
+            self.take(batch, *batch.encode())
 
-    def _drawn(self, among: Mask, n: int) -> Ints:
+    def _random_rows(self, among: Mask, n: int) -> Ints:
         rows = np.flatnonzero(among)
         return self._random.choice(rows, min(n, len(rows)), replace=False) if len(rows) else rows
 
-    def _portion(self, rows: Ints) -> EncodingBatch:
+    def _batch(self, rows: Ints) -> EncodingBatch:
         tasks = self.tasks[rows]
         return EncodingBatch(
             self._encoder, self._revision, tasks, self._store.tasks.texts(self._project, tasks.tolist())
         )
 
-    def _sketched(self) -> Floats:
-        if self._sketch is None:
-            ready, self._expected = self._expected, {}
-            missing = [row for row, key in enumerate(self._keys) if key not in ready]
-            for at in range(0, len(missing), SKETCH_CHUNK):
-                rows = missing[at : at + SKETCH_CHUNK]
+    def _all_sketches(self) -> Floats:
+        """(n, d') the sketches of all rows, made at the first call."""
+        if self._sketches is None:
+            by_key, self._early_sketches = self._early_sketches, {}
+            missing = [row for row, key in enumerate(self._keys) if key not in by_key]
+            for start in range(0, len(missing), ROWS_PER_CHUNK):
+                rows = missing[start : start + ROWS_PER_CHUNK]
                 tasks = self.tasks[rows].tolist()
-                vectors = self._sketch_of(self._store.tasks.texts(self._project, tasks))
-                ready.update(zip((self._keys[row] for row in rows), vectors, strict=True))
-            self._sketch = np.stack([ready[key] for key in self._keys])
-        return self._sketch
+                vectors = self._make_sketches(self._store.tasks.texts(self._project, tasks))
+                by_key.update(zip((self._keys[row] for row in rows), vectors, strict=True))
+            self._sketches = np.stack([by_key[key] for key in self._keys])
+        return self._sketches
 
-    def _sketch_of(self, texts: Sequence[str]) -> Floats:
-        """One that is not finite becomes zeros: the encoder has the last word on whether the text is of use."""
+    def _make_sketches(self, texts: Sequence[str]) -> Floats:
+        """Sketches that are not finite become zeros, but not unusable rows: the encoder's vector decides about that."""
         return encode_usable(self._encoder.sketch, texts)[0]

@@ -1,4 +1,4 @@
-"""The groups that tasks are compared by: clusters, or the values of a field."""
+"""The groups of tasks for which results are compared: clusters, or the values of a field."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ NO_GROUP = "(none)"
 
 
 def groups_of(pool: ProjectPool, field: str, rows: Ints) -> npt.NDArray[np.str_]:
-    """(n,) the name of the group of each of some encoded rows, by a field of the tasks' data, or of their records, or,
-    if "", by cluster."""
+    """(n,) the name of the group of each of n encoded rows: the value of a field of the tasks' data or records, or the
+    cluster if `field` is ""."""
     if field:
-        return np.array([name or NO_GROUP for name in pool.names_of_groups(field, rows)], np.str_)
+        return np.array([name or NO_GROUP for name in pool.group_names(field, rows)], np.str_)
     view = pool.encoded_view()
     clusters = pool.clusters(view, registry.clusterer())
     if clusters is None:

@@ -1,4 +1,4 @@
-"""Logs: one line an event, from the level on that was asked for."""
+"""Logs: one line for each event, from the configured level on."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def test_an_event_is_one_line_on_standard_error(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    ("level", "heard"),
+    ("level", "logged"),
     [("debug", "debug info warning error"), ("INFO", "info warning error"), ("error", "error")],
 )  # fmt: skip
-def test_the_level_is_kept(level: str, heard: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lower_levels_are_not_logged(level: str, logged: str, capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logs(level)
     log = structlog.get_logger()
-    for each in ("debug", "info", "warning", "error"):
-        getattr(log, each)(each)
-    assert [line.split("event=")[1] for line in capsys.readouterr().err.strip().split("\n")] == heard.split()
+    for name in ("debug", "info", "warning", "error"):
+        getattr(log, name)(name)
+    assert [line.split("event=")[1] for line in capsys.readouterr().err.strip().split("\n")] == logged.split()

@@ -1,4 +1,4 @@
-"""Plugins are found by name, the built-in ones like anybody's."""
+"""Plugins, built-in or of other packages, are found by name."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fake_encoder import FakeEncoder
 from ml_backend.core import registry
 from ml_backend.core.exceptions import UnknownPluginError
 from ml_backend.core.lru_cache import LruCache
-from ml_backend.core.registry import GROUP
+from ml_backend.core.registry import ENTRY_POINT_GROUP
 from ml_backend.core.teacher_types import TeacherOptions
 
 
 @pytest.fixture
 def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    mine = [
-        EntryPoint("encoder.fake", "fake_encoder:FakeEncoder", GROUP),
-        EntryPoint("acquisition.broken", "no_such_module:Nothing", GROUP),
+    third_party_plugins = [
+        EntryPoint("encoder.fake", "fake_encoder:FakeEncoder", ENTRY_POINT_GROUP),
+        EntryPoint("acquisition.broken", "no_such_module:Nothing", ENTRY_POINT_GROUP),
     ]
-    real = registry.entry_points
-    monkeypatch.setattr(registry, "entry_points", lambda group: [*real(group=group), *mine])
+    entry_points = registry.entry_points
+    monkeypatch.setattr(registry, "entry_points", lambda group: [*entry_points(group=group), *third_party_plugins])
     monkeypatch.setattr(registry, "_encoders", LruCache(2))
     registry.installed.cache_clear()
     yield
@@ -58,7 +58,7 @@ def test_threads_that_ask_at_once_get_one_encoder(third_party: None, monkeypatch
     assert all(encoder is encoders[0] for encoder in encoders)
 
 
-def test_a_teacher_is_made_once_for_the_same_options_and_knows_what_it_has_found_out() -> None:
+def test_a_teacher_is_made_once_for_the_same_options() -> None:
     small, large = TeacherOptions(model="small"), TeacherOptions(model="large")
     assert registry.teacher("batch", small) is registry.teacher("batch", small)
     assert registry.teacher("batch", small) is not registry.teacher("batch", large)
@@ -69,13 +69,13 @@ def test_the_files_of_a_batch_have_a_format_of_their_own() -> None:
     assert list(registry.batch_format().write([], TeacherOptions(model="small"))) == []
 
 
-def test_a_plugin_that_is_not_asked_for_is_not_imported(third_party: None) -> None:
+def test_a_plugin_that_is_not_used_is_not_imported(third_party: None) -> None:
     assert "broken" in registry.installed("acquisition")
     registry.acquisition("random")
 
 
 @pytest.mark.parametrize("name", ["nothing", "", "../etc", "random.x"])
-def test_an_unknown_plugin_is_named_beside_those_that_there_are(name: str) -> None:
+def test_the_error_of_an_unknown_plugin_names_the_installed_ones(name: str) -> None:
     with pytest.raises(UnknownPluginError, match=r"badge, cluster-uncertainty, .*, typicality") as error:
         registry.acquisition(name)
     assert repr(name) in str(error.value)
@@ -86,10 +86,10 @@ def test_a_kind_without_plugins_says_none() -> None:
         registry._load("distiller", "x")
 
 
-def test_as_many_projects_of_records_as_there_are_keep_their_encoders() -> None:
+def test_the_encoders_of_a_dozen_projects_of_records_are_cached() -> None:
     profiles = [
         registry.profile([{"age": 3.0 * n, "city": "x"}, {"age": 1.0, "city": f"y{n}"}], {}, "minilm")
         for n in range(12)
     ]
-    made = [registry.record_encoder(profile, "minilm") for profile in profiles]
-    assert [registry.record_encoder(profile, "minilm") for profile in profiles] == made
+    encoders = [registry.record_encoder(profile, "minilm") for profile in profiles]
+    assert [registry.record_encoder(profile, "minilm") for profile in profiles] == encoders

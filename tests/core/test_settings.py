@@ -1,4 +1,4 @@
-"""Settings: where they come from, and what is said of bad ones."""
+"""Settings: their sources, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.secret.get_secret_value() == "hidden-one"
 
 
-def test_a_level_may_stand_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_level_may_be_written_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APPRENTICE_LOG_LEVEL", "WARNING")
     assert load_settings().log_level == "warning"
 
@@ -73,8 +73,8 @@ def test_addresses() -> None:
 
 def test_a_project_overrides_the_defaults() -> None:
     settings = Settings(defaults=ProjectSettings(queue_size=20, audit_share=0.2))
-    found, complaint = settings.for_project({"queue_size": 7})
-    assert (found.queue_size, found.audit_share, complaint) == (7, 0.2, "")
+    options, problems = settings.for_project({"queue_size": 7})
+    assert (options.queue_size, options.audit_share, problems) == (7, 0.2, "")
 
 
 def test_extra_params_may_come_as_text_as_from_label_studios_form() -> None:
@@ -82,13 +82,13 @@ def test_extra_params_may_come_as_text_as_from_label_studios_form() -> None:
     assert own_params('{"acquisition": "entropy"}') == {"acquisition": "entropy"}
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_a_misspelt_setting_is_named_and_so_is_the_right_one(kept: bool) -> None:
-    given: dict[str, object] = {"aquisition": "margin", "queue_size": 7, "zzz": {"token": "a secret"}}
-    found, complaint = Settings().for_project(own_params(given) if kept else given)
-    assert found == ProjectSettings(queue_size=7)
-    assert "'aquisition', did you mean acquisition?" in complaint and "no setting 'zzz'" in complaint
-    assert "a secret" not in json.dumps(own_params(given))
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_misspelt_setting_is_named_and_so_is_the_right_one(stored: bool) -> None:
+    extra_params: dict[str, object] = {"aquisition": "margin", "queue_size": 7, "zzz": {"token": "a secret"}}
+    options, problems = Settings().for_project(own_params(extra_params) if stored else extra_params)
+    assert options == ProjectSettings(queue_size=7)
+    assert "'aquisition', did you mean acquisition?" in problems and "no setting 'zzz'" in problems
+    assert "a secret" not in json.dumps(own_params(extra_params))
 
 
 @pytest.mark.parametrize("nothing", [None, "", {}])
@@ -102,12 +102,12 @@ def test_a_bad_default_of_all_projects_is_named_by_the_names_that_it_has(monkeyp
         load_settings()
 
 
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("nonsense", ["text", 5, [1], True, "[1]", "{"])
-def test_extra_params_that_are_no_object_are_ignored_and_said(nonsense: object, kept: bool) -> None:
-    found, complaint = Settings().for_project(own_params(nonsense) if kept else nonsense)
-    assert found == ProjectSettings()
-    assert "not a JSON object" in complaint
+def test_extra_params_that_are_no_object_are_ignored_and_reported(nonsense: object, stored: bool) -> None:
+    options, problems = Settings().for_project(own_params(nonsense) if stored else nonsense)
+    assert options == ProjectSettings()
+    assert "not a JSON object" in problems
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def test_extra_params_that_are_no_object_are_ignored_and_said(nonsense: object, 
             {"queue_size": [], "audit_share": {}}],
 )  # fmt: skip
 def test_bad_extra_params_are_named_and_the_good_ones_count(bad: dict[str, object]) -> None:
-    found, complaint = Settings().for_project({"acquisition": "random", **bad})
-    assert found == ProjectSettings(acquisition="random")
-    assert all(name in complaint for name in bad)
+    options, problems = Settings().for_project({"acquisition": "random", **bad})
+    assert options == ProjectSettings(acquisition="random")
+    assert all(name in problems for name in bad)
 
 
 @pytest.mark.parametrize(
@@ -145,11 +145,11 @@ def test_a_variable_that_was_meant_as_a_setting_and_is_none_is_named_with_the_ri
 
 
 def test_a_misspelt_default_of_all_projects_is_named_with_the_right_one(tmp_path: Path) -> None:
-    given = '{"queue_sise": 30, "queue_size": 20}'
+    defaults = '{"queue_sise": 30, "queue_size": 20}'
     advice = "'queue_sise' is ignored: did you mean queue_size?"
-    assert unknown_settings({"APPRENTICE_DEFAULTS": given}, None) == [f"APPRENTICE_DEFAULTS: {advice}"]
+    assert unknown_settings({"APPRENTICE_DEFAULTS": defaults}, None) == [f"APPRENTICE_DEFAULTS: {advice}"]
     file = tmp_path / ".env"
-    file.write_text(f"APPRENTICE_DEFAULTS='{given}'\n")
+    file.write_text(f"APPRENTICE_DEFAULTS='{defaults}'\n")
     assert unknown_settings({}, file) == [f"APPRENTICE_DEFAULTS in {file}: {advice}"]
     for other in ("[1]", "{"):
         assert unknown_settings({"APPRENTICE_DEFAULTS": other}, None) == []

@@ -1,4 +1,4 @@
-"""A worker that was suspended, and wakes when another one has taken over, changes nothing that is the other's."""
+"""A worker that was suspended, and goes on when another worker has taken over, changes nothing of the other worker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Workers:
         assert lease is not None
         return lease
 
-    def work(self, lease: Lease) -> RoundContext:
+    def context(self, lease: Lease) -> RoundContext:
         return RoundContext(
             settings=self.settings,
             store=self.store,
@@ -52,23 +52,23 @@ class Workers:
 
     def round(self, owner: str) -> None:
         lease = self.claim(owner)
-        run_round(self.work(lease))
+        run_round(self.context(lease))
         self.store.jobs.finish(lease)
 
     def files(self) -> set[str]:
         return {file.name for file in Path(self.settings.data_dir / "artifacts" / "5").glob("*")}
 
     def active(self) -> ModelVersion:
-        found = self.store.versions.active(5)
-        assert found is not None
-        return found
+        version = self.store.versions.active(5)
+        assert version is not None
+        return version
 
 
 @pytest.fixture
 def workers(
     any_settings: Settings, any_store: Store, server: FakeLabelStudio, fake_encoder: FakeEncoder, single: TaskSchema
 ) -> Workers:
-    """A project whose first version has learnt from 12 answers, and that has 6 more."""
+    """A project whose first version was fitted on 12 annotations, and that has 6 more."""
     workers = Workers(any_settings, any_store, server, fake_encoder)
     truth = fill(server, 30)
     flood(server, truth, single, list(truth)[:12])
@@ -78,12 +78,12 @@ def workers(
 
 
 def overtaken(stage: str, workers: Workers, lease: Lease, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """The stage after which the worker sleeps; another one then runs the whole round."""
+    """Suspends the worker after the stage; meanwhile another worker runs a whole round."""
     slept: list[bool] = []
-    work = getattr(round_module, stage)
+    stage_function = getattr(round_module, stage)
 
     def sleep(*arguments: Any) -> Any:
-        result = work(*arguments)
+        result = stage_function(*arguments)
         if not slept:
             slept.append(True)
             workers.store.jobs.release(lease)  # as it is when a lease has expired
@@ -98,24 +98,24 @@ def overtaken(stage: str, workers: Workers, lease: Lease, monkeypatch: pytest.Mo
 def test_a_worker_that_wakes_after_a_takeover_leaves_the_newer_version_and_its_artifact_alone(
     stage: str, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = workers.claim("sleeper")
+    lease = workers.claim("suspended")
     overtaken(stage, workers, lease, monkeypatch)
     with pytest.raises(LeaseLostError):
-        run_round(workers.work(lease))
+        run_round(workers.context(lease))
     newer = workers.active()
     assert (newer.number, newer.labelled) == (2, 18)
     assert workers.server.settings["model_version"] == newer.name == workers.store.projects.ensure(5).published
-    kept = workers.store.versions.artifact(5, 2)
-    assert kept is not None
-    workers.store.artifacts.read(*kept)
-    assert len(workers.files()) == 2, "what the sleeper wrote is gone"
+    artifact = workers.store.versions.artifact(5, 2)
+    assert artifact is not None
+    workers.store.artifacts.read(*artifact)
+    assert len(workers.files()) == 2, "the artifact of the suspended worker is removed"
 
 
 def test_a_worker_that_wakes_at_the_switch_does_not_go_back_to_its_own_version(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, lease = workers.active(), workers.claim("sleeper")
-    work = workers.work(lease)
+    first, lease = workers.active(), workers.claim("suspended")
+    context = workers.context(lease)
     slept: list[bool] = []
 
     def sleep(method: str, path: str, _body: Any) -> None:
@@ -124,13 +124,15 @@ def test_a_worker_that_wakes_at_the_switch_does_not_go_back_to_its_own_version(
             workers.store.jobs.release(lease)
             workers.round("second")
 
-    work.client.after = sleep  # type: ignore[attr-defined]
+    context.client.after = sleep  # type: ignore[attr-defined]
     with pytest.raises(LeaseLostError):
-        run_round(work)
+        run_round(context)
     newer = workers.active()
     assert newer.number == 3
     assert workers.server.settings["model_version"] == newer.name == workers.store.projects.ensure(5).published
-    assert {shown.version for shown in workers.store.shown.of(5)} <= {first.name, newer.name}, "drafts that nobody saw"
+    assert {shown.version for shown in workers.store.shown.of(5)} <= {first.name, newer.name}, (
+        "no drafts that were never served"
+    )
 
 
 def test_a_version_number_that_is_taken_hands_the_round_back(workers: Workers) -> None:
@@ -149,16 +151,16 @@ def test_a_project_without_an_active_version_gets_one_by_the_next_round(workers:
     assert workers.active().name == workers.server.settings["model_version"]
 
 
-def test_a_round_rests_when_nothing_has_changed_and_mends_a_learner_that_is_damaged(workers: Workers) -> None:
+def test_without_a_change_no_round_runs_unless_the_learner_is_damaged(workers: Workers) -> None:
     workers.round("first")
-    assert run_round(workers.work(workers.claim("again"))) is None
+    assert run_round(workers.context(workers.claim("again"))) is None
     before = workers.active()
     for file in Path(workers.settings.data_dir / "artifacts" / "5").glob("000002-*"):
         file.write_bytes(b"damaged")
-    assert run_round(workers.work(Lease(5, "again", 3, 3))) is not None
+    assert run_round(workers.context(Lease(5, "again", 3, 3))) is not None
     assert workers.active().number > before.number
     assert "damaged" in workers.active().note
-    assert run_round(workers.work(Lease(5, "again", 3, 3))) is None
+    assert run_round(workers.context(Lease(5, "again", 3, 3))) is None
 
 
 def press_start_training(workers: Workers) -> None:
@@ -169,28 +171,28 @@ def connect_again(workers: Workers) -> None:
     connect(FakeClient(workers.server), workers.store, workers.settings, 5, lambda _: None)
 
 
-@pytest.mark.parametrize("wish", [press_start_training, connect_again])
-def test_what_somebody_wishes_during_a_round_is_done_by_the_next_one(
-    wish: Callable[[Workers], None], workers: Workers
+@pytest.mark.parametrize("request_round", [press_start_training, connect_again])
+def test_a_request_during_a_round_is_served_by_the_next_round(
+    request_round: Callable[[Workers], None], workers: Workers
 ) -> None:
-    work = workers.work(workers.claim("first"))
-    wished: list[bool] = []
+    context = workers.context(workers.claim("first"))
+    requested: list[bool] = []
 
-    def wish_at_the_switch(method: str, path: str, body: Any) -> None:
-        if method == "PATCH" and "model_version" in body and not wished:
-            wished.append(True)
-            wish(workers)
+    def request_at_the_switch(method: str, path: str, body: Any) -> None:
+        if method == "PATCH" and "model_version" in body and not requested:
+            requested.append(True)
+            request_round(workers)
 
-    work.client.after = wish_at_the_switch  # type: ignore[attr-defined]
-    run_round(work)
+    context.client.after = request_at_the_switch  # type: ignore[attr-defined]
+    run_round(context)
     assert workers.store.projects.ensure(5).fingerprint == ""
     before = workers.active()
-    assert run_round(workers.work(Lease(5, "first", 2, 2))) is not None
+    assert run_round(workers.context(Lease(5, "first", 2, 2))) is not None
     assert workers.active().number == before.number + 1
-    assert run_round(workers.work(Lease(5, "first", 2, 2))) is None
+    assert run_round(workers.context(Lease(5, "first", 2, 2))) is None
 
 
-def test_disconnecting_during_a_second_look_stands(workers: Workers, single: TaskSchema) -> None:
+def test_a_project_disconnected_during_a_second_look_stays_disconnected(workers: Workers, single: TaskSchema) -> None:
     store, client = workers.store, FakeClient(workers.server)
     connect_again(workers)
     task = store.labels.of(5)[0].task
@@ -204,4 +206,4 @@ def test_disconnecting_during_a_second_look_stands(workers: Workers, single: Tas
     client.after = disconnect_at_the_tab
     propose(client, store, single, record, budget=3)
     assert store.projects.ensure(5).connection is None
-    assert workers.server.views == {}, "the tab, of which nobody knows, is gone, too"
+    assert workers.server.views == {}, "the tab, which is not in the store, is removed, too"

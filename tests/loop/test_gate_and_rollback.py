@@ -1,4 +1,4 @@
-"""Which learner serves: a worse one does not replace a better one, and an earlier one can be held."""
+"""Promotion and rollback: a worse learner does not replace a better one, and an earlier learner can be held."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ml_backend.storage import Store
 def test_a_flood_of_wrong_answers_does_not_replace_the_learner(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
-    """40 fruits and 40 metals are learnt; then somebody calls a dozen fruits animals, which no word explains."""
+    """After 40 fruits and 40 metals, an annotator labels a dozen fruits as animals, which no word explains."""
     server.add_tasks([text_about(label, n) for label in ("fruit", "metal") for n in range(40)])
     for task, label in zip(server.tasks, ["fruit"] * 40 + ["metal"] * 40, strict=True):
         server.annotate(task, label)
@@ -48,31 +48,31 @@ def test_the_gate_keeps_the_learner_that_answers_more_right(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A learner that has unlearnt everything must be rejected, whatever the plugin, and the earlier one serve on."""
+    """The gate must reject a learner whose held-out labels are all wrong, and the earlier learner goes on serving."""
     from plugins.learners.logistic import Logistic
 
-    learnt = Logistic.fit
+    original_fit = Logistic.fit
 
-    def unlearnt(self: Logistic, train: Any, seed: int) -> Any:
+    def wrong_fit(self: Logistic, train: Any, seed: int) -> Any:
         from dataclasses import replace
 
-        fit = learnt(self, train, seed)
+        fit = original_fit(self, train, seed)
         return replace(fit, held_out=np.roll(train.targets, 1, axis=1), held_out_earlier=train.targets)
 
-    monkeypatch.setattr(Logistic, "fit", unlearnt)
+    monkeypatch.setattr(Logistic, "fit", wrong_fit)
     server.annotate(queue(server)[0], "fruit")
     run_round(make_round(server))
     version = active(store)
     assert (version.number, version.learner) == (3, 2)
     assert "kept the earlier learner" in version.note
-    own = store.versions.get(5, 2)
-    assert own is not None and own.accuracy is not None
-    assert version.accuracy == own.accuracy, "that of the learner which serves"
+    fitting_version = store.versions.get(5, 2)
+    assert fitting_version is not None and fitting_version.accuracy is not None
+    assert version.accuracy == fitting_version.accuracy, "the accuracy of the learner that serves"
     assert store.versions.learners(5) == [2], "a rejected fit is not kept"
     monkeypatch.undo()
 
 
-def test_a_learner_that_is_kept_has_the_figure_of_the_version_that_made_it(
+def test_a_learner_that_is_kept_has_the_accuracy_of_the_version_that_fitted_it(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -81,18 +81,18 @@ def test_a_learner_that_is_kept_has_the_figure_of_the_version_that_made_it(
     flood(server, truth, single, tasks[:24])
     flood(server, truth, single, tasks[24:], by=-1)
     run_round(make_round(server))
-    own = active(store)
-    assert own.learner == own.number == 1 and own.accuracy is not None and own.accuracy.value < 1.0
+    first = active(store)
+    assert first.learner == first.number == 1 and first.accuracy is not None and first.accuracy.value < 1.0
     monkeypatch.setattr(round_module, "judge", lambda *_: GateDecision(False, "kept the earlier learner"))
     for number, pinned in ((2, None), (3, None), (4, 1)):
         server.annotate(max(truth) - number, "metal")
         set_up(store, 5, pinned=pinned)
         run_round(make_round(server))
         version = active(store)
-        assert (version.number, version.learner, version.accuracy) == (number, 1, own.accuracy)
+        assert (version.number, version.learner, version.accuracy) == (number, 1, first.accuracy)
 
 
-def test_changed_minds_replace_the_learner(
+def test_more_annotations_replace_the_learner(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, single: TaskSchema
 ) -> None:
     learn(server, taught, single, 20)
@@ -113,7 +113,7 @@ def test_a_rollback_holds_and_latest_releases_it(
     assert store.jobs.claim("worker") is not None
     run_round(make_round(server))
     assert (active(store).number, active(store).learner) == (4, 2)
-    assert active(store).accuracy == measured, "of the learner that serves, not of the one before"
+    assert active(store).accuracy == measured, "the accuracy of the learner that serves, not of the previous one"
     learn(server, taught, single, 5)
     run_round(make_round(server))
     assert (active(store).learner, active(store).labelled) == (2, 55)
@@ -130,19 +130,19 @@ def test_a_rollback_finds_a_version_by_name_and_by_number(
     name = active(store).name
     learn(server, taught, single, 20)
     run_round(make_round(server))
-    for wanted in (name, "2", "apprentice-2"):
+    for target in (name, "2", "apprentice-2"):
         set_up(store, 5, pinned=None)
-        roll_back(store, 5, wanted)
+        roll_back(store, 5, target)
         assert store.projects.ensure(5).pinned == 2
 
 
-@pytest.mark.parametrize("wanted", ["1", "99", "", "nonsense", "apprentice-", "٣", "9" * 40, "-1"])
-def test_what_has_no_learner_cannot_be_rolled_back_to(
-    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, wanted: str
+@pytest.mark.parametrize("target", ["1", "99", "", "nonsense", "apprentice-", "٣", "9" * 40, "-1"])
+def test_a_rollback_to_a_version_without_a_learner_is_refused(
+    server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store, target: str
 ) -> None:
     set_up(store, 5, connection={"ml": 1})
     with pytest.raises(UnknownVersionError):
-        roll_back(store, 5, wanted)
+        roll_back(store, 5, target)
     with pytest.raises(UnknownVersionError, match="no earlier learner"):
         roll_back(store, 5)
     with pytest.raises(UnknownVersionError, match="not connected"):

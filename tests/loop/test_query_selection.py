@@ -1,4 +1,4 @@
-"""Which tasks next: the strategy's own selection, and the places kept for the groups that the learner does worst on."""
+"""Selection of tasks: that of the query strategy, with places reserved for the groups with the highest errors."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ STRATEGIES = sorted(registry.installed("acquisition"))
 
 
 class InOrder:
-    """The first free rows of the pool. Remembers what it was asked."""
+    """Selects the first free rows of the pool, and records its calls."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Pool, int, int]] = []
+        self.calls: list[tuple[Pool, int, int]] = []
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        self.asked.append((pool, k, seed))
+        self.calls.append((pool, k, seed))
         rows = np.flatnonzero(pool.available & ~pool.labelled)[: max(k, 0)]
         return Selection(rows, (rows / 1000).astype(np.float32), "in order")
 
@@ -55,62 +55,62 @@ def pool_with_a_weak_group(n: int = 120, share: float = 0.25, labelled: float = 
 def weak_by_hand(pool: Pool, groups: Ints) -> set[int]:
     """The groups whose error is clearly above that of all labels."""
     assert pool.errors is not None
-    known = {row: float(error) for row, error in enumerate(pool.errors) if not math.isnan(error)}
-    if not known:
+    errors = {row: float(error) for row, error in enumerate(pool.errors) if not math.isnan(error)}
+    if not errors:
         return set()
-    overall = sum(known.values()) / len(known)
+    overall = sum(errors.values()) / len(errors)
     weak = set()
     for group in set(groups.tolist()):
-        mine = [error for row, error in known.items() if groups[row] == group]
-        if (sum(mine) + PRIOR_ROWS * overall) / (len(mine) + PRIOR_ROWS) > overall + 1e-6:
+        group_errors = [error for row, error in errors.items() if groups[row] == group]
+        if (sum(group_errors) + PRIOR_ROWS * overall) / (len(group_errors) + PRIOR_ROWS) > overall + 1e-6:
             weak.add(group)
     return weak
 
 
-def known_of(tasks: list[int], multiple: bool = False) -> FittedModel:
-    """A learner of some tasks, whose label is the coordinate that is largest; held out, it gave each label a third."""
+def model_of(tasks: list[int], multiple: bool = False) -> FittedModel:
+    """A model of these tasks that predicts the largest coordinate; its held-out probabilities are 0.5, 0.3 and 0.2."""
     n = len(tasks)
     targets = np.eye(3, dtype=np.float32)[np.arange(n) % 3]
-    lesson = TrainingSnapshot("logistic", "fake", LABELS, multiple, np.array(tasks), b"", targets)
+    snapshot = TrainingSnapshot("logistic", "fake", LABELS, multiple, np.array(tasks), b"", targets)
     tensors = {
         "weight": np.eye(3, dtype=np.float32) * 8,
         "bias": np.zeros(3, np.float32),
         "temperature": np.ones(1, np.float32),
         "multiple": np.array([multiple]),
     }
-    return FittedModel(1, lesson, tensors, np.tile(np.array([0.5, 0.3, 0.2], np.float32), (n, 1)))
+    return FittedModel(1, snapshot, tensors, np.tile(np.array([0.5, 0.3, 0.2], np.float32), (n, 1)))
 
 
 def schema(*labels: str, multiple: bool = False) -> TaskSchema:
     return TaskSchema(labels, multiple, "label", "text", "text")
 
 
-def test_before_a_learner_acquisition_is_shown_no_opinion() -> None:
-    given_pool = make_pool(6, clusters=2)
+def test_before_a_learner_the_strategy_gets_no_probabilities() -> None:
+    source = make_pool(6, clusters=2)
     pool = pool_of(
         schema(*LABELS),
         None,
         np.arange(6),
-        given_pool.vectors,
-        given_pool.labelled,
-        given_pool.available,
-        given_pool.clustering,
+        source.vectors,
+        source.labelled,
+        source.available,
+        source.clustering,
     )
     assert pool.probabilities is None and pool.errors is None
-    assert pool.vectors is given_pool.vectors and pool.clustering is given_pool.clustering
-    assert pool.labelled is given_pool.labelled and pool.available is given_pool.available
+    assert pool.vectors is source.vectors and pool.clustering is source.clustering
+    assert pool.labelled is source.labelled and pool.available is source.available
     assert not pool.multiple
 
 
 @pytest.mark.parametrize("multiple", [False, True])
-def test_acquisition_is_shown_what_the_learner_says_of_each_task(multiple: bool) -> None:
+def test_the_strategy_gets_the_learners_probabilities_and_errors(multiple: bool) -> None:
     tasks = np.array([2, 3, 5, 8, 13])
     vectors = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
     done = np.isin(tasks, [3, 8])
-    pool = pool_of(schema(*LABELS, multiple=multiple), known_of([3, 7, 8], multiple), tasks, vectors, done, ~done, None)
+    pool = pool_of(schema(*LABELS, multiple=multiple), model_of([3, 7, 8], multiple), tasks, vectors, done, ~done, None)
     assert pool.multiple == multiple
     assert pool.probabilities is not None and pool.probabilities.argmax(axis=1).tolist() == [0, 1, 2, 0, 1]
-    # of task 3, whose answer is the first label, a half was given to others; of task 8, whose answer is the third, 0.8
+    # the held-out probability of wrong labels is 0.5 for task 3 with the first label, 0.8 for task 8 with the third
     wrong = {3: 0.5, 8: 0.8} if not multiple else {3: (0.5 + 0.3 + 0.2) / 3, 8: (0.5 + 0.3 + 0.8) / 3}
     np.testing.assert_allclose(pool.errors, [wrong.get(task, math.nan) for task in tasks.tolist()], rtol=1e-5)
 
@@ -119,21 +119,21 @@ def test_probabilities_come_in_the_columns_of_the_schema() -> None:
     vectors = np.eye(3, dtype=np.float32)
     done = np.zeros(3, bool)
     new = schema("stone", "animal", "fruit", "metal")
-    pool = pool_of(new, known_of([1, 2, 3]), np.array([1, 2, 3]), vectors, done, ~done, None)
+    pool = pool_of(new, model_of([1, 2, 3]), np.array([1, 2, 3]), vectors, done, ~done, None)
     assert pool.probabilities is not None
     assert pool.probabilities.argmax(axis=1).tolist() == [2, 3, 1]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_without_balance_it_is_the_strategys_own_selection(name: str) -> None:
+def test_without_balance_the_selection_is_that_of_the_strategy(name: str) -> None:
     pool, group = pool_with_a_weak_group()
     pool = clustered(pool, group, 4)
-    own = registry.acquisition(name).select(pool, 15, 3)
+    expected = registry.acquisition(name).select(pool, 15, 3)
     for groups in (None, group):
         chosen = choose(options(0.0, name), pool, groups, 15, 3)
-        np.testing.assert_array_equal(chosen.rows, own.rows)
-        np.testing.assert_array_equal(chosen.uncertainty, own.uncertainty)
-        assert chosen.ground == own.ground
+        np.testing.assert_array_equal(chosen.rows, expected.rows)
+        np.testing.assert_array_equal(chosen.uncertainty, expected.uncertainty)
+        assert chosen.ground == expected.ground
 
 
 @pytest.mark.parametrize("balance", [0.1, 0.25, 0.5, 1.0])
@@ -162,24 +162,24 @@ def test_a_share_that_is_less_than_half_a_place_keeps_none(in_order: InOrder) ->
 def test_no_row_twice_and_no_place_lost_whatever_the_groups(
     in_order: InOrder, n: int, k: int, groups: int, balance: float, seed: int, named: bool
 ) -> None:
-    in_order.asked.clear()
+    in_order.calls.clear()
     generator = np.random.default_rng(seed)
     pool = make_pool(n, errors=True, labelled=0.4, seed=seed)
-    of = generator.integers(0, groups, n)
-    shown = pool if named else clustered(pool, of, groups)
-    chosen = choose(options(balance), shown, of if named else None, k, seed)
+    group_of = generator.integers(0, groups, n)
+    shown = pool if named else clustered(pool, group_of, groups)
+    chosen = choose(options(balance), shown, group_of if named else None, k, seed)
     rows = chosen.rows.tolist()
     assert len(rows) == len(set(rows)) == min(max(k, 0), int(pool.available.sum()))
     assert pool.available[rows].all()
-    np.testing.assert_allclose(chosen.uncertainty, chosen.rows / 1000, rtol=1e-6)  # each with its own
-    weak = weak_by_hand(pool, of)
-    free_and_weak = [row for row in np.flatnonzero(pool.available).tolist() if of[row] in weak]
-    kept = min(round(balance * max(k, 0)), len(free_and_weak))
-    assert sum(of[row] in weak for row in rows) >= kept
-    if len(in_order.asked) == 2 and weak:
-        # the strategy ranks the kept places and the others, each in its own order
-        first = free_and_weak[:kept]
-        rest = [row for row in np.flatnonzero(pool.available).tolist() if row not in first][: max(k, 0) - kept]
+    np.testing.assert_allclose(chosen.uncertainty, chosen.rows / 1000, rtol=1e-6)  # each row keeps its uncertainty
+    weak = weak_by_hand(pool, group_of)
+    free_and_weak = [row for row in np.flatnonzero(pool.available).tolist() if group_of[row] in weak]
+    reserved = min(round(balance * max(k, 0)), len(free_and_weak))
+    assert sum(group_of[row] in weak for row in rows) >= reserved
+    if len(in_order.calls) == 2 and weak:
+        # the strategy ranks the reserved places and the other places separately
+        first = free_and_weak[:reserved]
+        rest = [row for row in np.flatnonzero(pool.available).tolist() if row not in first][: max(k, 0) - reserved]
         assert [row for row in rows if row in first] == first
         assert [row for row in rows if row not in first] == rest
 
@@ -187,32 +187,32 @@ def test_no_row_twice_and_no_place_lost_whatever_the_groups(
 def test_fewer_weak_rows_than_places_leave_the_rest_to_others(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group()
     free = pool.available & ((group != 3) | (np.cumsum(group == 3) > 27))
-    few = int((free & (group == 3)).sum())
-    assert 0 < few < 10
+    n_weak = int((free & (group == 3)).sum())
+    assert 0 < n_weak < 10
     chosen = choose(options(0.5), replace(pool, available=free), group, 20, 0)
     assert len(set(chosen.rows.tolist())) == 20
-    assert (group[chosen.rows] == 3).sum() == few
+    assert (group[chosen.rows] == 3).sum() == n_weak
     none = choose(options(0.5), replace(pool, available=pool.available & (group != 3)), group, 20, 0)
     assert none.rows.tolist() == np.flatnonzero(pool.available & (group != 3))[:20].tolist()
 
 
 def test_the_kept_places_are_spread_over_the_queue(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group(400)
-    seeds, k, kept = 300, 40, 10
-    at = np.zeros(k)
+    seeds, k, reserved = 300, 40, 10
+    weak_counts = np.zeros(k)
     for seed in range(seeds):
-        at += group[choose(options(kept / k), pool, group, k, seed).rows] == 3
-    mean, deviation = seeds * kept / k, math.sqrt(seeds * kept / k * (1 - kept / k))
-    assert at.sum() == seeds * kept
-    assert (np.abs(at - mean) < 4.5 * deviation).all(), "every place is as likely as another"
+        weak_counts += group[choose(options(reserved / k), pool, group, k, seed).rows] == 3
+    mean, deviation = seeds * reserved / k, math.sqrt(seeds * reserved / k * (1 - reserved / k))
+    assert weak_counts.sum() == seeds * reserved
+    assert (np.abs(weak_counts - mean) < 4.5 * deviation).all(), "every place is as likely as another"
 
 
-def test_the_second_part_knows_the_first_as_if_it_had_labels(in_order: InOrder) -> None:
+def test_the_second_part_counts_the_first_part_as_labelled(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group()
     before = [array.copy() for array in (pool.available, pool.labelled)]
     choose(options(0.25), pool, group, 20, 7)
-    (first, kept, seed), (second, others, again) = in_order.asked
-    assert (kept, others, seed, again) == (5, 15, 7, 7)
+    (first, reserved, seed), (second, others, again) = in_order.calls
+    assert (reserved, others, seed, again) == (5, 15, 7, 7)
     assert not first.available[group != 3].any()
     taken = np.flatnonzero(first.available)[:5]
     np.testing.assert_array_equal(np.flatnonzero(second.labelled & ~pool.labelled), taken)
@@ -242,28 +242,30 @@ def test_a_named_field_goes_before_the_clusters(in_order: InOrder) -> None:
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_as_long_as_nobody_knows_the_errors_nothing_changes(name: str) -> None:
+def test_without_known_errors_balance_changes_nothing(name: str) -> None:
     group = np.arange(60) % 4
     unlabelled = replace(make_pool(60, labelled=0.0), errors=np.full(60, np.nan, np.float32))
     for pool in (make_pool(60, cold=True), make_pool(60), unlabelled):
-        own = registry.acquisition(name).select(pool, 12, 1)
-        np.testing.assert_array_equal(choose(options(1.0, name), pool, group, 12, 1).rows, own.rows)
+        expected = registry.acquisition(name).select(pool, 12, 1)
+        np.testing.assert_array_equal(choose(options(1.0, name), pool, group, 12, 1).rows, expected.rows)
     ungrouped = make_pool(60, errors=True)
-    own = registry.acquisition(name).select(ungrouped, 12, 1)
-    np.testing.assert_array_equal(choose(options(1.0, name), ungrouped, None, 12, 1).rows, own.rows)
+    expected = registry.acquisition(name).select(ungrouped, 12, 1)
+    np.testing.assert_array_equal(choose(options(1.0, name), ungrouped, None, 12, 1).rows, expected.rows)
 
 
 def test_a_group_without_labels_is_not_weak(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group()
     assert pool.errors is not None
     unknown = replace(pool, labelled=pool.labelled & (group != 0), errors=np.where(group == 0, np.nan, pool.errors))
-    free = replace(unknown, available=~unknown.labelled & (group % 3 == 0))  # only of the unknown and the weak group
+    free = replace(
+        unknown, available=~unknown.labelled & (group % 3 == 0)
+    )  # rows of the unknown and of the weak group alone
     rows = choose(options(0.5), free, group, 8, 0).rows
     assert sorted(group[rows].tolist()) == [0, 0, 0, 0, 3, 3, 3, 3]
 
 
 def test_a_single_error_weighs_less_than_many(in_order: InOrder) -> None:
-    """It is drawn to the mean of all, but still above it."""
+    """The mean error of the group is shrunk towards the mean of all rows, but it stays above."""
     pool, group = pool_with_a_weak_group(labelled=0.0)
     wrong = np.full(120, np.nan, np.float32)
     wrong[:20] = 0.2
@@ -285,11 +287,11 @@ def test_every_strategy_can_be_balanced(name: str) -> None:
         np.testing.assert_array_equal(choose(options(0.5, name), clustered(pool, group, 4), None, 20, seed).rows, rows)
 
 
-def test_where_all_groups_err_alike_nothing_changes(in_order: InOrder) -> None:
+def test_with_equal_errors_in_all_groups_balance_changes_nothing(in_order: InOrder) -> None:
     for seed in range(20):
         pool = make_pool(60, errors=True, seed=seed)
         assert pool.errors is not None
         alike = replace(pool, errors=np.where(np.isnan(pool.errors), np.nan, 0.3).astype(np.float32))
         for shown, groups in ((pool, np.zeros(60, np.int64)), (alike, np.arange(60) % 4)):
-            own = InOrder().select(shown, 12, seed).rows.tolist()
-            assert choose(options(0.5), shown, groups, 12, seed).rows.tolist() == own
+            expected = InOrder().select(shown, 12, seed).rows.tolist()
+            assert choose(options(0.5), shown, groups, 12, seed).rows.tolist() == expected

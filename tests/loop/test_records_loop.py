@@ -1,4 +1,4 @@
-"""Tables in the loop: records are encoded, learnt from, ranked and drafted, with reasons, as texts are."""
+"""Tables in the loop: records are encoded, learnt, ranked and drafted as texts are, and drafts have explanations."""
 
 from __future__ import annotations
 
@@ -38,18 +38,17 @@ def teach(
 ) -> RoundContext:
     free = [task for task in truth if not server.tasks[task]["annotations"]][:n]
     flood(server, truth, schema, free)
-    work = make_round(server)
-    run_round(work)
-    return work
+    context = make_round(server)
+    run_round(context)
+    return context
 
 
 def learner(store: Store) -> fitted_model.FittedModel:
     version = active(store)
-    record = store.projects.ensure(5)
-    encoder = feature_space.encoder_of(Settings(), record)
-    found, _ = fitted_model.load_best(store, version, encoder.name)
-    assert found is not None
-    return found
+    encoder = feature_space.encoder_of(Settings(), store.projects.ensure(5))
+    model, _ = fitted_model.load_best(store, version, encoder.name)
+    assert model is not None
+    return model
 
 
 def test_records_are_learnt_from_and_their_drafts_say_why(
@@ -57,15 +56,15 @@ def test_records_are_learnt_from_and_their_drafts_say_why(
 ) -> None:
     run_round(make_round(server))
     assert len(queue(server)) == 12 and active(store).learner is None
-    assert all(not each["result"] for each in server.current_predictions()), "nobody knows anything yet"
+    assert all(not row["result"] for row in server.current_predictions()), "there is no learner yet"
     teach(server, make_round, clinic, SCHEMA, 60)
-    known = learner(store)
-    assert known.lesson.plugin == "tabular" and known.lesson.space.startswith("records-")
-    right = [each["result"][0]["value"]["choices"] == [clinic[each["task"]]] for each in server.current_predictions()]
-    assert np.mean(right) > 0.6, "they are the hardest ones"
-    told = [each["result"][0]["meta"]["text"][0] for each in server.current_predictions()]
-    assert sum("because of age " in each or " and age " in each for each in told) > 8
-    assert sum("noise" in each for each in told) < 6
+    model = learner(store)
+    assert model.lesson.plugin == "tabular" and model.lesson.space.startswith("records-")
+    is_right = [row["result"][0]["value"]["choices"] == [clinic[row["task"]]] for row in server.current_predictions()]
+    assert np.mean(is_right) > 0.6, "the queue has the hardest records"
+    reasons = [row["result"][0]["meta"]["text"][0] for row in server.current_predictions()]
+    assert sum("because of age " in reason or " and age " in reason for reason in reasons) > 8
+    assert sum("noise" in reason for reason in reasons) < 6
 
 
 def test_a_request_for_a_draft_is_answered_from_the_same_space(
@@ -74,7 +73,7 @@ def test_a_request_for_a_draft_is_answered_from_the_same_space(
     predictor = Predictor(settings, store)
     text = '{"age": 88, "city": "Bergen", "noise": 0, "smoker": "yes"}'
     (before,) = predictor.predict(5, TABLE, [1], [text])
-    assert before.draft is None, "of records that nobody has looked at"
+    assert before.draft is None, "the project of records has no vector space yet"
     run_round(make_round(server))
     teach(server, make_round, clinic, SCHEMA, 60)
     (found,) = predictor.predict(5, TABLE, [999], [text])
@@ -90,11 +89,11 @@ def test_a_text_beside_a_record_is_one_more_field(
     assert schema.is_record and schema.fields == ("note",)
     run_round(make_round(server))
     teach(server, make_round, truth, schema, 40)
-    told = [each["result"][0]["meta"]["text"][0] for each in server.current_predictions()]
-    assert sum("note " in each for each in told) > 8, "the text tells the label"
+    reasons = [row["result"][0]["meta"]["text"][0] for row in server.current_predictions()]
+    assert sum("note " in reason for reason in reasons) > 8, "the text determines the label"
     record = store.projects.ensure(5)
     encoder = feature_space.records_of(Settings(encoder="fake"), record) if record.records else None
-    assert encoder is not None and {each["name"]: each["kind"] for each in encoder.about()}["note"] == "text"
+    assert encoder is not None and {field["name"]: field["kind"] for field in encoder.about()}["note"] == "text"
 
 
 def test_fields_in_tags_of_their_own_make_a_record(
@@ -114,12 +113,14 @@ def test_fields_in_tags_of_their_own_make_a_record(
     record = store.projects.ensure(5)
     encoder = feature_space.records_of(Settings(encoder="fake"), record)
     assert encoder is not None
-    kinds = {each["name"]: each["kind"] for each in encoder.about()}
+    kinds = {field["name"]: field["kind"] for field in encoder.about()}
     assert kinds == {"record.age": "numeric", "record.city": "categorical", "note": "text"}
     assert feature_space.form(encoder) == "record with text" and active(store).acquisition == "cluster-uncertainty"
-    drafts = [row["result"][0] for row in server.current_predictions() if row["result"]]  # of the audit slice, none
-    told = [draft["meta"]["text"][0] for draft in drafts]
-    assert sum("note " in words for words in told) > 8 and not any("<p>" in words for words in told)
+    drafts = [
+        row["result"][0] for row in server.current_predictions() if row["result"]
+    ]  # tasks of the audit sample have no draft
+    reasons = [draft["meta"]["text"][0] for draft in drafts]
+    assert sum("note " in reason for reason in reasons) > 8 and not any("<p>" in reason for reason in reasons)
     assert {draft["to_name"] for draft in drafts} == {"who"}
 
 
@@ -178,7 +179,7 @@ def test_what_is_no_record_is_told_and_the_others_go_on(
 ) -> None:
     for odd in ("no record", 7, None, [1, 2], {}):
         server.add_tasks([""], record=odd)
-    server.add_tasks([""], record='{"age": 30, "city": "Oslo"}', note="as JSON, as an import of CSV leaves it")
+    server.add_tasks([""], record='{"age": 30, "city": "Oslo"}', note="as JSON, as from an import of CSV")
     server.add_tasks(
         [""], record={"age": "n/a", "city": "Atlantis", "new": 1, "smoker": {"nested": [1]}, "noise": 1e300}
     )
@@ -204,7 +205,7 @@ def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
         run_round(make_round(server))
         encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
         assert encoder is not None
-        return {each["name"]: each["kind"] for each in encoder.about()}
+        return {field["name"]: field["kind"] for field in encoder.about()}
 
     assert kinds() == {"age": "numeric", "city": "categorical", "noise": "numeric", "smoker": "boolean"}
     before = store.projects.ensure(5).records
@@ -214,7 +215,7 @@ def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
     assert kinds() == {"age": "numeric", "city": "ordinal", "smoker": "boolean"}
     assert store.projects.ensure(5).records != before
     options(fields={"age": "colourful", "noise": "left out", "shoes": "numeric"})
-    assert kinds() == {"age": "numeric", "city": "categorical", "smoker": "boolean"}, "the others hold"
+    assert kinds() == {"age": "numeric", "city": "categorical", "smoker": "boolean"}, "the other overrides hold"
     assert (
         "Field 'age' cannot be 'colourful'" in active(store).note
         and "no record has a field 'shoes'" in active(store).note
@@ -239,27 +240,27 @@ def test_a_pool_that_doubles_is_looked_at_anew_and_learnt_anew(
 def test_a_group_is_a_value_of_a_field_or_a_quarter_of_its_numbers(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound
 ) -> None:
-    work = make_round(server)
-    run_round(work)
+    context = make_round(server)
+    run_round(context)
     rows = np.arange(120)
-    cities = work.pool.names_of_groups("city", rows)
-    assert cities == [server.tasks[task]["data"]["record"]["city"] for task in work.pool.tasks.tolist()]
-    ages = work.pool.names_of_groups("age", rows)
+    cities = context.pool.group_names("city", rows)
+    assert cities == [server.tasks[task]["data"]["record"]["city"] for task in context.pool.tasks.tolist()]
+    ages = context.pool.group_names("age", rows)
     assert len(set(ages)) == 4 and min(map(ages.count, set(ages))) > 20
-    assert set(work.pool.names_of_groups("nothing", rows)) == {""}
+    assert set(context.pool.group_names("nothing", rows)) == {""}
 
 
 def test_a_project_that_becomes_one_of_texts_forgets_its_records(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
-    work = make_round(server)
-    run_round(work)
-    assert store.projects.ensure(5).records and work.pool.space.startswith("records-")
+    context = make_round(server)
+    run_round(context)
+    assert store.projects.ensure(5).records and context.pool.space.startswith("records-")
     server.label_config = TABLE.replace('<Table name="record" value="$record"/>', '<Text name="record" value="$note"/>')
     set_up(store, 5, reconciled_at=0.0)
-    work = make_round(server)
-    run_round(work)
-    assert store.projects.ensure(5).records is None and work.pool.space == "fake"
+    context = make_round(server)
+    run_round(context)
+    assert store.projects.ensure(5).records is None and context.pool.space == "fake"
 
 
 def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
@@ -272,7 +273,7 @@ def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
     encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
-    assert encoder is not None and {each["name"] for each in encoder.about()} == {"income", "member"}
+    assert encoder is not None and {field["name"] for field in encoder.about()} == {"income", "member"}
 
 
 def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
@@ -287,8 +288,8 @@ def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
     encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
-    assert encoder is not None and {each["name"] for each in encoder.about()} == {"income", "member"}
-    for n in range(2):  # spaces that nobody needs any more go
+    assert encoder is not None and {field["name"] for field in encoder.about()} == {"income", "member"}
+    for n in range(2):  # vector spaces that are not needed any more are removed
         for task in list(server.tasks.values()):
             task["data"]["record"] = {f"other {n}": task["id"] * 7, f"kind {n}": task["id"] % 3}
             task["updated_at"] = server._now()
@@ -307,7 +308,7 @@ def test_while_a_rollback_holds_a_learner_it_keeps_its_space(
     set_up(store, 5, pinned=active(store).number)
     people(server, 200, seed=2)
     run_round(make_round(server))
-    assert active(store).learner == held and all(each["result"] for each in server.current_predictions())
+    assert active(store).learner == held and all(row["result"] for row in server.current_predictions())
     set_up(store, 5, pinned=None)
     run_round(make_round(server))
     assert learner(store).lesson.space != held and active(store).learner == active(store).number
@@ -322,10 +323,10 @@ def test_until_a_round_has_come_to_its_end_the_space_before_is_served_from(
     predictor = Predictor(settings, store)
     (before,) = predictor.predict(5, TABLE, [999], [text])
     people(server, 200, seed=2)
-    work = make_round(server)
-    work.client.before = lambda method, path, *_: _busy(method, path)  # type: ignore[attr-defined]
+    context = make_round(server)
+    context.client.before = lambda method, path, *_: _busy(method, path)  # type: ignore[attr-defined]
     with pytest.raises(ApprenticeError):
-        run_round(work)
+        run_round(context)
     (found,) = predictor.predict(5, TABLE, [999], [text])
     assert found.draft is not None and before.draft is not None and found.draft == before.draft
     run_round(make_round(server))
@@ -357,12 +358,18 @@ def test_scores_for_a_part_of_the_labels_are_judged_by_these_alone(
     record = store.projects.ensure(5)
     encoder = feature_space.records_of(settings, record)
     assert encoder is not None
-    known = encoder.attributions([SCORES], schema.labels)
-    work = make_round(server)
-    run_round(work)
-    nothing = PseudoLabels(work.pool.encoded_view().vectors[:0], np.empty((0, 3), np.float32), np.empty(0, np.float32))
-    priors = Laat().distil(DistillationData(nothing, nothing, work.pool.encoded_view().vectors, known), False, 0)
+    attributions = encoder.attributions([SCORES], schema.labels)
+    context = make_round(server)
+    run_round(context)
+    no_labels = PseudoLabels(
+        context.pool.encoded_view().vectors[:0], np.empty((0, 3), np.float32), np.empty(0, np.float32)
+    )
+    priors = Laat().distil(
+        DistillationData(no_labels, no_labels, context.pool.encoded_view().vectors, attributions), False, 0
+    )
     rows = np.arange(60)
-    targets = np.eye(3, dtype=np.float32)[[schema.labels.index(truth[task]) for task in work.pool.tasks[rows].tolist()]]
-    fit = Laat().fit(TrainingSet(work.pool.ensure(rows), targets, np.ones(60, np.float32), False, priors=priors), 0)
+    targets = np.eye(3, dtype=np.float32)[
+        [schema.labels.index(truth[task]) for task in context.pool.tasks[rows].tolist()]
+    ]
+    fit = Laat().fit(TrainingSet(context.pool.ensure(rows), targets, np.ones(60, np.float32), False, priors=priors), 0)
     assert fit.trust is not None and fit.trust > 0.8 and fit.prior == "fields"

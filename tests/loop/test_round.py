@@ -132,9 +132,9 @@ def test_when_everything_is_labelled_the_learner_serves_and_nothing_is_published
     run_round(make_round(server))
     published = store.projects.ensure(5).published
     learn(server, truth, single, 12)
-    work = make_round(server)
-    assert run_round(work) is not None
-    assert work.client.writes() == []  # type: ignore[attr-defined]
+    context = make_round(server)
+    assert run_round(context) is not None
+    assert context.client.writes() == []  # type: ignore[attr-defined]
     assert (active(store).number, active(store).learner) == (2, 2)
     assert store.projects.ensure(5).published == published == server.settings["model_version"]
     assert run_round(make_round(server)) is None
@@ -157,9 +157,9 @@ def test_the_switch_comes_after_the_head_and_before_the_rest(
     server: FakeLabelStudio, make_round: MakeRound, options: object
 ) -> None:
     fill(server, 40)
-    work = make_round(server)
-    run_round(work)
-    calls = work.client.writes()  # type: ignore[attr-defined]
+    context = make_round(server)
+    run_round(context)
+    calls = context.client.writes()  # type: ignore[attr-defined]
     switch = next(n for n, (method, path, _) in enumerate(calls) if (method, path) == ("PATCH", "api/projects/5"))
     assert [path for _, path, _ in calls[:switch]] == ["api/predictions/"] * 4
     assert calls[switch][2] == {"model_version": server.settings["model_version"]}
@@ -174,9 +174,9 @@ def test_when_bulk_import_is_fast_the_switch_is_the_very_last_call(
 ) -> None:
     fill(server, 40)
     set_up(store, 5, pace={"bulk": 0.0001, "single": 1.0})
-    work = make_round(server)
-    run_round(work)
-    assert [(method, path) for method, path, _ in work.client.writes()] == [  # type: ignore[attr-defined]
+    context = make_round(server)
+    run_round(context)
+    assert [(method, path) for method, path, _ in context.client.writes()] == [  # type: ignore[attr-defined]
         ("POST", "api/projects/5/import/predictions"),
         ("PATCH", "api/projects/5"),
     ]
@@ -218,10 +218,10 @@ def test_several_choices_may_hold_at_once(
     words = {"fruit": "apple pear plum cherry mango", "metal": "iron zinc copper tin", "animal": "dog cat"}
     for task in list(server.tasks)[:36]:
         text = server.tasks[task]["data"]["text"].split()
-        server.annotate(task, *(label for label, own in words.items() if set(own.split()) & set(text)))
+        server.annotate(task, *(label for label, label_words in words.items() if set(label_words.split()) & set(text)))
     run_round(make_round(server))
     assert active(store).learner == 2
-    assert active(store).labelled == 36, "an empty answer says: none of them"
+    assert active(store).labelled == 36, "an empty annotation means that no label applies"
     drafts = [row["result"][0]["value"]["choices"] if row["result"] else [] for row in server.current_predictions()]
     assert any(len(draft) == 2 for draft in drafts) or any(draft == [] for draft in drafts)
 
@@ -234,7 +234,7 @@ def test_an_encoder_change_learns_anew_over_the_new_vectors(
     monkeypatch.setattr(registry, "encoder", lambda _setting: other)
     run_round(make_round(server, pool=ProjectPool(store, 5, other)))
     assert active(store).learner == active(store).number == 3
-    assert "encoded in another way since version 2 (fake, now other): learning anew" in active(store).note
+    assert "encoded in another way since version 2 (fake, now other): the learner is fitted again" in active(store).note
 
 
 def test_the_audit_slice_is_served_without_drafts_and_nowhere_else(
@@ -277,29 +277,29 @@ def test_the_share_of_audit_places_is_right_on_average(
         store.tasks.put(project, [Example(n + 1, text, content_key(text)) for n, text in enumerate(texts)])
         pool = ProjectPool(store, project, fake_encoder)
         pool.refresh(1)
-        basis = RankingContext(settings, options, single, consensus(single, []), None, project, 1, "v")
-        predictions = rank(store, pool, basis)
+        ranking_context = RankingContext(settings, options, single, consensus(single, []), None, project, 1, "v")
+        predictions = rank(store, pool, ranking_context)
         served += len(predictions)
-        blind += sum(each.draft is None for each in predictions)
+        blind += sum(prediction.draft is None for prediction in predictions)
     assert served == 40 * 50
     # 2000 places at 10 %: four standard deviations are 54
     assert abs(blind - 0.1 * served) < 54
 
 
-def test_of_a_large_pool_a_random_part_is_compared_with_all_that_is_answered(
+def test_in_a_large_pool_a_random_sample_is_compared_with_all_labelled_tasks(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store,
     single: TaskSchema, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(queue_builder, "MOST_COMPARED", 20)
+    monkeypatch.setattr(queue_builder, "MAX_COMPARED_TASKS", 20)
     shown: list[tuple[Pool, Selection]] = []
     strategy = registry.acquisition("cluster-uncertainty")
 
-    class Seen:
+    class RecordingStrategy:
         def select(self, pool: Pool, k: int, seed: int) -> Selection:
             shown.append((pool, strategy.select(pool, k, seed)))
             return shown[-1][1]
 
-    monkeypatch.setattr(registry, "acquisition", lambda _: Seen())
+    monkeypatch.setattr(registry, "acquisition", lambda _: RecordingStrategy())
     for _ in range(2):
         store.publications.request(5)
         learn(server, taught, single, 1)
@@ -312,9 +312,9 @@ def test_of_a_large_pool_a_random_part_is_compared_with_all_that_is_answered(
     published = queue(server)
     texts = bag_of_words([server.tasks[task]["data"]["text"] for task in published], 32)
     vectors = np.asarray(shown[-1][0].vectors)[shown[-1][1].rows]
-    assert np.allclose(texts, vectors), "the rows of the part are those tasks"
+    assert np.allclose(texts, vectors), "the rows of the sample are those tasks"
     first, second = (np.asarray(pool.vectors)[pool.available] for pool, _ in shown)
-    assert not np.array_equal(first, second), "another part after each answer"
+    assert not np.array_equal(first, second), "another sample after each annotation"
 
 
 def test_a_prior_is_no_reason_for_a_round_before_there_is_anything_to_learn(
@@ -331,7 +331,7 @@ def test_a_prior_is_no_reason_for_a_round_before_there_is_anything_to_learn(
     assert run_round(make_round(server)) is not None
 
 
-def test_one_text_that_the_encoder_makes_nothing_of_stops_no_round_and_is_named(
+def test_an_unusable_text_stops_no_round_and_is_named(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema,
     fake_encoder: FakeEncoder,
 ) -> None:  # fmt: skip
@@ -341,12 +341,12 @@ def test_one_text_that_the_encoder_makes_nothing_of_stops_no_round_and_is_named(
     assert run_round(make_round(server)) is not None
     assert waiting not in queue(server)
     learn(server, truth, single, 30)
-    work = make_round(server)
-    assert run_round(work) is not None
-    learner, _ = load_best(store, active(store), work.pool.space)
+    context = make_round(server)
+    assert run_round(context) is not None
+    learner, _ = load_best(store, active(store), context.pool.space)
     assert learner is not None and len(learner.lesson.tasks) == 29
     assert not {answered, waiting} & {*learner.lesson.tasks.tolist(), *queue(server)}
     status = read_status(store, 5)
     assert status.set_aside == {answered: NOT_FINITE, waiting: NOT_FINITE}
-    told = dict(lines(status))["set aside"]
-    assert f"task {answered}, {waiting} ({NOT_FINITE})" in told
+    line = dict(lines(status))["set aside"]
+    assert f"task {answered}, {waiting} ({NOT_FINITE})" in line

@@ -21,9 +21,9 @@ from ml_backend.storage import Store
 
 
 def artifact_of(store: Store, settings: Settings, number: int) -> Path:
-    kept = store.versions.artifact(5, number)
-    assert kept is not None
-    return settings.data_dir / "artifacts" / kept[0]
+    artifact = store.versions.artifact(5, number)
+    assert artifact is not None
+    return settings.data_dir / "artifacts" / artifact[0]
 
 
 def test_a_damaged_artifact_is_replaced_by_the_older_learner_and_the_note_says_so(
@@ -89,20 +89,20 @@ def test_a_failing_label_studio_keeps_the_earlier_version_serving(
 ) -> None:  # fmt: skip
     name, rows = active(store).name, queue(server)
     learn(server, taught, single, 5)
-    work = make_round(server)
+    context = make_round(server)
 
     def fail(method: str, called: str, _body: Any) -> None:
         if method != "GET" and called.endswith(path):
             raise error
 
-    work.client.before = fail  # type: ignore[attr-defined]
+    context.client.before = fail  # type: ignore[attr-defined]
     fast_bulk = path == "import/predictions"  # so that the call is made before the switch
     set_up(store, 5, pace={"bulk": 0.0001 if fast_bulk else 9.0, "single": 1.0 if fast_bulk else 0.1})
     with pytest.raises(ApprenticeError):
-        run_round(work)
+        run_round(context)
     assert unchanged(server, store, name, rows)
     stale = [number for number, _, _ in store.versions.stale(5)]
-    assert 3 in stale, "what it may have written before it failed is cleared away some day"
+    assert 3 in stale, "rows that it wrote before it failed are removed later"
     assert run_round(make_round(server)) is not None
     assert active(store).name == server.settings["model_version"] != name
 
@@ -117,17 +117,19 @@ def test_a_dropped_row_keeps_the_earlier_version_serving(
     with pytest.raises(RequestRefusedError, match="kept 11 of 12"):
         run_round(make_round(server))
     assert (active(store).name, server.settings["model_version"]) == (name, name)
-    assert store.shown.of(5) == shown, "nobody has seen other drafts"
+    assert store.shown.of(5) == shown, "no other drafts were served"
 
 
-def test_the_guard_is_asked_before_every_write(server: FakeLabelStudio, make_round: MakeRound, options: object) -> None:
+def test_the_lease_is_checked_before_every_write(
+    server: FakeLabelStudio, make_round: MakeRound, options: object
+) -> None:
     fill(server, 40)
     log: list[str] = []
-    work = make_round(server, guard=lambda: log.append("guard"))
-    work.client.before = lambda method, *_: log.append("write" if method != "GET" else "read")  # type: ignore[attr-defined]
-    run_round(work)
+    context = make_round(server, guard=lambda: log.append("guard"))
+    context.client.before = lambda method, *_: log.append("write" if method != "GET" else "read")  # type: ignore[attr-defined]
+    run_round(context)
     assert log.count("write") >= 6
-    assert all(log[n - 1] == "guard" for n, each in enumerate(log) if each == "write")
+    assert all(log[n - 1] == "guard" for n, call in enumerate(log) if call == "write")
 
 
 class LostError(ApprenticeError):
@@ -147,12 +149,12 @@ def test_a_lease_that_is_lost_before_the_switch_switches_nothing(
         if next(left, None) is None:
             raise LostError
 
-    work = make_round(server, guard=guard)
+    context = make_round(server, guard=guard)
     switched = False
     try:
-        run_round(work)
+        run_round(context)
     except LostError:
-        switched = any(method == "PATCH" for method, _, _ in work.client.writes())  # type: ignore[attr-defined]
+        switched = any(method == "PATCH" for method, _, _ in context.client.writes())  # type: ignore[attr-defined]
     assert not switched
     assert (active(store).name, store.projects.ensure(5).published, server.settings["model_version"]) == (name,) * 3
 
@@ -164,7 +166,7 @@ def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A frozen worker wakes up after another one has published: same number, same artifact name."""
+    """A suspended worker goes on after another worker has published a version with the same number."""
     assert active(store).number == 2
     server.annotate(queue(server)[0], "fruit")
     newer: list[ModelVersion] = []
@@ -185,23 +187,23 @@ def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
         run_round(make_round(server, guard=guard))
     assert active(store) == newer[0]
     assert server.settings["model_version"] == newer[0].name
-    found = store.versions.artifact(5, newer[0].number)
-    assert found is not None
-    store.artifacts.read(*found)
+    artifact = store.versions.artifact(5, newer[0].number)
+    assert artifact is not None
+    store.artifacts.read(*artifact)
 
 
-def test_the_numbers_of_a_round_stand_before_the_rest_of_its_queue(
+def test_the_statistics_of_a_round_are_stored_before_the_rest_of_its_queue(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
     fill(server, 40)
-    seen = []
+    statistics = []
 
     def look(_seconds: float) -> bool:
-        seen.append(store.stats.document(5))
+        statistics.append(store.stats.document(5))
         return True
 
     run_round(make_round(server, superseded=look))
-    assert [found["tasks"] for found in seen] == [40]
+    assert [document["tasks"] for document in statistics] == [40]
 
 
 def test_a_superseded_round_writes_its_head_and_no_more(
@@ -211,4 +213,4 @@ def test_a_superseded_round_writes_its_head_and_no_more(
     run_round(make_round(server, superseded=lambda _: True))
     assert len(server.current_predictions()) == 4
     assert store.projects.ensure(5).published == server.settings["model_version"]
-    assert len(store.shown.of(5, active(store).name)) == 12, "the teacher works ahead of all of it"
+    assert len(store.shown.of(5, active(store).name)) == 12, "the teacher labels all of it in advance"

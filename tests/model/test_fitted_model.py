@@ -1,4 +1,4 @@
-"""What a learner knows, saved and found again, under labels and encoders that may have changed."""
+"""Fitted models are saved and loaded, also if labels or encoders have changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def schema(*labels: str, multiple: bool = False) -> TaskSchema:
     return TaskSchema(labels, multiple, "label", "text", "text")
 
 
-def known(number: int = 1, space: str = "fake", multiple: bool = False) -> FittedModel:
+def model(number: int = 1, space: str = "fake", multiple: bool = False) -> FittedModel:
     """A head whose label is the coordinate that is largest."""
     tensors = {
         "weight": np.eye(3, dtype=np.float32) * 8,
@@ -32,11 +32,11 @@ def known(number: int = 1, space: str = "fake", multiple: bool = False) -> Fitte
         "multiple": np.array([multiple]),
     }
     held_out = np.full((4, 3), 1 / 3, np.float32)
-    return FittedModel(number, lesson(space=space, multiple=multiple), tensors, held_out)
+    return FittedModel(number, snapshot(space=space, multiple=multiple), tensors, held_out)
 
 
-def lesson(**values: Any) -> TrainingSnapshot:
-    taught = TrainingSnapshot(
+def snapshot(**values: Any) -> TrainingSnapshot:
+    base = TrainingSnapshot(
         plugin="logistic",
         space="fake",
         labels=LABELS,
@@ -45,68 +45,68 @@ def lesson(**values: Any) -> TrainingSnapshot:
         texts=b"".join(content_key(text) for text in "abcd"),
         targets=np.eye(3, dtype=np.float32)[[0, 1, 2, 0]],
     )
-    return replace(taught, **values)
+    return replace(base, **values)
 
 
-def add(store: Store, each: FittedModel, learner: int | None = None) -> ModelVersion:
-    version = ModelVersion(5, each.number, f"v{each.number}", learner or each.number, 4, None, 0.0)
-    store.versions.add(version, fitted_model.save(store, 5, each), rows=1)
+def add(store: Store, fitted: FittedModel, learner: int | None = None) -> ModelVersion:
+    version = ModelVersion(5, fitted.number, f"v{fitted.number}", learner or fitted.number, 4, None, 0.0)
+    store.versions.add(version, fitted_model.save(store, 5, fitted), rows=1)
     return version
 
 
-def test_knowledge_comes_back_as_it_was(store: Store) -> None:
-    add(store, known())
-    found = fitted_model.load(store, 5, 1)
-    assert found.number == 1
-    assert found.lesson.same(known().lesson)
-    assert found.tensors.keys() == known().tensors.keys()
+def test_a_model_is_loaded_as_it_was_saved(store: Store) -> None:
+    add(store, model())
+    loaded = fitted_model.load(store, 5, 1)
+    assert loaded.number == 1
+    assert loaded.lesson.same(model().lesson)
+    assert loaded.tensors.keys() == model().tensors.keys()
     vectors = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
-    assert np.array_equal(found.predict(schema(*LABELS), vectors), known().predict(schema(*LABELS), vectors))
+    assert np.array_equal(loaded.predict(schema(*LABELS), vectors), model().predict(schema(*LABELS), vectors))
 
 
-def test_a_version_without_a_fit_of_its_own_has_nothing_to_load(store: Store) -> None:
+def test_a_version_without_an_artifact_cannot_be_loaded(store: Store) -> None:
     with pytest.raises(ArtifactError, match="no artifact"):
         fitted_model.load(store, 5, 1)
 
 
 def test_columns_follow_the_labels_when_their_order_changes() -> None:
-    out = known().predict(schema("animal", "fruit", "metal"), np.eye(3, dtype=np.float32))
+    out = model().predict(schema("animal", "fruit", "metal"), np.eye(3, dtype=np.float32))
     assert out.argmax(axis=1).tolist() == [1, 2, 0]
     assert np.allclose(out.sum(axis=1), 1)
 
 
 def test_an_added_label_is_never_the_most_probable_and_a_removed_one_is_gone() -> None:
-    out = known().predict(schema("fruit", "new", "metal"), np.eye(3, dtype=np.float32)[:2])
+    out = model().predict(schema("fruit", "new", "metal"), np.eye(3, dtype=np.float32)[:2])
     assert out.argmax(axis=1).tolist() == [0, 2]
     assert np.allclose(out.sum(axis=1), 1)
     assert (out[:, 1] < 0.01).all()
 
 
 def test_when_no_label_is_left_all_are_as_likely() -> None:
-    out = known().predict(schema("x", "y"), np.eye(3, dtype=np.float32))
+    out = model().predict(schema("x", "y"), np.eye(3, dtype=np.float32))
     assert np.allclose(out, 0.5)
 
 
 def test_with_several_choices_a_label_that_was_never_seen_is_not_likely() -> None:
-    out = known(multiple=True).predict(schema("new", *LABELS, multiple=True), np.eye(3, dtype=np.float32))
+    out = model(multiple=True).predict(schema("new", *LABELS, multiple=True), np.eye(3, dtype=np.float32))
     assert (out[:, 0] == 0).all()
     assert out[:, 1:].argmax(axis=1).tolist() == [0, 1, 2]
 
 
 def test_earlier_targets_are_found_by_task_and_label() -> None:
-    new = lesson(labels=("metal", "animal", "fruit"), tasks=np.array([1, 5, 8, 99]))
-    found = lesson().targets_for(new)
-    assert found is not None
-    assert np.isnan(found[[0, 3]]).all()
-    assert found[1].tolist() == [1, 0, 0]
-    assert found[2].tolist() == [0, 1, 0]
+    new = snapshot(labels=("metal", "animal", "fruit"), tasks=np.array([1, 5, 8, 99]))
+    targets = snapshot().targets_for(new)
+    assert targets is not None
+    assert np.isnan(targets[[0, 3]]).all()
+    assert targets[1].tolist() == [1, 0, 0]
+    assert targets[2].tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("labels", [("fruit", "metal"), ("fruit", "metal", "beast"), (*LABELS, "new")])
 def test_earlier_targets_mean_nothing_under_other_labels(labels: tuple[str, ...]) -> None:
     targets = np.zeros((4, len(labels)), np.float32)
-    assert lesson().targets_for(lesson(labels=labels, targets=targets)) is None
-    assert lesson().targets_for(lesson(multiple=True)) is None
+    assert snapshot().targets_for(snapshot(labels=labels, targets=targets)) is None
+    assert snapshot().targets_for(snapshot(multiple=True)) is None
 
 
 @pytest.mark.parametrize(
@@ -118,16 +118,16 @@ def test_earlier_targets_mean_nothing_under_other_labels(labels: tuple[str, ...]
     ],
     ids="-".join,
 )  # fmt: skip
-def test_a_lesson_is_the_same_only_if_everything_in_it_is(other: dict[str, Any]) -> None:
-    assert lesson().same(lesson())
-    assert not lesson().same(lesson(**other))
+def test_a_snapshot_is_the_same_only_if_everything_in_it_is(other: dict[str, Any]) -> None:
+    assert snapshot().same(snapshot())
+    assert not snapshot().same(snapshot(**other))
 
 
-def test_the_best_is_what_the_version_serves(store: Store) -> None:
+def test_the_best_model_is_the_one_that_the_version_serves(store: Store) -> None:
     for number in (1, 2, 3):
-        add(store, known(number))
-    wanted = ModelVersion(5, 9, "v9", 2, 4, None, 0.0)
-    found, problem = fitted_model.load_best(store, wanted, "fake")
+        add(store, model(number))
+    version = ModelVersion(5, 9, "v9", 2, 4, None, 0.0)
+    found, problem = fitted_model.load_best(store, version, "fake")
     assert found is not None
     assert (found.number, problem) == (2, "")
     assert fitted_model.load_best(store, None, "fake") == (None, "")
@@ -135,7 +135,7 @@ def test_the_best_is_what_the_version_serves(store: Store) -> None:
 
 
 def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: Store, settings: Settings) -> None:
-    versions = [add(store, known(number)) for number in (1, 2, 3, 4)]
+    versions = [add(store, model(number)) for number in (1, 2, 3, 4)]
     folder: Path = settings.data_dir / "artifacts" / "5"
     [third], [second] = folder.glob("000003-*"), folder.glob("000002-*")
     third.write_bytes(b"broken")
@@ -147,8 +147,8 @@ def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: 
     assert "damaged" in problem
 
 
-def test_another_encoder_needs_learning_anew(store: Store) -> None:
-    version = add(store, known(space="old"))
+def test_a_model_of_another_encoder_is_not_loaded(store: Store) -> None:
+    version = add(store, model(space="old"))
     found, problem = fitted_model.load_best(store, version, "fake")
     assert found is None
     assert "old" in problem

@@ -1,4 +1,4 @@
-"""What an artifact holds of the answers: the same targets again, in a quarter of the space."""
+"""An artifact holds the same targets in a quarter of the space."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ rows = st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1 / 3, 0.25]), min_size
 def test_targets_come_back_bit_for_bit(rows: list[list[float]], multiple: bool) -> None:
     targets = np.array(rows, np.float32).reshape(-1, 3)
     packed = pack(targets, multiple)
-    found = unpack(packed, 3)
-    assert (found.dtype, found.shape, found.tobytes()) == (targets.dtype, targets.shape, targets.tobytes())
-    assert packed == {}, "nothing of them is left among the learner's tensors"
+    unpacked = unpack(packed, 3)
+    assert (unpacked.dtype, unpacked.shape, unpacked.tobytes()) == (targets.dtype, targets.shape, targets.tobytes())
+    assert packed == {}, "unpacking removes all of them from the learner's tensors"
 
 
-def known(targets: Floats, held_out: Floats, multiple: bool = False) -> FittedModel:
+def model_of(targets: Floats, held_out: Floats, multiple: bool = False) -> FittedModel:
     n, c = targets.shape
     labels = tuple(f"label {number}" for number in range(c))
-    lesson = TrainingSnapshot("logistic", "fake", labels, multiple, np.arange(n), b"\0" * 16 * n, targets)
-    return FittedModel(1, lesson, {"weight": np.eye(3, dtype=np.float32)}, rounded(held_out))
+    snapshot = TrainingSnapshot("logistic", "fake", labels, multiple, np.arange(n), b"\0" * 16 * n, targets)
+    return FittedModel(1, snapshot, {"weight": np.eye(3, dtype=np.float32)}, rounded(held_out))
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -41,30 +41,30 @@ def test_an_artifact_of_many_answers_takes_less_than_half_of_what_it_took(
 ) -> None:
     n, c = 2000, 77
     targets = np.eye(c, dtype=np.float32)[rng.integers(c, size=n)]
-    each = known(targets, rng.random((n, c)).astype(np.float32), multiple)
-    name, _ = fitted_model.save(store, 5, each)
+    model = model_of(targets, rng.random((n, c)).astype(np.float32), multiple)
+    name, _ = fitted_model.save(store, 5, model)
     dense = 2 * 4 * n * c
     limit = 0.45 if multiple else 0.32
     assert (settings.data_dir / "artifacts" / name).stat().st_size < limit * dense
 
 
-def test_what_is_loaded_is_what_served_before_it_was_saved(store: Store, rng: np.random.Generator) -> None:
+def test_the_loaded_model_is_the_one_that_was_saved(store: Store, rng: np.random.Generator) -> None:
     targets = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0, 1]], np.float32)
-    each = known(targets, rng.random((3, 3)).astype(np.float32))
-    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), fitted_model.save(store, 5, each), rows=1)
-    found = fitted_model.load(store, 5, 1)
-    assert found.lesson.same(each.lesson)
-    assert np.array_equal(found.held_out, each.held_out)
-    assert found.tensors.keys() == each.tensors.keys()
+    model = model_of(targets, rng.random((3, 3)).astype(np.float32))
+    store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), fitted_model.save(store, 5, model), rows=1)
+    loaded = fitted_model.load(store, 5, 1)
+    assert loaded.lesson.same(model.lesson)
+    assert np.array_equal(loaded.held_out, model.held_out)
+    assert loaded.tensors.keys() == model.tensors.keys()
 
 
-def test_an_artifact_from_before_targets_were_packed_is_still_read(store: Store, rng: np.random.Generator) -> None:
+def test_an_artifact_with_unpacked_targets_is_still_read(store: Store, rng: np.random.Generator) -> None:
     targets, held_out = np.eye(3, dtype=np.float32), rng.random((3, 3)).astype(np.float32)
-    each = replace(known(targets, held_out), held_out=held_out)
-    written = store.artifacts.read(*fitted_model.save(store, 5, each))
+    model = replace(model_of(targets, held_out), held_out=held_out)
+    written = store.artifacts.read(*fitted_model.save(store, 5, model))
     dense = {key: value for key, value in written.items() if key not in ("snapshot.classes", "snapshot.soft")}
     old = store.artifacts.write(5, "000001", {**dense, "snapshot.targets": targets, "snapshot.held_out": held_out})
     store.versions.add(ModelVersion(5, 1, "v1", 1, 3, None, 0.0), old, rows=1)
-    found = fitted_model.load(store, 5, 1)
-    assert found.lesson.same(each.lesson)
-    assert np.array_equal(found.held_out, held_out), "as exactly as it was kept then"
+    loaded = fitted_model.load(store, 5, 1)
+    assert loaded.lesson.same(model.lesson)
+    assert np.array_equal(loaded.held_out, held_out), "in the precision of the older artifact"

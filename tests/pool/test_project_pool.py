@@ -1,4 +1,4 @@
-"""What a worker remembers of a project: rows, vectors, clusters."""
+"""The pool of a project: its rows, vectors and clusters between rounds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def put(store: Store, *numbers: int) -> int:
     return store.projects.ensure(5).tasks_revision
 
 
-def look(pool: ProjectPool, *, with_learner: bool) -> PoolView:
+def full_view(pool: ProjectPool, *, with_learner: bool) -> PoolView:
     """The view when every task may be served."""
     return pool.view(np.ones(len(pool.tasks), np.bool_), with_learner)
 
@@ -81,7 +81,7 @@ def test_a_changed_text_is_encoded_again(pool: ProjectPool, store: Store, fake_e
     assert np.allclose(pool.ensure(np.array([0])), bag_of_words(["something else"], 32))
 
 
-def test_a_text_that_changes_before_it_is_encoded_spoils_nothing(
+def test_a_text_that_changes_before_it_is_encoded_gets_its_own_vector(
     pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     """The webhook may change or remove a task between the reading of its key and the reading of its text."""
@@ -119,18 +119,18 @@ def test_a_full_disk_loses_no_vector(
     assert len(store.vectors(5, "fake")) == 2
 
 
-@given(tasks=st.sets(st.integers(1, 30)), asked=st.sets(st.integers(1, 35)))
-def test_rows_are_found_as_by_looking(tasks: set[int], asked: set[int], pool: ProjectPool) -> None:
+@given(tasks=st.sets(st.integers(1, 30)), requested=st.sets(st.integers(1, 35)))
+def test_rows_of_tasks_are_those_of_a_search(tasks: set[int], requested: set[int], pool: ProjectPool) -> None:
     pool.tasks = np.array(sorted(tasks), np.int64)
-    listed = pool.tasks.tolist()
-    assert pool.rows_of(np.array(sorted(asked), np.int64)).tolist() == [
-        listed.index(task) for task in sorted(asked) if task in tasks
+    all_tasks = pool.tasks.tolist()
+    assert pool.rows_of(np.array(sorted(requested), np.int64)).tolist() == [
+        all_tasks.index(task) for task in sorted(requested) if task in tasks
     ]
 
 
 def test_a_small_pool_is_encoded_at_once(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
     pool.refresh(put(store, *range(1, 51)))
-    view = look(pool, with_learner=False)
+    view = full_view(pool, with_learner=False)
     assert (view.space, view.rows.tolist()) == ("encoded", list(range(50)))
     assert fake_encoder.sketched == []
 
@@ -139,27 +139,27 @@ def test_a_large_pool_starts_with_sketches_and_goes_on_with_vectors(
     pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     pool.refresh(put(store, *range(1, 1001)))
-    view = look(pool, with_learner=False)
+    view = full_view(pool, with_learner=False)
     assert (view.space, len(view.rows), view.vectors.shape) == ("sketch", 1000, (1000, 16))
     assert fake_encoder.encoded == []
     assert np.allclose(view.vectors[3], bag_of_words(["text number 4"], 16))
-    look(pool, with_learner=False)
+    full_view(pool, with_learner=False)
     assert len(fake_encoder.sketched) == 1000, "sketched once"
-    while pool.encoded.sum() < module.ENOUGH:
+    while pool.encoded.sum() < module.MIN_ENCODED_FOR_QUEUE:
         pool.encode_some(100)
-    view = look(pool, with_learner=False)
-    assert (view.space, len(view.rows)) == ("encoded", module.ENOUGH)
+    view = full_view(pool, with_learner=False)
+    assert (view.space, len(view.rows)) == ("encoded", module.MIN_ENCODED_FOR_QUEUE)
     assert np.allclose(view.vectors, bag_of_words([f"text number {row + 1}" for row in view.rows], 32))
 
 
-def test_tasks_that_were_expected_are_sketched_once_and_as_the_others(
+def test_tasks_that_are_sketched_ahead_are_sketched_once(
     pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
 ) -> None:
-    pool.expect([example(number, f"text number {number}") for number in range(1, 601)])
-    pool.expect([example(number, f"text number {number}") for number in range(601, 611)])
-    assert len(fake_encoder.sketched) == 600, "a handful is left for later"
+    pool.sketch_ahead([example(number, f"text number {number}") for number in range(1, 601)])
+    pool.sketch_ahead([example(number, f"text number {number}") for number in range(601, 611)])
+    assert len(fake_encoder.sketched) == 600, "a few tasks are sketched later"
     pool.refresh(put(store, *range(1, 1001)))
-    view = look(pool, with_learner=False)
+    view = full_view(pool, with_learner=False)
     assert len(fake_encoder.sketched) == 1000
     assert np.allclose(view.vectors, bag_of_words([f"text number {task}" for task in pool.tasks], 16))
 
@@ -170,7 +170,7 @@ def test_no_sketch_is_made_ahead_where_vectors_are_cached(
     pool.refresh(put(store, *range(1, 601)))
     pool.ensure(np.arange(600))
     pool.flush()
-    ProjectPool(store, 5, fake_encoder).expect([example(number, f"other {number}") for number in range(1, 601)])
+    ProjectPool(store, 5, fake_encoder).sketch_ahead([example(number, f"other {number}") for number in range(1, 601)])
     assert fake_encoder.sketched == []
 
 
@@ -182,72 +182,72 @@ def test_tasks_with_an_answer_do_not_count_for_those_that_may_be_served(
     free = np.arange(2000) >= 900
     pool.ensure(np.arange(900))
     view = pool.view(free, with_learner)
-    assert free[view.rows].sum() >= module.AT_ONCE
+    assert free[view.rows].sum() >= module.MAX_ENCODED_PER_ROUND
 
 
 def test_a_learner_sees_encoded_tasks_alone(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, *range(1, 1001)))
     pool.ensure(np.array([5]))
-    view = look(pool, with_learner=True)
+    view = full_view(pool, with_learner=True)
     assert view.space == "encoded"
-    assert module.AT_ONCE <= len(view.rows) < 1000
+    assert module.MAX_ENCODED_PER_ROUND <= len(view.rows) < 1000
     assert 5 in view.rows
 
 
-def test_encoding_bit_by_bit_reaches_everything(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
+def test_encoding_in_batches_reaches_all_tasks(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
     pool.refresh(put(store, *range(1, 101)))
-    for left in (70, 40, 10, 0, 0):
+    for missing in (70, 40, 10, 0, 0):
         pool.encode_some(30)
-        assert pool.missing.sum() == left
+        assert pool.missing.sum() == missing
     assert len(fake_encoder.encoded) == len(set(fake_encoder.encoded)) == 100
     assert len(store.vectors(5, "fake")) == 100
 
 
-def test_a_portion_encoded_while_the_pool_moved_on_gives_vectors_to_what_is_still_the_same(
+def test_a_batch_encoded_while_the_pool_changed_gives_vectors_to_unchanged_tasks(
     pool: ProjectPool, store: Store
 ) -> None:
     pool.refresh(put(store, 10, 20, 30, 40))
-    portion = pool.draw(4)
+    batch = pool.draw(4)
     pool.ensure(pool.rows_of(np.array([40])))
     before = pool.vectors_at(pool.rows_of(np.array([40])))[:].copy()
     store.tasks.put(5, [example(20, "another text")])
     store.tasks.remove(5, [30])
     pool.refresh(put(store, 5))
-    vectors, usable = portion.encode()
-    pool.take(portion, vectors + 1, usable)
+    vectors, usable = batch.encode()
+    pool.take(batch, vectors + 1, usable)
     assert (pool.tasks.tolist(), pool.missing.tolist()) == ([5, 10, 20, 40], [True, False, True, False])
-    [taken, kept] = np.asarray(pool.vectors_at(pool.rows_of(np.array([10, 40]))))
-    assert np.allclose(taken, bag_of_words(["text number 10"], 32)[0] + 1)
+    [encoded, kept] = np.asarray(pool.vectors_at(pool.rows_of(np.array([10, 40]))))
+    assert np.allclose(encoded, bag_of_words(["text number 10"], 32)[0] + 1)
     assert np.array_equal(kept, before[0]), "a slot that was filled stays as it is"
 
 
-def test_a_portion_of_which_no_task_is_left_is_no_error(pool: ProjectPool, store: Store) -> None:
+def test_a_batch_whose_tasks_are_all_removed_is_no_error(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, 10, 20))
-    portion = pool.draw(2)
+    batch = pool.draw(2)
     store.tasks.remove(5, [10, 20])
     pool.refresh(put(store, 30))
-    pool.take(portion, *portion.encode())
+    pool.take(batch, *batch.encode())
     assert pool.missing.tolist() == [True]
 
 
-def test_a_portion_of_another_encoder_is_left(pool: ProjectPool, store: Store) -> None:
+def test_a_batch_of_another_encoder_is_ignored(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, 10, 20))
-    portion = pool.draw(2)
+    batch = pool.draw(2)
     pool.use(FakeEncoder("other"))
     pool.refresh(put(store, 10, 20))
-    pool.take(portion, *portion.encode())
+    pool.take(batch, *batch.encode())
     assert pool.missing.all()
 
 
-def test_a_portion_of_nothing_is_no_error(pool: ProjectPool, store: Store) -> None:
+def test_an_empty_batch_is_no_error(pool: ProjectPool, store: Store) -> None:
     store.projects.ensure(5)
     pool.refresh(0)
-    portion = pool.draw(3)
-    pool.take(portion, *portion.encode())
+    batch = pool.draw(3)
+    pool.take(batch, *batch.encode())
     assert not len(pool.tasks)
 
 
-class Counting(Tasks):
+class CountingTasks(Tasks):
     """Counts the rows that are read."""
 
     def __init__(self, tasks: Tasks) -> None:
@@ -255,20 +255,20 @@ class Counting(Tasks):
         self.rows = 0
 
     def changed(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
-        found = super().changed(project_id, since)
-        self.rows += len(found[0])
-        return found
+        tasks, keys, synthetic = super().changed(project_id, since)
+        self.rows += len(tasks)
+        return tasks, keys, synthetic
 
     def numbers(self, project_id: int) -> Ints:
-        found = super().numbers(project_id)
-        self.rows += len(found)
-        return found
+        numbers = super().numbers(project_id)
+        self.rows += len(numbers)
+        return numbers
 
 
 def test_a_task_that_comes_or_changes_costs_its_own_row_and_leaves_all_vectors_where_they_are(
     pool: ProjectPool, store: Store
 ) -> None:
-    store.tasks = counting = Counting(store.tasks)
+    store.tasks = counting = CountingTasks(store.tasks)
     pool.refresh(put(store, *range(1, 301)))
     pool.ensure(np.arange(300))
     pool.flush()
@@ -283,7 +283,7 @@ def test_a_task_that_comes_or_changes_costs_its_own_row_and_leaves_all_vectors_w
     assert np.shares_memory(later.vectors[:6], view.vectors)
     assert np.shares_memory(later.vectors[6:299], view.vectors)
     pool.ensure(np.arange(301))
-    assert np.array_equal(view.vectors, copy), "whoever still holds it sees no other vectors"
+    assert np.array_equal(view.vectors, copy), "an older view still has the same vectors"
 
 
 def test_a_view_copies_nothing_while_some_task_is_not_encoded(pool: ProjectPool, store: Store) -> None:
@@ -303,7 +303,7 @@ steps = st.lists(
 
 @given(steps=steps)
 @hypothesis_settings(max_examples=60)
-def test_a_pool_that_follows_changes_is_as_one_that_begins_anew(
+def test_a_pool_that_reads_changes_equals_a_new_pool(
     steps: list[tuple[str, set[int], int]], settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     store = Store(settings.model_copy(update={"data_dir": tmp_path_factory.mktemp("pool")}))
@@ -322,14 +322,14 @@ def test_a_pool_that_follows_changes_is_as_one_that_begins_anew(
             pool.refresh(store.projects.ensure(5).tasks_revision)
     pool.refresh(store.projects.ensure(5).tasks_revision)
     pool.flush()
-    anew = ProjectPool(store, 5, FakeEncoder())
-    anew.refresh(store.projects.ensure(5).tasks_revision)
-    assert pool.tasks.tolist() == anew.tasks.tolist()
-    assert pool.synthetic.tolist() == anew.synthetic.tolist()
-    everything = np.arange(len(anew.tasks))
-    assert pool.keys_of(everything) == anew.keys_of(everything)
-    assert (pool.encoded <= anew.encoded).all(), "on disk is what any task of today ever was"
-    assert np.allclose(pool.ensure(everything), anew.ensure(everything), atol=2e-3)
+    new_pool = ProjectPool(store, 5, FakeEncoder())
+    new_pool.refresh(store.projects.ensure(5).tasks_revision)
+    assert pool.tasks.tolist() == new_pool.tasks.tolist()
+    assert pool.synthetic.tolist() == new_pool.synthetic.tolist()
+    everything = np.arange(len(new_pool.tasks))
+    assert pool.keys_of(everything) == new_pool.keys_of(everything)
+    assert (pool.encoded <= new_pool.encoded).all(), "the disk also has vectors of earlier texts"
+    assert np.allclose(pool.ensure(everything), new_pool.ensure(everything), atol=2e-3)
     store.close()
 
 
@@ -353,9 +353,9 @@ def thirds() -> Thirds:
 
 
 def clusters(pool: ProjectPool, thirds: Thirds) -> list[int]:
-    found = pool.clusters(look(pool, with_learner=False), thirds)
-    assert found is not None
-    return found.assignment.tolist()
+    clustering = pool.clusters(full_view(pool, with_learner=False), thirds)
+    assert clustering is not None
+    return clustering.assignment.tolist()
 
 
 def test_clusters_are_used_again_and_new_tasks_join_them(pool: ProjectPool, store: Store, thirds: Thirds) -> None:
@@ -392,7 +392,7 @@ def test_clusters_age_with_the_pool_they_were_cut_on_however_often_they_are_used
 def test_sketches_and_vectors_have_clusters_of_their_own(pool: ProjectPool, store: Store, thirds: Thirds) -> None:
     pool.refresh(put(store, *range(1, 1001)))
     clusters(pool, thirds)
-    while pool.encoded.sum() < module.ENOUGH:
+    while pool.encoded.sum() < module.MIN_ENCODED_FOR_QUEUE:
         pool.encode_some(250)
     clusters(pool, thirds)
     assert thirds.cuts == 2
@@ -401,7 +401,7 @@ def test_sketches_and_vectors_have_clusters_of_their_own(pool: ProjectPool, stor
 def test_an_empty_pool_has_no_clusters(pool: ProjectPool, store: Store, thirds: Thirds) -> None:
     store.projects.ensure(5)
     pool.refresh(0)
-    assert pool.clusters(look(pool, with_learner=False), thirds) is None and not thirds.cuts
+    assert pool.clusters(full_view(pool, with_learner=False), thirds) is None and not thirds.cuts
 
 
 def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:
@@ -409,15 +409,15 @@ def test_an_empty_pool_is_no_error(pool: ProjectPool, store: Store) -> None:
     pool.refresh(0)
     pool.encode_some(5)
     assert not pool.missing.any()
-    assert len(look(pool, with_learner=False).rows) == len(look(pool, with_learner=True).rows) == 0
+    assert len(full_view(pool, with_learner=False).rows) == len(full_view(pool, with_learner=True).rows) == 0
     assert pool.rows_of(np.array([3])).tolist() == []
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_task_whose_vector_is_not_finite_is_set_aside_and_the_others_go_on(store: Store, bad: float) -> None:
-    """Behind this door nobody looks again."""
+def test_a_task_whose_vector_is_not_finite_is_unusable_and_the_others_are_encoded(store: Store, bad: float) -> None:
+    """No other code checks the vectors again."""
 
-    class Damaged(FakeEncoder):
+    class DamagedEncoder(FakeEncoder):
         def encode(self, texts: Sequence[str]) -> Floats:
             vectors = super().encode(texts)
             vectors[["20" in text for text in texts], 3] = bad
@@ -425,20 +425,20 @@ def test_a_task_whose_vector_is_not_finite_is_set_aside_and_the_others_go_on(sto
 
         sketch = encode
 
-    encoder = Damaged()
+    encoder = DamagedEncoder()
     pool = ProjectPool(store, 5, encoder)
     pool.refresh(put(store, 10, 20, 30))
-    assert np.isfinite(pool._sketched()).all()
+    assert np.isfinite(pool._all_sketches()).all()
     pool.encode_some(3)
     assert (pool.encoded.tolist(), pool.set_aside.tolist()) == ([True, False, True], [False, True, False])
-    assert pool.tasks[look(pool, with_learner=True).rows].tolist() == [10, 30]
+    assert pool.tasks[full_view(pool, with_learner=True).rows].tolist() == [10, 30]
     assert store.set_aside.codes(5) == {20: NOT_FINITE}
     assert len(store.vectors(5, "fake")) == 2
 
     encoder.encoded.clear()
     other = ProjectPool(store, 5, encoder)
     other.refresh(store.projects.ensure(5).tasks_revision)
-    assert not other.missing.any() and not encoder.encoded, "another process knows it"
+    assert not other.missing.any() and not encoder.encoded, "another process reads it from the store"
     assert np.isfinite(other.ensure(np.arange(3))).all()
 
     store.tasks.put(5, [example(20, "another text")])
@@ -449,7 +449,7 @@ def test_a_task_whose_vector_is_not_finite_is_set_aside_and_the_others_go_on(sto
     assert other.encoded.all()
 
 
-def test_what_was_set_aside_goes_with_its_task_and_with_its_encoder(
+def test_an_unusable_task_is_forgotten_with_its_task_and_with_its_encoder(
     pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     fake_encoder.useless = {"text number 10", "text number 20"}
@@ -463,7 +463,7 @@ def test_what_was_set_aside_goes_with_its_task_and_with_its_encoder(
     assert pool.encoded.all() and store.set_aside.codes(5) == {}
 
 
-def test_a_project_that_begins_anew_under_its_number_has_other_tasks(
+def test_a_project_that_is_forgotten_and_connected_again_has_other_tasks(
     pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     pool.refresh(put(store, 10, 20))
