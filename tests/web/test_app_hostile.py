@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.web import app as module
+from ml_backend.web import label_studio_routes
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_an_unexpected_error_shows_neither_trace_nor_text(
     def broken(*_: Any) -> None:
         raise RuntimeError("patient 17 is called Miller")
 
-    monkeypatch.setattr(module, "take", broken)
+    monkeypatch.setattr(label_studio_routes, "take", broken)
     answer = client.post("/webhook", json={"action": "X", "project": 5})
     assert answer.status_code == 500
     printed = capsys.readouterr()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -47,15 +48,14 @@ def backend(
         monkeypatch.setitem(sys.modules, "label_studio_ml.model", stand_in)
     module = importlib.import_module("ml_backend.web.backend")
     assert (request.param == "2.x") == module.TAKES_PROJECT
-    module.ActiveLearningBackend.share(settings, store)
-    yield module.ActiveLearningBackend
+    yield module.bind_backend(settings, store)
     sys.modules.pop("ml_backend.web.backend", None)
     if saved is not None:
         sys.modules["ml_backend.web.backend"] = saved
 
 
 def test_it_is_what_label_studio_ml_asks_for(backend: Any) -> None:
-    [base] = backend.__bases__
+    [base] = backend.__base__.__bases__
     assert base.__name__ in ("LabelStudioMLBase", "NewBase")
     made = backend(project_id="5.1795307863", label_config=SINGLE)
     assert made.project == 5
@@ -83,7 +83,7 @@ def test_fit_only_asks_for_a_round(backend: Any, store: Store, capture: Capture,
 
 
 def test_the_new_servers_calls_are_taken(backend: Any, store: Store, capture: Capture) -> None:
-    if backend.__bases__[0] is not NewBase:
+    if backend.__base__.__bases__[0] is not NewBase:
         pytest.skip("of 2.x alone")
     set_up(store, 5, connection={"ml": 1})
     body = capture("10_")["requests_to_ml"][0]["json"]
@@ -101,10 +101,30 @@ def test_fit_passes_over_what_is_no_event(backend: Any, data: object) -> None:
 
 
 def test_the_old_constructor_takes_what_the_old_server_gives(backend: Any) -> None:
-    if backend.__bases__[0] is NewBase:
+    if backend.__base__.__bases__[0] is NewBase:
         made = backend("5", SINGLE)
         assert made.made_with == ("5", SINGLE)
     else:
         made = backend(label_config=SINGLE, train_output={}, hostname="http://x", access_token="t")
         assert made.project == 0
     assert made.config == SINGLE
+
+
+def test_without_the_application_the_environment_is_the_source_of_the_settings(
+    backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(tmp_path / "from_environment"))
+    first, second = (backend.__base__(project_id="5", label_config=SINGLE) for _ in range(2))
+    assert first.setup()["model_version"]
+    assert first.services() is second.services()
+    assert (tmp_path / "from_environment").is_dir()
+    first.services().store.close()
+
+
+def test_two_applications_keep_their_stores_apart(backend: Any, make_settings: Callable[..., Settings]) -> None:
+    module = sys.modules["ml_backend.web.backend"]
+    other_store = Store(make_settings(data_dir=make_settings().data_dir / "other"))
+    other = module.bind_backend(make_settings(), other_store)
+    assert other(project_id="5").services().store is other_store
+    assert backend(project_id="5").services().store is not other_store
+    other_store.close()

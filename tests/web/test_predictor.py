@@ -162,11 +162,11 @@ def test_what_serves_takes_no_memory_for_the_answers_that_it_learnt_from(
 def test_as_many_projects_are_kept_as_are_asked_about_lately(
     settings: Settings, store: Store, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(predictor_module, "MOST_KEPT", 3)
+    monkeypatch.setattr(predictor_module, "MAX_SPACES_IN_MEMORY", 3)
     predictor = Predictor(settings, store)
     for project in (1, 2, 3, 1, 4):
         predictor.predict(project, SINGLE, [1], ["apple"])
-    assert [project for project, _ in predictor._served] == [3, 1, 4]
+    assert [project for project, _ in predictor._loaded] == [3, 1, 4]
 
 
 class SlowStore(Store):
