@@ -19,7 +19,7 @@ from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.setup import REMEMBERED
 from ml_backend.storage import now
 from ml_backend.storage.schema import NO_VERSION
-from ml_backend.worker.maintenance import STALE_MOST
+from ml_backend.worker.maintenance import MAX_STALE_VERSIONS
 
 pytestmark = pytest.mark.e2e
 
@@ -203,7 +203,7 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     assert unknown.returncode == 1 and "not known here" in unknown.stderr
 
 
-EARLIER = STALE_MOST - 10  # versions
+EARLIER = MAX_STALE_VERSIONS - 10  # versions
 
 
 def test_after_27_answers_in_a_row_no_more_drafts_and_learners_stay_than_the_ceilings(
@@ -233,7 +233,7 @@ def check_ceilings(backend: Backend, project: Project, labelled: int) -> None:
     with backend.held_queue(project, labelled) as version:
         standing = project.client.call("GET", "api/predictions/", params={"project": project.number})
         stale = {row["model_version"] for row in standing} - {version.name}
-        assert len(stale) <= STALE_MOST
+        assert len(stale) <= MAX_STALE_VERSIONS
         assert stale == {name for _, name, _ in backend.store.versions.stale(project.number)}, "none is overlooked"
         learners = backend.store.versions.learners(project.number)
         assert len(learners) <= 3 and version.learner in learners

@@ -31,7 +31,7 @@ def bench(
     )
     made = Bench(settings, server, monkeypatch)
     monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(teacher_runner, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(teacher_runner, "ROUND_DELAY_SECONDS", 0.0)
     monkeypatch.setattr(made.stop, "wait", lambda *_: made.stop.is_set())  # idling takes no time
     yield made
     made.store.close()

@@ -10,7 +10,7 @@ from workers import Bench
 from ml_backend.core.exceptions import UnreachableError
 from ml_backend.storage import Store
 from ml_backend.worker import config_check
-from ml_backend.worker.config_check import EVERY_SECONDS, PAUSE_SECONDS, ConfigCheck
+from ml_backend.worker.config_check import CHECK_INTERVAL_SECONDS, RETRY_SECONDS, ConfigCheck
 
 
 class Clock:
@@ -33,7 +33,7 @@ def client(server: FakeLabelStudio, store: Store) -> FakeClient:
     return FakeClient(server)
 
 
-def check(checked: ConfigCheck, client: FakeClient, clock: Clock, after: float = EVERY_SECONDS) -> int:
+def check(checked: ConfigCheck, client: FakeClient, clock: Clock, after: float = CHECK_INTERVAL_SECONDS) -> int:
     """How many questions one step asks."""
     before = len(client.calls)
     clock.seconds += after
@@ -50,7 +50,7 @@ def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothi
     assert check(checked, client, clock) == 1
     assert not store.jobs.state(5).waiting
     server.label_config = config_with("fruit", "metal")
-    assert check(checked, client, clock, after=EVERY_SECONDS / 2) == 0, "not before its time"
+    assert check(checked, client, clock, after=CHECK_INTERVAL_SECONDS / 2) == 0, "not before its time"
     assert check(checked, client, clock) == 1
     assert store.jobs.state(5).waiting and store.projects.known(5).reconciled_at == 0.0
     assert not client.writes()
@@ -63,8 +63,8 @@ def test_projects_are_asked_about_in_turn(
     set_up(store, 3, connection={"ml": 2}, label_config="")
     checked = ConfigCheck(store)
     for _ in range(2):
-        check(checked, client, clock, after=PAUSE_SECONDS)
-        check(checked, client, clock, after=PAUSE_SECONDS)
+        check(checked, client, clock, after=RETRY_SECONDS)
+        check(checked, client, clock, after=RETRY_SECONDS)
     assert [path for _, path, _ in client.calls] == ["api/projects/3", "api/projects/5"] * 2
     checked.stop()
 
@@ -79,7 +79,7 @@ def test_a_label_studio_that_does_not_answer_is_left_alone_for_a_while(
     checked = ConfigCheck(store)
     assert check(checked, client, clock) == 1
     assert check(checked, client, clock) == 0
-    assert check(checked, client, clock, after=PAUSE_SECONDS) == 1
+    assert check(checked, client, clock, after=RETRY_SECONDS) == 1
     checked.stop()
 
 
@@ -89,7 +89,7 @@ def test_an_idle_worker_takes_drafts_with_a_removed_label_away(bench: Bench) -> 
     bench.step()
     bench.server.label_config = config_with("metal", "animal")
     for _ in range(3):
-        bench.time += EVERY_SECONDS
+        bench.time += CHECK_INTERVAL_SECONDS
         bench.step()
         bench.worker._config_check.wait()
     bench.step()

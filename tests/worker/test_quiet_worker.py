@@ -51,7 +51,7 @@ def deletions(bench: Bench) -> int:
 
 
 def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(bench: Bench) -> None:
-    with_versions(bench, maintenance.STALE_KEPT + 4)
+    with_versions(bench, maintenance.MIN_STALE_VERSIONS + 4)
     bench.step()
     assert deletions(bench) == 0, "a round has just run"
     bench.time += maintenance.QUIET_SECONDS + 1
@@ -59,17 +59,17 @@ def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(bench
     bench.step()
     assert deletions(bench) == 1, "one, and then a pause"
     for _ in range(10):
-        bench.time += maintenance.PORTION_SECONDS + 1
+        bench.time += maintenance.PORTION_PAUSE_SECONDS + 1
         bench.step()
     assert deletions(bench) == 3
     left = [name for _, name, _ in bench.store.versions.stale(5)]
-    assert len(left) == maintenance.STALE_KEPT
+    assert len(left) == maintenance.MIN_STALE_VERSIONS
     standing = {row["model_version"] for row in bench.server.predictions}
     assert standing == {*left, bench.server.settings["model_version"]}
 
 
 def test_below_the_ceiling_nothing_is_pruned_while_rounds_run(bench: Bench) -> None:
-    with_versions(bench, maintenance.STALE_KEPT + 4)
+    with_versions(bench, maintenance.MIN_STALE_VERSIONS + 4)
     for _ in range(5):
         bench.time += maintenance.QUIET_SECONDS + 1
         bench.round()
@@ -77,15 +77,15 @@ def test_below_the_ceiling_nothing_is_pruned_while_rounds_run(bench: Bench) -> N
 
 
 def test_however_busy_it_is_no_more_versions_stand_than_the_ceiling(bench: Bench) -> None:
-    with_versions(bench, maintenance.STALE_MOST + 4)
+    with_versions(bench, maintenance.MAX_STALE_VERSIONS + 4)
     for number in range(5):
         bench.round()
         assert deletions(bench) == min(number + 1, 3), "one after each round, and none below the ceiling"
-    assert len(bench.store.versions.stale(5)) == maintenance.STALE_MOST
+    assert len(bench.store.versions.stale(5)) == maintenance.MAX_STALE_VERSIONS
 
 
 def test_it_is_tidied_up_while_the_pool_is_encoded_too(bench: Bench) -> None:
-    with_versions(bench, maintenance.STALE_KEPT + 4)
+    with_versions(bench, maintenance.MIN_STALE_VERSIONS + 4)
     fill(bench.server, 1300)
     set_up(bench.store, 5, reconciled_at=0.0)
     bench.round()
@@ -97,7 +97,7 @@ def test_it_is_tidied_up_while_the_pool_is_encoded_too(bench: Bench) -> None:
 
 
 def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
-    with_versions(bench, maintenance.STALE_KEPT + 3)
+    with_versions(bench, maintenance.MIN_STALE_VERSIONS + 3)
 
     def refuse(method: str, *_: Any) -> None:
         if method == "DELETE":
@@ -107,7 +107,7 @@ def test_a_pruning_that_fails_is_no_more_than_a_warning(bench: Bench) -> None:
     bench.time += maintenance.QUIET_SECONDS + 1
     bench.step()
     assert bench.store.versions.last_rounds(5, failed=True) == []
-    assert len(bench.store.versions.stale(5)) == maintenance.STALE_KEPT + 2
+    assert len(bench.store.versions.stale(5)) == maintenance.MIN_STALE_VERSIONS + 2
 
 
 def learn_again(bench: Bench, truth: dict[int, str], schema: TaskSchema, at: int) -> None:
@@ -132,7 +132,7 @@ def test_after_27_rounds_in_a_row_no_more_learners_are_kept_than_are_wanted(benc
     assert bench.active().number == 27
     assert kept == [27, 26]
     assert artifacts(bench) == {bench.store.versions.artifact(5, number)[0] for number in kept}  # type: ignore[index]
-    assert len(bench.store.versions.stale(5)) <= maintenance.STALE_MOST
+    assert len(bench.store.versions.stale(5)) <= maintenance.MAX_STALE_VERSIONS
 
 
 def test_rounds_that_fail_after_they_have_learnt_leave_no_learners_either(bench: Bench, single: TaskSchema) -> None:
@@ -169,7 +169,7 @@ def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first_b
         bench.store.versions.add(replace(newest, number=number, name=f"v{number}", learner=number), artifact, rows=0)
     bench.store.versions.activate(5, 5)
     set_up(bench.store, 5, published="v5")
-    bench.worker._upkeep.after_round(None, 5)
+    bench.worker._maintenance.after_round(None, 5)
     assert bench.store.versions.learners(5) == kept
 
 
@@ -240,13 +240,13 @@ def test_nothing_is_looked_for_again_while_no_task_changes(bench: Bench, monkeyp
     bench.tell(bench.server.delete_task(1))
     quiet(bench, 6)
     assert len(looks) == 4, "at once where a task was deleted: one look that drops, one that finds no more"
-    bench.time += maintenance.UNCHANGED_SECONDS
+    bench.time += maintenance.UNCHANGED_SWEEP_SECONDS
     quiet(bench, 3)
     assert len(looks) == 5, "another worker may have written late"
 
 
 def test_rounds_that_find_nothing_new_do_not_disturb_the_quiet(bench: Bench) -> None:
-    with_versions(bench, maintenance.STALE_KEPT + 4)
+    with_versions(bench, maintenance.MIN_STALE_VERSIONS + 4)
     bench.round()
     for _ in range(3):
         bench.time += maintenance.QUIET_SECONDS - 1
@@ -306,5 +306,5 @@ def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_st
         os.utime(bench.worker._settings.data_dir / "artifacts" / name, (0, 0))
     for _ in range(3):  # without the teaching beside it, which would make another prior at a moment of its own
         bench.time += maintenance.QUIET_SECONDS + 1
-        bench.worker._upkeep.step(bench.client, bench.worker._pools)
+        bench.worker._maintenance.step(bench.client, bench.worker._pools)
     assert artifacts(bench) == {*learners, names["prior"], names["new"]}

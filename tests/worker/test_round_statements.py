@@ -26,7 +26,9 @@ def any_bench(
         server,
         monkeypatch,
     )
-    monkeypatch.setattr(worker, "TEACHING_SECONDS", float("inf"))  # what goes by time has nothing to do with rows
+    monkeypatch.setattr(
+        worker, "MAX_TEACHER_PAUSE_SECONDS", float("inf")
+    )  # what goes by time has nothing to do with rows
     yield bench
     bench.store.close()
 

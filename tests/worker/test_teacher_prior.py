@@ -203,7 +203,7 @@ def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
     monkeypatch.setattr(ProjectPool, "encoded_view", lambda _: pytest.fail("the vectors are copied"))
     set_up(store, 5, tasks_revision=99)
     school.step()
-    assert kept and store.projects.ensure(5).prior == kept and not school.teaching._left_alone
+    assert kept and store.projects.ensure(5).prior == kept and not school.teaching._skipped_until
 
 
 def test_a_prior_whose_artifact_is_gone_is_made_anew(school: School, store: Store) -> None:
@@ -273,4 +273,6 @@ def test_a_project_whose_prior_cannot_be_made_is_left_alone_and_no_other(
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     set_up(store, 5, prior=None)
     school.step()
-    assert school.teaching._left_alone.keys() == {5} and school.teaching._not_before <= time.monotonic() + PAUSE_SECONDS
+    assert (
+        school.teaching._skipped_until.keys() == {5} and school.teaching._not_before <= time.monotonic() + PAUSE_SECONDS
+    )

@@ -165,10 +165,16 @@ def test_labels_that_were_given_for_other_labels_than_there_are_now_do_not_count
 
 def test_a_project_that_is_served_no_more_leaves_nothing_in_memory(school: School, store: Store) -> None:
     school.finish()
-    teaching, agenda = school.teaching, school.teaching._agenda
-    teaching._pauses[5] = teaching._left_alone[5] = agenda._no_cues_before[5] = 0.0
+    teaching, agenda = school.teaching, school.teaching._scheduler
+    teaching._retry_seconds[5] = teaching._skipped_until[5] = agenda._no_cues_before[5] = 0.0
     agenda._chosen[5] = school.work.pool.tasks
-    memories = (teaching._looked, teaching._pauses, teaching._left_alone, agenda._no_cues_before, agenda._chosen)
+    memories = (
+        teaching._idle_marks,
+        teaching._retry_seconds,
+        teaching._skipped_until,
+        agenda._no_cues_before,
+        agenda._chosen,
+    )
     school.step()
     assert all(5 in memory for memory in memories if memory is not agenda._chosen)
     teaching._not_before = 0.0

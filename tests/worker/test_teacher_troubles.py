@@ -37,7 +37,7 @@ def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the
         assert school.state()["problem"] == "nobody listens at the endpoint"
         pauses.append(school.state()["until"] - moment)
         moment = school.state()["until"]
-    assert pauses[:3] == [5.0, 10.0, 20.0] and pauses[-1] == module.LONGEST_PAUSE
+    assert pauses[:3] == [5.0, 10.0, 20.0] and pauses[-1] == module.MAX_RETRY_SECONDS
     school.teacher.silent = None
     moment += 1
     school.finish()
@@ -155,7 +155,7 @@ def test_all_that_takes_time_is_done_in_the_thread(school: School, monkeypatch: 
     ):
         noting(name, of)
     school.finish()
-    assert threads == {"teach"}
+    assert threads == {"teacher"}
 
 
 def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(

@@ -264,7 +264,7 @@ def test_no_round_waits_for_what_is_being_encoded(
 
 
 def test_a_worker_remembers_the_projects_that_it_served_last(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TASKS_KEPT", 25)
+    monkeypatch.setattr(module, "MAX_TASKS_IN_MEMORY", 25)
     for project in (1, 2, 3):
         bench.store.projects.ensure(project)
         bench.store.tasks.put(
@@ -325,7 +325,7 @@ def test_an_error_outside_a_round_does_not_end_the_worker(bench: Bench, monkeypa
         bench.stop.set()
 
     monkeypatch.setattr(bench.worker, "_step", step)
-    monkeypatch.setattr(bench.worker, "_beat", lambda: None)
+    monkeypatch.setattr(bench.worker, "_send_heartbeats", lambda: None)
     bench.worker.run()
     assert next(steps, "none left") == "none left"
 
@@ -338,8 +338,8 @@ def test_a_worker_that_ends_keeps_its_vectors_and_gives_its_leases_back_before_i
     done: list[str] = []
     worker, [pool] = bench.worker, bench.worker._pools.values()
     for name, of, method in (
-        ("vectors", pool, "flush"), ("leases", bench.store.jobs, "leave"), ("encoder", worker._encoding, "stop"),
-        ("watch", worker._watching, "stop"), ("teacher", worker._teaching, "stop"),
+        ("vectors", pool, "flush"), ("leases", bench.store.jobs, "leave"), ("encoder", worker._encoding_runner, "stop"),
+        ("watch", worker._monitor_runner, "stop"), ("teacher", worker._teacher_runner, "stop"),
     ):  # fmt: skip
         monkeypatch.setattr(of, method, lambda *_, name=name: done.append(name))
     bench.stop.set()

@@ -54,7 +54,7 @@ class Bench:
 
     def step(self) -> None:
         self.worker._step()
-        if (encoding := self.worker._encoding._running) is not None:
+        if (encoding := self.worker._encoding_runner._running) is not None:
             encoding.result.exception()  # waits for it
 
     def round(self) -> None:
