@@ -188,7 +188,7 @@ def save(lines: list[str], grown: list[str], bench: Bench, options: argparse.Nam
     sizes = sorted(size for size in options.sizes if size >= GROWTH_FROM)
     batch = options.batches[-1]
     if options.peers and len(sizes) > 1:
-        seconds = {name: [] for name, _, _ in bench.results}
+        seconds: dict[str, list[float]] = {name: [] for name, _, _ in bench.results}
         for name, found in seconds.items():
             found += [bench.results[name, size, batch].seconds for size in sizes]
         drawn = {"title": f"{batch} tasks of a pool, one thread", "sizes": sizes, "seconds": seconds}

@@ -14,7 +14,7 @@ from benchmarks.data import SETS, Row
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import Ints
+from ml_backend.core.types import Ints, Tensors
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
@@ -149,7 +149,7 @@ def _taught(
     return learner if priors is None else _learnt(bench, pool, labelled, priors), tutor.spent()["teacher_calls"]
 
 
-def _learnt(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, fitted_model.Tensors]) -> FittedModel:
+def _learnt(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, Tensors]) -> FittedModel:
     lesson = TrainingSnapshot("logistic", "minilm", bench.schema.labels, False, rows, b"", pool.targets[rows])
     learner, _ = fitted_model.learn(lesson, pool.vectors[rows], None, 1, priors)
     assert learner is not None

@@ -105,7 +105,7 @@ class Meter:
 def _reset_peak() -> float:
     """The memory in use, in MiB, from which `_peak` counts on."""
     Path("/proc/self/clear_refs").write_text("5")
-    return psutil.Process().memory_info().rss / 2**20
+    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def _peak() -> float:
@@ -121,7 +121,7 @@ class MadeUpProject:
         self.label_studio = LabelStudioStandIn(POOL)
         self._random = np.random.default_rng(0)
         self.label_studio.answer(range(1, size + 1))
-        worker_module.LabelStudioClient = lambda *_: self.label_studio.client()  # type: ignore[assignment, misc]
+        setattr(worker_module, "LabelStudioClient", lambda *_: self.label_studio.client())  # noqa: B010 (not exported)
         self.worker = Worker(settings, threading.Event())
         self.store = Store(settings)
         self._keep_vectors()
@@ -298,7 +298,7 @@ def postgresql() -> Iterator[Callable[[], str]]:
         def make() -> str:
             name = next(names)
             with psycopg.connect(host=str(folder), user="bench", dbname="postgres", autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+                connection.execute(f"CREATE DATABASE {name}")
             return f"postgresql+psycopg://bench@/{name}?host={folder}"
 
         yield make
@@ -317,12 +317,14 @@ def main() -> None:
     table: list[tuple[str, str, int, str]] = []
     with ExitStack() as stack:
         make = stack.enter_context(postgresql()) if "postgresql" in options.databases else None
-        work = [
+        cases: list[tuple[Callable[..., None], tuple[object, ...]]] = [
             (measure, (database, make() if make and database == "postgresql" else "", size))
             for database in options.databases
             for size in options.sizes
         ]
-        for target, arguments in [*work, *([] if options.without_vectors else [(measure_vectors, ())])]:
+        if not options.without_vectors:
+            cases.append((measure_vectors, ()))
+        for target, arguments in cases:
             table += _in_a_process(target, arguments)
     text = _markdown(table)
     print(text)

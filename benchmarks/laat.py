@@ -119,7 +119,8 @@ def shuffled(t: Table, random: np.random.Generator) -> Floats:
 
 
 def prior_alone(t: Table, rows: Ints, seed: int) -> Floats:
-    u, _ = direction(t.scores.astype(np.float64), np.cov(t.pool_x.astype(np.float64), rowvar=False), t.width)
+    covariance = np.cov(t.pool_x.astype(np.float64), rowvar=False).astype(np.float64)
+    u, _ = direction(t.scores.astype(np.float64), covariance, t.width.astype(np.float64))
     return np.asarray(t.test_x @ u)
 
 

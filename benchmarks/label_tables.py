@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.data import CACHE, DEVELOPMENT, TextSet
 from ml_backend.core.settings import ProjectSettings
@@ -166,7 +168,7 @@ def _worst_group(runs: list[Measurement], name: str) -> float | None:
     return min((float(table(runs, "macro_f1", group)[1][name].mean(axis=0)[-1]) for group in groups), default=None)
 
 
-def _spread(values: np.ndarray) -> str:
+def _spread(values: npt.NDArray[np.floating[Any]]) -> str:
     half = 1.96 * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
     return f"{100 * values.mean():+.1f} ± {100 * half:.1f}"
 

@@ -33,8 +33,13 @@ class Data:
     def part(self, n: int) -> Data:
         """The first n rows and those with a label."""
         rows = np.r_[:n, len(self.vectors) - LABELLED : len(self.vectors)]
-        columns = (self.vectors, self.probabilities, self.classes, self.assignment)
-        return Data(*(column[rows] for column in columns), self.centroids)
+        return Data(
+            self.vectors[rows],
+            self.probabilities[rows],
+            self.classes[rows],
+            self.assignment[rows],
+            self.centroids,
+        )
 
     def write(self, folder: Path) -> None:
         folder.mkdir()

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.arms import BUDGETS, EACH, Bench, Priors, spread, table
 from benchmarks.data import DATA, SETS
@@ -90,7 +91,7 @@ def oracle(bench: Bench, rows: Ints, wrong: float, seed: int, *, systematic: boo
     c = len(bench.one_hot)
     shift = random.integers(1, c, c)[bench.y[rows]] if systematic else random.integers(1, c, len(rows))
     bad = random.random(len(rows)) < wrong
-    return bench.one_hot[np.where(bad, (bench.y[rows] + shift) % c, bench.y[rows])]
+    return np.asarray(bench.one_hot[np.where(bad, (bench.y[rows] + shift) % c, bench.y[rows])])
 
 
 def labels(seeds: int) -> Iterator[str]:
@@ -113,7 +114,7 @@ def labels(seeds: int) -> Iterator[str]:
     test = LabelledPool(bench.test_x, bench.one_hot[bench.test_y], [""] * len(bench.test_x))
     marks = (25, 50, 100, 200, 300, 375, 400)
     shown: list[list[str]] = []
-    curves: dict[str, np.ndarray] = {}
+    curves: dict[str, npt.NDArray[np.float64]] = {}
     for name, (strategy, priors) in arms.items():
         plan = SimulationPlan(bench.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", 25, 25, 400, priors)
         found: dict[int, list[float]] = {}
