@@ -36,7 +36,7 @@ from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from rounds import options, taught
+from round_fixtures import options, taught
 
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings

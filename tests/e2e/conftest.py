@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running_backend import Backend, Project, label_config, running_backend
 from texts import LABELS, messages
-from world import Backend, Project, label_config, running_backend
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.demo.accounts import Account

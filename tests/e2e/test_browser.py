@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
+from running_backend import Backend, Project, until
 from texts import LABELS, messages
-from world import Backend, Project, until
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import PATH

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running_backend import Backend, Project, label_config, until
 from scripted_server import Reply, Request, choice, completion, serving
 from texts import LABELS, messages
-from world import Backend, Project, label_config, until
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import ModelVersion, content_key

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 
 import pytest
-from world import Backend, Project, until
+from running_backend import Backend, Project, until
 
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.label_studio.setup import REMEMBERED, disconnect

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from world import until
+from running_backend import until
 
 from ml_backend.demo.server import free_port
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from world import Backend, Project, running_backend, until
+from running_backend import Backend, Project, running_backend, until
 
 from ml_backend.core.exceptions import LabelStudioError
 from ml_backend.demo.accounts import Account

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from running_backend import Backend, Project, until
 from texts import messages
-from world import Backend, Project, until
 
 from ml_backend.kinds.choices.label_aggregation import consensus
 from ml_backend.label_studio.client import LabelStudioClient

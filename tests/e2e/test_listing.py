@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from world import Project
+from running_backend import Project
 
 from ml_backend.label_studio.client import LabelStudioClient, id_filter
 

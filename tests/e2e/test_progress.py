@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from running_backend import Backend, Project, label_config, until
 from texts import LABELS
-from world import Backend, Project, label_config, until
 
 from ml_backend.label_studio.label_config import read_schema
 

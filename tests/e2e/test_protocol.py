@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from world import Backend, Project
+from running_backend import Backend, Project
 
 pytestmark = pytest.mark.e2e
 

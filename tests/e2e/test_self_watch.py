@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from world import Backend, Project, until
+from running_backend import Backend, Project, until
 
 from ml_backend.label_studio.label_review import VERSION
 from ml_backend.label_studio.setup import USER

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from projects import synthetic_tasks
-from world import Backend, Project, until
+from running_backend import Backend, Project, until
 
 from ml_backend.core.types import SYNTHETIC
 from ml_backend.label_studio.generated_tasks import add_written

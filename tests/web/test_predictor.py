@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
-from measured import measure
 from projects import remove_rows, set_up
-from rounds import MakeRound, active, learn
+from round_fixtures import MakeRound, active, learn
+from stats_row import measure
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer

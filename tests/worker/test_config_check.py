@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, config_with
 from projects import set_up
-from workers import Bench
+from worker_harness import WorkerHarness
 
 from ml_backend.core.exceptions import UnreachableError
 from ml_backend.storage import Store
@@ -83,16 +83,16 @@ def test_a_label_studio_that_does_not_answer_is_left_alone_for_a_while(
     checked.stop()
 
 
-def test_an_idle_worker_takes_drafts_with_a_removed_label_away(bench: Bench) -> None:
-    bench.server.add_tasks([f"apple {n}" for n in range(5)])
-    bench.round()
-    bench.step()
-    bench.server.label_config = config_with("metal", "animal")
+def test_an_idle_worker_takes_drafts_with_a_removed_label_away(harness: WorkerHarness) -> None:
+    harness.server.add_tasks([f"apple {n}" for n in range(5)])
+    harness.round()
+    harness.step()
+    harness.server.label_config = config_with("metal", "animal")
     for _ in range(3):
-        bench.time += CHECK_INTERVAL_SECONDS
-        bench.step()
-        bench.worker._config_check.wait()
-    bench.step()
-    drafts = {choice for row in bench.server.current_predictions() for region in row["result"]
+        harness.time += CHECK_INTERVAL_SECONDS
+        harness.step()
+        harness.worker._config_check.wait()
+    harness.step()
+    drafts = {choice for row in harness.server.current_predictions() for region in row["result"]
               for choice in region["value"]["choices"]}  # fmt: skip
     assert drafts and drafts <= {"metal", "animal"}

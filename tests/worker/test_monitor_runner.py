@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_label_studio import FakeLabelStudio
 from projects import set_up
-from rounds import MakeRound, active
+from round_fixtures import MakeRound, active
 
 from ml_backend.core.settings import Settings
 from ml_backend.labels.aggregation import LabelAggregators

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, flood
-from people import TABLE, people
+from patient_records import TABLE, people
 from projects import set_up
-from rounds import MakeRound, active
-from school import School
+from round_fixtures import MakeRound, active
 from scripted_teacher import ScriptedTeacher
+from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings
@@ -31,7 +31,7 @@ from ml_backend.teacher.descriptions import feature_scores
 SCHEMA = read_schema(TABLE)
 
 
-class Physician(ScriptedTeacher):
+class PatientTeacher(ScriptedTeacher):
     """Knows what makes people ill, a little different each time; `upside`: 1, or -1 if it takes yes for no."""
 
     def __init__(self, upside: int = 1) -> None:
@@ -57,39 +57,39 @@ class Physician(ScriptedTeacher):
 
 
 @pytest.fixture
-def physician(monkeypatch: pytest.MonkeyPatch) -> Physician:
-    made = Physician()
+def patient_teacher(monkeypatch: pytest.MonkeyPatch) -> PatientTeacher:
+    made = PatientTeacher()
     monkeypatch.setattr(registry, "teacher", lambda *_: made)
     return made
 
 
 @pytest.fixture
 def clinic(
-    settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, physician: Physician,
+    settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, patient_teacher: PatientTeacher,
     options: Callable[..., None],
-) -> tuple[School, dict[int, str]]:  # fmt: skip
+) -> tuple[TeacherHarness, dict[int, str]]:  # fmt: skip
     options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=10)
     server.label_config = TABLE
     truth = people(server, 120)
-    school = School(settings, store, server, make_round, physician)
-    school.round()
-    school.work = make_round(server)
-    return school, truth
+    teacher_harness = TeacherHarness(settings, store, server, make_round, patient_teacher)
+    teacher_harness.round()
+    teacher_harness.context = make_round(server)
+    return teacher_harness, truth
 
 
-def refreshed(school: School) -> None:
+def refreshed(teacher_harness: TeacherHarness) -> None:
     """The worker's pool is that of the last round."""
-    work = school.make_round(school.server)
+    work = teacher_harness.make_round(teacher_harness.server)
     from ml_backend.loop.round import run_round
 
     run_round(work)
-    school.work = work
+    teacher_harness.context = work
 
 
-def labelled(school: School, truth: dict[int, str], n: int) -> None:
-    free = [task for task in truth if not school.server.tasks[task]["annotations"]][:n]
-    flood(school.server, truth, SCHEMA, free)
-    refreshed(school)
+def labelled(teacher_harness: TeacherHarness, truth: dict[int, str], n: int) -> None:
+    free = [task for task in truth if not teacher_harness.server.tasks[task]["annotations"]][:n]
+    flood(teacher_harness.server, truth, SCHEMA, free)
+    refreshed(teacher_harness)
 
 
 def said(store: Store) -> dict[str, str]:
@@ -97,12 +97,12 @@ def said(store: Store) -> dict[str, str]:
 
 
 def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
-    school, truth = clinic
-    refreshed(school)
-    school.finish()
-    asked = [each for each in physician.asked if each.purpose == "describe"]
+    teacher_harness, truth = clinic
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    asked = [each for each in patient_teacher.asked if each.purpose == "describe"]
     assert len(asked) == feature_scores.ESTIMATES == len({each.id for each in asked})
     shown = json.loads(asked[0].text)
     assert [each["name"] for each in shown["fields"]] == ["age", "city", "noise", "smoker"]
@@ -112,49 +112,50 @@ def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
     mean = feature_scores.mean(kept["estimates"])["yes"]
     assert mean["smoker"] == pytest.approx(5.67, abs=0.01) and mean["city"] == {"Bergen": 4.0, "Oslo": -4.0}
     assert feature_scores.spread(kept["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
-    labelled(school, truth, 4)
-    known, _ = fitted_model.load_best(store, active(store), school.work.pool.space)
+    labelled(teacher_harness, truth, 4)
+    known, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
     assert known is not None and known.started_from == "fields" and known.trust is not None and known.trust > 0.5
     right = [
-        each["result"][0]["value"]["choices"][0] == truth[each["task"]] for each in school.server.current_predictions()
+        each["result"][0]["value"]["choices"][0] == truth[each["task"]]
+        for each in teacher_harness.server.current_predictions()
     ]
     assert np.mean(right) > 0.65, "with four answers"
     assert said(store)["prior trust"].endswith("bear out what is known of the fields")
 
 
 def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
-    school, truth = clinic
-    physician.upside = -1
-    refreshed(school)
-    school.finish()
-    labelled(school, truth, 30)
-    known, _ = fitted_model.load_best(store, active(store), school.work.pool.space)
+    teacher_harness, truth = clinic
+    patient_teacher.upside = -1
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    labelled(teacher_harness, truth, 30)
+    known, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
     assert known is not None and known.started_from == "" and known.trust is not None and known.trust < 0.5
     assert "WARNING" in said(store)["prior trust"] and "upside down" in said(store)["prior trust"]
 
 
 def test_who_wrote_scores_by_hand_is_never_overruled(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
-    school, _ = clinic
+    teacher_harness, _ = clinic
     mine = {"fields": {}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
     feature_scores.keep(store, 5, mine)
-    refreshed(school)
-    school.finish()
-    assert store.projects.ensure(5).features == mine and not physician.texts("describe")
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    assert store.projects.ensure(5).features == mine and not patient_teacher.texts("describe")
 
 
 def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
-    clinic: tuple[School, dict[int, str]], store: Store, monkeypatch: pytest.MonkeyPatch
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    school, truth = clinic
+    teacher_harness, truth = clinic
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    refreshed(school)
-    school.finish()
-    labelled(school, truth, 20)
-    known, _ = fitted_model.load_best(store, active(store), school.work.pool.space)
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    labelled(teacher_harness, truth, 20)
+    known, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
     assert known is not None and known.trust is None and "prior trust" not in said(store)
 
 
@@ -181,9 +182,9 @@ def test_the_scores_come_by_a_batch_too(
     options(queue_size=12, audit_share=0.0, teacher="batch", teacher_model="small", teacher_labels=0)
     server.label_config = TABLE
     people(server, 60)
-    school = School(settings, store, server, make_round, Physician())
-    refreshed(school)
-    school.finish()
+    teacher_harness = TeacherHarness(settings, store, server, make_round, PatientTeacher())
+    refreshed(teacher_harness)
+    teacher_harness.finish()
     file = tmp_path / "requests.jsonl"
     assert batch_files.export(store, settings, 5, file).startswith("3 questions to small")
     said = {"scores": [{"label": "yes", "field": "age", "value": "", "score": 7}]}
@@ -197,49 +198,49 @@ def test_the_scores_come_by_a_batch_too(
     answers = tmp_path / "responses.jsonl"
     answers.write_text("".join(f"{json.dumps(each)}\n" for each in replies[:2]))
     assert batch_files.take_in(store, settings, 5, answers) == ("2 answered.", True)
-    school.finish()
+    teacher_harness.finish()
     kept = store.projects.ensure(5).features
     assert kept is not None and kept["estimates"] == [{"yes": {"age": 7.0}}] * 2
     answers.write_text(json.dumps(replies[2]))
     batch_files.take_in(store, settings, 5, answers)
-    school.finish()
+    teacher_harness.finish()
     assert len(feature_scores.estimates(store.projects.ensure(5))) == 3
     assert (store.projects.ensure(5).prior or {})["made_of"]["cues"] == 1
 
 
 def test_what_somebody_writes_while_the_teacher_answers_stands(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
-    school, _ = clinic
-    refreshed(school)
-    school.finish()
+    teacher_harness, _ = clinic
+    refreshed(teacher_harness)
+    teacher_harness.finish()
     seen = store.projects.ensure(5)  # as a thread has it that began before
     mine = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
     set_up(store, 5, features=mine)
-    encoder = feature_space.records_of(school.teaching._settings, seen)
+    encoder = feature_space.records_of(teacher_harness.runner._settings, seen)
     assert encoder is not None
     stale = replace(seen, features=None)
-    assert not feature_scores.recover(store, stale, encoder, SCHEMA, physician.name)
+    assert not feature_scores.recover(store, stale, encoder, SCHEMA, patient_teacher.name)
     assert store.projects.ensure(5).features == mine
 
 
 def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
-    school, _ = clinic
-    refreshed(school)
-    school.finish()
+    teacher_harness, _ = clinic
+    refreshed(teacher_harness)
+    teacher_harness.finish()
     first, *_ = feature_scores.estimates(store.projects.ensure(5))
     assert first["yes"].keys() == {"age", "smoker", "city", "noise", "shoes"}
-    for task in list(school.server.tasks.values()):
+    for task in list(teacher_harness.server.tasks.values()):
         task["data"]["record"]["shoes"] = len(task["data"]["record"]["city"]) + task["id"] % 5
-        task["updated_at"] = school.server._now()
-    people(school.server, 130, seed=3)  # it has doubled
+        task["updated_at"] = teacher_harness.server._now()
+    people(teacher_harness.server, 130, seed=3)  # it has doubled
     set_up(store, 5, reconciled_at=0.0)
-    physician.upside = -1
-    refreshed(school)
-    school.finish()
-    assert len(physician.texts("describe")) == 6
+    patient_teacher.upside = -1
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    assert len(patient_teacher.texts("describe")) == 6
     assert feature_scores.mean(feature_scores.estimates(store.projects.ensure(5)))["yes"]["age"] == -8.0
 
 
@@ -258,12 +259,15 @@ def test_many_fields_are_asked_about_in_portions_and_none_is_asked_for_nothing()
 
 
 def test_the_portions_of_an_estimate_are_put_together(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician, monkeypatch: pytest.MonkeyPatch
+    clinic: tuple[TeacherHarness, dict[int, str]],
+    store: Store,
+    patient_teacher: PatientTeacher,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    school, _ = clinic
+    teacher_harness, _ = clinic
     monkeypatch.setattr(prompts, "MOST_SCORES", 3)
-    refreshed(school)
-    school.finish()
-    assert len(physician.texts("describe")) == 6
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    assert len(patient_teacher.texts("describe")) == 6
     estimates = feature_scores.estimates(store.projects.ensure(5))
     assert len(estimates) == 3 and estimates[0]["yes"].keys() >= {"age", "smoker", "city"}

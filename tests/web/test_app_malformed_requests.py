@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from fake_label_studio import SINGLE, FakeLabelStudio
 from flask.testing import FlaskClient
-from hostile import anything
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from malformed_requests import anything
 
 from ml_backend.web import label_studio_routes
 
