@@ -172,7 +172,7 @@ def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> C
     def make(server: FakeLabelStudio, **values: Any) -> RoundContext:
         if 5 not in pools:
             pools[5] = ProjectPool(store, 5, fake_encoder)
-        work: dict[str, Any] = {
+        context: dict[str, Any] = {
             "settings": settings.model_copy(update={"reconcile_seconds": 0.0}),
             "store": store,
             "client": FakeClient(server),
@@ -182,7 +182,7 @@ def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> C
             "guard": lambda: None,
             "superseded": lambda _: False,
         }
-        return RoundContext(**{**work, **values})
+        return RoundContext(**{**context, **values})
 
     return make
 

@@ -56,8 +56,8 @@ def compose(*arguments: str, secrets: dict[str, str]) -> subprocess.CompletedPro
 def services() -> dict[str, Any]:
     done = compose("config", "--format", "json", secrets=SECRETS)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)["services"]
-    return found
+    services: dict[str, Any] = json.loads(done.stdout)["services"]
+    return services
 
 
 def test_hadolint_has_nothing_to_say() -> None:
@@ -69,13 +69,15 @@ def test_hadolint_has_nothing_to_say() -> None:
 
 
 def test_everything_that_is_copied_exists_and_reaches_the_build() -> None:
-    kept = {line.removeprefix("!") for line in (HOUSE / ".dockerignore").read_text().split() if line.startswith("!")}
+    included = {
+        line.removeprefix("!") for line in (HOUSE / ".dockerignore").read_text().split() if line.startswith("!")
+    }
     sources = [source for copied in told("COPY") if "--from" not in copied for source in shlex.split(copied)[:-1]]
     assert sources
     for source in sources:
         assert (HOUSE / source).exists()
-        assert source in kept or str(Path(source).parent) in kept
-    assert all((HOUSE / name).exists() for name in kept)
+        assert source in included or str(Path(source).parent) in included
+    assert all((HOUSE / name).exists() for name in included)
 
 
 def test_the_image_needs_nothing_but_a_plain_builder() -> None:
@@ -90,8 +92,8 @@ def test_the_image_does_not_run_as_root_and_can_live_on_a_read_only_disk() -> No
     assert int(number) > 0 and int(group) > 0
     assert any(name == "RUN" and f"--uid {number}" in rest for name, rest in last_stage)
     settings = " ".join(rest for name, rest in last_stage if name == "ENV")
-    for wanted in ("PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "APPRENTICE_DATA_DIR=/data", "APPRENTICE_HOST=0.0.0.0"):
-        assert wanted in settings
+    for variable in ("PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "APPRENTICE_DATA_DIR=/data", "APPRENTICE_HOST=0.0.0.0"):
+        assert variable in settings
     assert ("VOLUME", "/data") in last_stage
     (check,) = [rest for name, rest in last_stage if name == "HEALTHCHECK"]
     assert json.loads(check[check.index("[") :])[0] == "python"
@@ -100,9 +102,9 @@ def test_the_image_does_not_run_as_root_and_can_live_on_a_read_only_disk() -> No
 
 def test_all_versions_agree() -> None:
     pinned, project = pins(), tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
-    for wanted in map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]]):
-        version = pinned[wanted.name.lower().replace("_", "-")]
-        assert wanted.specifier.contains(version), f"{wanted} is pinned to {version}"
+    for requirement in map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]]):
+        version = pinned[requirement.name.lower().replace("_", "-")]
+        assert requirement.specifier.contains(version), f"{requirement} is pinned to {version}"
     build = " ".join(told("RUN"))
     assert "--constraint constraints.txt" in build and "grep '^torch==' constraints.txt" in build
     (plugin,) = re.findall(r"--no-deps (label-studio-ml==\S+)", build)
@@ -122,21 +124,21 @@ def test_the_composition_is_valid_and_asks_for_its_secrets() -> None:
 
 
 def test_the_backend_is_locked_in_and_label_studio_can_reach_it(services: dict[str, Any]) -> None:
-    mine, theirs = services["apprentice"], services["label-studio"]
-    assert mine["read_only"] and mine["tmpfs"] == ["/tmp"] and mine["cap_drop"] == ["ALL"]
-    assert [volume["target"] for volume in mine["volumes"]] == ["/data"]
-    assert mine["depends_on"]["label-studio"]["condition"] == "service_healthy"
+    backend, label_studio = services["apprentice"], services["label-studio"]
+    assert backend["read_only"] and backend["tmpfs"] == ["/tmp"] and backend["cap_drop"] == ["ALL"]
+    assert [volume["target"] for volume in backend["volumes"]] == ["/data"]
+    assert backend["depends_on"]["label-studio"]["condition"] == "service_healthy"
     for service in services.values():
         assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
         assert service["healthcheck"]["test"][0] == "CMD"
     for name in ("ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED"):
-        assert theirs["environment"][name] == "false"
-    key = mine["environment"]["APPRENTICE_LABEL_STUDIO_API_KEY"]
-    assert key == theirs["environment"]["LABEL_STUDIO_USER_TOKEN"] == SECRETS["APPRENTICE_LABEL_STUDIO_API_KEY"]
-    assert mine["environment"]["APPRENTICE_PUBLIC_URL"] == "http://apprentice:9090"
-    assert mine["environment"]["APPRENTICE_LABEL_STUDIO_URL"] == "http://label-studio:8080"
+        assert label_studio["environment"][name] == "false"
+    key = backend["environment"]["APPRENTICE_LABEL_STUDIO_API_KEY"]
+    assert key == label_studio["environment"]["LABEL_STUDIO_USER_TOKEN"] == SECRETS["APPRENTICE_LABEL_STUDIO_API_KEY"]
+    assert backend["environment"]["APPRENTICE_PUBLIC_URL"] == "http://apprentice:9090"
+    assert backend["environment"]["APPRENTICE_LABEL_STUDIO_URL"] == "http://label-studio:8080"
     pinned = re.findall(r"^label-studio==(\S+)", (HOUSE / "constraints-label-studio.txt").read_text(), re.MULTILINE)
-    assert theirs["image"] == f"heartexlabs/label-studio:{pinned[0]}"
+    assert label_studio["image"] == f"heartexlabs/label-studio:{pinned[0]}"
 
 
 def test_every_setting_in_the_composition_is_one_of_the_backend(services: dict[str, Any]) -> None:

@@ -26,15 +26,15 @@ def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """A data folder of a stopped server. The first start migrates a database for a minute: kept in pytest's cache."""
     server = LocalLabelStudio(tmp_path_factory.mktemp("template"), deadline=280)
     (installed,) = server._program.parents[1].glob("lib/python*/site-packages/label_studio-*.dist-info")
-    kept = Path(request.config.cache.mkdir("apprentice-e2e")) / installed.stem
-    if not kept.is_dir():
+    cached_template = Path(request.config.cache.mkdir("apprentice-e2e")) / installed.stem
+    if not cached_template.is_dir():
         with server:
             pass
         try:
-            server.data_dir.rename(kept)
+            server.data_dir.rename(cached_template)
         except OSError:  # another file system, or another session was faster
             return server.data_dir
-    return kept
+    return cached_template
 
 
 @pytest.fixture(scope="session")

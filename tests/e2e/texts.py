@@ -74,9 +74,9 @@ def messages(n: int, labels: Sequence[str], seed: int = 0) -> dict[str, str]:
     pairs = {}
     for label in labels:
         templates, fillers = _MESSAGES[label]
-        made = [(template.format(filler), label) for template in templates for filler in filler_order(fillers, seed)]
-        random.Random(seed).shuffle(made)
-        pairs.update(made[: -(-n // len(labels))])
+        rows = [(template.format(filler), label) for template in templates for filler in filler_order(fillers, seed)]
+        random.Random(seed).shuffle(rows)
+        pairs.update(rows[: -(-n // len(labels))])
     chosen = list(pairs.items())
     random.Random(seed + 1).shuffle(chosen)
     assert len(chosen) >= n, "there are only 60 texts a label"

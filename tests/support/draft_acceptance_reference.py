@@ -1,4 +1,4 @@
-"""How drafts were received, counted from all shown drafts and all annotations at once: what `Reception` must equal."""
+"""Counts accepted drafts from all drafts and annotations at once, as a reference for `AcceptanceCounts`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from ml_backend.storage import PublishedDraft
 
 
 def pairs(
-    shown: Iterable[PublishedDraft], annotations: Iterable[Annotation]
+    drafts: Iterable[PublishedDraft], annotations: Iterable[Annotation]
 ) -> list[tuple[PublishedDraft, Annotation]]:
-    """What was shown of each answered task, with the first answer that stands and could be read."""
+    """Returns the draft of each annotated task, with the first annotation that is not cancelled and could be read."""
     first: dict[int, Annotation] = {}
-    for each in sorted(annotations, key=lambda annotation: annotation.id):
-        if not each.cancelled and each.is_read:
-            first.setdefault(each.task, each)
-    return [(each, first[each.task]) for each in shown if each.task in first]
+    for annotation in sorted(annotations, key=lambda annotation: annotation.id):
+        if not annotation.cancelled and annotation.is_read:
+            first.setdefault(annotation.task, annotation)
+    return [(draft, first[draft.task]) for draft in drafts if draft.task in first]
 
 
 def received(answered: Iterable[tuple[PublishedDraft, Annotation]]) -> dict[str, DraftAcceptance]:
-    """By author, `teacher` and `learner`."""
-    fates = [(draft.author, fate(draft, answer)) for draft, answer in answered]
+    """Returns the counts by author, `teacher` and `learner`."""
+    fates = [(draft.author, fate(draft, annotation)) for draft, annotation in answered]
     return {
         author: DraftAcceptance(*(fates.count((author, name)) for name in ("accepted", "edited", "replaced")))
         for author in ("teacher", "learner")
@@ -30,7 +30,10 @@ def received(answered: Iterable[tuple[PublishedDraft, Annotation]]) -> dict[str,
 
 
 def saved(answered: Sequence[tuple[PublishedDraft, Annotation]]) -> TimeSaved:
-    accepted = [answer for draft, answer in answered if draft.author and fate(draft, answer) == "accepted"]
-    without = [answer for draft, answer in answered if draft.author is None]
-    seconds = ([found for each in some if (found := timed(each)) is not None] for some in (accepted, without))
+    accepted = [annotation for draft, annotation in answered if draft.author and fate(draft, annotation) == "accepted"]
+    without_draft = [annotation for draft, annotation in answered if draft.author is None]
+    seconds = (
+        [lead_time for annotation in annotations if (lead_time := timed(annotation)) is not None]
+        for annotations in (accepted, without_draft)
+    )
     return time_saved(len(accepted), *seconds)

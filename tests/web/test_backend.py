@@ -57,26 +57,26 @@ def backend(
 def test_it_is_what_label_studio_ml_asks_for(backend: Any) -> None:
     [base] = backend.__base__.__bases__
     assert base.__name__ in ("LabelStudioMLBase", "NewBase")
-    made = backend(project_id="5.1795307863", label_config=SINGLE)
-    assert made.project == 5
-    assert made.setup()["model_version"]
+    instance = backend(project_id="5.1795307863", label_config=SINGLE)
+    assert instance.project == 5
+    assert instance.setup()["model_version"]
 
 
 def test_it_predicts_one_result_a_task(backend: Any) -> None:
-    made = backend(project_id="5", label_config=SINGLE)
-    results = made.predict([{"id": 1, "data": {"text": "apple"}}, None, {"id": 2, "data": {"text": "iron"}}])
+    instance = backend(project_id="5", label_config=SINGLE)
+    results = instance.predict([{"id": 1, "data": {"text": "apple"}}, None, {"id": 2, "data": {"text": "iron"}}])
     assert [bool(result["result"]) for result in results] == [True, False, True]
     assert all(set(result) == {"result", "score", "model_version"} for result in results)
-    assert made.predict([], context={"result": []}) == []
+    assert instance.predict([], context={"result": []}) == []
 
 
 def test_fit_only_asks_for_a_round(backend: Any, store: Store, capture: Capture, fake_encoder: FakeEncoder) -> None:
     set_up(store, 5, connection={"ml": 1})
     body = capture("10_")["requests_to_ml"][0]["json"]
-    made = backend(project_id="5", label_config=body["project"]["label_config"])
+    instance = backend(project_id="5", label_config=body["project"]["label_config"])
     data = {name: value for name, value in body.items() if name != "action"}
-    assert made.fit(event="ANNOTATION_CREATED", data=data) == {"status": "taken", "round": True}
-    assert [each.choices for each in store.labels.of(5)] == [("neg",)]
+    assert instance.fit(event="ANNOTATION_CREATED", data=data) == {"status": "taken", "round": True}
+    assert [annotation.choices for annotation in store.labels.of(5)] == [("neg",)]
     assert store.jobs.state(5).waiting
     assert store.versions.all(5) == []
     assert fake_encoder.encoded == []
@@ -87,11 +87,11 @@ def test_the_new_servers_calls_are_taken(backend: Any, store: Store, capture: Ca
         pytest.skip("of 2.x alone")
     set_up(store, 5, connection={"ml": 1})
     body = capture("10_")["requests_to_ml"][0]["json"]
-    made = backend(project_id="5", label_config=body["project"]["label_config"])
-    assert made.kept["model_version"] == made.setup()["model_version"], "its /setup answers what was set"
+    instance = backend(project_id="5", label_config=body["project"]["label_config"])
+    assert instance.kept["model_version"] == instance.setup()["model_version"], "its /setup answers what was set"
     data = {name: value for name, value in body.items() if name != "action"}
-    assert made.fit("ANNOTATION_CREATED", data)["status"] == "taken"
-    assert [each.choices for each in store.labels.of(5)] == [("neg",)]
+    assert instance.fit("ANNOTATION_CREATED", data)["status"] == "taken"
+    assert [annotation.choices for annotation in store.labels.of(5)] == [("neg",)]
 
 
 @pytest.mark.parametrize("data", [None, {}, "x", [], {"project": None}])
@@ -102,12 +102,12 @@ def test_fit_passes_over_what_is_no_event(backend: Any, data: object) -> None:
 
 def test_the_old_constructor_takes_what_the_old_server_gives(backend: Any) -> None:
     if backend.__base__.__bases__[0] is NewBase:
-        made = backend("5", SINGLE)
-        assert made.made_with == ("5", SINGLE)
+        instance = backend("5", SINGLE)
+        assert instance.made_with == ("5", SINGLE)
     else:
-        made = backend(label_config=SINGLE, train_output={}, hostname="http://x", access_token="t")
-        assert made.project == 0
-    assert made.config == SINGLE
+        instance = backend(label_config=SINGLE, train_output={}, hostname="http://x", access_token="t")
+        assert instance.project == 0
+    assert instance.config == SINGLE
 
 
 def test_without_the_application_the_environment_is_the_source_of_the_settings(
@@ -124,7 +124,7 @@ def test_without_the_application_the_environment_is_the_source_of_the_settings(
 def test_two_applications_keep_their_stores_apart(backend: Any, make_settings: Callable[..., Settings]) -> None:
     module = sys.modules["ml_backend.web.backend"]
     other_store = Store(make_settings(data_dir=make_settings().data_dir / "other"))
-    other = module.bind_backend(make_settings(), other_store)
-    assert other(project_id="5").services().store is other_store
+    other_backend = module.bind_backend(make_settings(), other_store)
+    assert other_backend(project_id="5").services().store is other_store
     assert backend(project_id="5").services().store is not other_store
     other_store.close()

@@ -29,12 +29,12 @@ def harness(
     settings = make_settings(
         label_studio_api_key="key", defaults=ProjectSettings(queue_size=10, audit_share=0), keep_versions=2
     )
-    made = WorkerHarness(settings, server, monkeypatch)
+    harness = WorkerHarness(settings, server, monkeypatch)
     monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
     monkeypatch.setattr(teacher_runner, "ROUND_DELAY_SECONDS", 0.0)
-    monkeypatch.setattr(made.stop, "wait", lambda *_: made.stop.is_set())  # idling takes no time
-    yield made
-    made.store.close()
+    monkeypatch.setattr(harness.stop, "wait", lambda *_: harness.stop.is_set())  # idling takes no time
+    yield harness
+    harness.store.close()
 
 
 @pytest.fixture
@@ -50,6 +50,6 @@ def teacher_harness(
     teacher: ScriptedTeacher, options: Any,
 ) -> TeacherHarness:  # fmt: skip
     options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20)
-    made = TeacherHarness(settings, store, server, make_round, teacher)
-    made.step()  # what the labels' names say is learnt before anybody is asked
-    return made
+    harness = TeacherHarness(settings, store, server, make_round, teacher)
+    harness.step()  # what the labels' names say is learnt before anybody is asked
+    return harness

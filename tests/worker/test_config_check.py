@@ -22,9 +22,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(config_check, "time", made)
-    return made
+    clock = Clock()
+    monkeypatch.setattr(config_check, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def client(server: FakeLabelStudio, store: Store) -> FakeClient:
     return FakeClient(server)
 
 
-def check(checked: ConfigCheck, client: FakeClient, clock: Clock, after: float = CHECK_INTERVAL_SECONDS) -> int:
+def check(checked: ConfigCheck, client: FakeClient, clock: Clock, seconds: float = CHECK_INTERVAL_SECONDS) -> int:
     """How many questions one step asks."""
-    before = len(client.calls)
-    clock.seconds += after
+    calls_before = len(client.calls)
+    clock.seconds += seconds
     checked.step(client)
     checked.wait()
-    return len(client.calls) - before
+    return len(client.calls) - calls_before
 
 
 def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothing(

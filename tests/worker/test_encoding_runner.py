@@ -36,8 +36,8 @@ def test_an_encoder_that_fails_leaves_other_projects_their_turn(
         if encoding._running is not None:
             encoding._running.result.exception()  # waits for it
     encoding.stop()
-    said = capsys.readouterr().out
-    assert said.count("encoding failed") == said.count("the weights are missing") == 1
+    output = capsys.readouterr().out
+    assert output.count("encoding failed") == output.count("the weights are missing") == 1
     assert not pools[2].missing.any() and pools[1].missing.all()
 
 

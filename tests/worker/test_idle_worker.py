@@ -86,8 +86,8 @@ def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once
     running.settle()
     with recorded() as statements:
         time.sleep(IDLE_SECONDS)
-    asked = [" ".join(statement.split())[:60] for statement, _ in statements if not statement.startswith("BEGIN")]
-    assert len(asked) / IDLE_SECONDS < 6.0, asked
+    queries = [" ".join(statement.split())[:60] for statement, _ in statements if not statement.startswith("BEGIN")]
+    assert len(queries) / IDLE_SECONDS < 6.0, queries
     delays = [running.seconds_until_claimed()]
     for _ in range(2):
         running.rest()
@@ -114,22 +114,22 @@ class Deaf:
 
 
 def test_everybody_who_listens_hears_what_another_process_wants(any_settings: Settings) -> None:
-    one, other = Store(any_settings), Store(any_settings)
-    listeners = [one.signals.listen(), one.signals.listen(), other.signals.listen()]
+    first_store, second_store = Store(any_settings), Store(any_settings)
+    listeners = [first_store.signals.listen(), first_store.signals.listen(), second_store.signals.listen()]
     assert not any(listener.heard() for listener in listeners)
-    other.jobs.request(5)
+    second_store.jobs.request(5)
     for listener in listeners:
         listener.wait(5.0)
         assert listener.heard() and not listener.heard()
     listeners[0].close()
-    one.jobs.request(5)
+    first_store.jobs.request(5)
     for listener in listeners[1:]:
         listener.wait(5.0)
         assert listener.heard()
         listener.close()
-    one.jobs.request(5)  # nobody listens
-    one.close()
-    other.close()
+    first_store.jobs.request(5)  # nobody listens
+    first_store.close()
+    second_store.close()
 
 
 def test_a_pipe_that_a_killed_worker_left_is_removed(store: Store, settings: Settings) -> None:
@@ -161,8 +161,8 @@ def test_a_connection_that_breaks_is_opened_again_and_what_was_missed_is_looked_
     store = Store(any_settings)
     listener = store.signals.listen()
     with store.database.begin() as connection:
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
-        connection.execute(sa.text(others))
+        terminate_others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        connection.execute(sa.text(terminate_others))
     store.jobs.request(5)
     for _ in range(5):  # the end of a connection may take two looks to be seen
         listener.wait(0.1)

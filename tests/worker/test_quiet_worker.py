@@ -62,10 +62,10 @@ def test_stale_versions_are_pruned_one_at_a_time_and_only_when_it_is_quiet(harne
         harness.time += maintenance.PORTION_PAUSE_SECONDS + 1
         harness.step()
     assert deletions(harness) == 3
-    left = [name for _, name, _ in harness.store.versions.stale(5)]
-    assert len(left) == maintenance.MIN_STALE_VERSIONS
+    names = [name for _, name, _ in harness.store.versions.stale(5)]
+    assert len(names) == maintenance.MIN_STALE_VERSIONS
     standing = {row["model_version"] for row in harness.server.predictions}
-    assert standing == {*left, harness.server.settings["model_version"]}
+    assert standing == {*names, harness.server.settings["model_version"]}
 
 
 def test_below_the_ceiling_nothing_is_pruned_while_rounds_run(harness: WorkerHarness) -> None:
@@ -129,11 +129,11 @@ def test_after_27_rounds_in_a_row_no_more_learners_are_kept_than_are_wanted(
     flood(harness.server, truth, single, list(truth)[:6])
     for at in range(6, 33):
         learn_again(harness, truth, single, at)
-        kept = harness.store.versions.learners(5)
-        assert len(kept) <= harness.worker._settings.keep_versions, "at the end of the very round"
+        learners = harness.store.versions.learners(5)
+        assert len(learners) <= harness.worker._settings.keep_versions, "at the end of the very round"
     assert harness.active().number == 27
-    assert kept == [27, 26]
-    assert artifacts(harness) == {harness.store.versions.artifact(5, number)[0] for number in kept}  # type: ignore[index]
+    assert learners == [27, 26]
+    assert artifacts(harness) == {harness.store.versions.artifact(5, number)[0] for number in learners}  # type: ignore[index]
     assert len(harness.store.versions.stale(5)) <= maintenance.MAX_STALE_VERSIONS
 
 
@@ -290,8 +290,8 @@ def test_vectors_of_an_earlier_encoder_go_when_a_round_with_the_new_one_has_come
     assert len(harness.store.vectors(5, "earlier")) == 1, "it may be needed: nothing else serves yet"
     harness.client.before = lambda *_: None
     harness.round()
-    kept = {str(path.relative_to(harness.worker._settings.data_dir)) for path in spaces(harness)}
-    assert kept == {"vectors/fake/5", "vectors/earlier/6"}
+    space_paths = {str(path.relative_to(harness.worker._settings.data_dir)) for path in spaces(harness)}
+    assert space_paths == {"vectors/fake/5", "vectors/earlier/6"}
 
 
 def spaces(harness: WorkerHarness) -> list[Path]:
@@ -306,8 +306,8 @@ def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_st
     flood(harness.server, truth, single, list(truth)[:6])
     harness.round()
     names = {}
-    for what in ("prior", "stray", "new"):
-        names[what], digest = harness.store.artifacts.write(5, what, {"a": np.arange(3)})
+    for content in ("prior", "stray", "new"):
+        names[content], digest = harness.store.artifacts.write(5, content, {"a": np.arange(3)})
     set_up(harness.store, 5, prior={"file": names["prior"], "sha256": digest})
     learners = artifacts(harness) - set(names.values())
     for name in artifacts(harness) - {names["new"]}:

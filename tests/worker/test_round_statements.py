@@ -39,10 +39,10 @@ def statements_of(harness: WorkerHarness, rows: int) -> tuple[int, int, int]:
     set_up(harness.store, 5, pace={"bulk": 9.0, "single": 0.01})
     unanswered = next(task for task, content in harness.server.tasks.items() if not content["annotations"])
     harness.receive_event(harness.server.annotate(unanswered, "fruit"))
-    before = len(harness.server.predictions)
+    predictions_before = len(harness.server.predictions)
     with recorded() as statements:
         harness.step()
-    assert len(harness.server.predictions) - before == rows
+    assert len(harness.server.predictions) - predictions_before == rows
     texts = [statement for statement, _ in statements if not statement.startswith("BEGIN")]
     changes = sum(text.startswith(CHANGES) for text in texts)
     projects = sum("LEFT OUTER JOIN connection" in text for text in texts)
@@ -52,7 +52,9 @@ def statements_of(harness: WorkerHarness, rows: int) -> tuple[int, int, int]:
 def test_a_round_that_publishes_more_rows_changes_no_more_in_the_store(any_harness: WorkerHarness) -> None:
     fill(any_harness.server, 120)
     any_harness.round()
-    few, many = statements_of(any_harness, 10), statements_of(any_harness, 40)
-    assert few[0] == many[0] <= 16
-    assert few[1] == many[1] <= 5
-    assert many[2] - few[2] <= 2 * 30, "one short read to publish, and one for what is newer, for each row"
+    small_round, large_round = statements_of(any_harness, 10), statements_of(any_harness, 40)
+    assert small_round[0] == large_round[0] <= 16
+    assert small_round[1] == large_round[1] <= 5
+    assert large_round[2] - small_round[2] <= 2 * 30, (
+        "one short read to publish, and one for what is newer, for each row"
+    )

@@ -32,35 +32,35 @@ SCHEMA = read_schema(TABLE)
 
 
 class PatientTeacher(ScriptedTeacher):
-    """Knows what makes people ill, a little different each time; `upside`: 1, or -1 if it takes yes for no."""
+    """Gives the scores by which patients are labelled, with small variations. `sign`: -1 if it confuses yes and no."""
 
-    def __init__(self, upside: int = 1) -> None:
+    def __init__(self, sign: int = 1) -> None:
         super().__init__(says="yes", sure=0.8)
-        self.upside = upside
+        self.sign = sign
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        for each in questions:
-            if each.purpose != "describe":
-                yield from super().answer([each])
+        for question in questions:
+            if question.purpose != "describe":
+                yield from super().answer([question])
                 continue
-            self.asked.append(each)
-            more = len(self.texts("describe")) % 2
-            told: list[tuple[str, str, int]] = [
-                ("age", "", 8), ("smoker", "", 5 + more), ("city", "Bergen", 4), ("city", "Oslo", -4), ("noise", "", 0),
-                ("shoes", "", 9),
+            self.asked.append(question)
+            variation = len(self.texts("describe")) % 2
+            field_scores: list[tuple[str, str, int]] = [
+                ("age", "", 8), ("smoker", "", 5 + variation), ("city", "Bergen", 4), ("city", "Oslo", -4),
+                ("noise", "", 0), ("shoes", "", 9),
             ]  # fmt: skip
             scores = [
-                {"label": "yes", "field": field, "value": value, "score": self.upside * score}
-                for field, value, score in told
+                {"label": "yes", "field": field, "value": value, "score": self.sign * score}
+                for field, value, score in field_scores
             ]
-            yield Answer(each.id, {"scores": scores}, None, (Call("m", 0.1, 100, 10, "answered"),))
+            yield Answer(question.id, {"scores": scores}, None, (Call("m", 0.1, 100, 10, "answered"),))
 
 
 @pytest.fixture
 def patient_teacher(monkeypatch: pytest.MonkeyPatch) -> PatientTeacher:
-    made = PatientTeacher()
-    monkeypatch.setattr(registry, "teacher", lambda *_: made)
-    return made
+    patient_teacher = PatientTeacher()
+    monkeypatch.setattr(registry, "teacher", lambda *_: patient_teacher)
+    return patient_teacher
 
 
 @pytest.fixture
@@ -79,11 +79,11 @@ def clinic(
 
 def refreshed(teacher_harness: TeacherHarness) -> None:
     """The worker's pool is that of the last round."""
-    work = teacher_harness.make_round(teacher_harness.server)
+    context = teacher_harness.make_round(teacher_harness.server)
     from ml_backend.loop.round import run_round
 
-    run_round(work)
-    teacher_harness.context = work
+    run_round(context)
+    teacher_harness.context = context
 
 
 def labelled(teacher_harness: TeacherHarness, truth: dict[int, str], n: int) -> None:
@@ -102,22 +102,22 @@ def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
     teacher_harness, truth = clinic
     refreshed(teacher_harness)
     teacher_harness.finish()
-    asked = [each for each in patient_teacher.asked if each.purpose == "describe"]
-    assert len(asked) == feature_scores.ESTIMATES == len({each.id for each in asked})
-    shown = json.loads(asked[0].text)
-    assert [each["name"] for each in shown["fields"]] == ["age", "city", "noise", "smoker"]
-    assert len(shown["records"]) == 3 and asked[0].reply["properties"]["scores"]["maxItems"] == 5
-    kept = store.projects.ensure(5).features
-    assert kept is not None and kept["by"] == "teacher" and len(kept["estimates"]) == 3
-    mean = feature_scores.mean(kept["estimates"])["yes"]
+    questions = [question for question in patient_teacher.asked if question.purpose == "describe"]
+    assert len(questions) == feature_scores.ESTIMATES == len({question.id for question in questions})
+    prompt = json.loads(questions[0].text)
+    assert [field["name"] for field in prompt["fields"]] == ["age", "city", "noise", "smoker"]
+    assert len(prompt["records"]) == 3 and questions[0].reply["properties"]["scores"]["maxItems"] == 5
+    features = store.projects.ensure(5).features
+    assert features is not None and features["by"] == "teacher" and len(features["estimates"]) == 3
+    mean = feature_scores.mean(features["estimates"])["yes"]
     assert mean["smoker"] == pytest.approx(5.67, abs=0.01) and mean["city"] == {"Bergen": 4.0, "Oslo": -4.0}
-    assert feature_scores.spread(kept["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
+    assert feature_scores.spread(features["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
     labelled(teacher_harness, truth, 4)
-    known, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
-    assert known is not None and known.started_from == "fields" and known.trust is not None and known.trust > 0.5
+    model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
+    assert model is not None and model.started_from == "fields" and model.trust is not None and model.trust > 0.5
     right = [
-        each["result"][0]["value"]["choices"][0] == truth[each["task"]]
-        for each in teacher_harness.server.current_predictions()
+        prediction["result"][0]["value"]["choices"][0] == truth[prediction["task"]]
+        for prediction in teacher_harness.server.current_predictions()
     ]
     assert np.mean(right) > 0.65, "with four answers"
     assert said(store)["prior trust"].endswith("bear out what is known of the fields")
@@ -127,12 +127,12 @@ def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
     clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
     teacher_harness, truth = clinic
-    patient_teacher.upside = -1
+    patient_teacher.sign = -1
     refreshed(teacher_harness)
     teacher_harness.finish()
     labelled(teacher_harness, truth, 30)
-    known, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
-    assert known is not None and known.started_from == "" and known.trust is not None and known.trust < 0.5
+    model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
+    assert model is not None and model.started_from == "" and model.trust is not None and model.trust < 0.5
     assert "WARNING" in said(store)["prior trust"] and "upside down" in said(store)["prior trust"]
 
 
@@ -140,11 +140,11 @@ def test_who_wrote_scores_by_hand_is_never_overruled(
     clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
     teacher_harness, _ = clinic
-    mine = {"fields": {}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
-    feature_scores.keep(store, 5, mine)
+    own_scores = {"fields": {}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
+    feature_scores.keep(store, 5, own_scores)
     refreshed(teacher_harness)
     teacher_harness.finish()
-    assert store.projects.ensure(5).features == mine and not patient_teacher.texts("describe")
+    assert store.projects.ensure(5).features == own_scores and not patient_teacher.texts("describe")
 
 
 def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
@@ -155,8 +155,8 @@ def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
     refreshed(teacher_harness)
     teacher_harness.finish()
     labelled(teacher_harness, truth, 20)
-    known, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
-    assert known is not None and known.trust is None and "prior trust" not in said(store)
+    model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
+    assert model is not None and model.trust is None and "prior trust" not in said(store)
 
 
 def test_answers_of_other_labels_and_twice_said_scores_are_passed_over() -> None:
@@ -187,22 +187,22 @@ def test_the_scores_come_by_a_batch_too(
     teacher_harness.finish()
     file = tmp_path / "requests.jsonl"
     assert batch_files.export(store, settings, 5, file).startswith("3 questions to small")
-    said = {"scores": [{"label": "yes", "field": "age", "value": "", "score": 7}]}
-    message = {"message": {"role": "assistant", "content": json.dumps(said)}, "finish_reason": "stop"}
+    content = {"scores": [{"label": "yes", "field": "age", "value": "", "score": 7}]}
+    message = {"message": {"role": "assistant", "content": json.dumps(content)}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 10, "completion_tokens": 10}
     replies = [
         {"custom_id": json.loads(line)["custom_id"], "error": None,
          "response": {"status_code": 200, "body": {"model": "small", "usage": usage, "choices": [message]}}}
         for line in file.read_text().splitlines()
     ]  # fmt: skip
-    answers = tmp_path / "responses.jsonl"
-    answers.write_text("".join(f"{json.dumps(each)}\n" for each in replies[:2]))
-    assert batch_files.take_in(store, settings, 5, answers) == ("2 answered.", True)
+    response_file = tmp_path / "responses.jsonl"
+    response_file.write_text("".join(f"{json.dumps(reply)}\n" for reply in replies[:2]))
+    assert batch_files.take_in(store, settings, 5, response_file) == ("2 answered.", True)
     teacher_harness.finish()
-    kept = store.projects.ensure(5).features
-    assert kept is not None and kept["estimates"] == [{"yes": {"age": 7.0}}] * 2
-    answers.write_text(json.dumps(replies[2]))
-    batch_files.take_in(store, settings, 5, answers)
+    features = store.projects.ensure(5).features
+    assert features is not None and features["estimates"] == [{"yes": {"age": 7.0}}] * 2
+    response_file.write_text(json.dumps(replies[2]))
+    batch_files.take_in(store, settings, 5, response_file)
     teacher_harness.finish()
     assert len(feature_scores.estimates(store.projects.ensure(5))) == 3
     assert (store.projects.ensure(5).prior or {})["made_of"]["cues"] == 1
@@ -214,14 +214,14 @@ def test_what_somebody_writes_while_the_teacher_answers_stands(
     teacher_harness, _ = clinic
     refreshed(teacher_harness)
     teacher_harness.finish()
-    seen = store.projects.ensure(5)  # as a thread has it that began before
-    mine = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
-    set_up(store, 5, features=mine)
-    encoder = feature_space.records_of(teacher_harness.runner._settings, seen)
+    record = store.projects.ensure(5)  # as a thread has it that began before
+    own_scores = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
+    set_up(store, 5, features=own_scores)
+    encoder = feature_space.records_of(teacher_harness.runner._settings, record)
     assert encoder is not None
-    stale = replace(seen, features=None)
+    stale = replace(record, features=None)
     assert not feature_scores.recover(store, stale, encoder, SCHEMA, patient_teacher.name)
-    assert store.projects.ensure(5).features == mine
+    assert store.projects.ensure(5).features == own_scores
 
 
 def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
@@ -237,7 +237,7 @@ def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
         task["updated_at"] = teacher_harness.server._now()
     people(teacher_harness.server, 130, seed=3)  # it has doubled
     set_up(store, 5, reconciled_at=0.0)
-    patient_teacher.upside = -1
+    patient_teacher.sign = -1
     refreshed(teacher_harness)
     teacher_harness.finish()
     assert len(patient_teacher.texts("describe")) == 6
@@ -249,11 +249,11 @@ def test_many_fields_are_asked_about_in_portions_and_none_is_asked_for_nothing()
     about = [{"name": f"n{n}", "kind": "numeric", "values": ["0", "9"]} for n in range(40)]
     about += [{"name": f"c{n}", "kind": "categorical", "values": ["x" * 500] * 40} for n in range(20)]
     portions = prompts.portions(labels, about)
-    assert [each["name"] for portion in portions for each in portion] == [each["name"] for each in about]
+    assert [field["name"] for portion in portions for field in portion] == [field["name"] for field in about]
     for portion in portions:
-        asked = prompts.features(labels, portion, [], "teacher", 1)
-        assert 0 < asked.reply["properties"]["scores"]["maxItems"] <= prompts.MOST_SCORES
-        assert len(asked.text) < 20_000
+        question = prompts.features(labels, portion, [], "teacher", 1)
+        assert 0 < question.reply["properties"]["scores"]["maxItems"] <= prompts.MOST_SCORES
+        assert len(question.text) < 20_000
     assert len(prompts.portions(SCHEMA, about[:10])) == 1
     assert len(prompts.portions(labels, about * 9)) == prompts.MOST_PORTIONS
 

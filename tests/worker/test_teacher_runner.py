@@ -23,21 +23,21 @@ def test_the_queues_head_is_asked_about_first_then_cues_then_further_tasks_up_to
 ) -> None:
     head = [teacher_harness.server.tasks[task]["data"]["text"] for task in queue(teacher_harness.server)[:5]]
     teacher_harness.finish()
-    assert [each.purpose for each in teacher_harness.teacher.asked[:7]] == [*["label"] * 5, "describe", "label"]
+    assert [question.purpose for question in teacher_harness.teacher.asked[:7]] == [*["label"] * 5, "describe", "label"]
     assert teacher_harness.teacher.texts()[:5] == head
     assert len(teacher_harness.teacher.texts()) == 20 == len(set(teacher_harness.teacher.texts()))
     cues = teacher_harness.store.projects.ensure(5).cues
     assert cues is not None and cues["fruit"]["description"] == "about a fruit"
-    assert all("about a metal" in each.instructions for each in teacher_harness.teacher.asked[6:])
+    assert all("about a metal" in question.instructions for question in teacher_harness.teacher.asked[6:])
 
 
 def test_a_teacher_that_gives_no_cues_labels_all_the_same(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = teacher_harness.teacher.answer
+    original_answer = teacher_harness.teacher.answer
 
     def no_cues(questions: Sequence[Question]) -> Iterator[Answer]:
-        yield from answer([each for each in questions if each.purpose == "label"])
+        yield from original_answer([question for question in questions if question.purpose == "label"])
 
     monkeypatch.setattr(teacher_harness.teacher, "answer", no_cues)
     for _ in range(2):  # it waits for cues in vain once
@@ -49,14 +49,16 @@ def test_a_draft_is_asked_for_with_answers_of_the_annotators_and_what_is_distill
     teacher_harness: TeacherHarness, taught: dict[int, str]
 ) -> None:
     teacher_harness.finish()
-    asked = [each for each in teacher_harness.teacher.asked if each.purpose == "label"]
-    assert all(each.examples for each in asked[:5]) and not any(each.examples for each in asked[5:])
-    shown = [pair for each in asked for pair in each.examples]
+    questions = [question for question in teacher_harness.teacher.asked if question.purpose == "label"]
+    assert all(question.examples for question in questions[:5]) and not any(
+        question.examples for question in questions[5:]
+    )
+    examples = [pair for question in questions for pair in question.examples]
     answered = {
-        teacher_harness.server.tasks[each["task"]]["data"]["text"]: taught[each["task"]]
-        for each in teacher_harness.server.annotations()
+        teacher_harness.server.tasks[annotation["task"]]["data"]["text"]: taught[annotation["task"]]
+        for annotation in teacher_harness.server.annotations()
     }
-    assert shown and all(reply == f'{{"label": "{answered[text]}"}}' for text, reply in shown)
+    assert examples and all(reply == f'{{"label": "{answered[text]}"}}' for text, reply in examples)
 
 
 def test_no_task_is_asked_about_that_has_an_answer_or_is_of_the_audit_slice(
@@ -66,9 +68,9 @@ def test_no_task_is_asked_about_that_has_an_answer_or_is_of_the_audit_slice(
     teacher_harness.round()
     audited = store.versions.audited(5)
     teacher_harness.finish()
-    asked = set(teacher_harness.teacher.texts())
-    kept_out = [*audited, *(each["task"] for each in teacher_harness.server.annotations())]
-    assert audited and not asked & {teacher_harness.server.tasks[task]["data"]["text"] for task in kept_out}
+    texts = set(teacher_harness.teacher.texts())
+    kept_out = [*audited, *(annotation["task"] for annotation in teacher_harness.server.annotations())]
+    assert audited and not texts & {teacher_harness.server.tasks[task]["data"]["text"] for task in kept_out}
 
 
 def test_what_it_said_is_never_asked_again_not_even_by_another_process(
@@ -81,7 +83,7 @@ def test_what_it_said_is_never_asked_again_not_even_by_another_process(
     assert len(teacher.asked) == n
     teacher_harness.round()
     teacher_harness.finish()  # another head of the queue
-    assert len({each.id for each in teacher.asked}) == len(teacher.asked)
+    assert len({question.id for question in teacher.asked}) == len(teacher.asked)
 
 
 def test_a_draft_of_the_teacher_stands_where_it_is_surer_and_the_region_says_whose_it_is(
@@ -92,12 +94,12 @@ def test_a_draft_of_the_teacher_stands_where_it_is_surer_and_the_region_says_who
     teacher_harness.finish()
     teacher_harness.round()
     rows = teacher_harness.server.current_predictions()
-    told = [row["result"][0]["meta"]["text"][0] for row in rows]
-    assert {said.split("'s")[0] for said in told} <= {"teacher", "learner"}
-    shown = {each.task: each for each in teacher_harness.store.shown.of(5, active(teacher_harness.store).name)}
-    for row, said in zip(rows, told, strict=True):
-        assert shown[row["task"]].author == said.split("'s")[0]
-        assert row["result"][0]["value"]["choices"] == list(shown[row["task"]].choices)
+    reasons = [row["result"][0]["meta"]["text"][0] for row in rows]
+    assert {reason.split("'s")[0] for reason in reasons} <= {"teacher", "learner"}
+    drafts = {draft.task: draft for draft in teacher_harness.store.shown.of(5, active(teacher_harness.store).name)}
+    for row, reason in zip(rows, reasons, strict=True):
+        assert drafts[row["task"]].author == reason.split("'s")[0]
+        assert row["result"][0]["value"]["choices"] == list(drafts[row["task"]].choices)
 
 
 def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_for_an_export(
@@ -111,9 +113,10 @@ def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_f
         ("describe", "waiting"): 1, ("label", "waiting"): 40,
     }  # fmt: skip
     answered = {
-        teacher_harness.server.tasks[each["task"]]["data"]["text"] for each in teacher_harness.server.annotations()
+        teacher_harness.server.tasks[annotation["task"]]["data"]["text"]
+        for annotation in teacher_harness.server.annotations()
     }
-    texts = {each.text for each in waiting if each.purpose == "label"}
+    texts = {question.text for question in waiting if question.purpose == "label"}
     assert len(texts) == 40 and not texts & answered
     assert teacher_harness.state()["problem"] == ""
 
@@ -139,16 +142,16 @@ def test_what_was_chosen_is_asked_before_others_are_chosen(
 def test_what_it_drops_makes_room_for_others(
     teacher_harness: TeacherHarness, options: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = teacher_harness.teacher.answer
+    original_answer = teacher_harness.teacher.answer
 
     def picky(questions: Sequence[Question]) -> Iterator[Answer]:
-        for each in questions:
-            if each.purpose == "label" and each.text.split()[0] not in WORDS["fruit"]:
+        for question in questions:
+            if question.purpose == "label" and question.text.split()[0] not in WORDS["fruit"]:
                 call = Call("m", 0.1, 100, 10, "malformed")
-                teacher_harness.teacher.asked.append(each)
-                yield Answer(each.id, None, None, (call,), "no JSON")
+                teacher_harness.teacher.asked.append(question)
+                yield Answer(question.id, None, None, (call,), "no JSON")
             else:
-                yield from answer([each])
+                yield from original_answer([question])
 
     monkeypatch.setattr(teacher_harness.teacher, "answer", picky)
     monkeypatch.setattr(candidates, "PORTION", 4)
@@ -169,7 +172,7 @@ def test_labels_that_were_given_for_other_labels_than_there_are_now_do_not_count
     set_up(store, 5, label_config=config.replace("<Choice ", '<Choice value="stone"/><Choice ', 1), tasks_revision=99)
     teacher_harness.finish()
     assert len(teacher_harness.teacher.texts()) == 12
-    assert sum("stone" in each.labels for each in teacher_harness.teacher.asked) == 6
+    assert sum("stone" in question.labels for question in teacher_harness.teacher.asked) == 6
 
 
 def test_a_project_that_is_served_no_more_leaves_nothing_in_memory(

@@ -95,11 +95,14 @@ def test_another_teacher_is_told_nothing_of_the_problems_of_the_one_before(
     teacher_harness.teacher.silent = TeacherUnavailableError("the key is wrong", fatal=True)
     teacher_harness.step()
     assert (teacher_harness.state()["name"], teacher_harness.state()["problem"]) == ("scripted", "the key is wrong")
-    other = ScriptedTeacher()
-    other.name = "another"
-    monkeypatch.setattr(registry, "teacher", lambda *_: other)
+    other_teacher = ScriptedTeacher()
+    other_teacher.name = "another"
+    monkeypatch.setattr(registry, "teacher", lambda *_: other_teacher)
     teacher_harness.step()
-    assert (teacher_harness.state()["name"], teacher_harness.state()["problem"]) == ("another", "") and other.asked
+    assert (teacher_harness.state()["name"], teacher_harness.state()["problem"]) == (
+        "another",
+        "",
+    ) and other_teacher.asked
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     teacher_harness.step()
     assert teacher_harness.store.projects.ensure(5).teacher is None
@@ -141,8 +144,8 @@ def test_a_project_that_cannot_be_taught_is_left_alone_for_a_while_and_told_by_t
     monkeypatch.setattr(module, "recall", fail)
     for _ in range(3):
         teacher_harness.step()
-    said = capsys.readouterr().out
-    assert looks == [1] and "ZeroDivisionError" in said and "the text" not in said
+    output = capsys.readouterr().out
+    assert looks == [1] and "ZeroDivisionError" in output and "the text" not in output
 
 
 def test_all_that_takes_time_is_done_in_the_thread(
@@ -173,29 +176,29 @@ def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
 ) -> None:
     pool, record = teacher_harness.context.pool, store.projects.ensure(5)
     pool.encoded[:] = False
-    seen = see(pool, record, ProjectSettings(), None, (), pool._encoder)
+    snapshot = see(pool, record, ProjectSettings(), None, (), pool._encoder)
     pool.ensure(np.arange(3))
-    assert not seen.pool.encoded.any() and int(pool.encoded.sum()) == 3
+    assert not snapshot.pool.encoded.any() and int(pool.encoded.sum()) == 3
     monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))
-    asked = candidates.label(store, seen.pool, record, seen.schema, None, "another", pool.tasks)
-    assert len(asked) == 90
+    questions = candidates.label(store, snapshot.pool, record, snapshot.schema, None, "another", pool.tasks)
+    assert len(questions) == 90
 
 
 def test_a_worker_that_stops_keeps_what_is_on_its_way_but_waits_for_no_server_that_hangs(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, go_on, answer = threading.Event(), threading.Event(), teacher_harness.teacher.answer
+    is_asked, go_on, original_answer = threading.Event(), threading.Event(), teacher_harness.teacher.answer
 
     def slow(questions: Sequence[Question]) -> Iterator[Answer]:
-        asked.set()
+        is_asked.set()
         go_on.wait(30)
-        yield from answer(questions)
+        yield from original_answer(questions)
 
     monkeypatch.setattr(teacher_harness.teacher, "answer", slow)
     monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
     teacher_harness.runner._not_before = 0.0
     teacher_harness.runner.step({5: teacher_harness.context.pool})
-    assert asked.wait(30)
+    assert is_asked.wait(30)
     teacher_harness.runner.stop()
     assert teacher_harness.runner._running is not None
     assert teacher_harness.runner._running.is_alive() and teacher_harness.runner._running.daemon

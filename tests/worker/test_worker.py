@@ -121,12 +121,12 @@ def test_a_worker_whose_lease_was_taken_over_publishes_nothing_and_leaves_the_le
     fill(harness.server, 20)
 
     def take_over(method: str, *_: Any) -> None:
-        if method == "POST" and not taken:
+        if method == "POST" and not stolen_lease:
             with harness.store.database.begin() as connection:
                 connection.execute(job.update().values(token=job.c.token + 1, owner="another"))
-            taken.append(True)
+            stolen_lease.append(True)
 
-    taken: list[bool] = []
+    stolen_lease: list[bool] = []
     harness.client.after = take_over
     harness.round()
     assert harness.server.settings["model_version"] == ""
@@ -253,16 +253,16 @@ def test_no_round_waits_for_what_is_being_encoded(
     monkeypatch.setattr(fake_encoder, "encode", encode_slowly)
     harness.worker._step()
     pool = harness.worker._pools[5]
-    before, version = int(pool.encoded.sum()), harness.active().number
+    encoded_before, version = int(pool.encoded.sum()), harness.active().number
     harness.store.publications.request(5)
     harness.store.jobs.request(5)
     harness.worker._step()
     assert harness.active().number == version + 1
-    assert pool.encoded.sum() == before
+    assert pool.encoded.sum() == encoded_before
     go_on.set()
     harness.step()
     harness.step()
-    assert pool.encoded.sum() > before
+    assert pool.encoded.sum() > encoded_before
 
 
 def test_a_worker_remembers_the_projects_that_it_served_last(
@@ -305,18 +305,18 @@ def test_run_says_that_the_worker_lives_and_ends_when_it_is_told_to(
 ) -> None:  # fmt: skip
     fill(server, 10)
     harness = WorkerHarness(make_settings(label_studio_api_key="key"), server, monkeypatch)
-    other = Store(harness.worker._settings)
+    other_store = Store(harness.worker._settings)
     harness.store.jobs.request(5)
     thread = threading.Thread(target=harness.worker.run)
     thread.start()
     try:
-        wait_for(lambda: other.jobs.workers() and other.versions.active(5))
+        wait_for(lambda: other_store.jobs.workers() and other_store.versions.active(5))
     finally:
         harness.stop.set()
         thread.join(PATIENCE)
     assert not thread.is_alive()
-    assert other.jobs.workers() == []
-    other.close()
+    assert other_store.jobs.workers() == []
+    other_store.close()
 
 
 def test_an_error_outside_a_round_does_not_end_the_worker(
@@ -345,7 +345,8 @@ def test_a_worker_that_ends_keeps_its_vectors_and_gives_its_leases_back_before_i
     worker, [pool] = harness.worker, harness.worker._pools.values()
     for name, of, method in (
         ("vectors", pool, "flush"), ("leases", harness.store.jobs, "leave"),
-        ("encoder", worker._encoding_runner, "stop"), ("monitor", worker._monitor_runner, "stop"), ("teacher", worker._teacher_runner, "stop"),
+        ("encoder", worker._encoding_runner, "stop"), ("monitor", worker._monitor_runner, "stop"),
+        ("teacher", worker._teacher_runner, "stop"),
     ):  # fmt: skip
         monkeypatch.setattr(of, method, lambda *_, name=name: done.append(name))
     harness.stop.set()
