@@ -1,4 +1,4 @@
-"""The rules of the house."""
+"""The rules of the architecture."""
 
 from __future__ import annotations
 

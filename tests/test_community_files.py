@@ -1,4 +1,4 @@
-"""What a newcomer reads and runs first is true: the version, the targets of make, the documents and the workflow."""
+"""The documents, the make targets, the version and the workflow agree with each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLACES_OF_THE_VERSION = ["pyproject.toml", "compose.yaml", "Dockerfile", "Makefi
 
 
 def make(*arguments: str) -> str:
-    """What make prints. No target that builds an environment may be asked for here."""
+    """Returns the output of make. Only targets that build no environment may be used here."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", "--no-print-directory", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20, check=True)

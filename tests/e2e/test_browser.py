@@ -63,7 +63,7 @@ def start_labelling(page: Page) -> None:
 
 
 def shown_text(page: Page, project: Project, other_than: str = "") -> str:
-    """The text of the task on the labelling screen, once it has one."""
+    """Waits for a task on the labelling screen, and returns its text."""
 
     def look() -> str | None:
         page_text = page.locator("body").inner_text()
@@ -95,7 +95,7 @@ def answer(page: Page, project: Project, text: str) -> None:
 
 
 def drafts_of(project: Project, text: str) -> list[list[str]]:
-    """What the versions have drafted for this text; an empty draft is an audit task's."""
+    """Returns the drafts of all versions for this text. A task of the audit sample has an empty one."""
     (task,) = [task["id"] for task in project.tasks() if task["data"]["text"] == text]
     rows = project.client.call("GET", "api/predictions/", params={"task": task})
     return [region["value"]["choices"] for row in rows for region in row["result"]] + [[]]
@@ -144,7 +144,7 @@ def tree_config(*, nested: bool) -> str:
 
 
 def selected_paths(page: Page) -> list[list[str]]:
-    """The selected choices that hold no others, each with the names of those around it."""
+    """Returns the selected leaf choices, each with the names of the choices around it."""
     paths: list[list[str]] = page.evaluate(
         """() => [...document.querySelectorAll(".lsf-choice_leaf input:checked")].map(input => {
             const path = []

@@ -1,4 +1,4 @@
-"""What a project's owner changes under way: the labels, the learner that serves."""
+"""Changes during a project: labels, and the learner that serves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def relabel(project: Project, labels: tuple[str, ...]) -> None:
 
 
 def drafted(project: Project, version: str) -> dict[int, str]:
-    """The draft of every task of the queue that has one."""
+    """Returns the drafts of the queue by task."""
     rows = project.predictions(version)
     return {row["task"]: row["result"][0]["value"]["choices"][0] for row in rows if row["result"]}
 

@@ -1,4 +1,4 @@
-"""What must not stay: texts of deleted tasks, a forgotten project, rows and learners of past rounds."""
+"""Deletion: texts of deleted tasks, a forgotten project, rows and learners of past rounds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEACHER = "openai:scripted"
 COMPLAINT = (
     "Mrs Miller of 17 Elm Street complains that her oven ruins every roast chicken, " + "and then the next, " * 9
 )
-"""Longer than what is quoted of a text in one line."""
+"""A text that is longer than a quote of one line."""
 
 
 def reply(request: Request, _: int) -> Reply:
@@ -56,7 +56,7 @@ def taught_backend(make_backend: Callable[..., Backend]) -> Iterator[Backend]:
 
 
 def drafted_by_teacher(backend: Backend, project: Project) -> list[int]:
-    """The tasks that are shown with a draft of the teacher, once it has said all that it is to say."""
+    """Returns the tasks with a draft of the teacher, [] while the teacher still has questions."""
     if backend.store.questions.counts(project.number, TEACHER).get(("label", "answered"), 0) < 12:
         return []
     drafts = backend.store.shown.of(project.number, backend.published(project))
@@ -64,7 +64,7 @@ def drafted_by_teacher(backend: Backend, project: Project) -> list[int]:
 
 
 def rows(backend: Backend) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row of each table of the store."""
+    """Yields each row of each table of the store."""
     with closing(backend.database()) as database:
         database.row_factory = sqlite3.Row
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -78,7 +78,7 @@ def tables_with(backend: Backend, text: str) -> set[str]:
 
 
 def files_with(backend: Backend, content: bytes, pattern: str = "*") -> list[str]:
-    """The files of the data folder in which some bytes stand, by their paths in it."""
+    """Returns the files of the data folder that contain these bytes, by their relative paths."""
     folder, paths = backend.settings.data_dir, []
     for path in folder.rglob(pattern):
         with suppress(FileNotFoundError):  # some are written and replaced meanwhile

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def alive(folder: Path) -> list[str]:
-    """The processes that have this folder in their command line, environment or working directory."""
+    """Returns the processes with this folder in their command line, environment or working directory."""
     processes = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

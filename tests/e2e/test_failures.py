@@ -1,4 +1,4 @@
-"""What goes wrong in real life: killed processes, a stopped Label Studio, wrong keys, damaged files."""
+"""Failures: killed processes, a stopped Label Studio, wrong keys, damaged files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY = 200
 
 
 def submit(project: Project, n: int, before_each: Callable[[int], None] = lambda _: None) -> dict[int, str]:
-    """Answers n tasks as fast as the server takes them, in the order of import; returns label by annotation."""
+    """Annotates n tasks without pauses, in the order of import. Returns label by annotation."""
     tasks = [(task["id"], project.truth[task["data"]["text"]]) for task in project.tasks()][:n]
     assert len(tasks) == n
     labels = {}
@@ -33,7 +33,7 @@ def submit(project: Project, n: int, before_each: Callable[[int], None] = lambda
 
 
 def predict(backend: Backend, project: Project) -> httpx.Response:
-    """Asks for the draft of a text as Label Studio does, one that the backend has not seen."""
+    """Requests the draft of a new text, as Label Studio does."""
     body = {"tasks": [{"id": 1, "data": {"text": "Where do I buy fresh basil?"}}], "project": project.number}
     return httpx.post(f"{backend.settings.address}/predict", json=body, auth=("apprentice", backend.secret), timeout=60)
 
@@ -266,7 +266,7 @@ def test_no_key_no_secret_and_no_text_is_in_the_log_after_a_busy_time_full_of_fa
 
 @contextmanager
 def damaged(folder: Path) -> Iterator[None]:
-    """Every file in a folder cut short."""
+    """Truncates every file in a folder."""
     for path in folder.rglob("*.npy"):
         path.write_bytes(path.read_bytes()[:-7])
     yield

@@ -1,4 +1,4 @@
-"""Lists of tasks as a real Label Studio gives them: in the order of their numbers, and some by their numbers."""
+"""Lists of tasks from a real Label Studio, in the order of their ids, and filtered by ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Label Studio counts and what is learnt from: where they differ, on a running server, it is said."""
+"""Status reports the differences between the counts of Label Studio and the labels that are used."""
 
 from __future__ import annotations
 

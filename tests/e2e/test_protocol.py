@@ -1,4 +1,4 @@
-"""The calls between Label Studio and the running backend, as the two really make them."""
+"""The calls between a real Label Studio and a running backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.e2e
 
 
 def calls(backend: Backend, endpoint: str) -> float:
-    """How often an endpoint has answered with success, by the backend's own count."""
+    """Returns the number of successful requests to an endpoint, from the backend's metrics."""
     lines = httpx.get(f"{backend.settings.address}/metrics", auth=("apprentice", backend.secret), timeout=60).text
     prefix = f'apprentice_request_seconds_count{{endpoint="{endpoint}",status="200"}} '
     return sum(float(line.removeprefix(prefix)) for line in lines.splitlines() if line.startswith(prefix))

@@ -1,4 +1,4 @@
-"""What the loop finds out about itself reaches the people: status, second looks, another strategy; on a real server."""
+"""The monitor on a real server: status, label review, another query strategy."""
 
 from __future__ import annotations
 

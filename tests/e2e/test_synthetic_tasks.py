@@ -1,4 +1,4 @@
-"""Texts that a teacher wrote, as tasks of a real server: marked, known as such here, and never twice."""
+"""Generated texts become marked tasks of a real server, once each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records end to end: a real Label Studio with a Table, a backend beside it, drafts with reasons."""
+"""Table tasks end to end: a real Label Studio, a backend, drafts with reasons."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def clinic(admin: LabelStudioClient) -> Project:
 
 
 def told(backend: Backend, project: Project) -> list[str]:
-    """What the drafts on the queue say of themselves."""
+    """Returns the reasons of the drafts in the queue."""
     rows = project.predictions(backend.active(project).name)
     return [row["result"][0]["meta"]["text"][0] for row in rows if row["result"]]
 

@@ -1,4 +1,4 @@
-"""A language model as the teacher, end to end: real Label Studio, real llama.cpp, a worker between them."""
+"""A language model as the teacher, end to end: a real Label Studio, a real llama.cpp server, and a backend."""
 
 from __future__ import annotations
 

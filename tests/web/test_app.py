@@ -1,4 +1,4 @@
-"""The web application as Label Studio sees it."""
+"""The routes of the web application."""
 
 from __future__ import annotations
 

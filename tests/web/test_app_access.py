@@ -1,4 +1,4 @@
-"""Who is let into the web application, and what a stranger learns."""
+"""Access to the web application, and what a refused client learns."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ def test_the_secret_is_compared_in_constant_time(locked: FlaskClient, monkeypatc
         compared.append((left, right))
         return hmac.compare_digest(left, right)
 
-    class Watched:
+    class RecordingHmac:
         compare_digest = staticmethod(compare)
 
-    monkeypatch.setattr(module, "hmac", Watched)
+    monkeypatch.setattr(module, "hmac", RecordingHmac)
     locked.get("/versions", headers={"Authorization": basic("apprentice", "wrong")})
     locked.get("/versions", headers={"Authorization": f"Bearer {SECRET}"})
     assert [left == right for left, right in compared] == [False, True]

@@ -1,4 +1,4 @@
-"""What the web application refuses, and how: broken clients, hostile JSON."""
+"""The web application refuses malformed requests without an error of the server."""
 
 from __future__ import annotations
 

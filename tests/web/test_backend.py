@@ -1,4 +1,4 @@
-"""The class that label-studio-ml's own server would use, under both shapes of its base."""
+"""The backend class of label-studio-ml, with the base class of both releases."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def backend(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store,
     fake_encoder: FakeEncoder,
 ) -> Iterator[Any]:  # fmt: skip
-    """The class, over a base of the release."""
+    """The backend class, bound to the store, with the base class of one release."""
     saved = sys.modules.pop("ml_backend.web.backend", None)
     if request.param == "2.x":
         stand_in = ModuleType("label_studio_ml.model")

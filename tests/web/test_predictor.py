@@ -1,4 +1,4 @@
-"""What one /predict reads: as much of a small project as of a large one."""
+"""The predictor behind /predict: drafts, and the reads of one request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WAIT_SECONDS = 20
 
 
 def teach(store: Store, project: int, n: int, wrong: int) -> None:
-    """A project of n answered tasks that a teacher has labelled, too, and got wrong the first ones."""
+    """Sets up a project of n annotated tasks with teacher labels, of which the first `wrong` are wrong."""
     set_up(store, project, connection={"ml": 1}, label_config=SINGLE, published="v1", teacher={"name": TEACHER})
     texts = [f"{project} text {task}" for task in range(n)]
     store.tasks.put(project, [Example(task, text, content_key(text)) for task, text in enumerate(texts)])
@@ -172,7 +172,7 @@ def test_as_many_projects_are_kept_as_are_asked_about_lately(
 
 
 class SlowStore(Store):
-    """Opens the vectors of project 5 only when it may go on."""
+    """Waits for a signal of the test before it opens the vectors of project 5."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

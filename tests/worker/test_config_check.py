@@ -1,4 +1,4 @@
-"""A labelling configuration that changes while nobody labels is noticed within seconds, by a small question."""
+"""The configuration check detects a changed labelling configuration within seconds while nobody labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def client(server: FakeLabelStudio, store: Store) -> FakeClient:
 
 
 def check(checked: ConfigCheck, client: FakeClient, clock: Clock, seconds: float = CHECK_INTERVAL_SECONDS) -> int:
-    """How many questions one step asks."""
+    """Runs one step. Returns the number of requests to Label Studio."""
     calls_before = len(client.calls)
     clock.seconds += seconds
     checked.step(client)
@@ -50,7 +50,7 @@ def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothi
     assert check(checked, client, clock) == 1
     assert not store.jobs.state(5).waiting
     server.label_config = config_with("fruit", "metal")
-    assert check(checked, client, clock, after=CHECK_INTERVAL_SECONDS / 2) == 0, "not before its time"
+    assert check(checked, client, clock, seconds=CHECK_INTERVAL_SECONDS / 2) == 0, "not before its time"
     assert check(checked, client, clock) == 1
     assert store.jobs.state(5).waiting and store.projects.known(5).reconciled_at == 0.0
     assert not client.writes()
@@ -63,8 +63,8 @@ def test_projects_are_asked_about_in_turn(
     set_up(store, 3, connection={"ml": 2}, label_config="")
     checked = ConfigCheck(store)
     for _ in range(2):
-        check(checked, client, clock, after=RETRY_SECONDS)
-        check(checked, client, clock, after=RETRY_SECONDS)
+        check(checked, client, clock, seconds=RETRY_SECONDS)
+        check(checked, client, clock, seconds=RETRY_SECONDS)
     assert [path for _, path, _ in client.calls] == ["api/projects/3", "api/projects/5"] * 2
     checked.stop()
 
@@ -79,7 +79,7 @@ def test_a_label_studio_that_does_not_answer_is_left_alone_for_a_while(
     checked = ConfigCheck(store)
     assert check(checked, client, clock) == 1
     assert check(checked, client, clock) == 0
-    assert check(checked, client, clock, after=RETRY_SECONDS) == 1
+    assert check(checked, client, clock, seconds=RETRY_SECONDS) == 1
     checked.stop()
 
 

@@ -1,4 +1,4 @@
-"""A worker without work asks the database seldom, and hears at once when there is some."""
+"""An idle worker queries the database seldom, and a signal wakes it at once."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class Running:
         self.thread = threading.Thread(target=self.worker.run)
 
     def finish(self) -> None:
-        """Waits until nothing is wanted."""
+        """Waits until no round is requested."""
         deadline = time.monotonic() + PATIENCE
         while self.store.projects.ensure(5).fingerprint == "" or self.store.jobs.state(5).waiting:
             assert time.monotonic() < deadline, "gave up waiting"
             time.sleep(0.05)
 
     def rest(self) -> None:
-        """Waits until nothing is wanted, and nothing has been for a moment."""
+        """Waits until no round has been requested for a moment."""
         self.finish()
         time.sleep(1.5)
 
     def settle(self) -> None:
-        """Waits until nothing of the project has changed for longer than anything in a worker pauses."""
+        """Waits until the project has not changed for longer than the longest pause of a worker."""
         deadline, before, since = time.monotonic() + PATIENCE, None, time.monotonic()
         while time.monotonic() - since < 6.0:
             assert time.monotonic() < deadline, "gave up waiting"
@@ -55,7 +55,7 @@ class Running:
             time.sleep(0.1)
 
     def seconds_until_claimed(self) -> float:
-        """From a request to its round."""
+        """Returns the seconds from a request to its round."""
         begin = time.monotonic()
         self.store.jobs.request(5)
         while not self.store.jobs.state(5).running and self.store.jobs.state(5).waiting:
@@ -97,12 +97,12 @@ def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once
 
 def test_a_worker_that_hears_nothing_finds_its_work_all_the_same(running: Running) -> None:
     running.worker._listener.close()
-    running.worker._listener = Deaf()
+    running.worker._listener = SilentListener()
     running.rest()
     assert running.seconds_until_claimed() < PATIENCE
 
 
-class Deaf:
+class SilentListener:
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
 

@@ -1,4 +1,4 @@
-"""The job table: requests coalesce, one round a project, and a lease that was lost is worth nothing."""
+"""The job table: requests coalesce, one round runs per project, and a lost lease allows nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEASE = 30.0
 
 
 class Clock:
-    """Time as the test says it is."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.time = 1000.0
@@ -293,7 +293,7 @@ def test_processes_never_hold_the_same_lease(any_settings: Settings) -> None:
 
 
 class JobMachine(RuleBasedStateMachine):
-    """Workers that claim, renew, finish, fail, release and freeze, beside a model of who may publish."""
+    """Workers that claim, renew, finish, fail, release and freeze, compared with a model of who may publish."""
 
     @initialize()
     def begin(self) -> None:
@@ -344,7 +344,7 @@ class JobMachine(RuleBasedStateMachine):
         return lease.project in self.holder and self.holder[lease.project][0] is lease
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), what=st.sampled_from(["renew", "finish", "fail", "release"]))
+    @rule(data=st.data(), operation=st.sampled_from(["renew", "finish", "fail", "release"]))
     def use(self, data: st.DataObject, operation: str) -> None:
         lease = data.draw(st.sampled_from(self.leases))
         owns = self._owns(lease)

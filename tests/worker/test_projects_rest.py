@@ -1,4 +1,4 @@
-"""A project with a teacher comes to rest: without an event from outside, rounds end, whatever the teacher has said."""
+"""Rounds of a project with a teacher end: without events there is a last one, whatever the teacher replies."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ml_backend.storage import Store
 from ml_backend.teacher import distillation
 
 MOST_ROUNDS = 12
-"""Rounds after an event: drafts of the teacher, its cues, its labels distilled, and what follows from each."""
+"""Rounds after one event: for drafts of the teacher, its cues, its distilled labels, and their consequences."""
 
 
 class RandomTeacher(ScriptedTeacher):
-    """Answers each question rightly, wrongly or not at all, with any certainty: by its own seed and the question."""
+    """Replies rightly, wrongly or not at all, with random certainty. The seed and the question determine the reply."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class RandomTeacher(ScriptedTeacher):
 
 
 def come_to_rest(teacher_harness: TeacherHarness, store: Store) -> int:
-    """Does all that a worker would do now; returns the rounds that published something. Fails if it has no end."""
+    """Does all pending work of a worker. Returns the number of rounds that published. Fails if it does not end."""
     rounds = 0
     while rounds <= MOST_ROUNDS:
         before = teacher_harness.progress()

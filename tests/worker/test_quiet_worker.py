@@ -1,4 +1,4 @@
-"""What a worker does when nobody asks for a round: it encodes the rest of the pool and tidies up."""
+"""Work without requested rounds: encoding the rest of the pool, and maintenance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_quiet_worker_encodes_the_rest_and_the_queue_improves(harness: WorkerH
 
 
 def with_versions(harness: WorkerHarness, n: int) -> None:
-    """n published versions of three rows each, the last one active."""
+    """Stores n published versions of three rows each. The last one is active."""
     fill(harness.server, 20)
     harness.round()
     for number in range(2, n + 1):
@@ -111,7 +111,7 @@ def test_a_pruning_that_fails_is_no_more_than_a_warning(harness: WorkerHarness) 
 
 
 def learn_again(harness: WorkerHarness, truth: dict[int, str], schema: TaskSchema, at: int) -> None:
-    """A round after one more answer."""
+    """Runs a round after one more annotation."""
     flood(harness.server, truth, schema, [list(truth)[at]])
     set_up(harness.store, 5, reconciled_at=0.0)
     harness.round()

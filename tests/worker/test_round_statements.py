@@ -1,4 +1,4 @@
-"""What a round costs the database."""
+"""The number of SQL statements of a round."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def any_harness(
 
 
 def statements_of(harness: WorkerHarness, rows: int) -> tuple[int, int, int]:
-    """The changes, the reads of whole projects, and all statements of a round that publishes so many rows singly."""
+    """Returns the number of changes, of reads of whole projects, and of all statements of a round with single rows."""
     harness.worker._settings.defaults = harness.worker._settings.defaults.model_copy(update={"queue_size": rows})
     set_up(harness.store, 5, pace={"bulk": 9.0, "single": 0.01})
     unanswered = next(task for task, content in harness.server.tasks.items() if not content["annotations"])

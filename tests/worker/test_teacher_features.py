@@ -1,4 +1,4 @@
-"""What the fields of records say: asked of the teacher three times, taught, judged by the answers, and edited."""
+"""Scores of a table's fields: the teacher estimates them three times, annotations check them, people edit them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def clinic(
 
 
 def refreshed(teacher_harness: TeacherHarness) -> None:
-    """The worker's pool is that of the last round."""
+    """Brings the harness's pool up to date with the last round."""
     context = teacher_harness.make_round(teacher_harness.server)
     from ml_backend.loop.round import run_round
 

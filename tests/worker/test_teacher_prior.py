@@ -1,4 +1,4 @@
-"""What the teacher said becomes a prior, and so do the cues of a person: of whom it is made, when, and for whom."""
+"""Teacher labels and cues become a prior: what a prior is made from, when it is made, and who may use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The teacher works ahead of the queue: what it is asked and in which order, and what is never asked."""
+"""The teacher works ahead of the queue: which questions it gets, in which order, and which it never gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A teacher that is away, too dear or failing, and one that takes its time: what is told, and what goes on."""
+"""A teacher that is unavailable, too expensive, failing or slow: which problem is reported, and what goes on."""
 
 from __future__ import annotations
 

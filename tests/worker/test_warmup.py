@@ -1,4 +1,4 @@
-"""Warming up: everything is used once, and nothing is harmed when it cannot be."""
+"""The warm-up uses every plugin once, and a failure has no consequences."""
 
 from __future__ import annotations
 

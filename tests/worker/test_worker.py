@@ -1,4 +1,4 @@
-"""A worker's rounds, step by step: what asks for one, what ends one, and what it makes of errors."""
+"""A worker's rounds, step by step: what requests a round, what ends it, and how errors are handled."""
 
 from __future__ import annotations
 
