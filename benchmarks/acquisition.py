@@ -26,26 +26,26 @@ from benchmarks.mixture import CLASSES, DIMENSION, LABELLED, Data, make
 from benchmarks.queries import ALL_PAIRS, CUT, OURS, PEERS, SKACTIVEML, SMALL_TEXT
 from benchmarks.steps import Cell, Runner, step
 
-# a step may run in the peers' environment, where nothing of ours is installed: our own imports wait
+# a step may run in the peers' environment without our packages, so they are imported where they are used
 
 PEERS_UP_TO, ALL_PAIRS_UP_TO = 100_000, 20_000
 GROWTH_FROM = 100_000
 GOALS = {100_000: (1.0, 400.0), 1_000_000: (10.0, 3 * 1024.0)}
-"""CPU seconds and MiB of each of ours at a size."""
+"""size -> CPU seconds and MiB that one of our strategies may take."""
 HEAD = f"| strategy | tasks | batch | ours | {SKACTIVEML} | {SMALL_TEXT} | goal |\n|---|---|---|---|---|---|---|"
 
 
 def describe(data: Data) -> str:
-    some = data.vectors[:1000] @ data.vectors[:PEERS_UP_TO].T  # with all of a million it would take gigabytes
-    nearest = np.partition(some, -2, axis=1)[:, -2]
+    cosines = data.vectors[:1000] @ data.vectors[:PEERS_UP_TO].T  # all pairs of a million vectors would take gigabytes
+    nearest = np.partition(cosines, -2, axis=1)[:, -2]
     return (
-        f"{len(data.vectors):,} vectors: cosine of two {some.mean():.2f} (standard deviation {some.std():.2f}), "
+        f"{len(data.vectors):,} vectors: cosine of two {cosines.mean():.2f} (standard deviation {cosines.std():.2f}), "
         f"to the nearest {np.median(nearest):.2f}; the likeliest class has {data.probabilities.max(axis=1).mean():.2f}"
     )
 
 
 class Bench:
-    """The rows of the table, made one after the other; our own figures stay in `results`."""
+    """Measures the rows of the table one after the other, and stores our own figures in `results`."""
 
     def __init__(self, names: list[str], peers: str, limit: int) -> None:
         self._names, self._peers = names, peers
@@ -76,27 +76,35 @@ class Bench:
             else:
                 peers[library] = self._runner.measure(library, kind, folder, size, batch)
             texts[library] = f"{kind} {peers[library]}"
-        mine, goal = "", ""
+        own_figure, goal = "", ""
         if not name.startswith("("):
             cell = self.results[name, size, batch] = self._runner.measure(OURS, name, folder, size, batch)
-            mine, goal = str(cell), verdict(size, cell, [*peers.values()])
-        columns = [name, f"{size:,}", str(batch), mine, texts.get(SKACTIVEML, ""), texts.get(SMALL_TEXT, ""), goal]
+            own_figure, goal = str(cell), verdict(size, cell, [*peers.values()])
+        columns = [
+            name,
+            f"{size:,}",
+            str(batch),
+            own_figure,
+            texts.get(SKACTIVEML, ""),
+            texts.get(SMALL_TEXT, ""),
+            goal,
+        ]
         return f"| {' | '.join(columns)} |"
 
 
-def verdict(size: int, mine: Cell, peers: list[Cell]) -> str:
+def verdict(size: int, own_cell: Cell, peers: list[Cell]) -> str:
     seconds, mib = GOALS.get(size, (math.inf, math.inf))
     fastest = min((cell.seconds for cell in peers), default=math.inf)
-    missed = [f"> {seconds:.0f} s"] if mine.seconds > seconds else []
-    missed += [f"> {mib:,.0f} MiB"] if mine.mib > mib else []
-    missed += ["slower than a peer"] if mine.seconds > fastest else []
+    missed = [f"> {seconds:.0f} s"] if own_cell.seconds > seconds else []
+    missed += [f"> {mib:,.0f} MiB"] if own_cell.mib > mib else []
+    missed += ["slower than a peer"] if own_cell.seconds > fastest else []
     if not missed and size not in GOALS and not peers:
         return ""
     return f"**{', '.join(missed)}**" if missed else "met"
 
 
 def growth(bench: Bench, names: list[str], sizes: list[int], batches: list[int]) -> Iterator[str]:
-    """The sizes beside each other: the exponent of n that fits best, and the growth in parts of that of n log n."""
+    """Yields table rows: seconds by size, the best-fitting exponent of n, and the growth relative to n log n."""
     sizes = sorted(size for size in sizes if size >= GROWTH_FROM)
     if len(sizes) < 2:
         return
@@ -110,29 +118,29 @@ def growth(bench: Bench, names: list[str], sizes: list[int], batches: list[int])
                 continue
             exponent = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
             share = seconds[-1] / seconds[0] / (last * math.log(last) / (first * math.log(first)))
-            found = " | ".join(f"{each:.3g} s" for each in seconds)
+            text = " | ".join(f"{value:.3g} s" for value in seconds)
             goal = "met" if share <= 1 else "**more**"
-            yield f"| {name} | {batch} | {found} | {exponent:.2f} | {share:.2f} | {goal} |"
+            yield f"| {name} | {batch} | {text} | {exponent:.2f} | {share:.2f} | {goal} |"
 
 
 def plot(file: Path) -> None:
-    """Draws {"title", "sizes", "seconds": {name: [...]}} from standard input, with the matplotlib of the peers."""
+    """Plots {"title", "sizes", "seconds": {name: [...]}} from standard input. Needs the peers' environment."""
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "apprentice"
     from matplotlib import pyplot
 
-    given = json.load(sys.stdin)
-    sizes = np.array(given["sizes"], float)
+    data = json.load(sys.stdin)
+    sizes = np.array(data["sizes"], float)
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    for number, (name, seconds) in enumerate(sorted(given["seconds"].items(), key=lambda line: -line[1][-1])):
+    for number, (name, seconds) in enumerate(sorted(data["seconds"].items(), key=lambda line: -line[1][-1])):
         axes.loglog(sizes, seconds, marker="os^Dvo"[number % 5], label=name)
     slope = sizes * np.log(sizes)
     axes.loglog(sizes, 0.3 * slope / slope[0], "--", color="grey", label="slope of n log n")
-    goals = [(size, GOALS[size][0]) for size in given["sizes"] if size in GOALS]
+    goals = [(size, GOALS[size][0]) for size in data["sizes"] if size in GOALS]
     axes.loglog(*zip(*goals, strict=True), "k_", markersize=24, label="goal")
-    axes.set(xlabel="tasks", ylabel="CPU seconds of one query step", title=given["title"])
+    axes.set(xlabel="tasks", ylabel="CPU seconds of one query step", title=data["title"])
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper")
     figure.savefig(file, metadata={"Date": None, "Creator": None})
@@ -179,8 +187,8 @@ def main() -> None:
 def save(lines: list[str], grown: list[str], bench: Bench, options: argparse.Namespace) -> None:
     today = datetime.datetime.now(datetime.UTC).date()
     file = Path(__file__).with_name(f"{today}-acquisition.md")
-    given = [argument for argument in sys.argv[1:] if argument != "--save"]
-    command = f"python -m benchmarks.acquisition {' '.join(given)}" if given else "make bench-acquisition"
+    arguments = [argument for argument in sys.argv[1:] if argument != "--save"]
+    command = f"python -m benchmarks.acquisition {' '.join(arguments)}" if arguments else "make bench-acquisition"
     text = f"# The acquisition strategies, {today}\n\n`{command}` on {platform.machine()}: "
     text += "CPU seconds of one query step on one thread, and by how much it raised\nthe peak of the process's memory. "
     text += f"{DIMENSION} dimensions, {CLASSES} classes, {LABELLED} labels.\n\n"
@@ -188,9 +196,9 @@ def save(lines: list[str], grown: list[str], bench: Bench, options: argparse.Nam
     sizes = sorted(size for size in options.sizes if size >= GROWTH_FROM)
     batch = options.batches[-1]
     if options.peers and len(sizes) > 1:
-        seconds = {name: [] for name, _, _ in bench.results}
-        for name, found in seconds.items():
-            found += [bench.results[name, size, batch].seconds for size in sizes]
+        seconds: dict[str, list[float]] = {name: [] for name, _, _ in bench.results}
+        for name, values in seconds.items():
+            values += [bench.results[name, size, batch].seconds for size in sizes]
         drawn = {"title": f"{batch} tasks of a pool, one thread", "sizes": sizes, "seconds": seconds}
         picture = file.with_suffix(".svg")
         plotting = [options.peers, "-m", "benchmarks.acquisition", "--plot", str(picture)]

@@ -1,4 +1,4 @@
-"""The public text sets of the label benchmarks, with their vectors kept in a cache folder.
+"""The public text sets of the label benchmarks. Their vectors are kept in a cache folder.
 
 Read from `../shared/data` or the folder that APPRENTICE_BENCH_DATA names; the TREC questions come from a package.
 """
@@ -22,7 +22,7 @@ from ml_backend.demo.texts import questions
 DATA = Path(os.environ.get("APPRENTICE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CACHE = Path(os.environ.get("APPRENTICE_BENCH_CACHE", Path(__file__).parents[1] / ".bench"))
 TEST_SHARE = 0.3
-"""Of the sets that come without a split: drawn at random, with the same seed each time."""
+"""For sets without a split. The test rows are drawn at random with a fixed seed."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class TextSet:
 
     @property
     def schema(self) -> TaskSchema:
-        """One choice among the labels of the train rows, in alphabetical order."""
+        """A single choice among the labels of the train rows, in alphabetical order."""
         labels = tuple(sorted({row.label for row in self.train}))
         return TaskSchema(labels, multiple=False, control="label", source="text", text_field="text")
 
     def vectors(self) -> tuple[Floats, Floats]:
-        """Of train and test, by the default encoder; minutes at the first call."""
+        """Returns the vectors of train and test rows from the default encoder. The first call takes minutes."""
         return encoded([row.text for row in self.train]), encoded([row.text for row in self.test])
 
 
@@ -79,12 +79,12 @@ def banking77() -> TextSet:
 
 
 def clinc150() -> TextSet:
-    """The imbalanced split, without the out-of-scope rows; groups are the ten domains."""
+    """Reads the imbalanced split without the out-of-scope rows. The groups are the ten domains."""
     folder = DATA / "text" / "clinc150"
-    found = json.loads((folder / "data_imbalanced.json").read_text(encoding="utf-8"))
+    rows_by_split = json.loads((folder / "data_imbalanced.json").read_text(encoding="utf-8"))
     domains = json.loads((folder / "domains.json").read_text(encoding="utf-8"))
     domain = {label: name for name, labels in domains.items() for label in labels}
-    parts = [[Row(text, label, domain[label]) for text, label in found[part]] for part in ("train", "test")]
+    parts = [[Row(text, label, domain[label]) for text, label in rows_by_split[part]] for part in ("train", "test")]
     return TextSet("clinc150", *parts)
 
 
@@ -94,9 +94,9 @@ def davidson() -> TextSet:
 
 
 def hatecheck() -> TextSet:
-    """Groups are the targets of the hate, where a case names one."""
-    found = _rows("hatecheck/test_suite_cases.csv")
-    return _split("hatecheck", [Row(r["test_case"], r["label_gold"], r["target_ident"]) for r in found])
+    """Reads the test cases. The groups are the targets of the hate, where a case names one."""
+    rows = _rows("hatecheck/test_suite_cases.csv")
+    return _split("hatecheck", [Row(r["test_case"], r["label_gold"], r["target_ident"]) for r in rows])
 
 
 def trec() -> TextSet:
@@ -105,7 +105,7 @@ def trec() -> TextSet:
 
 
 SETS: dict[str, Callable[[], TextSet]] = {
-    each.__name__: each for each in (banking77, trec, clinc150, davidson, hatecheck)
+    load.__name__: load for load in (banking77, trec, clinc150, davidson, hatecheck)
 }
 DEVELOPMENT = ("banking77", "trec")
-"""What choices were tuned on; the other three were only looked at to measure."""
+"""The sets on which choices were tuned. The other three were only measured."""

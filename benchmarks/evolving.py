@@ -1,4 +1,4 @@
-"""A part of `make bench-teacher`: EvoKD against as many calls for labels of real tasks, by the teacher's calls."""
+"""A part of `make bench-teacher`: compares EvoKD with labels of real tasks, at equal numbers of calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.data import SETS, Row
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import Ints
+from ml_backend.core.types import Ints, Tensors
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
@@ -44,28 +44,28 @@ class Oracle:
         self._weak: list[str] = []
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        for each in questions:
-            call = (Call("oracle", 0.0, len(each.text) // 4, 0, "answered"),)
-            if each.purpose == "diagnose":
-                self._weak = [wrong["label"] for wrong in json.loads(each.text)["wrong"]]
-                yield Answer(each.id, {"summary": "", "patterns": []}, None, call)
-            elif each.purpose == "write":
-                n = each.reply["properties"]["hard"]["maxItems"]
-                yield Answer(each.id, {"hard": self._take(n, self._weak), "easy": self._take(n, ())}, None, call)
-            elif each.purpose == "label":
-                shares = np.zeros(len(each.labels), np.float32)
-                right = each.labels.index(self._label[each.text])
-                real = len(each.labels) - ("ambiguous" in each.labels[-1])
+        for question in questions:
+            call = (Call("oracle", 0.0, len(question.text) // 4, 0, "answered"),)
+            if question.purpose == "diagnose":
+                self._weak = [wrong["label"] for wrong in json.loads(question.text)["wrong"]]
+                yield Answer(question.id, {"summary": "", "patterns": []}, None, call)
+            elif question.purpose == "write":
+                n = question.reply["properties"]["hard"]["maxItems"]
+                yield Answer(question.id, {"hard": self._take(n, self._weak), "easy": self._take(n, ())}, None, call)
+            elif question.purpose == "label":
+                shares = np.zeros(len(question.labels), np.float32)
+                right = question.labels.index(self._label[question.text])
+                real = len(question.labels) - ("ambiguous" in question.labels[-1])
                 shift = int(self._random.integers(1, real)) if self._random.random() < self._wrong else 0
                 shares[(right + shift) % real] = 1.0
-                yield Answer(each.id, {"label": each.labels[int(shares.argmax())]}, shares, call)
+                yield Answer(question.id, {"label": question.labels[int(shares.argmax())]}, shares, call)
 
     def _take(self, n: int, labels: Sequence[str]) -> list[str]:
-        """Texts of some labels, of each about as many; of any, if there are none."""
-        wanted = set(labels)
-        found = [row for row in self._reserve if not wanted or row.label in wanted][:n]
-        self._reserve = [row for row in self._reserve if row not in found]
-        return [row.text for row in found]
+        """Returns n texts of these labels, about as many of each; of any label if the list is empty."""
+        allowed_labels = set(labels)
+        rows = [row for row in self._reserve if not allowed_labels or row.label in allowed_labels][:n]
+        self._reserve = [row for row in self._reserve if row not in rows]
+        return [row.text for row in rows]
 
 
 def evolving(seeds: int) -> Iterator[str]:
@@ -75,46 +75,46 @@ def evolving(seeds: int) -> Iterator[str]:
         "of the seeds. `evolve`: texts that the teacher writes, `weak-slices`: tasks near the learner's mistakes, "
         "`teach`: tasks that coverage chooses.\n"
     )
-    which = SETS["banking77"]()
-    bench = Bench(which)
+    text_set = SETS["banking77"]()
+    bench = Bench(text_set)
     for wrong in (0.1, 0.4):
         yield f"banking77, oracle that writes real texts and gives {wrong:.0%} wrong labels, {seeds} seeds:\n"
-        found: Found = {}
+        accuracies: Found = {}
         for seed in range(seeds):
             pool, reserve = np.split(np.random.default_rng(seed).permutation(len(bench.x)), [POOL])
-            written = [which.train[row] for row in reserve]
+            written = [text_set.train[row] for row in reserve]
             for arm in ARMS:
                 with tempfile.TemporaryDirectory() as folder:
-                    teacher = _remembered(Oracle(written, which.train, wrong, seed), Path(folder))
-                    _run(bench, which.train, pool, arm, teacher, seed, found, ROUNDS, PER_ROUND)
-        yield _shown(found)
+                    teacher = _remembered(Oracle(written, text_set.train, wrong, seed), Path(folder))
+                    _run(bench, text_set.train, pool, arm, teacher, seed, accuracies, ROUNDS, PER_ROUND)
+        yield _shown(accuracies)
     yield from _live(min(seeds, LIVE_SEEDS))
 
 
 def _live(seeds: int) -> Iterator[str]:
-    which = SETS["trec"]()
-    bench = Bench(which)
-    found: Found = {}
+    text_set = SETS["trec"]()
+    bench = Bench(text_set)
+    accuracies: Found = {}
     with tempfile.TemporaryDirectory() as folder, LocalLlama(Path(folder) / "llama.log") as server:
         defaults = ProjectSettings(teacher="openai", teacher_model=MODEL)
         settings = Settings(defaults=defaults, teacher_url=server.url, teacher_timeout=600.0, teacher_concurrency=SLOTS)
-        asked = registry.teacher("openai", settings.teacher_options(defaults))
-        assert asked is not None
-        teacher = _remembered(asked, Path(folder) / "memory")
+        llm_teacher = registry.teacher("openai", settings.teacher_options(defaults))
+        assert llm_teacher is not None
+        teacher = _remembered(llm_teacher, Path(folder) / "memory")
         for seed in range(seeds):
             pool = np.random.default_rng(seed).permutation(len(bench.x))[:POOL]
             for arm in ARMS:
-                _run(bench, which.train, pool, arm, teacher.again(), seed, found, LIVE_ROUNDS, LIVE_PER_ROUND)
+                _run(bench, text_set.train, pool, arm, teacher.again(), seed, accuracies, LIVE_ROUNDS, LIVE_PER_ROUND)
         outcomes = teacher.outcomes()
     yield (
         f"TREC, SmolLM2 (135M) really asked, {LIVE_ROUNDS} rounds of {LIVE_PER_ROUND} hard and as many easy texts, "
         f"{seeds} seeds (what came of its calls: {outcomes}):\n"
     )
-    yield _shown(found)
+    yield _shown(accuracies)
 
 
 Found = dict[str, dict[int, list[tuple[float, float]]]]
-"""arm -> round -> (calls so far, accuracy) of each seed."""
+"""arm -> round -> (calls so far, accuracy), one pair per seed."""
 
 
 def _remembered(teacher: object, folder: Path) -> CachedTeacher:
@@ -123,7 +123,7 @@ def _remembered(teacher: object, folder: Path) -> CachedTeacher:
 
 
 def _run(
-    bench: Bench, rows: Sequence[Row], places: Ints, arm: str, teacher: CachedTeacher, seed: int, found: Found,
+    bench: Bench, rows: Sequence[Row], places: Ints, arm: str, teacher: CachedTeacher, seed: int, accuracies: Found,
     rounds: int, per_round: int,
 ) -> None:  # fmt: skip
     settings = Settings(defaults=ProjectSettings(teacher="similarity"))
@@ -135,23 +135,25 @@ def _run(
     named = distillation.named(bench.schema, registry.encoder("minilm"))
     names = distillation.of_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
     learner = _learnt(bench, pool, labelled, names)
-    found.setdefault(arm, {}).setdefault(0, []).append((0.0, bench.right(learner.tensors)))
-    with rehearse(arm, settings, plan, _config(bench.schema.labels), pool, teacher, rounds, per_round) as tutor:
+    accuracies.setdefault(arm, {}).setdefault(0, []).append((0.0, bench.right(learner.tensors)))
+    with rehearse(
+        arm, settings, plan, _config(bench.schema.labels), pool, teacher, rounds, per_round
+    ) as simulated_teacher:
         for number in range(1, rounds + 1):
-            learner, calls = _taught(bench, pool, labelled, learner, tutor)
-            found[arm].setdefault(number, []).append((calls, bench.right(learner.tensors)))
+            learner, calls = _taught(bench, pool, labelled, learner, simulated_teacher)
+            accuracies[arm].setdefault(number, []).append((calls, bench.right(learner.tensors)))
 
 
 def _taught(
-    bench: Bench, pool: LabelledPool, labelled: Ints, learner: FittedModel, tutor: SimulatedTeacher
+    bench: Bench, pool: LabelledPool, labelled: Ints, learner: FittedModel, teacher: SimulatedTeacher
 ) -> tuple[FittedModel, float]:
-    priors = tutor.teach(labelled, learner)
-    return learner if priors is None else _learnt(bench, pool, labelled, priors), tutor.spent()["teacher_calls"]
+    priors = teacher.teach(labelled, learner)
+    return learner if priors is None else _learnt(bench, pool, labelled, priors), teacher.spent()["teacher_calls"]
 
 
-def _learnt(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, fitted_model.Tensors]) -> FittedModel:
-    lesson = TrainingSnapshot("logistic", "minilm", bench.schema.labels, False, rows, b"", pool.targets[rows])
-    learner, _ = fitted_model.learn(lesson, pool.vectors[rows], None, 1, priors)
+def _learnt(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, Tensors]) -> FittedModel:
+    snapshot = TrainingSnapshot("logistic", "minilm", bench.schema.labels, False, rows, b"", pool.targets[rows])
+    learner, _ = fitted_model.learn(snapshot, pool.vectors[rows], None, 1, priors)
     assert learner is not None
     return learner
 
@@ -161,13 +163,16 @@ def _config(labels: Sequence[str]) -> str:
     return f'<View><Text name="text" value="$text"/><Choices name="label" toName="text">{choices}</Choices></View>'
 
 
-def _shown(found: Found) -> str:
+def _shown(accuracies: Found) -> str:
     rows = [
         [
             arm,
-            *(f"{spread([right for _, right in each])} ({np.mean([n for n, _ in each]):.0f})" for each in by.values()),
+            *(
+                f"{spread([right for _, right in values])} ({np.mean([n for n, _ in values]):.0f})"
+                for values in by.values()
+            ),
         ]
-        for arm, by in found.items()
+        for arm, by in accuracies.items()
     ]
     rounds = len(rows[0]) - 1
     return table(["arm: accuracy (calls)", "before", *(f"round {number}" for number in range(1, rounds))], rows)

@@ -1,4 +1,4 @@
-"""`make bench-growth`: what one answer, one /predict, one scrape and one status cost as the answers of a project grow.
+"""`make bench-growth`: the cost of an annotation, a /predict, a scrape and a status by the number of annotations.
 
     python -m benchmarks.growth [--sizes 1000 10000 100000] [--databases sqlite postgresql] [--save]
 
@@ -51,22 +51,22 @@ from ml_backend.worker import worker as worker_module
 from ml_backend.worker.worker import Worker
 
 SIZES = (1_000, 10_000, 100_000)
-POOL = 110_000  # tasks, at each size
-REPLIES = 2_000  # labels that the teacher has given
+POOL = 110_000  # tasks, the same at each size
+REPLIES = 2_000  # teacher labels
 VERSIONS = 30_000
 VECTORS, SHARD = 1_000_000, 1024
 REPEATS = 7
 IDLE_SECONDS = 5.0
 SETTLE_SECONDS = 15.0
-REST_SECONDS = 40.0  # until a worker that has just begun has looked at the learner, and done the round after that
+REST_SECONDS = 40.0  # after a start, for the monitor's first run and the round that follows it
 SETTLING_ROUNDS = 19
-"""Rounds until most tasks have been candidates once: what is remembered of them is made when they are first drawn."""
+"""Rounds after which most tasks have been candidates once. Caches of a candidate are filled when it is first drawn."""
 TEACHER = {"teacher": "batch", "teacher_model": "made-up"}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one piece of work takes: CPU seconds of this process, SQL statements, MiB of memory beyond what it had."""
+    """The cost of one operation: CPU seconds of this process, SQL statements, additional MiB of memory."""
 
     seconds: float
     statements: int
@@ -87,15 +87,15 @@ class Meter:
         def count(*_: object) -> None:
             self.statements += 1
 
-    def cost(self, work: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> Cost:
-        """The median of `REPEATS` runs, after one that does not count; `prepare` is not measured."""
+    def cost(self, operation: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> Cost:
+        """Returns the median of `REPEATS` runs after one warm-up run. `prepare` is not measured."""
         seconds, statements, memory = [], [], []
         for _ in range(REPEATS + 1):
             prepare()
-            before, begun, resident = self.statements, time.process_time(), _reset_peak()
-            work()
+            statements_before, begun, resident = self.statements, time.process_time(), _reset_peak()
+            operation()
             seconds.append(time.process_time() - begun)
-            statements.append(self.statements - before)
+            statements.append(self.statements - statements_before)
             memory.append(_peak() - resident)
         return Cost(
             statistics.median(seconds[1:]), int(statistics.median(statements[1:])), statistics.median(memory[1:])
@@ -103,9 +103,9 @@ class Meter:
 
 
 def _reset_peak() -> float:
-    """The memory in use, in MiB, from which `_peak` counts on."""
+    """Resets the peak that `_peak` reads. Returns the memory in use, in MiB."""
     Path("/proc/self/clear_refs").write_text("5")
-    return psutil.Process().memory_info().rss / 2**20
+    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def _peak() -> float:
@@ -114,14 +114,14 @@ def _peak() -> float:
 
 
 class MadeUpProject:
-    """A pool of `POOL` tasks with vectors, `size` of them answered, in a store of its own."""
+    """A project with `POOL` tasks with vectors, `size` of them annotated, in its own store."""
 
     def __init__(self, settings: Settings, size: int) -> None:
         self.settings = settings
         self.label_studio = LabelStudioStandIn(POOL)
         self._random = np.random.default_rng(0)
         self.label_studio.answer(range(1, size + 1))
-        worker_module.LabelStudioClient = lambda *_: self.label_studio.client()  # type: ignore[assignment, misc]
+        setattr(worker_module, "LabelStudioClient", lambda *_: self.label_studio.client())  # noqa: B010 (not exported)
         self.worker = Worker(settings, threading.Event())
         self.store = Store(settings)
         self._keep_vectors()
@@ -129,19 +129,19 @@ class MadeUpProject:
         self.round()
 
     def _keep_vectors(self) -> None:
-        """Of clusters around one point for each label, so that there is something to learn."""
+        """Stores made-up vectors: one cluster per label, so that a learner can separate the labels."""
         encoder = registry.encoder(self.settings.encoder)
         vectors = self.store.vectors(PROJECT, encoder.name)
         centres = self._random.normal(size=(len(self.label_studio.labels), encoder.dim))
         for start in range(1, POOL + 1, 20_000):
             tasks = range(start, min(start + 20_000, POOL + 1))
             about = [self.label_studio.label_number(task) for task in tasks]
-            made = centres[about] + 1.5 * self._random.normal(size=(len(tasks), encoder.dim))
-            made /= np.linalg.norm(made, axis=1, keepdims=True)
-            vectors.add([content_key(self.label_studio.text(task)) for task in tasks], made.astype(np.float32))
+            values = centres[about] + 1.5 * self._random.normal(size=(len(tasks), encoder.dim))
+            values /= np.linalg.norm(values, axis=1, keepdims=True)
+            vectors.add([content_key(self.label_studio.text(task)) for task in tasks], values.astype(np.float32))
 
     def round(self) -> None:
-        """The rounds that are wanted."""
+        """Runs the requested rounds."""
         while self.store.jobs.claimable():
             self.worker._step()
         if error := self.store.versions.last_rounds(PROJECT)[0].error:
@@ -151,7 +151,7 @@ class MadeUpProject:
         take(self.store, read_event(self.label_studio.answer_one()))
 
     def give_teacher(self) -> None:
-        """A teacher of the `batch` kind that has labelled the first tasks."""
+        """Sets a `batch` teacher that has labelled the first tasks."""
         self.label_studio.set_extra_params(self.store, TEACHER)
         schema = read_schema(self.label_studio.label_config)
         options, _ = self.settings.for_project(TEACHER)
@@ -160,21 +160,21 @@ class MadeUpProject:
         for start in range(0, REPLIES, 500):
             tasks = range(start + 1, start + 501)
             keys = {task: content_key(self.label_studio.text(task)) for task in tasks}
-            asked = {
+            questions = {
                 task: prompts.label(schema, key, self.label_studio.text(task), teacher.name, {})
                 for task, key in keys.items()
             }
-            self.store.questions.want(PROJECT, teacher.name, [(asked[task], keys[task]) for task in tasks])
+            self.store.questions.want(PROJECT, teacher.name, [(questions[task], keys[task]) for task in tasks])
             for task in tasks:
                 shares = np.full(len(schema.labels), 0.02, np.float32)
                 shares[self.label_studio.label_number(task)] = 0.9
                 content = {"label": self.label_studio.label(task)}
                 call = Call("made-up", 0.5, 200, 10, "answered")
-                self.store.questions.record(PROJECT, Answer(asked[task].id, content, shares, (call,)), [0.0])
+                self.store.questions.record(PROJECT, Answer(questions[task].id, content, shares, (call,)), [0.0])
         self.settle()
 
     def settle(self) -> None:
-        """The worker's dealings beside the rounds come to rest, and the rounds that they want are done."""
+        """Steps the worker until the work beside the rounds and the rounds that it requests are done."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
             self.worker._step()
@@ -185,7 +185,7 @@ class MadeUpProject:
         return {"project": f"{PROJECT}.1", "label_config": self.label_studio.label_config, "tasks": [data]}
 
     def add_versions(self, count: int) -> None:
-        """As many versions as months of rounds leave behind."""
+        """Stores as many versions as months of rounds do."""
         number = self.store.versions.next_number(PROJECT)
         for n in range(number, number + count):
             version = ModelVersion(PROJECT, n, f"made-up-{n}", None, 0, None, now())
@@ -193,7 +193,7 @@ class MadeUpProject:
 
 
 def measure(database: str, url: str, size: int, rows: Any) -> None:
-    """All figures of one size, put into the queue `rows` as (what, database, size, cost)."""
+    """Measures all figures of one size, and puts them into the queue `rows` as (name, database, size, cost)."""
     set_up_logs("warning")
     meter = Meter()
     with tempfile.TemporaryDirectory() as folder:
@@ -201,18 +201,18 @@ def measure(database: str, url: str, size: int, rows: Any) -> None:
             data_dir=Path(folder), store_url=url, label_studio_api_key=SecretStr("none"), reconcile_seconds=86_400.0,
         )  # fmt: skip
         project = MadeUpProject(settings, size)
-        more = project.one_more_answer
+        add_answer = project.one_more_answer
         web = create_app(settings, project.store).test_client()
 
-        def row(what: str, cost: object) -> None:
-            rows.put((what, database, size, str(cost)))
+        def row(name: str, cost: object) -> None:
+            rows.put((name, database, size, str(cost)))
 
         def predict(task: int) -> None:
             if web.post("/predict", json=project.predict_body(task)).status_code != 200:
                 raise SystemExit("/predict failed")
 
         def add_figures(when: str) -> None:
-            row(f"round after one more answer{when}", meter.cost(project.round, more))
+            row(f"round after one more answer{when}", meter.cost(project.round, add_answer))
             stages = project.store.versions.last_rounds(PROJECT)[0].stages
             row(f"  of that, wall{when}", ", ".join(f"{name} {seconds:.3f}" for name, seconds in stages.items()))
             row(f"/predict{when}", meter.cost(lambda: predict(POOL - 1)))
@@ -220,9 +220,9 @@ def measure(database: str, url: str, size: int, rows: Any) -> None:
             row(f"scrape of /metrics{when}", meter.cost(lambda: web.get("/metrics")))
             row(f"status{when}", meter.cost(lambda: read_status(project.store, PROJECT)))
 
-        row("round after one more answer, the first ones after a start", meter.cost(project.round, more))
+        row("round after one more answer, the first ones after a start", meter.cost(project.round, add_answer))
         for _ in range(SETTLING_ROUNDS):
-            more()
+            add_answer()
             project.round()
         add_figures(", without a teacher")
         project.give_teacher()
@@ -235,32 +235,32 @@ def measure(database: str, url: str, size: int, rows: Any) -> None:
         project.store.close()
 
 
-def _p95(work: Callable[[], object]) -> float:
+def _p95(operation: Callable[[], object]) -> float:
     seconds = []
     for _ in range(100):
         begun = time.perf_counter()
-        work()
+        operation()
         seconds.append(time.perf_counter() - begun)
     return sorted(seconds)[94]
 
 
 def _idle(project: MadeUpProject, meter: Meter) -> float:
-    """Statements a second of a worker that has nothing to do, after it has come to rest."""
+    """Returns the SQL statements per second of an idle worker."""
     stop = threading.Event()
     worker = Worker(project.settings, stop)
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     time.sleep(REST_SECONDS)
-    before = meter.statements
+    statements_before = meter.statements
     time.sleep(IDLE_SECONDS)
-    idle = (meter.statements - before) / IDLE_SECONDS
+    idle = (meter.statements - statements_before) / IDLE_SECONDS
     stop.set()
     thread.join()
     return idle
 
 
 def measure_vectors(rows: Any) -> None:
-    """A million vectors come in shards, as the encoder writes them, and are found again."""
+    """Measures writing a million vectors in shards, as the encoder does, and finding them."""
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         vectors = Store(load_settings(data_dir=Path(folder))).vectors(PROJECT, "made-up")
@@ -277,7 +277,7 @@ def measure_vectors(rows: Any) -> None:
 
 @contextmanager
 def postgresql() -> Iterator[Callable[[], str]]:
-    """Gives the URLs of empty databases on a server of its own, on a socket in a temporary folder."""
+    """Starts a server on a socket in a temporary folder. Yields a function that creates a database for a URL."""
     import psycopg
 
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
@@ -298,7 +298,7 @@ def postgresql() -> Iterator[Callable[[], str]]:
         def make() -> str:
             name = next(names)
             with psycopg.connect(host=str(folder), user="bench", dbname="postgres", autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+                connection.execute(f"CREATE DATABASE {name}")
             return f"postgresql+psycopg://bench@/{name}?host={folder}"
 
         yield make
@@ -317,12 +317,14 @@ def main() -> None:
     table: list[tuple[str, str, int, str]] = []
     with ExitStack() as stack:
         make = stack.enter_context(postgresql()) if "postgresql" in options.databases else None
-        work = [
+        cases: list[tuple[Callable[..., None], tuple[object, ...]]] = [
             (measure, (database, make() if make and database == "postgresql" else "", size))
             for database in options.databases
             for size in options.sizes
         ]
-        for target, arguments in [*work, *([] if options.without_vectors else [(measure_vectors, ())])]:
+        if not options.without_vectors:
+            cases.append((measure_vectors, ()))
+        for target, arguments in cases:
             table += _in_a_process(target, arguments)
     text = _markdown(table)
     print(text)
@@ -333,35 +335,35 @@ def main() -> None:
 
 
 def _in_a_process(target: Callable[..., None], arguments: tuple[object, ...]) -> list[tuple[str, str, int, str]]:
-    """The rows that it puts, printed as they come; peak memory and caches are those of one case alone."""
+    """Runs a case in its own process, for separate peak memory and caches. Prints and returns the rows of the case."""
     context = multiprocessing.get_context("spawn")
     rows = context.Queue()
     process = context.Process(target=target, args=(*arguments, rows))
     process.start()
-    found = []
+    rows_received = []
     while process.is_alive() or not rows.empty():
         try:
-            found.append(rows.get(timeout=0.5))
+            rows_received.append(rows.get(timeout=0.5))
         except queue.Empty:
             continue
-        print(json.dumps(found[-1]), flush=True)
+        print(json.dumps(rows_received[-1]), flush=True)
     process.join()
-    return found
+    return rows_received
 
 
 def _markdown(table: list[tuple[str, str, int, str]]) -> str:
-    """One row a figure and database, one column a size."""
+    """Formats a table with one row per figure and database, and one column per size."""
     sizes = sorted({size for _, _, size, _ in table if size != VECTORS})
-    figures: dict[tuple[str, str], dict[int, str]] = {(what, database): {} for what, database, _, _ in table}
-    for what, database, size, measured in table:
-        figures[what, database][size] = measured
+    figures: dict[tuple[str, str], dict[int, str]] = {(name, database): {} for name, database, _, _ in table}
+    for name, database, size, measured in table:
+        figures[name, database][size] = measured
     lines = [
         f"| figure | database | {' | '.join(f'{size:,} answers' for size in sizes)} |",
         "|---" * (2 + len(sizes)) + "|",
     ]
-    for (what, database), by_size in figures.items():
+    for (name, database), by_size in figures.items():
         cells = [by_size.get(size, "") for size in sizes] if VECTORS not in by_size else [by_size[VECTORS]]
-        lines.append(f"| {what} | {database} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {database} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

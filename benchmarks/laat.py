@@ -37,52 +37,56 @@ from plugins.learners.laat import Laat, direction
 from plugins.learners.laat_paper import LaatPaper, paper_mlp
 
 BUDGETS = (1, 5, 10, 50)
-POOL = 20_000  # rows of a larger pool that it is standardised over
+MAX_POOL_ROWS = 20_000  # for the standardisation of fields
 NARROW = 0.5
-"""Width of the columns of yes and no, beside numbers."""
+"""Width of boolean columns, relative to numeric ones."""
 
 
 class Table:
-    """One set, encoded, and what the teacher says of its columns."""
+    """One encoded table, with the teacher's scores of its columns."""
 
     def __init__(self, name: str) -> None:
-        found = record_set(name)
-        pool = np.flatnonzero(~found.test)
-        some = np.random.default_rng(0).choice(pool, POOL, replace=False) if len(pool) > POOL else pool
-        self.encoder = TabularEncoder(TabularEncoder.profile([found.records[row] for row in some], found.kinds))
-        texts = [json.dumps(record) for record in found.records]
-        sides = (some, np.flatnonzero(found.test))
+        record_set_ = record_set(name)
+        pool = np.flatnonzero(~record_set_.test)
+        pool_rows = (
+            np.random.default_rng(0).choice(pool, MAX_POOL_ROWS, replace=False) if len(pool) > MAX_POOL_ROWS else pool
+        )
+        self.encoder = TabularEncoder(
+            TabularEncoder.profile([record_set_.records[row] for row in pool_rows], record_set_.kinds)
+        )
+        texts = [json.dumps(record) for record in record_set_.records]
+        sides = (pool_rows, np.flatnonzero(record_set_.test))
         self.pool_x, self.test_x = (self.encoder.encode([texts[row] for row in rows]) for rows in sides)
-        self.pool_y, self.test_y = found.y[some], found.y[found.test]
-        self.pool_raw, self.test_raw = (raw(self.encoder, [found.records[row] for row in rows]) for rows in sides)
+        self.pool_y, self.test_y = record_set_.y[pool_rows], record_set_.y[record_set_.test]
+        self.pool_raw, self.test_raw = (raw(self.encoder, [record_set_.records[row] for row in rows]) for rows in sides)
         columns = self.encoder.columns
-        lower = {each.name: each.values[0] for each in self.encoder.fields if each.kind == BOOLEAN}
+        lower = {field.name: field.values[0] for field in self.encoder.fields if field.kind == BOOLEAN}
         self.numbers = np.array([column.is_number for column in columns])
-        told = scored(found.estimates, columns, lower)
+        field_scores = scored(record_set_.estimates, columns, lower)
         several = [not column.is_number and column.field not in lower for column in columns]
-        self.told = np.hstack([told, np.zeros((len(told), 1))])
-        # of a category, the step between two values is what was scored
+        self.told = np.hstack([field_scores, np.zeros((len(field_scores), 1))])
+        # the teacher scored the step between two values of a category
         self.scores = self.told / np.append(np.where(several, 2 ** (1 / 3), 1.0), 1.0)
         self.width = np.append(np.where(self.numbers, 1.0, NARROW), 0.0).astype(np.float32)
 
-    def rows(self, each: int, seed: int) -> Ints:
+    def rows(self, per_label: int, seed: int) -> Ints:
         random = np.random.default_rng(seed)
         orders = [random.permutation(np.flatnonzero(self.pool_y == label)) for label in (0, 1)]
-        return np.concatenate([order[: min(each, *map(len, orders))] for order in orders])
+        return np.concatenate([order[: min(per_label, *map(len, orders))] for order in orders])
 
-    def auc(self, said: Floats) -> float:
-        return 100 * float(roc_auc_score(self.test_y, said))
+    def auc(self, probabilities: Floats) -> float:
+        return 100 * float(roc_auc_score(self.test_y, probabilities))
 
 
 def raw(encoder: TabularEncoder, records: Sequence[Mapping[str, Any]]) -> Floats:
-    """(n, d) the columns as they are written, without any standardising: what is published takes them so."""
+    """Returns the columns (n, d) without standardisation, as the published method uses them."""
     fields = {field.name: field for field in encoder.fields}
     parts = []
     for column in encoder.columns:
         values = [record.get(column.field) for record in records]
         if column.is_number:
-            found = numbers(fields[column.field], values)
-            parts.append(np.where(np.isnan(found), fields[column.field].centre, found))
+            values_of_column = numbers(fields[column.field], values)
+            parts.append(np.where(np.isnan(values_of_column), fields[column.field].centre, values_of_column))
         else:
             parts.append(np.array([named(value) == column.value for value in values], np.float64))
     return np.column_stack([*parts, np.zeros(len(records))]).astype(np.float32)
@@ -91,22 +95,22 @@ def raw(encoder: TabularEncoder, records: Sequence[Mapping[str, Any]]) -> Floats
 Arm = Callable[[Table, Ints, int], Floats]
 BASE, OURS = "logistic regression", "LAAT as it should be"
 Results = dict[str, dict[int, list[float]]]
-"""table -> labels a class -> AUC of each seed."""
+"""table -> labels per class -> AUC, one per seed."""
 PUBLISHED = "LAAT as published, linear", "LAAT as published, linear, columns as written"
 
 
 def taught(
     scores_of: Callable[[Table, np.random.Generator], Floats], make: Callable[[], Learner] = Laat, written: bool = False
 ) -> Arm:
-    """A learner with the teacher's scores, or with changed ones; `written`: on the columns as they are written."""
+    """Returns an arm: a learner with scores from `scores_of`. `written`: on columns without standardisation."""
 
     def arm(t: Table, rows: Ints, seed: int) -> Floats:
         scores = scores_of(t, np.random.default_rng(seed))
         x, test_x = (t.pool_raw, t.test_raw) if written else (t.pool_x, t.test_x)
         nothing = PseudoLabels(x[:0], np.empty((0, 2), np.float32), np.zeros(0, np.float32))
-        known = Attributions(np.stack([0 * scores, scores]).astype(np.float32), t.width)
+        attributions = Attributions(np.stack([0 * scores, scores]).astype(np.float32), t.width)
         learner = make()
-        priors = learner.distil(DistillationData(nothing, nothing, x, known), False, seed)
+        priors = learner.distil(DistillationData(nothing, nothing, x, attributions), False, seed)
         one_hot = np.eye(2, dtype=np.float32)[t.pool_y[rows]]
         train = TrainingSet(x[rows], one_hot, np.ones(len(rows), np.float32), False, priors=priors)
         return learner.predict(learner.fit(train, seed).tensors, test_x)[:, 1]
@@ -119,13 +123,14 @@ def shuffled(t: Table, random: np.random.Generator) -> Floats:
 
 
 def prior_alone(t: Table, rows: Ints, seed: int) -> Floats:
-    u, _ = direction(t.scores.astype(np.float64), np.cov(t.pool_x.astype(np.float64), rowvar=False), t.width)
+    covariance = np.cov(t.pool_x.astype(np.float64), rowvar=False).astype(np.float64)
+    u, _ = direction(t.scores.astype(np.float64), covariance, t.width.astype(np.float64))
     return np.asarray(t.test_x @ u)
 
 
 def of_sklearn(make: Callable[[int], object]) -> Arm:
     def arm(t: Table, rows: Ints, seed: int) -> Floats:
-        x, test = (t.encoder.radius * each[:, :-1] for each in (t.pool_x[rows], t.test_x))
+        x, test = (t.encoder.radius * x[:, :-1] for x in (t.pool_x[rows], t.test_x))
         return np.asarray(make(seed).fit(x, t.pool_y[rows]).predict_proba(test)[:, 1])  # type: ignore[attr-defined]
 
     return arm
@@ -147,46 +152,46 @@ ARMS: dict[str, Arm] = {
 
 
 def run(names: Sequence[str], arms: Sequence[str], seeds: int) -> dict[str, Results]:
-    """arm -> results."""
-    found: dict[str, Results] = {arm: {} for arm in arms}
+    """Runs the arms on the tables. Returns the results by arm."""
+    results: dict[str, Results] = {arm: {} for arm in arms}
     for name in names:
         t, begin = Table(name), time.monotonic()
         for arm in arms:
-            found[arm][name] = {
-                each: [t.auc(ARMS[arm](t, t.rows(each, seed), seed)) for seed in range(seeds)] for each in BUDGETS
+            results[arm][name] = {
+                budget: [t.auc(ARMS[arm](t, t.rows(budget, seed), seed)) for seed in range(seeds)] for budget in BUDGETS
             }
         print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
-    return found
+    return results
 
 
-def pages(found: Mapping[str, Results]) -> Iterator[str]:
-    names = list(next(iter(found.values())))
+def pages(results: Mapping[str, Results]) -> Iterator[str]:
+    names = list(next(iter(results.values())))
     yield "## AUC, mean of the tables\n"
     rows = [
-        [arm, *(f"{np.mean([np.mean(by[n][each]) for n in names]):.2f}" for each in BUDGETS)]
-        for arm, by in found.items()
+        [arm, *(f"{np.mean([np.mean(by[n][budget]) for n in names]):.2f}" for budget in BUDGETS)]
+        for arm, by in results.items()
     ]
-    yield table(["arm", *(f"{each} a class" for each in BUDGETS)], rows)
-    if OURS in found:
+    yield table(["arm", *(f"{budget} a class" for budget in BUDGETS)], rows)
+    if OURS in results:
         yield f"### {OURS}\n"
-        yield _by_table(names, lambda name, each: f"{np.mean(found[OURS][name][each]):.1f}")
-    pairs = [(OURS, base) for base in PUBLISHED] + [(arm, BASE) for arm in found if arm != BASE]
+        yield _by_table(names, lambda name, budget: f"{np.mean(results[OURS][name][budget]):.1f}")
+    pairs = [(OURS, base) for base in PUBLISHED] + [(arm, BASE) for arm in results if arm != BASE]
     for arm, base in pairs:
-        if arm in found and base in found:
+        if arm in results and base in results:
             yield f"### {arm}, minus {base}\n"
-            yield _by_table(names, partial(_compared, found[arm], found[base]))
+            yield _by_table(names, partial(_compared, results[arm], results[base]))
 
 
 def _by_table(names: Sequence[str], cell: Callable[[str, int], str]) -> str:
-    return table(["table", *map(str, BUDGETS)], [[name, *(cell(name, each) for each in BUDGETS)] for name in names])
+    return table(["table", *map(str, BUDGETS)], [[name, *(cell(name, budget) for budget in BUDGETS)] for name in names])
 
 
-def _compared(one: Results, other: Results, name: str, each: int) -> str:
-    return _apart(one[name][each], other[name][each])
+def _compared(first_arm: Results, second_arm: Results, name: str, budget: int) -> str:
+    return _apart(first_arm[name][budget], second_arm[name][budget])
 
 
-def _apart(one: list[float], other: list[float]) -> str:
-    apart = np.subtract(one, other)
+def _apart(first_arm: list[float], second_arm: list[float]) -> str:
+    apart = np.subtract(first_arm, second_arm)
     return f"{apart.mean():+.1f} ± {1.96 * apart.std(ddof=1) / len(apart) ** 0.5:.1f}"
 
 

@@ -32,13 +32,13 @@ from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import CLUSTERS
 
 START, STEP, LABELS = 4, 4, 100
-POOL = 4000  # rows of a larger pool
+POOL = 4000  # rows that are drawn from a larger pool
 SHOWN = (4, 8, 20, 40, 100)
 PLAIN = "logistic regression, random order"
 STRATEGIES = ("random", "near-and-far", "coverage", "k-center", "cluster-uncertainty")
 ARMS = {
-    f"{strategy}, {'with' if told else 'without'} scores": (strategy, told)
-    for told in (False, True)
+    f"{strategy}, {'with' if has_scores else 'without'} scores": (strategy, has_scores)
+    for has_scores in (False, True)
     for strategy in STRATEGIES
 }
 SCHEMA = read_schema(
@@ -46,7 +46,7 @@ SCHEMA = read_schema(
     "</Choices></View>"
 )
 Curves = dict[str, list[list[float]]]
-"""arm -> AUC of each seed, after each STEP."""
+"""arm -> AUC after each STEP, one list per seed."""
 
 
 def simulated(t: Table, seeds: int) -> Curves:
@@ -55,20 +55,22 @@ def simulated(t: Table, seeds: int) -> Curves:
     clustering = registry.clusterer().cut(x, CLUSTERS, 0)
     nothing = PseudoLabels(x[:0], np.empty((0, 2), np.float32), np.empty(0, np.float32))
     priors = {
-        told: registry.learner("tabular").distil(
-            DistillationData(nothing, nothing, x, Attributions(np.stack([0 * t.scores, told * t.scores]), t.width)),
+        has_scores: registry.learner("tabular").distil(
+            DistillationData(
+                nothing, nothing, x, Attributions(np.stack([0 * t.scores, has_scores * t.scores]), t.width)
+            ),
             False,
             0,
         )
-        for told in (False, True)
+        for has_scores in (False, True)
     }
-    found: Curves = {arm: [] for arm in (PLAIN, *ARMS)}
+    curves: Curves = {arm: [] for arm in (PLAIN, *ARMS)}
     for seed in range(seeds):
         start = np.random.default_rng(seed).permutation(len(x))
-        found[PLAIN].append([_plain(t, x[start[:n]], y[start[:n]]) for n in range(START, LABELS + 1, STEP)])
-        for arm, (strategy, told) in ARMS.items():
-            found[arm].append(list(_curve(t, x, y, strategy, priors[told], clustering, start[:START], seed)))
-    return found
+        curves[PLAIN].append([_plain(t, x[start[:n]], y[start[:n]]) for n in range(START, LABELS + 1, STEP)])
+        for arm, (strategy, has_scores) in ARMS.items():
+            curves[arm].append(list(_curve(t, x, y, strategy, priors[has_scores], clustering, start[:START], seed)))
+    return curves
 
 
 def _plain(t: Table, x: Floats, y: Ints) -> float:
@@ -93,28 +95,30 @@ def _curve(
     labelled[start] = True
     while True:
         learner = _learnt(x, y, np.flatnonzero(labelled), learner, priors)
-        said = learner.predict(SCHEMA, t.test_x)[:, 1] if learner else np.zeros(len(t.test_x), np.float32)
-        yield t.auc(said)
+        probabilities = learner.predict(SCHEMA, t.test_x)[:, 1] if learner else np.zeros(len(t.test_x), np.float32)
+        yield t.auc(probabilities)
         n = int(labelled.sum())
         if n >= LABELS:
             return
-        seen = pool_of(SCHEMA, learner, tasks, x, labelled.copy(), ~labelled, clustering)
-        labelled[choose(options, seen, None, STEP, 1000 * seed + n).rows] = True
+        pool = pool_of(SCHEMA, learner, tasks, x, labelled.copy(), ~labelled, clustering)
+        labelled[choose(options, pool, None, STEP, 1000 * seed + n).rows] = True
 
 
 def _learnt(
     x: Floats, y: Ints, rows: Ints, serving: FittedModel | None, priors: dict[str, Tensors]
 ) -> FittedModel | None:
     targets = np.eye(2, dtype=np.float32)[y[rows]]
-    lesson = TrainingSnapshot("tabular", "records", SCHEMA.labels, False, rows, b"", targets)
-    return fitted_model.learn(lesson, x[rows], serving, 1, priors)[0] or serving
+    snapshot = TrainingSnapshot("tabular", "records", SCHEMA.labels, False, rows, b"", targets)
+    return fitted_model.learn(snapshot, x[rows], serving, 1, priors)[0] or serving
 
 
-def pages(found: dict[str, Curves]) -> Iterator[str]:
+def pages(curves_by_table: dict[str, Curves]) -> Iterator[str]:
     budgets = list(range(START, LABELS + 1, STEP))
     yield "## AUC, mean of the tables, by labels\n"
     arms = (PLAIN, *ARMS)
-    means = {arm: np.mean([np.mean(curves[arm], axis=0) for curves in found.values()], axis=0) for arm in arms}
+    means = {
+        arm: np.mean([np.mean(curves[arm], axis=0) for curves in curves_by_table.values()], axis=0) for arm in arms
+    }
     rows = [[arm, *(f"{means[arm][budgets.index(n)]:.1f}" for n in SHOWN)] for arm in arms]
     yield table(["arm", *map(str, SHOWN)], rows)
     yield f"## Labels needed for the AUC of {PLAIN}, with {LABELS} labels\n"
@@ -122,20 +126,20 @@ def pages(found: dict[str, Curves]) -> Iterator[str]:
         ["table", f"{PLAIN}: AUC", *ARMS],
         [
             [name, f"{np.mean(curves[PLAIN], axis=0)[-1]:.1f}", *(_needed(curves, arm, budgets) for arm in ARMS)]
-            for name, curves in found.items()
+            for name, curves in curves_by_table.items()
         ],
     )
     yield "## Ahead of random order: mean AUC over all budgets, points\n"
     ahead = [arm for arm in ARMS if not arm.startswith("random")]
     rows = [
         [name, *(_apart(curves[arm], curves[f"random,{arm.split(',')[1]}"]) for arm in ahead)]
-        for name, curves in found.items()
+        for name, curves in curves_by_table.items()
     ]
     yield table(["table", *ahead], rows)
 
 
-def _apart(ours: list[list[float]], theirs: list[list[float]]) -> str:
-    apart = np.mean(ours, axis=1) - np.mean(theirs, axis=1)
+def _apart(ours: list[list[float]], baseline: list[list[float]]) -> str:
+    apart = np.mean(ours, axis=1) - np.mean(baseline, axis=1)
     return f"{apart.mean():+.1f} ± {1.96 * apart.std(ddof=1) / len(apart) ** 0.5:.1f}"
 
 
@@ -151,12 +155,12 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=TABLES)
     parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
-    found: dict[str, Curves] = {}
+    curves: dict[str, Curves] = {}
     for name in options.tables:
         begin = time.monotonic()
-        found[name] = simulated(Table(name), options.seeds)
+        curves[name] = simulated(Table(name), options.seeds)
         print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
-    text = "\n".join(pages(found))
+    text = "\n".join(pages(curves))
     print(text)
     if options.save:
         today = datetime.datetime.now(datetime.UTC).date()

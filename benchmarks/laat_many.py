@@ -28,7 +28,7 @@ BUDGETS = (100, 200, 400, 800, 1600)
 
 
 class Watched(Tabular):
-    """Counts what it takes."""
+    """Counts which learner it takes."""
 
     def __init__(self) -> None:
         self.taken: Counter[str] = Counter()
@@ -54,7 +54,7 @@ def pages(seeds: int) -> Iterator[str]:
             rows = [np.random.default_rng(seed).choice(len(t.pool_y), n, replace=False) for seed in range(seeds)]
             for arm, run in arms.items():
                 begin = time.process_time()
-                lines[arm].append(spread([t.auc(run(t, some, seed)) for seed, some in enumerate(rows)]))
+                lines[arm].append(spread([t.auc(run(t, drawn_rows, seed)) for seed, drawn_rows in enumerate(rows)]))
                 took[arm] = (time.process_time() - begin) / seeds
             kinds.append(", ".join(f"{kind} {times}" for kind, times in watched.taken.most_common()))
             watched.taken.clear()

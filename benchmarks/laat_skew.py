@@ -31,29 +31,29 @@ SHOWN = (
 )  # fmt: skip
 
 
-def skewed(t: Table, gone: Ints, each: int, seed: int) -> Ints:
-    """Training rows of both classes, drawn from those that are not gone."""
+def skewed(t: Table, removed: Ints, budget: int, seed: int) -> Ints:
+    """Draws training rows of both classes, without the removed rows."""
     random = np.random.default_rng(seed)
-    left = np.setdiff1d(np.arange(len(t.pool_y)), gone)
-    orders = [random.permutation(left[t.pool_y[left] == label]) for label in (0, 1)]
-    return np.concatenate([order[: min(each, *map(len, orders))] for order in orders])
+    remaining = np.setdiff1d(np.arange(len(t.pool_y)), removed)
+    orders = [random.permutation(remaining[t.pool_y[remaining] == label]) for label in (0, 1)]
+    return np.concatenate([order[: min(budget, *map(len, orders))] for order in orders])
 
 
 def pages(seeds: int) -> Iterator[str]:
-    for name, (what, is_in) in SKEWS.items():
-        found, t = record_set(name), Table(name)
-        rows = np.flatnonzero(~found.test), np.flatnonzero(found.test)
-        pool, test = (np.array([is_in(found.records[row]) for row in some]) for some in rows)
-        gone = np.flatnonzero(pool & (t.pool_y == 1))
-        yield f"## {name}: no positives {what} in training ({len(gone)} of {int(t.pool_y.sum())} are gone)\n"
-        heads = [f"{each} a class: {of}" for each in BUDGETS for of in ("all", what)]
+    for name, (skew, is_in) in SKEWS.items():
+        record_set_, t = record_set(name), Table(name)
+        rows = np.flatnonzero(~record_set_.test), np.flatnonzero(record_set_.test)
+        pool, test = (np.array([is_in(record_set_.records[row]) for row in some]) for some in rows)
+        removed = np.flatnonzero(pool & (t.pool_y == 1))
+        yield f"## {name}: no positives {skew} in training ({len(removed)} of {int(t.pool_y.sum())} are gone)\n"
+        heads = [f"{budget} a class: {of}" for budget in BUDGETS for of in ("all", skew)]
         lines = []
         for arm in SHOWN:
             cells: list[str] = []
-            for each in BUDGETS:
-                said = [ARMS[arm](t, skewed(t, gone, each, seed), seed) for seed in range(seeds)]
-                cells.append(spread([t.auc(one) for one in said]))
-                cells.append(spread([100 * float(roc_auc_score(t.test_y[test], one[test])) for one in said]))
+            for budget in BUDGETS:
+                aucs = [ARMS[arm](t, skewed(t, removed, budget, seed), seed) for seed in range(seeds)]
+                cells.append(spread([t.auc(auc) for auc in aucs]))
+                cells.append(spread([100 * float(roc_auc_score(t.test_y[test], auc[test])) for auc in aucs]))
             lines.append([arm, *cells])
         yield table(["arm", *heads], lines)
 

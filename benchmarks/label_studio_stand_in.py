@@ -1,4 +1,4 @@
-"""Label Studio's side of one large project, in memory: it answers at once, and takes what a round writes."""
+"""A stand-in for Label Studio with one large project, in memory. It replies at once and accepts what a round writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = ("fruit", "metal", "animal", "plant", "town", "river")
 
 
 class LabelStudioStandIn:
-    """Tasks 1 to `tasks`, and their answers: task t is about label t mod 6, one answer in eleven is another one."""
+    """Tasks 1 to `tasks` and their annotations. Task t has label t mod 6; one annotation in eleven is wrong."""
 
     def __init__(self, tasks: int) -> None:
         self.labels = LABELS
@@ -45,15 +45,15 @@ class LabelStudioStandIn:
     def answer(self, tasks: Iterable[int]) -> None:
         for task in tasks:
             moment = self._changed_at[task] = self._moment()
-            given = LABELS[(self.label_number(task) + (task % 11 == 0)) % len(LABELS)]
-            region = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [given]}}
+            label = LABELS[(self.label_number(task) + (task % 11 == 0)) % len(LABELS)]
+            region = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [label]}}
             self._answers[task] = {
                 "id": next(self._ids), "task": task, "completed_by": 1, "was_cancelled": False, "ground_truth": False,
                 "result": [region], "updated_at": moment, "lead_time": 2.0,
             }  # fmt: skip
 
     def answer_one(self) -> dict[str, Any]:
-        """Answers the next task; returns the event."""
+        """Annotates the next task. Returns the webhook event."""
         task = max(self._answers, default=0) + 1
         self.answer([task])
         return {
@@ -62,7 +62,7 @@ class LabelStudioStandIn:
         }  # fmt: skip
 
     def connect(self, store: Store) -> None:
-        """As `apprentice connect` leaves the project."""
+        """Puts the project into the state after `apprentice connect`."""
         store.projects.ensure(PROJECT)
         store.projects.set_label_config(PROJECT, self.label_config)
         store.projects.identify(PROJECT, read_moment(self._project()["created_at"]))
@@ -89,13 +89,13 @@ class LabelStudioStandIn:
         return {"id": 1}
 
     def _page(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The filters are those that are asked with: by time, by number, by whether there is an answer."""
+        """Returns a page of tasks. Knows the client's filters: time, task id, and whether there is an annotation."""
         filters = json.loads(params.get("query", "{}")).get("filters", {}).get("items", [])
-        asked = {item["filter"].removeprefix("filter:tasks:"): item["value"] for item in filters}
-        behind, since = int(asked.get("id", 0)), asked.get("updated_at", "")
-        if "cancelled_annotations" in asked:
+        filter_values = {item["filter"].removeprefix("filter:tasks:"): item["value"] for item in filters}
+        behind, since = int(filter_values.get("id", 0)), filter_values.get("updated_at", "")
+        if "cancelled_annotations" in filter_values:
             numbers = []
-        elif "total_annotations" in asked:
+        elif "total_annotations" in filter_values:
             numbers = [task for task in sorted(self._answers) if task > behind]
         else:
             numbers = [task for task, moment in self._changed_at.items() if task > behind and moment >= since]
@@ -103,9 +103,10 @@ class LabelStudioStandIn:
         return {"total": len(numbers), "tasks": [self._task(task) for task in page]}
 
     def _task(self, task: int) -> dict[str, Any]:
-        answers = [self._answers[task]] if task in self._answers else []
+        annotations = [self._answers[task]] if task in self._answers else []
         return {
-            "id": task, "data": {"text": self.text(task)}, "updated_at": self._changed_at[task], "annotations": answers,
+            "id": task, "data": {"text": self.text(task)}, "updated_at": self._changed_at[task],
+            "annotations": annotations,
         }  # fmt: skip
 
     def _project(self) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class LabelStudioStandIn:
 
 
 class _Client(LabelStudioClient):
-    """The real client over no wire."""
+    """The real client without a network."""
 
     def __init__(self, server: LabelStudioStandIn) -> None:
         self.url = "http://label-studio.invalid"

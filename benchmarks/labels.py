@@ -30,13 +30,13 @@ from ml_backend.simulation.learning_curves import append_run, read_csv
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 
 BATCH, BUDGET = 25, 500  # the peers' margins and core-set choose as ours do: `make bench-acquisition` has their times
-COLD = [DEFAULT, "random", "typicality"]  # that begin without any label, too
+COLD_START = [DEFAULT, "random", "typicality"]  # also run without initial labels
 OURS = [DEFAULT, "random", "margin", "badge", "k-center", "typicality"]
 
 
 @dataclass(frozen=True)
 class Peer:
-    """Another library's strategy, seen as one of ours. `query` (pool, free rows, k, seed) -> rows."""
+    """Adapts a strategy of another library. `query`: (pool, free rows, k, seed) -> rows."""
 
     query: Callable[[Pool, Ints, int, int], Any]
 
@@ -53,7 +53,7 @@ def skactiveml(kind: str, **options: Any) -> Peer:
     from skactiveml.base import SkactivemlClassifier
 
     class Ready(SkactivemlClassifier):  # type: ignore[misc]
-        """Answers with the learner's probabilities, in the order of the rows without a label."""
+        """A classifier that returns the learner's probabilities of the unlabelled rows."""
 
         def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Ready:  # noqa: N803
             return self
@@ -62,15 +62,15 @@ def skactiveml(kind: str, **options: Any) -> Peer:
             return self.answers
 
     def query(pool: Pool, free: Ints, k: int, seed: int) -> Any:
-        labels = np.where(pool.labelled, 0.0, np.nan)  # which label is of no use to them but as a sign that it is there
-        more = {}
+        labels = np.where(pool.labelled, 0.0, np.nan)  # the strategies only check whether a label is there
+        options = {}
         if kind in ("UncertaintySampling", "Badge"):
             assert pool.probabilities is not None
             classifier = Ready(range(pool.probabilities.shape[1]))
             classifier.answers = pool.probabilities[free].astype(np.float64)
-            more = {"clf": classifier, "fit_clf": False}
+            options = {"clf": classifier, "fit_clf": False}
         strategy = getattr(strategies, kind)(random_state=seed, **options)
-        return strategy.query(pool.vectors.astype(np.float64), labels, batch_size=k, **more)
+        return strategy.query(pool.vectors.astype(np.float64), labels, batch_size=k, **options)
 
     return Peer(query)
 
@@ -90,10 +90,12 @@ def small_text(kind: str) -> Peer:
 
     def query(pool: Pool, free: Ints, k: int, seed: int) -> Any:
         strategy = getattr(query_strategies, kind)()
-        more = {"pbar": None} if isinstance(strategy, query_strategies.EmbeddingBasedQueryStrategy) else {}
+        options = {"pbar": None} if isinstance(strategy, query_strategies.EmbeddingBasedQueryStrategy) else {}
         np.random.seed(seed % 2**32)
-        known = np.flatnonzero(pool.labelled)
-        return strategy.query(Ready(pool), np.arange(len(pool.vectors)), free, known, np.zeros(len(known)), n=k, **more)
+        labelled_rows = np.flatnonzero(pool.labelled)
+        return strategy.query(
+            Ready(pool), np.arange(len(pool.vectors)), free, labelled_rows, np.zeros(len(labelled_rows)), n=k, **options
+        )
 
     return Peer(query)
 
@@ -105,24 +107,26 @@ PEERS: dict[str, Callable[[], Peer]] = {
 }
 
 
-def run(which: TextSet, strategies: list[str], seeds: int, initial: int) -> None:
-    """Measures what is not in the file of the set yet; the strategies of a seed after each other."""
-    labels = which.schema.labels
-    train, test = which.vectors()
+def run(text_set: TextSet, strategies: list[str], seeds: int, initial: int) -> None:
+    """Runs the simulations that are not in the set's file yet, seed by seed."""
+    labels = text_set.schema.labels
+    train, test = text_set.vectors()
 
-    def gold(rows: list[Row], vectors: Floats) -> LabelledPool:
+    def labelled_pool(rows: list[Row], vectors: Floats) -> LabelledPool:
         targets = np.eye(len(labels), dtype=np.float32)[[labels.index(row.label) for row in rows]]
         return LabelledPool(vectors, targets, [row.group for row in rows])
 
-    file = runs_of(which.name, initial)
-    finished = {(each.strategy, each.seed) for each in read_csv(file)}
-    plan = SimulationPlan(which.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", initial, BATCH, BUDGET)
-    pool, held_out = gold(which.train, train), gold(which.test, test)
+    file = runs_of(text_set.name, initial)
+    finished = {(measurement.strategy, measurement.seed) for measurement in read_csv(file)}
+    plan = SimulationPlan(
+        text_set.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", initial, BATCH, BUDGET
+    )
+    pool, held_out = labelled_pool(text_set.train, train), labelled_pool(text_set.test, test)
     for seed in range(seeds):
         for name in strategies:
             if (name, seed) not in finished:
                 append_run(file, list(simulate(plan, pool, held_out, name, seed)))
-                print(f"{which.name} from {initial}: {name}, seed {seed}", file=sys.stderr, flush=True)
+                print(f"{text_set.name} from {initial}: {name}, seed {seed}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
@@ -136,12 +140,12 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    own = registry.acquisition
-    registry.acquisition = lambda name: PEERS[name]() if name in PEERS else own(name)
+    own_acquisition = registry.acquisition
+    registry.acquisition = lambda name: PEERS[name]() if name in PEERS else own_acquisition(name)
     if not options.cached:
         for name in options.sets:
             run(SETS[name](), options.strategies, options.seeds, BATCH)
-            run(SETS[name](), [each for each in COLD if each in options.strategies], options.seeds, 0)
+            run(SETS[name](), [initial for initial in COLD_START if initial in options.strategies], options.seeds, 0)
     text = document([SETS[name]() for name in options.sets], list(PEERS), BATCH)
     print(text)
     if options.save:

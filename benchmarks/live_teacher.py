@@ -1,4 +1,4 @@
-"""A part of `make bench-teacher`: the demo's questions, and a small language model that is really asked."""
+"""A part of `make bench-teacher`: a small language model labels questions of the demo."""
 
 from __future__ import annotations
 
@@ -17,30 +17,31 @@ from ml_backend.core.types import content_key
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
 from ml_backend.teacher import prompts
 
-ASKED = 300
+MAX_QUESTIONS = 300
 
 
 def live(seeds: int) -> Iterator[str]:
-    """SmolLM2 (135M) behind llama.cpp labels 300 of the TREC questions."""
-    which = SETS["trec"]()
-    bench = Bench(which)
-    rows = registry.acquisition("coverage").select(bench.pool(), ASKED, 0).rows
-    texts = [which.train[row].text for row in rows]
+    """Measures labels of SmolLM2 (135M), behind llama.cpp, for 300 of the TREC questions."""
+    text_set = SETS["trec"]()
+    bench = Bench(text_set)
+    rows = registry.acquisition("coverage").select(bench.pool(), MAX_QUESTIONS, 0).rows
+    texts = [text_set.train[row].text for row in rows]
     with tempfile.TemporaryDirectory() as folder, LocalLlama(Path(folder) / "llama.log") as server:
         options = TeacherOptions(MODEL, server.url, timeout=300.0, concurrency=SLOTS)
         teacher = registry.teacher("openai", options)
         assert teacher is not None
-        asked = [prompts.label(bench.schema, content_key(text), text, teacher.name, {}) for text in texts]
+        questions = [prompts.label(bench.schema, content_key(text), text, teacher.name, {}) for text in texts]
         begin = time.monotonic()
-        answers = {answer.question: answer for answer in teacher.answer(asked)}
+        answers = {answer.question: answer for answer in teacher.answer(questions)}
         seconds = time.monotonic() - begin
     calls = [call for answer in answers.values() for call in answer.calls]
-    given = [place for place, each in enumerate(asked) if answers[each.id].shares is not None]
-    shares = np.stack([answers[asked[place].id].shares for place in given])  # type: ignore[misc]
-    rows = rows[given]
+    labelled = [place for place, question in enumerate(questions) if answers[question.id].shares is not None]
+    shares = np.stack([answers[questions[place].id].shares for place in labelled])  # type: ignore[misc]
+    rows = rows[labelled]
     right = float((shares.argmax(axis=1) == bench.y[rows]).mean())
     yield (
-        f"## TREC, really asked: SmolLM2 (135M), {len(given)} of {ASKED} labels, {100 * right:.1f} % of them right\n\n"
+        f"## TREC, really asked: SmolLM2 (135M), {len(labelled)} of {MAX_QUESTIONS} labels, "
+        f"{100 * right:.1f} % of them right\n\n"
         f"{len(calls)} calls, {sum(call.input_tokens for call in calls):,} and "
         f"{sum(call.output_tokens for call in calls):,} tokens, {seconds:.0f} s.\n"
     )
@@ -52,8 +53,14 @@ def live(seeds: int) -> Iterator[str]:
     yield table(
         ["arm", *map(str, BUDGETS)],
         [
-            [name, *(spread([bench.fit(some, given, seed) for seed, some in enumerate(each)]) for each in drawn)]
-            for name, given in (("human labels alone", {}), ("distillation", priors))
+            [
+                name,
+                *(
+                    spread([bench.fit(human_rows, arm_priors, seed) for seed, human_rows in enumerate(draws)])
+                    for draws in drawn
+                ),
+            ]
+            for name, arm_priors in (("human labels alone", {}), ("distillation", priors))
         ],
     )
     yield f"Of the prior by itself: {bench.prior(priors, 'labels'):.1f}.\n"

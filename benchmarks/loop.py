@@ -47,12 +47,12 @@ FLOOR_REPEATS = 5
 
 @dataclass
 class Table:
-    """Rows of (what, size, measured, goal), printed as they come."""
+    """Collects rows of (name, size, measured, goal), and prints each row at once."""
 
     rows: list[tuple[str, str, str, str]] = field(default_factory=list)
 
-    def add(self, what: str, size: int | str, measured: str, goal: str = "") -> None:
-        self.rows.append((what, f"{size:,}" if isinstance(size, int) else size, measured, goal))
+    def add(self, name: str, size: int | str, measured: str, goal: str = "") -> None:
+        self.rows.append((name, f"{size:,}" if isinstance(size, int) else size, measured, goal))
         print("| " + " | ".join(self.rows[-1]) + " |", flush=True)
 
     def markdown(self) -> str:
@@ -61,19 +61,19 @@ class Table:
 
 
 def parser(description: str | None, patience: int) -> argparse.ArgumentParser:
-    """What both benchmarks of the loop are told."""
-    made = argparse.ArgumentParser(description=description)
-    made.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
-    made.add_argument("--annotations", type=int, default=30)
-    made.add_argument("--patience", type=int, default=patience, help="seconds to wait for the background encoding")
-    made.add_argument("--teacher", action="store_true", help="with a teacher at work, which costs no CPU")
-    made.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
-    return made
+    """Returns the parser with the options of both benchmarks of the loop."""
+    arguments = argparse.ArgumentParser(description=description)
+    arguments.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    arguments.add_argument("--annotations", type=int, default=30)
+    arguments.add_argument("--patience", type=int, default=patience, help="seconds to wait for the background encoding")
+    arguments.add_argument("--teacher", action="store_true", help="with a teacher at work, which costs no CPU")
+    arguments.add_argument("--save", action="store_true", help="write the table beside this file, under today's date")
+    return arguments
 
 
 def main() -> None:
     options = parser(__doc__, patience=3600).parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped on every way out
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers are stopped in any case
     table = Table()
     refit(table)
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def refit(table: Table) -> None:
-    """Seconds of the learner alone on 500 labels of 6 classes."""
+    """Measures the seconds of a fit alone, with 500 labels of 6 classes."""
     import torch
 
     torch.set_num_threads(1)
@@ -155,7 +155,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
 def floor(
     table: Table, client: LabelStudioClient, project: int, schema: TaskSchema, size: int, label: str
 ) -> dict[str, float]:
-    """Medians of the calls that publish a queue and ask for its first task, sent bare: rows, the switch, /next."""
+    """Measures the calls that publish a queue and ask for its first task, without a backend."""
     tasks = [task["id"] for task in next(client.pages(project, fields="task_only", include="id"))[:50]]
     names = (f"floor-{number}" for number in itertools.count())
 
@@ -178,30 +178,30 @@ def floor(
         client.change_project(project, model_version=name)
         next_task(client, project, schema)
 
-    found = {
+    seconds = {
         "bulk": statistics.median(_timed(bulk) for _ in range(FLOOR_REPEATS)),
         "single": statistics.median(_timed(singles) for _ in range(FLOOR_REPEATS)),
     }
-    table.add("floor: bulk import of 50 rows, PATCH and /next, bare", size, f"{found['bulk']:.2f} s")
-    table.add(f"floor: {HEAD} single rows, PATCH and /next, bare", size, f"{found['single']:.2f} s")
-    return found
+    table.add("floor: bulk import of 50 rows, PATCH and /next, bare", size, f"{seconds['bulk']:.2f} s")
+    table.add(f"floor: {HEAD} single rows, PATCH and /next, bare", size, f"{seconds['single']:.2f} s")
+    return seconds
 
 
 def loop(
     table: Table, client: LabelStudioClient, store: Store, project: int, size: int, annotations: int,
     label_of: dict[str, str], floors: dict[str, float], when: str,
 ) -> None:  # fmt: skip
-    """From an annotation's reply to the first /next served from a version trained on it."""
+    """Measures the time from an annotation's reply to the first /next from a version that was fitted on it."""
     schema = read_schema(store.projects.ensure(project).label_config)
     seconds = []
     for _ in range(annotations):
         served = next_task(client, project, schema)
         if served is None:
             raise SystemExit("the queue ran dry")
-        known = store.labels.count(project)[0]
+        labelled_count = store.labels.count(project)[0]
         answer(client, served.task, schema, [label_of[served.text]])
         begin = time.monotonic()
-        _until(lambda: _knows(store, project, known + 1), 120)  # noqa: B023
+        _until(lambda: _knows(store, project, labelled_count + 1), 120)  # noqa: B023
         served = next_task(client, project, schema)
         seconds.append(time.monotonic() - begin)
         if served is None or served.version != store.projects.ensure(project).published:
@@ -215,7 +215,7 @@ def loop(
     )  # fmt: skip
     stages = [record.stages for record in store.versions.last_rounds(project, annotations, failed=False)]
     named = {name: statistics.median(stage[name] for stage in stages if name in stage) for name in stages[0]}
-    table.add("of that, median by stage", size, ", ".join(f"{name} {found:.2f}" for name, found in named.items()))
+    table.add("of that, median by stage", size, ", ".join(f"{name} {seconds:.2f}" for name, seconds in named.items()))
 
 
 def teacher_at_work(table: Table, store: Store, project: int, size: int) -> None:
@@ -241,7 +241,7 @@ def predict(table: Table, settings: Settings, project: int, size: int, text: str
 
 
 def webhook(table: Table, settings: Settings, store: Store, project: int, size: int, config: str) -> None:
-    """Acknowledgement of updated annotations at a steady rate, while the rounds that they ask for run."""
+    """Measures the acknowledgement of updated annotations at a steady rate, while the requested rounds run."""
     annotations = store.labels.of(project)
     labels = read_schema(config).labels
     counts = store.projects.ensure(project).counts or {}
@@ -299,7 +299,7 @@ def memory(table: Table, supervisor: int, size: int) -> None:
 
 
 def _pairs(texts: list[str], labels: list[str]) -> Iterator[tuple[str, str]]:
-    """Unlimited different texts with the label of their first half: the questions, then pairs of them."""
+    """Yields different texts without end, with their labels: the questions, then pairs with the label of the first."""
     yield from zip(texts, labels, strict=True)
     generator = random.Random(0)
     while True:
@@ -308,11 +308,11 @@ def _pairs(texts: list[str], labels: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _cached(settings: Settings, store: Store, project: int, texts: Iterable[str]) -> str:
-    """A text whose vector is on disk."""
+    """Returns a text whose vector is on disk."""
     space = registry.encoder(settings.encoder).name
     everything = list(texts)
-    found = store.vectors(project, space).find([content_key(text) for text in everything])
-    return everything[int((found >= 0).argmax())]
+    positions = store.vectors(project, space).find([content_key(text) for text in everything])
+    return everything[int((positions >= 0).argmax())]
 
 
 def _knows(store: Store, project: int, labels: int) -> bool:
@@ -326,7 +326,7 @@ def _encoded(store: Store, project: int) -> float:
 
 
 def _children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _until(met: Callable[[], bool], seconds: float) -> None:
@@ -337,9 +337,9 @@ def _until(met: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.01)
 
 
-def _timed(work: Callable[[], object]) -> float:
+def _timed(operation: Callable[[], object]) -> float:
     begin = time.monotonic()
-    work()
+    operation()
     return time.monotonic() - begin
 
 

@@ -1,4 +1,4 @@
-"""The made-up vectors of `make bench-acquisition`, and a folder that carries them to the processes that measure.
+"""Made-up vectors for `make bench-acquisition`, written to a folder for the measuring processes.
 
 The peers' environment reads them, too, where nothing of ours is installed: our own imports wait.
 """
@@ -18,7 +18,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Data:
-    """Unit vectors, predicted probabilities and true classes; the last LABELLED rows are those with a label."""
+    """Unit vectors, predicted probabilities and true classes. The last LABELLED rows have a label."""
 
     vectors: Any
     probabilities: Any
@@ -31,10 +31,15 @@ class Data:
         return np.arange(len(self.vectors)) >= len(self.vectors) - LABELLED
 
     def part(self, n: int) -> Data:
-        """The first n rows and those with a label."""
+        """Returns the first n rows and the labelled rows."""
         rows = np.r_[:n, len(self.vectors) - LABELLED : len(self.vectors)]
-        columns = (self.vectors, self.probabilities, self.classes, self.assignment)
-        return Data(*(column[rows] for column in columns), self.centroids)
+        return Data(
+            self.vectors[rows],
+            self.probabilities[rows],
+            self.classes[rows],
+            self.assignment[rows],
+            self.centroids,
+        )
 
     def write(self, folder: Path) -> None:
         folder.mkdir()
@@ -47,7 +52,7 @@ class Data:
 
 
 def make(n: int) -> Data:
-    """A mixture whose cosines resemble those of sentence embeddings.
+    """Draws a mixture whose cosines resemble those of sentence embeddings.
 
     All texts share a direction (mean cosine 0.2, as of MiniLM on questions), each belongs to one of 100 topics of
     uneven size (cosine within one 0.6), and the rest is noise of falling variance, so that near texts exist.

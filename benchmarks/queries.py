@@ -1,4 +1,4 @@
-"""One query of each strategy, ours and the peers', ready to be timed.
+"""Prepares one query of each strategy, ours and the peers', for timing.
 
 A peer's query is made in the peers' environment, where nothing of ours is installed: all libraries are imported where
 they are used. Peers get a classifier that has its answers ready, so that no fit is timed.
@@ -26,7 +26,7 @@ PEERS = {
     "cluster-uncertainty": {SKACTIVEML: "MaxHerding"},  # the same herding, without the uncertainty
     "(none of ours)": {SKACTIVEML: "ProbCover", SMALL_TEXT: "EmbeddingKMeans"},
 }
-ALL_PAIRS = {"MaxHerding", "ProbCover"}  # they keep n x n distances: 40 GB of 100,000 tasks
+ALL_PAIRS = {"MaxHerding", "ProbCover"}  # they keep n x n distances: 40 GB for 100,000 tasks
 
 
 def ours(name: str, data: Data, batch: int) -> Callable[[], object]:
@@ -57,18 +57,22 @@ def scikit_activeml(name: str, data: Data, batch: int) -> Callable[[], object]:
             return self
 
         def predict_proba(self, X: Any) -> Any:  # noqa: N803
-            return answers
+            return probabilities
 
-    answers = data.probabilities[~data.labelled]
+    probabilities = data.probabilities[~data.labelled]
     labels = np.where(data.labelled, data.classes, np.nan)
     kind, _, method = name.partition(":")
     options: dict[str, Any] = {"method": method} if method else {}
     options |= {"n_classes": CLASSES} if kind == "ProbCover" else {}
-    more = {"clf": Ready(range(CLASSES)), "fit_clf": False} if kind in ("UncertaintySampling", "Badge") else {}
+    classifier_options = (
+        {"clf": Ready(range(CLASSES)), "fit_clf": False} if kind in ("UncertaintySampling", "Badge") else {}
+    )
 
     def query() -> object:
-        strategy = getattr(pool, kind)(random_state=SEED, **options)  # anew, as ProbCover keeps its distances
-        return strategy.query(data.vectors, labels, batch_size=batch, **more)
+        strategy = getattr(pool, kind)(
+            random_state=SEED, **options
+        )  # a new instance, because ProbCover caches its distances
+        return strategy.query(data.vectors, labels, batch_size=batch, **classifier_options)
 
     return query
 
@@ -94,6 +98,8 @@ def small_text(name: str, data: Data, batch: int) -> Callable[[], object]:
     else:
         strategy = getattr(query_strategies, name)()
     options = {"pbar": None} if isinstance(strategy, query_strategies.EmbeddingBasedQueryStrategy) else {}
-    free, known = np.flatnonzero(~data.labelled), np.flatnonzero(data.labelled)
+    free, labelled_rows = np.flatnonzero(~data.labelled), np.flatnonzero(data.labelled)
     np.random.seed(SEED)
-    return lambda: strategy.query(Ready(), Texts(), free, known, data.classes[known], n=batch, **options)
+    return lambda: strategy.query(
+        Ready(), Texts(), free, labelled_rows, data.classes[labelled_rows], n=batch, **options
+    )

@@ -1,4 +1,4 @@
-"""One query step, measured in a process of its own: how the process measures, and how it is started.
+"""Measures one query step in a separate process: the code of the process, and the code that starts it.
 
 The process may be of the peers' environment, where nothing of ours is installed: only `benchmarks` is imported here.
 """
@@ -23,29 +23,30 @@ from typing import NamedTuple
 from benchmarks.mixture import Data
 from benchmarks.queries import OURS, SKACTIVEML, SMALL_TEXT, ours, scikit_activeml, small_text
 
-WARM = 1000  # rows of the first, small query
+WARMUP_ROWS = 1000  # of the first query, which is not measured
 REPEATS = 3
-SHORT, SLOW = 0.1, 5.0  # seconds; a step below the one is repeated to fill it, one above the other is measured once
-MEMORY = 16 << 30  # bytes; the machine must outlive a peer that wants more
+MIN_TIMED_SECONDS = 0.1  # a shorter step is repeated until it takes as long
+SLOW_SECONDS = 5.0  # a longer step is measured once
+MAX_MEMORY_BYTES = 16 << 30  # a peer that needs more fails before the machine does
 
 
 def step(library: str, name: str, folder: Path, batch: int, limit: int) -> None:
-    """Prints {"seconds", "mib"}; is ended by SIGXCPU if the query takes more than `limit` CPU seconds."""
+    """Measures a step and prints {"seconds", "mib"}. SIGXCPU ends the process after `limit` CPU seconds of a query."""
     make_query = {OURS: ours, SKACTIVEML: scikit_activeml, SMALL_TEXT: small_text}[library]
     data = Data.read(folder)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    make_query(name, data.part(WARM), batch)()
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    make_query(name, data.part(WARMUP_ROWS), batch)()
     query = make_query(name, data, batch)
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # nothing is lying about that the step could use
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to now
-    before = _mib("VmRSS")
+    ctypes.CDLL(None).malloc_trim(0)  # returns free memory, which the step could otherwise use
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    mib_before = _mib("VmRSS")
     first = _seconds(query, 1, limit)
-    mib = _mib("VmHWM") - before
-    times = max(1, round(SHORT / max(first, 0.001)))  # the clock is too coarse for one short query
+    mib = _mib("VmHWM") - mib_before
+    times = max(1, round(MIN_TIMED_SECONDS / max(first, 0.001)))  # the clock is too coarse for a short query
     seconds = [first] if times == 1 else []
-    while len(seconds) < REPEATS and sum(seconds) < SLOW:
+    while len(seconds) < REPEATS and sum(seconds) < SLOW_SECONDS:
         seconds.append(_seconds(query, times, limit))
     print(json.dumps({"seconds": statistics.median(seconds), "mib": mib}))
 
@@ -64,7 +65,7 @@ def _mib(field: str) -> float:
 
 
 class Cell(NamedTuple):
-    """One measurement, or why there is none."""
+    """One measurement, or the reason why there is none."""
 
     seconds: float = math.inf
     mib: float = math.inf
@@ -75,7 +76,7 @@ class Cell(NamedTuple):
 
 
 class Runner:
-    """Measures steps; one that was too slow is not tried with more."""
+    """Measures steps. A step that exceeded the limit is not measured with larger data."""
 
     def __init__(self, pythons: dict[str, str], limit: int) -> None:
         self._pythons, self._limit = pythons, limit
@@ -86,8 +87,8 @@ class Runner:
             return Cell(why=f"not run (> {self._limit} s with less)")
         command = [self._pythons[library], "-m", "benchmarks.acquisition", "--step", library, name, str(folder)]
         command += [str(batch), str(self._limit)]
-        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        done = subprocess.run(command, check=False, env={**os.environ, **one}, capture_output=True, text=True)
+        single_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        done = subprocess.run(command, check=False, env={**os.environ, **single_thread}, capture_output=True, text=True)
         if done.returncode == -signal.SIGXCPU:
             self._slow.setdefault((library, name), []).append((size, batch))
             return Cell(why=f"> {self._limit} s")

@@ -43,7 +43,7 @@ REFIT = 500
 
 
 def records(size: int, fields: int) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:
-    """Records, their labels, and what somebody says of the fields, roughly."""
+    """Returns made-up records, their labels, and rough scores of the fields."""
     random = np.random.default_rng(0)
     plain = fields * 3 // 4
     x = random.normal(size=(size, plain)).round(3)
@@ -51,37 +51,37 @@ def records(size: int, fields: int) -> tuple[list[dict[str, Any]], list[str], di
     weight = random.normal(size=plain) * (random.random(plain) < 0.3)
     score = x @ weight + (categories[:, 0] == 2) * 2 + random.normal(size=size)
     names = [f"number {n}" for n in range(plain)], [f"kind {n}" for n in range(fields - plain)]
-    found = [
+    rows = [
         {**dict(zip(names[0], row, strict=True)), **{name: f"v{v}" for name, v in zip(names[1], kinds, strict=True)}}
         for row, kinds in zip(x.tolist(), categories.tolist(), strict=True)
     ]
     labels = np.where(score > np.median(score), "yes", "no").tolist()
-    said = {name: float(round(np.clip(4 * w, -10, 10))) for name, w in zip(names[0], weight, strict=True)}
-    return found, labels, {"fields": {}, "estimates": [{"yes": said}], "by": BY_HAND}
+    scores = {name: float(round(np.clip(4 * w, -10, 10))) for name, w in zip(names[0], weight, strict=True)}
+    return rows, labels, {"fields": {}, "estimates": [{"yes": scores}], "by": BY_HAND}
 
 
-def refit(table: Table, some: list[dict[str, Any]], labels: list[str], features: dict[str, Any]) -> None:
-    texts = [record_text(each) for each in some]
-    encoder = registry.record_encoder(registry.profile(some, {}, "minilm"), "minilm")
+def refit(table: Table, rows: list[dict[str, Any]], labels: list[str], features: dict[str, Any]) -> None:
+    texts = [record_text(record) for record in rows]
+    encoder = registry.record_encoder(registry.profile(rows, {}, "minilm"), "minilm")
     seconds = _timed(lambda: encoder.encode(texts))
-    table.add("encoding alone, records a second", len(some), f"{len(some) / seconds:,.0f}")
-    x, known = encoder.encode(texts), encoder.attributions(features["estimates"], ["no", "yes"])
+    table.add("encoding alone, records a second", len(rows), f"{len(rows) / seconds:,.0f}")
+    x, attributions = encoder.encode(texts), encoder.attributions(features["estimates"], ["no", "yes"])
     targets = np.eye(2, dtype=np.float32)[[int(label == "yes") for label in labels]]
     nothing = PseudoLabels(x[:0], targets[:0], np.empty(0, np.float32))
     learner = registry.learner("tabular")
-    priors = learner.distil(DistillationData(nothing, nothing, x, known), False, 0)
+    priors = learner.distil(DistillationData(nothing, nothing, x, attributions), False, 0)
     train = TrainingSet(x[:REFIT], targets[:REFIT], np.ones(REFIT, np.float32), False, priors=priors)
     learner.fit(train, 0)
     took = statistics.median(_timed(lambda: learner.fit(train, 0)) for _ in range(20))
-    what = f"refit on {REFIT} labels, {encoder.dim} columns, median of 20"
-    table.add(what, "-", f"{took * 1e3:.0f} ms", "300 ms")
+    name = f"refit on {REFIT} labels, {encoder.dim} columns, median of 20"
+    table.add(name, "-", f"{took * 1e3:.0f} ms", "300 ms")
 
 
 def run(table: Table, size: int, options: argparse.Namespace) -> None:
-    found, labels, features = records(size, options.fields)
+    rows, labels, features = records(size, options.fields)
     if size == options.sizes[0]:
-        refit(table, found[:5000], labels[:5000], features)
-    label_of = dict(zip(map(record_text, found), labels, strict=True))
+        refit(table, rows[:5000], labels[:5000], features)
+    label_of = dict(zip(map(record_text, rows), labels, strict=True))
     schema = read_schema(CONFIG)
     with (
         tempfile.TemporaryDirectory() as name,
@@ -90,7 +90,7 @@ def run(table: Table, size: int, options: argparse.Namespace) -> None:
     ):
         client = LabelStudioClient(label_studio.url, label_studio.token, timeout=120)
         project = create_project(client, f"bench {size}", CONFIG)
-        seconds = _timed(lambda: list(import_tasks(client, project, [{"record": each} for each in found])))
+        seconds = _timed(lambda: list(import_tasks(client, project, [{"record": record} for record in rows])))
         table.add("(Label Studio imports the tasks)", size, f"{seconds:.0f} s")
         floors = floor(table, client, project, schema, size, labels[0])
         settings = Settings(
@@ -125,7 +125,7 @@ def main() -> None:
     arguments = parser(__doc__, patience=1800)
     arguments.add_argument("--fields", type=int, default=60)
     options = arguments.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers are stopped on every way out
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers are stopped in any case
     table = Table()
     for size in options.sizes:
         run(table, size, options)

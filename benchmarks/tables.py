@@ -15,7 +15,7 @@ from ml_backend.core.types import Floats, Ints, Mask
 
 FOLDER = DATA / "tabular"
 TEST_SHARE, SPLIT = 0.35, 12345
-"""Of the tables that come without a split: of each class, always the same rows."""
+"""For tables without a split. The test rows are drawn from each class with a fixed seed."""
 LEVELS = ["LevelOne", "LevelTwo", "LevelThree", "LevelFour"]
 ADULT = (
     "age", "workclass", "fnlwgt", "education", "educational-num", "marital-status", "occupation", "relationship",
@@ -25,7 +25,7 @@ BANK = (
     "age", "job", "marital", "education", "default", "balance", "housing", "loan", "contact", "day", "month",
     "duration", "campaign", "pdays", "previous", "poutcome",
 )  # fmt: skip
-"""What its header says that V1 to V16 are."""
+"""The meaning of the columns V1 to V16, from the header of the table."""
 WIDE = ("spambase", "z_alizadeh_sani", "telco_churn")
 TABLES = ("adult", "bank", "diabetes", "contraceptive", "indian_liver", "breast-ljubljana", *WIDE)
 
@@ -44,7 +44,7 @@ class RecordSet:
 
 
 def record_set(name: str) -> RecordSet:
-    told = json.loads((DATA / "teacher" / "feature_scores.json").read_text(encoding="utf-8"))[name]
+    scores_json = json.loads((DATA / "teacher" / "feature_scores.json").read_text(encoding="utf-8"))[name]
     test: Mask | None = None
     if name == "adult":
         records, labels, test = _adult()
@@ -56,10 +56,10 @@ def record_set(name: str) -> RecordSet:
         last = list(rows[0])[-1]
         labels = [row.pop(last) for row in rows]
         records = [dict(row) for row in rows]
-    y = np.array([label == told["positive_class"] for label in labels], np.int64)
+    y = np.array([label == scores_json["positive_class"] for label in labels], np.int64)
     ordered = ("WifeEdu", "HusbandEdu", "HusbandOccupation", "StandardOfLivingIndex")
     kinds = dict.fromkeys(ordered, LEVELS) if name == "contraceptive" else {}
-    return RecordSet(name, records, y, _held_out(y) if test is None else test, told["estimates"], kinds)
+    return RecordSet(name, records, y, _held_out(y) if test is None else test, scores_json["estimates"], kinds)
 
 
 def scored(estimates: Sequence[Mapping[str, float]], columns: Sequence[Any], lower: Mapping[str, str]) -> Floats:
@@ -67,18 +67,18 @@ def scored(estimates: Sequence[Mapping[str, float]], columns: Sequence[Any], low
     two values, the other one; if both have a score, half of the difference counts."""
     out = np.zeros((len(estimates), len(columns)), np.float32)
     for row, estimate in enumerate(estimates):
-        said = {name.lower(): score for name, score in estimate.items()}
+        scores = {name.lower(): score for name, score in estimate.items()}
         for place, column in enumerate(columns):
             name = column.field.lower()
             if column.is_number:
-                out[row, place] = said.get(name, 0)
+                out[row, place] = scores.get(name, 0)
             elif column.field in lower:
-                both = [said.get(f"{name}_{value.lower()}") for value in (lower[column.field], column.value)]
+                both = [scores.get(f"{name}_{value.lower()}") for value in (lower[column.field], column.value)]
                 halved = None if None in both else (both[1] - both[0]) / 2  # type: ignore[operator]
-                out[row, place] = said.get(name, 0) if halved is None else halved
+                out[row, place] = scores.get(name, 0) if halved is None else halved
             else:
                 value = "unknown" if column.value == "(missing)" else column.value.lower()
-                out[row, place] = said.get(f"{name}_{value}", 0)
+                out[row, place] = scores.get(f"{name}_{value}", 0)
     return out
 
 

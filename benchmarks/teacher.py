@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from benchmarks.arms import BUDGETS, EACH, Bench, Priors, spread, table
+from benchmarks.arms import BUDGETS, LABELS_PER_CLASS, Bench, Priors, spread, table
 from benchmarks.data import DATA, SETS
 from benchmarks.evolving import evolving
 from benchmarks.live_teacher import live
@@ -32,7 +33,7 @@ from ml_backend.teacher.descriptions.label_descriptions import Cues
 
 
 def recorded(bench: Bench) -> tuple[Ints, Floats]:
-    """The rows of banking77 that the model has labelled, and its shares; what it left over is spread evenly."""
+    """Returns the rows of banking77 that the model has labelled, and its probabilities; the rest is spread evenly."""
     labels = bench.schema.labels
     rows: list[int] = []
     shares: list[Floats] = []
@@ -52,49 +53,58 @@ def recorded_cues() -> Cues:
     raw = json.loads((DATA / "teacher" / "banking77_cues.json").read_text(encoding="utf-8"))
     return {
         label: {
-            "description": told["description"],
-            "cues": [*told["cues"], *([phrase, -score, other] for phrase, score, other in told["negative_cues"])],
+            "description": description["description"],
+            "cues": [
+                *description["cues"],
+                *([phrase, -score, label_instead] for phrase, score, label_instead in description["negative_cues"]),
+            ],
         }
-        for label, told in raw.items()
+        for label, description in raw.items()
     }
 
 
-def shuffled(told: Cues, seed: int) -> Cues:
-    """Everything that was told of a label, told of another one."""
-    names = list(told)
+def shuffled(descriptions: Cues, seed: int) -> Cues:
+    """Assigns the descriptions of each label to another label."""
+    names = list(descriptions)
     return {
-        name: {**told[other], "cues": [cue[:2] for cue in told[other]["cues"] if cue[1] > 0]}
-        for name, other in zip(names, np.random.default_rng(seed).permutation(names).tolist(), strict=True)
+        name: {
+            **descriptions[other_label],
+            "cues": [cue[:2] for cue in descriptions[other_label]["cues"] if cue[1] > 0],
+        }
+        for name, other_label in zip(names, np.random.default_rng(seed).permutation(names).tolist(), strict=True)
     }
 
 
 def redrawn(bench: Bench, rows: Ints, shares: Floats, seed: int) -> Floats:
-    """30 % of the labels drawn again from the model's own confusions."""
+    """Draws 30 % of the labels again, from the model's own confusions."""
     random = np.random.default_rng(seed)
-    said = shares.argmax(axis=1)
-    wrong = said != bench.y[rows]
+    labels = shares.argmax(axis=1)
+    wrong = labels != bench.y[rows]
     out = shares.copy()
     for place in np.flatnonzero(random.random(len(rows)) < 0.3):
-        like = np.flatnonzero(wrong & (said == said[place]) | wrong & (bench.y[rows] == said[place]))
-        other = random.choice(like) if len(like) else random.integers(len(rows))
-        label = bench.y[rows[other]] if said[other] == said[place] else said[other]
-        if label == said[place]:
+        like = np.flatnonzero(wrong & (labels == labels[place]) | wrong & (bench.y[rows] == labels[place]))
+        similar = random.choice(like) if len(like) else random.integers(len(rows))
+        label = bench.y[rows[similar]] if labels[similar] == labels[place] else labels[similar]
+        if label == labels[place]:
             label = random.integers(shares.shape[1])
         out[place] = bench.one_hot[label]
     return out
 
 
 def oracle(bench: Bench, rows: Ints, wrong: float, seed: int, *, systematic: bool = False) -> Floats:
-    """Gold labels, so many of them wrong: any other label, or for each label always the same other one; and sure."""
+    """Returns gold labels with certainty, a share `wrong` of them replaced.
+
+    The replacement is a random other label or, if `systematic`, the same other label for each label.
+    """
     random = np.random.default_rng(seed)
     c = len(bench.one_hot)
     shift = random.integers(1, c, c)[bench.y[rows]] if systematic else random.integers(1, c, len(rows))
     bad = random.random(len(rows)) < wrong
-    return bench.one_hot[np.where(bad, (bench.y[rows] + shift) % c, bench.y[rows])]
+    return np.asarray(bench.one_hot[np.where(bad, (bench.y[rows] + shift) % c, bench.y[rows])])
 
 
 def labels(seeds: int) -> Iterator[str]:
-    """By human labels that come in the loop's order."""
+    """Yields the accuracy by human labels in the order of the loop."""
     bench = Bench(SETS["banking77"]())
     rows, shares = recorded(bench)
     cues = bench.cues(recorded_cues())
@@ -112,21 +122,21 @@ def labels(seeds: int) -> Iterator[str]:
     pool = LabelledPool(bench.x, bench.one_hot[bench.y], [""] * len(bench.x))
     test = LabelledPool(bench.test_x, bench.one_hot[bench.test_y], [""] * len(bench.test_x))
     marks = (25, 50, 100, 200, 300, 375, 400)
-    shown: list[list[str]] = []
-    curves: dict[str, np.ndarray] = {}
+    rows_shown: list[list[str]] = []
+    curves: dict[str, npt.NDArray[np.float64]] = {}
     for name, (strategy, priors) in arms.items():
         plan = SimulationPlan(bench.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", 25, 25, 400, priors)
-        found: dict[int, list[float]] = {}
+        accuracies: dict[int, list[float]] = {}
         for seed in range(seeds):
-            for each in simulate(plan, pool, test, strategy, seed):
-                if each.metric == "accuracy" and not each.group:
-                    found.setdefault(each.labelled, []).append(100 * each.value)
-        curves[name] = np.array([np.mean(found[n]) for n in sorted(found)])
-        sizes = sorted(found)
-        shown.append([name, *(spread(found[n]) if n in found else "" for n in marks)])
+            for measurement in simulate(plan, pool, test, strategy, seed):
+                if measurement.metric == "accuracy" and not measurement.group:
+                    accuracies.setdefault(measurement.labelled, []).append(100 * measurement.value)
+        curves[name] = np.array([np.mean(accuracies[n]) for n in sorted(accuracies)])
+        sizes = sorted(accuracies)
+        rows_shown.append([name, *(spread(accuracies[n]) if n in accuracies else "" for n in marks)])
     teacher_alone = bench.fit(rows, {}, 0, shares)
-    shown.append(["teacher's labels alone, fitted as if they were human", *[f"{teacher_alone:.1f}"] * len(marks)])
-    shown.append(
+    rows_shown.append(["teacher's labels alone, fitted as if they were human", *[f"{teacher_alone:.1f}"] * len(marks)])
+    rows_shown.append(
         [
             "the priors by themselves: "
             + ", ".join(f"{name} {bench.prior(everything, name):.1f}" for name in everything),
@@ -134,7 +144,7 @@ def labels(seeds: int) -> Iterator[str]:
         ]
     )
     yield "## Accuracy by human labels, banking77, 800 recorded labels of the teacher\n"
-    yield table(["arm", *map(str, marks)], shown)
+    yield table(["arm", *map(str, marks)], rows_shown)
     target = curves["human labels alone, default acquisition"][-1]
     for name, curve in curves.items():
         reached = np.flatnonzero(curve >= target)
@@ -143,37 +153,37 @@ def labels(seeds: int) -> Iterator[str]:
 
 
 def few(seeds: int) -> Iterator[str]:
-    """With 5 human labels a class, drawn outside the teacher's 800 rows; random draws of other sizes beside it."""
+    """Yields the accuracy with 5 human labels per class, outside the teacher's 800 rows, and with random draws."""
     bench = Bench(SETS["banking77"]())
     rows, shares = recorded(bench)
     free = np.setdiff1d(np.arange(len(bench.x)), rows)
-    told = recorded_cues()
-    everything = bench.distil(rows, shares, bench.cues(told))
+    descriptions = recorded_cues()
+    everything = bench.distil(rows, shares, bench.cues(descriptions))
     named = bench.named()
-    cues, only = {"cues": everything["cues"]}, {"labels": everything["labels"]}
+    cues, labels_prior = {"cues": everything["cues"]}, {"labels": everything["labels"]}
     arms: dict[str, Callable[[Ints, int], float]] = {
-        "human labels alone": lambda some, seed: bench.fit(some, {}, seed),
-        "labels' names": lambda some, seed: bench.fit(some, named, seed),
-        "pooled with the teacher's labels": lambda some, seed: bench.fit(
-            np.concatenate([some, rows]), {}, seed, np.concatenate([bench.one_hot[bench.y[some]], shares])
+        "human labels alone": lambda human, seed: bench.fit(human, {}, seed),
+        "labels' names": lambda human, seed: bench.fit(human, named, seed),
+        "pooled with the teacher's labels": lambda human, seed: bench.fit(
+            np.concatenate([human, rows]), {}, seed, np.concatenate([bench.one_hot[bench.y[human]], shares])
         ),
-        "distillation": lambda some, seed: bench.fit(some, only, seed),
-        "cues alone": lambda some, seed: bench.fit(some, cues, seed),
-        "distillation with cues": lambda some, seed: bench.fit(some, everything, seed),
+        "distillation": lambda human, seed: bench.fit(human, labels_prior, seed),
+        "cues alone": lambda human, seed: bench.fit(human, cues, seed),
+        "distillation with cues": lambda human, seed: bench.fit(human, everything, seed),
     }
-    yield f"## Accuracy with random human labels, and with {EACH} a class (385), banking77\n"
+    yield f"## Accuracy with random human labels, and with {LABELS_PER_CLASS} a class (385), banking77\n"
     yield _arms(bench, free, arms, seeds)
-    wrong = [bench.distil(rows[:0], shares[:0], bench.cues(shuffled(told, seed))) for seed in range(3)]
+    wrong = [bench.distil(rows[:0], shares[:0], bench.cues(shuffled(descriptions, seed))) for seed in range(3)]
     harm: dict[str, Callable[[Ints, int], float]] = {
         "human labels alone": arms["human labels alone"],
-        "shuffled cues": lambda some, seed: bench.fit(some, wrong[seed % len(wrong)], seed),
+        "shuffled cues": lambda human, seed: bench.fit(human, wrong[seed % len(wrong)], seed),
     }
     yield "Cues told of the wrong labels:\n"
     yield _arms(bench, free, harm, seeds)
 
 
 def noise(seeds: int) -> Iterator[str]:
-    """Teachers that are wrong."""
+    """Yields the accuracy with teachers that are often wrong."""
     bench = Bench(SETS["banking77"]())
     rows, shares = recorded(bench)
     free = np.setdiff1d(np.arange(len(bench.x)), rows)
@@ -186,15 +196,15 @@ def noise(seeds: int) -> Iterator[str]:
         "oracle, always wrong": lambda draw: oracle(bench, rows, 1.0, draw),
     }
     for name, make in makers.items():
-        said = [make(draw) for draw in range(2)]
-        plain = [bench.distil(rows, each) for each in said]
-        both = [bench.distil(rows, each, cues) for each in said]
+        drawn_labels = [make(draw) for draw in range(2)]
+        plain = [bench.distil(rows, targets) for targets in drawn_labels]
+        both = [bench.distil(rows, targets, cues) for targets in drawn_labels]
         arms: dict[str, Callable[[Ints, int], float]] = {
-            "human labels alone": lambda some, seed: bench.fit(some, {}, seed),
-            "distillation": lambda some, seed, plain=plain: bench.fit(some, plain[seed % 2], seed),  # type: ignore[misc]
-            "with cues": lambda some, seed, both=both: bench.fit(some, both[seed % 2], seed),  # type: ignore[misc]
+            "human labels alone": lambda human, seed: bench.fit(human, {}, seed),
+            "distillation": lambda human, seed, plain=plain: bench.fit(human, plain[seed % 2], seed),  # type: ignore[misc]
+            "with cues": lambda human, seed, both=both: bench.fit(human, both[seed % 2], seed),  # type: ignore[misc]
         }
-        share = np.mean([(each.argmax(axis=1) == bench.y[rows]).mean() for each in said])
+        share = np.mean([(targets.argmax(axis=1) == bench.y[rows]).mean() for targets in drawn_labels])
         yield f"{name} ({100 * share:.1f} % right):\n"
         yield _arms(bench, free, arms, seeds)
 
@@ -204,33 +214,36 @@ def _arms(bench: Bench, free: Ints, arms: Mapping[str, Callable[[Ints, int], flo
         str(n): [np.random.default_rng([seed, n]).choice(free, n, replace=False) for seed in range(seeds)]
         for n in BUDGETS
     }
-    draws |= {f"{each} a class": [bench.few(free, each, seed) for seed in range(seeds)] for each in (EACH, 2 * EACH)}
-    found = {
-        arm: {size: [fit(some, seed) for seed, some in enumerate(drawn)] for size, drawn in draws.items()}
+    draws |= {
+        f"{per_label} a class": [bench.few(free, per_label, seed) for seed in range(seeds)]
+        for per_label in (LABELS_PER_CLASS, 2 * LABELS_PER_CLASS)
+    }
+    accuracies = {
+        arm: {size: [fit(human, seed) for seed, human in enumerate(drawn)] for size, drawn in draws.items()}
         for arm, fit in arms.items()
     }
-    first = next(iter(found))
-    rows = [[arm, *(spread(values) for values in sizes.values())] for arm, sizes in found.items()]
-    for arm in list(found)[1:]:
-        apart = {size: np.subtract(found[arm][size], found[first][size]).tolist() for size in draws}
+    first = next(iter(accuracies))
+    rows = [[arm, *(spread(values) for values in sizes.values())] for arm, sizes in accuracies.items()]
+    for arm in list(accuracies)[1:]:
+        apart = {size: np.subtract(accuracies[arm][size], accuracies[first][size]).tolist() for size in draws}
         rows.append([f"{arm}, minus {first}", *(spread(values) for values in apart.values())])
     return table(["arm", *draws], rows)
 
 
 def calls(seeds: int) -> Iterator[str]:
-    """Which tasks the teacher is best asked about: of its 800 rows, at equal calls, with 100 human labels."""
+    """Yields the accuracy by the choice of tasks for the teacher, at equal calls, with 100 human labels."""
     bench = Bench(SETS["banking77"]())
     rows, shares = recorded(bench)
     free = np.setdiff1d(np.arange(len(bench.x)), rows)
     yield "## Which tasks to ask the teacher about: accuracy by its calls, with 100 random human labels, banking77\n"
     numbers = (50, 100, 200, 400)
-    found: dict[str, dict[int, list[float]]] = {}
+    accuracies: dict[str, dict[int, list[float]]] = {}
     for seed in range(seeds):
         human = np.random.default_rng([seed, 100]).choice(free, 100, replace=False)
         train = TrainingSet(bench.x[human], bench.one_hot[bench.y[human]], np.ones(100, np.float32), multiple=False)
-        said = bench.learner.predict(bench.learner.fit(train, seed).tensors, bench.x[rows])
-        unsure = 1 - said.max(axis=1)
-        pool = Pool(bench.x[rows], said, np.zeros(len(rows), bool), np.ones(len(rows), bool), multiple=False)
+        probabilities = bench.learner.predict(bench.learner.fit(train, seed).tensors, bench.x[rows])
+        unsure = 1 - probabilities.max(axis=1)
+        pool = Pool(bench.x[rows], probabilities, np.zeros(len(rows), bool), np.ones(len(rows), bool), multiple=False)
 
         def by(strategy: str, n: int, pool: Pool = pool, seed: int = seed) -> Ints:
             return registry.acquisition(strategy).select(pool, n, seed).rows
@@ -246,33 +259,33 @@ def calls(seeds: int) -> Iterator[str]:
         }
         for name, choose in ways.items():
             for n in numbers:
-                some = choose(n)
-                priors = bench.distil(rows[some], shares[some])
-                found.setdefault(name, {}).setdefault(n, []).append(bench.fit(human, priors, seed))
+                asked_rows = choose(n)
+                priors = bench.distil(rows[asked_rows], shares[asked_rows])
+                accuracies.setdefault(name, {}).setdefault(n, []).append(bench.fit(human, priors, seed))
     yield table(
-        ["tasks", *map(str, numbers)], [[name, *(spread(by[n]) for n in numbers)] for name, by in found.items()]
+        ["tasks", *map(str, numbers)], [[name, *(spread(by[n]) for n in numbers)] for name, by in accuracies.items()]
     )
 
 
 def davidson(seeds: int) -> Iterator[str]:
-    """Oracles of three qualities on a skewed set."""
+    """Yields the accuracy with oracles of three error rates on an imbalanced set."""
     bench = Bench(SETS["davidson"]())
     rows = np.random.default_rng(0).choice(len(bench.x), 500, replace=False)
     free = np.setdiff1d(np.arange(len(bench.x)), rows)
     yield "## davidson: oracle with so many wrong labels among 500, accuracy by random human labels\n"
     for wrong in (0.1, 0.3, 0.6):
         priors = bench.distil(rows, oracle(bench, rows, wrong, 0))
-        found: dict[str, list[list[float]]] = {"human labels alone": [], "distillation": []}
+        accuracies: dict[str, list[list[float]]] = {"human labels alone": [], "distillation": []}
         for n in BUDGETS:
             drawn = [np.random.default_rng([seed, n]).choice(free, n, replace=False) for seed in range(seeds)]
-            found["human labels alone"].append([bench.fit(some, {}, seed) for seed, some in enumerate(drawn)])
-            found["distillation"].append([bench.fit(some, priors, seed) for seed, some in enumerate(drawn)])
+            accuracies["human labels alone"].append([bench.fit(human, {}, seed) for seed, human in enumerate(drawn)])
+            accuracies["distillation"].append([bench.fit(human, priors, seed) for seed, human in enumerate(drawn)])
         yield f"oracle, {wrong:.0%} wrong at random:\n"
-        yield table(["arm", *map(str, BUDGETS)], [[name, *map(spread, by)] for name, by in found.items()])
+        yield table(["arm", *map(str, BUDGETS)], [[name, *map(spread, by)] for name, by in accuracies.items()])
 
 
 def times(seeds: int) -> Iterator[str]:
-    """What distillation adds to a round: 400 human labels, 2,000 of a teacher, 77 labels; one thread."""
+    """Yields the time of a fit with and without distillation: 400 human labels, 2,000 teacher labels, 77 classes."""
     bench = Bench(SETS["banking77"]())
     rows = np.random.default_rng(0).choice(len(bench.x), 2000, replace=False)
     begin = time.process_time()
@@ -285,20 +298,24 @@ def times(seeds: int) -> Iterator[str]:
     }  # fmt: skip
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(max(5, seeds)):
-        for name, (some, given) in arms.items():  # in turn: what else runs on the machine strikes all alike
+        # in turn, so that other load on the machine affects all arms alike
+        for name, (rows_of_arm, priors_of_arm) in arms.items():
             begin = time.process_time()
-            bench.fit(some, given, 0)
+            bench.fit(rows_of_arm, priors_of_arm, 0)
             seconds[name].append(time.process_time() - begin)
     yield "## CPU seconds of a fit: 400 human labels, 2,000 of a teacher, 77 labels\n"
     yield table(
         ["arm", "median", "least", "most"],
-        [[name, f"{np.median(each):.3f}", f"{min(each):.3f}", f"{max(each):.3f}"] for name, each in seconds.items()],
+        [
+            [name, f"{np.median(values):.3f}", f"{min(values):.3f}", f"{max(values):.3f}"]
+            for name, values in seconds.items()
+        ],
     )
     yield f"Making the three priors, beside the rounds, over a pool of {len(bench.x):,}: {distilling:.1f} s.\n"
 
 
 PARTS: dict[str, Callable[[int], Iterator[str]]] = {
-    each.__name__: each for each in (few, noise, davidson, times, labels, calls, live, evolving)
+    part.__name__: part for part in (few, noise, davidson, times, labels, calls, live, evolving)
 }
 
 

@@ -1,4 +1,4 @@
-"""A teacher behind a chat-completions endpoint on loopback: it takes its time, costs no CPU, and is mostly right."""
+"""A stand-in for a teacher: a chat-completions endpoint on loopback that is slow, needs no CPU and is mostly right."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_backend.core.settings import ProjectSettings
 
-SECONDS = 0.5  # of one reply
+REPLY_SECONDS = 0.5
 RIGHT = 0.8
 
 AT_WORK = ProjectSettings(
@@ -22,21 +22,21 @@ AT_WORK = ProjectSettings(
     teacher_labels=2000,
     teacher_daily_calls=0,
 )
-"""Of a project whose queue and pool it labels all along."""
+"""Options of a project whose queue and pool the teacher labels continuously."""
 
 
 @contextmanager
 def teacher(label_of: Mapping[str, str], labels: Sequence[str]) -> Iterator[str]:
-    """The address of one that knows the labels of texts. What else it is asked, it answers with an empty object."""
+    """Yields the address of an endpoint that labels texts. It replies to other questions with an empty object."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            stop.wait(SECONDS)
-            said = json.dumps(_reply(body, label_of, labels))
-            choice = {"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+            stop.wait(REPLY_SECONDS)
+            content = json.dumps(_reply(body, label_of, labels))
+            choice = {"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
             usage = {"prompt_tokens": 200, "completion_tokens": 10}
             reply = json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode()
             self.send_response(200)

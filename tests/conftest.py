@@ -1,4 +1,4 @@
-"""What all tests share: settings that touch nothing but a temporary folder, a store, an application, small projects."""
+"""Fixtures of all tests: settings with a temporary folder, a store, an application, small projects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from fake_label_studio import MULTIPLE, SINGLE, FakeClient, FakeLabelStudio
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from rounds import options, taught
+from round_fixtures import options, taught
 
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings
@@ -63,7 +63,7 @@ __all__ = [  # fixtures
 ]
 
 hypothesis_settings.register_profile(
-    "house",
+    "apprentice",
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
@@ -71,14 +71,14 @@ hypothesis_settings.register_profile(
         HealthCheck.differing_executors,  # a contract's test is run by each class that keeps it
     ],
 )
-hypothesis_settings.load_profile("house")
+hypothesis_settings.load_profile("apprentice")
 
 CAPTURES = Path(__file__).parent / "captures"  # recorded on a running Label Studio 1.23.2
 
 
 @pytest.fixture(autouse=True)
 def loggers_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A command sets up the logs of its process; here its loggers must not outlive the test's standard error."""
+    """Resets the loggers that a command sets up, because they must not outlive the test's standard error."""
     configure = structlog.configure
 
     def uncached(**values: Any) -> None:
@@ -91,7 +91,7 @@ def loggers_of_this_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of this machine, and no `.env` file of the working directory, reaches a test."""
+    """Hides the settings of this machine and the `.env` file of the working directory from the test."""
     for name in list(os.environ):
         if name.startswith("APPRENTICE_"):
             monkeypatch.delenv(name)
@@ -108,7 +108,7 @@ def imports_are_no_garbage() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def certificates_once() -> Iterator[None]:
-    """Every client reads all certificates of the machine, which takes longer than most tests: and none speaks TLS."""
+    """Caches the TLS context: reading the certificates of the machine for each client takes longer than most tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
         yield
@@ -136,7 +136,7 @@ def store(settings: Settings) -> Iterator[Store]:
 
 @pytest.fixture
 def fake_encoder(monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
-    """Stands in for every encoder: deterministic word hashes, no weights."""
+    """Replaces every encoder by one with deterministic word hashes and no weights."""
     encoder = FakeEncoder()
     monkeypatch.setattr(registry, "encoder", lambda _setting: encoder)
     return encoder
@@ -144,7 +144,7 @@ def fake_encoder(monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
 
 @pytest.fixture
 def client(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> FlaskClient:
-    """The application without a secret, as this machine sees it."""
+    """A client of the application without a secret, on this machine."""
     return create_app(settings, store).test_client()
 
 
@@ -165,14 +165,14 @@ def server() -> FakeLabelStudio:
 
 @pytest.fixture
 def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> Callable[..., RoundContext]:
-    """Makes the rounds of project 5 against a fake server; the rounds of one test share their pool."""
+    """Makes rounds of project 5 against a fake server. The rounds of one test share their pool."""
     pools: dict[int, ProjectPool] = {}
     aggregator = LabelAggregator(store, 5)
 
     def make(server: FakeLabelStudio, **values: Any) -> RoundContext:
         if 5 not in pools:
             pools[5] = ProjectPool(store, 5, fake_encoder)
-        work: dict[str, Any] = {
+        context: dict[str, Any] = {
             "settings": settings.model_copy(update={"reconcile_seconds": 0.0}),
             "store": store,
             "client": FakeClient(server),
@@ -182,7 +182,7 @@ def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> C
             "guard": lambda: None,
             "superseded": lambda _: False,
         }
-        return RoundContext(**{**work, **values})
+        return RoundContext(**{**context, **values})
 
     return make
 
@@ -194,7 +194,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def capture() -> Callable[[str], dict[str, Any]]:
-    """Reads one recorded exchange with a real Label Studio by the beginning of its file's name."""
+    """Reads a recorded exchange with a real Label Studio by the beginning of its file's name."""
 
     def read(name: str) -> dict[str, Any]:
         captured: dict[str, Any] = json.loads(next(CAPTURES.glob(f"{name}*.json")).read_text())

@@ -1,4 +1,4 @@
-"""The rules of the house."""
+"""The rules of the architecture."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ def test_nothing_is_ever_unpickled(path: Path) -> None:
             name = ast.unparse(node.func)
             assert name not in ("torch.load", "eval", "exec", "np.fromfile", "yaml.load"), path
             if name in ("np.load", "numpy.load"):
-                options = {each.arg: each.value for each in node.keywords}
+                options = {keyword.arg: keyword.value for keyword in node.keywords}
                 assert "allow_pickle" in options, path
                 assert ast.unparse(options["allow_pickle"]) == "False", path
             assert not any(
-                each.arg == "trust_remote_code" and ast.unparse(each.value) != "False" for each in node.keywords
+                keyword.arg == "trust_remote_code" and ast.unparse(keyword.value) != "False"
+                for keyword in node.keywords
             )
 
 

@@ -1,4 +1,4 @@
-"""What a newcomer reads and runs first is true: the version, the targets of make, the documents and the workflow."""
+"""The documents, the make targets, the version and the workflow agree with each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLACES_OF_THE_VERSION = ["pyproject.toml", "compose.yaml", "Dockerfile", "Makefi
 
 
 def make(*arguments: str) -> str:
-    """What make prints. No target that builds an environment may be asked for here."""
+    """Returns the output of make. Only targets that build no environment may be used here."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", "--no-print-directory", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20, check=True)
@@ -38,8 +38,8 @@ def test_the_version_is_written_in_one_place() -> None:
     assert "version" not in PROJECT["project"] and PROJECT["project"]["dynamic"] == ["version"]
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "ml_backend.__version__"}
     pattern = rf"(?<!==){re.escape(__version__)}(?![\d.])"  # a package of others may have the same version
-    found = [name for name in PLACES_OF_THE_VERSION if re.search(pattern, (ROOT / name).read_text())]
-    assert found == ["ml_backend/__init__.py"]
+    files = [name for name in PLACES_OF_THE_VERSION if re.search(pattern, (ROOT / name).read_text())]
+    assert files == ["ml_backend/__init__.py"]
 
 
 def test_the_command_prints_the_version() -> None:
@@ -110,9 +110,11 @@ def test_all_tests_are_run_by_make_test_in_its_order() -> None:
 def test_the_layers_of_contributing_are_those_that_are_checked() -> None:
     table = (ROOT / "CONTRIBUTING.md").read_text().split("## Layers")[1].split("## ")[0]
     rows = [re.findall(r"`([\w./]+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
-    shown = [{path.removesuffix(".py").rstrip("/").replace("/", ".") for path in row} for row in rows]
-    (contract,) = [one for one in PROJECT["tool"]["importlinter"]["contracts"] if one["type"] == "layers"]
-    assert shown[::-1] == [set(re.split(r" [:|] ", layer)) for layer in contract["layers"]]
+    documented_layers = [{path.removesuffix(".py").rstrip("/").replace("/", ".") for path in row} for row in rows]
+    (contract,) = [
+        contract for contract in PROJECT["tool"]["importlinter"]["contracts"] if contract["type"] == "layers"
+    ]
+    assert documented_layers[::-1] == [set(re.split(r" [:|] ", layer)) for layer in contract["layers"]]
 
 
 def test_the_workflow_runs_the_same_script_as_any_other_ci() -> None:

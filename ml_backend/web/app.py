@@ -1,6 +1,6 @@
-"""The web application: what Label Studio calls, and nothing that takes long.
+"""The Flask application: routes, access check, error responses and request metrics. It does no slow work.
 
-Importing this module loads no model and no torch; `warm` does, before the first request.
+Importing this module loads no model and no torch. `warm` loads what the first request needs.
 """
 
 from __future__ import annotations
@@ -12,198 +12,108 @@ from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 
 from ml_backend.core.exceptions import ApprenticeError, InvalidEventError, UnknownVersionError
 from ml_backend.core.settings import Settings, is_loopback
-from ml_backend.core.types import storable
-from ml_backend.label_studio.serialization import read_project_id
 from ml_backend.label_studio.setup import USER
-from ml_backend.label_studio.webhooks import read_event
-from ml_backend.loop.rollback import roll_back
 from ml_backend.monitoring.prometheus import Metrics
 from ml_backend.storage import Store
-from ml_backend.web.webhook_handler import take
+from ml_backend.web.app_state import AppState, app_state, attach_state
+from ml_backend.web.label_studio_routes import label_studio_routes
+from ml_backend.web.operations_routes import operations_routes
 
-OPEN = {"health", "ready"}  # endpoints that need no secret
-BY_PROXY = ("Forwarded", "Via", "X-Real-Ip")  # headers that a proxy adds; besides, all that begin so:
-BY_PROXY_PREFIX = "X-Forwarded-"
-MAX_BODY = 64 * 2**20  # bytes: an import event of 100,000 tasks fits
-VERSIONS_LISTED = 1000  # newest first, of a project: more would be of no use to anybody
-TOLD_SECONDS = 60.0  # between two lines in the log about requests that were turned away
-
-ACTIONS = {
-    "ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "TASKS_CREATED",
-    "TASKS_DELETED", "PROJECT_CREATED", "PROJECT_UPDATED", "PROJECT_DELETED", "START_TRAINING",
-}  # fmt: skip
+OPEN_ENDPOINTS = {"label_studio.health", "operations.ready"}  # they need no secret
+PROXY_HEADERS = ("Forwarded", "Via", "X-Real-Ip")
+PROXY_HEADER_PREFIX = "X-Forwarded-"
+MAX_BODY_BYTES = 64 * 2**20  # an import event of 100,000 tasks fits
+REFUSAL_LOG_SECONDS = 60.0  # between two log lines about requests without the right secret
 
 log = structlog.get_logger()
 
 
 def create_app(settings: Settings, store: Store | None = None) -> Flask:
-    """The WSGI application of one installation."""
+    """Builds the WSGI application of one installation."""
     store = store or Store(settings)
     app = Flask(__name__, static_folder=None)
-    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, SETTINGS=settings, STORE=store)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES)
     metrics = Metrics(store)
-    _protect(app, settings.secret.get_secret_value())
+    attach_state(app, AppState(settings, store, metrics))
+    _check_access(app, settings.secret.get_secret_value())
     _answer_errors_with_json(app)
-    _measure(app, metrics)
-
-    @app.get("/")
-    @app.get("/health")
-    def health() -> Any:
-        return jsonify(status="UP", model_class="ActiveLearningBackend")
-
-    @app.get("/ready")
-    def ready() -> Any:
-        workers = store.jobs.workers()
-        return jsonify(status="READY" if workers else "NO WORKER", workers=len(workers)), 200 if workers else 503
-
-    @app.post("/setup")
-    def setup() -> Any:
-        body = _body()
-        backend = _backend(app, body.get("project"), body.get("schema"))
-        return jsonify(backend.setup(body.get("extra_params")))
-
-    @app.post("/predict")
-    def predict() -> Any:
-        body = _body()
-        tasks = body.get("tasks")
-        if not isinstance(tasks, list):
-            raise BadRequest("tasks must be a list")
-        params = body.get("params")
-        context = params.get("context") if isinstance(params, dict) else None
-        backend = _backend(app, body.get("project"), body.get("label_config"))
-        return jsonify(results=backend.predict(tasks, context=context))
-
-    @app.post("/webhook")
-    def webhook() -> Any:
-        event = read_event(_body(), store.projects.choices)
-        wanted = take(store, event)
-        metrics.events.labels(_known(event.action)).inc()
-        return jsonify(status="taken", round=wanted)
-
-    @app.get("/versions")
-    def versions() -> Any:
-        asked = request.args.get("project")
-        if asked is None:
-            names = [version.name for record in store.projects.all() if (version := store.versions.active(record.id))]
-            return jsonify(versions=names)
-        project = _project(asked)
-        active = store.versions.active(project)
-        return jsonify(
-            versions=[version.name for version in store.versions.all(project, VERSIONS_LISTED)],
-            active=active.name if active else None,
-        )
-
-    @app.post("/versions")
-    def activate() -> Any:
-        body = _body()
-        wanted = body.get("version")
-        if not isinstance(wanted, str | int) or isinstance(wanted, bool):
-            raise BadRequest("version must be a version's name or number, or 'latest'")
-        return jsonify(rollback=roll_back(store, _project(body.get("project")), storable(str(wanted)))), 202
-
-    @app.get("/metrics")
-    def scrape() -> Response:
-        return Response(metrics.render(), mimetype="text/plain; version=0.0.4")
-
+    _measure_requests(app, metrics)
+    app.register_blueprint(label_studio_routes)
+    app.register_blueprint(operations_routes)
     return app
 
 
 def warm(app: Flask) -> None:
-    """Loads what the first /setup would otherwise wait for (label-studio-ml, the SDK), but no weights."""
+    """Imports what the first /setup would otherwise wait for (label-studio-ml, the SDK). Loads no weights."""
     from ml_backend.label_studio.label_config import read_schema
 
-    _shared(app)
+    _ = app_state(app).backend_class
     read_schema(
         '<View><Text name="t" value="$t"/><Choices name="c" toName="t">'
         '<Choice value="a"/><Choice value="b"/></Choices></View>'
     )
 
 
-def _shared(app: Flask) -> Any:
-    from ml_backend.web.backend import ActiveLearningBackend
+def _check_access(app: Flask, secret: str) -> None:
+    """Refuses requests without the secret. Without a configured secret, it refuses requests from other machines."""
+    logged_at = 0.0
 
-    if getattr(ActiveLearningBackend, "store", None) is not app.config["STORE"]:
-        ActiveLearningBackend.share(app.config["SETTINGS"], app.config["STORE"])
-    return ActiveLearningBackend
-
-
-def _backend(app: Flask, project: Any, label_config: Any) -> Any:
-    config = storable(label_config) if isinstance(label_config, str) else None
-    return _shared(app)(project_id=_project(project), label_config=config)
-
-
-def _project(value: Any) -> int:
-    found = read_project_id(value)
-    if found is None:
-        raise BadRequest("project must be a project's number")
-    return found
-
-
-def _body() -> dict[str, Any]:
-    try:
-        body = request.get_json(silent=True, force=True)
-    except RecursionError:
-        raise BadRequest("the body is nested too deeply") from None
-    if not isinstance(body, dict):
-        raise BadRequest("the body must be a JSON object")
-    return body
-
-
-def _known(action: str) -> str:
-    """Actions as a metric's label: a stranger's words must not make new time series."""
-    return action if action in ACTIONS else "other"
-
-
-def _protect(app: Flask, secret: str) -> None:
-    told = 0.0
-
-    def turn_away() -> NoReturn:
-        nonlocal told
-        if time.monotonic() - told > TOLD_SECONDS:
-            told = time.monotonic()
-            log.warning("turned away without the right secret: `apprentice connect` again?", path=request.path)
+    def refuse() -> NoReturn:
+        nonlocal logged_at
+        if time.monotonic() - logged_at > REFUSAL_LOG_SECONDS:
+            logged_at = time.monotonic()
+            log.warning(
+                "request refused: no secret or a wrong one; if Label Studio sent it, run `apprentice connect` again",
+                path=request.path,
+            )
         raise Unauthorized("present the secret, as Basic authentication (user apprentice) or as a Bearer token")
 
     @app.before_request
     def check() -> None:
-        if request.endpoint in OPEN:
+        if request.endpoint in OPEN_ENDPOINTS:
             return
         if not secret:
-            # a page in a browser on this machine comes from loopback, too: it shows by its origin, or by a foreign host
-            foreign = "Origin" in request.headers or not is_loopback(urlsplit(f"//{request.host}").hostname or "")
-            if foreign or not is_loopback(request.remote_addr or ""):
-                raise Forbidden("no secret is configured: only this machine is served")
-            if any(name in BY_PROXY or name.startswith(BY_PROXY_PREFIX) for name, _ in request.headers):
-                # a proxy on this machine comes from loopback, whoever it speaks for
-                raise Forbidden(
-                    "no secret is configured, and this request came through a proxy: set APPRENTICE_SECRET, and run "
-                    "`apprentice connect` again"
-                )
+            _check_local()
             return
         try:
-            given = request.authorization
-        except ValueError:  # Basic with characters that are no base64
-            given = None
-        if given is not None and given.type == "basic":
-            user, presented = given.username or "", given.password or ""
-        else:
-            user, presented = USER, (given.token or "") if given is not None and given.type == "bearer" else ""
-        # compared as a whole and in constant time, so that neither half can be guessed by itself
-        if not hmac.compare_digest(f"{user}:{presented}".encode(), f"{USER}:{secret}".encode()):
-            turn_away()
+            authorization = request.authorization
+        except ValueError:  # Basic with characters that are not base64
+            authorization = None
+        user, password = USER, ""
+        if authorization is not None and authorization.type == "basic":
+            user, password = authorization.username or "", authorization.password or ""
+        elif authorization is not None and authorization.type == "bearer":
+            password = authorization.token or ""
+        # user and password are compared together and in constant time, so that neither can be guessed separately
+        if not hmac.compare_digest(f"{user}:{password}".encode(), f"{USER}:{secret}".encode()):
+            refuse()
+
+
+def _check_local() -> None:
+    """Raises Forbidden unless a program on this machine sent the current request directly."""
+    # a page in a browser on this machine uses loopback, too: its origin or a foreign host name gives it away
+    is_foreign = "Origin" in request.headers or not is_loopback(urlsplit(f"//{request.host}").hostname or "")
+    if is_foreign or not is_loopback(request.remote_addr or ""):
+        raise Forbidden("no secret is configured: only this machine is served")
+    # a proxy on this machine uses loopback for the requests of all its clients
+    if any(name in PROXY_HEADERS or name.startswith(PROXY_HEADER_PREFIX) for name, _ in request.headers):
+        raise Forbidden(
+            "no secret is configured, and this request came through a proxy: set APPRENTICE_SECRET, and run "
+            "`apprentice connect` again"
+        )
 
 
 def _answer_errors_with_json(app: Flask) -> None:
     @app.errorhandler(HTTPException)
-    def known(error: HTTPException) -> Any:
+    def http_error(error: HTTPException) -> Any:
         return jsonify(error=error.description), error.code or 500
 
     @app.errorhandler(InvalidEventError)
-    def bad_event(error: InvalidEventError) -> Any:
+    def invalid_event(error: InvalidEventError) -> Any:
         return jsonify(error=str(error)), 400
 
     @app.errorhandler(UnknownVersionError)
@@ -211,27 +121,26 @@ def _answer_errors_with_json(app: Flask) -> None:
         return jsonify(error=str(error)), 404
 
     @app.errorhandler(ApprenticeError)
-    def ours(error: ApprenticeError) -> Any:
+    def apprentice_error(error: ApprenticeError) -> Any:
         log.error("request failed", path=request.path, error=str(error))
         return jsonify(error=str(error)), 503
 
     @app.errorhandler(Exception)
-    def unexpected(error: Exception) -> Any:
-        # neither the trace nor the message goes out or to the log: both may hold task text
+    def unexpected_error(error: Exception) -> Any:
+        # the trace and the message stay out of the answer and the log, because both may contain task text
         log.error("request failed", path=request.path, error=type(error).__name__)
         return jsonify(error="internal error, see the log"), 500
 
 
-def _measure(app: Flask, metrics: Metrics) -> None:
+def _measure_requests(app: Flask, metrics: Metrics) -> None:
     @app.before_request
-    def begin() -> None:
+    def start_timer() -> None:
         request.environ["apprentice.begin"] = time.perf_counter()
 
     @app.after_request
-    def end(response: Response) -> Response:
-        begun = request.environ.get("apprentice.begin")
-        if begun is not None:
-            metrics.seconds.labels(request.endpoint or "none", response.status_code).observe(
-                time.perf_counter() - begun
-            )
+    def observe_seconds(response: Response) -> Response:
+        started_at = request.environ.get("apprentice.begin")
+        if started_at is not None:
+            endpoint = (request.endpoint or "none").rpartition(".")[2]  # without the name of the blueprint
+            metrics.seconds.labels(endpoint, response.status_code).observe(time.perf_counter() - started_at)
         return response

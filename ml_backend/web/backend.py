@@ -1,8 +1,10 @@
-"""The contract of label-studio-ml: one class that 1.0.9 (PyPI) and 2.x both take, thin over the working parts."""
+"""The backend class that label-studio-ml expects. It works with releases 1.0.9 (PyPI) and 2.x."""
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from label_studio_ml.model import LabelStudioMLBase
@@ -17,21 +19,46 @@ from ml_backend.web.predictor import Predictor
 from ml_backend.web.webhook_handler import take
 
 TAKES_PROJECT = "project_id" in inspect.signature(LabelStudioMLBase.__init__).parameters
-"""True for label-studio-ml 2.x, whose constructor is (project_id, label_config) and which then calls setup()."""
+"""True for label-studio-ml 2.x, whose constructor takes (project_id, label_config) and calls setup()."""
 
 
-class ActiveLearningBackend(LabelStudioMLBase):
-    """One project, as label-studio-ml sees it. Without state of its own: all share one store and predictor."""
+@dataclass(frozen=True, slots=True)
+class BackendServices:
+    """The store and the predictor that all instances of a backend class use."""
 
     store: Store
     predictor: Predictor
 
-    @classmethod
-    def share(cls, settings: Settings | None = None, store: Store | None = None) -> None:
-        """Sets what all instances share. A foreign server (label-studio-ml's own) may leave it out."""
-        settings = settings or load_settings()
-        cls.store = store or Store(settings)
-        cls.predictor = Predictor(settings, cls.store)
+
+@cache
+def services_from_environment() -> BackendServices:
+    """Builds the services of this process from environment variables, once."""
+    settings = load_settings()
+    store = Store(settings)
+    return BackendServices(store, Predictor(settings, store))
+
+
+def bind_backend(settings: Settings, store: Store) -> type[ActiveLearningBackend]:
+    """Returns a subclass of the backend whose instances use this store and one shared predictor."""
+    services = BackendServices(store, Predictor(settings, store))
+
+    class BoundBackend(ActiveLearningBackend):
+        def services(self) -> BackendServices:
+            return services
+
+    return BoundBackend
+
+
+class ActiveLearningBackend(LabelStudioMLBase):
+    """One project, as label-studio-ml sees it. An instance serves one request and keeps no state for the next one.
+
+    The Flask application uses the subclass that `bind_backend` returns. A server that instantiates this class itself,
+    such as that of label-studio-ml, gets the services from environment variables.
+    """
+
+    def services(self) -> BackendServices:
+        """Returns the store and the predictor of this class."""
+        return services_from_environment()
 
     def __init__(
         self,
@@ -40,61 +67,62 @@ class ActiveLearningBackend(LabelStudioMLBase):
         train_output: Any = None,
         **rest: Any,
     ) -> None:
-        # first, as 2.x calls setup() from its constructor
+        # these come first, because the constructor of 2.x calls setup()
         self.project = int(str(project_id or 0).split(".", 1)[0])
         self.config = label_config or ""
-        if not hasattr(type(self), "store"):
-            self.share()
         if TAKES_PROJECT:
             super().__init__(project_id=project_id, label_config=label_config)
         else:
             super().__init__(label_config=None, train_output=train_output, **rest)
 
     def setup(self, extra_params: Any = None) -> dict[str, str]:
-        """What /setup answers: the version that predictions carry. Constant time, no weights."""
-        record = self.store.projects.ensure(self.project)
-        other_config = bool(self.config) and self.config != record.label_config
-        own = record.extra_params if extra_params is None else own_params(extra_params)
-        if other_config:
-            self.store.projects.set_label_config(self.project, self.config)
-        if own is not None and own != record.extra_params:
-            self.store.projects.set_extra_params(self.project, own)
-        if record.is_connected and (other_config or own != record.extra_params):
-            self.store.jobs.request(self.project, retry=True)
-        version = self.predictor.version(self.project)
-        if TAKES_PROJECT:  # whose own server asks for it there
+        """Returns the answer to /setup: the version that predictions carry. Takes constant time, loads no weights."""
+        store, predictor = self.services().store, self.services().predictor
+        record = store.projects.ensure(self.project)
+        config_changed = bool(self.config) and self.config != record.label_config
+        params = record.extra_params if extra_params is None else own_params(extra_params)
+        if config_changed:
+            store.projects.set_label_config(self.project, self.config)
+        if params is not None and params != record.extra_params:
+            store.projects.set_extra_params(self.project, params)
+        if record.is_connected and (config_changed or params != record.extra_params):
+            store.jobs.request(self.project, retry=True)
+        version = predictor.version(self.project)
+        if TAKES_PROJECT:  # the server of 2.x reads the version from there
             self.set("model_version", version)
         return {"model_version": version}
 
     def predict(self, tasks: list[Any], context: Any = None, **_: Any) -> list[dict[str, Any]]:
-        """One result a task, always; an empty one where the task has nothing that could be read."""
-        version = self.predictor.version(self.project)
+        """Returns one result per task, an empty one for a task without readable text."""
+        store, predictor = self.services().store, self.services().predictor
+        version = predictor.version(self.project)
         empty = {"result": [], "score": 1.0, "model_version": version}
         try:
-            record = self.store.projects.ensure(self.project)
+            record = store.projects.ensure(self.project)
             schema = read_schema(self.config or record.label_config, record.choices)
         except UnsupportedConfigError:
             return [dict(empty) for _ in tasks]
         texts = [read_text(task, schema) for task in tasks]
         rows = [row for row, text in enumerate(texts) if text.strip()]
-        ids = [(read_id(tasks[row].get("id")) or 0) for row in rows]
-        found = self.predictor.predict(self.project, self.config, ids, [texts[row] for row in rows])
+        task_ids = [(read_id(tasks[row].get("id")) or 0) for row in rows]
+        predictions = predictor.predict(self.project, self.config, task_ids, [texts[row] for row in rows])
         results = [dict(empty) for _ in tasks]
-        for row, written in zip(rows, write_predictions(found, schema, version), strict=True):
-            results[row] = {name: written[name] for name in ("result", "score", "model_version")}
+        for row, prediction in zip(rows, write_predictions(predictions, schema, version), strict=True):
+            results[row] = {name: prediction[name] for name in ("result", "score", "model_version")}
         return results
 
-    def fit(self, *given: Any, event: str | None = None, data: Any = None, **_: Any) -> dict[str, Any]:
-        """Takes one event and asks for a round; a worker learns. Never trains here.
+    def fit(self, *arguments: Any, event: str | None = None, data: Any = None, **_: Any) -> dict[str, Any]:
+        """Stores one webhook event and requests a round, in which a worker trains. Never trains in this process.
 
-        1.0.9 hands over tasks, a folder and the event by keyword, 2.x the event and its data by position.
+        Release 1.0.9 passes tasks and a folder by position, and the event by keyword. Release 2.x passes the event and
+        its data by position.
         """
-        if event is None and len(given) >= 2 and isinstance(given[0], str):
-            event, data = given[:2]
+        if event is None and len(arguments) >= 2 and isinstance(arguments[0], str):
+            event, data = arguments[:2]
+        store = self.services().store
+        body = {"action": event, **data} if event and isinstance(data, dict) else data
         try:
-            found = read_event(
-                {"action": event, **data} if event and isinstance(data, dict) else data, self.store.projects.choices
-            )
-        except InvalidEventError as problem:
-            return {"status": "ignored", "reason": str(problem)}
-        return {"status": "taken", "round": take(self.store, found)}
+            webhook_event = read_event(body, store.projects.choices)
+        except InvalidEventError as error:
+            return {"status": "ignored", "reason": str(error)}
+        return {"status": "taken", "round": take(store, webhook_event)}

@@ -1,4 +1,7 @@
-"""What the web process predicts with: the active version of each project, loaded once and followed as it changes."""
+"""Predictions on request, from the active model version of each project.
+
+The web process loads a version once and reloads it when another learner becomes active.
+"""
 
 from __future__ import annotations
 
@@ -20,120 +23,131 @@ from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.storage import ProjectRecord, Store, Vectors
 from ml_backend.teacher.teacher_labels import of_texts
 
-NO_VERSION = "apprentice-0"  # before the first round
-MOST_KEPT = 32  # learners with their vectors, by project and space: those that were used last
+NO_VERSION = "apprentice-0"  # the model version before the first round
+MAX_SPACES_IN_MEMORY = 32  # learners with their vectors, by project and feature space; the least recently used go first
 
 
-class _Served:
-    """What is kept of one project in one space, for one thread at a time: no project waits for another one."""
+class _LoadedSpace:
+    """The learner and the vectors of one project in one feature space. One lock each, so that no project waits for
+    another one."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.version: ModelVersion | None = None  # that `learner` was loaded for
+        self.version: ModelVersion | None = None  # the version that `learner` was loaded for
         self.learner: FittedModel | None = None
         self.vectors: Vectors | None = None
 
 
 class Predictor:
-    """Drafts on request, from cached vectors where the text has been seen. Safe to use from several threads."""
+    """Predicts on request. Takes vectors from the cache for texts that were encoded before. Thread-safe."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
         self._lock = threading.Lock()
-        self._served: dict[tuple[int, str], _Served] = {}  # by project and space, what was used last comes last
+        self._loaded: dict[tuple[int, str], _LoadedSpace] = {}  # by project and space, the most recently used is last
 
     def version(self, project: int) -> str:
-        """The model version that predictions of this project carry now."""
+        """Returns the model version that predictions of this project carry now."""
         record = self._store.projects.get(project)
         return (record.published if record else None) or NO_VERSION
 
     def predict(self, project: int, label_config: str, tasks: Sequence[int], texts: Sequence[str]) -> list[Prediction]:
-        """One prediction a text, in order. Raises UnsupportedConfigError. Scores lie behind the published queue.
+        """Returns one prediction per text, in order. Tasks of the audit sample get no draft.
 
-        Within them, the draft that is trusted least comes first. Tasks of the audit slice get no draft, here neither.
+        The scores place these tasks behind the published queue, the least confident draft first. Raises
+        UnsupportedConfigError if the labelling configuration is not supported.
         """
         record = self._store.projects.ensure(project)
         schema = read_schema(label_config or record.label_config, record.choices)
         drafts: Sequence[Draft | None] = [None] * len(texts)
         if feature_space.is_ready(record, schema):
             encoder, learner = self._serving(record)
-            expected, (vectors, usable) = self._by_teacher(record, schema, texts), self._encode(project, encoder, texts)
-            records = encoder if isinstance(encoder, RecordEncoder) else None
-            drafts = draft(self._settings, schema, learner, texts, vectors, expected, records=records)
-            drafts = [each if there else None for each, there in zip(drafts, usable.tolist(), strict=True)]
+            teacher_labels = self._teacher_labels(record, schema, texts)
+            vectors, is_encoded = self._encode(project, encoder, texts)
+            record_encoder = encoder if isinstance(encoder, RecordEncoder) else None
+            made = draft(self._settings, schema, learner, texts, vectors, teacher_labels, records=record_encoder)
+            drafts = [
+                row_draft if has_vector else None
+                for row_draft, has_vector in zip(made, is_encoded.tolist(), strict=True)
+            ]
         name, audited = record.published or NO_VERSION, self._store.versions.audited_among(project, tasks)
         return [
             Prediction(
                 task=task,
-                score=RANKED + (1 - RANKED) * (each.confidence if each else 0.0),
-                draft=None if task in audited else each,
-                reason=f"{each.author}{because(each)}, confidence {each.confidence:.2f} ({name})" if each else "",
+                score=RANKED + (1 - RANKED) * (task_draft.confidence if task_draft else 0.0),
+                draft=None if task in audited else task_draft,
+                reason=(
+                    f"{task_draft.author}{because(task_draft)}, confidence {task_draft.confidence:.2f} ({name})"
+                    if task_draft
+                    else ""
+                ),
             )
-            for task, each in zip(tasks, drafts, strict=True)
+            for task, task_draft in zip(tasks, drafts, strict=True)
         ]
 
     def _serving(self, record: ProjectRecord) -> tuple[Encoder, FittedModel | None]:
-        """The learner that serves, in its space: of records, that may be the one before, until a round has come to its
-        end in the one of today."""
+        """Returns the learner that serves, with the encoder of its feature space. If a table's feature space has
+        changed, the previous one serves until a round in the new one is complete."""
         encoder = feature_space.encoder_of(self._settings, record)
         learner = self._learner(record.id, encoder.name)
-        before = None if learner else feature_space.records_of(self._settings, record, feature_space.BEFORE)
-        if before and (found := self._learner(record.id, before.name)):
-            return before, found
+        previous_encoder = None if learner else feature_space.records_of(self._settings, record, feature_space.BEFORE)
+        if previous_encoder and (previous_learner := self._learner(record.id, previous_encoder.name)):
+            return previous_encoder, previous_learner
         return encoder, learner
 
     def _learner(self, project: int, space_name: str) -> FittedModel | None:
         active = self._store.versions.active(project)
         if active is None:
             return None
-        served = self._use(project, space_name)
-        with served.lock:
-            if served.version is None or not _serves(served.learner, served.version, active):
-                found, _ = fitted_model.load_best(self._store, active, space_name)
-                served.learner = found.for_drafts() if found else None
-            served.version = active
-            return served.learner
+        loaded = self._loaded_space(project, space_name)
+        with loaded.lock:
+            if loaded.version is None or not _is_current(loaded.learner, loaded.version, active):
+                learner, _ = fitted_model.load_best(self._store, active, space_name)
+                loaded.learner = learner.for_drafts() if learner else None
+            loaded.version = active
+            return loaded.learner
 
-    def _by_teacher(self, record: ProjectRecord, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
-        """What the teacher has said of these texts before; it is not asked now. None if it is one that cannot be."""
+    def _teacher_labels(self, record: ProjectRecord, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
+        """Returns the stored teacher labels of these texts (n, labels), without asking the teacher. None if the project
+        has no teacher that can be asked."""
         teacher = (record.teacher or {}).get("name")
         if not teacher:
             return None
         return of_texts(self._store, teacher, schema, record.id, texts)
 
     def _encode(self, project: int, encoder: Encoder, texts: Sequence[str]) -> tuple[Floats, Mask]:
-        """(n, d) vectors, and which of the texts (n,) have one."""
+        """Returns the vectors (n, d) and a mask (n,) of the texts that have one."""
         keys = [content_key(text) for text in texts]
-        served = self._use(project, encoder.name)
-        with served.lock:
-            if served.vectors is None:
-                served.vectors = self._store.vectors(project, encoder.name)
-            cache = served.vectors
+        loaded = self._loaded_space(project, encoder.name)
+        with loaded.lock:
+            if loaded.vectors is None:
+                loaded.vectors = self._store.vectors(project, encoder.name)
+            cache = loaded.vectors
             cache.refresh()
-            places = cache.find(keys)
-            out = np.zeros((len(texts), encoder.dim), np.float32)
-            found = places >= 0
-            if found.any():
-                out[found] = cache.read(places[found])
-        missing = np.flatnonzero(~found)
+            positions = cache.find(keys)
+            vectors = np.zeros((len(texts), encoder.dim), np.float32)
+            has_vector = positions >= 0
+            if has_vector.any():
+                vectors[has_vector] = cache.read(positions[has_vector])
+        missing = np.flatnonzero(~has_vector)
         if len(missing):
-            out[missing], found[missing] = encode_usable(encoder.encode, [texts[row] for row in missing])
-        return out, found
+            vectors[missing], has_vector[missing] = encode_usable(encoder.encode, [texts[row] for row in missing])
+        return vectors, has_vector
 
-    def _use(self, project: int, space_name: str) -> _Served:
-        """What is kept of a project in a space; what was used least lately is let go of."""
+    def _loaded_space(self, project: int, space_name: str) -> _LoadedSpace:
+        """Returns the entry of a project and a space, and drops the least recently used entries above the limit."""
         key = (project, space_name)
         with self._lock:
-            served = self._served.pop(key) if key in self._served else _Served()
-            self._served[key] = served
-            while len(self._served) > MOST_KEPT:
-                del self._served[next(iter(self._served))]
-        return served
+            loaded = self._loaded.pop(key) if key in self._loaded else _LoadedSpace()
+            self._loaded[key] = loaded
+            while len(self._loaded) > MAX_SPACES_IN_MEMORY:
+                del self._loaded[next(iter(self._loaded))]
+        return loaded
 
 
-def _serves(learner: FittedModel | None, loaded: ModelVersion, active: ModelVersion) -> bool:
-    """Whether what was loaded for a version is what the active one serves: it is the same, or a later one of the same
-    learner. Under a number that begins anew, there is another project."""
+def _is_current(learner: FittedModel | None, loaded: ModelVersion, active: ModelVersion) -> bool:
+    """Whether a learner that was loaded for one version also serves the active version: it is the same version, or a
+    later one with the same learner. A lower number means that another project has got the project's number."""
     same_learner = learner is not None and learner.number == active.learner and active.number > loaded.number
     return active.name == loaded.name or same_learner

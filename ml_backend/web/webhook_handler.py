@@ -1,4 +1,4 @@
-"""What a webhook event does: into the store, and a round is wanted. Milliseconds, nothing is learnt here."""
+"""Handles a webhook event in milliseconds: stores it and requests a round. It trains nothing."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from ml_backend.storage import Store
 
 
 def take(store: Store, event: Event) -> bool:
-    """Stores an event; returns whether a round was asked for. Doubled, late and reordered events are harmless.
+    """Stores an event and returns whether it requested a round. Doubled, late and reordered events are harmless.
 
-    One of a project that is not known here is ignored: it was forgotten, or `connect` has not begun yet.
+    An event of an unknown project is ignored: the project was forgotten, or `connect` has not stored it yet.
     """
     project = event.project
     record = store.projects.get(project)
     if record is None:
         return False
-    changed = event.label_config is not None and event.label_config != record.label_config
-    by_hand = event.action == "START_TRAINING"
+    config_changed = event.label_config is not None and event.label_config != record.label_config
+    is_manual = event.action == "START_TRAINING"
     if event.counts is not None and event.counts != record.counts:
         store.synchronisation.hear(project, event.counts)
-    if changed or event.incomplete or by_hand:  # the event may be a late one: the round asks Label Studio
+    if config_changed or event.incomplete or is_manual:  # the event may be late, so the round asks Label Studio
         store.synchronisation.look_again(project)
-    if by_hand:
+    if is_manual:
         store.publications.request(project)
-    store.tasks.put(project, event.examples, only_new=True)  # a late event must not bring an old text back
+    store.tasks.put(project, event.examples, only_new=True)  # a late event must not restore an old text
     store.tasks.remove(project, event.deleted_tasks)
     store.labels.put(project, event.annotations)
     store.labels.delete(project, event.deleted_annotations)
-    wanted = record.is_connected and (event.asks_for_round or changed)
-    if wanted:
-        store.jobs.request(project, retry=by_hand)
-    return wanted
+    needs_round = record.is_connected and (event.asks_for_round or config_changed)
+    if needs_round:
+        store.jobs.request(project, retry=is_manual)
+    return needs_round

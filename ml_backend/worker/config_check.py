@@ -1,8 +1,8 @@
-"""Notices that somebody has changed a labelling configuration while nobody labels.
+"""Detects a changed labelling configuration while nobody labels.
 
-Label Studio's event for that, PROJECT_UPDATED, is fired by our own switch of the model version, too, and its payload
-counts the whole project twice, while whoever switched waits. Every other event carries the configuration; where none
-comes, one small question every few seconds finds out.
+Label Studio's event for that, PROJECT_UPDATED, is no help: our own switch of the model version fires it, too, and its
+payload counts the whole project twice, for which the caller of the update waits. All other events carry the
+configuration. While no events come, one small request every few seconds compares it.
 """
 
 from __future__ import annotations
@@ -16,41 +16,42 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.storage import Store
 
-EVERY_SECONDS = 3.0  # one project is asked about at a time: of n, each every n times as long
-PAUSE_SECONDS = 30.0  # after a question that was not answered
+CHECK_INTERVAL_SECONDS = 3.0  # one project per check: each of n projects is checked every n intervals
+RETRY_SECONDS = 30.0  # after a failed check
 TIMEOUT_SECONDS = 5.0
 
 log = structlog.get_logger()
 
 
 class ConfigCheck:
-    """Asks beside the rounds, in a thread of its own: a Label Studio that does not answer holds nobody up."""
+    """Checks beside the rounds, in its own thread, so that a Label Studio that does not answer delays nothing."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(1, "config")
         self._running: Future[None] | None = None
-        self._not_before = time.monotonic() + EVERY_SECONDS
-        self._last = 0  # the project that was asked about
+        self._not_before = time.monotonic() + CHECK_INTERVAL_SECONDS
+        self._last_project = 0
 
     def step(self, client: LabelStudioClient | None) -> None:
-        """Begins the next question if it is time; called whenever a worker has nothing more urgent to do."""
+        """Starts the next check if it is due. A worker calls this whenever it has nothing more urgent to do."""
         if client is None or time.monotonic() < self._not_before or (self._running and not self._running.done()):
             return
-        self._not_before = time.monotonic() + EVERY_SECONDS
-        self._running = self._thread.submit(self._ask, client)
+        self._not_before = time.monotonic() + CHECK_INTERVAL_SECONDS
+        self._running = self._thread.submit(self._check, client)
 
     def wait(self) -> None:
-        """Until the question under way is answered."""
+        """Waits for the running check."""
         if self._running:
             self._running.result()
 
     def stop(self) -> None:
         self._thread.shutdown()
 
-    def _ask(self, client: LabelStudioClient) -> None:
+    def _check(self, client: LabelStudioClient) -> None:
+        """Compares one project's configuration with that of Label Studio, and requests a round if they differ."""
         try:
-            project = self._next()
+            project = self._next_project()
             record = self._store.projects.get(project) if project else None
             if record is None:
                 return
@@ -59,11 +60,12 @@ class ConfigCheck:
                 self._store.synchronisation.look_again(record.id)
                 self._store.jobs.request(record.id)
         except ApprenticeError as error:
-            self._not_before = time.monotonic() + PAUSE_SECONDS
-            log.debug("configuration not checked", error=str(error))
+            self._not_before = time.monotonic() + RETRY_SECONDS
+            log.debug("labelling configuration not checked", error=str(error))
 
-    def _next(self) -> int | None:
-        """The connected project after the last one."""
+    def _next_project(self) -> int | None:
+        """Returns the connected project that follows the last one, by number; None if no project is connected."""
         projects = [record.id for record in self._store.projects.connected()]
-        self._last = next((number for number in projects if number > self._last), projects[0] if projects else 0)
-        return self._last or None
+        first = projects[0] if projects else 0
+        self._last_project = next((project for project in projects if project > self._last_project), first)
+        return self._last_project or None

@@ -1,4 +1,4 @@
-"""Encodes what is missing of the pools that a worker holds, in a thread of its own: no round waits for it."""
+"""Encodes the tasks without a vector in a worker's pools, in a background thread, so that no round waits for it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.types import Floats, Mask
 from ml_backend.pool.project_pool import EncodingBatch, ProjectPool
 from ml_backend.storage import Store
-from ml_backend.worker.process_priority import give_way
+from ml_backend.worker.process_priority import lower_thread_priority
 from ml_backend.worker.warmup import warm
 
-TELL_SECONDS = 1.0  # between two reports of progress
-OTHERS_SECONDS = 1.0  # until it is asked again whether another worker still encodes a project
-RETRY_SECONDS = 30.0  # until a project whose encoder failed is tried again: others have their turn
-PORTIONS_A_SECOND = 2  # that an encoder makes
-MOST_AT_ONCE = 250  # tasks of a portion: a quick encoder makes more, but to take them over takes time, too
+PROGRESS_SECONDS = 1.0  # between two reports of progress
+OTHER_WORKER_CHECK_SECONDS = 1.0  # between two checks whether another worker still encodes a project
+RETRY_SECONDS = 30.0  # after a failure of a project's encoder; other projects are encoded meanwhile
+BATCHES_PER_SECOND = 2  # the size of a batch follows from the speed of the encoder
+MAX_BATCH_TASKS = 250  # a fast encoder could take more, but storing its vectors takes time, too
 
 log = structlog.get_logger()
 
@@ -30,76 +30,80 @@ log = structlog.get_logger()
 class _RunningBatch:
     project: int
     pool: ProjectPool
-    portion: EncodingBatch
+    batch: EncodingBatch
     result: Future[tuple[Floats, Mask]]
 
 
 class EncodingRunner:
-    """One portion of one project at a time. The worker that served a project last encodes it."""
+    """Encodes one batch of one project at a time. The worker that ran a project's last round encodes its pool."""
 
     def __init__(self, settings: Settings, store: Store, worker: str) -> None:
         self._settings = settings
         self._store = store
         self._worker = worker
-        self._thread = ThreadPoolExecutor(1, "encode", give_way)
+        self._thread = ThreadPoolExecutor(1, "encode", lower_thread_priority)
         self._running: _RunningBatch | None = None
-        self._told = 0.0
+        self._reported_at = 0.0
         self._not_before: dict[int, float] = {}  # by project
 
-    def step(self, pools: Mapping[int, ProjectPool], serving: int | None = None) -> None:
-        """Takes over what the thread has encoded, and gives it more. A project that cannot be encoded is told in the
-        log, and waits. `serving`: the project that this worker has a lease of."""
+    def step(self, pools: Mapping[int, ProjectPool], leased_project: int | None = None) -> None:
+        """Stores the vectors of a finished batch and starts the next one. An error of a project's encoder is logged,
+        and the project is tried again later.
+
+        leased_project  the project whose lease this worker holds
+        """
         if self._running is not None:
             if not self._running.result.done():
                 return
             running, self._running = self._running, None
             try:
-                self._take(running, pools)
-            except Exception as error:  # a round that needs a vector says what is wrong
+                self._store_vectors(running, pools)
+            except Exception as error:  # a round that needs a vector raises the error again
                 self._not_before[running.project] = time.monotonic() + RETRY_SECONDS
-                told = str(error) if isinstance(error, ApprenticeError) else type(error).__name__
-                log.warning("not encoded", project=running.project, error=told)
+                message = str(error) if isinstance(error, ApprenticeError) else type(error).__name__
+                log.warning("encoding failed", project=running.project, error=message, retry_in=RETRY_SECONDS)
         for project, pool in pools.items():
-            if pool.missing.any() and self._may_encode(project, serving):
-                portion = pool.draw(min(pool.at_once // PORTIONS_A_SECOND, MOST_AT_ONCE))
-                self._running = _RunningBatch(project, pool, portion, self._thread.submit(portion.encode))
+            if pool.missing.any() and self._may_encode(project, leased_project):
+                batch = pool.draw(min(pool.at_once // BATCHES_PER_SECOND, MAX_BATCH_TASKS))
+                self._running = _RunningBatch(project, pool, batch, self._thread.submit(batch.encode))
                 return
 
     def warm(self) -> None:
-        """Loads the encoder, the learner and acquisition, so that the first round need not."""
+        """Loads the encoder, the learner and the query strategy in the background, for the first round."""
         self._thread.submit(warm, self._settings)
 
-    def tell(self, project: int, pool: ProjectPool) -> None:
-        """Writes how much of a project is encoded, and that this worker goes on with it."""
-        self._told = time.monotonic()
+    def report_progress(self, project: int, pool: ProjectPool) -> None:
+        """Stores how much of a project is encoded, and that this worker encodes the rest."""
+        self._reported_at = time.monotonic()
         self._store.progress.encoded(project, self._worker, int((~pool.missing).sum()), len(pool.tasks))
 
     def stop(self) -> None:
-        """Waits for the portion that is on its way."""
+        """Waits for the running batch."""
         self._thread.shutdown()
 
-    def _take(self, running: _RunningBatch, pools: Mapping[int, ProjectPool]) -> None:
+    def _store_vectors(self, running: _RunningBatch, pools: Mapping[int, ProjectPool]) -> None:
         vectors, usable = running.result.result()
         pool = running.pool
         if pools.get(running.project) is not pool:
             return
-        before = int(pool.encoded.sum())
-        pool.take(running.portion, vectors, usable)
+        encoded_before = int(pool.encoded.sum())
+        pool.take(running.batch, vectors, usable)
         is_done = not pool.missing.any()
         if is_done:
             pool.flush()
-        if is_done or int(pool.encoded.sum()).bit_length() > before.bit_length():
+        if is_done or int(pool.encoded.sum()).bit_length() > encoded_before.bit_length():
             self._store.jobs.ask(running.project)
-        if is_done or time.monotonic() - self._told > TELL_SECONDS:
-            self.tell(running.project, pool)
+        if is_done or time.monotonic() - self._reported_at > PROGRESS_SECONDS:
+            self.report_progress(running.project, pool)
 
-    def _may_encode(self, project: int, serving: int | None) -> bool:
+    def _may_encode(self, project: int, leased_project: int | None) -> bool:
+        """Whether this worker is to encode the project now: no retry is due later, and no other worker encodes it."""
         if time.monotonic() < self._not_before.get(project, 0.0):
             return False
-        if project == serving:
+        if project == leased_project:
             return True
         record = self._store.projects.get(project)
         if record is not None and (record.progress or {}).get("worker") == self._worker:
             return True
-        self._not_before[project] = time.monotonic() + OTHERS_SECONDS
+        self._not_before[project] = time.monotonic() + OTHER_WORKER_CHECK_SECONDS
         return False

@@ -1,4 +1,4 @@
-"""Whether a worker may go on publishing: asked before every write to Label Studio."""
+"""Checks before every write to Label Studio whether a worker may still publish."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from ml_backend.core.exceptions import LeaseLostError
 from ml_backend.storage import Lease
 from ml_backend.storage.jobs import Jobs
 
-FRESH_SECONDS = 0.05  # less than one row takes to be written
+CACHE_SECONDS = 0.05  # less than the time to write one row
 
 
 class LeaseCheck:
-    """Raises LeaseLostError once the worker stops, the lease is lost or the project is disconnected. What the store
-    said is good for `FRESH_SECONDS`; the lease is renewed by time, elsewhere."""
+    """Raises LeaseLostError if the worker stops, the lease is lost or the project is disconnected. An answer of the
+    store is valid for `CACHE_SECONDS`. Another thread renews the lease."""
 
     def __init__(self, jobs: Jobs, lease: Lease, stop: threading.Event) -> None:
         self._jobs = jobs
         self._lease = lease
         self._stop = stop
-        self._fresh_until = 0.0
+        self._valid_until = 0.0
 
     def __call__(self) -> None:
         if self._stop.is_set():
             raise LeaseLostError(f"the worker of project {self._lease.project} is stopping")
-        if time.monotonic() < self._fresh_until:
+        if time.monotonic() < self._valid_until:
             return
         if not self._jobs.may_publish(self._lease):
-            raise LeaseLostError(f"the lease of project {self._lease.project} is gone, or it was disconnected")
-        self._fresh_until = time.monotonic() + FRESH_SECONDS
+            raise LeaseLostError(f"the lease of project {self._lease.project} is lost, or the project was disconnected")
+        self._valid_until = time.monotonic() + CACHE_SECONDS

@@ -1,9 +1,10 @@
-"""What a worker tidies up: learners too old to go back to, old versions' rows in Label Studio, what deletions leave.
+"""Deletes what a worker no longer needs: old learners, rows of old versions in Label Studio, remains of deleted tasks.
 
-Learners and rows of the store go at the end of the very round that made one more, vectors of an earlier encoder when a
-round with the new one has come to its end. Rows in Label Studio cost about 20 ms each, for which annotators wait: those
-of a version that nobody can have open any more go in quiet moments, one version at a time, and others only when more
-than `STALE_MOST` versions stand. Quotes and vectors of deleted tasks go in quiet moments, too, in portions.
+Learners and rows of the store are deleted at the end of each round, vectors of an earlier encoder when a round with the
+new one is complete. Deleting a row in Label Studio takes about 20 ms, during which annotators wait. Rows of versions
+that nobody can have open any more are therefore deleted in quiet periods, one version at a time. At other times, rows
+are deleted only if more than `MAX_STALE_VERSIONS` versions have rows. Quotes and vectors of deleted tasks are deleted
+in quiet periods, too, in small portions.
 """
 
 from __future__ import annotations
@@ -22,89 +23,89 @@ from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectRecord, Store
 
-STALE_KEPT = 20  # versions that may still be open in an annotator's browser
-STALE_MOST = 100
-"""Versions that may stand however busy it is. Label Studio refuses an answer to a draft whose row is gone: somebody ten
-times slower than ten others still finds it."""
-QUIET_SECONDS = 5.0  # without a round before anything is pruned
-PORTION_SECONDS = 2.0  # between two portions
-RETRY_SECONDS = 300.0  # before a project whose rows could not be deleted is tried again
-SWEEP_SECONDS = 600.0  # between two looks for vectors of tasks that are gone: each reads all content keys
-UNCHANGED_SECONDS = 86_400.0
-"""After which it is looked again though no task has changed: another worker may have written a vector late."""
+MIN_STALE_VERSIONS = 20  # versions that may still be open in an annotator's browser
+MAX_STALE_VERSIONS = 100
+"""Versions whose rows may stay if the worker is never quiet. Label Studio refuses an annotation of a draft whose row is
+gone. With this limit, an annotator who is ten times slower than ten others can still submit."""
+QUIET_SECONDS = 5.0  # without a round, before maintenance starts
+PORTION_PAUSE_SECONDS = 2.0  # between two portions
+RETRY_SECONDS = 300.0  # after a failure to delete something of a project
+SWEEP_SECONDS = 600.0  # between two searches for vectors of deleted tasks: each reads all content keys
+UNCHANGED_SWEEP_SECONDS = 86_400.0
+"""Between two searches while no task changes: another worker may have written a vector late."""
 
 log = structlog.get_logger()
 
 
 class Maintenance:
-    """After each round what it must not leave behind, and in quiet moments one small portion at a time."""
+    """Deletes what is urgent after each round, and everything else in quiet periods, one small portion at a time."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
         self._not_before = time.monotonic() + QUIET_SECONDS
-        self._failed: dict[int, float] = {}
-        self._swept: dict[int, tuple[int, float]] = {}  # project -> `tasks_revision` and time when nothing was left
+        self._prune_not_before: dict[int, float] = {}
+        self._swept: dict[int, tuple[int, float]] = {}  # project -> `tasks_revision` and time of the last full sweep
         self._sweep_not_before: dict[int, float] = {}
-        self._unwiped: set[int] = set()  # projects of which nothing is left but in the database's log
+        self._wipe_pending: set[int] = set()  # projects whose deleted data is left in the database's log only
         self._strays_not_before = 0.0
         self._quiet_at = time.monotonic()
 
     def postpone(self) -> None:
-        """A round has changed something: annotators are at work."""
+        """Restarts the quiet period: a round has changed something, so annotators are at work."""
         self._not_before = time.monotonic() + QUIET_SECONDS
 
     def after_round(self, client: LabelStudioClient | None, project: int, pool: ProjectPool | None = None) -> None:
-        """Keeps the ceilings, under the lease of a round that has come to its end. What goes wrong is no failure of it.
+        """Enforces the upper limits, under the lease of a finished round. Errors are logged and do not fail the round.
 
-        client, pool  None after a round that failed: Label Studio may be the trouble, and what it found in an earlier
-                      space goes on serving
+        client, pool  None after a failed round: Label Studio may be the cause, and the vectors of an earlier feature
+                      space go on serving
         """
         record = self._store.projects.get(project)
         if record is None:
             return
         try:
-            needed = self._needed(record)
-            self._forget_learners(project, needed)
+            needed = self._needed_versions(record)
+            self._remove_old_learners(project, needed)
             self._store.retention.remove_old_versions(project, needed)
             if pool is not None:
                 spaces = {pool.space, *feature_space.spaces_of_records(self._settings, record)}
                 self._store.forget_spaces(project, "", spaces)
-                if time.monotonic() - self._quiet_at > SWEEP_SECONDS:  # it may never be quiet
+                if time.monotonic() - self._quiet_at > SWEEP_SECONDS:  # a busy worker may never be quiet
                     self._sweep(record, pool)
             if client is not None:
-                self._prune_version(client, record, STALE_MOST)
+                self._prune_version(client, record, MAX_STALE_VERSIONS)
         except (ApprenticeError, OSError) as error:
-            log.warning("not tidied up", project=project, error=str(error))
+            log.warning("maintenance after the round failed", project=project, error=str(error))
 
     def step(self, client: LabelStudioClient | None, pools: Mapping[int, ProjectPool]) -> bool:
-        """Tidies up one portion of one of the projects; False if there was nothing to do, or not the time for it."""
+        """Deletes one portion of one project; False if there was nothing to delete, or it was not due."""
         if client is None or time.monotonic() < self._not_before:
             return False
         self._quiet_at = time.monotonic()
-        self._not_before = self._quiet_at + PORTION_SECONDS
+        self._not_before = self._quiet_at + PORTION_PAUSE_SECONDS
         if time.monotonic() >= self._strays_not_before:
             self._strays_not_before = time.monotonic() + SWEEP_SECONDS
             self._store.remove_strays()
         records = [record for record in self._store.projects.connected() if record.id in pools]
-        if any(self._prune_version(client, record, STALE_KEPT) for record in records):
+        if any(self._prune_version(client, record, MIN_STALE_VERSIONS) for record in records):
             return True
         return any(self._sweep(record, pools[record.id]) for record in records)
 
     def _sweep(self, record: ProjectRecord, pool: ProjectPool) -> bool:
-        """Removes what deleted tasks have left: quotes of some, or vectors of one shard; False if there is nothing to
-        do now. When there is no more, what deletions leave in files goes, too."""
+        """Deletes remains of deleted tasks: some quotes, or the vectors of one shard. When none are left, also deletes
+        unreferenced files. Returns False if there is nothing to delete now."""
         project = record.id
         try:
             if self._store.erase_quotes(project):
-                self._swept.pop(project, None)  # a task was deleted: the rest does not wait
+                self._swept.pop(project, None)  # a task was deleted, so its vectors are due at once
                 self._sweep_not_before.pop(project, None)
                 return True
-            if project in self._unwiped:
+            if project in self._wipe_pending:
                 return self._wipe(record)
             if self._is_swept(record):
                 return False
-            pool.flush()  # now: what is written later is not looked at again
+            pool.flush()  # now, because vectors that are written later are not checked again
             if self._store.sweep_vectors(project):
                 return True
             needed = {learner.artifact for learner in self._store.retention.learners(project)}
@@ -112,64 +113,70 @@ class Maintenance:
             return self._wipe(record)
         except (ApprenticeError, OSError) as error:
             self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS
-            log.warning("not swept", project=project, error=str(error))
+            log.warning("deleting remains of deleted tasks failed", project=project, error=str(error))
             return False
 
     def _wipe(self, record: ProjectRecord) -> bool:
-        """The last step of a sweep; where somebody reads meanwhile, it is tried again by itself. Always False."""
+        """Ends a sweep by wiping the database's log. If another process is reading, it is tried again later without a
+        new search. Always returns False."""
         if self._store.database.wipe():
-            self._unwiped.discard(record.id)
+            self._wipe_pending.discard(record.id)
             self._swept[record.id] = (record.tasks_revision, time.monotonic())
             self._sweep_not_before[record.id] = time.monotonic() + SWEEP_SECONDS
         else:
-            self._unwiped.add(record.id)
+            self._wipe_pending.add(record.id)
         return False
 
     def _is_swept(self, record: ProjectRecord) -> bool:
-        """Whether no task has changed since the last look, or that was a moment ago."""
+        """Whether no task has changed since the last sweep, or the last sweep was a moment ago."""
         revision, swept_at = self._swept.get(record.id, (None, 0.0))
-        is_unchanged = revision == record.tasks_revision and time.monotonic() - swept_at < UNCHANGED_SECONDS
+        is_unchanged = revision == record.tasks_revision and time.monotonic() - swept_at < UNCHANGED_SWEEP_SECONDS
         return is_unchanged or time.monotonic() < self._sweep_not_before.get(record.id, 0.0)
 
-    def _prune_version(self, client: LabelStudioClient, record: ProjectRecord, most: int) -> bool:
-        """Deletes the rows of the oldest version if more than `most` stand beside the one that serves."""
+    def _prune_version(self, client: LabelStudioClient, record: ProjectRecord, max_versions: int) -> bool:
+        """Deletes the rows of the oldest version in Label Studio if more than `max_versions` have rows beside the
+        serving one. Returns whether it did."""
         stale = self._store.versions.stale(record.id)
-        if len(stale) <= most or stale[0][1] == record.published:
+        if len(stale) <= max_versions or stale[0][1] == record.published:
             return False
-        if time.monotonic() < self._failed.get(record.id, 0.0):
+        if time.monotonic() < self._prune_not_before.get(record.id, 0.0):
             return False
         number, name, _ = stale[0]
         try:
             prune(client, record.id, name)
         except NotFoundError:
-            pass  # gone already
+            pass  # deleted already
         except ApprenticeError as error:
-            self._failed[record.id] = time.monotonic() + RETRY_SECONDS
-            log.warning("not pruned", project=record.id, version=name, error=str(error))
+            self._prune_not_before[record.id] = time.monotonic() + RETRY_SECONDS
+            log.warning("deleting rows of an old version failed", project=record.id, version=name, error=str(error))
             return False
         self._store.versions.set_rows(record.id, number, 0)
         return True
 
-    def _needed(self, record: ProjectRecord) -> set[int]:
-        """The versions that serve, here or in Label Studio, or that a rollback holds, and the learners they have."""
+    def _needed_versions(self, record: ProjectRecord) -> set[int]:
+        """Returns the numbers of the versions that serve, here or in Label Studio, or that a rollback holds, and the
+        numbers of their learners."""
         versions = self._store.versions
-        held = [
+        candidates = [
             versions.active(record.id),
             versions.get(record.id, record.pinned) if record.pinned else None,
             versions.named(record.id, record.published) if record.published else None,
         ]
-        found = [version for version in held if version is not None]
-        return {number for version in found for number in (version.number, version.learner) if number is not None}
+        needed = [version for version in candidates if version is not None]
+        return {number for version in needed for number in (version.number, version.learner) if number is not None}
 
-    def _forget_learners(self, project: int, needed: Collection[int]) -> None:
-        """Removes the learners beyond `keep_versions`. The newest half stays. Of the others, the oldest goes first of
-        those whose successor knew as many answers (the teacher had said more by then), and then the oldest of all."""
-        kept, most = self._store.retention.learners(project), self._settings.keep_versions
-        while old := [each for each in kept[most:] if each.number not in needed]:
-            again = (
-                earlier for later, earlier in pairwise(kept[most // 2 - 1 :]) if later.labelled == earlier.labelled
-            )
-            gone = next((each for each in reversed([*again]) if each.number not in needed), old[-1])
-            self._store.versions.drop_artifact(project, gone.number)
-            self._store.artifacts.remove(gone.artifact)
-            kept.remove(gone)
+    def _remove_old_learners(self, project: int, needed: Collection[int]) -> None:
+        """Removes the learners beyond `keep_versions`. The newer half of them stays. In the older half, learners whose
+        successor was fitted on as many labels (with more teacher labels) go first, the oldest first; then the oldest of
+        all."""
+        learners, max_learners = self._store.retention.learners(project), self._settings.keep_versions
+        while removable := [learner for learner in learners[max_learners:] if learner.number not in needed]:
+            redundant = [
+                earlier
+                for later, earlier in pairwise(learners[max_learners // 2 - 1 :])
+                if later.labelled == earlier.labelled and earlier.number not in needed
+            ]
+            removed = redundant[-1] if redundant else removable[-1]
+            self._store.versions.drop_artifact(project, removed.number)
+            self._store.artifacts.remove(removed.artifact)
+            learners.remove(removed)

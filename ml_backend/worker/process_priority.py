@@ -1,4 +1,4 @@
-"""Who goes first on a busy machine."""
+"""The priority of background threads on a busy machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 BACKGROUND_NICE = 10
 
 
-def give_way() -> None:
-    """The calling thread runs when nobody else wants to: a /predict, a webhook and Label Studio come first."""
+def lower_thread_priority() -> None:
+    """Lowers the priority of the calling thread, so that /predict, the webhook and Label Studio run first."""
     if sys.platform == "linux":  # elsewhere only a whole process has a priority
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICE)

@@ -1,4 +1,4 @@
-"""`apprentice serve`: one web process and some workers, restarted when they die, stopped together."""
+"""`apprentice serve`: runs one web process and the workers, restarts them when they die, and stops them together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,9 +17,9 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings, as_environment, is_loopback
 from ml_backend.storage import check_url, credentials
 
-GRACE_SECONDS = 25.0  # for a round to reach its next write and hand its lease back
-STEADY_SECONDS = 30.0  # a process that lived so long is restarted at once
-MAX_PAUSE_SECONDS = 30.0
+GRACE_SECONDS = 25.0  # for a round to reach its next write and release its lease
+STABLE_SECONDS = 30.0  # a process that has run this long is restarted at once
+MAX_RESTART_PAUSE_SECONDS = 30.0
 TEACHER_KEY = "APPRENTICE_TEACHER_KEY"
 
 log = structlog.get_logger()
@@ -33,12 +33,12 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     deaths: int = 0
-    not_before: float = field(default=0.0)
+    not_before: float = 0.0
 
 
 def serve(settings: Settings, stop: threading.Event) -> None:
-    """Runs until `stop` is set. Raises ApprenticeError if nobody may or can listen on the address, or if the URL of the
-    store is none that can be opened."""
+    """Runs until `stop` is set. Raises ApprenticeError if the address is not available or must not be used without a
+    secret, or if the store's URL is invalid."""
     check_exposure(settings)
     check_url(settings.database_url)
     check_port(settings)
@@ -46,29 +46,30 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     environments = {role: environment_of(role, settings) for role in ("web", "worker")}
     log.info("serving", address=settings.address, workers=settings.workers, data_dir=str(settings.data_dir))
     if not credentials(settings)[1]:
-        log.warning("there is no API key for Label Studio yet: `apprentice connect` brings one")
+        log.warning("no API key for Label Studio is stored: run `apprentice connect`")
     try:
         while not stop.is_set():
             for child in children:
-                _tend(child, environments[child.role])
+                _keep_running(child, environments[child.role])
             stop.wait(0.1)
     finally:
-        _end(children)
+        _stop_all(children)
 
 
 def environment_of(role: str, settings: Settings) -> dict[str, str]:
-    """The variables of a child process. The web process asks no teacher, and does not get the teacher's key."""
+    """Returns the environment of a child process. The web process does not get the teacher's key, because it asks no
+    teacher."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.threads))
     environment = {**os.environ, **as_environment(settings), **threads, "TOKENIZERS_PARALLELISM": "false"}
     if role == "web":
-        # settings are read from variables in any case; an empty one keeps a `.env` file from bringing the key back
+        # names of variables are read in upper and lower case; an empty value hides the key of a `.env` file
         environment = {name: value for name, value in environment.items() if name.upper() != TEACHER_KEY}
         environment[TEACHER_KEY] = ""
     return environment
 
 
 def check_exposure(settings: Settings) -> None:
-    """Raises ApprenticeError where anyone on the network could read and change projects."""
+    """Raises ApprenticeError if anyone on the network could read and change projects."""
     if settings.secret.get_secret_value() or is_loopback(settings.host):
         return
     raise ApprenticeError(
@@ -78,23 +79,25 @@ def check_exposure(settings: Settings) -> None:
 
 
 def check_port(settings: Settings) -> None:
-    """Raises ApprenticeError where the web process could not listen, and would only be started again and again."""
+    """Raises ApprenticeError if the web process could not listen: it would be restarted for ever."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise ApprenticeError(f"Cannot listen on {where} ({error.strerror}): set APPRENTICE_HOST or _PORT") from error
+        address = f"{settings.host}:{settings.port}"
+        raise ApprenticeError(
+            f"Cannot listen on {address} ({error.strerror}): set APPRENTICE_HOST or APPRENTICE_PORT"
+        ) from error
 
 
-def _tend(child: Child, environment: dict[str, str]) -> None:
-    """Starts a child that does not run; one that dies again and again is given a growing pause."""
+def _keep_running(child: Child, environment: dict[str, str]) -> None:
+    """Starts a child that does not run. The pause before a restart doubles with each death in a row."""
     if child.process is not None:
         code = child.process.poll()
         if code is None:
             return
-        child.deaths = 1 if time.monotonic() - child.started > STEADY_SECONDS else child.deaths + 1
-        pause = 0.0 if child.deaths == 1 else min(0.25 * 2 ** min(child.deaths, 10), MAX_PAUSE_SECONDS)
+        child.deaths = 1 if time.monotonic() - child.started > STABLE_SECONDS else child.deaths + 1
+        pause = 0.0 if child.deaths == 1 else min(0.25 * 2 ** min(child.deaths, 10), MAX_RESTART_PAUSE_SECONDS)
         child.not_before = time.monotonic() + pause
         log.error("process died", role=child.role, code=code, restart_in=pause)
         child.process = None
@@ -107,7 +110,7 @@ def _tend(child: Child, environment: dict[str, str]) -> None:
         child.started = time.monotonic()
 
 
-def _end(children: list[Child]) -> None:
+def _stop_all(children: list[Child]) -> None:
     running = [child.process for child in children if child.process is not None and child.process.poll() is None]
     for process in running:
         process.send_signal(signal.SIGTERM)
@@ -122,14 +125,16 @@ def _end(children: list[Child]) -> None:
 
 
 def stop_with_parent(stop: threading.Event, parent: int) -> None:
-    """Sets `stop` when the process that started this one is gone, so that a killed supervisor leaves no orphans. Raises
-    SystemExit if it is gone already: starting takes seconds."""
+    """Sets `stop` when the parent process has ended, so that a killed supervisor leaves no orphans.
+
+    Raises SystemExit if the parent has ended already, which can happen because starting takes seconds.
+    """
     if os.getppid() != parent:
         raise SystemExit(1)
 
-    def watch() -> None:
+    def check_parent() -> None:
         while not stop.wait(1.0):
             if os.getppid() != parent:
                 stop.set()
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    threading.Thread(target=check_parent, name="parent", daemon=True).start()

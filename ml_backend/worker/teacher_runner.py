@@ -1,4 +1,4 @@
-"""A worker's dealings with the teacher: in a thread of its own, ahead of the queue, never in the way of a round."""
+"""Asks the teacher and distils the answers, in a background thread, ahead of the queue. No round waits for it."""
 
 from __future__ import annotations
 
@@ -26,198 +26,214 @@ from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.project_snapshot import ProjectSnapshot, see, stands
 from ml_backend.teacher.scheduler import QuestionScheduler
 from ml_backend.teacher.teacher_labels import nothing, recall
-from ml_backend.worker.process_priority import give_way
+from ml_backend.worker.process_priority import lower_thread_priority
 
-PAUSE_SECONDS = 0.5  # between two looks for something to ask
-IDLE_PAUSE_SECONDS = 5.0  # as long as nothing happens
-PORTION = 2  # questions, for each call at a time, that are asked before looking again
-LONGEST_PAUSE = 600.0  # of a teacher that is not there
-FIRST_PAUSE = 5.0
-UNANSWERED_PAUSE = 30.0
-ROUND_SECONDS = 1.0  # before a round because of what the teacher says: an annotator's next answer brings one anyway
-TELL_SECONDS = 5.0  # between two rounds that are asked for because of drafts alone
-STOP_SECONDS = 5.0  # for answers that are on their way when a worker stops: it is killed after 25
+PAUSE_SECONDS = 0.5  # between two checks for questions
+MAX_IDLE_PAUSE_SECONDS = 5.0  # between two checks while nothing happens
+QUESTIONS_PER_CALL = 2  # for each concurrent call, before the next check
+MAX_RETRY_SECONDS = 600.0  # after errors of a teacher that cannot be reached
+FIRST_RETRY_SECONDS = 5.0
+UNANSWERED_PAUSE_SECONDS = 30.0
+ROUND_DELAY_SECONDS = 1.0  # before a round for new teacher labels: the next annotation requests one anyway
+ROUND_INTERVAL_SECONDS = 5.0  # between two rounds for new drafts of the teacher
+STOP_SECONDS = 5.0  # for pending answers when a worker stops: it is killed after 25 s
 
 log = structlog.get_logger()
 
 
 class TeacherRunner:
-    """One project at a time: between rounds it is seen that there may be something to do, the rest is beside them."""
+    """Works for one project at a time. `step` looks for work between the rounds, a background thread does the work."""
 
     def __init__(self, settings: Settings, store: Store, aggregators: LabelAggregators) -> None:
         self._settings = settings
         self._store = store
         self._aggregators = aggregators
-        self._agenda = QuestionScheduler(store)
+        self._scheduler = QuestionScheduler(store)
         self._running: threading.Thread | None = None
         self._not_before, self._pause = 0.0, PAUSE_SECONDS
-        self._looked: dict[int, tuple[object, ...]] = {}  # project -> what it was like when there was nothing to do
-        self._pauses: dict[int, float] = {}
-        self._left_alone: dict[int, float] = {}  # project -> until when: something is wrong with it
+        self._idle_marks: dict[int, tuple[object, ...]] = {}  # project -> its state when there was nothing to do
+        self._retry_seconds: dict[int, float] = {}  # project -> pause after the last error of its teacher
+        self._skipped_until: dict[int, float] = {}  # project -> end of the pause after an error of our own
 
     def step(self, pools: Mapping[int, ProjectPool]) -> None:
-        """Begins with the first project that has something to do, if nothing is being done. Takes milliseconds."""
+        """Starts to work for the first project with something to do, if the thread is idle. Takes milliseconds."""
         if time.monotonic() < self._not_before or (self._running and self._running.is_alive()):
             return
         self._not_before = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, IDLE_PAUSE_SECONDS)
+        self._pause = min(2 * self._pause, MAX_IDLE_PAUSE_SECONDS)
         self._forget_all_but(pools.keys())
-        sights: list[ProjectSnapshot] = []
+        snapshots: list[ProjectSnapshot] = []
         for project, pool in pools.items():
-            if time.monotonic() >= self._left_alone.get(project, 0.0):
+            if time.monotonic() >= self._skipped_until.get(project, 0.0):
                 try:
-                    sights += self._see(project, pool)
+                    if snapshot := self._take_snapshot(project, pool):
+                        snapshots.append(snapshot)
                 except Exception as error:
-                    self._leave_alone(project, error)
-        if sights:
+                    self._skip_for_a_while(project, error)
+        if snapshots:
             self.wake()
             # a daemon: a server that hangs must not keep the process from ending
-            self._running = threading.Thread(target=self._work, args=(sights,), name="teach", daemon=True)
+            self._running = threading.Thread(target=self._run, args=(snapshots,), name="teacher", daemon=True)
             self._running.start()
 
     def wake(self) -> None:
-        """Something has happened, after which there may be something to do."""
+        """Makes the next check due soon, because an event may have brought work."""
         self._pause = PAUSE_SECONDS
         self._not_before = min(self._not_before, time.monotonic() + PAUSE_SECONDS)
 
     def stop(self) -> None:
-        """Waits a moment for answers that are on their way; what takes longer is left behind."""
+        """Waits at most `STOP_SECONDS` for pending answers. Later answers are lost."""
         if self._running:
             self._running.join(STOP_SECONDS)
 
     def _forget_all_but(self, projects: Collection[int]) -> None:
-        for known in (self._looked, self._pauses, self._left_alone):
-            for gone in known.keys() - projects:
-                del known[gone]
-        self._agenda.forget_all_but(projects)
+        for by_project in (self._idle_marks, self._retry_seconds, self._skipped_until):
+            for project in by_project.keys() - projects:
+                del by_project[project]
+        self._scheduler.forget_all_but(projects)
 
-    def _see(self, project: int, pool: ProjectPool) -> list[ProjectSnapshot]:
-        """The project, unless nothing can be done for it or it is as it was when nothing was to be done."""
+    def _take_snapshot(self, project: int, pool: ProjectPool) -> ProjectSnapshot | None:
+        """Returns the project's state; None if nothing can be done now, or nothing has changed since there was nothing
+        to do."""
         record = self._store.projects.get(project)
         if record is None or not record.is_connected or not record.published:
-            return []
+            return None
         options, _ = self._settings.for_project(record.extra_params)
         teacher = registry.teacher(options.teacher, self._settings.teacher_options(options))
-        desk = TeacherClient(self._store, project, teacher, Budget.of(options)) if teacher else None
-        record = self._meet(record, desk.teacher if desk else None, options.teacher_model)
-        if _until(record) > now():
-            return []
+        teacher_client = TeacherClient(self._store, project, teacher, Budget.of(options)) if teacher else None
+        record = self._set_teacher(record, teacher_client.teacher if teacher_client else None, options.teacher_model)
+        if _unavailable_until(record) > now():
+            return None
         encoder = feature_space.encoder_of(self._settings, record)
-        if (
-            not feature_space.is_ready(record, read_schema(record.label_config, record.choices))
-            or pool.space != encoder.name
-        ):
-            return []  # the next round makes it so
+        schema = read_schema(record.label_config, record.choices)
+        if not feature_space.is_ready(record, schema) or pool.space != encoder.name:
+            return None  # the next round updates the feature space
+        teacher_state = (
+            (
+                teacher_client.teacher,
+                self._store.questions.counts(project, teacher_client.teacher),
+                teacher_client.left(),
+            )
+            if teacher_client
+            else None
+        )
         mark = (
             record.published, record.tasks_revision, record.cues, record.features, pool.space,
             distillation.standing(self._store, record), self._store.evolution.finished(project), options,
-            int(pool.encoded.sum()),
-            (desk.teacher, self._store.questions.counts(project, desk.teacher), desk.left()) if desk else None,
+            int(pool.encoded.sum()), teacher_state,
         )  # fmt: skip
-        return [] if self._looked.get(project) == mark else [see(pool, record, options, desk, mark, encoder)]
+        if self._idle_marks.get(project) == mark:
+            return None
+        return see(pool, record, options, teacher_client, mark, encoder)
 
-    def _work(self, sights: list[ProjectSnapshot]) -> None:
-        give_way()
-        for sight in sights:
+    def _run(self, snapshots: list[ProjectSnapshot]) -> None:
+        lower_thread_priority()
+        for snapshot in snapshots:
             try:
-                if self._do(sight):
+                if self._work(snapshot):
                     return
             except Exception as error:
-                self._leave_alone(sight.record.id, error)
+                self._skip_for_a_while(snapshot.record.id, error)
 
-    def _leave_alone(self, project: int, error: Exception) -> None:
-        """One project's trouble is not that of the others, nor of the worker."""
-        log.error("not taught", project=project, error=type(error).__name__)
-        # what we raise ourselves is a setting that somebody is about to mend
-        pause = UNANSWERED_PAUSE if isinstance(error, ApprenticeError) else LONGEST_PAUSE
-        self._left_alone[project] = time.monotonic() + pause
+    def _skip_for_a_while(self, project: int, error: Exception) -> None:
+        """Logs an error and pauses the project, so that the error affects no other project and not the worker."""
+        # an ApprenticeError means a wrong setting, which somebody may correct soon
+        pause = UNANSWERED_PAUSE_SECONDS if isinstance(error, ApprenticeError) else MAX_RETRY_SECONDS
+        log.error("work with the teacher failed", project=project, error=type(error).__name__, retry_in=pause)
+        self._skipped_until[project] = time.monotonic() + pause
 
-    def _do(self, sight: ProjectSnapshot) -> bool:
-        """Does what there is to do for a project; False if that is nothing. Without a desk there is nobody to be asked,
-        but the labels' names can be learnt from, and cues that somebody wrote."""
-        record, desk, schema, store = sight.record, sight.desk, sight.schema, self._store
-        if desk and self._recover(sight, desk.teacher):
+    def _work(self, snapshot: ProjectSnapshot) -> bool:
+        """Distils or asks one portion of questions for a project; False if there is nothing to do. Without a teacher
+        that can be asked, only the labels' names and descriptions written by people are distilled."""
+        record, teacher_client, schema, store = snapshot.record, snapshot.desk, snapshot.schema, self._store
+        if teacher_client and self._adopt_descriptions(snapshot, teacher_client.teacher):
             return True
-        asked: Asked = []
-        recalled = nothing(schema)
-        if desk:
+        questions: Asked = []
+        teacher_labels = nothing(schema)
+        if teacher_client:
             answers = self._aggregators.of(record.id).refresh(schema).answers
-            recalled = recall(store, desk.teacher, schema, sight.pool, record.id, answers)
-            spent = desk.exhausted()
-            if sight.options.teacher == registry.BY_FILE:  # it would ask under another name than after that is set
-                spent = without_model(sight.options, record.id) or spent
-            if not spent and (asked := self._agenda.questions(sight, desk.teacher, answers.touched)):
-                spent = desk.exhausted(asked[0][0])
-                if spent and asked[0][0].purpose == "describe":  # labels are cheaper
-                    self._agenda.put_off_cues(record.id, LONGEST_PAUSE)
+            teacher_labels = recall(store, teacher_client.teacher, schema, snapshot.pool, record.id, answers)
+            problem = teacher_client.exhausted()
+            # the answers of a file are stored under the model's name, so that has to be set first
+            if snapshot.options.teacher == registry.BY_FILE:
+                problem = without_model(snapshot.options, record.id) or problem
+            if not problem and (
+                questions := self._scheduler.questions(snapshot, teacher_client.teacher, answers.touched)
+            ):
+                first, _ = questions[0]
+                problem = teacher_client.exhausted(first)
+                if problem and first.purpose == "describe":  # questions for labels are cheaper
+                    self._scheduler.put_off_cues(record.id, MAX_RETRY_SECONDS)
                     return True
-            if spent or not asked:
-                self._say(record, f"{spent}: the loop goes on without it" if spent else "")
-                asked = []
-        by_teacher = generated_texts.taught(store, sight.encoder, record, schema, recalled, sight.teacher)
-        given = distillation.gather(
-            sight.pool, record, sight.options.learner, schema, recalled, by_teacher, sight.records
+            if problem or not questions:
+                self._report(record, f"{problem}: the loop goes on without it" if problem else "")
+                questions = []
+        generated = generated_texts.taught(store, snapshot.encoder, record, schema, teacher_labels, snapshot.teacher)
+        distillation_input = distillation.gather(
+            snapshot.pool, record, snapshot.options.learner, schema, teacher_labels, generated, snapshot.records
         )
-        if given.origin.due(distillation.standing(store, record), idle=not asked):
-            self._distil(sight, given)
-        elif desk and asked and sight.options.teacher == registry.BY_FILE:
-            store.questions.want(record.id, desk.teacher, asked)  # they wait for an export
-        elif desk and asked:
-            # few at a time: with the next answer, others are at the head of the queue
-            portion = asked[: PORTION * self._settings.teacher_concurrency]
+        if distillation_input.origin.due(distillation.standing(store, record), idle=not questions):
+            self._distil(snapshot, distillation_input)
+        elif teacher_client and questions and snapshot.options.teacher == registry.BY_FILE:
+            store.questions.want(record.id, teacher_client.teacher, questions)  # they wait for an export
+        elif teacher_client and questions:
+            # a small portion, because the next annotation changes the head of the queue
+            portion = questions[: QUESTIONS_PER_CALL * self._settings.teacher_concurrency]
             about_labels = [question for question, _ in portion if question.purpose == "describe"]
             if about_labels:
-                self._agenda.put_off_cues(record.id, LONGEST_PAUSE)
-            self._ask(desk, record, portion)
-            if about_labels and len(desk.told(about_labels)) == len(about_labels):
-                self._agenda.put_off_cues(record.id, 0.0)  # of records, there may be more of them
+                self._scheduler.put_off_cues(record.id, MAX_RETRY_SECONDS)
+            self._ask(teacher_client, record, portion)
+            if about_labels and len(teacher_client.told(about_labels)) == len(about_labels):
+                self._scheduler.put_off_cues(record.id, 0.0)  # a table may have more questions about its fields
         else:
-            self._looked[record.id] = sight.mark
+            self._idle_marks[record.id] = snapshot.mark
             return False
         return True
 
-    def _recover(self, sight: ProjectSnapshot, teacher: str) -> bool:
-        """Adopts what the teacher has said of the labels, or of the fields; False if there is nothing new."""
-        if sight.records:
-            return feature_scores.recover(self._store, sight.record, sight.records, sight.schema, teacher)
-        return label_descriptions.recover(self._store, sight.record, sight.schema, teacher)
+    def _adopt_descriptions(self, snapshot: ProjectSnapshot, teacher: str) -> bool:
+        """Stores the teacher's descriptions of the labels, or its scores of a table's fields; False if there are no new
+        ones."""
+        if snapshot.records:
+            return feature_scores.recover(self._store, snapshot.record, snapshot.records, snapshot.schema, teacher)
+        return label_descriptions.recover(self._store, snapshot.record, snapshot.schema, teacher)
 
-    def _distil(self, sight: ProjectSnapshot, given: DistillationInput) -> None:
-        project = sight.record.id
+    def _distil(self, snapshot: ProjectSnapshot, distillation_input: DistillationInput) -> None:
+        project = snapshot.record.id
         try:
-            distillation.make(self._store, sight.record, given, sight.schema, sight.encoder)
-            self._store.jobs.ask(project, ROUND_SECONDS)
-        except Exception as error:  # the loop goes on with the prior it has
-            self._leave_alone(project, error)
+            distillation.make(self._store, snapshot.record, distillation_input, snapshot.schema, snapshot.encoder)
+            self._store.jobs.ask(project, ROUND_DELAY_SECONDS)
+        except Exception as error:  # the loop goes on with the earlier prior
+            self._skip_for_a_while(project, error)
 
-    def _ask(self, desk: TeacherClient, record: ProjectRecord, asked: Asked) -> None:
-        project, told, news, answered = record.id, time.monotonic(), 0, 0
+    def _ask(self, teacher_client: TeacherClient, record: ProjectRecord, questions: Asked) -> None:
+        """Asks the questions, and requests rounds for the answers."""
+        project, round_requested_at, new_answers, replies = record.id, time.monotonic(), 0, 0
         try:
-            for answer in desk.ask([question for question, _ in asked], [key for _, key in asked]):
-                answered += 1
-                news += answer.content is not None
-                if news and time.monotonic() - told > TELL_SECONDS:
-                    told, news = time.monotonic(), 0
-                    self._store.jobs.ask(project, ROUND_SECONDS)
-            self._pauses.pop(project, None)
-            self._say(record, "")
-            if not answered:  # others are being asked the same
-                self._not_before = time.monotonic() + UNANSWERED_PAUSE
-        except TeacherUnavailableError as problem:
-            pause = (
-                LONGEST_PAUSE if problem.fatal else min(2 * self._pauses.get(project, FIRST_PAUSE / 2), LONGEST_PAUSE)
-            )
-            self._pauses[project] = pause
-            self._say(record, str(problem), now() + (problem.retry_after or pause))
-            log.warning("teacher", project=project, error=str(problem))
+            for answer in teacher_client.ask([question for question, _ in questions], [key for _, key in questions]):
+                replies += 1
+                new_answers += answer.content is not None
+                if new_answers and time.monotonic() - round_requested_at > ROUND_INTERVAL_SECONDS:
+                    round_requested_at, new_answers = time.monotonic(), 0
+                    self._store.jobs.ask(project, ROUND_DELAY_SECONDS)
+            self._retry_seconds.pop(project, None)
+            self._report(record, "")
+            if not replies:  # another worker is asking the same questions
+                self._not_before = time.monotonic() + UNANSWERED_PAUSE_SECONDS
+        except TeacherUnavailableError as error:
+            last_pause = self._retry_seconds.get(project, FIRST_RETRY_SECONDS / 2)
+            pause = MAX_RETRY_SECONDS if error.fatal else min(2 * last_pause, MAX_RETRY_SECONDS)
+            self._retry_seconds[project] = pause
+            self._report(record, str(error), now() + (error.retry_after or pause))
+            log.warning("teacher unavailable", project=project, error=str(error))
         except Exception as error:  # the loop goes on without the teacher
-            self._say(record, f"asking the teacher failed ({type(error).__name__})", now() + LONGEST_PAUSE)
-            log.error("teacher", project=project, error=type(error).__name__)
-        if news:
-            self._store.jobs.ask(project, ROUND_SECONDS)
+            self._report(record, f"asking the teacher failed ({type(error).__name__})", now() + MAX_RETRY_SECONDS)
+            log.error("asking the teacher failed", project=project, error=type(error).__name__)
+        if new_answers:
+            self._store.jobs.ask(project, ROUND_DELAY_SECONDS)
 
-    def _meet(self, record: ProjectRecord, name: str | None, model: str) -> ProjectRecord:
-        """The record as it is with this teacher: another one than before is told nothing of that one's problems."""
+    def _set_teacher(self, record: ProjectRecord, name: str | None, model: str) -> ProjectRecord:
+        """Returns the record with this teacher. If the teacher is another one than before, the problems of the earlier
+        one are forgotten."""
         if (record.teacher or {}).get("name") == name:
             return record
         state = {"name": name, "model": model, "problem": "", "until": 0.0} if name else None
@@ -225,15 +241,15 @@ class TeacherRunner:
             self._store.teacher_states.meet(record.id, name, model)
         else:
             self._store.teacher_states.forget(record.id)
-        self._pauses.pop(record.id, None)
+        self._retry_seconds.pop(record.id, None)
         return replace(record, teacher=state)
 
-    def _say(self, record: ProjectRecord, problem: str, until: float = 0.0) -> None:
-        """Notes how it goes, for `status` and `doctor`."""
+    def _report(self, record: ProjectRecord, problem: str, until: float = 0.0) -> None:
+        """Stores the teacher's problem, "" if it has none, for `status` and `doctor`."""
         state = {**(record.teacher or {}), "problem": problem, "until": until}
         if record.teacher != state and stands(self._store, record):
             self._store.teacher_states.report(record.id, str(state.get("name", "")), problem, until)
 
 
-def _until(record: ProjectRecord) -> float:
+def _unavailable_until(record: ProjectRecord) -> float:
     return float((record.teacher or {}).get("until", 0.0))

@@ -1,4 +1,4 @@
-"""A first use of a plugin imports libraries and loads weights for seconds: better before an annotator waits for it."""
+"""Uses each plugin once before the first round: the first use imports libraries and loads weights for seconds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ml_backend.core import registry
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Floats, Pool, TrainingSet
 
-ROWS = 8  # of a problem that is just large enough for every plugin
+ROWS = 8  # of an example problem that is just large enough for every plugin
 
 log = structlog.get_logger()
 
 
 def warm(settings: Settings) -> None:
-    """Uses the installation's encoder, learner and acquisition once. What fails here is told by the first round."""
+    """Uses the installation's encoder, learner and query strategy once. The first round reports what fails here."""
     options = settings.defaults.of_form("text")
     try:
         encoder = registry.encoder(settings.encoder)
@@ -25,8 +25,8 @@ def warm(settings: Settings) -> None:
         targets = np.eye(2, dtype=np.float32)[np.arange(ROWS) % 2]
         learner = registry.learner(options.learner)
         fit = learner.fit(TrainingSet(vectors, targets, np.ones(ROWS, np.float32), False, targets), 0)
-        everything = np.ones(ROWS, np.bool_)
-        pool = Pool(vectors, learner.predict(fit.tensors, vectors), ~everything, everything, False, None)
+        all_rows = np.ones(ROWS, np.bool_)
+        pool = Pool(vectors, learner.predict(fit.tensors, vectors), ~all_rows, all_rows, False, None)
         registry.acquisition(options.acquisition).select(pool, 1, 0)
-    except Exception as error:  # it is only a head start
-        log.warning("not warm", error=type(error).__name__)
+    except Exception as error:  # the worker runs without a warm-up, too
+        log.warning("warm-up failed, the first round may be slow", error=type(error).__name__)

@@ -1,4 +1,4 @@
-"""A worker process: claims one project at a time, runs its round, and encodes and tidies up when nothing is wanted."""
+"""A worker process: claims one project at a time and runs its round. Encodes and cleans up between the rounds."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from ml_backend.worker.maintenance import Maintenance
 from ml_backend.worker.monitor_runner import MonitorRunner
 from ml_backend.worker.teacher_runner import TeacherRunner
 
-WAIT_SECONDS = 0.05  # for a signal, between two looks at what else there is to do
-POLL_SECONDS = 1.0  # between two looks at the job table without a signal: for what falls due, or was not heard
-BEAT_SECONDS = 5.0
-LOOK_SECONDS = 5.0
-COMPLETE_SECONDS = 5.0  # before a queue is completed that was cut short for somebody else
-PAUSE_BETWEEN_ROWS_SECONDS = 0.5  # at most, of the rest of a queue
-TEACHING_SECONDS = 2.0  # at most, between two looks at what the teacher is to be asked, while rounds follow each other
-PAUSE_SECONDS = 2.0  # after an error outside a round
-TASKS_KEPT = 200_000  # of other projects than the one at hand: 2 kB each
+SIGNAL_WAIT_SECONDS = 0.05  # between two steps without a signal
+POLL_SECONDS = 1.0  # between two reads of the job table without a signal: a signal may be lost, a request may fall due
+HEARTBEAT_SECONDS = 5.0
+RECONCILE_CHECK_SECONDS = 5.0  # between two checks for projects that are due for reconciliation
+COMPLETE_QUEUE_SECONDS = 5.0  # before the rest of a queue is published that a newer round had interrupted
+MAX_ROW_PAUSE_SECONDS = 0.5  # between two rows of the rest of a queue
+MAX_TEACHER_PAUSE_SECONDS = 2.0  # between two steps of the teacher runner while rounds follow each other
+ERROR_PAUSE_SECONDS = 2.0  # after an error outside a round
+MAX_TASKS_IN_MEMORY = 200_000  # in the pools of other projects than the current one: 2 kB each
 
 log = structlog.get_logger()
 
@@ -51,125 +51,128 @@ class Worker:
         self._pools: dict[int, ProjectPool] = {}
         self._client: LabelStudioClient | None = None
         self._credentials: tuple[str, str] | None = None
-        self._upkeep = Maintenance(settings, self._store)
-        self._encoding = EncodingRunner(settings, self._store, self._name)
+        self._maintenance = Maintenance(settings, self._store)
+        self._encoding_runner = EncodingRunner(settings, self._store, self._name)
         self._aggregators = LabelAggregators(self._store)
-        self._watching = MonitorRunner(settings, self._store, self._aggregators)
-        self._teaching = TeacherRunner(settings, self._store, self._aggregators)
+        self._monitor_runner = MonitorRunner(settings, self._store, self._aggregators)
+        self._teacher_runner = TeacherRunner(settings, self._store, self._aggregators)
         self._config_check = ConfigCheck(self._store)
         self._listener = self._store.signals.listen()
-        self._looked = self._poll_at = 0.0
-        self._taught_at = time.monotonic()
+        self._reconciled_at = self._poll_at = 0.0
+        self._teacher_step_at = time.monotonic()
 
     def run(self) -> None:
-        with suppress(LabelStudioError):  # a round will say what is wrong
-            self._connected()
-        beat = threading.Thread(target=self._beat, name="beat", daemon=True)
-        beat.start()
-        self._encoding.warm()
+        with suppress(LabelStudioError):  # a round reports the error
+            self._connected_client()
+        heartbeat = threading.Thread(target=self._send_heartbeats, name="heartbeat", daemon=True)
+        heartbeat.start()
+        self._encoding_runner.warm()
         try:
             while not self._stop.is_set():
                 try:
                     self._step()
-                except Exception as error:  # a full disk, say: the last good version goes on serving meanwhile
-                    log.error("worker", error=_safe(error))
-                    self._stop.wait(PAUSE_SECONDS)
+                except Exception as error:  # for example a full disk; the last version goes on serving
+                    log.error("worker step failed", error=_loggable(error), retry_in=ERROR_PAUSE_SECONDS)
+                    self._stop.wait(ERROR_PAUSE_SECONDS)
         finally:
             self._stop.set()
-            beat.join()
-            with suppress(ApprenticeError):  # what was not written is encoded again
+            heartbeat.join()
+            with suppress(ApprenticeError):  # vectors that are not written are encoded again
                 for pool in self._pools.values():
                     pool.flush()
             self._store.jobs.leave(self._name)
             self._listener.close()
-            self._teaching.stop()  # what may take long comes last, in case the process is killed
-            self._encoding.stop()
-            self._watching.stop()
+            self._teacher_runner.stop()  # slow steps come last, because the process may be killed
+            self._encoding_runner.stop()
+            self._monitor_runner.stop()
             self._config_check.stop()
             self._store.close()
 
-    def _beat(self) -> None:
-        """Says that this worker lives, however long a stage takes."""
+    def _send_heartbeats(self) -> None:
+        """Stores heartbeats until the worker stops, also while a stage takes long."""
         while True:
             try:
                 self._store.jobs.beat(self._name, os.getpid())
             except ApprenticeError as error:
-                log.warning("no sign of life", error=str(error))
-            if self._stop.wait(BEAT_SECONDS):
+                log.warning("heartbeat not stored", error=str(error))
+            if self._stop.wait(HEARTBEAT_SECONDS):
                 return
 
     def _step(self) -> None:
-        self._look_around()
+        self._request_reconciliations()
         lease = self._claim()
         if lease is not None:
-            self._serve(lease)
+            self._run_leased_round(lease)
             return
         self._config_check.step(self._client)
-        self._watching.step(self._pools)
-        self._teach()
-        self._encoding.step(self._pools)
-        if not self._upkeep.step(self._client, self._pools):  # rarely: it says itself when it is time
-            self._listener.wait(WAIT_SECONDS)
+        self._monitor_runner.step(self._pools)
+        self._step_teacher()
+        self._encoding_runner.step(self._pools)
+        if not self._maintenance.step(self._client, self._pools):
+            self._listener.wait(SIGNAL_WAIT_SECONDS)
 
     def _claim(self) -> Lease | None:
-        """A project to work on, if somebody has signalled or it is time to look; None, too, if there is none."""
-        self._hear()
+        """Claims a project, if a signal has come or a poll is due; None if no project waits for a round."""
+        self._read_signals()
         if time.monotonic() < self._poll_at:
             return None
         lease = self._store.jobs.claim(self._name)
         self._poll_at = 0.0 if lease else time.monotonic() + POLL_SECONDS
         return lease
 
-    def _teach(self) -> None:
-        self._taught_at = time.monotonic()
-        self._teaching.step(self._pools)
+    def _step_teacher(self) -> None:
+        self._teacher_step_at = time.monotonic()
+        self._teacher_runner.step(self._pools)
 
-    def _hear(self) -> None:
-        """Takes the signals that have come: it is time to look for work."""
+    def _read_signals(self) -> None:
+        """Makes a poll of the job table due if a signal has come."""
         if self._listener.heard():
             self._poll_at = 0.0
-            self._teaching.wake()
+            self._teacher_runner.wake()
 
     def _is_superseded(self, lease: Lease, seconds: float) -> bool:
-        """Whether this round is to make way, now or, as far as a signal says so, within so many seconds."""
+        """Whether a newer round waits or the worker stops. Waits up to `seconds` for a signal, and works beside the
+        round meanwhile."""
         if seconds > 0 and not self._stop.is_set():
-            self._listener.wait(min(seconds, PAUSE_BETWEEN_ROWS_SECONDS))
-            self._hear()
-            self._encoding.step(self._pools, lease.project)
-            if time.monotonic() - self._taught_at > TEACHING_SECONDS:  # it may never be quiet
-                self._teach()
+            self._listener.wait(min(seconds, MAX_ROW_PAUSE_SECONDS))
+            self._read_signals()
+            self._encoding_runner.step(self._pools, lease.project)
+            # a worker with many rounds never gets to the teacher otherwise
+            if time.monotonic() - self._teacher_step_at > MAX_TEACHER_PAUSE_SECONDS:
+                self._step_teacher()
         return self._stop.is_set() or self._store.jobs.is_awaited(lease)
 
-    def _look_around(self) -> None:
-        """Now and then: asks for the rounds that check on Label Studio, and lets go of what was disconnected."""
-        every = min(LOOK_SECONDS, self._settings.reconcile_seconds)
-        if self._looked and time.monotonic() - self._looked < every:
+    def _request_reconciliations(self) -> None:
+        """Every few seconds, requests a round for each project that is due for reconciliation, and drops the pools of
+        disconnected projects."""
+        interval = min(RECONCILE_CHECK_SECONDS, self._settings.reconcile_seconds)
+        if self._reconciled_at and time.monotonic() - self._reconciled_at < interval:
             return
-        self._looked = time.monotonic()
+        self._reconciled_at = time.monotonic()
         connected = self._store.projects.connected()
         for record in connected:
             if now() - record.reconciled_at >= self._settings.reconcile_seconds:
                 self._store.jobs.ask(record.id)
-        for gone in self._pools.keys() - {record.id for record in connected}:
-            pool = self._pools.pop(gone)
-            if self._store.projects.get(gone) is not None:  # of one that was forgotten, nothing must be written again
+        for project in self._pools.keys() - {record.id for record in connected}:
+            pool = self._pools.pop(project)
+            if self._store.projects.get(project) is not None:  # nothing of a forgotten project may be written again
                 pool.flush()
         self._aggregators.keep(self._pools.keys())
 
-    def _serve(self, lease: Lease) -> None:
-        """One round under a lease. Whatever goes wrong is recorded, and the project is tried again later."""
+    def _run_leased_round(self, lease: Lease) -> None:
+        """Runs one round under a lease. An error is stored for `status`, and the round is tried again later."""
         started, jobs = now(), self._store.jobs
         stages: dict[str, float] = {}
-        if not jobs.may_publish(lease):  # disconnected since the round was asked for
+        if not jobs.may_publish(lease):  # the project was disconnected after the request
             jobs.finish(lease)
             return
         try:
             with self._renewing(lease):
                 pool = self._pool(lease.project)
-                work = RoundContext(
+                context = RoundContext(
                     settings=self._settings,
                     store=self._store,
-                    client=self._connected(),
+                    client=self._connected_client(),
                     project=lease.project,
                     pool=pool,
                     aggregator=self._aggregators.of(lease.project),
@@ -178,54 +181,55 @@ class Worker:
                     lease=lease,
                     stages=stages,
                 )
-                record = run_round(work)
-                self._upkeep.after_round(self._client, lease.project, pool)
-                self._propose(work)
+                record = run_round(context)
+                self._maintenance.after_round(self._client, lease.project, pool)
+                self._propose_reviews(context)
             jobs.finish(lease)
             if not self._store.publications.is_settled(lease.project):
-                jobs.ask(lease.project, COMPLETE_SECONDS)  # its queue was cut short
+                jobs.ask(lease.project, COMPLETE_QUEUE_SECONDS)  # a newer round had interrupted it
             if record is not None:
-                self._upkeep.postpone()
+                self._maintenance.postpone()
                 self._store.versions.record_round(lease.project, record)
                 log.info("round", project=lease.project, version=record.version, **stages)
-            self._encoding.tell(lease.project, pool)
+            self._encoding_runner.report_progress(lease.project, pool)
         except LeaseLostError:
             jobs.release(lease)
-            log.info("round handed back", project=lease.project)
+            log.info("round stopped, lease released", project=lease.project)
         except Exception as error:
-            said = _safe(error)
-            self._upkeep.after_round(None, lease.project)  # it may have made a learner, and Label Studio be the trouble
+            message = _loggable(error)
+            # the round may have stored a learner; no client, because Label Studio may be the cause
+            self._maintenance.after_round(None, lease.project)
             jobs.fail(lease)
-            self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, said))
-            log.error("round failed", project=lease.project, error=said)
+            self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, message))
+            log.error("round failed", project=lease.project, error=message)
 
-    def _propose(self, work: RoundContext) -> None:
-        """Second looks, under the lease of the round. What goes wrong with them is no failure of it."""
-        record = self._store.projects.ensure(work.project)
+    def _propose_reviews(self, context: RoundContext) -> None:
+        """Proposes annotations for review, under the lease of the round. An error does not fail the round."""
+        record = self._store.projects.ensure(context.project)
         options, _ = self._settings.for_project(record.extra_params)
         try:
-            work.guard()
+            context.guard()
             schema = read_schema(record.label_config, record.choices)
-            propose(work.client, self._store, schema, record, options.second_look, work.guard)
+            propose(context.client, self._store, schema, record, options.second_look, context.guard)
         except LeaseLostError:
             raise
         except ApprenticeError as error:
-            log.warning("not proposed", project=work.project, error=str(error))
+            log.warning("review not proposed", project=context.project, error=str(error))
 
     def _pool(self, project: int) -> ProjectPool:
-        """The project's pool; of the others, the least recently served go when all are too large together."""
+        """Returns the project's pool. Drops the least recently used pools if the other ones are too large together."""
         pool = self._pools.pop(project, None)
         if pool is None:
             record = self._store.projects.ensure(project)
             pool = ProjectPool(self._store, project, feature_space.encoder_of(self._settings, record))
-        while self._pools and sum(len(each.tasks) for each in self._pools.values()) > TASKS_KEPT:
+        while self._pools and sum(len(other.tasks) for other in self._pools.values()) > MAX_TASKS_IN_MEMORY:
             self._pools.pop(next(iter(self._pools))).flush()
         self._pools[project] = pool
         return pool
 
     @contextmanager
     def _renewing(self, lease: Lease) -> Iterator[None]:
-        """Keeps the lease alive while a stage takes long."""
+        """Renews the lease in a thread, because a stage may take longer than the lease."""
         done = threading.Event()
 
         def renew() -> None:
@@ -243,20 +247,21 @@ class Worker:
             done.set()
             thread.join()
 
-    def _connected(self) -> LabelStudioClient:
-        """The client, made anew when `connect` has left other credentials."""
-        found = credentials(self._settings)
-        if self._client is None or found != self._credentials:
-            self._client = LabelStudioClient(*found, self._settings.timeout_seconds)
-            self._credentials = found
-            for record in self._store.projects.connected():  # it may be another Label Studio, or have changed
+    def _connected_client(self) -> LabelStudioClient:
+        """Returns the client. Makes a new one when `connect` has stored other credentials."""
+        stored_credentials = credentials(self._settings)
+        if self._client is None or stored_credentials != self._credentials:
+            self._client = LabelStudioClient(*stored_credentials, self._settings.timeout_seconds)
+            self._credentials = stored_credentials
+            for record in self._store.projects.connected():  # it may be another Label Studio, or a changed one
                 self._store.synchronisation.look_again(record.id)
                 self._store.publications.measure(record.id, None, None)
         return self._client
 
 
-def _safe(error: BaseException) -> str:
-    """What may be told of an error: the text of one that is not ours may hold task data, so only its kind and place."""
+def _loggable(error: BaseException) -> str:
+    """Returns the message of an ApprenticeError. Returns only the type and the place of any other error, because its
+    message may contain task text."""
     if isinstance(error, ApprenticeError):
         return str(error)
     return f"{type(error).__name__} in {_place(error)}"

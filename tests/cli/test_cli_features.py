@@ -10,9 +10,9 @@ from typing import Any
 import click
 import pytest
 from fake_label_studio import SINGLE, FakeLabelStudio
-from people import SCORES, TABLE, people
+from patient_records import SCORES, TABLE, people
 from projects import set_up
-from rounds import MakeRound
+from round_fixtures import MakeRound
 from typer.testing import CliRunner
 
 from ml_backend.cli import main

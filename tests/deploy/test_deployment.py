@@ -1,4 +1,4 @@
-"""The image and the composition: what can be said of them without a container engine."""
+"""Checks of the container image and the compose file without a container engine."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from packaging.version import Version
 
 from ml_backend.demo.server import free_port
 
-HOUSE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
-HEALTH = HOUSE / "docker" / "healthcheck.py"
+HEALTH = ROOT / "docker" / "healthcheck.py"
 SECRETS = {"LABEL_STUDIO_PASSWORD": "p" * 8, "APPRENTICE_LABEL_STUDIO_API_KEY": "a" * 40, "APPRENTICE_SECRET": "s" * 32}
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile as pairs of an instruction and what it is told, continued lines joined."""
-    text = (HOUSE / "Dockerfile").read_text()
+    """Returns the Dockerfile as pairs of an instruction and its arguments, with continued lines joined."""
+    text = (ROOT / "Dockerfile").read_text()
     text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     lines = filter(str.strip, text.replace("\\\n", " ").splitlines())
     return [(name, rest.strip()) for name, _, rest in (line.strip().partition(" ") for line in lines)]
@@ -42,45 +42,45 @@ def told(instruction: str) -> list[str]:
 
 
 def pins() -> dict[str, str]:
-    lines = (HOUSE / "constraints.txt").read_text().split()
+    lines = (ROOT / "constraints.txt").read_text().split()
     return {name.lower().replace("_", "-"): version for name, _, version in (line.partition("==") for line in lines)}
 
 
 def compose(*arguments: str, secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **secrets}
     command = [PROGRAMS / "docker-compose", "--env-file", os.devnull, *arguments]
-    return subprocess.run(command, cwd=HOUSE, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, Any]:
     done = compose("config", "--format", "json", secrets=SECRETS)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)["services"]
-    return found
+    services: dict[str, Any] = json.loads(done.stdout)["services"]
+    return services
 
 
 def test_hadolint_has_nothing_to_say() -> None:
     done = subprocess.run(
-        [PROGRAMS / "hadolint", HOUSE / "Dockerfile"], capture_output=True, text=True, timeout=60, check=False
+        [PROGRAMS / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout) == (0, "")
-    assert not (HOUSE / ".hadolint.yaml").exists(), "no rule is ignored"
+    assert not (ROOT / ".hadolint.yaml").exists(), "no rule is ignored"
 
 
 def test_everything_that_is_copied_exists_and_reaches_the_build() -> None:
-    kept = {line.removeprefix("!") for line in (HOUSE / ".dockerignore").read_text().split() if line.startswith("!")}
+    included = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().split() if line.startswith("!")}
     sources = [source for copied in told("COPY") if "--from" not in copied for source in shlex.split(copied)[:-1]]
     assert sources
     for source in sources:
-        assert (HOUSE / source).exists()
-        assert source in kept or str(Path(source).parent) in kept
-    assert all((HOUSE / name).exists() for name in kept)
+        assert (ROOT / source).exists()
+        assert source in included or str(Path(source).parent) in included
+    assert all((ROOT / name).exists() for name in included)
 
 
 def test_the_image_needs_nothing_but_a_plain_builder() -> None:
     assert not any("--mount" in rest or "<<" in rest for _, rest in instructions()), "BuildKit only"
-    assert not (HOUSE / "Dockerfile").read_text().startswith("# syntax")
+    assert not (ROOT / "Dockerfile").read_text().startswith("# syntax")
 
 
 def test_the_image_does_not_run_as_root_and_can_live_on_a_read_only_disk() -> None:
@@ -90,8 +90,8 @@ def test_the_image_does_not_run_as_root_and_can_live_on_a_read_only_disk() -> No
     assert int(number) > 0 and int(group) > 0
     assert any(name == "RUN" and f"--uid {number}" in rest for name, rest in last_stage)
     settings = " ".join(rest for name, rest in last_stage if name == "ENV")
-    for wanted in ("PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "APPRENTICE_DATA_DIR=/data", "APPRENTICE_HOST=0.0.0.0"):
-        assert wanted in settings
+    for variable in ("PYTHONDONTWRITEBYTECODE=1", "HOME=/tmp", "APPRENTICE_DATA_DIR=/data", "APPRENTICE_HOST=0.0.0.0"):
+        assert variable in settings
     assert ("VOLUME", "/data") in last_stage
     (check,) = [rest for name, rest in last_stage if name == "HEALTHCHECK"]
     assert json.loads(check[check.index("[") :])[0] == "python"
@@ -99,14 +99,14 @@ def test_the_image_does_not_run_as_root_and_can_live_on_a_read_only_disk() -> No
 
 
 def test_all_versions_agree() -> None:
-    pinned, project = pins(), tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
-    for wanted in map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]]):
-        version = pinned[wanted.name.lower().replace("_", "-")]
-        assert wanted.specifier.contains(version), f"{wanted} is pinned to {version}"
+    pinned, project = pins(), tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]]):
+        version = pinned[requirement.name.lower().replace("_", "-")]
+        assert requirement.specifier.contains(version), f"{requirement} is pinned to {version}"
     build = " ".join(told("RUN"))
     assert "--constraint constraints.txt" in build and "grep '^torch==' constraints.txt" in build
     (plugin,) = re.findall(r"--no-deps (label-studio-ml==\S+)", build)
-    assert plugin in (HOUSE / "Makefile").read_text()
+    assert plugin in (ROOT / "Makefile").read_text()
     assert plugin == f"label-studio-ml=={importlib.metadata.version('label-studio-ml')}"
     bases = {rest.split()[0] for rest in told("FROM")}
     (base,) = bases
@@ -122,21 +122,21 @@ def test_the_composition_is_valid_and_asks_for_its_secrets() -> None:
 
 
 def test_the_backend_is_locked_in_and_label_studio_can_reach_it(services: dict[str, Any]) -> None:
-    mine, theirs = services["apprentice"], services["label-studio"]
-    assert mine["read_only"] and mine["tmpfs"] == ["/tmp"] and mine["cap_drop"] == ["ALL"]
-    assert [volume["target"] for volume in mine["volumes"]] == ["/data"]
-    assert mine["depends_on"]["label-studio"]["condition"] == "service_healthy"
+    backend, label_studio = services["apprentice"], services["label-studio"]
+    assert backend["read_only"] and backend["tmpfs"] == ["/tmp"] and backend["cap_drop"] == ["ALL"]
+    assert [volume["target"] for volume in backend["volumes"]] == ["/data"]
+    assert backend["depends_on"]["label-studio"]["condition"] == "service_healthy"
     for service in services.values():
         assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
         assert service["healthcheck"]["test"][0] == "CMD"
     for name in ("ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED"):
-        assert theirs["environment"][name] == "false"
-    key = mine["environment"]["APPRENTICE_LABEL_STUDIO_API_KEY"]
-    assert key == theirs["environment"]["LABEL_STUDIO_USER_TOKEN"] == SECRETS["APPRENTICE_LABEL_STUDIO_API_KEY"]
-    assert mine["environment"]["APPRENTICE_PUBLIC_URL"] == "http://apprentice:9090"
-    assert mine["environment"]["APPRENTICE_LABEL_STUDIO_URL"] == "http://label-studio:8080"
-    pinned = re.findall(r"^label-studio==(\S+)", (HOUSE / "constraints-label-studio.txt").read_text(), re.MULTILINE)
-    assert theirs["image"] == f"heartexlabs/label-studio:{pinned[0]}"
+        assert label_studio["environment"][name] == "false"
+    key = backend["environment"]["APPRENTICE_LABEL_STUDIO_API_KEY"]
+    assert key == label_studio["environment"]["LABEL_STUDIO_USER_TOKEN"] == SECRETS["APPRENTICE_LABEL_STUDIO_API_KEY"]
+    assert backend["environment"]["APPRENTICE_PUBLIC_URL"] == "http://apprentice:9090"
+    assert backend["environment"]["APPRENTICE_LABEL_STUDIO_URL"] == "http://label-studio:8080"
+    pinned = re.findall(r"^label-studio==(\S+)", (ROOT / "constraints-label-studio.txt").read_text(), re.MULTILINE)
+    assert label_studio["image"] == f"heartexlabs/label-studio:{pinned[0]}"
 
 
 def test_every_setting_in_the_composition_is_one_of_the_backend(services: dict[str, Any]) -> None:

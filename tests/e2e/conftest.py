@@ -1,4 +1,4 @@
-"""One real Label Studio for the whole session; projects and backends on demand. All of it is gone at the end."""
+"""Fixtures: one real Label Studio for the session; projects and backends on demand. All are removed at the end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running_backend import Backend, Project, label_config, running_backend
 from texts import LABELS, messages
-from world import Backend, Project, label_config, running_backend
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.demo.accounts import Account
@@ -23,18 +23,18 @@ _numbers = count(1)
 
 @pytest.fixture(scope="session")
 def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder of a stopped server. The first start migrates a database for a minute: kept in pytest's cache."""
+    """A data folder of a stopped server, kept in pytest's cache, because the first start migrates for a minute."""
     server = LocalLabelStudio(tmp_path_factory.mktemp("template"), deadline=280)
     (installed,) = server._program.parents[1].glob("lib/python*/site-packages/label_studio-*.dist-info")
-    kept = Path(request.config.cache.mkdir("apprentice-e2e")) / installed.stem
-    if not kept.is_dir():
+    cached_template = Path(request.config.cache.mkdir("apprentice-e2e")) / installed.stem
+    if not cached_template.is_dir():
         with server:
             pass
         try:
-            server.data_dir.rename(kept)
+            server.data_dir.rename(cached_template)
         except OSError:  # another file system, or another session was faster
             return server.data_dir
-    return kept
+    return cached_template
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def annotators(
 
 @pytest.fixture
 def make_project(admin: LabelStudioClient, request: pytest.FixtureRequest) -> Callable[..., Project]:
-    """Projects with n short texts out of so many classes."""
+    """Makes projects with n short texts out of so many classes."""
 
     def make(n: int = 60, classes: int = 3, *, multiple: bool = False, seed: int = 0, **settings: Any) -> Project:
         labels = LABELS[:classes]
@@ -89,7 +89,7 @@ def _shared(label_studio: LocalLabelStudio, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def backend(_shared: Backend) -> Iterator[Backend]:
-    """The backend that the peaceful tests share; the projects that a test connected are disconnected after it."""
+    """The backend that tests without failures share. Projects that a test connected are disconnected after it."""
     yield _shared
     while _shared.connected:
         try:
@@ -100,7 +100,7 @@ def backend(_shared: Backend) -> Iterator[Backend]:
 
 @pytest.fixture
 def make_backend(label_studio: LocalLabelStudio, tmp_path: Path) -> Iterator[Callable[..., Backend]]:
-    """Backends of a test's own, to be killed, starved and lied to. None may tell a secret to its log."""
+    """Makes backends for one test, which may kill them. Asserts that their logs contain no secrets."""
     with ExitStack() as stack:
         made: list[Backend] = []
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
+from running_backend import Backend, Project, until
 from texts import LABELS, messages
-from world import Backend, Project, until
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import PATH
@@ -28,7 +28,7 @@ QUIET = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-PATIENCE = 60_000  # milliseconds
+WAIT_MILLISECONDS = 60_000
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 
@@ -40,8 +40,8 @@ def browser_page(server: LocalLabelStudio) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         try:
             context = browser.new_context(viewport={"width": 1200, "height": 640})
-            context.set_default_timeout(PATIENCE)
-            expect.set_options(timeout=PATIENCE)
+            context.set_default_timeout(WAIT_MILLISECONDS)
+            expect.set_options(timeout=WAIT_MILLISECONDS)
             page = context.new_page()
             page.goto(f"{server.url}/user/login/")
             page.locator("input[name=email]").fill(server.username)
@@ -63,11 +63,11 @@ def start_labelling(page: Page) -> None:
 
 
 def shown_text(page: Page, project: Project, other_than: str = "") -> str:
-    """The text of the task on the labelling screen, once it has one."""
+    """Waits for a task on the labelling screen, and returns its text."""
 
     def look() -> str | None:
-        seen = page.locator("body").inner_text()
-        on_screen = [text for text in project.truth if text in seen]
+        page_text = page.locator("body").inner_text()
+        on_screen = [text for text in project.truth if text in page_text]
         ready = on_screen and on_screen != [other_than] and submit_button(page).is_enabled()
         return on_screen[0] if ready else None
 
@@ -95,7 +95,7 @@ def answer(page: Page, project: Project, text: str) -> None:
 
 
 def drafts_of(project: Project, text: str) -> list[list[str]]:
-    """What the versions have drafted for this text; an empty draft is an audit task's."""
+    """Returns the drafts of all versions for this text. A task of the audit sample has an empty one."""
     (task,) = [task["id"] for task in project.tasks() if task["data"]["text"] == text]
     rows = project.client.call("GET", "api/predictions/", params={"task": task})
     return [region["value"]["choices"] for row in rows for region in row["result"]] + [[]]
@@ -123,7 +123,9 @@ def test_the_draft_is_filled_in_and_after_submitting_the_next_task_comes(
         assert second != first
         assert drafted(page, project) in drafts_of(project, second)
         version = backend.wait_for_queue(project, labelled=7)
-    (stored,) = [each for each in backend.store.labels.of(project.number) if each.task == head["task"]]
+    (stored,) = [
+        annotation for annotation in backend.store.labels.of(project.number) if annotation.task == head["task"]
+    ]
     assert stored.choices == (project.truth[first],)
     assert version.labelled == 7
 
@@ -142,7 +144,7 @@ def tree_config(*, nested: bool) -> str:
 
 
 def selected_paths(page: Page) -> list[list[str]]:
-    """The selected choices that hold no others, each with the names of those around it."""
+    """Returns the selected leaf choices, each with the names of the choices around it."""
     paths: list[list[str]] = page.evaluate(
         """() => [...document.querySelectorAll(".lsf-choice_leaf input:checked")].map(input => {
             const path = []
@@ -169,7 +171,7 @@ def test_a_draft_in_a_tree_of_choices_is_selected_in_its_branch(
     project.answer_next(6)
     with browser_page(label_studio) as page:
         with backend.held_queue(project, labelled=6) as version:
-            drafts = {each.task: each.choices for each in backend.store.shown.of(project.number, version.name)}
+            drafts = {draft.task: draft.choices for draft in backend.store.shown.of(project.number, version.name)}
             task = project.predictions(version.name)[0]["task"]
             (draft,) = drafts[task]
             open_data_manager(page, label_studio, project)
@@ -181,7 +183,9 @@ def test_a_draft_in_a_tree_of_choices_is_selected_in_its_branch(
             assert branch.get_attribute("aria-checked") == ("mixed" if nested else None), "one of its choices"
         submit_button(page).click()
         backend.wait_for_queue(project, labelled=7)
-    assert [each.choices for each in backend.store.labels.of(project.number) if each.task == task] == [(draft,)]
+    assert [
+        annotation.choices for annotation in backend.store.labels.of(project.number) if annotation.task == task
+    ] == [(draft,)]
 
 
 @pytest.mark.slow

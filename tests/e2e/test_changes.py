@@ -1,12 +1,12 @@
-"""What a project's owner changes under way: the labels, the learner that serves."""
+"""Changes during a project: labels, and the learner that serves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+from running_backend import Backend, Project, label_config, until
 from texts import LABELS, messages
-from world import Backend, Project, label_config, until
 
 from ml_backend.core.exceptions import LabelStudioError
 from ml_backend.label_studio.label_config import read_schema
@@ -21,7 +21,7 @@ def relabel(project: Project, labels: tuple[str, ...]) -> None:
 
 
 def drafted(project: Project, version: str) -> dict[int, str]:
-    """The draft of every task of the queue that has one."""
+    """Returns the drafts of the queue by task."""
     rows = project.predictions(version)
     return {row["task"]: row["result"][0]["value"]["choices"][0] for row in rows if row["result"]}
 
@@ -36,10 +36,10 @@ def test_a_label_may_be_added_and_removed_under_way(backend: Backend, make_proje
     for label in LABELS[:2]:
         for task in by_label[label][:3]:
             project.answer(task, label)
-    before = backend.wait_for_queue(project, labelled=6)
+    version_before = backend.wait_for_queue(project, labelled=6)
 
     relabel(project, LABELS[:4])
-    until(lambda: backend.active(project).number > before.number, "a round for the new labels")
+    until(lambda: backend.active(project).number > version_before.number, "a round for the new labels")
     for task in by_label[LABELS[3]][:3]:
         project.answer(task, LABELS[3])
     version = backend.wait_for_queue(project, labelled=9)
@@ -76,16 +76,19 @@ def test_a_renamed_label_and_a_configuration_that_is_not_served_are_told(
     version = backend.wait_for_queue(project, labelled=6)
     assert backend.status(project).problem == ""
 
-    kept = project.seen()["label_config"]
+    old_config = project.seen()["label_config"]
     number = '<View><Text name="text" value="$text"/><TextArea name="topic" toName="text"/></View>'
     try:
         project.client.change_project(project.number, label_config=number)
     except LabelStudioError:
         return  # refused because of the answers that are there: nothing to tell
     until(lambda: "Choices" in backend.status(project).problem, "the status to say what is wrong")
-    assert backend.told_status(project)["last_error"] is None or "Choices" in backend.told_status(project)["last_error"]
+    assert (
+        backend.printed_status(project)["last_error"] is None
+        or "Choices" in backend.printed_status(project)["last_error"]
+    )
     assert backend.published(project) == version.name
-    project.client.change_project(project.number, label_config=kept)
+    project.client.change_project(project.number, label_config=old_config)
     until(lambda: backend.status(project).problem == "", "the problem to be gone")
     backend.wait_for_queue(project, labelled=6)
 
@@ -113,7 +116,7 @@ def test_a_rollback_serves_the_earlier_learner_until_it_is_released(
     table = backend.cli("versions", "--project", number).stdout
     (line,) = [line for line in table.splitlines() if held.name in line]
     assert "active" in line and f"of {first}" in line
-    assert backend.told_status(project)["held"]
+    assert backend.printed_status(project)["held"]
 
     project.answer_next(3)
     still = backend.wait_for_queue(project, labelled=13)
@@ -123,7 +126,7 @@ def test_a_rollback_serves_the_earlier_learner_until_it_is_released(
     until(lambda: backend.active(project).learner not in (None, first), "the newest learner")
     released = backend.wait_for_queue(project, labelled=13)
     assert released.learner is not None and released.learner > held.number, "a fit that knows the answers since then"
-    assert not backend.told_status(project)["held"]
+    assert not backend.printed_status(project)["held"]
 
     done = backend.cli("rollback", "--project", number, "--to", "no-such-version")
     assert done.returncode == 1 and "no learner" in done.stderr

@@ -1,4 +1,4 @@
-"""What must not stay: texts of deleted tasks, a forgotten project, rows and learners of past rounds."""
+"""Deletion: texts of deleted tasks, a forgotten project, rows and learners of past rounds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running_backend import Backend, Project, label_config, until
 from scripted_server import Reply, Request, choice, completion, serving
 from texts import LABELS, messages
-from world import Backend, Project, label_config, until
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import ModelVersion, content_key
@@ -19,7 +19,7 @@ from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.setup import REMEMBERED
 from ml_backend.storage import now
 from ml_backend.storage.schema import NO_VERSION
-from ml_backend.worker.maintenance import STALE_MOST
+from ml_backend.worker.maintenance import MAX_STALE_VERSIONS
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +27,7 @@ TEACHER = "openai:scripted"
 COMPLAINT = (
     "Mrs Miller of 17 Elm Street complains that her oven ruins every roast chicken, " + "and then the next, " * 9
 )
-"""Longer than what is quoted of a text in one line."""
+"""A text that is longer than a quote of one line."""
 
 
 def reply(request: Request, _: int) -> Reply:
@@ -56,15 +56,15 @@ def taught_backend(make_backend: Callable[..., Backend]) -> Iterator[Backend]:
 
 
 def drafted_by_teacher(backend: Backend, project: Project) -> list[int]:
-    """The tasks that are shown with a draft of the teacher, once it has said all that it is to say."""
+    """Returns the tasks with a draft of the teacher, [] while the teacher still has questions."""
     if backend.store.questions.counts(project.number, TEACHER).get(("label", "answered"), 0) < 12:
         return []
-    shown = backend.store.shown.of(project.number, backend.published(project))
-    return [each.task for each in shown if each.author == "teacher"] if backend.follows(project) else []
+    drafts = backend.store.shown.of(project.number, backend.published(project))
+    return [draft.task for draft in drafts if draft.author == "teacher"] if backend.follows(project) else []
 
 
 def rows(backend: Backend) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row of each table of the store."""
+    """Yields each row of each table of the store."""
     with closing(backend.database()) as database:
         database.row_factory = sqlite3.Row
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -78,13 +78,13 @@ def tables_with(backend: Backend, text: str) -> set[str]:
 
 
 def files_with(backend: Backend, content: bytes, pattern: str = "*") -> list[str]:
-    """The files of the data folder in which some bytes stand, by their paths in it."""
-    folder, found = backend.settings.data_dir, []
+    """Returns the files of the data folder that contain these bytes, by their relative paths."""
+    folder, paths = backend.settings.data_dir, []
     for path in folder.rglob(pattern):
         with suppress(FileNotFoundError):  # some are written and replaced meanwhile
             if path.is_file() and content in path.read_bytes():
-                found.append(str(path.relative_to(folder)))
-    return found
+                paths.append(str(path.relative_to(folder)))
+    return paths
 
 
 def delete_as_the_data_manager_does(project: Project, tasks: Iterable[int]) -> None:
@@ -145,13 +145,16 @@ def test_the_texts_of_deleted_tasks_are_in_no_table_and_no_file(
 
 
 def made_by_connect(project: Project) -> list[list[Any]]:
-    return [[each["id"] for each in found] for found in (project.webhooks(), project.ml_backends(), project.tabs())]
+    return [
+        [object_["id"] for object_ in objects]
+        for objects in (project.webhooks(), project.ml_backends(), project.tabs())
+    ]
 
 
 def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     taught_backend: Backend, admin: LabelStudioClient, make_project: Callable[..., Project]
 ) -> None:
-    backend, other = taught_backend, make_project(24)
+    backend, other_project = taught_backend, make_project(24)
     config, truth = label_config(LABELS[3:]), messages(24, LABELS[3:])
     project = Project.create(admin, "to be forgotten", config, truth, {})
     number, folder = str(project.number), backend.settings.data_dir
@@ -159,16 +162,16 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     foreign = {"task": project.tasks()[0]["id"], "model_version": "another model", "score": 0.5}
     foreign["result"] = [project.region(LABELS[3])]
     admin.call("POST", "api/predictions/", body=foreign)
-    for each in (project, other):
-        backend.connect(each)
-        until(lambda each=each: drafted_by_teacher(backend, each), "a draft of the teacher")
-        each.answer_next(4)
-        backend.wait_for_queue(each, labelled=4)
+    for connected_project in (project, other_project):
+        backend.connect(connected_project)
+        until(lambda checked=connected_project: drafted_by_teacher(backend, checked), "a draft of the teacher")
+        connected_project.answer_next(4)
+        backend.wait_for_queue(connected_project, labelled=4)
     tables = {table for table, row in rows(backend) if row.get("project") == project.number}
     assert tables >= {"task", "annotation", "version", "shown", "question", "call", "publication", "round"}
     assert files_with(backend, b"", f"artifacts/{number}/*") and files_with(backend, b"", f"vectors/*/{number}/*")
-    connected = made_by_connect(other)
-    active = backend.wait_for_queue(other, labelled=4)
+    connected = made_by_connect(other_project)
+    active = backend.wait_for_queue(other_project, labelled=4)
 
     done = backend.cli("forget", "--project", number, "--yes")
     assert done.returncode == 0, done.stderr
@@ -181,19 +184,23 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     exported = admin.call("GET", f"api/projects/{number}/export", params={"exportType": "JSON"})
     assert sum(len(task["annotations"]) for task in exported) == 4, "what people did stays"
 
-    assert made_by_connect(other) == connected
-    with backend.held_queue(other, labelled=4) as version:
-        assert other.seen()["model_version"] == version.name and len(other.predictions(version.name)) == 10
-    other.answer_next(3)
-    version = backend.wait_for_queue(other, labelled=7)
+    assert made_by_connect(other_project) == connected
+    with backend.held_queue(other_project, labelled=4) as version:
+        assert (
+            other_project.seen()["model_version"] == version.name and len(other_project.predictions(version.name)) == 10
+        )
+    other_project.answer_next(3)
+    version = backend.wait_for_queue(other_project, labelled=7)
     assert version.number > active.number and version.learner is not None
-    tasks = [task["id"] for task in other.tasks()]
-    assert sorted(backend.store.tasks.texts(other.number, tasks)) == sorted(other.truth)
+    tasks = [task["id"] for task in other_project.tasks()]
+    assert sorted(backend.store.tasks.texts(other_project.number, tasks)) == sorted(other_project.truth)
 
     project.answer(project.tasks()[-1]["id"], LABELS[3])  # nobody listens any more
     owner = {"project": "id"}  # of a row; `project` in other tables
-    left = [(table, row) for table, row in rows(backend) if row.get(owner.get(table, "project")) == project.number]
-    assert left == [] and backend.store.rows(project.number) == {}
+    remaining_rows = [
+        (table, row) for table, row in rows(backend) if row.get(owner.get(table, "project")) == project.number
+    ]
+    assert remaining_rows == [] and backend.store.rows(project.number) == {}
     assert list(folder.rglob(number)) == []
     still = lambda: [text for text in truth if files_with(backend, text.encode())]  # noqa: E731
     with suppress(AssertionError):
@@ -203,7 +210,7 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     assert unknown.returncode == 1 and "not known here" in unknown.stderr
 
 
-EARLIER = STALE_MOST - 10  # versions
+EARLIER = MAX_STALE_VERSIONS - 10  # versions
 
 
 def test_after_27_answers_in_a_row_no_more_drafts_and_learners_stay_than_the_ceilings(
@@ -220,25 +227,25 @@ def test_after_27_answers_in_a_row_no_more_drafts_and_learners_stay_than_the_cei
             project.client.call("POST", "api/predictions/", body=row)
             earlier = ModelVersion(project.number, number, name, None, 0, None, now())
             backend.store.versions.add(earlier, None, rows=1)
-    made = set()
+    versions = set()
     for labelled in range(1, 28):
         project.answer_next(1)
-        made.add(backend.wait_for_queue(project, labelled).number)
+        versions.add(backend.wait_for_queue(project, labelled).number)
         if labelled % 9 == 0:
             check_ceilings(backend, project, labelled)
-    assert len(made) == 27, "a round for each answer"
+    assert len(versions) == 27, "a round for each answer"
 
 
 def check_ceilings(backend: Backend, project: Project, labelled: int) -> None:
     with backend.held_queue(project, labelled) as version:
         standing = project.client.call("GET", "api/predictions/", params={"project": project.number})
         stale = {row["model_version"] for row in standing} - {version.name}
-        assert len(stale) <= STALE_MOST
+        assert len(stale) <= MAX_STALE_VERSIONS
         assert stale == {name for _, name, _ in backend.store.versions.stale(project.number)}, "none is overlooked"
         learners = backend.store.versions.learners(project.number)
         assert len(learners) <= 3 and version.learner in learners
-        wanted = [backend.store.versions.artifact(project.number, each) for each in learners]
+        artifacts = [backend.store.versions.artifact(project.number, learner) for learner in learners]
         prior = (backend.store.projects.ensure(project.number).prior or {}).get("file")
-        names = {Path(name).name for name in [*(name for name, _ in filter(None, wanted)), prior] if name}
+        names = {Path(name).name for name in [*(name for name, _ in filter(None, artifacts)), prior] if name}
         files = (backend.settings.data_dir / "artifacts").rglob("*.safetensors")
         assert {path.name for path in files} == names

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 
 import pytest
-from world import Backend, Project, until
+from running_backend import Backend, Project, until
 
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.label_studio.setup import REMEMBERED, disconnect
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.e2e
 
 
 def settings_of(project: Project) -> dict[str, object]:
-    seen = project.seen()
-    return {name: seen[name] or "" for name in REMEMBERED}
+    project_json = project.seen()
+    return {name: project_json[name] or "" for name in REMEMBERED}
 
 
 def test_connecting_sets_everything_up_and_disconnecting_leaves_no_trace(
@@ -24,7 +24,7 @@ def test_connecting_sets_everything_up_and_disconnecting_leaves_no_trace(
 ) -> None:
     project = make_project(60)
     number = str(project.number)
-    before = settings_of(project)
+    settings_before = settings_of(project)
 
     done = backend.cli("connect", "--project", number)
     assert done.returncode == 0, done.stderr
@@ -43,21 +43,21 @@ def test_connecting_sets_everything_up_and_disconnecting_leaves_no_trace(
     assert tab["data"]["title"] == "Apprentice queue"
 
     remembered = backend.store.projects.ensure(project.number).connection
-    again = backend.cli("connect", "--project", number)
-    assert again.returncode == 0, again.stderr
+    second_run = backend.cli("connect", "--project", number)
+    assert second_run.returncode == 0, second_run.stderr
     backend.wait_for_queue(project)
-    assert [each["id"] for each in project.webhooks()] == [hook["id"]]
-    assert [each["id"] for each in project.ml_backends()] == [connection["id"]]
-    assert [each["id"] for each in project.tabs()] == [tab["id"]]
+    assert [webhook["id"] for webhook in project.webhooks()] == [hook["id"]]
+    assert [ml_backend["id"] for ml_backend in project.ml_backends()] == [connection["id"]]
+    assert [view["id"] for view in project.tabs()] == [tab["id"]]
     assert backend.store.projects.ensure(project.number).connection == remembered
 
     done = backend.cli("disconnect", "--project", number)
     assert done.returncode == 0, done.stderr
     assert (project.webhooks(), project.ml_backends(), project.tabs()) == ([], [], [])
-    assert settings_of(project) == before
+    assert settings_of(project) == settings_before
     done = backend.cli("disconnect", "--project", number)
     assert done.returncode == 0 and "not connected" in done.stdout
-    assert settings_of(project) == before
+    assert settings_of(project) == settings_before
 
 
 def test_the_queue_is_served_in_its_order_with_drafts_and_reasons(
@@ -73,9 +73,9 @@ def test_the_queue_is_served_in_its_order_with_drafts_and_reasons(
         assert scores == sorted(set(scores)) and scores[0] >= 0 and scores[-1] < 0.5
         for row in rows[:6]:
             task = project.client.call("GET", f"api/projects/{project.number}/next")
-            (shown,) = task["predictions"]
-            assert (task["id"], shown["model_version"]) == (row["task"], version.name)
-            for region in shown["result"]:
+            (prediction,) = task["predictions"]
+            assert (task["id"], prediction["model_version"]) == (row["task"], version.name)
+            for region in prediction["result"]:
                 drafted += 1
                 assert region["value"]["choices"][0] in project.schema.labels
                 assert 0 < region["score"] <= 1
@@ -90,7 +90,7 @@ def test_a_project_is_left_as_it_was_even_if_it_is_disconnected_in_the_middle_of
     backend: Backend, make_project: Callable[..., Project]
 ) -> None:
     project = make_project(60)
-    before = settings_of(project)
+    settings_before = settings_of(project)
     backend.connect(project)
     backend.wait_for_queue(project)
 
@@ -98,7 +98,7 @@ def test_a_project_is_left_as_it_was_even_if_it_is_disconnected_in_the_middle_of
         disconnect(backend.client, backend.store, project.number, lambda _: None)
     until(lambda: backend.store.jobs.state(project.number).owner is None, "the end of the round")
 
-    assert settings_of(project) == before
+    assert settings_of(project) == settings_before
     assert backend.store.projects.ensure(project.number).published is None
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from world import until
+from running_backend import until
 
 from ml_backend.demo.server import free_port
 
@@ -19,17 +19,19 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def alive(folder: Path) -> list[str]:
-    """The processes that have this folder in their command line, environment or working directory."""
-    found = []
+    """Returns the processes with this folder in their command line, environment or working directory."""
+    processes = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            told = (process / "cmdline").read_bytes() + b"\0" + (process / "environ").read_bytes()
+            description = (process / "cmdline").read_bytes() + b"\0" + (process / "environ").read_bytes()
             where = str((process / "cwd").readlink())
         except OSError:
             continue
-        if str(process.name) != str(os.getpid()) and (str(folder).encode() in told or where.startswith(str(folder))):
-            found.append(told.split(b"\0" * 2)[0].decode(errors="replace")[:200])
-    return found
+        if str(process.name) != str(os.getpid()) and (
+            str(folder).encode() in description or where.startswith(str(folder))
+        ):
+            processes.append(description.split(b"\0" * 2)[0].decode(errors="replace")[:200])
+    return processes
 
 
 @pytest.mark.timeout(580)
@@ -52,12 +54,14 @@ def test_the_demo_runs_headless_and_again_by_hand_and_leaves_nothing_running(tem
     until(lambda: not alive(folder), f"the end of {alive(folder)}", seconds=20)
 
     # again, by hand: what is there is used again, a third one is refused meanwhile, and Ctrl-C stops everything
-    told = tmp_path / "told"
-    with told.open("w") as out:
+    output_file = tmp_path / "output"
+    with output_file.open("w") as out:
         by_hand = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
     try:
-        until(lambda: "Ctrl-C stops everything" in told.read_text() or by_hand.poll() is not None, "an invitation")
-        assert "is there already" in told.read_text(), told.read_text()
+        until(
+            lambda: "Ctrl-C stops everything" in output_file.read_text() or by_hand.poll() is not None, "an invitation"
+        )
+        assert "is there already" in output_file.read_text(), output_file.read_text()
         third = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
         assert third.returncode == 1 and "already" in third.stderr
         by_hand.send_signal(signal.SIGINT)

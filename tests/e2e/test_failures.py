@@ -1,4 +1,4 @@
-"""What goes wrong in real life: killed processes, a stopped Label Studio, wrong keys, damaged files."""
+"""Failures: killed processes, a stopped Label Studio, wrong keys, damaged files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from world import Backend, Project, running_backend, until
+from running_backend import Backend, Project, running_backend, until
 
 from ml_backend.core.exceptions import LabelStudioError
 from ml_backend.demo.accounts import Account
@@ -21,31 +21,31 @@ pytestmark = pytest.mark.e2e
 MANY = 200
 
 
-def submit(project: Project, n: int, before: Callable[[int], None] = lambda _: None) -> dict[int, str]:
-    """Answers n tasks as fast as the server takes them, in the order of import; returns label by annotation."""
+def submit(project: Project, n: int, before_each: Callable[[int], None] = lambda _: None) -> dict[int, str]:
+    """Annotates n tasks without pauses, in the order of import. Returns label by annotation."""
     tasks = [(task["id"], project.truth[task["data"]["text"]]) for task in project.tasks()][:n]
     assert len(tasks) == n
-    made = {}
+    labels = {}
     for done, (task, label) in enumerate(tasks):
-        before(done)
-        made[project.answer(task, label)] = label
-    return made
+        before_each(done)
+        labels[project.answer(task, label)] = label
+    return labels
 
 
 def predict(backend: Backend, project: Project) -> httpx.Response:
-    """Asks for the draft of a text as Label Studio does, one that the backend has not seen."""
+    """Requests the draft of a new text, as Label Studio does."""
     body = {"tasks": [{"id": 1, "data": {"text": "Where do I buy fresh basil?"}}], "project": project.number}
     return httpx.post(f"{backend.settings.address}/predict", json=body, auth=("apprentice", backend.secret), timeout=60)
 
 
-def check_that_the_queue_goes_on(backend: Backend, project: Project, answers: dict[int, str]) -> None:
-    with backend.held_queue(project, labelled=len(answers)) as version:
-        backend.check_consistency(project, answers)
+def check_that_the_queue_goes_on(backend: Backend, project: Project, labels: dict[int, str]) -> None:
+    with backend.held_queue(project, labelled=len(labels)) as version:
+        backend.check_consistency(project, labels)
         served = project.next()
         assert served is not None and served.version == version.name
-    answers[project.answer_rightly(served)] = project.truth[served.text]
-    with backend.held_queue(project, labelled=len(answers)):
-        backend.check_consistency(project, answers)
+    labels[project.answer_rightly(served)] = project.truth[served.text]
+    with backend.held_queue(project, labelled=len(labels)):
+        backend.check_consistency(project, labels)
 
 
 def test_nothing_is_lost_when_the_web_process_is_killed_again_and_again(
@@ -60,9 +60,9 @@ def test_nothing_is_lost_when_the_web_process_is_killed_again_and_again(
         if done in (20, 90, 160):
             killed.append(backend.kill("web"))
 
-    answers = submit(project, MANY, kill)
+    labels = submit(project, MANY, kill)
     assert len(set(killed)) == 3
-    check_that_the_queue_goes_on(backend, project, answers)
+    check_that_the_queue_goes_on(backend, project, labels)
     until(lambda: httpx.get(f"{backend.settings.address}/health").is_success, "the web process is back")
 
 
@@ -90,13 +90,13 @@ def test_nothing_is_lost_when_the_worker_is_killed_in_the_middle_of_rounds(
     killer = threading.Thread(target=kill_in_rounds)
     killer.start()
     try:
-        answers = submit(project, MANY)
+        labels = submit(project, MANY)
         until(lambda: len(caught) >= 3, "three workers killed in their rounds")
     finally:
         enough.set()
         killer.join(60)
     assert len(set(caught)) >= 3
-    check_that_the_queue_goes_on(backend, project, answers)
+    check_that_the_queue_goes_on(backend, project, labels)
 
 
 def test_a_label_studio_that_dies_in_the_middle_of_a_publish_is_waited_for(
@@ -105,20 +105,20 @@ def test_a_label_studio_that_dies_in_the_middle_of_a_publish_is_waited_for(
     backend, project = make_backend(timeout_seconds=3), make_project(60)
     backend.connect(project)
     backend.wait_for_queue(project)
-    answers = dict.fromkeys(project.answer_next(3), "")
+    labels = dict.fromkeys(project.answer_next(3), "")
     active = backend.wait_for_queue(project, labelled=3)
 
     served = project.next()
     assert served is not None
-    answers[project.answer_rightly(served)] = ""
+    labels[project.answer_rightly(served)] = ""
     until(lambda: backend.store.versions.all(project.number)[0].number > active.number, "a version to be published")
     label_studio.stop(grace=0.0)
     down = time.monotonic()
 
     until(lambda: backend.status(project).last_error, "the status to say what is wrong")
-    told = backend.told_status(project)
-    assert f"Label Studio at {label_studio.url} does not answer" in told["last_error"]
-    assert told["waiting"] or told["running"]
+    status = backend.printed_status(project)
+    assert f"Label Studio at {label_studio.url} does not answer" in status["last_error"]
+    assert status["waiting"] or status["running"]
     assert len(backend.active_versions(project)) == 1
     body = {"tasks": [{"id": 1, "data": {"text": "Which spices go well with lentil soup?"}}], "project": project.number}
     reply = httpx.post(
@@ -129,9 +129,9 @@ def test_a_label_studio_that_dies_in_the_middle_of_a_publish_is_waited_for(
 
     label_studio.start()
     backend.wait_for_queue(project, labelled=4)
-    answers = {each.id: each.choices[0] for each in backend.store.labels.of(project.number)}
-    assert len(answers) == 4
-    check_that_the_queue_goes_on(backend, project, answers)
+    labels = {annotation.id: annotation.choices[0] for annotation in backend.store.labels.of(project.number)}
+    assert len(labels) == 4
+    check_that_the_queue_goes_on(backend, project, labels)
     assert backend.status(project).last_error is None
 
 
@@ -140,8 +140,8 @@ def test_a_wrong_key_is_told_in_one_sentence(backend: Backend, make_project: Cal
     wrong = "0123456789abcdef0123456789abcdef01234567"
     done = backend.cli("connect", "--project", number, "--api-key", wrong)
     assert done.returncode == 1
-    said = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(said) == 1 and "401" in said[0] and "API key" in said[0]
+    error_lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(error_lines) == 1 and "401" in error_lines[0] and "API key" in error_lines[0]
     assert "Traceback" not in done.stderr and wrong not in done.stderr + done.stdout
 
     done = backend.cli("doctor", "--project", number, label_studio_api_key=wrong)
@@ -202,7 +202,7 @@ def test_a_damaged_artifact_is_told_and_an_older_learner_serves(
     until(lambda: "damaged" in backend.active(project).note, "the status to say what is wrong")
     with backend.held_queue(project, labelled=8) as version:
         assert version.learner == earlier
-        assert "damaged" in backend.told_status(project)["note"]
+        assert "damaged" in backend.printed_status(project)["note"]
         served = project.next()
         assert served is not None and served.version == version.name
 
@@ -266,7 +266,7 @@ def test_no_key_no_secret_and_no_text_is_in_the_log_after_a_busy_time_full_of_fa
 
 @contextmanager
 def damaged(folder: Path) -> Iterator[None]:
-    """Every file in a folder cut short."""
+    """Truncates every file in a folder."""
     for path in folder.rglob("*.npy"):
         path.write_bytes(path.read_bytes()[:-7])
     yield

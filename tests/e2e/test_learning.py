@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from running_backend import Backend, Project, until
 from texts import messages
-from world import Backend, Project, until
 
 from ml_backend.kinds.choices.label_aggregation import consensus
 from ml_backend.label_studio.client import LabelStudioClient
@@ -86,17 +86,17 @@ def test_every_kind_of_answer_is_counted_as_it_should_be(
     project.answer(unanimous, b, client=ben)
 
     def targets() -> dict[int, list[float]]:
-        found = consensus(project.schema, backend.store.labels.of(project.number))
-        return dict(zip(found.tasks.tolist(), np.round(found.targets, 2).tolist(), strict=True))
+        labels = consensus(project.schema, backend.store.labels.of(project.number))
+        return dict(zip(labels.tasks.tolist(), np.round(labels.targets, 2).tolist(), strict=True))
 
-    wanted = {
+    expected = {
         majority: [1, 0, 0], tie: [0.5, 0.5, 0], updated: [0, 1, 0], truth: [0, 1, 0], one_skips: [1, 0, 0],
         unanimous: [0, 1, 0],
     }  # fmt: skip
-    until(lambda: targets() == wanted, f"the answers {wanted}, not {targets()}")
+    until(lambda: targets() == expected, f"the answers {expected}, not {targets()}")
     backend.wait_for_queue(project, labelled=6)
-    told = backend.told_status(project)
-    assert (told["labelled"], told["pool"], told["connected"], told["last_error"]) == (6, 54, True, None)
+    status = backend.printed_status(project)
+    assert (status["labelled"], status["pool"], status["connected"], status["last_error"]) == (6, 54, True, None)
     touched = {majority, tie, updated, skipped, truth, one_skips, unanimous}
     queue = {row["task"] for row in project.predictions(backend.active(project).name)}
     assert not queue & touched and deleted not in touched
@@ -126,9 +126,11 @@ def test_without_its_webhook_the_backend_still_learns_and_connecting_mends_it(
     project.answer_next(2)
     backend.wait_for_queue(project, labelled=2)
 
-    (task, *_) = [each["id"] for each in project.tasks() if each["total_annotations"]]
-    gone = next(each.id for each in backend.store.labels.of(project.number) if each.task == task)
-    project.client.call("DELETE", f"api/annotations/{gone}/")
+    (task, *_) = [task["id"] for task in project.tasks() if task["total_annotations"]]
+    deleted_id = next(
+        annotation.id for annotation in backend.store.labels.of(project.number) if annotation.task == task
+    )
+    project.client.call("DELETE", f"api/annotations/{deleted_id}/")
     until(lambda: backend.status(project).labelled == 1, "the deletion to be noticed")
 
     backend.connect(project)
@@ -164,7 +166,7 @@ def test_two_annotators_at_once_get_different_tasks_in_the_order_of_the_queue(
         for thread in threads:
             thread.join(120)
     assert [task for _, task in got] == order[:10]
-    assert [sum(client is each for client, _ in got) for each in annotators] == [5, 5]
+    assert [sum(client is annotator for client, _ in got) for annotator in annotators] == [5, 5]
     backend.wait_for_queue(project, labelled=10)
 
 
@@ -172,16 +174,16 @@ def test_several_choices_at_once_are_drafted_and_learnt(backend: Backend, make_p
     project = make_project(40, multiple=True)
     backend.connect(project)
     backend.wait_for_queue(project)
-    answers: list[tuple[str, ...]] = []
+    choices_by_task: list[tuple[str, ...]] = []
     for place in range(10):
         served = project.next()
         assert served is not None
         label = project.truth[served.text]
-        answers.append(() if place == 9 else tuple(dict.fromkeys([label, project.schema.labels[0]])))
-        project.answer(served.task, *answers[-1])
+        choices_by_task.append(() if place == 9 else tuple(dict.fromkeys([label, project.schema.labels[0]])))
+        project.answer(served.task, *choices_by_task[-1])
     version = backend.wait_for_queue(project, labelled=10)
     assert version.learner is not None
-    found = consensus(project.schema, backend.store.labels.of(project.number))
-    assert sorted(found.targets.sum(axis=1).tolist()) == sorted(float(len(each)) for each in answers)
+    labels = consensus(project.schema, backend.store.labels.of(project.number))
+    assert sorted(labels.targets.sum(axis=1).tolist()) == sorted(float(len(task)) for task in choices_by_task)
     drafts = [row["result"][0]["value"]["choices"] for row in project.predictions(version.name) if row["result"]]
     assert any(project.schema.labels[0] in choices and len(choices) > 1 for choices in drafts)

@@ -1,11 +1,11 @@
-"""Lists of tasks as a real Label Studio gives them: in the order of their numbers, and some by their numbers."""
+"""Lists of tasks from a real Label Studio, in the order of their ids, and filtered by ids."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
-from world import Project
+from running_backend import Project
 
 from ml_backend.label_studio.client import LabelStudioClient, id_filter
 
@@ -19,9 +19,9 @@ def test_pages_follow_the_numbers_of_the_tasks_whatever_is_deleted_meanwhile(
     pages = admin.pages(project.number, size=4, fields="task_only", include="id,data,updated_at")
     first = [task["id"] for task in next(pages)]
     admin.call("DELETE", f"api/tasks/{first[0]}/")
-    seen = first + [task["id"] for page in pages for task in page]
-    assert len(seen) == 12 and seen == sorted(seen)
-    assert admin.existing(project.number, [*seen, 10**9]) == set(seen[1:])
+    task_ids = first + [task["id"] for page in pages for task in page]
+    assert len(task_ids) == 12 and task_ids == sorted(task_ids)
+    assert admin.existing(project.number, [*task_ids, 10**9]) == set(task_ids[1:])
 
 
 def test_answered_and_skipped_tasks_are_found_with_their_annotations(
@@ -34,5 +34,5 @@ def test_answered_and_skipped_tasks_are_found_with_their_annotations(
     for column, task in (("total_annotations", tasks[0]), ("cancelled_annotations", tasks[1])):
         condition = {**id_filter("greater", 0), "filter": f"filter:tasks:{column}"}
         [page] = admin.pages(project.number, filters=[condition], size=50, fields="all", include="id,annotations")
-        assert [each["id"] for each in page] == [task]
+        assert [row["id"] for row in page] == [task]
         assert len(page[0]["annotations"]) == 1

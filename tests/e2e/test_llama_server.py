@@ -74,7 +74,7 @@ def check(answers: Sequence[Answer], *, multiple: bool = False) -> None:
 def test_texts_are_labelled_with_the_probabilities_of_tokens(url: str) -> None:
     questions = [question(number, text) for number, text in enumerate(TEXTS)]
     teacher, answers = ask(url, *questions)
-    assert sorted(answer.question for answer in answers) == [one.id for one in questions]
+    assert sorted(answer.question for answer in answers) == [asked.id for asked in questions]
     check(answers)
     assert all(len(answer.calls) == 1 for answer in answers), "one call each: the server gives log-probabilities"
     assert teacher.name == f"openai:{MODEL}"
@@ -86,14 +86,16 @@ def test_the_probabilities_are_those_that_the_model_draws_by(url: str) -> None:
     labels = ("good", "bad", "neither")
     schema = {"type": "object", "properties": {"label": {"enum": list(labels)}}, "required": ["label"]}
     say = 'Is the mood good, bad or neither? Reply in JSON: {"label": …}'
-    asked = question(0, TEXTS[0], instructions=say, labels=labels, reply=schema, longest=30)
-    _, (answer,) = ask(url, asked)
+    sampled_question = question(0, TEXTS[0], instructions=say, labels=labels, reply=schema, longest=30)
+    _, (answer,) = ask(url, sampled_question)
     assert answer.shares is not None
     drawn = []
     for seed in range(20):
-        request = {**chat_messages.body(asked, MODEL, samples=SLOTS), "seed": seed}
+        request = {**chat_messages.body(sampled_question, MODEL, samples=SLOTS), "seed": seed}
         reply = httpx.post(f"{url}/chat/completions", json=request, timeout=120, trust_env=False).json()
-        drawn += [reading.content["label"] for reading in chat_messages.readings(asked, reply) if reading.content]
+        drawn += [
+            reading.content["label"] for reading in chat_messages.readings(sampled_question, reply) if reading.content
+        ]
     frequency = [drawn.count(label) / len(drawn) for label in labels]
     assert len(drawn) > 20
     np.testing.assert_allclose(answer.shares, frequency, atol=0.35)  # measured: 0.25, 0.5, 0.25 and 0.15, 0.69, 0.15

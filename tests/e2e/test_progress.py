@@ -1,12 +1,12 @@
-"""What Label Studio counts and what is learnt from: where they differ, on a running server, it is said."""
+"""Status reports the differences between the counts of Label Studio and the labels that are used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+from running_backend import Backend, Project, label_config, until
 from texts import LABELS
-from world import Backend, Project, label_config, until
 
 from ml_backend.label_studio.label_config import read_schema
 
@@ -40,8 +40,8 @@ def test_answers_that_are_not_understood_and_skipped_tasks_are_counted_as_label_
     until(lambda: backend.status(project).coverage.skipped == 4, "the skips")
     status, doctor = said(backend, project, "status"), said(backend, project, "doctor")
     assert "7, 4 skipped (waiting for another annotator), 3 annotated but not used, 0 to go" in status
-    for told in (status, doctor):
-        assert "3 annotations are not used: they belong to no control of the configuration" in " ".join(told.split())
+    for output in (status, doctor):
+        assert "3 annotations are not used: they belong to no control of the configuration" in " ".join(output.split())
 
 
 def test_a_label_that_is_removed_is_gone_from_the_drafts_long_before_the_next_reconcile(
@@ -49,11 +49,13 @@ def test_a_label_that_is_removed_is_gone_from_the_drafts_long_before_the_next_re
 ) -> None:
     backend, project = make_backend(reconcile_seconds=600), make_project(30)
     backend.connect(project)
-    before = backend.wait_for_queue(project)
+    version_before = backend.wait_for_queue(project)
     config = label_config(LABELS[:2])
     project.client.change_project(project.number, label_config=config)
     project.schema = read_schema(config)
-    version = until(lambda: (now := backend.active(project)).number > before.number and now, "a round", seconds=60)
+    version = until(
+        lambda: (now := backend.active(project)).number > version_before.number and now, "a round", seconds=60
+    )
     rows = until(lambda: project.predictions(version.name), "its queue")
     drafted = {label for row in rows for region in row["result"] for label in region["value"]["choices"]}
     assert drafted and drafted <= {*LABELS[:2]}

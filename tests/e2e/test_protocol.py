@@ -1,4 +1,4 @@
-"""The calls between Label Studio and the running backend, as the two really make them."""
+"""The calls between a real Label Studio and a running backend."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from world import Backend, Project
+from running_backend import Backend, Project
 
 pytestmark = pytest.mark.e2e
 
 
 def calls(backend: Backend, endpoint: str) -> float:
-    """How often an endpoint has answered with success, by the backend's own count."""
-    found = httpx.get(f"{backend.settings.address}/metrics", auth=("apprentice", backend.secret), timeout=60).text
-    wanted = f'apprentice_request_seconds_count{{endpoint="{endpoint}",status="200"}} '
-    return sum(float(line.removeprefix(wanted)) for line in found.splitlines() if line.startswith(wanted))
+    """Returns the number of successful requests to an endpoint, from the backend's metrics."""
+    lines = httpx.get(f"{backend.settings.address}/metrics", auth=("apprentice", backend.secret), timeout=60).text
+    prefix = f'apprentice_request_seconds_count{{endpoint="{endpoint}",status="200"}} '
+    return sum(float(line.removeprefix(prefix)) for line in lines.splitlines() if line.startswith(prefix))
 
 
 def test_the_secret_opens_every_door_and_nothing_else_does(
@@ -46,7 +46,9 @@ def test_the_secret_opens_every_door_and_nothing_else_does(
                 reply = outside.request(method, path, json=body, auth=key)
                 assert reply.status_code == expected, (path, kind, reply.text)
             wrong = (None, httpx.BasicAuth("apprentice", "guess"), httpx.BasicAuth("admin", backend.secret))
-            assert [outside.request(method, path, json=body, auth=each).status_code for each in wrong] == [401] * 3
+            assert [
+                outside.request(method, path, json=body, auth=credentials).status_code for credentials in wrong
+            ] == [401] * 3
         (result,) = outside.post("/predict", json=requests[1][2], auth=keys["basic"]).json()["results"]
         assert result["model_version"] == version.name and result["result"][0]["value"]["choices"]
 
@@ -63,24 +65,24 @@ def test_label_studio_itself_can_use_the_backend(backend: Backend, make_project:
         (connection,) = project.ml_backends()
         assert connection["state"] == "CO" and connection["readable_state"] == "Connected"
 
-        found = project.client.call("GET", f"api/ml/{connection['id']}/versions")
-        assert version.name in found["versions"]
+        versions = project.client.call("GET", f"api/ml/{connection['id']}/versions")
+        assert version.name in versions["versions"]
 
         assert len(project.predictions(version.name)) == 50, "20 tasks lie behind the queue"
-        before = calls(backend, "predict")
+        calls_before = calls(backend, "predict")
         selected = {"selectedItems": {"all": True, "excluded": []}}
         project.client.call(
             "POST", "api/dm/actions", params={"id": "retrieve_tasks_predictions", "project": project.number},
             body=selected, timeout=120,
         )  # fmt: skip
-        assert calls(backend, "predict") == before + 1, "all of them in one call"
+        assert calls(backend, "predict") == calls_before + 1, "all of them in one call"
         rows = project.predictions(version.name)
     assert sorted(row["task"] for row in rows) == sorted(task["id"] for task in project.tasks())
     assert all(float(row["score"]) >= 0.5 for row in rows[50:]), "what is drafted on request stays behind the queue"
     blind = {row["task"] for row in rows if not row["result"]}
     assert blind <= set(backend.store.versions.audited(project.number)), "only audit tasks stand without a draft"
 
-    before = calls(backend, "webhook")
+    calls_before = calls(backend, "webhook")
     project.client.call("POST", f"api/ml/{connection['id']}/train", body={})
-    assert calls(backend, "webhook") > before
+    assert calls(backend, "webhook") > calls_before
     backend.wait_for_queue(project)

@@ -1,4 +1,4 @@
-"""What the loop finds out about itself reaches the people: status, second looks, another strategy; on a real server."""
+"""The monitor on a real server: status, label review, another query strategy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from world import Backend, Project, until
+from running_backend import Backend, Project, until
 
 from ml_backend.label_studio.label_review import VERSION
 from ml_backend.label_studio.setup import USER
@@ -37,28 +37,28 @@ def test_an_answer_that_looks_wrong_stands_in_a_tab_of_its_own_until_it_is_mende
     for task in numbers[:45]:
         right = project.truth[texts[task]]
         wrong = next(label for label in project.schema.labels if label != right)
-        made = project.answer(task, wrong if task == numbers[20] else right)
+        annotation = project.answer(task, wrong if task == numbers[20] else right)
         if task == numbers[20]:
-            mistaken = made
+            mistaken = annotation
     backend.connect(project)
     set_params(backend, project, second_look=3)
     proposed = lambda: [row for row in project.predictions(VERSION) if row["task"] == numbers[20]]  # noqa: E731
     (row,) = until(proposed, "a proposal")
     assert row["result"][0]["value"]["choices"]
-    (tab,) = [each for each in project.tabs() if each["data"].get("title") == VERSION]
+    (tab,) = [tab for tab in project.tabs() if tab["data"].get("title") == VERSION]
     view = {"project": project.number, "view": tab["id"]}
     listed = lambda: {task["id"] for task in project.client.call("GET", "api/tasks", params=view)["tasks"]}  # noqa: E731
     rows = lambda: {row["task"] for row in project.predictions(VERSION)}  # noqa: E731
     until(lambda: listed() == rows(), "the tab of all proposals")  # more of them may be on their way
     assert "annotations look wrong" in backend.cli("status", "--project", str(project.number)).stdout
 
-    answer = project.region(project.truth[texts[numbers[20]]])
-    project.client.call("PATCH", f"api/annotations/{mistaken}/", body={"result": [answer]})
-    until(lambda: numbers[20] not in {each["task"] for each in project.predictions(VERSION)}, "its end")
+    region = project.region(project.truth[texts[numbers[20]]])
+    project.client.call("PATCH", f"api/annotations/{mistaken}/", body={"result": [region]})
+    until(lambda: numbers[20] not in {row["task"] for row in project.predictions(VERSION)}, "its end")
 
     assert backend.cli("disconnect", "--project", str(project.number)).returncode == 0
     assert not project.predictions(VERSION)
-    assert not [each for each in project.tabs() if each["data"].get("title") == VERSION]
+    assert not [tab for tab in project.tabs() if tab["data"].get("title") == VERSION]
 
 
 def test_status_tells_groups_comparison_and_stopping(backend: Backend, make_project: Callable[..., Project]) -> None:
@@ -67,11 +67,11 @@ def test_status_tells_groups_comparison_and_stopping(backend: Backend, make_proj
     backend.wait_for_queue(project)
     project.answer_next(15)
     backend.wait_for_queue(project, labelled=15)
-    looked = lambda: (found := backend.told_status(project)["watch"]) and found["labelled"] >= 15 and found  # noqa: E731
-    found = until(looked, "a look at all answers")
-    assert found["groups"]["by"] == "cluster" and found["groups"]["accuracy"]
-    assert found["comparison"]["verdict"] == "not enough evidence"
-    assert found["stopping"]["verdict"] == "too early"
+    looked = lambda: (report := backend.printed_status(project)["watch"]) and report["labelled"] >= 15 and report  # noqa: E731
+    report = until(looked, "a look at all answers")
+    assert report["groups"]["by"] == "cluster" and report["groups"]["accuracy"]
+    assert report["comparison"]["verdict"] == "not enough evidence"
+    assert report["stopping"]["verdict"] == "too early"
 
 
 @pytest.mark.parametrize("strategy", ["margin", "badge", "random"])
@@ -82,11 +82,12 @@ def test_a_project_changes_its_strategy_at_the_next_round(
     backend.connect(project)
     backend.wait_for_queue(project)
     project.answer_next(6)
-    before = backend.wait_for_queue(project, labelled=6)
+    version_before = backend.wait_for_queue(project, labelled=6)
     set_params(backend, project, acquisition=strategy)
-    after = until(
-        lambda: (found := backend.follows(project, 6)) and found.name != before.name and found, "another queue"
+    version_after = until(
+        lambda: (version := backend.follows(project, 6)) and version.name != version_before.name and version,
+        "another queue",
     )
-    grounds = [region["meta"]["text"][0] for row in project.predictions(after.name) for region in row["result"]]
+    grounds = [region["meta"]["text"][0] for row in project.predictions(version_after.name) for region in row["result"]]
     expected = {"margin": "uncertainty", "badge": "unlike the others chosen", "random": "drawn at random"}[strategy]
     assert grounds and all(expected in ground for ground in grounds)

@@ -1,4 +1,4 @@
-"""Records end to end: a real Label Studio with a Table, a backend beside it, drafts with reasons."""
+"""Table tasks end to end: a real Label Studio, a backend, drafts with reasons."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from people import SCORES, TABLE, person
+from patient_records import SCORES, TABLE, person
 from playwright.sync_api import expect
 from projects import set_up
+from running_backend import Backend, Project, until
 from test_browser import CHROMIUM, SCREENSHOTS, browser_page, drafted, open_data_manager, start_labelling, submit_button
-from world import Backend, Project, until
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import record_text
@@ -36,7 +36,7 @@ def clinic(admin: LabelStudioClient) -> Project:
 
 
 def told(backend: Backend, project: Project) -> list[str]:
-    """What the drafts on the queue say of themselves."""
+    """Returns the reasons of the drafts in the queue."""
     rows = project.predictions(backend.active(project).name)
     return [row["result"][0]["meta"]["text"][0] for row in rows if row["result"]]
 
@@ -53,9 +53,9 @@ def test_records_are_labelled_learnt_and_drafted_with_reasons(
     assert done.returncode == 0 and "Kept: 1 of 2 labels have scores" in done.stdout, done.stderr
     clinic.answer_next(10)
     backend.wait_for_queue(clinic, labelled=10)
-    until(lambda: backend.told_status(clinic)["teacher"].get("trust"), "what the answers say of the scores")
-    assert backend.told_status(clinic)["teacher"]["trust"] > 0.5
-    reasons = lambda: sum("draft because of " in each and "age " in each for each in told(backend, clinic)) > 5  # noqa: E731
+    until(lambda: backend.printed_status(clinic)["teacher"].get("trust"), "what the answers say of the scores")
+    assert backend.printed_status(clinic)["teacher"]["trust"] > 0.5
+    reasons = lambda: sum("draft because of " in reason and "age " in reason for reason in told(backend, clinic)) > 5  # noqa: E731
     until(reasons, "drafts with reasons")  # of the version that is being published, some are not there yet
     clinic.truth[""] = "no"
     body: dict[str, Any] = {"record": {"age": 89, "smoker": "yes", "city": "Bergen", "noise": 0}}
@@ -99,7 +99,7 @@ def test_a_csv_file_shown_by_texts_is_a_project_of_records(
     kinds = ("age  numeric", "city  categorical", "smoker  boolean", "note  text")
     assert all(kind in done.stdout for kind in kinds), done.stdout
     assert "one choice out of 2 over $age, $city, $smoker, $note" in backend.cli("doctor").stdout
-    reasons = lambda: sum("draft because of " in each and "note " in each for each in told(backend, project)) > 5  # noqa: E731
+    reasons = lambda: sum("draft because of " in reason and "note " in reason for reason in told(backend, project)) > 5  # noqa: E731
     until(reasons, "drafts with reasons")
     rows = project.predictions(backend.active(project).name)
     assert {region["to_name"] for row in rows for region in row["result"]} == {"who"}
@@ -113,7 +113,7 @@ def test_a_record_with_its_draft_and_the_reasons_are_on_the_screen(
     label_studio: LocalLabelStudio, admin: LabelStudioClient, make_backend: Callable[..., Backend]
 ) -> None:
     backend, (pool, _) = make_backend(defaults=ProjectSettings(audit_share=0.0)), records()
-    truth = {each.text: each.label for each in pool[:200]}
+    truth = {record.text: record.label for record in pool[:200]}
     config = Path("label_config_table.xml").read_text()
     project = Project.create(admin, "Tumours", config, truth, {})
     backend.connect(project)
@@ -134,4 +134,4 @@ def test_a_record_with_its_draft_and_the_reasons_are_on_the_screen(
         page.goto(f"{label_studio.url}/projects/{project.number}/data")
         expect(page.get_by_text("Prediction score").last).to_be_visible()
         page.screenshot(path=folder / "table-reasons.png")
-    assert any("draft because of " in each for each in told(backend, project))
+    assert any("draft because of " in reason for reason in told(backend, project))

@@ -1,4 +1,4 @@
-"""A language model as the teacher, end to end: real Label Studio, real llama.cpp, a worker between them."""
+"""A language model as the teacher, end to end: a real Label Studio, a real llama.cpp server, and a backend."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from playwright.sync_api import expect
+from running_backend import Backend, Project, until
 from test_browser import CHROMIUM, SCREENSHOTS, browser_page, open_data_manager
-from world import Backend, Project, until
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
@@ -52,10 +52,14 @@ def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledge
 
     def by_teacher() -> list[str]:
         rows = project.predictions(backend.published(project))
-        told = [row["result"][0]["meta"]["text"][0] for row in rows if row["result"]]
-        shown = {each.task: each for each in backend.store.shown.of(project.number, backend.published(project))}
-        known = backend.store.questions.given(project.number, f"openai:{MODEL}").keys
-        return [said for said in told if said.startswith("teacher's draft")] if len(known) >= 6 and shown else []
+        reasons = [row["result"][0]["meta"]["text"][0] for row in rows if row["result"]]
+        drafts = {draft.task: draft for draft in backend.store.shown.of(project.number, backend.published(project))}
+        teacher_labels = backend.store.questions.given(project.number, f"openai:{MODEL}").keys
+        return (
+            [reason for reason in reasons if reason.startswith("teacher's draft")]
+            if len(teacher_labels) >= 6 and drafts
+            else []
+        )
 
     until(by_teacher, "a draft of the teacher in Label Studio", LONG)
     with backend.held_queue(project) as version:  # a round that is under way may have drawn more
@@ -66,11 +70,11 @@ def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledge
     until(lambda: asked(backend, project) >= 24, "all labels that the teacher was to give", LONG)
     spent = backend.store.ledger.spent(project.number)
     assert spent["label"].calls >= 12 and spent["label"].input_tokens > 0 and spent["label"].cost > 0
-    told = backend.told_status(project)
-    assert told["teacher"]["name"] == f"openai:{MODEL}"
+    status = backend.printed_status(project)
+    assert status["teacher"]["name"] == f"openai:{MODEL}"
     until(lambda: backend.store.projects.ensure(project.number).prior, "what it has taught", LONG)
 
-    tasks = [each["task"] for each in project.predictions(backend.published(project))][:6]
+    tasks = [row["task"] for row in project.predictions(backend.published(project))][:6]
     texts = {task["id"]: task["data"]["text"] for task in project.tasks()}
     for task in tasks:
         project.answer(task, project.truth[texts[task]])
@@ -84,11 +88,11 @@ def test_a_killed_worker_asks_nothing_twice(taught_backend: Backend, make_projec
     until(lambda: asked(backend, project) >= 3, "some labels", LONG)
     backend.kill("worker")
     until(lambda: asked(backend, project) >= 12, "all labels", LONG + 60)
-    mine = call.c.project == project.number
-    query = sa.select(sa.func.count()).where(mine, call.c.outcome == "answered").group_by(call.c.question)
+    of_project = call.c.project == project.number
+    query = sa.select(sa.func.count()).where(of_project, call.c.outcome == "answered").group_by(call.c.question)
     with backend.store.database.read() as connection:
-        answers = list(connection.execute(query).scalars())
-    assert len(answers) >= 12 and set(answers) == {1}, "a question was paid for twice"
+        call_counts = list(connection.execute(query).scalars())
+    assert len(call_counts) >= 12 and set(call_counts) == {1}, "a question was paid for twice"
 
 
 def test_the_loop_goes_on_when_the_teacher_is_gone_and_status_says_so(
@@ -101,7 +105,7 @@ def test_the_loop_goes_on_when_the_teacher_is_gone_and_status_says_so(
     backend.wait_for_queue(project)
     until(lambda: (backend.store.projects.ensure(project.number).teacher or {}).get("problem"), "the problem", LONG)
     assert "cannot be reached" in backend.cli("status", "--project", str(project.number)).stdout
-    for task in [each["id"] for each in project.tasks()][:4]:
+    for task in [task["id"] for task in project.tasks()][:4]:
         project.answer(task, next(iter(project.schema.labels)))
     backend.wait_for_queue(project, labelled=4)
 
@@ -115,10 +119,10 @@ def test_the_screen_with_a_draft_of_the_teacher_is_saved(
     backend.connect(project)
 
     def theirs() -> list[str]:
-        shown = backend.store.shown.of(project.number, backend.published(project))
+        drafts = backend.store.shown.of(project.number, backend.published(project))
         texts = {task["id"]: task["data"]["text"] for task in project.tasks()}
         return (
-            [texts[each.task] for each in shown if each.author == "teacher" and each.confidence]
+            [texts[draft.task] for draft in drafts if draft.author == "teacher" and draft.confidence]
             if (asked(backend, project) >= 6 and backend.follows(project))
             else []
         )

@@ -1,4 +1,4 @@
-"""Short texts with a known label, 60 a label, for the projects of these tests."""
+"""Short texts with known labels, 60 per label."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ LABELS = tuple(_MESSAGES)
 
 
 def messages(n: int, labels: Sequence[str], seed: int = 0) -> dict[str, str]:
-    """n different short texts and their labels, evenly spread, in a fixed random order."""
+    """Returns n different short texts and their labels, evenly spread, in a fixed random order."""
     pairs = {}
     for label in labels:
         templates, fillers = _MESSAGES[label]
-        made = [(template.format(filler), label) for template in templates for filler in filler_order(fillers, seed)]
-        random.Random(seed).shuffle(made)
-        pairs.update(made[: -(-n // len(labels))])
+        rows = [(template.format(filler), label) for template in templates for filler in filler_order(fillers, seed)]
+        random.Random(seed).shuffle(rows)
+        pairs.update(rows[: -(-n // len(labels))])
     chosen = list(pairs.items())
     random.Random(seed + 1).shuffle(chosen)
     assert len(chosen) >= n, "there are only 60 texts a label"

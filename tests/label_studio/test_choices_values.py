@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hostile import anything
 from hypothesis import given
 from hypothesis import strategies as st
+from malformed_requests import anything
 
 from ml_backend.core.types import UNREAD, Draft, Prediction
 from ml_backend.label_studio.choices_values import read_labels, write_choices

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import MULTIPLE, SINGLE
-from hostile import anything
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from malformed_requests import anything
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import SYNTHETIC, TaskSchema

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fake_label_studio import WORDS, FakeLabelStudio, fill, flood, text_about
 from projects import set_up, synthetic_tasks
-from rounds import MakeRound, active, queue
+from round_fixtures import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core import registry

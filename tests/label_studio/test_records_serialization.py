@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from people import MIXED, TABLE
+from patient_records import MIXED, TABLE
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.settings import ProjectSettings

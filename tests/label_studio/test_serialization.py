@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import SINGLE
-from hostile import anything
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from malformed_requests import anything
 
 from ml_backend.core.types import Annotation, Draft, Example, Prediction, TaskSchema, content_key
 from ml_backend.label_studio.label_config import read_schema

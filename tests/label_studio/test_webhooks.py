@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from fake_label_studio import FakeLabelStudio, fill
-from hostile import anything
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from malformed_requests import anything
 from projects import set_up
 
 from ml_backend.core.exceptions import InvalidEventError

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import SINGLE
-from measured import measure
 from projects import set_up
+from stats_row import measure
 
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import Annotation, Example, TaskSchema, content_key

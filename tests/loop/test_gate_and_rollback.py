@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, fill, flood, text_about
 from projects import set_up
-from rounds import MakeRound, active, learn, queue
+from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core.exceptions import UnknownVersionError
 from ml_backend.core.types import TaskSchema

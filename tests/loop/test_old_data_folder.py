@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeLabelStudio, flood
-from rounds import active
+from round_fixtures import active
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema

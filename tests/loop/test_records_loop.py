@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, flood
-from people import MIXED, SCORES, TABLE, people
+from patient_records import MIXED, SCORES, TABLE, people
 from projects import set_up
-from rounds import MakeRound, active, queue
+from round_fixtures import MakeRound, active, queue
 
 from ml_backend.core.exceptions import ApprenticeError, UnreachableError
 from ml_backend.core.settings import Settings

@@ -9,7 +9,7 @@ import pytest
 from fake_encoder import FakeEncoder, bag_of_words
 from fake_label_studio import FakeClient, FakeLabelStudio, config_with, fill
 from projects import set_up
-from rounds import MakeRound, active, learn, queue
+from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings

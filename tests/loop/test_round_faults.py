@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_label_studio import FakeLabelStudio, fill
 from projects import set_up
-from rounds import MakeRound, active, learn, queue
+from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core.exceptions import ApprenticeError, RequestRefusedError, StoreError, UnreachableError
 from ml_backend.core.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_label_studio import SINGLE, WORDS, FakeClient, FakeLabelStudio, config_with, fill, text_about
 from projects import set_up
-from rounds import MakeRound, active, queue
+from round_fixtures import MakeRound, active, queue
 
 from ml_backend.core.settings import Settings, load_settings
 from ml_backend.label_studio.label_config import read_schema

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, fill
 from projects import set_up
-from rounds import MakeRound, active, learn, queue
+from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drafts_by_hand import pairs, received, saved
+from draft_acceptance_reference import pairs, received, saved
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
-from measured import measure
 from projects import remove_rows, set_up, synthetic_tasks
-from rounds import MakeRound, active, learn
+from round_fixtures import MakeRound, active, learn
+from stats_row import measure
 
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import SYNTHETIC, Annotation, Draft, Example, Prediction, TaskSchema, content_key

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, bag_of_words
 from fake_label_studio import WORDS, FakeLabelStudio, fill, flood, text_about
-from rounds import queue
+from round_fixtures import queue
 from sklearn.metrics import accuracy_score, f1_score
 
 from ml_backend.core.exceptions import ApprenticeError

@@ -1,4 +1,4 @@
-"""The same tests on both databases: `any_store` is a store on SQLite, and on PostgreSQL where a server is installed."""
+"""Fixtures that run a test on both databases: SQLite, and PostgreSQL where a server is installed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ml_backend.core.settings import Settings
 from ml_backend.storage import Store
 from ml_backend.storage.database import Database
 
-MEMORY_BYTES = 1 << 30  # free in the folder that PostgreSQL's files may lie in
+MIN_FREE_MEMORY_BYTES = 1 << 30  # in a folder in memory, for PostgreSQL's files
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """An SQLite file without content becomes a copy of one that the migrations have made: they take 50 ms, a thousand
-    times over. A file that has any is migrated as ever, and so is every file that another process opens."""
+    """Replaces the migration of an empty SQLite file by a copy of a migrated one: a migration takes 50 ms, and a run of
+    the tests needs a thousand. Files with content, and files that other processes open, are migrated."""
     file = tmp_path_factory.mktemp("migrated") / "apprentice.db"
-    made = Database(f"sqlite:///{file}")
-    made.upgrade()
-    made.close()
+    database = Database(f"sqlite:///{file}")
+    database.upgrade()
+    database.close()
     content, upgrade = file.read_bytes(), Database.upgrade
 
     def upgrade_or_copy(database: Database) -> None:
@@ -46,10 +46,10 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The URL, without a database's name filled in, of a server of our own on a Unix socket in a temporary folder."""
+    """Starts a PostgreSQL server on a Unix socket in a temporary folder. Yields its URL, with `{}` for the database."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    binary = shutil.which("initdb") or (str(found[-1]) if found else None)
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    binary = shutil.which("initdb") or (str(binaries[-1]) if binaries else None)
     if binary is None:
         pytest.skip("no PostgreSQL server is installed")
     folder = Path(tempfile.mkdtemp(prefix="pg", dir=memory_folder()))
@@ -76,14 +76,14 @@ def postgresql() -> Iterator[str]:
 
 
 def memory_folder() -> Path | None:
-    """A folder in memory, where a database is copied in a quarter of the time; None if there is too little room."""
+    """Returns a folder in memory, in which copying a database takes a quarter of the time; None if it is too full."""
     folder = Path("/dev/shm")
-    return folder if folder.is_dir() and shutil.disk_usage(folder).free > MEMORY_BYTES else None
+    return folder if folder.is_dir() and shutil.disk_usage(folder).free > MIN_FREE_MEMORY_BYTES else None
 
 
 @contextmanager
 def database_of(server: str, template: str = "template1") -> Iterator[str]:
-    """The URL of a new database on a server of `postgresql`, a copy of the database `template`."""
+    """Creates a copy of the database `template` on a server of `postgresql`, yields its URL, and drops it."""
     import psycopg
 
     name = f"test{next(_numbers)}"
@@ -96,7 +96,7 @@ def database_of(server: str, template: str = "template1") -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def migrated_postgresql(postgresql: str) -> Iterator[str]:
-    """The name of a database that the migrations have made, to copy: they take 150 ms of processor time."""
+    """The name of a migrated database to copy, because a migration takes 150 ms of processor time."""
     with database_of(postgresql) as url:
         database = Database(url)
         database.upgrade()
@@ -106,7 +106,7 @@ def migrated_postgresql(postgresql: str) -> Iterator[str]:
 
 @pytest.fixture
 def new_postgresql(postgresql: str, migrated_postgresql: str) -> Iterator[str]:
-    """The URL of a database without rows that the migrations have made."""
+    """The URL of a migrated database without rows."""
     with database_of(postgresql, migrated_postgresql) as url:
         yield url
 
@@ -120,8 +120,7 @@ def empty_postgresql(postgresql: str) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def any_settings(request: pytest.FixtureRequest, make_settings: Callable[..., Settings]) -> Settings:
-    """Settings of a store without rows. The tables are there on PostgreSQL; on SQLite the first who opens it makes
-    them."""
+    """Settings of a store without rows. PostgreSQL has the tables already; SQLite gets them when a store opens it."""
     if request.param == "sqlite":
         return make_settings()
     return make_settings(store_url=request.getfixturevalue("new_postgresql"))
@@ -137,7 +136,7 @@ def any_empty_settings(request: pytest.FixtureRequest, make_settings: Callable[.
 
 @pytest.fixture
 def statements(store: Store) -> list[str]:
-    """The SQL statements that the store executes from now on, beside those of transactions themselves."""
+    """Collects the SQL statements that the store executes, except those that begin or end a transaction."""
     executed: list[str] = []
 
     def note(_connection: object, _cursor: object, text: str, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""An encoder without weights: every word has a vector that follows from its hash, a text is the sum of its words."""
+"""An encoder without weights: a word's vector depends on its hash, and a text's vector is the sum over its words."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bag_of_words(texts: Sequence[str], dim: int) -> Floats:
 
 
 class FakeEncoder:
-    """Remembers which texts it encoded and sketched. Texts that are `useless` get a vector that is not finite."""
+    """Records which texts it encoded and sketched. Texts in `useless` get a vector that is not finite."""
 
     def __init__(self, name: str = "fake", dim: int = 32) -> None:
         self._name, self._dim = name, dim
@@ -65,14 +65,14 @@ class FakeEncoder:
 
 
 class Weightless(FakeEncoder):
-    """Says that it has no weights, so that a worker that warms up loads nothing either."""
+    """Raises an error instead of a sketch, so that the warm-up of a worker ends early."""
 
     def sketch(self, texts: Sequence[str]) -> Floats:
         raise ApprenticeError("there are no weights")
 
 
 def weightless(folder: Path) -> dict[str, str]:
-    """Installs it in the folder as anybody's package: the environment in which other processes have it."""
+    """Installs `Weightless` as a package in the folder. Returns the environment variables for processes that use it."""
     installed = folder / "fake_encoder-1.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-encoder\nVersion: 1\n")

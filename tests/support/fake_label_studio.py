@@ -1,7 +1,7 @@
-"""A little Label Studio in memory: the part of its API that is used, behaving as was measured on a real one.
+"""A fake Label Studio in memory. It has the part of the API that the backend uses, and behaves like a real server.
 
-`FakeLabelStudio` is the server's state and what people do there; `FakeClient` is the real client over a fake wire, and
-records every call. What an annotator or an administrator does returns the webhook body that Label Studio would send.
+`FakeLabelStudio` holds the state of the server. `FakeClient` is the real client, without a network; it records every
+call. Methods for the actions of annotators and administrators return the webhook body that Label Studio would send.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Body = dict[str, Any]
 
 
 def text_about(label: str, n: int) -> str:
-    """A short text whose words tell its label; `n` makes it different from others."""
+    """Returns a short text whose words belong to its label. `n` makes the text unique."""
     words = WORDS[label].split()
     return f"{words[n % 7]} {words[(n // 7 + 3) % 7]} {words[(3 * n + 1) % 7]} n{n}"
 
@@ -48,7 +48,7 @@ def config_with(*labels: str, multiple: bool = False, control: str = "label") ->
 
 @dataclass
 class FakeLabelStudio:
-    """One project, number 5."""
+    """A server with one project, number 5."""
 
     label_config: str = SINGLE
     project: int = 5
@@ -60,7 +60,9 @@ class FakeLabelStudio:
     views: dict[int, Body] = field(default_factory=dict)
     settings: Body = field(default_factory=dict)
     drops_rows: bool = False
-    _today: date = field(default_factory=lambda: datetime.now(UTC).date())  # what is new is found by the clock
+    _today: date = field(
+        default_factory=lambda: datetime.now(UTC).date()
+    )  # reconciliation finds new tasks by their date
     _ticks: Any = field(default_factory=lambda: itertools.count(1))
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
@@ -76,18 +78,18 @@ class FakeLabelStudio:
             **self.settings,
         }
 
-    # --- what people do ---------------------------------------------------------------------------------------------
+    # --- actions of people -------------------------------------------------------------------------------------------
 
     def add_tasks(self, texts: Sequence[str], **data: Any) -> Body:
-        """Imports texts; `data`: what each of the tasks has besides."""
-        made = []
+        """Imports texts as tasks. `data`: further fields of each task."""
+        tasks = []
         for text in texts:
             number = next(self._ids)
             self.tasks[number] = {
                 "id": number, "data": {"text": text, **data}, "updated_at": self._now(), "annotations": [],
             }  # fmt: skip
-            made.append(self.tasks[number])
-        return self._event("TASKS_CREATED", tasks=[self._bare(task) for task in made])
+            tasks.append(self.tasks[number])
+        return self._event("TASKS_CREATED", tasks=[self._bare(task) for task in tasks])
 
     def change_text(self, task: int, text: str) -> None:
         self.tasks[task]["data"]["text"] = text
@@ -95,7 +97,7 @@ class FakeLabelStudio:
 
     def delete_task(self, task: int) -> Body:
         del self.tasks[task]
-        self.predictions = [each for each in self.predictions if each["task"] != task]
+        self.predictions = [row for row in self.predictions if row["task"] != task]
         return self._event("TASKS_DELETED", tasks=[{"id": task}])
 
     def annotate(
@@ -115,7 +117,7 @@ class FakeLabelStudio:
         return self._touched("ANNOTATION_CREATED", annotation)
 
     def annotate_with(self, task: int, result: Any, by: int = 1) -> Body:
-        """Submits any `result`, as an import or a program may."""
+        """Submits any `result`, as an import or a program can."""
         number = self.annotate(task, by=by)["annotation"]["id"]
         annotation = self.annotation(number)
         annotation["result"] = result
@@ -128,28 +130,28 @@ class FakeLabelStudio:
 
     def delete_annotation(self, number: int) -> Body:
         task = self.tasks[self.annotation(number)["task"]]
-        task["annotations"] = [each for each in task["annotations"] if each["id"] != number]
+        task["annotations"] = [annotation for annotation in task["annotations"] if annotation["id"] != number]
         task["updated_at"] = self._now()
         return self._event("ANNOTATIONS_DELETED", annotations=[{"id": number}])
 
     def annotation(self, number: int) -> Body:
-        return next(each for each in self.annotations() if each["id"] == number)
+        return next(annotation for annotation in self.annotations() if annotation["id"] == number)
 
     def annotations(self) -> list[Body]:
-        return [each for task in self.tasks.values() for each in task["annotations"]]
+        return [annotation for task in self.tasks.values() for annotation in task["annotations"]]
 
     def next_task(self) -> Body | None:
-        """What uncertainty sampling serves: the lowest score of the current version, else any open task."""
+        """Returns the task with the lowest score of the current version, else any open task."""
         open_tasks = {number for number, task in self.tasks.items() if not task["annotations"]}
         current = self.current_predictions()
-        ranked = sorted((each["score"], each["task"]) for each in current if each["task"] in open_tasks)
+        ranked = sorted((row["score"], row["task"]) for row in current if row["task"] in open_tasks)
         number = ranked[0][1] if ranked else min(open_tasks, default=None)
         if number is None:
             return None
-        return {**self.tasks[number], "predictions": [each for each in current if each["task"] == number]}
+        return {**self.tasks[number], "predictions": [row for row in current if row["task"] == number]}
 
     def current_predictions(self) -> list[Body]:
-        return [each for each in self.predictions if each["model_version"] == self.settings["model_version"]]
+        return [row for row in self.predictions if row["model_version"] == self.settings["model_version"]]
 
     # --- the API ----------------------------------------------------------------------------------------------------
 
@@ -162,7 +164,7 @@ class FakeLabelStudio:
             case ("PATCH", "api", "projects", number):
                 self._check(number)
                 version = body.get("model_version")
-                if version and version not in {each["model_version"] for each in self.predictions}:
+                if version and version not in {row["model_version"] for row in self.predictions}:
                     raise RequestRefusedError(f"{method} {path}: no prediction carries {version}")
                 self.settings.update(body)
                 return self.as_json()
@@ -171,22 +173,25 @@ class FakeLabelStudio:
             case ("GET", "api", "projects", number, "export"):
                 return [self._full(task) for task in self.tasks.values() if task["annotations"]]
             case ("POST", "api", "projects", number, "import", "predictions"):
-                kept = [row for row in body if self._valid(row)]
+                valid_rows = [row for row in body if self._valid(row)]
                 if self.drops_rows:
-                    kept = kept[1:]
-                self.predictions += [dict(row) for row in kept]
-                return {"created": len(kept)}
+                    valid_rows = valid_rows[1:]
+                self.predictions += [dict(row) for row in valid_rows]
+                return {"created": len(valid_rows)}
             case ("POST", "api", "projects", number, "import"):
-                made = [self.add_tasks([row["text"]], **row)["tasks"][0]["id"] for row in body]
-                return {"task_count": len(made), **({"task_ids": made} if params.get("return_task_ids") else {})}
+                task_ids = [self.add_tasks([row["text"]], **row)["tasks"][0]["id"] for row in body]
+                return {
+                    "task_count": len(task_ids),
+                    **({"task_ids": task_ids} if params.get("return_task_ids") else {}),
+                }
             case ("POST", "api", "predictions"):
                 self.predictions.append(dict(body))
                 if body["task"] in self.tasks:
                     self.tasks[body["task"]]["updated_at"] = self._now()
                 return {"id": next(self._ids), **body}
             case ("DELETE", "api", "projects", number, "model-versions"):
-                gone = body["model_version"]
-                self.predictions = [each for each in self.predictions if each["model_version"] != gone]
+                model_version = body["model_version"]
+                self.predictions = [row for row in self.predictions if row["model_version"] != model_version]
                 return None
             case (_, "api", "webhooks" | "ml", *_) | (_, "api", "dm", "views", *_):
                 return self._things(method, parts, body)
@@ -195,63 +200,63 @@ class FakeLabelStudio:
         raise NotFoundError(f"{method} {path}")
 
     def as_json(self) -> Body:
-        answers = self.annotations()
-        skips = sum(each["was_cancelled"] for each in answers)
+        annotations = self.annotations()
+        skips = sum(annotation["was_cancelled"] for annotation in annotations)
         return {
             "id": self.project,
             "created_at": self.made_at,
             "label_config": self.label_config,
             "task_number": len(self.tasks),
-            "total_annotations_number": len(answers) - skips,
+            "total_annotations_number": len(annotations) - skips,
             "skipped_annotations_number": skips,
             **self.settings,
         }
 
     def _things(self, method: str, parts: list[str], body: Any) -> Any:
         kind = "views" if parts[1] == "dm" else parts[1]
-        things = {"webhooks": self.webhooks, "ml": self.backends, "views": self.views}[kind]
+        objects = {"webhooks": self.webhooks, "ml": self.backends, "views": self.views}[kind]
         number = int(parts[-1]) if parts[-1].isdigit() else None
-        if number is not None and number not in things:
+        if number is not None and number not in objects:
             raise NotFoundError(f"{method} {'/'.join(parts)}")
         if method == "GET":
-            return list(things.values())
+            return list(objects.values())
         if method == "DELETE":
-            del things[number or 0]
+            del objects[number or 0]
             return None
         if number is None:
             number = next(self._ids)
-            things[number] = {"id": number, "extra_params": None}
+            objects[number] = {"id": number, "extra_params": None}
             # a backend that is added brings its own webhook, unless one with its address is there already
             if kind == "ml" and not any(hook["url"] == f"{body['url']}/webhook" for hook in self.webhooks.values()):
-                other = next(self._ids)
-                self.webhooks[other] = {"id": other, "url": f"{body['url']}/webhook", "headers": {}}
-        things[number].update(body)
-        return things[number]
+                object_id = next(self._ids)
+                self.webhooks[object_id] = {"id": object_id, "url": f"{body['url']}/webhook", "headers": {}}
+        objects[number].update(body)
+        return objects[number]
 
     def _list(self, params: Body) -> Body:
         query = json.loads(params.get("query", "{}"))
         assert query.get("ordering", ["tasks:id"]) == ["tasks:id"], "the only order that is played here"
-        found = [self.tasks[number] for number in sorted(self.tasks)]
+        tasks = [self.tasks[number] for number in sorted(self.tasks)]
         for item in query.get("filters", {"items": ()})["items"]:
             column = str(item["filter"]).removeprefix("filter:tasks:")
             holds = _OPERATORS[item["operator"]]
-            found = [task for task in found if holds(_column(task, column), item["value"])]
+            tasks = [task for task in tasks if holds(_column(task, column), item["value"])]
         first = (int(params["page"]) - 1) * int(params["page_size"])
-        page = found[first : first + int(params["page_size"])]
-        whole = params.get("fields") == "all"
-        asked = set(params["include"].split(",")) if "include" in params else None
-        shown = [self._full(task) if whole else self._bare(task) for task in page]
-        return {"total": len(found), "tasks": [_only(task, asked) for task in shown]}
+        page = tasks[first : first + int(params["page_size"])]
+        has_all_fields = params.get("fields") == "all"
+        names = set(params["include"].split(",")) if "include" in params else None
+        listed = [self._full(task) if has_all_fields else self._bare(task) for task in page]
+        return {"total": len(tasks), "tasks": [_only(task, names) for task in listed]}
 
     def _valid(self, row: Body) -> bool:
         schema = read_schema(self.label_config)
         stored = [path[-1] for path in schema.stored] or [*schema.labels]
-        known = all(
-            region["from_name"] == schema.control and choice in stored  # and so none that is a path
+        is_known = all(
+            region["from_name"] == schema.control and choice in stored  # a stored choice is never a path
             for region in row["result"]
             for choice in region["value"]["choices"]
         )
-        return known and 0 <= row["score"] <= 1 and row["task"] in self.tasks
+        return is_known and 0 <= row["score"] <= 1 and row["task"] in self.tasks
 
     def _touched(self, action: str, annotation: Body) -> Body:
         task = self.tasks[annotation["task"]]
@@ -281,7 +286,7 @@ class FakeLabelStudio:
 
 
 class FakeClient(LabelStudioClient):
-    """Records (method, path, body) of every call; `before` and `after` may raise or do something in between."""
+    """Records (method, path, body) of every call. A test may set `before` and `after`, which may raise."""
 
     def __init__(self, server: FakeLabelStudio) -> None:
         self.server = server
@@ -298,9 +303,9 @@ class FakeClient(LabelStudioClient):
         self.calls.append((method, path, _copy(body)))
         self.params.append(params or {})
         self.before(method, path, body)
-        answer = _copy(self.server.answer(method, path, body, params or {}))
+        reply = _copy(self.server.answer(method, path, body, params or {}))
         self.after(method, path, body)
-        return answer
+        return reply
 
     def writes(self) -> list[tuple[str, str, Any]]:
         return [call for call in self.calls if call[0] != "GET"]
@@ -317,9 +322,9 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def _column(task: Body, name: str) -> Any:
-    """A cell of the Data Manager."""
+    """Returns a cell of the Data Manager."""
     if name in ("total_annotations", "cancelled_annotations"):
-        skips = sum(each["was_cancelled"] for each in task["annotations"])
+        skips = sum(annotation["was_cancelled"] for annotation in task["annotations"])
         return skips if name == "cancelled_annotations" else len(task["annotations"]) - skips
     return task[name]
 
@@ -328,14 +333,14 @@ def _copy(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _only(thing: Body, asked: set[str] | None) -> Body:
-    """The fields that were asked for, in annotations, too."""
-    if asked is None:
-        return thing
-    kept = {name: value for name, value in thing.items() if name in asked}
-    if "annotations" in kept:
-        kept["annotations"] = [_only(each, asked) for each in kept["annotations"]]
-    return kept
+def _only(task: Body, names: set[str] | None) -> Body:
+    """Returns a task, or an annotation, with these fields only; None: with all fields."""
+    if names is None:
+        return task
+    fields = {name: value for name, value in task.items() if name in names}
+    if "annotations" in fields:
+        fields["annotations"] = [_only(annotation, names) for annotation in fields["annotations"]]
+    return fields
 
 
 def _result(choices: Sequence[Any], control: str) -> list[Body]:
@@ -345,7 +350,7 @@ def _result(choices: Sequence[Any], control: str) -> list[Body]:
 
 
 def fill(server: FakeLabelStudio, n: int) -> dict[int, str]:
-    """Adds n tasks about the three kinds of things in turn; returns what each is about."""
+    """Adds n tasks, whose labels alternate. Returns the label of each task."""
     labels = [list(WORDS)[i % 3] for i in range(n)]
     first = max(server.tasks, default=0)
     server.add_tasks([text_about(label, i) for i, label in enumerate(labels)])
@@ -355,7 +360,7 @@ def fill(server: FakeLabelStudio, n: int) -> dict[int, str]:
 def flood(
     server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, tasks: Sequence[int], by: int = 1
 ) -> None:
-    """Answers tasks with what they are about, shifted by one label for a wrong answer when `by` is negative."""
+    """Submits the right label of each task, or the next label if `by` is negative."""
     for task in tasks:
         shift = 0 if by > 0 else 1
         label = schema.labels[(schema.labels.index(truth[task]) + shift) % len(schema.labels)]

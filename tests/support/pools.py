@@ -1,4 +1,4 @@
-"""Pools for tests of acquisition and selection, of every shape that a project may have."""
+"""Makes pools of any shape, for tests of query strategies and query selection."""
 
 from __future__ import annotations
 
@@ -28,8 +28,12 @@ def make_pool(
     free: float = 0.8,
     seed: int = 0,
 ) -> Pool:
-    """n texts, no two of them alike. `cold`: before there is a learner, and without labels; `clusters`: in so many
-    clusters, 0 for none; `labelled`: the share with a label; `free`: of the others, the share that may be chosen."""
+    """Returns a pool of n different texts.
+
+    cold      without a learner and without labels
+    clusters  number of clusters, 0 for none
+    labelled  share of rows with a label; `free`: share of the other rows that are available
+    """
     generator = np.random.default_rng(seed)
     vectors = unit_vectors(n, generator)
     shares = generator.random((n, c)) if multiple else generator.dirichlet(np.ones(c), n)
@@ -47,7 +51,7 @@ def make_pool(
 
 
 def clustered(pool: Pool, assignment: Ints, clusters: int) -> Pool:
-    """The pool in so many clusters: row i in `assignment[i]`, centroids in the middle."""
-    inside = [pool.vectors[assignment == cluster] for cluster in range(clusters)]
-    middles = [each.mean(axis=0) if len(each) else np.zeros(pool.vectors.shape[1]) for each in inside]
-    return replace(pool, clustering=Clustering(np.array(middles, dtype=np.float32), assignment))
+    """Returns the pool with clusters: row i is in `assignment[i]`, and each centroid is the mean of its rows."""
+    members = [pool.vectors[assignment == cluster] for cluster in range(clusters)]
+    centroids = [vectors.mean(axis=0) if len(vectors) else np.zeros(pool.vectors.shape[1]) for vectors in members]
+    return replace(pool, clustering=Clustering(np.array(centroids, dtype=np.float32), assignment))

@@ -1,4 +1,4 @@
-"""A project in any state, set through the same methods that the program uses."""
+"""Puts a project into any state, through the same methods that the program uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ml_backend.storage import Store, schema
 
 
 def set_up(store: Store, project: int = 5, **state: Any) -> None:
-    """Puts a project into a state, by the names of `ProjectRecord`; None ends what there was of a concern."""
+    """Sets attributes of a project by their names in `ProjectRecord`. None deletes the rows of an attribute."""
     store.projects.ensure(project)
     setters = {
         "label_config": store.projects.set_label_config,
@@ -64,13 +64,13 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
 
 
 def remove_rows(store: Store, project: int, *tables: sa.Table) -> None:
-    """What a project has in some tables, as if it had never been written."""
+    """Deletes the rows of a project in these tables."""
     for table in tables:
         store.database.write(sa.delete(table).where(table.c.project == project))
 
 
 def synthetic_tasks(store: Store, project: int) -> list[int]:
-    """The tasks that a teacher has written, ascending."""
+    """Returns the tasks that a teacher has written, ascending."""
     tasks, _, written = store.tasks.changed(project, -1)
     return tasks[written].tolist()  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""A chat-completions endpoint on loopback that says what a test wants it to."""
+"""A chat-completions endpoint on loopback whose replies a test scripts."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ LIST_SCHEMA = {
 
 
 def question(number: int = 0, **values: Any) -> Question:
-    """A question about one text: which label it has."""
-    plain: dict[str, Any] = {
+    """Returns a question for the label of one text."""
+    defaults: dict[str, Any] = {
         "id": f"q{number}",
         "purpose": "label",
         "instructions": "Say which label the text has.",
@@ -42,7 +42,7 @@ def question(number: int = 0, **values: Any) -> Question:
         "labels": LABELS,
         "longest": 40,
     }
-    return Question(**{**plain, **values})
+    return Question(**{**defaults, **values})
 
 
 def list_question(number: int = 0, **values: Any) -> Question:
@@ -60,27 +60,27 @@ def completion(*choices: dict[str, Any], tokens: tuple[int, int] = (10, 5)) -> d
 
 
 def label(name: str = LABELS[0], **values: Any) -> dict[str, Any]:
-    """The completion that names this label."""
+    """Returns a completion with this label."""
     return completion(choice({"label": name}, **values))
 
 
 def logprobs(*tokens: str | tuple[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Of tokens that are certain, or each with the probability of everything that could have stood there."""
+    """Returns log-probabilities of tokens: certain ones, or pairs of a token and the probabilities of candidates."""
     entries = []
     for token in tokens:
         text, likely = (token, {token: 1.0}) if isinstance(token, str) else token
         top = [
-            {"token": other, "logprob": math.log(p) if p else -9999.0, "bytes": list(other.encode())}
-            for other, p in likely.items()
+            {"token": likely_token, "logprob": math.log(p) if p else -9999.0, "bytes": list(likely_token.encode())}
+            for likely_token, p in likely.items()
         ]
         entries.append({**next(entry for entry in top if entry["token"] == text), "top_logprobs": top})
     return {"content": entries}
 
 
 def likely_label(name: str = LABELS[0], probability: float = 0.8) -> dict[str, Any]:
-    """The completion that names this label with its log-probabilities; the rest is for the others, evenly."""
+    """Returns a completion with this label and its log-probabilities. The other labels share the rest evenly."""
     rest = (1 - probability) / (len(LABELS) - 1)
-    likely = {f'"{other}"': probability if other == name else rest for other in LABELS}
+    likely = {f'"{candidate}"': probability if candidate == name else rest for candidate in LABELS}
     return label(name, logprobs=logprobs('{"label": ', (f'"{name}"', likely), "}"))
 
 
@@ -103,13 +103,13 @@ class Request:
 
     @property
     def text(self) -> str:
-        said: str = json.loads(self.body["messages"][-1]["content"])["text"]
-        return said
+        text: str = json.loads(self.body["messages"][-1]["content"])["text"]
+        return text
 
     @property
     def system(self) -> str:
-        said: str = self.body["messages"][0]["content"]
-        return said
+        content: str = self.body["messages"][0]["content"]
+        return content
 
 
 @dataclass

@@ -22,20 +22,20 @@ class ScriptedTeacher:
         self.asked: list[Question] = []
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        for each in questions:
+        for question in questions:
             if self.silent is not None:
                 raise self.silent
-            self.asked.append(each)
+            self.asked.append(question)
             call = Call("m", 0.1, 100, 10, "answered")
-            if each.purpose == "label":
+            if question.purpose == "label":
                 label = self.says or next(
-                    name for name, words in WORDS.items() if each.text.split()[0] in words.split()
+                    name for name, words in WORDS.items() if question.text.split()[0] in words.split()
                 )
-                shares = np.full(len(each.labels), (1 - self.sure) / (len(each.labels) - 1), np.float32)
-                shares[each.labels.index(label)] = self.sure
-                yield Answer(each.id, {"label": label}, shares, (call,))
-            elif each.purpose == "describe":
-                told = [
+                shares = np.full(len(question.labels), (1 - self.sure) / (len(question.labels) - 1), np.float32)
+                shares[question.labels.index(label)] = self.sure
+                yield Answer(question.id, {"label": label}, shares, (call,))
+            elif question.purpose == "describe":
+                descriptions = [
                     {
                         "label": label,
                         "description": f"about a {label}",
@@ -43,7 +43,7 @@ class ScriptedTeacher:
                     }
                     for label, words in WORDS.items()
                 ]
-                yield Answer(each.id, {"labels": told}, None, (call,))
+                yield Answer(question.id, {"labels": descriptions}, None, (call,))
 
     def texts(self, purpose: str = "label") -> list[str]:
-        return [each.text for each in self.asked if each.purpose == purpose]
+        return [question.text for question in self.asked if question.purpose == purpose]

@@ -1,4 +1,4 @@
-"""The SQL statements that are sent while something runs."""
+"""Records the SQL statements that are sent while a block runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 @contextmanager
 def recorded() -> Iterator[list[tuple[str, Any]]]:
-    """Statements with their parameters, in the order in which any engine of this process sends them."""
+    """Yields a list of statements with parameters, in the order in which the engines of this process send them."""
     statements: list[tuple[str, Any]] = []
 
     def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:

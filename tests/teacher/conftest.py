@@ -8,7 +8,7 @@ import pytest
 from authors import Author
 from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
 from projects import set_up
-from rounds import MakeRound
+from round_fixtures import MakeRound
 
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import SINGLE, FakeLabelStudio, fill, flood
-from rounds import MakeRound
+from round_fixtures import MakeRound
 from typer.testing import CliRunner
 
 from ml_backend.cli import main

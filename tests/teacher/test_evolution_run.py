@@ -9,7 +9,7 @@ import pytest
 from authors import Author, synthetic
 from fake_label_studio import FakeLabelStudio
 from projects import synthetic_tasks
-from rounds import MakeRound
+from round_fixtures import MakeRound
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import SYNTHETIC

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from authors import Author, synthetic, text_of
 from fake_label_studio import FakeLabelStudio
-from measured import measure
 from projects import set_up
+from stats_row import measure
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings

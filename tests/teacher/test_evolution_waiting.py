@@ -8,7 +8,7 @@ import pytest
 from authors import Author, rounds_of, synthetic
 from fake_label_studio import FakeClient, FakeLabelStudio
 from projects import synthetic_tasks
-from rounds import MakeRound
+from round_fixtures import MakeRound
 from typer.testing import CliRunner
 
 from ml_backend.cli import main

@@ -1,4 +1,4 @@
-"""The web application as Label Studio sees it."""
+"""The routes of the web application."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ Capture = Callable[[str], dict[str, Any]]
 
 
 def request(capture: Capture, name: str, path: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(each["json"] for each in capture(name)["requests_to_ml"] if each["path"] == path)
-    return found
+    body: dict[str, Any] = next(
+        request["json"] for request in capture(name)["requests_to_ml"] if request["path"] == path
+    )
+    return body
 
 
 def test_health_answers_as_label_studio_expects(client: FlaskClient) -> None:
-    answer = client.get("/health")
-    assert answer.status_code == 200
-    assert answer.get_json()["status"] == "UP"
-    assert answer.get_json()["model_class"]
+    response = client.get("/health")
+    assert response.status_code == 200
+    assert response.get_json()["status"] == "UP"
+    assert response.get_json()["model_class"]
 
 
 def test_readiness_follows_the_workers(client: FlaskClient, store: Store) -> None:
@@ -45,8 +47,8 @@ def test_setup_answers_the_version_and_keeps_what_it_was_told_but_no_token(
 ) -> None:
     body = {**request(capture, "01_", "/setup"), "access_token": "legacy-t0ken", "hostname": "http://inside"}
     body["extra_params"] = {**body["extra_params"], "queue_size": 7}
-    answer = client.post("/setup", json=body)
-    assert (answer.status_code, answer.get_json()) == (200, {"model_version": NO_VERSION})
+    response = client.post("/setup", json=body)
+    assert (response.status_code, response.get_json()) == (200, {"model_version": NO_VERSION})
     record = store.projects.ensure(5)
     assert record.label_config == body["schema"]
     assert record.extra_params == {"queue_size": 7, "?": ["al"]}, "of what is not ours, the name alone is kept"
@@ -77,9 +79,9 @@ def test_every_recorded_prediction_request_is_answered_one_result_a_task(
     client: FlaskClient, capture: Capture, name: str
 ) -> None:
     body = request(capture, name, "/predict")
-    answer = client.post("/predict", json=body)
-    assert answer.status_code == 200
-    results = answer.get_json()["results"]
+    response = client.post("/predict", json=body)
+    assert response.status_code == 200
+    results = response.get_json()["results"]
     assert len(results) == len(body["tasks"])
     version = client.post("/setup", json={"project": body["project"]}).get_json()["model_version"]
     for result in results:
@@ -103,20 +105,20 @@ def test_the_learner_that_serves_answers_and_follows_the_active_version(
     truth = fill(server, 90)
     flood(server, truth, single, list(truth)[:45])
     run_round(make_round(server))
-    asked = {"project": "5.1", "label_config": SINGLE, "tasks": [server.tasks[task] for task in list(truth)[45:]]}
-    results = client.post("/predict", json=asked).get_json()["results"]
+    body = {"project": "5.1", "label_config": SINGLE, "tasks": [server.tasks[task] for task in list(truth)[45:]]}
+    results = client.post("/predict", json=body).get_json()["results"]
     right = [
         result["result"][0]["value"]["choices"] == [truth[task["id"]]]
-        for result, task in zip(results, asked["tasks"], strict=True)
+        for result, task in zip(results, body["tasks"], strict=True)
     ]
     assert sum(right) > 0.8 * len(right)
     assert {result["model_version"] for result in results} == {server.settings["model_version"]}
     assert all(result["score"] >= 0.5 for result in results), "behind the published queue"
     flood(server, truth, single, list(truth)[45:50])
     run_round(make_round(server))
-    again = client.post("/predict", json=asked).get_json()["results"]
-    assert {result["model_version"] for result in again} == {server.settings["model_version"]}
-    assert again[0]["model_version"] != results[0]["model_version"]
+    later_results = client.post("/predict", json=body).get_json()["results"]
+    assert {result["model_version"] for result in later_results} == {server.settings["model_version"]}
+    assert later_results[0]["model_version"] != results[0]["model_version"]
 
 
 def test_a_task_of_the_audit_slice_gets_no_draft_here_either(client: FlaskClient, store: Store) -> None:
@@ -132,9 +134,9 @@ def test_vectors_that_are_cached_are_not_made_again(
     fake_encoder: FakeEncoder,
 ) -> None:  # fmt: skip
     fill(server, 10)
-    work = make_round(server)
-    run_round(work)
-    work.pool.flush()
+    context = make_round(server)
+    run_round(context)
+    context.pool.flush()
     fake_encoder.encoded.clear()
     tasks = [*server.tasks.values(), {"id": 999, "data": {"text": "never seen"}}]
     client.post("/predict", json={"project": 5, "label_config": SINGLE, "tasks": tasks})
@@ -178,17 +180,17 @@ def test_no_tasks_are_no_results(client: FlaskClient) -> None:
 @pytest.mark.parametrize("config", [None, "", "<View/>", "<broken", 5])
 def test_a_project_that_cannot_be_served_gets_empty_results(client: FlaskClient, config: object) -> None:
     body = {"project": 77, "label_config": config, "tasks": [{"id": 1, "data": {"text": "apple"}}] * 2}
-    answer = client.post("/predict", json=body)
-    assert answer.status_code == 200
-    assert [result["result"] for result in answer.get_json()["results"]] == [[], []]
+    response = client.post("/predict", json=body)
+    assert response.status_code == 200
+    assert [result["result"] for result in response.get_json()["results"]] == [[], []]
 
 
 @pytest.mark.parametrize("path", ["/setup", "/predict", "/versions"])
 @pytest.mark.parametrize("project", [None, "", "x", -1, 0, True, 2**31, [], {}, 1.5])
 def test_without_a_project_nothing_can_be_answered(client: FlaskClient, path: str, project: object) -> None:
-    answer = client.post(path, json={"project": project, "tasks": [], "version": "1"})
-    assert answer.status_code == 400
-    assert "project" in answer.get_json()["error"]
+    response = client.post(path, json={"project": project, "tasks": [], "version": "1"})
+    assert response.status_code == 400
+    assert "project" in response.get_json()["error"]
 
 
 def test_the_webhook_takes_every_recorded_event_quickly_and_asks_for_rounds(
@@ -196,10 +198,10 @@ def test_the_webhook_takes_every_recorded_event_quickly_and_asks_for_rounds(
 ) -> None:
     set_up(store, 5, connection={"ml": 1})
     for name in capture_names:
-        for each in capture(name).get("requests_to_ml", []):
-            if each["path"] == "/webhook" and each["json"]["project"]["id"] == 5:
-                answer = client.post("/webhook", json=each["json"])
-                assert (answer.status_code, answer.get_json()["status"]) == (200, "taken")
+        for request in capture(name).get("requests_to_ml", []):
+            if request["path"] == "/webhook" and request["json"]["project"]["id"] == 5:
+                response = client.post("/webhook", json=request["json"])
+                assert (response.status_code, response.get_json()["status"]) == (200, "taken")
     assert store.tasks.count(5) == 5
     assert store.jobs.state(5).waiting
     assert fake_encoder.encoded == [], "nothing is learnt here"
@@ -215,11 +217,11 @@ def test_versions_are_listed_as_label_studio_reads_them(
     assert client.get("/versions").get_json() == {"versions": []}
     fill(server, 10)
     run_round(make_round(server))
-    answer = client.get("/versions").get_json()
-    assert answer == {"versions": [server.settings["model_version"]]}
-    assert answer.keys() == capture("19_")["ls_response"].keys()
-    one = client.get("/versions?project=5").get_json()
-    assert one == {"versions": answer["versions"], "active": server.settings["model_version"]}
+    response = client.get("/versions").get_json()
+    assert response == {"versions": [server.settings["model_version"]]}
+    assert response.keys() == capture("19_")["ls_response"].keys()
+    of_project = client.get("/versions?project=5").get_json()
+    assert of_project == {"versions": response["versions"], "active": server.settings["model_version"]}
     assert client.get("/versions?project=6").get_json() == {"versions": [], "active": None}
     assert client.get("/versions?project=x").status_code == 400
 
@@ -227,8 +229,8 @@ def test_versions_are_listed_as_label_studio_reads_them(
 def test_a_rollback_can_be_asked_for(client: FlaskClient, store: Store) -> None:
     assert client.post("/versions", json={"project": 5, "version": "1"}).status_code == 404
     set_up(store, 5, connection={"ml": 1}, pinned=3)
-    answer = client.post("/versions", json={"project": 5, "version": "latest"})
-    assert (answer.status_code, store.projects.ensure(5).pinned) == (202, None)
+    response = client.post("/versions", json={"project": 5, "version": "latest"})
+    assert (response.status_code, store.projects.ensure(5).pinned) == (202, None)
     for wrong in (None, [], {}, 1.5, True):
         assert client.post("/versions", json={"project": 5, "version": wrong}).status_code == 400
     for unknown in (17, "17", "x", "\ud800", "\0", "x" * 10_000):
@@ -243,9 +245,9 @@ def test_metrics_are_prometheus_text(
     run_round(make_round(server))
     client.post("/webhook", json=server.annotate(3, "fruit"))
     run_round(make_round(server))
-    answer = client.get("/metrics")
-    assert answer.mimetype == "text/plain"
-    lines = answer.get_data(as_text=True).split("\n")
+    response = client.get("/metrics")
+    assert response.mimetype == "text/plain"
+    lines = response.get_data(as_text=True).split("\n")
     for line in (
         'apprentice_labelled{project="5"} 1.0', 'apprentice_pool{project="5"} 9.0',
         'apprentice_round_waiting{project="5"} 1.0', 'apprentice_round_running{project="5"} 0.0',

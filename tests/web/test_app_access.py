@@ -1,4 +1,4 @@
-"""Who is let into the web application, and what a stranger learns."""
+"""Access to the web application, and what a refused client learns."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def locked(make_settings: Callable[..., Settings], store: Store, fake_encoder: F
 
 def test_every_endpoint_is_either_open_or_tested_to_be_closed(client: FlaskClient) -> None:
     rules = client.application.url_map.iter_rules()
-    known = {(method, rule.rule) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
-    assert known == {*OPEN, *CLOSED}
+    routes = {(method, rule.rule) for rule in rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
+    assert routes == {*OPEN, *CLOSED}
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
@@ -65,17 +65,17 @@ def test_every_endpoint_is_either_open_or_tested_to_be_closed(client: FlaskClien
 )  # fmt: skip
 def test_without_the_secret_nothing_is_served(locked: FlaskClient, method: str, path: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
-    answer = locked.open(path, method=method, headers=headers, json={})
-    assert answer.status_code == 401
-    assert list(answer.get_json()) == ["error"]
-    assert SECRET not in answer.get_data(as_text=True)
+    response = locked.open(path, method=method, headers=headers, json={})
+    assert response.status_code == 401
+    assert list(response.get_json()) == ["error"]
+    assert SECRET not in response.get_data(as_text=True)
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
 @pytest.mark.parametrize("header", [basic("apprentice", SECRET), f"Bearer {SECRET}"])
 def test_with_the_secret_everything_is_served(locked: FlaskClient, method: str, path: str, header: str) -> None:
-    answer = locked.open(path, method=method, headers={"Authorization": header}, json={})
-    assert answer.status_code not in (401, 403)
+    response = locked.open(path, method=method, headers={"Authorization": header}, json={})
+    assert response.status_code not in (401, 403)
 
 
 @pytest.mark.parametrize(("method", "path"), OPEN)
@@ -93,17 +93,17 @@ def test_junk_in_the_header_is_a_refusal(junk: str, locked: FlaskClient) -> None
 def test_the_secret_is_compared_in_constant_time(locked: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[bytes, bytes]] = []
 
-    def compare(one: bytes, other: bytes) -> bool:
-        compared.append((one, other))
-        return hmac.compare_digest(one, other)
+    def compare(left: bytes, right: bytes) -> bool:
+        compared.append((left, right))
+        return hmac.compare_digest(left, right)
 
-    class Watched:
+    class RecordingHmac:
         compare_digest = staticmethod(compare)
 
-    monkeypatch.setattr(module, "hmac", Watched)
+    monkeypatch.setattr(module, "hmac", RecordingHmac)
     locked.get("/versions", headers={"Authorization": basic("apprentice", "wrong")})
     locked.get("/versions", headers={"Authorization": f"Bearer {SECRET}"})
-    assert [one == other for one, other in compared] == [False, True]
+    assert [left == right for left, right in compared] == [False, True]
 
 
 def test_an_unknown_path_tells_a_stranger_nothing(locked: FlaskClient) -> None:
@@ -113,8 +113,8 @@ def test_an_unknown_path_tells_a_stranger_nothing(locked: FlaskClient) -> None:
 @pytest.mark.parametrize("address", ["192.168.1.5", "10.0.0.1", "8.8.8.8", "::2", "fe80::1", "128.0.0.1"])
 def test_without_a_configured_secret_only_this_machine_is_served(client: FlaskClient, address: str) -> None:
     for method, path in CLOSED:
-        answer = client.open(path, method=method, json={}, environ_base={"REMOTE_ADDR": address})
-        assert answer.status_code == 403
+        response = client.open(path, method=method, json={}, environ_base={"REMOTE_ADDR": address})
+        assert response.status_code == 403
     for address_ in ("127.0.0.1", "127.3.2.1", "::1"):
         assert client.get("/versions", environ_base={"REMOTE_ADDR": address_}).status_code == 200
 
@@ -129,9 +129,9 @@ PROXIED = {
 @pytest.mark.parametrize("header", PROXIED)
 def test_without_a_secret_nothing_that_came_through_a_proxy_is_served(client: FlaskClient, header: str) -> None:
     for method, path in CLOSED:
-        answer = client.open(path, method=method, json={}, headers={header: PROXIED[header]})
-        assert answer.status_code == 403
-        assert "APPRENTICE_SECRET" in answer.get_json()["error"]
+        response = client.open(path, method=method, json={}, headers={header: PROXIED[header]})
+        assert response.status_code == 403
+        assert "APPRENTICE_SECRET" in response.get_json()["error"]
     ordinary = {"Accept": "*/*", "User-Agent": "python-requests/2.32", "X-Request-ID": "17", "Connection": "keep-alive"}
     assert client.get("/versions", headers=ordinary).status_code == 200
 
@@ -151,8 +151,8 @@ def test_the_server_hides_no_proxy_from_the_application(
     running.start()
     try:
         for header, value in [("X-Request-ID", "17"), *PROXIED.items()]:
-            answer = httpx.get(f"{settings.address}/versions", headers={header: value, "Connection": "close"})
-            assert answer.status_code == (403 if header in PROXIED else 200), header
+            response = httpx.get(f"{settings.address}/versions", headers={header: value, "Connection": "close"})
+            assert response.status_code == (403 if header in PROXIED else 200), header
         while server.active_channels:  # waitress wants them to end before it does
             time.sleep(0.01)
     finally:
@@ -178,6 +178,6 @@ def test_neither_texts_nor_secrets_are_logged_or_repeated(
         locked.get("/versions", headers={"Authorization": basic("apprentice", "wr0ng")}),
     ]  # fmt: skip
     printed = capsys.readouterr()
-    told = "".join(reply.get_data(as_text=True) for reply in replies) + printed.out + printed.err
+    output = "".join(reply.get_data(as_text=True) for reply in replies) + printed.out + printed.err
     for secret in ("Miller", SECRET, "t0ken", "wr0ng"):
-        assert secret not in told, secret
+        assert secret not in output, secret

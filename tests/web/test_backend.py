@@ -1,10 +1,11 @@
-"""The class that label-studio-ml's own server would use, under both shapes of its base."""
+"""The backend class of label-studio-ml, with the base class of both releases."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -39,7 +40,7 @@ def backend(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store,
     fake_encoder: FakeEncoder,
 ) -> Iterator[Any]:  # fmt: skip
-    """The class, over a base of the release."""
+    """The backend class, bound to the store, with the base class of one release."""
     saved = sys.modules.pop("ml_backend.web.backend", None)
     if request.param == "2.x":
         stand_in = ModuleType("label_studio_ml.model")
@@ -47,51 +48,50 @@ def backend(
         monkeypatch.setitem(sys.modules, "label_studio_ml.model", stand_in)
     module = importlib.import_module("ml_backend.web.backend")
     assert (request.param == "2.x") == module.TAKES_PROJECT
-    module.ActiveLearningBackend.share(settings, store)
-    yield module.ActiveLearningBackend
+    yield module.bind_backend(settings, store)
     sys.modules.pop("ml_backend.web.backend", None)
     if saved is not None:
         sys.modules["ml_backend.web.backend"] = saved
 
 
 def test_it_is_what_label_studio_ml_asks_for(backend: Any) -> None:
-    [base] = backend.__bases__
+    [base] = backend.__base__.__bases__
     assert base.__name__ in ("LabelStudioMLBase", "NewBase")
-    made = backend(project_id="5.1795307863", label_config=SINGLE)
-    assert made.project == 5
-    assert made.setup()["model_version"]
+    instance = backend(project_id="5.1795307863", label_config=SINGLE)
+    assert instance.project == 5
+    assert instance.setup()["model_version"]
 
 
 def test_it_predicts_one_result_a_task(backend: Any) -> None:
-    made = backend(project_id="5", label_config=SINGLE)
-    results = made.predict([{"id": 1, "data": {"text": "apple"}}, None, {"id": 2, "data": {"text": "iron"}}])
+    instance = backend(project_id="5", label_config=SINGLE)
+    results = instance.predict([{"id": 1, "data": {"text": "apple"}}, None, {"id": 2, "data": {"text": "iron"}}])
     assert [bool(result["result"]) for result in results] == [True, False, True]
     assert all(set(result) == {"result", "score", "model_version"} for result in results)
-    assert made.predict([], context={"result": []}) == []
+    assert instance.predict([], context={"result": []}) == []
 
 
 def test_fit_only_asks_for_a_round(backend: Any, store: Store, capture: Capture, fake_encoder: FakeEncoder) -> None:
     set_up(store, 5, connection={"ml": 1})
     body = capture("10_")["requests_to_ml"][0]["json"]
-    made = backend(project_id="5", label_config=body["project"]["label_config"])
+    instance = backend(project_id="5", label_config=body["project"]["label_config"])
     data = {name: value for name, value in body.items() if name != "action"}
-    assert made.fit(event="ANNOTATION_CREATED", data=data) == {"status": "taken", "round": True}
-    assert [each.choices for each in store.labels.of(5)] == [("neg",)]
+    assert instance.fit(event="ANNOTATION_CREATED", data=data) == {"status": "taken", "round": True}
+    assert [annotation.choices for annotation in store.labels.of(5)] == [("neg",)]
     assert store.jobs.state(5).waiting
     assert store.versions.all(5) == []
     assert fake_encoder.encoded == []
 
 
 def test_the_new_servers_calls_are_taken(backend: Any, store: Store, capture: Capture) -> None:
-    if backend.__bases__[0] is not NewBase:
+    if backend.__base__.__bases__[0] is not NewBase:
         pytest.skip("of 2.x alone")
     set_up(store, 5, connection={"ml": 1})
     body = capture("10_")["requests_to_ml"][0]["json"]
-    made = backend(project_id="5", label_config=body["project"]["label_config"])
-    assert made.kept["model_version"] == made.setup()["model_version"], "its /setup answers what was set"
+    instance = backend(project_id="5", label_config=body["project"]["label_config"])
+    assert instance.kept["model_version"] == instance.setup()["model_version"], "its /setup answers what was set"
     data = {name: value for name, value in body.items() if name != "action"}
-    assert made.fit("ANNOTATION_CREATED", data)["status"] == "taken"
-    assert [each.choices for each in store.labels.of(5)] == [("neg",)]
+    assert instance.fit("ANNOTATION_CREATED", data)["status"] == "taken"
+    assert [annotation.choices for annotation in store.labels.of(5)] == [("neg",)]
 
 
 @pytest.mark.parametrize("data", [None, {}, "x", [], {"project": None}])
@@ -101,10 +101,30 @@ def test_fit_passes_over_what_is_no_event(backend: Any, data: object) -> None:
 
 
 def test_the_old_constructor_takes_what_the_old_server_gives(backend: Any) -> None:
-    if backend.__bases__[0] is NewBase:
-        made = backend("5", SINGLE)
-        assert made.made_with == ("5", SINGLE)
+    if backend.__base__.__bases__[0] is NewBase:
+        instance = backend("5", SINGLE)
+        assert instance.made_with == ("5", SINGLE)
     else:
-        made = backend(label_config=SINGLE, train_output={}, hostname="http://x", access_token="t")
-        assert made.project == 0
-    assert made.config == SINGLE
+        instance = backend(label_config=SINGLE, train_output={}, hostname="http://x", access_token="t")
+        assert instance.project == 0
+    assert instance.config == SINGLE
+
+
+def test_without_the_application_the_environment_is_the_source_of_the_settings(
+    backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPRENTICE_DATA_DIR", str(tmp_path / "from_environment"))
+    first, second = (backend.__base__(project_id="5", label_config=SINGLE) for _ in range(2))
+    assert first.setup()["model_version"]
+    assert first.services() is second.services()
+    assert (tmp_path / "from_environment").is_dir()
+    first.services().store.close()
+
+
+def test_two_applications_keep_their_stores_apart(backend: Any, make_settings: Callable[..., Settings]) -> None:
+    module = sys.modules["ml_backend.web.backend"]
+    other_store = Store(make_settings(data_dir=make_settings().data_dir / "other"))
+    other_backend = module.bind_backend(make_settings(), other_store)
+    assert other_backend(project_id="5").services().store is other_store
+    assert backend(project_id="5").services().store is not other_store
+    other_store.close()

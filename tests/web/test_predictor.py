@@ -1,4 +1,4 @@
-"""What one /predict reads: as much of a small project as of a large one."""
+"""The predictor behind /predict: drafts, and the reads of one request."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
-from measured import measure
 from projects import remove_rows, set_up
-from rounds import MakeRound, active, learn
+from round_fixtures import MakeRound, active, learn
+from stats_row import measure
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer
@@ -36,15 +36,17 @@ WAIT_SECONDS = 20
 
 
 def teach(store: Store, project: int, n: int, wrong: int) -> None:
-    """A project of n answered tasks that a teacher has labelled, too, and got wrong the first ones."""
+    """Sets up a project of n annotated tasks with teacher labels, of which the first `wrong` are wrong."""
     set_up(store, project, connection={"ml": 1}, label_config=SINGLE, published="v1", teacher={"name": TEACHER})
     texts = [f"{project} text {task}" for task in range(n)]
     store.tasks.put(project, [Example(task, text, content_key(text)) for task, text in enumerate(texts)])
-    asked = [(prompts.label(SCHEMA, content_key(text), text, TEACHER, {}), content_key(text)) for text in texts]
-    store.questions.want(project, TEACHER, asked)
-    for task, (each, _) in enumerate(asked):
+    keyed_questions = [
+        (prompts.label(SCHEMA, content_key(text), text, TEACHER, {}), content_key(text)) for text in texts
+    ]
+    store.questions.want(project, TEACHER, keyed_questions)
+    for task, (label_question, _) in enumerate(keyed_questions):
         shares = np.eye(3, dtype=np.float32)[1 if task < wrong else 0]
-        store.questions.record(project, Answer(each.id, {"label": SCHEMA.labels[0]}, shares), [])
+        store.questions.record(project, Answer(label_question.id, {"label": SCHEMA.labels[0]}, shares), [])
     first = 1_000_000 * project
     store.labels.put(project, [Annotation(first + task, task, 1, (SCHEMA.labels[0],)) for task in range(n)])
     measure(store, project)
@@ -56,32 +58,32 @@ def test_a_teachers_label_is_worth_on_request_what_it_was_worth_to_the_round(
     teach(store, 5, 30, wrong=20)
     pool, texts = ProjectPool(store, 5, fake_encoder), ["5 text 3", "5 text 25", "never seen"]
     pool.refresh(store.projects.known(5).tasks_revision)
-    recalled = recall(store, TEACHER, SCHEMA, pool, 5, LabelAggregator(store, 5).refresh(SCHEMA).answers)
-    expected = recalled.of(np.array([3, 25]))
-    found = of_texts(store, TEACHER, SCHEMA, 5, texts)
-    assert np.allclose(found[:2], expected)
-    assert np.isnan(found[2]).all()
-    assert found[0].argmax() == 0, "it said the second label, and is known to be wrong with that"
+    teacher_labels = recall(store, TEACHER, SCHEMA, pool, 5, LabelAggregator(store, 5).refresh(SCHEMA).answers)
+    expected = teacher_labels.of(np.array([3, 25]))
+    probabilities = of_texts(store, TEACHER, SCHEMA, 5, texts)
+    assert np.allclose(probabilities[:2], expected)
+    assert np.isnan(probabilities[2]).all()
+    assert probabilities[0].argmax() == 0, "it said the second label, and is known to be wrong with that"
 
 
-@pytest.mark.parametrize("other", ["another teacher", "no round yet", "other labels"])
+@pytest.mark.parametrize("difference", ["another teacher", "no round yet", "other labels"])
 def test_a_word_that_no_round_has_judged_is_believed_as_that_of_a_stranger(
-    store: Store, other: str, fake_encoder: FakeEncoder
+    store: Store, difference: str, fake_encoder: FakeEncoder
 ) -> None:
     teach(store, 5, 30, wrong=30)
     teacher, schema = TEACHER, SCHEMA
-    if other == "another teacher":
+    if difference == "another teacher":
         set_up(store, 5, teacher={"name": "openai:large"})
         with store.database.begin() as connection:
             connection.execute(sa.update(question).values(teacher="openai:large"))
         teacher = "openai:large"
-    elif other == "no round yet":
+    elif difference == "no round yet":
         remove_rows(store, 5, stats, confusion)
     else:
         schema = TaskSchema(SCHEMA.labels[::-1], False, "label", "text", "text")
-    said = of_texts(store, teacher, schema, 5, ["5 text 3"])[0]
-    assert schema.labels[int(said.argmax())] == SCHEMA.labels[1]
-    assert 0.5 < said.max() < 1
+    probabilities = of_texts(store, teacher, schema, 5, ["5 text 3"])[0]
+    assert schema.labels[int(probabilities.argmax())] == SCHEMA.labels[1]
+    assert 0.5 < probabilities.max() < 1
 
 
 def test_a_request_reads_as_much_of_many_answers_as_of_few(
@@ -95,16 +97,16 @@ def test_a_request_reads_as_much_of_many_answers_as_of_few(
         predictor = Predictor(settings, store)
         predictor.predict(project, SINGLE, [3], [f"{project} text 3"])
         statements.clear()
-        (found,) = predictor.predict(project, SINGLE, [3], [f"{project} text 3"])
+        (prediction,) = predictor.predict(project, SINGLE, [3], [f"{project} text 3"])
         counts.append(len(statements))
-        assert found.draft is not None and found.draft.author == "teacher"
+        assert prediction.draft is not None and prediction.draft.author == "teacher"
     assert counts[0] == counts[1] < 10
 
 
 def test_the_replies_of_a_text_are_found_by_an_index(store: Store, statements: list[str]) -> None:
     store.questions.replies(5, TEACHER, {content_key("a"), content_key("b")})
     with store.database.read() as connection:
-        (text,) = (each for each in statements if "question" in each)
+        (text,) = (statement for statement in statements if "question" in statement)
         plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", ("x",) * text.count("?")).all())
     assert "question_key" in plan, plan
 
@@ -122,12 +124,12 @@ def test_a_learner_is_read_once_however_many_versions_it_serves(
 
     monkeypatch.setattr(fitted_model, "load", count)
     predictor = Predictor(settings, store)
-    (before,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
+    (first_prediction,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
     first = active(store)
     store.versions.add(replace(first, number=9, name="apprentice-9-abcd"), None, rows=0)
     store.versions.activate(5, 9)
-    (after,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
-    assert before.draft == after.draft
+    (second_prediction,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
+    assert first_prediction.draft == second_prediction.draft
     assert loads == [2]
     learn(server, taught, single, 10)
     run_round(make_round(server))
@@ -145,32 +147,32 @@ def test_a_project_that_begins_anew_under_its_number_is_not_served_by_the_learne
         connection.execute(sa.text("DELETE FROM version"))
     store.versions.add(ModelVersion(5, 2, "apprentice-2-beef", None, 0, None, 0.0), None, rows=0)
     store.versions.activate(5, 2)
-    (found,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
-    assert found.draft is not None and found.draft.author == "teacher"
+    (prediction,) = predictor.predict(5, SINGLE, [999], ["n1 apple"])
+    assert prediction.draft is not None and prediction.draft.author == "teacher"
 
 
 def test_what_serves_takes_no_memory_for_the_answers_that_it_learnt_from(
     taught: dict[int, str], store: Store, rng: np.random.Generator
 ) -> None:
-    whole = fitted_model.load(store, 5, 2)
-    bare = whole.for_drafts()
+    model = fitted_model.load(store, 5, 2)
+    bare = model.for_drafts()
     vectors = rng.standard_normal((4, 32)).astype(np.float32)
-    assert np.array_equal(whole.predict(SCHEMA, vectors), bare.predict(SCHEMA, vectors))
+    assert np.array_equal(model.predict(SCHEMA, vectors), bare.predict(SCHEMA, vectors))
     assert bare.lesson.targets.base is None and bare.lesson.targets.size == bare.held_out.size == 0
 
 
 def test_as_many_projects_are_kept_as_are_asked_about_lately(
     settings: Settings, store: Store, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(predictor_module, "MOST_KEPT", 3)
+    monkeypatch.setattr(predictor_module, "MAX_SPACES_IN_MEMORY", 3)
     predictor = Predictor(settings, store)
     for project in (1, 2, 3, 1, 4):
         predictor.predict(project, SINGLE, [1], ["apple"])
-    assert [project for project, _ in predictor._served] == [3, 1, 4]
+    assert [project for project, _ in predictor._loaded] == [3, 1, 4]
 
 
 class SlowStore(Store):
-    """Opens the vectors of project 5 only when it may go on."""
+    """Waits for a signal of the test before it opens the vectors of project 5."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -206,5 +208,5 @@ def test_a_text_that_the_encoder_makes_nothing_of_gets_no_draft_and_the_others_d
     settings: Settings, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     fake_encoder.useless = {"iron"}
-    found = Predictor(settings, store).predict(5, SINGLE, [1, 2, 3], ["apple", "iron", "cow"])
-    assert [bool(each.draft) for each in found] == [True, False, True]
+    predictions = Predictor(settings, store).predict(5, SINGLE, [1, 2, 3], ["apple", "iron", "cow"])
+    assert [bool(prediction.draft) for prediction in predictions] == [True, False, True]

@@ -1,4 +1,4 @@
-"""A worker of project 5 that does nothing by itself, and its dealings with a teacher."""
+"""A worker and a teacher runner of project 5 that tests step by hand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import FakeLabelStudio
-from rounds import MakeRound
-from school import School
+from round_fixtures import MakeRound
 from scripted_teacher import ScriptedTeacher
-from workers import Bench
+from teacher_harness import TeacherHarness
+from worker_harness import WorkerHarness
 
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
@@ -20,21 +20,21 @@ from ml_backend.worker import teacher_runner
 
 
 @pytest.fixture
-def bench(
+def harness(
     make_settings: Callable[..., Settings],
     server: FakeLabelStudio,
     fake_encoder: FakeEncoder,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Bench]:
+) -> Iterator[WorkerHarness]:
     settings = make_settings(
         label_studio_api_key="key", defaults=ProjectSettings(queue_size=10, audit_share=0), keep_versions=2
     )
-    made = Bench(settings, server, monkeypatch)
+    harness = WorkerHarness(settings, server, monkeypatch)
     monkeypatch.setattr(quote_erasure, "KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(teacher_runner, "ROUND_SECONDS", 0.0)
-    monkeypatch.setattr(made.stop, "wait", lambda *_: made.stop.is_set())  # idling takes no time
-    yield made
-    made.store.close()
+    monkeypatch.setattr(teacher_runner, "ROUND_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr(harness.stop, "wait", lambda *_: harness.stop.is_set())  # idling takes no time
+    yield harness
+    harness.store.close()
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def teacher(monkeypatch: pytest.MonkeyPatch) -> ScriptedTeacher:
 
 
 @pytest.fixture
-def school(
+def teacher_harness(
     taught: dict[int, str], settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound,
     teacher: ScriptedTeacher, options: Any,
-) -> School:  # fmt: skip
+) -> TeacherHarness:  # fmt: skip
     options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20)
-    made = School(settings, store, server, make_round, teacher)
-    made.step()  # what the labels' names say is learnt before anybody is asked
-    return made
+    harness = TeacherHarness(settings, store, server, make_round, teacher)
+    harness.step()  # what the labels' names say is learnt before anybody is asked
+    return harness

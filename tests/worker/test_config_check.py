@@ -1,16 +1,16 @@
-"""A labelling configuration that changes while nobody labels is noticed within seconds, by a small question."""
+"""The configuration check detects a changed labelling configuration within seconds while nobody labels."""
 
 from __future__ import annotations
 
 import pytest
 from fake_label_studio import FakeClient, FakeLabelStudio, config_with
 from projects import set_up
-from workers import Bench
+from worker_harness import WorkerHarness
 
 from ml_backend.core.exceptions import UnreachableError
 from ml_backend.storage import Store
 from ml_backend.worker import config_check
-from ml_backend.worker.config_check import EVERY_SECONDS, PAUSE_SECONDS, ConfigCheck
+from ml_backend.worker.config_check import CHECK_INTERVAL_SECONDS, RETRY_SECONDS, ConfigCheck
 
 
 class Clock:
@@ -22,9 +22,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(config_check, "time", made)
-    return made
+    clock = Clock()
+    monkeypatch.setattr(config_check, "time", clock)
+    return clock
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def client(server: FakeLabelStudio, store: Store) -> FakeClient:
     return FakeClient(server)
 
 
-def check(checked: ConfigCheck, client: FakeClient, clock: Clock, after: float = EVERY_SECONDS) -> int:
-    """How many questions one step asks."""
-    before = len(client.calls)
-    clock.seconds += after
+def check(checked: ConfigCheck, client: FakeClient, clock: Clock, seconds: float = CHECK_INTERVAL_SECONDS) -> int:
+    """Runs one step. Returns the number of requests to Label Studio."""
+    calls_before = len(client.calls)
+    clock.seconds += seconds
     checked.step(client)
     checked.wait()
-    return len(client.calls) - before
+    return len(client.calls) - calls_before
 
 
 def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothing(
@@ -50,7 +50,7 @@ def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothi
     assert check(checked, client, clock) == 1
     assert not store.jobs.state(5).waiting
     server.label_config = config_with("fruit", "metal")
-    assert check(checked, client, clock, after=EVERY_SECONDS / 2) == 0, "not before its time"
+    assert check(checked, client, clock, seconds=CHECK_INTERVAL_SECONDS / 2) == 0, "not before its time"
     assert check(checked, client, clock) == 1
     assert store.jobs.state(5).waiting and store.projects.known(5).reconciled_at == 0.0
     assert not client.writes()
@@ -63,8 +63,8 @@ def test_projects_are_asked_about_in_turn(
     set_up(store, 3, connection={"ml": 2}, label_config="")
     checked = ConfigCheck(store)
     for _ in range(2):
-        check(checked, client, clock, after=PAUSE_SECONDS)
-        check(checked, client, clock, after=PAUSE_SECONDS)
+        check(checked, client, clock, seconds=RETRY_SECONDS)
+        check(checked, client, clock, seconds=RETRY_SECONDS)
     assert [path for _, path, _ in client.calls] == ["api/projects/3", "api/projects/5"] * 2
     checked.stop()
 
@@ -79,20 +79,20 @@ def test_a_label_studio_that_does_not_answer_is_left_alone_for_a_while(
     checked = ConfigCheck(store)
     assert check(checked, client, clock) == 1
     assert check(checked, client, clock) == 0
-    assert check(checked, client, clock, after=PAUSE_SECONDS) == 1
+    assert check(checked, client, clock, seconds=RETRY_SECONDS) == 1
     checked.stop()
 
 
-def test_an_idle_worker_takes_drafts_with_a_removed_label_away(bench: Bench) -> None:
-    bench.server.add_tasks([f"apple {n}" for n in range(5)])
-    bench.round()
-    bench.step()
-    bench.server.label_config = config_with("metal", "animal")
+def test_an_idle_worker_takes_drafts_with_a_removed_label_away(harness: WorkerHarness) -> None:
+    harness.server.add_tasks([f"apple {n}" for n in range(5)])
+    harness.round()
+    harness.step()
+    harness.server.label_config = config_with("metal", "animal")
     for _ in range(3):
-        bench.time += EVERY_SECONDS
-        bench.step()
-        bench.worker._config_check.wait()
-    bench.step()
-    drafts = {choice for row in bench.server.current_predictions() for region in row["result"]
+        harness.time += CHECK_INTERVAL_SECONDS
+        harness.step()
+        harness.worker._config_check.wait()
+    harness.step()
+    drafts = {choice for row in harness.server.current_predictions() for region in row["result"]
               for choice in region["value"]["choices"]}  # fmt: skip
     assert drafts and drafts <= {"metal", "animal"}

@@ -1,4 +1,4 @@
-"""What a worker encodes in a thread: whose turn it is, and what an encoder that fails costs the others."""
+"""The encoding runner: the order of the projects, and an encoder that fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ml_backend.storage import Store
 from ml_backend.worker.encoding_runner import EncodingRunner
 
 
-class Failing(FakeEncoder):
+class FailingEncoder(FakeEncoder):
     def encode(self, texts: Sequence[str]) -> Floats:
         raise ApprenticeError("the weights are missing")
 
@@ -24,7 +24,7 @@ def test_an_encoder_that_fails_leaves_other_projects_their_turn(
     settings: Settings, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pools = {}
-    for project, encoder in ((1, Failing("failing")), (2, FakeEncoder())):
+    for project, encoder in ((1, FailingEncoder("failing")), (2, FakeEncoder())):
         store.projects.ensure(project)
         store.tasks.put(project, [Example(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 21)])
         pools[project] = ProjectPool(store, project, encoder)
@@ -36,8 +36,8 @@ def test_an_encoder_that_fails_leaves_other_projects_their_turn(
         if encoding._running is not None:
             encoding._running.result.exception()  # waits for it
     encoding.stop()
-    said = capsys.readouterr().out
-    assert said.count("not encoded") == said.count("the weights are missing") == 1
+    output = capsys.readouterr().out
+    assert output.count("encoding failed") == output.count("the weights are missing") == 1
     assert not pools[2].missing.any() and pools[1].missing.all()
 
 

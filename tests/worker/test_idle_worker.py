@@ -1,4 +1,4 @@
-"""A worker without work asks the database seldom, and hears at once when there is some."""
+"""An idle worker queries the database seldom, and a signal wakes it at once."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class Running:
         self.thread = threading.Thread(target=self.worker.run)
 
     def finish(self) -> None:
-        """Waits until nothing is wanted."""
+        """Waits until no round is requested."""
         deadline = time.monotonic() + PATIENCE
         while self.store.projects.ensure(5).fingerprint == "" or self.store.jobs.state(5).waiting:
             assert time.monotonic() < deadline, "gave up waiting"
             time.sleep(0.05)
 
     def rest(self) -> None:
-        """Waits until nothing is wanted, and nothing has been for a moment."""
+        """Waits until no round has been requested for a moment."""
         self.finish()
         time.sleep(1.5)
 
     def settle(self) -> None:
-        """Waits until nothing of the project has changed for longer than anything in a worker pauses."""
+        """Waits until the project has not changed for longer than the longest pause of a worker."""
         deadline, before, since = time.monotonic() + PATIENCE, None, time.monotonic()
         while time.monotonic() - since < 6.0:
             assert time.monotonic() < deadline, "gave up waiting"
@@ -55,7 +55,7 @@ class Running:
             time.sleep(0.1)
 
     def seconds_until_claimed(self) -> float:
-        """From a request to its round."""
+        """Returns the seconds from a request to its round."""
         begin = time.monotonic()
         self.store.jobs.request(5)
         while not self.store.jobs.state(5).running and self.store.jobs.state(5).waiting:
@@ -86,8 +86,8 @@ def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once
     running.settle()
     with recorded() as statements:
         time.sleep(IDLE_SECONDS)
-    asked = [" ".join(statement.split())[:60] for statement, _ in statements if not statement.startswith("BEGIN")]
-    assert len(asked) / IDLE_SECONDS < 6.0, asked
+    queries = [" ".join(statement.split())[:60] for statement, _ in statements if not statement.startswith("BEGIN")]
+    assert len(queries) / IDLE_SECONDS < 6.0, queries
     delays = [running.seconds_until_claimed()]
     for _ in range(2):
         running.rest()
@@ -97,12 +97,12 @@ def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once
 
 def test_a_worker_that_hears_nothing_finds_its_work_all_the_same(running: Running) -> None:
     running.worker._listener.close()
-    running.worker._listener = Deaf()
+    running.worker._listener = SilentListener()
     running.rest()
     assert running.seconds_until_claimed() < PATIENCE
 
 
-class Deaf:
+class SilentListener:
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
 
@@ -114,22 +114,22 @@ class Deaf:
 
 
 def test_everybody_who_listens_hears_what_another_process_wants(any_settings: Settings) -> None:
-    one, other = Store(any_settings), Store(any_settings)
-    listeners = [one.signals.listen(), one.signals.listen(), other.signals.listen()]
+    first_store, second_store = Store(any_settings), Store(any_settings)
+    listeners = [first_store.signals.listen(), first_store.signals.listen(), second_store.signals.listen()]
     assert not any(listener.heard() for listener in listeners)
-    other.jobs.request(5)
+    second_store.jobs.request(5)
     for listener in listeners:
         listener.wait(5.0)
         assert listener.heard() and not listener.heard()
     listeners[0].close()
-    one.jobs.request(5)
+    first_store.jobs.request(5)
     for listener in listeners[1:]:
         listener.wait(5.0)
         assert listener.heard()
         listener.close()
-    one.jobs.request(5)  # nobody listens
-    one.close()
-    other.close()
+    first_store.jobs.request(5)  # nobody listens
+    first_store.close()
+    second_store.close()
 
 
 def test_a_pipe_that_a_killed_worker_left_is_removed(store: Store, settings: Settings) -> None:
@@ -161,8 +161,8 @@ def test_a_connection_that_breaks_is_opened_again_and_what_was_missed_is_looked_
     store = Store(any_settings)
     listener = store.signals.listen()
     with store.database.begin() as connection:
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
-        connection.execute(sa.text(others))
+        terminate_others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        connection.execute(sa.text(terminate_others))
     store.jobs.request(5)
     for _ in range(5):  # the end of a connection may take two looks to be seen
         listener.wait(0.1)

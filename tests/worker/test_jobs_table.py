@@ -1,4 +1,4 @@
-"""The job table: requests coalesce, one round a project, and a lease that was lost is worth nothing."""
+"""The job table: requests coalesce, one round runs per project, and a lost lease allows nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEASE = 30.0
 
 
 class Clock:
-    """Time as the test says it is."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.time = 1000.0
@@ -108,26 +108,26 @@ def test_the_project_that_waited_longest_comes_first(jobs: Jobs, clock: Clock) -
 
 def test_an_expired_lease_goes_to_another_worker_and_the_old_one_is_fenced_out(jobs: Jobs, clock: Clock) -> None:
     jobs.request(5)
-    old = claim(jobs, "old")
+    old_lease = claim(jobs, "old")
     clock.forward(LEASE - 1)
     assert jobs.claim("new") is None
     clock.forward(2)
     assert jobs.state(5) == JobState(False, True, 0, "old")
-    new = claim(jobs, "new")
-    assert new.token > old.token
+    new_lease = claim(jobs, "new")
+    assert new_lease.token > old_lease.token
     for too_late in (jobs.renew, jobs.finish, jobs.fail, jobs.release):
-        assert not too_late(old)
+        assert not too_late(old_lease)
     assert jobs.state(5) == JobState(True, False, 0, "new")
-    assert jobs.finish(new)
+    assert jobs.finish(new_lease)
 
 
 def test_the_same_worker_cannot_use_its_own_expired_lease_once_it_has_claimed_again(jobs: Jobs, clock: Clock) -> None:
     jobs.request(5)
-    old = claim(jobs, "one")
+    old_lease = claim(jobs, "one")
     clock.forward(LEASE + 1)
-    new = claim(jobs, "one")
-    assert not jobs.renew(old)
-    assert jobs.renew(new)
+    new_lease = claim(jobs, "one")
+    assert not jobs.renew(old_lease)
+    assert jobs.renew(new_lease)
 
 
 def test_a_renewed_lease_does_not_expire(jobs: Jobs, clock: Clock) -> None:
@@ -145,8 +145,8 @@ def test_a_released_lease_is_claimed_at_once_by_another(jobs: Jobs) -> None:
     lease = claim(jobs, "one")
     assert jobs.release(lease)
     assert jobs.state(5) == JobState(False, True, 0, None)
-    again = claim(jobs, "two")
-    assert again.covers == lease.covers
+    second_lease = claim(jobs, "two")
+    assert second_lease.covers == lease.covers
     assert not jobs.finish(lease)
 
 
@@ -293,7 +293,7 @@ def test_processes_never_hold_the_same_lease(any_settings: Settings) -> None:
 
 
 class JobMachine(RuleBasedStateMachine):
-    """Workers that claim, renew, finish, fail, release and freeze, beside a model of who may publish."""
+    """Workers that claim, renew, finish, fail, release and freeze, compared with a model of who may publish."""
 
     @initialize()
     def begin(self) -> None:
@@ -344,21 +344,21 @@ class JobMachine(RuleBasedStateMachine):
         return lease.project in self.holder and self.holder[lease.project][0] is lease
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), what=st.sampled_from(["renew", "finish", "fail", "release"]))
-    def use(self, data: st.DataObject, what: str) -> None:
+    @rule(data=st.data(), operation=st.sampled_from(["renew", "finish", "fail", "release"]))
+    def use(self, data: st.DataObject, operation: str) -> None:
         lease = data.draw(st.sampled_from(self.leases))
         owns = self._owns(lease)
-        assert getattr(self.jobs, what)(lease) == owns
+        assert getattr(self.jobs, operation)(lease) == owns
         if not owns:
             return
-        if what == "renew":
+        if operation == "renew":
             self.holder[lease.project] = (lease, self.clock.time + LEASE)
             return
         del self.holder[lease.project]
-        if what == "finish":
+        if operation == "finish":
             self.unanswered[lease.project] = self.asked_since[lease.project]
             self.pause[lease.project] = 0
-        elif what == "fail":
+        elif operation == "fail":
             self.pause[lease.project] = self.jobs_pause(lease.project)
 
     def jobs_pause(self, project: int) -> float:

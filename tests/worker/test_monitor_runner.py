@@ -1,4 +1,4 @@
-"""The look of a worker at how well things go."""
+"""The monitor runner of a worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_label_studio import FakeLabelStudio
 from projects import set_up
-from rounds import MakeRound, active
+from round_fixtures import MakeRound, active
 
 from ml_backend.core.settings import Settings
 from ml_backend.labels.aggregation import LabelAggregators
@@ -17,26 +17,26 @@ from ml_backend.worker import monitor_runner as module
 from ml_backend.worker.monitor_runner import MonitorRunner
 
 
-class Looking:
-    """A watcher whose clock moves on by itself."""
+class MonitorHarness:
+    """A monitor runner that a test steps by hand, without pauses."""
 
     def __init__(self, settings: Settings, store: Store, pool: ProjectPool) -> None:
-        self.watching = MonitorRunner(settings, store, LabelAggregators(store))
+        self.runner = MonitorRunner(settings, store, LabelAggregators(store))
         self.pools = {5: pool}
 
     def step(self) -> None:
-        self.watching._not_before = 0.0
-        self.watching.step(self.pools)
-        if self.watching._running:
-            self.watching._running.result()
+        self.runner._not_before = 0.0
+        self.runner.step(self.pools)
+        if self.runner._running:
+            self.runner._running.result()
 
 
 @pytest.fixture
-def looking(
+def harness(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
-) -> Looking:
+) -> MonitorHarness:
     set_up(store, 5, connection={"ml": 1})
-    return Looking(settings, store, make_round(server).pool)
+    return MonitorHarness(settings, store, make_round(server).pool)
 
 
 def watched(store: Store) -> dict[str, Any]:
@@ -44,55 +44,55 @@ def watched(store: Store) -> dict[str, Any]:
 
 
 def test_each_learner_is_looked_at_once_and_a_round_is_asked_for(
-    looking: Looking, store: Store, monkeypatch: pytest.MonkeyPatch
+    harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looking.step()
+    harness.step()
     assert watched(store)["version"] == active(store).learner
     assert store.jobs.state(5).waiting
     monkeypatch.setattr(module, "find_out", lambda _: pytest.fail("the learner is the same"))
-    looking.step()
+    harness.step()
 
 
 def test_a_look_that_fails_is_logged_and_harms_nothing(
-    looking: Looking, store: Store, monkeypatch: pytest.MonkeyPatch
+    harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(module, "find_out", fail)
-    looking.step()
+    harness.step()
     assert watched(store) == {}
 
 
-def test_another_option_is_another_look(looking: Looking, settings: Settings, store: Store) -> None:
-    looking.step()
+def test_another_option_is_another_look(harness: MonitorHarness, settings: Settings, store: Store) -> None:
+    harness.step()
     set_up(store, 5, extra_params={"second_look": 3, "group_by": "region"})
-    looking.step()
+    harness.step()
     assert watched(store)["groups"]["by"] == "region"
 
 
 def test_a_look_at_a_project_that_is_gone_meanwhile_is_dropped(
-    looking: Looking, store: Store, monkeypatch: pytest.MonkeyPatch
+    harness: MonitorHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def disconnected(_: object) -> dict[str, Any]:
         set_up(store, 5, connection=None)
         return {"late": True}
 
     monkeypatch.setattr(module, "find_out", disconnected)
-    looking.step()
+    harness.step()
     assert watched(store) == {}
 
 
-def test_looks_are_apart(looking: Looking, store: Store) -> None:
-    looking.watching._not_before = float("inf")
-    looking.watching.step(looking.pools)
-    assert looking.watching._running is None
+def test_looks_are_apart(harness: MonitorHarness, store: Store) -> None:
+    harness.runner._not_before = float("inf")
+    harness.runner.step(harness.pools)
+    assert harness.runner._running is None
 
 
 def test_a_project_without_a_learner_is_passed_over(
     server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
 ) -> None:
-    looking = Looking(settings, store, make_round(server).pool)
+    harness = MonitorHarness(settings, store, make_round(server).pool)
     set_up(store, 5, connection={"ml": 1})
-    looking.step()
+    harness.step()
     assert watched(store) == {}

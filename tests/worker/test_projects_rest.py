@@ -1,4 +1,4 @@
-"""A project with a teacher comes to rest: without an event from outside, rounds end, whatever the teacher has said."""
+"""Rounds of a project with a teacher end: without events there is a last one, whatever the teacher replies."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 from fake_label_studio import MULTIPLE, SINGLE, FakeLabelStudio, fill, flood
-from rounds import MakeRound, queue
-from school import School
+from round_fixtures import MakeRound, queue
 from scripted_teacher import ScriptedTeacher
+from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings
@@ -20,11 +20,11 @@ from ml_backend.storage import Store
 from ml_backend.teacher import distillation
 
 MOST_ROUNDS = 12
-"""Rounds after an event: drafts of the teacher, its cues, its labels distilled, and what follows from each."""
+"""Rounds after one event: for drafts of the teacher, its cues, its distilled labels, and their consequences."""
 
 
-class MoodyTeacher(ScriptedTeacher):
-    """Answers each question rightly, wrongly or not at all, with any certainty: by its own seed and the question."""
+class RandomTeacher(ScriptedTeacher):
+    """Replies rightly, wrongly or not at all, with random certainty. The seed and the question determine the reply."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -42,16 +42,16 @@ class MoodyTeacher(ScriptedTeacher):
                 yield from super().answer([question])
 
 
-def come_to_rest(school: School, store: Store) -> int:
-    """Does all that a worker would do now; returns the rounds that published something. Fails if it has no end."""
+def come_to_rest(teacher_harness: TeacherHarness, store: Store) -> int:
+    """Does all pending work of a worker. Returns the number of rounds that published. Fails if it does not end."""
     rounds = 0
     while rounds <= MOST_ROUNDS:
-        before = school.come_to()
+        before = teacher_harness.progress()
         if lease := store.jobs.claim("worker"):
-            rounds += run_round(school.make_round(school.server)) is not None
+            rounds += run_round(teacher_harness.make_round(teacher_harness.server)) is not None
             store.jobs.finish(lease)
-        school.step()
-        if school.come_to() == before and not store.jobs.state(5).waiting:
+        teacher_harness.step()
+        if teacher_harness.progress() == before and not store.jobs.state(5).waiting:
             return rounds
     pytest.fail(f"{rounds} rounds without an event, and no end")
 
@@ -62,7 +62,7 @@ def test_without_an_event_every_project_comes_to_rest_whatever_its_teacher_has_s
     options: Callable[..., None], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     random = np.random.default_rng(seed)
-    teacher = MoodyTeacher(seed)
+    teacher = RandomTeacher(seed)
     monkeypatch.setattr(registry, "teacher", lambda *_: teacher if seed % 4 else None)
     options(
         queue_size=int(random.integers(1, 70)),
@@ -75,16 +75,16 @@ def test_without_an_event_every_project_comes_to_rest_whatever_its_teacher_has_s
     if seed % 2:  # nothing that a teacher has taught is started from
         monkeypatch.setattr(distillation, "load", lambda *_: distillation.Priors({}, "", np.empty(0, np.uint64)))
     truth = fill(server, 60)
-    school = School(settings, store, server, make_round, teacher)
+    teacher_harness = TeacherHarness(settings, store, server, make_round, teacher)
     store.jobs.ask(5)
-    come_to_rest(school, store)
+    come_to_rest(teacher_harness, store)
     for answered in (1, 20, 60):
         tasks = [task for task in queue(server) or truth if task in truth and not server.tasks[task]["annotations"]]
         flood(server, truth, single, tasks[:answered])
         store.jobs.ask(5)
-        come_to_rest(school, store)
+        come_to_rest(teacher_harness, store)
     versions = len(store.versions.all(5))
     for _ in range(3):
         store.jobs.ask(5)
-        assert come_to_rest(school, store) == 0
+        assert come_to_rest(teacher_harness, store) == 0
     assert len(store.versions.all(5)) == versions > 3

@@ -1,4 +1,4 @@
-"""`apprentice serve`: nothing unprotected is exposed, what dies is started again, and nothing is left behind."""
+"""`apprentice serve`: exposes nothing without a secret, restarts processes that die, and leaves none behind."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def wait_for(true: Callable[[], object]) -> None:
 
 
 def ready(port: int) -> int:
-    """How many workers are ready, 0 while nobody answers."""
+    """Returns the number of ready workers, 0 while the web process does not reply."""
     with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5) as answer:
         return int(json.load(answer)["workers"])
     return 0

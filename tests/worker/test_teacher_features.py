@@ -1,4 +1,4 @@
-"""What the fields of records say: asked of the teacher three times, taught, judged by the answers, and edited."""
+"""Scores of a table's fields: the teacher estimates them three times, annotations check them, people edit them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_label_studio import FakeLabelStudio, flood
-from people import TABLE, people
+from patient_records import TABLE, people
 from projects import set_up
-from rounds import MakeRound, active
-from school import School
+from round_fixtures import MakeRound, active
 from scripted_teacher import ScriptedTeacher
+from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings
@@ -31,65 +31,65 @@ from ml_backend.teacher.descriptions import feature_scores
 SCHEMA = read_schema(TABLE)
 
 
-class Physician(ScriptedTeacher):
-    """Knows what makes people ill, a little different each time; `upside`: 1, or -1 if it takes yes for no."""
+class PatientTeacher(ScriptedTeacher):
+    """Gives the scores by which patients are labelled, with small variations. `sign`: -1 if it confuses yes and no."""
 
-    def __init__(self, upside: int = 1) -> None:
+    def __init__(self, sign: int = 1) -> None:
         super().__init__(says="yes", sure=0.8)
-        self.upside = upside
+        self.sign = sign
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        for each in questions:
-            if each.purpose != "describe":
-                yield from super().answer([each])
+        for question in questions:
+            if question.purpose != "describe":
+                yield from super().answer([question])
                 continue
-            self.asked.append(each)
-            more = len(self.texts("describe")) % 2
-            told: list[tuple[str, str, int]] = [
-                ("age", "", 8), ("smoker", "", 5 + more), ("city", "Bergen", 4), ("city", "Oslo", -4), ("noise", "", 0),
-                ("shoes", "", 9),
+            self.asked.append(question)
+            variation = len(self.texts("describe")) % 2
+            field_scores: list[tuple[str, str, int]] = [
+                ("age", "", 8), ("smoker", "", 5 + variation), ("city", "Bergen", 4), ("city", "Oslo", -4),
+                ("noise", "", 0), ("shoes", "", 9),
             ]  # fmt: skip
             scores = [
-                {"label": "yes", "field": field, "value": value, "score": self.upside * score}
-                for field, value, score in told
+                {"label": "yes", "field": field, "value": value, "score": self.sign * score}
+                for field, value, score in field_scores
             ]
-            yield Answer(each.id, {"scores": scores}, None, (Call("m", 0.1, 100, 10, "answered"),))
+            yield Answer(question.id, {"scores": scores}, None, (Call("m", 0.1, 100, 10, "answered"),))
 
 
 @pytest.fixture
-def physician(monkeypatch: pytest.MonkeyPatch) -> Physician:
-    made = Physician()
-    monkeypatch.setattr(registry, "teacher", lambda *_: made)
-    return made
+def patient_teacher(monkeypatch: pytest.MonkeyPatch) -> PatientTeacher:
+    patient_teacher = PatientTeacher()
+    monkeypatch.setattr(registry, "teacher", lambda *_: patient_teacher)
+    return patient_teacher
 
 
 @pytest.fixture
 def clinic(
-    settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, physician: Physician,
+    settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, patient_teacher: PatientTeacher,
     options: Callable[..., None],
-) -> tuple[School, dict[int, str]]:  # fmt: skip
+) -> tuple[TeacherHarness, dict[int, str]]:  # fmt: skip
     options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=10)
     server.label_config = TABLE
     truth = people(server, 120)
-    school = School(settings, store, server, make_round, physician)
-    school.round()
-    school.work = make_round(server)
-    return school, truth
+    teacher_harness = TeacherHarness(settings, store, server, make_round, patient_teacher)
+    teacher_harness.round()
+    teacher_harness.context = make_round(server)
+    return teacher_harness, truth
 
 
-def refreshed(school: School) -> None:
-    """The worker's pool is that of the last round."""
-    work = school.make_round(school.server)
+def refreshed(teacher_harness: TeacherHarness) -> None:
+    """Brings the harness's pool up to date with the last round."""
+    context = teacher_harness.make_round(teacher_harness.server)
     from ml_backend.loop.round import run_round
 
-    run_round(work)
-    school.work = work
+    run_round(context)
+    teacher_harness.context = context
 
 
-def labelled(school: School, truth: dict[int, str], n: int) -> None:
-    free = [task for task in truth if not school.server.tasks[task]["annotations"]][:n]
-    flood(school.server, truth, SCHEMA, free)
-    refreshed(school)
+def labelled(teacher_harness: TeacherHarness, truth: dict[int, str], n: int) -> None:
+    free = [task for task in truth if not teacher_harness.server.tasks[task]["annotations"]][:n]
+    flood(teacher_harness.server, truth, SCHEMA, free)
+    refreshed(teacher_harness)
 
 
 def said(store: Store) -> dict[str, str]:
@@ -97,65 +97,66 @@ def said(store: Store) -> dict[str, str]:
 
 
 def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
-    school, truth = clinic
-    refreshed(school)
-    school.finish()
-    asked = [each for each in physician.asked if each.purpose == "describe"]
-    assert len(asked) == feature_scores.ESTIMATES == len({each.id for each in asked})
-    shown = json.loads(asked[0].text)
-    assert [each["name"] for each in shown["fields"]] == ["age", "city", "noise", "smoker"]
-    assert len(shown["records"]) == 3 and asked[0].reply["properties"]["scores"]["maxItems"] == 5
-    kept = store.projects.ensure(5).features
-    assert kept is not None and kept["by"] == "teacher" and len(kept["estimates"]) == 3
-    mean = feature_scores.mean(kept["estimates"])["yes"]
+    teacher_harness, truth = clinic
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    questions = [question for question in patient_teacher.asked if question.purpose == "describe"]
+    assert len(questions) == feature_scores.ESTIMATES == len({question.id for question in questions})
+    prompt = json.loads(questions[0].text)
+    assert [field["name"] for field in prompt["fields"]] == ["age", "city", "noise", "smoker"]
+    assert len(prompt["records"]) == 3 and questions[0].reply["properties"]["scores"]["maxItems"] == 5
+    features = store.projects.ensure(5).features
+    assert features is not None and features["by"] == "teacher" and len(features["estimates"]) == 3
+    mean = feature_scores.mean(features["estimates"])["yes"]
     assert mean["smoker"] == pytest.approx(5.67, abs=0.01) and mean["city"] == {"Bergen": 4.0, "Oslo": -4.0}
-    assert feature_scores.spread(kept["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
-    labelled(school, truth, 4)
-    known, _ = fitted_model.load_best(store, active(store), school.work.pool.space)
-    assert known is not None and known.started_from == "fields" and known.trust is not None and known.trust > 0.5
+    assert feature_scores.spread(features["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
+    labelled(teacher_harness, truth, 4)
+    model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
+    assert model is not None and model.started_from == "fields" and model.trust is not None and model.trust > 0.5
     right = [
-        each["result"][0]["value"]["choices"][0] == truth[each["task"]] for each in school.server.current_predictions()
+        prediction["result"][0]["value"]["choices"][0] == truth[prediction["task"]]
+        for prediction in teacher_harness.server.current_predictions()
     ]
     assert np.mean(right) > 0.65, "with four answers"
     assert said(store)["prior trust"].endswith("confirm the scores of the fields")
 
 
 def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
-    school, truth = clinic
-    physician.upside = -1
-    refreshed(school)
-    school.finish()
-    labelled(school, truth, 30)
-    known, _ = fitted_model.load_best(store, active(store), school.work.pool.space)
-    assert known is not None and known.started_from == "" and known.trust is not None and known.trust < 0.5
+    teacher_harness, truth = clinic
+    patient_teacher.sign = -1
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    labelled(teacher_harness, truth, 30)
+    model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
+    assert model is not None and model.started_from == "" and model.trust is not None and model.trust < 0.5
     assert "WARNING" in said(store)["prior trust"] and "reversed" in said(store)["prior trust"]
 
 
 def test_who_wrote_scores_by_hand_is_never_overruled(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
-    school, _ = clinic
-    mine = {"fields": {}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
-    feature_scores.keep(store, 5, mine)
-    refreshed(school)
-    school.finish()
-    assert store.projects.ensure(5).features == mine and not physician.texts("describe")
+    teacher_harness, _ = clinic
+    own_scores = {"fields": {}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
+    feature_scores.keep(store, 5, own_scores)
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    assert store.projects.ensure(5).features == own_scores and not patient_teacher.texts("describe")
 
 
 def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
-    clinic: tuple[School, dict[int, str]], store: Store, monkeypatch: pytest.MonkeyPatch
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    school, truth = clinic
+    teacher_harness, truth = clinic
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    refreshed(school)
-    school.finish()
-    labelled(school, truth, 20)
-    known, _ = fitted_model.load_best(store, active(store), school.work.pool.space)
-    assert known is not None and known.trust is None and "prior trust" not in said(store)
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    labelled(teacher_harness, truth, 20)
+    model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
+    assert model is not None and model.trust is None and "prior trust" not in said(store)
 
 
 def test_answers_of_other_labels_and_twice_said_scores_are_passed_over() -> None:
@@ -181,65 +182,65 @@ def test_the_scores_come_by_a_batch_too(
     options(queue_size=12, audit_share=0.0, teacher="batch", teacher_model="small", teacher_labels=0)
     server.label_config = TABLE
     people(server, 60)
-    school = School(settings, store, server, make_round, Physician())
-    refreshed(school)
-    school.finish()
+    teacher_harness = TeacherHarness(settings, store, server, make_round, PatientTeacher())
+    refreshed(teacher_harness)
+    teacher_harness.finish()
     file = tmp_path / "requests.jsonl"
     assert batch_files.export(store, settings, 5, file).startswith("3 questions to small")
-    said = {"scores": [{"label": "yes", "field": "age", "value": "", "score": 7}]}
-    message = {"message": {"role": "assistant", "content": json.dumps(said)}, "finish_reason": "stop"}
+    content = {"scores": [{"label": "yes", "field": "age", "value": "", "score": 7}]}
+    message = {"message": {"role": "assistant", "content": json.dumps(content)}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 10, "completion_tokens": 10}
     replies = [
         {"custom_id": json.loads(line)["custom_id"], "error": None,
          "response": {"status_code": 200, "body": {"model": "small", "usage": usage, "choices": [message]}}}
         for line in file.read_text().splitlines()
     ]  # fmt: skip
-    answers = tmp_path / "responses.jsonl"
-    answers.write_text("".join(f"{json.dumps(each)}\n" for each in replies[:2]))
-    assert batch_files.take_in(store, settings, 5, answers) == ("2 answered.", True)
-    school.finish()
-    kept = store.projects.ensure(5).features
-    assert kept is not None and kept["estimates"] == [{"yes": {"age": 7.0}}] * 2
-    answers.write_text(json.dumps(replies[2]))
-    batch_files.take_in(store, settings, 5, answers)
-    school.finish()
+    response_file = tmp_path / "responses.jsonl"
+    response_file.write_text("".join(f"{json.dumps(reply)}\n" for reply in replies[:2]))
+    assert batch_files.take_in(store, settings, 5, response_file) == ("2 answered.", True)
+    teacher_harness.finish()
+    features = store.projects.ensure(5).features
+    assert features is not None and features["estimates"] == [{"yes": {"age": 7.0}}] * 2
+    response_file.write_text(json.dumps(replies[2]))
+    batch_files.take_in(store, settings, 5, response_file)
+    teacher_harness.finish()
     assert len(feature_scores.estimates(store.projects.ensure(5))) == 3
     assert (store.projects.ensure(5).prior or {})["made_of"]["cues"] == 1
 
 
 def test_what_somebody_writes_while_the_teacher_answers_stands(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
-    school, _ = clinic
-    refreshed(school)
-    school.finish()
-    seen = store.projects.ensure(5)  # as a thread has it that began before
-    mine = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
-    set_up(store, 5, features=mine)
-    encoder = feature_space.records_of(school.teaching._settings, seen)
+    teacher_harness, _ = clinic
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    record = store.projects.ensure(5)  # as a thread has it that began before
+    own_scores = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
+    set_up(store, 5, features=own_scores)
+    encoder = feature_space.records_of(teacher_harness.runner._settings, record)
     assert encoder is not None
-    stale = replace(seen, features=None)
-    assert not feature_scores.recover(store, stale, encoder, SCHEMA, physician.name)
-    assert store.projects.ensure(5).features == mine
+    stale = replace(record, features=None)
+    assert not feature_scores.recover(store, stale, encoder, SCHEMA, patient_teacher.name)
+    assert store.projects.ensure(5).features == own_scores
 
 
 def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician
+    clinic: tuple[TeacherHarness, dict[int, str]], store: Store, patient_teacher: PatientTeacher
 ) -> None:
-    school, _ = clinic
-    refreshed(school)
-    school.finish()
+    teacher_harness, _ = clinic
+    refreshed(teacher_harness)
+    teacher_harness.finish()
     first, *_ = feature_scores.estimates(store.projects.ensure(5))
     assert first["yes"].keys() == {"age", "smoker", "city", "noise", "shoes"}
-    for task in list(school.server.tasks.values()):
+    for task in list(teacher_harness.server.tasks.values()):
         task["data"]["record"]["shoes"] = len(task["data"]["record"]["city"]) + task["id"] % 5
-        task["updated_at"] = school.server._now()
-    people(school.server, 130, seed=3)  # it has doubled
+        task["updated_at"] = teacher_harness.server._now()
+    people(teacher_harness.server, 130, seed=3)  # it has doubled
     set_up(store, 5, reconciled_at=0.0)
-    physician.upside = -1
-    refreshed(school)
-    school.finish()
-    assert len(physician.texts("describe")) == 6
+    patient_teacher.sign = -1
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    assert len(patient_teacher.texts("describe")) == 6
     assert feature_scores.mean(feature_scores.estimates(store.projects.ensure(5)))["yes"]["age"] == -8.0
 
 
@@ -248,22 +249,25 @@ def test_many_fields_are_asked_about_in_portions_and_none_is_asked_for_nothing()
     about = [{"name": f"n{n}", "kind": "numeric", "values": ["0", "9"]} for n in range(40)]
     about += [{"name": f"c{n}", "kind": "categorical", "values": ["x" * 500] * 40} for n in range(20)]
     portions = prompts.portions(labels, about)
-    assert [each["name"] for portion in portions for each in portion] == [each["name"] for each in about]
+    assert [field["name"] for portion in portions for field in portion] == [field["name"] for field in about]
     for portion in portions:
-        asked = prompts.features(labels, portion, [], "teacher", 1)
-        assert 0 < asked.reply["properties"]["scores"]["maxItems"] <= prompts.MOST_SCORES
-        assert len(asked.text) < 20_000
+        question = prompts.features(labels, portion, [], "teacher", 1)
+        assert 0 < question.reply["properties"]["scores"]["maxItems"] <= prompts.MOST_SCORES
+        assert len(question.text) < 20_000
     assert len(prompts.portions(SCHEMA, about[:10])) == 1
     assert len(prompts.portions(labels, about * 9)) == prompts.MOST_PORTIONS
 
 
 def test_the_portions_of_an_estimate_are_put_together(
-    clinic: tuple[School, dict[int, str]], store: Store, physician: Physician, monkeypatch: pytest.MonkeyPatch
+    clinic: tuple[TeacherHarness, dict[int, str]],
+    store: Store,
+    patient_teacher: PatientTeacher,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    school, _ = clinic
+    teacher_harness, _ = clinic
     monkeypatch.setattr(prompts, "MOST_SCORES", 3)
-    refreshed(school)
-    school.finish()
-    assert len(physician.texts("describe")) == 6
+    refreshed(teacher_harness)
+    teacher_harness.finish()
+    assert len(patient_teacher.texts("describe")) == 6
     estimates = feature_scores.estimates(store.projects.ensure(5))
     assert len(estimates) == 3 and estimates[0]["yes"].keys() >= {"age", "smoker", "city"}

@@ -1,4 +1,4 @@
-"""What the teacher said becomes a prior, and so do the cues of a person: of whom it is made, when, and for whom."""
+"""Teacher labels and cues become a prior: what a prior is made from, when it is made, and who may use it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from projects import set_up
-from rounds import active
-from school import School
+from round_fixtures import active
+from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
 from ml_backend.core.teacher_types import Answer, Question
@@ -26,147 +26,161 @@ from ml_backend.teacher.descriptions import label_descriptions
 from ml_backend.worker.teacher_runner import PAUSE_SECONDS
 
 
-def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(school: School, store: Store) -> None:
-    school.finish()
-    kept = store.projects.ensure(5).prior
+def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(
+    teacher_harness: TeacherHarness, store: Store
+) -> None:
+    teacher_harness.finish()
+    prior = store.projects.ensure(5).prior
     # drafts of the queue's head are asked for with answers in sight
-    taught = [each.text for each in school.teacher.asked if each.purpose == "label" and not each.examples]
-    assert kept is not None and kept["made_of"]["cues"] > 0
-    assert 0 < kept["made_of"]["taught"] == len(taught) < 20
+    taught = [
+        question.text
+        for question in teacher_harness.teacher.asked
+        if question.purpose == "label" and not question.examples
+    ]
+    assert prior is not None and prior["made_of"]["cues"] > 0
+    assert 0 < prior["made_of"]["taught"] == len(taught) < 20
     assert store.jobs.state(5).waiting
-    school.round()
+    teacher_harness.round()
     learner, _ = fitted_model.load_best(store, active(store), "fake")
-    assert learner is not None and learner.lesson.prior == kept["sha256"]
+    assert learner is not None and learner.lesson.prior == prior["sha256"]
     assert learner.prior_errors["labels and cues"] < 1
 
 
 def test_answers_to_tasks_that_the_prior_was_made_from_do_not_judge_it_until_it_is_made_without_them(
-    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[tuple[set[int], set[int]]] = []
     learn = fitted_model.learn
 
-    def spy(lesson: TrainingSnapshot, *rest: Any) -> Any:
-        judged.append((set(lesson.tasks.tolist()), set(lesson.tasks[rest[-1]].tolist())))
-        return learn(lesson, *rest)
+    def spy(snapshot: TrainingSnapshot, *rest: Any) -> Any:
+        judged.append((set(snapshot.tasks.tolist()), set(snapshot.tasks[rest[-1]].tolist())))
+        return learn(snapshot, *rest)
 
     monkeypatch.setattr(fitted_model, "learn", spy)
-    school.finish()
-    taught = [each.text for each in school.teacher.asked if each.purpose == "label" and not each.examples][:3]
-    new = {task for task, body in school.server.tasks.items() if body["data"]["text"] in taught}
-    for task in new:
-        school.server.annotate(task, "fruit")
-    school.round()
+    teacher_harness.finish()
+    taught = [
+        question.text
+        for question in teacher_harness.teacher.asked
+        if question.purpose == "label" and not question.examples
+    ][:3]
+    new_tasks = {task for task, body in teacher_harness.server.tasks.items() if body["data"]["text"] in taught}
+    for task in new_tasks:
+        teacher_harness.server.annotate(task, "fruit")
+    teacher_harness.round()
     learnt, judges = judged[-1]
-    assert len(new) == 3 and learnt - judges == new
-    school.finish()
-    school.round()
+    assert len(new_tasks) == 3 and learnt - judges == new_tasks
+    teacher_harness.finish()
+    teacher_harness.round()
     learnt, judges = judged[-1]
-    assert new <= learnt == judges
+    assert new_tasks <= learnt == judges
 
 
 def test_when_all_that_was_taught_is_answered_at_once_the_answers_judge_a_prior_without_it(
-    school: School, store: Store
+    teacher_harness: TeacherHarness, store: Store
 ) -> None:
-    school.finish()
-    taught = {each.text for each in school.teacher.asked if each.purpose == "label" and not each.examples}
-    for task, body in list(school.server.tasks.items()):
+    teacher_harness.finish()
+    taught = {
+        question.text
+        for question in teacher_harness.teacher.asked
+        if question.purpose == "label" and not question.examples
+    }
+    for task, body in list(teacher_harness.server.tasks.items()):
         if body["data"]["text"] in taught:
-            school.server.annotate(task, "fruit")
-    school.round()
-    school.finish()
+            teacher_harness.server.annotate(task, "fruit")
+    teacher_harness.round()
+    teacher_harness.finish()
     record = store.projects.ensure(5)
-    kept = distillation.load(store, record, "logistic", "fake", read_schema(record.label_config))
-    assert len(taught) > 5 and len(kept.taught) == 0 and kept.tensors.keys() == {"cues"}
+    prior = distillation.load(store, record, "logistic", "fake", read_schema(record.label_config))
+    assert len(taught) > 5 and len(prior.taught) == 0 and prior.tensors.keys() == {"cues"}
 
 
 def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_any_teacher(
-    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    school.step()
-    kept = store.projects.ensure(5).prior
-    assert kept is not None and (kept["made_of"]["taught"], kept["made_of"]["cues"]) == (0, 3)
-    school.round()
+    teacher_harness.step()
+    prior = store.projects.ensure(5).prior
+    assert prior is not None and (prior["made_of"]["taught"], prior["made_of"]["cues"]) == (0, 3)
+    teacher_harness.round()
     learner, _ = fitted_model.load_best(store, active(store), "fake")
     assert learner is not None and learner.prior_errors.keys() == {"none", "cues"}
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
-    school.step()
-    kept = store.projects.ensure(5).prior
-    assert kept is not None and (kept["made_of"]["taught"], kept["made_of"]["cues"]) == (0, 4), (
+    teacher_harness.step()
+    prior = store.projects.ensure(5).prior
+    assert prior is not None and (prior["made_of"]["taught"], prior["made_of"]["cues"]) == (0, 4), (
         "with the names of three labels"
     )
-    school.step()
-    assert store.projects.ensure(5).prior == kept
+    teacher_harness.step()
+    assert store.projects.ensure(5).prior == prior
 
 
 def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_as_many(
-    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    kept = []
+    prior = []
     for phrase in ("apple pear plum", "iron copper zinc", "iron copper zinc", ""):
         cues = {"fruit": {"description": "", "cues": [[phrase, 9]]}} if phrase else {}
         set_up(store, 5, cues=cues)
-        school.step()
-        kept.append((store.projects.ensure(5).prior or {})["number"])
-    assert kept == [2, 3, 3, 4]
-    school.round()
+        teacher_harness.step()
+        prior.append((store.projects.ensure(5).prior or {})["number"])
+    assert prior == [2, 3, 3, 4]
+    teacher_harness.round()
     learner, _ = fitted_model.load_best(store, active(store), "fake")
     assert learner is not None and learner.started_from == ""
 
 
-def test_cues_of_a_person_are_never_replaced_by_the_teachers(school: School, store: Store) -> None:
-    mine = {"fruit": {"description": "my words", "cues": []}}
-    set_up(store, 5, cues=mine)
-    school.finish()
-    assert store.projects.ensure(5).cues == mine and not school.teacher.texts("describe")
+def test_cues_of_a_person_are_never_replaced_by_the_teachers(teacher_harness: TeacherHarness, store: Store) -> None:
+    own_cues = {"fruit": {"description": "my words", "cues": []}}
+    set_up(store, 5, cues=own_cues)
+    teacher_harness.finish()
+    assert store.projects.ensure(5).cues == own_cues and not teacher_harness.teacher.texts("describe")
 
 
 def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
-    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["a stone fruit", -5, "stone"]]}})
-    school.step()
-    kept = store.projects.ensure(5).prior
-    assert kept is not None and kept["made_of"]["cues"] == 4
+    teacher_harness.step()
+    prior = store.projects.ensure(5).prior
+    assert prior is not None and prior["made_of"]["cues"] == 4
 
 
 def test_what_it_said_of_the_labels_is_adopted_whenever_there_are_no_cues_and_never_asked_again(
-    school: School, store: Store
+    teacher_harness: TeacherHarness, store: Store
 ) -> None:
-    school.finish()
-    cues, asked = store.projects.ensure(5).cues, len(school.teacher.asked)
+    teacher_harness.finish()
+    cues, questions_before = store.projects.ensure(5).cues, len(teacher_harness.teacher.asked)
     for lost in range(2):  # killed before they were kept, or another project of this number
         set_up(store, 5, cues=None, prior=None)
-        school.finish()
+        teacher_harness.finish()
         assert store.projects.ensure(5).cues == cues, lost
     set_up(store, 5, cues={})
-    school.finish()
+    teacher_harness.finish()
     assert store.projects.ensure(5).cues == {}, "somebody has taken them away"
-    assert len(school.teacher.asked) == asked
+    assert len(teacher_harness.teacher.asked) == questions_before
 
 
 def test_what_it_said_of_the_labels_is_of_no_use_if_it_does_not_fit_and_others_go_on(
-    school: School, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = school.teacher.answer
+    original_answer = teacher_harness.teacher.answer
 
     def misfit(questions: Sequence[Question]) -> Iterator[Answer]:
-        for each in answer(questions):
-            if each.content and "labels" in each.content:
-                each.content["labels"][0]["label"] = "stone"
-            yield each
+        for answer in original_answer(questions):
+            if answer.content and "labels" in answer.content:
+                answer.content["labels"][0]["label"] = "stone"
+            yield answer
 
-    monkeypatch.setattr(school.teacher, "answer", misfit)
-    school.finish()
-    assert len(school.teacher.texts()) == 20 and school.store.projects.ensure(5).cues is None
-    assert school.teacher.texts("describe") != [] and school.state()["problem"] == ""
+    monkeypatch.setattr(teacher_harness.teacher, "answer", misfit)
+    teacher_harness.finish()
+    assert len(teacher_harness.teacher.texts()) == 20 and teacher_harness.store.projects.ensure(5).cues is None
+    assert teacher_harness.teacher.texts("describe") != [] and teacher_harness.state()["problem"] == ""
 
 
 def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_before(
-    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distil = distillation.distil
 
@@ -178,14 +192,16 @@ def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_be
     monkeypatch.setattr(distillation, "distil", meanwhile)
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    school.step()
+    teacher_harness.step()
     record = store.projects.ensure(5)
     assert (record.made_at, record.prior, record.teacher) == ("2026-11-22", None, None)
     assert not (store.artifacts._folder / "5").exists() or not list((store.artifacts._folder / "5").glob("prior*"))
 
 
-def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(school: School, store: Store) -> None:
-    school.finish()
+def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(
+    teacher_harness: TeacherHarness, store: Store
+) -> None:
+    teacher_harness.finish()
     set_up(store, 5, cues=None)
     record, schema = store.projects.ensure(5), read_schema(store.projects.ensure(5).label_config)
     set_up(store, 5, made_at="2026-11-22")
@@ -194,77 +210,81 @@ def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(school: Sc
 
 
 def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
-    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
-    school.step()
-    kept = store.projects.ensure(5).prior
+    teacher_harness.step()
+    prior = store.projects.ensure(5).prior
     monkeypatch.setattr(ProjectPool, "encoded_view", lambda _: pytest.fail("the vectors are copied"))
     set_up(store, 5, tasks_revision=99)
-    school.step()
-    assert kept and store.projects.ensure(5).prior == kept and not school.teaching._left_alone
+    teacher_harness.step()
+    assert prior and store.projects.ensure(5).prior == prior and not teacher_harness.runner._skipped_until
 
 
-def test_a_prior_whose_artifact_is_gone_is_made_anew(school: School, store: Store) -> None:
-    school.finish()
-    kept = store.projects.ensure(5).prior or {}
-    store.artifacts.remove(kept["file"])
-    school.finish()
-    found = store.projects.ensure(5).prior or {}
-    assert found["number"] == kept["number"] + 1 and store.artifacts.read(found["file"], found["sha256"])
+def test_a_prior_whose_artifact_is_gone_is_made_anew(teacher_harness: TeacherHarness, store: Store) -> None:
+    teacher_harness.finish()
+    prior = store.projects.ensure(5).prior or {}
+    store.artifacts.remove(prior["file"])
+    teacher_harness.finish()
+    new_prior = store.projects.ensure(5).prior or {}
+    assert new_prior["number"] == prior["number"] + 1 and store.artifacts.read(new_prior["file"], new_prior["sha256"])
 
 
-def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(school: School, store: Store) -> None:
-    school.finish()
+def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(
+    teacher_harness: TeacherHarness, store: Store
+) -> None:
+    teacher_harness.finish()
     record = store.projects.ensure(5)
-    schema, pool, encoder = read_schema(record.label_config), school.work.pool, registry.encoder("fake")
+    schema, pool, encoder = read_schema(record.label_config), teacher_harness.context.pool, registry.encoder("fake")
     nothing = PseudoLabels(
         np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32)
     )
-    given = distillation.gather(pool, record, "logistic", schema, teacher_labels.nothing(schema), nothing)
-    distillation.make(store, record, given, schema, encoder)
+    distillation_input = distillation.gather(pool, record, "logistic", schema, teacher_labels.nothing(schema), nothing)
+    distillation.make(store, record, distillation_input, schema, encoder)
     first = store.projects.ensure(5).prior or {}
-    distillation.make(store, record, given, schema, encoder)
+    distillation.make(store, record, distillation_input, schema, encoder)
     second = store.projects.ensure(5).prior or {}
     assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
     assert store.artifacts.read(second["file"], second["sha256"])
     assert len(list((store.artifacts._folder / "5").glob("prior*"))) == 1
 
 
-def test_a_prior_for_one_choice_is_of_no_use_for_several(school: School, store: Store) -> None:
-    kept = store.projects.ensure(5).prior
+def test_a_prior_for_one_choice_is_of_no_use_for_several(teacher_harness: TeacherHarness, store: Store) -> None:
+    prior = store.projects.ensure(5).prior
     record = store.projects.ensure(5)
     several = record.label_config.replace('choice="single"', 'choice="multiple"')
-    assert several != record.label_config and kept is not None
+    assert several != record.label_config and prior is not None
     schema = read_schema(several)
-    assert distillation.load(store, record, "logistic", "fake", read_schema(record.label_config)).name == kept["sha256"]
+    assert (
+        distillation.load(store, record, "logistic", "fake", read_schema(record.label_config)).name == prior["sha256"]
+    )
     nothing = distillation.load(store, record, "logistic", "fake", schema)
     assert (nothing.tensors, nothing.name, len(nothing.taught)) == ({}, "", 0)
     set_up(store, 5, label_config=several)
-    school.step()
-    made = store.projects.ensure(5)
-    assert distillation.load(store, made, "logistic", "fake", schema).name not in ("", kept["sha256"])
+    teacher_harness.step()
+    updated_record = store.projects.ensure(5)
+    assert distillation.load(store, updated_record, "logistic", "fake", schema).name not in ("", prior["sha256"])
 
 
 def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
-    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    school.finish()
-    kept = store.projects.ensure(5).prior
-    assert kept is not None and kept["made_of"]["taught"] > 0
+    teacher_harness.finish()
+    prior = store.projects.ensure(5).prior
+    assert prior is not None and prior["made_of"]["taught"] > 0
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     for _ in range(3):
-        school.step()
-    assert store.projects.ensure(5).prior == kept
+        teacher_harness.step()
+    assert store.projects.ensure(5).prior == prior
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
-    school.step()
-    made = store.projects.ensure(5).prior
-    assert made is not None and made["number"] > kept["number"], "what a person says is taught all the same"
+    teacher_harness.step()
+    new_prior = store.projects.ensure(5).prior
+    assert new_prior is not None and new_prior["number"] > prior["number"], "what a person says is taught all the same"
 
 
 def test_a_project_whose_prior_cannot_be_made_is_left_alone_and_no_other(
-    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the text of a task")
@@ -272,5 +292,8 @@ def test_a_project_whose_prior_cannot_be_made_is_left_alone_and_no_other(
     monkeypatch.setattr(distillation, "distil", fail)
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     set_up(store, 5, prior=None)
-    school.step()
-    assert school.teaching._left_alone.keys() == {5} and school.teaching._not_before <= time.monotonic() + PAUSE_SECONDS
+    teacher_harness.step()
+    assert (
+        teacher_harness.runner._skipped_until.keys() == {5}
+        and teacher_harness.runner._not_before <= time.monotonic() + PAUSE_SECONDS
+    )

@@ -1,4 +1,4 @@
-"""The teacher works ahead of the queue: what it is asked and in which order, and what is never asked."""
+"""The teacher works ahead of the queue: which questions it gets, in which order, and which it never gets."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from fake_label_studio import WORDS, FakeLabelStudio
 from projects import set_up
-from rounds import MakeRound, active, queue
-from school import School
+from round_fixtures import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
+from teacher_harness import TeacherHarness
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
@@ -19,157 +19,177 @@ from ml_backend.teacher import candidates
 
 
 def test_the_queues_head_is_asked_about_first_then_cues_then_further_tasks_up_to_the_number_set(
-    school: School,
+    teacher_harness: TeacherHarness,
 ) -> None:
-    head = [school.server.tasks[task]["data"]["text"] for task in queue(school.server)[:5]]
-    school.finish()
-    assert [each.purpose for each in school.teacher.asked[:7]] == [*["label"] * 5, "describe", "label"]
-    assert school.teacher.texts()[:5] == head
-    assert len(school.teacher.texts()) == 20 == len(set(school.teacher.texts()))
-    cues = school.store.projects.ensure(5).cues
+    head = [teacher_harness.server.tasks[task]["data"]["text"] for task in queue(teacher_harness.server)[:5]]
+    teacher_harness.finish()
+    assert [question.purpose for question in teacher_harness.teacher.asked[:7]] == [*["label"] * 5, "describe", "label"]
+    assert teacher_harness.teacher.texts()[:5] == head
+    assert len(teacher_harness.teacher.texts()) == 20 == len(set(teacher_harness.teacher.texts()))
+    cues = teacher_harness.store.projects.ensure(5).cues
     assert cues is not None and cues["fruit"]["description"] == "about a fruit"
-    assert all("about a metal" in each.instructions for each in school.teacher.asked[6:])
+    assert all("about a metal" in question.instructions for question in teacher_harness.teacher.asked[6:])
 
 
-def test_a_teacher_that_gives_no_cues_labels_all_the_same(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = school.teacher.answer
+def test_a_teacher_that_gives_no_cues_labels_all_the_same(
+    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original_answer = teacher_harness.teacher.answer
 
     def no_cues(questions: Sequence[Question]) -> Iterator[Answer]:
-        yield from answer([each for each in questions if each.purpose == "label"])
+        yield from original_answer([question for question in questions if question.purpose == "label"])
 
-    monkeypatch.setattr(school.teacher, "answer", no_cues)
+    monkeypatch.setattr(teacher_harness.teacher, "answer", no_cues)
     for _ in range(2):  # it waits for cues in vain once
-        school.finish()
-    assert len(school.teacher.texts()) == 20 and school.store.projects.ensure(5).cues is None
+        teacher_harness.finish()
+    assert len(teacher_harness.teacher.texts()) == 20 and teacher_harness.store.projects.ensure(5).cues is None
 
 
 def test_a_draft_is_asked_for_with_answers_of_the_annotators_and_what_is_distilled_without(
-    school: School, taught: dict[int, str]
+    teacher_harness: TeacherHarness, taught: dict[int, str]
 ) -> None:
-    school.finish()
-    asked = [each for each in school.teacher.asked if each.purpose == "label"]
-    assert all(each.examples for each in asked[:5]) and not any(each.examples for each in asked[5:])
-    shown = [pair for each in asked for pair in each.examples]
+    teacher_harness.finish()
+    questions = [question for question in teacher_harness.teacher.asked if question.purpose == "label"]
+    assert all(question.examples for question in questions[:5]) and not any(
+        question.examples for question in questions[5:]
+    )
+    examples = [pair for question in questions for pair in question.examples]
     answered = {
-        school.server.tasks[each["task"]]["data"]["text"]: taught[each["task"]] for each in school.server.annotations()
+        teacher_harness.server.tasks[annotation["task"]]["data"]["text"]: taught[annotation["task"]]
+        for annotation in teacher_harness.server.annotations()
     }
-    assert shown and all(reply == f'{{"label": "{answered[text]}"}}' for text, reply in shown)
+    assert examples and all(reply == f'{{"label": "{answered[text]}"}}' for text, reply in examples)
 
 
 def test_no_task_is_asked_about_that_has_an_answer_or_is_of_the_audit_slice(
-    school: School, options: Any, store: Store
+    teacher_harness: TeacherHarness, options: Any, store: Store
 ) -> None:
     options(queue_size=12, audit_share=0.4, teacher_ahead=12, teacher_labels=60)
-    school.round()
+    teacher_harness.round()
     audited = store.versions.audited(5)
-    school.finish()
-    asked = set(school.teacher.texts())
-    kept_out = [*audited, *(each["task"] for each in school.server.annotations())]
-    assert audited and not asked & {school.server.tasks[task]["data"]["text"] for task in kept_out}
+    teacher_harness.finish()
+    texts = set(teacher_harness.teacher.texts())
+    kept_out = [*audited, *(annotation["task"] for annotation in teacher_harness.server.annotations())]
+    assert audited and not texts & {teacher_harness.server.tasks[task]["data"]["text"] for task in kept_out}
 
 
 def test_what_it_said_is_never_asked_again_not_even_by_another_process(
-    school: School, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound,
+    teacher_harness: TeacherHarness, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound,
     teacher: ScriptedTeacher,
 ) -> None:  # fmt: skip
-    school.finish()
+    teacher_harness.finish()
     n = len(teacher.asked)
-    School(settings, store, server, make_round, teacher).finish()
+    TeacherHarness(settings, store, server, make_round, teacher).finish()
     assert len(teacher.asked) == n
-    school.round()
-    school.finish()  # another head of the queue
-    assert len({each.id for each in teacher.asked}) == len(teacher.asked)
+    teacher_harness.round()
+    teacher_harness.finish()  # another head of the queue
+    assert len({question.id for question in teacher.asked}) == len(teacher.asked)
 
 
 def test_a_draft_of_the_teacher_stands_where_it_is_surer_and_the_region_says_whose_it_is(
-    school: School, options: Any, taught: dict[int, str]
+    teacher_harness: TeacherHarness, options: Any, taught: dict[int, str]
 ) -> None:
-    school.teacher.sure = 1.0
+    teacher_harness.teacher.sure = 1.0
     options(queue_size=12, audit_share=0.0, teacher_ahead=12, teacher_labels=0)
-    school.finish()
-    school.round()
-    rows = school.server.current_predictions()
-    told = [row["result"][0]["meta"]["text"][0] for row in rows]
-    assert {said.split("'s")[0] for said in told} <= {"teacher", "learner"}
-    shown = {each.task: each for each in school.store.shown.of(5, active(school.store).name)}
-    for row, said in zip(rows, told, strict=True):
-        assert shown[row["task"]].author == said.split("'s")[0]
-        assert row["result"][0]["value"]["choices"] == list(shown[row["task"]].choices)
+    teacher_harness.finish()
+    teacher_harness.round()
+    rows = teacher_harness.server.current_predictions()
+    reasons = [row["result"][0]["meta"]["text"][0] for row in rows]
+    assert {reason.split("'s")[0] for reason in reasons} <= {"teacher", "learner"}
+    drafts = {draft.task: draft for draft in teacher_harness.store.shown.of(5, active(teacher_harness.store).name)}
+    for row, reason in zip(rows, reasons, strict=True):
+        assert drafts[row["task"]].author == reason.split("'s")[0]
+        assert row["result"][0]["value"]["choices"] == list(drafts[row["task"]].choices)
 
 
 def test_a_teacher_that_is_asked_by_file_is_asked_nothing_and_everything_waits_for_an_export(
-    school: School, options: Any, store: Store, taught: dict[int, str]
+    teacher_harness: TeacherHarness, options: Any, store: Store, taught: dict[int, str]
 ) -> None:
     options(queue_size=12, audit_share=0.0, teacher="batch", teacher_model="m", teacher_ahead=5, teacher_labels=40)
     for _ in range(6):
-        school.step()
+        teacher_harness.step()
     waiting = store.questions.waiting(5)
-    assert school.teacher.asked == [] and store.questions.counts(5, "scripted") == {
+    assert teacher_harness.teacher.asked == [] and store.questions.counts(5, "scripted") == {
         ("describe", "waiting"): 1, ("label", "waiting"): 40,
     }  # fmt: skip
-    answered = {school.server.tasks[each["task"]]["data"]["text"] for each in school.server.annotations()}
-    texts = {each.text for each in waiting if each.purpose == "label"}
+    answered = {
+        teacher_harness.server.tasks[annotation["task"]]["data"]["text"]
+        for annotation in teacher_harness.server.annotations()
+    }
+    texts = {question.text for question in waiting if question.purpose == "label"}
     assert len(texts) == 40 and not texts & answered
-    assert school.state()["problem"] == ""
+    assert teacher_harness.state()["problem"] == ""
 
 
 def test_a_teacher_by_file_is_asked_nothing_before_it_has_a_model_and_that_is_told(
-    school: School, options: Any, store: Store
+    teacher_harness: TeacherHarness, options: Any, store: Store
 ) -> None:
     options(queue_size=12, audit_share=0.0, teacher="batch", teacher_ahead=5, teacher_labels=40)
     for _ in range(3):
-        school.step()
-    assert store.questions.waiting(5) == [] and "has no model: set teacher_model" in school.state()["problem"]
+        teacher_harness.step()
+    assert store.questions.waiting(5) == [] and "has no model: set teacher_model" in teacher_harness.state()["problem"]
 
 
-def test_what_was_chosen_is_asked_before_others_are_chosen(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_chosen_is_asked_before_others_are_chosen(
+    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     further, chosen = candidates.further, []
     monkeypatch.setattr(candidates, "further", lambda *args: (chosen.append(1), further(*args))[1])
-    school.finish()
-    assert len(school.teacher.texts()) == 20 and len(chosen) == 1
+    teacher_harness.finish()
+    assert len(teacher_harness.teacher.texts()) == 20 and len(chosen) == 1
 
 
-def test_what_it_drops_makes_room_for_others(school: School, options: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = school.teacher.answer
+def test_what_it_drops_makes_room_for_others(
+    teacher_harness: TeacherHarness, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original_answer = teacher_harness.teacher.answer
 
     def picky(questions: Sequence[Question]) -> Iterator[Answer]:
-        for each in questions:
-            if each.purpose == "label" and each.text.split()[0] not in WORDS["fruit"]:
+        for question in questions:
+            if question.purpose == "label" and question.text.split()[0] not in WORDS["fruit"]:
                 call = Call("m", 0.1, 100, 10, "malformed")
-                school.teacher.asked.append(each)
-                yield Answer(each.id, None, None, (call,), "no JSON")
+                teacher_harness.teacher.asked.append(question)
+                yield Answer(question.id, None, None, (call,), "no JSON")
             else:
-                yield from answer([each])
+                yield from original_answer([question])
 
-    monkeypatch.setattr(school.teacher, "answer", picky)
+    monkeypatch.setattr(teacher_harness.teacher, "answer", picky)
     monkeypatch.setattr(candidates, "PORTION", 4)
     options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=15)
-    school.finish()
-    counts = school.store.questions.counts(5, "scripted")
+    teacher_harness.finish()
+    counts = teacher_harness.store.questions.counts(5, "scripted")
     assert counts["label", "answered"] == 15 and counts["label", "dropped"] > 4
-    assert len(set(school.teacher.texts())) == len(school.teacher.texts())
+    assert len(set(teacher_harness.teacher.texts())) == len(teacher_harness.teacher.texts())
 
 
 def test_labels_that_were_given_for_other_labels_than_there_are_now_do_not_count(
-    school: School, options: Any, store: Store
+    teacher_harness: TeacherHarness, options: Any, store: Store
 ) -> None:
     options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=6)
-    school.finish()
-    assert len(school.teacher.texts()) == 6
+    teacher_harness.finish()
+    assert len(teacher_harness.teacher.texts()) == 6
     config = store.projects.ensure(5).label_config
     set_up(store, 5, label_config=config.replace("<Choice ", '<Choice value="stone"/><Choice ', 1), tasks_revision=99)
-    school.finish()
-    assert len(school.teacher.texts()) == 12
-    assert sum("stone" in each.labels for each in school.teacher.asked) == 6
+    teacher_harness.finish()
+    assert len(teacher_harness.teacher.texts()) == 12
+    assert sum("stone" in question.labels for question in teacher_harness.teacher.asked) == 6
 
 
-def test_a_project_that_is_served_no_more_leaves_nothing_in_memory(school: School, store: Store) -> None:
-    school.finish()
-    teaching, agenda = school.teaching, school.teaching._agenda
-    teaching._pauses[5] = teaching._left_alone[5] = agenda._no_cues_before[5] = 0.0
-    agenda._chosen[5] = school.work.pool.tasks
-    memories = (teaching._looked, teaching._pauses, teaching._left_alone, agenda._no_cues_before, agenda._chosen)
-    school.step()
+def test_a_project_that_is_served_no_more_leaves_nothing_in_memory(
+    teacher_harness: TeacherHarness, store: Store
+) -> None:
+    teacher_harness.finish()
+    teaching, agenda = teacher_harness.runner, teacher_harness.runner._scheduler
+    teaching._retry_seconds[5] = teaching._skipped_until[5] = agenda._no_cues_before[5] = 0.0
+    agenda._chosen[5] = teacher_harness.context.pool.tasks
+    memories = (
+        teaching._idle_marks,
+        teaching._retry_seconds,
+        teaching._skipped_until,
+        agenda._no_cues_before,
+        agenda._chosen,
+    )
+    teacher_harness.step()
     assert all(5 in memory for memory in memories if memory is not agenda._chosen)
     teaching._not_before = 0.0
     teaching.step({})

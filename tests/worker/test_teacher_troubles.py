@@ -1,4 +1,4 @@
-"""A teacher that is away, too dear or failing, and one that takes its time: what is told, and what goes on."""
+"""A teacher that is unavailable, too expensive, failing or slow: which problem is reported, and what goes on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from projects import set_up
-from rounds import active, learn
-from school import School
+from round_fixtures import active, learn
 from scripted_teacher import ScriptedTeacher
+from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import TeacherUnavailableError
@@ -26,103 +26,114 @@ from ml_backend.worker import teacher_runner as module
 
 
 def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the_reason_is_kept(
-    school: School, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment = module.now()
     monkeypatch.setattr(module, "now", lambda: moment)
-    school.teacher.silent = TeacherUnavailableError("nobody listens at the endpoint")
+    teacher_harness.teacher.silent = TeacherUnavailableError("nobody listens at the endpoint")
     pauses = []
     for _ in range(12):
-        school.step()
-        assert school.state()["problem"] == "nobody listens at the endpoint"
-        pauses.append(school.state()["until"] - moment)
-        moment = school.state()["until"]
-    assert pauses[:3] == [5.0, 10.0, 20.0] and pauses[-1] == module.LONGEST_PAUSE
-    school.teacher.silent = None
+        teacher_harness.step()
+        assert teacher_harness.state()["problem"] == "nobody listens at the endpoint"
+        pauses.append(teacher_harness.state()["until"] - moment)
+        moment = teacher_harness.state()["until"]
+    assert pauses[:3] == [5.0, 10.0, 20.0] and pauses[-1] == module.MAX_RETRY_SECONDS
+    teacher_harness.teacher.silent = None
     moment += 1
-    school.finish()
-    assert school.state()["problem"] == "" and len(school.teacher.texts()) == 20
+    teacher_harness.finish()
+    assert teacher_harness.state()["problem"] == "" and len(teacher_harness.teacher.texts()) == 20
 
 
-def test_it_is_asked_again_when_it_said_it_would_be_there(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_asked_again_when_it_said_it_would_be_there(
+    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moment = module.now()
     monkeypatch.setattr(module, "now", lambda: moment)
-    school.teacher.silent = TeacherUnavailableError("too many requests", retry_after=33.0)
-    school.step()
-    assert school.state()["until"] == moment + 33
+    teacher_harness.teacher.silent = TeacherUnavailableError("too many requests", retry_after=33.0)
+    teacher_harness.step()
+    assert teacher_harness.state()["until"] == moment + 33
 
 
 def test_a_spent_budget_is_told_and_the_rounds_go_on(
-    school: School, options: Any, single: TaskSchema, taught: dict[int, str], store: Store
+    teacher_harness: TeacherHarness, options: Any, single: TaskSchema, taught: dict[int, str], store: Store
 ) -> None:
     options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20, teacher_daily_calls=18)
-    school.finish()
-    assert len(school.teacher.asked) == 4 and "teacher_daily_calls" in school.state()["problem"]
-    learn(school.server, taught, single, 5)
+    teacher_harness.finish()
+    assert len(teacher_harness.teacher.asked) == 4 and "teacher_daily_calls" in teacher_harness.state()["problem"]
+    learn(teacher_harness.server, taught, single, 5)
     set_up(store, 5, reconciled_at=0.0)
-    school.round()
+    teacher_harness.round()
     assert active(store).labelled == 35
 
 
-def test_cues_that_are_too_dear_do_not_stand_in_the_way_of_labels(school: School, options: Any) -> None:
+def test_cues_that_are_too_dear_do_not_stand_in_the_way_of_labels(
+    teacher_harness: TeacherHarness, options: Any
+) -> None:
     options(
         queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=20, teacher_probabilities="stated",
         teacher_output_price=1000.0, teacher_daily_budget=1.0,
     )  # fmt: skip
     for _ in range(2):
-        school.finish()
-    assert len(school.teacher.texts()) == 20 and not school.teacher.texts("describe")
+        teacher_harness.finish()
+    assert len(teacher_harness.teacher.texts()) == 20 and not teacher_harness.teacher.texts("describe")
 
 
-def test_the_unexpected_is_told_by_its_kind_alone(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_unexpected_is_told_by_its_kind_alone(
+    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError("the text of a task")
 
-    monkeypatch.setattr(school.teacher, "answer", fail)
-    school.step()
-    assert school.state()["problem"] == "asking the teacher failed (ZeroDivisionError)"
+    monkeypatch.setattr(teacher_harness.teacher, "answer", fail)
+    teacher_harness.step()
+    assert teacher_harness.state()["problem"] == "asking the teacher failed (ZeroDivisionError)"
 
 
 def test_another_teacher_is_told_nothing_of_the_problems_of_the_one_before(
-    school: School, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    school.teacher.silent = TeacherUnavailableError("the key is wrong", fatal=True)
-    school.step()
-    assert (school.state()["name"], school.state()["problem"]) == ("scripted", "the key is wrong")
-    other = ScriptedTeacher()
-    other.name = "another"
-    monkeypatch.setattr(registry, "teacher", lambda *_: other)
-    school.step()
-    assert (school.state()["name"], school.state()["problem"]) == ("another", "") and other.asked
+    teacher_harness.teacher.silent = TeacherUnavailableError("the key is wrong", fatal=True)
+    teacher_harness.step()
+    assert (teacher_harness.state()["name"], teacher_harness.state()["problem"]) == ("scripted", "the key is wrong")
+    other_teacher = ScriptedTeacher()
+    other_teacher.name = "another"
+    monkeypatch.setattr(registry, "teacher", lambda *_: other_teacher)
+    teacher_harness.step()
+    assert (teacher_harness.state()["name"], teacher_harness.state()["problem"]) == (
+        "another",
+        "",
+    ) and other_teacher.asked
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
-    school.step()
-    assert school.store.projects.ensure(5).teacher is None
+    teacher_harness.step()
+    assert teacher_harness.store.projects.ensure(5).teacher is None
 
 
 def test_a_budget_that_does_not_reach_for_the_next_question_is_told_until_it_does(
-    school: School, options: Any, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, options: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = {"queue_size": 12, "audit_share": 0.0, "teacher_ahead": 5, "teacher_labels": 8}
     options(**values, teacher_input_price=1.0, teacher_daily_budget=1e-6)
-    school.finish()
-    assert not school.teacher.asked and "does not cover" in school.state()["problem"]
-    assert "teacher_daily_budget" in school.state()["problem"]
+    teacher_harness.finish()
+    assert not teacher_harness.teacher.asked and "does not cover" in teacher_harness.state()["problem"]
+    assert "teacher_daily_budget" in teacher_harness.state()["problem"]
     options(**values, teacher_daily_budget=1.0)
-    school.finish()
-    assert school.teacher.asked and school.state()["problem"] == ""
+    teacher_harness.finish()
+    assert teacher_harness.teacher.asked and teacher_harness.state()["problem"] == ""
 
 
-def test_what_was_wrong_is_forgotten_when_nothing_is_left_to_be_asked(school: School, options: Any) -> None:
+def test_what_was_wrong_is_forgotten_when_nothing_is_left_to_be_asked(
+    teacher_harness: TeacherHarness, options: Any
+) -> None:
     options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=4, teacher_daily_calls=5)
-    school.finish()
-    assert "teacher_daily_calls" in school.state()["problem"]
+    teacher_harness.finish()
+    assert "teacher_daily_calls" in teacher_harness.state()["problem"]
     options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=4, teacher_daily_calls=0)
-    school.finish()
-    assert school.state()["problem"] == "" and len(school.teacher.asked) == 5
+    teacher_harness.finish()
+    assert teacher_harness.state()["problem"] == "" and len(teacher_harness.teacher.asked) == 5
 
 
 def test_a_project_that_cannot_be_taught_is_left_alone_for_a_while_and_told_by_the_kind_of_error_alone(
-    school: School, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     looks = []
 
@@ -132,12 +143,14 @@ def test_a_project_that_cannot_be_taught_is_left_alone_for_a_while_and_told_by_t
 
     monkeypatch.setattr(module, "recall", fail)
     for _ in range(3):
-        school.step()
-    said = capsys.readouterr().out
-    assert looks == [1] and "ZeroDivisionError" in said and "the text" not in said
+        teacher_harness.step()
+    output = capsys.readouterr().out
+    assert looks == [1] and "ZeroDivisionError" in output and "the text" not in output
 
 
-def test_all_that_takes_time_is_done_in_the_thread(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_takes_time_is_done_in_the_thread(
+    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads = set()
 
     def noting(name: str, of: Any) -> None:
@@ -154,42 +167,42 @@ def test_all_that_takes_time_is_done_in_the_thread(school: School, monkeypatch: 
         ("load_best", fitted_model),
     ):
         noting(name, of)
-    school.finish()
-    assert threads == {"teach"}
+    teacher_harness.finish()
+    assert threads == {"teacher"}
 
 
 def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
-    school: School, store: Store, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool, record = school.work.pool, store.projects.ensure(5)
+    pool, record = teacher_harness.context.pool, store.projects.ensure(5)
     pool.encoded[:] = False
-    seen = see(pool, record, ProjectSettings(), None, (), pool._encoder)
+    snapshot = see(pool, record, ProjectSettings(), None, (), pool._encoder)
     pool.ensure(np.arange(3))
-    assert not seen.pool.encoded.any() and int(pool.encoded.sum()) == 3
+    assert not snapshot.pool.encoded.any() and int(pool.encoded.sum()) == 3
     monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))
-    asked = candidates.label(store, seen.pool, record, seen.schema, None, "another", pool.tasks)
-    assert len(asked) == 90
+    questions = candidates.label(store, snapshot.pool, record, snapshot.schema, None, "another", pool.tasks)
+    assert len(questions) == 90
 
 
 def test_a_worker_that_stops_keeps_what_is_on_its_way_but_waits_for_no_server_that_hangs(
-    school: School, monkeypatch: pytest.MonkeyPatch
+    teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, go_on, answer = threading.Event(), threading.Event(), school.teacher.answer
+    is_asked, go_on, original_answer = threading.Event(), threading.Event(), teacher_harness.teacher.answer
 
     def slow(questions: Sequence[Question]) -> Iterator[Answer]:
-        asked.set()
+        is_asked.set()
         go_on.wait(30)
-        yield from answer(questions)
+        yield from original_answer(questions)
 
-    monkeypatch.setattr(school.teacher, "answer", slow)
+    monkeypatch.setattr(teacher_harness.teacher, "answer", slow)
     monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
-    school.teaching._not_before = 0.0
-    school.teaching.step({5: school.work.pool})
-    assert asked.wait(30)
-    school.teaching.stop()
-    assert school.teaching._running is not None
-    assert school.teaching._running.is_alive() and school.teaching._running.daemon
+    teacher_harness.runner._not_before = 0.0
+    teacher_harness.runner.step({5: teacher_harness.context.pool})
+    assert is_asked.wait(30)
+    teacher_harness.runner.stop()
+    assert teacher_harness.runner._running is not None
+    assert teacher_harness.runner._running.is_alive() and teacher_harness.runner._running.daemon
     go_on.set()
     monkeypatch.setattr(module, "STOP_SECONDS", 30.0)
-    school.teaching.stop()
-    assert len(school.store.questions.given(5, "scripted").keys) == 5
+    teacher_harness.runner.stop()
+    assert len(teacher_harness.store.questions.given(5, "scripted").keys) == 5

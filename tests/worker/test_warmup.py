@@ -1,4 +1,4 @@
-"""Warming up: everything is used once, and nothing is harmed when it cannot be."""
+"""The warm-up uses every plugin once, and a failure has no consequences."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def test_every_plugin_of_a_round_is_used(
 ) -> None:
     used: list[str] = []
     for kind in ("learner", "acquisition"):
-        found = getattr(registry, kind)
-        monkeypatch.setattr(registry, kind, lambda name, find=found: used.append(name) or find(name))
+        plugin_of = getattr(registry, kind)
+        monkeypatch.setattr(registry, kind, lambda name, find=plugin_of: used.append(name) or find(name))
     warm(settings)
     assert fake_encoder.encoded and fake_encoder.sketched
     assert used == [*BEST["text"].values()]

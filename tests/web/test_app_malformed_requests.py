@@ -1,4 +1,4 @@
-"""What the web application refuses, and how: broken clients, hostile JSON."""
+"""The web application refuses malformed requests without an error of the server."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 from fake_label_studio import SINGLE, FakeLabelStudio
 from flask.testing import FlaskClient
-from hostile import anything
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from malformed_requests import anything
 
-from ml_backend.web import app as module
+from ml_backend.web import label_studio_routes
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/predict", 405), ("PUT", "/", 405)]
 )
 def test_errors_are_json(client: FlaskClient, method: str, path: str, status: int) -> None:
-    answer = client.open(path, method=method)
-    assert answer.status_code == status
-    assert list(answer.get_json()) == ["error"]
+    response = client.open(path, method=method)
+    assert response.status_code == status
+    assert list(response.get_json()) == ["error"]
 
 
 def test_an_unexpected_error_shows_neither_trace_nor_text(
@@ -32,13 +32,13 @@ def test_an_unexpected_error_shows_neither_trace_nor_text(
     def broken(*_: Any) -> None:
         raise RuntimeError("patient 17 is called Miller")
 
-    monkeypatch.setattr(module, "take", broken)
-    answer = client.post("/webhook", json={"action": "X", "project": 5})
-    assert answer.status_code == 500
+    monkeypatch.setattr(label_studio_routes, "take", broken)
+    response = client.post("/webhook", json={"action": "X", "project": 5})
+    assert response.status_code == 500
     printed = capsys.readouterr()
-    told = answer.get_data(as_text=True) + printed.out + printed.err
-    assert "Miller" not in told
-    assert "Traceback" not in told
+    output = response.get_data(as_text=True) + printed.out + printed.err
+    assert "Miller" not in output
+    assert "Traceback" not in output
     assert "RuntimeError" in printed.out + printed.err
 
 
@@ -86,11 +86,11 @@ def test_hostile_json_is_never_an_error_of_the_server(body: Any, client: FlaskCl
     except ValueError:  # an integer of too many digits
         return
     for path in ("/predict", "/setup", "/webhook"):  # drawing a body takes longer than answering it
-        answer = client.post(path, data=data, content_type="application/json")
-        assert answer.status_code < 500, (path, body, answer.get_data(as_text=True))
-        reply = answer.get_json()
+        response = client.post(path, data=data, content_type="application/json")
+        assert response.status_code < 500, (path, body, response.get_data(as_text=True))
+        reply = response.get_json()
         assert isinstance(reply, dict), path
-        if path == "/predict" and answer.status_code == 200:
+        if path == "/predict" and response.status_code == 200:
             assert len(reply["results"]) == len(body["tasks"])
             assert all(set(result) == {"result", "score", "model_version"} for result in reply["results"])
 
@@ -109,15 +109,15 @@ def test_raw_bytes_are_a_bad_request(path: str, data: bytes, client: FlaskClient
     ids=["lists", "objects", "digits", "bytes", "surrogate", "nan"],
 )
 def test_json_that_breaks_parsers_is_a_bad_request(client: FlaskClient, path: str, data: bytes) -> None:
-    answer = client.post(path, data=data)
-    assert answer.status_code == 400
-    assert list(answer.get_json()) == ["error"]
+    response = client.post(path, data=data)
+    assert response.status_code == 400
+    assert list(response.get_json()) == ["error"]
 
 
 def test_a_body_that_is_too_large_is_refused(client: FlaskClient) -> None:
     client.application.config["MAX_CONTENT_LENGTH"] = 1000
-    answer = client.post("/webhook", data=b'{"a": "' + b"x" * 2000 + b'"}')
-    assert answer.status_code in (400, 413)
+    response = client.post("/webhook", data=b'{"a": "' + b"x" * 2000 + b'"}')
+    assert response.status_code in (400, 413)
 
 
 def test_no_address_in_a_task_is_ever_called(

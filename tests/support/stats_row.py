@@ -1,4 +1,4 @@
-"""What a round leaves for those who only read, for a store that a test has filled by hand."""
+"""Writes the stats row of a project whose store a test has filled without a round."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def measure(store: Store, project: int = 5, aggregator: LabelAggregator | None =
     record, aggregator = store.projects.known(project), aggregator or LabelAggregator(store, project)
     schema, pool = read_schema(record.label_config), ProjectPool(store, project, FakeEncoder())
     pool.refresh(record.tasks_revision)
-    teacher, answers = (record.teacher or {}).get("name"), aggregator.refresh(schema).answers
-    recalled = recall(store, teacher, schema, pool, project, answers) if teacher else None
+    teacher, labels = (record.teacher or {}).get("name"), aggregator.refresh(schema).answers
+    teacher_labels = recall(store, teacher, schema, pool, project, labels) if teacher else None
     learner, _ = fitted_model.load_best(store, store.versions.active(project), pool.space)
-    project_stats.update(store, project, schema, pool, aggregator, learner, recalled)
+    project_stats.update(store, project, schema, pool, aggregator, learner, teacher_labels)

@@ -1,4 +1,4 @@
-"""The world of these tests: a real Label Studio, a real backend beside it, and what people do there."""
+"""A project in a real Label Studio, and a running backend, for the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ml_backend.label_studio.testing_client import ServedTask, answer, create_pr
 from ml_backend.monitoring.status import Status, read_status
 from ml_backend.storage import Store
 
-PATIENCE = 150.0  # seconds: the machine may be busy with other things
+WAIT_SECONDS = 150.0  # the machine may be busy
 
 
 def label_config(labels: Sequence[str], *, multiple: bool = False) -> str:
@@ -41,19 +41,19 @@ def label_config(labels: Sequence[str], *, multiple: bool = False) -> str:
     )
 
 
-def until(met: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Waits until `met` returns something true, and returns it. Fails with `what` was waited for."""
+def until(met: Callable[[], Any], expectation: str, seconds: float = WAIT_SECONDS) -> Any:
+    """Waits until `met` returns a true value, and returns the value. The failure message contains `expectation`."""
     deadline = time.monotonic() + seconds
     while True:
-        if found := met():
-            return found
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
+        if result := met():
+            return result
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {expectation}"
         time.sleep(0.05)
 
 
 @dataclass
 class Project:
-    """One project in Label Studio. `truth` says the right label of every text in it."""
+    """One project in Label Studio. `truth` has the right label of each text."""
 
     client: LabelStudioClient
     number: int
@@ -71,11 +71,11 @@ class Project:
         return project
 
     def add(self, truth: dict[str, str], *, annotated: bool = False) -> None:
-        """Imports texts, or records as text, on demand together with their right answers."""
+        """Imports texts, or records written as text. `annotated`: with annotations of the right labels."""
         self.truth.update(truth)
         field = self.schema.record_field
         data = [{field: read_record(text)} if field else {self.schema.text_field: text} for text in truth]
-        tasks: list[dict[str, Any]] = [{"data": each} for each in data]
+        tasks: list[dict[str, Any]] = [{"data": task_data} for task_data in data]
         if annotated:
             for task, label in zip(tasks, truth.values(), strict=True):
                 task["annotations"] = [{"result": [self.region(label)]}]
@@ -90,14 +90,14 @@ class Project:
         }
 
     def seen(self) -> dict[str, Any]:
-        """The project as Label Studio shows it."""
+        """Returns the project as Label Studio's API shows it."""
         return self.client.project(self.number)
 
     def tasks(self) -> list[dict[str, Any]]:
         return [task for page in self.client.pages(self.number, fields="task_only") for task in page]
 
     def predictions(self, version: str) -> list[dict[str, Any]]:
-        """The rows of one version in Label Studio, in the order in which they are to be served."""
+        """Returns the rows of one version in Label Studio, in the order of the queue."""
         rows = self.client.call("GET", "api/predictions/", params={"project": self.number})
         return sorted((row for row in rows if row["model_version"] == version), key=lambda row: float(row["score"]))
 
@@ -120,13 +120,13 @@ class Project:
         return self.answer(served.task, self.truth[served.text], client=client)
 
     def answer_next(self, n: int) -> list[int]:
-        """Answers the next n tasks as they are served; returns the annotations' numbers."""
-        made = []
+        """Submits the right labels of the next n served tasks. Returns the ids of the annotations."""
+        annotation_ids = []
         for _ in range(n):
             served = self.next()
             assert served is not None, "nothing is served"
-            made.append(self.answer_rightly(served))
-        return made
+            annotation_ids.append(self.answer_rightly(served))
+        return annotation_ids
 
     def skip(self, task: int, client: LabelStudioClient | None = None) -> int:
         return skip(client or self.client, task)
@@ -134,7 +134,7 @@ class Project:
 
 @dataclass
 class Backend:
-    """A running `apprentice serve`, and the store that it works on."""
+    """A running `apprentice serve`, with its store."""
 
     settings: Settings
     log: Path
@@ -164,40 +164,40 @@ class Backend:
     def status(self, project: Project) -> Status:
         return read_status(self.store, project.number)
 
-    def told_status(self, project: Project) -> dict[str, Any]:
-        """What `apprentice status --json` prints."""
+    def printed_status(self, project: Project) -> dict[str, Any]:
+        """Returns the output of `apprentice status --json`."""
         done = self.cli("status", "--project", str(project.number), "--json")
         assert done.returncode == 0, done.stderr
-        told: dict[str, Any] = json.loads(done.stdout)
-        return told
+        status: dict[str, Any] = json.loads(done.stdout)
+        return status
 
     def active(self, project: Project) -> ModelVersion:
-        found = self.store.versions.active(project.number)
-        assert found is not None, "no version is active"
-        return found
+        version = self.store.versions.active(project.number)
+        assert version is not None, "no version is active"
+        return version
 
     def published(self, project: Project) -> str | None:
         record = self.store.projects.get(project.number)
         return record.published if record else None
 
     def follows(self, project: Project, labelled: int = 0) -> ModelVersion | None:
-        """The served version if it knows so many labels and nothing else is wanted."""
+        """Returns the served version if it was fitted on at least `labelled` tasks and no round runs or waits."""
         record = self.store.projects.get(project.number)
         version, job = self.store.versions.active(project.number), self.store.jobs.state(project.number)
         done = record and record.fingerprint and version and version.name == record.published
         return version if done and version.labelled >= labelled and not (job.running or job.waiting) else None
 
-    def wait_for_queue(self, project: Project, labelled: int = 0, seconds: float = PATIENCE) -> ModelVersion:
-        """The version that serves a queue which knows so many labels, once it does."""
+    def wait_for_queue(self, project: Project, labelled: int = 0, seconds: float = WAIT_SECONDS) -> ModelVersion:
+        """Waits until a version with at least `labelled` tasks is served, and returns the version."""
         try:
-            found: ModelVersion = until(
-                lambda: self.follows(project, labelled), f"a queue that knows {labelled} labels", seconds
+            version: ModelVersion = until(
+                lambda: self.follows(project, labelled), f"a queue from {labelled} labelled tasks", seconds
             )
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self._say(project)}") from None
-        return found
+            raise AssertionError(f"{error}\n{self._describe(project)}") from None
+        return version
 
-    def _say(self, project: Project) -> str:
+    def _describe(self, project: Project) -> str:
         try:
             status = str(self.status(project))
         except ApprenticeError as error:
@@ -205,8 +205,8 @@ class Backend:
         return status + "\n" + "\n".join(self.log.read_text().splitlines()[-15:])
 
     def processes(self, role: str) -> list[int]:
-        """The ids of the living children of `apprentice serve` with this role: web or worker."""
-        found = []
+        """Returns the ids of the running child processes of `apprentice serve` with this role: web or worker."""
+        process_ids = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 after_name = stat.read_text().rpartition(")")[2].split()
@@ -214,24 +214,26 @@ class Backend:
             except OSError:
                 continue
             if after_name[0] != "Z" and int(after_name[1]) == self.pid and role.encode() in command:
-                found.append(int(stat.parent.name))
-        return found
+                process_ids.append(int(stat.parent.name))
+        return process_ids
 
     def kill(self, role: str) -> int:
-        """SIGKILL to the process with this role; returns its id."""
+        """Kills the process with this role. Returns its id."""
         (process,) = until(lambda: self.processes(role), f"a {role} process to kill")
         os.kill(process, signal.SIGKILL)
         return int(process)
 
     def restart(self, role: str) -> None:
         """Kills the process with this role and waits for its successor."""
-        gone = self.kill(role)
-        until(lambda: (found := self.processes(role)) and gone not in found, f"another {role} process")
+        killed = self.kill(role)
+        until(lambda: (running := self.processes(role)) and killed not in running, f"another {role} process")
 
     @contextmanager
     def held_queue(self, project: Project, labelled: int = 0) -> Iterator[ModelVersion]:
-        """The version that serves a queue which knows so many labels. The worker is held still inside the block: beside
-        annotations, what the labels' names or a teacher say, or newly encoded tasks, may bring another version."""
+        """Yields the version that serves a queue from at least `labelled` tasks, and stops the worker inside the block.
+
+        Without the stop, a new prior or newly encoded tasks could lead to another version.
+        """
         versions: list[ModelVersion] = []
 
         def hold() -> bool:
@@ -245,7 +247,7 @@ class Backend:
             os.kill(worker, signal.SIGCONT)
             return False
 
-        until(hold, "a moment in which the queue stays as it is")
+        until(hold, "a moment without a new queue")
         try:
             yield versions[-1]
         finally:
@@ -254,7 +256,7 @@ class Backend:
 
     @contextmanager
     def worker_held_in_a_round(self, project: Project) -> Iterator[None]:
-        """Answers tasks until the worker is caught in the middle of a round, and holds it there inside the block."""
+        """Submits annotations until a round runs, and stops the worker in that round inside the block."""
         (worker,) = self.processes("worker")
 
         def catch() -> bool:
@@ -274,7 +276,7 @@ class Backend:
             os.kill(worker, signal.SIGCONT)
 
     def _stop_outside_transactions(self, process: int) -> bool:
-        """Stops a process unless it holds the store, which would stop everyone else, too."""
+        """Stops a process unless it is in a write transaction, which would block all other processes."""
         os.kill(process, signal.SIGSTOP)
         if self._writable():
             return True
@@ -291,40 +293,41 @@ class Backend:
         return True
 
     def database(self, timeout: float = 20) -> sqlite3.Connection:
-        """The store's SQLite file, to look behind its back."""
+        """Opens the store's SQLite file directly."""
         return sqlite3.connect(self.settings.data_dir / "apprentice.db", timeout=timeout)
 
     def active_versions(self, project: Project) -> list[str]:
-        """The names of all versions marked as active: there must be one."""
+        """Returns the names of all versions that are marked as active. A consistent store has one."""
         with closing(self.database()) as database:
             query = "SELECT name FROM version WHERE project = ? AND active"
             return [name for (name,) in database.execute(query, (project.number,))]
 
-    def check_consistency(self, project: Project, answers: dict[int, str]) -> None:
-        """Every answer is stored once, one version is active, and Label Studio serves that one."""
-        stored = {each.id: each.choices for each in self.store.labels.of(project.number)}
-        assert stored == {number: (label,) for number, label in answers.items()}
+    def check_consistency(self, project: Project, labels: dict[int, str]) -> None:
+        """Asserts that each annotation is stored once, and that Label Studio serves the one active version."""
+        stored = {annotation.id: annotation.choices for annotation in self.store.labels.of(project.number)}
+        assert stored == {number: (label,) for number, label in labels.items()}
         assert self.active_versions(project) == [self.published(project)]
         assert project.seen()["model_version"] == self.published(project)
         artifacts = [
-            self.store.versions.artifact(project.number, each) for each in self.store.versions.learners(project.number)
+            self.store.versions.artifact(project.number, learner)
+            for learner in self.store.versions.learners(project.number)
         ]
         for name, digest in filter(None, artifacts):
             self.store.artifacts.read(name, digest)
 
     def leaked(self, texts: Sequence[str]) -> list[str]:
-        """What must not be in the log but is: keys, the secret, texts of tasks."""
+        """Returns the keys, secrets and texts of tasks that are in the log although they must not be."""
         from base64 import b64encode
 
         log = self.log.read_text(errors="replace")
         key = self.settings.label_studio_api_key.get_secret_value()
         basic = b64encode(f"apprentice:{self.secret}".encode()).decode()
-        return [each for each in (key, self.secret, basic, *texts) if each and each in log]
+        return [text for text in (key, self.secret, basic, *texts) if text and text in log]
 
 
 @contextmanager
-def running_backend(server: LocalLabelStudio, folder: Path, **chosen: Any) -> Iterator[Backend]:
-    """A backend of one's own in this folder, with its own port and secret; all of it is gone after the block."""
+def running_backend(server: LocalLabelStudio, folder: Path, **overrides: Any) -> Iterator[Backend]:
+    """Runs a backend in this folder, with its own port and secret, and stops it after the block."""
     folder.mkdir(parents=True, exist_ok=True)
     values: dict[str, Any] = {
         "label_studio_url": server.url,
@@ -341,7 +344,7 @@ def running_backend(server: LocalLabelStudio, folder: Path, **chosen: Any) -> It
         "timeout_seconds": 20,
         "log_level": "debug",
     }
-    settings = Settings(**(values | chosen))
+    settings = Settings(**(values | overrides))
     client, store = LabelStudioClient(server.url, server.token, timeout=60), Store(settings)
     try:
         with run_backend(settings, folder / "backend.log") as pid:

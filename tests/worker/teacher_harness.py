@@ -1,4 +1,4 @@
-"""A worker's dealings with a teacher, moved on by the test: what the tests of teaching share."""
+"""A teacher runner that a test steps by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_label_studio import FakeLabelStudio
 from projects import set_up
-from rounds import MakeRound
+from round_fixtures import MakeRound
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core.settings import Settings
@@ -17,34 +17,34 @@ from ml_backend.storage import Store
 from ml_backend.worker.teacher_runner import TeacherRunner
 
 
-class School:
-    """The dealings of a worker with a teacher, moved on by the test; its pool is that of the rounds."""
+class TeacherHarness:
+    """A teacher runner that a test steps by hand. It uses the pool of the rounds."""
 
     def __init__(
         self, settings: Settings, store: Store, server: FakeLabelStudio, make_round: MakeRound, teacher: ScriptedTeacher
     ) -> None:
-        self.teaching = TeacherRunner(settings, store, LabelAggregators(store))
+        self.runner = TeacherRunner(settings, store, LabelAggregators(store))
         self.store, self.server, self.teacher = store, server, teacher
         self.make_round = make_round
-        self.work = make_round(server)
+        self.context = make_round(server)
         set_up(store, 5, connection={"ml": 1})
 
     def step(self) -> None:
-        self.teaching._not_before = 0.0
-        self.teaching.step({5: self.work.pool})
-        if self.teaching._running:
-            self.teaching._running.join()
+        self.runner._not_before = 0.0
+        self.runner.step({5: self.context.pool})
+        if self.runner._running:
+            self.runner._running.join()
 
     def finish(self) -> None:
-        """Until nothing is left to ask or to distil."""
+        """Steps until nothing is left to ask or to distil."""
         for _ in range(60):
-            before = self.come_to()
+            earlier = self.progress()
             self.step()
-            if before == self.come_to():
+            if earlier == self.progress():
                 return
-        pytest.fail("it never came to an end")
+        pytest.fail("the runner never finished")
 
-    def come_to(self) -> tuple[object, ...]:
+    def progress(self) -> tuple[object, ...]:
         record = self.store.projects.ensure(5)
         return len(self.teacher.asked), record.prior, record.cues, record.features
 

@@ -1,4 +1,4 @@
-"""What the tests of rounds share: a project that has learnt, and looks at its queue."""
+"""Fixtures and helpers for tests of rounds: a project with a learner, and its queue."""
 
 from __future__ import annotations
 
@@ -26,18 +26,21 @@ def options(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 
 def active(store: Store) -> ModelVersion:
-    found = store.versions.active(5)
-    assert found is not None
-    return found
+    version = store.versions.active(5)
+    assert version is not None
+    return version
 
 
 def queue(server: FakeLabelStudio) -> list[int]:
-    """The tasks that Label Studio would serve, first one first."""
-    return [each["task"] for each in sorted(server.current_predictions(), key=lambda each: each["score"])]
+    """Returns the tasks in the order in which Label Studio would serve them."""
+    return [
+        prediction["task"]
+        for prediction in sorted(server.current_predictions(), key=lambda prediction: prediction["score"])
+    ]
 
 
 def learn(server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, n: int) -> list[int]:
-    """Answers n tasks that have no answer, rightly."""
+    """Submits the right label of n tasks without an annotation. Returns the tasks."""
     tasks = [task for task in truth if not server.tasks[task]["annotations"]][:n]
     flood(server, truth, schema, tasks)
     return tasks
@@ -47,7 +50,7 @@ def learn(server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, n:
 def taught(
     server: FakeLabelStudio, make_round: MakeRound, options: object, single: TaskSchema, store: Store
 ) -> dict[int, str]:
-    """A project of 90 tasks whose second version has a learner of 30 right answers."""
+    """A project of 90 tasks whose second version has a learner, fitted on 30 right labels."""
     truth = fill(server, 90)
     run_round(make_round(server))
     learn(server, truth, single, 30)

@@ -1,4 +1,4 @@
-"""A worker that the tests move on, step by step, against a Label Studio in memory."""
+"""A worker that a test steps by hand, with a Label Studio in memory."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ CALL_SECONDS = 0.06  # of one call to Label Studio
 
 
 class TimedClient(FakeClient):
-    """Every call takes its time on the clock of the bench."""
+    """Every call advances the clock of the harness."""
 
-    def __init__(self, server: FakeLabelStudio, bench: Bench) -> None:
+    def __init__(self, server: FakeLabelStudio, harness: WorkerHarness) -> None:
         super().__init__(server)
-        self._bench = bench
+        self._harness = harness
 
     def call(self, method: str, path: str, **values: Any) -> Any:
-        self._bench.time += CALL_SECONDS
+        self._harness.time += CALL_SECONDS
         return super().call(method, path, **values)
 
 
-class Bench:
-    """A worker of one project, what it writes to, and a clock that only the test and calls to Label Studio move."""
+class WorkerHarness:
+    """A worker of one project, with its store and client. Only the test and calls to Label Studio advance its clock."""
 
     def __init__(self, settings: Settings, server: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch) -> None:
         self.server = server
@@ -44,7 +44,7 @@ class Bench:
         monkeypatch.setattr(module, "LabelStudioClient", self.connect)
         monkeypatch.setattr(module.time, "monotonic", lambda: self.time)
         self.worker = Worker(settings, self.stop)
-        monkeypatch.setattr(self.worker._listener, "wait", lambda _: None)  # this clock does not move by itself
+        monkeypatch.setattr(self.worker._listener, "wait", lambda _: None)  # waiting would not advance this clock
         self.store: Store = self.worker._store
         set_up(self.store, 5, connection={"ml": 1})
 
@@ -54,17 +54,17 @@ class Bench:
 
     def step(self) -> None:
         self.worker._step()
-        if (encoding := self.worker._encoding._running) is not None:
-            encoding.result.exception()  # waits for it
+        if (running := self.worker._encoding_runner._running) is not None:
+            running.result.exception()  # waits for it
 
     def round(self) -> None:
         self.store.jobs.request(5, retry=True)
         self.step()
 
-    def tell(self, body: dict[str, Any]) -> None:
+    def receive_event(self, body: dict[str, Any]) -> None:
         take(self.store, read_event(body))
 
     def active(self) -> ModelVersion:
-        found = self.store.versions.active(5)
-        assert found is not None
-        return found
+        version = self.store.versions.active(5)
+        assert version is not None
+        return version

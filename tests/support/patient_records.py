@@ -1,4 +1,4 @@
-"""Records of people whose label follows from a few of their fields: what the tests of tables share."""
+"""Records of patients, for tests of table tasks. The label depends on a few of the fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCORES = {"yes": {"age": 8, "smoker": 6, "city": {"Oslo": -3, "Bergen": 4}, "noi
 
 
 def person(random: np.random.Generator) -> tuple[dict[str, Any], str]:
-    """A record, and whether that person is likely to be ill."""
+    """Returns a record and its label: whether that person is likely to be ill."""
     record = {
         "age": int(random.integers(18, 90)),
         "smoker": str(random.choice(["yes", "no"], p=[0.3, 0.7])),
@@ -28,7 +28,7 @@ def person(random: np.random.Generator) -> tuple[dict[str, Any], str]:
 
 
 def people(server: FakeLabelStudio, n: int, seed: int = 0) -> dict[int, str]:
-    """Fills a project with records; returns what each task is rightly labelled."""
+    """Fills a project with n records. Returns the right label of each task."""
     random = np.random.default_rng(seed)
     truth: dict[int, str] = {}
     for number in range(n):

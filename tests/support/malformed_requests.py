@@ -1,4 +1,4 @@
-"""JSON as nobody sane would send it: wrong types under the right names, and numbers and texts from the edges."""
+"""A strategy for malformed JSON: wrong types under known names, and extreme numbers and texts."""
 
 from hypothesis import strategies as st
 
