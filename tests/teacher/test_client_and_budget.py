@@ -179,7 +179,7 @@ def test_no_cap_is_a_zero_and_its_description_says_so(store: Store, cap: str) ->
         client = TeacherClient(store, 5, Scripted(), Budget.of(options))
         assert cap not in client.exhausted(asked[0])
         assert len(list(client.ask(asked, keys))) == answers
-    assert "0: no cap" in (ProjectSettings.model_fields[cap].description or "")
+    assert "0: no limit" in (ProjectSettings.model_fields[cap].description or "")
 
 
 def test_a_text_is_reckoned_by_its_bytes() -> None:
