@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.data import TextSet
 from ml_backend.core import registry
 from ml_backend.core.types import DistillationData, Floats, Ints, Pool, PseudoLabels, TaskSchema, Tensors, TrainingSet
-from ml_backend.teacher.descriptions.label_descriptions import Cues, phrases
+from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions, label_phrases
 
 BUDGETS = (50, 100, 200, 385)
 LABELS_PER_CLASS = 5  # in the few-shot arms
@@ -42,8 +42,8 @@ class Bench:
         """Returns the priors of a project without a teacher, distilled from the names of the labels."""
         return self.distil(np.empty(0, np.int64), self.nothing.targets, self.cues({}))
 
-    def cues(self, descriptions: Cues) -> PseudoLabels:
-        key_phrases = phrases(descriptions, self.schema)
+    def cues(self, descriptions: LabelDescriptions) -> PseudoLabels:
+        key_phrases = label_phrases(descriptions, self.schema)
         vectors = registry.encoder("minilm").encode(key_phrases.texts)
         return PseudoLabels(vectors, key_phrases.targets, key_phrases.weights)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ml_backend.core import registry
 from ml_backend.core.types import Floats, TaskSchema
-from ml_backend.demo.texts import questions
+from ml_backend.demo.texts import load_questions
 
 DATA = Path(os.environ.get("APPRENTICE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CACHE = Path(os.environ.get("APPRENTICE_BENCH_CACHE", Path(__file__).parents[1] / ".bench"))
@@ -100,7 +100,7 @@ def hatecheck() -> TextSet:
 
 
 def trec() -> TextSet:
-    pool, held_out = questions(CACHE)
+    pool, held_out = load_questions(CACHE)
     return TextSet("trec", [Row(q.text, q.label) for q in pool], [Row(q.text, q.label) for q in held_out])
 
 

@@ -15,12 +15,12 @@ from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import Ints, Tensors
-from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
+from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from ml_backend.simulation.cached_teacher import PROJECT, CachedTeacher
+from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan
-from ml_backend.simulation.simulated_teacher import ARMS, NO_CAPS, SimulatedTeacher, rehearse
+from ml_backend.simulation.simulated_teacher import ARMS, NO_CAPS, SimulatedTeacher, open_simulated_teacher
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation
 from ml_backend.teacher.client import TeacherClient
@@ -97,7 +97,9 @@ def _live(seeds: int) -> Iterator[str]:
     accuracies: Found = {}
     with tempfile.TemporaryDirectory() as folder, LocalLlama(Path(folder) / "llama.log") as server:
         defaults = ProjectSettings(teacher="openai", teacher_model=MODEL)
-        settings = Settings(defaults=defaults, teacher_url=server.url, teacher_timeout=600.0, teacher_concurrency=SLOTS)
+        settings = Settings(
+            defaults=defaults, teacher_url=server.url, teacher_timeout=600.0, teacher_concurrency=PARALLEL_REQUESTS
+        )
         llm_teacher = registry.teacher("openai", settings.teacher_options(defaults))
         assert llm_teacher is not None
         teacher = _remembered(llm_teacher, Path(folder) / "memory")
@@ -119,7 +121,7 @@ Found = dict[str, dict[int, list[tuple[float, float]]]]
 
 def _remembered(teacher: object, folder: Path) -> CachedTeacher:
     store = Store(Settings(data_dir=folder))
-    return CachedTeacher(store, TeacherClient(store, PROJECT, teacher, NO_CAPS))  # type: ignore[arg-type]
+    return CachedTeacher(store, TeacherClient(store, PROJECT_ID, teacher, NO_CAPS))  # type: ignore[arg-type]
 
 
 def _run(
@@ -132,11 +134,11 @@ def _run(
         bench.x[places], bench.one_hot[bench.y[places]], [""] * len(places), [rows[row].text for row in places]
     )
     labelled = np.sort(np.random.default_rng([seed, HUMAN]).choice(len(pool), HUMAN, replace=False))
-    named = distillation.named(bench.schema, registry.encoder("minilm"))
-    names = distillation.of_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
+    named = distillation.pseudo_labels_of_names(bench.schema, registry.encoder("minilm"))
+    names = distillation.distil_names(named, "logistic", pool.vectors, multiple=False, seed=seed)
     learner = _learnt(bench, pool, labelled, names)
     accuracies.setdefault(arm, {}).setdefault(0, []).append((0.0, bench.right(learner.tensors)))
-    with rehearse(
+    with open_simulated_teacher(
         arm, settings, plan, _config(bench.schema.labels), pool, teacher, rounds, per_round
     ) as simulated_teacher:
         for number in range(1, rounds + 1):
@@ -153,7 +155,7 @@ def _taught(
 
 def _learnt(bench: Bench, pool: LabelledPool, rows: Ints, priors: Mapping[str, Tensors]) -> FittedModel:
     snapshot = TrainingSnapshot("logistic", "minilm", bench.schema.labels, False, rows, b"", pool.targets[rows])
-    learner, _ = fitted_model.learn(snapshot, pool.vectors[rows], None, 1, priors)
+    learner, _ = fitted_model.fit_model(snapshot, pool.vectors[rows], None, 1, priors)
     assert learner is not None
     return learner
 

@@ -46,7 +46,7 @@ from ml_backend.monitoring.status import read_status
 from ml_backend.storage import Store, now
 from ml_backend.teacher import prompts
 from ml_backend.web.app import create_app
-from ml_backend.web.webhook_handler import take
+from ml_backend.web.webhook_handler import handle_event
 from ml_backend.worker import worker as worker_module
 from ml_backend.worker.worker import Worker
 
@@ -148,7 +148,7 @@ class MadeUpProject:
             raise SystemExit(error)
 
     def one_more_answer(self) -> None:
-        take(self.store, read_event(self.label_studio.answer_one()))
+        handle_event(self.store, read_event(self.label_studio.answer_one()))
 
     def give_teacher(self) -> None:
         """Sets a `batch` teacher that has labelled the first tasks."""
@@ -161,7 +161,7 @@ class MadeUpProject:
             tasks = range(start + 1, start + 501)
             keys = {task: content_key(self.label_studio.text(task)) for task in tasks}
             questions = {
-                task: prompts.label(schema, key, self.label_studio.text(task), teacher.name, {})
+                task: prompts.label_question(schema, key, self.label_studio.text(task), teacher.name, {})
                 for task, key in keys.items()
             }
             self.store.questions.want(PROJECT, teacher.name, [(questions[task], keys[task]) for task in tasks])

@@ -32,7 +32,7 @@ from ml_backend.core.ports import Learner
 from ml_backend.core.types import Attributions, DistillationData, Floats, Ints, PseudoLabels, TrainingSet
 from plugins.encoders.feature_types import BOOLEAN, numbers
 from plugins.encoders.tabular import TabularEncoder
-from plugins.encoders.value_parsing import named
+from plugins.encoders.value_parsing import value_name
 from plugins.learners.laat import Laat, direction
 from plugins.learners.laat_paper import LaatPaper, paper_mlp
 
@@ -88,7 +88,7 @@ def raw(encoder: TabularEncoder, records: Sequence[Mapping[str, Any]]) -> Floats
             values_of_column = numbers(fields[column.field], values)
             parts.append(np.where(np.isnan(values_of_column), fields[column.field].centre, values_of_column))
         else:
-            parts.append(np.array([named(value) == column.value for value in values], np.float64))
+            parts.append(np.array([value_name(value) == column.value for value in values], np.float64))
     return np.column_stack([*parts, np.zeros(len(records))]).astype(np.float32)
 
 

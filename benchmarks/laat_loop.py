@@ -26,10 +26,10 @@ from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Attributions, Clustering, DistillationData, Floats, Ints, PseudoLabels, Tensors
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.loop.query_selection import choose, pool_of
+from ml_backend.loop.query_selection import make_query_pool, select_queries
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from ml_backend.pool.project_pool import CLUSTERS
+from ml_backend.pool.project_pool import MAX_CLUSTERS
 
 START, STEP, LABELS = 4, 4, 100
 POOL = 4000  # rows that are drawn from a larger pool
@@ -52,7 +52,7 @@ Curves = dict[str, list[list[float]]]
 def simulated(t: Table, seeds: int) -> Curves:
     rows = np.random.default_rng(0).permutation(len(t.pool_x))[:POOL]
     x, y = t.pool_x[rows], t.pool_y[rows]
-    clustering = registry.clusterer().cut(x, CLUSTERS, 0)
+    clustering = registry.clusterer().cut(x, MAX_CLUSTERS, 0)
     nothing = PseudoLabels(x[:0], np.empty((0, 2), np.float32), np.empty(0, np.float32))
     priors = {
         has_scores: registry.learner("tabular").distil(
@@ -100,8 +100,8 @@ def _curve(
         n = int(labelled.sum())
         if n >= LABELS:
             return
-        pool = pool_of(SCHEMA, learner, tasks, x, labelled.copy(), ~labelled, clustering)
-        labelled[choose(options, pool, None, STEP, 1000 * seed + n).rows] = True
+        pool = make_query_pool(SCHEMA, learner, tasks, x, labelled.copy(), ~labelled, clustering)
+        labelled[select_queries(options, pool, None, STEP, 1000 * seed + n).rows] = True
 
 
 def _learnt(
@@ -109,7 +109,7 @@ def _learnt(
 ) -> FittedModel | None:
     targets = np.eye(2, dtype=np.float32)[y[rows]]
     snapshot = TrainingSnapshot("tabular", "records", SCHEMA.labels, False, rows, b"", targets)
-    return fitted_model.learn(snapshot, x[rows], serving, 1, priors)[0] or serving
+    return fitted_model.fit_model(snapshot, x[rows], serving, 1, priors)[0] or serving
 
 
 def pages(curves_by_table: dict[str, Curves]) -> Iterator[str]:

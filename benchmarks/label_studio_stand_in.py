@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.serialization import read_moment
+from ml_backend.label_studio.serialization import read_timestamp
 from ml_backend.storage import Store
 
 PROJECT = 1
@@ -65,7 +65,7 @@ class LabelStudioStandIn:
         """Puts the project into the state after `apprentice connect`."""
         store.projects.ensure(PROJECT)
         store.projects.set_label_config(PROJECT, self.label_config)
-        store.projects.identify(PROJECT, read_moment(self._project()["created_at"]))
+        store.projects.identify(PROJECT, read_timestamp(self._project()["created_at"]))
         store.connections.complete(PROJECT, webhook=1, ml_backend=1, tab=1)
         store.jobs.request(PROJECT)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from benchmarks.data import CACHE, DEVELOPMENT, TextSet
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.simulation.learning_curves import Measurement, read_csv, table
+from ml_backend.simulation.learning_curves import Measurement, paired_curves, read_csv
 from ml_backend.simulation.summary import summarise
 
 SHOWN = (25, 50, 100, 200, 300, 400, 500)
@@ -100,14 +100,14 @@ def report(text_set: TextSet, runs: list[Measurement]) -> str:
 
 def _rows(runs: list[Measurement]) -> str:
     strategies = summarise(runs, {})["strategies"]
-    budgets, curves = table(runs, "macro_f1")
+    budgets, curves = paired_curves(runs, "macro_f1")
     sizes = [n for n in SHOWN if n in budgets.tolist()]
     lines = [
         f"| strategy | {' | '.join(map(str, sizes))} | area | gain over random | won/lost | labels to random's last "
         "| worst class at the end | worst group at the end | calibration error | s a round |",
         "|---|" + "---|" * (len(sizes) + 8),
     ]
-    _, errors = table(runs, "calibration_error")
+    _, errors = paired_curves(runs, "calibration_error")
     for name in sorted(strategies, key=lambda name: -strategies[name]["naulc"]["mean"]):
         strategy, versus = strategies[name], strategies[name]["vs_random"]
         area = f"{100 * strategy['naulc']['mean']:.1f}"
@@ -142,7 +142,7 @@ def cold_start(sets: list[TextSet], initial: int) -> str:
             names = [name for name in (DEFAULT, "typicality", "random") if name in seeds]
             if "random" not in names:
                 continue
-            budgets, curves = table(_paired(read_runs(text_set.name, begin), names), "worst_class_f1")
+            budgets, curves = paired_curves(_paired(read_runs(text_set.name, begin), names), "worst_class_f1")
             at = [budgets.tolist().index(n) for n in SHOWN]
             for name in names:
                 apart = curves[name] - curves["random"]
@@ -170,7 +170,9 @@ def _paired(runs: list[Measurement], names: list[str]) -> list[Measurement]:
 def _worst_group(runs: list[Measurement], name: str) -> float | None:
     """Returns the lowest final macro-F1 of a group; None if the set has no groups."""
     groups = sorted({run.group for run in runs} - {""})
-    return min((float(table(runs, "macro_f1", group)[1][name].mean(axis=0)[-1]) for group in groups), default=None)
+    return min(
+        (float(paired_curves(runs, "macro_f1", group)[1][name].mean(axis=0)[-1]) for group in groups), default=None
+    )
 
 
 def _spread(values: npt.NDArray[np.floating[Any]]) -> str:

@@ -14,7 +14,7 @@ from benchmarks.data import SETS
 from ml_backend.core import registry
 from ml_backend.core.teacher_types import TeacherOptions
 from ml_backend.core.types import content_key
-from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
+from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
 from ml_backend.teacher import prompts
 
 MAX_QUESTIONS = 300
@@ -27,10 +27,10 @@ def live(seeds: int) -> Iterator[str]:
     rows = registry.acquisition("coverage").select(bench.pool(), MAX_QUESTIONS, 0).rows
     texts = [text_set.train[row].text for row in rows]
     with tempfile.TemporaryDirectory() as folder, LocalLlama(Path(folder) / "llama.log") as server:
-        options = TeacherOptions(MODEL, server.url, timeout=300.0, concurrency=SLOTS)
+        options = TeacherOptions(MODEL, server.url, timeout=300.0, concurrency=PARALLEL_REQUESTS)
         teacher = registry.teacher("openai", options)
         assert teacher is not None
-        questions = [prompts.label(bench.schema, content_key(text), text, teacher.name, {}) for text in texts]
+        questions = [prompts.label_question(bench.schema, content_key(text), text, teacher.name, {}) for text in texts]
         begin = time.monotonic()
         answers = {answer.question: answer for answer in teacher.answer(questions)}
         seconds = time.monotonic() - begin

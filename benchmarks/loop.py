@@ -30,14 +30,14 @@ from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import TaskSchema, TrainingSet, content_key
-from ml_backend.demo.run import backend
+from ml_backend.demo.run import backend_process
 from ml_backend.demo.server import LocalLabelStudio, free_port
-from ml_backend.demo.texts import questions
+from ml_backend.demo.texts import load_questions
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.publisher import HEAD
+from ml_backend.label_studio.publisher import HEAD_PREDICTIONS
 from ml_backend.label_studio.setup import connect
-from ml_backend.label_studio.testing_client import answer, create_project, import_tasks, next_task
+from ml_backend.label_studio.testing_client import create_project, import_tasks, next_task, submit_annotation
 from ml_backend.storage import Store
 
 EVENTS_A_SECOND = 50
@@ -108,7 +108,7 @@ def refit(table: Table) -> None:
 def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> None:
     annotations = options.annotations
     folder.mkdir(parents=True)
-    pool, _ = questions(folder / "texts")
+    pool, _ = load_questions(folder / "texts")
     label_of: dict[str, str] = {}
     for text, label in _pairs([question.text for question in pool], [question.label for question in pool]):
         label_of.setdefault(text, label)
@@ -132,7 +132,7 @@ def run(table: Table, size: int, options: argparse.Namespace, folder: Path) -> N
             defaults=AT_WORK if options.teacher else ProjectSettings(),
         )
         store = Store(settings)
-        with backend(settings, folder / "apprentice.log") as supervisor:
+        with backend_process(settings, folder / "apprentice.log") as supervisor:
             begin = time.monotonic()
             connect(client, store, settings, project, lambda _: None)
             _until(lambda: store.projects.ensure(project).fingerprint != "", 900)
@@ -173,7 +173,7 @@ def floor(
 
     def singles() -> None:
         name = next(names)
-        for row in rows(name, HEAD):
+        for row in rows(name, HEAD_PREDICTIONS):
             client.call("POST", "api/predictions/", body=row)
         client.change_project(project, model_version=name)
         next_task(client, project, schema)
@@ -183,7 +183,7 @@ def floor(
         "single": statistics.median(_timed(singles) for _ in range(FLOOR_REPEATS)),
     }
     table.add("floor: bulk import of 50 rows, PATCH and /next, bare", size, f"{seconds['bulk']:.2f} s")
-    table.add(f"floor: {HEAD} single rows, PATCH and /next, bare", size, f"{seconds['single']:.2f} s")
+    table.add(f"floor: {HEAD_PREDICTIONS} single rows, PATCH and /next, bare", size, f"{seconds['single']:.2f} s")
     return seconds
 
 
@@ -199,7 +199,7 @@ def loop(
         if served is None:
             raise SystemExit("the queue ran dry")
         labelled_count = store.labels.count(project)[0]
-        answer(client, served.task, schema, [label_of[served.text]])
+        submit_annotation(client, served.task, schema, [label_of[served.text]])
         begin = time.monotonic()
         _until(lambda: _knows(store, project, labelled_count + 1), 120)  # noqa: B023
         served = next_task(client, project, schema)

@@ -26,7 +26,7 @@ from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import DistillationData, PseudoLabels, TrainingSet, record_text
-from ml_backend.demo.run import backend
+from ml_backend.demo.run import backend_process
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
@@ -103,7 +103,7 @@ def run(table: Table, size: int, options: argparse.Namespace) -> None:
             defaults=AT_WORK if options.teacher else ProjectSettings(),
         )
         store = Store(settings)
-        with backend(settings, Path(name) / "apprentice.log"):
+        with backend_process(settings, Path(name) / "apprentice.log"):
             begin = time.monotonic()
             connect(client, store, settings, project, lambda _: None)
             store.feature_scores.put(project, features)

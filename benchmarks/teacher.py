@@ -29,7 +29,7 @@ from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Floats, Ints, Pool, TrainingSet
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
-from ml_backend.teacher.descriptions.label_descriptions import Cues
+from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions
 
 
 def recorded(bench: Bench) -> tuple[Ints, Floats]:
@@ -49,7 +49,7 @@ def recorded(bench: Bench) -> tuple[Ints, Floats]:
     return np.array(rows), np.array(shares, np.float32)
 
 
-def recorded_cues() -> Cues:
+def recorded_cues() -> LabelDescriptions:
     raw = json.loads((DATA / "teacher" / "banking77_cues.json").read_text(encoding="utf-8"))
     return {
         label: {
@@ -63,7 +63,7 @@ def recorded_cues() -> Cues:
     }
 
 
-def shuffled(descriptions: Cues, seed: int) -> Cues:
+def shuffled(descriptions: LabelDescriptions, seed: int) -> LabelDescriptions:
     """Assigns the descriptions of each label to another label."""
     names = list(descriptions)
     return {

@@ -59,9 +59,9 @@ def open_store(settings: Settings) -> Store:
 
 def make_client(settings: Settings) -> LabelStudioClient:
     from ml_backend.label_studio.client import LabelStudioClient
-    from ml_backend.storage import credentials
+    from ml_backend.storage import read_credentials
 
-    return LabelStudioClient(*credentials(settings), settings.timeout_seconds)
+    return LabelStudioClient(*read_credentials(settings), settings.timeout_seconds)
 
 
 def print_indented(text: str) -> None:

@@ -22,14 +22,14 @@ def connect(
     from ml_backend.label_studio.setup import connect as connect_project
     from ml_backend.monitoring.health_check import wait_for_backend
     from ml_backend.monitoring.text_sample import question_and_text_sentences
-    from ml_backend.storage import Store, credentials, remember_credentials
+    from ml_backend.storage import Store, read_credentials, save_credentials
 
     settings = read_settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
     wait_for_backend(settings)  # first: without a backend, the changes would stop a project that works
     client, store = make_client(settings), Store(settings)
     client.version()
     client.project(project)  # raises an error unless the key is valid; only a valid key is stored for the worker
-    remember_credentials(settings.data_dir, *credentials(settings))
+    save_credentials(settings.data_dir, *read_credentials(settings))
     schema = connect_project(client, store, settings, project, print_indented)
     for sentence in question_and_text_sentences(client, project, schema):
         print_indented(sentence)

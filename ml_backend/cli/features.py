@@ -31,34 +31,38 @@ def features(
     replace all stored fields, and its scores replace all stored scores.
     """
     from ml_backend.core.exceptions import ApprenticeError
-    from ml_backend.pool.feature_space import descriptions
-    from ml_backend.teacher.descriptions.feature_scores import as_text, from_text, keep
-    from ml_backend.teacher.project_context import visit
+    from ml_backend.pool.feature_space import field_descriptions
+    from ml_backend.teacher.descriptions.feature_scores import (
+        feature_scores_from_text,
+        feature_scores_to_text,
+        save_feature_scores,
+    )
+    from ml_backend.teacher.project_context import load_project_context
 
     if edit + as_json + (file is not None) > 1:
         raise typer.BadParameter("give one of --edit, --file and --json")
     settings = read_settings(data_dir=data_dir)
     store = open_store(settings)
-    context = visit(settings, store, project)
+    context = load_project_context(settings, store, project)
     encoder = context.records
     if encoder is None:
         raise ApprenticeError(f"The tasks of project {project} are texts: use `apprentice cues`")
     stored = context.record.features
-    field_descriptions = descriptions(context.options, stored)
-    text = as_text(context.record, encoder, context.schema, field_descriptions)
+    descriptions = field_descriptions(context.options, stored)
+    text = feature_scores_to_text(context.record, encoder, context.schema, descriptions)
     if as_json:
         typer.echo(text, nl=False)
     elif file or edit:
         file_text = read_json_text(file) if file else None
         changed = (
-            from_text(file_text, encoder, context.schema, stored)
+            feature_scores_from_text(file_text, encoder, context.schema, stored)
             if file_text is not None
-            else edit_in_editor(text, lambda edited: from_text(edited, encoder, context.schema, stored))
+            else edit_in_editor(text, lambda edited: feature_scores_from_text(edited, encoder, context.schema, stored))
         )
-        if changed is None or changed == from_text(text, encoder, context.schema, stored):
+        if changed is None or changed == feature_scores_from_text(text, encoder, context.schema, stored):
             out.print("Nothing has changed.")
             return
-        keep(store, project, changed)
+        save_feature_scores(store, project, changed)
         labels = context.schema.labels
         n_scored = len((changed.get("estimates") or [{}])[0].keys() & {*labels})
         out.print(f"Kept: {n_scored} of {len(labels)} labels have scores. The next learner starts from them.")
@@ -66,17 +70,17 @@ def features(
             sentence = f"The project's extra params override what is kept of these fields: {', '.join(overridden)}."
             out.print(escape(sentence), highlight=False)
     else:
-        _print_features(context, field_descriptions)
+        _print_features(context, descriptions)
 
 
-def _print_features(context: ProjectContext, field_descriptions: Mapping[str, str]) -> None:
-    from ml_backend.teacher.descriptions.feature_scores import BY_HAND, estimates, mean, spread
+def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) -> None:
+    from ml_backend.teacher.descriptions.feature_scores import BY_HAND, estimate_deviation, estimates, mean_estimate
 
     score_estimates = estimates(context.record)
-    scores, deviations = mean(score_estimates), spread(score_estimates)
+    scores, deviations = mean_estimate(score_estimates), estimate_deviation(score_estimates)
     for field in context.records.about() if context.records else ():
         name = field["name"]
-        description = f"  {field_descriptions[name]}" if name in field_descriptions else ""
+        description = f"  {descriptions[name]}" if name in descriptions else ""
         values = f" ({_values_text(field['values'], field['kind'])})" if field["values"] else ""
         out.print(f"[bold]{escape(name)}[/]  {field['kind']}{escape(values + description)}", highlight=False)
         for label in context.schema.labels:
@@ -102,12 +106,12 @@ def _print_features(context: ProjectContext, field_descriptions: Mapping[str, st
 
 def _teacher_problem(context: ProjectContext) -> str:
     """Says how many questions to the teacher failed, and why the first one did; "" if none did."""
-    from ml_backend.teacher.descriptions.feature_scores import asked
+    from ml_backend.teacher.descriptions.feature_scores import score_questions
 
     teacher = (context.record.teacher or {}).get("name")
     if context.records is None or not teacher:
         return ""
-    questions = asked(context.record, context.records, context.schema, {}, (), teacher)
+    questions = score_questions(context.record, context.records, context.schema, {}, (), teacher)
     answers = context.store.questions.answers(context.record.id, [question.id for question in questions])
     problems = [answer.problem for answer in answers.values() if answer.problem]
     return f"{len(problems)} questions to the teacher failed ({problems[0]})" if problems else ""
@@ -117,9 +121,9 @@ def _values_text(values: list[str], kind: str) -> str:
     """The values of a category; for a number or a date, the lowest and the highest value, as they were read."""
     if kind in ("numeric", "date"):
         return f"{values[0]} to {values[-1]}"
-    from ml_backend.core.types import shortened
+    from ml_backend.core.types import shorten
 
-    shown = [shortened(value) for value in values[:MAX_LISTED_VALUES]]
+    shown = [shorten(value) for value in values[:MAX_LISTED_VALUES]]
     quoted = [f'"{value}"' if " " in value or "," in value else value for value in shown]
     more = f" and {len(values) - MAX_LISTED_VALUES} more" if len(values) > MAX_LISTED_VALUES else ""
     return ", ".join(quoted) + more

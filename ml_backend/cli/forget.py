@@ -21,7 +21,7 @@ from ml_backend.cli.common import (
 if TYPE_CHECKING:
     from ml_backend.core.settings import Settings
     from ml_backend.label_studio.client import LabelStudioClient
-    from ml_backend.storage import ProjectRecord
+    from ml_backend.storage import ProjectState
 
 COUNTED_TABLES = {
     "task": "tasks",
@@ -60,7 +60,7 @@ def forget(
     out.print(f"Project {project} is forgotten. Removed, by table: {counts}.", highlight=False)
 
 
-def _client_of_project(settings: Settings, record: ProjectRecord, *, ask: bool) -> LabelStudioClient | None:
+def _client_of_project(settings: Settings, record: ProjectState, *, ask: bool) -> LabelStudioClient | None:
     """A client for the project. None if the project is gone from Label Studio, or if Label Studio cannot be reached and
     the user decides to continue without it. If `ask` is false, that raises LabelStudioError."""
     from ml_backend.core.exceptions import LabelStudioError

@@ -39,8 +39,8 @@ def status(
 
 
 def _print_status(status: Status) -> None:
-    from ml_backend.monitoring.status import lines
+    from ml_backend.monitoring.status import status_lines
 
     out.print(f"[bold]Project {status.project}[/]")
-    for name, sentence in lines(status):
+    for name, sentence in status_lines(status):
         out.print(f"  {name:<{NAME_COLUMN_WIDTH}}{escape(sentence)}", highlight=False)

@@ -29,8 +29,8 @@ from ml_backend.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from ml_backend.core.types import Example
-    from ml_backend.teacher.descriptions.label_descriptions import Cues
+    from ml_backend.core.types import TaskContent
+    from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions
     from ml_backend.teacher.evolution.generated_texts import EvolutionRound
 
 LEDGER_MIN_COLUMNS = 120  # of the terminal: a narrower table would cut numbers off
@@ -48,16 +48,16 @@ def report(
     from dataclasses import asdict
 
     from ml_backend.teacher.evolution import report_text
-    from ml_backend.teacher.evolution.error_analysis import serving, weakness
-    from ml_backend.teacher.project_context import visit
+    from ml_backend.teacher.evolution.error_analysis import analyse_errors, load_serving_learner
+    from ml_backend.teacher.project_context import load_project_context
 
     settings = read_settings(data_dir=data_dir)
-    context = visit(settings, open_store(settings), project)
-    analysis = weakness(context, serving(context))
+    context = load_project_context(settings, open_store(settings), project)
+    analysis = analyse_errors(context, load_serving_learner(context))
     if as_json:
         typer.echo(json.dumps(asdict(analysis), indent=2, ensure_ascii=False))
         return
-    for line in [*report_text.lines(analysis), *filter(None, [report_text.caveat(analysis)])]:
+    for line in [*report_text.error_analysis_lines(analysis), *filter(None, [report_text.caveat(analysis)])]:
         out.print(line, highlight=False, markup=False)
 
 
@@ -82,11 +82,11 @@ def evolve(
     """
     from ml_backend.core import registry
     from ml_backend.core.exceptions import RepliesAwaitedError
-    from ml_backend.label_studio.generated_tasks import add_written
-    from ml_backend.teacher.evolution.evolution_run import EvolutionRun, refuse_records
+    from ml_backend.label_studio.generated_tasks import import_generated_texts
+    from ml_backend.teacher.evolution.evolution_run import EvolutionRun, check_texts_can_be_written
     from ml_backend.teacher.evolution.generated_texts import POOL, TASKS, TAUGHT
     from ml_backend.teacher.evolution.report_text import round_lines
-    from ml_backend.teacher.project_context import visit
+    from ml_backend.teacher.project_context import load_project_context
 
     if train_directly and from_pool:
         raise typer.BadParameter(
@@ -95,13 +95,13 @@ def evolve(
     settings = read_settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
     cap_threads(settings.threads)
     store = open_store(settings)
-    context = visit(settings, store, project)
+    context = load_project_context(settings, store, project)
     way = POOL if from_pool else TAUGHT if train_directly else TASKS
-    refuse_records(context, way)
+    check_texts_can_be_written(context, way)
     client = make_client(settings) if way == TASKS else None  # raises an error before a teacher is paid
 
-    def import_texts(texts: Mapping[str, str], since: str) -> Sequence[Example]:
-        return add_written(client, project, context.schema, texts, since) if client else ()
+    def import_texts(texts: Mapping[str, str], since: str) -> Sequence[TaskContent]:
+        return import_generated_texts(client, project, context.schema, texts, since) if client else ()
 
     try:
         run = EvolutionRun(context, context.desk(), way, per_round, import_texts)
@@ -110,7 +110,7 @@ def evolve(
             for line in round_lines(evolution_round, store.ledger.spent_on(project, question_ids)):
                 out.print(line, highlight=False, markup=False)
     except RepliesAwaitedError as error:
-        by_file = context.options.teacher == registry.BY_FILE
+        by_file = context.options.teacher == registry.BATCH_TEACHER
         hint = f": apprentice teach --project {project} --export FILE" if by_file else ""
         out.print(f"{error}{hint}", highlight=False, markup=False)
         if not by_file:  # a batch takes its time; a teacher that answers at once has failed
@@ -141,9 +141,9 @@ def teach(
         raise ApprenticeError(f"{export} is there already: choose another name, or remove it")
     settings = read_settings(data_dir=data_dir)
     store = open_store(settings)
-    summary, has_replies = batch_files.export(store, settings, project, export) if export else "", True
+    summary, has_replies = batch_files.export_questions(store, settings, project, export) if export else "", True
     if replies:
-        summary, has_replies = batch_files.take_in(store, settings, project, replies)
+        summary, has_replies = batch_files.import_answers(store, settings, project, replies)
     out.print(summary, highlight=False, markup=False)
     if not has_replies:
         raise typer.Exit(1)
@@ -162,7 +162,11 @@ def cues(
     """
     from ml_backend.core.exceptions import ApprenticeError
     from ml_backend.label_studio.label_config import read_schema
-    from ml_backend.teacher.descriptions.label_descriptions import as_text, from_text, keep
+    from ml_backend.teacher.descriptions.label_descriptions import (
+        label_descriptions_from_text,
+        label_descriptions_to_text,
+        save_label_descriptions,
+    )
 
     if edit + as_json + (file is not None) > 1:
         raise typer.BadParameter("give one of --edit, --file and --json")
@@ -172,12 +176,14 @@ def cues(
     if schema.is_record:
         raise ApprenticeError(f"The tasks of project {project} are records: use `apprentice features`")
     if as_json:
-        typer.echo(as_text(stored, schema), nl=False)
+        typer.echo(label_descriptions_to_text(stored, schema), nl=False)
         return
     if file:
-        changed: Cues | None = from_text(read_json_text(file), schema)
+        changed: LabelDescriptions | None = label_descriptions_from_text(read_json_text(file), schema)
     elif edit:
-        changed = edit_in_editor(as_text(stored, schema), lambda text: from_text(text, schema))
+        changed = edit_in_editor(
+            label_descriptions_to_text(stored, schema), lambda text: label_descriptions_from_text(text, schema)
+        )
     else:
         outcomes = store.ledger.outcomes(project).get("describe", Counter())
         _print_cues(stored, schema.labels, n_useless_replies=outcomes["malformed"] + outcomes["refused"])
@@ -185,7 +191,7 @@ def cues(
     if changed is None or changed == record.cues:
         out.print("Nothing has changed.")
     else:
-        keep(store, project, changed)
+        save_label_descriptions(store, project, changed)
         out.print(f"Kept: {len(changed)} of {len(schema.labels)} labels have cues. The next learner starts from them.")
 
 
@@ -230,7 +236,7 @@ def _with_spinner(rounds: Iterator[EvolutionRound]) -> Iterator[EvolutionRound]:
         yield evolution_round
 
 
-def _print_cues(cues: Cues, labels: Sequence[str], n_useless_replies: int) -> None:
+def _print_cues(cues: LabelDescriptions, labels: Sequence[str], n_useless_replies: int) -> None:
     if not cues and n_useless_replies:
         out.print(f"No cues: {n_useless_replies} replies of the teacher could not be used. Write your own with --edit.")
         return

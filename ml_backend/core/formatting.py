@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def points(share: float) -> str:
+def format_points(share: float) -> str:
     """A share in percentage points with its sign: one decimal, or, below 0.1 points, one significant digit."""
     return f"{100 * share:+.1f}" if abs(share) >= 0.001 else f"{100 * share + 0.0:+.1g}"
 
 
-def span(interval: Sequence[float]) -> str:
+def format_interval(interval: Sequence[float]) -> str:
     """The bounds of an interval, in percentage points."""
-    return " to ".join(map(points, interval))
+    return " to ".join(map(format_points, interval))
 
 
-def chance(p_value: float) -> str:
+def format_p_value(p_value: float) -> str:
     """A p-value with its sign of comparison: `= 0.02` or `< 0.001`."""
     return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
 
 
-def sureness(significance_level: float) -> str:
+def format_confidence(significance_level: float) -> str:
     """The confidence, in per cent, of an interval or a test at a significance level."""
     return f"{100 * (1 - significance_level):.1f} %"
 
 
-def counted(n: int, noun: str) -> str:
+def format_count(n: int, noun: str) -> str:
     """A number with its noun, whose plural is regular: `1 task`, `3 tasks`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -25,8 +25,8 @@ from ml_backend.core.teacher_types import TeacherOptions
 ENTRY_POINT_GROUP = "apprentice.plugins"
 MAX_PROFILE_CHARACTERS = 64 * 2**20
 """The total length of the profiles whose encoders are cached: an encoder takes about as much memory as its profile."""
-EMBEDDED = "similarity"  # the embedded teacher, a Drafter: it needs no key and no network
-BY_FILE = "batch"  # the teacher that is asked by files: its class is a BatchFormat
+EMBEDDED_TEACHER = "similarity"  # the embedded teacher, a Drafter: it needs no key and no network
+BATCH_TEACHER = "batch"  # the teacher that is asked by files: its class is a BatchFormat
 
 MAX_INSTANCES_PER_KIND = 8
 
@@ -100,7 +100,7 @@ def profile(
     return _record_encoder_class().profile(records, field_types, encoder(text_encoder), question_field)
 
 
-def kinds_of_fields() -> tuple[str, ...]:
+def record_field_types() -> tuple[str, ...]:
     """The types that a field of a record may have."""
     return _record_encoder_class().field_kinds()
 
@@ -114,7 +114,7 @@ def drafter(encoder: Encoder) -> Drafter:
     """The embedded teacher, which caches the vectors of the labels' names. There is one instance for each encoder."""
 
     def make() -> Drafter:
-        drafter: Drafter = _load("teacher", EMBEDDED)(encoder.encode)
+        drafter: Drafter = _load("teacher", EMBEDDED_TEACHER)(encoder.encode)
         return drafter
 
     return _drafters.get(encoder, make, 1)
@@ -125,7 +125,7 @@ def teacher(name: str, options: TeacherOptions) -> Teacher | None:
 
     A process has one instance of it, because a teacher caches what its server refuses, or the model that it has loaded.
     """
-    if name == EMBEDDED:
+    if name == EMBEDDED_TEACHER:
         return None
 
     def make() -> Teacher:
@@ -137,7 +137,7 @@ def teacher(name: str, options: TeacherOptions) -> Teacher | None:
 
 def batch_format() -> BatchFormat:
     """The format of the files in which a batch teacher gets its questions and gives its answers."""
-    loaded: BatchFormat = _load("teacher", BY_FILE)
+    loaded: BatchFormat = _load("teacher", BATCH_TEACHER)
     return loaded
 
 

@@ -24,7 +24,7 @@ from ml_backend.core.teacher_types import TeacherOptions
 
 UNKNOWN_NAMES_KEY = "?"
 TaskForm = Literal["text", "record", "record with text"]
-BEST: dict[TaskForm, dict[str, str]] = {
+FORM_DEFAULTS: dict[TaskForm, dict[str, str]] = {
     "text": {"learner": "logistic", "acquisition": "cluster-uncertainty"},
     "record": {"learner": "tabular", "acquisition": "near-and-far"},
     "record with text": {"learner": "tabular", "acquisition": "cluster-uncertainty"},
@@ -122,13 +122,15 @@ class ProjectSettings(BaseModel):
 
     def of_form(self, form: TaskForm) -> ProjectSettings:
         """The same settings, with the defaults for tasks of this form where a setting is empty."""
-        return self.model_copy(update={name: value for name, value in BEST[form].items() if not getattr(self, name)})
+        return self.model_copy(
+            update={name: value for name, value in FORM_DEFAULTS[form].items() if not getattr(self, name)}
+        )
 
     @field_validator("acquisition", "teacher_acquisition", "learner", "teacher")
     @classmethod
     def _is_installed(cls, name: str, info: ValidationInfo) -> str:
         plugins = installed(str(info.field_name).removeprefix("teacher_"))
-        if name not in plugins and (name or info.field_name not in BEST["text"]):
+        if name not in plugins and (name or info.field_name not in FORM_DEFAULTS["text"]):
             raise ValueError(f"there is no {name!r}; installed: {', '.join(sorted(plugins))}")
         return name
 
@@ -247,7 +249,7 @@ class Settings(BaseSettings):
 
         `extra_params` are those that Label Studio sends, or those that `own_params` returned.
         """
-        overrides = own_params(extra_params)
+        overrides = project_params(extra_params)
         unknown_names = overrides.pop(UNKNOWN_NAMES_KEY, [])
         problems = ["extra params are not a JSON object; ignored"] if unknown_names is None else []
         for name in unknown_names or ():
@@ -317,7 +319,7 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
-def own_params(extra_params: Any) -> dict[str, Any]:
+def project_params(extra_params: Any) -> dict[str, Any]:
     """The extra params that are settings, from those that Label Studio sends, which may be JSON in a text.
 
     Only the names of other params are kept, as a list under `UNKNOWN_NAMES_KEY`. The value there is None if the extra

@@ -75,25 +75,25 @@ class Answer:
     problem: str = ""
 
 
-SAMPLES = 5
+SAMPLES_PER_LABEL = 5
 """Number of replies from whose frequencies a label's probability is estimated."""
-REASONING = 1000
+REASONING_TOKENS = 1000
 """Tokens in which a model may reason before it answers a question by file: it cannot be asked again with more
 tokens."""
-ASKED, IN_VAIN = 2, 3
+MAX_TRIES_PER_REPLY, MAX_FAILED_CALLS = 2, 3
 """Maximum tries for one usable reply, and maximum further calls for a question that bring no usable reply."""
-BYTES_A_TOKEN = 3  # low for English; a Chinese character has three bytes and is about one token
+BYTES_PER_TOKEN = 3  # low for English; a Chinese character has three bytes and is about one token
 
 
-def most_replies(probabilities: str) -> int:
+def max_replies(probabilities: str) -> int:
     """The maximum number of replies for one label: the samples and, with `auto`, a reply that has no logprobs."""
-    return {"auto": 1 + SAMPLES, "samples": SAMPLES}.get(probabilities, 1)
+    return {"auto": 1 + SAMPLES_PER_LABEL, "samples": SAMPLES_PER_LABEL}.get(probabilities, 1)
 
 
-def most_calls(replies: int) -> int:
+def max_calls(replies: int) -> int:
     """The maximum number of calls for a question that needs `replies` replies. Budgets rely on it: no teacher makes
     more."""
-    return ASKED * replies + IN_VAIN
+    return MAX_TRIES_PER_REPLY * replies + MAX_FAILED_CALLS
 
 
 @dataclass(frozen=True, slots=True)

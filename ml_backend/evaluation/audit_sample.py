@@ -11,15 +11,15 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.types import Estimate, Floats, Ints, Mask
-from ml_backend.evaluation.metrics import ENOUGH, correct, wilson
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct, wilson_interval
 
 
-def places(length: int, share: float, random: np.random.Generator) -> Mask:
+def draw_audit_places(length: int, share: float, random: np.random.Generator) -> Mask:
     """(length,) bool: which places of the queue are audit places; each is one with probability `share`."""
     return random.random(length) < share
 
 
-def draw(pending: Ints, available: Ints, n: int, random: np.random.Generator) -> Ints:
+def draw_audit_tasks(pending: Ints, available: Ints, n: int, random: np.random.Generator) -> Ints:
     """(up to n,) int64: tasks for n audit places, the `pending` ones first, then a random draw from `available`."""
     reused = pending[:n]
     undrawn = np.setdiff1d(available, pending)
@@ -27,7 +27,9 @@ def draw(pending: Ints, available: Ints, n: int, random: np.random.Generator) ->
     return np.asarray(np.concatenate([reused, drawn]), np.int64)
 
 
-def accuracy(probabilities: Floats, targets: Floats, tasks: Ints, audited: Ints, multiple: bool) -> Estimate | None:
+def estimate_accuracy(
+    probabilities: Floats, targets: Floats, tasks: Ints, audited: Ints, multiple: bool
+) -> Estimate | None:
     """How often the learner's draft is right, from cross-validated probabilities (n, c) of labelled tasks.
 
     The estimate uses the answered tasks of the audit sample if there are `ENOUGH`, because they are a random sample.
@@ -37,8 +39,9 @@ def accuracy(probabilities: Floats, targets: Floats, tasks: Ints, audited: Ints,
     """
     sampled = np.isin(tasks, audited)
     source, answered = "audit slice", int(sampled.sum())
-    if answered < ENOUGH:
+    if answered < MIN_ANSWERS_FOR_ACCURACY:
         sampled = np.ones(len(tasks), np.bool_)
-        source = f"all labels, chosen by acquisition, as the audit slice has {answered} of {ENOUGH} answers"
-    is_right = correct(probabilities[sampled], targets[sampled], multiple)
-    return wilson(int(is_right.sum()), len(is_right), f"{source}, cross-validated")
+        audited_of_minimum = f"{answered} of {MIN_ANSWERS_FOR_ACCURACY} answers"
+        source = f"all labels, chosen by acquisition, as the audit slice has {audited_of_minimum}"
+    is_right = is_correct(probabilities[sampled], targets[sampled], multiple)
+    return wilson_interval(int(is_right.sum()), len(is_right), f"{source}, cross-validated")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.types import Estimate, Floats, Ints, Mask
-from ml_backend.evaluation.metrics import wilson
+from ml_backend.evaluation.metrics import wilson_interval
 
 MIN_ROWS_TO_COMPARE = 10
 """Rows from which a group is compared with the others: below, one answer moves its accuracy by more than ten points."""
@@ -33,7 +33,7 @@ class GroupMetrics:
     summary: str
 
 
-def by_group(is_right: Mask, group: npt.NDArray[np.str_]) -> GroupMetrics:
+def metrics_by_group(is_right: Mask, group: npt.NDArray[np.str_]) -> GroupMetrics:
     """The metrics of each group, from whether each row (n,) is right and the name of its group (n,).
 
     One group is always the worst, and of many small groups the worst looks bad by luck. So the gap comes with a
@@ -47,7 +47,7 @@ def by_group(is_right: Mask, group: npt.NDArray[np.str_]) -> GroupMetrics:
     hits = np.bincount(group_index[is_right], minlength=len(names))
     is_compared = sizes >= MIN_ROWS_TO_COMPARE
     order = np.lexsort((hits / np.maximum(sizes, 1), ~is_compared))
-    estimates = {str(names[i]): wilson(int(hits[i]), int(sizes[i]), "rows of this group") for i in order}
+    estimates = {str(names[i]): wilson_interval(int(hits[i]), int(sizes[i]), "rows of this group") for i in order}
     accuracy = {name: estimate for name, estimate in estimates.items() if estimate is not None}
     if is_compared.sum() < 2:
         summary = f"fewer than two groups have {MIN_ROWS_TO_COMPARE} answers: nothing to compare"
@@ -78,5 +78,7 @@ def class_balance(targets: Floats, labels: Sequence[str], source: str) -> dict[s
     A soft target counts as a fraction. The intervals are not simultaneous: with c labels, expect c / 20 of them to
     miss. Empty without rows.
     """
-    shares = {label: wilson(float(targets[:, i].sum()), len(targets), source) for i, label in enumerate(labels)}
+    shares = {
+        label: wilson_interval(float(targets[:, i].sum()), len(targets), source) for i, label in enumerate(labels)
+    }
     return {label: share for label, share in shares.items() if share is not None}

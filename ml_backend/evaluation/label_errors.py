@@ -36,7 +36,9 @@ class SuspectedLabelErrors:
     margin: Floats
 
 
-def doubts(held_out: Floats, targets: Floats, multiple: bool, protected: Mask, budget: int) -> SuspectedLabelErrors:
+def find_label_errors(
+    held_out: Floats, targets: Floats, multiple: bool, protected: Mask, budget: int
+) -> SuspectedLabelErrors:
     """At most `budget` suspected rows, from cross-validated probabilities (n, c) and targets (n, c).
 
     Rows of `protected` (n,) count in the thresholds and are never proposed. A label on which the annotators are evenly

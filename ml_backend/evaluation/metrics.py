@@ -10,11 +10,11 @@ from ml_backend.core.types import Estimate, Floats, Ints, Mask
 
 Z95 = 1.959964
 BINS = 15
-ENOUGH = 20
+MIN_ANSWERS_FOR_ACCURACY = 20
 """Judged answers from which an accuracy is shown, compared and forecast: with fewer, its interval is too wide."""
 
 
-def wilson(right: float, n: int, source: str) -> Estimate | None:
+def wilson_interval(right: float, n: int, source: str) -> Estimate | None:
     """A share with its 95 % score interval (Wilson 1927), None without observations."""
     if n == 0:
         return None
@@ -24,7 +24,7 @@ def wilson(right: float, n: int, source: str) -> Estimate | None:
     return Estimate(share, max(0.0, middle - half), min(1.0, middle + half), n, source)
 
 
-def decide(probabilities: Floats, multiple: bool) -> Mask:
+def decide_labels(probabilities: Floats, multiple: bool) -> Mask:
     """(n, c) bool: the labels of a draft. One choice: the most probable; several: all from 0.5 up."""
     if multiple:
         return np.asarray(probabilities >= 0.5)
@@ -33,22 +33,22 @@ def decide(probabilities: Floats, multiple: bool) -> Mask:
     return chosen
 
 
-def correct(probabilities: Floats, targets: Floats, multiple: bool) -> Mask:
+def is_correct(probabilities: Floats, targets: Floats, multiple: bool) -> Mask:
     """(n,) bool: whether the draft agrees with the annotators.
 
     One choice: the drafted label is one of those with most votes. Several: every label is right; either value is right
     for a label on which the annotators are evenly split.
     """
-    chosen = decide(probabilities, multiple)
+    chosen = decide_labels(probabilities, multiple)
     if multiple:
         return np.asarray(((targets == 0.5) | (chosen == (targets > 0.5))).all(axis=1))
     return np.asarray((chosen & (targets >= targets.max(axis=1, keepdims=True))).any(axis=1))
 
 
-def f1(probabilities: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:
+def f1_scores(probabilities: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:
     """F1 of each label that is in the targets or in the drafts, and how many rows have it in the targets, both (k,), in
     the order of the labels. The labels of a target are those that `decide` returns."""
-    drafted, expected = decide(probabilities, multiple), decide(targets, multiple)
+    drafted, expected = decide_labels(probabilities, multiple), decide_labels(targets, multiple)
     hits, drafts, support = (drafted & expected).sum(axis=0), drafted.sum(axis=0), expected.sum(axis=0)
     occurs = (drafts + support) > 0
     scores = 2.0 * hits[occurs] / (drafts + support)[occurs]
@@ -62,9 +62,9 @@ def calibration_error(probabilities: Floats, targets: Floats, multiple: bool) ->
     """
     if multiple:
         confidence = np.maximum(probabilities, 1 - probabilities).ravel()
-        is_right = (decide(probabilities, True) == (targets > 0.5)).ravel()
+        is_right = (decide_labels(probabilities, True) == (targets > 0.5)).ravel()
     else:
-        confidence, is_right = probabilities.max(axis=1), correct(probabilities, targets, False)
+        confidence, is_right = probabilities.max(axis=1), is_correct(probabilities, targets, False)
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     gaps = np.bincount(bins, weights=is_right - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / max(len(confidence), 1))

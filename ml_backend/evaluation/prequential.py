@@ -15,7 +15,7 @@ import numpy as np
 
 from ml_backend.core.ports import Learner
 from ml_backend.core.types import Estimate, Ints, Mask, TrainingSet
-from ml_backend.evaluation.metrics import ENOUGH, correct, wilson
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct, wilson_interval
 
 MIN_BLOCK_ANSWERS = 4
 """Audited answers, at least, that the same learner judges, and that the smallest learner was fitted on."""
@@ -40,10 +40,10 @@ def judge_rows(learner: Learner, train: TrainingSet, fitted_rows: Ints, judged_r
         priors=train.priors,
     )
     probabilities = learner.predict(learner.fit(subset, seed).tensors, train.vectors[judged_rows])
-    return correct(probabilities, train.targets[judged_rows], train.multiple)
+    return is_correct(probabilities, train.targets[judged_rows], train.multiple)
 
 
-def accuracy(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> Estimate | None:
+def prequential_accuracy(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> Estimate | None:
     """How often recent drafts were right: on the later half of the audited rows (n,) of `train`, which are in answering
     order, but on at least ENOUGH of them; None if there are too few.
 
@@ -51,7 +51,7 @@ def accuracy(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> 
     worse. Costs one fit for each block: five at 40 audited answers, four at 400.
     """
     audited_rows = np.flatnonzero(audited)
-    start = min(len(audited_rows) // 2, len(audited_rows) - ENOUGH)
+    start = min(len(audited_rows) // 2, len(audited_rows) - MIN_ANSWERS_FOR_ACCURACY)
     if start < MIN_BLOCK_ANSWERS:
         return None
     is_right = np.concatenate(
@@ -59,4 +59,4 @@ def accuracy(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> 
     )
     fewest, most = audited_rows[start], audited_rows[-1]
     source = f"audit slice, each answer judged by a learner of those before it, {fewest} to {most}"
-    return wilson(int(is_right.sum()), len(is_right), source)
+    return wilson_interval(int(is_right.sum()), len(is_right), source)

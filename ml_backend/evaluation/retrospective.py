@@ -13,7 +13,7 @@ import numpy as np
 
 from ml_backend.core.ports import Learner
 from ml_backend.core.types import Fit, Floats, Ints, Mask, TrainingSet
-from ml_backend.evaluation.metrics import correct, decide
+from ml_backend.evaluation.metrics import decide_labels, is_correct
 
 CURVE_POINTS = 5
 MIN_CURVE_ANSWERS = 20
@@ -51,12 +51,12 @@ def predict_retrospectively(
     oldest = n - (RECENT_MODELS - 1) * ANSWERS_BETWEEN_MODELS
     recent = list(range(oldest, n + 1, ANSWERS_BETWEEN_MODELS)) if oldest >= MIN_CURVE_ANSWERS else []
     fits = {size: fit_on_rows(learner, train, np.arange(n) < size, seed) for size in {*curve.tolist(), *recent}}
-    is_right = [correct(fits[size].held_out, train.targets, train.multiple) for size in curve.tolist()]
+    is_right = [is_correct(fits[size].held_out, train.targets, train.multiple) for size in curve.tolist()]
     probabilities = [learner.predict(fits[size].tensors, stop_set) for size in recent]
     if not probabilities:
         predictions: Ints | Mask | None = None
     elif train.multiple:
-        predictions = np.array([decide(p, multiple=True) for p in probabilities])
+        predictions = np.array([decide_labels(p, multiple=True) for p in probabilities])
     else:
         predictions = np.array([p.argmax(axis=1) for p in probabilities])
     return RetrospectivePredictions(curve, np.array(is_right), predictions)

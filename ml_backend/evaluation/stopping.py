@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.types import Ints, Mask
-from ml_backend.evaluation.metrics import ENOUGH
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY
 
 Doubles = npt.NDArray[np.float64]
 
@@ -49,7 +49,7 @@ class Advice:
     sentence: str
 
 
-def stability(predictions: Ints | Mask) -> Stability:
+def measure_stability(predictions: Ints | Mask) -> Stability:
     """Whether the predictions of successive learners on the same stop set still change.
 
     predictions  (learners, m) labels, or for several labels (learners, m, c) bool, whose kappa is that of all the
@@ -75,7 +75,7 @@ def kappa(first: Ints, second: Ints) -> float:
     return 0.0 if by_chance == 1.0 else (float((first == second).mean()) - by_chance) / (1.0 - by_chance)
 
 
-def forecast(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
+def forecast_gains(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
     """The gain that more labels are expected to bring, for each of `FORECAST_LABELS` up to the number of labels so far.
 
     sizes  (s,) ascending: how many labels each learner of the curve had
@@ -96,7 +96,7 @@ def forecast(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
     """
     horizons = [labels for labels in FORECAST_LABELS if labels <= sizes[-1]]
     rows = right.shape[1]
-    if len(sizes) < 4 or rows < ENOUGH or not horizons:
+    if len(sizes) < 4 or rows < MIN_ANSWERS_FOR_ACCURACY or not horizons:
         return ()
     patterns, counts = np.unique(right, axis=1, return_counts=True)  # rows with equal points are drawn together
     draws = np.random.default_rng(0).multinomial(rows, counts / rows, size=BOOTSTRAP_DRAWS) / rows
@@ -138,7 +138,7 @@ def power_law(sizes: Ints, accuracy: Doubles) -> tuple[Doubles, Doubles, Doubles
     return a, b, c
 
 
-def advice(prediction_stability: Stability | None, gains: tuple[Gain, ...]) -> Advice:
+def advise_on_stopping(prediction_stability: Stability | None, gains: tuple[Gain, ...]) -> Advice:
     """Combines both criteria in one sentence. `stable` is None and `gains` empty while there are too few labels."""
     gain = gains[-1] if gains else None
     if prediction_stability is None or gain is None or gain.labels < FORECAST_LABELS[-1]:

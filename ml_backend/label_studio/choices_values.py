@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from ml_backend.core.types import PARTLY, PATH, TaskSchema
+from ml_backend.core.types import LABEL_PATH_SEPARATOR, PARTLY_READABLE, TaskSchema
 
 ChoicePath = tuple[str, ...]
 
@@ -35,9 +35,9 @@ def read_labels(result: Any, schema: TaskSchema) -> tuple[tuple[str, ...], str]:
         elif label := _label_of(path, schema):
             labels.append(label)
         else:
-            (parents if path in _parent_paths(schema) else unknown).append(PATH.join(path))
+            (parents if path in _parent_paths(schema) else unknown).append(LABEL_PATH_SEPARATOR.join(path))
     if labels:
-        return tuple(dict.fromkeys(labels + unknown)), PARTLY if unknown else ""
+        return tuple(dict.fromkeys(labels + unknown)), PARTLY_READABLE if unknown else ""
     if unknown or parents:
         return tuple(dict.fromkeys(unknown + parents)), "label" if unknown else "parent"
     if has_malformed:

@@ -37,7 +37,7 @@ _PROJECT_FIELDS = (
 )
 
 
-PRIVATE = (
+PRIVATE_ADDRESS_HINT = (
     "Label Studio does not call private addresses: start it with both ML_BLOCK_LOCAL_IP=false and "
     "SSRF_PROTECTION_ENABLED=false, or give this backend a public address (APPRENTICE_PUBLIC_URL)"
 )
@@ -203,7 +203,7 @@ def _failure(method: str, url: str, status: int, content: bytes) -> LabelStudioE
         detail = ""
     message = f"{method} {url}: Label Studio answered {status}" + (f" ({str(detail)[:200]})" if detail else "")
     if "reserved network address" in str(detail):
-        return RequestRefusedError(f"{message}. {PRIVATE}")
+        return RequestRefusedError(f"{message}. {PRIVATE_ADDRESS_HINT}")
     if status in (401, 403):
         return AccessDeniedError(f"{message}: check the API key and the permissions of its user")
     if status == 404:

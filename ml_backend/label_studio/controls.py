@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.core.types import PATH
+from ml_backend.core.types import LABEL_PATH_SEPARATOR
 
 HIDING_CONDITIONS = ("choice-selected", "choice-unselected", "region-selected")
 """Values of `visibleWhen` under which a control may stay hidden."""
@@ -59,7 +59,9 @@ def read_choices(choices: Any) -> list[Choice]:
         choice_by_path.setdefault(choice.path, choice)
     names = [choice.name for choice in choice_by_path.values()]
     return [
-        choice if names.count(choice.name) == 1 else Choice(f"{choice.name} ({PATH.join(path)})", path, choice.hint)
+        choice
+        if names.count(choice.name) == 1
+        else Choice(f"{choice.name} ({LABEL_PATH_SEPARATOR.join(path)})", path, choice.hint)
         for path, choice in choice_by_path.items()
     ]
 
@@ -82,4 +84,4 @@ def _leaves(tag: Any, nested: bool, names: tuple[str, ...], path: tuple[str, ...
         if nested and child.find(".//Choice") is not None:
             yield from _leaves(child, nested, child_names, child_path)
         else:
-            yield Choice(PATH.join(child_names), child_path, child.get("hint") or "")
+            yield Choice(LABEL_PATH_SEPARATOR.join(child_names), child_path, child.get("hint") or "")

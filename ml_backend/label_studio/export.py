@@ -13,8 +13,17 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import SYNTHETIC, Annotation, Example, Floats, Ints, TaskSchema, read_record, storable
-from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.core.types import (
+    SYNTHETIC_FIELD,
+    Annotation,
+    Floats,
+    Ints,
+    TaskContent,
+    TaskSchema,
+    read_record,
+    storable_text,
+)
+from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.data_quality import irregularities, listed
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import MAX_FIELD_CHARACTERS, read_id, read_tasks
@@ -64,11 +73,11 @@ def read_export(path: Path, schema: TaskSchema, group: str, notify: Callable[[st
             f"{path} has more than one task with the id {listed(duplicates)}: give each task an id of its own"
         )
     _check_labels(path, schema, annotations)
-    aggregated = consensus(schema, annotations)
+    aggregated = aggregate_annotations(schema, annotations)
     row_of_task = {task: row for row, task in enumerate(aggregated.tasks.tolist())}
     labelled = [example for example in examples if example.task in row_of_task and example.text.strip()]
     # texts of the teacher are no sample of the texts that are to be labelled
-    kept = [example for example in labelled if SYNTHETIC not in example.fields]
+    kept = [example for example in labelled if SYNTHETIC_FIELD not in example.fields]
     left_out = _left_out(tasks, examples, annotations, row_of_task.keys(), schema)
     if len(kept) < 2:
         data_kind = "record" if schema.is_record else "text"
@@ -92,7 +101,7 @@ def read_export(path: Path, schema: TaskSchema, group: str, notify: Callable[[st
 
 def _left_out(
     tasks: list[dict[str, Any]],
-    examples: list[Example],
+    examples: list[TaskContent],
     annotations: list[Annotation],
     labelled: Collection[int],
     schema: TaskSchema,
@@ -107,7 +116,7 @@ def _left_out(
     }
     with_target = [example for example in examples if example.task in labelled]
     empty = [example.task for example in with_target if not example.text.strip()]
-    generated = [example.task for example in with_target if example.text.strip() and SYNTHETIC in example.fields]
+    generated = [example.task for example in with_target if example.text.strip() and SYNTHETIC_FIELD in example.fields]
     data_kind = "record" if schema.is_record else "text"
     reasons = (
         (without_id, "without an id (in the list, number {})"),
@@ -192,7 +201,7 @@ def _group_value(data: Any, text: str, schema: TaskSchema, field: str) -> str:
     value = data.get(field) if isinstance(data, dict) else None
     if value is None and schema.is_record:
         value = read_record(text).get(field)
-    return storable(str(value))[:MAX_FIELD_CHARACTERS] if isinstance(value, str | int | float) else ""
+    return storable_text(str(value))[:MAX_FIELD_CHARACTERS] if isinstance(value, str | int | float) else ""
 
 
 def _check_groups(path: Path, group: str, groups: list[str], notify: Callable[[str], None]) -> None:

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ml_backend.core.types import SYNTHETIC, Example, TaskSchema
+from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.serialization import read_example, read_moment
+from ml_backend.label_studio.serialization import read_example, read_timestamp
 from ml_backend.label_studio.sync import changed_since
 
 IMPORT_TIMEOUT_SECONDS = 120.0
 MAX_CLOCK_DIFFERENCE = timedelta(days=1)  # between this machine and Label Studio
 
 
-def add_written(
+def import_generated_texts(
     client: LabelStudioClient, project: int, schema: TaskSchema, texts: Mapping[str, str], since: str
-) -> list[Example]:
+) -> list[TaskContent]:
     """Imports the texts that are not yet in the project, and returns them as examples.
 
     texts  generated text -> whether it is meant to be hard or easy
@@ -26,17 +26,17 @@ def add_written(
 
     Raises LabelStudioError.
     """
-    earliest = read_moment((datetime.fromisoformat(since) - MAX_CLOCK_DIFFERENCE).isoformat())
+    earliest = read_timestamp((datetime.fromisoformat(since) - MAX_CLOCK_DIFFERENCE).isoformat())
     imported: set[str] = set()
     filters = [changed_since(earliest)]
     for page in client.pages(project, filters=filters, fields="task_only", include="id,data,updated_at"):
         imported |= {
             example.text
             for task in page
-            if (example := read_example(task, schema)) is not None and SYNTHETIC in example.fields
+            if (example := read_example(task, schema)) is not None and SYNTHETIC_FIELD in example.fields
         }
     rows: list[dict[str, Any]] = [
-        {schema.text_field: text, SYNTHETIC: kind} for text, kind in texts.items() if text not in imported
+        {schema.text_field: text, SYNTHETIC_FIELD: kind} for text, kind in texts.items() if text not in imported
     ]
     if not rows:
         return []

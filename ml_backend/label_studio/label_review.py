@@ -18,9 +18,9 @@ from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
 from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
-from ml_backend.storage import ProjectRecord, Proposal, Store, now
+from ml_backend.storage import ProjectState, Proposal, Store, now
 
-VERSION = "Second look"
+SECOND_LOOK_VERSION = "Second look"
 EXPIRY_SECONDS = 7 * 86_400.0  # after this time, an annotation that was not changed counts as reviewed
 HIDDEN_COLUMNS = (
     "inner_id", "completed_at", "cancelled_annotations", "total_predictions", "annotations_results", "annotations_ids",
@@ -39,7 +39,7 @@ def single_annotations(annotations: list[Annotation]) -> dict[int, Annotation]:
     return {task: of_task[0] for task, of_task in by_task.items() if len(of_task) == 1}
 
 
-def settled_tasks(store: Store, project: int) -> list[int]:
+def reviewed_tasks(store: Store, project: int) -> list[int]:
     """The ids of the tasks with an annotation that has been reviewed since its last change."""
     reviewed = store.reviews.reviewed(project)
     annotations = store.labels.those(project, reviewed)
@@ -60,8 +60,8 @@ def reviewable_tasks(reviewed: Mapping[int, str], annotations: list[Annotation])
     }
 
 
-def propose(
-    client: LabelStudioClient, store: Store, schema: TaskSchema, record: ProjectRecord, budget: int,
+def update_proposals(
+    client: LabelStudioClient, store: Store, schema: TaskSchema, record: ProjectState, budget: int,
     check_lease: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Makes the proposals in Label Studio agree with the first `budget` suspected label errors of the monitor. Each
@@ -99,7 +99,7 @@ def propose(
             _ensure_tab(client, store, record.id)
             check_lease()
             draft = Draft(tuple(error["instead"]), error["confidence"], "learner")
-            rows = write_predictions([Prediction(task, error["confidence"], draft)], schema, VERSION)
+            rows = write_predictions([Prediction(task, error["confidence"], draft)], schema, SECOND_LOOK_VERSION)
             annotation = annotation_of[task]
             try:
                 prediction = client.call("POST", "api/predictions/", body=next(rows))["id"]
@@ -111,7 +111,7 @@ def propose(
 
 def delete_proposals(client: LabelStudioClient, project: int) -> None:
     """Deletes all proposals of a project from Label Studio."""
-    client.call("DELETE", f"api/projects/{project}/model-versions/", body={"model_version": VERSION})
+    client.call("DELETE", f"api/projects/{project}/model-versions/", body={"model_version": SECOND_LOOK_VERSION})
 
 
 def _ensure_tab(client: LabelStudioClient, store: Store, project: int) -> None:
@@ -129,10 +129,13 @@ def save_second_look_tab(client: LabelStudioClient, project: int, stored_id: int
     """Updates or creates the tab, and returns its id."""
     hidden = [f"tasks:{column}" for column in HIDDEN_COLUMNS]
     version_filter: dict[str, Any] = {
-        "filter": "filter:tasks:predictions_model_versions", "operator": "contains", "type": "List", "value": [VERSION],
-    }  # fmt: skip
+        "filter": "filter:tasks:predictions_model_versions",
+        "operator": "contains",
+        "type": "List",
+        "value": [SECOND_LOOK_VERSION],
+    }
     data = {
-        "title": VERSION,
+        "title": SECOND_LOOK_VERSION,
         "type": "list",
         "target": "tasks",
         "hiddenColumns": {"explore": hidden, "labeling": hidden},

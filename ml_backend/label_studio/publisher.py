@@ -19,7 +19,7 @@ from ml_backend.core.types import Prediction, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
 
-HEAD = 4  # predictions that are written before the switch
+HEAD_PREDICTIONS = 4  # predictions that are written before the switch
 MAX_EXPLORED_SLOWDOWN = 2.0
 """The slower kind of write is tried again if it took at most this many times as long: a server's speed may change."""
 NEWEST_MEASUREMENT_WEIGHT = 0.3
@@ -43,7 +43,7 @@ class PublishTimings:
         """The faster kind of write for `row_count` predictions: `bulk` or `single`. With `explores`, it is the slower
         kind, if that took at most `MAX_EXPLORED_SLOWDOWN` times as long, so that its time is measured again."""
         if self.bulk is None or self.single is None:
-            return "single" if self.bulk is not None or row_count <= HEAD else "bulk"
+            return "single" if self.bulk is not None or row_count <= HEAD_PREDICTIONS else "bulk"
         seconds = {"bulk": self.bulk, "single": row_count * self.single}
         faster, slower = sorted(seconds, key=lambda kind: seconds[kind])
         return slower if explores and seconds[slower] <= MAX_EXPLORED_SLOWDOWN * seconds[faster] else faster
@@ -76,8 +76,8 @@ class Publisher:
         Raises RequestRefusedError if Label Studio dropped a prediction; the earlier version then continues to serve.
         """
         rows = list(write_predictions(predictions, self.schema, self.version))
-        kind = self._write_kind(min(HEAD, len(rows)), explores=self.explores)
-        head_count = len(rows) if kind == "bulk" else HEAD
+        kind = self._write_kind(min(HEAD_PREDICTIONS, len(rows)), explores=self.explores)
+        head_count = len(rows) if kind == "bulk" else HEAD_PREDICTIONS
         self._write(rows[:head_count], kind)
         self.check_lease()
         self.client.change_project(self.project, model_version=self.version)
@@ -129,7 +129,7 @@ class Publisher:
         self._last_write_seconds = time.monotonic() - write_started
 
 
-def prune(client: LabelStudioClient, project: int, version: str) -> None:
+def delete_version_predictions(client: LabelStudioClient, project: int, version: str) -> None:
     """Deletes the predictions of a version that no longer serves. This takes about 20 ms for each prediction and blocks
     writers meanwhile."""
     client.call("DELETE", f"api/projects/{project}/model-versions/", body={"model_version": version}, timeout=120)

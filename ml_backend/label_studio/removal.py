@@ -7,15 +7,15 @@ from contextlib import suppress
 
 from ml_backend.core.exceptions import ApprenticeError, NotFoundError, RequestRefusedError
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.publisher import prune
+from ml_backend.label_studio.publisher import delete_version_predictions
 from ml_backend.label_studio.setup import Notify, disconnect, stop_rounds
 from ml_backend.label_studio.sync import check_identity
-from ml_backend.storage import ProjectRecord, Store
+from ml_backend.storage import ProjectState, Store
 
 WORKER_RELEASE_SECONDS = 6.0  # a worker notices within this time that a project is disconnected, and stops writing
 
 
-def is_in_label_studio(client: LabelStudioClient, record: ProjectRecord, notify: Notify) -> bool:
+def is_in_label_studio(client: LabelStudioClient, record: ProjectState, notify: Notify) -> bool:
     """Whether the project still exists in Label Studio, and is not another project with the same number. Raises
     LabelStudioError."""
     try:
@@ -63,6 +63,6 @@ def _remove_drafts(client: LabelStudioClient, store: Store, project: int, notify
     names = [name for _, name, _ in store.versions.stale(project)] + ([active.name] if active else [])
     for name in names:
         with suppress(NotFoundError, RequestRefusedError):  # Label Studio has a version only while it has predictions
-            prune(client, project, name)
+            delete_version_predictions(client, project, name)
     if names:
         notify(f"removed the drafts of {len(names)} versions")

@@ -12,13 +12,13 @@ from typing import Any
 
 from ml_backend.core.types import (
     Annotation,
-    Example,
     Prediction,
+    TaskContent,
     TaskSchema,
     content_key,
     read_record,
     record_text,
-    storable,
+    storable_text,
 )
 from ml_backend.label_studio.choices_values import read_labels, write_choices
 from ml_backend.label_studio.html_text import visible_text
@@ -27,7 +27,7 @@ MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many
 MAX_HTML_CHARACTERS = 200_000  # of HTML, before its visible text is extracted
 MAX_FIELD_CHARACTERS = 64  # of the name of a field, and of a value that may name a group
 MAX_GROUP_FIELDS = 20  # of a task
-MAX_RECORD, MAX_TABLE_VALUE_CHARACTERS = 300, 2000  # fields of a record; characters of a value in a table
+MAX_RECORD_FIELDS, MAX_TABLE_VALUE_CHARACTERS = 300, 2000  # fields of a record; characters of a value in a table
 UNNAMED_FIELD = "(unnamed)"  # for example the first column of a CSV file
 _MAX_ID = 2**63 - 1
 
@@ -54,7 +54,9 @@ def read_text(task: Any, schema: TaskSchema) -> str:
         return ""
     if not schema.is_record:
         value = _displayed_value(data, schema.text_field, schema)
-        text = "" if value is None or isinstance(value, (dict, list)) else storable(str(value)[:MAX_TEXT_CHARACTERS])
+        text = (
+            "" if value is None or isinstance(value, (dict, list)) else storable_text(str(value)[:MAX_TEXT_CHARACTERS])
+        )
         return text if text.strip() else ""
     record = _read_record(data.get(schema.record_field), MAX_TABLE_VALUE_CHARACTERS)
     displayed = {name: _displayed_value(data, name, schema) for name in schema.fields}
@@ -80,9 +82,9 @@ def _displayed_value(data: dict[str, Any], name: str, schema: TaskSchema) -> Any
     return visible_text(value[:MAX_HTML_CHARACTERS]) if name in schema.html and isinstance(value, str) else value
 
 
-def record_name(field: object) -> str:
+def record_field_name(field: object) -> str:
     """The name of a field in a record: without characters that cannot be stored, and of limited length."""
-    return storable(str(field)).strip()[:MAX_FIELD_CHARACTERS] or UNNAMED_FIELD
+    return storable_text(str(field)).strip()[:MAX_FIELD_CHARACTERS] or UNNAMED_FIELD
 
 
 def _read_record(value: Any, max_characters: int) -> dict[str, Any]:
@@ -95,12 +97,12 @@ def _read_record(value: Any, max_characters: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         return {}
     record: dict[str, Any] = {}
-    for key, field_value in list(value.items())[:MAX_RECORD]:
-        name = record_name(key)
+    for key, field_value in list(value.items())[:MAX_RECORD_FIELDS]:
+        name = record_field_name(key)
         while name in record:  # names can become equal when they are shortened
             name = f"{name[: MAX_FIELD_CHARACTERS - 4]} ({len(record)})"
         plain = _as_json(field_value) if isinstance(field_value, dict | list) else field_value
-        record[name] = storable(plain)[:max_characters] if isinstance(plain, str) else plain
+        record[name] = storable_text(plain)[:max_characters] if isinstance(plain, str) else plain
     return record
 
 
@@ -111,7 +113,7 @@ def _as_json(value: Any) -> str | None:
         return None
 
 
-def read_moment(value: Any) -> str:
+def read_timestamp(value: Any) -> str:
     """A time as ISO text in UTC, "" if the value is no time. A time without a zone is read as UTC.
 
     The format sorts as text. Label Studio's filters accept it and respond with status 500 to other formats.
@@ -124,7 +126,7 @@ def read_moment(value: Any) -> str:
         return ""
 
 
-def read_example(task: Any, schema: TaskSchema) -> Example | None:
+def read_example(task: Any, schema: TaskSchema) -> TaskContent | None:
     """A task with its text and the fields that may make groups, None if it has no id."""
     task_id = read_id(task.get("id")) if isinstance(task, dict) else None
     if task_id is None:
@@ -133,14 +135,14 @@ def read_example(task: Any, schema: TaskSchema) -> Example | None:
     fields = _group_fields(task.get("data"), schema)
     if not text:  # the names of all fields help users to find the field that has the text
         fields = {**dict.fromkeys(_field_names(task.get("data")), ""), **fields}
-    return Example(task_id, text, content_key(text), fields)
+    return TaskContent(task_id, text, content_key(text), fields)
 
 
 def _field_names(data: Any) -> list[str]:
     """The first names of fields in a task's data."""
     if not isinstance(data, dict):
         return []
-    return [storable(str(name))[:MAX_FIELD_CHARACTERS] for name in data][:MAX_GROUP_FIELDS]
+    return [storable_text(str(name))[:MAX_FIELD_CHARACTERS] for name in data][:MAX_GROUP_FIELDS]
 
 
 def _group_fields(data: Any, schema: TaskSchema) -> dict[str, str]:
@@ -149,7 +151,7 @@ def _group_fields(data: Any, schema: TaskSchema) -> dict[str, str]:
         return {}
     text_fields = schema.data
     plain = {
-        storable(str(name)): storable(str(value))
+        storable_text(str(name)): storable_text(str(value))
         for name, value in data.items()
         if name not in text_fields and isinstance(value, str | int | float | bool)
     }
@@ -187,15 +189,15 @@ def read_annotation(annotation: Any, schema: TaskSchema, task: int | None = None
         choices=choices,
         cancelled=cancelled,
         ground_truth=annotation.get("ground_truth") is True,
-        updated_at=read_moment(annotation.get("updated_at")),
+        updated_at=read_timestamp(annotation.get("updated_at")),
         lead_time=float(lead_time) if isinstance(lead_time, (int, float)) and 0 <= lead_time < 1e9 else None,
         unread="" if cancelled else unread,
     )
 
 
-def read_tasks(tasks: Iterable[Any], schema: TaskSchema) -> tuple[list[Example], list[Annotation]]:
+def read_tasks(tasks: Iterable[Any], schema: TaskSchema) -> tuple[list[TaskContent], list[Annotation]]:
     """The tasks in the JSON of the API or of /predict, and the annotations that they contain."""
-    examples: list[Example] = []
+    examples: list[TaskContent] = []
     annotations: list[Annotation] = []
     for task in tasks:
         example = read_example(task, schema)

@@ -9,18 +9,18 @@ from contextlib import suppress
 from typing import Any
 
 from ml_backend.core.exceptions import ApprenticeError, NotFoundError, RequestRefusedError
-from ml_backend.core.settings import Settings, own_params
+from ml_backend.core.settings import Settings, project_params
 from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.label_review import delete_proposals, save_second_look_tab
-from ml_backend.label_studio.serialization import read_moment
+from ml_backend.label_studio.serialization import read_timestamp
 from ml_backend.label_studio.sync import check_identity
-from ml_backend.storage import ProjectRecord, Store
+from ml_backend.storage import ProjectState, Store
 
 TITLE = "Apprentice"
 SAMPLING = "Uncertainty sampling"
-USER = "apprentice"
+BASIC_AUTH_USER = "apprentice"
 WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
 DRAFT_COLUMN, DRAFT_COLUMN_PIXELS = "predictions_results", 700
 HIDDEN_COLUMNS = (  # the tab shows the other columns: id, score, draft and data
@@ -28,7 +28,7 @@ HIDDEN_COLUMNS = (  # the tab shows the other columns: id, score, draft and data
     "annotations_results", "annotations_ids", "predictions_model_versions", "file_upload",
     "storage_filename", "created_at", "updated_at", "updated_by", "avg_lead_time", "draft_exists",
 )  # fmt: skip
-REMEMBERED = ("sampling", "model_version", "show_collab_predictions")
+RESTORED_SETTINGS = ("sampling", "model_version", "show_collab_predictions")
 
 # PROJECT_UPDATED is left out: Apprentice's own change of the model version would fire it, and at 100,000 tasks Label
 # Studio needs 0.1 s for the counts in its body. Every other event carries the labelling configuration, and
@@ -64,12 +64,12 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     record = store.projects.ensure(project)
     read_schema(fields.get("label_config") or "", record.choices)
     connection = record.connection or {}
-    created_at = read_moment(fields.get("created_at"))
+    created_at = read_timestamp(fields.get("created_at"))
     if record.made_at not in ("", created_at):
-        _forget(store, project)
+        _remove_earlier_project(store, project)
         connection = {}
         notify("another project had this number before: its stored data is removed")
-    earlier = connection.get("earlier") or {name: fields.get(name) for name in REMEMBERED}
+    earlier = connection.get("earlier") or {name: fields.get(name) for name in RESTORED_SETTINGS}
     # stored first, so that `disconnect` restores the earlier settings even if a later step fails
     config = fields.get("label_config") or ""
     store.connections.begin(project, earlier)
@@ -94,10 +94,10 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     store.publications.request(project)
     store.synchronisation.look_again(project)
     store.jobs.request(project, retry=True)
-    return read_schema(config, ProjectRecord(project, extra_params=extra_params).choices)
+    return read_schema(config, ProjectState(project, extra_params=extra_params).choices)
 
 
-def _forget(store: Store, project: int) -> None:
+def _remove_earlier_project(store: Store, project: int) -> None:
     """Removes the stored data of an earlier project with the same number, whose tasks and labels were different ones.
     The cost of its teacher stays on the ledger, because budgets are kept by the number of a project."""
     store.forget(project, ledger=False)
@@ -174,7 +174,7 @@ def auth_headers(secret: str) -> dict[str, str]:
     """The HTTP headers with which Label Studio's webhook must authenticate; none if the secret is ""."""
     if not secret:
         return {}
-    return {"Authorization": "Basic " + base64.b64encode(f"{USER}:{secret}".encode()).decode()}
+    return {"Authorization": "Basic " + base64.b64encode(f"{BASIC_AUTH_USER}:{secret}".encode()).decode()}
 
 
 def _save_webhook(client: LabelStudioClient, project: int, url: str, secret: str, stored_id: int | None) -> int:
@@ -199,7 +199,7 @@ def _save_ml_backend(
     params. Raises RequestRefusedError if Label Studio cannot use the backend."""
     body: dict[str, Any] = {"project": project, "url": url, "title": TITLE, "is_interactive": False}
     if secret:
-        body |= {"auth_method": "BASIC_AUTH", "basic_auth_user": USER, "basic_auth_pass": secret}
+        body |= {"auth_method": "BASIC_AUTH", "basic_auth_user": BASIC_AUTH_USER, "basic_auth_pass": secret}
     ids = _matching_ids(client.call("GET", "api/ml", params={"project": project}), url, stored_id)
     for duplicate in ids[1:]:
         _delete(client, f"api/ml/{duplicate}")
@@ -212,7 +212,7 @@ def _save_ml_backend(
         raise RequestRefusedError(
             f"{error}. Check that Label Studio reaches {url} and that `apprentice serve` runs there"
         ) from error
-    return int(backend["id"]), own_params(backend.get("extra_params"))
+    return int(backend["id"]), project_params(backend.get("extra_params"))
 
 
 def _matching_ids(objects: list[Any], url: str, stored_id: int | None) -> list[int]:

@@ -17,12 +17,12 @@ from hashlib import sha256
 from typing import Any
 
 from ml_backend.core.exceptions import ApprenticeError, UnsupportedConfigError
-from ml_backend.core.types import Example, TaskSchema
+from ml_backend.core.types import TaskContent, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.serialization import read_moment, read_tasks
+from ml_backend.label_studio.serialization import read_tasks, read_timestamp
 from ml_backend.label_studio.webhooks import read_counts
-from ml_backend.storage import ProjectRecord, Store, now
+from ml_backend.storage import ProjectState, Store, now
 
 CHANGES_OVERLAP = timedelta(seconds=60)  # of two reconciliations; longer than a transaction of Label Studio takes
 ANNOTATED_PAGE_TASKS = 500  # with its annotations, a task takes Label Studio ten times as long as without
@@ -38,7 +38,7 @@ def reconcile(
     project: int,
     interval_seconds: float,
     check_lease: Callable[[], None],
-    on_listed: Callable[[Sequence[Example]], None] = lambda _: None,
+    on_listed: Callable[[Sequence[TaskContent]], None] = lambda _: None,
 ) -> bool:
     """Makes the store agree with Label Studio; returns whether the API was read.
 
@@ -83,12 +83,12 @@ def reconcile(
     return True
 
 
-def check_identity(client: LabelStudioClient, record: ProjectRecord, fields: dict[str, Any]) -> None:
+def check_identity(client: LabelStudioClient, record: ProjectState, fields: dict[str, Any]) -> None:
     """Raises ApprenticeError if the project in Label Studio is not the one that was connected.
 
     fields  the project's JSON, see `LabelStudioClient.project`
     """
-    if record.made_at not in ("", read_moment(fields.get("created_at"))):
+    if record.made_at not in ("", read_timestamp(fields.get("created_at"))):
         raise ApprenticeError(
             f"Project {record.id} of {client.url} is not the one that was connected: correct the address of Label "
             f"Studio, or run `apprentice connect --project {record.id}` to connect this project"
@@ -108,7 +108,7 @@ class _TaskReader:
     project: int
     schema: TaskSchema
     check_lease: Callable[[], None]
-    on_listed: Callable[[Sequence[Example]], None]
+    on_listed: Callable[[Sequence[TaskContent]], None]
     revision: int
 
     def read_changes(self, since: str) -> str:
@@ -169,7 +169,7 @@ class _TaskReader:
         """Stores for `status` how many tasks have been read; None at the end."""
         self.store.progress.read(self.project, task_count)
 
-    def _store_page(self, tasks: list[Any]) -> tuple[list[Example], set[int]]:
+    def _store_page(self, tasks: list[Any]) -> tuple[list[TaskContent], set[int]]:
         """Stores tasks and the annotations that they contain; returns the tasks, and the ids of the annotations."""
         examples, annotations = read_tasks(tasks, self.schema)
         ids = (annotation.get("id") for task in tasks for annotation in task.get("annotations") or ())
@@ -196,7 +196,7 @@ def _has_positive(count: str) -> dict[str, Any]:
 def _overlap_start(time: str) -> str:
     """The time `CHANGES_OVERLAP` earlier, in the format of `read_moment`."""
     try:
-        return read_moment((datetime.fromisoformat(time) - CHANGES_OVERLAP).isoformat())
+        return read_timestamp((datetime.fromisoformat(time) - CHANGES_OVERLAP).isoformat())
     except (ValueError, OverflowError):  # this is the first reconciliation
         return _EARLIEST
 
@@ -233,4 +233,4 @@ def _stored_counts(store: Store, project: int) -> dict[str, int]:
 
 def _update_times(tasks: Iterable[Any]) -> list[str]:
     """The times of the last changes of tasks."""
-    return [read_moment(task.get("updated_at")) for task in tasks if isinstance(task, dict)]
+    return [read_timestamp(task.get("updated_at")) for task in tasks if isinstance(task, dict)]

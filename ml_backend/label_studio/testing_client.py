@@ -61,7 +61,7 @@ def next_task(client: LabelStudioClient, project: int, schema: TaskSchema) -> Se
     return ServedTask(int(task["id"]), read_text(task, schema), choices, prediction.get("model_version"))
 
 
-def answer(client: LabelStudioClient, task: int, schema: TaskSchema, choices: Sequence[str]) -> int:
+def submit_annotation(client: LabelStudioClient, task: int, schema: TaskSchema, choices: Sequence[str]) -> int:
     """Submits an annotation with these choices; returns its id."""
     region = {
         "from_name": schema.control,
@@ -73,7 +73,7 @@ def answer(client: LabelStudioClient, task: int, schema: TaskSchema, choices: Se
     return int(client.call("POST", f"api/tasks/{task}/annotations/", body=body)["id"])
 
 
-def skip(client: LabelStudioClient, task: int) -> int:
+def skip_task(client: LabelStudioClient, task: int) -> int:
     """Skips a task; returns the id of the annotation that stands for the skip."""
     body = {"result": [], "was_cancelled": True}
     return int(client.call("POST", f"api/tasks/{task}/annotations/", body=body)["id"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ml_backend.core.exceptions import InvalidEventError, UnsupportedConfigError
-from ml_backend.core.types import Annotation, Example, storable
+from ml_backend.core.types import Annotation, TaskContent, storable_text
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation, read_example, read_id, read_project_id
 
@@ -36,7 +36,7 @@ class Event:
     counts: dict[str, int] | None = None
     annotations: tuple[Annotation, ...] = ()
     deleted_annotations: tuple[int, ...] = ()
-    examples: tuple[Example, ...] = ()
+    examples: tuple[TaskContent, ...] = ()
     deleted_tasks: tuple[int, ...] = ()
     incomplete: bool = False
     problem: str = ""
@@ -70,7 +70,7 @@ def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event
     if project_id is None:
         raise InvalidEventError("the body names no project")
     config = details.get("label_config")
-    config = storable(config) if isinstance(config, str) else None
+    config = storable_text(config) if isinstance(config, str) else None
     event = Event(action[:50], project_id, config, read_counts(details))
     if action in ("ANNOTATIONS_DELETED", "TASKS_DELETED"):
         kind = "annotations" if action == "ANNOTATIONS_DELETED" else "tasks"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ml_backend.core.types import Annotation
-from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved, fate, time_saved, timed
+from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved, annotation_seconds, draft_outcome, time_saved
 from ml_backend.storage import PublishedDraft
 
 AUTHORS = ("teacher", "learner")
@@ -54,7 +54,9 @@ class AcceptanceCounts:
         (self._published.discard if draft is None else self._published.add)(task)
         outcome = None
         if draft is not None and first is not None:
-            outcome = _Outcome(draft.author, fate(draft, first) if draft.author else "", timed(first))
+            outcome = _Outcome(
+                draft.author, draft_outcome(draft, first) if draft.author else "", annotation_seconds(first)
+            )
         previous = self._outcomes.pop(task, None)
         if previous is not None:
             self._counts[previous.author, previous.fate] -= 1

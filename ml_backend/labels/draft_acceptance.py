@@ -13,13 +13,13 @@ from statistics import median
 import numpy as np
 
 from ml_backend.core.types import Annotation, Estimate, Floats, Ints
-from ml_backend.evaluation.metrics import correct, decide, wilson
+from ml_backend.evaluation.metrics import decide_labels, is_correct, wilson_interval
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft
 
 MIN_TIMED_ANNOTATIONS = 5
 """Timed annotations with an accepted draft, and of those without a draft, that an estimate of the saved time needs."""
-BY_TEACHER = "answered tasks that it has labelled"
+TEACHER_AGREEMENT_SOURCE = "answered tasks that it has labelled"
 MAX_ANNOTATION_SECONDS = 600.0
 """An annotation that took longer is not counted as timed: the annotator probably took a break."""
 
@@ -82,11 +82,11 @@ def time_saved(accepted: int, with_draft: Sequence[float], without: Sequence[flo
     )
 
 
-def learners_share(queue: Iterable[PublishedDraft]) -> Estimate | None:
+def learner_draft_share(queue: Iterable[PublishedDraft]) -> Estimate | None:
     """The share of the learner's own drafts among the drafts of a queue, None without drafts. A high share means that
     the teacher is hardly needed."""
     authors = [draft.author for draft in queue if draft.author is not None]
-    return wilson(authors.count("learner"), len(authors), "the published queue")
+    return wilson_interval(authors.count("learner"), len(authors), "the published queue")
 
 
 def agreement(probabilities: Floats, targets: Floats, labels: Sequence[str], multiple: bool, source: str) -> Agreement:
@@ -97,20 +97,20 @@ def agreement(probabilities: Floats, targets: Floats, labels: Sequence[str], mul
     labels         names of the c columns
     source         description of the tasks, for the estimates
     """
-    is_correct = correct(probabilities, targets, multiple)
-    predicted = decide(probabilities, multiple)
+    is_right = is_correct(probabilities, targets, multiple)
+    predicted = decide_labels(probabilities, multiple)
     annotated = targets > 0.5 if multiple else targets >= targets.max(axis=1, keepdims=True)
     in_class = (annotated | predicted) & (targets != 0.5) if multiple else annotated
     agreed = in_class & annotated & predicted
     by_class = {
         label: estimate
         for column, label in enumerate(labels)
-        if (estimate := wilson(int(agreed[:, column].sum()), int(in_class[:, column].sum()), source))
+        if (estimate := wilson_interval(int(agreed[:, column].sum()), int(in_class[:, column].sum()), source))
     }
-    return Agreement(wilson(int(is_correct.sum()), len(is_correct), source), by_class)
+    return Agreement(wilson_interval(int(is_right.sum()), len(is_right), source), by_class)
 
 
-def of_learner(model: FittedModel | None, excluded: Ints) -> Agreement:
+def learner_agreement(model: FittedModel | None, excluded: Ints) -> Agreement:
     """The agreement of a learner with the annotators, from its cross-validated probabilities on the tasks that it was
     fitted on, not counting the tasks with the ids `excluded`. Empty without a model."""
     if model is None:
@@ -121,14 +121,14 @@ def of_learner(model: FittedModel | None, excluded: Ints) -> Agreement:
     return agreement(probabilities, targets, snapshot.labels, snapshot.multiple, source)
 
 
-def fate(draft: PublishedDraft, annotation: Annotation) -> str:
+def draft_outcome(draft: PublishedDraft, annotation: Annotation) -> str:
     """What the annotator did with a draft: `accepted`, `edited` or `replaced`."""
     if set(draft.choices) == set(annotation.choices):
         return "accepted"
     return "edited" if set(draft.choices) & set(annotation.choices) else "replaced"
 
 
-def timed(annotation: Annotation) -> float | None:
+def annotation_seconds(annotation: Annotation) -> float | None:
     """The seconds that an annotation took, None if they are unknown or more than `MAX_ANNOTATION_SECONDS`."""
     seconds = annotation.lead_time
     return seconds if seconds is not None and 0 < seconds <= MAX_ANNOTATION_SECONDS else None

@@ -17,7 +17,7 @@ from ml_backend.model.fitted_model import FittedModel
 ERROR_TOLERANCE = 1e-9
 
 
-def pool_of(
+def make_query_pool(
     schema: TaskSchema,
     learner: FittedModel | None,
     tasks: Ints,
@@ -40,7 +40,7 @@ def pool_of(
     )
 
 
-def choose(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, seed: int) -> Selection:
+def select_queries(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, seed: int) -> Selection:
     """Selects k rows by the project's query strategy. `balance` is the share of rows that come from the groups whose
     mean error is above that of all labelled rows. The groups are the clusters, or, if the project names a field,
     `groups` (n,) numbered from 0."""

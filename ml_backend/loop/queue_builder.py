@@ -14,9 +14,9 @@ from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import Clustering, Draft, Ints, Mask, Prediction, Selection, TaskSchema
 from ml_backend.evaluation import audit_sample
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
-from ml_backend.loop.query_selection import choose, pool_of
+from ml_backend.loop.query_selection import make_query_pool, select_queries
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.model.pre_annotation import because, draft
+from ml_backend.model.pre_annotation import explanation_text, make_drafts
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher.teacher_labels import TeacherLabels
@@ -24,7 +24,7 @@ from ml_backend.teacher.teacher_labels import TeacherLabels
 MAX_COMPARED_TASKS = 20_000
 """Maximum number of free tasks that a query strategy selects from. If there are more, it gets a random sample of this
 size, another one after each annotation."""
-RANKED = 0.5  # upper bound of the scores of the published queue; /predict gives higher scores
+MAX_QUEUE_SCORE = 0.5  # upper bound of the scores of the published queue; /predict gives higher scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,15 @@ def rank(store: Store, pool: ProjectPool, context: RankingContext) -> list[Predi
     random = np.random.default_rng(context.seed)
     is_open = np.isin(pool.tasks, context.labels.touched, assume_unique=True, invert=True) & ~pool.without_text
     n_open = int(is_open.sum())
-    is_audit_place = audit_sample.places(min(context.options.queue_size, n_open), context.options.audit_share, random)
+    is_audit_place = audit_sample.draw_audit_places(
+        min(context.options.queue_size, n_open), context.options.audit_share, random
+    )
 
     drawn_before = np.array(store.versions.audited(context.project), np.int64)
     waiting = drawn_before[np.isin(drawn_before, pool.tasks[is_open])]
     # if few other tasks are left, tasks that wait for the audit also take the places of the query strategy
     n_audit_places = max(int(is_audit_place.sum()), len(is_audit_place) - (n_open - len(waiting)))
-    audited = audit_sample.draw(waiting, pool.tasks[is_open & ~pool.synthetic], n_audit_places, random)
+    audited = audit_sample.draw_audit_tasks(waiting, pool.tasks[is_open & ~pool.synthetic], n_audit_places, random)
     store.versions.draw_audit(context.project, audited.tolist())
 
     free = is_open & ~np.isin(pool.tasks, np.concatenate([waiting, audited]))
@@ -85,7 +87,7 @@ def rank(store: Store, pool: ProjectPool, context: RankingContext) -> list[Predi
     ]
     queue += [*without_draft, *selected]  # the rest of one kind where the other kind has too few tasks
     return [
-        Prediction(task, RANKED * position / len(queue), task_draft, reason)
+        Prediction(task, MAX_QUEUE_SCORE * position / len(queue), task_draft, reason)
         for position, (task, task_draft, reason) in enumerate(queue)
     ]
 
@@ -100,7 +102,7 @@ def _selected_tasks(
     if compared is not None:
         view, clustering = view.subset(compared), clustering and clustering.of(compared)
     labelled = np.isin(pool.tasks[view.rows], context.labels.tasks, assume_unique=True)
-    query_pool = pool_of(
+    query_pool = make_query_pool(
         context.schema,
         context.learner,
         pool.tasks[view.rows],
@@ -114,14 +116,14 @@ def _selected_tasks(
         query_pool = replace(query_pool, errors=np.where(pool.synthetic[view.rows], np.nan, query_pool.errors))
     field = context.options.group_by
     groups = pool.groups(field)[view.rows] if field and context.options.balance else None
-    selection = choose(context.options, query_pool, groups, n, seed=context.seed)
+    selection = select_queries(context.options, query_pool, groups, n, seed=context.seed)
     pool.encode_missing(view.rows[selection.rows], n)
     selection = selection.where(pool.encoded[view.rows[selection.rows]])  # without unusable rows
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
     texts, vectors = store.tasks.texts(context.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
     teacher_probabilities = context.teacher_labels.of(tasks) if context.teacher_labels else None
     is_generated = pool.synthetic[view.rows[selection.rows]]
-    drafts = draft(
+    drafts = make_drafts(
         context.settings,
         context.schema,
         context.learner,
@@ -152,7 +154,7 @@ def _reasons(
     version."""
     rows, uncertainties = selection.rows.tolist(), selection.uncertainty.tolist()
     for row, uncertainty, task_draft in zip(rows, uncertainties, drafts, strict=True):
-        origin = f"{task_draft.author}'s draft{because(task_draft)}" if task_draft else "no draft"
+        origin = f"{task_draft.author}'s draft{explanation_text(task_draft)}" if task_draft else "no draft"
         cluster = "" if clustering is None else f"cluster {clustering.assignment[row] + 1}"
         certainty = "no model yet" if math.isnan(uncertainty) else f"uncertainty {uncertainty:.2f}"
         yield f"{', '.join(filter(None, [origin, cluster, selection.ground, certainty]))} ({context.name})"

@@ -20,7 +20,7 @@ from ml_backend.core.exceptions import ApprenticeError, LeaseLostError, RequestR
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import Estimate, Fit, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation import audit_sample
-from ml_backend.evaluation.gate_test import judge
+from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
@@ -32,12 +32,12 @@ from ml_backend.loop.queue_builder import RankingContext, rank
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import MIN_TARGETS, FittedModel, TrainingSnapshot
 from ml_backend.monitoring import project_stats
-from ml_backend.monitoring.monitor import fall_back
+from ml_backend.monitoring.monitor import apply_acquisition_fallback
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import Lease, ProjectRecord, RoundRecord, Store, now
+from ml_backend.storage import Lease, ProjectState, RoundRow, Store, now
 from ml_backend.teacher import distillation
-from ml_backend.teacher.teacher_labels import TeacherLabels, recall
+from ml_backend.teacher.teacher_labels import TeacherLabels, load_teacher_labels
 
 EXPLORE_EVERY_VERSIONS = 10  # in one of so many versions, the publisher tries the method that was slower
 
@@ -79,7 +79,7 @@ class RoundContext:
             self.stages[name] = round(time.monotonic() - start, 4)
 
 
-def run_round(context: RoundContext) -> RoundRecord | None:
+def run_round(context: RoundContext) -> RoundRow | None:
     """Fits a learner on all labels and publishes a new queue; returns None if nothing has changed since the last one.
 
     If it raises ApprenticeError, the earlier version goes on serving.
@@ -95,8 +95,10 @@ def run_round(context: RoundContext) -> RoundRecord | None:
 
     with context.stage("encode"):
         project_row, record_problems = feature_space.update_space(store, context.settings, project_row, schema, options)
-        encoder = feature_space.encoder_of(context.settings, project_row)
-        options, fallback = fall_back(options.of_form(feature_space.form(encoder)), project_row.watch)
+        encoder = feature_space.project_encoder(context.settings, project_row)
+        options, fallback = apply_acquisition_fallback(
+            options.of_form(feature_space.task_form(encoder)), project_row.watch
+        )
         context.pool.use(encoder)
         context.pool.refresh(project_row.tasks_revision)
         label_snapshot = context.aggregator.refresh(schema)
@@ -124,7 +126,7 @@ def run_round(context: RoundContext) -> RoundRecord | None:
         learner, accuracy, reason = _assess(context, project_row, serving, candidate, fit, len(labels.tasks))
 
     with context.stage("rank"):
-        record_encoder = feature_space.records_of(context.settings, project_row)
+        record_encoder = feature_space.project_record_encoder(context.settings, project_row)
         ranking_context = RankingContext(
             context.settings, options, schema, labels, learner, project, number, name, teacher_labels, record_encoder
         )
@@ -161,7 +163,7 @@ def run_round(context: RoundContext) -> RoundRecord | None:
                 store, project, schema, context.pool, context.aggregator, learner, teacher_labels, context.lease
             )
             _complete(context, publisher, version, rest, fingerprint, project_row.republish)
-    return RoundRecord(version.name, started_at, now(), context.stages)
+    return RoundRow(version.name, started_at, now(), context.stages)
 
 
 def _load_teacher_labels(
@@ -169,10 +171,14 @@ def _load_teacher_labels(
 ) -> TeacherLabels | None:
     """The labels of the teacher so far; None without a teacher that can be asked."""
     teacher = registry.teacher(options.teacher, context.settings.teacher_options(options))
-    return recall(context.store, teacher.name, schema, context.pool, context.project, labels) if teacher else None
+    return (
+        load_teacher_labels(context.store, teacher.name, schema, context.pool, context.project, labels)
+        if teacher
+        else None
+    )
 
 
-def _serving_version(context: RoundContext, project_row: ProjectRecord) -> ModelVersion | None:
+def _serving_version(context: RoundContext, project_row: ProjectState) -> ModelVersion | None:
     if project_row.pinned is not None:
         return context.store.versions.get(context.project, project_row.pinned)
     return context.store.versions.active(context.project)
@@ -180,7 +186,7 @@ def _serving_version(context: RoundContext, project_row: ProjectRecord) -> Model
 
 def _fit(
     context: RoundContext,
-    project_row: ProjectRecord,
+    project_row: ProjectState,
     schema: TaskSchema,
     options: ProjectSettings,
     labels: AggregatedLabels,
@@ -192,7 +198,7 @@ def _fit(
     context.pool.encode_missing(labelled, context.pool.at_once)
     # after an import of many labels, the other labelled tasks are fitted on when they are encoded
     rows = labelled[context.pool.encoded[labelled]]
-    priors = distillation.load(context.store, project_row, options.learner, context.pool.space, schema)
+    priors = distillation.load_priors(context.store, project_row, options.learner, context.pool.space, schema)
     snapshot = TrainingSnapshot(
         plugin=options.learner,
         space=context.pool.space,
@@ -206,12 +212,12 @@ def _fit(
     if project_row.pinned is not None or (serving is not None and serving.lesson.same(snapshot)):
         return None, None
     judges = context.pool.real(snapshot.tasks) & ~priors.taught_among(snapshot.texts)
-    return fitted_model.learn(snapshot, context.pool.vectors_at(rows), serving, number, priors.tensors, judges)
+    return fitted_model.fit_model(snapshot, context.pool.vectors_at(rows), serving, number, priors.tensors, judges)
 
 
 def _assess(
     context: RoundContext,
-    project_row: ProjectRecord,
+    project_row: ProjectState,
     serving: FittedModel | None,
     candidate: FittedModel | None,
     fit: Fit | None,
@@ -226,14 +232,14 @@ def _assess(
     audited = np.array(context.store.versions.audited(context.project), np.int64)
     is_real = context.pool.real(snapshot.tasks)
     fit, tasks, targets = fit.of(is_real), snapshot.tasks[is_real], snapshot.targets[is_real]
-    decision = judge(fit, targets, snapshot.multiple, np.isin(tasks, audited))
+    decision = decide_promotion(fit, targets, snapshot.multiple, np.isin(tasks, audited))
     if not decision.promote:
         return serving, _stored_accuracy(context, project_row, serving), decision.reason
-    accuracy = audit_sample.accuracy(fit.held_out, targets, tasks, audited, snapshot.multiple)
+    accuracy = audit_sample.estimate_accuracy(fit.held_out, targets, tasks, audited, snapshot.multiple)
     return candidate, accuracy, decision.reason
 
 
-def _stored_accuracy(context: RoundContext, project_row: ProjectRecord, learner: FittedModel | None) -> Estimate | None:
+def _stored_accuracy(context: RoundContext, project_row: ProjectState, learner: FittedModel | None) -> Estimate | None:
     """The accuracy of a learner that the version which fitted it has. All versions that it serves have the same."""
     fitting_version = context.store.versions.get(context.project, learner.number) if learner else None
     version = fitting_version or _serving_version(context, project_row)
@@ -252,7 +258,7 @@ def _changed_labels(serving: FittedModel | None, schema: TaskSchema) -> str:
 
 def _switch(
     context: RoundContext,
-    project_row: ProjectRecord,
+    project_row: ProjectState,
     publisher: Publisher,
     version: ModelVersion,
     queue: Sequence[Prediction],
@@ -273,7 +279,7 @@ def _switch(
     return rest
 
 
-def _undo_switch(context: RoundContext, project_row: ProjectRecord) -> None:
+def _undo_switch(context: RoundContext, project_row: ProjectState) -> None:
     """Undoes the switch of a worker that lost its lease between the check of the lease and the switch. If the project
     was disconnected meanwhile, it gets back the model version that it had before `connect`; else it is published
     again."""
@@ -313,7 +319,7 @@ def _stored_timings(context: RoundContext, publisher: Publisher) -> Iterator[Non
 
 
 def _fingerprint(
-    project_row: ProjectRecord,
+    project_row: ProjectState,
     options: ProjectSettings,
     label_snapshot: LabelSnapshot,
     pool: ProjectPool,

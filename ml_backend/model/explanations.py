@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend.core.ports import RecordEncoder
-from ml_backend.core.types import Floats, Mask, TaskSchema, read_record, shortened
+from ml_backend.core.types import Floats, Mask, TaskSchema, read_record, shorten
 from ml_backend.model.fitted_model import FittedModel
 
 MAX_FIELDS = 3
@@ -68,4 +68,4 @@ def _log_odds(probabilities: Floats, chosen: Mask) -> Floats:
 def _with_value(name: str, value: object) -> str:
     value = int(value) if isinstance(value, float) and value.is_integer() else value
     text = "missing" if value is None or value == "" else str(value)
-    return f"{name} {shortened(text)}"
+    return f"{name} {shorten(text)}"

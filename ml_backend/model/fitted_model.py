@@ -140,7 +140,7 @@ class FittedModel:
         return out
 
 
-def learn(
+def fit_model(
     snapshot: TrainingSnapshot,
     vectors: Floats,
     serving: FittedModel | None,

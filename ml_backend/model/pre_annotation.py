@@ -11,12 +11,12 @@ from ml_backend.core import registry
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft, Floats, Mask, TaskSchema
-from ml_backend.evaluation.metrics import decide
+from ml_backend.evaluation.metrics import decide_labels
 from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel
 
 
-def draft(
+def make_drafts(
     settings: Settings,
     schema: TaskSchema,
     learner: FittedModel | None,
@@ -55,7 +55,7 @@ def draft(
     authors: list[Literal["learner", "teacher"]] = [
         "teacher" if from_teacher or learner is None else "learner" for from_teacher in by_teacher
     ]
-    chosen = decide(probabilities, schema.multiple)
+    chosen = decide_labels(probabilities, schema.multiple)
     labels, confidences = np.array(schema.labels), confidence(probabilities, schema.multiple)
     explanations: list[tuple[str, ...]] = [() for _ in texts]
     if learner and records:
@@ -69,7 +69,7 @@ def draft(
     ]
 
 
-def because(draft: Draft) -> str:
+def explanation_text(draft: Draft) -> str:
     """The explanation of a draft, in words; "" if it has none."""
     return f" because of {' and '.join(draft.because)}" if draft.because else ""
 

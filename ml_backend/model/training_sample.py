@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ml_backend.core.types import Floats, Ints, Mask
 
-MOST_FITTED = 10_000
+MAX_FITTED_TASKS = 10_000
 """Maximum number of labelled tasks that a learner is fitted on."""
 NEW_SHARE, LABELS_SHARE = 0.25, 0.5
 """Shares of the sample that are reserved for new targets, and for the labels in equal parts."""
@@ -34,17 +34,17 @@ def training_sample(tasks: Ints, targets: Floats, new: Mask) -> TrainingSample |
     tasks (n,) ids; targets (n, c); new (n,) bool: rows whose target the serving model was not fitted on
     """
     n, c = targets.shape
-    if n <= MOST_FITTED:
+    if n <= MAX_FITTED_TASKS:
         return None
     order = np.argsort(_shuffled(tasks), kind="stable")
     sampled = np.zeros(n, np.bool_)
-    sampled[order[new[order]][: int(NEW_SHARE * MOST_FITTED)]] = True
-    rows_per_label = int(LABELS_SHARE * MOST_FITTED) // c
+    sampled[order[new[order]][: int(NEW_SHARE * MAX_FITTED_TASKS)]] = True
+    rows_per_label = int(LABELS_SHARE * MAX_FITTED_TASKS) // c
     has_label = targets[order] > 0
     for label in range(c):
         sampled[order[has_label[:, label]][:rows_per_label]] = True
     others = order[~sampled[order]]
-    sampled[others[: MOST_FITTED - int(sampled.sum())]] = True
+    sampled[others[: MAX_FITTED_TASKS - int(sampled.sum())]] = True
     rows = np.flatnonzero(sampled)
     return TrainingSample(rows, _sample_weights(targets, new, sampled)[rows])
 

@@ -9,17 +9,17 @@ from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
-from ml_backend.label_studio.client import PRIVATE, LabelStudioClient
-from ml_backend.label_studio.connection_check import ConnectionReport, inspect
+from ml_backend.label_studio.client import PRIVATE_ADDRESS_HINT, LabelStudioClient
+from ml_backend.label_studio.connection_check import ConnectionReport, check_connection
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.publisher import HEAD, PublishTimings
+from ml_backend.label_studio.publisher import HEAD_PREDICTIONS, PublishTimings
 from ml_backend.monitoring import messages, project_stats
 from ml_backend.monitoring.health_check import is_answering
 from ml_backend.monitoring.status import set_aside_sentence
 from ml_backend.monitoring.text_sample import check_first_tasks
-from ml_backend.storage import ProjectRecord, Store, credentials
+from ml_backend.storage import ProjectState, Store, read_credentials
 from ml_backend.teacher import health
-from ml_backend.teacher.health import State
+from ml_backend.teacher.health import HealthState
 
 TESTED_RELEASE = "1.23"  # of Label Studio: the behaviour that this backend relies on was measured with it
 
@@ -28,7 +28,7 @@ TESTED_RELEASE = "1.23"  # of Label Studio: the behaviour that this backend reli
 class Finding:
     """The result of one check: its state, the part that was checked, and a sentence about it."""
 
-    state: State
+    state: HealthState
     about: str
     text: str
 
@@ -49,7 +49,7 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
     yield from _guarded("this backend", lambda: _backend(settings))
     client: LabelStudioClient | None = None
     try:
-        client = LabelStudioClient(*credentials(settings), settings.timeout_seconds)
+        client = LabelStudioClient(*read_credentials(settings), settings.timeout_seconds)
         yield from _label_studio(client)
     except ApprenticeError as error:
         yield Finding("wrong", "Label Studio", str(error))
@@ -116,9 +116,9 @@ def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:
         )
 
 
-def _project(client: LabelStudioClient, settings: Settings, store: Store, record: ProjectRecord) -> Iterator[Finding]:
+def _project(client: LabelStudioClient, settings: Settings, store: Store, record: ProjectState) -> Iterator[Finding]:
     about, reconnect = f"project {record.id}", f"run `apprentice connect --project {record.id}` again"
-    connection = inspect(client, settings, record)
+    connection = check_connection(client, settings, record)
     if connection.elsewhere:
         yield Finding(
             "wrong",
@@ -155,7 +155,7 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, record
 
 
 def _tasks_and_annotations(
-    about: str, store: Store, client: LabelStudioClient, record: ProjectRecord, schema: TaskSchema
+    about: str, store: Store, client: LabelStudioClient, record: ProjectState, schema: TaskSchema
 ) -> Iterator[Finding]:
     """Findings about tasks and annotations that cannot be learnt from. As long as the store has no tasks, the texts are
     those of a sample from Label Studio."""
@@ -171,8 +171,8 @@ def _tasks_and_annotations(
         yield Finding("notice", about, sentence)
 
 
-def _teacher(settings: Settings, store: Store, record: ProjectRecord) -> Iterator[Finding]:
-    for state, text in health.look(settings, store, record):
+def _teacher(settings: Settings, store: Store, record: ProjectState) -> Iterator[Finding]:
+    for state, text in health.check_teacher(settings, store, record):
         yield Finding(state, f"teacher of {record.id}", text)
 
 
@@ -189,7 +189,7 @@ def _from_label_studio(
         yield Finding(
             "wrong",
             about,
-            f"Label Studio does not reach {settings.address}{error}. If the address is right: {PRIVATE}",
+            f"Label Studio does not reach {settings.address}{error}. If the address is right: {PRIVATE_ADDRESS_HINT}",
         )
 
 
@@ -204,7 +204,7 @@ def _publishing(about: str, timings: PublishTimings, schema: TaskSchema) -> Find
     if schema.nested:
         reason = "Label Studio drops drafts in a tree of choices from a bulk import"
         return Finding("good", about, f"the queue is published row by row ({measured}): {reason}")
-    if timings.path(HEAD) == "bulk":
+    if timings.path(HEAD_PREDICTIONS) == "bulk":
         return Finding("good", about, f"the queue is published by bulk import ({measured})")
     reason = (
         "Label Studio recounts the whole project at every bulk import, unless it is started with "

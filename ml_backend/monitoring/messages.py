@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ml_backend.core.types import PARTLY, TaskSchema, shortened
+from ml_backend.core.types import PARTLY_READABLE, TaskSchema, shorten
 from ml_backend.monitoring.coverage import REQUEUE_FOR_ME, REQUEUE_FOR_OTHERS, Coverage, UnreadAnnotations
 from ml_backend.monitoring.text_check import TextCheck
 
@@ -76,14 +76,14 @@ def progress_sentence(coverage: Coverage) -> str:
 
 def unused_sentences(coverage: Coverage, schema: TaskSchema) -> Iterator[str]:
     """Counts the annotations that are not used for training, or not as a whole, and says why."""
-    unused = [unread for unread in coverage.unread if unread.code != PARTLY]
+    unused = [unread for unread in coverage.unread if unread.code != PARTLY_READABLE]
     if unused:
         reasons = [f"{_reason(unread, schema)}, e.g. task {unread.task}" for unread in unused]
         if len(reasons) > 1:
             reasons = [f"{unread.answers}: {reason}" for unread, reason in zip(unused, reasons, strict=True)]
         yield f"{_annotations_are(sum(unread.answers for unread in unused))} not used: {'; '.join(reasons)}"
     for unread in coverage.unread:
-        if unread.code == PARTLY:
+        if unread.code == PARTLY_READABLE:
             reason = f"the configuration has no label {_listed(unread.choices)}, e.g. task {unread.task}"
             yield f"{_annotations_are(unread.answers)} used without some of the labels: {reason}"
 
@@ -93,7 +93,7 @@ def _annotations_are(n: int) -> str:
 
 
 def _reason(unread: UnreadAnnotations, schema: TaskSchema) -> str:
-    choices = _listed([shortened(choice, MAX_CHOICE_LETTERS) for choice in unread.choices])
+    choices = _listed([shorten(choice, MAX_CHOICE_LETTERS) for choice in unread.choices])
     return {
         "empty": f"nothing was chosen for {schema.control!r}",
         "control": f"they belong to no control of the configuration (from_name is not {schema.control!r})",

@@ -15,20 +15,20 @@ import numpy.typing as npt
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Floats, Ints, Mask, TaskSchema, TrainingSet
-from ml_backend.evaluation.group_metrics import by_group, class_balance
-from ml_backend.evaluation.label_errors import doubts
-from ml_backend.evaluation.metrics import ENOUGH, correct
-from ml_backend.evaluation.prequential import accuracy
-from ml_backend.evaluation.random_baseline_test import compare, looks
+from ml_backend.evaluation.group_metrics import class_balance, metrics_by_group
+from ml_backend.evaluation.label_errors import find_label_errors
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct
+from ml_backend.evaluation.prequential import prequential_accuracy
+from ml_backend.evaluation.random_baseline import compare_with_random, count_looks
 from ml_backend.evaluation.retrospective import predict_retrospectively
-from ml_backend.evaluation.stopping import advice, forecast, stability
-from ml_backend.label_studio.label_review import settled_tasks
+from ml_backend.evaluation.stopping import advise_on_stopping, forecast_gains, measure_stability
+from ml_backend.label_studio.label_review import reviewed_tasks
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import fitted_model
-from ml_backend.model.training_sample import MOST_FITTED, random_rows
+from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.pool.task_groups import NO_GROUP, groups_of
-from ml_backend.storage import ProjectRecord, Store
+from ml_backend.pool.task_groups import NO_GROUP, task_group_names
+from ml_backend.storage import ProjectState, Store
 from ml_backend.teacher import distillation
 
 MAX_STOP_SET_TASKS = 1000  # successive learners are compared on these
@@ -89,8 +89,8 @@ class MonitorInput:
         )
 
 
-def see(
-    store: Store, pool: ProjectPool, aggregator: LabelAggregator, record: ProjectRecord, schema: TaskSchema,
+def read_monitor_input(
+    store: Store, pool: ProjectPool, aggregator: LabelAggregator, record: ProjectState, schema: TaskSchema,
     options: ProjectSettings,
 ) -> MonitorInput | None:  # fmt: skip
     """Reads the input of the monitor.
@@ -110,7 +110,7 @@ def see(
     aggregator.refresh(schema)
     audited_tasks = store.versions.audited(project)
     sample = np.union1d(
-        random_rows(snapshot.tasks, MOST_FITTED), np.flatnonzero(np.isin(snapshot.tasks, audited_tasks))
+        random_rows(snapshot.tasks, MAX_FITTED_TASKS), np.flatnonzero(np.isin(snapshot.tasks, audited_tasks))
     )
     annotated_at = dict(zip(sample.tolist(), aggregator.first_answered(snapshot.tasks[sample]), strict=True))
     order = np.array(sorted(sample.tolist(), key=annotated_at.__getitem__))
@@ -127,14 +127,14 @@ def see(
             snapshot.targets[order],
             np.ones(len(rows), np.float32),
             multiple=snapshot.multiple,
-            priors=distillation.load(store, record, snapshot.plugin, pool.space, schema).tensors,
+            priors=distillation.load_priors(store, record, snapshot.plugin, pool.space, schema).tensors,
         ),
         held_out=learner.held_out[order],
         n_fitted=len(snapshot.tasks) - n_synthetic,
         audited=np.isin(tasks, audited_tasks),
-        protected=~aggregator.has_sole_answer(tasks) | np.isin(tasks, settled_tasks(store, project)),
+        protected=~aggregator.has_sole_answer(tasks) | np.isin(tasks, reviewed_tasks(store, project)),
         synthetic=pool.synthetic[rows],
-        groups=groups_of(pool, options.group_by, rows),
+        groups=task_group_names(pool, options.group_by, rows),
         group_by=options.group_by or "cluster",
         without_groups=_no_groups_message(pool, options.group_by),
         stop_set=pool.ensure(stop_set),
@@ -144,18 +144,20 @@ def see(
     )
 
 
-def find_out(monitor_input: MonitorInput) -> dict[str, Any]:
+def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     """Runs the monitor and returns its result as JSON, for the project's column `watch`. Takes some ten fits."""
     learner = registry.learner(monitor_input.plugin)
     # fitted on synthetic tasks, too, as the serving learner is; no synthetic task is in the audit sample
-    audit_accuracy = accuracy(learner, monitor_input.train, monitor_input.audited, seed=monitor_input.version)
+    audit_accuracy = prequential_accuracy(
+        learner, monitor_input.train, monitor_input.audited, seed=monitor_input.version
+    )
     monitor_input = monitor_input.real()
     train, held_out, audited = monitor_input.train, monitor_input.held_out, monitor_input.audited
     past = predict_retrospectively(learner, train, monitor_input.stop_set, seed=monitor_input.version)
-    stable = None if past.predictions is None else stability(past.predictions)
-    gains = forecast(past.sizes, past.right)
+    stable = None if past.predictions is None else measure_stability(past.predictions)
+    gains = forecast_gains(past.sizes, past.right)
     n_audited = int(audited.sum())
-    n_looks = looks(n_audited)
+    n_looks = count_looks(n_audited)
     comparison_inputs = {
         "looks": n_looks,
         "acquisition": monitor_input.acquisition,
@@ -163,17 +165,21 @@ def find_out(monitor_input: MonitorInput) -> dict[str, Any]:
     }
     comparison = monitor_input.previous.get("comparison", {})
     if comparison_inputs.items() - comparison.items():  # costs many fits, and only a new look changes the result
-        comparison = {**asdict(compare(learner, train, audited, seed=0)), **comparison_inputs}
-    suspects = doubts(held_out, train.targets, train.multiple, monitor_input.protected, monitor_input.second_look)
+        comparison = {**asdict(compare_with_random(learner, train, audited, seed=0)), **comparison_inputs}
+    suspects = find_label_errors(
+        held_out, train.targets, train.multiple, monitor_input.protected, monitor_input.second_look
+    )
     balance = class_balance(train.targets[audited], monitor_input.labels, "audit slice")
     return {
         "version": monitor_input.version,
         "labelled": monitor_input.n_fitted,
         "accuracy": asdict(audit_accuracy) if audit_accuracy else None,
-        "balance": {label: asdict(share) for label, share in balance.items()} if n_audited >= ENOUGH else {},
-        "groups": _group_accuracy(correct(held_out, train.targets, train.multiple), monitor_input),
+        "balance": {label: asdict(share) for label, share in balance.items()}
+        if n_audited >= MIN_ANSWERS_FOR_ACCURACY
+        else {},
+        "groups": _group_accuracy(is_correct(held_out, train.targets, train.multiple), monitor_input),
         "stopping": {
-            **asdict(advice(stable, gains)),
+            **asdict(advise_on_stopping(stable, gains)),
             "kappa": stable.kappa if stable else None,
             "gains": [asdict(gain) for gain in gains],
         },
@@ -197,7 +203,7 @@ def _no_groups_message(pool: ProjectPool, field: str) -> str:
 
 def _group_accuracy(is_correct: Mask, monitor_input: MonitorInput) -> dict[str, Any]:
     """The groups that are compared come first, then others up to `MAX_STORED_GROUPS`."""
-    metrics = asdict(by_group(is_correct, monitor_input.groups))
+    metrics = asdict(metrics_by_group(is_correct, monitor_input.groups))
     if (monitor_input.groups == NO_GROUP).all():
         metrics["summary"] = monitor_input.without_groups
     else:
@@ -206,7 +212,9 @@ def _group_accuracy(is_correct: Mask, monitor_input: MonitorInput) -> dict[str, 
     return {"by": monitor_input.group_by, **metrics, "accuracy": shown}
 
 
-def fall_back(options: ProjectSettings, monitor_result: dict[str, Any] | None) -> tuple[ProjectSettings, str]:
+def apply_acquisition_fallback(
+    options: ProjectSettings, monitor_result: dict[str, Any] | None
+) -> tuple[ProjectSettings, str]:
     """The options with random order, and the reason, if `acquisition_fallback` is set and the monitor found that the
     project's query strategy does not win; else the same options and "".
 

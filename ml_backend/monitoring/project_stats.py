@@ -59,15 +59,15 @@ def update(
     queue = store.shown.of(project, record.published) if record.published else []
     synthetic = pool.tasks[pool.synthetic]
     evaluated = np.setdiff1d(learner.lesson.tasks, synthetic) if learner else synthetic[:0]
-    teacher_document = report.measure(
+    teacher_document = report.measure_teacher(
         *aggregator.reception(synthetic.tolist()),
-        draft_acceptance.learners_share(queue),
+        draft_acceptance.learner_draft_share(queue),
         _teacher_agreement(schema, pool, labels.answers, teacher_labels),
-        draft_acceptance.of_learner(learner, synthetic),
+        draft_acceptance.learner_agreement(learner, synthetic),
         learner,
         teacher_labels.given if teacher_labels else 0,
         len(evaluated),
-        int(np.isin(evaluated, generated_texts.shown(store, project)).sum()),
+        int(np.isin(evaluated, generated_texts.shown_task_ids(store, project)).sum()),
     )
     without_text = pool.tasks[pool.without_text]
     aggregated = labels.answers.but_for(pool.tasks[pool.unreadable])
@@ -119,5 +119,5 @@ def _teacher_agreement(
         return Agreement()
     probabilities, targets = teacher_labels.compare(aggregated.but_for(pool.tasks[pool.synthetic]))
     return draft_acceptance.agreement(
-        probabilities, targets, schema.labels, schema.multiple, draft_acceptance.BY_TEACHER
+        probabilities, targets, schema.labels, schema.multiple, draft_acceptance.TEACHER_AGREEMENT_SOURCE
     )

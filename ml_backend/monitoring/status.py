@@ -13,7 +13,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.monitoring import messages, project_stats
 from ml_backend.monitoring.coverage import Coverage
 from ml_backend.monitoring.text_check import TextCheck
-from ml_backend.storage import ProjectRecord, RoundRecord, Store, now
+from ml_backend.storage import ProjectState, RoundRow, Store, now
 from ml_backend.teacher import report
 
 MAX_LISTED_ITEMS = 10  # classes or tasks in one sentence
@@ -86,7 +86,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         schema = read_schema(record.label_config, record.choices)
         if counted or stats:
             coverage, texts = project_stats.coverage_and_texts(store, project, schema, stats)
-        teacher = report.read(store, record, schema, stats.get("teacher", {}))
+        teacher = report.read_report(store, record, schema, stats.get("teacher", {}))
     except ApprenticeError as error:
         problem = str(error) if record.label_config else "waiting for the first round to read the project"
     active, job = store.versions.active(project), store.jobs.state(project)
@@ -126,7 +126,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     )
 
 
-def _last_round(record: RoundRecord) -> dict[str, Any]:
+def _last_round(record: RoundRow) -> dict[str, Any]:
     return {
         "version": record.version,
         "finished_at": record.finished_at,
@@ -136,7 +136,7 @@ def _last_round(record: RoundRecord) -> dict[str, Any]:
     }
 
 
-def _accuracy(record: ProjectRecord, active: ModelVersion | None) -> Estimate | None:
+def _accuracy(record: ProjectState, active: ModelVersion | None) -> Estimate | None:
     """The accuracy on the audit sample in annotation order if the monitor has estimated it and no rollback holds a
     learner; else the estimate of the round that made the active version."""
     audit_accuracy = (record.watch or {}).get("accuracy")
@@ -189,7 +189,7 @@ def _more(items: Sequence[str]) -> str:
     return f" and {len(items) - MAX_LISTED_ITEMS} more" if len(items) > MAX_LISTED_ITEMS else ""
 
 
-def lines(status: Status) -> list[tuple[str, str]]:
+def status_lines(status: Status) -> list[tuple[str, str]]:
     """The lines of `apprentice status`, as pairs of a name and a sentence."""
     return list(_lines(status))
 
@@ -209,7 +209,7 @@ def _lines(status: Status) -> Iterator[tuple[str, str]]:
         interval = f"{accuracy.low:.3f} to {accuracy.high:.3f}"
         yield "accuracy", f"{accuracy.value:.3f} (95 %: {interval}; {accuracy.n} tasks, {accuracy.source})"
     yield from _monitor_lines(status.watch)
-    yield from report.lines(status.teacher, MAX_LISTED_ITEMS)
+    yield from report.report_lines(status.teacher, MAX_LISTED_ITEMS)
     if last_round := status.last_round:
         stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in last_round["stages"].items())
         age, seconds = last_round["age_seconds"], last_round["seconds"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ml_backend.core.types import Example, TaskSchema
+from ml_backend.core.types import TaskContent, TaskSchema
 from ml_backend.storage import Store
 
 SAMPLE_TASKS = 100
@@ -62,7 +62,7 @@ def check_stored_tasks(store: Store, project: int, schema: TaskSchema, n_tasks: 
     return _check(n_tasks, True, n_without_text, without_text, with_text, schema)
 
 
-def check_examples(examples: Sequence[Example], n_tasks: int, schema: TaskSchema) -> TextCheck:
+def check_examples(examples: Sequence[TaskContent], n_tasks: int, schema: TaskSchema) -> TextCheck:
     """Checks these examples of a project that has `n_tasks`."""
     without_text = [example for example in examples if not example.text]
     with_text = [example for example in examples if example.text]
@@ -73,8 +73,8 @@ def _check(
     n_tasks: int,
     whole: bool,
     n_without_text: int,
-    without_text: Sequence[Example],
-    with_text: Sequence[Example],
+    without_text: Sequence[TaskContent],
+    with_text: Sequence[TaskContent],
     schema: TaskSchema,
 ) -> TextCheck:
     fields = dict.fromkeys(name for example in without_text for name in example.fields if name not in schema.data)

@@ -24,7 +24,7 @@ def encode_usable(encode: EncodeFunction, texts: Sequence[str]) -> tuple[Floats,
     return vectors, usable
 
 
-def encode(
+def encode_checked(
     encode_texts: EncodeFunction, texts: Sequence[str], names: Sequence[object], encoder: str, noun: str = "task"
 ) -> Floats:
     """The vectors (n, d) that the method `encode_texts` of an encoder makes of texts, all of which are needed.

@@ -14,50 +14,56 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
 from ml_backend.core.types import Ints, TaskSchema, read_record
-from ml_backend.label_studio.serialization import MAX_RECORD, record_name
-from ml_backend.storage import ProjectRecord, Store
+from ml_backend.label_studio.serialization import MAX_RECORD_FIELDS, record_field_name
+from ml_backend.storage import ProjectState, Store
 
 PROFILE_SAMPLE = 20_000  # maximum number of records that a profile is made from
 REPROFILE_GROWTH = 2.0
 """A new profile is made when a pool smaller than PROFILE_SAMPLE has grown by this factor: then all records are encoded
 and the learner is fitted again."""
 REPLACEMENT_SAMPLE = 100  # number of records that are checked for a replacement of the whole pool
-CURRENT_PROFILE, BEFORE = "profile", "before"
+CURRENT_PROFILE, PREVIOUS_PROFILE = "profile", "before"
 KIND, ORDER, DESCRIPTION = "kind", "order", "description"
 
 
-def encoder_of(settings: Settings, project_row: ProjectRecord) -> Encoder:
+def project_encoder(settings: Settings, project_row: ProjectState) -> Encoder:
     """The current encoder of a project. For records, `is_ready` says whether the project has one."""
-    return records_of(settings, project_row) or registry.encoder(settings.encoder)
+    return project_record_encoder(settings, project_row) or registry.encoder(settings.encoder)
 
 
-def records_of(settings: Settings, project_row: ProjectRecord, profile: str = CURRENT_PROFILE) -> RecordEncoder | None:
+def project_record_encoder(
+    settings: Settings, project_row: ProjectState, profile: str = CURRENT_PROFILE
+) -> RecordEncoder | None:
     """The encoder of a project of records, by the current profile or, with BEFORE, by the previous profile; None for a
     project of texts or without such a profile."""
     content = (project_row.records or {}).get(profile)
     return registry.record_encoder(content, settings.encoder) if content else None
 
 
-def spaces_of_records(settings: Settings, project_row: ProjectRecord) -> set[str]:
+def record_space_names(settings: Settings, project_row: ProjectState) -> set[str]:
     """The names of the current and of the previous vector space of a project of records; empty for other projects."""
-    return {encoder.name for name in (CURRENT_PROFILE, BEFORE) if (encoder := records_of(settings, project_row, name))}
+    return {
+        encoder.name
+        for name in (CURRENT_PROFILE, PREVIOUS_PROFILE)
+        if (encoder := project_record_encoder(settings, project_row, name))
+    }
 
 
-def form(encoder: Encoder) -> TaskForm:
+def task_form(encoder: Encoder) -> TaskForm:
     """The form of the tasks that this encoder encodes."""
     if not isinstance(encoder, RecordEncoder):
         return "text"
     return "record with text" if encoder.texts else "record"
 
 
-def is_ready(project_row: ProjectRecord, schema: TaskSchema) -> bool:
+def has_feature_space(project_row: ProjectState, schema: TaskSchema) -> bool:
     """Whether the project has a vector space for its tasks. A project of records has none before its first round."""
     return bool(project_row.records) == schema.is_record
 
 
 def update_space(
-    store: Store, settings: Settings, project_row: ProjectRecord, schema: TaskSchema, options: ProjectSettings
-) -> tuple[ProjectRecord, str]:
+    store: Store, settings: Settings, project_row: ProjectState, schema: TaskSchema, options: ProjectSettings
+) -> tuple[ProjectState, str]:
     """Makes a new profile of a project of records if its tasks, its schema or its field types have changed.
 
     Returns the project's row, and the problems of the records ("" if none). The previous vector space is kept and
@@ -70,7 +76,7 @@ def update_space(
             project_row = store.projects.ensure(project_row.id)
         return project_row, ""
     current = project_row.records or {}
-    field_types = wanted(schema, options, project_row.features)
+    field_types = field_type_overrides(schema, options, project_row.features)
     made_of: dict[str, Any] = {"field": schema.record_field, "wanted": field_types}
     if schema.fields:
         made_of["fields"] = [*schema.fields]
@@ -82,40 +88,42 @@ def update_space(
             profile, problems = _make_profile(store, settings, project_row.id, schema, field_types)
             new = {
                 CURRENT_PROFILE: profile,
-                BEFORE: current.get(CURRENT_PROFILE),
+                PREVIOUS_PROFILE: current.get(CURRENT_PROFILE),
                 "odd": problems,
                 "tasks": n,
                 "made_of": made_of,
             }
             store.record_profiles.put(project_row.id, {**new, "seen": project_row.tasks_revision})
             project_row = store.projects.ensure(project_row.id)
-            store.forget_spaces(project_row.id, "records-", spaces_of_records(settings, project_row))
+            store.forget_spaces(project_row.id, "records-", record_space_names(settings, project_row))
         elif current["seen"] != project_row.tasks_revision:
             store.record_profiles.see(project_row.id, project_row.tasks_revision)
             project_row = store.projects.ensure(project_row.id)
     return project_row, str((project_row.records or {}).get("odd", ""))
 
 
-def descriptions(options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, str]:
+def field_descriptions(options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, str]:
     """The descriptions of fields that a user has given, by field name."""
     texts = {name: override.get(DESCRIPTION) for name, override in _overrides(options, features).items()}
     return {name: str(text) for name, text in texts.items() if text}
 
 
-def wanted(schema: TaskSchema, options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, Any]:
+def field_type_overrides(
+    schema: TaskSchema, options: ProjectSettings, features: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Overrides of inferred field types, by field name: the type, or the order of the values, that a user has given.
     The type of fields that a task has beside the record's own field is text."""
     text_fields = schema.fields if schema.record_field else ()
-    field_types: dict[str, Any] = dict.fromkeys(map(record_name, text_fields), "text")
+    field_types: dict[str, Any] = dict.fromkeys(map(record_field_name, text_fields), "text")
     for name, override in _overrides(options, features).items():
         if field_type := override.get(ORDER) or override.get(KIND):
             field_types[name] = field_type
     return field_types
 
 
-def asked_about(schema: TaskSchema) -> str:
+def question_field(schema: TaskSchema) -> str:
     """The field of a record that the question is about; "" if the question is about the whole record."""
-    return "" if schema.record_field or not schema.fields else record_name(schema.fields[0])
+    return "" if schema.record_field or not schema.fields else record_field_name(schema.fields[0])
 
 
 def _make_profile(
@@ -128,12 +136,12 @@ def _make_profile(
     if without_record := [int(task) for task, record in zip(tasks, sample, strict=True) if not record]:
         n, first = len(without_record), without_record[0]
         problems.append(f"{n} tasks have no record in {_field_names(schema)}, for example task {first}")
-    if any(len(record) >= MAX_RECORD for record in records):
-        problems.append(f"no more than {MAX_RECORD} fields of a record are read")
+    if any(len(record) >= MAX_RECORD_FIELDS for record in records):
+        problems.append(f"no more than {MAX_RECORD_FIELDS} fields of a record are read")
     if not records:
         needs = "an object of fields and values there" if schema.record_field else "a value in one of them"
         raise ApprenticeError(f"No task has a record in {_field_names(schema)}: each needs {needs}")
-    profile = registry.profile(records, field_types, settings.encoder, asked_about(schema))
+    profile = registry.profile(records, field_types, settings.encoder, question_field(schema))
     return profile, "; ".join([*problems, *json.loads(profile)["odd"]])
 
 
@@ -141,7 +149,7 @@ def _field_names(schema: TaskSchema) -> str:
     return ", ".join(map(repr, schema.data))
 
 
-def _is_replaced(store: Store, project_row: ProjectRecord, current: Mapping[str, Any]) -> bool:
+def _is_replaced(store: Store, project_row: ProjectState, current: Mapping[str, Any]) -> bool:
     """Whether the tasks have changed since the current profile was made, and most of their fields are not in it."""
     if current["seen"] == project_row.tasks_revision:
         return False

@@ -15,7 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.ports import Clusterer, Encoder, RecordEncoder
-from ml_backend.core.types import NO_TEXT, Clustering, Example, Floats, Ints, LabelledDistances, Mask, content_key
+from ml_backend.core.types import (
+    EMPTY_TEXT_KEY,
+    Clustering,
+    Floats,
+    Ints,
+    LabelledDistances,
+    Mask,
+    TaskContent,
+    content_key,
+)
 from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.pool.nearest_labelled import NearestLabelled
 from ml_backend.pool.row_view import view_rows
@@ -27,7 +36,7 @@ MIN_ENCODED_FOR_QUEUE = 500  # tasks
 MAX_ENCODED_PER_ROUND, MAX_ENCODED_PER_ROUND_FAST = 200, 5000  # tasks, which take about a second of one core
 VECTORS_PER_SHARD = 1024  # vectors that are collected in memory before they are written as one file
 ROWS_PER_CHUNK = 20_000  # rows whose texts or vectors are in memory at the same time
-CLUSTERS = 30  # as many as a person can review
+MAX_CLUSTERS = 30  # as many as a person can review
 MATRIX_CAPACITY = 1.5  # slots of a new matrix, as a multiple of the tasks
 MAX_CHANGED_SHARE = 0.1  # share of changed tasks above which the pool is clustered again
 
@@ -180,7 +189,7 @@ class ProjectPool:
         slots[other_text], encoded[other_text] = -1, False
         keys[changed_rows], synthetic[changed_rows] = new_keys, changed_synthetic[is_present]
         self.tasks, self._keys, self.encoded, self.synthetic = tasks, keys, encoded, synthetic
-        self.without_text = np.asarray(keys == NO_TEXT, np.bool_)
+        self.without_text = np.asarray(keys == EMPTY_TEXT_KEY, np.bool_)
         self._slots = self._assign_slots(slots)
 
     def _assign_slots(self, slots: Ints) -> Ints:
@@ -203,7 +212,7 @@ class ProjectPool:
         self._n_used_slots += len(without_slot)
         return slots
 
-    def sketch_ahead(self, examples: Sequence[Example]) -> None:
+    def sketch_ahead(self, examples: Sequence[TaskContent]) -> None:
         """Sketches tasks that the pool will have after the next `refresh`, unless they are few or vectors are
         cached."""
         if len(examples) >= MIN_ENCODED_FOR_QUEUE > len(self._cache):
@@ -346,7 +355,7 @@ class ProjectPool:
         if not len(tasks):
             return None
         if clustering is None or n_changed > MAX_CHANGED_SHARE * len(clustered_tasks):
-            clustering = clusterer.cut(view.vectors, CLUSTERS, self._project)
+            clustering = clusterer.cut(view.vectors, MAX_CLUSTERS, self._project)
             self._clusters[view.space] = (clustering, tasks)
             return clustering
         assignment = np.full(len(tasks), -1, np.int64)

@@ -12,7 +12,7 @@ from ml_backend.pool.project_pool import ProjectPool
 NO_GROUP = "(none)"
 
 
-def groups_of(pool: ProjectPool, field: str, rows: Ints) -> npt.NDArray[np.str_]:
+def task_group_names(pool: ProjectPool, field: str, rows: Ints) -> npt.NDArray[np.str_]:
     """(n,) the name of the group of each of n encoded rows: the value of a field of the tasks' data or records, or the
     cluster if `field` is ""."""
     if field:

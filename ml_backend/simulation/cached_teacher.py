@@ -18,14 +18,14 @@ from ml_backend.teacher.client import TeacherClient
 MAX_ATTEMPTS = 3  # so that a time-out does not end a long simulation
 MALFORMED_CALLS = (Call("", 0.0, 0, 0, "malformed"),)
 """The calls of a cached answer without content. Without a call, the question would be asked again."""
-PROJECT = 1  # the project under which the answers are stored; the store has no other
+PROJECT_ID = 1  # the project under which the answers are stored; the store has no other
 
 
 class CachedTeacher:
     """A Teacher in front of a client of its own, whose caps hold for everything that is asked through it."""
 
     def __init__(self, store: Store, teacher_client: TeacherClient) -> None:
-        store.projects.ensure(PROJECT)
+        store.projects.ensure(PROJECT_ID)
         self._store = store
         self._teacher_client = teacher_client
         self._answered_keys: set[str] = set()
@@ -59,11 +59,11 @@ class CachedTeacher:
 
     def spent(self) -> Spending:
         """The spending on all questions that this object answered, including those that were asked earlier."""
-        return self._store.ledger.spent_on(PROJECT, self._answered_keys)
+        return self._store.ledger.spent_on(PROJECT_ID, self._answered_keys)
 
     def outcomes(self) -> dict[str, int]:
         """The number of stored calls by outcome."""
-        return dict(self._store.ledger.outcomes(PROJECT)[""])
+        return dict(self._store.ledger.outcomes(PROJECT_ID)[""])
 
     def again(self) -> CachedTeacher:
         """A teacher with the same cache, whose spending starts at 0."""

@@ -107,7 +107,7 @@ def _damaged(path: Path, line: int) -> ApprenticeError:
     )
 
 
-def table(measurements: Sequence[Measurement], metric: str, group: str = "") -> tuple[Ints, dict[str, Scores]]:
+def paired_curves(measurements: Sequence[Measurement], metric: str, group: str = "") -> tuple[Ints, dict[str, Scores]]:
     """The budgets (n,) at which a metric was measured, ascending, and for each strategy its values (seeds, n).
 
     Row i is the same seed for every strategy. Only seeds that have a finite value of every strategy at every budget are

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
-from ml_backend.core.formatting import chance, points, span, sureness
+from ml_backend.core.formatting import format_confidence, format_interval, format_p_value, format_points
 from ml_backend.simulation import teacher_arms
 from ml_backend.simulation.sequential_testing import MAX_REPETITIONS, MIN_USEFUL_GAIN, min_repetitions
 from ml_backend.simulation.summary import RANDOM
@@ -112,7 +112,7 @@ def _cautions(summary: dict[str, Any]) -> list[str]:
         same = ", the same in all repetitions, which no interval covers" if protocol["test_rows_stay"] else ""
         lines.append(
             f"Be cautious: there are only {rows} test tasks{same}. An accuracy on so few is off by about "
-            f"{points(error)[1:]} points by chance (standard error)."
+            f"{format_points(error)[1:]} points by chance (standard error)."
         )
     if protocol["unpaired_seeds"]:
         lines.append(
@@ -151,7 +151,7 @@ def _leader(name: str, summary: dict[str, Any]) -> str:
 
 
 def _mean_difference(name: str, summary: dict[str, Any]) -> str:
-    protocol, gain = summary["protocol"], points(summary["strategies"][name]["vs_random"]["naulc_gain"])
+    protocol, gain = summary["protocol"], format_points(summary["strategies"][name]["vs_random"]["naulc_gain"])
     first, last = protocol["measured_at"][0], protocol["measured_at"][-1]
     side = "below" if gain.startswith("-") else "above"
     return (
@@ -164,10 +164,11 @@ def _gain(name: str, summary: dict[str, Any]) -> str:
     protocol, versus_random = summary["protocol"], summary["strategies"][name]["vs_random"]
     against, seeds = protocol["against_random"][name], protocol["paired_seeds"]
     equal = f", equal in {versus_random['ties']}" if versus_random["ties"] else ""
+    interval, p_value = format_interval(against["gain_interval"]), format_p_value(against["p_holm"])
     return (
-        f"{_mean_difference(name, summary)} ({_confidence(summary)} interval: {span(against['gain_interval'])}). It "
-        f"was ahead in {versus_random['wins']} of {seeds} repetitions{equal} (p {chance(against['p_holm'])}, Wilcoxon "
-        f"signed-rank test, corrected for {_count(protocol['corrected_for'])}; with {seeds} repetitions, p has to be "
+        f"{_mean_difference(name, summary)} ({_confidence(summary)} interval: {interval}). It was ahead in "
+        f"{versus_random['wins']} of {seeds} repetitions{equal} (p {p_value}, Wilcoxon signed-rank test, "
+        f"corrected for {_count(protocol['corrected_for'])}; with {seeds} repetitions, p has to be "
         f"less than {protocol['level']:.2g})."
     )
 
@@ -175,12 +176,15 @@ def _gain(name: str, summary: dict[str, Any]) -> str:
 def _gain_list(names: Sequence[str], summary: dict[str, Any]) -> str:
     gains = {name: summary["strategies"][name]["vs_random"]["naulc_gain"] for name in names}
     against = summary["protocol"]["against_random"]
-    texts = (f"{name} {points(gain)} ({span(against[name]['gain_interval'])})" for name, gain in gains.items())
+    texts = (
+        f"{name} {format_points(gain)} ({format_interval(against[name]['gain_interval'])})"
+        for name, gain in gains.items()
+    )
     return f"in points of macro-F1 with {_confidence(summary)} intervals: {', '.join(texts)}"
 
 
 def _confidence(summary: dict[str, Any]) -> str:
-    return sureness(summary["protocol"]["level"])
+    return format_confidence(summary["protocol"]["level"])
 
 
 def _weakest_class(name: str, summary: dict[str, Any]) -> str:
@@ -189,7 +193,7 @@ def _weakest_class(name: str, summary: dict[str, Any]) -> str:
     low, high = against["worst_class_ci95"]
     return (
         f"The weakest class ends with an F1 of {f1:.3f}, with random order {f1_of_random:.3f}: "
-        f"{points(against['worst_class_gain'])} points (95 % interval: {span([low, high])})"
+        f"{format_points(against['worst_class_gain'])} points (95 % interval: {format_interval([low, high])})"
         f"{', which can be chance' if low <= 0 <= high and low < high else ''}."
     )
 

@@ -19,12 +19,12 @@ from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Floats, Ints, TaskSchema, Tensors
-from ml_backend.evaluation.gate_test import judge
-from ml_backend.evaluation.metrics import calibration_error, correct, f1
-from ml_backend.loop.query_selection import choose, pool_of
+from ml_backend.evaluation.metrics import calibration_error, f1_scores, is_correct
+from ml_backend.evaluation.promotion_gate import decide_promotion
+from ml_backend.loop.query_selection import make_query_pool, select_queries
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from ml_backend.pool.project_pool import CLUSTERS
+from ml_backend.pool.project_pool import MAX_CLUSTERS
 from ml_backend.simulation.learning_curves import Measurement
 
 SEED_STRIDE = 1_000_000  # between the seeds of two repetitions, so that no two rounds have the same seed
@@ -95,7 +95,7 @@ def simulate(
     if the strategy chooses nothing.
     """
     plan = replace(plan, options=plan.options.model_copy(update={"acquisition": strategy}))
-    clustering = registry.clusterer().cut(pool.vectors, CLUSTERS, seed)
+    clustering = registry.clusterer().cut(pool.vectors, MAX_CLUSTERS, seed)
     _, codes = np.unique(np.asarray(pool.groups), return_inverse=True)
     groups = codes.astype(np.int64) if any(pool.groups) else None
     budget = min(plan.budget, len(pool))
@@ -121,8 +121,8 @@ def simulate(
             return
         start_time = time.process_time()
         k = min(plan.batch - n % plan.batch, budget - n)
-        query_pool = pool_of(plan.schema, learner, tasks, pool.vectors, labelled.copy(), ~labelled, clustering)
-        chosen = choose(plan.options, query_pool, groups, k, SEED_STRIDE * seed + number).rows
+        query_pool = make_query_pool(plan.schema, learner, tasks, pool.vectors, labelled.copy(), ~labelled, clustering)
+        chosen = select_queries(plan.options, query_pool, groups, k, SEED_STRIDE * seed + number).rows
         yield Measurement(strategy, seed, n, "seconds", "", seconds + time.process_time() - start_time)
         if not len(chosen):
             raise ApprenticeError(f"The strategy {strategy} chooses none of {len(pool) - n} tasks")
@@ -147,10 +147,10 @@ def _serving_learner(
         texts=b"",  # not needed: the texts of a simulation do not change
         targets=pool.targets[rows],
     )
-    candidate, fit = fitted_model.learn(snapshot, pool.vectors[rows], serving, number, priors)
+    candidate, fit = fitted_model.fit_model(snapshot, pool.vectors[rows], serving, number, priors)
     if candidate is None or fit is None:
         return serving
-    return candidate if judge(fit, snapshot.targets, snapshot.multiple).promote else serving
+    return candidate if decide_promotion(fit, snapshot.targets, snapshot.multiple).promote else serving
 
 
 def _measure(
@@ -167,7 +167,7 @@ def _measure(
         probabilities = learner.predict(schema, test.vectors)
     else:
         probabilities = np.tile(labelled_targets.mean(axis=0), (len(test), 1))
-    is_right = correct(probabilities, test.targets, schema.multiple)
+    is_right = is_correct(probabilities, test.targets, schema.multiple)
     scores, support = _f1(probabilities, test.targets, schema.multiple)
     frequent = scores[support >= min(MIN_ROWS_OF_WORST_CLASS, support.max())]
     for metric, value in (
@@ -188,5 +188,5 @@ def _measure(
 
 def _f1(probabilities: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:
     """F1 and support by label as `f1`, but an F1 of 1 if no label is in the targets or drafted."""
-    scores, support = f1(probabilities, targets, multiple)
+    scores, support = f1_scores(probabilities, targets, multiple)
     return (scores, support) if len(scores) else (np.ones(1, np.float32), np.zeros(1, np.int64))

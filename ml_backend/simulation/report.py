@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ml_backend.simulation.html_tables import Colours, arms_table, protocol_table, summary_table
-from ml_backend.simulation.learning_curves import Measurement, table
+from ml_backend.simulation.learning_curves import Measurement, paired_curves
 from ml_backend.simulation.run_directory import write_text
 from ml_backend.simulation.statistics import interval
 from ml_backend.simulation.summary import RANDOM
@@ -137,7 +137,7 @@ def _figure(traces: list[Figure], height: int, x: Figure, y: Figure, **more: Any
 
 
 def _curves(measurements: Sequence[Measurement], colours: Colours, metric: str) -> Figure:
-    budgets, values = table(measurements, metric)
+    budgets, values = paired_curves(measurements, metric)
     bands: list[Figure] = []
     lines: list[Figure] = []
     for name, colour in colours.items() if len(values[RANDOM]) else ():
@@ -171,7 +171,9 @@ def _labels_needed(summary: dict[str, Any], colours: Colours) -> Figure:
 
 def _groups(measurements: Sequence[Measurement], colours: Colours, sizes: dict[str, float]) -> Figure:
     names = sorted({measurement.group for measurement in measurements} - {""})
-    tables = {group: values for group in names if len((values := table(measurements, "accuracy", group)[1])[RANDOM])}
+    tables = {
+        group: values for group in names if len((values := paired_curves(measurements, "accuracy", group)[1])[RANDOM])
+    }
     group_texts = [_plotly_text(f"{group} ({sizes[group]:g})" if group in sizes else group) for group in tables]
     dots: list[Figure] = []
     interval_ends: list[float] = []

@@ -18,7 +18,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.types import Attributions, TaskSchema, TrainingSet, content_key, read_record
 from ml_backend.label_studio.export import Export, read_config, read_export, read_text
 from ml_backend.pool import feature_space
-from ml_backend.pool.checked_encoder import encode
+from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.simulation.cached_teacher import CachedTeacher
 from ml_backend.simulation.config import DEFAULT_BUDGET_LABELS, SimulationConfig, describe_plan, make_plan
 from ml_backend.simulation.held_out_split import count_test_rows, split_rows
@@ -27,7 +27,7 @@ from ml_backend.simulation.recommendation import recommend
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 from ml_backend.simulation.report import write_report
 from ml_backend.simulation.run_directory import CURVES, locked, prepare_folder, readable_errors, write_json
-from ml_backend.simulation.simulated_teacher import ARMS, max_questions, open_cached_teacher, rehearse
+from ml_backend.simulation.simulated_teacher import ARMS, max_questions, open_cached_teacher, open_simulated_teacher
 from ml_backend.simulation.summary import RANDOM, summarise
 from ml_backend.simulation.teacher_arms import arm_name
 from ml_backend.storage.vectors import Vectors
@@ -65,7 +65,7 @@ class Simulator:
         tasks = read_export(config.tasks, schema, config.group, say)
         test = read_export(config.test, schema, config.group, say) if config.test else None
         self._encoder, self._attributions = _open_encoder(settings, schema, config, tasks, say)
-        options = settings.defaults.of_form(feature_space.form(self._encoder))
+        options = settings.defaults.of_form(feature_space.task_form(self._encoder))
         strategies = list(dict.fromkeys([*(config.strategies or [options.acquisition]), RANDOM]))
         self._arms = {arm_name(strategies[0], arm, config.rounds, config.per_round): arm for arm in config.arms}
         self._base_strategy = strategies[0]
@@ -118,7 +118,7 @@ class Simulator:
         self._texts = tasks.texts
         self._tasks = self._encode(tasks)
         self._test = self._encode(test) if test else None
-        self._names = distillation.named(schema, self._encoder)
+        self._names = distillation.pseudo_labels_of_names(schema, self._encoder)
         self._repetition: tuple[int, tuple[SimulationPlan, LabelledPool, LabelledPool]] | None = None
 
     def run(self) -> None:
@@ -173,7 +173,7 @@ class Simulator:
         for start in range(0, len(missing), ENCODED_AT_A_TIME):
             rows = missing[start : start + ENCODED_AT_A_TIME]
             texts, tasks = zip(*((export.texts[row], int(export.tasks[row])) for row in rows), strict=True)
-            vectors = encode(encoder.encode, texts, tasks, encoder.name)
+            vectors = encode_checked(encoder.encode, texts, tasks, encoder.name)
             cache.add([keys[row] for row in rows], vectors)
             self._progress("texts encoded", start + len(rows), len(missing))
         cache = Vectors(folder)  # opened again to read what the next call will read
@@ -187,7 +187,7 @@ class Simulator:
             return
         config, teacher = self._config, self._teacher.again()
         label_config = config.label_config.read_text(encoding="utf-8-sig")
-        with rehearse(
+        with open_simulated_teacher(
             self._arms[name], self._settings, plan, label_config, pool, teacher, config.rounds, config.per_round
         ) as simulated_teacher:
             for measurement in simulate(plan, pool, test, self._base_strategy, seed, simulated_teacher):
@@ -198,7 +198,7 @@ class Simulator:
         if self._repetition is None or self._repetition[0] != seed:
             pool, test = self._split(seed)
             plugin, multiple = self._plan.options.learner, self._plan.schema.multiple
-            priors = distillation.of_names(self._names, plugin, pool.vectors, multiple, seed, self._attributions)
+            priors = distillation.distil_names(self._names, plugin, pool.vectors, multiple, seed, self._attributions)
             self._repetition = seed, (replace(self._plan, priors=priors), pool, test)
         return self._repetition[1]
 
@@ -242,20 +242,20 @@ def _open_encoder(
             raise ApprenticeError("The tasks are texts: --features is about the fields of records")
         return registry.encoder(settings.encoder), None
     features_text = read_text(config.features) if config.features else "{}"
-    fields = feature_scores.fields_of(features_text)  # they override inferred field types
-    field_types = feature_space.wanted(schema, settings.defaults, {"fields": fields})
+    fields = feature_scores.fields_from_text(features_text)  # they override inferred field types
+    field_types = feature_space.field_type_overrides(schema, settings.defaults, {"fields": fields})
     profile = registry.profile(
-        [read_record(text) for text in tasks.texts], field_types, settings.encoder, feature_space.asked_about(schema)
+        [read_record(text) for text in tasks.texts], field_types, settings.encoder, feature_space.question_field(schema)
     )
     for warning in json.loads(profile)["odd"]:
         say(warning)
     encoder = registry.record_encoder(profile, settings.encoder)
-    scores = feature_scores.from_text(features_text, encoder, schema)
+    scores = feature_scores.feature_scores_from_text(features_text, encoder, schema)
     return encoder, encoder.attributions(scores.get("estimates") or [], schema.labels)
 
 
 def _starts_from(config: SimulationConfig, encoder: Encoder) -> str:
-    names = ["the labels' names"] if feature_space.form(encoder) != "record" else []
+    names = ["the labels' names"] if feature_space.task_form(encoder) != "record" else []
     fields = [f"what {config.features.name} says of the fields"] if config.features else []
     return " and ".join(names + fields) or "nothing"
 

@@ -17,19 +17,19 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError, NoWeaknessError, RepliesAwaitedError, TeacherUnavailableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Annotation, Example, Ints, Tensors, content_key
-from ml_backend.evaluation.metrics import decide
-from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.core.types import Annotation, Ints, TaskContent, Tensors, content_key
+from ml_backend.evaluation.metrics import decide_labels
+from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.simulation.cached_teacher import PROJECT, CachedTeacher
+from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan
 from ml_backend.simulation.run_directory import PROTOCOL, prepare_folder
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates
 from ml_backend.teacher.client import Budget, TeacherClient
 from ml_backend.teacher.evolution import generated_texts
-from ml_backend.teacher.evolution.evolution_run import EvolutionRun, taught_at
-from ml_backend.teacher.project_context import ProjectContext, visit
+from ml_backend.teacher.evolution.evolution_run import EvolutionRun, distil_current_priors
+from ml_backend.teacher.project_context import ProjectContext, load_project_context
 
 EVOLVE, WEAK_SLICES, TEACH = "evolve", "weak-slices", "teach"
 ARMS = {
@@ -51,7 +51,7 @@ def open_cached_teacher(settings: Settings, folder: Path) -> CachedTeacher:
     asked, or only by files."""
     options = settings.defaults
     teacher = registry.teacher(options.teacher, settings.teacher_options(options))
-    if teacher is None or options.teacher == registry.BY_FILE:
+    if teacher is None or options.teacher == registry.BATCH_TEACHER:
         raise ApprenticeError(
             f"The teacher is {options.teacher!r}, which cannot be asked in a simulation: set `teacher` and "
             "`teacher_model` in APPRENTICE_DEFAULTS, and APPRENTICE_TEACHER_URL"
@@ -62,14 +62,14 @@ def open_cached_teacher(settings: Settings, folder: Path) -> CachedTeacher:
         )
     question_options = {name: getattr(options, name) for name in ("teacher_probabilities", "teacher_acquisition")}
     store = Store(settings.model_copy(update={"data_dir": folder, "store_url": ""}))
-    if not store.ledger.outcomes(PROJECT)[""]["answered"]:
+    if not store.ledger.outcomes(PROJECT_ID)[""]["answered"]:
         (folder / PROTOCOL).unlink(missing_ok=True)  # nothing is cached: the name of the teacher may still be corrected
     prepare_folder(folder, {"teacher": teacher.name, **question_options})
-    return CachedTeacher(store, TeacherClient(store, PROJECT, teacher, Budget.of(options)))
+    return CachedTeacher(store, TeacherClient(store, PROJECT_ID, teacher, Budget.of(options)))
 
 
 @contextmanager
-def rehearse(
+def open_simulated_teacher(
     arm: str,
     settings: Settings,
     plan: SimulationPlan,
@@ -98,13 +98,15 @@ def _set_up(
     per_round: int,
 ) -> SimulatedTeacher:
     """Stores the project as `apprentice connect` and a first reconciliation would, with the vectors of the pool."""
-    store.projects.set_label_config(PROJECT, label_config)
+    store.projects.set_label_config(PROJECT_ID, label_config)
     keys = [content_key(text) for text in pool.texts]
-    store.tasks.put(PROJECT, (Example(row, text, keys[row], {}) for row, text in enumerate(pool.texts)))
-    cache = store.vectors(PROJECT, registry.encoder(settings.encoder).name)
+    store.tasks.put(PROJECT_ID, (TaskContent(row, text, keys[row], {}) for row, text in enumerate(pool.texts)))
+    cache = store.vectors(PROJECT_ID, registry.encoder(settings.encoder).name)
     rows = list({key: row for row, key in enumerate(keys)}.values())
     cache.add([keys[row] for row in rows], pool.vectors[rows])
-    return SimulatedTeacher(arm, visit(settings, store, PROJECT), plan, pool, teacher, rounds, per_round)
+    return SimulatedTeacher(
+        arm, load_project_context(settings, store, PROJECT_ID), plan, pool, teacher, rounds, per_round
+    )
 
 
 class SimulatedTeacher:
@@ -124,7 +126,7 @@ class SimulatedTeacher:
         self._context = context
         self._pool = pool
         self._teacher = teacher
-        self._teacher_client = TeacherClient(context.store, PROJECT, teacher, NO_CAPS)
+        self._teacher_client = TeacherClient(context.store, PROJECT_ID, teacher, NO_CAPS)
         self._per_round = per_round
         first, last = max(plan.initial, 2), min(plan.budget, len(pool))
         self._due_at_labels = [first + (last - first) * number // rounds for number in range(rounds)]
@@ -146,8 +148,8 @@ class SimulatedTeacher:
             with suppress(NoWeaknessError):
                 list(evolution.run(1))
         self._context = self._context.again()
-        aggregated = consensus(self._context.schema, self._context.store.labels.of(PROJECT))
-        return taught_at(self._context, self._teacher_client.teacher, aggregated, learner.lesson.plugin)
+        aggregated = aggregate_annotations(self._context.schema, self._context.store.labels.of(PROJECT_ID))
+        return distil_current_priors(self._context, self._teacher_client.teacher, aggregated, learner.lesson.plugin)
 
     def spent(self) -> Mapping[str, float]:
         """Calls, tokens and cost of this run, including those of cached answers."""
@@ -158,10 +160,10 @@ class SimulatedTeacher:
     def _put_annotations(self, rows: Ints) -> None:
         """Stores an annotation for each of the rows of the pool."""
         schema, targets = self._context.schema, self._pool.targets[rows]
-        chosen = targets >= 0.5 if schema.multiple else decide(targets, False)
+        chosen = targets >= 0.5 if schema.multiple else decide_labels(targets, False)
         names = np.array(schema.labels)
         self._context.store.labels.put(
-            PROJECT,
+            PROJECT_ID,
             [
                 Annotation(row, row, 1, tuple(names[is_label].tolist()))
                 for row, is_label in zip(rows.tolist(), chosen, strict=True)
@@ -171,18 +173,20 @@ class SimulatedTeacher:
     def _label_candidates(self, learner: FittedModel) -> None:
         """Asks the teacher for labels as the live loop does, in batches, up to the maximum number of questions."""
         context, store, teacher = self._context, self._context.store, self._teacher_client.teacher
-        touched = consensus(context.schema, store.labels.of(PROJECT)).touched
+        touched = aggregate_annotations(context.schema, store.labels.of(PROJECT_ID)).touched
         remaining = max_questions(1, self._per_round)
         asked_tasks: Ints = np.empty(0, np.int64)
         while remaining > 0:
-            answered_keys = list(store.questions.given(PROJECT, teacher).keys)
-            tasks = candidates.further(
+            answered_keys = list(store.questions.given(PROJECT_ID, teacher).keys)
+            tasks = candidates.tasks_to_distil(
                 context.pool, context.options, learner, context.schema, answered_keys, asked_tasks, touched, remaining
             )
             if not len(tasks):
                 return
             asked_tasks = np.concatenate([asked_tasks, tasks])  # those without a question, too, so that others follow
-            questions = candidates.label(store, context.pool, context.record, context.schema, None, teacher, tasks)
+            questions = candidates.label_questions(
+                store, context.pool, context.record, context.schema, None, teacher, tasks
+            )
             try:
                 for _ in self._teacher_client.ask(
                     [question for question, _ in questions], [key for _, key in questions]

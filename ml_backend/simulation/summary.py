@@ -10,7 +10,7 @@ import numpy as np
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.simulation import sequential_testing, statistics
-from ml_backend.simulation.learning_curves import Measurement, Scores, table
+from ml_backend.simulation.learning_curves import Measurement, Scores, paired_curves
 from ml_backend.simulation.teacher_arms import compare_with_base, is_arm
 
 RANDOM = "random"
@@ -49,14 +49,14 @@ def summarise(
     `tried` are other strategies that were compared with random order on the same data; they make the correction
     stronger. Raises ApprenticeError if random order and all others have no seed in common.
     """
-    tables = {metric: table(measurements, metric) for metric in FINAL_METRICS}
+    tables = {metric: paired_curves(measurements, metric) for metric in FINAL_METRICS}
     if not all(len(values.get(RANDOM, ())) for _, values in tables.values()):
         raise ApprenticeError("There is nothing to compare yet: random and the others have no finished seed in common")
     budgets, curves = tables["macro_f1"]
     final = {metric: _last_column(tables[metric][1]) for metric in FINAL_METRICS}
-    seconds = table(measurements, "seconds")[1]
+    seconds = paired_curves(measurements, "seconds")[1]
     group_accuracies = {
-        group: _last_column(table(measurements, "accuracy", group)[1])
+        group: _last_column(paired_curves(measurements, "accuracy", group)[1])
         for group in sorted({measurement.group for measurement in measurements} - {""})
     }
     areas = {name: statistics.normalised_area(budgets, values) for name, values in curves.items()}

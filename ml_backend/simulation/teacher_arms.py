@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ml_backend.core.formatting import chance, points, span, sureness
+from ml_backend.core.formatting import format_confidence, format_interval, format_p_value, format_points
 from ml_backend.simulation import sequential_testing, statistics
-from ml_backend.simulation.learning_curves import Measurement, table
+from ml_backend.simulation.learning_curves import Measurement, paired_curves
 
 COST_METRICS = ("calls", "tokens", "cost")
 SEPARATOR = " + "  # between strategy and arm; no strategy has it in its name
@@ -32,7 +32,7 @@ def compare_with_base(measurements: Sequence[Measurement], tried: Collection[str
     `p_holm` corrected for `corrected_for` arms (including those `tried` on the same data), `wins` of `seeds`, and the
     means of `calls`, `tokens` and `cost` of a repetition.
     """
-    budgets, curves = table(measurements, "macro_f1")
+    budgets, curves = paired_curves(measurements, "macro_f1")
     comparisons: dict[str, Any] = {}
     for name in filter(is_arm, curves):
         base = name.split(SEPARATOR)[0]
@@ -46,7 +46,7 @@ def compare_with_base(measurements: Sequence[Measurement], tried: Collection[str
         low, high = statistics.interval(areas - base_areas, level)
         arm_measurements = [measurement for measurement in measurements if measurement.strategy == name]
         costs = {
-            metric: float(table(arm_measurements, f"teacher_{metric}")[1][name][:, -1].mean())
+            metric: float(paired_curves(arm_measurements, f"teacher_{metric}")[1][name][:, -1].mean())
             for metric in COST_METRICS
         }
         comparisons[name] = {
@@ -70,11 +70,12 @@ def describe_arms(comparisons: Mapping[str, Any]) -> Iterator[str]:
             evidence += ", which are too few to say"
         else:
             evidence = (
-                f"{sureness(arm['level'])} interval: {span(arm['interval'])}; {evidence}, p {chance(arm['p_holm'])} "
+                f"{format_confidence(arm['level'])} interval: {format_interval(arm['interval'])}; {evidence}, "
+                f"p {format_p_value(arm['p_holm'])} "
                 f"corrected for {arm['corrected_for']}, where p has to be less than {arm['level']:.2g}"
             )
         cost = f" at {arm['cost']:.3g}" if arm["cost"] else ""
         yield (
-            f"{name}: {points(arm['gain'])} points of macro-F1 beside {arm['base']} alone ({evidence}), for "
+            f"{name}: {format_points(arm['gain'])} points of macro-F1 beside {arm['base']} alone ({evidence}), for "
             f"{arm['calls']:.0f} calls and {arm['tokens']:,.0f} tokens{cost} a repetition."
         )

@@ -24,7 +24,7 @@ from ml_backend.storage.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.storage.jobs import Jobs, JobState, Lease
 from ml_backend.storage.ledger import Ledger, Spending
 from ml_backend.storage.project_documents import ProjectDocuments
-from ml_backend.storage.projects import ProjectRecord, Projects
+from ml_backend.storage.projects import Projects, ProjectState
 from ml_backend.storage.publications import Publications
 from ml_backend.storage.published_drafts import PublishedDraft, PublishedDrafts
 from ml_backend.storage.questions import Questions
@@ -42,7 +42,7 @@ from ml_backend.storage.teacher_states import TeacherStates
 from ml_backend.storage.unusable_tasks import UnusableTasks
 from ml_backend.storage.vector_cleanup import drop_vectors
 from ml_backend.storage.vectors import Vectors
-from ml_backend.storage.versions import RoundRecord, Versions
+from ml_backend.storage.versions import RoundRow, Versions
 
 __all__ = [
     "ArtifactError",
@@ -50,21 +50,21 @@ __all__ = [
     "JobState",
     "Lease",
     "LeaseLostError",
-    "ProjectRecord",
+    "ProjectState",
     "Proposal",
     "PublishedDraft",
     "Reply",
     "ReplyTable",
-    "RoundRecord",
+    "RoundRow",
     "Spending",
     "Store",
     "StoreError",
     "Vectors",
     "check_url",
-    "credentials",
     "now",
     "process_name",
-    "remember_credentials",
+    "read_credentials",
+    "save_credentials",
 ]
 
 
@@ -188,13 +188,13 @@ class Store:
         self.database.close()
 
 
-def remember_credentials(data_dir: Path, url: str, api_key: str) -> None:
+def save_credentials(data_dir: Path, url: str, api_key: str) -> None:
     """Saves the URL and the API key that `connect` was given, for the workers. Only this user may read the file."""
     text = json.dumps({"label_studio_url": url, "label_studio_api_key": api_key})
     write_atomically(data_dir / "credentials.json", lambda file: file.write(text.encode()))
 
 
-def credentials(settings: Settings) -> tuple[str, str]:
+def read_credentials(settings: Settings) -> tuple[str, str]:
     """Returns Label Studio's URL and API key from the settings. What the settings lack is taken from the file that
     `remember_credentials` wrote. The key is "" if there is none; a saved key is returned with its saved URL only.
     """

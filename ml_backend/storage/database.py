@@ -21,7 +21,7 @@ from alembic.config import Config
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ml_backend.core.exceptions import StoreError
-from ml_backend.core.types import storable
+from ml_backend.core.types import storable_text
 
 DATABASES = {"sqlite", "postgresql"}
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -189,7 +189,7 @@ class Database:
 def _as_json(value: Any) -> str:
     """Serializes a value as JSON, with a space for each NUL, and with lone surrogates replaced: PostgreSQL refuses
     both."""
-    return _NUL.sub(r"\1 ", storable(json.dumps(value, ensure_ascii=False)))
+    return _NUL.sub(r"\1 ", storable_text(json.dumps(value, ensure_ascii=False)))
 
 
 def check_url(url: str) -> None:

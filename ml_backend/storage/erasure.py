@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from ml_backend.core.types import KEY_BYTES
+from ml_backend.core.types import CONTENT_KEY_BYTES
 from ml_backend.storage import revisions
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.schema import (
@@ -107,7 +107,7 @@ def content_keys(database: Database, project_id: int) -> Keys:
             if has_content_key(table) and table is not deleted_text:
                 query = sa.select(table.c.key).where(project_column == project_id, table.c.key.is_not(None))
                 keys.update(connection.execute(query).scalars())
-    return np.sort(np.array(list(keys), f"S{KEY_BYTES}"))
+    return np.sort(np.array(list(keys), f"S{CONTENT_KEY_BYTES}"))
 
 
 def erase_project(database: Database, project_id: int, *, ledger: bool = True) -> dict[str, int]:

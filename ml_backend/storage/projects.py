@@ -19,7 +19,7 @@ _PROJECT_TABLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectRecord:
+class ProjectState:
     """The state of a project at one moment, from all tables with one row for each project. `schema` describes their
     columns. Each table is changed through another attribute of `Store`, such as `connections` and `publications`.
     """
@@ -65,11 +65,11 @@ class Projects:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, project: int) -> ProjectRecord | None:
+    def get(self, project: int) -> ProjectState | None:
         projects = self._select(table.c.id == project)
         return projects[0] if projects else None
 
-    def known(self, project: int) -> ProjectRecord:
+    def known(self, project: int) -> ProjectState:
         """Returns a project. Raises StoreError if it is not in the store."""
         state = self.get(project)
         if state is None:
@@ -80,9 +80,9 @@ class Projects:
         """Returns `ProjectRecord.choices`; reads one column only."""
         with self._database.read() as connection:
             extra_params = connection.execute(sa.select(table.c.extra_params).where(table.c.id == project)).scalar()
-        return ProjectRecord(project, extra_params=extra_params).choices
+        return ProjectState(project, extra_params=extra_params).choices
 
-    def ensure(self, project: int) -> ProjectRecord:
+    def ensure(self, project: int) -> ProjectState:
         """Returns a project, and adds it to the store if it is new."""
         state = self.get(project)
         if state is None:
@@ -90,10 +90,10 @@ class Projects:
             state = self.known(project)
         return state
 
-    def all(self) -> list[ProjectRecord]:
+    def all(self) -> list[ProjectState]:
         return self._select(sa.true())
 
-    def connected(self) -> list[ProjectRecord]:
+    def connected(self) -> list[ProjectState]:
         """Returns the projects that `connect` set up."""
         return [project for project in self._select(schema.connection.c.complete) if project.is_connected]
 
@@ -115,7 +115,7 @@ class Projects:
     def _set(self, project: int, **values: Any) -> None:
         self._database.write(self._database.put(table, {"id": project, **values}))
 
-    def _select(self, condition: sa.ColumnElement[bool]) -> list[ProjectRecord]:
+    def _select(self, condition: sa.ColumnElement[bool]) -> list[ProjectState]:
         source: sa.FromClause = table
         for other in _PROJECT_TABLES:
             source = source.outerjoin(other, other.c.project == table.c.id)
@@ -125,7 +125,7 @@ class Projects:
             return [_project_state(row) for row in connection.execute(query).mappings()]
 
 
-def _project_state(row: sa.RowMapping) -> ProjectRecord:
+def _project_state(row: sa.RowMapping) -> ProjectState:
     def row_of(source: sa.Table) -> dict[str, Any]:
         """Returns the row of one table, or {} if the table has none for the project."""
         values = {column.name: row[f"{source.name}_{column.name}"] for column in source.columns}
@@ -141,7 +141,7 @@ def _project_state(row: sa.RowMapping) -> ProjectRecord:
     counts = values_of(schema.synchronisation, "tasks", "annotations", "skips")
     timings = values_of(schema.publication, "bulk_seconds", "single_seconds")
     profile, distillation = row_of(schema.record_profile), row_of(schema.distillation)
-    return ProjectRecord(
+    return ProjectState(
         **row_of(table),
         connection=connections.compose(connection) if connection else None,
         **{name: publication[name] for name in ("published", "fingerprint", "republish") if publication},

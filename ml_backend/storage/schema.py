@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import Text as _Text
 
-from ml_backend.core.types import storable
+from ml_backend.core.types import storable_text
 
 metadata = MetaData()
 
@@ -40,7 +40,7 @@ class PortableText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: object) -> str | None:
-        return None if value is None else storable(value)
+        return None if value is None else storable_text(value)
 
 
 def first_revision() -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.core.types import NO_TEXT, SYNTHETIC, Example, Ints, Mask
+from ml_backend.core.types import EMPTY_TEXT_KEY, SYNTHETIC_FIELD, Ints, Mask, TaskContent
 from ml_backend.storage.annotations import Annotations
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.erasure import erase_tasks
@@ -25,7 +25,7 @@ class Tasks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, project_id: int, examples: Iterable[Example], *, only_new: bool = False) -> int:
+    def put(self, project_id: int, examples: Iterable[TaskContent], *, only_new: bool = False) -> int:
         """Adds tasks and, unless `only_new`, updates tasks that are in the store. Returns the number of changed
         rows."""
         n_changed = 0
@@ -53,7 +53,7 @@ class Tasks:
                     n_changed += len(rows)
         return n_changed
 
-    def _add(self, connection: sa.Connection, project_id: int, examples: Sequence[Example]) -> int:
+    def _add(self, connection: sa.Connection, project_id: int, examples: Sequence[TaskContent]) -> int:
         """Adds the tasks that are not in the table when the database writes them. Returns their number."""
         revision = _raise_revision(connection, project_id)
         rows = [{**_row(project_id, example), "revision": revision} for example in examples]
@@ -103,7 +103,7 @@ class Tasks:
         Returns their ids (n,) int64 in ascending order, their content keys, and (n,) bool whether a teacher wrote the
         task. A learner may be fitted on tasks that a teacher wrote, and is never evaluated on them.
         """
-        is_synthetic = table.c.fields[SYNTHETIC].as_string().is_not(None)
+        is_synthetic = table.c.fields[SYNTHETIC_FIELD].as_string().is_not(None)
         query = (
             sa.select(table.c.id, table.c.key, is_synthetic)
             .where(table.c.project == project_id, table.c.revision > since)
@@ -134,17 +134,21 @@ class Tasks:
 
     def without_text(self, project_id: int) -> Ints:
         """Returns the ids of the tasks that have neither a text nor a record, (m,) int64 in ascending order."""
-        query = sa.select(table.c.id).where(table.c.project == project_id, table.c.key == NO_TEXT).order_by(table.c.id)
+        query = (
+            sa.select(table.c.id)
+            .where(table.c.project == project_id, table.c.key == EMPTY_TEXT_KEY)
+            .order_by(table.c.id)
+        )
         with self._database.read() as connection:
             return np.array(connection.execute(query).scalars().all(), np.int64)
 
-    def examples(self, project_id: int, most: int, *, with_text: bool) -> list[Example]:
+    def examples(self, project_id: int, most: int, *, with_text: bool) -> list[TaskContent]:
         """Returns the first tasks by id, at most `most`, that have a text (`with_text`), or that have none."""
-        has_text = table.c.key != NO_TEXT if with_text else table.c.key == NO_TEXT
+        has_text = table.c.key != EMPTY_TEXT_KEY if with_text else table.c.key == EMPTY_TEXT_KEY
         query = sa.select(table.c.id, table.c.text, table.c.key, table.c.fields).where(table.c.project == project_id)
         with self._database.read() as connection:
             rows = connection.execute(query.where(has_text).order_by(table.c.id).limit(most)).all()
-        return [Example(row[0], row[1], row[2], row[3] or {}) for row in rows]
+        return [TaskContent(row[0], row[1], row[2], row[3] or {}) for row in rows]
 
     def texts(self, project_id: int, tasks: Sequence[int]) -> list[str]:
         """Returns the texts of the tasks, in the order of `tasks`; "" for a task that does not exist."""
@@ -158,7 +162,7 @@ class Tasks:
         return [texts.get(task, "") for task in tasks]
 
 
-def _row(project_id: int, example: Example) -> dict[str, Any]:
+def _row(project_id: int, example: TaskContent) -> dict[str, Any]:
     return {
         "project": project_id, "id": example.task, "key": example.key, "text": example.text, "fields": example.fields,
     }  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import KEY_BYTES
+from ml_backend.core.types import CONTENT_KEY_BYTES
 from ml_backend.storage.files import alone, write_atomically
 
 
@@ -27,7 +27,7 @@ def drop_vectors(folder: Path, kept: npt.NDArray[np.bytes_]) -> int:
                 vectors = np.load(vectors_path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError, EOFError):
                 continue  # damaged: `Vectors` ignores it, too
-            is_kept = np.isin(raw.view(f"S{KEY_BYTES}").ravel(), kept)
+            is_kept = np.isin(raw.view(f"S{CONTENT_KEY_BYTES}").ravel(), kept)
             if is_kept.all() or len(raw) != len(vectors):
                 continue
             if is_kept.any():

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core.exceptions import StoreError
-from ml_backend.core.types import KEY_BYTES, Floats, Ints
+from ml_backend.core.types import CONTENT_KEY_BYTES, Floats, Ints
 from ml_backend.storage.files import TEMPORARY, alone, remove_old, write_atomically
 
 FANOUT = 8
@@ -86,7 +86,7 @@ class Vectors:
     def find(self, keys: Sequence[bytes]) -> Ints:
         """Returns the positions (n,) int64 of the keys' vectors, -1 for a key without a vector. Positions are valid
         until the next `refresh` or `add`."""
-        searched = np.array(keys, f"S{KEY_BYTES}")
+        searched = np.array(keys, f"S{CONTENT_KEY_BYTES}")
         order = np.argsort(searched)  # a search in ascending order makes better use of the processor's cache
         ordered = searched[order]
         ordered_positions = np.full(len(searched), -1, np.int64)
@@ -114,7 +114,7 @@ class Vectors:
     def add(self, keys: Sequence[bytes], vectors: Floats) -> None:
         """Writes the vectors that are not in the cache as one shard. Raises StoreError, and then adds nothing."""
         self.refresh()
-        unique_keys, rows = np.unique(np.array(keys, f"S{KEY_BYTES}"), return_index=True)
+        unique_keys, rows = np.unique(np.array(keys, f"S{CONTENT_KEY_BYTES}"), return_index=True)
         self.keys_handled += len(keys)
         is_new = self.find(unique_keys.tolist()) < 0
         if not is_new.any():
@@ -166,7 +166,7 @@ class Vectors:
             np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
             write(file)
 
-        raw = keys.view(np.uint8).reshape(len(keys), KEY_BYTES)
+        raw = keys.view(np.uint8).reshape(len(keys), CONTENT_KEY_BYTES)
         write_atomically(self._file(name, "vectors"), with_header)
         write_atomically(self._file(name, "keys"), lambda file: np.save(file, raw))
         self._set_shards({**self._shards, name: Shard(keys, np.arange(len(keys)), self._map_vectors(name))})
@@ -175,7 +175,7 @@ class Vectors:
         """Opens a shard that another process has written; None if it is damaged or was removed."""
         try:
             vectors = self._map_vectors(name)
-            raw = np.load(self._file(name, "keys"), allow_pickle=False).view(f"S{KEY_BYTES}").ravel()
+            raw = np.load(self._file(name, "keys"), allow_pickle=False).view(f"S{CONTENT_KEY_BYTES}").ravel()
         except (OSError, ValueError, EOFError):
             return None
         self.keys_handled += len(raw)

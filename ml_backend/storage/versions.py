@@ -19,7 +19,7 @@ TASKS_PER_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)
-class RoundRecord:
+class RoundRow:
     """One finished round. `stages` maps a stage to its duration in seconds; times are seconds since the epoch."""
 
     version: str | None
@@ -133,7 +133,7 @@ class Versions:
             for row in rows
         ]
 
-    def record_round(self, project: int, record: RoundRecord) -> None:
+    def record_round(self, project: int, record: RoundRow) -> None:
         """Stores a finished round, and removes the oldest rounds beyond `MAX_ROUNDS`."""
         with self._database.begin() as connection:
             connection.execute(sa.insert(round_).values(project=project, **asdict(record)))
@@ -143,14 +143,14 @@ class Versions:
                 delete = sa.delete(round_).where(round_.c.project == project).where(round_.c.id <= last_removed)
                 connection.execute(delete)
 
-    def last_rounds(self, project: int, limit: int = 1, *, failed: bool | None = None) -> list[RoundRecord]:
+    def last_rounds(self, project: int, limit: int = 1, *, failed: bool | None = None) -> list[RoundRow]:
         """Returns the last rounds, newest first. failed: only rounds with (True) or without (False) an error"""
-        query = sa.select(*[round_.c[name] for name in RoundRecord.__dataclass_fields__])
+        query = sa.select(*[round_.c[name] for name in RoundRow.__dataclass_fields__])
         query = query.where(round_.c.project == project).order_by(round_.c.id.desc()).limit(limit)
         if failed is not None:
             query = query.where(round_.c.error.is_not(None) if failed else round_.c.error.is_(None))
         with self._database.read() as connection:
-            return [RoundRecord(**row) for row in connection.execute(query).mappings().all()]
+            return [RoundRow(**row) for row in connection.execute(query).mappings().all()]
 
     def audited(self, project: int) -> list[int]:
         """Returns the tasks of the audit sample, in the order in which they were drawn."""

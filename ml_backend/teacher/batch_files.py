@@ -10,20 +10,20 @@ from pathlib import Path
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.formatting import counted
+from ml_backend.core.formatting import format_count
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage import Store
 from ml_backend.storage.files import write_atomically
-from ml_backend.teacher.candidates import room
-from ml_backend.teacher.client import Budget, TeacherClient, in_vain, without_model
+from ml_backend.teacher.candidates import remaining_labels
+from ml_backend.teacher.client import Budget, TeacherClient, has_no_reply, missing_model_problem
 from ml_backend.teacher.descriptions import label_descriptions
 from ml_backend.teacher.evolution.steps import REFUSAL
 
 
-def export(store: Store, settings: Settings, project: int, file: Path) -> str:
+def export_questions(store: Store, settings: Settings, project: int, file: Path) -> str:
     """Writes all unanswered questions that the budget covers to a file. Returns a message on what was written and what
     to do next. The questions stay unanswered: until their answers are imported, another export writes them again.
 
@@ -36,9 +36,9 @@ def export(store: Store, settings: Settings, project: int, file: Path) -> str:
     if teacher is None:
         raise ApprenticeError(
             f"Project {project} has no teacher that can be asked (it has {options.teacher!r}): set teacher to "
-            f"{registry.BY_FILE} and teacher_model in its extra params"
+            f"{registry.BATCH_TEACHER} and teacher_model in its extra params"
         )
-    if problem := without_model(options, project):
+    if problem := missing_model_problem(options, project):
         raise ApprenticeError(problem)
     waiting = store.questions.waiting(project, teacher.name)
     if not waiting:
@@ -61,14 +61,14 @@ def export(store: Store, settings: Settings, project: int, file: Path) -> str:
         f" {left} more wait{'s' * (left == 1)}: {cap} does not cover {'it' if left == 1 else 'them'}." if left else ""
     )
     verb = "is" if len(affordable) == 1 else "are"
-    written = f"{counted(len(affordable), 'question')} to {options.teacher_model} {verb}"
+    written = f"{format_count(len(affordable), 'question')} to {options.teacher_model} {verb}"
     return (
         f"{written} in {file}.{left_note}{stale_note} Have them answered as a batch, then `apprentice teach --project "
         f"{project} --import FILE`."
     )
 
 
-def take_in(store: Store, settings: Settings, project: int, file: Path) -> tuple[str, bool]:
+def import_answers(store: Store, settings: Settings, project: int, file: Path) -> tuple[str, bool]:
     """Stores the answers in a file, and requests a round if any is new. Returns a message with the number of lines by
     outcome, and whether any line is an answer to a question of this project.
 
@@ -92,7 +92,7 @@ def take_in(store: Store, settings: Settings, project: int, file: Path) -> tuple
                 is_description = questions[answer.question].purpose == "describe" and not schema.is_record
                 if outcome == "answered" and answer.content and is_description:
                     try:
-                        label_descriptions.adopt(store, project, answer.content, schema)
+                        label_descriptions.adopt_reply(store, project, answer.content, schema)
                     except ApprenticeError as error:  # the labels have changed since the question
                         problems[str(error)] += 1
     except OSError as error:
@@ -140,7 +140,7 @@ def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) ->
     stored = store.questions.answers(project, [answer.question]).get(answer.question)
     if stored is not None and (stored.content is not None or answer.content is None):
         return "known"  # probably imported before: a cost is entered once
-    if in_vain(answer):
+    if has_no_reply(answer):
         return "failed"
     if not store.questions.record(project, answer, [budget.cost(call) for call in answer.calls]):
         return "known"
@@ -150,10 +150,10 @@ def _store_answer(store: Store, project: int, answer: Answer, budget: Budget) ->
 def _reason_for_no_questions(
     store: Store, options: ProjectSettings, schema: TaskSchema, project: int, teacher: str
 ) -> str:
-    if options.teacher != registry.BY_FILE:
+    if options.teacher != registry.BATCH_TEACHER:
         return f"No question waits: {options.teacher} is asked at once; with teacher set to batch, all of them wait."
-    left, labelled_keys = room(store, options, schema, project, teacher)
-    labelled = f"the teacher has labelled {counted(len(labelled_keys), 'task')}"
+    left, labelled_keys = remaining_labels(store, options, schema, project, teacher)
+    labelled = f"the teacher has labelled {format_count(len(labelled_keys), 'task')}"
     if left <= 0:
         return f"No question waits: {labelled}, and teacher_labels ({options.teacher_labels}) asks for no more."
     return (
@@ -170,5 +170,5 @@ def _summary(counts: Counter[str], ignored: Counter[str], problems: Counter[str]
         "repeated": "repeated", "question": "questions, not replies: import the file with the replies",
     }  # fmt: skip
     parts = [f"{n} {words}" for outcome, words in descriptions.items() if (n := counts[outcome] + ignored[outcome])]
-    reasons = "; ".join(f"{counted(n, 'time')}: {problem}" for problem, n in problems.most_common())
+    reasons = "; ".join(f"{format_count(n, 'time')}: {problem}" for problem, n in problems.most_common())
     return f"{', '.join(parts) or 'The file is empty'}.{f' {reasons}' if reasons else ''}"

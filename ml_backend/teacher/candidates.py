@@ -16,22 +16,24 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import Floats, Ints, Pool, TaskSchema
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.model.training_sample import MOST_FITTED, random_rows
-from ml_backend.pool.feature_space import descriptions as field_descriptions
+from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
+from ml_backend.pool.feature_space import field_descriptions
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectRecord, Store
+from ml_backend.storage import ProjectState, Store
 from ml_backend.teacher import few_shot_selection, prompts
 from ml_backend.teacher.descriptions import feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import descriptions as label_descriptions
 from ml_backend.teacher.project_snapshot import ProjectSnapshot
 
-PORTION = 32  # tasks chosen at a time for distillation, because the queue's head changes in the meantime
+MAX_TASKS_PER_SELECTION = (
+    32  # tasks chosen at a time for distillation, because the queue's head changes in the meantime
+)
 MAX_EXAMPLE_TASKS, MAX_EXAMPLE_RECORDS = 30, 3  # tasks in a question for label descriptions; records in one for scores
-Asked = list[tuple[Question, bytes | None]]
+QuestionsWithKeys = list[tuple[Question, bytes | None]]
 """Questions with the content keys of the tasks that they are about; None: the question is about no single task."""
 
 
-def cues(store: Store, snapshot: ProjectSnapshot, teacher: str) -> Asked:
+def description_questions(store: Store, snapshot: ProjectSnapshot, teacher: str) -> QuestionsWithKeys:
     """The open question for label descriptions, or the open questions for field scores of records. Empty if people have
     written them by hand, or all are answered."""
     record, pool, schema = snapshot.record, snapshot.pool, snapshot.schema
@@ -44,16 +46,16 @@ def cues(store: Store, snapshot: ProjectSnapshot, teacher: str) -> Asked:
         if snapshot.records is None:
             return []
         descriptions = field_descriptions(snapshot.options, record.features)
-        questions = feature_scores.asked(
+        questions = feature_scores.score_questions(
             record, snapshot.records, schema, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
         )
     else:
-        questions = [prompts.describe(schema, texts, teacher)]
+        questions = [prompts.description_question(schema, texts, teacher)]
     answers = store.questions.answers(record.id, [question.id for question in questions])
     return [(question, None) for question in questions if question.id not in answers]
 
 
-def head(store: Store, record: ProjectRecord, options: ProjectSettings) -> Ints:
+def queue_head(store: Store, record: ProjectState, options: ProjectSettings) -> Ints:
     """The ids of the first `teacher_ahead` tasks of the published queue that are shown with a draft."""
     if not record.published:
         return np.empty(0, np.int64)
@@ -62,7 +64,7 @@ def head(store: Store, record: ProjectRecord, options: ProjectSettings) -> Ints:
     return np.array(tasks[: options.teacher_ahead], np.int64)
 
 
-def room(
+def remaining_labels(
     store: Store, options: ProjectSettings, schema: TaskSchema, project: int, teacher: str
 ) -> tuple[int, list[bytes]]:
     """How many labels the teacher has still to give to reach the setting `teacher_labels`, and the content keys of the
@@ -70,12 +72,12 @@ def room(
     answered. Tasks that another teacher has not answered are asked about again."""
     questions = store.questions
     labelled_keys = questions.given(project, teacher).keys_for(schema.labels)
-    if options.teacher == registry.BY_FILE:
+    if options.teacher == registry.BATCH_TEACHER:
         labelled_keys |= questions.keys_waiting(project, teacher, schema.labels, schema.multiple)
     return options.teacher_labels - len(labelled_keys), list(labelled_keys)
 
 
-def further(
+def tasks_to_distil(
     pool: ProjectPool, options: ProjectSettings, learner: FittedModel | None, schema: TaskSchema,
     labelled_keys: list[bytes], excluded: Ints, touched: Ints, left: int,
 ) -> Ints:  # fmt: skip
@@ -100,14 +102,14 @@ def further(
         multiple=schema.multiple,
     )
     strategy = registry.acquisition(options.teacher_acquisition)
-    selection = strategy.select(strategy_pool, min(left, PORTION), seed=int(is_labelled.sum()))
+    selection = strategy.select(strategy_pool, min(left, MAX_TASKS_PER_SELECTION), seed=int(is_labelled.sum()))
     return np.asarray(tasks[selection.rows])
 
 
-def label(
-    store: Store, pool: ProjectPool, record: ProjectRecord, schema: TaskSchema, learner: FittedModel | None,
+def label_questions(
+    store: Store, pool: ProjectPool, record: ProjectState, schema: TaskSchema, learner: FittedModel | None,
     teacher: str, tasks: Ints,
-) -> Asked:  # fmt: skip
+) -> QuestionsWithKeys:  # fmt: skip
     """The unanswered questions for the labels of tasks. A question about an encoded task has few-shot examples from the
     annotators' labels that `learner` was trained on. A teacher label that was given with examples is used as a draft
     and never distilled. Tasks that the teacher wrote are left out, because it labelled them before they became tasks.
@@ -124,7 +126,7 @@ def label(
     for i, (row, text) in enumerate(zip(rows.tolist(), texts, strict=True)):
         if text.strip():
             key = pool.keys_of(rows[i : i + 1])
-            questions[row] = prompts.label(schema, key, text, teacher, descriptions), key
+            questions[row] = prompts.label_question(schema, key, text, teacher, descriptions), key
     answers = store.questions.answers(record.id, [question.id for question, _ in questions.values()])
     unanswered = {row: pair for row, pair in questions.items() if pair[0].id not in answers}
     encoded_rows = np.array([row for row in unanswered if pool.encoded[row]], np.int64)
@@ -152,7 +154,7 @@ def labelled_examples(
     usable = np.flatnonzero(is_certain & np.isin(snapshot.tasks, pool.tasks))
     if len(snapshot_rows) != len(snapshot.tasks) or not len(usable):
         return no_examples
-    usable = usable[random_rows(snapshot.tasks[usable], MOST_FITTED)]
+    usable = usable[random_rows(snapshot.tasks[usable], MAX_FITTED_TASKS)]
     tasks, has_label = snapshot.tasks[usable], snapshot.targets[usable] > 0.5
     if not pool.encoded[snapshot_rows[usable]].all():
         return no_examples

@@ -17,15 +17,15 @@ from ml_backend.core.exceptions import StoreError
 from ml_backend.core.ports import Teacher
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import (
-    ASKED,
-    BYTES_A_TOKEN,
-    IN_VAIN,
-    REASONING,
+    BYTES_PER_TOKEN,
+    MAX_FAILED_CALLS,
+    MAX_TRIES_PER_REPLY,
+    REASONING_TOKENS,
     Answer,
     Call,
     Question,
-    most_calls,
-    most_replies,
+    max_calls,
+    max_replies,
 )
 from ml_backend.storage import Spending, Store, now
 from ml_backend.storage.questions import GIVEN_UP_SECONDS
@@ -57,7 +57,7 @@ class Budget:
 
     @classmethod
     def of(cls, options: ProjectSettings) -> Budget:
-        by_file = options.teacher == registry.BY_FILE
+        by_file = options.teacher == registry.BATCH_TEACHER
         # with "auto" by file, the first replies cannot show whether more replies are needed
         is_single_reply = by_file and options.teacher_probabilities == "auto"
         return cls(
@@ -66,7 +66,7 @@ class Budget:
             options.teacher_budget,
             options.teacher_daily_budget,
             options.teacher_daily_calls,
-            1 if is_single_reply else most_replies(options.teacher_probabilities),
+            1 if is_single_reply else max_replies(options.teacher_probabilities),
             by_file,
         )
 
@@ -75,15 +75,15 @@ class Budget:
 
     def calls(self, question: Question) -> int:
         """The maximum number of calls for a question."""
-        return 1 if self.by_file else most_calls(self._replies(question))
+        return 1 if self.by_file else max_calls(self._replies(question))
 
     def expected(self, question: Question) -> float:
         """The maximum cost of a question: its replies have their maximum length, and all of its calls are paid."""
         prompt = [question.instructions, question.text, question.examples, question.reply]
         sent_bytes = len(json.dumps(prompt, ensure_ascii=False).encode("utf-8", "replace")) + REQUEST_OVERHEAD_BYTES
-        replies = self._replies(question) * (1 if self.by_file else ASKED + IN_VAIN)
-        longest = question.longest + (REASONING if self.by_file else 0)
-        input_tokens, output_tokens = self.calls(question) * sent_bytes / BYTES_A_TOKEN, replies * longest
+        replies = self._replies(question) * (1 if self.by_file else MAX_TRIES_PER_REPLY + MAX_FAILED_CALLS)
+        longest = question.longest + (REASONING_TOKENS if self.by_file else 0)
+        input_tokens, output_tokens = self.calls(question) * sent_bytes / BYTES_PER_TOKEN, replies * longest
         return (input_tokens * self.input_price + output_tokens * self.output_price) / 1e6
 
     def _replies(self, question: Question) -> int:
@@ -129,7 +129,7 @@ class TeacherClient:
         with self._reserved(set(batch)) as unanswered:
             for answer in self._teacher.answer(list(batch.values())):
                 costs = [self._budget.cost(call) for call in answer.calls]
-                if in_vain(answer):
+                if has_no_reply(answer):
                     self.problem = answer.problem
                     purpose = batch[answer.question].purpose
                     self._store.ledger.enter(self._project, answer, purpose, self.teacher, costs)
@@ -163,7 +163,7 @@ class TeacherClient:
 
     def exhausted(self, following: Question | None = None) -> str:
         """Which cap has been reached, or does not cover the question `following`; "" if none."""
-        return out_of_budget(self._store, self._project, self._budget, following)
+        return exhausted_cap(self._store, self._project, self._budget, following)
 
     def left(self) -> tuple[float, float]:
         """The money and the number of calls that may still be spent today; infinite without a cap."""
@@ -191,10 +191,10 @@ class TeacherClient:
                 yield question
 
 
-def without_model(options: ProjectSettings, project: int) -> str:
+def missing_model_problem(options: ProjectSettings, project: int) -> str:
     """What to set if a teacher has no model, "" if it has one. A model is needed because questions and answers are
     stored under its name."""
-    if options.teacher == registry.EMBEDDED or options.teacher_model:
+    if options.teacher == registry.EMBEDDED_TEACHER or options.teacher_model:
         return ""
     return (
         f"The teacher of project {project} ({options.teacher}) has no model: set teacher_model in the project's extra "
@@ -202,13 +202,13 @@ def without_model(options: ProjectSettings, project: int) -> str:
     )
 
 
-def in_vain(answer: Answer) -> bool:
+def has_no_reply(answer: Answer) -> bool:
     """Whether the last call had no reply, whatever the earlier calls cost. Such a question stays unanswered, and is
     asked again."""
     return answer.content is None and all(call.outcome == "failed" for call in answer.calls[-1:])
 
 
-def out_of_budget(store: Store, project: int, budget: Budget, following: Question | None = None) -> str:
+def exhausted_cap(store: Store, project: int, budget: Budget, following: Question | None = None) -> str:
     """A message that names the setting of the cap that has been reached, or that the question `following` would exceed;
     "" if none."""
     total, today = _spending(store, project)
@@ -230,9 +230,9 @@ def out_of_budget(store: Store, project: int, budget: Budget, following: Questio
 
 def _spending(store: Store, project: int) -> tuple[Spending, Spending]:
     """The teacher's cost and calls, in total and today."""
-    return store.ledger.spent(project)[""], store.ledger.spent(project, midnight())[""]
+    return store.ledger.spent(project)[""], store.ledger.spent(project, start_of_today())[""]
 
 
-def midnight() -> float:
+def start_of_today() -> float:
     """The begin of today in UTC, in seconds since the epoch."""
     return datetime.fromtimestamp(now(), UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()

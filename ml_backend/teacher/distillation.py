@@ -16,13 +16,13 @@ from ml_backend.core import registry
 from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.types import Attributions, DistillationData, Floats, Mask, PseudoLabels, TaskSchema, Tensors
-from ml_backend.pool.checked_encoder import encode
+from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectRecord, Store
+from ml_backend.storage import ProjectState, Store
 from ml_backend.teacher.descriptions import feature_scores
-from ml_backend.teacher.descriptions.label_descriptions import NO_PHRASES, Cues, Phrases
-from ml_backend.teacher.descriptions.label_descriptions import phrases as phrases_of
-from ml_backend.teacher.project_snapshot import stands
+from ml_backend.teacher.descriptions.label_descriptions import NO_PHRASES, LabelDescriptions, Phrases
+from ml_backend.teacher.descriptions.label_descriptions import label_phrases as phrases_of
+from ml_backend.teacher.project_snapshot import is_still_served
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
 MIN_LABEL_GROWTH, MIN_POOL_GROWTH = 1.2, 2.0
@@ -76,13 +76,13 @@ class DistillationOrigin:
         return self.plugin, self.space, self.labels, self.multiple
 
 
-def origin_of(record: ProjectRecord) -> DistillationOrigin | None:
+def origin_of(record: ProjectState) -> DistillationOrigin | None:
     """The origin of the project's prior, None if the project has no prior."""
     origin: dict[str, Any] | None = (record.prior or {}).get("made_of")
     return DistillationOrigin(**{**origin, "labels": tuple(origin["labels"])}) if origin else None
 
 
-def standing(store: Store, record: ProjectRecord) -> DistillationOrigin | None:
+def usable_origin(store: Store, record: ProjectState) -> DistillationOrigin | None:
     """The origin of the project's prior, None if there is no prior or its artifact is missing or damaged."""
     prior = record.prior
     return origin_of(record) if prior and store.artifacts.sound(prior["file"], prior["sha256"]) else None
@@ -122,9 +122,9 @@ class Priors(NamedTuple):
         return np.isin(_key_prefixes(texts), self.taught)
 
 
-def gather(
+def collect_distillation_input(
     pool: ProjectPool,
-    record: ProjectRecord,
+    record: ProjectState,
     plugin: str,
     schema: TaskSchema,
     teacher_labels: TeacherLabels,
@@ -172,7 +172,7 @@ def distil(data: DistillationInput, multiple: bool, encoder: Encoder, seed: int)
     return registry.learner(data.origin.plugin).distil(distillation_data, multiple, seed)
 
 
-def named(schema: TaskSchema, encoder: Encoder) -> PseudoLabels:
+def pseudo_labels_of_names(schema: TaskSchema, encoder: Encoder) -> PseudoLabels:
     """The pseudo-labels that need no teacher: the labels' names and hints as texts of the labels. Empty for records
     without a text among their fields."""
     phrases = _phrases({}, schema, encoder if isinstance(encoder, RecordEncoder) else None)
@@ -182,12 +182,12 @@ def named(schema: TaskSchema, encoder: Encoder) -> PseudoLabels:
     return _encoded(phrases, encoder)
 
 
-def _phrases(cues: Cues, schema: TaskSchema, record_encoder: RecordEncoder | None) -> Phrases:
+def _phrases(cues: LabelDescriptions, schema: TaskSchema, record_encoder: RecordEncoder | None) -> Phrases:
     """The phrases of the labels; none for records without a text among their fields."""
     return phrases_of(cues, schema) if record_encoder is None or record_encoder.texts else NO_PHRASES
 
 
-def of_names(
+def distil_names(
     names: PseudoLabels, plugin: str, vectors: Floats, multiple: bool, seed: int,
     attributions: Attributions | None = None,
 ) -> dict[str, Tensors]:  # fmt: skip
@@ -211,11 +211,13 @@ def _digest(attributions: Attributions) -> str:
 
 def _encoded(phrases: Phrases, encoder: Encoder) -> PseudoLabels:
     method = encoder.phrases if isinstance(encoder, RecordEncoder) else encoder.encode
-    vectors = encode(method, phrases.texts, phrases.texts, encoder.name, "the cue")
+    vectors = encode_checked(method, phrases.texts, phrases.texts, encoder.name, "the cue")
     return PseudoLabels(vectors, phrases.targets, phrases.weights)
 
 
-def make(store: Store, record: ProjectRecord, data: DistillationInput, schema: TaskSchema, encoder: Encoder) -> None:
+def update_prior(
+    store: Store, record: ProjectState, data: DistillationInput, schema: TaskSchema, encoder: Encoder
+) -> None:
     """Distils the priors, stores them as an artifact, and removes the previous artifact. Takes seconds. Afterwards,
     nothing is stored if the project was removed or replaced in the meantime, or if another worker has stored a prior.
     Raises StoreError."""
@@ -224,7 +226,7 @@ def make(store: Store, record: ProjectRecord, data: DistillationInput, schema: T
         f"{prior}{NAME_SEPARATOR}{name}": tensor for prior, parts in priors.items() for name, tensor in parts.items()
     }
     tensors[TAUGHT_KEYS] = _key_prefixes(data.keys)
-    if not stands(store, record):
+    if not is_still_served(store, record):
         return
     old = store.projects.ensure(record.id).prior or {}
     old_number = int(old.get("number", 0))
@@ -234,7 +236,7 @@ def make(store: Store, record: ProjectRecord, data: DistillationInput, schema: T
         store.artifacts.remove(old["file"] if is_stored else file)
 
 
-def load(store: Store, record: ProjectRecord, plugin: str, space: str, schema: TaskSchema) -> Priors:
+def load_priors(store: Store, record: ProjectState, plugin: str, space: str, schema: TaskSchema) -> Priors:
     """Loads the priors of a learner; they are empty if there are none that fit the learner."""
     no_priors = Priors({}, "", _key_prefixes(b""))
     origin, row = origin_of(record), record.prior or {}

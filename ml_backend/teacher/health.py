@@ -9,13 +9,13 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ml_backend.core import registry
-from ml_backend.core.formatting import counted
+from ml_backend.core.formatting import format_count
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.storage import ProjectRecord, Store, now
-from ml_backend.teacher.client import Budget, out_of_budget
+from ml_backend.storage import ProjectState, Store, now
+from ml_backend.teacher.client import Budget, exhausted_cap
 
-State = Literal["good", "notice", "wrong"]
-Finding = tuple[State, str]
+HealthState = Literal["good", "notice", "wrong"]
+Finding = tuple[HealthState, str]
 """A state, and a sentence about it."""
 
 BY_URL = "openai"  # the teacher that uses `teacher_url`
@@ -24,11 +24,11 @@ MAX_LISTED_MODELS = 5
 WHERE = "in the project's extra params, or in APPRENTICE_DEFAULTS"
 
 
-def look(settings: Settings, store: Store, record: ProjectRecord) -> Iterator[Finding]:
+def check_teacher(settings: Settings, store: Store, record: ProjectState) -> Iterator[Finding]:
     """The findings on the teacher of a project, with what to set if something is wrong. There are none for the embedded
     teacher, which needs nothing."""
     options, _ = settings.for_project(record.extra_params)
-    if options.teacher == registry.EMBEDDED:
+    if options.teacher == registry.EMBEDDED_TEACHER:
         return
     try:
         teacher = registry.teacher(options.teacher, settings.teacher_options(options))
@@ -92,7 +92,7 @@ def _check_prices(settings: Settings, options: ProjectSettings) -> Iterator[Find
     """A notice if the teacher has no price, because teacher_budget then limits nothing."""
     if options.teacher_input_price or options.teacher_output_price:
         return
-    if options.teacher == registry.BY_FILE or (options.teacher == BY_URL and not _is_local(settings.teacher_url)):
+    if options.teacher == registry.BATCH_TEACHER or (options.teacher == BY_URL and not _is_local(settings.teacher_url)):
         yield (
             "notice",
             "its cost is counted as 0, so that teacher_budget limits nothing: set teacher_input_price and "
@@ -109,9 +109,9 @@ def _is_local(url: str) -> bool:
         return (bool(host) and "." not in host) or host.endswith((".local", ".internal"))
 
 
-def _check_progress(store: Store, record: ProjectRecord, options: ProjectSettings, name: str) -> Iterator[Finding]:
+def _check_progress(store: Store, record: ProjectState, options: ProjectSettings, name: str) -> Iterator[Finding]:
     """The state of the questions: a spent budget, a problem of the teacher, waiting questions, or answers."""
-    budget_problem, state = out_of_budget(store, record.id, Budget.of(options)), record.teacher or {}
+    budget_problem, state = exhausted_cap(store, record.id, Budget.of(options)), record.teacher or {}
     counts = store.questions.counts(record.id, name)
     waiting = store.questions.number_waiting(record.id, name)
     if budget_problem:
@@ -119,11 +119,11 @@ def _check_progress(store: Store, record: ProjectRecord, options: ProjectSetting
     elif state.get("name") == name and state["problem"]:
         again = f"; it is asked again in {state['until'] - now():.0f} s" if state["until"] > now() else ""
         yield "wrong", f"{state['problem']}{again}"
-    elif options.teacher == registry.BY_FILE and waiting:
-        questions = f"{counted(waiting, 'question')} wait{'s' * (waiting == 1)}"
+    elif options.teacher == registry.BATCH_TEACHER and waiting:
+        questions = f"{format_count(waiting, 'question')} wait{'s' * (waiting == 1)}"
         yield "notice", f"{questions}: `apprentice teach --project {record.id} --export FILE`"
     elif counts:
         answered = sum(n for (_, outcome), n in counts.items() if outcome == "answered")
-        yield "good", f"{counted(answered, 'question')} answered, {waiting} waiting"
+        yield "good", f"{format_count(answered, 'question')} answered, {waiting} waiting"
     else:
         yield "notice", "nothing has been asked yet: `apprentice serve` asks after the first round"

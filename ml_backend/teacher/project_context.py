@@ -12,8 +12,8 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectRecord, Store
-from ml_backend.teacher.client import Budget, TeacherClient, without_model
+from ml_backend.storage import ProjectState, Store
+from ml_backend.teacher.client import Budget, TeacherClient, missing_model_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class ProjectContext:
     store: Store
     encoder: Encoder
     pool: ProjectPool
-    record: ProjectRecord
+    record: ProjectState
     options: ProjectSettings
     schema: TaskSchema
 
@@ -45,29 +45,29 @@ class ProjectContext:
                 "`teacher` and `teacher_model` in the project's extra params, and APPRENTICE_TEACHER_URL. This command "
                 "needs the same environment variables as `apprentice serve`"
             )
-        if problem := without_model(self.options, self.record.id):
+        if problem := missing_model_problem(self.options, self.record.id):
             raise ApprenticeError(problem)
         return TeacherClient(self.store, self.record.id, teacher, Budget.of(self.options))
 
 
-def visit(settings: Settings, store: Store, project: int) -> ProjectContext:
+def load_project_context(settings: Settings, store: Store, project: int) -> ProjectContext:
     """Loads the state of a project. Raises ApprenticeError if the project is unknown or has had no round, or if its
     label configuration cannot be read."""
-    record = store.projects.get(project) or ProjectRecord(project)
-    pool = ProjectPool(store, project, feature_space.encoder_of(settings, record))
+    record = store.projects.get(project) or ProjectState(project)
+    pool = ProjectPool(store, project, feature_space.project_encoder(settings, record))
     return _load(settings, store, pool, project)
 
 
 def _load(settings: Settings, store: Store, pool: ProjectPool, project: int) -> ProjectContext:
     record = store.projects.get(project)
     schema = read_schema(record.label_config, record.choices) if record and record.label_config else None
-    if record is None or schema is None or not feature_space.is_ready(record, schema):
+    if record is None or schema is None or not feature_space.has_feature_space(record, schema):
         raise ApprenticeError(
             f"Project {project} is not known here: run `apprentice connect --project {project}`, and wait for its "
             "first round"
         )
-    encoder = feature_space.encoder_of(settings, record)
-    options = settings.for_project(record.extra_params)[0].of_form(feature_space.form(encoder))
+    encoder = feature_space.project_encoder(settings, record)
+    options = settings.for_project(record.extra_params)[0].of_form(feature_space.task_form(encoder))
     pool.use(encoder)
     pool.refresh(record.tasks_revision)
     return ProjectContext(settings, store, encoder, pool, record, options, schema)

@@ -11,7 +11,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectRecord, Store
+from ml_backend.storage import ProjectState, Store
 from ml_backend.teacher.client import TeacherClient
 
 
@@ -20,7 +20,7 @@ class ProjectSnapshot:
     """`desk`: the client of the teacher, None without a teacher that can be asked. `mark`: equal in two snapshots if
     nothing has changed that the teacher's thread acts on."""
 
-    record: ProjectRecord
+    record: ProjectState
     options: ProjectSettings
     schema: TaskSchema
     pool: ProjectPool
@@ -38,9 +38,9 @@ class ProjectSnapshot:
         return self.desk.teacher if self.desk else ""
 
 
-def see(
+def take_snapshot(
     pool: ProjectPool,
-    record: ProjectRecord,
+    record: ProjectState,
     options: ProjectSettings,
     teacher_client: TeacherClient | None,
     mark: tuple[object, ...],
@@ -52,11 +52,11 @@ def see(
     frozen_pool = copy(pool)
     frozen_pool.encoded, frozen_pool.set_aside = pool.encoded.copy(), pool.set_aside.copy()
     schema = read_schema(record.label_config, record.choices)
-    options = options.of_form(feature_space.form(encoder))
+    options = options.of_form(feature_space.task_form(encoder))
     return ProjectSnapshot(record, options, schema, frozen_pool, teacher_client, mark, encoder)
 
 
-def stands(store: Store, record: ProjectRecord) -> bool:
+def is_still_served(store: Store, record: ProjectState) -> bool:
     """Whether the project of a snapshot's `record` still exists and is served. Its id may belong to another project by
     now."""
     current = store.projects.get(record.id)

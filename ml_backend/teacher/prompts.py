@@ -15,11 +15,14 @@ VERSION = "1"
 MAX_TEXT_LENGTH = 8000  # characters of a task that are sent, from its beginning
 TOKENS_PER_LABEL = 24
 MAX_CUES, MAX_PATTERNS = 10, 6  # phrases of a label; patterns in a diagnosis
-MOST_SCORES, MOST_PORTIONS = 300, 5  # scores of fields and their values in one reply; replies for one estimate
+MAX_SCORES_PER_REPLY, MAX_REPLIES_PER_ESTIMATE = (
+    300,
+    5,
+)  # scores of fields and their values in one reply; replies for one estimate
 VALUE_COUNTS, MAX_VALUE_LENGTH = (12, 6, 3), 60  # values of a category, the most that fit; characters of a value
 
 
-def label(
+def label_question(
     schema: TaskSchema, key: bytes, text: str, teacher: str, descriptions: Mapping[str, str], refusal: str = ""
 ) -> Question:
     """The question for the label of a text.
@@ -60,7 +63,7 @@ def as_examples(schema: TaskSchema, annotated: Sequence[tuple[str, Sequence[str]
     )
 
 
-def describe(schema: TaskSchema, texts: Sequence[str], teacher: str) -> Question:
+def description_question(schema: TaskSchema, texts: Sequence[str], teacher: str) -> Question:
     """The question for descriptions of the labels, and for phrases that indicate a label or another one. There is one
     such question for each project (LAAT, arXiv 2502.20268: the teacher's knowledge of features, asked for once).
 
@@ -94,11 +97,11 @@ def describe(schema: TaskSchema, texts: Sequence[str], teacher: str) -> Question
     )
 
 
-def portions(schema: TaskSchema, fields: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+def field_portions(schema: TaskSchema, fields: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
     """Splits the fields of records into portions, each for one question with at most MOST_SCORES scores in its reply.
     Categories have as many of their values as fit. `fields`: `name`, `kind`, `values` and perhaps `description` of
     each."""
-    max_scores = max(MOST_SCORES // len(_scored_labels(schema)), 1)
+    max_scores = max(MAX_SCORES_PER_REPLY // len(_scored_labels(schema)), 1)
     value_count = VALUE_COUNTS[-1]
     for value_count in VALUE_COUNTS:
         if sum(_score_count(field, value_count) for field in fields) <= max_scores:
@@ -113,10 +116,10 @@ def portions(schema: TaskSchema, fields: Sequence[Mapping[str, Any]]) -> list[li
             left = max_scores
         result[-1].append(shown_field)
         left -= _score_count(shown_field, value_count)
-    return result[:MOST_PORTIONS]
+    return result[:MAX_REPLIES_PER_ESTIMATE]
 
 
-def features(
+def feature_score_question(
     schema: TaskSchema, fields: Sequence[Mapping[str, Any]], examples: Sequence[str], teacher: str, number: int
 ) -> Question:
     """The question for the scores with which the fields of a record indicate each label (LAAT, arXiv 2502.20268:

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ml_backend.core.formatting import counted
-from ml_backend.core.registry import EMBEDDED
+from ml_backend.core.formatting import format_count
+from ml_backend.core.registry import EMBEDDED_TEACHER
 from ml_backend.core.types import Estimate, TaskSchema
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import Agreement, DraftAcceptance, TimeSaved
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.storage import ProjectRecord, Store
-from ml_backend.teacher.client import midnight
+from ml_backend.storage import ProjectState, Store
+from ml_backend.teacher.client import start_of_today
 
 UNUSABLE_OUTCOMES = ("malformed", "refused", "failed")
 SECONDS_PER_MINUTE = 60.0
@@ -22,7 +22,7 @@ MIN_TRUST, HIGH_TRUST = 0.5, 0.75
 """Trust in the field scores below which the learner ignores them, and from which the annotations confirm them."""
 
 
-def measure(
+def measure_teacher(
     shown: int, acceptance: Mapping[str, DraftAcceptance], time_saved: TimeSaved, learner_share: Estimate | None,
     teacher: Agreement, learner: Agreement, model: FittedModel | None, label_count: int, judged: int = 0,
     seen_by_teacher: int = 0,
@@ -55,7 +55,7 @@ def measure(
     }
 
 
-def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapping[str, Any]) -> dict[str, Any]:
+def read_report(store: Store, record: ProjectState, schema: TaskSchema, measured: Mapping[str, Any]) -> dict[str, Any]:
     """The report as JSON. `measured`: the measurements of the last round, {} before the first round. Returns {} as long
     as no teacher has been asked and no draft was shown.
 
@@ -78,10 +78,10 @@ def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapp
     records      whether the tasks are records
     """
     project, state = record.id, record.teacher or {}
-    measured = measured or measure(0, *AcceptanceCounts().without(()), None, Agreement(), Agreement(), None, 0)
+    measured = measured or measure_teacher(0, *AcceptanceCounts().without(()), None, Agreement(), Agreement(), None, 0)
     if not state and not measured["served"]:
         return {}
-    name = str(state.get("name") or EMBEDDED)
+    name = str(state.get("name") or EMBEDDED_TEACHER)
     by_purpose = store.ledger.spent(project)
     total = by_purpose.pop("")
     return {
@@ -90,7 +90,7 @@ def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapp
         "problem": state.get("problem", ""),
         "spent": {
             "in all": asdict(total),
-            "today": asdict(store.ledger.spent(project, midnight())[""]),
+            "today": asdict(store.ledger.spent(project, start_of_today())[""]),
             "by purpose": {purpose: asdict(spending) for purpose, spending in by_purpose.items()},
         },
         "outcomes": dict(store.ledger.outcomes(project)[""]),
@@ -101,11 +101,11 @@ def read(store: Store, record: ProjectRecord, schema: TaskSchema, measured: Mapp
     }
 
 
-def lines(report: dict[str, Any], max_classes: int) -> Iterator[tuple[str, str]]:
+def report_lines(report: dict[str, Any], max_classes: int) -> Iterator[tuple[str, str]]:
     """The report in words, as pairs of a name and a sentence. At most `max_classes` classes are named."""
     if not report:
         return
-    if report["name"] != EMBEDDED or report["spent"]["in all"]["calls"]:
+    if report["name"] != EMBEDDED_TEACHER or report["spent"]["in all"]["calls"]:
         yield "teacher", _activity(report)
     if any(sum(counts.values()) for counts in report["drafts"].values()):
         yield "drafts", _drafts(report)
@@ -136,12 +136,12 @@ def lines(report: dict[str, Any], max_classes: int) -> Iterator[tuple[str, str]]
 def _activity(report: dict[str, Any]) -> str:
     total, today = report["spent"]["in all"], report["spent"]["today"]
     calls = (
-        f"{counted(total['calls'], 'call')} with {total['input_tokens'] + total['output_tokens']:,} tokens for "
+        f"{format_count(total['calls'], 'call')} with {total['input_tokens'] + total['output_tokens']:,} tokens for "
         f"{total['cost']:.4g} ({today['calls']} for {today['cost']:.4g} of them today)"
     )
     parts = [
-        f"{counted(report['labelled'], 'label')} given",
-        f"{counted(report['waiting'], 'question')} waiting",
+        f"{format_count(report['labelled'], 'label')} given",
+        f"{format_count(report['waiting'], 'question')} waiting",
         calls if total["calls"] else "not asked yet",
     ]
     outcomes = report["outcomes"]

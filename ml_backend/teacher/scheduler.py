@@ -13,7 +13,7 @@ from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates
-from ml_backend.teacher.candidates import Asked
+from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.project_snapshot import ProjectSnapshot
 
 NO_TASKS: Ints = np.empty(0, np.int64)
@@ -29,7 +29,7 @@ class QuestionScheduler:
         """By project: the monotonic time in seconds before which no label descriptions or field scores are asked for.
         """
 
-    def questions(self, snapshot: ProjectSnapshot, teacher: str, touched: Ints) -> Asked:
+    def questions(self, snapshot: ProjectSnapshot, teacher: str, touched: Ints) -> QuestionsWithKeys:
         """The next questions of a project: about the queue's head, else for label descriptions or field scores, else
         for distillation. A teacher that answers by file is asked all kinds at once except about the queue's head,
         because the head is another one by the time of the answers.
@@ -38,12 +38,14 @@ class QuestionScheduler:
         """
         record, store, project = snapshot.record, self._store, snapshot.record.id
         learner, _ = fitted_model.load_best(store, store.versions.active(project), snapshot.pool.space)
-        cues = candidates.cues(store, snapshot, teacher)
-        if snapshot.options.teacher == registry.BY_FILE:
+        cues = candidates.description_questions(store, snapshot, teacher)
+        if snapshot.options.teacher == registry.BATCH_TEACHER:
             if ("describe", "waiting") in store.questions.counts(project, teacher):
                 cues = []
             return cues + self._for_distillation(snapshot, learner, teacher, touched)
-        if about_head := self._label(snapshot, learner, teacher, candidates.head(store, record, snapshot.options)):
+        if about_head := self._label(
+            snapshot, learner, teacher, candidates.queue_head(store, record, snapshot.options)
+        ):
             return about_head
         if time.monotonic() < self._no_cues_before.get(project, 0.0):
             cues = []
@@ -61,11 +63,11 @@ class QuestionScheduler:
 
     def _for_distillation(
         self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, touched: Ints
-    ) -> Asked:
+    ) -> QuestionsWithKeys:
         """Questions about tasks that were chosen earlier, else about newly chosen tasks. Tasks without a question,
         because the teacher's answer was dropped or they have no text, are replaced by the next ones."""
         pool, options, project = snapshot.pool, snapshot.options, snapshot.record.id
-        left, labelled_keys = candidates.room(self._store, options, snapshot.schema, project, teacher)
+        left, labelled_keys = candidates.remaining_labels(self._store, options, snapshot.schema, project, teacher)
         if left <= 0:
             return []
         excluded = np.concatenate([touched, np.array(self._store.versions.audited(project), np.int64)])
@@ -74,12 +76,18 @@ class QuestionScheduler:
         # without a learner, and so without examples: see `TeacherLabels.teaches`
         while not (questions := self._label(snapshot, None, teacher, tasks)):
             excluded = np.concatenate([excluded, tasks])
-            tasks = candidates.further(pool, options, learner, snapshot.schema, labelled_keys, excluded, touched, left)
+            tasks = candidates.tasks_to_distil(
+                pool, options, learner, snapshot.schema, labelled_keys, excluded, touched, left
+            )
             if not len(tasks):
                 return []
-        if options.teacher != registry.BY_FILE:  # by file, all of the questions are stored at once
+        if options.teacher != registry.BATCH_TEACHER:  # by file, all of the questions are stored at once
             self._chosen[project] = tasks
         return questions[:left]
 
-    def _label(self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, tasks: Ints) -> Asked:
-        return candidates.label(self._store, snapshot.pool, snapshot.record, snapshot.schema, learner, teacher, tasks)
+    def _label(
+        self, snapshot: ProjectSnapshot, learner: FittedModel | None, teacher: str, tasks: Ints
+    ) -> QuestionsWithKeys:
+        return candidates.label_questions(
+            self._store, snapshot.pool, snapshot.record, snapshot.schema, learner, teacher, tasks
+        )

@@ -68,7 +68,7 @@ class TeacherLabels:
         return self.said[teacher_rows], aggregated_labels.targets[annotator_rows]
 
 
-def recall(
+def load_teacher_labels(
     store: Store, teacher: str, schema: TaskSchema, pool: ProjectPool, project: int,
     aggregated_labels: AggregatedLabels,
 ) -> TeacherLabels:  # fmt: skip
@@ -114,7 +114,9 @@ def _rows_of_tasks(replies: ReplyTable, pool: ProjectPool, labels: tuple[str, ..
     return cached[2], cached[3]
 
 
-def of_texts(store: Store, teacher: str, schema: TaskSchema, project: int, texts: Sequence[str]) -> Floats:
+def expected_labels_of_texts(
+    store: Store, teacher: str, schema: TaskSchema, project: int, texts: Sequence[str]
+) -> Floats:
     """(n, c) as `TeacherLabels.of`, for texts and without a pool: the expected labels of the annotators, by the
     confusion matrix that the last round has stored. As in `recall`, the newest reply with the present labels counts."""
     out = np.full((len(texts), len(schema.labels)), np.nan, np.float32)
@@ -134,7 +136,7 @@ def of_texts(store: Store, teacher: str, schema: TaskSchema, project: int, texts
     return out
 
 
-def nothing(schema: TaskSchema) -> TeacherLabels:
+def no_teacher_labels(schema: TaskSchema) -> TeacherLabels:
     """The empty labels of a teacher that has labelled no task."""
     empty = np.empty((0, len(schema.labels)), np.float32)
     record = confusion(empty, empty, schema.multiple, trust=1.0)

@@ -16,7 +16,7 @@ from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 
 from ml_backend.core.exceptions import ApprenticeError, InvalidEventError, UnknownVersionError
 from ml_backend.core.settings import Settings, is_loopback
-from ml_backend.label_studio.setup import USER
+from ml_backend.label_studio.setup import BASIC_AUTH_USER
 from ml_backend.monitoring.prometheus import Metrics
 from ml_backend.storage import Store
 from ml_backend.web.app_state import AppState, app_state, attach_state
@@ -83,13 +83,13 @@ def _check_access(app: Flask, secret: str) -> None:
             authorization = request.authorization
         except ValueError:  # Basic with characters that are not base64
             authorization = None
-        user, password = USER, ""
+        user, password = BASIC_AUTH_USER, ""
         if authorization is not None and authorization.type == "basic":
             user, password = authorization.username or "", authorization.password or ""
         elif authorization is not None and authorization.type == "bearer":
             password = authorization.token or ""
         # user and password are compared together and in constant time, so that neither can be guessed separately
-        if not hmac.compare_digest(f"{user}:{password}".encode(), f"{USER}:{secret}".encode()):
+        if not hmac.compare_digest(f"{user}:{password}".encode(), f"{BASIC_AUTH_USER}:{secret}".encode()):
             refuse()
 
 

@@ -10,13 +10,13 @@ from typing import Any
 from label_studio_ml.model import LabelStudioMLBase
 
 from ml_backend.core.exceptions import InvalidEventError, UnsupportedConfigError
-from ml_backend.core.settings import Settings, load_settings, own_params
+from ml_backend.core.settings import Settings, load_settings, project_params
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_id, read_text, write_predictions
 from ml_backend.label_studio.webhooks import read_event
 from ml_backend.storage import Store
 from ml_backend.web.predictor import Predictor
-from ml_backend.web.webhook_handler import take
+from ml_backend.web.webhook_handler import handle_event
 
 TAKES_PROJECT = "project_id" in inspect.signature(LabelStudioMLBase.__init__).parameters
 """True for label-studio-ml 2.x, whose constructor takes (project_id, label_config) and calls setup()."""
@@ -80,7 +80,7 @@ class ActiveLearningBackend(LabelStudioMLBase):
         store, predictor = self.services().store, self.services().predictor
         record = store.projects.ensure(self.project)
         config_changed = bool(self.config) and self.config != record.label_config
-        params = record.extra_params if extra_params is None else own_params(extra_params)
+        params = record.extra_params if extra_params is None else project_params(extra_params)
         if config_changed:
             store.projects.set_label_config(self.project, self.config)
         if params is not None and params != record.extra_params:
@@ -125,4 +125,4 @@ class ActiveLearningBackend(LabelStudioMLBase):
             webhook_event = read_event(body, store.projects.choices)
         except InvalidEventError as error:
             return {"status": "ignored", "reason": str(error)}
-        return {"status": "taken", "round": take(store, webhook_event)}
+        return {"status": "taken", "round": handle_event(store, webhook_event)}

@@ -14,14 +14,14 @@ from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft, Floats, Mask, ModelVersion, Prediction, TaskSchema, content_key
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.loop.queue_builder import RANKED
+from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.model.pre_annotation import because, draft
+from ml_backend.model.pre_annotation import explanation_text, make_drafts
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_usable
-from ml_backend.storage import ProjectRecord, Store, Vectors
-from ml_backend.teacher.teacher_labels import of_texts
+from ml_backend.storage import ProjectState, Store, Vectors
+from ml_backend.teacher.teacher_labels import expected_labels_of_texts
 
 NO_VERSION = "apprentice-0"  # the model version before the first round
 MAX_SPACES_IN_MEMORY = 32  # learners with their vectors, by project and feature space; the least recently used go first
@@ -61,12 +61,12 @@ class Predictor:
         record = self._store.projects.ensure(project)
         schema = read_schema(label_config or record.label_config, record.choices)
         drafts: Sequence[Draft | None] = [None] * len(texts)
-        if feature_space.is_ready(record, schema):
+        if feature_space.has_feature_space(record, schema):
             encoder, learner = self._serving(record)
             teacher_labels = self._teacher_labels(record, schema, texts)
             vectors, is_encoded = self._encode(project, encoder, texts)
             record_encoder = encoder if isinstance(encoder, RecordEncoder) else None
-            made = draft(self._settings, schema, learner, texts, vectors, teacher_labels, records=record_encoder)
+            made = make_drafts(self._settings, schema, learner, texts, vectors, teacher_labels, records=record_encoder)
             drafts = [
                 row_draft if has_vector else None
                 for row_draft, has_vector in zip(made, is_encoded.tolist(), strict=True)
@@ -75,23 +75,23 @@ class Predictor:
         return [
             Prediction(
                 task=task,
-                score=RANKED + (1 - RANKED) * (task_draft.confidence if task_draft else 0.0),
+                score=MAX_QUEUE_SCORE + (1 - MAX_QUEUE_SCORE) * (task_draft.confidence if task_draft else 0.0),
                 draft=None if task in audited else task_draft,
-                reason=(
-                    f"{task_draft.author}{because(task_draft)}, confidence {task_draft.confidence:.2f} ({name})"
-                    if task_draft
-                    else ""
-                ),
+                reason=_reason(task_draft, name),
             )
             for task, task_draft in zip(tasks, drafts, strict=True)
         ]
 
-    def _serving(self, record: ProjectRecord) -> tuple[Encoder, FittedModel | None]:
+    def _serving(self, record: ProjectState) -> tuple[Encoder, FittedModel | None]:
         """Returns the learner that serves, with the encoder of its feature space. If a table's feature space has
         changed, the previous one serves until a round in the new one is complete."""
-        encoder = feature_space.encoder_of(self._settings, record)
+        encoder = feature_space.project_encoder(self._settings, record)
         learner = self._learner(record.id, encoder.name)
-        previous_encoder = None if learner else feature_space.records_of(self._settings, record, feature_space.BEFORE)
+        previous_encoder = (
+            None
+            if learner
+            else feature_space.project_record_encoder(self._settings, record, feature_space.PREVIOUS_PROFILE)
+        )
         if previous_encoder and (previous_learner := self._learner(record.id, previous_encoder.name)):
             return previous_encoder, previous_learner
         return encoder, learner
@@ -108,13 +108,13 @@ class Predictor:
             loaded.version = active
             return loaded.learner
 
-    def _teacher_labels(self, record: ProjectRecord, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
+    def _teacher_labels(self, record: ProjectState, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
         """Returns the stored teacher labels of these texts (n, labels), without asking the teacher. None if the project
         has no teacher that can be asked."""
         teacher = (record.teacher or {}).get("name")
         if not teacher:
             return None
-        return of_texts(self._store, teacher, schema, record.id, texts)
+        return expected_labels_of_texts(self._store, teacher, schema, record.id, texts)
 
     def _encode(self, project: int, encoder: Encoder, texts: Sequence[str]) -> tuple[Floats, Mask]:
         """Returns the vectors (n, d) and a mask (n,) of the texts that have one."""
@@ -151,3 +151,8 @@ def _is_current(learner: FittedModel | None, loaded: ModelVersion, active: Model
     later one with the same learner. A lower number means that another project has got the project's number."""
     same_learner = learner is not None and learner.number == active.learner and active.number > loaded.number
     return active.name == loaded.name or same_learner
+
+
+def _reason(draft: Draft | None, version: str) -> str:
+    """Whose draft it is, what supports it, and the version that made it; "" without a draft."""
+    return f"{draft.author}{explanation_text(draft)}, confidence {draft.confidence:.2f} ({version})" if draft else ""

@@ -6,7 +6,7 @@ from ml_backend.label_studio.webhooks import Event
 from ml_backend.storage import Store
 
 
-def take(store: Store, event: Event) -> bool:
+def handle_event(store: Store, event: Event) -> bool:
     """Stores an event and returns whether it requested a round. Doubled, late and reordered events are harmless.
 
     An event of an unknown project is ignored: the project was forgotten, or `connect` has not stored it yet.

@@ -12,7 +12,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregators
-from ml_backend.monitoring.monitor import MonitorInput, find_out, see
+from ml_backend.monitoring.monitor import MonitorInput, read_monitor_input, run_monitor
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
@@ -51,9 +51,9 @@ class MonitorRunner:
                 continue
             try:
                 schema = read_schema(record.label_config, record.choices)
-                form = feature_space.form(feature_space.encoder_of(self._settings, record))
+                form = feature_space.task_form(feature_space.project_encoder(self._settings, record))
                 aggregator = self._aggregators.of(project)
-                monitor_input = see(self._store, pool, aggregator, record, schema, options.of_form(form))
+                monitor_input = read_monitor_input(self._store, pool, aggregator, record, schema, options.of_form(form))
             except ApprenticeError as error:
                 log.warning("monitor failed", project=project, error=str(error))
                 continue
@@ -70,7 +70,7 @@ class MonitorRunner:
 
     def _run(self, project: int, monitor_input: MonitorInput, made_at: str) -> None:
         try:
-            result, record = find_out(monitor_input), self._store.projects.get(project)
+            result, record = run_monitor(monitor_input), self._store.projects.get(project)
             if record is not None and record.is_connected and record.made_at == made_at:
                 self._store.monitor.put(project, result)
                 # a round may then switch the queue to random order, or propose tasks for review

@@ -15,7 +15,7 @@ import structlog
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings, as_environment, is_loopback
-from ml_backend.storage import check_url, credentials
+from ml_backend.storage import check_url, read_credentials
 
 GRACE_SECONDS = 25.0  # for a round to reach its next write and release its lease
 STABLE_SECONDS = 30.0  # a process that has run this long is restarted at once
@@ -45,7 +45,7 @@ def serve(settings: Settings, stop: threading.Event) -> None:
     children = [Child("web"), *(Child("worker") for _ in range(settings.workers))]
     environments = {role: environment_of(role, settings) for role in ("web", "worker")}
     log.info("serving", address=settings.address, workers=settings.workers, data_dir=str(settings.data_dir))
-    if not credentials(settings)[1]:
+    if not read_credentials(settings)[1]:
         log.warning("no API key for Label Studio is stored: run `apprentice connect`")
     try:
         while not stop.is_set():

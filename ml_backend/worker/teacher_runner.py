@@ -16,16 +16,16 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectRecord, Store, now
+from ml_backend.storage import ProjectState, Store, now
 from ml_backend.teacher import distillation
-from ml_backend.teacher.candidates import Asked
-from ml_backend.teacher.client import Budget, TeacherClient, without_model
+from ml_backend.teacher.candidates import QuestionsWithKeys
+from ml_backend.teacher.client import Budget, TeacherClient, missing_model_problem
 from ml_backend.teacher.descriptions import feature_scores, label_descriptions
 from ml_backend.teacher.distillation import DistillationInput
 from ml_backend.teacher.evolution import generated_texts
-from ml_backend.teacher.project_snapshot import ProjectSnapshot, see, stands
+from ml_backend.teacher.project_snapshot import ProjectSnapshot, is_still_served, take_snapshot
 from ml_backend.teacher.scheduler import QuestionScheduler
-from ml_backend.teacher.teacher_labels import nothing, recall
+from ml_backend.teacher.teacher_labels import load_teacher_labels, no_teacher_labels
 from ml_backend.worker.process_priority import lower_thread_priority
 
 PAUSE_SECONDS = 0.5  # between two checks for questions
@@ -104,9 +104,9 @@ class TeacherRunner:
         record = self._set_teacher(record, teacher_client.teacher if teacher_client else None, options.teacher_model)
         if _unavailable_until(record) > now():
             return None
-        encoder = feature_space.encoder_of(self._settings, record)
+        encoder = feature_space.project_encoder(self._settings, record)
         schema = read_schema(record.label_config, record.choices)
-        if not feature_space.is_ready(record, schema) or pool.space != encoder.name:
+        if not feature_space.has_feature_space(record, schema) or pool.space != encoder.name:
             return None  # the next round updates the feature space
         teacher_state = (
             (
@@ -119,12 +119,12 @@ class TeacherRunner:
         )
         mark = (
             record.published, record.tasks_revision, record.cues, record.features, pool.space,
-            distillation.standing(self._store, record), self._store.evolution.finished(project), options,
+            distillation.usable_origin(self._store, record), self._store.evolution.finished(project), options,
             int(pool.encoded.sum()), teacher_state,
         )  # fmt: skip
         if self._idle_marks.get(project) == mark:
             return None
-        return see(pool, record, options, teacher_client, mark, encoder)
+        return take_snapshot(pool, record, options, teacher_client, mark, encoder)
 
     def _run(self, snapshots: list[ProjectSnapshot]) -> None:
         lower_thread_priority()
@@ -148,15 +148,17 @@ class TeacherRunner:
         record, teacher_client, schema, store = snapshot.record, snapshot.desk, snapshot.schema, self._store
         if teacher_client and self._adopt_descriptions(snapshot, teacher_client.teacher):
             return True
-        questions: Asked = []
-        teacher_labels = nothing(schema)
+        questions: QuestionsWithKeys = []
+        teacher_labels = no_teacher_labels(schema)
         if teacher_client:
             answers = self._aggregators.of(record.id).refresh(schema).answers
-            teacher_labels = recall(store, teacher_client.teacher, schema, snapshot.pool, record.id, answers)
+            teacher_labels = load_teacher_labels(
+                store, teacher_client.teacher, schema, snapshot.pool, record.id, answers
+            )
             problem = teacher_client.exhausted()
             # the answers of a file are stored under the model's name, so that has to be set first
-            if snapshot.options.teacher == registry.BY_FILE:
-                problem = without_model(snapshot.options, record.id) or problem
+            if snapshot.options.teacher == registry.BATCH_TEACHER:
+                problem = missing_model_problem(snapshot.options, record.id) or problem
             if not problem and (
                 questions := self._scheduler.questions(snapshot, teacher_client.teacher, answers.touched)
             ):
@@ -168,13 +170,15 @@ class TeacherRunner:
             if problem or not questions:
                 self._report(record, f"{problem}: the loop goes on without it" if problem else "")
                 questions = []
-        generated = generated_texts.taught(store, snapshot.encoder, record, schema, teacher_labels, snapshot.teacher)
-        distillation_input = distillation.gather(
+        generated = generated_texts.pseudo_labels_of_texts(
+            store, snapshot.encoder, record, schema, teacher_labels, snapshot.teacher
+        )
+        distillation_input = distillation.collect_distillation_input(
             snapshot.pool, record, snapshot.options.learner, schema, teacher_labels, generated, snapshot.records
         )
-        if distillation_input.origin.due(distillation.standing(store, record), idle=not questions):
+        if distillation_input.origin.due(distillation.usable_origin(store, record), idle=not questions):
             self._distil(snapshot, distillation_input)
-        elif teacher_client and questions and snapshot.options.teacher == registry.BY_FILE:
+        elif teacher_client and questions and snapshot.options.teacher == registry.BATCH_TEACHER:
             store.questions.want(record.id, teacher_client.teacher, questions)  # they wait for an export
         elif teacher_client and questions:
             # a small portion, because the next annotation changes the head of the queue
@@ -194,18 +198,22 @@ class TeacherRunner:
         """Stores the teacher's descriptions of the labels, or its scores of a table's fields; False if there are no new
         ones."""
         if snapshot.records:
-            return feature_scores.recover(self._store, snapshot.record, snapshot.records, snapshot.schema, teacher)
-        return label_descriptions.recover(self._store, snapshot.record, snapshot.schema, teacher)
+            return feature_scores.adopt_answers(
+                self._store, snapshot.record, snapshot.records, snapshot.schema, teacher
+            )
+        return label_descriptions.adopt_earlier_answer(self._store, snapshot.record, snapshot.schema, teacher)
 
     def _distil(self, snapshot: ProjectSnapshot, distillation_input: DistillationInput) -> None:
         project = snapshot.record.id
         try:
-            distillation.make(self._store, snapshot.record, distillation_input, snapshot.schema, snapshot.encoder)
+            distillation.update_prior(
+                self._store, snapshot.record, distillation_input, snapshot.schema, snapshot.encoder
+            )
             self._store.jobs.ask(project, ROUND_DELAY_SECONDS)
         except Exception as error:  # the loop goes on with the earlier prior
             self._skip_for_a_while(project, error)
 
-    def _ask(self, teacher_client: TeacherClient, record: ProjectRecord, questions: Asked) -> None:
+    def _ask(self, teacher_client: TeacherClient, record: ProjectState, questions: QuestionsWithKeys) -> None:
         """Asks the questions, and requests rounds for the answers."""
         project, round_requested_at, new_answers, replies = record.id, time.monotonic(), 0, 0
         try:
@@ -231,7 +239,7 @@ class TeacherRunner:
         if new_answers:
             self._store.jobs.ask(project, ROUND_DELAY_SECONDS)
 
-    def _set_teacher(self, record: ProjectRecord, name: str | None, model: str) -> ProjectRecord:
+    def _set_teacher(self, record: ProjectState, name: str | None, model: str) -> ProjectState:
         """Returns the record with this teacher. If the teacher is another one than before, the problems of the earlier
         one are forgotten."""
         if (record.teacher or {}).get("name") == name:
@@ -244,12 +252,12 @@ class TeacherRunner:
         self._retry_seconds.pop(record.id, None)
         return replace(record, teacher=state)
 
-    def _report(self, record: ProjectRecord, problem: str, until: float = 0.0) -> None:
+    def _report(self, record: ProjectState, problem: str, until: float = 0.0) -> None:
         """Stores the teacher's problem, "" if it has none, for `status` and `doctor`."""
         state = {**(record.teacher or {}), "problem": problem, "until": until}
-        if record.teacher != state and stands(self._store, record):
+        if record.teacher != state and is_still_served(self._store, record):
             self._store.teacher_states.report(record.id, str(state.get("name", "")), problem, until)
 
 
-def _unavailable_until(record: ProjectRecord) -> float:
+def _unavailable_until(record: ProjectState) -> float:
     return float((record.teacher or {}).get("until", 0.0))

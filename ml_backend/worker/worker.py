@@ -14,12 +14,12 @@ from ml_backend.core.exceptions import ApprenticeError, LabelStudioError, LeaseL
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.label_review import propose
+from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import Lease, RoundRecord, Store, credentials, now, process_name
+from ml_backend.storage import Lease, RoundRow, Store, now, process_name, read_credentials
 from ml_backend.worker.config_check import ConfigCheck
 from ml_backend.worker.encoding_runner import EncodingRunner
 from ml_backend.worker.lease_check import LeaseCheck
@@ -200,7 +200,7 @@ class Worker:
             # the round may have stored a learner; no client, because Label Studio may be the cause
             self._maintenance.after_round(None, lease.project)
             jobs.fail(lease)
-            self._store.versions.record_round(lease.project, RoundRecord(None, started, now(), stages, message))
+            self._store.versions.record_round(lease.project, RoundRow(None, started, now(), stages, message))
             log.error("round failed", project=lease.project, error=message)
 
     def _propose_reviews(self, context: RoundContext) -> None:
@@ -210,7 +210,7 @@ class Worker:
         try:
             context.guard()
             schema = read_schema(record.label_config, record.choices)
-            propose(context.client, self._store, schema, record, options.second_look, context.guard)
+            update_proposals(context.client, self._store, schema, record, options.second_look, context.guard)
         except LeaseLostError:
             raise
         except ApprenticeError as error:
@@ -221,7 +221,7 @@ class Worker:
         pool = self._pools.pop(project, None)
         if pool is None:
             record = self._store.projects.ensure(project)
-            pool = ProjectPool(self._store, project, feature_space.encoder_of(self._settings, record))
+            pool = ProjectPool(self._store, project, feature_space.project_encoder(self._settings, record))
         while self._pools and sum(len(other.tasks) for other in self._pools.values()) > MAX_TASKS_IN_MEMORY:
             self._pools.pop(next(iter(self._pools))).flush()
         self._pools[project] = pool
@@ -249,7 +249,7 @@ class Worker:
 
     def _connected_client(self) -> LabelStudioClient:
         """Returns the client. Makes a new one when `connect` has stored other credentials."""
-        stored_credentials = credentials(self._settings)
+        stored_credentials = read_credentials(self._settings)
         if self._client is None or stored_credentials != self._credentials:
             self._client = LabelStudioClient(*stored_credentials, self._settings.timeout_seconds)
             self._credentials = stored_credentials

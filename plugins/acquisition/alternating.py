@@ -15,9 +15,9 @@ import numpy as np
 from ml_backend.core.ports import Acquisition
 from ml_backend.core.types import Pool, Selection
 from plugins.acquisition.cluster_uncertainty import Coverage
-from plugins.acquisition.deduplication import deal
+from plugins.acquisition.deduplication import take_in_turns
 from plugins.acquisition.k_center import KCenter
-from plugins.acquisition.uncertainty import unsure_of
+from plugins.acquisition.uncertainty import margin_uncertainty
 
 
 class NearAndFar:
@@ -31,7 +31,7 @@ class NearAndFar:
             strategies.reverse()
         first = strategies[0].select(pool, k - k // 2, seed).rows
         second = strategies[1].select(pool.without(first), k, seed).rows
-        rows = deal(pool, [first, second], k)
+        rows = take_in_turns(pool, [first, second], k)
         return Selection(
-            rows, unsure_of(pool, rows), "typical of the tasks without a label, or unlike all labelled ones"
+            rows, margin_uncertainty(pool, rows), "typical of the tasks without a label, or unlike all labelled ones"
         )

@@ -17,8 +17,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Pool, Selection
-from plugins.acquisition.deduplication import CHUNK_ROWS, DuplicateFilter, available, deal
-from plugins.acquisition.uncertainty import unsure_of
+from plugins.acquisition.deduplication import CHUNK_ROWS, DuplicateFilter, available_rows, take_in_turns
+from plugins.acquisition.uncertainty import margin_uncertainty
 
 PROPOSALS_PER_UPDATE = 32
 """Rows that are proposed until all distances are updated."""
@@ -28,14 +28,14 @@ class Badge:
     """Without a learner, every residual counts as 1: k-means++ over the vectors."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        rows = available(pool)
+        rows = available_rows(pool)
         k = min(max(k, 0), len(rows))
         gradients, duplicates = Gradients(pool.vectors, rows, _residuals(pool, rows)), DuplicateFilter(pool, k)
         places = k_means_plus_plus(gradients, k, np.random.default_rng(seed), lambda i: not duplicates.take(rows[[i]]))
         chosen = rows[places]
         if len(places) < k:  # the other rows repeat a text, or have no gradient
-            chosen = deal(pool, [np.concatenate([chosen, np.delete(rows, places)])], k)
-        return Selection(chosen, unsure_of(pool, chosen), "unlike the others chosen")
+            chosen = take_in_turns(pool, [np.concatenate([chosen, np.delete(rows, places)])], k)
+        return Selection(chosen, margin_uncertainty(pool, chosen), "unlike the others chosen")
 
 
 def _residuals(pool: Pool, rows: Ints) -> Floats:

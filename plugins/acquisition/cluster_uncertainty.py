@@ -20,8 +20,8 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Mask, Pool, Selection
-from plugins.acquisition.deduplication import DUPLICATE_COSINE, available, known_distances
-from plugins.acquisition.uncertainty import unsure_of
+from plugins.acquisition.deduplication import DUPLICATE_COSINE, available_rows, known_distances
+from plugins.acquisition.uncertainty import margin_uncertainty
 
 MAX_CANDIDATES = 2000
 """Rows drawn with a probability that grows with their uncertainty; each also has the weight of rows that were not
@@ -41,9 +41,9 @@ class ClusterUncertainty:
     _weights_by_uncertainty = True
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        rows = available(pool)
+        rows = available_rows(pool)
         k = min(max(k, 0), len(rows))
-        uncertainty = unsure_of(pool, rows)
+        uncertainty = margin_uncertainty(pool, rows)
         weights = (
             uncertainty + MIN_UNCERTAINTY
             if self._weights_by_uncertainty and pool.probabilities is not None

@@ -11,7 +11,7 @@ import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Pool, Selection
 from plugins.acquisition.clusters import cluster_queues, cut, members
-from plugins.acquisition.deduplication import available, deal
+from plugins.acquisition.deduplication import available_rows, take_in_turns
 from plugins.acquisition.uncertainty import uncertainty
 
 DEFAULT_CLUSTERS = 30
@@ -22,7 +22,7 @@ class DCalm:
     """Uses the clusters of the pool. Without a learner, all errors are equal and central rows come first."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        rows = available(pool)
+        rows = available_rows(pool)
         uncertainties: Floats = np.full(len(pool.vectors), np.nan, dtype=np.float32)
         if k <= 0 or not len(rows):
             return Selection(rows[:0], uncertainties[:0])
@@ -42,7 +42,7 @@ class DCalm:
             if quota[group]:
                 parts += cluster_queues(pool.vectors, groups[group], int(quota[group]), ranking, seed)
         parts += [groups[group] for group in np.flatnonzero(quota == 0)]  # clusters without a place come last
-        chosen = deal(pool, parts, k)
+        chosen = take_in_turns(pool, parts, k)
         return Selection(chosen, uncertainties[chosen], "a cluster with many errors")
 
 

@@ -14,7 +14,7 @@ MAX_SEARCHED_ROWS = 64
 CHUNK_ROWS = 1024  # vectors of some hundred dimensions of as many rows fit into the cache of a core
 
 
-def available(pool: Pool) -> Ints:
+def available_rows(pool: Pool) -> Ints:
     """Returns the rows that may be chosen. Raises ApprenticeError if the arrays of the pool are not aligned, or a
     probability is not finite. Vectors are not checked: they were checked when they were encoded, and reading all of
     them in each round would take longer than most strategies."""
@@ -84,7 +84,7 @@ class DuplicateFilter:
         return bool((np.asarray(self._vectors[labelled], dtype=np.float32) @ vector > DUPLICATE_COSINE).any())
 
 
-def deal(pool: Pool, queues: list[Ints], k: int) -> Ints:
+def take_in_turns(pool: Pool, queues: list[Ints], k: int) -> Ints:
     """Returns k rows, or all there are: in turns, the next of each queue; repetitions only after all other rows."""
     distinct, repeats = rows_without_duplicates(pool, queues, k)
     return np.concatenate([distinct, repeats])[: max(k, 0)]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Pool, Selection
-from plugins.acquisition.deduplication import CHUNK_ROWS, available, known_distances
-from plugins.acquisition.uncertainty import unsure_of
+from plugins.acquisition.deduplication import CHUNK_ROWS, available_rows, known_distances
+from plugins.acquisition.uncertainty import margin_uncertainty
 
 FRONT_ROWS = 2048
 """Rows with the largest bounds, whose distances are kept exact."""
@@ -23,10 +23,10 @@ class KCenter:
     """Needs no learner. In a pool without labels, the first row is the one farthest from the mean."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        rows = available(pool)
+        rows = available_rows(pool)
         labelled_distances, labelled = known_distances(pool, rows) if k > 0 else (None, rows[:0])
         chosen = rows[farthest_first(pool.vectors, rows, labelled, max(k, 0), labelled_distances)]
-        return Selection(chosen, unsure_of(pool, chosen), "unlike all labelled ones")
+        return Selection(chosen, margin_uncertainty(pool, chosen), "unlike all labelled ones")
 
 
 def farthest_first(vectors: Floats, rows: Ints, centres: Ints, k: int, distances: Floats | None = None) -> Ints:

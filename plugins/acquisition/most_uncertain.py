@@ -7,8 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from ml_backend.core.types import Floats, Pool, Selection
-from plugins.acquisition.deduplication import MAX_SEARCHED_ROWS, available, deal, rows_without_duplicates, top_places
-from plugins.acquisition.uncertainty import entropy, least_confidence, uncertainty, unsure_of
+from plugins.acquisition.deduplication import (
+    MAX_SEARCHED_ROWS,
+    available_rows,
+    rows_without_duplicates,
+    take_in_turns,
+    top_places,
+)
+from plugins.acquisition.uncertainty import entropy, least_confidence, margin_uncertainty, uncertainty
 
 Measure = Callable[[Floats, bool], Floats]
 
@@ -20,14 +26,14 @@ class MostUncertain:
         self._measure = measure
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        rows = available(pool)
+        rows = available_rows(pool)
         if pool.probabilities is None or k <= 0:
-            chosen = deal(pool, [np.random.default_rng(seed).permutation(rows)], k)
-            return Selection(chosen, unsure_of(pool, chosen))
+            chosen = take_in_turns(pool, [np.random.default_rng(seed).permutation(rows)], k)
+            return Selection(chosen, margin_uncertainty(pool, chosen))
         uncertainties = self._measure(pool.probabilities[rows], pool.multiple)
         chosen, _ = rows_without_duplicates(pool, [rows[top_places(uncertainties, MAX_SEARCHED_ROWS * k)]], k)
         if len(chosen) < k:  # the first rows have many repetitions
-            chosen = deal(pool, [rows[top_places(uncertainties, len(rows))]], k)
+            chosen = take_in_turns(pool, [rows[top_places(uncertainties, len(rows))]], k)
         return Selection(chosen, self._measure(pool.probabilities[chosen], pool.multiple))
 
 

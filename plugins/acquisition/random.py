@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ml_backend.core.types import Pool, Selection
-from plugins.acquisition.deduplication import available
-from plugins.acquisition.uncertainty import unsure_of
+from plugins.acquisition.deduplication import available_rows
+from plugins.acquisition.uncertainty import margin_uncertainty
 
 
 class Random:
@@ -14,6 +14,6 @@ class Random:
     is."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        rows = available(pool)
+        rows = available_rows(pool)
         rows = np.random.default_rng(seed).choice(rows, min(max(k, 0), len(rows)), replace=False)
-        return Selection(rows, unsure_of(pool, rows), "drawn at random")
+        return Selection(rows, margin_uncertainty(pool, rows), "drawn at random")

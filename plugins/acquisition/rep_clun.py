@@ -10,7 +10,7 @@ import numpy as np
 
 from ml_backend.core.types import Floats, Pool, Selection
 from plugins.acquisition.clusters import cluster_queues
-from plugins.acquisition.deduplication import available, deal
+from plugins.acquisition.deduplication import available_rows, take_in_turns
 from plugins.acquisition.uncertainty import entropy
 
 
@@ -18,7 +18,7 @@ class RepClUn:
     """Orders clusters by size in the first round, and by the entropy of their most uncertain row in later ones."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        rows = available(pool)
+        rows = available_rows(pool)
         uncertainties: Floats = np.full(len(pool.vectors), np.nan, dtype=np.float32)
         if k <= 0 or not len(rows):
             return Selection(rows[:0], uncertainties[:0])
@@ -31,5 +31,5 @@ class RepClUn:
             groups = sorted(
                 cluster_queues(pool.vectors, rows, k, uncertainties, seed), key=lambda group: -uncertainties[group[0]]
             )
-        chosen = deal(pool, groups, k)
+        chosen = take_in_turns(pool, groups, k)
         return Selection(chosen, uncertainties[chosen], reason)

@@ -11,8 +11,8 @@ import numpy as np
 
 from ml_backend.core.types import Floats, Ints, Pool, Selection
 from plugins.acquisition.clusters import cut, members
-from plugins.acquisition.deduplication import available, deal
-from plugins.acquisition.uncertainty import unsure_of
+from plugins.acquisition.deduplication import available_rows, take_in_turns
+from plugins.acquisition.uncertainty import margin_uncertainty
 
 NEIGHBOURS = 20
 MAX_CLUSTERS = 500
@@ -24,17 +24,19 @@ class Typicality:
     """Needs no learner."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        rows = available(pool)
+        rows = available_rows(pool)
         if k <= 0 or not len(rows):
-            return Selection(rows[:0], unsure_of(pool, rows[:0]))
+            return Selection(rows[:0], margin_uncertainty(pool, rows[:0]))
         clusters = min(int(pool.labelled.sum()) + k, MAX_CLUSTERS)
         assignment = cut(pool.vectors, clusters, seed).assignment
         labelled = np.bincount(assignment[pool.labelled], minlength=clusters)
         groups = members(assignment, rows)
         groups.sort(key=lambda group: (labelled[assignment[group[0]]], -len(group)))
         generator = np.random.default_rng(seed)
-        chosen = deal(pool, [by_typicality(pool.vectors, group, generator) for group in groups[:k]] + groups[k:], k)
-        return Selection(chosen, unsure_of(pool, chosen), "typical")
+        chosen = take_in_turns(
+            pool, [by_typicality(pool.vectors, group, generator) for group in groups[:k]] + groups[k:], k
+        )
+        return Selection(chosen, margin_uncertainty(pool, chosen), "typical")
 
 
 def by_typicality(vectors: Floats, rows: Ints, generator: np.random.Generator) -> Ints:

@@ -33,7 +33,7 @@ def uncertainty(probabilities: Floats, multiple: bool) -> Floats:
     return _clipped(uncertainties)
 
 
-def unsure_of(pool: Pool, rows: Ints) -> Floats:
+def margin_uncertainty(pool: Pool, rows: Ints) -> Floats:
     """Returns the margin measure (m,) of some rows of a pool; NaN without a learner."""
     if pool.probabilities is None:
         return np.full(len(rows), np.nan, dtype=np.float32)

@@ -27,9 +27,9 @@ from plugins.encoders.value_parsing import (
     is_mostly_distinct,
     lower_name,
     mean_words,
-    named,
     parse_number,
     value_counts,
+    value_name,
 )
 
 Doubles = npt.NDArray[np.float64]
@@ -175,7 +175,7 @@ def fit_field(
         return Field(name, kind)
     if kind == ORDINAL and not order:
         order = tuple(
-            sorted({named(value) for value in values} - {MISSING}, key=lambda value: (parse_number(value), value))
+            sorted({value_name(value) for value in values} - {MISSING}, key=lambda value: (parse_number(value), value))
         )
     field = Field(name, kind, order, missing=missing, how=value_format)
     field = _with_standardisation(field, numbers(field, values) if parsed is None else parsed)
@@ -188,7 +188,7 @@ def fit_field(
 
 def _categorical(name: str, values: Sequence[object], max_columns: int) -> Field:
     """Returns the categorical field with its most frequent values."""
-    counts = Counter(map(named, values))
+    counts = Counter(map(value_name, values))
     common = [value for value, _ in counts.most_common(max_columns)]
     shares = [counts[value] / len(values) for value in common]
     if len(counts) > max_columns:
@@ -213,7 +213,9 @@ def unreadable_values(field: Field, values: Sequence[object]) -> list[str]:
     """Returns the values of a numeric field that are not numbers, or not in its order."""
     is_unparsed = np.isnan(numbers(field, values))
     names = {
-        named(value) for value, is_lost in zip(values, is_unparsed, strict=True) if is_lost and not is_missing(value)
+        value_name(value)
+        for value, is_lost in zip(values, is_unparsed, strict=True)
+        if is_lost and not is_missing(value)
     }
     return sorted(names)
 

@@ -51,8 +51,8 @@ from plugins.encoders.value_parsing import (
     is_mostly_distinct,
     lower_name,
     mean_words,
-    named,
     value_counts,
+    value_name,
 )
 
 RADIUS_PERCENTILE = 99.0
@@ -185,7 +185,7 @@ class TabularEncoder:
         for name in names:
             values = [record.get(name) for record in records]
             try:
-                has_few_texts = kinds.get(name) == TEXT and len(set(map(named, values))) < MIN_TEXTS
+                has_few_texts = kinds.get(name) == TEXT and len(set(map(value_name, values))) < MIN_TEXTS
                 kind = None if has_few_texts else kinds.get(name)
                 if name == asked_about and kind is None and _may_be_text(values):
                     kind = TEXT
@@ -298,7 +298,7 @@ class TabularEncoder:
             return None
         values = [read_record(text).get(field) for text in texts]
         if not grouping_field.is_number or grouping_field.values:
-            return [named(value) for value in values]
+            return [value_name(value) for value in values]
         cuts = np.quantile(np.array(grouping_field.ranks), np.linspace(0, 1, QUARTERS + 1)[1:-1])
         cut_texts = [formatted_number(grouping_field, cut) for cut in cuts]
         group_names = [
@@ -390,7 +390,7 @@ def _columns_of_values(field: Field, values: Sequence[object]) -> Doubles:
     other_column = column_by_value.get(OTHER)
     out = np.zeros((len(values), len(shares)))  # a value that the pool lacks gets the pool's average
     for row, value in enumerate(values):
-        column = column_by_value.get(named(value), other_column)
+        column = column_by_value.get(value_name(value), other_column)
         if column is not None:
             out[row] = -shares
             out[row, column] += 1

@@ -42,19 +42,19 @@ def is_missing(value: object) -> bool:
     return isinstance(value, str) and value.strip().lower() in MISSING_VALUES
 
 
-def named(value: object) -> str:
+def value_name(value: object) -> str:
     """Returns a value as its name among the values of a field."""
     return MISSING if is_missing(value) else str(value).strip()
 
 
 def lower_name(value: object) -> str:
     """Returns the name of a value in lower case, so that yes equals Yes."""
-    return named(value).lower()
+    return value_name(value).lower()
 
 
 def value_counts(values: Sequence[object]) -> Counter[str]:
     """Returns how often each value occurs, without missing ones."""
-    return Counter(named(value) for value in values if not is_missing(value))
+    return Counter(value_name(value) for value in values if not is_missing(value))
 
 
 def mean_words(counts: Counter[str]) -> float:
@@ -113,7 +113,7 @@ PARSERS: dict[str, Callable[[object, str], float]] = {NUMERIC: parse_number, DAT
 def infer_format(values: Sequence[object], kinds: Collection[str] = (NUMERIC, DATE)) -> tuple[str, str, list[str]]:
     """Returns the kind, among `kinds`, and the format that parse most of a sample of the values, and the names of the
     values that they do not parse."""
-    values_by_name = {named(value): value for value in values if not is_missing(value)}
+    values_by_name = {value_name(value): value for value in values if not is_missing(value)}
     names = list(values_by_name)
     if len(names) > MAX_INSPECTED_VALUES:
         names = [names[i] for i in np.random.default_rng(0).choice(len(names), MAX_INSPECTED_VALUES, replace=False)]

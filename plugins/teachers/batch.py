@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ml_backend.core.teacher_types import REASONING, SAMPLES, Answer, Call, Question, TeacherOptions
+from ml_backend.core.teacher_types import REASONING_TOKENS, SAMPLES_PER_LABEL, Answer, Call, Question, TeacherOptions
 from plugins.teachers import chat_completions, chat_messages, label_probabilities
 
 URL = "/v1/chat/completions"
@@ -46,7 +46,7 @@ class BatchTeacher:
                 stated,
                 options.model,
                 logprobs=bool(has_logprobs),
-                samples=SAMPLES if is_sampled else 1,
+                samples=SAMPLES_PER_LABEL if is_sampled else 1,
                 rejected=rejected,
             )
             yield json.dumps({"custom_id": question.id, "method": "POST", "url": URL, "body": body})
@@ -79,7 +79,7 @@ class BatchTeacher:
 
 def with_reasoning_tokens(question: Question) -> Question:
     """Returns the question with more tokens for a model that reasons before it answers."""
-    return replace(question, longest=question.longest + REASONING)
+    return replace(question, longest=question.longest + REASONING_TOKENS)
 
 
 def _answer(question: Question, entry: Mapping[str, Any]) -> Answer:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from ml_backend.core.exceptions import TeacherUnavailableError
-from ml_backend.core.teacher_types import BYTES_A_TOKEN, IN_VAIN, Call, TeacherOptions
+from ml_backend.core.teacher_types import BYTES_PER_TOKEN, MAX_FAILED_CALLS, Call, TeacherOptions
 
 if TYPE_CHECKING:
     from openai import APIStatusError
 
 OPENAI_URL = "https://api.openai.com/v1"
-MAX_TRIES = 1 + IN_VAIN
+MAX_TRIES = 1 + MAX_FAILED_CALLS
 MAX_PAUSE_SECONDS = 60.0  # a server that asks for more counts as unavailable
 _ERROR_CODE = re.compile(r"[a-z_]{3,60}")
 _VALID_KEY = re.compile(r"[!-~]*")
@@ -166,7 +166,7 @@ def expected_tokens(body: Mapping[str, Any]) -> tuple[int, int]:
     texts = [message["content"] for message in body["messages"]]
     prompt = "".join([*texts, json.dumps(body.get("response_format", ""), ensure_ascii=False)])
     max_reply_tokens = body.get("max_tokens", body.get("max_completion_tokens", 0))
-    return len(prompt.encode("utf-8", "replace")) // BYTES_A_TOKEN + 1, max_reply_tokens * body.get("n", 1)
+    return len(prompt.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1, max_reply_tokens * body.get("n", 1)
 
 
 def call(

@@ -15,7 +15,15 @@ from hashlib import blake2b
 from typing import Any
 
 from ml_backend.core.exceptions import TeacherUnavailableError
-from ml_backend.core.teacher_types import SAMPLES, Answer, Call, Question, TeacherOptions, most_calls, most_replies
+from ml_backend.core.teacher_types import (
+    SAMPLES_PER_LABEL,
+    Answer,
+    Call,
+    Question,
+    TeacherOptions,
+    max_calls,
+    max_replies,
+)
 from plugins.teachers import chat_messages, label_probabilities
 from plugins.teachers.async_bridge import iterate
 from plugins.teachers.chat_completions import Endpoint, NoReplyError, RequestRejectedError, call
@@ -144,13 +152,15 @@ class OpenAITeacher:
     ) -> Reading:
         """Combines several replies: from one request if the server accepts that, else from one request each."""
         readings_so_far, sample_count = list(readings), 0
-        while sample_count < SAMPLES:
-            _, new_readings = await self._send(endpoint, question, calls, problem, samples=SAMPLES, number=sample_count)
+        while sample_count < SAMPLES_PER_LABEL:
+            _, new_readings = await self._send(
+                endpoint, question, calls, problem, samples=SAMPLES_PER_LABEL, number=sample_count
+            )
             readings_so_far += new_readings
             sample_count += len(new_readings)
             if all(reading.content is None for reading in readings_so_far):
                 break  # the next request has to say what is wrong
-            if len(new_readings) < SAMPLES:
+            if len(new_readings) < SAMPLES_PER_LABEL:
                 self._rejected |= {"n"}
         return chat_messages.combine(question, readings_so_far)
 
@@ -168,7 +178,7 @@ class OpenAITeacher:
         """Returns the reply and its readings. A parameter that the server rejects is left out, and remembered if that
         helps."""
         newly_rejected: frozenset[str] = frozenset()
-        max_calls = most_calls(most_replies(self._options.probabilities) if question.field else 1)
+        call_limit = max_calls(max_replies(self._options.probabilities) if question.field else 1)
         while True:
             rejected = self._rejected | newly_rejected
             body = chat_messages.body(
@@ -177,7 +187,7 @@ class OpenAITeacher:
             identity = json.dumps([question.id, number, body])
             try:
                 reply, seconds = await endpoint.post(
-                    body, blake2b(identity.encode(), digest_size=16).hexdigest(), calls, max_calls
+                    body, blake2b(identity.encode(), digest_size=16).hexdigest(), calls, call_limit
                 )
             except RequestRejectedError as error:
                 if not error.parameter:

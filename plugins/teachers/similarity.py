@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats, TaskSchema, tidy
+from ml_backend.core.types import Floats, TaskSchema, label_words
 
 TEMPLATES = ("{}", "This text is about {}.")
 SHARPNESS = 20.0
@@ -53,7 +53,7 @@ class Similarity:
 
     def _encoded(self, labels: tuple[str, ...], hints: tuple[str, ...]) -> Floats:
         """Returns the vectors (c, d) of the labels, of unit length."""
-        pairs = zip(map(tidy, labels), map(str.strip, hints or ("",) * len(labels)), strict=True)
+        pairs = zip(map(label_words, labels), map(str.strip, hints or ("",) * len(labels)), strict=True)
         descriptions = [f"{name}: {hint}" if hint else name for name, hint in pairs]
         phrases = [template.format(name) for template in TEMPLATES for name in descriptions]
         vectors = self._encode(phrases).reshape(len(TEMPLATES), len(descriptions), -1).mean(axis=0)

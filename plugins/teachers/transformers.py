@@ -18,7 +18,7 @@ import numpy as np
 
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
-from ml_backend.core.types import Floats, tidy
+from ml_backend.core.types import Floats, label_words
 from plugins.teachers import chat_messages
 
 HYPOTHESIS = "This text is about {}."
@@ -168,8 +168,8 @@ def _scores_by_classifier(model: Any, tokenizer: Any, question: Question, name: 
     import torch
 
     text = question.text.encode("utf-8", "replace").decode() or " "
-    index_by_label = {tidy(str(label)).lower(): index for index, label in model.config.id2label.items()}
-    labels = [tidy(label).lower() for label in question.labels]
+    index_by_label = {label_words(str(label)).lower(): index for index, label in model.config.id2label.items()}
+    labels = [label_words(label).lower() for label in question.labels]
     with torch.no_grad():
         if all(label in index_by_label for label in labels):
             inputs = tokenizer(text, return_tensors="pt", truncation=True)

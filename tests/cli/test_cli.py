@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
 from projects import set_up
 from typer.testing import CliRunner
 
@@ -20,7 +20,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.demo.server import free_port
 from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.monitoring import health_check
-from ml_backend.storage import RoundRecord, Store
+from ml_backend.storage import RoundRow, Store
 
 Run = Callable[..., Any]
 
@@ -56,13 +56,13 @@ def main(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def two_rounds(
     server: FakeLabelStudio, make_round: Callable[..., RoundContext], store: Store, single: TaskSchema
 ) -> FakeLabelStudio:
-    truth = fill(server, 60)
+    truth = add_labelled_tasks(server, 60)
     set_up(store, 5, connection={"ml": 1})
     for first in (0, 30):
         record = run_round(make_round(server))
         assert record is not None
         store.versions.record_round(5, record)
-        flood(server, truth, single, list(truth)[first : first + 30])
+        submit_labels(server, truth, single, list(truth)[first : first + 30])
     return server
 
 
@@ -72,7 +72,7 @@ def fail_once(store: Store, error: str) -> None:
     lease = store.jobs.claim("worker")
     assert lease is not None
     store.jobs.fail(lease)
-    store.versions.record_round(5, RoundRecord(None, 1.0, 2.0, {}, error))
+    store.versions.record_round(5, RoundRow(None, 1.0, 2.0, {}, error))
 
 
 def test_status_as_json_has_the_keys_that_scripts_read(run: Run, two_rounds: FakeLabelStudio, store: Store) -> None:

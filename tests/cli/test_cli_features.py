@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 from fake_label_studio import SINGLE, FakeLabelStudio
-from patient_records import SCORES, TABLE, people
+from patient_records import SCORES, TABLE, add_patients
 from projects import set_up
 from round_fixtures import MakeRound
 from typer.testing import CliRunner
@@ -21,7 +21,7 @@ from ml_backend.core.teacher_types import Answer
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher.descriptions import feature_scores
-from ml_backend.teacher.project_context import visit
+from ml_backend.teacher.project_context import load_project_context
 
 Run = Callable[..., tuple[int, str]]
 
@@ -36,7 +36,7 @@ def run(
     monkeypatch.setenv("APPRENTICE_ENCODER", settings.encoder)
     monkeypatch.setenv("COLUMNS", "200")
     server.label_config = TABLE
-    people(server, 60)
+    add_patients(server, 60)
     run_round(make_round(server))
 
     def call(*arguments: str) -> tuple[int, str]:
@@ -203,9 +203,9 @@ def test_the_scores_of_a_renamed_label_can_be_moved_to_its_new_name(
 
 
 def test_failed_questions_are_reported_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
-    context = visit(settings, store, 5)
+    context = load_project_context(settings, store, 5)
     assert context.records is not None
-    questions = feature_scores.asked(context.record, context.records, context.schema, {}, (), "small")
+    questions = feature_scores.score_questions(context.record, context.records, context.schema, {}, (), "small")
     store.questions.want(5, "small", [(question, None) for question in questions])
     for question in questions:
         store.questions.record(5, Answer(question.id, None, None, (), "the request is too long"), [])

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from ml_backend.cli import main
 from ml_backend.core.settings import Settings
-from ml_backend.core.teacher_types import REASONING, Answer, Call, Question
+from ml_backend.core.teacher_types import REASONING_TOKENS, Answer, Call, Question
 from ml_backend.core.types import content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.storage import Store
@@ -48,7 +48,7 @@ def run(settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 
 def add_questions(store: Store, *texts: str) -> list[Question]:
-    questions = [prompts.label(SCHEMA, content_key(text), text, TEACHER, {}) for text in texts]
+    questions = [prompts.label_question(SCHEMA, content_key(text), text, TEACHER, {}) for text in texts]
     store.questions.want(5, TEACHER, [(question, content_key(question.text)) for question in questions])
     return questions
 
@@ -132,7 +132,7 @@ def test_a_useful_reply_is_stored_after_a_useless_one(run: Run, store: Store, tm
 
 
 def test_teacher_labels_of_a_batch_are_counted_as_in_the_loop(run: Run, store: Store, tmp_path: Path) -> None:
-    refusable = prompts.label(SCHEMA, content_key("written"), "written", TEACHER, {}, REFUSAL)
+    refusable = prompts.label_question(SCHEMA, content_key("written"), "written", TEACHER, {}, REFUSAL)
     store.questions.want(5, TEACHER, [(refusable, content_key("written"))])
     (one,) = add_questions(store, "one")
     file = tmp_path / "responses.jsonl"
@@ -167,7 +167,7 @@ def test_an_import_reads_only_the_questions_that_its_file_answers(
 
 
 def test_cues_can_come_from_a_batch(run: Run, store: Store, tmp_path: Path) -> None:
-    question = prompts.describe(SCHEMA, ["a text"], TEACHER)
+    question = prompts.description_question(SCHEMA, ["a text"], TEACHER)
     store.questions.want(5, TEACHER, [(question, None)])
     descriptions = [{"label": "fruit", "description": "sweet", "cues": []}]
     file = tmp_path / "responses.jsonl"
@@ -182,7 +182,7 @@ def test_an_export_reserves_the_cost_of_its_requests(
 ) -> None:
     questions = add_questions(store, *(f"text {n}" for n in range(20)))
     params = {**PARAMS, "teacher_probabilities": probabilities, "teacher_input_price": 0.0}
-    cost = replies * (questions[0].longest + REASONING) * PARAMS["teacher_output_price"] / 1e6  # type: ignore[operator]
+    cost = replies * (questions[0].longest + REASONING_TOKENS) * PARAMS["teacher_output_price"] / 1e6  # type: ignore[operator]
     set_up(store, 5, extra_params={**params, "teacher_budget": 10.5 * cost})
     file = tmp_path / "some.jsonl"
     assert run("teach", "--export", str(file))[1].startswith("10 questions")
@@ -197,12 +197,12 @@ def test_an_export_passes_over_questions_about_labels_that_have_changed(run: Run
         replace(SCHEMA, labels=SCHEMA.labels[:-1]), replace(SCHEMA, labels=(*SCHEMA.labels, "stone")),
         replace(SCHEMA, multiple=True),
     ]  # fmt: skip
-    stale = [prompts.label(schema, content_key("old"), "old", TEACHER, {}) for schema in others]
+    stale = [prompts.label_question(schema, content_key("old"), "old", TEACHER, {}) for schema in others]
     store.questions.want(5, TEACHER, [(question, None) for question in stale])
     file = tmp_path / "some.jsonl"
     code, output = run("teach", "--export", str(file))
     assert code == 0 and output.startswith("Nothing is written. 3 are passed over") and not file.exists()
-    refusable = prompts.label(SCHEMA, content_key("new"), "new", TEACHER, {}, REFUSAL)
+    refusable = prompts.label_question(SCHEMA, content_key("new"), "new", TEACHER, {}, REFUSAL)
     store.questions.want(5, TEACHER, [(refusable, None)])
     (fresh,) = add_questions(store, "one")
     code, output = run("teach", "--export", str(file))

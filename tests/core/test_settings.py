@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.settings import ProjectSettings, Settings, load_settings, own_params
+from ml_backend.core.settings import ProjectSettings, Settings, load_settings, project_params
 from ml_backend.core.unknown_settings import unknown_settings
 
 
@@ -79,16 +79,16 @@ def test_a_project_overrides_the_defaults() -> None:
 
 def test_extra_params_may_come_as_text_as_from_label_studios_form() -> None:
     assert Settings().for_project('{"acquisition": "entropy"}') == (ProjectSettings(acquisition="entropy"), "")
-    assert own_params('{"acquisition": "entropy"}') == {"acquisition": "entropy"}
+    assert project_params('{"acquisition": "entropy"}') == {"acquisition": "entropy"}
 
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_misspelt_setting_is_named_and_so_is_the_right_one(stored: bool) -> None:
     extra_params: dict[str, object] = {"aquisition": "margin", "queue_size": 7, "zzz": {"token": "a secret"}}
-    options, problems = Settings().for_project(own_params(extra_params) if stored else extra_params)
+    options, problems = Settings().for_project(project_params(extra_params) if stored else extra_params)
     assert options == ProjectSettings(queue_size=7)
     assert "'aquisition', did you mean acquisition?" in problems and "no setting 'zzz'" in problems
-    assert "a secret" not in json.dumps(own_params(extra_params))
+    assert "a secret" not in json.dumps(project_params(extra_params))
 
 
 @pytest.mark.parametrize("nothing", [None, "", {}])
@@ -105,7 +105,7 @@ def test_a_bad_default_of_all_projects_is_named_by_the_names_that_it_has(monkeyp
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("nonsense", ["text", 5, [1], True, "[1]", "{"])
 def test_extra_params_that_are_no_object_are_ignored_and_reported(nonsense: object, stored: bool) -> None:
-    options, problems = Settings().for_project(own_params(nonsense) if stored else nonsense)
+    options, problems = Settings().for_project(project_params(nonsense) if stored else nonsense)
     assert options == ProjectSettings()
     assert "not a JSON object" in problems
 

@@ -192,13 +192,13 @@ def test_the_health_script_tells_a_dead_port() -> None:
 @pytest.mark.slow
 def test_the_health_script_follows_a_real_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ml_backend.core.settings import Settings
-    from ml_backend.demo.run import backend
+    from ml_backend.demo.run import backend_process
 
     for name, value in weightless(tmp_path).items():
         monkeypatch.setenv(name, value)
     port = free_port()
     settings = Settings(data_dir=tmp_path / "data", secret="s", port=port, label_studio_api_key="k")
-    with backend(settings, tmp_path / "backend.log"):
+    with backend_process(settings, tmp_path / "backend.log"):
         done = health(port)
         assert done.returncode == 0 and "READY" in done.stdout
     assert health(port).returncode == 1

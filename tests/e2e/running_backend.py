@@ -19,13 +19,13 @@ from typing import Any
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings, as_environment
 from ml_backend.core.types import ModelVersion, TaskSchema, read_record
-from ml_backend.demo.run import backend as run_backend
+from ml_backend.demo.run import backend_process as run_backend
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.label_studio.choices_values import write_choices
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import connect
-from ml_backend.label_studio.testing_client import ServedTask, answer, create_project, next_task, skip
+from ml_backend.label_studio.testing_client import ServedTask, create_project, next_task, skip_task, submit_annotation
 from ml_backend.monitoring.status import Status, read_status
 from ml_backend.storage import Store
 
@@ -114,7 +114,7 @@ class Project:
         return next_task(client or self.client, self.number, self.schema)
 
     def answer(self, task: int, *choices: str, client: LabelStudioClient | None = None) -> int:
-        return answer(client or self.client, task, self.schema, choices)
+        return submit_annotation(client or self.client, task, self.schema, choices)
 
     def answer_rightly(self, served: ServedTask, client: LabelStudioClient | None = None) -> int:
         return self.answer(served.task, self.truth[served.text], client=client)
@@ -129,7 +129,7 @@ class Project:
         return annotation_ids
 
     def skip(self, task: int, client: LabelStudioClient | None = None) -> int:
-        return skip(client or self.client, task)
+        return skip_task(client or self.client, task)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from running_backend import Backend, Project, until
 from texts import LABELS, messages
 
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import PATH
+from ml_backend.core.types import LABEL_PATH_SEPARATOR
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.label_studio.client import LabelStudioClient
 
@@ -162,7 +162,8 @@ def test_a_draft_in_a_tree_of_choices_is_selected_in_its_branch(
 ) -> None:
     backend = make_backend(defaults=ProjectSettings(audit_share=0.0))
     label_of = {
-        label: PATH.join([branch, "Other"][: 1 + nested]) for label, branch in zip(LABELS[:3], BRANCHES, strict=True)
+        label: LABEL_PATH_SEPARATOR.join([branch, "Other"][: 1 + nested])
+        for label, branch in zip(LABELS[:3], BRANCHES, strict=True)
     }
     truth = {text: label_of[label] for text, label in messages(40, LABELS[:3]).items()}
     project = Project.create(admin, f"tree, nested: {nested}", tree_config(nested=nested), truth, {})
@@ -177,9 +178,9 @@ def test_a_draft_in_a_tree_of_choices_is_selected_in_its_branch(
             open_data_manager(page, label_studio, project)
             start_labelling(page)
             shown_text(page, project)
-            assert selected_paths(page) == [draft.split(PATH)]
+            assert selected_paths(page) == [draft.split(LABEL_PATH_SEPARATOR)]
             expect(page.locator(".lsf-choice_leaf label:has(input:checked)")).to_be_visible()
-            branch = choice(page, draft.split(PATH)[0])
+            branch = choice(page, draft.split(LABEL_PATH_SEPARATOR)[0])
             assert branch.get_attribute("aria-checked") == ("mixed" if nested else None), "one of its choices"
         submit_button(page).click()
         backend.wait_for_queue(project, labelled=7)

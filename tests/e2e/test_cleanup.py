@@ -16,7 +16,7 @@ from texts import LABELS, messages
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import ModelVersion, content_key
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.setup import REMEMBERED
+from ml_backend.label_studio.setup import RESTORED_SETTINGS
 from ml_backend.storage import now
 from ml_backend.storage.schema import NO_VERSION
 from ml_backend.worker.maintenance import MAX_STALE_VERSIONS
@@ -158,7 +158,7 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     config, truth = label_config(LABELS[3:]), messages(24, LABELS[3:])
     project = Project.create(admin, "to be forgotten", config, truth, {})
     number, folder = str(project.number), backend.settings.data_dir
-    settings = {name: project.seen()[name] or "" for name in REMEMBERED}
+    settings = {name: project.seen()[name] or "" for name in RESTORED_SETTINGS}
     foreign = {"task": project.tasks()[0]["id"], "model_version": "another model", "score": 0.5}
     foreign["result"] = [project.region(LABELS[3])]
     admin.call("POST", "api/predictions/", body=foreign)
@@ -180,7 +180,7 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     assert made_by_connect(project) == [[], [], []]
     predictions = admin.call("GET", "api/predictions/", params={"project": project.number})
     assert [row["model_version"] for row in predictions] == ["another model"]
-    assert {name: project.seen()[name] or "" for name in REMEMBERED} == settings
+    assert {name: project.seen()[name] or "" for name in RESTORED_SETTINGS} == settings
     exported = admin.call("GET", f"api/projects/{number}/export", params={"exportType": "JSON"})
     assert sum(len(task["annotations"]) for task in exported) == 4, "what people did stays"
 

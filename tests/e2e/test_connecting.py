@@ -9,14 +9,14 @@ import pytest
 from running_backend import Backend, Project, until
 
 from ml_backend.demo.server import LocalLabelStudio
-from ml_backend.label_studio.setup import REMEMBERED, disconnect
+from ml_backend.label_studio.setup import RESTORED_SETTINGS, disconnect
 
 pytestmark = pytest.mark.e2e
 
 
 def settings_of(project: Project) -> dict[str, object]:
     project_json = project.seen()
-    return {name: project_json[name] or "" for name in REMEMBERED}
+    return {name: project_json[name] or "" for name in RESTORED_SETTINGS}
 
 
 def test_connecting_sets_everything_up_and_disconnecting_leaves_no_trace(

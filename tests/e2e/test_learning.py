@@ -10,7 +10,7 @@ import pytest
 from running_backend import Backend, Project, until
 from texts import messages
 
-from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.client import LabelStudioClient
 
 pytestmark = pytest.mark.e2e
@@ -86,7 +86,7 @@ def test_every_kind_of_answer_is_counted_as_it_should_be(
     project.answer(unanimous, b, client=ben)
 
     def targets() -> dict[int, list[float]]:
-        labels = consensus(project.schema, backend.store.labels.of(project.number))
+        labels = aggregate_annotations(project.schema, backend.store.labels.of(project.number))
         return dict(zip(labels.tasks.tolist(), np.round(labels.targets, 2).tolist(), strict=True))
 
     expected = {
@@ -183,7 +183,7 @@ def test_several_choices_at_once_are_drafted_and_learnt(backend: Backend, make_p
         project.answer(served.task, *choices_by_task[-1])
     version = backend.wait_for_queue(project, labelled=10)
     assert version.learner is not None
-    labels = consensus(project.schema, backend.store.labels.of(project.number))
+    labels = aggregate_annotations(project.schema, backend.store.labels.of(project.number))
     assert sorted(labels.targets.sum(axis=1).tolist()) == sorted(float(len(task)) for task in choices_by_task)
     drafts = [row["result"][0]["value"]["choices"] for row in project.predictions(version.name) if row["result"]]
     assert any(project.schema.labels[0] in choices and len(choices) > 1 for choices in drafts)

@@ -13,7 +13,7 @@ import pytest
 from ml_backend.core.exceptions import ApprenticeError, TeacherUnavailableError
 from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
 from ml_backend.demo import llama
-from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
+from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
 from ml_backend.demo.server import free_port
 from plugins.teachers import chat_messages
 from plugins.teachers.openai import OpenAITeacher
@@ -38,7 +38,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def ask(url: str, *questions: Question, **values: Any) -> tuple[OpenAITeacher, list[Answer]]:
     teacher = OpenAITeacher(
-        TeacherOptions(**{"model": MODEL, "url": url, "timeout": 120.0, "concurrency": SLOTS, **values})
+        TeacherOptions(**{"model": MODEL, "url": url, "timeout": 120.0, "concurrency": PARALLEL_REQUESTS, **values})
     )
     return teacher, list(teacher.answer(questions))
 
@@ -91,7 +91,7 @@ def test_the_probabilities_are_those_that_the_model_draws_by(url: str) -> None:
     assert answer.shares is not None
     drawn = []
     for seed in range(20):
-        request = {**chat_messages.body(sampled_question, MODEL, samples=SLOTS), "seed": seed}
+        request = {**chat_messages.body(sampled_question, MODEL, samples=PARALLEL_REQUESTS), "seed": seed}
         reply = httpx.post(f"{url}/chat/completions", json=request, timeout=120, trust_env=False).json()
         drawn += [
             reading.content["label"] for reading in chat_messages.readings(sampled_question, reply) if reading.content

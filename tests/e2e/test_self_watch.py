@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from running_backend import Backend, Project, until
 
-from ml_backend.label_studio.label_review import VERSION
-from ml_backend.label_studio.setup import USER
+from ml_backend.label_studio.label_review import SECOND_LOOK_VERSION
+from ml_backend.label_studio.setup import BASIC_AUTH_USER
 
 pytestmark = pytest.mark.e2e
 
@@ -24,7 +24,7 @@ def set_params(backend: Backend, project: Project, **params: Any) -> None:
         "title": connection["title"],
         "extra_params": json.dumps(params),
     }
-    changed |= {"auth_method": "BASIC_AUTH", "basic_auth_user": USER, "basic_auth_pass": backend.secret}
+    changed |= {"auth_method": "BASIC_AUTH", "basic_auth_user": BASIC_AUTH_USER, "basic_auth_pass": backend.secret}
     project.client.call("PATCH", f"api/ml/{connection['id']}", body=changed)
 
 
@@ -42,23 +42,23 @@ def test_an_answer_that_looks_wrong_stands_in_a_tab_of_its_own_until_it_is_mende
             mistaken = annotation
     backend.connect(project)
     set_params(backend, project, second_look=3)
-    proposed = lambda: [row for row in project.predictions(VERSION) if row["task"] == numbers[20]]  # noqa: E731
+    proposed = lambda: [row for row in project.predictions(SECOND_LOOK_VERSION) if row["task"] == numbers[20]]  # noqa: E731
     (row,) = until(proposed, "a proposal")
     assert row["result"][0]["value"]["choices"]
-    (tab,) = [tab for tab in project.tabs() if tab["data"].get("title") == VERSION]
+    (tab,) = [tab for tab in project.tabs() if tab["data"].get("title") == SECOND_LOOK_VERSION]
     view = {"project": project.number, "view": tab["id"]}
     listed = lambda: {task["id"] for task in project.client.call("GET", "api/tasks", params=view)["tasks"]}  # noqa: E731
-    rows = lambda: {row["task"] for row in project.predictions(VERSION)}  # noqa: E731
+    rows = lambda: {row["task"] for row in project.predictions(SECOND_LOOK_VERSION)}  # noqa: E731
     until(lambda: listed() == rows(), "the tab of all proposals")  # more of them may be on their way
     assert "annotations look wrong" in backend.cli("status", "--project", str(project.number)).stdout
 
     region = project.region(project.truth[texts[numbers[20]]])
     project.client.call("PATCH", f"api/annotations/{mistaken}/", body={"result": [region]})
-    until(lambda: numbers[20] not in {row["task"] for row in project.predictions(VERSION)}, "its end")
+    until(lambda: numbers[20] not in {row["task"] for row in project.predictions(SECOND_LOOK_VERSION)}, "its end")
 
     assert backend.cli("disconnect", "--project", str(project.number)).returncode == 0
-    assert not project.predictions(VERSION)
-    assert not [tab for tab in project.tabs() if tab["data"].get("title") == VERSION]
+    assert not project.predictions(SECOND_LOOK_VERSION)
+    assert not [tab for tab in project.tabs() if tab["data"].get("title") == SECOND_LOOK_VERSION]
 
 
 def test_status_tells_groups_comparison_and_stopping(backend: Backend, make_project: Callable[..., Project]) -> None:

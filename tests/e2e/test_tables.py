@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from patient_records import SCORES, TABLE, person
+from patient_records import SCORES, TABLE, draw_patient
 from playwright.sync_api import expect
 from projects import set_up
 from running_backend import Backend, Project, until
@@ -19,7 +19,7 @@ from test_browser import CHROMIUM, SCREENSHOTS, browser_page, drafted, open_data
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import record_text
 from ml_backend.demo.server import LocalLabelStudio
-from ml_backend.demo.table import knowledge, records
+from ml_backend.demo.table import expert_scores, load_records
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_text
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def clinic(admin: LabelStudioClient) -> Project:
     random = np.random.default_rng(0)
-    truth = {record_text(record): label for record, label in (person(random) for _ in range(80))}
+    truth = {record_text(record): label for record, label in (draw_patient(random) for _ in range(80))}
     return Project.create(admin, "clinic", TABLE, truth, {})
 
 
@@ -79,7 +79,7 @@ def test_a_csv_file_shown_by_texts_is_a_project_of_records(
 ) -> None:
     random, lines, schema = np.random.default_rng(1), ["age,city,smoker,note"], read_schema(CARD)
     for number in range(80):
-        record, label = person(random)
+        record, label = draw_patient(random)
         note = f"{'cough and fever' if label == 'yes' else 'all is well today'} in the file of patient {number}"
         lines.append(f"{record['age']},{record['city']},{record['smoker']},<p>{note}</p>")
     project = Project(admin, create_project(admin, "from CSV", CARD), schema, {})
@@ -112,12 +112,12 @@ def test_a_csv_file_shown_by_texts_is_a_project_of_records(
 def test_a_record_with_its_draft_and_the_reasons_are_on_the_screen(
     label_studio: LocalLabelStudio, admin: LabelStudioClient, make_backend: Callable[..., Backend]
 ) -> None:
-    backend, (pool, _) = make_backend(defaults=ProjectSettings(audit_share=0.0)), records()
+    backend, (pool, _) = make_backend(defaults=ProjectSettings(audit_share=0.0)), load_records()
     truth = {record.text: record.label for record in pool[:200]}
     config = Path("label_config_table.xml").read_text()
     project = Project.create(admin, "Tumours", config, truth, {})
     backend.connect(project)
-    set_up(backend.store, project.number, features=knowledge())
+    set_up(backend.store, project.number, features=expert_scores())
     backend.wait_for_queue(project)
     project.answer_next(20)
     backend.wait_for_queue(project, labelled=20)

@@ -12,7 +12,7 @@ from running_backend import Backend, Project, until
 from test_browser import CHROMIUM, SCREENSHOTS, browser_page, open_data_manager
 
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.demo.llama import MODEL, SLOTS, LocalLlama
+from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
 from ml_backend.demo.server import LocalLabelStudio
 from ml_backend.storage.schema import call
 
@@ -34,7 +34,10 @@ def taught_backend(make_backend: Callable[..., Backend], llama: LocalLlama) -> B
         teacher_input_price=1.0, teacher_output_price=2.0,
     )  # fmt: skip
     return make_backend(
-        defaults=options, teacher_url=llama.url, teacher_key="sk-the-teachers-key", teacher_concurrency=SLOTS
+        defaults=options,
+        teacher_url=llama.url,
+        teacher_key="sk-the-teachers-key",
+        teacher_concurrency=PARALLEL_REQUESTS,
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from ml_backend.evaluation import group_metrics
-from ml_backend.evaluation.group_metrics import ALPHA, MIN_ROWS_TO_COMPARE, by_group, class_balance
+from ml_backend.evaluation.group_metrics import ALPHA, MIN_ROWS_TO_COMPARE, class_balance, metrics_by_group
 
 
 def rows(**right_of: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +22,7 @@ def rows(**right_of: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_each_group_has_its_own_interval() -> None:
-    metrics = by_group(*rows(north=(15, 20), south=(3, 30)))
+    metrics = metrics_by_group(*rows(north=(15, 20), south=(3, 30)))
     for name, hits, n in (("north", 15, 20), ("south", 3, 30)):
         expected = binomtest(hits, n).proportion_ci(method="wilson")
         estimate = metrics.accuracy[name]
@@ -31,7 +31,7 @@ def test_each_group_has_its_own_interval() -> None:
 
 
 def test_the_worst_group_comes_first_and_a_small_one_is_never_it() -> None:
-    metrics = by_group(
+    metrics = metrics_by_group(
         *rows(good=(45, 50), poor=(10, 40), lone=(0, 1), few=(0, MIN_ROWS_TO_COMPARE - 1), middle=(30, 50))
     )
     assert list(metrics.accuracy)[:3] == ["poor", "middle", "good"]
@@ -44,7 +44,7 @@ def test_the_worst_group_comes_first_and_a_small_one_is_never_it() -> None:
 @pytest.mark.parametrize("sizes", [{}, {"only": (5, 20)}, {"only": (5, 20), "few": (0, MIN_ROWS_TO_COMPARE - 1)}])
 def test_without_two_groups_of_some_size_nothing_is_compared(sizes: dict[str, tuple[int, int]]) -> None:
     right, group = rows(**sizes) if sizes else (np.zeros(0, bool), np.zeros(0, "U4"))
-    metrics = by_group(right, group)
+    metrics = metrics_by_group(right, group)
     assert set(metrics.accuracy) == set(sizes)
     assert (metrics.gap, metrics.chance) == (None, None)
     assert "nothing to compare" in metrics.summary
@@ -53,7 +53,7 @@ def test_without_two_groups_of_some_size_nothing_is_compared(sizes: dict[str, tu
 def test_the_chance_is_that_of_all_ways_to_deal_out_the_right_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_metrics, "MIN_ROWS_TO_COMPARE", 3)
     right, group = rows(a=(3, 3), b=(1, 4), c=(2, 5))
-    metrics = by_group(right, group)
+    metrics = metrics_by_group(right, group)
     gaps = [
         np.ptp([np.isin(np.flatnonzero(group == name), right_rows).mean() for name in "abc"])
         for right_rows in combinations(range(12), 6)
@@ -64,12 +64,12 @@ def test_the_chance_is_that_of_all_ways_to_deal_out_the_right_answers(monkeypatc
 
 def test_groups_that_are_alike_are_seldom_said_to_differ(rng: np.random.Generator) -> None:
     group = np.repeat(list("abcdefgh"), 15)
-    chances = [by_group(rng.random(120) < 0.7, group).chance for _ in range(200)]
+    chances = [metrics_by_group(rng.random(120) < 0.7, group).chance for _ in range(200)]
     assert np.mean([chance is not None and chance < ALPHA for chance in chances]) < 0.1
 
 
 def test_groups_that_are_all_right_do_not_differ() -> None:
-    metrics = by_group(*rows(a=(20, 20), b=(30, 30)))
+    metrics = metrics_by_group(*rows(a=(20, 20), b=(30, 30)))
     assert (metrics.gap, metrics.chance) == (0.0, 1.0)
     assert "chance alone can explain" in metrics.summary
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.core.types import TrainingSet
-from ml_backend.evaluation.label_errors import MIN_ROWS_OF_LABEL, doubts
+from ml_backend.evaluation.label_errors import MIN_ROWS_OF_LABEL, find_label_errors
 from plugins.learners.logistic import Logistic
 
 
@@ -37,7 +37,7 @@ def test_one_label_is_doubted_as_the_paper_defines_it(n: int, c: int, seed: int)
     random = np.random.default_rng(seed)
     probabilities = random.dirichlet(np.full(c, 0.7), n).astype(np.float32)
     labels = random.integers(0, c, n)
-    errors = doubts(probabilities, np.eye(c, dtype=np.float32)[labels], False, np.zeros(n, bool), n)
+    errors = find_label_errors(probabilities, np.eye(c, dtype=np.float32)[labels], False, np.zeros(n, bool), n)
     expected = by_the_paper(probabilities, labels.tolist())
     assert dict(zip(errors.rows.tolist(), errors.instead.argmax(axis=1).tolist(), strict=True)) == {
         i: j for _, i, j in expected
@@ -51,7 +51,7 @@ def test_several_labels_are_doubted_one_against_the_rest(n: int, c: int, seed: i
     random = np.random.default_rng(seed)
     probabilities = random.random((n, c)).astype(np.float32)
     targets = random.integers(0, 2, (n, c)).astype(np.float32)
-    errors = doubts(probabilities, targets, True, np.zeros(n, bool), n)
+    errors = find_label_errors(probabilities, targets, True, np.zeros(n, bool), n)
     margins: dict[int, float] = {}
     instead = targets > 0.5
     for label in range(c):
@@ -77,7 +77,7 @@ def test_noise_that_was_put_in_is_proposed_first(rng: np.random.Generator) -> No
     vectors, labels, wrong = noisy(rng, 400, 0.08)
     targets = np.eye(4, dtype=np.float32)[labels]
     held_out = Logistic().fit(TrainingSet(vectors, targets, np.ones(400, np.float32), False), 0).held_out
-    errors = doubts(held_out, targets, False, np.zeros(400, bool), 20)
+    errors = find_label_errors(held_out, targets, False, np.zeros(400, bool), 20)
     assert len(errors.rows) == 20
     assert wrong[errors.rows].mean() > 0.7  # eight of a hundred by chance
     assert (np.diff(errors.margin) >= 0).all()
@@ -85,7 +85,7 @@ def test_noise_that_was_put_in_is_proposed_first(rng: np.random.Generator) -> No
     multi_targets = np.zeros((400, 4), np.float32)
     multi_targets[np.arange(400), labels] = 1.0
     held_out = Logistic().fit(TrainingSet(vectors, multi_targets, np.ones(400, np.float32), True), 0).held_out
-    assert wrong[doubts(held_out, multi_targets, True, np.zeros(400, bool), 20).rows].mean() > 0.7
+    assert wrong[find_label_errors(held_out, multi_targets, True, np.zeros(400, bool), 20).rows].mean() > 0.7
 
 
 def slip(labels: list[int], row: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +98,7 @@ def slip(labels: list[int], row: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_slip_is_found_and_nothing_else_even_among_equals() -> None:
     probabilities, targets = slip([0] * 6 + [1] * 6, 8)
-    errors = doubts(probabilities, targets, False, np.zeros(12, bool), 10)
+    errors = find_label_errors(probabilities, targets, False, np.zeros(12, bool), 10)
     assert errors.rows.tolist() == [8]
     assert errors.instead.tolist() == [[True, False, False]]
     assert errors.margin == pytest.approx([0.05 - 0.9])
@@ -106,26 +106,28 @@ def test_the_slip_is_found_and_nothing_else_even_among_equals() -> None:
 
 def test_a_protected_row_is_never_proposed() -> None:
     probabilities, targets = slip([0] * 6 + [1] * 6, 8)
-    assert not len(doubts(probabilities, targets, False, np.arange(12) == 8, 10).rows)
+    assert not len(find_label_errors(probabilities, targets, False, np.arange(12) == 8, 10).rows)
 
 
 @pytest.mark.parametrize("labels", [[0] * 12 + [1] * (MIN_ROWS_OF_LABEL - 1), [0] * (MIN_ROWS_OF_LABEL - 1) + [1] * 12])
 def test_a_label_with_few_answers_neither_doubts_nor_is_doubted(labels: list[int]) -> None:
     probabilities, targets = slip(labels, len(labels) - 1)
-    assert not len(doubts(probabilities, targets, False, np.zeros(len(labels), bool), 10).rows)
+    assert not len(find_label_errors(probabilities, targets, False, np.zeros(len(labels), bool), 10).rows)
 
 
 @pytest.mark.parametrize("multiple", [False, True])
 def test_where_annotators_are_split_there_is_no_answer_to_doubt(multiple: bool) -> None:
     probabilities, targets = slip([0] * 6 + [1] * 7, 8)
     targets[8, :2] = 0.5
-    assert 8 not in doubts(probabilities, targets, multiple, np.zeros(13, bool), 10).rows
+    assert 8 not in find_label_errors(probabilities, targets, multiple, np.zeros(13, bool), 10).rows
 
 
 def test_the_budget_keeps_the_strongest(rng: np.random.Generator) -> None:
     probabilities = rng.dirichlet(np.ones(3), 80).astype(np.float32)
     targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 80)]
-    all_errors, first_errors = (doubts(probabilities, targets, False, np.zeros(80, bool), budget) for budget in (80, 5))
+    all_errors, first_errors = (
+        find_label_errors(probabilities, targets, False, np.zeros(80, bool), budget) for budget in (80, 5)
+    )
     assert len(all_errors.rows) > 5
     assert first_errors.rows.tolist() == all_errors.rows[:5].tolist()
-    assert not len(doubts(probabilities, targets, False, np.zeros(80, bool), 0).rows)
+    assert not len(find_label_errors(probabilities, targets, False, np.zeros(80, bool), 0).rows)

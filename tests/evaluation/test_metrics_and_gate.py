@@ -12,15 +12,23 @@ from sklearn.metrics import f1_score
 
 from ml_backend.core.types import Fit
 from ml_backend.evaluation import audit_sample
-from ml_backend.evaluation.gate_test import ALPHA, judge, sign_test
-from ml_backend.evaluation.metrics import BINS, ENOUGH, calibration_error, correct, decide, f1, wilson
+from ml_backend.evaluation.metrics import (
+    BINS,
+    MIN_ANSWERS_FOR_ACCURACY,
+    calibration_error,
+    decide_labels,
+    f1_scores,
+    is_correct,
+    wilson_interval,
+)
+from ml_backend.evaluation.promotion_gate import ALPHA, decide_promotion, sign_test
 
 
 @given(n=st.integers(1, 3000), data=st.data())
 @hypothesis_settings(max_examples=150)
 def test_the_interval_is_scipys_score_interval(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))
-    estimate = wilson(right, n, "here")
+    estimate = wilson_interval(right, n, "here")
     expected = binomtest(right, n).proportion_ci(method="wilson")
     assert estimate is not None
     assert estimate.value == right / n
@@ -30,7 +38,7 @@ def test_the_interval_is_scipys_score_interval(n: int, data: st.DataObject) -> N
 
 
 def test_without_observations_there_is_no_estimate() -> None:
-    assert wilson(0, 0, "nowhere") is None
+    assert wilson_interval(0, 0, "nowhere") is None
 
 
 @given(n=st.integers(1, 400), data=st.data())
@@ -57,13 +65,13 @@ def test_the_gate_decides_however_many_answers_the_learners_differ_on(n: int) ->
     edge = n / 2 + 1.645 * np.sqrt(n) / 2
     for lost, promoted in ((int(edge) - 3, True), (int(edge) + 4, False), (n, False), (0, True)):
         new, old = [1] * lost + [0] * (n - lost), [0] * lost + [1] * (n - lost)
-        assert judge(*fit(new, old), multiple=False).promote == promoted, lost
+        assert decide_promotion(*fit(new, old), multiple=False).promote == promoted, lost
 
 
 def test_one_choice_is_the_most_probable_and_several_are_all_from_one_half_up() -> None:
     probabilities = np.array([[0.2, 0.5, 0.3], [0.5, 0.5, 0.0]], np.float32)
-    assert decide(probabilities, multiple=False).tolist() == [[False, True, False], [True, False, False]]
-    assert decide(probabilities, multiple=True).tolist() == [[False, True, False], [True, True, False]]
+    assert decide_labels(probabilities, multiple=False).tolist() == [[False, True, False], [True, False, False]]
+    assert decide_labels(probabilities, multiple=True).tolist() == [[False, True, False], [True, True, False]]
 
 
 rows = st.lists(
@@ -79,12 +87,12 @@ def test_correct_agrees_with_looking_at_each_row(rows: list[tuple[list[float], l
     targets = np.array([row[1] for row in rows], np.float32)
     for row, (row_probabilities, row_targets) in enumerate(rows):
         best = max(range(3), key=lambda label: (row_probabilities[label], -label))
-        assert correct(probabilities, targets, False)[row] == (row_targets[best] == max(row_targets))
+        assert is_correct(probabilities, targets, False)[row] == (row_targets[best] == max(row_targets))
         agrees = [
             row_targets[label] == 0.5 or (row_probabilities[label] >= 0.5) == (row_targets[label] == 1)
             for label in range(3)
         ]
-        assert correct(probabilities, targets, True)[row] == all(agrees)
+        assert is_correct(probabilities, targets, True)[row] == all(agrees)
 
 
 @given(data=st.data(), n=st.integers(1, 25), c=st.integers(2, 6), multiple=st.booleans())
@@ -99,7 +107,7 @@ def test_f1_is_scikit_learns_for_each_label_that_occurs(data: st.DataObject, n: 
     probabilities = np.where(drafted, np.maximum(probabilities, 0.5), np.minimum(probabilities, 0.49)).astype(
         np.float32
     )
-    scores, support = f1(probabilities, truth.astype(np.float32), multiple)
+    scores, support = f1_scores(probabilities, truth.astype(np.float32), multiple)
     occurs = (drafted + truth).any(axis=0)
     assert scores == pytest.approx(f1_score(truth, drafted, average=None, zero_division=0)[occurs])
     assert support.tolist() == truth.sum(axis=0)[occurs].tolist()
@@ -109,7 +117,7 @@ def test_f1_of_a_split_answer_goes_by_its_strongest_label_or_by_all_from_one_hal
     targets = np.array([[0.5, 0.5, 0.0], [0.0, 0.3, 0.7]], np.float32)
     probabilities = np.array([[0.9, 0.1, 0.0], [0.1, 0.1, 0.8]], np.float32)
     for multiple, scores, support in ((False, [1, 1], [1, 1]), (True, [1, 0, 1], [1, 1, 1])):
-        result = f1(probabilities, targets, multiple)
+        result = f1_scores(probabilities, targets, multiple)
         assert (result[0].tolist(), result[1].tolist()) == (scores, support)
 
 
@@ -160,7 +168,7 @@ def fit(new: list[int], old: list[int] | None) -> tuple[Fit, np.ndarray]:
 def test_the_gate_rejects_exactly_on_evidence(data: st.DataObject, n: int) -> None:
     new = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     old = data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
-    decision = judge(*fit(new, old), multiple=False)
+    decision = decide_promotion(*fit(new, old), multiple=False)
     lost = sum(now > before for now, before in zip(new, old, strict=True))
     won = sum(now < before for now, before in zip(new, old, strict=True))
     worse = lost > won and binomtest(lost, lost + won, 0.5, alternative="greater").pvalue < ALPHA
@@ -170,12 +178,12 @@ def test_the_gate_rejects_exactly_on_evidence(data: st.DataObject, n: int) -> No
 
 
 def test_the_first_learner_is_promoted() -> None:
-    assert judge(*fit([1, 1, 1], None), multiple=False).promote
+    assert decide_promotion(*fit([1, 1, 1], None), multiple=False).promote
 
 
 @pytest.mark.parametrize(("lost", "won", "promoted"), [(4, 0, True), (5, 0, False), (6, 1, True), (7, 1, False)])
 def test_the_gate_at_its_threshold(lost: int, won: int, promoted: bool) -> None:
-    decision = judge(*fit([1] * lost + [0] * won, [0] * lost + [1] * won), multiple=False)
+    decision = decide_promotion(*fit([1] * lost + [0] * won, [0] * lost + [1] * won), multiple=False)
     assert decision.promote == promoted
 
 
@@ -196,7 +204,7 @@ def test_evidence_on_the_audit_slice_decides_first_and_then_that_on_all_labels(
         return (1 if won > lost else -1) if is_significant else 0
 
     new, old, audited = (list(column) for column in zip(*rows, strict=True))
-    decision = judge(*fit(new, old), multiple=False, audited=np.array(audited))
+    decision = decide_promotion(*fit(new, old), multiple=False, audited=np.array(audited))
     on_audit = evidence([row for row in rows if row[2]])
     assert decision.promote == ((on_audit or evidence(rows)) >= 0)
     if on_audit:
@@ -222,14 +230,17 @@ def test_the_random_sample_overrules_the_chosen_tasks(
     new = [0] * audit_counts[0] + [1] * audit_counts[1] + [0] * other_counts[0] + [1] * other_counts[1]
     audited = np.arange(len(new)) < sum(audit_counts)
     case = fit(new, [1 - answer for answer in new])
-    assert judge(*case, multiple=False, audited=audited).promote == promoted
-    assert judge(*case, multiple=False).promote == judge(*case, multiple=False, audited=audited & False).promote
+    assert decide_promotion(*case, multiple=False, audited=audited).promote == promoted
+    assert (
+        decide_promotion(*case, multiple=False).promote
+        == decide_promotion(*case, multiple=False, audited=audited & False).promote
+    )
 
 
 def test_places_follow_the_share() -> None:
     random = np.random.default_rng(1)
-    assert not audit_sample.places(1000, 0.0, random).any()
-    drawn = audit_sample.places(40_000, 0.05, random).sum()
+    assert not audit_sample.draw_audit_places(1000, 0.0, random).any()
+    drawn = audit_sample.draw_audit_places(40_000, 0.05, random).sum()
     assert abs(drawn - 2000) < 4 * np.sqrt(40_000 * 0.05 * 0.95)
 
 
@@ -243,7 +254,7 @@ def test_waiting_tasks_come_first_and_new_ones_are_drawn_from_the_rest(
     available: set[int], drawn: list[int], n: int, seed: int
 ) -> None:
     pending = [task for task in drawn if task in available]
-    tasks = audit_sample.draw(
+    tasks = audit_sample.draw_audit_tasks(
         np.array(pending, np.int64), np.array(sorted(available), np.int64), n, np.random.default_rng(seed)
     ).tolist()
     assert len(tasks) == len(set(tasks)) == min(n, len(available))
@@ -255,7 +266,8 @@ def test_every_task_is_as_likely_to_be_drawn() -> None:
     random = np.random.default_rng(3)
     available = np.arange(10, dtype=np.int64)
     counts = np.bincount(
-        np.concatenate([audit_sample.draw(available[:0], available, 3, random) for _ in range(4000)]), minlength=10
+        np.concatenate([audit_sample.draw_audit_tasks(available[:0], available, 3, random) for _ in range(4000)]),
+        minlength=10,
     )
     assert np.abs(counts - 1200).max() < 4.5 * np.sqrt(4000 * 0.3 * 0.7)
 
@@ -265,12 +277,16 @@ def test_the_accuracy_comes_from_the_audit_slice_once_that_is_large_enough() -> 
     eye = np.eye(2, dtype=np.float32)
     targets = np.tile(eye[0], (100, 1))
     probabilities = eye[(tasks >= 30).astype(int)]  # right in the first thirty only
-    estimate = audit_sample.accuracy(probabilities, targets, tasks, np.arange(ENOUGH - 1), False)
+    estimate = audit_sample.estimate_accuracy(
+        probabilities, targets, tasks, np.arange(MIN_ANSWERS_FOR_ACCURACY - 1), False
+    )
     assert estimate is not None
     assert (estimate.value, estimate.n) == (0.3, 100)
     assert "chosen by acquisition" in estimate.source
-    audit_estimate = audit_sample.accuracy(probabilities, targets, tasks, np.array([*range(20, 40), 500]), False)
+    audit_estimate = audit_sample.estimate_accuracy(
+        probabilities, targets, tasks, np.array([*range(20, 40), 500]), False
+    )
     assert audit_estimate is not None
     assert (audit_estimate.value, audit_estimate.n) == (0.5, 20)
     assert "audit slice" in audit_estimate.source
-    assert audit_sample.accuracy(probabilities[:0], targets[:0], tasks[:0], tasks, False) is None
+    assert audit_sample.estimate_accuracy(probabilities[:0], targets[:0], tasks[:0], tasks, False) is None

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
-from ml_backend.evaluation.metrics import ENOUGH, correct
-from ml_backend.evaluation.prequential import MIN_BLOCK_ANSWERS, accuracy, blocks
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct
+from ml_backend.evaluation.prequential import MIN_BLOCK_ANSWERS, blocks, prequential_accuracy
 from plugins.learners.logistic import Logistic
 
 CLASSES = 8
@@ -46,8 +46,8 @@ def test_the_later_half_of_the_audited_answers_is_judged_but_at_least_twenty(
 ) -> None:
     train, is_audited = make(200, audited, rng)
     learner = Nearest()
-    estimate = accuracy(learner, train, is_audited, 0)
-    assert estimate is not None and estimate.n == judged >= ENOUGH
+    estimate = prequential_accuracy(learner, train, is_audited, 0)
+    assert estimate is not None and estimate.n == judged >= MIN_ANSWERS_FOR_ACCURACY
     assert [row for _, rows in learner.judgements for row in rows] == np.flatnonzero(is_audited)[-judged:].tolist()
     assert all(fitted_rows <= min(rows) for fitted_rows, rows in learner.judgements), (
         "a learner was fitted on a later answer"
@@ -57,7 +57,7 @@ def test_the_later_half_of_the_audited_answers_is_judged_but_at_least_twenty(
 def test_the_share_is_that_of_counting_who_is_right(rng: np.random.Generator) -> None:
     train, is_audited = make(150, 60, rng)
     learner = Nearest()
-    estimate = accuracy(learner, train, is_audited, 0)
+    estimate = prequential_accuracy(learner, train, is_audited, 0)
     assert estimate is not None
     hits = 0
     for fitted_rows, rows in learner.judgements:
@@ -71,7 +71,7 @@ def test_the_share_is_that_of_counting_who_is_right(rng: np.random.Generator) ->
 @pytest.mark.parametrize("audited", [0, 1, 19, 23])
 def test_few_audited_answers_are_no_estimate(audited: int, rng: np.random.Generator) -> None:
     train, is_audited = make(100, audited, rng)
-    assert accuracy(Nearest(), train, is_audited, 0) is None
+    assert prequential_accuracy(Nearest(), train, is_audited, 0) is None
 
 
 def test_every_place_is_in_one_block_and_a_block_is_a_fifth_of_what_came_before() -> None:
@@ -106,9 +106,9 @@ def test_it_is_unbiased_although_the_strategy_depends_on_the_audited_answers(rng
         train = TrainingSet(pool[order], targets[order], np.ones(len(order), np.float32), False)
         fit, is_audited = Logistic().fit(train, 0), np.array(audited)
         rest = np.setdiff1d(np.arange(len(pool)), order)
-        truth = correct(Logistic().predict(fit.tensors, pool[rest]), targets[rest], False).mean()
-        cross_validated = correct(fit.held_out, train.targets, False)[is_audited].mean()
-        estimate = accuracy(Logistic(), train, is_audited, 0)
+        truth = is_correct(Logistic().predict(fit.tensors, pool[rest]), targets[rest], False).mean()
+        cross_validated = is_correct(fit.held_out, train.targets, False)[is_audited].mean()
+        estimate = prequential_accuracy(Logistic(), train, is_audited, 0)
         assert estimate is not None
         gaps.append((cross_validated - truth, estimate.value - truth))
     cross_validated_gap, gap = np.mean(gaps, axis=0)

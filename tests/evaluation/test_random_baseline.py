@@ -10,15 +10,15 @@ import pytest
 from scipy.stats import norm
 
 from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
-from ml_backend.evaluation.random_baseline_test import (
+from ml_backend.evaluation.random_baseline import (
     ALPHA,
     FIRST_LOOK,
     MIN_BLOCK_ANSWERS,
     REPEATS,
-    compare,
+    compare_with_random,
+    count_looks,
     exchanges,
     interval,
-    looks,
 )
 
 TYPES = 60
@@ -62,7 +62,7 @@ def answers(
 
 
 def test_a_look_is_due_whenever_the_audited_answers_have_doubled() -> None:
-    assert [looks(n) for n in (0, 19, 20, 39, 40, 79, 80, 159, 160, 320)] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5]
+    assert [count_looks(n) for n in (0, 19, 20, 39, 40, 79, 80, 159, 160, 320)] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5]
 
 
 def test_no_learner_knows_what_was_answered_after_its_tasks_and_all_have_as_many_answers(
@@ -128,7 +128,7 @@ def test_over_all_looks_a_strategy_like_random_is_seldom_said_to_win_or_not(
 
 
 def test_a_strategy_that_asks_the_same_again_is_not_winning(rng: np.random.Generator) -> None:
-    comparison = compare(MemorisingLearner(), *answers(np.zeros(120, int), 40, rng), seed=1)
+    comparison = compare_with_random(MemorisingLearner(), *answers(np.zeros(120, int), 40, rng), seed=1)
     assert comparison.verdict == "not winning"
     assert comparison.gain is not None
     assert comparison.high is not None
@@ -139,7 +139,7 @@ def test_a_strategy_that_asks_the_same_again_is_not_winning(rng: np.random.Gener
 
 
 def test_a_strategy_that_never_asks_the_same_twice_wins(rng: np.random.Generator) -> None:
-    comparison = compare(
+    comparison = compare_with_random(
         MemorisingLearner(), *answers(np.arange(TYPES), 50, rng, allowed_rows=range(TYPES, TYPES + 50)), seed=1
     )
     assert comparison.verdict == "winning"
@@ -150,19 +150,20 @@ def test_a_strategy_that_never_asks_the_same_twice_wins(rng: np.random.Generator
 
 def test_random_order_itself_is_no_evidence(rng: np.random.Generator) -> None:
     verdicts = [
-        compare(MemorisingLearner(), *answers(rng.integers(0, TYPES, 200), 40, rng), seed=1).verdict for _ in range(40)
+        compare_with_random(MemorisingLearner(), *answers(rng.integers(0, TYPES, 200), 40, rng), seed=1).verdict
+        for _ in range(40)
     ]
     assert verdicts.count("not enough evidence") >= 37
 
 
 def test_without_chosen_answers_there_is_nothing_to_exchange(rng: np.random.Generator) -> None:
-    comparison = compare(MemorisingLearner(), *answers(np.arange(2), 40, rng), seed=1)
+    comparison = compare_with_random(MemorisingLearner(), *answers(np.arange(2), 40, rng), seed=1)
     assert (comparison.verdict, comparison.gain, comparison.judged_by) == ("not enough evidence", 0.0, 0)
 
 
 def test_before_the_first_look_nothing_is_compared(rng: np.random.Generator) -> None:
     learner = MemorisingLearner()
-    comparison = compare(learner, *answers(np.arange(TYPES), FIRST_LOOK - 1, rng), seed=1)
+    comparison = compare_with_random(learner, *answers(np.arange(TYPES), FIRST_LOOK - 1, rng), seed=1)
     assert (comparison.verdict, comparison.gain, comparison.judged_by) == ("not enough evidence", None, 0)
     assert f"{FIRST_LOOK - 1} of the {FIRST_LOOK} audited answers" in comparison.sentence
     assert not learner.fitted_rows
@@ -172,6 +173,6 @@ def test_between_looks_the_result_stays_as_it_is(rng: np.random.Generator) -> No
     train, audited = answers(rng.integers(0, TYPES, 150), 39, rng)
     end = np.flatnonzero(audited)[FIRST_LOOK - 1] + 1
     earlier_train = TrainingSet(train.vectors[:end], train.targets[:end], train.weights[:end], False)
-    assert compare(MemorisingLearner(), earlier_train, audited[:end], seed=1) == compare(
+    assert compare_with_random(MemorisingLearner(), earlier_train, audited[:end], seed=1) == compare_with_random(
         MemorisingLearner(), train, audited, seed=1
     )

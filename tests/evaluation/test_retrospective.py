@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
-from ml_backend.evaluation.metrics import correct
+from ml_backend.evaluation.metrics import is_correct
 from ml_backend.evaluation.retrospective import (
     ANSWERS_BETWEEN_MODELS,
     CURVE_POINTS,
@@ -38,7 +38,7 @@ def test_what_a_row_of_weight_zero_says_reaches_nobody_and_it_is_still_answered(
     fit_with_other_targets = fit_on_rows(Logistic(), replace(train, targets=other_targets), early_rows, seed=1)
     assert np.array_equal(fit.held_out, fit_with_other_targets.held_out)
     assert all(np.array_equal(fit.tensors[name], fit_with_other_targets.tensors[name]) for name in fit.tensors)
-    assert correct(fit.held_out[~early_rows], TRAIN.targets[~early_rows], multiple).mean() > 0.5
+    assert is_correct(fit.held_out[~early_rows], TRAIN.targets[~early_rows], multiple).mean() > 0.5
 
 
 def test_every_row_is_answered_by_the_learner_of_the_other_folds() -> None:

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from scipy.optimize import curve_fit
 from sklearn.metrics import cohen_kappa_score
 
-from ml_backend.evaluation.metrics import ENOUGH
+from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY
 from ml_backend.evaluation.stopping import (
     FORECAST_LABELS,
     MIN_STABLE_KAPPA,
     MIN_USEFUL_GAIN,
     Gain,
     Stability,
-    advice,
-    forecast,
+    advise_on_stopping,
+    forecast_gains,
     kappa,
+    measure_stability,
     power_law,
-    stability,
 )
 
 SIZES = np.array([20, 43, 92, 198, 425])
@@ -41,18 +41,18 @@ def test_kappa_is_scikits_but_for_raters_that_know_one_answer(n: int, c: int, se
 def test_predictions_settle_when_the_mean_of_the_agreements_reaches_the_threshold(rng: np.random.Generator) -> None:
     predictions = np.tile(rng.integers(0, 4, 1000), (4, 1))
     predictions[0, :30] = (predictions[0, :30] + 1) % 4
-    result = stability(predictions)
+    result = measure_stability(predictions)
     assert result.agreements[1:] == (1.0, 1.0)
     assert result.kappa == pytest.approx((cohen_kappa_score(predictions[0], predictions[1]) + 2) / 3)
     assert not result.is_stable
     assert result.kappa == pytest.approx(MIN_STABLE_KAPPA, abs=0.005)
     predictions[0, :15] = predictions[1, :15]
-    assert stability(predictions).is_stable
+    assert measure_stability(predictions).is_stable
 
 
 def test_several_labels_agree_in_all_their_decisions(rng: np.random.Generator) -> None:
     predictions = rng.random((2, 50, 3)) < 0.3
-    result = stability(predictions)
+    result = measure_stability(predictions)
     assert result.agreements == (pytest.approx(cohen_kappa_score(predictions[0].ravel(), predictions[1].ravel())),)
 
 
@@ -83,7 +83,7 @@ def test_a_curve_without_noise_is_forecast_as_it_goes_on() -> None:
     for a, b, c in ((0.9, 2.0, 0.6), (0.8, 1.0, 0.4), (0.95, 3.0, 1.0)):
         rows = 10_000
         right = np.arange(rows) < (a - b * SIZES[:, None] ** -c) * rows
-        for gain in forecast(SIZES, right):
+        for gain in forecast_gains(SIZES, right):
             assert gain.value == pytest.approx(b * (425.0**-c - (425.0 + gain.labels) ** -c), abs=0.002)
             assert gain.low <= gain.value <= gain.high
 
@@ -93,22 +93,22 @@ def test_the_interval_holds_what_comes_in_most_samples_of_rows(rng: np.random.Ge
     covered = []
     for _ in range(60):
         difficulty = rng.random(150)  # the same rows at every size: an easy one stays easy
-        forecast_gain = forecast(SIZES, difficulty < (0.9 - SIZES[:, None] ** -0.5))[-1]
+        forecast_gain = forecast_gains(SIZES, difficulty < (0.9 - SIZES[:, None] ** -0.5))[-1]
         covered.append(forecast_gain.low <= gain <= forecast_gain.high)
     assert np.mean(covered) > 0.85
 
 
 def test_it_is_forecast_only_from_enough_and_not_beyond_twice_what_there_is(rng: np.random.Generator) -> None:
-    right = rng.random((5, ENOUGH)) < 0.7
-    assert [gain.labels for gain in forecast(SIZES, right)] == list(FORECAST_LABELS)
-    assert [gain.labels for gain in forecast(np.array([20, 28, 39, 55, 99]), right)] == [50]
-    assert forecast(np.array([20, 25, 30, 35, 49]), right) == ()
-    assert forecast(SIZES, right[:, 1:]) == ()
-    assert forecast(SIZES[-3:], right[-3:]) == ()
+    right = rng.random((5, MIN_ANSWERS_FOR_ACCURACY)) < 0.7
+    assert [gain.labels for gain in forecast_gains(SIZES, right)] == list(FORECAST_LABELS)
+    assert [gain.labels for gain in forecast_gains(np.array([20, 28, 39, 55, 99]), right)] == [50]
+    assert forecast_gains(np.array([20, 25, 30, 35, 49]), right) == ()
+    assert forecast_gains(SIZES, right[:, 1:]) == ()
+    assert forecast_gains(SIZES[-3:], right[-3:]) == ()
 
 
 def test_a_learner_that_is_always_right_gains_nothing() -> None:
-    for gain in forecast(SIZES, np.ones((5, 40), bool)):
+    for gain in forecast_gains(SIZES, np.ones((5, 40), bool)):
         assert (gain.value, gain.low, gain.high) == pytest.approx((0, 0, 0), abs=1e-9)
 
 
@@ -125,7 +125,7 @@ def test_a_learner_that_is_always_right_gains_nothing() -> None:
 )
 def test_both_criteria_make_one_sentence(is_stable: bool, value: float, high: float, verdict: str) -> None:
     prediction_stability = Stability((0.994,) * 3, 0.994, is_stable)
-    result = advice(prediction_stability, (Gain(50, 0, 0, 0), Gain(100, value, -0.005, high)))
+    result = advise_on_stopping(prediction_stability, (Gain(50, 0, 0, 0), Gain(100, value, -0.005, high)))
     assert result.verdict == verdict
     assert f"100 more labels are expected to bring {100 * value:.1f} points (95 %: -0.5 to" in result.sentence
     assert ("are stable" if is_stable else "still change") in result.sentence
@@ -135,9 +135,9 @@ def test_both_criteria_make_one_sentence(is_stable: bool, value: float, high: fl
 def test_it_is_too_early_without_both_criteria() -> None:
     prediction_stability = Stability((1.0,), 1.0, True)
     for result in (
-        advice(None, (Gain(100, 0, 0, 0),)),
-        advice(prediction_stability, ()),
-        advice(prediction_stability, (Gain(50, 0, 0, 0),)),
+        advise_on_stopping(None, (Gain(100, 0, 0, 0),)),
+        advise_on_stopping(prediction_stability, ()),
+        advise_on_stopping(prediction_stability, (Gain(50, 0, 0, 0),)),
     ):
         assert result.verdict == "too early"
         assert "too early to say" in result.sentence

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from malformed_requests import anything
+from malformed_requests import any_json
 
-from ml_backend.core.types import UNREAD, Draft, Prediction
+from ml_backend.core.types import UNREADABLE_CODES, Draft, Prediction
 from ml_backend.label_studio.choices_values import read_labels, write_choices
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation, write_result
@@ -141,10 +141,10 @@ def test_drafts_are_written_as_the_labelling_screen_selects_them(schema: Any, la
     assert read_labels([drafted], schema) == (tuple(labels), "")
 
 
-@given(choices=anything, name=st.sampled_from(["label", "note", "other"]), nested=st.booleans())
+@given(choices=any_json, name=st.sampled_from(["label", "note", "other"]), nested=st.booleans())
 def test_any_result_is_read_or_has_a_code(choices: Any, name: str, nested: bool) -> None:
     for schema in (SINGLE, MULTIPLE, SINGLE_TREE if nested else ALIASED):
         for result in ([region(choices, name)], choices):
             labels_read, unread = read_labels(result, schema)
-            assert unread in ("", *UNREAD)
+            assert unread in ("", *UNREADABLE_CODES)
             assert not unread or not {*labels_read} & {*schema.labels}

@@ -12,10 +12,10 @@ from fake_label_studio import MULTIPLE, SINGLE
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from malformed_requests import anything
+from malformed_requests import any_json
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import SYNTHETIC, TaskSchema
+from ml_backend.core.types import SYNTHETIC_FIELD, TaskSchema
 from ml_backend.label_studio.export import MAX_GROUPS, Export, read_config, read_export
 from ml_backend.label_studio.label_config import read_schema
 
@@ -134,7 +134,7 @@ def test_unlabelled_and_skipped_tasks_and_tasks_without_a_choice_are_counted_sep
 
 
 def test_generated_texts_are_left_out(read: Reader) -> None:
-    written = task(9, answer(9, "fruit"), text="an apple, as the teacher would have it", **{SYNTHETIC: "hard"})
+    written = task(9, answer(9, "fruit"), text="an apple, as the teacher would have it", **{SYNTHETIC_FIELD: "hard"})
     assert read([*plain(1, 2, 3), written]).tasks.tolist() == [1, 2, 3]
     assert read.messages[0] == f"{read.path}: left out of 4 tasks: 1 written by the teacher (task 9)"
 
@@ -288,8 +288,8 @@ def test_a_field_without_values_or_with_too_many_makes_no_groups(read: Reader) -
 
 @given(
     tasks=st.lists(
-        st.fixed_dictionaries({"id": st.integers(1, 9)}, optional={"data": anything, "annotations": anything})
-        | anything,
+        st.fixed_dictionaries({"id": st.integers(1, 9)}, optional={"data": any_json, "annotations": any_json})
+        | any_json,
         max_size=4,
     )
 )

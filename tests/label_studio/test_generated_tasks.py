@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_label_studio import WORDS, FakeLabelStudio, fill, flood, text_about
+from fake_label_studio import WORDS, FakeLabelStudio, add_labelled_tasks, submit_labels, text_about
 from projects import set_up, synthetic_tasks
 from round_fixtures import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
@@ -15,18 +15,18 @@ from scripted_teacher import ScriptedTeacher
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import SYNTHETIC, PseudoLabels, TaskSchema, content_key
-from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.core.types import SYNTHETIC_FIELD, PseudoLabels, TaskSchema, content_key
+from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder
 from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.monitoring.monitor import find_out, see
+from ml_backend.monitoring.monitor import read_monitor_input, run_monitor
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates, distillation, prompts
 from ml_backend.teacher.client import Budget, TeacherClient
-from ml_backend.teacher.teacher_labels import recall
+from ml_backend.teacher.teacher_labels import load_teacher_labels
 from ml_backend.web.predictor import Predictor
 
 NONE = PseudoLabels(np.empty((0, 32), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32))
@@ -37,7 +37,7 @@ def write(server: FakeLabelStudio, n: int) -> dict[int, str]:
     earlier = set(server.tasks)
     labels = [list(WORDS)[i % 3] for i in range(n)]
     for i, label in enumerate(labels):
-        server.add_tasks([text_about(label, 1000 + i)], **{SYNTHETIC: "hard"})
+        server.add_tasks([text_about(label, 1000 + i)], **{SYNTHETIC_FIELD: "hard"})
     return dict(zip(sorted(set(server.tasks) - earlier), labels, strict=True))
 
 
@@ -47,7 +47,7 @@ def mixed(
 ) -> tuple[RoundContext, set[int]]:
     """A project with a learner that is fitted on 30 real and 12 synthetic tasks, and the ids of the synthetic ones."""
     written = write(server, 12)
-    flood(server, written, single, list(written))
+    submit_labels(server, written, single, list(written))
     context = make_round(server)
     run_round(context)
     return context, set(written)
@@ -60,9 +60,9 @@ def ask(store: Store, teacher: ScriptedTeacher, questions: list[Question]) -> No
 
 def test_the_store_finds_them_by_a_field_of_their_data(server: FakeLabelStudio, make_round: MakeRound,
                                                        store: Store) -> None:  # fmt: skip
-    fill(server, 5)
+    add_labelled_tasks(server, 5)
     written = write(server, 3)
-    server.add_tasks(["a task about apprentice_synthetic"], field=SYNTHETIC)
+    server.add_tasks(["a task about apprentice_synthetic"], field=SYNTHETIC_FIELD)
     context = make_round(server)
     run_round(context)
     assert synthetic_tasks(store, 5) == sorted(written)
@@ -76,7 +76,7 @@ def test_they_are_never_in_the_audit_sample_and_the_queue_is_full(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, options: Callable[..., None]
 ) -> None:
     options(queue_size=12, audit_share=0.5)
-    fill(server, 1)
+    add_labelled_tasks(server, 1)
     written = write(server, 40)
     for _ in range(6):
         run_round(make_round(server))
@@ -91,7 +91,9 @@ def test_the_teacher_is_not_asked_to_label_its_own_texts(
 ) -> None:
     context, written = mixed
     tasks = context.pool.tasks[-20:]
-    questions = candidates.label(store, context.pool, store.projects.ensure(5), single, None, "scripted", tasks)
+    questions = candidates.label_questions(
+        store, context.pool, store.projects.ensure(5), single, None, "scripted", tasks
+    )
     assert written < set(tasks.tolist()) and len(questions) == 20 - len(written)
 
 
@@ -108,20 +110,20 @@ def test_a_learner_that_is_better_on_them_alone_is_not_promoted(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
 ) -> None:
     written = write(server, 60)
-    flood(server, written, single, list(written), by=-1)
+    submit_labels(server, written, single, list(written), by=-1)
     run_round(make_round(server))
     assert active(store).learner == 2 and "kept the earlier learner" in active(store).note
 
 
 def test_the_monitor_leaves_them_out(mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema) -> None:
     context, written = mixed
-    monitor_input = see(
+    monitor_input = read_monitor_input(
         store, context.pool, context.aggregator, store.projects.ensure(5), single, ProjectSettings(second_look=50)
     )
     assert monitor_input is not None and len(monitor_input.tasks) == 42
     assert set(monitor_input.tasks[monitor_input.synthetic].tolist()) == written
     assert len(monitor_input.stop_set) == 90, "synthetic tasks are not in the stop set"
-    findings = find_out(monitor_input)
+    findings = run_monitor(monitor_input)
     assert findings["labelled"] == 30
     assert sum(group["n"] for group in findings["groups"]["accuracy"].values()) == 30
     assert not written & {error["task"] for error in findings["second_look"]}
@@ -133,13 +135,16 @@ def test_the_monitor_leaves_them_out(mixed: tuple[RoundContext, set[int]], store
 def test_without_annotations_of_real_tasks_there_is_no_input_for_the_monitor(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema, options: object
 ) -> None:
-    fill(server, 5)
+    add_labelled_tasks(server, 5)
     written = write(server, 12)
-    flood(server, written, single, list(written))
+    submit_labels(server, written, single, list(written))
     context = make_round(server)
     run_round(context)
     assert active(store).learner and active(store).accuracy is None
-    assert see(store, context.pool, context.aggregator, store.projects.ensure(5), single, ProjectSettings()) is None
+    assert (
+        read_monitor_input(store, context.pool, context.aggregator, store.projects.ensure(5), single, ProjectSettings())
+        is None
+    )
 
 
 def test_the_query_strategy_does_not_use_their_errors(
@@ -147,9 +152,9 @@ def test_the_query_strategy_does_not_use_their_errors(
 ) -> None:
     context, written = mixed
     pools: list[Any] = []
-    choose = queue_builder.choose
+    choose = queue_builder.select_queries
     monkeypatch.setattr(
-        queue_builder, "choose", lambda *args, **more: (pools.append(args[1]), choose(*args, **more))[1]
+        queue_builder, "select_queries", lambda *args, **more: (pools.append(args[1]), choose(*args, **more))[1]
     )
     server.add_tasks(["one more"])
     run_round(context)
@@ -162,18 +167,20 @@ def test_teacher_labels_of_its_own_texts_are_neither_compared_nor_distilled(
 ) -> None:
     context, written = mixed
     teacher = ScriptedTeacher()
-    answers = consensus(single, store.labels.of(5))
+    answers = aggregate_annotations(single, store.labels.of(5))
     queue = [draft.task for draft in store.shown.of(5, store.projects.ensure(5).published)]
     answered = [task for task in answers.tasks.tolist() if task not in written][:8]
     free = [task for task in context.pool.tasks.tolist() if task not in {*written, *queue, *answers.touched.tolist()}][
         :5
     ]
     texts = store.tasks.texts(5, [*sorted(written), *answered, *free])
-    ask(store, teacher, [prompts.label(single, content_key(text), text, teacher.name, {}) for text in texts])
-    teacher_labels = recall(store, teacher.name, single, context.pool, 5, answers)
+    ask(store, teacher, [prompts.label_question(single, content_key(text), text, teacher.name, {}) for text in texts])
+    teacher_labels = load_teacher_labels(store, teacher.name, single, context.pool, 5, answers)
     assert set(teacher_labels.tasks.tolist()) == {*written, *answered, *free}
     assert teacher_labels.compared == len(answered) == 8
-    gathered = distillation.gather(context.pool, store.projects.ensure(5), "logistic", single, teacher_labels, NONE)
+    gathered = distillation.collect_distillation_input(
+        context.pool, store.projects.ensure(5), "logistic", single, teacher_labels, NONE
+    )
     assert len(gathered.taught.vectors) == len(gathered.taught.targets) == gathered.origin.taught == len(free) == 5
 
 
@@ -182,10 +189,10 @@ def test_they_do_not_decide_which_prior_is_used(
 ) -> None:
     context, written = mixed
     calls: list[Any] = []
-    learn = fitted_model.learn
-    monkeypatch.setattr(fitted_model, "learn", lambda *args: (calls.append(args), learn(*args))[1])
+    learn = fitted_model.fit_model
+    monkeypatch.setattr(fitted_model, "fit_model", lambda *args: (calls.append(args), learn(*args))[1])
     more = write(server, 1)
-    flood(server, more, read_schema(server.label_config), list(more))
+    submit_labels(server, more, read_schema(server.label_config), list(more))
     run_round(context)
     (snapshot, *_, judges) = calls[-1]
     assert snapshot.tasks[~judges].tolist() == sorted({*written, *more}) and judges.sum() == 30
@@ -200,7 +207,11 @@ def test_a_requested_draft_is_the_teachers_where_that_is_more_reliable(
     set_up(store, 5, teacher={"name": teacher.name, "model": "m", "problem": "", "until": 0.0})
     free = list(taught)[60:]
     texts = {task: server.tasks[task]["data"]["text"] for task in [*list(taught)[:30], *free[:5]]}
-    ask(store, teacher, [prompts.label(single, content_key(text), text, teacher.name, {}) for text in texts.values()])
+    ask(
+        store,
+        teacher,
+        [prompts.label_question(single, content_key(text), text, teacher.name, {}) for text in texts.values()],
+    )
     run_round(make_round(server))
     predict = FittedModel.predict
     monkeypatch.setattr(FittedModel, "predict", lambda *args: np.full_like(predict(*args), 1 / 3))
@@ -223,7 +234,7 @@ def test_their_draft_is_the_teachers_whatever_the_confidence_of_the_learner(
     options(queue_size=100, audit_share=0.0)
     written = write(server, 6)
     texts = [server.tasks[task]["data"]["text"] for task in [*written, *list(taught)[60:66]]]
-    ask(store, teacher, [prompts.label(single, content_key(text), text, teacher.name, {}) for text in texts])
+    ask(store, teacher, [prompts.label_question(single, content_key(text), text, teacher.name, {}) for text in texts])
     run_round(make_round(server))
     shown = {draft.task: draft for draft in store.shown.of(5)}
     assert all(shown[task].author == "teacher" and shown[task].choices == ("metal",) for task in written)

@@ -9,9 +9,14 @@ from fake_label_studio import FakeClient, FakeLabelStudio
 from projects import set_up
 
 from ml_backend.core.exceptions import RequestRefusedError
-from ml_backend.core.types import Annotation, Example, TaskSchema, content_key
+from ml_backend.core.types import Annotation, TaskContent, TaskSchema, content_key
 from ml_backend.label_studio import label_review as module
-from ml_backend.label_studio.label_review import VERSION, delete_proposals, propose, reviewable_tasks
+from ml_backend.label_studio.label_review import (
+    SECOND_LOOK_VERSION,
+    delete_proposals,
+    reviewable_tasks,
+    update_proposals,
+)
 from ml_backend.storage import Store
 
 
@@ -25,7 +30,7 @@ class AnnotatedProject:
         self.rows: dict[int, dict[str, Any]] = {}
         self.client.call = self.call  # type: ignore[method-assign]
         set_up(store, 5, connection={"ml": 1})
-        store.tasks.put(5, [Example(task, "text", content_key("text")) for task in (1, 2, 3)])
+        store.tasks.put(5, [TaskContent(task, "text", content_key("text")) for task in (1, 2, 3)])
         for task in (1, 2, 3):
             self.annotate(task, "a")
 
@@ -53,7 +58,7 @@ class AnnotatedProject:
 
     def propose(self, budget: int = 5) -> list[int]:
         self.calls.clear()
-        propose(self.client, self.store, self.schema, self.store.projects.ensure(5), budget)
+        update_proposals(self.client, self.store, self.schema, self.store.projects.ensure(5), budget)
         return sorted(row["task"] for row in self.rows.values())
 
     def reviewable(self) -> set[int]:
@@ -69,7 +74,7 @@ def test_each_suspected_error_gets_one_row_with_the_other_label_and_its_probabil
     project.suspect(1, 3)
     assert project.propose() == [1, 3]
     row = next(iter(project.rows.values()))
-    assert (row["model_version"], row["score"]) == (VERSION, 0.9)
+    assert (row["model_version"], row["score"]) == (SECOND_LOOK_VERSION, 0.9)
     assert row["result"][0]["value"]["choices"] == [project.schema.labels[1]]
     assert "meta" not in row["result"][0], "it would be copied into an annotation"
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_label_studio import FakeClient, FakeLabelStudio, fill
+from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks
 
 from ml_backend.core.exceptions import ApprenticeError, RequestRefusedError
 from ml_backend.core.types import Draft, Prediction, TaskSchema
 from ml_backend.label_studio import publisher as module
-from ml_backend.label_studio.publisher import HEAD, Publisher, PublishTimings, prune
+from ml_backend.label_studio.publisher import HEAD_PREDICTIONS, Publisher, PublishTimings, delete_version_predictions
 
 IMPORT = ("POST", "api/projects/5/import/predictions")
 ROW = ("POST", "api/predictions/")
@@ -25,7 +25,7 @@ def publish(server: FakeLabelStudio, single: TaskSchema) -> Publish:
     def make(
         n: int, pace: PublishTimings, check_lease: Callable[[], None] = lambda: None
     ) -> tuple[Publisher, FakeClient, list[Prediction]]:
-        tasks = list(fill(server, n))
+        tasks = list(add_labelled_tasks(server, n))
         client = FakeClient(server)
         queue = [Prediction(task, place / n, Draft(("fruit",), 0.9, "learner")) for place, task in enumerate(tasks)]
         return Publisher(client, 5, single, "v1", check_lease, pace), client, queue
@@ -40,7 +40,8 @@ def calls(client: FakeClient) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("bulk", "single", "rows", "kind"),
     [
-        (None, None, HEAD, "single"), (None, None, HEAD + 1, "bulk"), (None, 0.1, 50, "bulk"), (None, 0.1, 2, "single"),
+        (None, None, HEAD_PREDICTIONS, "single"), (None, None, HEAD_PREDICTIONS + 1, "bulk"),
+        (None, 0.1, 50, "bulk"), (None, 0.1, 2, "single"),
         (3.0, None, 50, "single"), (0.4, 0.1, 4, "bulk"), (0.41, 0.1, 4, "single"), (0.41, 0.1, 5, "bulk"),
         (4.0, 0.1, 40, "bulk"), (4.0, 0.1, 39, "single"),
     ],
@@ -78,10 +79,10 @@ def test_without_measurements_the_head_is_written_row_by_row_and_the_rest_in_one
 ) -> None:
     publisher, client, queue = publish(10, pace := PublishTimings())
     rest = publisher.head(queue)
-    assert calls(client) == [ROW] * HEAD + [SWITCH]
-    assert [prediction.task for prediction in rest] == [prediction.task for prediction in queue[HEAD:]]
+    assert calls(client) == [ROW] * HEAD_PREDICTIONS + [SWITCH]
+    assert [prediction.task for prediction in rest] == [prediction.task for prediction in queue[HEAD_PREDICTIONS:]]
     publisher.rest(rest, lambda _: False)
-    assert calls(client)[HEAD + 1 :] == [IMPORT]
+    assert calls(client)[HEAD_PREDICTIONS + 1 :] == [IMPORT]
     assert publisher.written == 10
     assert [row["task"] for row in server.predictions] == [prediction.task for prediction in queue]
     assert pace.bulk is not None
@@ -100,14 +101,14 @@ def test_with_a_slow_bulk_import_the_rest_can_be_interrupted_after_every_row(pub
     rest = publisher.head(queue)
     checks = iter([False, False, True])
     publisher.rest(rest, lambda _: next(checks))
-    assert calls(client) == [ROW] * HEAD + [SWITCH] + [ROW] * 2
-    assert publisher.written == HEAD + 2
+    assert calls(client) == [ROW] * HEAD_PREDICTIONS + [SWITCH] + [ROW] * 2
+    assert publisher.written == HEAD_PREDICTIONS + 2
 
 
 def test_each_write_is_preceded_by_a_pause_as_long_as_the_previous_write(
     publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher, client, queue = publish(HEAD + 3, PublishTimings(60.0, 0.01))
+    publisher, client, queue = publish(HEAD_PREDICTIONS + 3, PublishTimings(60.0, 0.01))
     clock, pauses = [0.0], []
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
     call = client.call
@@ -119,14 +120,14 @@ def test_each_write_is_preceded_by_a_pause_as_long_as_the_previous_write(
     monkeypatch.setattr(client, "call", take_time)
     rest = publisher.head(queue)
     publisher.rest(rest, lambda seconds: bool(pauses.append(seconds)))
-    rows = [HEAD + 2.0 + row for row in range(3)]
-    assert pauses == [sum(range(1, HEAD + 1)), *rows[:2]], "the first pause is as long as the head took"
+    rows = [HEAD_PREDICTIONS + 2.0 + row for row in range(3)]
+    assert pauses == [sum(range(1, HEAD_PREDICTIONS + 1)), *rows[:2]], "the first pause is as long as the head took"
 
 
 def test_a_newer_queue_stops_the_rest_before_it_begins(publish: Publish) -> None:
     publisher, client, queue = publish(12, PublishTimings())
     publisher.rest(publisher.head(queue), lambda _: True)
-    assert calls(client) == [ROW] * HEAD + [SWITCH]
+    assert calls(client) == [ROW] * HEAD_PREDICTIONS + [SWITCH]
 
 
 def test_a_short_queue_has_no_rest(publish: Publish) -> None:
@@ -162,7 +163,7 @@ class LostError(ApprenticeError):
     pass
 
 
-@pytest.mark.parametrize("checks", range(HEAD + 1))
+@pytest.mark.parametrize("checks", range(HEAD_PREDICTIONS + 1))
 def test_nothing_is_written_after_the_lease_is_lost(publish: Publish, checks: int) -> None:
     remaining = iter(range(checks))
 
@@ -193,5 +194,5 @@ def test_the_rest_checks_the_lease_too(publish: Publish) -> None:
 
 def test_pruning_removes_one_version_only(server: FakeLabelStudio) -> None:
     server.predictions = [{"task": 1, "model_version": name, "score": 0, "result": []} for name in ("a", "b", "a")]
-    prune(FakeClient(server), 5, "a")
+    delete_version_predictions(FakeClient(server), 5, "a")
     assert [row["model_version"] for row in server.predictions] == ["b"]

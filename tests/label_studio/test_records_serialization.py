@@ -16,13 +16,13 @@ from ml_backend.core.types import TaskSchema, read_record, record_text
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import (
     MAX_FIELD_CHARACTERS,
-    MAX_RECORD,
+    MAX_RECORD_FIELDS,
     MAX_TABLE_VALUE_CHARACTERS,
     read_example,
     read_text,
 )
 from ml_backend.label_studio.sync import _task_signature
-from ml_backend.pool.feature_space import asked_about, wanted
+from ml_backend.pool.feature_space import field_type_overrides, question_field
 
 SCHEMA = read_schema(TABLE)
 _CHOICES = '<Choices name="ill" toName="age"><Choice value="no"/><Choice value="yes"/></Choices>'
@@ -117,9 +117,9 @@ def test_a_long_name_is_always_shortened_in_the_same_way() -> None:
     name = "a" * 90
     schema = read_schema(CARD.replace("$age", f"${name}"))
     record = read_record(read_text({"id": 1, "data": {name: 1, "note": "x"}}, schema))
-    assert asked_about(schema) == "a" * MAX_FIELD_CHARACTERS and record[asked_about(schema)] == 1
+    assert question_field(schema) == "a" * MAX_FIELD_CHARACTERS and record[question_field(schema)] == 1
     mixed = read_schema(MIXED.replace("$note", f"${name}"))
-    assert wanted(mixed, ProjectSettings(), None) == {"a" * MAX_FIELD_CHARACTERS: "text"}
+    assert field_type_overrides(mixed, ProjectSettings(), None) == {"a" * MAX_FIELD_CHARACTERS: "text"}
 
 
 def test_fields_are_in_alphabetical_order_so_that_the_same_record_is_the_same_text() -> None:
@@ -141,7 +141,7 @@ def test_nested_values_become_json_and_long_values_are_shortened() -> None:
     record = read_record(read({"a": {"b": [1, None]}, "c": "x" * 10**5, "d" * 200: 1, "e\0": "f\0"}))
     assert record["a"] == '{"b": [1, null]}' and len(record["c"]) == MAX_TABLE_VALUE_CHARACTERS
     assert record["d" * MAX_FIELD_CHARACTERS] == 1 and record["e"] == "f "
-    assert len(read_record(read({f"f{n}": n for n in range(1000)}))) == MAX_RECORD
+    assert len(read_record(read({f"f{n}": n for n in range(1000)}))) == MAX_RECORD_FIELDS
 
 
 def test_a_text_beside_a_record_is_in_it_under_its_own_name() -> None:

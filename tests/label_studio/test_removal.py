@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
 
 from ml_backend.core.exceptions import UnreachableError
 from ml_backend.core.settings import Settings
@@ -32,9 +32,9 @@ def learnt(
 ) -> dict[int, str]:
     """A connected project with two versions in Label Studio."""
     connect(FakeClient(server), store, settings, 5, say)
-    truth = fill(server, 40)
+    truth = add_labelled_tasks(server, 40)
     run_round(make_round(server))
-    flood(server, truth, single, list(truth)[:20])
+    submit_labels(server, truth, single, list(truth)[:20])
     run_round(make_round(server))
     assert len({row["model_version"] for row in server.predictions}) == 2
     return truth

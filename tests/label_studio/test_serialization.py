@@ -13,19 +13,19 @@ from fake_label_studio import SINGLE
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from malformed_requests import anything
+from malformed_requests import any_json
 
-from ml_backend.core.types import Annotation, Draft, Example, Prediction, TaskSchema, content_key
+from ml_backend.core.types import Annotation, Draft, Prediction, TaskContent, TaskSchema, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import (
     MAX_TEXT_CHARACTERS,
     read_annotation,
     read_example,
     read_id,
-    read_moment,
     read_project_id,
     read_tasks,
     read_text,
+    read_timestamp,
     write_predictions,
 )
 
@@ -74,7 +74,7 @@ def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_time_without_a_zone_is_utc_wherever_this_machine_stands(
     value: object, moment: str, far_from_greenwich: None
 ) -> None:
-    assert read_moment(value) == moment
+    assert read_timestamp(value) == moment
 
 
 @pytest.mark.parametrize(
@@ -175,14 +175,14 @@ def test_an_impossible_lead_time_is_none(lead_time: object) -> None:
 fields = st.sampled_from([*sorted(annotation()), "lead_time", "was_cancelled", "ground_truth"])
 
 
-@given(values=st.dictionaries(fields, anything, min_size=1, max_size=3), text=anything)
+@given(values=st.dictionaries(fields, any_json, min_size=1, max_size=3), text=any_json)
 @hypothesis_settings(max_examples=1000)
 def test_a_malformed_annotation_is_left_out_or_can_be_stored(values: dict[str, Any], text: Any) -> None:
     task = {"id": 2, "data": {"text": text}, "annotations": [annotation(**values)]}
     assert_storable(*read_tasks([task], SCHEMA))
 
 
-@given(value=anything)
+@given(value=any_json)
 @hypothesis_settings(max_examples=500)
 def test_malformed_json_is_left_out_and_the_rest_can_be_stored(value: Any) -> None:
     read_id(value)
@@ -193,7 +193,7 @@ def test_malformed_json_is_left_out_and_the_rest_can_be_stored(value: Any) -> No
     assert_storable([*([example] if example else []), *examples], [*([read] if read else []), *annotations])
 
 
-def assert_storable(examples: list[Example], annotations: list[Annotation]) -> None:
+def assert_storable(examples: list[TaskContent], annotations: list[Annotation]) -> None:
     for example in examples:
         assert 0 < example.task < 2**63
         example.text.encode()  # no lone surrogates

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
 from projects import set_up
 
 from ml_backend.core.exceptions import ApprenticeError, UnreachableError, UnsupportedConfigError
@@ -29,7 +29,7 @@ def secured(make_settings: Callable[..., Settings]) -> Settings:
 @pytest.fixture
 def server() -> FakeLabelStudio:
     made = FakeLabelStudio(settings=EARLIER)
-    fill(made, 4)
+    add_labelled_tasks(made, 4)
     return made
 
 
@@ -221,8 +221,8 @@ def connect_and_teach(
 ) -> None:
     """The project after a round with 30 annotations."""
     connect(FakeClient(server), store, secured, 5, say)
-    truth = fill(server, 30)
-    flood(server, truth, single, list(truth))
+    truth = add_labelled_tasks(server, 30)
+    submit_labels(server, truth, single, list(truth))
     run_round(make_round(server))
 
 
@@ -239,7 +239,7 @@ def test_another_project_with_the_same_number_starts_without_data(
     disconnect(FakeClient(server), store, 5, say)
 
     other = FakeLabelStudio(settings=EARLIER | {"sampling": "Uniform sampling"}, made_at="2026-11-23T09:00:00.000000Z")
-    fill(other, 4)
+    add_labelled_tasks(other, 4)
     connect(FakeClient(other), store, secured, 5, say)
     assert (store.labels.of(5), store.tasks.count(5), store.versions.learners(5)) == ([], 0, [])
     record = store.projects.ensure(5)
@@ -270,7 +270,7 @@ def test_nothing_is_written_to_another_project_with_the_same_number(
     run_round(make_round(server))
     tasks = store.tasks.count(5)
     other = FakeLabelStudio(settings=EARLIER, made_at="2026-11-23T09:00:00.000000Z")
-    fill(other, 9)
+    add_labelled_tasks(other, 9)
     before = state(other)
     set_up(store, 5, reconciled_at=0.0)
     with pytest.raises(ApprenticeError, match="not the one that was connected"):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_label_studio import FakeClient, FakeLabelStudio, config_with, fill
+from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, config_with
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -19,11 +19,11 @@ from ml_backend.label_studio.serialization import read_annotation
 from ml_backend.label_studio.sync import reconcile
 from ml_backend.label_studio.webhooks import read_event
 from ml_backend.storage import Store
-from ml_backend.web.webhook_handler import take
+from ml_backend.web.webhook_handler import handle_event
 
 
 def deliver(store: Store, body: dict[str, Any]) -> None:
-    take(store, read_event(body))
+    handle_event(store, read_event(body))
 
 
 def settle(server: FakeLabelStudio, store: Store) -> FakeClient:
@@ -50,7 +50,7 @@ def assert_agree(server: FakeLabelStudio, store: Store) -> None:
 @pytest.fixture
 def known(server: FakeLabelStudio, store: Store) -> dict[int, str]:
     """Six tasks, two of them annotated and one skipped, all of them in the store."""
-    truth = fill(server, 6)
+    truth = add_labelled_tasks(server, 6)
     first, second, third = list(truth)[:3]
     server.annotate(first, "fruit")
     server.annotate(second, "metal")
@@ -115,7 +115,7 @@ def test_a_change_whose_event_was_lost_is_read(
 
 
 def test_the_first_reconciliation_reads_existing_annotations(server: FakeLabelStudio, store: Store) -> None:
-    truth = fill(server, 9)
+    truth = add_labelled_tasks(server, 9)
     for task in list(truth)[::2]:
         server.annotate(task, truth[task])
     settle(server, store)
@@ -373,7 +373,7 @@ def test_a_project_of_several_pages_is_read_completely(
     from ml_backend.label_studio import client
 
     monkeypatch.setattr(client, "PAGE_TASKS", 4)
-    truth = fill(server, 13)
+    truth = add_labelled_tasks(server, 13)
     for task in truth:
         server.annotate(task, truth[task])
     settle(server, store)
@@ -390,7 +390,7 @@ def test_a_task_deleted_between_two_pages_makes_no_other_task_be_skipped(
     from ml_backend.label_studio import client as module
 
     monkeypatch.setattr(module, "PAGE_TASKS", 4)
-    truth = fill(server, 13)
+    truth = add_labelled_tasks(server, 13)
     settle(server, store)
     store.versions.draw_audit(5, truth)
     server.delete_task(max(server.tasks))  # lost, so that all are listed
@@ -450,7 +450,7 @@ def test_a_start_of_a_worker_reads_no_annotations_that_have_not_changed(
 def test_a_recent_import_is_not_listed_again(
     server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(server, 40)
+    add_labelled_tasks(server, 40)
     settle(server, store)
     listed, answer = [], server.answer
 
@@ -471,7 +471,7 @@ def test_all_annotations_are_read_a_page_at_a_time(
     from ml_backend.label_studio import sync as module
 
     monkeypatch.setattr(module, "ANNOTATED_PAGE_TASKS", 3)
-    truth = fill(server, 11)
+    truth = add_labelled_tasks(server, 11)
     for task in truth:
         server.annotate(task, truth[task], skip=task % 4 == 0)
     client = settle(server, store)

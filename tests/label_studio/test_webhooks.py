@@ -8,18 +8,18 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from fake_label_studio import FakeLabelStudio, fill
+from fake_label_studio import FakeLabelStudio, add_labelled_tasks
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from malformed_requests import anything
+from malformed_requests import any_json
 from projects import set_up
 
 from ml_backend.core.exceptions import InvalidEventError
-from ml_backend.core.types import Annotation, Example, content_key
+from ml_backend.core.types import Annotation, TaskContent, content_key
 from ml_backend.label_studio.webhooks import MAX_ITEMS, Event, read_counts, read_event
 from ml_backend.storage import Store
-from ml_backend.web.webhook_handler import take
+from ml_backend.web.webhook_handler import handle_event
 
 Capture = Callable[[str], dict[str, Any]]
 
@@ -30,8 +30,8 @@ def body(capture: Capture, name: str) -> dict[str, Any]:
     return read
 
 
-def example(task: int, text: str, **fields: str) -> Example:
-    return Example(task, text, content_key(text), fields)
+def example(task: int, text: str, **fields: str) -> TaskContent:
+    return TaskContent(task, text, content_key(text), fields)
 
 
 def counts(tasks: int, annotations: int, skips: int) -> dict[str, int]:
@@ -153,13 +153,13 @@ bodies = st.fixed_dictionaries(
     {},
     optional={
         "action": actions,
-        "project": anything | st.fixed_dictionaries({"id": st.just(5) | anything}, optional={"label_config": anything}),
-        **dict.fromkeys(("annotation", "annotations", "task", "tasks"), anything),
+        "project": any_json | st.fixed_dictionaries({"id": st.just(5) | any_json}, optional={"label_config": any_json}),
+        **dict.fromkeys(("annotation", "annotations", "task", "tasks"), any_json),
     },
 )
 
 
-@given(value=bodies | anything)
+@given(value=bodies | any_json)
 @hypothesis_settings(max_examples=2000)
 @pytest.mark.slow
 def test_wrong_types_raise_only_invalid_event_error(value: Any) -> None:
@@ -173,7 +173,7 @@ def test_wrong_types_raise_only_invalid_event_error(value: Any) -> None:
         assert all(0 < number < 2**63 for number in numbers)
 
 
-@given(data=st.data(), place=st.lists(st.integers(0, 30), max_size=4), value=anything)
+@given(data=st.data(), place=st.lists(st.integers(0, 30), max_size=4), value=any_json)
 @hypothesis_settings(max_examples=1000)
 def test_a_recorded_event_with_one_malformed_value_raises_only_invalid_event_error(
     data: st.DataObject, place: list[int], value: Any, capture: Capture
@@ -198,7 +198,7 @@ def test_after_all_recorded_events_of_a_project_the_store_agrees_with_label_stud
 ) -> None:
     store.projects.ensure(5)
     for name in ("02_", "03_", "10_", "11_", "12_", "13_", "22_", "23_"):
-        take(store, read_event(body(capture, name)))
+        handle_event(store, read_event(body(capture, name)))
     deleted = body(capture, "23_")["tasks"][0]["id"]
     assert deleted not in store.tasks.index(5)[0].tolist()
     assert store.tasks.count(5) == 5
@@ -207,34 +207,34 @@ def test_after_all_recorded_events_of_a_project_the_store_agrees_with_label_stud
 
 def test_an_event_of_an_unknown_or_forgotten_project_stores_nothing(server: FakeLabelStudio, store: Store) -> None:
     created = server.add_tasks(["a text"])
-    assert not take(store, read_event(created))
+    assert not handle_event(store, read_event(created))
     assert store.rows(5) == {}
     set_up(store, 5, connection={"ml": 1})
-    assert take(store, read_event(created))
+    assert handle_event(store, read_event(created))
     store.forget(5)
-    assert not take(store, read_event(created))
+    assert not handle_event(store, read_event(created))
     assert store.rows(5) == {}
 
 
 def test_more_deleted_tasks_than_the_limit_of_an_event_are_left_to_the_reconciliation(
     server: FakeLabelStudio, store: Store
 ) -> None:
-    fill(server, MAX_ITEMS + 5)
+    add_labelled_tasks(server, MAX_ITEMS + 5)
     set_up(store, 5, connection={"ml": 1}, label_config=server.label_config, reconciled_at=9.0)
     body = {"action": "TASKS_DELETED", "project": server.as_json(), "tasks": [{"id": task} for task in server.tasks]}
     event = read_event(body)
     assert (len(event.deleted_tasks), event.incomplete) == (MAX_ITEMS, True)
-    assert take(store, event)
+    assert handle_event(store, event)
     assert store.projects.ensure(5).reconciled_at == 0, "the round asks Label Studio"
 
 
 def test_an_event_asks_for_a_round_only_in_a_project_that_is_connected(server: FakeLabelStudio, store: Store) -> None:
-    truth = fill(server, 3)
+    truth = add_labelled_tasks(server, 3)
     created = server.annotate(next(iter(truth)), "fruit")
-    assert not take(store, read_event(created))
+    assert not handle_event(store, read_event(created))
     assert store.jobs.claim("worker") is None
     set_up(store, 5, connection={"ml": 1})
-    assert take(store, read_event(created))
+    assert handle_event(store, read_event(created))
     assert store.jobs.claim("worker") is not None
 
 
@@ -242,9 +242,9 @@ def test_a_project_update_asks_for_a_round_when_the_configuration_is_another(
     server: FakeLabelStudio, store: Store
 ) -> None:
     set_up(store, 5, connection={"ml": 1}, label_config=server.label_config, reconciled_at=9.0)
-    assert not take(store, read_event(server.project_updated()))
+    assert not handle_event(store, read_event(server.project_updated()))
     server.label_config = server.label_config.replace("fruit", "berry")
-    assert take(store, read_event(server.project_updated()))
+    assert handle_event(store, read_event(server.project_updated()))
     assert store.projects.ensure(5).reconciled_at == 0, "the round asks Label Studio"
 
 
@@ -252,7 +252,7 @@ def test_a_late_event_does_not_bring_back_an_old_configuration(server: FakeLabel
     late = server.project_updated()
     server.label_config = server.label_config.replace("fruit", "berry")
     set_up(store, 5, connection={"ml": 1}, label_config=server.label_config)
-    take(store, read_event(late))
+    handle_event(store, read_event(late))
     assert store.projects.ensure(5).label_config == server.label_config
 
 
@@ -260,16 +260,16 @@ def test_a_call_for_training_makes_the_next_round_publish_even_if_nothing_change
     capture: Capture, store: Store
 ) -> None:
     set_up(store, 5, connection={"ml": 1}, fingerprint="known", reconciled_at=9.0)
-    assert take(store, read_event(body(capture, "17_")))
+    assert handle_event(store, read_event(body(capture, "17_")))
     record = store.projects.ensure(5)
     assert (record.fingerprint, record.reconciled_at) == ("", 0.0)
 
 
 def test_a_late_event_does_not_bring_back_the_old_text_of_a_task(server: FakeLabelStudio, store: Store) -> None:
-    truth = fill(server, 1)
+    truth = add_labelled_tasks(server, 1)
     [task] = truth
     late = server.annotate(task, "fruit")
     store.projects.ensure(5)
     store.tasks.put(5, [example(task, "the new text")])
-    take(store, read_event(late))
+    handle_event(store, read_event(late))
     assert store.tasks.texts(5, [task]) == ["the new text"]

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
-from ml_backend.kinds.choices.label_aggregation import consensus, digest_text, digest_value
+from ml_backend.kinds.choices.label_aggregation import aggregate_annotations, digest_text, digest_value
 from ml_backend.label_studio.label_review import single_annotations
 from ml_backend.labels.aggregation import LabelAggregator, LabelAggregators
 from ml_backend.storage import Store
@@ -36,7 +36,7 @@ def annotation(number: int, task: int, *choices: str, at: int = 1, **values: Any
 def assert_equals_all_at_once(aggregator: LabelAggregator, store: Store, project: int, schema: TaskSchema) -> None:
     """Compares all values of an aggregator with the current annotations and published drafts."""
     snapshot, annotations, shown = aggregator.refresh(schema), store.labels.of(project), store.shown.of(project)
-    expected = consensus(schema, annotations)
+    expected = aggregate_annotations(schema, annotations)
     for name in ("tasks", "targets", "touched"):
         array, expected_array = getattr(snapshot.answers, name), getattr(expected, name)
         assert (array.dtype, array.shape) == (expected_array.dtype, expected_array.shape), name
@@ -167,9 +167,9 @@ def test_other_annotations_have_another_digest() -> None:
     annotated = [annotation(1, 1, "a"), annotation(2, 2, "b"), annotation(3, 3, cancelled=True)]
     changed = [annotated[0], replace(annotated[1], choices=("c",)), annotated[2]]
     variants = (annotated, annotated[:2], annotated[1:], changed, [])
-    digests = {digest_value(consensus(SINGLE, variant)) for variant in variants}
+    digests = {digest_value(aggregate_annotations(SINGLE, variant)) for variant in variants}
     assert len(digests) == 5
-    assert digest_value(consensus(SINGLE, annotated[::-1])) in digests
+    assert digest_value(aggregate_annotations(SINGLE, annotated[::-1])) in digests
 
 
 def test_aggregators_of_other_projects_are_discarded(store: Store) -> None:

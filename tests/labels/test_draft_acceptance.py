@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from fake_label_studio import SINGLE
 from projects import set_up
-from stats_row import measure
+from stats_row import write_stats_row
 
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import Annotation, Example, TaskSchema, content_key
-from ml_backend.evaluation.metrics import wilson
+from ml_backend.core.types import Annotation, TaskContent, TaskSchema, content_key
+from ml_backend.evaluation.metrics import wilson_interval
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import (
     MAX_ANNOTATION_SECONDS,
@@ -21,8 +21,8 @@ from ml_backend.labels.draft_acceptance import (
     Agreement,
     DraftAcceptance,
     agreement,
-    learners_share,
-    of_learner,
+    learner_agreement,
+    learner_draft_share,
 )
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.storage import PublishedDraft, Store
@@ -110,42 +110,42 @@ def test_with_few_timed_annotations_only_their_number_is_returned(short: str) ->
 
 
 def test_the_learners_share_does_not_count_tasks_without_a_draft() -> None:
-    share = learners_share([shown(1, "learner"), shown(2, None), shown(3, "teacher"), shown(4, "learner")])
+    share = learner_draft_share([shown(1, "learner"), shown(2, None), shown(3, "teacher"), shown(4, "learner")])
     assert share is not None and (share.value, share.n) == (2 / 3, 3)
-    assert learners_share([shown(2, None)]) is None
+    assert learner_draft_share([shown(2, None)]) is None
 
 
 def test_a_class_has_the_tasks_to_which_the_annotators_gave_its_label() -> None:
     probabilities = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.4, 0.6, 0]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0.5, 0.5, 0]], np.float32)  # the last one a tie
     measured = agreement(probabilities, targets, SCHEMA.labels, False, "these")
-    assert measured.overall == wilson(3, 4, "these")
-    assert measured.by_class == {"fruit": wilson(1, 2, "these"), "metal": wilson(2, 3, "these")}
+    assert measured.overall == wilson_interval(3, 4, "these")
+    assert measured.by_class == {"fruit": wilson_interval(1, 2, "these"), "metal": wilson_interval(2, 3, "these")}
 
 
 def test_with_several_choices_a_superfluous_label_is_a_disagreement_on_that_label() -> None:
     probabilities = np.array([[0.9, 0.9, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9]], np.float32)
     targets = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0.5]], np.float32)  # annotators are split on the last task
     measured = agreement(probabilities, targets, SCHEMA.labels, True, "these")
-    assert measured.overall == wilson(2, 3, "these"), "split annotators accept both"
-    assert measured.by_class == {"fruit": wilson(1, 1, "these"), "metal": wilson(1, 2, "these")}
+    assert measured.overall == wilson_interval(2, 3, "these"), "split annotators accept both"
+    assert measured.by_class == {"fruit": wilson_interval(1, 1, "these"), "metal": wilson_interval(1, 2, "these")}
 
 
 def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_task(store: Store) -> None:
     texts = {1: "one", 2: "two", 3: "two", 4: "four", 5: "five"}
-    store.tasks.put(5, [Example(task, text, content_key(text)) for task, text in texts.items()])
+    store.tasks.put(5, [TaskContent(task, text, content_key(text)) for task, text in texts.items()])
     set_up(store, 5, label_config=SINGLE)
     replies = [("one", "scripted", "metal"), ("one", "scripted", "fruit"), ("two", "scripted", "metal"),
                ("four", "another", "metal"), ("five", "scripted", "metal")]  # fmt: skip
     for number, (text, teacher, label) in enumerate(replies):
-        question = replace(prompts.label(SCHEMA, content_key(text), text, teacher, {}), id=f"q{number}")
+        question = replace(prompts.label_question(SCHEMA, content_key(text), text, teacher, {}), id=f"q{number}")
         store.questions.want(5, teacher, [(question, content_key(text))])
         probabilities = np.array([label == name for name in SCHEMA.labels], np.float32)
         store.questions.record(5, Answer(question.id, {"label": label}, probabilities), [])
 
     def measured_agreement(teacher: str) -> Any:
         set_up(store, 5, teacher={"name": teacher})
-        measure(store)
+        write_stats_row(store)
         return store.stats.document(5)["teacher"]["agreement"]["teacher"]
 
     assert measured_agreement("scripted") == {"overall": None, "by_class": {}}
@@ -160,15 +160,15 @@ def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_ta
 
 def test_the_agreement_of_the_learner_is_cross_validated() -> None:
     no_tasks = np.empty(0, np.int64)
-    assert of_learner(None, no_tasks) == Agreement()
+    assert learner_agreement(None, no_tasks) == Agreement()
     targets = np.eye(3, dtype=np.float32)[[0, 1, 2]]
     snapshot = TrainingSnapshot("logistic", "fake", SCHEMA.labels, False, np.arange(3), b"", targets)
     held_out = np.array([[0.8, 0.1, 0.1], [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], np.float32)
     model = FittedModel(1, snapshot, {"weight": np.eye(3)}, held_out, "labels", {"none": 1.0, "labels": 0.5})
-    result = of_learner(model, no_tasks)
+    result = learner_agreement(model, no_tasks)
     assert result.overall is not None
     assert (result.overall.value, result.overall.n) == (2 / 3, 3)
     assert (result.by_class["metal"].value, result.by_class["fruit"].value) == (0.0, 1.0)
-    without_one = of_learner(model, np.array([1]))
+    without_one = learner_agreement(model, np.array([1]))
     assert without_one.overall is not None
     assert (without_one.overall.value, without_one.overall.n) == (1.0, 2)

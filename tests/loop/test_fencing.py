@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from fake_encoder import FakeEncoder
-from fake_label_studio import FakeClient, FakeLabelStudio, fill, flood
+from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, submit_labels
 
 from ml_backend.core.exceptions import LeaseLostError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import ModelVersion, TaskSchema
-from ml_backend.label_studio.label_review import propose
+from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.label_studio.setup import connect, disconnect
 from ml_backend.label_studio.webhooks import read_event
 from ml_backend.labels.aggregation import LabelAggregator
@@ -21,7 +21,7 @@ from ml_backend.loop import round as round_module
 from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Lease, Store
-from ml_backend.web.webhook_handler import take
+from ml_backend.web.webhook_handler import handle_event
 
 
 class Workers:
@@ -70,10 +70,10 @@ def workers(
 ) -> Workers:
     """A project whose first version was fitted on 12 annotations, and that has 6 more."""
     workers = Workers(any_settings, any_store, server, fake_encoder)
-    truth = fill(server, 30)
-    flood(server, truth, single, list(truth)[:12])
+    truth = add_labelled_tasks(server, 30)
+    submit_labels(server, truth, single, list(truth)[:12])
     workers.round("first")
-    flood(server, truth, single, list(truth)[12:18])
+    submit_labels(server, truth, single, list(truth)[12:18])
     return workers
 
 
@@ -164,7 +164,7 @@ def test_without_a_change_no_round_runs_unless_the_learner_is_damaged(workers: W
 
 
 def press_start_training(workers: Workers) -> None:
-    take(workers.store, read_event({"action": "START_TRAINING", "project": workers.server.as_json()}))
+    handle_event(workers.store, read_event({"action": "START_TRAINING", "project": workers.server.as_json()}))
 
 
 def connect_again(workers: Workers) -> None:
@@ -204,6 +204,6 @@ def test_a_project_disconnected_during_a_second_look_stays_disconnected(workers:
             disconnect(FakeClient(workers.server), store, 5, lambda _: None)
 
     client.after = disconnect_at_the_tab
-    propose(client, store, single, record, budget=3)
+    update_proposals(client, store, single, record, budget=3)
     assert store.projects.ensure(5).connection is None
     assert workers.server.views == {}, "the tab, which is not in the store, is removed, too"

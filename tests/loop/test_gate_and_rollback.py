@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_label_studio import FakeLabelStudio, fill, flood, text_about
+from fake_label_studio import FakeLabelStudio, add_labelled_tasks, submit_labels, text_about
 from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core.exceptions import UnknownVersionError
 from ml_backend.core.types import TaskSchema
-from ml_backend.evaluation.gate_test import GateDecision
+from ml_backend.evaluation.promotion_gate import GateDecision
 from ml_backend.loop import round as round_module
 from ml_backend.loop.rollback import LATEST, roll_back
 from ml_backend.loop.round import run_round
@@ -76,14 +76,14 @@ def test_a_learner_that_is_kept_has_the_accuracy_of_the_version_that_fitted_it(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    truth = fill(server, 90)
+    truth = add_labelled_tasks(server, 90)
     tasks = list(truth)[:30]
-    flood(server, truth, single, tasks[:24])
-    flood(server, truth, single, tasks[24:], by=-1)
+    submit_labels(server, truth, single, tasks[:24])
+    submit_labels(server, truth, single, tasks[24:], by=-1)
     run_round(make_round(server))
     first = active(store)
     assert first.learner == first.number == 1 and first.accuracy is not None and first.accuracy.value < 1.0
-    monkeypatch.setattr(round_module, "judge", lambda *_: GateDecision(False, "kept the earlier learner"))
+    monkeypatch.setattr(round_module, "decide_promotion", lambda *_: GateDecision(False, "kept the earlier learner"))
     for number, pinned in ((2, None), (3, None), (4, 1)):
         server.annotate(max(truth) - number, "metal")
         set_up(store, 5, pinned=pinned)

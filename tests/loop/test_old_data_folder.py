@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from fake_encoder import FakeEncoder
-from fake_label_studio import FakeLabelStudio, flood
+from fake_label_studio import FakeLabelStudio, submit_labels
 from round_fixtures import active
 
 from ml_backend.core.settings import Settings
@@ -67,7 +67,7 @@ def test_an_earlier_data_folder_goes_on_learning(
 ) -> None:  # fmt: skip
     truth = {int(task): label for task, label in earlier["truth"].items()}
     unanswered = [task for task in truth if not server.tasks[task]["annotations"]]
-    flood(server, truth, single, unanswered[:10])
+    submit_labels(server, truth, single, unanswered[:10])
     assert run_round(make_round(server)) is not None
     version = active(store)
     assert version.learner == version.number == earlier["learner"] + 1

@@ -13,8 +13,8 @@ from pools import clustered, make_pool, unit_vectors
 
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import PRIOR_ROWS, Ints, Pool, Selection, TaskSchema
-from ml_backend.loop.query_selection import choose, pool_of
+from ml_backend.core.types import ERROR_PRIOR_ROWS, Ints, Pool, Selection, TaskSchema
+from ml_backend.loop.query_selection import make_query_pool, select_queries
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 
 LABELS = ("fruit", "metal", "animal")
@@ -62,7 +62,7 @@ def weak_by_hand(pool: Pool, groups: Ints) -> set[int]:
     weak = set()
     for group in set(groups.tolist()):
         group_errors = [error for row, error in errors.items() if groups[row] == group]
-        if (sum(group_errors) + PRIOR_ROWS * overall) / (len(group_errors) + PRIOR_ROWS) > overall + 1e-6:
+        if (sum(group_errors) + ERROR_PRIOR_ROWS * overall) / (len(group_errors) + ERROR_PRIOR_ROWS) > overall + 1e-6:
             weak.add(group)
     return weak
 
@@ -87,7 +87,7 @@ def schema(*labels: str, multiple: bool = False) -> TaskSchema:
 
 def test_before_a_learner_the_strategy_gets_no_probabilities() -> None:
     source = make_pool(6, clusters=2)
-    pool = pool_of(
+    pool = make_query_pool(
         schema(*LABELS),
         None,
         np.arange(6),
@@ -107,7 +107,9 @@ def test_the_strategy_gets_the_learners_probabilities_and_errors(multiple: bool)
     tasks = np.array([2, 3, 5, 8, 13])
     vectors = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]
     done = np.isin(tasks, [3, 8])
-    pool = pool_of(schema(*LABELS, multiple=multiple), model_of([3, 7, 8], multiple), tasks, vectors, done, ~done, None)
+    pool = make_query_pool(
+        schema(*LABELS, multiple=multiple), model_of([3, 7, 8], multiple), tasks, vectors, done, ~done, None
+    )
     assert pool.multiple == multiple
     assert pool.probabilities is not None and pool.probabilities.argmax(axis=1).tolist() == [0, 1, 2, 0, 1]
     # the held-out probability of wrong labels is 0.5 for task 3 with the first label, 0.8 for task 8 with the third
@@ -119,7 +121,7 @@ def test_probabilities_come_in_the_columns_of_the_schema() -> None:
     vectors = np.eye(3, dtype=np.float32)
     done = np.zeros(3, bool)
     new = schema("stone", "animal", "fruit", "metal")
-    pool = pool_of(new, model_of([1, 2, 3]), np.array([1, 2, 3]), vectors, done, ~done, None)
+    pool = make_query_pool(new, model_of([1, 2, 3]), np.array([1, 2, 3]), vectors, done, ~done, None)
     assert pool.probabilities is not None
     assert pool.probabilities.argmax(axis=1).tolist() == [2, 3, 1]
 
@@ -130,7 +132,7 @@ def test_without_balance_the_selection_is_that_of_the_strategy(name: str) -> Non
     pool = clustered(pool, group, 4)
     expected = registry.acquisition(name).select(pool, 15, 3)
     for groups in (None, group):
-        chosen = choose(options(0.0, name), pool, groups, 15, 3)
+        chosen = select_queries(options(0.0, name), pool, groups, 15, 3)
         np.testing.assert_array_equal(chosen.rows, expected.rows)
         np.testing.assert_array_equal(chosen.uncertainty, expected.uncertainty)
         assert chosen.ground == expected.ground
@@ -139,15 +141,17 @@ def test_without_balance_the_selection_is_that_of_the_strategy(name: str) -> Non
 @pytest.mark.parametrize("balance", [0.1, 0.25, 0.5, 1.0])
 def test_that_share_of_places_goes_to_the_weak_group(in_order: InOrder, balance: float) -> None:
     pool, group = pool_with_a_weak_group()
-    chosen = choose(options(balance), pool, group, 20, 0)
+    chosen = select_queries(options(balance), pool, group, 20, 0)
     assert (group[chosen.rows] == 3).sum() == round(balance * 20)
-    assert (group[choose(options(0.0), pool, group, 20, 0).rows] == 3).sum() == 0
+    assert (group[select_queries(options(0.0), pool, group, 20, 0).rows] == 3).sum() == 0
     assert chosen.ground == "in order"
 
 
 def test_a_share_that_is_less_than_half_a_place_keeps_none(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group()
-    assert choose(options(0.04), pool, group, 10, 0).rows.tolist() == InOrder().select(pool, 10, 0).rows.tolist()
+    assert (
+        select_queries(options(0.04), pool, group, 10, 0).rows.tolist() == InOrder().select(pool, 10, 0).rows.tolist()
+    )
 
 
 @given(
@@ -167,7 +171,7 @@ def test_no_row_twice_and_no_place_lost_whatever_the_groups(
     pool = make_pool(n, errors=True, labelled=0.4, seed=seed)
     group_of = generator.integers(0, groups, n)
     shown = pool if named else clustered(pool, group_of, groups)
-    chosen = choose(options(balance), shown, group_of if named else None, k, seed)
+    chosen = select_queries(options(balance), shown, group_of if named else None, k, seed)
     rows = chosen.rows.tolist()
     assert len(rows) == len(set(rows)) == min(max(k, 0), int(pool.available.sum()))
     assert pool.available[rows].all()
@@ -189,10 +193,10 @@ def test_fewer_weak_rows_than_places_leave_the_rest_to_others(in_order: InOrder)
     free = pool.available & ((group != 3) | (np.cumsum(group == 3) > 27))
     n_weak = int((free & (group == 3)).sum())
     assert 0 < n_weak < 10
-    chosen = choose(options(0.5), replace(pool, available=free), group, 20, 0)
+    chosen = select_queries(options(0.5), replace(pool, available=free), group, 20, 0)
     assert len(set(chosen.rows.tolist())) == 20
     assert (group[chosen.rows] == 3).sum() == n_weak
-    none = choose(options(0.5), replace(pool, available=pool.available & (group != 3)), group, 20, 0)
+    none = select_queries(options(0.5), replace(pool, available=pool.available & (group != 3)), group, 20, 0)
     assert none.rows.tolist() == np.flatnonzero(pool.available & (group != 3))[:20].tolist()
 
 
@@ -201,7 +205,7 @@ def test_the_kept_places_are_spread_over_the_queue(in_order: InOrder) -> None:
     seeds, k, reserved = 300, 40, 10
     weak_counts = np.zeros(k)
     for seed in range(seeds):
-        weak_counts += group[choose(options(reserved / k), pool, group, k, seed).rows] == 3
+        weak_counts += group[select_queries(options(reserved / k), pool, group, k, seed).rows] == 3
     mean, deviation = seeds * reserved / k, math.sqrt(seeds * reserved / k * (1 - reserved / k))
     assert weak_counts.sum() == seeds * reserved
     assert (np.abs(weak_counts - mean) < 4.5 * deviation).all(), "every place is as likely as another"
@@ -210,7 +214,7 @@ def test_the_kept_places_are_spread_over_the_queue(in_order: InOrder) -> None:
 def test_the_second_part_counts_the_first_part_as_labelled(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group()
     before = [array.copy() for array in (pool.available, pool.labelled)]
-    choose(options(0.25), pool, group, 20, 7)
+    select_queries(options(0.25), pool, group, 20, 7)
     (first, reserved, seed), (second, others, again) = in_order.calls
     assert (reserved, others, seed, again) == (5, 15, 7, 7)
     assert not first.available[group != 3].any()
@@ -228,16 +232,16 @@ def test_a_text_of_the_first_part_is_not_served_again_in_the_second() -> None:
     text[group < 3] = text[np.flatnonzero(group == 3)][generator.integers(0, 30, int((group < 3).sum()))]
     pool = replace(pool, vectors=unit_vectors(120, generator)[text], labelled=np.zeros(120, bool))
     for name in sorted(set(STRATEGIES) - {"random"}):
-        rows = choose(options(0.5, name), pool, group, 16, 0).rows
+        rows = select_queries(options(0.5, name), pool, group, 16, 0).rows
         assert len(set(text[rows].tolist())) == 16, name
 
 
 def test_a_named_field_goes_before_the_clusters(in_order: InOrder) -> None:
     pool, group = pool_with_a_weak_group()
     mixed = clustered(pool, np.arange(120) % 4, 4)
-    chosen = choose(options(0.5), mixed, group, 20, 0)
+    chosen = select_queries(options(0.5), mixed, group, 20, 0)
     assert (group[chosen.rows] == 3).sum() == 10
-    by_clusters = choose(options(0.5), clustered(pool, group, 4), None, 20, 0)
+    by_clusters = select_queries(options(0.5), clustered(pool, group, 4), None, 20, 0)
     np.testing.assert_array_equal(by_clusters.rows, chosen.rows)
 
 
@@ -247,10 +251,10 @@ def test_without_known_errors_balance_changes_nothing(name: str) -> None:
     unlabelled = replace(make_pool(60, labelled=0.0), errors=np.full(60, np.nan, np.float32))
     for pool in (make_pool(60, cold=True), make_pool(60), unlabelled):
         expected = registry.acquisition(name).select(pool, 12, 1)
-        np.testing.assert_array_equal(choose(options(1.0, name), pool, group, 12, 1).rows, expected.rows)
+        np.testing.assert_array_equal(select_queries(options(1.0, name), pool, group, 12, 1).rows, expected.rows)
     ungrouped = make_pool(60, errors=True)
     expected = registry.acquisition(name).select(ungrouped, 12, 1)
-    np.testing.assert_array_equal(choose(options(1.0, name), ungrouped, None, 12, 1).rows, expected.rows)
+    np.testing.assert_array_equal(select_queries(options(1.0, name), ungrouped, None, 12, 1).rows, expected.rows)
 
 
 def test_a_group_without_labels_is_not_weak(in_order: InOrder) -> None:
@@ -260,7 +264,7 @@ def test_a_group_without_labels_is_not_weak(in_order: InOrder) -> None:
     free = replace(
         unknown, available=~unknown.labelled & (group % 3 == 0)
     )  # rows of the unknown and of the weak group alone
-    rows = choose(options(0.5), free, group, 8, 0).rows
+    rows = select_queries(options(0.5), free, group, 8, 0).rows
     assert sorted(group[rows].tolist()) == [0, 0, 0, 0, 3, 3, 3, 3]
 
 
@@ -271,7 +275,7 @@ def test_a_single_error_weighs_less_than_many(in_order: InOrder) -> None:
     wrong[:20] = 0.2
     wrong[119] = 0.9
     done = ~np.isnan(wrong)
-    chosen = choose(options(1.0), replace(pool, errors=wrong, labelled=done, available=~done), group, 10, 0)
+    chosen = select_queries(options(1.0), replace(pool, errors=wrong, labelled=done, available=~done), group, 10, 0)
     assert set(group[chosen.rows].tolist()) == {3}
 
 
@@ -279,12 +283,14 @@ def test_a_single_error_weighs_less_than_many(in_order: InOrder) -> None:
 def test_every_strategy_can_be_balanced(name: str) -> None:
     pool, group = pool_with_a_weak_group()
     for seed in range(3):
-        chosen = choose(options(0.5, name), clustered(pool, group, 4), None, 20, seed)
+        chosen = select_queries(options(0.5, name), clustered(pool, group, 4), None, 20, seed)
         rows = chosen.rows
         assert rows.dtype == np.int64 and chosen.uncertainty.dtype == np.float32
         assert len(set(rows.tolist())) == 20 and pool.available[rows].all()
         assert (group[rows] == 3).sum() >= 10
-        np.testing.assert_array_equal(choose(options(0.5, name), clustered(pool, group, 4), None, 20, seed).rows, rows)
+        np.testing.assert_array_equal(
+            select_queries(options(0.5, name), clustered(pool, group, 4), None, 20, seed).rows, rows
+        )
 
 
 def test_with_equal_errors_in_all_groups_balance_changes_nothing(in_order: InOrder) -> None:
@@ -294,4 +300,4 @@ def test_with_equal_errors_in_all_groups_balance_changes_nothing(in_order: InOrd
         alike = replace(pool, errors=np.where(np.isnan(pool.errors), np.nan, 0.3).astype(np.float32))
         for shown, groups in ((pool, np.zeros(60, np.int64)), (alike, np.arange(60) % 4)):
             expected = InOrder().select(shown, 12, seed).rows.tolist()
-            assert choose(options(0.5), shown, groups, 12, seed).rows.tolist() == expected
+            assert select_queries(options(0.5), shown, groups, 12, seed).rows.tolist() == expected

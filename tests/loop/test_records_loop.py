@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_label_studio import FakeLabelStudio, flood
-from patient_records import MIXED, SCORES, TABLE, people
+from fake_label_studio import FakeLabelStudio, submit_labels
+from patient_records import MIXED, SCORES, TABLE, add_patients
 from projects import set_up
 from round_fixtures import MakeRound, active, queue
 
@@ -30,14 +30,14 @@ SCHEMA = read_schema(TABLE)
 @pytest.fixture
 def clinic(server: FakeLabelStudio, options: Callable[..., None]) -> dict[int, str]:
     server.label_config = TABLE
-    return people(server, 120)
+    return add_patients(server, 120)
 
 
 def teach(
     server: FakeLabelStudio, make_round: MakeRound, truth: dict[int, str], schema: TaskSchema, n: int
 ) -> RoundContext:
     free = [task for task in truth if not server.tasks[task]["annotations"]][:n]
-    flood(server, truth, schema, free)
+    submit_labels(server, truth, schema, free)
     context = make_round(server)
     run_round(context)
     return context
@@ -45,7 +45,7 @@ def teach(
 
 def learner(store: Store) -> fitted_model.FittedModel:
     version = active(store)
-    encoder = feature_space.encoder_of(Settings(), store.projects.ensure(5))
+    encoder = feature_space.project_encoder(Settings(), store.projects.ensure(5))
     model, _ = fitted_model.load_best(store, version, encoder.name)
     assert model is not None
     return model
@@ -85,14 +85,14 @@ def test_a_text_beside_a_record_is_one_more_field(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, options: Callable[..., None]
 ) -> None:
     server.label_config = MIXED
-    truth, schema = people(server, 80), read_schema(MIXED)
+    truth, schema = add_patients(server, 80), read_schema(MIXED)
     assert schema.is_record and schema.fields == ("note",)
     run_round(make_round(server))
     teach(server, make_round, truth, schema, 40)
     reasons = [row["result"][0]["meta"]["text"][0] for row in server.current_predictions()]
     assert sum("note " in reason for reason in reasons) > 8, "the text determines the label"
     record = store.projects.ensure(5)
-    encoder = feature_space.records_of(Settings(encoder="fake"), record) if record.records else None
+    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), record) if record.records else None
     assert encoder is not None and {field["name"]: field["kind"] for field in encoder.about()}["note"] == "text"
 
 
@@ -103,7 +103,7 @@ def test_fields_in_tags_of_their_own_make_a_record(
         '<View><Text name="who" value="Age: $record.age, from $record.city"/><HyperText name="note" value="$note"/>'
         '<Choices name="label" toName="who"><Choice value="no"/><Choice value="yes"/></Choices></View>'
     )
-    truth, schema = people(server, 80), read_schema(server.label_config)
+    truth, schema = add_patients(server, 80), read_schema(server.label_config)
     for task in truth:
         data = server.tasks[task]["data"]
         data["note"] = f"<p>{data['note']}, file {task}</p>"
@@ -111,11 +111,11 @@ def test_fields_in_tags_of_their_own_make_a_record(
     run_round(make_round(server))
     teach(server, make_round, truth, schema, 40)
     record = store.projects.ensure(5)
-    encoder = feature_space.records_of(Settings(encoder="fake"), record)
+    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), record)
     assert encoder is not None
     kinds = {field["name"]: field["kind"] for field in encoder.about()}
     assert kinds == {"record.age": "numeric", "record.city": "categorical", "note": "text"}
-    assert feature_space.form(encoder) == "record with text" and active(store).acquisition == "cluster-uncertainty"
+    assert feature_space.task_form(encoder) == "record with text" and active(store).acquisition == "cluster-uncertainty"
     drafts = [
         row["result"][0] for row in server.current_predictions() if row["result"]
     ]  # tasks of the audit sample have no draft
@@ -127,14 +127,14 @@ def test_fields_in_tags_of_their_own_make_a_record(
 def test_records_with_a_text_start_from_the_labels_names_and_others_from_nothing(
     server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
-    people(server, 60)
+    add_patients(server, 60)
     for config, named in ((MIXED, 2), (TABLE, 0)):
         server.label_config, schema = config, read_schema(config)
         for number, task in enumerate(server.tasks.values()):
             task["data"]["note"] = f"cough and fever on day {number} of this year"
         run_round(make_round(server))
-        encoder = feature_space.encoder_of(Settings(encoder="fake"), store.projects.ensure(5))
-        found = distillation.named(schema, encoder)
+        encoder = feature_space.project_encoder(Settings(encoder="fake"), store.projects.ensure(5))
+        found = distillation.pseudo_labels_of_names(schema, encoder)
         assert found.vectors.shape == (named, encoder.dim) and found.targets.shape == (named, 2)
         assert active(store).acquisition == ("cluster-uncertainty" if named else "near-and-far")
 
@@ -149,7 +149,7 @@ def test_a_title_of_few_words_is_a_text_if_the_question_is_about_it(
     for number in range(30):
         server.add_tasks([""], title=f"blue shoe {number}", code=f"C{number}")
     run_round(make_round(server))
-    encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
     assert encoder is not None and encoder.texts == ("title",)
 
 
@@ -157,7 +157,7 @@ def test_a_table_that_was_shown_as_a_text_is_read_anew_when_that_is_mended(
     server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
     server.label_config = TABLE.replace("<Table", "<Text")
-    people(server, 30)
+    add_patients(server, 30)
     run_round(make_round(server))
     server.label_config = TABLE
     run_round(make_round(server))
@@ -203,7 +203,7 @@ def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
 ) -> None:
     def kinds() -> dict[str, Any]:
         run_round(make_round(server))
-        encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+        encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
         assert encoder is not None
         return {field["name"]: field["kind"] for field in encoder.about()}
 
@@ -228,10 +228,10 @@ def test_a_pool_that_doubles_is_looked_at_anew_and_learnt_anew(
     run_round(make_round(server))
     teach(server, make_round, clinic, SCHEMA, 30)
     first = learner(store)
-    people(server, 30, seed=1)
+    add_patients(server, 30, seed=1)
     run_round(make_round(server))
     assert learner(store).lesson.space == first.lesson.space
-    people(server, 100, seed=2)
+    add_patients(server, 100, seed=2)
     run_round(make_round(server))
     assert learner(store).lesson.space != first.lesson.space
     np.testing.assert_array_equal(learner(store).lesson.tasks, first.lesson.tasks)
@@ -272,7 +272,7 @@ def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
     server.label_config = TABLE.replace('value="$record"', 'value="$customer"')
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
-    encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
     assert encoder is not None and {field["name"] for field in encoder.about()} == {"income", "member"}
 
 
@@ -287,7 +287,7 @@ def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
         server.add_tasks([""], record={"income": n * 7, "member": ["yes", "no"][n % 2]})
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
-    encoder = feature_space.records_of(Settings(encoder="fake"), store.projects.ensure(5))
+    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
     assert encoder is not None and {field["name"] for field in encoder.about()} == {"income", "member"}
     for n in range(2):  # vector spaces that are not needed any more are removed
         for task in list(server.tasks.values()):
@@ -306,7 +306,7 @@ def test_while_a_rollback_holds_a_learner_it_keeps_its_space(
     teach(server, make_round, clinic, SCHEMA, 30)
     held = active(store).learner
     set_up(store, 5, pinned=active(store).number)
-    people(server, 200, seed=2)
+    add_patients(server, 200, seed=2)
     run_round(make_round(server))
     assert active(store).learner == held and all(row["result"] for row in server.current_predictions())
     set_up(store, 5, pinned=None)
@@ -322,7 +322,7 @@ def test_until_a_round_has_come_to_its_end_the_space_before_is_served_from(
     text = '{"age": 88, "city": "Bergen", "noise": 0, "smoker": "yes"}'
     predictor = Predictor(settings, store)
     (before,) = predictor.predict(5, TABLE, [999], [text])
-    people(server, 200, seed=2)
+    add_patients(server, 200, seed=2)
     context = make_round(server)
     context.client.before = lambda method, path, *_: _busy(method, path)  # type: ignore[attr-defined]
     with pytest.raises(ApprenticeError):
@@ -353,10 +353,10 @@ def test_scores_for_a_part_of_the_labels_are_judged_by_these_alone(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, options: Callable[..., None], settings: Settings
 ) -> None:
     server.label_config = TABLE.replace('<Choice value="yes"/>', '<Choice value="yes"/><Choice value="maybe"/>')
-    truth, schema = people(server, 120), read_schema(server.label_config)
+    truth, schema = add_patients(server, 120), read_schema(server.label_config)
     run_round(make_round(server))
     record = store.projects.ensure(5)
-    encoder = feature_space.records_of(settings, record)
+    encoder = feature_space.project_record_encoder(settings, record)
     assert encoder is not None
     attributions = encoder.attributions([SCORES], schema.labels)
     context = make_round(server)

@@ -7,20 +7,20 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, bag_of_words
-from fake_label_studio import FakeClient, FakeLabelStudio, config_with, fill
+from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks, config_with
 from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core import registry
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Example, Pool, Selection, TaskSchema, content_key
-from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.core.types import Pool, Selection, TaskContent, TaskSchema, content_key
+from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder
-from ml_backend.loop.queue_builder import RANKED, RankingContext, rank
+from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE, RankingContext, rank
 from ml_backend.loop.round import run_round
 from ml_backend.model.fitted_model import load_best
-from ml_backend.monitoring.status import lines, read_status
+from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.storage.unusable_tasks import NOT_FINITE
@@ -29,7 +29,7 @@ from ml_backend.storage.unusable_tasks import NOT_FINITE
 def test_the_first_round_serves_drafts_of_the_teacher(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
-    truth = fill(server, 60)
+    truth = add_labelled_tasks(server, 60)
     record = run_round(make_round(server))
     version = active(store)
     assert record is not None
@@ -40,7 +40,7 @@ def test_the_first_round_serves_drafts_of_the_teacher(
     assert len({row["task"] for row in rows}) == 12
     assert {row["task"] for row in rows} <= set(truth)
     assert all(row["result"][0]["value"]["choices"][0] in ("fruit", "metal", "animal") for row in rows)
-    assert all(0 <= row["score"] < RANKED for row in rows)
+    assert all(0 <= row["score"] < MAX_QUEUE_SCORE for row in rows)
     assert set(record.stages) == {"reconcile", "encode", "fit", "assess", "rank", "publish"}
 
 
@@ -84,7 +84,7 @@ def test_a_skip_takes_the_task_out_of_the_queue_but_teaches_nothing(
 def test_one_class_alone_teaches_nothing(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
-    truth = fill(server, 30)
+    truth = add_labelled_tasks(server, 30)
     for task in [task for task, label in truth.items() if label == "fruit"][:5]:
         server.annotate(task, "fruit")
     run_round(make_round(server))
@@ -128,7 +128,7 @@ def test_when_all_labels_are_replaced_the_queue_goes_on(
 def test_when_everything_is_labelled_the_learner_serves_and_nothing_is_published(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema
 ) -> None:
-    truth = fill(server, 12)
+    truth = add_labelled_tasks(server, 12)
     run_round(make_round(server))
     published = store.projects.ensure(5).published
     learn(server, truth, single, 12)
@@ -156,7 +156,7 @@ def test_an_empty_project_is_no_error(
 def test_the_switch_comes_after_the_head_and_before_the_rest(
     server: FakeLabelStudio, make_round: MakeRound, options: object
 ) -> None:
-    fill(server, 40)
+    add_labelled_tasks(server, 40)
     context = make_round(server)
     run_round(context)
     calls = context.client.writes()  # type: ignore[attr-defined]
@@ -172,7 +172,7 @@ def test_the_switch_comes_after_the_head_and_before_the_rest(
 def test_when_bulk_import_is_fast_the_switch_is_the_very_last_call(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
-    fill(server, 40)
+    add_labelled_tasks(server, 40)
     set_up(store, 5, pace={"bulk": 0.0001, "single": 1.0})
     context = make_round(server)
     run_round(context)
@@ -201,11 +201,11 @@ def test_names_are_never_used_twice_even_by_another_store(
 def test_bad_project_settings_are_named_and_the_round_goes_on(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, settings: Settings
 ) -> None:
-    fill(server, 10)
+    add_labelled_tasks(server, 10)
     set_up(store, 5, extra_params={"queue_size": "many", "audit_share": 0})
     run_round(make_round(server))
     assert active(store).number == 1
-    assert "queue_size" in dict(lines(read_status(store, 5, settings)))["settings"]
+    assert "queue_size" in dict(status_lines(read_status(store, 5, settings)))["settings"]
 
 
 def test_several_choices_may_hold_at_once(
@@ -241,7 +241,7 @@ def test_the_audit_slice_is_served_without_drafts_and_nowhere_else(
     server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store
 ) -> None:
     options(queue_size=20, audit_share=0.3)
-    fill(server, 120)
+    add_labelled_tasks(server, 120)
     for answers in range(8):
         for task in queue(server)[:2]:
             server.annotate(task, "fruit" if task % 2 else "metal")
@@ -257,7 +257,7 @@ def test_the_last_tasks_are_served_even_if_all_of_them_wait_in_the_audit_slice(
     server: FakeLabelStudio, make_round: MakeRound, options: Callable[..., None], store: Store
 ) -> None:
     options(queue_size=20, audit_share=0.05)
-    truth = fill(server, 3)
+    truth = add_labelled_tasks(server, 3)
     run_round(make_round(server))
     store.versions.draw_audit(5, list(truth))
     server.add_tasks(["gold silver"])
@@ -274,10 +274,12 @@ def test_the_share_of_audit_places_is_right_on_average(
     texts = [f"apple {n}" for n in range(100)]
     for project in range(1, 41):
         store.projects.ensure(project)
-        store.tasks.put(project, [Example(n + 1, text, content_key(text)) for n, text in enumerate(texts)])
+        store.tasks.put(project, [TaskContent(n + 1, text, content_key(text)) for n, text in enumerate(texts)])
         pool = ProjectPool(store, project, fake_encoder)
         pool.refresh(1)
-        ranking_context = RankingContext(settings, options, single, consensus(single, []), None, project, 1, "v")
+        ranking_context = RankingContext(
+            settings, options, single, aggregate_annotations(single, []), None, project, 1, "v"
+        )
         predictions = rank(store, pool, ranking_context)
         served += len(predictions)
         blind += sum(prediction.draft is None for prediction in predictions)
@@ -320,7 +322,7 @@ def test_in_a_large_pool_a_random_sample_is_compared_with_all_labelled_tasks(
 def test_a_prior_is_no_reason_for_a_round_before_there_is_anything_to_learn(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
 ) -> None:
-    truth = fill(server, 30)
+    truth = add_labelled_tasks(server, 30)
     run_round(make_round(server))
     set_up(store, 5, prior={"file": "gone", "sha256": "another", "made_of": None})
     assert run_round(make_round(server)) is None
@@ -335,7 +337,7 @@ def test_an_unusable_text_stops_no_round_and_is_named(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store, single: TaskSchema,
     fake_encoder: FakeEncoder,
 ) -> None:  # fmt: skip
-    truth = fill(server, 60)
+    truth = add_labelled_tasks(server, 60)
     answered, waiting = next(iter(truth)), list(truth)[40]
     fake_encoder.useless = {server.tasks[task]["data"]["text"] for task in (answered, waiting)}
     assert run_round(make_round(server)) is not None
@@ -348,5 +350,5 @@ def test_an_unusable_text_stops_no_round_and_is_named(
     assert not {answered, waiting} & {*learner.lesson.tasks.tolist(), *queue(server)}
     status = read_status(store, 5)
     assert status.set_aside == {answered: NOT_FINITE, waiting: NOT_FINITE}
-    line = dict(lines(status))["set aside"]
+    line = dict(status_lines(status))["set aside"]
     assert f"task {answered}, {waiting} ({NOT_FINITE})" in line

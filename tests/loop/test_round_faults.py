@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_label_studio import FakeLabelStudio, fill
+from fake_label_studio import FakeLabelStudio, add_labelled_tasks
 from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
 
@@ -123,7 +123,7 @@ def test_a_dropped_row_keeps_the_earlier_version_serving(
 def test_the_lease_is_checked_before_every_write(
     server: FakeLabelStudio, make_round: MakeRound, options: object
 ) -> None:
-    fill(server, 40)
+    add_labelled_tasks(server, 40)
     log: list[str] = []
     context = make_round(server, guard=lambda: log.append("guard"))
     context.client.before = lambda method, *_: log.append("write" if method != "GET" else "read")  # type: ignore[attr-defined]
@@ -195,7 +195,7 @@ def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
 def test_the_statistics_of_a_round_are_stored_before_the_rest_of_its_queue(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
-    fill(server, 40)
+    add_labelled_tasks(server, 40)
     statistics = []
 
     def look(_seconds: float) -> bool:
@@ -209,7 +209,7 @@ def test_the_statistics_of_a_round_are_stored_before_the_rest_of_its_queue(
 def test_a_superseded_round_writes_its_head_and_no_more(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
-    fill(server, 40)
+    add_labelled_tasks(server, 40)
     run_round(make_round(server, superseded=lambda _: True))
     assert len(server.current_predictions()) == 4
     assert store.projects.ensure(5).published == server.settings["model_version"]

@@ -8,7 +8,7 @@ import pytest
 from ml_backend.core.types import Fit, Floats, Ints, TaskSchema, TrainingSet
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from ml_backend.model.training_sample import MOST_FITTED, training_sample
+from ml_backend.model.training_sample import MAX_FITTED_TASKS, training_sample
 from plugins.learners.logistic import Logistic
 
 LABELS = ("a", "b", "c")
@@ -22,7 +22,7 @@ def labelled_tasks(n: int, seed: int = 0) -> tuple[Ints, Floats]:
     return np.sort(random.choice(10 * n, n, replace=False)), np.eye(3, dtype=np.float32)[labels]
 
 
-@pytest.mark.parametrize("n", [3, MOST_FITTED])
+@pytest.mark.parametrize("n", [3, MAX_FITTED_TASKS])
 def test_up_to_the_maximum_all_tasks_are_fitted_on(n: int) -> None:
     assert training_sample(*labelled_tasks(n), np.ones(n, np.bool_)) is None
 
@@ -33,7 +33,7 @@ def test_the_sample_has_the_new_targets_and_the_rare_labels() -> None:
     sample = training_sample(tasks, targets, new)
     assert sample is not None
     rows = sample.rows
-    assert len(rows) == len(set(rows.tolist())) == MOST_FITTED
+    assert len(rows) == len(set(rows.tolist())) == MAX_FITTED_TASKS
     assert (np.diff(rows) > 0).all()
     assert np.isin(np.flatnonzero(new), rows).all()
     assert np.isin(np.flatnonzero(targets[:, 2]), rows).all()
@@ -70,7 +70,7 @@ def test_a_rare_label_is_not_predicted_more_often_because_it_is_over_represented
     learners = []
     for number, n in enumerate((10_000, 50_000), 1):
         snapshot = TrainingSnapshot("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
-        learners.append(fitted_model.learn(snapshot, vectors[:n], None, number)[0])
+        learners.append(fitted_model.fit_model(snapshot, vectors[:n], None, number)[0])
     predictions = [learner.predict(SCHEMA, vectors[50_000:]) for learner in learners if learner is not None]
     assert [probabilities[:, 1].mean() for probabilities in predictions] == pytest.approx([0.03, 0.03], abs=0.01)
     true_labels = targets[50_000:].argmax(axis=1)
@@ -85,9 +85,9 @@ def test_a_model_of_wrong_targets_differs_from_the_serving_model_also_for_many_t
     snapshot = TrainingSnapshot(
         "logistic", "here", LABELS, False, tasks[:6_000], tasks[:6_000].tobytes(), targets[:6_000]
     )
-    serving, _ = fitted_model.learn(snapshot, vectors[:6_000], None, 1)
+    serving, _ = fitted_model.fit_model(snapshot, vectors[:6_000], None, 1)
     snapshot = TrainingSnapshot("logistic", "here", LABELS, False, tasks, tasks.tobytes(), wrong)
-    _, fit = fitted_model.learn(snapshot, vectors, serving, 2)
+    _, fit = fitted_model.fit_model(snapshot, vectors, serving, 2)
     assert serving is not None and fit is not None and fit.held_out_earlier is not None
     assert np.allclose(fit.held_out_earlier[:6_000], serving.held_out, atol=1e-3)
     assert not np.allclose(fit.held_out_earlier, fit.held_out, atol=1e-2)
@@ -99,7 +99,7 @@ def fitted(n: int, serving: FittedModel | None, number: int) -> tuple[FittedMode
     tasks, targets = labelled_tasks(12_000)
     vectors = targets @ np.eye(3, 4, dtype=np.float32) + np.random.default_rng(1).normal(0, 0.3, (12_000, 4))
     snapshot = TrainingSnapshot("logistic", "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
-    learner, fit = fitted_model.learn(snapshot, vectors[:n].astype(np.float32), serving, number)
+    learner, fit = fitted_model.fit_model(snapshot, vectors[:n].astype(np.float32), serving, number)
     assert learner is not None and fit is not None
     return learner, fit.held_out, fit.held_out_earlier
 
@@ -136,6 +136,6 @@ def test_above_the_maximum_the_serving_model_is_not_cross_validated_again(
     serving = None
     for number, (n, plugin) in enumerate(((90, "tabular"), (100, "logistic"), (200, "logistic"), (300, "laat"))):
         snapshot = TrainingSnapshot(plugin, "here", LABELS, False, tasks[:n], tasks[:n].tobytes(), targets[:n])
-        serving, new_fit = fitted_model.learn(snapshot, vectors[:n], serving, number)
+        serving, new_fit = fitted_model.fit_model(snapshot, vectors[:n], serving, number)
         assert new_fit is not None and (new_fit.held_out_earlier is not None) == (number > 0)
     assert fits == [True, False], "nor is a rival fitted with the plugin of the serving model"

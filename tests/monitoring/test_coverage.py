@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from fake_label_studio import SINGLE, WORDS, FakeClient, FakeLabelStudio, config_with, fill, text_about
+from fake_label_studio import SINGLE, WORDS, FakeClient, FakeLabelStudio, add_labelled_tasks, config_with, text_about
 from projects import set_up
 from round_fixtures import MakeRound, active, queue
 
@@ -17,11 +17,11 @@ from ml_backend.label_studio.setup import connect
 from ml_backend.label_studio.webhooks import read_event
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring import doctor
-from ml_backend.monitoring.status import lines, read_status
+from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.monitoring.text_sample import question_and_text_sentences
 from ml_backend.storage import Store
 from ml_backend.storage.annotations import Annotations
-from ml_backend.web.webhook_handler import take
+from ml_backend.web.webhook_handler import handle_event
 
 NESTED = SINGLE.replace('choice="single"', 'choice="multiple" allowNested="true"')
 FLAGGED = (
@@ -36,7 +36,7 @@ def region(choices: Any, control: str = "label") -> list[dict[str, Any]]:
 
 
 def lines_by_name(store: Store) -> dict[str, str]:
-    return dict(lines(read_status(store, 5)))
+    return dict(status_lines(read_status(store, 5)))
 
 
 def connect_messages(server: FakeLabelStudio, store: Store, settings: Settings) -> list[str]:
@@ -69,7 +69,7 @@ def test_annotations_that_cannot_be_read_are_counted_with_a_reason_and_not_learn
     multiple: bool,
 ) -> None:
     server.label_config = config_with("fruit", "metal", "animal", multiple=multiple)
-    tasks = list(fill(server, 30))
+    tasks = list(add_labelled_tasks(server, 30))
     for task in tasks[:12]:
         server.annotate_with(task, region(choices, control))
     run_round(make_round(server))
@@ -83,7 +83,7 @@ def test_annotations_that_cannot_be_read_are_counted_with_a_reason_and_not_learn
 def test_numbers_other_letter_cases_and_bare_texts_are_learnt_from(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
-    truth = fill(server, 30)
+    truth = add_labelled_tasks(server, 30)
     for n, (task, label) in enumerate(list(truth.items())[:12]):
         server.annotate_with(task, region([label, [label.upper()], [f" {label} "], [[label]]][n % 4]))
     run_round(make_round(server))
@@ -94,7 +94,7 @@ def test_numbers_other_letter_cases_and_bare_texts_are_learnt_from(
 def test_annotations_are_read_again_when_labels_are_renamed_and_renamed_back(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
-    truth = fill(server, 30)
+    truth = add_labelled_tasks(server, 30)
     for task in list(truth)[:9]:
         server.annotate(task, truth[task])
     run_round(make_round(server))
@@ -113,7 +113,7 @@ def test_annotations_are_read_again_when_labels_are_renamed_and_renamed_back(
 def test_after_a_change_of_labels_annotations_are_read_again_and_tasks_are_not(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
-    fill(server, 5)
+    add_labelled_tasks(server, 5)
     run_round(make_round(server))
     server.label_config = config_with("fruit", "metal", "animal", "other")
     client = FakeClient(server)
@@ -131,7 +131,7 @@ def test_paths_are_learnt_and_drafted_in_single_rows(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
     server.label_config = NESTED
-    truth = fill(server, 60)
+    truth = add_labelled_tasks(server, 60)
     for task in list(truth)[:30]:
         server.annotate(task, [truth[task]])
     client = FakeClient(server)
@@ -154,7 +154,7 @@ def test_a_tree_is_learnt_by_its_leaves(server: FakeLabelStudio, store: Store, m
         '<Choice value="thing"><Choice value="fruit"/><Choice value="metal"/></Choice><Choice value="animal"/>'
         "</Choices></View>"
     )
-    truth = fill(server, 60)
+    truth = add_labelled_tasks(server, 60)
     paths = {"fruit": ["thing", "fruit"], "metal": ["thing", "metal"], "animal": ["animal"]}
     for task in list(truth)[:30]:
         server.annotate(task, paths[truth[task]])
@@ -169,7 +169,7 @@ def test_the_question_is_learnt_and_the_other_controls_are_named(
     server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound
 ) -> None:
     server.label_config = FLAGGED
-    truth = fill(server, 40)
+    truth = add_labelled_tasks(server, 40)
     messages = connect_messages(server, store, settings)
     assert any("learns <Choices name='label'>" in line and "'flag' is not learnt" in line for line in messages)
     for task in list(truth)[:20]:
@@ -183,11 +183,11 @@ def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
     server: FakeLabelStudio, store: Store, settings: Settings, make_round: MakeRound
 ) -> None:
     server.label_config = FLAGGED
-    tasks = list(fill(server, 10))
+    tasks = list(add_labelled_tasks(server, 10))
     set_up(store, 5, extra_params={"choices": "flag"})
     run_round(make_round(server))
     body = server.annotate(tasks[0], "personal", control="flag")
-    take(store, read_event(body, store.projects.choices))
+    handle_event(store, read_event(body, store.projects.choices))
     assert [annotation.choices for annotation in store.labels.of(5)] == [("personal",)]
     run_round(make_round(server))
     assert lines_by_name(store)["question"].startswith("learns <Choices name='flag'>: several choices out of 2")
@@ -216,7 +216,7 @@ def test_tasks_that_label_studio_cannot_serve_are_not_to_go(
     server: FakeLabelStudio, store: Store, make_round: MakeRound, skip_queue: str, counts: str
 ) -> None:
     server.settings["skip_queue"] = skip_queue
-    truth = fill(server, 14)
+    truth = add_labelled_tasks(server, 14)
     for n, (task, label) in enumerate(truth.items()):
         server.annotate(task, label, skip=n % 2 == 0 and n < 10)
     run_round(make_round(server))
@@ -227,7 +227,7 @@ def test_removed_labels_of_an_annotation_with_several_choices_are_named(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
     server.label_config = config_with("fruit", "metal", "animal", multiple=True)
-    tasks = list(fill(server, 10))
+    tasks = list(add_labelled_tasks(server, 10))
     server.annotate(tasks[3], "fruit", "metal")
     run_round(make_round(server))
     server.label_config = config_with("fruit", "animal", multiple=True)
@@ -242,7 +242,7 @@ def test_a_task_that_waits_for_its_second_annotator_is_counted(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
     server.settings["maximum_annotations"] = 2
-    truth = fill(server, 6)
+    truth = add_labelled_tasks(server, 6)
     for n, (task, label) in enumerate(truth.items()):
         server.annotate(task, label, by=1)
         if n < 2:
@@ -257,7 +257,7 @@ def test_a_task_without_a_text_is_neither_queued_drafted_nor_learnt_from(
     options(audit_share=0.5)
     server.add_tasks(["", "   "])
     without_text = list(server.tasks)
-    truth = fill(server, 30)
+    truth = add_labelled_tasks(server, 30)
     server.annotate(without_text[0], "fruit")
     for task in list(truth)[:10]:
         server.annotate(task, truth[task])
@@ -326,7 +326,7 @@ def test_words_are_not_taken_for_addresses(
 def test_status_says_why_nothing_is_learnt_from_annotations_of_one_class(
     server: FakeLabelStudio, store: Store, make_round: MakeRound
 ) -> None:
-    truth = fill(server, 30)
+    truth = add_labelled_tasks(server, 30)
     fruits = [task for task, label in truth.items() if label == "fruit"]
     for task in fruits[:6]:
         server.annotate(task, "fruit")
@@ -345,7 +345,7 @@ def test_the_first_drafts_use_the_displayed_words_of_an_aliased_label(
 ) -> None:
     choices = "".join(f'<Choice value="{words}" alias="{label}"/>' for label, words in WORDS.items())
     server.label_config = SINGLE.partition("<Choice ")[0] + choices + "</Choices></View>"
-    truth = fill(server, 40)
+    truth = add_labelled_tasks(server, 40)
     run_round(make_round(server))
     rows = [row for row in server.current_predictions() if row["result"]]
     is_correct = [row["result"][0]["value"]["choices"] == [truth[row["task"]]] for row in rows]
@@ -359,7 +359,7 @@ def test_the_first_drafts_use_the_displayed_words_of_an_aliased_label(
 def test_doctor_reports_the_counts_of_the_worker_without_reading_the_annotations_again(
     server: FakeLabelStudio, store: Store, make_round: MakeRound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tasks = list(fill(server, 30))
+    tasks = list(add_labelled_tasks(server, 30))
     for task in tasks[:3]:
         server.annotate_with(task, region(["obst"]))
     run_round(make_round(server))
@@ -375,7 +375,7 @@ def test_doctor_reports_the_counts_of_the_worker_without_reading_the_annotations
 def test_doctor_checks_the_texts_in_label_studio_before_the_first_round(
     server: FakeLabelStudio, store: Store, settings: Settings
 ) -> None:
-    fill(server, 30)
+    add_labelled_tasks(server, 30)
     server.tasks[1]["data"] = {"other": "no text"}
     connect_messages(server, store, settings)
     record = store.projects.known(5)
@@ -397,7 +397,7 @@ def test_a_project_without_tasks_is_named_but_not_before_they_were_read(
 
 def test_an_error_in_a_projects_settings_is_reported_before_the_next_round(store: Store) -> None:
     set_up(store, 5, label_config=SINGLE, extra_params={"aquisition": "margin"})
-    assert "did you mean acquisition?" in dict(lines(read_status(store, 5, Settings())))["settings"]
+    assert "did you mean acquisition?" in dict(status_lines(read_status(store, 5, Settings())))["settings"]
 
 
 def test_doctor_gives_the_reason_why_a_tree_of_choices_is_published_row_by_row() -> None:

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_label_studio import FakeLabelStudio, fill
+from fake_label_studio import FakeLabelStudio, add_labelled_tasks
 from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema
-from ml_backend.evaluation.group_metrics import by_group
-from ml_backend.evaluation.metrics import correct
-from ml_backend.evaluation.prequential import accuracy
+from ml_backend.evaluation.group_metrics import metrics_by_group
+from ml_backend.evaluation.metrics import is_correct
+from ml_backend.evaluation.prequential import prequential_accuracy
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring import monitor
-from ml_backend.monitoring.monitor import MonitorInput, fall_back, find_out, see
-from ml_backend.monitoring.status import lines, read_status
+from ml_backend.monitoring.monitor import MonitorInput, apply_acquisition_fallback, read_monitor_input, run_monitor
+from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.storage import Store
 from plugins.learners.logistic import Logistic
 
@@ -39,7 +39,7 @@ def read_input(
     def read_input(**options: Any) -> MonitorInput:
         context = make_round(server)
         project, settings = store.projects.ensure(5), ProjectSettings(**options)
-        monitor_input = see(store, context.pool, context.aggregator, project, single, settings)
+        monitor_input = read_monitor_input(store, context.pool, context.aggregator, project, single, settings)
         assert monitor_input is not None
         return monitor_input
 
@@ -64,9 +64,9 @@ def test_the_tasks_are_in_the_order_of_their_annotations(
 
 def test_the_result_is_json_and_agrees_with_its_parts(read_input: Callable[..., MonitorInput]) -> None:
     monitor_input = read_input()
-    result = json.loads(json.dumps(find_out(monitor_input)))
-    is_correct = correct(monitor_input.held_out, monitor_input.train.targets, False)
-    expected = asdict(by_group(is_correct, monitor_input.groups))
+    result = json.loads(json.dumps(run_monitor(monitor_input)))
+    is_right = is_correct(monitor_input.held_out, monitor_input.train.targets, False)
+    expected = asdict(metrics_by_group(is_right, monitor_input.groups))
     assert (
         result["groups"].pop("summary")
         == expected.pop("summary") + "; of all labels, most of them chosen for being hard"
@@ -77,8 +77,8 @@ def test_the_result_is_json_and_agrees_with_its_parts(read_input: Callable[..., 
     assert result["comparison"]["verdict"] == "not enough evidence"
     assert result["balance"] == {} and result["second_look"] == [] and result["accuracy"] is None
     audited = np.arange(30) % 6 > 0
-    share = accuracy(Logistic(), monitor_input.train, audited, monitor_input.version)
-    assert share is not None and find_out(replace(monitor_input, audited=audited))["accuracy"] == asdict(share)
+    share = prequential_accuracy(Logistic(), monitor_input.train, audited, monitor_input.version)
+    assert share is not None and run_monitor(replace(monitor_input, audited=audited))["accuracy"] == asdict(share)
 
 
 def test_groups_are_the_values_of_a_field_of_the_tasks(
@@ -90,8 +90,8 @@ def test_groups_are_the_values_of_a_field_of_the_tasks(
     run_round(make_round(server))
     monitor_input = read_input(group_by="region")
     assert monitor_input.groups.tolist() == ["north" if task % 2 else "south" for task in monitor_input.tasks.tolist()]
-    assert set(find_out(monitor_input)["groups"]["accuracy"]) == {"north", "south"}
-    assert find_out(read_input(group_by="field"))["groups"]["summary"] == "no labelled task has a field 'field'"
+    assert set(run_monitor(monitor_input)["groups"]["accuracy"]) == {"north", "south"}
+    assert run_monitor(read_input(group_by="field"))["groups"]["summary"] == "no labelled task has a field 'field'"
 
 
 def test_the_number_of_stored_groups_is_bounded(
@@ -99,13 +99,13 @@ def test_the_number_of_stored_groups_is_bounded(
 ) -> None:
     monkeypatch.setattr(monitor, "MAX_STORED_GROUPS", 7)
     monitor_input = replace(read_input(), groups=np.array([f"group {n}" for n in range(30)]))
-    assert len(find_out(monitor_input)["groups"]["accuracy"]) == 7
+    assert len(run_monitor(monitor_input)["groups"]["accuracy"]) == 7
 
 
 def test_class_balance_comes_from_the_audit_sample_alone(read_input: Callable[..., MonitorInput]) -> None:
     monitor_input = read_input()
     audited = np.arange(30) % 6 > 0
-    balance = find_out(replace(monitor_input, audited=audited))["balance"]
+    balance = run_monitor(replace(monitor_input, audited=audited))["balance"]
     for label, column in zip(monitor_input.labels, monitor_input.train.targets[audited].T, strict=True):
         assert balance[label]["value"] == pytest.approx(column.mean())
         assert balance[label]["n"] == 25
@@ -124,41 +124,44 @@ def test_suspected_label_errors_are_proposed_within_the_budget_but_no_ground_tru
         other = next(label for label in taught.values() if label != taught[task])
         server.change_annotation(annotation_ids[task], other)
     run_round(make_round(server))
-    suspects = find_out(read_input(second_look=5))["second_look"]
+    suspects = run_monitor(read_input(second_look=5))["second_look"]
     assert {suspect["task"] for suspect in suspects} >= set(wrong) and len(suspects) <= 5
     assert {suspect["task"]: suspect["instead"] for suspect in suspects}[wrong[0]] == [taught[wrong[0]]]
-    assert len(find_out(read_input(second_look=1))["second_look"]) == 1
+    assert len(run_monitor(read_input(second_look=1))["second_look"]) == 1
     server.annotation(annotation_ids[wrong[0]])["ground_truth"] = True
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
-    assert wrong[0] not in {suspect["task"] for suspect in find_out(read_input(second_look=5))["second_look"]}
+    assert wrong[0] not in {suspect["task"] for suspect in run_monitor(read_input(second_look=5))["second_look"]}
 
 
 def test_the_comparison_is_made_again_at_a_look_alone(
     read_input: Callable[..., MonitorInput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monitor_input = read_input()
-    first = find_out(monitor_input)
-    monkeypatch.setattr(monitor, "compare", lambda *_, **__: pytest.fail("nothing has changed"))
-    assert find_out(replace(monitor_input, previous=first))["comparison"] == first["comparison"]
+    first = run_monitor(monitor_input)
+    monkeypatch.setattr(monitor, "compare_with_random", lambda *_, **__: pytest.fail("nothing has changed"))
+    assert run_monitor(replace(monitor_input, previous=first))["comparison"] == first["comparison"]
 
 
 def test_the_audited_annotations_before_the_first_look_are_counted_each_time(
     read_input: Callable[..., MonitorInput],
 ) -> None:
     monitor_input = read_input()
-    before = find_out(monitor_input)
-    after = find_out(replace(monitor_input, previous=before, audited=np.arange(30) < 3))["comparison"]
+    before = run_monitor(monitor_input)
+    after = run_monitor(replace(monitor_input, previous=before, audited=np.arange(30) < 3))["comparison"]
     assert "0 of the 20" in before["comparison"]["sentence"] and "3 of the 20" in after["sentence"]
 
 
 def test_without_a_learner_the_monitor_has_no_input(
     server: FakeLabelStudio, make_round: MakeRound, store: Store, single: TaskSchema
 ) -> None:
-    fill(server, 30)
+    add_labelled_tasks(server, 30)
     context = make_round(server)
     run_round(context)
-    assert see(store, context.pool, context.aggregator, store.projects.ensure(5), single, ProjectSettings()) is None
+    assert (
+        read_monitor_input(store, context.pool, context.aggregator, store.projects.ensure(5), single, ProjectSettings())
+        is None
+    )
 
 
 LOSING = {"comparison": {"verdict": "not winning", "acquisition": "cluster-uncertainty"}}
@@ -166,7 +169,7 @@ LOSING = {"comparison": {"verdict": "not winning", "acquisition": "cluster-uncer
 
 def test_the_queue_falls_back_to_random_only_if_allowed_and_on_evidence() -> None:
     allowed = ProjectSettings(acquisition_fallback=True).of_form("text")
-    assert fall_back(allowed, LOSING)[0].acquisition == "random"
+    assert apply_acquisition_fallback(allowed, LOSING)[0].acquisition == "random"
     for options, result in (
         (ProjectSettings(), LOSING),
         (allowed, None),
@@ -176,7 +179,7 @@ def test_the_queue_falls_back_to_random_only_if_allowed_and_on_evidence() -> Non
         (allowed.model_copy(update={"acquisition": "random"}), LOSING),
         (allowed.model_copy(update={"acquisition": "margin"}), LOSING),
     ):
-        assert fall_back(options, result) == (options, "")
+        assert apply_acquisition_fallback(options, result) == (options, "")
 
 
 def test_a_strategy_that_does_not_win_gives_way_at_the_next_round_and_comes_back(
@@ -210,8 +213,10 @@ def test_balance_is_by_the_named_field(
         task["data"]["region"] = "north" if number % 2 else "south"
     set_up(store, 5, read_under="", reconciled_at=0.0)
     calls: list[Any] = []
-    choose = queue_builder.choose
-    monkeypatch.setattr(queue_builder, "choose", lambda *args, **more: (calls.append(args), choose(*args, **more))[1])
+    choose = queue_builder.select_queries
+    monkeypatch.setattr(
+        queue_builder, "select_queries", lambda *args, **more: (calls.append(args), choose(*args, **more))[1]
+    )
     options(balance=0.5, group_by="region", queue_size=12, audit_share=0.0)
     learn(server, taught, single, 1)
     context = make_round(server)
@@ -221,10 +226,10 @@ def test_balance_is_by_the_named_field(
 
 
 def test_status_reports_the_result_of_the_monitor(read_input: Callable[..., MonitorInput], store: Store) -> None:
-    result = find_out(replace(read_input(second_look=1), audited=np.arange(30) % 6 > 0))
+    result = run_monitor(replace(read_input(second_look=1), audited=np.arange(30) % 6 > 0))
     result["second_look"] = [{"task": 7, "instead": ["metal"]}]
     set_up(store, 5, watch=result)
-    lines_by_name = dict(lines(read_status(store, 5)))
+    lines_by_name = dict(status_lines(read_status(store, 5)))
     assert lines_by_name["classes"].endswith("by the audit slice")
     assert lines_by_name["by cluster"] == result["groups"]["summary"]
     assert lines_by_name["against random"] == result["comparison"]["sentence"]

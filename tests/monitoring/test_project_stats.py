@@ -12,19 +12,19 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
 from projects import remove_rows, set_up, synthetic_tasks
 from round_fixtures import MakeRound, active, learn
-from stats_row import measure
+from stats_row import write_stats_row
 
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import SYNTHETIC, Annotation, Draft, Example, Prediction, TaskSchema, content_key
-from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.core.types import SYNTHETIC_FIELD, Annotation, Draft, Prediction, TaskContent, TaskSchema, content_key
+from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
-from ml_backend.labels.draft_acceptance import agreement, learners_share, of_learner
+from ml_backend.labels.draft_acceptance import agreement, learner_agreement, learner_draft_share
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
 from ml_backend.monitoring import project_stats
 from ml_backend.monitoring.prometheus import Metrics
-from ml_backend.monitoring.status import lines, read_status
+from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store, schema
 from ml_backend.teacher import prompts
@@ -56,9 +56,9 @@ def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5
         published="v2",
         teacher={"name": TEACHER, "model": "small"},
     )
-    fields = {task: {SYNTHETIC: "hard"} if task % 7 == 0 else {} for task in range(1, n + 1)}
+    fields = {task: {SYNTHETIC_FIELD: "hard"} if task % 7 == 0 else {} for task in range(1, n + 1)}
     store.tasks.put(
-        project, [Example(task, text_of(task), content_key(text_of(task)), fields[task]) for task in fields]
+        project, [TaskContent(task, text_of(task), content_key(text_of(task)), fields[task]) for task in fields]
     )
     for version, tasks in (("v1", range(1, n // 2)), ("v2", range(n // 2, n + 1))):
         queue = []
@@ -69,7 +69,7 @@ def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5
         store.shown.put(project, version, queue)
     probabilities = {}
     for task in range(1, teacher_labels + 1):
-        question = prompts.label(SCHEMA, content_key(text_of(task)), text_of(task), TEACHER, {})
+        question = prompts.label_question(SCHEMA, content_key(text_of(task)), text_of(task), TEACHER, {})
         store.questions.want(project, TEACHER, [(question, content_key(text_of(task)))])
         probabilities[task] = draw_probabilities(random)
         store.questions.record(project, Answer(question.id, {"label": "fruit"}, probabilities[task]), [])
@@ -86,23 +86,23 @@ def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5
 def test_the_document_equals_the_numbers_computed_from_all_data(store: Store) -> None:
     probabilities = fill_by_hand(store, 120, teacher_labels=60)
     aggregator = LabelAggregator(store, 5)
-    measure(store, 5, aggregator)
+    write_stats_row(store, 5, aggregator)
     first = store.labels.of(5)[0]
     store.labels.put(5, [Annotation(first.id, first.task, 1, ("metal",), updated_at="2027", lead_time=3.0)])
     store.labels.delete(5, [5, 6, 7])
     store.shown.put(5, "v2", [Prediction(3, 0.1, Draft(("fruit",), 0.5, "learner"))])
-    measure(store, 5, aggregator)  # brought up to date, where the rest of this test begins anew
+    write_stats_row(store, 5, aggregator)  # brought up to date, where the rest of this test begins anew
 
     annotations, published = store.labels.of(5), store.shown.of(5)
     synthetic = np.array(synthetic_tasks(store, 5))
-    aggregated = consensus(SCHEMA, annotations)
+    aggregated = aggregate_annotations(SCHEMA, annotations)
     evaluated = aggregated.but_for(synthetic)
     both = [task for task in evaluated.tasks.tolist() if task in probabilities]
     teacher_labels = np.array([probabilities[task] for task in both])
     targets = evaluated.targets[[evaluated.tasks.tolist().index(task) for task in both]]
     teacher = agreement(teacher_labels, targets, SCHEMA.labels, False, "answered tasks that it has labelled")
     annotated = [pair for pair in pairs(published, annotations) if pair[0].task not in set(synthetic.tolist())]
-    share = learners_share(store.shown.of(5, "v2"))
+    share = learner_draft_share(store.shown.of(5, "v2"))
 
     document = store.stats.document(5)
     assert (document["labelled"], document["tasks"]) == (len(aggregated.tasks), 120)
@@ -122,7 +122,7 @@ def test_the_learners_numbers_are_those_of_the_serving_version(
     taught: dict[int, str], store: Store, server: FakeLabelStudio
 ) -> None:
     learner = fitted_model.load(store, 5, 2)
-    expected = of_learner(learner, np.empty(0, np.int64))
+    expected = learner_agreement(learner, np.empty(0, np.int64))
     report = store.stats.document(5)["teacher"]
     assert expected.overall is not None
     assert report["agreement"]["learner"]["overall"] == asdict(expected.overall)
@@ -138,7 +138,7 @@ def test_reading_takes_as_many_statements_with_many_annotations_as_with_few(
     for n in (100, 10_000):
         store.forget(5)
         fill_by_hand(store, n, teacher_labels=20)
-        measure(store)
+        write_stats_row(store)
         statements.clear()
         if read == "status":
             assert read_status(store, 5).labelled > n / 2
@@ -159,12 +159,12 @@ def test_a_round_without_anything_new_does_not_write_the_document(
 
 def test_a_teacher_label_alone_changes_the_document_at_the_next_round(store: Store) -> None:
     fill_by_hand(store, 40, teacher_labels=5)
-    measure(store)
+    write_stats_row(store)
     before = store.stats.basis(5)
-    question = prompts.label(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
+    question = prompts.label_question(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
     store.questions.want(5, TEACHER, [(question, content_key("text 9"))])
     store.questions.record(5, Answer(question.id, {"label": "fruit"}, np.eye(3, dtype=np.float32)[0]), [])
-    measure(store)
+    write_stats_row(store)
     assert store.stats.basis(5) != before
 
 
@@ -188,7 +188,7 @@ def test_a_store_without_a_document_still_has_a_status(
     assert (status.labelled, status.pool, status.teacher) == (30, 60, {})
     set_up(store, 5, teacher={"name": TEACHER, "problem": "no key"})
     status = read_status(store, 5)
-    assert dict(lines(status))["teacher trouble"] == "no key"
+    assert dict(status_lines(status))["teacher trouble"] == "no key"
     assert status.teacher["drafts"]["learner"] == {"accepted": 0, "edited": 0, "replaced": 0}
     assert b'apprentice_labelled{project="5"} 30.0' in Metrics(store).render()
 
@@ -197,13 +197,13 @@ def test_tasks_that_were_added_after_the_round_are_counted(
     taught: dict[int, str], store: Store, server: FakeLabelStudio
 ) -> None:
     assert read_status(store, 5).pool == 60
-    store.tasks.put(5, [Example(999, "new", content_key("new"))])
+    store.tasks.put(5, [TaskContent(999, "new", content_key("new"))])
     assert read_status(store, 5).pool == 61
 
 
 def test_a_forgotten_project_leaves_no_document(store: Store) -> None:
     fill_by_hand(store, 20, teacher_labels=10)
-    measure(store)
+    write_stats_row(store)
     assert store.stats.document(5) and store.stats.basis(5) and store.stats.confusion(5)
     store.forget(5)
     assert (store.stats.document(5), store.stats.basis(5), store.stats.confusion(5)) == ({}, "", None)
@@ -211,8 +211,8 @@ def test_a_forgotten_project_leaves_no_document(store: Store) -> None:
 
 def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
     fill_by_hand(any_store, 20, teacher_labels=10)
-    measure(any_store)
-    measure(any_store)
+    write_stats_row(any_store)
+    write_stats_row(any_store)
     assert any_store.stats.document(5)["tasks"] == 20
     confusion = any_store.stats.confusion(5)
     assert confusion is not None

@@ -9,12 +9,12 @@ import pytest
 from projects import set_up
 
 from ml_backend.core.types import Estimate
-from ml_backend.monitoring.status import lines, read_status
+from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.storage import Store
 
 
 def lines_by_name(store: Store) -> dict[str, str]:
-    return dict(lines(read_status(store, 5)))
+    return dict(status_lines(read_status(store, 5)))
 
 
 def test_a_full_disk_is_reported_although_workers_cannot_report_either(

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import SYNTHETIC, Clustering, Example, Floats, Ints, Mask, content_key
+from ml_backend.core.types import SYNTHETIC_FIELD, Clustering, Floats, Ints, Mask, TaskContent, content_key
 from ml_backend.pool import project_pool as module
 from ml_backend.pool.project_pool import PoolView, ProjectPool
 from ml_backend.storage import Store
@@ -21,8 +21,8 @@ from ml_backend.storage.tasks import Tasks
 from ml_backend.storage.unusable_tasks import NOT_FINITE
 
 
-def example(task: int, text: str) -> Example:
-    return Example(task, text, content_key(text))
+def example(task: int, text: str) -> TaskContent:
+    return TaskContent(task, text, content_key(text))
 
 
 def put(store: Store, *numbers: int) -> int:
@@ -312,7 +312,7 @@ def test_a_pool_that_reads_changes_equals_a_new_pool(
     pool.refresh(0)
     for action, numbers, version in steps:
         if action == "put":
-            fields = {SYNTHETIC: "hard"} if version == 2 else {}
+            fields = {SYNTHETIC_FIELD: "hard"} if version == 2 else {}
             store.tasks.put(5, [replace(example(n, f"text number {n} {version}"), fields=fields) for n in numbers])
         elif action == "remove":
             store.tasks.remove(5, numbers)

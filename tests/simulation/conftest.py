@@ -21,7 +21,7 @@ from ml_backend.simulation import replay
 @pytest.fixture
 def quick_encoder(monkeypatch: pytest.MonkeyPatch, fake_encoder: FakeEncoder) -> FakeEncoder:
     monkeypatch.setattr(registry, "learner", lambda _name: NearestMeanLearner())
-    monkeypatch.setattr(replay, "CLUSTERS", 4)
+    monkeypatch.setattr(replay, "MAX_CLUSTERS", 4)
     return fake_encoder
 
 

@@ -10,7 +10,7 @@ from scripted_teacher import ScriptedTeacher
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import TaskSchema, content_key
-from ml_backend.simulation.cached_teacher import PROJECT, CachedTeacher
+from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.client import Budget, TeacherClient
@@ -20,11 +20,11 @@ FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
 
 
 def cached_teacher(store: Store, teacher: ScriptedTeacher, budget: Budget = FREE) -> CachedTeacher:
-    return CachedTeacher(store, TeacherClient(store, PROJECT, teacher, budget))
+    return CachedTeacher(store, TeacherClient(store, PROJECT_ID, teacher, budget))
 
 
 def questions(*texts: str) -> list[Question]:
-    return [prompts.label(SCHEMA, content_key(text), text, "scripted", {}) for text in texts]
+    return [prompts.label_question(SCHEMA, content_key(text), text, "scripted", {}) for text in texts]
 
 
 def test_the_same_question_is_asked_once_and_counts_in_every_run(store: Store) -> None:

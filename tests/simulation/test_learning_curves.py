@@ -15,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.simulation.learning_curves import COLUMNS, Measurement, append_run, read_csv, table
+from ml_backend.simulation.learning_curves import COLUMNS, Measurement, append_run, paired_curves, read_csv
 
 RUNS = [
     [Measurement("random", 0, 20, "accuracy", "", 0.1 + 0.2), Measurement("random", 0, 20, "accuracy", "Zürich", 0.25)],
@@ -123,7 +123,7 @@ def test_the_table_holds_the_seeds_that_every_strategy_measured_everywhere(
         Measurement("random", 9, 15, "accuracy", "", 0.5),
         Measurement("random", 9, 25, "seconds", "en", 0.5),
     ]
-    budgets, values = table([*other_measurements, *measured_cells[::-1]], "accuracy", "en")
+    budgets, values = paired_curves([*other_measurements, *measured_cells[::-1]], "accuracy", "en")
     assert budgets.tolist() == [10, 20, 30]
     assert list(values) == ["margin", "random"]
     complete = [seed for seed in range(4) if all(cell in finite_values for cell in CELLS if cell[1] == seed)]
@@ -135,7 +135,7 @@ def test_the_table_holds_the_seeds_that_every_strategy_measured_everywhere(
 
 
 def test_the_table_of_nothing_is_empty() -> None:
-    budgets, values = table(RUNS[0], "macro_f1")
+    budgets, values = paired_curves(RUNS[0], "macro_f1")
     assert budgets.shape == (0,)
     assert values["random"].shape == (0, 0)
     assert values["random"].dtype == np.float64

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_encoder import FakeEncoder, bag_of_words
-from fake_label_studio import WORDS, FakeLabelStudio, fill, flood, text_about
+from fake_label_studio import WORDS, FakeLabelStudio, add_labelled_tasks, submit_labels, text_about
 from round_fixtures import queue
 from sklearn.metrics import accuracy_score, f1_score
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import Fit, Floats, Ints, Pool, Selection, TaskSchema
-from ml_backend.evaluation.gate_test import GateDecision
+from ml_backend.evaluation.promotion_gate import GateDecision
 from ml_backend.loop import round as round_module
 from ml_backend.loop.queue_builder import RankingContext
 from ml_backend.loop.round import RoundContext, run_round
@@ -43,7 +43,7 @@ POOL, TEST = labelled_pool(45), labelled_pool(30, first=200)
 
 @pytest.fixture(autouse=True)
 def few_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "CLUSTERS", 4)
+    monkeypatch.setattr(replay, "MAX_CLUSTERS", 4)
 
 
 def run(
@@ -81,7 +81,7 @@ class ChooseCalls:
 @pytest.fixture
 def choose_calls(monkeypatch: pytest.MonkeyPatch) -> ChooseCalls:
     calls = ChooseCalls([], [], [], [])
-    choose = replay.choose
+    choose = replay.select_queries
 
     def spy(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, seed: int) -> Selection:
         chosen = choose(options, pool, groups, k, seed)
@@ -91,7 +91,7 @@ def choose_calls(monkeypatch: pytest.MonkeyPatch) -> ChooseCalls:
             argument_list.append(value)  # type: ignore[attr-defined]
         return chosen
 
-    monkeypatch.setattr(replay, "choose", spy)
+    monkeypatch.setattr(replay, "select_queries", spy)
     return calls
 
 
@@ -112,22 +112,22 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     monkeypatch.setattr(fake_encoder, "encode", lambda texts: encode(texts).astype(np.float16).astype(np.float32))
     monkeypatch.setattr(RankingContext, "seed", property(lambda context: context.number))
     learners: list[Any] = []
-    learn = fitted_model.learn
+    learn = fitted_model.fit_model
     monkeypatch.setattr(
         fitted_model,
-        "learn",
+        "fit_model",
         lambda *arguments: learners.append((measurements := learn(*arguments))[0]) or measurements,
     )
-    truth = fill(server, 45)
+    truth = add_labelled_tasks(server, 45)
     tasks, queues = list(truth), []
     for _ in range(4):
         run_round(make_round(server))
         queues.append(queue(server))
-        flood(server, truth, single, queues[-1])
+        submit_labels(server, truth, single, queues[-1])
     live_learners = [learner for learner in learners if learner is not None]
     learners.clear()
 
-    monkeypatch.setattr(replay, "CLUSTERS", 30)
+    monkeypatch.setattr(replay, "MAX_CLUSTERS", 30)
     monkeypatch.setattr(replay, "SEED_STRIDE", 0)
     monkeypatch.setattr(replay, "count", lambda: itertools.count(1))
     vectors = fake_encoder.encode([server.tasks[task]["data"]["text"] for task in tasks])
@@ -142,7 +142,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
         assert all(
             np.array_equal(live_learner.tensors[name], simulated_learner.tensors[name]) for name in live_learner.tensors
         )
-    assert round_module.judge is replay.judge
+    assert round_module.decide_promotion is replay.decide_promotion
     assert sorted(values(measurements, "accuracy")) == [8, 16, 24, 32]
 
 
@@ -150,13 +150,13 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
     choose_calls: ChooseCalls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshots = []
-    learn = fitted_model.learn
+    learn = fitted_model.fit_model
 
     def spy(snapshot: fitted_model.TrainingSnapshot, vectors: Floats, serving: Any, *arguments: Any) -> Any:
         snapshots.append((snapshot, vectors, serving))
         return learn(snapshot, vectors, serving, *arguments)
 
-    monkeypatch.setattr(fitted_model, "learn", spy)
+    monkeypatch.setattr(fitted_model, "fit_model", spy)
     run(strategy="margin")
     assert len(snapshots) == 3
     labelled = choose_calls.pools[0].labelled
@@ -179,7 +179,9 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
 
 def test_a_learner_that_the_gate_rejects_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     without_gate = run()
-    monkeypatch.setattr(replay, "judge", lambda fit, *_: GateDecision(fit.held_out_earlier is None, "only the first"))
+    monkeypatch.setattr(
+        replay, "decide_promotion", lambda fit, *_: GateDecision(fit.held_out_earlier is None, "only the first")
+    )
     with_gate = run()
     for metric in ("accuracy", "macro_f1", "calibration_error"):
         assert {*values(with_gate, metric).values()} == {values(without_gate, metric)[6]}
@@ -265,7 +267,7 @@ def measured(
 ) -> dict[tuple[str, str], float]:
     """The metrics of a learner with these probabilities for the test rows."""
     fit = Fit({}, np.zeros((1, 1), np.float32))
-    monkeypatch.setattr(fitted_model, "learn", lambda *_: (FixedLearner(probabilities), fit))
+    monkeypatch.setattr(fitted_model, "fit_model", lambda *_: (FixedLearner(probabilities), fit))
     plan = SimulationPlan(schema, ProjectSettings().of_form("text"), "fake", initial=2, batch=2, budget=2)
     c = len(schema.labels)
     pool = LabelledPool(np.eye(2, dtype=np.float32), np.eye(2, c, dtype=np.float32), ["", ""])
@@ -344,6 +346,6 @@ def test_places_are_kept_for_the_users_groups_if_there_are_any(choose_calls: Cho
 
 def test_a_strategy_that_chooses_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Selection(np.empty(0, np.int64), np.empty(0, np.float32))
-    monkeypatch.setattr(replay, "choose", lambda *_: nothing)
+    monkeypatch.setattr(replay, "select_queries", lambda *_: nothing)
     with pytest.raises(ApprenticeError, match="The strategy margin chooses none of 39 tasks"):
         run(strategy="margin")

@@ -16,10 +16,10 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import TaskSchema
-from ml_backend.evaluation.metrics import correct
+from ml_backend.evaluation.metrics import is_correct
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
-from ml_backend.simulation.cached_teacher import PROJECT, CachedTeacher
+from ml_backend.simulation.cached_teacher import PROJECT_ID, CachedTeacher
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 from ml_backend.simulation.simulated_teacher import (
     ARMS,
@@ -28,7 +28,7 @@ from ml_backend.simulation.simulated_teacher import (
     SimulatedTeacher,
     max_questions,
     open_cached_teacher,
-    rehearse,
+    open_simulated_teacher,
 )
 from ml_backend.storage import Store
 from ml_backend.teacher.client import TeacherClient
@@ -75,15 +75,17 @@ class SimulatedTeacherRuns:
         self.settings, self.schema = settings, schema
         self.plan = SimulationPlan(schema, ProjectSettings().of_form("text"), "fake", HUMAN, HUMAN, 3 * HUMAN)
         self.writer = Writer()
-        self.teacher = CachedTeacher(store, TeacherClient(store, PROJECT, self.writer, NO_CAPS))
+        self.teacher = CachedTeacher(store, TeacherClient(store, PROJECT_ID, self.writer, NO_CAPS))
 
     def open(self, arm: str) -> AbstractContextManager[SimulatedTeacher]:
-        return rehearse(arm, self.settings, self.plan, SINGLE, self.pool, self.teacher.again(), ROUNDS, PER_ROUND)
+        return open_simulated_teacher(
+            arm, self.settings, self.plan, SINGLE, self.pool, self.teacher.again(), ROUNDS, PER_ROUND
+        )
 
     def learner(self, rows: np.ndarray, wrong: int = 4) -> FittedModel:
         """A learner that is confidently wrong on the first `wrong` rows."""
         snapshot = TrainingSnapshot("logistic", "fake", self.schema.labels, False, rows, b"", self.pool.targets[rows])
-        learner, _ = fitted_model.learn(snapshot, self.pool.vectors[rows], None, 1)
+        learner, _ = fitted_model.fit_model(snapshot, self.pool.vectors[rows], None, 1)
         assert learner is not None
         learner.held_out[:] = 0.05 + 0.85 * self.pool.targets[rows]
         learner.held_out[:wrong] = np.roll(learner.held_out[:wrong], 1, axis=1)
@@ -146,7 +148,7 @@ def test_what_it_writes_is_learnt_from(runs: SimulatedTeacherRuns) -> None:
 
     def right(tensors: dict[str, np.ndarray]) -> float:
         probabilities = registry.learner("logistic").predict({**tensors, "multiple": multiple}, runs.test.vectors)
-        return float(correct(probabilities, runs.test.targets, False).mean())
+        return float(is_correct(probabilities, runs.test.targets, False).mean())
 
     assert right(priors["labels"]) > right(priors["cues"]), "names alone say nothing to an encoder that knows no words"
 

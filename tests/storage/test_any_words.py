@@ -9,8 +9,8 @@ import pytest
 from test_store_versions import version
 
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import Example, content_key
-from ml_backend.storage import RoundRecord, Store
+from ml_backend.core.types import TaskContent, content_key
+from ml_backend.storage import RoundRow, Store
 
 ODD = "a\0b\ud800c"
 PLAIN = "a b?c"
@@ -43,8 +43,8 @@ def test_characters_that_cannot_be_stored_are_replaced_in_replies_of_a_teacher(a
 
 
 def test_errors_notes_and_names_of_versions_may_hold_anything(any_store: Store) -> None:
-    any_store.versions.record_round(5, RoundRecord(LONG, 1.0, 2.0, {}, ODD))
-    assert any_store.versions.last_rounds(5) == [RoundRecord(LONG, 1.0, 2.0, {}, PLAIN)]
+    any_store.versions.record_round(5, RoundRow(LONG, 1.0, 2.0, {}, ODD))
+    assert any_store.versions.last_rounds(5) == [RoundRow(LONG, 1.0, 2.0, {}, PLAIN)]
     any_store.versions.add(replace(version(1), name=LONG, note=ODD, acquisition=LONG), None, 0)
     named = any_store.versions.named(5, LONG)
     assert named is not None and (named.note, named.acquisition) == (PLAIN, LONG)
@@ -60,6 +60,6 @@ def test_documents_and_configurations_may_hold_anything(any_store: Store) -> Non
 
 
 def test_a_task_may_hold_anything(any_store: Store) -> None:
-    any_store.tasks.put(5, [Example(1, ODD, content_key(ODD), {ODD: ODD})])
+    any_store.tasks.put(5, [TaskContent(1, ODD, content_key(ODD), {ODD: ODD})])
     assert any_store.tasks.texts(5, [1]) == [PLAIN]
     assert any_store.tasks.values(5, PLAIN, [1]) == {1: PLAIN}

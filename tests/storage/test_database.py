@@ -20,8 +20,8 @@ from pydantic import SecretStr
 
 from ml_backend.core.exceptions import StoreError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Example, content_key
-from ml_backend.storage import Store, credentials, remember_credentials, schema
+from ml_backend.core.types import TaskContent, content_key
+from ml_backend.storage import Store, read_credentials, save_credentials, schema
 from ml_backend.storage.database import MIGRATIONS, Database
 from ml_backend.storage.schema import metadata
 
@@ -41,7 +41,7 @@ def test_upgrading_twice_keeps_the_data(any_store: Store) -> None:
 
 def test_a_store_of_the_first_schema_is_upgraded_and_its_tasks_are_read_again(any_store: Store) -> None:
     set_up(any_store, 5, label_config="<View/>", read_under="label text text")
-    any_store.tasks.put(5, [Example(1, "text", content_key("text"))])
+    any_store.tasks.put(5, [TaskContent(1, "text", content_key("text"))])
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with any_store.database.begin() as connection:
@@ -80,7 +80,7 @@ def test_processes_may_upgrade_an_empty_database_at_once(any_empty_settings: Set
 
 
 def test_only_the_owner_may_read_the_database_and_the_credentials(settings: Settings, store: Store) -> None:
-    remember_credentials(settings.data_dir, "http://ls", "key")
+    save_credentials(settings.data_dir, "http://ls", "key")
     for name in ("apprentice.db", "credentials.json"):
         assert stat.S_IMODE((settings.data_dir / name).stat().st_mode) == 0o600, name
     assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
@@ -88,33 +88,36 @@ def test_only_the_owner_may_read_the_database_and_the_credentials(settings: Sett
 
 def test_credentials_are_read_as_they_were_saved(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    assert credentials(settings) == (settings.label_studio_url, "")
-    remember_credentials(tmp_path, "http://first", "one")
-    remember_credentials(tmp_path, "http://second", "two")
-    assert credentials(settings) == ("http://second", "two")
+    assert read_credentials(settings) == (settings.label_studio_url, "")
+    save_credentials(tmp_path, "http://first", "one")
+    save_credentials(tmp_path, "http://second", "two")
+    assert read_credentials(settings) == ("http://second", "two")
 
 
 def test_a_configured_key_comes_before_a_saved_one(tmp_path: Path) -> None:
-    remember_credentials(tmp_path, "http://first", "one")
+    save_credentials(tmp_path, "http://first", "one")
     chosen = Settings(data_dir=tmp_path, label_studio_url="http://second/", label_studio_api_key=SecretStr("two"))
-    assert credentials(chosen) == ("http://second", "two")
+    assert read_credentials(chosen) == ("http://second", "two")
 
 
 def test_a_configured_key_is_used_with_the_saved_url(tmp_path: Path) -> None:
-    remember_credentials(tmp_path, "http://first", "one")
-    assert credentials(Settings(data_dir=tmp_path, label_studio_api_key=SecretStr("two"))) == ("http://first", "two")
+    save_credentials(tmp_path, "http://first", "one")
+    assert read_credentials(Settings(data_dir=tmp_path, label_studio_api_key=SecretStr("two"))) == (
+        "http://first",
+        "two",
+    )
 
 
 def test_a_saved_key_is_not_sent_to_another_server(tmp_path: Path) -> None:
-    remember_credentials(tmp_path, "http://first", "one")
-    assert credentials(Settings(data_dir=tmp_path, label_studio_url="http://first/")) == ("http://first", "one")
-    assert credentials(Settings(data_dir=tmp_path, label_studio_url="http://second")) == ("http://second", "")
+    save_credentials(tmp_path, "http://first", "one")
+    assert read_credentials(Settings(data_dir=tmp_path, label_studio_url="http://first/")) == ("http://first", "one")
+    assert read_credentials(Settings(data_dir=tmp_path, label_studio_url="http://second")) == ("http://second", "")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", '{"label_studio_url": 1}'])
 def test_a_damaged_credentials_file_counts_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "credentials.json").write_text(content)
-    assert credentials(Settings(data_dir=tmp_path))[1] == ""
+    assert read_credentials(Settings(data_dir=tmp_path))[1] == ""
 
 
 @pytest.mark.parametrize("url", ["nonsense", "oracle-of-delphi://host/name", "postgresql+nodriver://host/name"])

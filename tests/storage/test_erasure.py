@@ -15,13 +15,13 @@ import sqlalchemy as sa
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import Annotation, Draft, Example, ModelVersion, Prediction, content_key
-from ml_backend.storage import EvolutionRow, RoundRecord, Store, quote_erasure
+from ml_backend.core.types import Annotation, Draft, ModelVersion, Prediction, TaskContent, content_key
+from ml_backend.storage import EvolutionRow, RoundRow, Store, quote_erasure
 from ml_backend.storage.deleted_texts import DeletedTexts
 from ml_backend.storage.erasure import count_rows, project_columns
 from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.schema import metadata, project, question
-from ml_backend.teacher.evolution.report_text import cut
+from ml_backend.teacher.evolution.report_text import shorten
 
 NOT_OF_PROJECTS = {"worker"}  # tables
 SECRET = "Mrs. Miller of 17 Elm Street complains about her dog for the third time this week"
@@ -30,8 +30,8 @@ SHORT = "a short one"
 OTHER = "another text, which stays where it is"
 
 
-def example(task: int, text: str) -> Example:
-    return Example(task, text, content_key(text), {"region": "north"})
+def example(task: int, text: str) -> TaskContent:
+    return TaskContent(task, text, content_key(text), {"region": "north"})
 
 
 def annotation(number: int, task: int) -> Annotation:
@@ -55,7 +55,7 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
         asking(
             "write", f'{{"feedback": "wrong: \\"{text[:160]}\\" is fruit", "examples": ["{text}"]}}', purpose="write"
         ),
-        asking("plain", f"It got {cut(text)} wrong, and {OTHER}.", purpose="diagnose"),
+        asking("plain", f"It got {shorten(text)} wrong, and {OTHER}.", purpose="diagnose"),
     ]
     about = [
         (asking("own", text), content_key(text)),
@@ -66,7 +66,7 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
     body = {"weaknesses": f'it fails at "{text}"', "texts": texts}
     store.evolution.keep(project, EvolutionRow(1, "tasks", "teacher", True, body))
     store.versions.add(ModelVersion(project, 1, "v1", 1, 1, None, 0.0), None, rows=2)
-    store.versions.record_round(project, RoundRecord("v1", 1.0, 2.0, {"fit": 0.1}))
+    store.versions.record_round(project, RoundRow("v1", 1.0, 2.0, {"fit": 0.1}))
     store.jobs.request(project)
 
 
@@ -200,7 +200,7 @@ def test_quotes_of_many_texts_are_searched_for_in_batches(any_store: Store, monk
 def test_a_text_that_was_read_before_its_deletion_is_not_written_after_it(any_store: Store) -> None:
     spread(any_store, SECRET)
     about = (asking("late", SECRET), content_key(SECRET))
-    prose = (asking("prose", f"it got {cut(SECRET)} wrong", purpose="write"), None)
+    prose = (asking("prose", f"it got {shorten(SECRET)} wrong", purpose="write"), None)
     with any_store.evolution.alone(5):
         any_store.tasks.remove(5, [1])
         erase_all(any_store)

@@ -111,7 +111,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_whether_examples_were_sh
     )
     set_up(any_store, 5)
     for evolution_round in rounds:
-        generated_texts.keep(any_store, 5, evolution_round)
+        generated_texts.save_round(any_store, 5, evolution_round)
     for number, examples in enumerate(((), (("an apple", "{}"),))):
         question = Question(f"q{number}", "label", "Label it.", "apple", {}, examples, "label", ("fruit",))
         any_store.questions.want(5, "t", [(question, bytes(16))])
@@ -125,7 +125,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_whether_examples_were_sh
         command.downgrade(config, "0005")
         assert "evolution" in {column["name"] for column in sa.inspect(connection).get_columns("project")}
     any_store.database.upgrade()
-    assert generated_texts.read(any_store, 5) == rounds
+    assert generated_texts.read_rounds(any_store, 5) == rounds
     assert any_store.ledger.spent(5) == {"": Spending(4, 40, 8, 2.0, 2.0), "label": Spending(4, 40, 8, 2.0, 2.0)}
     assert any_store.ledger.spent(5, since=86_400.0)[""].calls == 2
     with any_store.database.read() as connection:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from databases import database_of
-from statements import recorded
+from statements import recorded_statements
 
 from ml_backend.core.settings import Settings
 from ml_backend.storage import Store, schema
@@ -61,7 +61,7 @@ QUERIES: dict[str, Callable[[Store], object]] = {
 
 @pytest.mark.parametrize("what", QUERIES)
 def test_a_query_about_versions_reads_few_rows(what: str, crowded: Store) -> None:
-    with recorded() as statements:
+    with recorded_statements() as statements:
         assert QUERIES[what](crowded)
     [(statement, parameters)] = [entry for entry in statements if entry[0].startswith("SELECT")]
     with crowded.database.begin() as connection:

@@ -7,7 +7,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_backend.core.types import Estimate, ModelVersion
-from ml_backend.storage import RoundRecord, Store
+from ml_backend.storage import RoundRow, Store
 from ml_backend.storage import versions as module
 
 
@@ -88,11 +88,11 @@ def test_stale_versions_are_those_that_still_have_rows_but_do_not_serve(any_stor
 
 
 def test_rounds_are_kept_newest_first_and_the_failed_ones_can_be_told_apart(any_store: Store) -> None:
-    good = RoundRecord("apprentice-1", 1.0, 2.5, {"fit": 0.25})
-    bad = RoundRecord(None, 3.0, 4.0, {}, "no answer")
+    good = RoundRow("apprentice-1", 1.0, 2.5, {"fit": 0.25})
+    bad = RoundRow(None, 3.0, 4.0, {}, "no answer")
     any_store.versions.record_round(5, good)
     any_store.versions.record_round(5, bad)
-    any_store.versions.record_round(6, RoundRecord("other", 1, 1, {}))
+    any_store.versions.record_round(6, RoundRow("other", 1, 1, {}))
     assert any_store.versions.last_rounds(5, 10) == [bad, good]
     assert any_store.versions.last_rounds(5) == [bad]
     assert any_store.versions.last_rounds(5, failed=False) == [good]
@@ -102,7 +102,7 @@ def test_rounds_are_kept_newest_first_and_the_failed_ones_can_be_told_apart(any_
 def test_only_the_newest_rounds_are_kept(any_store: Store, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(module, "MAX_ROUNDS", 5)
     for at in range(20):
-        any_store.versions.record_round(5, RoundRecord(None, at, at, {}))
+        any_store.versions.record_round(5, RoundRow(None, at, at, {}))
     started = [record.started_at for record in any_store.versions.last_rounds(5, 100)]
     assert started == sorted(started, reverse=True)
     assert started[0] == 19

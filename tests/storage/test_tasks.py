@@ -11,13 +11,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from projects import set_up
 
-from ml_backend.core.types import SYNTHETIC, Example, content_key
+from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, content_key
 from ml_backend.storage import Store, schema
-from ml_backend.storage.projects import ProjectRecord
+from ml_backend.storage.projects import ProjectState
 
 
-def example(task: int, text: str) -> Example:
-    return Example(task, text, content_key(text))
+def example(task: int, text: str) -> TaskContent:
+    return TaskContent(task, text, content_key(text))
 
 
 def revision(store: Store, project: int = 5) -> int:
@@ -59,13 +59,15 @@ def test_the_revision_grows_only_when_something_changes(any_store: Store) -> Non
 
 
 def test_the_values_of_a_field_are_those_of_the_tasks_that_have_it_and_a_change_is_a_change(any_store: Store) -> None:
-    tasks = [Example(task, "text", content_key("text"), {"region": "north"} if task % 2 else {}) for task in (1, 2, 3)]
+    tasks = [
+        TaskContent(task, "text", content_key("text"), {"region": "north"} if task % 2 else {}) for task in (1, 2, 3)
+    ]
     any_store.tasks.put(5, tasks)
     assert any_store.tasks.values(5, "region", [1, 2, 3]) == {1: "north", 3: "north"}
     assert any_store.tasks.values(5, "nothing", [1, 2]) == {}
     before = any_store.projects.ensure(5).tasks_revision
     assert any_store.tasks.put(5, tasks) == 0
-    assert any_store.tasks.put(5, [Example(1, "text", content_key("text"), {"region": "south"})]) == 1
+    assert any_store.tasks.put(5, [TaskContent(1, "text", content_key("text"), {"region": "south"})]) == 1
     assert any_store.projects.ensure(5).tasks_revision > before
     assert any_store.tasks.values(5, "region", [1, 2, 3]) == {1: "south", 3: "north"}
 
@@ -156,8 +158,8 @@ def test_only_projects_that_were_connected_count_as_connected(any_store: Store) 
 def test_a_record_from_the_database_equals_the_one_made_for_a_new_project(any_store: Store) -> None:
     made, read = any_store.projects.ensure(5), any_store.projects.ensure(5)
     # JSON columns are empty objects once stored
-    assert ProjectRecord(**{name: getattr(read, name) or None for name in ("extra_params", "pace")}, id=5) == (
-        ProjectRecord(**{name: getattr(made, name) or None for name in ("extra_params", "pace")}, id=5)
+    assert ProjectState(**{name: getattr(read, name) or None for name in ("extra_params", "pace")}, id=5) == (
+        ProjectState(**{name: getattr(made, name) or None for name in ("extra_params", "pace")}, id=5)
     )
 
 
@@ -181,7 +183,7 @@ def test_only_changes_since_a_revision_are_read(any_store: Store) -> None:
     before = revision(any_store)
     assert any_store.tasks.changed(5, before)[1] == []
     any_store.tasks.put(5, [example(2, "two"), example(3, "changed"), example(4, "four")])
-    any_store.tasks.put(5, [Example(9, "by the teacher", content_key("by the teacher"), {SYNTHETIC: "hard"})])
+    any_store.tasks.put(5, [TaskContent(9, "by the teacher", content_key("by the teacher"), {SYNTHETIC_FIELD: "hard"})])
     tasks, keys, synthetic = any_store.tasks.changed(5, before)
     assert tasks.tolist() == [3, 4, 9]
     assert keys == [content_key(text) for text in ("changed", "four", "by the teacher")]

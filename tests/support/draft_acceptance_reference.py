@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ml_backend.core.types import Annotation
-from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved, fate, time_saved, timed
+from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved, annotation_seconds, draft_outcome, time_saved
 from ml_backend.storage import PublishedDraft
 
 
@@ -22,7 +22,7 @@ def pairs(
 
 def received(answered: Iterable[tuple[PublishedDraft, Annotation]]) -> dict[str, DraftAcceptance]:
     """Returns the counts by author, `teacher` and `learner`."""
-    fates = [(draft.author, fate(draft, annotation)) for draft, annotation in answered]
+    fates = [(draft.author, draft_outcome(draft, annotation)) for draft, annotation in answered]
     return {
         author: DraftAcceptance(*(fates.count((author, name)) for name in ("accepted", "edited", "replaced")))
         for author in ("teacher", "learner")
@@ -30,10 +30,12 @@ def received(answered: Iterable[tuple[PublishedDraft, Annotation]]) -> dict[str,
 
 
 def saved(answered: Sequence[tuple[PublishedDraft, Annotation]]) -> TimeSaved:
-    accepted = [annotation for draft, annotation in answered if draft.author and fate(draft, annotation) == "accepted"]
+    accepted = [
+        annotation for draft, annotation in answered if draft.author and draft_outcome(draft, annotation) == "accepted"
+    ]
     without_draft = [annotation for draft, annotation in answered if draft.author is None]
     seconds = (
-        [lead_time for annotation in annotations if (lead_time := timed(annotation)) is not None]
+        [lead_time for annotation in annotations if (lead_time := annotation_seconds(annotation)) is not None]
         for annotations in (accepted, without_draft)
     )
     return time_saved(len(accepted), *seconds)

@@ -349,7 +349,7 @@ def _result(choices: Sequence[Any], control: str) -> list[Body]:
     return [{"from_name": control, "to_name": "text", "type": "choices", "value": {"choices": list(choices)}}]
 
 
-def fill(server: FakeLabelStudio, n: int) -> dict[int, str]:
+def add_labelled_tasks(server: FakeLabelStudio, n: int) -> dict[int, str]:
     """Adds n tasks, whose labels alternate. Returns the label of each task."""
     labels = [list(WORDS)[i % 3] for i in range(n)]
     first = max(server.tasks, default=0)
@@ -357,7 +357,7 @@ def fill(server: FakeLabelStudio, n: int) -> dict[int, str]:
     return dict(zip([number for number in server.tasks if number > first], labels, strict=True))
 
 
-def flood(
+def submit_labels(
     server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, tasks: Sequence[int], by: int = 1
 ) -> None:
     """Submits the right label of each task, or the next label if `by` is negative."""

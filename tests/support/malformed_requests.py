@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-anything = st.recursive(
+any_json = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()

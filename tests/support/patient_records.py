@@ -15,7 +15,7 @@ MIXED = TABLE.replace("<View>", '<View><Text name="note" value="$note"/>')
 SCORES = {"yes": {"age": 8, "smoker": 6, "city": {"Oslo": -3, "Bergen": 4}, "noise": 0}}
 
 
-def person(random: np.random.Generator) -> tuple[dict[str, Any], str]:
+def draw_patient(random: np.random.Generator) -> tuple[dict[str, Any], str]:
     """Returns a record and its label: whether that person is likely to be ill."""
     record = {
         "age": int(random.integers(18, 90)),
@@ -27,12 +27,12 @@ def person(random: np.random.Generator) -> tuple[dict[str, Any], str]:
     return record, "yes" if risk + 0.5 * random.normal() > 0 else "no"
 
 
-def people(server: FakeLabelStudio, n: int, seed: int = 0) -> dict[int, str]:
+def add_patients(server: FakeLabelStudio, n: int, seed: int = 0) -> dict[int, str]:
     """Fills a project with n records. Returns the right label of each task."""
     random = np.random.default_rng(seed)
     truth: dict[int, str] = {}
     for number in range(n):
-        record, label = person(random)
+        record, label = draw_patient(random)
         note = f"{'cough and fever' if label == 'yes' else 'all well'} on day {number % 30}"
         server.add_tasks([""], record=record, note=note)
         truth[max(server.tasks)] = label

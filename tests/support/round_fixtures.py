@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_label_studio import FakeLabelStudio, fill, flood
+from fake_label_studio import FakeLabelStudio, add_labelled_tasks, submit_labels
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import ModelVersion, TaskSchema
@@ -42,7 +42,7 @@ def queue(server: FakeLabelStudio) -> list[int]:
 def learn(server: FakeLabelStudio, truth: dict[int, str], schema: TaskSchema, n: int) -> list[int]:
     """Submits the right label of n tasks without an annotation. Returns the tasks."""
     tasks = [task for task in truth if not server.tasks[task]["annotations"]][:n]
-    flood(server, truth, schema, tasks)
+    submit_labels(server, truth, schema, tasks)
     return tasks
 
 
@@ -51,7 +51,7 @@ def taught(
     server: FakeLabelStudio, make_round: MakeRound, options: object, single: TaskSchema, store: Store
 ) -> dict[int, str]:
     """A project of 90 tasks whose second version has a learner, fitted on 30 right labels."""
-    truth = fill(server, 90)
+    truth = add_labelled_tasks(server, 90)
     run_round(make_round(server))
     learn(server, truth, single, 30)
     run_round(make_round(server))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 
 @contextmanager
-def recorded() -> Iterator[list[tuple[str, Any]]]:
+def recorded_statements() -> Iterator[list[tuple[str, Any]]]:
     """Yields a list of statements with parameters, in the order in which the engines of this process send them."""
     statements: list[tuple[str, Any]] = []
 

@@ -11,7 +11,7 @@ from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import SYNTHETIC
+from ml_backend.core.types import SYNTHETIC_FIELD
 from ml_backend.storage import Store
 from ml_backend.teacher.evolution import generated_texts, steps
 from ml_backend.teacher.evolution.generated_texts import EvolutionRound
@@ -62,8 +62,8 @@ def text_of(i: int, salt: int) -> str:
 
 
 def rounds_of(store: Store) -> tuple[EvolutionRound, ...]:
-    return generated_texts.read(store, 5)
+    return generated_texts.read_rounds(store, 5)
 
 
 def synthetic(server: FakeLabelStudio) -> dict[int, Any]:
-    return {number: task["data"] for number, task in server.tasks.items() if SYNTHETIC in task["data"]}
+    return {number: task["data"] for number, task in server.tasks.items() if SYNTHETIC_FIELD in task["data"]}

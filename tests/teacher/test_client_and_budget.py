@@ -17,7 +17,7 @@ from ml_backend.storage import Store
 from ml_backend.storage import questions as questions_module
 from ml_backend.teacher import client as module
 from ml_backend.teacher import prompts
-from ml_backend.teacher.client import QUESTIONS_PER_BUDGET_CHECK, Budget, TeacherClient, out_of_budget
+from ml_backend.teacher.client import QUESTIONS_PER_BUDGET_CHECK, Budget, TeacherClient, exhausted_cap
 
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
 FREE = Budget(0.0, 0.0, 0.0, 0.0, 0)
@@ -48,7 +48,7 @@ class Scripted:
 
 def ask_for(n: int) -> tuple[list[Question], list[bytes]]:
     keys = [content_key(f"text {number}") for number in range(n)]
-    return [prompts.label(SCHEMA, key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)], keys
+    return [prompts.label_question(SCHEMA, key, f"text {i}", "scripted", {}) for i, key in enumerate(keys)], keys
 
 
 def test_what_was_answered_is_never_asked_again(store: Store) -> None:
@@ -63,16 +63,16 @@ def test_what_was_answered_is_never_asked_again(store: Store) -> None:
 
 def test_another_label_text_teacher_or_hint_makes_another_question_but_better_words_do_not() -> None:
     key = content_key("a text")
-    plain = prompts.label(SCHEMA, key, "a text", "scripted", {})
+    plain = prompts.label_question(SCHEMA, key, "a text", "scripted", {})
     others = {
-        prompts.label(replace(SCHEMA, labels=("fruit", "metal", "stone")), key, "a text", "scripted", {}).id,
-        prompts.label(SCHEMA, key, "a text", "another", {}).id,
-        prompts.label(SCHEMA, content_key("b"), "b", "scripted", {}).id,
-        prompts.label(replace(SCHEMA, hints=("grows on trees", "")), key, "a text", "scripted", {}).id,
-        prompts.label(replace(SCHEMA, multiple=True), key, "a text", "scripted", {}).id,
+        prompts.label_question(replace(SCHEMA, labels=("fruit", "metal", "stone")), key, "a text", "scripted", {}).id,
+        prompts.label_question(SCHEMA, key, "a text", "another", {}).id,
+        prompts.label_question(SCHEMA, content_key("b"), "b", "scripted", {}).id,
+        prompts.label_question(replace(SCHEMA, hints=("grows on trees", "")), key, "a text", "scripted", {}).id,
+        prompts.label_question(replace(SCHEMA, multiple=True), key, "a text", "scripted", {}).id,
     }
     assert len(others) == 5 and plain.id not in others
-    assert prompts.label(SCHEMA, key, "a text", "scripted", {"fruit": "grows on trees"}).id == plain.id
+    assert prompts.label_question(SCHEMA, key, "a text", "scripted", {"fruit": "grows on trees"}).id == plain.id
 
 
 def test_answers_that_came_before_the_teacher_fell_silent_are_kept_and_the_rest_can_be_asked_at_once(
@@ -222,7 +222,7 @@ def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
     client = TeacherClient(store, 5, Dear(budget), budget)
     assert client.exhausted() == ""
     assert len(list(client.ask(asked, keys))) == 1
-    assert "teacher_daily_calls 5" in client.exhausted() and "of today" in out_of_budget(store, 5, budget)
+    assert "teacher_daily_calls 5" in client.exhausted() and "of today" in exhausted_cap(store, 5, budget)
     tomorrow = module.now() + 86_400
     monkeypatch.setattr(module, "now", lambda: tomorrow)
     assert client.exhausted() == "" and len(list(client.ask(asked, keys))) == 1

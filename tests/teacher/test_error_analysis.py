@@ -9,26 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_label_studio import SINGLE, FakeLabelStudio, fill, flood
+from fake_label_studio import SINGLE, FakeLabelStudio, add_labelled_tasks, submit_labels
 from round_fixtures import MakeRound
 from typer.testing import CliRunner
 
 from ml_backend.cli import main
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import SYNTHETIC, Estimate, TaskSchema
+from ml_backend.core.types import SYNTHETIC_FIELD, Estimate, TaskSchema
 from ml_backend.loop.round import run_round
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import Store
 from ml_backend.teacher.evolution import report_text
 from ml_backend.teacher.evolution.confusions import MAX_TYPICAL_MISTAKES, NO_LABEL, typical_rows
-from ml_backend.teacher.evolution.error_analysis import serving, weakness
-from ml_backend.teacher.project_context import ProjectContext, visit
+from ml_backend.teacher.evolution.error_analysis import analyse_errors, load_serving_learner
+from ml_backend.teacher.project_context import ProjectContext, load_project_context
 
 
 @pytest.fixture
 def context(taught: dict[int, str], settings: Settings, store: Store) -> ProjectContext:
-    return visit(settings, store, 5)
+    return load_project_context(settings, store, 5)
 
 
 def saying(learner: FittedModel, predicted: dict[int, str]) -> FittedModel:
@@ -52,7 +52,7 @@ def test_labels_are_confused_when_it_happens_twice_and_the_most_frequent_comes_f
 ) -> None:
     fruit, metal, animal = (about(taught, label) for label in ("fruit", "metal", "animal"))
     predicted = dict.fromkeys(fruit[:2], "metal") | dict.fromkeys(metal[:4], "animal") | {animal[0]: "fruit"}
-    analysis = weakness(context, saying(serving(context), predicted))
+    analysis = analyse_errors(context, saying(load_serving_learner(context), predicted))
     assert [(pair.label, pair.instead, pair.count, pair.share) for pair in analysis.pairs] == [
         ("metal", "animal", 4, 0.4),
         ("fruit", "metal", 2, 0.2),
@@ -77,7 +77,7 @@ def test_typical_mistakes_are_quoted_with_both_answers_and_no_two_are_alike(
     context: ProjectContext, taught: dict[int, str]
 ) -> None:
     fruit = about(taught, "fruit")
-    analysis = weakness(context, saying(serving(context), dict.fromkeys(fruit, "metal")))
+    analysis = analyse_errors(context, saying(load_serving_learner(context), dict.fromkeys(fruit, "metal")))
     (pair,) = analysis.pairs
     assert pair.count == 10 and 1 <= len(pair.typical) <= MAX_TYPICAL_MISTAKES
     assert {(answer.label, answer.said, answer.confidence) for answer in pair.typical} == {
@@ -97,25 +97,25 @@ def test_what_is_typical_lies_in_the_middle_and_a_copy_is_passed_over() -> None:
 
 def test_what_may_not_be_quoted_still_counts(context: ProjectContext, taught: dict[int, str]) -> None:
     fruit = about(taught, "fruit")
-    learner = saying(serving(context), dict.fromkeys(fruit, "metal"))
+    learner = saying(load_serving_learner(context), dict.fromkeys(fruit, "metal"))
     texts = context.store.tasks.texts(5, list(taught)[:30])
-    analysis = weakness(context, learner, unquoted=list(taught)[:30])
+    analysis = analyse_errors(context, learner, unquoted=list(taught)[:30])
     assert analysis.pairs[0].count == 10 and not analysis.pairs[0].typical and not analysis.right and not analysis.about
-    assert not any(text in line for text in texts for line in report_text.lines(analysis))
+    assert not any(text in line for text in texts for line in report_text.error_analysis_lines(analysis))
 
 
 def test_tasks_that_a_teacher_wrote_are_no_weakness(
     taught: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
 ) -> None:
-    server.add_tasks(["iron copper n900", "zinc tin n901", "nickel gold n902"], **{SYNTHETIC: "hard"})
+    server.add_tasks(["iron copper n900", "zinc tin n901", "nickel gold n902"], **{SYNTHETIC_FIELD: "hard"})
     written = sorted(server.tasks)[-3:]
     for task in written:
         server.annotate(task, "fruit")
     run_round(make_round(server))
-    context = visit(settings, store, 5)
-    learner = serving(context)
+    context = load_project_context(settings, store, 5)
+    learner = load_serving_learner(context)
     assert set(written) <= set(learner.lesson.tasks.tolist())
-    analysis = weakness(context, saying(learner, dict.fromkeys(written, "metal")))
+    analysis = analyse_errors(context, saying(learner, dict.fromkeys(written, "metal")))
     assert (analysis.n, analysis.pairs) == (30, ())
 
 
@@ -124,18 +124,18 @@ def test_of_several_labels_one_too_few_and_one_too_many_are_told_apart(
     options: object,
 ) -> None:  # fmt: skip
     server.label_config = SINGLE.replace('choice="single"', 'choice="multiple"')
-    truth = fill(server, 30)
+    truth = add_labelled_tasks(server, 30)
     run_round(make_round(server))
-    flood(server, truth, multiple, list(truth))
+    submit_labels(server, truth, multiple, list(truth))
     run_round(make_round(server))
-    context = visit(settings, store, 5)
-    learner = serving(context)
+    context = load_project_context(settings, store, 5)
+    learner = load_serving_learner(context)
     held_out = learner.lesson.targets * 0.8 + 0.1
     fruit = np.flatnonzero(learner.lesson.targets[:, 0])
     held_out[fruit[:2], 0] = 0.2  # too few
     held_out[fruit[2:5], 1] = 0.9  # too many
     held_out[fruit[5:7], 0], held_out[fruit[5:7], 2] = 0.2, 0.9  # one for another
-    analysis = weakness(context, replace(learner, held_out=held_out.astype(np.float32)))
+    analysis = analyse_errors(context, replace(learner, held_out=held_out.astype(np.float32)))
     assert {(pair.label, pair.instead, pair.count) for pair in analysis.pairs} == {
         ("fruit", NO_LABEL, 2),
         (NO_LABEL, "metal", 3),
@@ -145,12 +145,12 @@ def test_of_several_labels_one_too_few_and_one_too_many_are_told_apart(
 
 
 def test_a_cluster_of_one_task_is_not_listed(context: ProjectContext) -> None:
-    analysis = weakness(context, serving(context))
+    analysis = analyse_errors(context, load_serving_learner(context))
     several, one = Estimate(0.5, 0.1, 0.9, 2, "rows"), Estimate(0.0, 0.0, 0.8, 1, "rows")
     clusters = replace(analysis.clusters, accuracy={"several": several, "one": one})
-    text = "\n".join(report_text.lines(replace(analysis, clusters=clusters)))
+    text = "\n".join(report_text.error_analysis_lines(replace(analysis, clusters=clusters)))
     assert "  several: 50% of 2 right" in text and "  one: " not in text
-    alone = report_text.lines(replace(analysis, clusters=replace(clusters, accuracy={"one": one})))
+    alone = report_text.error_analysis_lines(replace(analysis, clusters=replace(clusters, accuracy={"one": one})))
     assert not any(line.startswith("Clusters") for line in alone)
 
 
@@ -159,29 +159,32 @@ def test_groups_of_a_field_are_compared_where_the_project_names_one(
     options: Callable[..., None],
 ) -> None:  # fmt: skip
     options(group_by="region", queue_size=12)
-    truth = fill(server, 40)
+    truth = add_labelled_tasks(server, 40)
     for number, task in server.tasks.items():
         task["data"]["region"] = "north" if number % 2 else "south"
     run_round(make_round(server))
-    flood(server, truth, single, list(truth))
+    submit_labels(server, truth, single, list(truth))
     run_round(make_round(server))
-    context = visit(settings, store, 5)
+    context = load_project_context(settings, store, 5)
     north = [task for task in truth if task % 2 and truth[task] != "metal"]
-    analysis = weakness(context, saying(serving(context), dict.fromkeys(north, "metal")))
+    analysis = analyse_errors(context, saying(load_serving_learner(context), dict.fromkeys(north, "metal")))
     assert analysis.groups is not None and list(analysis.groups.accuracy) == ["north", "south"]
     assert analysis.groups.accuracy["south"].value == 1.0
-    assert any(line.startswith("By region, the worst first (worst is north") for line in report_text.lines(analysis))
+    assert any(
+        line.startswith("By region, the worst first (worst is north")
+        for line in report_text.error_analysis_lines(analysis)
+    )
 
 
 def test_without_a_learner_the_report_says_what_it_takes(
     server: FakeLabelStudio, make_round: MakeRound, settings: Settings, store: Store
 ) -> None:
     with pytest.raises(ApprenticeError, match="Project 5 is not known here"):
-        visit(settings, store, 5)
-    fill(server, 5)
+        load_project_context(settings, store, 5)
+    add_labelled_tasks(server, 5)
     run_round(make_round(server))
     with pytest.raises(ApprenticeError, match="no learner yet: annotate tasks with at least two different labels"):
-        serving(visit(settings, store, 5))
+        load_serving_learner(load_project_context(settings, store, 5))
 
 
 def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
@@ -189,9 +192,9 @@ def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
 ) -> None:
     monkeypatch.setenv("APPRENTICE_DATA_DIR", str(settings.data_dir))
     context.pool.flush()
-    expected = weakness(context, serving(context))
+    expected = analyse_errors(context, load_serving_learner(context))
     result = CliRunner().invoke(main.app, ["report", "--project", "5"])
-    assert result.exit_code == 0 and result.stdout.splitlines()[0] == report_text.lines(expected)[0]
+    assert result.exit_code == 0 and result.stdout.splitlines()[0] == report_text.error_analysis_lines(expected)[0]
     assert "Labels, the worst first:" in result.stdout
     dumped = json.loads(CliRunner().invoke(main.app, ["report", "--project", "5", "--json"]).stdout)
     assert dumped == json.loads(json.dumps(asdict(expected)))
@@ -207,4 +210,4 @@ def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
     ],
 )
 def test_a_text_is_quoted_in_one_line_and_a_record_by_its_fields(text: str, shown: str) -> None:
-    assert report_text.cut(text) == shown
+    assert report_text.shorten(text) == shown

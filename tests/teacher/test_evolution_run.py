@@ -12,7 +12,7 @@ from projects import synthetic_tasks
 from round_fixtures import MakeRound
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import SYNTHETIC
+from ml_backend.core.types import SYNTHETIC_FIELD
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.teacher.evolution import steps
@@ -33,7 +33,7 @@ def test_a_round_diagnoses_writes_labels_examines_and_then_makes_tasks(
     assert round_.score(HARD)[1] == round_.score(EASY)[1] == 6
     tasks = synthetic(confused)
     assert len(tasks) == 6
-    assert sorted(data[SYNTHETIC] for data in tasks.values()) == ["easy"] * 3 + ["hard"] * 3
+    assert sorted(data[SYNTHETIC_FIELD] for data in tasks.values()) == ["easy"] * 3 + ["hard"] * 3
     assert {data["text"] for data in tasks.values()} == {text.text for text in round_.texts[:6]}
     assert synthetic_tasks(store, 5) == sorted(tasks)
     assert store.jobs.state(5).waiting

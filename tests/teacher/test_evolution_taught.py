@@ -11,20 +11,20 @@ import pytest
 from authors import Author, synthetic, text_of
 from fake_label_studio import FakeLabelStudio
 from projects import set_up
-from stats_row import measure
+from stats_row import write_stats_row
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer
 from ml_backend.core.types import TaskSchema
-from ml_backend.monitoring.status import lines, read_status
+from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.storage import Spending, Store
 from ml_backend.teacher import distillation, prompts, teacher_labels
 from ml_backend.teacher.evolution import generated_texts, report_text, steps
-from ml_backend.teacher.evolution.error_analysis import serving, weakness
+from ml_backend.teacher.evolution.error_analysis import analyse_errors, load_serving_learner
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import EASY, HARD, TAUGHT, GeneratedText
-from ml_backend.teacher.project_context import visit
+from ml_backend.teacher.project_context import load_project_context
 
 
 def test_the_student_is_examined_before_it_is_taught_and_that_is_the_next_rounds_feedback(
@@ -46,15 +46,19 @@ def test_what_is_taught_directly_is_no_task_and_stays_among_what_is_taught(
 ) -> None:
     first, second = evolving(TAUGHT).run(2)
     assert not synthetic(confused) and first.used == second.used == 12
-    context = visit(settings, store, 5)
-    no_labels = teacher_labels.nothing(context.schema)
-    taught = generated_texts.taught(store, context.encoder, context.record, context.schema, no_labels, "scripted")
+    context = load_project_context(settings, store, 5)
+    no_labels = teacher_labels.no_teacher_labels(context.schema)
+    taught = generated_texts.pseudo_labels_of_texts(
+        store, context.encoder, context.record, context.schema, no_labels, "scripted"
+    )
     texts = [text for round_ in (first, second) for text in round_.texts]
     assert len(taught.vectors) == 24 and (taught.weights == 1).all()
     assert np.allclose(taught.vectors, context.encoder.encode([text.text for text in texts]), atol=2e-3)
     labels = [context.schema.labels[row.argmax()] for row in taught.targets]
     assert labels == [text.label[0] for text in texts]
-    data = distillation.gather(context.pool, context.record, "logistic", context.schema, no_labels, taught)
+    data = distillation.collect_distillation_input(
+        context.pool, context.record, "logistic", context.schema, no_labels, taught
+    )
     assert data.origin.taught == len(data.taught.vectors) == 24
 
 
@@ -76,10 +80,10 @@ def test_what_another_teacher_taught_is_not_judged_by_the_record_of_this_one(
     evolving: Callable[..., EvolutionRun], store: Store, settings: Settings
 ) -> None:
     list(evolving(TAUGHT).run(1))
-    context = visit(settings, store, 5)
-    no_labels = teacher_labels.nothing(context.schema)
+    context = load_project_context(settings, store, 5)
+    no_labels = teacher_labels.no_teacher_labels(context.schema)
     for teacher, n in (("scripted", 12), ("another", 0), ("", 0)):
-        pseudo_labels = generated_texts.taught(
+        pseudo_labels = generated_texts.pseudo_labels_of_texts(
             store, context.encoder, context.record, context.schema, no_labels, teacher
         )
         assert len(pseudo_labels.vectors) == len(pseudo_labels.targets) == len(pseudo_labels.weights) == n
@@ -89,10 +93,14 @@ def test_a_cue_without_a_vector_is_named(
     evolving: Callable[..., EvolutionRun], store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["an apple", 9]]}})
-    context = visit(settings, store, 5)
-    no_labels = teacher_labels.nothing(context.schema)
-    taught = generated_texts.taught(store, context.encoder, context.record, context.schema, no_labels, "")
-    data = distillation.gather(context.pool, context.record, "logistic", context.schema, no_labels, taught)
+    context = load_project_context(settings, store, 5)
+    no_labels = teacher_labels.no_teacher_labels(context.schema)
+    taught = generated_texts.pseudo_labels_of_texts(
+        store, context.encoder, context.record, context.schema, no_labels, ""
+    )
+    data = distillation.collect_distillation_input(
+        context.pool, context.record, "logistic", context.schema, no_labels, taught
+    )
     nan = np.full((len(data.phrases.texts), context.encoder.dim), np.nan, np.float32)
     nan[:1] = 0.0
     monkeypatch.setattr(context.encoder, "encode", lambda _: nan)
@@ -191,35 +199,39 @@ def test_examples_for_writing_are_answered_tasks_of_each_label_with_their_label_
 def test_report_and_status_say_how_many_answers_the_teacher_was_shown(
     evolving: Callable[..., EvolutionRun], store: Store, settings: Settings
 ) -> None:
-    context = visit(settings, store, 5)
-    before = weakness(context, serving(context))
+    context = load_project_context(settings, store, 5)
+    before = analyse_errors(context, load_serving_learner(context))
     assert before.shown == 0 and report_text.caveat(before) == ""
     (round_,) = evolving(TAUGHT).run(1)
-    report = weakness(context, serving(context))
+    report = analyse_errors(context, load_serving_learner(context))
     assert 0 < report.shown == len(round_.shown) < report.n
     assert report_text.caveat(report).startswith(f"{len(round_.shown)} of these 60 tasks were shown to the teacher")
-    measure(store)
-    assert dict(lines(read_status(store, 5)))["seen by teacher"].startswith(f"{len(round_.shown)} of the 60 answers")
+    write_stats_row(store)
+    assert dict(status_lines(read_status(store, 5)))["seen by teacher"].startswith(
+        f"{len(round_.shown)} of the 60 answers"
+    )
 
 
 def test_the_first_diagnosis_is_of_the_learner_that_serves_as_the_report_has_it(
     evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, settings: Settings
 ) -> None:
-    context = visit(settings, store, 5)
-    report = report_text.lines(weakness(context, serving(context), store.versions.audited(5)))
+    context = load_project_context(settings, store, 5)
+    report = report_text.error_analysis_lines(
+        analyse_errors(context, load_serving_learner(context), store.versions.audited(5))
+    )
     list(evolving(TAUGHT).run(1))
     assert json.loads(teacher.asked[0].text)["figures"] == "\n".join(report)
 
 
 def test_a_refusal_makes_another_question_with_one_more_answer(single: TaskSchema) -> None:
-    plain = prompts.label(single, b"key", "a text", "t", {})
-    free = prompts.label(single, b"key", "a text", "t", {}, "unclear")
+    plain = prompts.label_question(single, b"key", "a text", "t", {})
+    free = prompts.label_question(single, b"key", "a text", "t", {}, "unclear")
     assert free.labels == (*single.labels, "unclear") and free.id != plain.id
     assert free.reply["properties"]["label"]["enum"] == list(free.labels) and "unclear" in free.instructions
 
 
 def test_of_several_labels_none_at_all_is_refused_and_every_decision_must_be_sure(multiple: TaskSchema) -> None:
-    asked = [prompts.label(multiple, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
+    asked = [prompts.label_question(multiple, b"key", "a text", "t", {}, steps.REFUSAL)] * 4
     shares = ([0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1], [0.9, 0.5, 0.1, 0.1], [0.9, 0.1, 0.1, 0.8])
     answers = [Answer("q", {"label": []}, np.array(row, np.float32)) for row in shares]
     texts = [GeneratedText(f"{n}", HARD) for n in range(4)]

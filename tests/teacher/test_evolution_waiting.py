@@ -22,7 +22,7 @@ from ml_backend.teacher import prompts
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.evolution.evolution_run import EvolutionRun
 from ml_backend.teacher.evolution.generated_texts import POOL, TAUGHT
-from ml_backend.teacher.project_context import ProjectContext, visit
+from ml_backend.teacher.project_context import ProjectContext, load_project_context
 
 
 def test_a_step_that_comes_to_nothing_ends_the_round_and_not_the_command(
@@ -175,7 +175,7 @@ def test_the_command_prints_each_round_and_where_it_waits(
 def test_a_teacher_that_can_be_asked_nothing_is_told_with_what_to_set(
     taught: dict[int, str], settings: Settings, store: Store
 ) -> None:
-    context: ProjectContext = visit(settings, store, 5)
+    context: ProjectContext = load_project_context(settings, store, 5)
     with pytest.raises(ApprenticeError, match="'similarity', which can be asked nothing: set `teacher`"):
         context.desk()
 
@@ -194,7 +194,7 @@ def test_what_waits_beside_the_round_is_told_as_an_export_would_count_it(
     evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, single: TaskSchema
 ) -> None:
     teacher.calls = 0
-    store.questions.want(5, "scripted", [(prompts.describe(single, ["a text"], "scripted"), None)])
+    store.questions.want(5, "scripted", [(prompts.description_question(single, ["a text"], "scripted"), None)])
     with pytest.raises(
         RepliesAwaitedError, match="waiting for 1 answer to this round, beside 1 question of the loop; the same"
     ):

@@ -43,17 +43,17 @@ def test_the_tasks_that_a_teacher_was_shown_are_those_of_all_rounds_whenever_som
         waiting = next((place for place, round_ in enumerate(rounds) if not round_.done), None)
         if what == "begin":
             rounds.append(a_round(len(rounds) + 1, *tasks, done=False))
-            generated_texts.keep(any_store, project, rounds[-1])
+            generated_texts.save_round(any_store, project, rounds[-1])
         elif what in ("go on", "finish") and waiting is not None:
             round_ = rounds[waiting]
             rounds[waiting] = replace(round_, shown=(*round_.shown, *tasks), done=what == "finish")
-            generated_texts.keep(any_store, project, rounds[waiting])
+            generated_texts.save_round(any_store, project, rounds[waiting])
         elif what == "forget":
             rounds = []
             any_store.forget(project)
         elif what == "look":
             expected = sorted({task for round_ in rounds for task in round_.shown})
-            assert generated_texts.shown(any_store, project).tolist() == expected
+            assert generated_texts.shown_task_ids(any_store, project).tolist() == expected
 
 
 @pytest.mark.parametrize("n", [3, 60])
@@ -61,9 +61,9 @@ def test_a_look_at_what_was_shown_reads_as_much_of_many_rounds_as_of_few(
     store: Store, monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
     for number in range(1, n + 1):
-        generated_texts.keep(store, 5, a_round(number, number, done=number != 2))
-    generated_texts.shown(store, 5)
-    generated_texts.keep(store, 5, a_round(n + 1, n + 1))
+        generated_texts.save_round(store, 5, a_round(number, number, done=number != 2))
+    generated_texts.shown_task_ids(store, 5)
+    generated_texts.save_round(store, 5, a_round(n + 1, n + 1))
     bodies: list[int] = []
 
     class Row(EvolutionRow):
@@ -72,8 +72,8 @@ def test_a_look_at_what_was_shown_reads_as_much_of_many_rounds_as_of_few(
             bodies.append(self.number)
 
     monkeypatch.setattr("ml_backend.storage.evolution_rounds.EvolutionRow", Row)
-    assert generated_texts.shown(store, 5).tolist() == list(range(1, n + 2))
+    assert generated_texts.shown_task_ids(store, 5).tolist() == list(range(1, n + 2))
     assert bodies == [2, n, n + 1], "the one that waits, the newest of before, and the new one"
     bodies.clear()
-    assert len(generated_texts.shown(store, 5)) == n + 1
+    assert len(generated_texts.shown_task_ids(store, 5)) == n + 1
     assert bodies == [2, n + 1]

@@ -19,7 +19,7 @@ from ml_backend.demo.server import free_port
 from ml_backend.monitoring import doctor
 from ml_backend.storage import Store, now
 from ml_backend.teacher import prompts
-from ml_backend.teacher.health import look
+from ml_backend.teacher.health import check_teacher
 
 KEY = "sk-this-is-the-secret-key"
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
@@ -69,7 +69,7 @@ def examine(make_settings: Callable[..., Settings], store: Store) -> Callable[..
 
     def check(extra_params: dict[str, Any], **values: Any) -> list[str]:
         set_up(store, 5, connection={"ml": 1}, extra_params=extra_params)
-        findings = list(look(make_settings(**values), store, store.projects.ensure(5)))
+        findings = list(check_teacher(make_settings(**values), store, store.projects.ensure(5)))
         assert not any(KEY in text for _, text in findings)
         return [f"{state}: {text}" for state, text in findings]
 
@@ -152,7 +152,7 @@ def test_a_price_is_missed_only_where_somebody_else_may_charge_for_it(
 
 
 def ask(store: Store, name: str, text: str, *, answered: bool) -> None:
-    asked = prompts.label(SCHEMA, content_key(text), text, name, {})
+    asked = prompts.label_question(SCHEMA, content_key(text), text, name, {})
     store.questions.want(5, name, [(asked, content_key(text))])
     if answered:
         call = Call("small", 0.1, 100, 10, "answered")

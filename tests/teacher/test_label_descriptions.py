@@ -14,15 +14,15 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.storage import Store
 from ml_backend.teacher.descriptions.label_descriptions import (
     MAX_CUES,
-    adopt,
-    as_text,
+    adopt_reply,
     checked,
     descriptions,
     from_reply,
-    from_text,
-    phrases,
+    label_descriptions_from_text,
+    label_descriptions_to_text,
+    label_phrases,
 )
-from ml_backend.teacher.prompts import describe
+from ml_backend.teacher.prompts import description_question
 
 SCHEMA = TaskSchema(("fruit", "metal", "animal"), False, "c", "t", "text")
 CUES: dict[str, Any] = {
@@ -32,11 +32,11 @@ CUES: dict[str, Any] = {
 
 
 def test_names_descriptions_and_cues_are_texts_of_their_label_weighted_by_the_score() -> None:
-    label_phrases = phrases(CUES, SCHEMA)
+    phrases = label_phrases(CUES, SCHEMA)
     rows = dict(
         zip(
-            label_phrases.texts,
-            zip(label_phrases.targets.tolist(), label_phrases.weights.tolist(), strict=True),
+            phrases.texts,
+            zip(phrases.targets.tolist(), phrases.weights.tolist(), strict=True),
             strict=True,
         )
     )
@@ -48,23 +48,21 @@ def test_names_descriptions_and_cues_are_texts_of_their_label_weighted_by_the_sc
 
 
 def test_with_several_choices_what_speaks_against_a_label_says_nothing_of_the_others() -> None:
-    label_phrases = phrases({"metal": {"cues": [["not a metal", -10]]}}, replace(SCHEMA, multiple=True))
-    assert label_phrases.targets[label_phrases.texts.index("not a metal")].tolist() == [0.5, 0, 0.5]
+    phrases = label_phrases({"metal": {"cues": [["not a metal", -10]]}}, replace(SCHEMA, multiple=True))
+    assert phrases.targets[phrases.texts.index("not a metal")].tolist() == [0.5, 0, 0.5]
 
 
 def test_a_label_that_was_removed_since_is_passed_over_wherever_it_is_named() -> None:
     left = replace(SCHEMA, labels=("fruit", "metal"))
-    label_phrases = phrases(CUES, left)
-    assert label_phrases.targets[label_phrases.texts.index("the apple of his eye")].tolist() == [0, 1], (
-        "of all others alike"
-    )
-    assert "animal" not in label_phrases.texts
+    phrases = label_phrases(CUES, left)
+    assert phrases.targets[phrases.texts.index("the apple of his eye")].tolist() == [0, 1], "of all others alike"
+    assert "animal" not in phrases.texts
 
 
 def test_without_cues_the_labels_have_their_names_and_hints() -> None:
-    label_phrases = phrases({}, replace(SCHEMA, labels=("fresh_fruit", "metal"), hints=("grows on trees", "")))
-    assert label_phrases.texts == ("fresh fruit", "grows on trees", "metal")
-    assert label_phrases.targets.tolist() == [[1, 0], [1, 0], [0, 1]] and label_phrases.weights.tolist() == [1, 1, 1]
+    phrases = label_phrases({}, replace(SCHEMA, labels=("fresh_fruit", "metal"), hints=("grows on trees", "")))
+    assert phrases.texts == ("fresh fruit", "grows on trees", "metal")
+    assert phrases.targets.tolist() == [[1, 0], [1, 0], [0, 1]] and phrases.weights.tolist() == [1, 1, 1]
 
 
 def test_a_hint_of_the_project_comes_before_the_teachers_description() -> None:
@@ -107,39 +105,39 @@ def test_a_reply_that_fits_the_question_is_read() -> None:
 
     listed = [{"phrase": "an apple", "score": 9, "instead": ""}, {"phrase": "gold", "score": -4, "instead": "metal"}]
     reply = {"labels": [{"label": "fruit", "description": "sweet", "cues": listed}]}
-    asked = describe(SCHEMA, ["a text"], "scripted")
+    asked = description_question(SCHEMA, ["a text"], "scripted")
     jsonschema.validate(reply, asked.reply)
     cues = from_reply(reply, SCHEMA)
     assert cues == {"fruit": {"description": "sweet", "cues": [["an apple", 9], ["gold", -4, "metal"]]}}
-    assert np.isfinite(phrases(cues, SCHEMA).weights).all()
+    assert np.isfinite(label_phrases(cues, SCHEMA).weights).all()
 
 
 def test_cues_as_text_are_read_again_as_they_were_and_every_label_has_its_place() -> None:
-    text = as_text(CUES, SCHEMA)
+    text = label_descriptions_to_text(CUES, SCHEMA)
     assert [*json.loads(text)] == ["fruit", "metal", "animal"]
     assert '      ["the apple of his eye", -5, "animal"]\n' in text, "a cue a line"
-    assert from_text(text, SCHEMA) == CUES, "what says nothing of a label is left out"
-    assert from_text(as_text({}, SCHEMA), SCHEMA) == {}
+    assert label_descriptions_from_text(text, SCHEMA) == CUES, "what says nothing of a label is left out"
+    assert label_descriptions_from_text(label_descriptions_to_text({}, SCHEMA), SCHEMA) == {}
 
 
 def test_what_is_no_json_is_told_with_its_place() -> None:
     with pytest.raises(ApprenticeError, match=r"not JSON: .* at line 2, column 12"):
-        from_text('{\n  "fruit": oops\n}', SCHEMA)
+        label_descriptions_from_text('{\n  "fruit": oops\n}', SCHEMA)
 
 
 def test_other_words_scores_or_labels_have_another_digest() -> None:
     cue: dict[str, Any] = {"fruit": {"description": "", "cues": [["an apple", 5]]}}
     others = [[["an appl", 5]], [["an apple", 6]], [["an apple", 5], ["a pear", 5]]]
-    digests = {phrases({"fruit": {"description": "", "cues": cues}}, SCHEMA).digest for cues in others}
-    assert len(digests | {phrases(cue, SCHEMA).digest}) == 4
-    assert phrases(cue, SCHEMA).digest == phrases(dict(cue), SCHEMA).digest
+    digests = {label_phrases({"fruit": {"description": "", "cues": cues}}, SCHEMA).digest for cues in others}
+    assert len(digests | {label_phrases(cue, SCHEMA).digest}) == 4
+    assert label_phrases(cue, SCHEMA).digest == label_phrases(dict(cue), SCHEMA).digest
 
 
 def test_a_teachers_cues_are_adopted_only_while_there_are_none(store: Store) -> None:
     reply = {"labels": [{"label": "fruit", "description": "sweet", "cues": []}]}
-    adopt(store, 5, reply, SCHEMA)
+    adopt_reply(store, 5, reply, SCHEMA)
     assert store.projects.get(5) is None, "a project that nobody knows is not made"
     store.projects.ensure(5)
-    adopt(store, 5, reply, SCHEMA)
-    adopt(store, 5, {"labels": [{"label": "metal", "description": "hard", "cues": []}]}, SCHEMA)
+    adopt_reply(store, 5, reply, SCHEMA)
+    adopt_reply(store, 5, {"labels": [{"label": "metal", "description": "hard", "cues": []}]}, SCHEMA)
     assert store.projects.ensure(5).cues == {"fruit": {"description": "sweet", "cues": []}}

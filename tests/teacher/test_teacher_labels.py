@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from projects import set_up
 
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import Draft, Example, Prediction, TaskSchema, content_key
+from ml_backend.core.types import Draft, Prediction, TaskContent, TaskSchema, content_key
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.teacher import prompts
-from ml_backend.teacher.teacher_labels import TeacherLabels, of_texts, recall
+from ml_backend.teacher.teacher_labels import TeacherLabels, expected_labels_of_texts, load_teacher_labels
 
 SCHEMA = TaskSchema(("fruit", "metal"), False, "c", "t", "text")
 TEXTS = {10: "apple", 20: "iron", 30: "pear", 40: "zinc", 50: "apple"}
@@ -31,13 +31,13 @@ SHOWN: set[str] = set()  # texts whose label was asked for with answers in sight
 def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLabels]:
     """What is recalled after the teacher said so of some texts, and annotators so of some tasks."""
     store.projects.ensure(5)
-    store.tasks.put(5, [Example(task, text, content_key(text)) for task, text in TEXTS.items()])
+    store.tasks.put(5, [TaskContent(task, text, content_key(text)) for task, text in TEXTS.items()])
     pool = ProjectPool(store, 5, fake_encoder)
     pool.refresh(store.projects.ensure(5).tasks_revision)
 
     def look(said: dict[str, float], answered: dict[int, str], schema: TaskSchema = SCHEMA) -> TeacherLabels:
         for text, fruit in said.items():
-            asked = prompts.label(schema, content_key(text), text, "scripted", {})
+            asked = prompts.label_question(schema, content_key(text), text, "scripted", {})
             if text in SHOWN:
                 asked = replace(asked, examples=(("plum", '{"label": "fruit"}'),))
             store.questions.want(5, "scripted", [(asked, content_key(text))])
@@ -46,7 +46,9 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
             store.questions.record(5, Answer(asked.id, {"label": "fruit"}, shares), [])
         tasks = np.array(sorted(answered), np.int64)
         targets = np.eye(2, dtype=np.float32)[[SCHEMA.labels.index(answered[task]) for task in tasks.tolist()]]
-        return recall(store, "scripted", SCHEMA, pool, 5, AggregatedLabels(tasks, targets.reshape(-1, 2), tasks))
+        return load_teacher_labels(
+            store, "scripted", SCHEMA, pool, 5, AggregatedLabels(tasks, targets.reshape(-1, 2), tasks)
+        )
 
     return look
 
@@ -115,19 +117,19 @@ def test_a_request_and_the_queue_take_the_same_reply_whatever_the_labels_were_in
 ) -> None:
     project, texts = next(_projects), ["apple", "zinc"]
     any_store.projects.ensure(project)
-    any_store.tasks.put(project, [Example(task, text, content_key(text)) for task, text in enumerate(texts)])
+    any_store.tasks.put(project, [TaskContent(task, text, content_key(text)) for task, text in enumerate(texts)])
     pool = ProjectPool(any_store, project, fake_encoder)
     pool.refresh(any_store.projects.ensure(project).tasks_revision)
     for number, (schema, text, first) in enumerate(replies):
-        asked = replace(prompts.label(schema, content_key(text), text, "scripted", {}), id=str(number))
+        asked = replace(prompts.label_question(schema, content_key(text), text, "scripted", {}), id=str(number))
         any_store.questions.want(project, "scripted", [(asked, content_key(text))])
         shares = np.full(len(schema.labels), (1 - first) / (len(schema.labels) - 1), np.float32)
         shares[0] = first
         any_store.questions.record(project, Answer(asked.id, {"label": "x"}, shares), [])
     for schema in SCHEMAS:
         no_labels = AggregatedLabels(pool.tasks[:0], np.empty((0, len(schema.labels)), np.float32), pool.tasks[:0])
-        queue = recall(any_store, "scripted", schema, pool, project, no_labels)
-        request = of_texts(any_store, "scripted", schema, project, texts)
+        queue = load_teacher_labels(any_store, "scripted", schema, pool, project, no_labels)
+        request = expected_labels_of_texts(any_store, "scripted", schema, project, texts)
         np.testing.assert_array_equal(request, queue.of(pool.tasks))
 
 
@@ -137,5 +139,7 @@ def test_a_label_that_went_and_came_back_brings_the_reply_of_then_back(
     wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")
     remember({"apple": 0.9}, {}, schema=wider)
     remember({"apple": 0.2}, {})
-    (between,), (after,) = (of_texts(store, "scripted", schema, 5, ["apple"]) for schema in (SCHEMA, wider))
+    (between,), (after,) = (
+        expected_labels_of_texts(store, "scripted", schema, 5, ["apple"]) for schema in (SCHEMA, wider)
+    )
     assert between[1] > 0.5 and after[0] > 0.5

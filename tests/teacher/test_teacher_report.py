@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from fake_label_studio import SINGLE
 from projects import set_up
-from stats_row import measure
+from stats_row import write_stats_row
 
 from ml_backend.core.teacher_types import Answer, Call
-from ml_backend.core.types import SYNTHETIC, Annotation, Draft, Example, ModelVersion, Prediction, content_key
+from ml_backend.core.types import SYNTHETIC_FIELD, Annotation, Draft, ModelVersion, Prediction, TaskContent, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.monitoring.prometheus import Metrics
-from ml_backend.monitoring.status import lines, read_status
+from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.storage import Store
 from ml_backend.storage import ledger as ledger_module
 from ml_backend.teacher import prompts, report
@@ -32,7 +32,7 @@ def annotate(store: Store, task: int, label: str, seconds: float | None = None) 
 
 def say(store: Store, text: str, label: str, *calls: Call) -> None:
     """The teacher's label of a text; with "", a question that waits."""
-    asked = prompts.label(SCHEMA, content_key(text), text, TEACHER, {})
+    asked = prompts.label_question(SCHEMA, content_key(text), text, TEACHER, {})
     store.questions.want(5, TEACHER, [(asked, content_key(text))])
     if label:
         shares = np.array([label == name for name in SCHEMA.labels], np.float32)
@@ -65,24 +65,24 @@ def taught_store(store: Store) -> Store:
     set_up(store, 5, connection={"ml": 1}, label_config=SINGLE, published="v2",
         teacher={"name": TEACHER, "model": "small", "problem": "", "until": 0.0},
     )  # fmt: skip
-    store.tasks.put(5, [Example(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 9)])
+    store.tasks.put(5, [TaskContent(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 9)])
     return store
 
 
 def teacher_status(store: Store) -> dict[str, Any]:
-    measure(store)
+    write_stats_row(store)
     return read_status(store, 5).teacher
 
 
-def status_lines(store: Store) -> dict[str, str]:
-    measure(store)
-    return dict(lines(read_status(store, 5)))
+def status_texts(store: Store) -> dict[str, str]:
+    write_stats_row(store)
+    return dict(status_lines(read_status(store, 5)))
 
 
 def test_before_anything_was_shown_or_asked_there_is_nothing_to_say(store: Store) -> None:
     set_up(store, 5, connection={"ml": 1}, label_config=SINGLE)
     assert teacher_status(store) == {}
-    assert list(report.lines({}, 10)) == []
+    assert list(report.report_lines({}, 10)) == []
 
 
 def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, mon
     assert (status["spent"]["today"]["calls"], status["spent"]["today"]["cost"]) == (1, 0.25)
     assert list(status["spent"]["by purpose"]) == ["label"]
     assert status["outcomes"] == {"malformed": 1, "answered": 2}
-    assert status_lines(taught_store)["teacher"] == (
+    assert status_texts(taught_store)["teacher"] == (
         f"{TEACHER}: 2 labels given, 1 question waiting, 3 calls with 330 tokens for 0.75 (1 for 0.25 of them today), "
         "1 malformed"
     )
@@ -108,7 +108,7 @@ def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, mon
 
 def test_a_teacher_without_a_model_is_named_without_an_empty_one(taught_store: Store) -> None:
     set_up(taught_store, 5, teacher={"name": "batch:", "model": "", "problem": "", "until": 0.0})
-    assert status_lines(taught_store)["teacher"].startswith("batch: 0 labels given, 0 questions waiting")
+    assert status_texts(taught_store)["teacher"].startswith("batch: 0 labels given, 0 questions waiting")
 
 
 def test_drafts_time_and_the_learners_share_are_told(taught_store: Store) -> None:
@@ -126,7 +126,7 @@ def test_drafts_time_and_the_learners_share_are_told(taught_store: Store) -> Non
     }  # fmt: skip
     assert status["saved"]["seconds"] == 60.0
     assert (status["share"]["value"], status["share"]["n"]) == (pytest.approx(2 / 3), 3)
-    words = status_lines(taught_store)
+    words = status_texts(taught_store)
     assert words["drafts"] == (
         "teacher's 6 accepted, 0 edited, 0 replaced; learner's 0 accepted, 0 edited, 1 replaced; saved 1.0 minutes "
         "(4.0 s an answer instead of 14.0 s; 6 and 5 timed)"
@@ -145,14 +145,16 @@ def test_both_are_compared_with_the_annotators_and_the_worst_classes_are_named_f
     assert (agreement["teacher"]["overall"]["value"], agreement["teacher"]["overall"]["n"]) == (pytest.approx(2 / 3), 3)
     assert {label: share["n"] for label, share in agreement["teacher"]["by_class"].items()} == {"fruit": 2, "metal": 1}
     assert (agreement["learner"]["overall"]["value"], agreement["learner"]["overall"]["n"]) == (pytest.approx(2 / 3), 3)
-    words = status_lines(taught_store)
+    words = status_texts(taught_store)
     assert words["teacher agrees"].startswith("0.667 (95 %: 0.208 to 0.939; 3 tasks): fruit 50% (9% to 91%), metal")
-    assert dict(report.lines(teacher_status(taught_store), 1))["teacher agrees"].endswith("(9% to 91%) and 1 more")
+    assert dict(report.report_lines(teacher_status(taught_store), 1))["teacher agrees"].endswith(
+        "(9% to 91%) and 1 more"
+    )
     assert words["learner agrees"].startswith("0.667")
 
 
 def test_a_task_that_the_teacher_wrote_judges_nobody(taught_store: Store) -> None:
-    wrote = Example(9, "text 9", content_key("text 9"), {SYNTHETIC: "hard"})
+    wrote = TaskContent(9, "text 9", content_key("text 9"), {SYNTHETIC_FIELD: "hard"})
     taught_store.tasks.put(5, [wrote])
     show(taught_store, "v2", teacher_1="fruit", teacher_9="fruit")
     for task in (1, 9):
@@ -181,7 +183,7 @@ def test_what_the_priors_are_worth_is_told_and_a_harmful_one_is_named_so(
     taught_store: Store, started_from: str, priors: dict[str, float], words: str
 ) -> None:
     learnt(taught_store, priors, started_from)
-    text = status_lines(taught_store)["taught"]
+    text = status_texts(taught_store)["taught"]
     assert words in text and all(f" {error:.2f}" in text for name, error in priors.items() if name != "none")
     assert (teacher_status(taught_store)["started_from"], teacher_status(taught_store)["priors"]) == (
         started_from,
@@ -192,7 +194,7 @@ def test_what_the_priors_are_worth_is_told_and_a_harmful_one_is_named_so(
 def test_what_is_wrong_with_it_is_told_a_spent_budget_too(taught_store: Store) -> None:
     problem = "the teacher's budget of today is spent (1 of teacher_daily_budget 1): the loop goes on without it"
     set_up(taught_store, 5, teacher={"name": TEACHER, "model": "small", "problem": problem, "until": 0.0})
-    assert status_lines(taught_store)["teacher trouble"] == problem == teacher_status(taught_store)["problem"]
+    assert status_texts(taught_store)["teacher trouble"] == problem == teacher_status(taught_store)["problem"]
 
 
 def test_drafts_of_the_embedded_teacher_are_counted_without_any_ledger(taught_store: Store) -> None:
@@ -201,7 +203,7 @@ def test_drafts_of_the_embedded_teacher_are_counted_without_any_ledger(taught_st
     annotate(taught_store, 1, "fruit")
     status = teacher_status(taught_store)
     assert (status["name"], status["drafts"]["teacher"]["accepted"]) == ("similarity", 1)
-    words = status_lines(taught_store)
+    words = status_texts(taught_store)
     assert words["drafts"].startswith("teacher's 1 accepted") and "teacher" not in words
 
 
@@ -209,7 +211,7 @@ def test_prometheus_has_calls_cost_what_waits_and_who_agrees(taught_store: Store
     annotate(taught_store, 1, "fruit")
     say(taught_store, "text 1", "fruit", Call("m", 1.0, 100, 10, "answered"))
     say(taught_store, "text 2", "")
-    measure(taught_store)
+    write_stats_row(taught_store)
     text = Metrics(taught_store).render().decode()
     for line in ("calls", "cost", "waiting", "agreement"):
         value = {"calls": 1.0, "cost": 0.25, "waiting": 1.0, "agreement": 1.0}[line]

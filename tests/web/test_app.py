@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fake_encoder import FakeEncoder
-from fake_label_studio import SINGLE, FakeLabelStudio, fill, flood
+from fake_label_studio import SINGLE, FakeLabelStudio, add_labelled_tasks, submit_labels
 from flask.testing import FlaskClient
 from projects import set_up
 
@@ -102,8 +102,8 @@ def test_the_learner_that_serves_answers_and_follows_the_active_version(
     client: FlaskClient,
 ) -> None:
     settings.defaults = settings.defaults.model_copy(update={"audit_share": 0.0})
-    truth = fill(server, 90)
-    flood(server, truth, single, list(truth)[:45])
+    truth = add_labelled_tasks(server, 90)
+    submit_labels(server, truth, single, list(truth)[:45])
     run_round(make_round(server))
     body = {"project": "5.1", "label_config": SINGLE, "tasks": [server.tasks[task] for task in list(truth)[45:]]}
     results = client.post("/predict", json=body).get_json()["results"]
@@ -114,7 +114,7 @@ def test_the_learner_that_serves_answers_and_follows_the_active_version(
     assert sum(right) > 0.8 * len(right)
     assert {result["model_version"] for result in results} == {server.settings["model_version"]}
     assert all(result["score"] >= 0.5 for result in results), "behind the published queue"
-    flood(server, truth, single, list(truth)[45:50])
+    submit_labels(server, truth, single, list(truth)[45:50])
     run_round(make_round(server))
     later_results = client.post("/predict", json=body).get_json()["results"]
     assert {result["model_version"] for result in later_results} == {server.settings["model_version"]}
@@ -133,7 +133,7 @@ def test_vectors_that_are_cached_are_not_made_again(
     store: Store, server: FakeLabelStudio, make_round: Callable[..., RoundContext], client: FlaskClient,
     fake_encoder: FakeEncoder,
 ) -> None:  # fmt: skip
-    fill(server, 10)
+    add_labelled_tasks(server, 10)
     context = make_round(server)
     run_round(context)
     context.pool.flush()
@@ -215,7 +215,7 @@ def test_versions_are_listed_as_label_studio_reads_them(
     capture: Capture,
 ) -> None:
     assert client.get("/versions").get_json() == {"versions": []}
-    fill(server, 10)
+    add_labelled_tasks(server, 10)
     run_round(make_round(server))
     response = client.get("/versions").get_json()
     assert response == {"versions": [server.settings["model_version"]]}
@@ -240,7 +240,7 @@ def test_a_rollback_can_be_asked_for(client: FlaskClient, store: Store) -> None:
 def test_metrics_are_prometheus_text(
     client: FlaskClient, store: Store, server: FakeLabelStudio, make_round: Callable[..., RoundContext]
 ) -> None:
-    fill(server, 10)
+    add_labelled_tasks(server, 10)
     set_up(store, 5, connection={"ml": 1})
     run_round(make_round(server))
     client.post("/webhook", json=server.annotate(3, "fruit"))

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from malformed_requests import anything
+from malformed_requests import any_json
 
 from ml_backend.web import label_studio_routes
 
@@ -32,7 +32,7 @@ def test_an_unexpected_error_shows_neither_trace_nor_text(
     def broken(*_: Any) -> None:
         raise RuntimeError("patient 17 is called Miller")
 
-    monkeypatch.setattr(label_studio_routes, "take", broken)
+    monkeypatch.setattr(label_studio_routes, "handle_event", broken)
     response = client.post("/webhook", json={"action": "X", "project": 5})
     assert response.status_code == 500
     printed = capsys.readouterr()
@@ -45,7 +45,7 @@ def test_an_unexpected_error_shows_neither_trace_nor_text(
 configurations = st.sampled_from([SINGLE, SINGLE.replace("fruit", "\0"), SINGLE + "\ud800", "<View/>"])
 
 
-tasks = st.fixed_dictionaries({"data": anything | st.fixed_dictionaries({"text": anything})}, optional={"id": anything})
+tasks = st.fixed_dictionaries({"data": any_json | st.fixed_dictionaries({"text": any_json})}, optional={"id": any_json})
 
 
 projects = st.fixed_dictionaries(
@@ -59,16 +59,16 @@ projects = st.fixed_dictionaries(
 requests = st.fixed_dictionaries(
     {},
     optional={
-        "project": st.just(5) | st.just("5.17") | projects | anything,
-        "schema": st.just(SINGLE) | anything,
-        "label_config": configurations | anything,
-        "extra_params": anything,
-        "params": anything,
-        "tasks": anything | st.lists(tasks, max_size=3),
+        "project": st.just(5) | st.just("5.17") | projects | any_json,
+        "schema": st.just(SINGLE) | any_json,
+        "label_config": configurations | any_json,
+        "extra_params": any_json,
+        "params": any_json,
+        "tasks": any_json | st.lists(tasks, max_size=3),
         "action": st.sampled_from(["ANNOTATION_CREATED", "TASKS_CREATED", "ANNOTATIONS_DELETED", "START_TRAINING"]),
-        "annotation": anything,
-        "annotations": anything,
-        "task": anything,
+        "annotation": any_json,
+        "annotations": any_json,
+        "task": any_json,
     },
 )  # fmt: skip
 
@@ -77,7 +77,7 @@ def dumped(body: Any) -> str:
     return json.dumps(body)  # lone surrogates, NaN and huge numbers as Python writes them
 
 
-@given(body=requests | anything)
+@given(body=requests | any_json)
 @hypothesis_settings(max_examples=1000)
 @pytest.mark.slow
 def test_hostile_json_is_never_an_error_of_the_server(body: Any, client: FlaskClient) -> None:

@@ -13,11 +13,11 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, FakeLabelStudio
 from projects import remove_rows, set_up
 from round_fixtures import MakeRound, active, learn
-from stats_row import measure
+from stats_row import write_stats_row
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer
-from ml_backend.core.types import Annotation, Example, ModelVersion, TaskSchema, content_key
+from ml_backend.core.types import Annotation, ModelVersion, TaskContent, TaskSchema, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.loop.round import run_round
@@ -26,7 +26,7 @@ from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store, Vectors
 from ml_backend.storage.schema import confusion, question, stats
 from ml_backend.teacher import prompts
-from ml_backend.teacher.teacher_labels import of_texts, recall
+from ml_backend.teacher.teacher_labels import expected_labels_of_texts, load_teacher_labels
 from ml_backend.web import predictor as predictor_module
 from ml_backend.web.predictor import Predictor
 
@@ -39,9 +39,9 @@ def teach(store: Store, project: int, n: int, wrong: int) -> None:
     """Sets up a project of n annotated tasks with teacher labels, of which the first `wrong` are wrong."""
     set_up(store, project, connection={"ml": 1}, label_config=SINGLE, published="v1", teacher={"name": TEACHER})
     texts = [f"{project} text {task}" for task in range(n)]
-    store.tasks.put(project, [Example(task, text, content_key(text)) for task, text in enumerate(texts)])
+    store.tasks.put(project, [TaskContent(task, text, content_key(text)) for task, text in enumerate(texts)])
     keyed_questions = [
-        (prompts.label(SCHEMA, content_key(text), text, TEACHER, {}), content_key(text)) for text in texts
+        (prompts.label_question(SCHEMA, content_key(text), text, TEACHER, {}), content_key(text)) for text in texts
     ]
     store.questions.want(project, TEACHER, keyed_questions)
     for task, (label_question, _) in enumerate(keyed_questions):
@@ -49,7 +49,7 @@ def teach(store: Store, project: int, n: int, wrong: int) -> None:
         store.questions.record(project, Answer(label_question.id, {"label": SCHEMA.labels[0]}, shares), [])
     first = 1_000_000 * project
     store.labels.put(project, [Annotation(first + task, task, 1, (SCHEMA.labels[0],)) for task in range(n)])
-    measure(store, project)
+    write_stats_row(store, project)
 
 
 def test_a_teachers_label_is_worth_on_request_what_it_was_worth_to_the_round(
@@ -58,9 +58,11 @@ def test_a_teachers_label_is_worth_on_request_what_it_was_worth_to_the_round(
     teach(store, 5, 30, wrong=20)
     pool, texts = ProjectPool(store, 5, fake_encoder), ["5 text 3", "5 text 25", "never seen"]
     pool.refresh(store.projects.known(5).tasks_revision)
-    teacher_labels = recall(store, TEACHER, SCHEMA, pool, 5, LabelAggregator(store, 5).refresh(SCHEMA).answers)
+    teacher_labels = load_teacher_labels(
+        store, TEACHER, SCHEMA, pool, 5, LabelAggregator(store, 5).refresh(SCHEMA).answers
+    )
     expected = teacher_labels.of(np.array([3, 25]))
-    probabilities = of_texts(store, TEACHER, SCHEMA, 5, texts)
+    probabilities = expected_labels_of_texts(store, TEACHER, SCHEMA, 5, texts)
     assert np.allclose(probabilities[:2], expected)
     assert np.isnan(probabilities[2]).all()
     assert probabilities[0].argmax() == 0, "it said the second label, and is known to be wrong with that"
@@ -81,7 +83,7 @@ def test_a_word_that_no_round_has_judged_is_believed_as_that_of_a_stranger(
         remove_rows(store, 5, stats, confusion)
     else:
         schema = TaskSchema(SCHEMA.labels[::-1], False, "label", "text", "text")
-    probabilities = of_texts(store, teacher, schema, 5, ["5 text 3"])[0]
+    probabilities = expected_labels_of_texts(store, teacher, schema, 5, ["5 text 3"])[0]
     assert schema.labels[int(probabilities.argmax())] == SCHEMA.labels[1]
     assert 0.5 < probabilities.max() < 1
 

@@ -9,7 +9,7 @@ from fake_encoder import FakeEncoder
 
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Example, Floats, content_key
+from ml_backend.core.types import Floats, TaskContent, content_key
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.worker.encoding_runner import EncodingRunner
@@ -26,7 +26,9 @@ def test_an_encoder_that_fails_leaves_other_projects_their_turn(
     pools = {}
     for project, encoder in ((1, FailingEncoder("failing")), (2, FakeEncoder())):
         store.projects.ensure(project)
-        store.tasks.put(project, [Example(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 21)])
+        store.tasks.put(
+            project, [TaskContent(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 21)]
+        )
         pools[project] = ProjectPool(store, project, encoder)
         pools[project].refresh(1)
         store.progress.encoded(project, "worker", 0, 20)
@@ -43,7 +45,7 @@ def test_an_encoder_that_fails_leaves_other_projects_their_turn(
 
 def test_what_another_worker_encodes_is_left_to_it(settings: Settings, store: Store) -> None:
     store.projects.ensure(1)
-    store.tasks.put(1, [Example(1, "text", content_key("text"))])
+    store.tasks.put(1, [TaskContent(1, "text", content_key("text"))])
     pool = ProjectPool(store, 1, FakeEncoder())
     pool.refresh(1)
     store.progress.encoded(1, "another", 0, 1)

@@ -9,12 +9,12 @@ from statistics import median
 
 import pytest
 from fake_encoder import FakeEncoder
-from fake_label_studio import FakeClient, FakeLabelStudio, fill
+from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks
 from projects import set_up
-from statements import recorded
+from statements import recorded_statements
 
 from ml_backend.core.settings import Settings
-from ml_backend.storage import Store, remember_credentials
+from ml_backend.storage import Store, save_credentials
 from ml_backend.worker import worker as module
 from ml_backend.worker.worker import Worker
 
@@ -68,8 +68,8 @@ class Running:
 def running(
     any_settings: Settings, server: FakeLabelStudio, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Running]:
-    fill(server, 12)
-    remember_credentials(any_settings.data_dir, any_settings.label_studio_url, "key")
+    add_labelled_tasks(server, 12)
+    save_credentials(any_settings.data_dir, any_settings.label_studio_url, "key")
     monkeypatch.setattr(module, "LabelStudioClient", lambda *_: FakeClient(server))
     running = Running(any_settings)
     running.thread.start()
@@ -84,7 +84,7 @@ def running(
 @pytest.mark.slow
 def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once(running: Running) -> None:
     running.settle()
-    with recorded() as statements:
+    with recorded_statements() as statements:
         time.sleep(IDLE_SECONDS)
     queries = [" ".join(statement.split())[:60] for statement, _ in statements if not statement.startswith("BEGIN")]
     assert len(queries) / IDLE_SECONDS < 6.0, queries

@@ -49,7 +49,7 @@ def test_each_learner_is_looked_at_once_and_a_round_is_asked_for(
     harness.step()
     assert watched(store)["version"] == active(store).learner
     assert store.jobs.state(5).waiting
-    monkeypatch.setattr(module, "find_out", lambda _: pytest.fail("the learner is the same"))
+    monkeypatch.setattr(module, "run_monitor", lambda _: pytest.fail("the learner is the same"))
     harness.step()
 
 
@@ -59,7 +59,7 @@ def test_a_look_that_fails_is_logged_and_harms_nothing(
     def fail(_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(module, "find_out", fail)
+    monkeypatch.setattr(module, "run_monitor", fail)
     harness.step()
     assert watched(store) == {}
 
@@ -78,7 +78,7 @@ def test_a_look_at_a_project_that_is_gone_meanwhile_is_dropped(
         set_up(store, 5, connection=None)
         return {"late": True}
 
-    monkeypatch.setattr(module, "find_out", disconnected)
+    monkeypatch.setattr(module, "run_monitor", disconnected)
     harness.step()
     assert watched(store) == {}
 

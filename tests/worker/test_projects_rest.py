@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from fake_label_studio import MULTIPLE, SINGLE, FakeLabelStudio, fill, flood
+from fake_label_studio import MULTIPLE, SINGLE, FakeLabelStudio, add_labelled_tasks, submit_labels
 from round_fixtures import MakeRound, queue
 from scripted_teacher import ScriptedTeacher
 from teacher_harness import TeacherHarness
@@ -73,14 +73,14 @@ def test_without_an_event_every_project_comes_to_rest_whatever_its_teacher_has_s
     )
     server.label_config = SINGLE if seed % 3 else MULTIPLE
     if seed % 2:  # nothing that a teacher has taught is started from
-        monkeypatch.setattr(distillation, "load", lambda *_: distillation.Priors({}, "", np.empty(0, np.uint64)))
-    truth = fill(server, 60)
+        monkeypatch.setattr(distillation, "load_priors", lambda *_: distillation.Priors({}, "", np.empty(0, np.uint64)))
+    truth = add_labelled_tasks(server, 60)
     teacher_harness = TeacherHarness(settings, store, server, make_round, teacher)
     store.jobs.ask(5)
     come_to_rest(teacher_harness, store)
     for answered in (1, 20, 60):
         tasks = [task for task in queue(server) or truth if task in truth and not server.tasks[task]["annotations"]]
-        flood(server, truth, single, tasks[:answered])
+        submit_labels(server, truth, single, tasks[:answered])
         store.jobs.ask(5)
         come_to_rest(teacher_harness, store)
     versions = len(store.versions.all(5))

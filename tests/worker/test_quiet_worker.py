@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_label_studio import fill, flood
+from fake_label_studio import add_labelled_tasks, submit_labels
 from projects import set_up
 from worker_harness import WorkerHarness
 
@@ -19,7 +19,7 @@ from ml_backend.worker import maintenance
 
 
 def test_a_quiet_worker_encodes_the_rest_and_the_queue_improves(harness: WorkerHarness) -> None:
-    fill(harness.server, 1300)
+    add_labelled_tasks(harness.server, 1300)
     harness.round()
     pool = harness.worker._pools[5]
     assert not pool.encoded.all()
@@ -33,7 +33,7 @@ def test_a_quiet_worker_encodes_the_rest_and_the_queue_improves(harness: WorkerH
 
 def with_versions(harness: WorkerHarness, n: int) -> None:
     """Stores n published versions of three rows each. The last one is active."""
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
     harness.round()
     for number in range(2, n + 1):
         name = f"apprentice-{number}-x"
@@ -86,7 +86,7 @@ def test_however_busy_it_is_no_more_versions_stand_than_the_ceiling(harness: Wor
 
 def test_it_is_tidied_up_while_the_pool_is_encoded_too(harness: WorkerHarness) -> None:
     with_versions(harness, maintenance.MIN_STALE_VERSIONS + 4)
-    fill(harness.server, 1300)
+    add_labelled_tasks(harness.server, 1300)
     set_up(harness.store, 5, reconciled_at=0.0)
     harness.round()
     assert not harness.worker._pools[5].encoded.all()
@@ -112,7 +112,7 @@ def test_a_pruning_that_fails_is_no_more_than_a_warning(harness: WorkerHarness) 
 
 def learn_again(harness: WorkerHarness, truth: dict[int, str], schema: TaskSchema, at: int) -> None:
     """Runs a round after one more annotation."""
-    flood(harness.server, truth, schema, [list(truth)[at]])
+    submit_labels(harness.server, truth, schema, [list(truth)[at]])
     set_up(harness.store, 5, reconciled_at=0.0)
     harness.round()
 
@@ -125,8 +125,8 @@ def artifacts(harness: WorkerHarness) -> set[str]:
 def test_after_27_rounds_in_a_row_no_more_learners_are_kept_than_are_wanted(
     harness: WorkerHarness, single: TaskSchema
 ) -> None:
-    truth = fill(harness.server, 60)
-    flood(harness.server, truth, single, list(truth)[:6])
+    truth = add_labelled_tasks(harness.server, 60)
+    submit_labels(harness.server, truth, single, list(truth)[:6])
     for at in range(6, 33):
         learn_again(harness, truth, single, at)
         learners = harness.store.versions.learners(5)
@@ -140,8 +140,8 @@ def test_after_27_rounds_in_a_row_no_more_learners_are_kept_than_are_wanted(
 def test_rounds_that_fail_after_they_have_learnt_leave_no_learners_either(
     harness: WorkerHarness, single: TaskSchema
 ) -> None:
-    truth = fill(harness.server, 60)
-    flood(harness.server, truth, single, list(truth)[:6])
+    truth = add_labelled_tasks(harness.server, 60)
+    submit_labels(harness.server, truth, single, list(truth)[:6])
     learn_again(harness, truth, single, 6)
     serving = harness.active()
 
@@ -163,8 +163,8 @@ def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first_b
     harness: WorkerHarness, single: TaskSchema, keep: int, kept: list[int]
 ) -> None:
     harness.worker._settings.keep_versions = keep
-    truth = fill(harness.server, 60)
-    flood(harness.server, truth, single, list(truth)[:6])
+    truth = add_labelled_tasks(harness.server, 60)
+    submit_labels(harness.server, truth, single, list(truth)[:6])
     for at in range(6, 9):
         learn_again(harness, truth, single, at)
     newest = harness.active()
@@ -178,8 +178,8 @@ def test_of_learners_with_as_many_answers_the_earlier_ones_are_forgotten_first_b
 
 
 def test_a_learner_that_serves_or_is_held_is_never_forgotten(harness: WorkerHarness, single: TaskSchema) -> None:
-    truth = fill(harness.server, 60)
-    flood(harness.server, truth, single, list(truth)[:6])
+    truth = add_labelled_tasks(harness.server, 60)
+    submit_labels(harness.server, truth, single, list(truth)[:6])
     learn_again(harness, truth, single, 6)
     held = harness.active().number
     harness.worker._settings.keep_versions = 100
@@ -204,8 +204,8 @@ def quiet(harness: WorkerHarness, steps: int) -> None:
 
 
 def test_a_deleted_task_leaves_no_text_and_no_vector_behind(harness: WorkerHarness, single: TaskSchema) -> None:
-    truth = fill(harness.server, 40)
-    flood(harness.server, truth, single, list(truth)[:6])
+    truth = add_labelled_tasks(harness.server, 40)
+    submit_labels(harness.server, truth, single, list(truth)[:6])
     harness.round()
     task, folder = next(iter(truth)), harness.worker._settings.data_dir
     [text] = harness.store.tasks.texts(5, [task])
@@ -230,7 +230,7 @@ def holding(folder: Path, content: bytes) -> list[Path]:
 def test_nothing_is_looked_for_again_while_no_task_changes(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
     harness.round()
     looks: list[int] = []
     sweep = harness.store.sweep_vectors
@@ -262,7 +262,7 @@ def test_rounds_that_find_nothing_new_do_not_disturb_the_quiet(harness: WorkerHa
 
 
 def test_where_it_is_never_quiet_deleted_tasks_are_swept_up_after_a_round(harness: WorkerHarness) -> None:
-    truth = fill(harness.server, 20)
+    truth = add_labelled_tasks(harness.server, 20)
     harness.round()
     harness.worker._pools[5].flush()
     assert len(harness.store.vectors(5, "fake")) == 20
@@ -278,7 +278,7 @@ def test_where_it_is_never_quiet_deleted_tasks_are_swept_up_after_a_round(harnes
 def test_vectors_of_an_earlier_encoder_go_when_a_round_with_the_new_one_has_come_to_its_end(
     harness: WorkerHarness,
 ) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
     for project, space in ((5, "earlier"), (5, "earliest"), (6, "earlier")):
         harness.store.vectors(project, space).add([b"k" * 16], np.ones((1, 4), np.float32))
 
@@ -302,8 +302,8 @@ def spaces(harness: WorkerHarness) -> list[Path]:
 def test_an_artifact_that_a_killed_worker_left_goes_and_what_is_needed_or_new_stays(
     harness: WorkerHarness, single: TaskSchema
 ) -> None:
-    truth = fill(harness.server, 40)
-    flood(harness.server, truth, single, list(truth)[:6])
+    truth = add_labelled_tasks(harness.server, 40)
+    submit_labels(harness.server, truth, single, list(truth)[:6])
     harness.round()
     names = {}
     for content in ("prior", "stray", "new"):

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from fake_encoder import FakeEncoder
-from fake_label_studio import FakeLabelStudio, fill
+from fake_label_studio import FakeLabelStudio, add_labelled_tasks
 from projects import set_up
-from statements import recorded
+from statements import recorded_statements
 from worker_harness import WorkerHarness
 
 from ml_backend.core.settings import Settings
@@ -40,7 +40,7 @@ def statements_of(harness: WorkerHarness, rows: int) -> tuple[int, int, int]:
     unanswered = next(task for task, content in harness.server.tasks.items() if not content["annotations"])
     harness.receive_event(harness.server.annotate(unanswered, "fruit"))
     predictions_before = len(harness.server.predictions)
-    with recorded() as statements:
+    with recorded_statements() as statements:
         harness.step()
     assert len(harness.server.predictions) - predictions_before == rows
     texts = [statement for statement, _ in statements if not statement.startswith("BEGIN")]
@@ -50,7 +50,7 @@ def statements_of(harness: WorkerHarness, rows: int) -> tuple[int, int, int]:
 
 
 def test_a_round_that_publishes_more_rows_changes_no_more_in_the_store(any_harness: WorkerHarness) -> None:
-    fill(any_harness.server, 120)
+    add_labelled_tasks(any_harness.server, 120)
     any_harness.round()
     small_round, large_round = statements_of(any_harness, 10), statements_of(any_harness, 40)
     assert small_round[0] == large_round[0] <= 16

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_label_studio import FakeLabelStudio, flood
-from patient_records import TABLE, people
+from fake_label_studio import FakeLabelStudio, submit_labels
+from patient_records import TABLE, add_patients
 from projects import set_up
 from round_fixtures import MakeRound, active
 from scripted_teacher import ScriptedTeacher
@@ -22,7 +22,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.model import fitted_model
-from ml_backend.monitoring.status import lines, read_status
+from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.pool import feature_space
 from ml_backend.storage import Store
 from ml_backend.teacher import batch_files, prompts
@@ -70,7 +70,7 @@ def clinic(
 ) -> tuple[TeacherHarness, dict[int, str]]:  # fmt: skip
     options(queue_size=12, audit_share=0.0, teacher_ahead=5, teacher_labels=10)
     server.label_config = TABLE
-    truth = people(server, 120)
+    truth = add_patients(server, 120)
     teacher_harness = TeacherHarness(settings, store, server, make_round, patient_teacher)
     teacher_harness.round()
     teacher_harness.context = make_round(server)
@@ -88,12 +88,12 @@ def refreshed(teacher_harness: TeacherHarness) -> None:
 
 def labelled(teacher_harness: TeacherHarness, truth: dict[int, str], n: int) -> None:
     free = [task for task in truth if not teacher_harness.server.tasks[task]["annotations"]][:n]
-    flood(teacher_harness.server, truth, SCHEMA, free)
+    submit_labels(teacher_harness.server, truth, SCHEMA, free)
     refreshed(teacher_harness)
 
 
 def said(store: Store) -> dict[str, str]:
-    return dict(lines(read_status(store, 5)))
+    return dict(status_lines(read_status(store, 5)))
 
 
 def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
@@ -103,15 +103,15 @@ def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
     refreshed(teacher_harness)
     teacher_harness.finish()
     questions = [question for question in patient_teacher.asked if question.purpose == "describe"]
-    assert len(questions) == feature_scores.ESTIMATES == len({question.id for question in questions})
+    assert len(questions) == feature_scores.ESTIMATE_COUNT == len({question.id for question in questions})
     prompt = json.loads(questions[0].text)
     assert [field["name"] for field in prompt["fields"]] == ["age", "city", "noise", "smoker"]
     assert len(prompt["records"]) == 3 and questions[0].reply["properties"]["scores"]["maxItems"] == 5
     features = store.projects.ensure(5).features
     assert features is not None and features["by"] == "teacher" and len(features["estimates"]) == 3
-    mean = feature_scores.mean(features["estimates"])["yes"]
+    mean = feature_scores.mean_estimate(features["estimates"])["yes"]
     assert mean["smoker"] == pytest.approx(5.67, abs=0.01) and mean["city"] == {"Bergen": 4.0, "Oslo": -4.0}
-    assert feature_scores.spread(features["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
+    assert feature_scores.estimate_deviation(features["estimates"])["yes"]["smoker"] == pytest.approx(0.47, abs=0.01)
     labelled(teacher_harness, truth, 4)
     model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
     assert model is not None and model.started_from == "fields" and model.trust is not None and model.trust > 0.5
@@ -141,7 +141,7 @@ def test_who_wrote_scores_by_hand_is_never_overruled(
 ) -> None:
     teacher_harness, _ = clinic
     own_scores = {"fields": {}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
-    feature_scores.keep(store, 5, own_scores)
+    feature_scores.save_feature_scores(store, 5, own_scores)
     refreshed(teacher_harness)
     teacher_harness.finish()
     assert store.projects.ensure(5).features == own_scores and not patient_teacher.texts("describe")
@@ -169,7 +169,7 @@ def test_answers_of_other_labels_and_twice_said_scores_are_passed_over() -> None
             score("yes", "city", "Oslo", 2), score("yes", "city", "", 7), score("no", "smoker", "yes", -3),
         ]
     }  # fmt: skip
-    assert feature_scores.from_reply(content, SCHEMA, {"city"}) == {
+    assert feature_scores.estimate_from_reply(content, SCHEMA, {"city"}) == {
         "yes": {"age": 10.0, "city": {"Oslo": 2.0}},
         "no": {"smoker": -3.0},
     }
@@ -181,12 +181,12 @@ def test_the_scores_come_by_a_batch_too(
 ) -> None:  # fmt: skip
     options(queue_size=12, audit_share=0.0, teacher="batch", teacher_model="small", teacher_labels=0)
     server.label_config = TABLE
-    people(server, 60)
+    add_patients(server, 60)
     teacher_harness = TeacherHarness(settings, store, server, make_round, PatientTeacher())
     refreshed(teacher_harness)
     teacher_harness.finish()
     file = tmp_path / "requests.jsonl"
-    assert batch_files.export(store, settings, 5, file).startswith("3 questions to small")
+    assert batch_files.export_questions(store, settings, 5, file).startswith("3 questions to small")
     content = {"scores": [{"label": "yes", "field": "age", "value": "", "score": 7}]}
     message = {"message": {"role": "assistant", "content": json.dumps(content)}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 10, "completion_tokens": 10}
@@ -197,12 +197,12 @@ def test_the_scores_come_by_a_batch_too(
     ]  # fmt: skip
     response_file = tmp_path / "responses.jsonl"
     response_file.write_text("".join(f"{json.dumps(reply)}\n" for reply in replies[:2]))
-    assert batch_files.take_in(store, settings, 5, response_file) == ("2 answered.", True)
+    assert batch_files.import_answers(store, settings, 5, response_file) == ("2 answered.", True)
     teacher_harness.finish()
     features = store.projects.ensure(5).features
     assert features is not None and features["estimates"] == [{"yes": {"age": 7.0}}] * 2
     response_file.write_text(json.dumps(replies[2]))
-    batch_files.take_in(store, settings, 5, response_file)
+    batch_files.import_answers(store, settings, 5, response_file)
     teacher_harness.finish()
     assert len(feature_scores.estimates(store.projects.ensure(5))) == 3
     assert (store.projects.ensure(5).prior or {})["made_of"]["cues"] == 1
@@ -217,10 +217,10 @@ def test_what_somebody_writes_while_the_teacher_answers_stands(
     record = store.projects.ensure(5)  # as a thread has it that began before
     own_scores = {"fields": {"age": {"description": "in years"}}, "estimates": [{"yes": {"age": 3}}], "by": "hand"}
     set_up(store, 5, features=own_scores)
-    encoder = feature_space.records_of(teacher_harness.runner._settings, record)
+    encoder = feature_space.project_record_encoder(teacher_harness.runner._settings, record)
     assert encoder is not None
     stale = replace(record, features=None)
-    assert not feature_scores.recover(store, stale, encoder, SCHEMA, patient_teacher.name)
+    assert not feature_scores.adopt_answers(store, stale, encoder, SCHEMA, patient_teacher.name)
     assert store.projects.ensure(5).features == own_scores
 
 
@@ -235,27 +235,27 @@ def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(
     for task in list(teacher_harness.server.tasks.values()):
         task["data"]["record"]["shoes"] = len(task["data"]["record"]["city"]) + task["id"] % 5
         task["updated_at"] = teacher_harness.server._now()
-    people(teacher_harness.server, 130, seed=3)  # it has doubled
+    add_patients(teacher_harness.server, 130, seed=3)  # it has doubled
     set_up(store, 5, reconciled_at=0.0)
     patient_teacher.sign = -1
     refreshed(teacher_harness)
     teacher_harness.finish()
     assert len(patient_teacher.texts("describe")) == 6
-    assert feature_scores.mean(feature_scores.estimates(store.projects.ensure(5)))["yes"]["age"] == -8.0
+    assert feature_scores.mean_estimate(feature_scores.estimates(store.projects.ensure(5)))["yes"]["age"] == -8.0
 
 
 def test_many_fields_are_asked_about_in_portions_and_none_is_asked_for_nothing() -> None:
     labels = replace(SCHEMA, labels=tuple(f"label {n}" for n in range(6)))
     about = [{"name": f"n{n}", "kind": "numeric", "values": ["0", "9"]} for n in range(40)]
     about += [{"name": f"c{n}", "kind": "categorical", "values": ["x" * 500] * 40} for n in range(20)]
-    portions = prompts.portions(labels, about)
+    portions = prompts.field_portions(labels, about)
     assert [field["name"] for portion in portions for field in portion] == [field["name"] for field in about]
     for portion in portions:
-        question = prompts.features(labels, portion, [], "teacher", 1)
-        assert 0 < question.reply["properties"]["scores"]["maxItems"] <= prompts.MOST_SCORES
+        question = prompts.feature_score_question(labels, portion, [], "teacher", 1)
+        assert 0 < question.reply["properties"]["scores"]["maxItems"] <= prompts.MAX_SCORES_PER_REPLY
         assert len(question.text) < 20_000
-    assert len(prompts.portions(SCHEMA, about[:10])) == 1
-    assert len(prompts.portions(labels, about * 9)) == prompts.MOST_PORTIONS
+    assert len(prompts.field_portions(SCHEMA, about[:10])) == 1
+    assert len(prompts.field_portions(labels, about * 9)) == prompts.MAX_REPLIES_PER_ESTIMATE
 
 
 def test_the_portions_of_an_estimate_are_put_together(
@@ -265,7 +265,7 @@ def test_the_portions_of_an_estimate_are_put_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     teacher_harness, _ = clinic
-    monkeypatch.setattr(prompts, "MOST_SCORES", 3)
+    monkeypatch.setattr(prompts, "MAX_SCORES_PER_REPLY", 3)
     refreshed(teacher_harness)
     teacher_harness.finish()
     assert len(patient_teacher.texts("describe")) == 6

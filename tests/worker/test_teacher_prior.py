@@ -16,7 +16,7 @@ from ml_backend.core import registry
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import PseudoLabels
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.setup import _forget
+from ml_backend.label_studio.setup import _remove_earlier_project
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
@@ -50,13 +50,13 @@ def test_answers_to_tasks_that_the_prior_was_made_from_do_not_judge_it_until_it_
     teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[tuple[set[int], set[int]]] = []
-    learn = fitted_model.learn
+    learn = fitted_model.fit_model
 
     def spy(snapshot: TrainingSnapshot, *rest: Any) -> Any:
         judged.append((set(snapshot.tasks.tolist()), set(snapshot.tasks[rest[-1]].tolist())))
         return learn(snapshot, *rest)
 
-    monkeypatch.setattr(fitted_model, "learn", spy)
+    monkeypatch.setattr(fitted_model, "fit_model", spy)
     teacher_harness.finish()
     taught = [
         question.text
@@ -90,7 +90,7 @@ def test_when_all_that_was_taught_is_answered_at_once_the_answers_judge_a_prior_
     teacher_harness.round()
     teacher_harness.finish()
     record = store.projects.ensure(5)
-    prior = distillation.load(store, record, "logistic", "fake", read_schema(record.label_config))
+    prior = distillation.load_priors(store, record, "logistic", "fake", read_schema(record.label_config))
     assert len(taught) > 5 and len(prior.taught) == 0 and prior.tensors.keys() == {"cues"}
 
 
@@ -185,7 +185,7 @@ def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_be
     distil = distillation.distil
 
     def meanwhile(*args: Any, **more: Any) -> Any:
-        _forget(store, 5)
+        _remove_earlier_project(store, 5)
         set_up(store, 5, made_at="2026-11-22", published="apprentice-1-new")
         return distil(*args, **more)
 
@@ -205,8 +205,11 @@ def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(
     set_up(store, 5, cues=None)
     record, schema = store.projects.ensure(5), read_schema(store.projects.ensure(5).label_config)
     set_up(store, 5, made_at="2026-11-22")
-    assert not label_descriptions.recover(store, record, schema, "scripted") and store.projects.ensure(5).cues is None
-    assert label_descriptions.recover(store, store.projects.ensure(5), schema, "scripted")
+    assert (
+        not label_descriptions.adopt_earlier_answer(store, record, schema, "scripted")
+        and store.projects.ensure(5).cues is None
+    )
+    assert label_descriptions.adopt_earlier_answer(store, store.projects.ensure(5), schema, "scripted")
 
 
 def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
@@ -240,10 +243,12 @@ def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(
     nothing = PseudoLabels(
         np.empty((0, encoder.dim), np.float32), np.empty((0, 3), np.float32), np.empty(0, np.float32)
     )
-    distillation_input = distillation.gather(pool, record, "logistic", schema, teacher_labels.nothing(schema), nothing)
-    distillation.make(store, record, distillation_input, schema, encoder)
+    distillation_input = distillation.collect_distillation_input(
+        pool, record, "logistic", schema, teacher_labels.no_teacher_labels(schema), nothing
+    )
+    distillation.update_prior(store, record, distillation_input, schema, encoder)
     first = store.projects.ensure(5).prior or {}
-    distillation.make(store, record, distillation_input, schema, encoder)
+    distillation.update_prior(store, record, distillation_input, schema, encoder)
     second = store.projects.ensure(5).prior or {}
     assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
     assert store.artifacts.read(second["file"], second["sha256"])
@@ -257,14 +262,15 @@ def test_a_prior_for_one_choice_is_of_no_use_for_several(teacher_harness: Teache
     assert several != record.label_config and prior is not None
     schema = read_schema(several)
     assert (
-        distillation.load(store, record, "logistic", "fake", read_schema(record.label_config)).name == prior["sha256"]
+        distillation.load_priors(store, record, "logistic", "fake", read_schema(record.label_config)).name
+        == prior["sha256"]
     )
-    nothing = distillation.load(store, record, "logistic", "fake", schema)
+    nothing = distillation.load_priors(store, record, "logistic", "fake", schema)
     assert (nothing.tensors, nothing.name, len(nothing.taught)) == ({}, "", 0)
     set_up(store, 5, label_config=several)
     teacher_harness.step()
     updated_record = store.projects.ensure(5)
-    assert distillation.load(store, updated_record, "logistic", "fake", schema).name not in ("", prior["sha256"])
+    assert distillation.load_priors(store, updated_record, "logistic", "fake", schema).name not in ("", prior["sha256"])
 
 
 def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(

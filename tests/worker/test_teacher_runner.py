@@ -133,8 +133,8 @@ def test_a_teacher_by_file_is_asked_nothing_before_it_has_a_model_and_that_is_to
 def test_what_was_chosen_is_asked_before_others_are_chosen(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    further, chosen = candidates.further, []
-    monkeypatch.setattr(candidates, "further", lambda *args: (chosen.append(1), further(*args))[1])
+    further, chosen = candidates.tasks_to_distil, []
+    monkeypatch.setattr(candidates, "tasks_to_distil", lambda *args: (chosen.append(1), further(*args))[1])
     teacher_harness.finish()
     assert len(teacher_harness.teacher.texts()) == 20 and len(chosen) == 1
 
@@ -154,7 +154,7 @@ def test_what_it_drops_makes_room_for_others(
                 yield from original_answer([question])
 
     monkeypatch.setattr(teacher_harness.teacher, "answer", picky)
-    monkeypatch.setattr(candidates, "PORTION", 4)
+    monkeypatch.setattr(candidates, "MAX_TASKS_PER_SELECTION", 4)
     options(queue_size=12, audit_share=0.0, teacher_ahead=0, teacher_labels=15)
     teacher_harness.finish()
     counts = teacher_harness.store.questions.counts(5, "scripted")

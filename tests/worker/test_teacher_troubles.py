@@ -21,7 +21,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.model import fitted_model
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates, distillation
-from ml_backend.teacher.project_snapshot import see
+from ml_backend.teacher.project_snapshot import take_snapshot
 from ml_backend.worker import teacher_runner as module
 
 
@@ -141,7 +141,7 @@ def test_a_project_that_cannot_be_taught_is_left_alone_for_a_while_and_told_by_t
         looks.append(1)
         raise ZeroDivisionError("the text of a task")
 
-    monkeypatch.setattr(module, "recall", fail)
+    monkeypatch.setattr(module, "load_teacher_labels", fail)
     for _ in range(3):
         teacher_harness.step()
     output = capsys.readouterr().out
@@ -160,10 +160,10 @@ def test_all_that_takes_time_is_done_in_the_thread(
         )
 
     for name, of in (
-        ("recall", module),
-        ("gather", distillation),
-        ("further", candidates),
-        ("label", candidates),
+        ("load_teacher_labels", module),
+        ("collect_distillation_input", distillation),
+        ("tasks_to_distil", candidates),
+        ("label_questions", candidates),
         ("load_best", fitted_model),
     ):
         noting(name, of)
@@ -176,11 +176,11 @@ def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
 ) -> None:
     pool, record = teacher_harness.context.pool, store.projects.ensure(5)
     pool.encoded[:] = False
-    snapshot = see(pool, record, ProjectSettings(), None, (), pool._encoder)
+    snapshot = take_snapshot(pool, record, ProjectSettings(), None, (), pool._encoder)
     pool.ensure(np.arange(3))
     assert not snapshot.pool.encoded.any() and int(pool.encoded.sum()) == 3
     monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))
-    questions = candidates.label(store, snapshot.pool, record, snapshot.schema, None, "another", pool.tasks)
+    questions = candidates.label_questions(store, snapshot.pool, record, snapshot.schema, None, "another", pool.tasks)
     assert len(questions) == 90
 
 

@@ -7,7 +7,7 @@ from fake_encoder import FakeEncoder
 
 from ml_backend.core import registry
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.settings import BEST, Settings
+from ml_backend.core.settings import FORM_DEFAULTS, Settings
 from ml_backend.worker.warmup import warm
 
 
@@ -20,7 +20,7 @@ def test_every_plugin_of_a_round_is_used(
         monkeypatch.setattr(registry, kind, lambda name, find=plugin_of: used.append(name) or find(name))
     warm(settings)
     assert fake_encoder.encoded and fake_encoder.sketched
-    assert used == [*BEST["text"].values()]
+    assert used == [*FORM_DEFAULTS["text"].values()]
 
 
 def test_a_missing_encoder_is_left_to_the_first_round(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 from fake_encoder import FakeEncoder
-from fake_label_studio import FakeLabelStudio, fill
+from fake_label_studio import FakeLabelStudio, add_labelled_tasks
 from projects import set_up
 from worker_harness import CALL_SECONDS, WorkerHarness
 
 from ml_backend.core.exceptions import StoreError, UnreachableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Example, Floats, TaskSchema, content_key
-from ml_backend.label_studio.publisher import HEAD
-from ml_backend.storage import Store, remember_credentials
+from ml_backend.core.types import Floats, TaskContent, TaskSchema, content_key
+from ml_backend.label_studio.publisher import HEAD_PREDICTIONS
+from ml_backend.storage import Store, save_credentials
 from ml_backend.storage.schema import job
 from ml_backend.worker import worker as module
 from ml_backend.worker.worker import Worker
@@ -26,7 +26,7 @@ PATIENCE = 60.0
 
 
 def test_a_step_runs_the_round_that_was_asked_for(harness: WorkerHarness) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
     harness.round()
     assert harness.server.settings["model_version"] == harness.active().name
     state = harness.store.jobs.state(5)
@@ -36,7 +36,7 @@ def test_a_step_runs_the_round_that_was_asked_for(harness: WorkerHarness) -> Non
 
 
 def test_an_idle_worker_checks_on_label_studio(harness: WorkerHarness) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
     harness.step()
     assert harness.active().number == 1, "it asked for the round itself: the last check was too long ago"
     harness.step()
@@ -44,7 +44,7 @@ def test_an_idle_worker_checks_on_label_studio(harness: WorkerHarness) -> None:
 
 
 def test_an_event_leads_to_a_round_that_learns_from_it(harness: WorkerHarness, single: TaskSchema) -> None:
-    truth = fill(harness.server, 30)
+    truth = add_labelled_tasks(harness.server, 30)
     harness.round()
     for task in list(truth)[:6]:
         harness.receive_event(harness.server.annotate(task, truth[task]))
@@ -55,7 +55,7 @@ def test_an_event_leads_to_a_round_that_learns_from_it(harness: WorkerHarness, s
 
 
 def test_a_failed_round_is_recorded_backs_off_and_leaves_the_earlier_version(harness: WorkerHarness) -> None:
-    truth = fill(harness.server, 20)
+    truth = add_labelled_tasks(harness.server, 20)
     harness.round()
     name = harness.active().name
 
@@ -84,7 +84,7 @@ def test_a_failed_round_is_recorded_backs_off_and_leaves_the_earlier_version(har
 def test_an_unexpected_error_is_recorded_without_its_text(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
 
     def broken(*_: Any) -> None:
         raise RuntimeError("patient 17 is called Miller")
@@ -101,7 +101,7 @@ def test_an_unexpected_error_is_recorded_without_its_text(
 def test_a_worker_that_is_stopped_in_mid_round_hands_the_lease_back_and_publishes_nothing(
     harness: WorkerHarness,
 ) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
 
     def stop(method: str, *_: Any) -> None:
         if method == "POST":
@@ -118,7 +118,7 @@ def test_a_worker_that_is_stopped_in_mid_round_hands_the_lease_back_and_publishe
 
 
 def test_a_worker_whose_lease_was_taken_over_publishes_nothing_and_leaves_the_lease(harness: WorkerHarness) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
 
     def take_over(method: str, *_: Any) -> None:
         if method == "POST" and not stolen_lease:
@@ -134,7 +134,7 @@ def test_a_worker_whose_lease_was_taken_over_publishes_nothing_and_leaves_the_le
 
 
 def test_a_project_that_was_disconnected_gets_no_round(harness: WorkerHarness) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
     harness.store.jobs.request(5)
     set_up(harness.store, 5, connection=None)
     harness.step()
@@ -143,7 +143,7 @@ def test_a_project_that_was_disconnected_gets_no_round(harness: WorkerHarness) -
 
 
 def test_a_project_that_is_disconnected_in_mid_round_gets_nothing_more(harness: WorkerHarness) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
 
     def disconnect(method: str, *_: Any) -> None:
         if method == "POST":
@@ -156,7 +156,7 @@ def test_a_project_that_is_disconnected_in_mid_round_gets_nothing_more(harness: 
 
 
 def test_a_switch_that_comes_after_the_disconnection_is_undone(harness: WorkerHarness) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
     harness.server.predictions.append({"task": 1, "model_version": "theirs"})
     set_up(harness.store, 5, connection=None)
     harness.store.connections.begin(5, {"model_version": "theirs"})
@@ -173,7 +173,7 @@ def test_a_switch_that_comes_after_the_disconnection_is_undone(harness: WorkerHa
 
 
 def test_a_switch_that_comes_after_a_takeover_is_published_over_by_the_next_round(harness: WorkerHarness) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
 
     def take_over(method: str, *_: Any) -> None:
         if method == "PATCH":
@@ -195,11 +195,11 @@ def test_other_credentials_make_another_client(
 ) -> None:  # fmt: skip
     settings = make_settings()
     harness = WorkerHarness(settings, server, monkeypatch)
-    remember_credentials(settings.data_dir, settings.label_studio_url, "one")
+    save_credentials(settings.data_dir, settings.label_studio_url, "one")
     harness.round()
     harness.round()
     assert harness.clients == [(settings.label_studio_url, "one")]
-    remember_credentials(settings.data_dir, settings.label_studio_url, "two")
+    save_credentials(settings.data_dir, settings.label_studio_url, "two")
     harness.round()
     assert harness.clients == [(settings.label_studio_url, "one"), (settings.label_studio_url, "two")]
     harness.store.close()
@@ -208,7 +208,7 @@ def test_other_credentials_make_another_client(
 def test_the_rest_of_a_queue_does_not_keep_another_project_waiting(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
     switch = harness.client.change_project
 
     def switch_and_hear_of_another(*arguments: Any, **values: Any) -> None:
@@ -217,15 +217,15 @@ def test_the_rest_of_a_queue_does_not_keep_another_project_waiting(
 
     monkeypatch.setattr(harness.client, "change_project", switch_and_hear_of_another)
     harness.round()
-    assert len(harness.server.predictions) == HEAD
+    assert len(harness.server.predictions) == HEAD_PREDICTIONS
     assert harness.store.projects.ensure(5).fingerprint == ""
     assert harness.store.jobs.state(5).waiting, "to be completed by another round"
     harness.step()
-    assert len(harness.server.predictions) == HEAD, "but not before the other project's turn"
+    assert len(harness.server.predictions) == HEAD_PREDICTIONS, "but not before the other project's turn"
 
 
 def test_a_signal_ends_the_pause_between_two_rows(harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
     pauses = []
 
     def hear_of_another(seconds: float) -> None:
@@ -234,15 +234,15 @@ def test_a_signal_ends_the_pause_between_two_rows(harness: WorkerHarness, monkey
 
     monkeypatch.setattr(harness.worker._listener, "wait", hear_of_another)
     harness.round()
-    assert pauses == [pytest.approx(HEAD * CALL_SECONDS)]
-    assert len(harness.server.predictions) == HEAD
+    assert pauses == [pytest.approx(HEAD_PREDICTIONS * CALL_SECONDS)]
+    assert len(harness.server.predictions) == HEAD_PREDICTIONS
     assert harness.worker._poll_at == 0, "the next step looks for work"
 
 
 def test_no_round_waits_for_what_is_being_encoded(
     harness: WorkerHarness, fake_encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(harness.server, 1300)
+    add_labelled_tasks(harness.server, 1300)
     harness.round()
     encode, go_on = fake_encoder.encode, threading.Event()
 
@@ -272,7 +272,7 @@ def test_a_worker_remembers_the_projects_that_it_served_last(
     for project in (1, 2, 3):
         harness.store.projects.ensure(project)
         harness.store.tasks.put(
-            project, [Example(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 21)]
+            project, [TaskContent(task, f"text {task}", content_key(f"text {task}")) for task in range(1, 21)]
         )
         harness.worker._pool(project).refresh(1)
     assert list(harness.worker._pools) == [2, 3]
@@ -303,7 +303,7 @@ def test_run_says_that_the_worker_lives_and_ends_when_it_is_told_to(
     make_settings: Callable[..., Settings], server: FakeLabelStudio, fake_encoder: FakeEncoder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    fill(server, 10)
+    add_labelled_tasks(server, 10)
     harness = WorkerHarness(make_settings(label_studio_api_key="key"), server, monkeypatch)
     other_store = Store(harness.worker._settings)
     harness.store.jobs.request(5)
@@ -339,7 +339,7 @@ def test_an_error_outside_a_round_does_not_end_the_worker(
 def test_a_worker_that_ends_keeps_its_vectors_and_gives_its_leases_back_before_it_waits_for_anybody(
     harness: WorkerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(harness.server, 20)
+    add_labelled_tasks(harness.server, 20)
     harness.round()
     done: list[str] = []
     worker, [pool] = harness.worker, harness.worker._pools.values()

@@ -13,7 +13,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.types import ModelVersion
 from ml_backend.label_studio.webhooks import read_event
 from ml_backend.storage import Store
-from ml_backend.web.webhook_handler import take
+from ml_backend.web.webhook_handler import handle_event
 from ml_backend.worker import worker as module
 from ml_backend.worker.worker import Worker
 
@@ -62,7 +62,7 @@ class WorkerHarness:
         self.step()
 
     def receive_event(self, body: dict[str, Any]) -> None:
-        take(self.store, read_event(body))
+        handle_event(self.store, read_event(body))
 
     def active(self) -> ModelVersion:
         version = self.store.versions.active(5)

@@ -54,7 +54,7 @@ def digest_text(value: int) -> str:
     return value.to_bytes(DIGEST_BYTES, "little").hex()
 
 
-def consensus(schema: TaskSchema, annotations: Iterable[Annotation]) -> AggregatedLabels:
+def aggregate_annotations(schema: TaskSchema, annotations: Iterable[Annotation]) -> AggregatedLabels:
     """Aggregates annotations by majority vote. Each annotator has one vote, from the latest annotation; a tie becomes a
     soft label.
 

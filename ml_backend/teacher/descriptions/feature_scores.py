@@ -22,31 +22,31 @@ from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import Attributions, FieldScores, TaskSchema, read_record, record_text
 from ml_backend.pool.feature_space import DESCRIPTION, KIND, ORDER
-from ml_backend.storage import ProjectRecord, Store
+from ml_backend.storage import ProjectState, Store
 from ml_backend.teacher import prompts
-from ml_backend.teacher.project_snapshot import stands
+from ml_backend.teacher.project_snapshot import is_still_served
 
-ESTIMATES = 3
+ESTIMATE_COUNT = 3
 """Number of estimates that the teacher is asked for."""
 MAX_SCORE = 10
 BY_HAND, BY_TEACHER = "hand", "teacher"
 VALUES = "values"
 MISSING = "(missing)"  # may be scored like a value
 Estimate = dict[str, FieldScores]
-Features = dict[str, Any]
+FeatureScores = dict[str, Any]
 
 
-def estimates(record: ProjectRecord) -> list[Estimate]:
+def estimates(record: ProjectState) -> list[Estimate]:
     """The stored estimates; empty if there are none yet."""
     return list((record.features or {}).get("estimates") or [])
 
 
-def attributions(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema) -> Attributions:
+def attributions(record: ProjectState, encoder: RecordEncoder, schema: TaskSchema) -> Attributions:
     return encoder.attributions(estimates(record), schema.labels)
 
 
-def asked(
-    record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str],
+def score_questions(
+    record: ProjectState, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str],
     examples: Sequence[str], teacher: str,
 ) -> list[Question]:  # fmt: skip
     """The questions for the estimates: for each estimate, one for each portion of the fields. Empty if people have
@@ -58,10 +58,12 @@ def asked(
     if (record.features or {}).get("by") == BY_HAND:
         return []
     fields = [_with_description(field, descriptions) for field in encoder.about()]
-    portions = prompts.portions(schema, fields)
+    portions = prompts.field_portions(schema, fields)
     return [
-        prompts.features(schema, portion, [_part(example, portion) for example in examples], teacher, number)
-        for number in range(1, ESTIMATES + 1)
+        prompts.feature_score_question(
+            schema, portion, [_part(example, portion) for example in examples], teacher, number
+        )
+        for number in range(1, ESTIMATE_COUNT + 1)
         for portion in portions
     ]
 
@@ -77,22 +79,24 @@ def _part(record: str, portion: Sequence[Mapping[str, Any]]) -> str:
     return record_text({name: value for name, value in read_record(record).items() if name in names})
 
 
-def recover(store: Store, record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, teacher: str) -> bool:
+def adopt_answers(store: Store, record: ProjectState, encoder: RecordEncoder, schema: TaskSchema, teacher: str) -> bool:
     """Adopts the teacher's new answers, unless people have written scores in the meantime. False if there is no new
     answer."""
-    ids = [question.id for question in asked(record, encoder, schema, {}, (), teacher)]
+    ids = [question.id for question in score_questions(record, encoder, schema, {}, (), teacher)]
     answers = store.questions.answers(record.id, ids)
     answered = [id_ for id_ in ids if id_ in answers]
     before = store.projects.ensure(record.id).features
-    current = (before or {}) if stands(store, record) else {"by": BY_HAND}
+    current = (before or {}) if is_still_served(store, record) else {"by": BY_HAND}
     if not answered or current.get("by") == BY_HAND or answered == current.get("asked"):
         return False
-    portion_count = len(ids) // ESTIMATES
+    portion_count = len(ids) // ESTIMATE_COUNT
     categories = {field["name"] for field in encoder.about() if field[KIND] == "categorical"}
     merged: list[Estimate] = []
     for start in range(0, len(ids), portion_count):
         of_estimate = [id_ for id_ in ids[start : start + portion_count] if id_ in answers]
-        merged.append(_merged([from_reply(answers[id_].content or {}, schema, categories) for id_ in of_estimate]))
+        merged.append(
+            _merged([estimate_from_reply(answers[id_].content or {}, schema, categories) for id_ in of_estimate])
+        )
     adopted = {"estimates": [estimate for estimate in merged if estimate], "by": BY_TEACHER, "asked": answered}
     return store.feature_scores.replace(record.id, before, {**current, **adopted})
 
@@ -106,7 +110,7 @@ def _merged(portions: Sequence[Estimate]) -> Estimate:
     return dict(scores)
 
 
-def from_reply(content: Mapping[str, Any], schema: TaskSchema, categories: Collection[str]) -> Estimate:
+def estimate_from_reply(content: Mapping[str, Any], schema: TaskSchema, categories: Collection[str]) -> Estimate:
     """The estimate in a teacher's reply. If the reply has a score twice, the first one counts. A field that is not in
     `categories` has one score and no values, also if the reply names a value."""
     scores: dict[str, dict[str, Any]] = {}
@@ -121,27 +125,29 @@ def from_reply(content: Mapping[str, Any], schema: TaskSchema, categories: Colle
     return {label: fields for label, fields in scores.items() if label in schema.labels}
 
 
-def keep(store: Store, project: int, features: Features) -> None:
+def save_feature_scores(store: Store, project: int, features: FeatureScores) -> None:
     """Stores what people wrote, and requests a round. If they wrote scores, these replace the teacher's scores, and the
     teacher is not asked any more."""
     store.feature_scores.put(project, features)
     store.jobs.ask(project)
 
 
-def mean(estimates: Sequence[Estimate]) -> Estimate:
+def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
     """The mean of each score over the estimates that have it."""
     return _aggregated(estimates, lambda scores: round(float(np.mean(scores)), 2))
 
 
-def spread(estimates: Sequence[Estimate]) -> Estimate:
+def estimate_deviation(estimates: Sequence[Estimate]) -> Estimate:
     """The standard deviation of each score over the estimates that have it."""
     return _aggregated(estimates, lambda scores: round(float(np.std(scores)), 2))
 
 
-def as_text(record: ProjectRecord, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str]) -> str:
+def feature_scores_to_text(
+    record: ProjectState, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str]
+) -> str:
     """The fields and scores as JSON for people to read and edit: every label, and every field with its kind. Also has
     labels that are no longer in the project, because one may have been renamed."""
-    scores = mean(estimates(record))
+    scores = mean_estimate(estimates(record))
     edited = (record.features or {}).get("fields") or {}
     fields = {
         name: {KIND: field[KIND], **_values_of(field), DESCRIPTION: descriptions.get(name, ""), **edited.get(name, {})}
@@ -157,7 +163,9 @@ def _values_of(field: Mapping[str, Any]) -> dict[str, Any]:
     return {VALUES: field[VALUES]} if field[KIND] in ("categorical", "boolean", "ordinal") else {}
 
 
-def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema, before: Features | None = None) -> Features:
+def feature_scores_from_text(
+    text: str, encoder: RecordEncoder, schema: TaskSchema, before: FeatureScores | None = None
+) -> FeatureScores:
     """Parses the fields and scores that people wrote. They replace the fields or the scores in `before`; a part that
     the text does not have stays as it is. The kind of a field is left out if it is the inferred kind, unless
     `before` has it. Raises ApprenticeError that names the place of the mistake."""
@@ -184,12 +192,12 @@ def from_text(text: str, encoder: RecordEncoder, schema: TaskSchema, before: Fea
         raise ApprenticeError(f"There is no label {unknown[0]!r} in the project; there are: {', '.join(schema.labels)}")
     checked = {label: _checked(label, field_scores, inferred, fields) for label, field_scores in raw_scores.items()}
     scores = {label: field_scores for label, field_scores in checked.items() if field_scores}
-    if scores and scores == mean(stored.get("estimates") or []):
+    if scores and scores == mean_estimate(stored.get("estimates") or []):
         return {**stored, "fields": fields}
     return {"fields": fields, **({"estimates": [scores], "by": BY_HAND} if scores else {})}
 
 
-def fields_of(text: str) -> dict[str, Any]:
+def fields_from_text(text: str) -> dict[str, Any]:
     """The settings of the fields in a text; empty if the text is not valid, which `from_text` reports."""
     try:
         raw = json.loads(text)
@@ -217,7 +225,7 @@ def _field(name: str, raw: Any, inferred: Mapping[str, Mapping[str, Any]], befor
     settings = {key: value for key, value in _object(expanded, f"The field {name!r}").items() if key != VALUES}
     if unknown := settings.keys() - {KIND, ORDER, DESCRIPTION}:
         raise ApprenticeError(f"The field {name!r} has {sorted(unknown)[0]!r}: there are kind, order and description")
-    kinds = registry.kinds_of_fields()
+    kinds = registry.record_field_types()
     if settings.get(KIND) and settings[KIND] not in (*kinds, inferred_kind):
         raise ApprenticeError(f"The field {name!r} cannot be {settings[KIND]!r}: say one of {', '.join(kinds)}")
     if not isinstance(settings.get(ORDER) or [], list):

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats, TaskSchema, tidy
-from ml_backend.storage import ProjectRecord, Store
-from ml_backend.teacher.project_snapshot import stands
-from ml_backend.teacher.prompts import describe
+from ml_backend.core.types import Floats, TaskSchema, label_words
+from ml_backend.storage import ProjectState, Store
+from ml_backend.teacher.project_snapshot import is_still_served
+from ml_backend.teacher.prompts import description_question
 
 MAX_CUES = 20
 MAX_SCORE = 10
 
-Cues = dict[str, dict[str, Any]]
+LabelDescriptions = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Phrases:
 NO_PHRASES = Phrases((), np.empty((0, 0), np.float32), np.empty(0, np.float32))
 
 
-def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Cues:
+def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> LabelDescriptions:
     """The cues in a teacher's reply. If the reply has a label twice, its first entry counts."""
-    cues_of_label: Cues = {}
+    cues_of_label: LabelDescriptions = {}
     for entry in content["labels"]:
         cues = [
             [cue["phrase"], cue["score"], *([cue["instead"]] if cue["instead"] in schema.labels else [])]
@@ -58,35 +58,35 @@ def from_reply(content: Mapping[str, Any], schema: TaskSchema) -> Cues:
     return checked(cues_of_label, schema)
 
 
-def keep(store: Store, project: int, cues: Cues) -> None:
+def save_label_descriptions(store: Store, project: int, cues: LabelDescriptions) -> None:
     """Stores cues that people wrote, and requests a round. They replace the teacher's cues, and the teacher is not
     asked for cues any more."""
     store.label_descriptions.put(project, cues)
     store.jobs.ask(project)
 
 
-def adopt(store: Store, project: int, content: Mapping[str, Any], schema: TaskSchema) -> None:
+def adopt_reply(store: Store, project: int, content: Mapping[str, Any], schema: TaskSchema) -> None:
     """Stores the cues in a teacher's reply, unless people have written some in the meantime. Raises ApprenticeError if
     the cues do not fit the present labels."""
     store.label_descriptions.add(project, from_reply(content, schema))
 
 
-def recover(store: Store, record: ProjectRecord, schema: TaskSchema, teacher: str) -> bool:
+def adopt_earlier_answer(store: Store, record: ProjectState, schema: TaskSchema, teacher: str) -> bool:
     """Adopts an earlier answer of the teacher about these labels, if the project has no cues: the answer was stored but
     not adopted, or was given to an earlier project with the same id. False if no answer fits."""
     if record.cues is not None:
         return False
-    question_id = describe(schema, (), teacher).id  # the id does not depend on the texts
+    question_id = description_question(schema, (), teacher).id  # the id does not depend on the texts
     answer = store.questions.answers(record.id, [question_id]).get(question_id)
-    if answer is None or answer.content is None or not stands(store, record):
+    if answer is None or answer.content is None or not is_still_served(store, record):
         return False
     with suppress(ApprenticeError):
-        adopt(store, record.id, answer.content, schema)
+        adopt_reply(store, record.id, answer.content, schema)
         return True
     return False
 
 
-def as_text(cues: Cues, schema: TaskSchema) -> str:
+def label_descriptions_to_text(cues: LabelDescriptions, schema: TaskSchema) -> str:
     """The cues as JSON for people to read and edit: every label of the schema, and one cue in each line."""
     parts = []
     for label in schema.labels:
@@ -99,7 +99,7 @@ def as_text(cues: Cues, schema: TaskSchema) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def from_text(text: str, schema: TaskSchema) -> Cues:
+def label_descriptions_from_text(text: str, schema: TaskSchema) -> LabelDescriptions:
     """Parses cues that people wrote. Labels without a description and without cues are left out. Raises ApprenticeError
     that names the place of the mistake."""
     try:
@@ -111,12 +111,12 @@ def from_text(text: str, schema: TaskSchema) -> Cues:
     return {label: entry for label, entry in cues.items() if entry["description"] or entry["cues"]}
 
 
-def checked(raw: Any, schema: TaskSchema) -> Cues:
+def checked(raw: Any, schema: TaskSchema) -> LabelDescriptions:
     """Validates cues, and returns them in the form in which they are stored. Raises ApprenticeError that names the
     label and the mistake."""
     if not isinstance(raw, dict):
         raise ApprenticeError('The cues must be a JSON object: {"label": {"description": "…", "cues": [["…", 5]]}}')
-    cues_of_label: Cues = {}
+    cues_of_label: LabelDescriptions = {}
     for label, entry in raw.items():
         if label not in schema.labels:
             raise ApprenticeError(f"There is no label {label!r} in the project; there are: {', '.join(schema.labels)}")
@@ -133,7 +133,7 @@ def checked(raw: Any, schema: TaskSchema) -> Cues:
     return cues_of_label
 
 
-def descriptions(cues: Cues | None, schema: TaskSchema) -> dict[str, str]:
+def descriptions(cues: LabelDescriptions | None, schema: TaskSchema) -> dict[str, str]:
     """The description of each label that has one: the hint of the label configuration or, without a hint, that of the
     cues."""
     hints = dict(zip(schema.labels, schema.hints or ("",) * len(schema.labels), strict=True))
@@ -141,7 +141,7 @@ def descriptions(cues: Cues | None, schema: TaskSchema) -> dict[str, str]:
     return {label: text for label, text in texts.items() if text}
 
 
-def phrases(cues: Cues, schema: TaskSchema) -> Phrases:
+def label_phrases(cues: LabelDescriptions, schema: TaskSchema) -> Phrases:
     """The phrases of each label: its name, which needs no teacher, its description and its cues. A cue with a negative
     score is a phrase of the label that it names instead or, if it names none, of all other labels alike."""
     texts: list[str] = []
@@ -150,7 +150,7 @@ def phrases(cues: Cues, schema: TaskSchema) -> Phrases:
     c, description_of = len(schema.labels), descriptions(cues, schema)
     for column, label in enumerate(schema.labels):
         entry = cues.get(label, {})
-        named = [[text, MAX_SCORE] for text in (tidy(label), description_of.get(label, "")) if text]
+        named = [[text, MAX_SCORE] for text in (label_words(label), description_of.get(label, "")) if text]
         for phrase, score, *other in [*named, *entry.get("cues", [])]:
             if not score:
                 continue

@@ -16,12 +16,12 @@ import numpy.typing as npt
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import Estimate, Floats
 from ml_backend.evaluation import audit_sample
-from ml_backend.evaluation.group_metrics import GroupMetrics, by_group
-from ml_backend.evaluation.metrics import correct, decide, f1
+from ml_backend.evaluation.group_metrics import GroupMetrics, metrics_by_group
+from ml_backend.evaluation.metrics import decide_labels, f1_scores, is_correct
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pre_annotation import confidence
-from ml_backend.pool.task_groups import groups_of
+from ml_backend.pool.task_groups import task_group_names
 from ml_backend.teacher.evolution import generated_texts
 from ml_backend.teacher.evolution.confusions import (
     Confusion,
@@ -71,7 +71,7 @@ class ErrorAnalysis:
     shown: int
 
 
-def serving(context: ProjectContext) -> FittedModel:
+def load_serving_learner(context: ProjectContext) -> FittedModel:
     """Loads the serving learner. Raises ApprenticeError if there is none, or if the labels have changed since."""
     store, project = context.store, context.record.id
     model, problem = fitted_model.load_best(store, store.versions.active(project), context.pool.space)
@@ -85,7 +85,7 @@ def serving(context: ProjectContext) -> FittedModel:
     return model
 
 
-def weakness(context: ProjectContext, learner: FittedModel, unquoted: Collection[int] = ()) -> ErrorAnalysis:
+def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Collection[int] = ()) -> ErrorAnalysis:
     """Analyses the mistakes of a learner. The tasks in `unquoted` count, but their texts are not quoted.
 
     Raises ApprenticeError if none of the learner's training tasks is left.
@@ -105,38 +105,40 @@ def weakness(context: ProjectContext, learner: FittedModel, unquoted: Collection
         texts=store.tasks.texts(project, tasks.tolist()),
         vectors=pool.ensure(rows),
         targets=targets,
-        annotated=targets > 0.5 if multiple else decide(targets, False),
-        predicted=decide(held_out, multiple),
+        annotated=targets > 0.5 if multiple else decide_labels(targets, False),
+        predicted=decide_labels(held_out, multiple),
         confidences=confidence(held_out, multiple),
-        is_wrong=~correct(held_out, targets, multiple),
+        is_wrong=~is_correct(held_out, targets, multiple),
         is_quotable=~np.isin(tasks, list(unquoted)),
     )
     pairs = confused_pairs(judged)
-    clusters = groups_of(pool, "", rows)
+    clusters = task_group_names(pool, "", rows)
     field = context.options.group_by
     return ErrorAnalysis(
         version=learner.number,
         n=len(tasks),
-        accuracy=audit_sample.accuracy(held_out, targets, tasks, np.array(store.versions.audited(project)), multiple),
+        accuracy=audit_sample.estimate_accuracy(
+            held_out, targets, tasks, np.array(store.versions.audited(project)), multiple
+        ),
         pairs=pairs,
         single=single_mistakes(judged, pairs),
         labels=_label_scores(held_out, targets, snapshot.labels, multiple),
-        clusters=by_group(~judged.is_wrong, clusters),
+        clusters=metrics_by_group(~judged.is_wrong, clusters),
         about=_typical_texts(judged, clusters),
-        groups=by_group(~judged.is_wrong, groups_of(pool, field, rows)) if field else None,
+        groups=metrics_by_group(~judged.is_wrong, task_group_names(pool, field, rows)) if field else None,
         group_by=field,
         right=correct_examples(judged, pairs),
-        shown=int(np.isin(tasks, generated_texts.shown(store, project)).sum()),
+        shown=int(np.isin(tasks, generated_texts.shown_task_ids(store, project)).sum()),
     )
 
 
 def _label_scores(held_out: Floats, targets: Floats, labels: tuple[str, ...], multiple: bool) -> tuple[LabelScore, ...]:
     """The scores of the labels that occur in `held_out` (n, c) or `targets` (n, c), the worst first."""
-    occurs = (decide(held_out, multiple) | decide(targets, multiple)).any(axis=0)
-    f1_scores, support = f1(held_out, targets, multiple)
+    occurs = (decide_labels(held_out, multiple) | decide_labels(targets, multiple)).any(axis=0)
+    scores, support = f1_scores(held_out, targets, multiple)
     names = np.array(labels)[occurs].tolist()
-    scores = [LabelScore(*row) for row in zip(names, f1_scores.tolist(), support.tolist(), strict=True)]
-    return tuple(sorted(scores, key=lambda score: (score.f1, -score.n, score.label)))
+    label_scores = [LabelScore(*row) for row in zip(names, scores.tolist(), support.tolist(), strict=True)]
+    return tuple(sorted(label_scores, key=lambda score: (score.f1, -score.n, score.label)))
 
 
 def _typical_texts(judged: JudgedAnswers, groups: npt.NDArray[np.str_]) -> dict[str, str]:

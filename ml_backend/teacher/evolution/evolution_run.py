@@ -20,25 +20,25 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ml_backend.core.exceptions import ApprenticeError, NoWeaknessError, RepliesAwaitedError, TeacherUnavailableError
-from ml_backend.core.formatting import counted
+from ml_backend.core.formatting import format_count
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.core.types import Example, Ints, Tensors, storable
-from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, consensus
+from ml_backend.core.types import Ints, TaskContent, Tensors, storable_text
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_annotations
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import now
 from ml_backend.teacher import distillation
-from ml_backend.teacher.candidates import Asked
+from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.client import TeacherClient
 from ml_backend.teacher.distillation import DistillationInput
 from ml_backend.teacher.evolution import generated_texts, report_text, steps
-from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis, serving, weakness
+from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis, analyse_errors, load_serving_learner
 from ml_backend.teacher.evolution.generated_texts import EASY, HARD, POOL, TASKS, EvolutionRound, GeneratedText
 from ml_backend.teacher.evolution.text_filter import filter_texts
 from ml_backend.teacher.project_context import ProjectContext
-from ml_backend.teacher.teacher_labels import recall
+from ml_backend.teacher.teacher_labels import load_teacher_labels
 
-Send = Callable[[Mapping[str, str], str], Sequence[Example]]
+CreateTasks = Callable[[Mapping[str, str], str], Sequence[TaskContent]]
 """Creates tasks from texts, given the kind of each text, without creating a task twice since a time in UTC (ISO text).
 Returns the created tasks."""
 
@@ -57,7 +57,7 @@ class EvolutionRun:
         teacher_client: TeacherClient,
         way: str,
         per_round: int,
-        send: Send,
+        send: CreateTasks,
         learner: FittedModel | None = None,
     ) -> None:
         self._context = context
@@ -73,7 +73,7 @@ class EvolutionRun:
         are missing; the next `run` resumes there. Raises StoreError if another process evolves the project."""
         store, project = self._context.store, self._context.record.id
         with store.evolution.alone(project):
-            self._rounds = generated_texts.read(store, project)
+            self._rounds = generated_texts.read_rounds(store, project)
             yield from self._run(rounds)
 
     def _run(self, rounds: int) -> Iterator[EvolutionRound]:
@@ -83,7 +83,7 @@ class EvolutionRun:
             self._context = self._context.again()
             current = replace(self._current_round(), left=left)
             learner = self._learner()
-            analysis = weakness(self._context, learner, self._audited())
+            analysis = analyse_errors(self._context, learner, self._audited())
             step = self._label_from_pool if self._way == POOL else self._write_texts
             current = step(current, learner, analysis)
             left -= 1
@@ -108,7 +108,7 @@ class EvolutionRun:
         for round_ in self._comparable_rounds():
             if not round_.done:
                 return replace(round_, way=self._way)
-        refuse_records(self._context, self._way)
+        check_texts_can_be_written(self._context, self._way)
         if self._way == TASKS and not self.room():
             raise ApprenticeError(
                 f"Project {self._context.record.id} has as many synthetic tasks as synthetic_share "
@@ -137,7 +137,7 @@ class EvolutionRun:
         if "label" not in current.asked:
             content = answer.content or {}
             texts = [
-                GeneratedText(storable(text).strip(), kind)
+                GeneratedText(storable_text(text).strip(), kind)
                 for kind in (HARD, EASY)
                 for text in content.get(kind, ())[: current.n]
             ]
@@ -178,7 +178,7 @@ class EvolutionRun:
         if not mistakes:
             raise NoWeaknessError("The learner has made no mistake: there is no weak slice to choose tasks from")
 
-        def choose() -> Asked:
+        def choose() -> QuestionsWithKeys:
             excluded = np.concatenate([self._aggregated_labels().touched, self._audited()])
             return steps.from_pool(context, mistakes, current, excluded)
 
@@ -214,7 +214,7 @@ class EvolutionRun:
         return self._save(replace(current, texts=examined, labelled=True).with_dropped(dropped))
 
     def _ask(
-        self, current: EvolutionRound, step: str, make_questions: Callable[[], Asked]
+        self, current: EvolutionRound, step: str, make_questions: Callable[[], QuestionsWithKeys]
     ) -> tuple[EvolutionRound, list[tuple[Question, Answer]]]:
         """The questions of a step with their answers. Builds the questions once for a round, and leaves out questions
         about a text that was deleted in the meantime. Raises RepliesAwaitedError if answers are missing."""
@@ -236,9 +236,9 @@ class EvolutionRun:
         if unanswered := [question for question in questions if question.id not in answers]:
             reason = problem or self._teacher_client.exhausted(unanswered[0]) or self._teacher_client.problem
             others = store.questions.number_waiting(project, current.teacher) - len(unanswered)
-            beside = f" to this round, beside {counted(others, 'question')} of the loop" if others else ""
+            beside = f" to this round, beside {format_count(others, 'question')} of the loop" if others else ""
             raise RepliesAwaitedError(
-                f"waiting for {counted(len(unanswered), 'answer')}{beside}; the same command goes on from here"
+                f"waiting for {format_count(len(unanswered), 'answer')}{beside}; the same command goes on from here"
                 f"{f' ({reason})' if reason else ''}"
             )
         return current, [(question, answers[question.id]) for question in questions]
@@ -246,7 +246,7 @@ class EvolutionRun:
     def _save(self, current: EvolutionRound) -> EvolutionRound:
         by_number = {round_.number: round_ for round_ in self._rounds} | {current.number: current}
         self._rounds = tuple(by_number.values())
-        generated_texts.keep(self._context.store, self._context.record.id, current)
+        generated_texts.save_round(self._context.store, self._context.record.id, current)
         return current
 
     def _learner(self) -> FittedModel:
@@ -255,14 +255,16 @@ class EvolutionRun:
         because a worker may not have done so yet."""
         if self._fixed_learner is not None:
             return self._fixed_learner
-        learner, context = serving(self._context), self._context
+        learner, context = load_serving_learner(self._context), self._context
         if self._way == TASKS or self._is_up_to_date(learner):
             return learner
         is_left = np.isin(learner.lesson.tasks, context.pool.tasks)
         snapshot = replace(learner.lesson, tasks=learner.lesson.tasks[is_left], targets=learner.lesson.targets[is_left])
         vectors = context.pool.ensure(context.pool.rows_of(snapshot.tasks))
-        priors = taught_at(context, self._teacher_client.teacher, self._aggregated_labels(), snapshot.plugin)
-        refitted, _ = fitted_model.learn(
+        priors = distil_current_priors(
+            context, self._teacher_client.teacher, self._aggregated_labels(), snapshot.plugin
+        )
+        refitted, _ = fitted_model.fit_model(
             snapshot, vectors, None, learner.number, priors, context.pool.real(snapshot.tasks)
         )
         return refitted or learner
@@ -279,7 +281,7 @@ class EvolutionRun:
         return distillation.origin_of(context.record) == current.origin
 
     def _aggregated_labels(self) -> AggregatedLabels:
-        return consensus(self._context.schema, self._context.store.labels.of(self._context.record.id))
+        return aggregate_annotations(self._context.schema, self._context.store.labels.of(self._context.record.id))
 
     def _audited(self) -> Ints:
         """The task ids of the audit sample. The teacher must not see them, because it would write texts for training
@@ -287,7 +289,7 @@ class EvolutionRun:
         return np.array(self._context.store.versions.audited(self._context.record.id), np.int64)
 
 
-def refuse_records(context: ProjectContext, way: str) -> None:
+def check_texts_can_be_written(context: ProjectContext, way: str) -> None:
     """Raises ApprenticeError if a teacher would have to write records."""
     if way != POOL and context.schema.is_record:
         raise ApprenticeError(
@@ -296,7 +298,7 @@ def refuse_records(context: ProjectContext, way: str) -> None:
         )
 
 
-def taught_at(
+def distil_current_priors(
     context: ProjectContext, teacher: str, aggregated_labels: AggregatedLabels, plugin: str
 ) -> dict[str, Tensors]:
     """Distils the priors of a learner `plugin` from the teacher's labels so far, its texts and its label descriptions,
@@ -309,6 +311,8 @@ def _distillation_input(
     context: ProjectContext, teacher: str, aggregated_labels: AggregatedLabels, plugin: str
 ) -> DistillationInput:
     store, record, schema, encoder = context.store, context.record, context.schema, context.encoder
-    teacher_labels = recall(store, teacher, schema, context.pool, record.id, aggregated_labels)
-    pseudo_labels = generated_texts.taught(store, encoder, record, schema, teacher_labels, teacher)
-    return distillation.gather(context.pool, record, plugin, schema, teacher_labels, pseudo_labels, context.records)
+    teacher_labels = load_teacher_labels(store, teacher, schema, context.pool, record.id, aggregated_labels)
+    pseudo_labels = generated_texts.pseudo_labels_of_texts(store, encoder, record, schema, teacher_labels, teacher)
+    return distillation.collect_distillation_input(
+        context.pool, record, plugin, schema, teacher_labels, pseudo_labels, context.records
+    )

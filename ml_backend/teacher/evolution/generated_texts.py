@@ -12,8 +12,8 @@ import numpy as np
 
 from ml_backend.core.ports import Encoder
 from ml_backend.core.types import Floats, Ints, PseudoLabels, TaskSchema, content_key
-from ml_backend.pool.checked_encoder import encode
-from ml_backend.storage import EvolutionRow, ProjectRecord, Reply, Store
+from ml_backend.pool.checked_encoder import encode_checked
+from ml_backend.storage import EvolutionRow, ProjectState, Reply, Store
 from ml_backend.teacher.confusion_model import corrected
 from ml_backend.teacher.teacher_labels import TeacherLabels, shares
 
@@ -125,13 +125,13 @@ class _ShownTasks:
 _SHOWN_TASKS: WeakKeyDictionary[Store, dict[int, _ShownTasks]] = WeakKeyDictionary()
 
 
-def read(store: Store, project: int, **filters: object) -> tuple[EvolutionRound, ...]:
+def read_rounds(store: Store, project: int, **filters: object) -> tuple[EvolutionRound, ...]:
     """The rounds of a project in the order in which they were begun. `filters`: required values of `way`, `teacher` or
     `done`."""
     return tuple(_round_of(row) for row in store.evolution.rounds(project, **filters))
 
 
-def shown(store: Store, project: int) -> Ints:
+def shown_task_ids(store: Store, project: int) -> Ints:
     """(m,) ascending ids of the annotated tasks that a teacher saw with their labels, in any round. Reads only the
     rounds that were added since the last call, and those that were not done then."""
     cache = _SHOWN_TASKS.setdefault(store, {})
@@ -158,21 +158,21 @@ def _identity(round_: EvolutionRound) -> tuple[int, str]:
     return round_.number, round_.began
 
 
-def keep(store: Store, project: int, round_: EvolutionRound) -> None:
+def save_round(store: Store, project: int, round_: EvolutionRound) -> None:
     """Inserts or updates a round."""
     columns = {name: getattr(round_, name) for name in ROUND_COLUMNS}
     body = {name: value for name, value in asdict(round_).items() if name not in ROUND_COLUMNS}
     store.evolution.keep(project, EvolutionRow(**columns, body=body))
 
 
-def taught(
-    store: Store, encoder: Encoder, record: ProjectRecord, schema: TaskSchema, teacher_labels: TeacherLabels,
+def pseudo_labels_of_texts(
+    store: Store, encoder: Encoder, record: ProjectState, schema: TaskSchema, teacher_labels: TeacherLabels,
     teacher: str,
 ) -> PseudoLabels:  # fmt: skip
     """The pseudo-labels of all texts that the learner is distilled from directly, from the done rounds of a teacher.
     The teacher's labels are corrected by its confusion matrix, which `teacher_labels` has. That matrix does not hold
     for another teacher, so the texts of other teachers are left out."""
-    rounds = read(store, record.id, way=TAUGHT, done=True, teacher=teacher)
+    rounds = read_rounds(store, record.id, way=TAUGHT, done=True, teacher=teacher)
     texts = [text for round_ in rounds for text in round_.texts if text.text]  # "" is the text of a deleted task
     probabilities = shares(schema, [Reply(text.key, text.shares) for text in texts])
     targets = corrected(probabilities, teacher_labels.record, schema.multiple)
@@ -187,7 +187,7 @@ def text_vectors(store: Store, encoder: Encoder, project: int, texts: Sequence[G
     if new:
         cache.add(
             [content_key(text) for text in new],
-            encode(encoder.encode, new, range(len(new)), encoder.name, "written text"),
+            encode_checked(encoder.encode, new, range(len(new)), encoder.name, "written text"),
         )
     if not texts:
         return np.empty((0, encoder.dim), np.float32)

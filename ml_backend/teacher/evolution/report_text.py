@@ -41,7 +41,7 @@ REMEDIES = {
 """What to do if most texts of a round are dropped for a reason; for any other reason, DUPLICATE_REMEDY."""
 
 
-def lines(analysis: ErrorAnalysis) -> list[str]:
+def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
     """The whole analysis, the worst entries first. An indented line belongs to the line above it."""
     out = [f"learner of version {analysis.version}, judged on {analysis.n} answered tasks that it had not seen"]
     if analysis.accuracy:
@@ -64,7 +64,7 @@ def lines(analysis: ErrorAnalysis) -> list[str]:
     if clusters:
         out.append(f"Clusters, the worst first ({analysis.clusters.summary}):")
     out += [
-        f"  {name}: {_interval(share)}{f', like: {cut(text)}' if (text := analysis.about.get(name)) else ''}"
+        f"  {name}: {_interval(share)}{f', like: {shorten(text)}' if (text := analysis.about.get(name)) else ''}"
         for name, share in clusters[:MAX_LISTED]
     ]
     if analysis.groups:
@@ -96,7 +96,7 @@ def round_lines(round_: EvolutionRound, spending: Spending) -> list[str]:
             f"before it was trained on them, the learner had {hard} of {hard_total} hard texts and {easy} of "
             f"{easy_total} easy texts right",
         ]
-    out += [f"{reason}, such as {cut(text)}" for reason, text in round_.examples.items() if text.strip()]
+    out += [f"{reason}, such as {shorten(text)}" for reason, text in round_.examples.items() if text.strip()]
     if not round_.texts:
         out.append(_reason_for_nothing(round_))
     tokens = f"{spending.input_tokens} + {spending.output_tokens} tokens"
@@ -116,10 +116,10 @@ def _reason_for_nothing(round_: EvolutionRound) -> str:
 
 def quoted(answer: QuotedAnswer) -> str:
     learner = f"the learner: {_named(answer.said)}, {answer.confidence:.0%} sure"
-    return f"{cut(answer.text)} ({_named(answer.label)}; {learner})"
+    return f"{shorten(answer.text)} ({_named(answer.label)}; {learner})"
 
 
-def cut(text: str) -> str:
+def shorten(text: str) -> str:
     """The beginning of a text in one line and in quotes; for a record, its fields with their values."""
     fields = [f"{name} {value}" for name, value in read_record(text).items() if value not in (None, "")]
     line = ", ".join(fields) or " ".join(text.split())

@@ -11,12 +11,12 @@ import numpy as np
 
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import Floats, Ints, TaskSchema
-from ml_backend.evaluation.metrics import correct, decide
+from ml_backend.evaluation.metrics import decide_labels, is_correct
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Reply
 from ml_backend.teacher import candidates, prompts
-from ml_backend.teacher.candidates import Asked
+from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.descriptions.label_descriptions import descriptions
 from ml_backend.teacher.evolution import report_text
 from ml_backend.teacher.evolution.confusions import NO_LABEL, QuotedAnswer
@@ -49,7 +49,7 @@ def diagnose(analysis: ErrorAnalysis, teacher: str, number: int) -> Question:
     """The question for a diagnosis of the learner's mistakes in round `number`."""
     wrong = [(mistake.text, " + ".join(mistake.label), " + ".join(mistake.said)) for mistake in _mistakes(analysis)]
     right = [(example.text, " + ".join(example.label)) for example in analysis.right[: report_text.MAX_LISTED]]
-    return prompts.diagnose("\n".join(report_text.lines(analysis)), wrong, right, teacher, number)
+    return prompts.diagnose("\n".join(report_text.error_analysis_lines(analysis)), wrong, right, teacher, number)
 
 
 def quoted_tasks(analysis: ErrorAnalysis) -> tuple[int, ...]:
@@ -67,7 +67,7 @@ def _mistakes(analysis: ErrorAnalysis) -> list[QuotedAnswer]:
 def diagnosed(answer: Answer, analysis: ErrorAnalysis) -> str:
     """The weaknesses in words: the teacher's diagnosis, or the error analysis if the teacher gave none."""
     if answer.content is None:
-        return "\n".join(report_text.lines(analysis))
+        return "\n".join(report_text.error_analysis_lines(analysis))
     patterns = (
         f"{', '.join(pattern['labels'])}: {pattern['weakness']} {pattern['advice']}"
         for pattern in answer.content["patterns"]
@@ -134,14 +134,16 @@ def _outcome(text: GeneratedText) -> str:
     outcome = (
         f"right: {_named(text.label)}" if text.right else f"wrong: it is {_named(text.label)}, not {_named(text.said)}"
     )
-    return f"{report_text.cut(text.text)} {outcome}"
+    return f"{report_text.shorten(text.text)} {outcome}"
 
 
 def _named(labels: Sequence[str]) -> str:
     return " + ".join(labels) or NO_LABEL
 
 
-def label(context: ProjectContext, learner: FittedModel | None, texts: Sequence[GeneratedText], teacher: str) -> Asked:
+def label(
+    context: ProjectContext, learner: FittedModel | None, texts: Sequence[GeneratedText], teacher: str
+) -> QuestionsWithKeys:
     """The questions for the label of each text, which the teacher may refuse to give. The questions have few-shot
     examples from the annotators' labels that `learner` was trained on; without a learner they have none, as is required
     of labels that are distilled."""
@@ -151,7 +153,7 @@ def label(context: ProjectContext, learner: FittedModel | None, texts: Sequence[
     return [
         (
             replace(
-                prompts.label(context.schema, text.key, text.text, teacher, label_descriptions, REFUSAL),
+                prompts.label_question(context.schema, text.key, text.text, teacher, label_descriptions, REFUSAL),
                 examples=prompts.as_examples(context.schema, pairs),
             ),
             text.key,
@@ -174,7 +176,7 @@ def labelled(
         probability_of = dict(zip(question.labels, answer.shares.tolist(), strict=True))
         refusal = probability_of.pop(REFUSAL, 0.0)
         probabilities = shares(schema, [Reply(text.key, probability_of)])
-        chosen = decide(probabilities, schema.multiple)[0]
+        chosen = decide_labels(probabilities, schema.multiple)[0]
         refusal_threshold = 0.5 if schema.multiple else max(probability_of.values())
         if text.kind != POOL and (refusal >= refusal_threshold or not chosen.any()):
             dropped.append(DroppedText(REFUSED, text.text))
@@ -197,10 +199,10 @@ def examined(
     vectors = text_vectors(context.store, context.encoder, context.record.id, texts)
     probabilities = learner.predict(schema, vectors)
     targets = np.array([[name in text.label for name in schema.labels] for text in texts], np.float32)
-    is_right, names = correct(probabilities, targets, schema.multiple), np.array(schema.labels)
+    is_right, names = is_correct(probabilities, targets, schema.multiple), np.array(schema.labels)
     return tuple(
         replace(text, said=tuple(names[predicted].tolist()), right=bool(right))
-        for text, predicted, right in zip(texts, decide(probabilities, schema.multiple), is_right, strict=True)
+        for text, predicted, right in zip(texts, decide_labels(probabilities, schema.multiple), is_right, strict=True)
     )
 
 
@@ -214,7 +216,7 @@ def for_annotators(texts: Sequence[GeneratedText], n: int) -> list[GeneratedText
 
 def from_pool(
     context: ProjectContext, mistakes: Sequence[Sequence[int]], current: EvolutionRound, excluded: Ints
-) -> Asked:
+) -> QuestionsWithKeys:
     """The questions for the labels of tasks in the weak slices of the pool, for as many calls as a round that writes
     texts needs. Chooses the tasks nearest to the learner's mistakes, in proportion to the size of each kind.
 
@@ -229,7 +231,9 @@ def from_pool(
     mistake_vectors = [pool.ensure(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
     n = 2 * current.n + 2  # a diagnosis, the writing, and a label for each hard and each easy text
     chosen = rows[nearest(pool.ensure(rows), mistake_vectors, n)]
-    return candidates.label(store, pool, context.record, context.schema, None, current.teacher, pool.tasks[chosen])
+    return candidates.label_questions(
+        store, pool, context.record, context.schema, None, current.teacher, pool.tasks[chosen]
+    )
 
 
 def nearest(pool: Floats, mistakes: Sequence[Floats], n: int) -> list[int]:

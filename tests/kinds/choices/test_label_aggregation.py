@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ml_backend.core.types import Annotation, TaskSchema
-from ml_backend.kinds.choices.label_aggregation import consensus
+from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 
 SINGLE = TaskSchema(("a", "b", "c"), False, "label", "text", "text")
 MULTIPLE = TaskSchema(("a", "b", "c"), True, "label", "text", "text")
@@ -72,7 +72,7 @@ def annotations(max_choices: int) -> st.SearchStrategy[list[Annotation]]:
 def test_it_agrees_with_counting_by_hand(schema: TaskSchema, data: st.DataObject) -> None:
     drawn = data.draw(annotations(5 if schema.multiple else 1))
     expected = by_hand(schema, drawn)
-    aggregated = consensus(schema, drawn)
+    aggregated = aggregate_annotations(schema, drawn)
     assert aggregated.tasks.tolist() == sorted(expected)
     assert aggregated.targets.shape == (len(expected), 3)
     for row, task in enumerate(aggregated.tasks.tolist()):
@@ -81,34 +81,34 @@ def test_it_agrees_with_counting_by_hand(schema: TaskSchema, data: st.DataObject
 
 
 def test_a_tie_stays_a_soft_label() -> None:
-    aggregated = consensus(SINGLE, [Annotation(1, 1, 1, ("a",)), Annotation(2, 1, 2, ("b",))])
+    aggregated = aggregate_annotations(SINGLE, [Annotation(1, 1, 1, ("a",)), Annotation(2, 1, 2, ("b",))])
     assert aggregated.targets.tolist() == [[0.5, 0.5, 0.0]]
 
 
 def test_a_ground_truth_overrules_the_majority() -> None:
     votes = [Annotation(n, 1, n, ("a",)) for n in range(1, 4)]
     truth = Annotation(9, 1, 9, ("c",), ground_truth=True)
-    assert consensus(SINGLE, [*votes, truth]).targets.tolist() == [[0, 0, 1]]
+    assert aggregate_annotations(SINGLE, [*votes, truth]).targets.tolist() == [[0, 0, 1]]
 
 
 def test_only_the_latest_annotation_of_an_annotator_counts() -> None:
     old = Annotation(2, 1, 1, ("a",), updated_at="2026-01-01")
     new = Annotation(1, 1, 1, ("b",), updated_at="2026-01-02")
-    assert consensus(SINGLE, [new, old]).targets.tolist() == [[0, 1, 0]]
+    assert aggregate_annotations(SINGLE, [new, old]).targets.tolist() == [[0, 1, 0]]
 
 
 def test_a_skipped_task_is_touched_and_has_no_target() -> None:
-    aggregated = consensus(SINGLE, [Annotation(1, 7, 1, (), cancelled=True)])
+    aggregated = aggregate_annotations(SINGLE, [Annotation(1, 7, 1, (), cancelled=True)])
     assert (aggregated.tasks.tolist(), aggregated.touched.tolist()) == ([], [7])
     assert aggregated.targets.shape == (0, 3)
 
 
 def test_an_empty_annotation_means_no_label_with_several_choices_and_does_not_count_with_one() -> None:
     empty = [Annotation(1, 1, 1, ())]
-    assert consensus(MULTIPLE, empty).targets.tolist() == [[0, 0, 0]]
-    assert consensus(SINGLE, empty).tasks.tolist() == []
+    assert aggregate_annotations(MULTIPLE, empty).targets.tolist() == [[0, 0, 0]]
+    assert aggregate_annotations(SINGLE, empty).tasks.tolist() == []
 
 
 def test_an_annotation_with_only_removed_labels_does_not_count() -> None:
     for schema in (SINGLE, MULTIPLE):
-        assert consensus(schema, [Annotation(1, 1, 1, ("gone",))]).tasks.tolist() == []
+        assert aggregate_annotations(schema, [Annotation(1, 1, 1, ("gone",))]).tasks.tolist() == []

@@ -22,7 +22,7 @@ from plugins.acquisition.cluster_uncertainty import (
     greedy_herding,
     kernel_scale,
 )
-from plugins.acquisition.uncertainty import unsure_of
+from plugins.acquisition.uncertainty import margin_uncertainty
 
 
 def squared(a: Floats, b: Floats) -> Floats:
@@ -202,4 +202,4 @@ def test_coverage_chooses_without_the_learner_and_returns_its_uncertainty(
     assert (
         selection.rows.tolist() == ClusterUncertainty().select(replace(pool, probabilities=None), k, seed).rows.tolist()
     )
-    assert selection.uncertainty == pytest.approx(unsure_of(pool, selection.rows))
+    assert selection.uncertainty == pytest.approx(margin_uncertainty(pool, selection.rows))

@@ -12,9 +12,9 @@ from contract import AcquisitionContract
 from ml_backend.core import registry
 from ml_backend.core.ports import Acquisition
 from ml_backend.core.types import Pool, Selection
-from plugins.acquisition.deduplication import available, deal
+from plugins.acquisition.deduplication import available_rows, take_in_turns
 from plugins.acquisition.random import Random
-from plugins.acquisition.uncertainty import unsure_of
+from plugins.acquisition.uncertainty import margin_uncertainty
 
 CONTROL = "random"
 
@@ -37,8 +37,8 @@ class Newest:
     """A third party's strategy: the latest imported tasks come first."""
 
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        rows = deal(pool, [available(pool)[::-1]], k)
-        return Selection(rows, unsure_of(pool, rows), "new")
+        rows = take_in_turns(pool, [available_rows(pool)[::-1]], k)
+        return Selection(rows, margin_uncertainty(pool, rows), "new")
 
 
 class TestAStrangers(AcquisitionContract):

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pools import clustered, make_pool
 
-from ml_backend.core.types import PRIOR_ROWS, Pool
+from ml_backend.core.types import ERROR_PRIOR_ROWS, Pool
 from plugins.acquisition import d_calm
 from plugins.acquisition.clusters import cut
 from plugins.acquisition.d_calm import DCalm, quotas
@@ -48,7 +48,7 @@ def errors_by_hand(pool: Pool, clusters: int) -> list[float]:
     out = []
     for cluster in range(clusters):
         cluster_errors = [error for row, error in errors_by_row.items() if pool.clustering.assignment[row] == cluster]
-        out.append((sum(cluster_errors) + PRIOR_ROWS * overall) / (len(cluster_errors) + PRIOR_ROWS))
+        out.append((sum(cluster_errors) + ERROR_PRIOR_ROWS * overall) / (len(cluster_errors) + ERROR_PRIOR_ROWS))
     return out
 
 

@@ -13,7 +13,7 @@ from pools import clustered, make_pool, unit_vectors
 
 from ml_backend.core.types import Ints, Pool
 from plugins.acquisition import deduplication
-from plugins.acquisition.deduplication import available, deal, rows_without_duplicates, top_places
+from plugins.acquisition.deduplication import available_rows, rows_without_duplicates, take_in_turns, top_places
 
 
 def pool_with_repetitions(n: int, different: int, clusters: int, seed: int) -> tuple[Pool, np.random.Generator]:
@@ -25,7 +25,7 @@ def pool_with_repetitions(n: int, different: int, clusters: int, seed: int) -> t
 
 
 def queues_of(pool: Pool, queues: int, generator: np.random.Generator) -> list[Ints]:
-    rows = generator.permutation(available(pool))
+    rows = generator.permutation(available_rows(pool))
     return [queue for queue in np.split(rows, np.sort(generator.integers(0, len(rows) + 1, queues - 1))) if len(queue)]
 
 
@@ -53,7 +53,7 @@ def test_the_next_of_each_queue_in_turn_and_repetitions_last(
     pool, generator = pool_with_repetitions(n, different, clusters, seed)
     turns = queues_of(pool, queues, generator)
     expected = deal_by_hand(pool, [turn.tolist() for turn in turns], k, max_searched_rows)
-    assert deal(pool, turns, k).tolist() == expected
+    assert take_in_turns(pool, turns, k).tolist() == expected
     unlike, passed = rows_without_duplicates(pool, turns, k)
     assert unlike.tolist() == expected[: len(unlike)]
     if len(unlike) < k:
@@ -64,7 +64,7 @@ def test_the_next_of_each_queue_in_turn_and_repetitions_last(
 def test_no_copy_is_lost_at_the_end_of_the_searched_rows(copies: int) -> None:
     pool = make_pool(copies, free=1.0, labelled=0.0)
     pool.vectors[:] = pool.vectors[0]
-    assert deal(pool, [np.arange(copies)], copies).tolist() == list(range(copies))
+    assert take_in_turns(pool, [np.arange(copies)], copies).tolist() == list(range(copies))
 
 
 def test_vectors_that_are_not_quite_of_unit_length_end_the_search_all_the_same() -> None:
@@ -72,7 +72,7 @@ def test_vectors_that_are_not_quite_of_unit_length_end_the_search_all_the_same()
     vectors = np.repeat(pool.vectors[:1], 6, axis=0) * np.float32(0.95)
     vectors[0] *= 1.3  # labelled: the others are like it, but not like themselves
     pool = replace(pool, vectors=vectors, labelled=np.arange(6) == 0)
-    assert deal(pool, [np.arange(1, 6)], 5).tolist() == [1, 2, 3, 4, 5]
+    assert take_in_turns(pool, [np.arange(1, 6)], 5).tolist() == [1, 2, 3, 4, 5]
 
 
 @given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 40))
@@ -83,9 +83,9 @@ def test_the_highest_come_first_and_earlier_places_among_equals(levels: list[int
 
 def test_what_may_be_chosen_is_free_and_has_no_label() -> None:
     pool = replace(make_pool(4), available=np.array([1, 1, 0, 0], bool), labelled=np.array([0, 1, 0, 1], bool))
-    assert available(pool).tolist() == [0]
+    assert available_rows(pool).tolist() == [0]
 
 
 def test_vectors_whose_sum_is_too_large_for_a_float_are_still_finite() -> None:
     pool = make_pool(3, labelled=0.0, free=1.0)
-    assert available(replace(pool, vectors=np.full((3, 12), 3e38, np.float32))).tolist() == [0, 1, 2]
+    assert available_rows(replace(pool, vectors=np.full((3, 12), 3e38, np.float32))).tolist() == [0, 1, 2]

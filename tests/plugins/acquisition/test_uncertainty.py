@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pools import make_pool
 
 from ml_backend.core.types import Floats
-from plugins.acquisition.uncertainty import entropy, least_confidence, uncertainty, unsure_of
+from plugins.acquisition.uncertainty import entropy, least_confidence, margin_uncertainty, uncertainty
 
 MEASURES = [least_confidence, uncertainty, entropy]
 
@@ -79,10 +79,10 @@ def test_the_measures_agree_on_two_labels() -> None:
 
 def test_the_uncertainty_of_some_rows_is_nan_before_there_is_a_learner() -> None:
     rows = np.array([3, 1])
-    assert np.isnan(unsure_of(make_pool(5, cold=True), rows)).all()
+    assert np.isnan(margin_uncertainty(make_pool(5, cold=True), rows)).all()
     pool = make_pool(5)
     assert pool.probabilities is not None
-    np.testing.assert_array_equal(unsure_of(pool, rows), uncertainty(pool.probabilities, False)[rows])
+    np.testing.assert_array_equal(margin_uncertainty(pool, rows), uncertainty(pool.probabilities, False)[rows])
 
 
 def test_rows_with_thousands_of_labels_are_distinguished() -> None:

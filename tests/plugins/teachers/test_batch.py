@@ -13,7 +13,7 @@ from scripted_server import KEY, choice, completion, label, likely_label, questi
 from teacher_contract import CONTRACT_QUESTIONS, TeacherContract, check
 
 from ml_backend.core.ports import BatchFormat, Teacher
-from ml_backend.core.teacher_types import REASONING, Answer, Question, TeacherOptions
+from ml_backend.core.teacher_types import REASONING_TOKENS, Answer, Question, TeacherOptions
 from plugins.teachers import batch, chat_messages, label_probabilities
 from plugins.teachers.batch import BatchTeacher
 
@@ -82,7 +82,7 @@ def test_the_source_of_probabilities_decides_which_parameters_are_sent(probabili
 
 def test_a_model_may_reason_before_it_answers() -> None:
     written = [json.loads(line)["body"] for line in BATCH.write([question()], TeacherOptions(model="m"))]
-    assert written[0]["max_completion_tokens"] == question().longest + REASONING
+    assert written[0]["max_completion_tokens"] == question().longest + REASONING_TOKENS
     reasoned = '<think>It says {"label": "card_arrival"}, but …</think>\n{"label": "card_lost", "confidence": 0.75}'
     (answer,), _ = read(line("q0", completion(choice(reasoned))))
     assert answer.content == {"label": "card_lost"} and answer.shares is not None and answer.shares.max() == 0.75

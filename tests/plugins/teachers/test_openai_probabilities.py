@@ -22,7 +22,7 @@ from scripted_server import (
     serving,
 )
 
-from ml_backend.core.teacher_types import SAMPLES
+from ml_backend.core.teacher_types import SAMPLES_PER_LABEL
 
 
 def dull(request: Request, number: int) -> Reply:
@@ -47,7 +47,9 @@ def test_without_log_probabilities_several_replies_are_counted() -> None:
     with serving(dull) as server:
         teacher = create_teacher(server.url)
         first, second = ask(teacher, question(0), question(1))
-    assert [request.body.get("n", 1) for request in server.requests] == [1, SAMPLES, SAMPLES], "found out once"
+    assert [request.body.get("n", 1) for request in server.requests] == [1, SAMPLES_PER_LABEL, SAMPLES_PER_LABEL], (
+        "found out once"
+    )
     assert server.requests[2].body["temperature"] == 1
     assert outcomes(first) == ["answered"] * 2 and outcomes(second) == ["answered"]
     np.testing.assert_allclose(first.shares, [(5 + 1 / 3) / 7, (1 + 1 / 3) / 7, 1 / 21], atol=1e-6)
@@ -68,9 +70,11 @@ def test_a_server_that_gives_one_choice_at_a_time_is_asked_for_each(refusing: bo
 
     with serving(strict("n") if refusing else ignoring) as server:
         first, second = ask(create_teacher(server.url, probabilities="samples"), question(0), question(1))
-    assert outcomes(first) == ["failed"] * refusing + ["answered"] * SAMPLES
-    assert outcomes(second) == ["answered"] * SAMPLES
-    assert ["n" in request.body for request in server.requests] == [True] + [False] * (2 * SAMPLES - 1 + refusing)
+    assert outcomes(first) == ["failed"] * refusing + ["answered"] * SAMPLES_PER_LABEL
+    assert outcomes(second) == ["answered"] * SAMPLES_PER_LABEL
+    assert ["n" in request.body for request in server.requests] == [True] + [False] * (
+        2 * SAMPLES_PER_LABEL - 1 + refusing
+    )
     assert all(request.body["temperature"] == 1 for request in server.requests)
     keys = [request.headers["idempotency-key"] for request in server.requests]
     assert len(set(keys)) == len(keys), "each is another sample"
@@ -83,7 +87,7 @@ def test_the_message_of_llama_cpp_about_too_many_choices_is_understood() -> None
         return refuse(400, message, code=400) if "n" in request.body else Reply(label())
 
     answer, requests = ask_one(script, probabilities="samples")
-    assert len(requests) == 1 + SAMPLES and answer.content is not None
+    assert len(requests) == 1 + SAMPLES_PER_LABEL and answer.content is not None
 
 
 @pytest.mark.parametrize(

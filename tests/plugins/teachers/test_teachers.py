@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats, TaskSchema, tidy
+from ml_backend.core.types import Floats, TaskSchema, label_words
 from plugins.encoders.minilm import MiniLM
 from plugins.teachers import similarity
 from plugins.teachers.similarity import Similarity
@@ -95,10 +95,10 @@ def test_chunks_do_not_change_the_drafts(teacher: Similarity, monkeypatch: pytes
     ],
 )
 def test_names_are_tidied_into_words(label: str, words: str) -> None:
-    assert tidy(label) == words
+    assert label_words(label) == words
 
 
 @given(st.text(min_size=1))
 def test_tidying_never_empties_a_name_and_is_stable(label: str) -> None:
-    assert tidy(label)
-    assert tidy(tidy(label)) == tidy(label)
+    assert label_words(label)
+    assert label_words(label_words(label)) == label_words(label)

@@ -23,7 +23,7 @@ from transformers import (
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.ports import Teacher
 from ml_backend.core.teacher_types import TeacherOptions
-from ml_backend.core.types import tidy
+from ml_backend.core.types import label_words
 from plugins.teachers.transformers import TransformersTeacher, _likelihoods, _prompt
 
 
@@ -132,7 +132,7 @@ def test_a_model_of_entailment_answers_for_any_labels(tmp_path: Path, multiple: 
     expected: list[Any] = []
     for label in asked.labels:
         with torch.no_grad():
-            inputs = tokenizer(asked.text, f"This text is about {tidy(label)}.", return_tensors="pt")
+            inputs = tokenizer(asked.text, f"This text is about {label_words(label)}.", return_tensors="pt")
             expected.append(model(**inputs).logits[0])
     logits = torch.stack(expected)
     shares = torch.softmax(logits[:, [2, 0]], dim=1)[:, 0] if multiple else torch.softmax(logits[:, 2], dim=0)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import bdtrc
 
 from ml_backend.core.types import Fit, Floats, Mask
-from ml_backend.evaluation.metrics import correct
+from ml_backend.evaluation.metrics import is_correct
 
 ALPHA = 0.05
 
@@ -19,7 +19,7 @@ class GateDecision:
     reason: str
 
 
-def judge(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None) -> GateDecision:
+def decide_promotion(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None) -> GateDecision:
     """Compares the candidate with the serving learner, both cross-validated on the same folds and labels.
 
     The gate makes a one-sided sign test, at 5 %, on the tasks where exactly one of the two is right: first on the audit
@@ -29,8 +29,8 @@ def judge(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None
     """
     if fit.held_out_earlier is None:
         return GateDecision(True, "first learner on these labels")
-    candidate_right = correct(fit.held_out, targets, multiple)
-    serving_right = correct(fit.held_out_earlier, targets, multiple)
+    candidate_right = is_correct(fit.held_out, targets, multiple)
+    serving_right = is_correct(fit.held_out_earlier, targets, multiple)
     all_rows = np.ones(len(targets), np.bool_)
     for rows, unit in ((audited, " audited tasks"), (all_rows, "")):
         if rows is None:

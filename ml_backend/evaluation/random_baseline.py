@@ -64,12 +64,12 @@ class BaselineComparison:
     sentence: str
 
 
-def looks(audited: int) -> int:
+def count_looks(audited: int) -> int:
     """The number of looks up to so many audited answers; the result of `compare` stays the same until it grows."""
     return (audited // FIRST_LOOK).bit_length()
 
 
-def compare(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> BaselineComparison:
+def compare_with_random(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> BaselineComparison:
     """Compares chosen with random answers, from the rows of `train` in answering order and which of them (n,) are in
     the audit sample.
 
@@ -81,7 +81,7 @@ def compare(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> B
     Costs (1 + REPEATS) fits of fewer than n rows for each block of audited answers: 12 fits in all at the first look,
     27 and 39 at the next ones, 48 at 160.
     """
-    look = looks(int(audited.sum()))
+    look = count_looks(int(audited.sum()))
     if not look:
         progress = f"{int(audited.sum())} of the {FIRST_LOOK} audited answers that the first look takes"
         return BaselineComparison(
