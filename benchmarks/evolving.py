@@ -129,7 +129,7 @@ def _run(
     rounds: int, per_round: int,
 ) -> None:  # fmt: skip
     settings = Settings(defaults=ProjectSettings(teacher="similarity"))
-    plan = SimulationPlan(bench.schema, settings.defaults.of_form("text"), "minilm", HUMAN, HUMAN, HUMAN)
+    plan = SimulationPlan(bench.schema, settings.defaults.with_form_defaults("text"), "minilm", HUMAN, HUMAN, HUMAN)
     pool = LabelledPool(
         bench.x[places], bench.one_hot[bench.y[places]], [""] * len(places), [rows[row].text for row in places]
     )

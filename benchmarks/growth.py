@@ -164,7 +164,7 @@ class MadeUpProject:
                 task: prompts.label_question(schema, key, self.label_studio.text(task), teacher.name, {})
                 for task, key in keys.items()
             }
-            self.store.questions.want(PROJECT, teacher.name, [(questions[task], keys[task]) for task in tasks])
+            self.store.questions.add(PROJECT, teacher.name, [(questions[task], keys[task]) for task in tasks])
             for task in tasks:
                 shares = np.full(len(schema.labels), 0.02, np.float32)
                 shares[self.label_studio.label_number(task)] = 0.9

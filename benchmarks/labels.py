@@ -119,7 +119,7 @@ def run(text_set: TextSet, strategies: list[str], seeds: int, initial: int) -> N
     file = runs_of(text_set.name, initial)
     finished = {(measurement.strategy, measurement.seed) for measurement in read_csv(file)}
     plan = SimulationPlan(
-        text_set.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", initial, BATCH, BUDGET
+        text_set.schema, ProjectSettings().with_form_defaults("text"), "all-MiniLM-L6-v2", initial, BATCH, BUDGET
     )
     pool, held_out = labelled_pool(text_set.train, train), labelled_pool(text_set.test, test)
     for seed in range(seeds):

@@ -156,7 +156,7 @@ def floor(
     table: Table, client: LabelStudioClient, project: int, schema: TaskSchema, size: int, label: str
 ) -> dict[str, float]:
     """Measures the calls that publish a queue and ask for its first task, without a backend."""
-    tasks = [task["id"] for task in next(client.pages(project, fields="task_only", include="id"))[:50]]
+    tasks = [task["id"] for task in next(client.task_pages(project, fields="task_only", include="id"))[:50]]
     names = (f"floor-{number}" for number in itertools.count())
 
     def rows(name: str, n: int) -> list[dict[str, object]]:
@@ -198,7 +198,7 @@ def loop(
         served = next_task(client, project, schema)
         if served is None:
             raise SystemExit("the queue ran dry")
-        labelled_count = store.labels.count(project)[0]
+        labelled_count = store.annotations.count(project)[0]
         submit_annotation(client, served.task, schema, [label_of[served.text]])
         begin = time.monotonic()
         _until(lambda: _knows(store, project, labelled_count + 1), 120)  # noqa: B023
@@ -242,7 +242,7 @@ def predict(table: Table, settings: Settings, project: int, size: int, text: str
 
 def webhook(table: Table, settings: Settings, store: Store, project: int, size: int, config: str) -> None:
     """Measures the acknowledgement of updated annotations at a steady rate, while the requested rounds run."""
-    annotations = store.labels.of(project)
+    annotations = store.annotations.of(project)
     labels = read_schema(config).labels
     counts = store.projects.ensure(project).counts or {}
     details = {

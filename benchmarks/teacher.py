@@ -109,7 +109,7 @@ def labels(seeds: int) -> Iterator[str]:
     rows, shares = recorded(bench)
     cues = bench.cues(recorded_cues())
     everything = bench.distil(rows, shares, cues)
-    default = ProjectSettings().of_form("text").acquisition
+    default = ProjectSettings().with_form_defaults("text").acquisition
     arms: dict[str, tuple[str, Priors]] = {
         "human labels alone, random order": ("random", {}),
         "human labels alone, default acquisition": (default, {}),
@@ -125,7 +125,9 @@ def labels(seeds: int) -> Iterator[str]:
     rows_shown: list[list[str]] = []
     curves: dict[str, npt.NDArray[np.float64]] = {}
     for name, (strategy, priors) in arms.items():
-        plan = SimulationPlan(bench.schema, ProjectSettings().of_form("text"), "all-MiniLM-L6-v2", 25, 25, 400, priors)
+        plan = SimulationPlan(
+            bench.schema, ProjectSettings().with_form_defaults("text"), "all-MiniLM-L6-v2", 25, 25, 400, priors
+        )
         accuracies: dict[int, list[float]] = {}
         for seed in range(seeds):
             for measurement in simulate(plan, pool, test, strategy, seed):

@@ -179,8 +179,8 @@ def make_round(settings: Settings, store: Store, fake_encoder: FakeEncoder) -> C
             "project": 5,
             "pool": pools[5],
             "aggregator": aggregator,
-            "guard": lambda: None,
-            "superseded": lambda _: False,
+            "check_lease": lambda: None,
+            "newer_round_requested": lambda _: False,
         }
         return RoundContext(**{**context, **values})
 

@@ -44,7 +44,7 @@ def features(
     settings = read_settings(data_dir=data_dir)
     store = open_store(settings)
     context = load_project_context(settings, store, project)
-    encoder = context.records
+    encoder = context.record_encoder
     if encoder is None:
         raise ApprenticeError(f"The tasks of project {project} are texts: use `apprentice cues`")
     stored = context.record.features
@@ -78,7 +78,7 @@ def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) ->
 
     score_estimates = estimates(context.record)
     scores, deviations = mean_estimate(score_estimates), estimate_deviation(score_estimates)
-    for field in context.records.about() if context.records else ():
+    for field in context.record_encoder.field_summaries() if context.record_encoder else ():
         name = field["name"]
         description = f"  {descriptions[name]}" if name in descriptions else ""
         values = f" ({_values_text(field['values'], field['kind'])})" if field["values"] else ""
@@ -86,7 +86,7 @@ def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) ->
         for label in context.schema.labels:
             if line := _scores_text(scores.get(label, {}).get(name), deviations.get(label, {}).get(name)):
                 out.print(f"    {escape(label)}: {escape(line)}", highlight=False)
-    left_out = context.records.left_out() if context.records else {}
+    left_out = context.record_encoder.left_out() if context.record_encoder else {}
     if left_out:
         listed = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
         out.print(f"Left out: {escape(listed)}", highlight=False)
@@ -109,9 +109,9 @@ def _teacher_problem(context: ProjectContext) -> str:
     from ml_backend.teacher.descriptions.feature_scores import score_questions
 
     teacher = (context.record.teacher or {}).get("name")
-    if context.records is None or not teacher:
+    if context.record_encoder is None or not teacher:
         return ""
-    questions = score_questions(context.record, context.records, context.schema, {}, (), teacher)
+    questions = score_questions(context.record, context.record_encoder, context.schema, {}, (), teacher)
     answers = context.store.questions.answers(context.record.id, [question.id for question in questions])
     problems = [answer.problem for answer in answers.values() if answer.problem]
     return f"{len(problems)} questions to the teacher failed ({problems[0]})" if problems else ""

@@ -104,7 +104,7 @@ def evolve(
         return import_generated_texts(client, project, context.schema, texts, since) if client else ()
 
     try:
-        run = EvolutionRun(context, context.desk(), way, per_round, import_texts)
+        run = EvolutionRun(context, context.teacher_client(), way, per_round, import_texts)
         for evolution_round in _with_spinner(run.run(rounds)):
             question_ids = [question_id for ids in evolution_round.asked.values() for question_id in ids]
             for line in round_lines(evolution_round, store.ledger.spent_on(project, question_ids)):
@@ -171,7 +171,7 @@ def cues(
     if edit + as_json + (file is not None) > 1:
         raise typer.BadParameter("give one of --edit, --file and --json")
     store = open_store(read_settings(data_dir=data_dir))
-    record = store.projects.known(project)
+    record = store.projects.require(project)
     schema, stored = read_schema(record.label_config, record.choices), record.cues or {}
     if schema.is_record:
         raise ApprenticeError(f"The tasks of project {project} are records: use `apprentice features`")
@@ -207,7 +207,7 @@ def ledger(
     from ml_backend.storage.ledger import COLUMNS
 
     store = open_store(read_settings(data_dir=data_dir))
-    store.projects.known(project)
+    store.projects.require(project)
     if as_csv:
         writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -64,20 +64,20 @@ class RecordEncoder(Encoder, Protocol):
     """Encodes records, as `core.types.record_text` writes them. Created by its class, see `RecordEncoderClass`."""
 
     @property
-    def columns_in_full(self) -> Sequence[Column]:
+    def vector_columns(self) -> Sequence[Column]:
         """The d columns of a vector, each with its field. A column's value of 0 is the mean over the pool."""
 
     @property
     def texts(self) -> tuple[str, ...]:
         """The names of the fields that hold texts."""
 
-    def phrases(self, phrases: Sequence[str]) -> Floats:
+    def encode_phrases(self, phrases: Sequence[str]) -> Floats:
         """(n, d) float32 vectors of records that have one of n phrases in their text fields and no other value."""
 
     def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
         """k estimates of the fields' scores for each label, as scores of the columns; empty if k is 0."""
 
-    def about(self) -> list[dict[str, Any]]:
+    def field_summaries(self) -> list[dict[str, Any]]:
         """`name`, `kind` and `values` of each field that is encoded. The values are all those of a category, or the
         lowest and the highest number."""
 

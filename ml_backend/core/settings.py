@@ -120,7 +120,7 @@ class ProjectSettings(BaseModel):
         2000, ge=0, description="maximum number of calls to the teacher for a project in a day (UTC); 0: no limit"
     )
 
-    def of_form(self, form: TaskForm) -> ProjectSettings:
+    def with_form_defaults(self, form: TaskForm) -> ProjectSettings:
         """The same settings, with the defaults for tasks of this form where a setting is empty."""
         return self.model_copy(
             update={name: value for name, value in FORM_DEFAULTS[form].items() if not getattr(self, name)}

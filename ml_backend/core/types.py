@@ -188,26 +188,26 @@ FieldScores = Mapping[str, float | Mapping[str, float]]
 class Attributions:
     """Prior knowledge about the d columns that a record is encoded in.
 
-    scores  (c, k, d) k estimates of the evidence of a column's high value for a label (> 0) or against it (< 0)
-    width   (d,) prior scale of a column's weight, relative to the other columns; 0 for a column without evidence
+    scores        (c, k, d) k estimates of the evidence of a column's high value for a label (> 0) or against it (< 0)
+    prior_scales  (d,) prior scale of a column's weight, relative to the other columns; 0 for a column without evidence
     """
 
     scores: Floats
-    width: Floats
+    prior_scales: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationData:
     """Training data of a learner that needs no annotation.
 
-    labels        tasks that the teacher has labelled
-    cues          phrases that describe labels; the weight of the most reliable phrase is 1
-    pool          (p, d) vectors of tasks, labelled or not
-    attributions  of the columns of records, None for texts
+    labels         tasks that the teacher has labelled
+    label_phrases  phrases that describe labels; the weight of the most reliable phrase is 1
+    pool           (p, d) vectors of tasks, labelled or not
+    attributions   of the columns of records, None for texts
     """
 
     labels: PseudoLabels
-    cues: PseudoLabels
+    label_phrases: PseudoLabels
     pool: Floats
     attributions: Attributions | None = None
 
@@ -216,20 +216,21 @@ class DistillationData:
 class TrainingSet:
     """The data that a learner is fitted on.
 
-    vectors          (n, d) float32
-    targets          (n, c) float32 in [0, 1]: a distribution for a single choice, a probability per label for several
-    weights          (n,) float32 >= 0, the weight of each row in the fit
-    multiple         whether several labels may hold at once
-    earlier          (n, c) float32 or None: the targets that the serving learner was fitted on, NaN in rows that it did
-                     not have. For the promotion gate, the learner cross-validates a fit on them and the new fit, on the
-                     same folds
-    earlier_tensors  the tensors of the serving learner, from whose prior the fit on `earlier` starts; None if its
-                     labels are in another order
-    priors           priors that `distil` has made, by name: the learner starts from the prior that the annotations
-                     support, or from none
-    judges           (n,) bool or None: rows that decide which prior is used, None for all. Generated texts are excluded
-                     because they would favour the teacher's own prior
-    judges_earlier   whether `earlier` is cross-validated; if False, `earlier` only shows which rows are new
+    vectors               (n, d) float32
+    targets               (n, c) float32 in [0, 1]: a distribution for a single choice, a probability per label for
+                          several
+    weights               (n,) float32 >= 0, the weight of each row in the fit
+    multiple              whether several labels may hold at once
+    earlier               (n, c) float32 or None: the targets that the serving learner was fitted on, NaN in rows that
+                          it did not have. For the promotion gate, the learner cross-validates a fit on them and the new
+                          fit, on the same folds
+    earlier_tensors       the tensors of the serving learner, from whose prior the fit on `earlier` starts; None if its
+                          labels are in another order
+    priors                priors that `distil` has made, by name: the learner starts from the prior that the annotations
+                          support, or from none
+    prior_selection_mask  (n,) bool or None: rows that decide which prior is used, None for all. Generated texts are
+                          excluded because they would favour the teacher's own prior
+    validates_earlier     whether `earlier` is cross-validated; if False, `earlier` only shows which rows are new
     """
 
     vectors: Floats
@@ -239,13 +240,13 @@ class TrainingSet:
     earlier: Floats | None = None
     earlier_tensors: Tensors | None = None
     priors: Mapping[str, Tensors] = field(default_factory=dict)
-    judges: Mask | None = None
-    judges_earlier: bool = True
+    prior_selection_mask: Mask | None = None
+    validates_earlier: bool = True
 
     @property
-    def earlier_to_judge(self) -> Floats | None:
+    def earlier_to_validate(self) -> Floats | None:
         """(n, c) `earlier` if it is cross-validated, else None."""
-        return self.earlier if self.judges_earlier else None
+        return self.earlier if self.validates_earlier else None
 
     def of(self, rows: Ints) -> TrainingSet:
         """The training set of these rows alone."""
@@ -255,13 +256,13 @@ class TrainingSet:
             targets=self.targets[rows],
             weights=self.weights[rows],
             earlier=None if self.earlier is None else self.earlier[rows],
-            judges=None if self.judges is None else self.judges[rows],
+            prior_selection_mask=None if self.prior_selection_mask is None else self.prior_selection_mask[rows],
         )
 
     @property
-    def say(self) -> Floats:
+    def prior_selection_weights(self) -> Floats:
         """(n,) the weight of each row in the choice of a prior: 0 for rows that are not among `judges`."""
-        return self.weights if self.judges is None else self.weights * self.judges
+        return self.weights if self.prior_selection_mask is None else self.weights * self.prior_selection_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,12 +307,12 @@ class Clustering:
 class LabelledDistances:
     """Distances to the nearest labelled row, cached from round to round.
 
-    among      (n,) bool: the labelled rows
-    distances  a function of rows (m,): (m,) the squared distance of each row to the nearest row of `among`, infinite if
-               there is none
+    labelled   (n,) bool: the labelled rows
+    distances  a function of rows (m,): (m,) the squared distance of each row to the nearest row of `labelled`, infinite
+               if there is none
     """
 
-    among: Mask
+    labelled: Mask
     distances: Callable[[Ints], Floats]
 
 
@@ -344,12 +345,12 @@ class Pool:
     clustering: Clustering | None = None
     nearest: LabelledDistances | None = None
 
-    def without(self, rows: Ints) -> Pool:
+    def with_selected(self, rows: Ints) -> Pool:
         """The pool after these rows are selected: they count as labelled and are not available."""
         selected = np.isin(np.arange(len(self.vectors)), rows)
         return replace(self, available=self.available & ~selected, labelled=self.labelled | selected)
 
-    def errors_by(self, groups: Ints, count: int) -> npt.NDArray[np.float64] | None:
+    def mean_errors_by_group(self, groups: Ints, count: int) -> npt.NDArray[np.float64] | None:
         """(count,) the mean error of the labelled rows of each group, shrunk towards the mean of all labelled rows,
         which counts as `PRIOR_ROWS` rows; None if no error is known. groups (n,) int64: the group of each row, below
         `count`.
@@ -387,7 +388,7 @@ class Draft:
     choices: tuple[str, ...]
     confidence: float
     author: Literal["learner", "teacher"]
-    because: tuple[str, ...] = ()
+    explanation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class HeldOutEvaluator:
 
     def _learner_name(self) -> str:
         options, _ = self._settings.for_project(self._store.projects.ensure(self._project).extra_params)
-        return options.of_form(feature_space.task_form(self._encoder)).learner
+        return options.with_form_defaults(feature_space.task_form(self._encoder)).learner
 
     def _accuracy(self, probabilities: Floats) -> float:
         return float((probabilities.argmax(axis=1) == self._targets(self._held_out).argmax(axis=1)).mean())

@@ -142,7 +142,7 @@ class LabelStudioClient:
                 return int(self.call("PATCH", f"api/dm/views/{tab_id}/", body=body)["id"])
         return int(self.call("POST", "api/dm/views/", body=body)["id"])
 
-    def pages(
+    def task_pages(
         self, project: int, *, filters: Sequence[dict[str, Any]] = (), size: int | None = None, **params: Any
     ) -> Iterator[list[Any]]:
         """Yields the tasks of a project in pages of `size`, in ascending order of their ids. The next page is fetched
@@ -175,11 +175,13 @@ class LabelStudioClient:
                 if not has_more:
                     return
 
-    def existing(self, project: int, tasks: Iterable[int]) -> set[int]:
+    def existing_task_ids(self, project: int, tasks: Iterable[int]) -> set[int]:
         """The ids in `tasks` of the tasks that exist in Label Studio."""
         remaining, existing_ids = iter(sorted(tasks)), set()
         while chunk := list(islice(remaining, MAX_IDS_PER_REQUEST)):
-            for page in self.pages(project, filters=[id_filter("in_list", chunk)], fields="task_only", include="id"):
+            for page in self.task_pages(
+                project, filters=[id_filter("in_list", chunk)], fields="task_only", include="id"
+            ):
                 existing_ids.update(_ids(page))
         return existing_ids
 

@@ -14,24 +14,25 @@ from ml_backend.storage import ProjectState
 class ConnectionReport:
     """One project's connection, as stored in Label Studio.
 
-    elsewhere       the address in the project's webhook or ML backend if it is not this backend's address, else ""
-    webhooks        number of active webhooks that call this backend
-    authenticated   number of these webhooks that send the secret
-    ml_state        state of the ML backend: "connected", "missing" or "failed"
-    ml_error        Label Studio's error message about the ML backend, "" if there is none
+    other_address           the address in the project's webhook or ML backend if it is not this backend's address, else
+                            ""
+    webhooks                number of active webhooks that call this backend
+    authenticated_webhooks  number of these webhooks that send the secret
+    ml_state                state of the ML backend: "connected", "missing" or "failed"
+    ml_error                Label Studio's error message about the ML backend, "" if there is none
     """
 
-    elsewhere: str
+    other_address: str
     label_config: str
     model_version: str
     sampling: str
     webhooks: int
-    authenticated: int
+    authenticated_webhooks: int
     ml_state: str
     ml_error: str
 
     @property
-    def sampling_is_ours(self) -> bool:
+    def is_sampling_set(self) -> bool:
         """Whether the project has the sampling that `connect` sets."""
         return self.sampling == SAMPLING
 
@@ -53,12 +54,12 @@ def check_connection(client: LabelStudioClient, settings: Settings, record: Proj
     urls += [backend["url"].rstrip("/") for backend in all_backends if backend["id"] == connection.get("ml")]
     state = "missing" if not backends else "connected" if backends[0].get("state") == "CO" else "failed"
     return ConnectionReport(
-        elsewhere=next((url for url in urls if url != address), ""),
+        other_address=next((url for url in urls if url != address), ""),
         label_config=str(fields.get("label_config") or ""),
         model_version=str(fields.get("model_version") or ""),
         sampling=str(fields.get("sampling") or ""),
         webhooks=len(hooks),
-        authenticated=sum(expected_headers.items() <= (hook.get("headers") or {}).items() for hook in hooks),
+        authenticated_webhooks=sum(expected_headers.items() <= (hook.get("headers") or {}).items() for hook in hooks),
         ml_state=state,
         ml_error=str((backends[0].get("error_message") if backends else "") or "")[:200],
     )

@@ -29,7 +29,7 @@ def import_generated_texts(
     earliest = read_timestamp((datetime.fromisoformat(since) - MAX_CLOCK_DIFFERENCE).isoformat())
     imported: set[str] = set()
     filters = [changed_since(earliest)]
-    for page in client.pages(project, filters=filters, fields="task_only", include="id,data,updated_at"):
+    for page in client.task_pages(project, filters=filters, fields="task_only", include="id,data,updated_at"):
         imported |= {
             example.text
             for task in page

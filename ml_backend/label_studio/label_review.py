@@ -42,7 +42,7 @@ def single_annotations(annotations: list[Annotation]) -> dict[int, Annotation]:
 def reviewed_tasks(store: Store, project: int) -> list[int]:
     """The ids of the tasks with an annotation that has been reviewed since its last change."""
     reviewed = store.reviews.reviewed(project)
-    annotations = store.labels.those(project, reviewed)
+    annotations = store.annotations.those(project, reviewed)
     return [annotation.task for annotation in annotations if reviewed[annotation.id] == annotation.updated_at]
 
 
@@ -75,7 +75,7 @@ def update_proposals(
     proposals = store.reviews.standing(record.id)
     if not suspected and not proposals:
         return
-    annotations = store.labels.of_tasks(record.id, {*suspected, *proposals})
+    annotations = store.annotations.of_tasks(record.id, {*suspected, *proposals})
     annotation_of = single_annotations(annotations)
     reviewable = reviewable_tasks(store.reviews.reviewed(record.id), annotations)
     for task, proposal in list(proposals.items()):

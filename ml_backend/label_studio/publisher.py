@@ -39,7 +39,7 @@ class PublishTimings:
         smoothed = seconds if previous is None else previous + NEWEST_MEASUREMENT_WEIGHT * (seconds - previous)
         setattr(self, kind, smoothed)
 
-    def path(self, row_count: int, *, explores: bool = False) -> str:
+    def write_kind(self, row_count: int, *, explores: bool = False) -> str:
         """The faster kind of write for `row_count` predictions: `bulk` or `single`. With `explores`, it is the slower
         kind, if that took at most `MAX_EXPLORED_SLOWDOWN` times as long, so that its time is measured again."""
         if self.bulk is None or self.single is None:
@@ -54,8 +54,8 @@ class Publisher:
     """Publishes one version of one project's queue.
 
     check_lease  raises if the project's lease was lost; it is called before each write
-    pace         the project's measured seconds, updated in place
-    explores     whether `head` uses the slower kind of write, to measure it again (see `PublishTimings.path`)
+    timings      the project's measured seconds, updated in place
+    explores     whether `publish_head` uses the slower kind of write, to measure it again (see `PublishTimings.path`)
     written      number of predictions in Label Studio, also valid after a failure
     """
 
@@ -64,12 +64,12 @@ class Publisher:
     schema: TaskSchema
     version: str
     check_lease: Callable[[], None]
-    pace: PublishTimings
+    timings: PublishTimings
     explores: bool = False
     written: int = field(default=0, init=False)
     _last_write_seconds: float = field(default=0.0, init=False)
 
-    def head(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+    def publish_head(self, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
         """Writes the first predictions, switches the project to their version, and returns the other predictions.
 
         All predictions are written before the switch if one bulk import is no slower than the first ones alone.
@@ -83,26 +83,26 @@ class Publisher:
         self.client.change_project(self.project, model_version=self.version)
         return predictions[head_count:]
 
-    def rest(self, predictions: Sequence[Prediction], superseded: Callable[[float], bool]) -> bool:
+    def publish_rest(self, predictions: Sequence[Prediction], newer_round_requested: Callable[[float], bool]) -> bool:
         """Writes the other predictions after the switch, unless a newer queue is requested; returns whether all were
         written.
 
         Pauses before each write for as long as the previous write took. Label Studio handles one request at a time, so
         that a `/next` during a write takes twice as long.
 
-        superseded  returns whether a newer queue is requested, and waits for such a request up to a number of seconds
+        newer_round_requested  returns whether a newer queue is requested, and waits for it up to a number of seconds
         """
         rows = list(write_predictions(predictions, self.schema, self.version))
-        in_bulk = self._write_kind(len(rows)) == "bulk" and (self.pace.bulk or 0.0) < MAX_BULK_SECONDS_AFTER_SWITCH
+        in_bulk = self._write_kind(len(rows)) == "bulk" and (self.timings.bulk or 0.0) < MAX_BULK_SECONDS_AFTER_SWITCH
         for chunk in [rows] if in_bulk and rows else [[row] for row in rows]:
-            if superseded(self._last_write_seconds):
+            if newer_round_requested(self._last_write_seconds):
                 return False
             self._write(chunk, "bulk" if in_bulk else "single")
         return True
 
     def _write_kind(self, row_count: int, *, explores: bool = False) -> str:
         """See `PublishTimings.path`. Measured on 1.23: a bulk import drops a prediction whose choices are paths."""
-        return "single" if self.schema.nested else self.pace.path(row_count, explores=explores)
+        return "single" if self.schema.nested else self.timings.write_kind(row_count, explores=explores)
 
     def _write(self, rows: list[dict[str, Any]], kind: str) -> None:
         write_started = time.monotonic()
@@ -112,7 +112,7 @@ class Publisher:
             path = f"api/projects/{self.project}/import/predictions"
             response = self.client.call("POST", path, body=rows, timeout=120)
             created = response.get("created") if isinstance(response, dict) else None
-            self.pace.add("bulk", time.monotonic() - started)
+            self.timings.add("bulk", time.monotonic() - started)
             self.written += created if isinstance(created, int) else 0
             if created != len(rows):
                 raise RequestRefusedError(
@@ -124,7 +124,7 @@ class Publisher:
                 self.check_lease()
                 started = time.monotonic()
                 self.client.call("POST", "api/predictions/", body=row)
-                self.pace.add("single", time.monotonic() - started)
+                self.timings.add("single", time.monotonic() - started)
                 self.written += 1
         self._last_write_seconds = time.monotonic() - write_started
 

@@ -41,7 +41,7 @@ def forget(client: LabelStudioClient | None, store: Store, project: int, notify:
     interrupted can be repeated. Raises LabelStudioError, after which the store is unchanged, and StoreError while
     `apprentice evolve` runs.
     """
-    with store.evolution.alone(project):
+    with store.evolution_rounds.lock(project):
         return _forget(client, store, project, notify)
 
 

@@ -92,7 +92,7 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     store.projects.set_extra_params(project, extra_params)
     store.connections.complete(project, webhook, ml_backend, tab, second_look_tab)
     store.publications.request(project)
-    store.synchronisation.look_again(project)
+    store.synchronisation.request_reconciliation(project)
     store.jobs.request(project, retry=True)
     return read_schema(config, ProjectState(project, extra_params=extra_params).choices)
 

@@ -56,16 +56,16 @@ def reconcile(
     is_recent = now() - record.reconciled_at < interval_seconds
     if is_same_config and is_recent and record.counts == _stored_counts(store, project):
         return False
-    store.synchronisation.begin_look(project)
+    store.synchronisation.begin_reconciliation(project)
     fields = client.project(project)
     check_identity(client, record, fields)
     config = str(fields.get("label_config") or "")
     if config != record.label_config:
         store.projects.set_label_config(project, config)
-    store.rules.put(project, str(fields.get("skip_queue") or ""), int(fields.get("maximum_annotations") or 1))
+    store.serving_rules.put(project, str(fields.get("skip_queue") or ""), int(fields.get("maximum_annotations") or 1))
     schema = _schema(config, record.choices)
     if schema is not None:
-        revision = store.labels.revision(project).number
+        revision = store.annotations.revision(project).number
         reader = _TaskReader(client, store, project, schema, check_lease, on_listed, revision)
         are_tasks_outdated = record.read_under.partition(_ANNOTATION_CONFIG)[0] != _task_signature(schema)
         are_annotations_outdated = record.read_under != _config_signature(schema)
@@ -79,7 +79,7 @@ def reconcile(
         store.synchronisation.note(project, _stored_counts(store, project), watermark, _config_signature(schema))
     if record.published and fields.get("model_version") != record.published:
         store.publications.request(project)  # the model version was changed in Label Studio: publish again
-    store.synchronisation.end_look(project)
+    store.synchronisation.end_reconciliation(project)
     return True
 
 
@@ -125,8 +125,8 @@ class _TaskReader:
                 self.check_lease()
                 examples, annotation_ids = self._store_page(page)
                 tasks = {example.task for example in examples}
-                stored_ids = self.store.labels.standing_at(self.project, self.revision, tasks)
-                self.store.labels.delete(self.project, stored_ids - annotation_ids)
+                stored_ids = self.store.annotations.unchanged_since(self.project, self.revision, tasks)
+                self.store.annotations.delete(self.project, stored_ids - annotation_ids)
                 newest = max([newest, *_update_times(page)])
         return newest
 
@@ -135,7 +135,7 @@ class _TaskReader:
         stored_tasks, _ = self.store.tasks.index(self.project)
         listed: set[int] = set()
         newest = _EARLIEST
-        for page in self.client.pages(self.project, fields="task_only", include="id,data,updated_at"):
+        for page in self.client.task_pages(self.project, fields="task_only", include="id,data,updated_at"):
             self.check_lease()
             examples, _ = self._store_page(page)
             if not self.schema.is_record:  # records get vectors only when all of them have been read
@@ -146,7 +146,7 @@ class _TaskReader:
         self._report_progress(None)
         missing = set(stored_tasks.tolist()) - listed
         if missing:  # a removed task loses its place in the audit slice, so ask whether it really does not exist
-            self.store.tasks.remove(self.project, missing - self.client.existing(self.project, missing))
+            self.store.tasks.remove(self.project, missing - self.client.existing_task_ids(self.project, missing))
         return newest
 
     def read_all_annotations(self) -> None:
@@ -156,12 +156,12 @@ class _TaskReader:
             for page in self._annotated_pages(_has_positive(count)):
                 self.check_lease()
                 annotation_ids |= self._store_page(page)[1]
-        stored_ids = self.store.labels.standing_at(self.project, self.revision)
-        self.store.labels.delete(self.project, stored_ids - annotation_ids)
+        stored_ids = self.store.annotations.unchanged_since(self.project, self.revision)
+        self.store.annotations.delete(self.project, stored_ids - annotation_ids)
 
     def _annotated_pages(self, *conditions: dict[str, Any]) -> Iterator[list[Any]]:
         """Yields pages of the tasks that meet all conditions, with their annotations."""
-        return self.client.pages(
+        return self.client.task_pages(
             self.project, filters=conditions, size=ANNOTATED_PAGE_TASKS, fields="all", include=_ANNOTATED_FIELDS
         )
 
@@ -174,10 +174,10 @@ class _TaskReader:
         examples, annotations = read_tasks(tasks, self.schema)
         ids = (annotation.get("id") for task in tasks for annotation in task.get("annotations") or ())
         annotation_ids = {annotation_id for annotation_id in ids if isinstance(annotation_id, int)}
-        deleted = self.store.labels.deleted_at(self.project, self.revision, annotation_ids)
-        self.store.labels.revive(self.project, deleted)
+        deleted = self.store.annotations.deleted_at(self.project, self.revision, annotation_ids)
+        self.store.annotations.revive(self.project, deleted)
         self.store.tasks.put(self.project, examples)
-        self.store.labels.put(self.project, annotations)
+        self.store.annotations.put(self.project, annotations)
         return examples, annotation_ids
 
 
@@ -227,7 +227,7 @@ def _task_signature(schema: TaskSchema) -> str:
 
 
 def _stored_counts(store: Store, project: int) -> dict[str, int]:
-    annotations, skips = store.labels.count(project)
+    annotations, skips = store.annotations.count(project)
     return {"tasks": store.tasks.count(project), "annotations": annotations, "skips": skips}
 
 

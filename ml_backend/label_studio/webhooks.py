@@ -42,7 +42,7 @@ class Event:
     problem: str = ""
 
     @property
-    def asks_for_round(self) -> bool:
+    def needs_round(self) -> bool:
         """Whether the event may change the queue. PROJECT_UPDATED alone does not: Apprentice's own changes of the model
         version fire it."""
         return self.incomplete or self.action == "START_TRAINING" or self.has_data

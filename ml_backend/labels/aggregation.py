@@ -25,12 +25,12 @@ BEFORE_FIRST_REVISION = -1
 class LabelSnapshot:
     """The labels of a project at a revision of its annotations.
 
-    answers  the aggregated labels
-    digest   hash of them, which is the same for the same labels
+    aggregated  the aggregated labels
+    digest      hash of them, which is the same for the same labels
     """
 
     revision: int
-    answers: AggregatedLabels
+    aggregated: AggregatedLabels
     digest: str
 
 
@@ -61,7 +61,7 @@ class LabelAggregator:
         """Returns the current labels. Reads only the annotations of tasks that have changed since the last call; reads
         all of them in the first call, after a change of the schema, and after annotations were removed."""
         with self._lock:
-            annotations, drafts = self._store.labels, self._store.shown
+            annotations, drafts = self._store.annotations, self._store.published_drafts
             current, schema_key = annotations.revision(self._project), (schema.labels, schema.multiple)
             since = self._revision
             if schema_key != self._schema_key or not current.complete <= since <= current.number:
@@ -80,17 +80,17 @@ class LabelAggregator:
         with self._lock:
             return {count: tasks for count, tasks in self._overlaps.items() if count and tasks}
 
-    def first_answered(self, tasks: Ints) -> list[str]:
+    def first_annotated_at(self, tasks: Ints) -> list[str]:
         """The earliest `updated_at` of each task's annotations; "" for a task without annotations."""
         with self._lock:
             return [self._first_annotated.get(task, "") for task in tasks.tolist()]
 
-    def has_sole_answer(self, tasks: Ints) -> Mask:
+    def has_single_annotation(self, tasks: Ints) -> Mask:
         """(n,) bool: whether each of n tasks has exactly one annotation, which is no ground truth."""
         with self._lock:
             return np.array([task in self._single for task in tasks.tolist()], np.bool_)
 
-    def reception(self, excluded: Iterable[int]) -> tuple[int, dict[str, DraftAcceptance], TimeSaved]:
+    def draft_acceptance(self, excluded: Iterable[int]) -> tuple[int, dict[str, DraftAcceptance], TimeSaved]:
         """The number of published tasks, the acceptance of drafts by author, and the time that drafts saved. The last
         two do not count the tasks with the ids `excluded`."""
         with self._lock:
@@ -123,13 +123,19 @@ class LabelAggregator:
         targets = np.array([target_of[task] for task in labelled], np.float32).reshape(-1, len(schema.labels))
         new = AggregatedLabels(np.array(labelled, np.int64), targets, np.array(sorted(by_task), np.int64))
         old = self._labels
-        rows, touched = _rows_of(old.tasks, tasks), _rows_of(old.touched, tasks)
-        replaced = AggregatedLabels(old.tasks[rows], old.targets[rows], old.touched[touched])
+        rows, touched = _rows_of(old.tasks, tasks), _rows_of(old.annotated_or_skipped, tasks)
+        replaced = AggregatedLabels(old.tasks[rows], old.targets[rows], old.annotated_or_skipped[touched])
         self._digest ^= digest_value(replaced) ^ digest_value(new)
         self._labels = AggregatedLabels(
             _replace_rows(old.tasks, old.tasks, rows, new.tasks, new.tasks),
             _replace_rows(old.tasks, old.targets, rows, new.tasks, new.targets),
-            _replace_rows(old.touched, old.touched, touched, new.touched, new.touched),
+            _replace_rows(
+                old.annotated_or_skipped,
+                old.annotated_or_skipped,
+                touched,
+                new.annotated_or_skipped,
+                new.annotated_or_skipped,
+            ),
         )
 
     def _update_annotation_counts(self, task: int, annotations: list[Annotation]) -> None:

@@ -53,9 +53,11 @@ class TimeSaved:
     """The time that drafts have saved: the difference between the median seconds of an annotation without a draft and
     with an accepted draft, times the number of accepted drafts.
 
-    seconds   None with fewer than `MIN_TIMED_ANNOTATIONS` of either kind; negative if drafts cost time
-    accepted  number of accepted drafts; `timed` of their annotations have a time
-    blind     number of timed annotations of tasks that were published without a draft, which are the audit sample
+    seconds                        None with fewer than `MIN_TIMED_ANNOTATIONS` of either kind; negative if drafts cost
+                                   time
+    accepted                       number of accepted drafts; `timed` of their annotations have a time
+    blind                          number of timed annotations of tasks that were published without a draft, which are
+                                   the audit sample
     median_accepted, median_blind  median seconds of an annotation, None if no annotation is timed
     """
 
@@ -115,7 +117,7 @@ def learner_agreement(model: FittedModel | None, excluded: Ints) -> Agreement:
     fitted on, not counting the tasks with the ids `excluded`. Empty without a model."""
     if model is None:
         return Agreement()
-    snapshot, source = model.lesson, "its own labels, cross-validated"
+    snapshot, source = model.snapshot, "its own labels, cross-validated"
     is_counted = ~np.isin(snapshot.tasks, excluded)
     probabilities, targets = model.held_out[is_counted], snapshot.targets[is_counted]
     return agreement(probabilities, targets, snapshot.labels, snapshot.multiple, source)

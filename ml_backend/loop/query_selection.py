@@ -51,7 +51,7 @@ def select_queries(options: ProjectSettings, pool: Pool, groups: Ints | None, k:
     if not reserved or is_weak is None:
         return strategy.select(pool, k, seed)
     weak = strategy.select(replace(pool, available=pool.available & is_weak), reserved, seed)
-    others = strategy.select(pool.without(weak.rows), k - len(weak.rows), seed)
+    others = strategy.select(pool.with_selected(weak.rows), k - len(weak.rows), seed)
     # at random places: annotators label only the head of the queue before the next round
     n = len(weak.rows) + len(others.rows)
     is_reserved = np.random.default_rng(seed).permutation(n) < len(weak.rows)
@@ -67,7 +67,7 @@ def select_queries(options: ProjectSettings, pool: Pool, groups: Ints | None, k:
 
 def _in_weak_groups(pool: Pool, groups: Ints) -> Mask | None:
     """(n,) bool: rows of groups whose mean error is above that of all labelled rows; None if no error is known."""
-    errors = pool.errors_by(groups, int(groups.max(initial=0)) + 1)
+    errors = pool.mean_errors_by_group(groups, int(groups.max(initial=0)) + 1)
     if errors is None or pool.errors is None:
         return None
     return np.asarray((errors > np.nanmean(pool.errors, dtype=np.float64) + ERROR_TOLERANCE)[groups])

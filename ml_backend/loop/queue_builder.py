@@ -56,7 +56,7 @@ class RankingContext:
         """A seed that depends on the project, the learner and the number of annotated tasks, so that a round that only
         has new drafts keeps the order of the queue. Another order would have another head, which the teacher would
         label, and its new drafts would cause another round."""
-        entropy = (self.project, self.learner.number if self.learner else 0, len(self.labels.touched))
+        entropy = (self.project, self.learner.number if self.learner else 0, len(self.labels.annotated_or_skipped))
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
@@ -66,7 +66,9 @@ def rank(store: Store, pool: ProjectPool, context: RankingContext) -> list[Predi
     Tasks without a text are left out: Label Studio serves tasks without a prediction after all tasks with one.
     """
     random = np.random.default_rng(context.seed)
-    is_open = np.isin(pool.tasks, context.labels.touched, assume_unique=True, invert=True) & ~pool.without_text
+    is_open = (
+        np.isin(pool.tasks, context.labels.annotated_or_skipped, assume_unique=True, invert=True) & ~pool.without_text
+    )
     n_open = int(is_open.sum())
     is_audit_place = audit_sample.draw_audit_places(
         min(context.options.queue_size, n_open), context.options.audit_share, random
@@ -120,7 +122,7 @@ def _selected_tasks(
     pool.encode_missing(view.rows[selection.rows], n)
     selection = selection.where(pool.encoded[view.rows[selection.rows]])  # without unusable rows
     tasks: Ints = pool.tasks[view.rows[selection.rows]]
-    texts, vectors = store.tasks.texts(context.project, tasks.tolist()), pool.ensure(view.rows[selection.rows])
+    texts, vectors = store.tasks.texts(context.project, tasks.tolist()), pool.encoded_vectors(view.rows[selection.rows])
     teacher_probabilities = context.teacher_labels.of(tasks) if context.teacher_labels else None
     is_generated = pool.synthetic[view.rows[selection.rows]]
     drafts = make_drafts(

@@ -46,14 +46,14 @@ EXPLORE_EVERY_VERSIONS = 10  # in one of so many versions, the publisher tries t
 class RoundContext:
     """The dependencies and the state of one round.
 
-    project     the id of the project
-    pool        the tasks of the project, kept from round to round
-    aggregator  the labels of the project, kept from round to round
-    guard       raises if the lease was lost: then nothing more may be written to Label Studio
-    superseded  whether a newer round of this or of another project is requested; waits up to the given number of
-                seconds for such a request
-    lease       the lease under which versions are stored; None if no other worker can have the project
-    stages      the seconds that each stage took
+    project                the id of the project
+    pool                   the tasks of the project, kept from round to round
+    aggregator             the labels of the project, kept from round to round
+    check_lease            raises if the lease was lost: then nothing more may be written to Label Studio
+    newer_round_requested  whether a newer round of this or of another project is requested; waits up to the given
+                           number of seconds for such a request
+    lease                  the lease under which versions are stored; None if no other worker can have the project
+    stages                 the seconds that each stage took
     """
 
     settings: Settings
@@ -62,8 +62,8 @@ class RoundContext:
     project: int
     pool: ProjectPool
     aggregator: LabelAggregator
-    guard: Callable[[], None]
-    superseded: Callable[[float], bool]
+    check_lease: Callable[[], None]
+    newer_round_requested: Callable[[float], bool]
     lease: Lease | None = None
     stages: dict[str, float] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ class RoundContext:
     def stage(self, name: str) -> Iterator[None]:
         """Measures the seconds of a stage. Checks the lease before the stage, so that a stopped or superseded worker
         never writes under a version number that another worker owns."""
-        self.guard()
+        self.check_lease()
         start = time.monotonic()
         try:
             yield
@@ -87,7 +87,12 @@ def run_round(context: RoundContext) -> RoundRow | None:
     started_at, store, project = now(), context.store, context.project
     with context.stage("reconcile"):
         reconcile(
-            context.client, store, project, context.settings.reconcile_seconds, context.guard, context.pool.sketch_ahead
+            context.client,
+            store,
+            project,
+            context.settings.reconcile_seconds,
+            context.check_lease,
+            context.pool.sketch_ahead,
         )
     project_row = store.projects.ensure(project)
     options, _ = context.settings.for_project(project_row.extra_params)
@@ -97,12 +102,12 @@ def run_round(context: RoundContext) -> RoundRow | None:
         project_row, record_problems = feature_space.update_space(store, context.settings, project_row, schema, options)
         encoder = feature_space.project_encoder(context.settings, project_row)
         options, fallback = apply_acquisition_fallback(
-            options.of_form(feature_space.task_form(encoder)), project_row.watch
+            options.with_form_defaults(feature_space.task_form(encoder)), project_row.watch
         )
-        context.pool.use(encoder)
+        context.pool.use_encoder(encoder)
         context.pool.refresh(project_row.tasks_revision)
         label_snapshot = context.aggregator.refresh(schema)
-        labels = label_snapshot.answers.but_for(context.pool.tasks[context.pool.unreadable])
+        labels = label_snapshot.aggregated.without_tasks(context.pool.tasks[context.pool.unreadable])
         serving, problem = fitted_model.load_best(store, _serving_version(context, project_row), context.pool.space)
         teacher_labels = _load_teacher_labels(context, options, schema, labels)
         is_unchanged = (
@@ -155,7 +160,7 @@ def run_round(context: RoundContext) -> RoundRow | None:
         # computed again, because the stage "rank" may have encoded more tasks
         fingerprint = _fingerprint(project_row, options, label_snapshot, context.pool, teacher_labels)
         timings, explores = PublishTimings(**(project_row.pace or {})), number % EXPLORE_EVERY_VERSIONS == 0
-        publisher = Publisher(context.client, project, schema, name, context.guard, timings, explores)
+        publisher = Publisher(context.client, project, schema, name, context.check_lease, timings, explores)
         with _stored_timings(context, publisher):
             rest = _switch(context, project_row, publisher, version, queue)
             # before the rest of the queue, which the next annotation may interrupt
@@ -209,9 +214,9 @@ def _fit(
         targets=labels.targets[np.isin(labels.tasks, context.pool.tasks[rows], assume_unique=True)],
         prior=priors.name,
     )
-    if project_row.pinned is not None or (serving is not None and serving.lesson.same(snapshot)):
+    if project_row.pinned is not None or (serving is not None and serving.snapshot.same(snapshot)):
         return None, None
-    judges = context.pool.real(snapshot.tasks) & ~priors.taught_among(snapshot.texts)
+    judges = context.pool.is_not_generated(snapshot.tasks) & ~priors.is_distilled(snapshot.texts)
     return fitted_model.fit_model(snapshot, context.pool.vectors_at(rows), serving, number, priors.tensors, judges)
 
 
@@ -228,9 +233,9 @@ def _assess(
         if n_labelled == 0 and project_row.pinned is None:
             return None, None, "no labels are left: drafts come from the teacher" if serving else ""
         return serving, _stored_accuracy(context, project_row, serving), ""
-    snapshot = candidate.lesson
+    snapshot = candidate.snapshot
     audited = np.array(context.store.versions.audited(context.project), np.int64)
-    is_real = context.pool.real(snapshot.tasks)
+    is_real = context.pool.is_not_generated(snapshot.tasks)
     fit, tasks, targets = fit.of(is_real), snapshot.tasks[is_real], snapshot.targets[is_real]
     decision = decide_promotion(fit, targets, snapshot.multiple, np.isin(tasks, audited))
     if not decision.promote:
@@ -248,10 +253,10 @@ def _stored_accuracy(context: RoundContext, project_row: ProjectState, learner: 
 
 def _changed_labels(serving: FittedModel | None, schema: TaskSchema) -> str:
     """A remark on labels that were added or removed since the serving learner was fitted, "" if none were."""
-    if serving is None or set(serving.lesson.labels) == set(schema.labels):
+    if serving is None or set(serving.snapshot.labels) == set(schema.labels):
         return ""
-    added = [label for label in schema.labels if label not in serving.lesson.labels]
-    removed = [label for label in serving.lesson.labels if label not in schema.labels]
+    added = [label for label in schema.labels if label not in serving.snapshot.labels]
+    removed = [label for label in serving.snapshot.labels if label not in schema.labels]
     changes = [f"{change} {', '.join(labels)}" for change, labels in (("added", added), ("removed", removed)) if labels]
     return f"labels changed: {'; '.join(changes)}"
 
@@ -268,9 +273,9 @@ def _switch(
     if not queue:
         context.store.versions.activate(context.project, version.number, context.lease)
         return queue
-    rest = publisher.head(queue)
+    rest = publisher.publish_head(queue)
     try:
-        context.guard()
+        context.check_lease()
         # after the head: until then, annotators have seen earlier drafts
         context.store.publications.switch(version, queue, context.lease)
     except LeaseLostError:
@@ -299,7 +304,7 @@ def _complete(
     """Publishes the rest of the queue. Stores the fingerprint if all rows are published: a queue that was interrupted
     is published again."""
     n_planned = publisher.written + len(rest)
-    if publisher.rest(rest, context.superseded):
+    if publisher.publish_rest(rest, context.newer_round_requested):
         context.store.publications.settle(context.project, fingerprint, republish, context.lease)
     if publisher.written != n_planned:
         context.store.versions.set_rows(context.project, version.number, publisher.written)
@@ -312,10 +317,10 @@ def _stored_timings(context: RoundContext, publisher: Publisher) -> Iterator[Non
     try:
         yield
     except RequestRefusedError:
-        context.store.synchronisation.look_again(context.project)
+        context.store.synchronisation.request_reconciliation(context.project)
         raise
     finally:
-        context.store.publications.measure(context.project, publisher.pace.bulk, publisher.pace.single)
+        context.store.publications.measure(context.project, publisher.timings.bulk, publisher.timings.single)
 
 
 def _fingerprint(
@@ -327,7 +332,7 @@ def _fingerprint(
 ) -> str:
     """A hash of everything that a queue is made from: the queue changes only if the hash changes."""
     n_encoded = int(pool.encoded.sum())
-    prior = (project_row.prior or {}).get("sha256", "") if len(label_snapshot.answers.tasks) >= MIN_TARGETS else ""
+    prior = (project_row.prior or {}).get("sha256", "") if len(label_snapshot.aggregated.tasks) >= MIN_TARGETS else ""
     parts = {
         "config": project_row.label_config,
         "options": options.model_dump(),

@@ -32,7 +32,7 @@ def explain_drafts(
     """For each of n records up to MAX_FIELDS fields with their values, the strongest first. vectors (n, d); chosen
     (n, c) bool: the drafted labels."""
     columns: dict[str, list[int]] = {}
-    for index, column in enumerate(encoder.columns_in_full):
+    for index, column in enumerate(encoder.vector_columns):
         if column.field:
             columns.setdefault(column.field, []).append(index)
     names = list(columns)

@@ -83,14 +83,14 @@ class FittedModel:
     """A model that was fitted on a snapshot.
 
     number        the number of the version that fitted the model
-    lesson        the snapshot
+    snapshot        the snapshot
     held_out      (n, c) held-out probabilities of the snapshot's tasks, rounded as in an artifact
     started_from  the name of the prior that the fit started from, "" for none
     prior_errors  as in `Fit`, as is `trust`
     """
 
     number: int
-    lesson: TrainingSnapshot
+    snapshot: TrainingSnapshot
     tensors: Tensors
     held_out: Floats
     started_from: str = ""
@@ -100,34 +100,34 @@ class FittedModel:
     def held_out_for(self, new: TrainingSnapshot) -> Floats:
         """(n of `new`, c) held-out probabilities of the tasks of a snapshot with the same labels; NaN for tasks that
         the model was not fitted on."""
-        return _on_tasks(self.held_out, self.lesson, new)
+        return _on_tasks(self.held_out, self.snapshot, new)
 
     def errors(self, tasks: Ints) -> Floats:
         """(m,) the held-out probability of a wrong label for `tasks` (m,), ascending; with several labels, the mean
         over the labels. NaN for tasks that the model was not fitted on."""
-        targets, held_out = self.lesson.targets, self.held_out
-        if self.lesson.multiple:
+        targets, held_out = self.snapshot.targets, self.held_out
+        if self.snapshot.multiple:
             errors = np.abs(targets - held_out).mean(axis=1)
         else:
             errors = 1 - (targets * held_out).sum(axis=1)
         out = np.full(len(tasks), np.nan, np.float32)
-        _, rows, fitted_rows = np.intersect1d(tasks, self.lesson.tasks, assume_unique=True, return_indices=True)
+        _, rows, fitted_rows = np.intersect1d(tasks, self.snapshot.tasks, assume_unique=True, return_indices=True)
         out[rows] = errors[fitted_rows].clip(0, 1)
         return out
 
-    def for_drafts(self) -> FittedModel:
+    def without_training_data(self) -> FittedModel:
         """The model without the tasks and targets of its snapshot: it predicts the same and takes little memory."""
-        full = self.lesson
+        full = self.snapshot
         empty = replace(full, tasks=full.tasks[:0].copy(), texts=b"", targets=full.targets[:0].copy())
-        return replace(self, lesson=empty, held_out=self.held_out[:0].copy())
+        return replace(self, snapshot=empty, held_out=self.held_out[:0].copy())
 
     def predict(self, schema: TaskSchema, vectors: Floats) -> Floats:
         """(n, c) probabilities of the labels of `schema`; 0 for a label that the model was not fitted on."""
         return self._predict(schema.labels, schema.multiple, vectors)
 
     def _predict(self, labels: tuple[str, ...], multiple: bool, vectors: Floats) -> Floats:
-        fitted_labels = self.lesson.labels
-        probabilities = registry.learner(self.lesson.plugin).predict(self.tensors, vectors)
+        fitted_labels = self.snapshot.labels
+        probabilities = registry.learner(self.snapshot.plugin).predict(self.tensors, vectors)
         if labels == fitted_labels:
             return probabilities
         out = np.zeros((len(probabilities), len(labels)), np.float32)
@@ -146,7 +146,7 @@ def fit_model(
     serving: FittedModel | None,
     number: int,
     priors: Mapping[str, Tensors] = NO_PRIORS,
-    judges: Mask | None = None,
+    prior_selection_mask: Mask | None = None,
 ) -> tuple[FittedModel, Fit] | tuple[None, None]:
     """Fits the model of version `number` and cross-validates it and the serving model on the same folds, for the gate.
 
@@ -164,18 +164,18 @@ def fit_model(
         targets=targets,
         weights=np.ones(len(targets), np.float32),
         multiple=snapshot.multiple,
-        earlier=serving.lesson.targets_for(snapshot) if serving else None,
-        earlier_tensors=serving.tensors if serving and serving.lesson.labels == snapshot.labels else None,
+        earlier=serving.snapshot.targets_for(snapshot) if serving else None,
+        earlier_tensors=serving.tensors if serving and serving.snapshot.labels == snapshot.labels else None,
         priors=priors,
-        judges=judges,
-        judges_earlier=len(targets) <= MAX_CROSS_VALIDATED_AGAIN,
+        prior_selection_mask=prior_selection_mask,
+        validates_earlier=len(targets) <= MAX_CROSS_VALIDATED_AGAIN,
     )
     has_old_target = (
         np.zeros(len(targets), np.bool_) if train.earlier is None else (train.earlier == targets).all(axis=1)
     )
     sample = training_sample(snapshot.tasks, targets, ~has_old_target)
     fit = _fit(snapshot, train, serving, number) if sample is None else _fit_sample(snapshot, train, sample, number)
-    if not train.judges_earlier:
+    if not train.validates_earlier:
         fit = replace(fit, held_out_earlier=_held_out_of(serving, train, snapshot) if serving else None)
     if not (targets_differ or fit.prior):
         return None, None
@@ -185,7 +185,7 @@ def fit_model(
 
 def _fit(snapshot: TrainingSnapshot, train: TrainingSet, serving: FittedModel | None, number: int) -> Fit:
     fit = registry.learner(snapshot.plugin).fit(replace(train, vectors=np.asarray(train.vectors)), seed=number)
-    plugin = serving.lesson.plugin if serving and train.judges_earlier else snapshot.plugin
+    plugin = serving.snapshot.plugin if serving and train.validates_earlier else snapshot.plugin
     if plugin != snapshot.plugin and plugin in registry.installed("learner"):
         # the gate compares with a fit of the serving learner's own plugin on the earlier targets
         rival = registry.learner(plugin).fit(train, seed=number)
@@ -209,7 +209,7 @@ def _held_out_of(serving: FittedModel, train: TrainingSet, snapshot: TrainingSna
     """(n, c) the probabilities that the serving model gives to rows of a snapshot on which it was not fitted: its
     held-out probabilities, and its predictions for new rows. None if it has other labels, or if its learner is not
     installed."""
-    if train.earlier is None or serving.lesson.plugin not in registry.installed("learner"):
+    if train.earlier is None or serving.snapshot.plugin not in registry.installed("learner"):
         return None
     held_out = serving.held_out_for(snapshot)
     new_rows = np.flatnonzero(np.isnan(held_out).any(axis=1))
@@ -220,7 +220,7 @@ def _held_out_of(serving: FittedModel, train: TrainingSet, snapshot: TrainingSna
 
 def save(store: Store, project: int, model: FittedModel) -> tuple[str, str]:
     """Writes the artifact of a model; returns its file name and checksum. Raises StoreError."""
-    snapshot = model.lesson
+    snapshot = model.snapshot
     header = {
         "plugin": snapshot.plugin, "space": snapshot.space, "labels": snapshot.labels, "multiple": snapshot.multiple,
         "prior": snapshot.prior, "started_from": model.started_from, "prior_errors": dict(model.prior_errors),
@@ -271,7 +271,7 @@ def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[F
         except ApprenticeError as error:
             problem = problem or str(error)
             continue
-        fitted_space = model.lesson.space
+        fitted_space = model.snapshot.space
         if fitted_space == space:
             return model, problem
         change = f"encoded in another way since version {number} ({fitted_space}, now {space})"

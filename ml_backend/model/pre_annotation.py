@@ -24,7 +24,7 @@ def make_drafts(
     vectors: Floats,
     teacher_probabilities: Floats | None = None,
     is_generated: Mask | None = None,
-    records: RecordEncoder | None = None,
+    record_encoder: RecordEncoder | None = None,
 ) -> list[Draft | None]:
     """A draft for each row: the learner's, or the teacher's where the teacher is more likely to be right.
 
@@ -58,8 +58,8 @@ def make_drafts(
     chosen = decide_labels(probabilities, schema.multiple)
     labels, confidences = np.array(schema.labels), confidence(probabilities, schema.multiple)
     explanations: list[tuple[str, ...]] = [() for _ in texts]
-    if learner and records:
-        explanations = explain_drafts(learner, schema, records, texts, vectors, chosen)
+    if learner and record_encoder:
+        explanations = explain_drafts(learner, schema, record_encoder, texts, vectors, chosen)
     rows = zip(chosen, confidences, authors, explanations, by_teacher, strict=True)
     return [
         Draft(tuple(labels[mask].tolist()), float(certainty), author, explanation if author == "learner" else ())
@@ -71,7 +71,7 @@ def make_drafts(
 
 def explanation_text(draft: Draft) -> str:
     """The explanation of a draft, in words; "" if it has none."""
-    return f" because of {' and '.join(draft.because)}" if draft.because else ""
+    return f" because of {' and '.join(draft.explanation)}" if draft.explanation else ""
 
 
 def confidence(probabilities: Floats, multiple: bool) -> Floats:

@@ -75,13 +75,13 @@ def count_coverage(
     n_tasks       the number of all tasks
     """
     annotated = sum(overlaps.values())
-    untouched_without_text = len(np.setdiff1d(without_text, aggregated.touched, assume_unique=True))
-    skipped = len(aggregated.touched) - annotated
-    skip_queue, required_annotations = store.rules.get(project)
+    untouched_without_text = len(np.setdiff1d(without_text, aggregated.annotated_or_skipped, assume_unique=True))
+    skipped = len(aggregated.annotated_or_skipped) - annotated
+    skip_queue, required_annotations = store.serving_rules.get(project)
     served_again = skipped if skip_queue == REQUEUE_FOR_ME else 0
     unread = [
         UnreadAnnotations(code, n, annotation.task, _unknown_choices(schema, annotation))
-        for code, n, annotation in store.labels.unread(project)
+        for code, n, annotation in store.annotations.unread(project)
     ]
     return Coverage(
         labelled=len(aggregated.tasks),
@@ -89,7 +89,7 @@ def count_coverage(
         unused=annotated - len(aggregated.tasks),
         without_text=untouched_without_text,
         half_done=sum(tasks for annotations, tasks in overlaps.items() if annotations < required_annotations),
-        to_go=max(n_tasks - len(aggregated.touched) - untouched_without_text, 0) + served_again,
+        to_go=max(n_tasks - len(aggregated.annotated_or_skipped) - untouched_without_text, 0) + served_again,
         skip_queue=skip_queue,
         unread=tuple(unread),
         same_answer=_common_labels(schema, aggregated),

@@ -63,7 +63,7 @@ def examine(settings: Settings, project: int | None) -> Iterator[Finding]:
             continue
         if client is not None:
             yield from _guarded(f"project {record.id}", lambda: _project(client, settings, store, record))  # noqa: B023
-        if codes := store.set_aside.codes(record.id):
+        if codes := store.unusable_tasks.codes(record.id):
             yield Finding("notice", f"project {record.id}", f"set aside: {set_aside_sentence(codes)}")
         yield from _guarded(f"teacher of {record.id}", lambda: _teacher(settings, store, record))  # noqa: B023
     if not records:
@@ -84,7 +84,7 @@ def _encoder(settings: Settings) -> Iterator[Finding]:
 
 
 def _store(settings: Settings, store: Store) -> Iterator[Finding]:
-    if problem := store.full():
+    if problem := store.find_write_problem():
         yield Finding("wrong", "store", problem)
     else:
         yield Finding("good", "store", f"{settings.data_dir} is writable, the database answers")
@@ -119,11 +119,11 @@ def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:
 def _project(client: LabelStudioClient, settings: Settings, store: Store, record: ProjectState) -> Iterator[Finding]:
     about, reconnect = f"project {record.id}", f"run `apprentice connect --project {record.id}` again"
     connection = check_connection(client, settings, record)
-    if connection.elsewhere:
+    if connection.other_address:
         yield Finding(
             "wrong",
             about,
-            f"is connected to {connection.elsewhere}, but the backend of these settings is {settings.address}: set "
+            f"is connected to {connection.other_address}, but the backend of these settings is {settings.address}: set "
             f"APPRENTICE_PORT (or APPRENTICE_PUBLIC_URL) as `apprentice serve` has it, or {reconnect}",
         )
         return
@@ -135,12 +135,12 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, record
         yield Finding(
             "wrong", about, f"its webhook is gone, so that only the periodic check finds annotations: {reconnect}"
         )
-    elif not connection.authenticated:
+    elif not connection.authenticated_webhooks:
         yield Finding("wrong", about, f"its webhook does not send the secret and is rejected: {reconnect}")
     else:
         authenticated = " and is authenticated" if settings.secret.get_secret_value() else ""
         yield Finding("good", about, f"its webhook exists{authenticated}")
-    if not connection.sampling_is_ours:
+    if not connection.is_sampling_set:
         yield Finding("wrong", about, f"sampling is {connection.sampling!r}, so the queue is not followed: {reconnect}")
     elif not record.published and store.tasks.count(record.id):
         yield Finding("notice", about, "no queue has been published yet: `apprentice status` shows the first round")
@@ -204,7 +204,7 @@ def _publishing(about: str, timings: PublishTimings, schema: TaskSchema) -> Find
     if schema.nested:
         reason = "Label Studio drops drafts in a tree of choices from a bulk import"
         return Finding("good", about, f"the queue is published row by row ({measured}): {reason}")
-    if timings.path(HEAD_PREDICTIONS) == "bulk":
+    if timings.write_kind(HEAD_PREDICTIONS) == "bulk":
         return Finding("good", about, f"the queue is published by bulk import ({measured})")
     reason = (
         "Label Studio recounts the whole project at every bulk import, unless it is started with "

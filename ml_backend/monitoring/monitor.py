@@ -78,7 +78,7 @@ class MonitorInput:
     acquisition: str
     previous: dict[str, Any]
 
-    def real(self) -> MonitorInput:
+    def without_synthetic(self) -> MonitorInput:
         """The same without the tasks that a teacher wrote."""
         rows, train = ~self.synthetic, self.train
         return replace(
@@ -100,9 +100,9 @@ def read_monitor_input(
     project = record.id
     active = store.versions.active(project)
     learner, _ = fitted_model.load_best(store, active, pool.space)
-    if learner is None or learner.lesson.labels != schema.labels:
+    if learner is None or learner.snapshot.labels != schema.labels:
         return None
-    snapshot = learner.lesson
+    snapshot = learner.snapshot
     rows = pool.rows_of(snapshot.tasks)
     if len(rows) != len(snapshot.tasks) or not pool.encoded[rows].all() or pool.synthetic[rows].all():
         return None
@@ -112,7 +112,7 @@ def read_monitor_input(
     sample = np.union1d(
         random_rows(snapshot.tasks, MAX_FITTED_TASKS), np.flatnonzero(np.isin(snapshot.tasks, audited_tasks))
     )
-    annotated_at = dict(zip(sample.tolist(), aggregator.first_answered(snapshot.tasks[sample]), strict=True))
+    annotated_at = dict(zip(sample.tolist(), aggregator.first_annotated_at(snapshot.tasks[sample]), strict=True))
     order = np.array(sorted(sample.tolist(), key=annotated_at.__getitem__))
     tasks, rows = snapshot.tasks[order], rows[order]
     encoded = np.flatnonzero(pool.encoded & ~pool.synthetic)
@@ -123,7 +123,7 @@ def read_monitor_input(
         plugin=snapshot.plugin,
         tasks=tasks,
         train=TrainingSet(
-            pool.ensure(rows),
+            pool.encoded_vectors(rows),
             snapshot.targets[order],
             np.ones(len(rows), np.float32),
             multiple=snapshot.multiple,
@@ -132,12 +132,12 @@ def read_monitor_input(
         held_out=learner.held_out[order],
         n_fitted=len(snapshot.tasks) - n_synthetic,
         audited=np.isin(tasks, audited_tasks),
-        protected=~aggregator.has_sole_answer(tasks) | np.isin(tasks, reviewed_tasks(store, project)),
+        protected=~aggregator.has_single_annotation(tasks) | np.isin(tasks, reviewed_tasks(store, project)),
         synthetic=pool.synthetic[rows],
         groups=task_group_names(pool, options.group_by, rows),
         group_by=options.group_by or "cluster",
         without_groups=_no_groups_message(pool, options.group_by),
-        stop_set=pool.ensure(stop_set),
+        stop_set=pool.encoded_vectors(stop_set),
         second_look=options.second_look,
         acquisition=options.acquisition,
         previous=record.watch or {},
@@ -151,7 +151,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     audit_accuracy = prequential_accuracy(
         learner, monitor_input.train, monitor_input.audited, seed=monitor_input.version
     )
-    monitor_input = monitor_input.real()
+    monitor_input = monitor_input.without_synthetic()
     train, held_out, audited = monitor_input.train, monitor_input.held_out, monitor_input.audited
     past = predict_retrospectively(learner, train, monitor_input.stop_set, seed=monitor_input.version)
     stable = None if past.predictions is None else measure_stability(past.predictions)

@@ -44,33 +44,35 @@ def update(
     The document has `labelled`, the number of tasks with a counted label; `tasks`, the number of all tasks at
     `tasks_revision`; `coverage` (see `Coverage`) and `texts` (see `TextCheck`); `teacher` (see `report.measure`).
     """
-    record, labels = store.projects.known(project), aggregator.refresh(schema)
+    record, labels = store.projects.require(project), aggregator.refresh(schema)
     teacher_state = (
-        (teacher_labels.teacher, teacher_labels.given, teacher_labels.digest) if teacher_labels is not None else None
+        (teacher_labels.teacher, teacher_labels.label_count, teacher_labels.digest)
+        if teacher_labels is not None
+        else None
     )
     inputs = [
         LAYOUT, labels.revision, labels.digest, schema.labels, schema.multiple, record.published, pool.revision,
         learner.number if learner else None, teacher_state,
-        store.evolution.finished(project), store.rules.get(project), schema.control, schema.data,
+        store.evolution_rounds.finished(project), store.serving_rules.get(project), schema.control, schema.data,
     ]  # fmt: skip
     inputs_digest = sha256(json.dumps(inputs).encode()).hexdigest()
     if store.stats.basis(project) == inputs_digest:
         return
-    queue = store.shown.of(project, record.published) if record.published else []
+    queue = store.published_drafts.of(project, record.published) if record.published else []
     synthetic = pool.tasks[pool.synthetic]
-    evaluated = np.setdiff1d(learner.lesson.tasks, synthetic) if learner else synthetic[:0]
+    evaluated = np.setdiff1d(learner.snapshot.tasks, synthetic) if learner else synthetic[:0]
     teacher_document = report.measure_teacher(
-        *aggregator.reception(synthetic.tolist()),
+        *aggregator.draft_acceptance(synthetic.tolist()),
         draft_acceptance.learner_draft_share(queue),
-        _teacher_agreement(schema, pool, labels.answers, teacher_labels),
+        _teacher_agreement(schema, pool, labels.aggregated, teacher_labels),
         draft_acceptance.learner_agreement(learner, synthetic),
         learner,
-        teacher_labels.given if teacher_labels else 0,
+        teacher_labels.label_count if teacher_labels else 0,
         len(evaluated),
         int(np.isin(evaluated, generated_texts.shown_task_ids(store, project)).sum()),
     )
     without_text = pool.tasks[pool.without_text]
-    aggregated = labels.answers.but_for(pool.tasks[pool.unreadable])
+    aggregated = labels.aggregated.without_tasks(pool.tasks[pool.unreadable])
     counts = count_coverage(store, project, schema, aggregated, aggregator.overlaps, without_text, len(pool.tasks))
     texts = check_stored_tasks(store, project, schema, len(pool.tasks), len(without_text))
     document: dict[str, Any] = {
@@ -83,7 +85,7 @@ def update(
         "teacher": teacher_document,
     }
     confusion = (
-        Confusion(teacher_labels.teacher, schema.labels, schema.multiple, teacher_labels.drafting)
+        Confusion(teacher_labels.teacher, schema.labels, schema.multiple, teacher_labels.draft_confusion)
         if teacher_labels and len(teacher_labels.tasks)
         else None
     )
@@ -105,7 +107,7 @@ def coverage_and_texts(
         return coverage_from_document(document["coverage"]), text_check_from_document(document["texts"])
     aggregator = LabelAggregator(store, project)
     n_tasks, without_text = store.tasks.count(project), store.tasks.without_text(project)
-    aggregated = aggregator.refresh(schema).answers.but_for(without_text)
+    aggregated = aggregator.refresh(schema).aggregated.without_tasks(without_text)
     return (
         count_coverage(store, project, schema, aggregated, aggregator.overlaps, without_text, n_tasks),
         check_stored_tasks(store, project, schema, n_tasks, len(without_text)),
@@ -117,7 +119,7 @@ def _teacher_agreement(
 ) -> Agreement:
     if teacher_labels is None:
         return Agreement()
-    probabilities, targets = teacher_labels.compare(aggregated.but_for(pool.tasks[pool.synthetic]))
+    probabilities, targets = teacher_labels.compare(aggregated.without_tasks(pool.tasks[pool.synthetic]))
     return draft_acceptance.agreement(
         probabilities, targets, schema.labels, schema.multiple, draft_acceptance.TEACHER_AGREEMENT_SOURCE
     )

@@ -79,7 +79,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     settings  of the installation: with them, the project's own settings are checked
     counted   before the first round, whether `coverage` and `texts` are counted from all annotations
     """
-    record = store.projects.known(project)
+    record = store.projects.require(project)
     problem, stats, teacher = "", project_stats.read(store, project), {}
     schema, coverage, texts = None, None, None
     try:
@@ -96,7 +96,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
     progress = record.progress or {}
     if not store.jobs.workers():
         problem = problem or "no worker is running: start `apprentice serve`"
-    problem = store.full() or problem  # first: with a full disk, workers cannot report that they run
+    problem = store.find_write_problem() or problem  # first: with a full disk, workers cannot report that they run
     return Status(
         project=project,
         connected=record.is_connected,
@@ -119,7 +119,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         watch=record.watch or {},
         acquisition=active.acquisition if active else "",
         teacher=teacher,
-        set_aside=store.set_aside.codes(project),
+        set_aside=store.unusable_tasks.codes(project),
         schema=schema,
         coverage=coverage,
         texts=texts,

@@ -97,7 +97,7 @@ def update_space(
             project_row = store.projects.ensure(project_row.id)
             store.forget_spaces(project_row.id, "records-", record_space_names(settings, project_row))
         elif current["seen"] != project_row.tasks_revision:
-            store.record_profiles.see(project_row.id, project_row.tasks_revision)
+            store.record_profiles.set_compared_revision(project_row.id, project_row.tasks_revision)
             project_row = store.projects.ensure(project_row.id)
     return project_row, str((project_row.records or {}).get("odd", ""))
 

@@ -110,7 +110,7 @@ class ProjectPool:
         self.synthetic: Mask = np.empty(0, np.bool_)
         self.without_text: Mask = np.empty(0, np.bool_)
 
-    def use(self, encoder: Encoder) -> None:
+    def use_encoder(self, encoder: Encoder) -> None:
         """Changes to another encoder, without any task: `refresh` must follow. Does nothing if the vector space is the
         same."""
         if encoder.name != self.space:
@@ -154,8 +154,8 @@ class ProjectPool:
         """Reads the unusable rows from the store. A row whose text has changed is not unusable any more. In a new
         vector space, the entries of other vector spaces are removed from the store."""
         if is_new_space:
-            self._store.set_aside.remove_other_spaces(self._project, self.space)
-        stored_keys = self._store.set_aside.of(self._project, self.space)
+            self._store.unusable_tasks.remove_other_spaces(self._project, self.space)
+        stored_keys = self._store.unusable_tasks.of(self._project, self.space)
         rows = self.rows_of(np.array(sorted(stored_keys), np.int64))
         is_same_text = [
             self._keys[row] == stored_keys[task] for row, task in zip(rows, self.tasks[rows].tolist(), strict=True)
@@ -164,7 +164,7 @@ class ProjectPool:
         self.set_aside = np.zeros(len(self.tasks), np.bool_)
         self.set_aside[rows] = True
         self._matrix[self._slots[rows]] = 0
-        self._store.set_aside.remove(self._project, stored_keys.keys() - set(self.tasks[rows].tolist()))
+        self._store.unusable_tasks.remove(self._project, stored_keys.keys() - set(self.tasks[rows].tolist()))
 
     def _update_tasks(self, changed_tasks: Ints, changed_keys: list[bytes], changed_synthetic: Mask) -> None:
         """Adds new and changed tasks, ascending, with their content keys, and drops removed tasks. A row whose text is
@@ -226,7 +226,7 @@ class ProjectPool:
         rows = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
         return np.asarray(rows[self.tasks[rows] == tasks])
 
-    def real(self, tasks: Ints) -> Mask:
+    def is_not_generated(self, tasks: Ints) -> Mask:
         """(n,) bool: the tasks whose text no teacher wrote. Only these may be used to evaluate a learner."""
         return np.isin(tasks, self.tasks[self.synthetic], invert=True)
 
@@ -262,7 +262,7 @@ class ProjectPool:
         """The fields of records that are not encoded: for each name, the reason."""
         return self._encoder.left_out() if isinstance(self._encoder, RecordEncoder) else {}
 
-    def ensure(self, rows: Ints) -> Floats:
+    def encoded_vectors(self, rows: Ints) -> Floats:
         """The vectors (m, d) of rows, which are encoded now if they have none; zeros for unusable rows."""
         self.encode_missing(rows, len(rows))
         return np.asarray(self.vectors_at(rows))
@@ -286,7 +286,7 @@ class ProjectPool:
         """A batch of up to n random tasks that are not encoded yet. `take` takes its vectors."""
         return self._batch(self._random_rows(self.missing, n))
 
-    def take(self, batch: EncodingBatch, vectors: Floats, usable: Mask) -> None:
+    def store_vectors(self, batch: EncodingBatch, vectors: Floats, usable: Mask) -> None:
         """Stores the vectors (m, d) of a batch; `usable` (m,) are those that are finite. Ignores tasks that have
         changed since the batch was drawn, and tasks that a round has encoded meanwhile."""
         if batch.encoder is not self._encoder:
@@ -304,7 +304,7 @@ class ProjectPool:
         self.encoded[rows], self.set_aside[rows] = usable[indices], ~usable[indices]
         self._unwritten.update((keys[index], vectors[index]) for index in indices[usable[indices]])
         unusable_keys = {int(batch.tasks[index]): keys[index] for index in indices[~usable[indices]]}
-        self._store.set_aside.put(self._project, self.space, NOT_FINITE, unusable_keys)
+        self._store.unusable_tasks.put(self._project, self.space, NOT_FINITE, unusable_keys)
         if len(self._unwritten) >= VECTORS_PER_SHARD:
             self.flush()
 
@@ -365,7 +365,7 @@ class ProjectPool:
     def _encode(self, rows: Ints) -> None:
         if len(rows):
             batch = self._batch(rows)
-            self.take(batch, *batch.encode())
+            self.store_vectors(batch, *batch.encode())
 
     def _random_rows(self, among: Mask, n: int) -> Ints:
         rows = np.flatnonzero(among)

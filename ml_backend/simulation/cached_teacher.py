@@ -42,8 +42,8 @@ class CachedTeacher:
         for _ in range(MAX_ATTEMPTS):
             for _ in self._teacher_client.ask(keyed_questions):
                 pass
-            answers = self._teacher_client.told(keyed_questions)
-            if len(answers) == len(keyed_questions) or self._teacher_client.exhausted():
+            answers = self._teacher_client.stored_answers(keyed_questions)
+            if len(answers) == len(keyed_questions) or self._teacher_client.exhausted_cap():
                 break
         for key, question in by_key.items():
             if key in answers:
@@ -52,7 +52,7 @@ class CachedTeacher:
                 yield answer if answer.content is not None else replace(answer, calls=MALFORMED_CALLS)
         if missing := [question for question in keyed_questions if question.id not in answers]:
             raise TeacherUnavailableError(
-                self._teacher_client.exhausted(missing[0])
+                self._teacher_client.exhausted_cap(missing[0])
                 or self._teacher_client.problem
                 or f"{len(missing)} questions were not answered"
             )

@@ -65,7 +65,7 @@ class Simulator:
         tasks = read_export(config.tasks, schema, config.group, say)
         test = read_export(config.test, schema, config.group, say) if config.test else None
         self._encoder, self._attributions = _open_encoder(settings, schema, config, tasks, say)
-        options = settings.defaults.of_form(feature_space.task_form(self._encoder))
+        options = settings.defaults.with_form_defaults(feature_space.task_form(self._encoder))
         strategies = list(dict.fromkeys([*(config.strategies or [options.acquisition]), RANDOM]))
         self._arms = {arm_name(strategies[0], arm, config.rounds, config.per_round): arm for arm in config.arms}
         self._base_strategy = strategies[0]

@@ -137,7 +137,7 @@ class SimulatedTeacher:
             return None
         self._due_at_labels.pop(0)
         self._put_annotations(rows)
-        self._context = self._context.again()
+        self._context = self._context.reloaded()
         if self._arm == TEACH:
             self._label_candidates(learner)
         else:
@@ -147,9 +147,9 @@ class SimulatedTeacher:
             )
             with suppress(NoWeaknessError):
                 list(evolution.run(1))
-        self._context = self._context.again()
-        aggregated = aggregate_annotations(self._context.schema, self._context.store.labels.of(PROJECT_ID))
-        return distil_current_priors(self._context, self._teacher_client.teacher, aggregated, learner.lesson.plugin)
+        self._context = self._context.reloaded()
+        aggregated = aggregate_annotations(self._context.schema, self._context.store.annotations.of(PROJECT_ID))
+        return distil_current_priors(self._context, self._teacher_client.teacher, aggregated, learner.snapshot.plugin)
 
     def spent(self) -> Mapping[str, float]:
         """Calls, tokens and cost of this run, including those of cached answers."""
@@ -162,7 +162,7 @@ class SimulatedTeacher:
         schema, targets = self._context.schema, self._pool.targets[rows]
         chosen = targets >= 0.5 if schema.multiple else decide_labels(targets, False)
         names = np.array(schema.labels)
-        self._context.store.labels.put(
+        self._context.store.annotations.put(
             PROJECT_ID,
             [
                 Annotation(row, row, 1, tuple(names[is_label].tolist()))
@@ -173,11 +173,11 @@ class SimulatedTeacher:
     def _label_candidates(self, learner: FittedModel) -> None:
         """Asks the teacher for labels as the live loop does, in batches, up to the maximum number of questions."""
         context, store, teacher = self._context, self._context.store, self._teacher_client.teacher
-        touched = aggregate_annotations(context.schema, store.labels.of(PROJECT_ID)).touched
+        touched = aggregate_annotations(context.schema, store.annotations.of(PROJECT_ID)).annotated_or_skipped
         remaining = max_questions(1, self._per_round)
         asked_tasks: Ints = np.empty(0, np.int64)
         while remaining > 0:
-            answered_keys = list(store.questions.given(PROJECT_ID, teacher).keys)
+            answered_keys = list(store.questions.cached_replies(PROJECT_ID, teacher).keys)
             tasks = candidates.tasks_to_distil(
                 context.pool, context.options, learner, context.schema, answered_keys, asked_tasks, touched, remaining
             )

@@ -99,16 +99,16 @@ class Store:
         self.feature_scores = ProjectDocuments(self.database, schema.feature_score)
         self.distillations = Distillations(self.database)
         self.tasks = Tasks(self.database)
-        self.set_aside = UnusableTasks(self.database)
-        self.labels = Annotations(self.database)
+        self.unusable_tasks = UnusableTasks(self.database)
+        self.annotations = Annotations(self.database)
         self.versions = Versions(self.database)
         self.retention = Retention(self.database)
         self.questions = Questions(self.database)
         self.ledger = Ledger(self.database)
-        self.evolution = EvolutionRounds(self.database)
-        self.shown = PublishedDrafts(self.database)
+        self.evolution_rounds = EvolutionRounds(self.database)
+        self.published_drafts = PublishedDrafts(self.database)
         self.stats = Stats(self.database)
-        self.rules = ServingRules(self.database)
+        self.serving_rules = ServingRules(self.database)
         pipes = settings.data_dir / "signals"
         self.signals: Signals = (
             NamedPipes(self.database, pipes) if self.database.is_sqlite else Notifications(self.database)
@@ -136,7 +136,7 @@ class Store:
         if nothing is left to do for now. Raises StoreError."""
         return self._quotes.step(project)
 
-    def sweep_vectors(self, project: int) -> int:
+    def remove_unused_vectors(self, project: int) -> int:
         """Removes from one shard the vectors of texts that the project no longer has. Returns the number of removed
         vectors, 0 if no shard has any. Raises StoreError, and BlockingIOError while another process merges shards."""
         kept = content_keys(self.database, project)
@@ -164,7 +164,7 @@ class Store:
             time.sleep(WIPE_RETRY_SECONDS)
         return {**rows, **{name: n for name, n in (("artifacts", artifacts), ("vectors", vectors)) if n}}
 
-    def remove_strays(self) -> None:
+    def remove_orphans(self) -> None:
         """Removes the artifacts and vectors of projects that are not in the store, and empties the database's log. A
         worker that ran a round while its project was removed may have written such files."""
         for pattern in ("artifacts/*", "vectors/*/*"):
@@ -173,7 +173,7 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
         self.database.wipe()
 
-    def full(self) -> str:
+    def find_write_problem(self) -> str:
         """Returns a message that says why nothing can be written to the data folder, or "" if it can be written."""
         try:
             with tempfile.TemporaryFile(dir=self._folder) as file:

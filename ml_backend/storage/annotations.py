@@ -53,7 +53,7 @@ class Annotations:
                 n_changed += len(changed)
         return n_changed
 
-    def standing_at(self, project: int, revision: int, tasks: Iterable[int] | None = None) -> set[int]:
+    def unchanged_since(self, project: int, revision: int, tasks: Iterable[int] | None = None) -> set[int]:
         """Returns the ids of the current annotations that have not changed after a revision.
 
         tasks  only annotations of these tasks; None: of all tasks

@@ -53,7 +53,7 @@ class Artifacts:
             raise ArtifactError(f"artifact {name} is damaged (its SHA-256 does not match): an older version serves")
         return dict(load(data))
 
-    def sound(self, name: str, digest: str) -> bool:
+    def is_intact(self, name: str, digest: str) -> bool:
         """Returns whether `read` succeeds. Does not read again a file whose modification time and size are those of the
         last successful check."""
         try:
@@ -72,7 +72,7 @@ class Artifacts:
         self._checked.pop(name, None)
         (self._folder / name).unlink(missing_ok=True)
 
-    def remove_strays(self, project: int, needed: Collection[str]) -> int:
+    def remove_orphans(self, project: int, needed: Collection[str]) -> int:
         """Removes a project's artifacts that are not in `needed` and older than `ORPHAN_SECONDS`. They are left behind
         when a worker is killed before it stores their names. Returns the number of removed files."""
         orphans = [

@@ -38,7 +38,7 @@ class EvolutionRounds:
         self._database = database
 
     @contextmanager
-    def alone(self, project: int) -> Iterator[None]:
+    def lock(self, project: int) -> Iterator[None]:
         """Holds the lock on the project's rounds. Raises StoreError if another process holds it."""
         with locked(self._database, EVOLUTION, project, LOCK_TRIES) as is_held:
             if not is_held:

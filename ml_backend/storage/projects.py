@@ -69,7 +69,7 @@ class Projects:
         projects = self._select(table.c.id == project)
         return projects[0] if projects else None
 
-    def known(self, project: int) -> ProjectState:
+    def require(self, project: int) -> ProjectState:
         """Returns a project. Raises StoreError if it is not in the store."""
         state = self.get(project)
         if state is None:
@@ -87,7 +87,7 @@ class Projects:
         state = self.get(project)
         if state is None:
             self._database.write(self._database.insert_or_ignore(table).values(id=project))
-            state = self.known(project)
+            state = self.require(project)
         return state
 
     def all(self) -> list[ProjectState]:

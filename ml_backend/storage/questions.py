@@ -38,7 +38,7 @@ class Questions:
         self._now: Callable[[], Any] = clock or database.now
         self._replies = Replies(database)
 
-    def want(self, project: int, teacher: str, questions: Iterable[tuple[Question, bytes | None]]) -> None:
+    def add(self, project: int, teacher: str, questions: Iterable[tuple[Question, bytes | None]]) -> None:
         """Adds questions, each with the content key of its task (None: it is about no single task). Questions that are
         in the table stay as they are. Leaves out questions about deleted tasks, and removes quotes of such tasks."""
         wanted_at = now()
@@ -172,7 +172,7 @@ class Questions:
                 answers[question_id] = Answer(question_id, content, array, problem=problem)
         return answers
 
-    def given(self, project: int, teacher: str) -> ReplyTable:
+    def cached_replies(self, project: int, teacher: str) -> ReplyTable:
         """Returns all labels that this teacher has given. Reads only new ones from the database."""
         return self._replies.of(project, teacher)
 

@@ -24,7 +24,7 @@ class RecordProfiles:
             [row] = without_deleted(connection, table, project, [{"project": project, **profile}])
             connection.execute(self._database.put(table, row))
 
-    def see(self, project: int, tasks_revision: int) -> None:
+    def set_compared_revision(self, project: int, tasks_revision: int) -> None:
         """Stores the revision of the tasks that the profile was compared with."""
         self._database.write(sa.update(table).where(table.c.project == project).values(seen=tasks_revision))
 

@@ -19,19 +19,19 @@ class Synchronisation:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def hear(self, project: int, counts: Mapping[str, int]) -> None:
+    def set_counts(self, project: int, counts: Mapping[str, int]) -> None:
         """Stores Label Studio's own counts, which an event has reported."""
         self._database.write(self._database.put(table, {"project": project, **counts}))
 
-    def look_again(self, project: int) -> None:
+    def request_reconciliation(self, project: int) -> None:
         """Requests another reconciliation, even if one is under way."""
         self._database.write(self._database.put(table, {"project": project, "reconciled_at": 0.0}))
 
-    def begin_look(self, project: int) -> None:
+    def begin_reconciliation(self, project: int) -> None:
         """Marks a reconciliation as begun."""
         self._database.write(self._database.put(table, {"project": project, "reconciled_at": _RECONCILING}))
 
-    def end_look(self, project: int) -> None:
+    def end_reconciliation(self, project: int) -> None:
         """Marks the reconciliation as complete, unless another one was requested since it began."""
         change = sa.update(table).where(table.c.project == project, table.c.reconciled_at == _RECONCILING)
         self._database.write(change.values(reconciled_at=now()))

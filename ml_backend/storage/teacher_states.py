@@ -14,7 +14,7 @@ class TeacherStates:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def meet(self, project: int, name: str, model: str) -> None:
+    def set_teacher(self, project: int, name: str, model: str) -> None:
         """Sets the teacher of a project, without a problem."""
         row = {"project": project, "name": name, "model": model, "problem": "", "until": 0.0}
         self._database.write(self._database.put(table, row))

@@ -29,7 +29,7 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
 
     Raises ApprenticeError if the project has no teacher that answers by file, or the budget covers no question.
     """
-    record = store.projects.known(project)
+    record = store.projects.require(project)
     options, schema = _options(store, settings, project), read_schema(record.label_config, record.choices)
     teacher_options = settings.teacher_options(options)
     teacher = registry.teacher(options.teacher, teacher_options)
@@ -52,7 +52,7 @@ def export_questions(store: Store, settings: Settings, project: int, file: Path)
     teacher_client = TeacherClient(store, project, teacher, Budget.of(options))
     affordable = teacher_client.affordable(present)
     if not affordable:
-        raise ApprenticeError(f"Nothing is written: {teacher_client.exhausted(present[0])}")
+        raise ApprenticeError(f"Nothing is written: {teacher_client.exhausted_cap(present[0])}")
     lines = registry.batch_format().write(affordable, teacher_options)
     write_atomically(file, lambda out: out.writelines(f"{line}\n".encode() for line in lines))
     left = len(present) - len(affordable)
@@ -75,7 +75,7 @@ def import_answers(store: Store, settings: Settings, project: int, file: Path) -
     An answer is stored and counted once, however often it is imported. Raises ApprenticeError if the file cannot be
     read.
     """
-    record = store.projects.known(project)
+    record = store.projects.require(project)
     options, schema = _options(store, settings, project), read_schema(record.label_config, record.choices)
     budget, questions = Budget.of(options), _Questions(store, project)
     ignored: Counter[str] = Counter()
@@ -126,7 +126,7 @@ class _Questions(Mapping[str, Question]):
 
 
 def _options(store: Store, settings: Settings, project: int) -> ProjectSettings:
-    return settings.for_project(store.projects.known(project).extra_params)[0]
+    return settings.for_project(store.projects.require(project).extra_params)[0]
 
 
 def _is_present(question: Question, schema: TaskSchema) -> bool:

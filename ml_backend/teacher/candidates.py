@@ -43,11 +43,11 @@ def description_questions(store: Store, snapshot: ProjectSnapshot, teacher: str)
     tasks = np.sort(rng.choice(pool.tasks, min(MAX_EXAMPLE_TASKS, len(pool.tasks)), replace=False))
     texts = [text for text in store.tasks.texts(record.id, tasks.tolist()) if text]
     if schema.is_record:
-        if snapshot.records is None:
+        if snapshot.record_encoder is None:
             return []
         descriptions = field_descriptions(snapshot.options, record.features)
         questions = feature_scores.score_questions(
-            record, snapshot.records, schema, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
+            record, snapshot.record_encoder, schema, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
         )
     else:
         questions = [prompts.description_question(schema, texts, teacher)]
@@ -59,7 +59,7 @@ def queue_head(store: Store, record: ProjectState, options: ProjectSettings) -> 
     """The ids of the first `teacher_ahead` tasks of the published queue that are shown with a draft."""
     if not record.published:
         return np.empty(0, np.int64)
-    drafts = store.shown.of(record.id, record.published)
+    drafts = store.published_drafts.of(record.id, record.published)
     tasks = [draft.task for draft in drafts if draft.author is not None]
     return np.array(tasks[: options.teacher_ahead], np.int64)
 
@@ -71,7 +71,7 @@ def remaining_labels(
     tasks that it has labelled with the present labels. Questions with the present labels that wait for a batch count as
     answered. Tasks that another teacher has not answered are asked about again."""
     questions = store.questions
-    labelled_keys = questions.given(project, teacher).keys_for(schema.labels)
+    labelled_keys = questions.cached_replies(project, teacher).keys_for(schema.labels)
     if options.teacher == registry.BATCH_TEACHER:
         labelled_keys |= questions.keys_waiting(project, teacher, schema.labels, schema.multiple)
     return options.teacher_labels - len(labelled_keys), list(labelled_keys)
@@ -114,13 +114,13 @@ def label_questions(
     annotators' labels that `learner` was trained on. A teacher label that was given with examples is used as a draft
     and never distilled. Tasks that the teacher wrote are left out, because it labelled them before they became tasks.
     """
-    tasks = tasks[pool.real(tasks)]
+    tasks = tasks[pool.is_not_generated(tasks)]
     descriptions = label_descriptions(record.cues, schema)
     texts = store.tasks.texts(record.id, tasks.tolist())
     rows = pool.rows_of(tasks)
     if len(rows) != len(tasks):  # a task was deleted in the meantime; the next snapshot has no such task
         return []
-    if learner is not None and (learner.lesson.labels, learner.lesson.multiple) != (schema.labels, schema.multiple):
+    if learner is not None and (learner.snapshot.labels, learner.snapshot.multiple) != (schema.labels, schema.multiple):
         learner = None  # it was trained on other labels
     questions: dict[int, tuple[Question, bytes]] = {}
     for i, (row, text) in enumerate(zip(rows.tolist(), texts, strict=True)):
@@ -130,7 +130,7 @@ def label_questions(
     answers = store.questions.answers(record.id, [question.id for question, _ in questions.values()])
     unanswered = {row: pair for row, pair in questions.items() if pair[0].id not in answers}
     encoded_rows = np.array([row for row in unanswered if pool.encoded[row]], np.int64)
-    examples = labelled_examples(store, pool, record.id, learner, pool.ensure(encoded_rows))
+    examples = labelled_examples(store, pool, record.id, learner, pool.encoded_vectors(encoded_rows))
     examples_of_row = dict(zip(encoded_rows.tolist(), examples, strict=True))
     return [
         (replace(question, examples=prompts.as_examples(schema, examples_of_row.get(row, []))), key)
@@ -147,7 +147,7 @@ def labelled_examples(
     no_examples: list[list[tuple[str, list[str]]]] = [[] for _ in vectors]
     if learner is None:
         return no_examples
-    snapshot = learner.lesson
+    snapshot = learner.snapshot
     is_certain = (snapshot.targets.max(axis=1) == 1.0) | snapshot.multiple  # no tie between annotators
     is_certain &= ~np.isin(snapshot.tasks, np.array(store.versions.audited(project), np.int64))
     snapshot_rows = pool.rows_of(snapshot.tasks)
@@ -158,7 +158,7 @@ def labelled_examples(
     tasks, has_label = snapshot.tasks[usable], snapshot.targets[usable] > 0.5
     if not pool.encoded[snapshot_rows[usable]].all():
         return no_examples
-    candidate_vectors, error_rates = pool.ensure(snapshot_rows[usable]), learner.errors(tasks)
+    candidate_vectors, error_rates = pool.encoded_vectors(snapshot_rows[usable]), learner.errors(tasks)
     names = np.array(snapshot.labels)
     chosen = [few_shot_selection.choose(vector, candidate_vectors, error_rates) for vector in vectors]
     rows = np.unique(np.concatenate([np.empty(0, np.int64), *chosen]))

@@ -40,11 +40,11 @@ class Budget:
     """The prices of a teacher, and the caps on its cost and calls.
 
     input_price, output_price  money for a million tokens
-    project    cap on the cost of the project in total; 0: no cap
-    day        cap on the cost of one day (UTC); 0: no cap
-    day_calls  cap on the calls of one day (UTC); 0: no cap
-    replies    number of replies that a question may need for its probabilities
-    by_file    whether a question is one request with all its replies, and no request is repeated
+    project                    cap on the cost of the project in total; 0: no cap
+    day                        cap on the cost of one day (UTC); 0: no cap
+    day_calls                  cap on the calls of one day (UTC); 0: no cap
+    replies                    number of replies that a question may need for its probabilities
+    by_file                    whether a question is one request with all its replies, and no request is repeated
     """
 
     input_price: float
@@ -113,7 +113,7 @@ class TeacherClient:
         that the teacher does not answer now, stay unanswered in the store. Raises TeacherUnavailableError, after the
         answers so far.
         """
-        self._store.questions.want(
+        self._store.questions.add(
             self._project, self.teacher, zip(questions, keys or [None] * len(questions), strict=True)
         )
         left = {question.id: question for question in questions}
@@ -157,15 +157,15 @@ class TeacherClient:
             thread.join()
             self._store.questions.give_back(self._project, ids)
 
-    def told(self, questions: Sequence[Question]) -> dict[str, Answer]:
+    def stored_answers(self, questions: Sequence[Question]) -> dict[str, Answer]:
         """The stored answers to the questions, by question id."""
         return self._store.questions.answers(self._project, [question.id for question in questions])
 
-    def exhausted(self, following: Question | None = None) -> str:
+    def exhausted_cap(self, following: Question | None = None) -> str:
         """Which cap has been reached, or does not cover the question `following`; "" if none."""
         return exhausted_cap(self._store, self._project, self._budget, following)
 
-    def left(self) -> tuple[float, float]:
+    def remaining_budget(self) -> tuple[float, float]:
         """The money and the number of calls that may still be spent today; infinite without a cap."""
         budget, (total, today) = self._budget, _spending(self._store, self._project)
         money = min(
@@ -181,7 +181,7 @@ class TeacherClient:
 
     def _affordable(self, questions: Sequence[Question], in_progress: Sequence[Question]) -> Iterator[Question]:
         """`in_progress`: the questions that are being asked and have no entry in the ledger yet."""
-        money, calls = self.left()
+        money, calls = self.remaining_budget()
         money -= sum(map(self._budget.expected, in_progress))
         calls -= sum(map(self._budget.calls, in_progress))
         for question in questions if money > 0 and calls > 0 else ():

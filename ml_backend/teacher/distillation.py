@@ -59,7 +59,7 @@ class DistillationOrigin:
     wording: str = ""
     multiple: bool | None = None  # None: made by an earlier release that did not store it
 
-    def due(self, old: DistillationOrigin | None, idle: bool) -> bool:
+    def is_due(self, old: DistillationOrigin | None, idle: bool) -> bool:
         """Whether a prior of this origin should replace the one of the `old` origin. `idle`: the teacher has no open
         question."""
         if old is None or self.learner_key != old.learner_key or self.wording != old.wording:
@@ -85,7 +85,7 @@ def origin_of(record: ProjectState) -> DistillationOrigin | None:
 def usable_origin(store: Store, record: ProjectState) -> DistillationOrigin | None:
     """The origin of the project's prior, None if there is no prior or its artifact is missing or damaged."""
     prior = record.prior
-    return origin_of(record) if prior and store.artifacts.sound(prior["file"], prior["sha256"]) else None
+    return origin_of(record) if prior and store.artifacts.is_intact(prior["file"], prior["sha256"]) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Priors(NamedTuple):
     name: str
     taught: npt.NDArray[np.uint64]
 
-    def taught_among(self, texts: bytes) -> Mask:
+    def is_distilled(self, texts: bytes) -> Mask:
         """(n,) bool: which of n texts, by their concatenated content keys, were distilled into the priors. The
         annotators' labels of these texts cannot tell whether the teacher is right about other texts."""
         return np.isin(_key_prefixes(texts), self.taught)
@@ -139,9 +139,9 @@ def collect_distillation_input(
                     there are texts among the fields, are added to them.
     """
     rows = pool.rows_of(teacher_labels.tasks)
-    is_distilled = pool.encoded[rows] & ~pool.synthetic[rows] & teacher_labels.teaches
+    is_distilled = pool.encoded[rows] & ~pool.synthetic[rows] & teacher_labels.may_be_distilled
     targets = np.concatenate([teacher_labels.corrected[is_distilled], generated.targets])
-    vectors = np.concatenate([pool.ensure(rows[is_distilled]), generated.vectors])
+    vectors = np.concatenate([pool.encoded_vectors(rows[is_distilled]), generated.vectors])
     keys = pool.keys_of(rows[is_distilled])
     if len(targets) < MIN_TEACHER_LABELS:
         targets, vectors, keys = targets[:0], vectors[:0], b""
@@ -206,11 +206,11 @@ def _empty_like(pseudo_labels: PseudoLabels) -> PseudoLabels:
 
 
 def _digest(attributions: Attributions) -> str:
-    return blake2b(attributions.scores.tobytes() + attributions.width.tobytes(), digest_size=16).hexdigest()
+    return blake2b(attributions.scores.tobytes() + attributions.prior_scales.tobytes(), digest_size=16).hexdigest()
 
 
 def _encoded(phrases: Phrases, encoder: Encoder) -> PseudoLabels:
-    method = encoder.phrases if isinstance(encoder, RecordEncoder) else encoder.encode
+    method = encoder.encode_phrases if isinstance(encoder, RecordEncoder) else encoder.encode
     vectors = encode_checked(method, phrases.texts, phrases.texts, encoder.name, "the cue")
     return PseudoLabels(vectors, phrases.targets, phrases.weights)
 

@@ -18,7 +18,7 @@ from ml_backend.teacher.client import Budget, TeacherClient, missing_model_probl
 
 @dataclass(frozen=True, slots=True)
 class ProjectContext:
-    """The state of a project at one moment; `again` reads it anew."""
+    """The state of a project at one moment; `reloaded` reads it anew."""
 
     settings: Settings
     store: Store
@@ -28,15 +28,15 @@ class ProjectContext:
     options: ProjectSettings
     schema: TaskSchema
 
-    def again(self) -> ProjectContext:
+    def reloaded(self) -> ProjectContext:
         return _load(self.settings, self.store, self.pool, self.record.id)
 
     @property
-    def records(self) -> RecordEncoder | None:
+    def record_encoder(self) -> RecordEncoder | None:
         """The encoder, if it encodes records."""
         return self.encoder if isinstance(self.encoder, RecordEncoder) else None
 
-    def desk(self) -> TeacherClient:
+    def teacher_client(self) -> TeacherClient:
         """The client of the project's teacher. Raises ApprenticeError if it has no teacher that can be asked."""
         teacher = registry.teacher(self.options.teacher, self.settings.teacher_options(self.options))
         if teacher is None:
@@ -67,7 +67,7 @@ def _load(settings: Settings, store: Store, pool: ProjectPool, project: int) -> 
             "first round"
         )
     encoder = feature_space.project_encoder(settings, record)
-    options = settings.for_project(record.extra_params)[0].of_form(feature_space.task_form(encoder))
-    pool.use(encoder)
+    options = settings.for_project(record.extra_params)[0].with_form_defaults(feature_space.task_form(encoder))
+    pool.use_encoder(encoder)
     pool.refresh(record.tasks_revision)
     return ProjectContext(settings, store, encoder, pool, record, options, schema)

@@ -17,25 +17,28 @@ from ml_backend.teacher.client import TeacherClient
 
 @dataclass(frozen=True, slots=True)
 class ProjectSnapshot:
-    """`desk`: the client of the teacher, None without a teacher that can be asked. `mark`: equal in two snapshots if
-    nothing has changed that the teacher's thread acts on."""
+    """What the teacher's thread needs of a project.
+
+    teacher_client  None without a teacher that can be asked
+    change_marker   equal in two snapshots if nothing has changed that the teacher's thread acts on
+    """
 
     record: ProjectState
     options: ProjectSettings
     schema: TaskSchema
     pool: ProjectPool
-    desk: TeacherClient | None
-    mark: tuple[object, ...]
+    teacher_client: TeacherClient | None
+    change_marker: tuple[object, ...]
     encoder: Encoder
 
     @property
-    def records(self) -> RecordEncoder | None:
+    def record_encoder(self) -> RecordEncoder | None:
         """The encoder, if it encodes records."""
         return self.encoder if isinstance(self.encoder, RecordEncoder) else None
 
     @property
     def teacher(self) -> str:
-        return self.desk.teacher if self.desk else ""
+        return self.teacher_client.teacher if self.teacher_client else ""
 
 
 def take_snapshot(
@@ -52,7 +55,7 @@ def take_snapshot(
     frozen_pool = copy(pool)
     frozen_pool.encoded, frozen_pool.set_aside = pool.encoded.copy(), pool.set_aside.copy()
     schema = read_schema(record.label_config, record.choices)
-    options = options.of_form(feature_space.task_form(encoder))
+    options = options.with_form_defaults(feature_space.task_form(encoder))
     return ProjectSnapshot(record, options, schema, frozen_pool, teacher_client, mark, encoder)
 
 

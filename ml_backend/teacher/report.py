@@ -60,22 +60,22 @@ def read_report(store: Store, record: ProjectState, schema: TaskSchema, measured
     as no teacher has been asked and no draft was shown.
 
     name, model, problem  of the teacher; the embedded teacher has no model and no problem
-    spent        calls, tokens, cost and seconds: `in all`, `today` (UTC) and `by purpose`
-    outcomes     number of calls that were answered, malformed, refused or failed
-    waiting      number of questions without an answer
-    labelled     number of labels that the teacher has given
-    drafts       number of accepted, edited and replaced drafts, by author
-    saved        see `TimeSaved`
-    share        share of the published queue's drafts that are the learner's
-    agreement    of `teacher` and `learner` with the annotators, each `overall` and `by_class`
-    judged       number of annotations that measure the learner
-    shown        how many of these annotations a teacher saw before it wrote texts
-    serving      the version that made the learner, None without a learner
-    trust        how far the annotations confirm the scores of the fields of records; None without scores
+    spent                 calls, tokens, cost and seconds: `in all`, `today` (UTC) and `by purpose`
+    outcomes              number of calls that were answered, malformed, refused or failed
+    waiting               number of questions without an answer
+    labelled              number of labels that the teacher has given
+    drafts                number of accepted, edited and replaced drafts, by author
+    saved                 see `TimeSaved`
+    share                 share of the published queue's drafts that are the learner's
+    agreement             of `teacher` and `learner` with the annotators, each `overall` and `by_class`
+    judged                number of annotations that measure the learner
+    shown                 how many of these annotations a teacher saw before it wrote texts
+    serving               the version that made the learner, None without a learner
+    trust                 how far the annotations confirm the scores of the fields of records; None without scores
     started_from the prior in use, "" for none
-    priors       the relative error of starting from each prior, see `Fit.prior_errors`
-    cues         whether there are label descriptions beside the labels' names
-    records      whether the tasks are records
+    priors   the relative error of starting from each prior, see `Fit.prior_errors`
+    cues     whether there are label descriptions beside the labels' names
+    records  whether the tasks are records
     """
     project, state = record.id, record.teacher or {}
     measured = measured or measure_teacher(0, *AcceptanceCounts().without(()), None, Agreement(), Agreement(), None, 0)

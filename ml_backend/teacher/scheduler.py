@@ -56,7 +56,7 @@ class QuestionScheduler:
             for project in state.keys() - projects:
                 del state[project]
 
-    def put_off_cues(self, project: int, seconds: float) -> None:
+    def postpone_descriptions(self, project: int, seconds: float) -> None:
         """Asks for no label descriptions or field scores for a time. Their replies are the longest: if one does not
         come, the other questions are asked meanwhile."""
         self._no_cues_before[project] = time.monotonic() + seconds

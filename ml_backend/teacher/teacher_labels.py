@@ -23,32 +23,35 @@ _ROWS: WeakKeyDictionary[ReplyTable, tuple[Ints, tuple[str, ...], Ints, Ints]] =
 class TeacherLabels:
     """The labels of the m tasks that the teacher has labelled, in ascending order of task ids.
 
-    tasks      (m,) int64 task ids
-    said       (m, c) the teacher's probabilities
-    expected   (m, c) the expected labels of the annotators: `said` corrected by `drafting`
-    corrected  (m, c) the labels that are distilled: `said` corrected by `record`, which leaves `said` as it is as long
-               as the annotators do not contradict the teacher
-    record     the `confusion` of the teacher, with a prior that trusts it fully
-    teaches    (m,) bool: the label may be distilled. False for a task that was annotated or skipped, and for a label
-               that was given with few-shot examples. Whether a task is in the queue makes no difference, because the
-               distilled labels influence the next queue
-    compared   number of these tasks that the annotators have annotated, without tasks that the teacher wrote
-    teacher    the teacher's name, "" for no teacher
-    given      number of all labels that the teacher has given, also for earlier sets of labels
-    drafting   the `confusion` of the teacher, with the prior that it is right in a share TRUST of the cases
-    digest     of `tasks` and `said`: it is equal as long as both are unchanged
+    tasks                   (m,) int64 task ids
+    probabilities           (m, c) the teacher's probabilities
+    expected                (m, c) the expected labels of the annotators: `probabilities` corrected by `draft_confusion`
+    corrected               (m, c) the labels that are distilled: `probabilities` corrected by `distillation_confusion`,
+                            which leaves `probabilities` as it is as long as the annotators do not contradict the
+                            teacher
+    distillation_confusion  the `confusion` of the teacher, with a prior that trusts it fully
+    may_be_distilled        (m,) bool: the label may be distilled. False for a task that was annotated or skipped, and
+                            for a label that was given with few-shot examples. Whether a task is in the queue makes no
+                            difference, because the distilled labels influence the next queue
+    compared                number of these tasks that the annotators have annotated, without tasks that the teacher
+                            wrote
+    teacher                 the teacher's name, "" for no teacher
+    label_count             number of all labels that the teacher has given, also for earlier sets of labels
+    draft_confusion         the `confusion` of the teacher, with the prior that it is right in a share TRUST of the
+                            cases
+    digest                  of `tasks` and `probabilities`: it is equal as long as both are unchanged
     """
 
     tasks: Ints
-    said: Floats
+    probabilities: Floats
     expected: Floats
     corrected: Floats
-    record: Doubles
-    teaches: Mask
+    distillation_confusion: Doubles
+    may_be_distilled: Mask
     compared: int
     teacher: str
-    given: int
-    drafting: Doubles
+    label_count: int
+    draft_confusion: Doubles
     digest: str
 
     def of(self, tasks: Ints) -> Floats:
@@ -65,7 +68,7 @@ class TeacherLabels:
         _, teacher_rows, annotator_rows = np.intersect1d(
             self.tasks, aggregated_labels.tasks, assume_unique=True, return_indices=True
         )
-        return self.said[teacher_rows], aggregated_labels.targets[annotator_rows]
+        return self.probabilities[teacher_rows], aggregated_labels.targets[annotator_rows]
 
 
 def load_teacher_labels(
@@ -74,12 +77,14 @@ def load_teacher_labels(
 ) -> TeacherLabels:  # fmt: skip
     """Loads the labels of a teacher from all its replies to questions with the present labels. Each task has the newest
     of these replies to its text."""
-    replies, multiple = store.questions.given(project, teacher), schema.multiple
+    replies, multiple = store.questions.cached_replies(project, teacher), schema.multiple
     tasks, reply_rows = _rows_of_tasks(replies, pool, schema.labels)
     rows, shares_of_rows = replies.shares(schema.labels)
     probabilities = _normalized(shares_of_rows[np.searchsorted(rows, reply_rows)], multiple)
     was_without_examples = replies.alone[reply_rows]
-    is_real = pool.real(aggregated_labels.tasks)  # the teacher knew the intended label of a text that it wrote
+    is_real = pool.is_not_generated(
+        aggregated_labels.tasks
+    )  # the teacher knew the intended label of a text that it wrote
     _, teacher_rows, annotator_rows = np.intersect1d(
         tasks, aggregated_labels.tasks[is_real], assume_unique=True, return_indices=True
     )
@@ -87,15 +92,15 @@ def load_teacher_labels(
     record, drafting = confusion(*compared, multiple, trust=1.0), confusion(*compared, multiple)
     return TeacherLabels(
         tasks,
-        said=probabilities,
+        probabilities=probabilities,
         expected=corrected(probabilities, drafting, multiple),
         corrected=corrected(probabilities, record, multiple),
-        record=record,
-        teaches=was_without_examples & ~np.isin(tasks, aggregated_labels.touched),
+        distillation_confusion=record,
+        may_be_distilled=was_without_examples & ~np.isin(tasks, aggregated_labels.annotated_or_skipped),
         compared=len(teacher_rows),
         teacher=teacher,
-        given=len(replies.keys),
-        drafting=drafting,
+        label_count=len(replies.keys),
+        draft_confusion=drafting,
         digest=sha256(tasks.tobytes() + probabilities.tobytes()).hexdigest(),
     )
 

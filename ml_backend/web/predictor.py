@@ -66,7 +66,9 @@ class Predictor:
             teacher_labels = self._teacher_labels(record, schema, texts)
             vectors, is_encoded = self._encode(project, encoder, texts)
             record_encoder = encoder if isinstance(encoder, RecordEncoder) else None
-            made = make_drafts(self._settings, schema, learner, texts, vectors, teacher_labels, records=record_encoder)
+            made = make_drafts(
+                self._settings, schema, learner, texts, vectors, teacher_labels, record_encoder=record_encoder
+            )
             drafts = [
                 row_draft if has_vector else None
                 for row_draft, has_vector in zip(made, is_encoded.tolist(), strict=True)
@@ -104,7 +106,7 @@ class Predictor:
         with loaded.lock:
             if loaded.version is None or not _is_current(loaded.learner, loaded.version, active):
                 learner, _ = fitted_model.load_best(self._store, active, space_name)
-                loaded.learner = learner.for_drafts() if learner else None
+                loaded.learner = learner.without_training_data() if learner else None
             loaded.version = active
             return loaded.learner
 

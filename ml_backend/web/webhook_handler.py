@@ -18,16 +18,16 @@ def handle_event(store: Store, event: Event) -> bool:
     config_changed = event.label_config is not None and event.label_config != record.label_config
     is_manual = event.action == "START_TRAINING"
     if event.counts is not None and event.counts != record.counts:
-        store.synchronisation.hear(project, event.counts)
+        store.synchronisation.set_counts(project, event.counts)
     if config_changed or event.incomplete or is_manual:  # the event may be late, so the round asks Label Studio
-        store.synchronisation.look_again(project)
+        store.synchronisation.request_reconciliation(project)
     if is_manual:
         store.publications.request(project)
     store.tasks.put(project, event.examples, only_new=True)  # a late event must not restore an old text
     store.tasks.remove(project, event.deleted_tasks)
-    store.labels.put(project, event.annotations)
-    store.labels.delete(project, event.deleted_annotations)
-    needs_round = record.is_connected and (event.asks_for_round or config_changed)
+    store.annotations.put(project, event.annotations)
+    store.annotations.delete(project, event.deleted_annotations)
+    needs_round = record.is_connected and (event.needs_round or config_changed)
     if needs_round:
         store.jobs.request(project, retry=is_manual)
     return needs_round

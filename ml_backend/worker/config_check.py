@@ -56,8 +56,8 @@ class ConfigCheck:
             if record is None:
                 return
             config = client.label_config(record.id, TIMEOUT_SECONDS)
-            if config != record.label_config and self._store.projects.known(record.id).label_config != config:
-                self._store.synchronisation.look_again(record.id)
+            if config != record.label_config and self._store.projects.require(record.id).label_config != config:
+                self._store.synchronisation.request_reconciliation(record.id)
                 self._store.jobs.request(record.id)
         except ApprenticeError as error:
             self._not_before = time.monotonic() + RETRY_SECONDS

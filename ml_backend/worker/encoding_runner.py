@@ -87,7 +87,7 @@ class EncodingRunner:
         if pools.get(running.project) is not pool:
             return
         encoded_before = int(pool.encoded.sum())
-        pool.take(running.batch, vectors, usable)
+        pool.store_vectors(running.batch, vectors, usable)
         is_done = not pool.missing.any()
         if is_done:
             pool.flush()

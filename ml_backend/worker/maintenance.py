@@ -86,7 +86,7 @@ class Maintenance:
         self._not_before = self._quiet_at + PORTION_PAUSE_SECONDS
         if time.monotonic() >= self._strays_not_before:
             self._strays_not_before = time.monotonic() + SWEEP_SECONDS
-            self._store.remove_strays()
+            self._store.remove_orphans()
         records = [record for record in self._store.projects.connected() if record.id in pools]
         if any(self._prune_version(client, record, MIN_STALE_VERSIONS) for record in records):
             return True
@@ -106,10 +106,10 @@ class Maintenance:
             if self._is_swept(record):
                 return False
             pool.flush()  # now, because vectors that are written later are not checked again
-            if self._store.sweep_vectors(project):
+            if self._store.remove_unused_vectors(project):
                 return True
             needed = {learner.artifact for learner in self._store.retention.learners(project)}
-            self._store.artifacts.remove_strays(project, {*needed, (record.prior or {}).get("file", "")})
+            self._store.artifacts.remove_orphans(project, {*needed, (record.prior or {}).get("file", "")})
             return self._wipe(record)
         except (ApprenticeError, OSError) as error:
             self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS

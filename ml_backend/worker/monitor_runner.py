@@ -53,7 +53,9 @@ class MonitorRunner:
                 schema = read_schema(record.label_config, record.choices)
                 form = feature_space.task_form(feature_space.project_encoder(self._settings, record))
                 aggregator = self._aggregators.of(project)
-                monitor_input = read_monitor_input(self._store, pool, aggregator, record, schema, options.of_form(form))
+                monitor_input = read_monitor_input(
+                    self._store, pool, aggregator, record, schema, options.with_form_defaults(form)
+                )
             except ApprenticeError as error:
                 log.warning("monitor failed", project=project, error=str(error))
                 continue

@@ -112,14 +112,14 @@ class TeacherRunner:
             (
                 teacher_client.teacher,
                 self._store.questions.counts(project, teacher_client.teacher),
-                teacher_client.left(),
+                teacher_client.remaining_budget(),
             )
             if teacher_client
             else None
         )
         mark = (
             record.published, record.tasks_revision, record.cues, record.features, pool.space,
-            distillation.usable_origin(self._store, record), self._store.evolution.finished(project), options,
+            distillation.usable_origin(self._store, record), self._store.evolution_rounds.finished(project), options,
             int(pool.encoded.sum()), teacher_state,
         )  # fmt: skip
         if self._idle_marks.get(project) == mark:
@@ -145,27 +145,27 @@ class TeacherRunner:
     def _work(self, snapshot: ProjectSnapshot) -> bool:
         """Distils or asks one portion of questions for a project; False if there is nothing to do. Without a teacher
         that can be asked, only the labels' names and descriptions written by people are distilled."""
-        record, teacher_client, schema, store = snapshot.record, snapshot.desk, snapshot.schema, self._store
+        record, teacher_client, schema, store = snapshot.record, snapshot.teacher_client, snapshot.schema, self._store
         if teacher_client and self._adopt_descriptions(snapshot, teacher_client.teacher):
             return True
         questions: QuestionsWithKeys = []
         teacher_labels = no_teacher_labels(schema)
         if teacher_client:
-            answers = self._aggregators.of(record.id).refresh(schema).answers
+            answers = self._aggregators.of(record.id).refresh(schema).aggregated
             teacher_labels = load_teacher_labels(
                 store, teacher_client.teacher, schema, snapshot.pool, record.id, answers
             )
-            problem = teacher_client.exhausted()
+            problem = teacher_client.exhausted_cap()
             # the answers of a file are stored under the model's name, so that has to be set first
             if snapshot.options.teacher == registry.BATCH_TEACHER:
                 problem = missing_model_problem(snapshot.options, record.id) or problem
             if not problem and (
-                questions := self._scheduler.questions(snapshot, teacher_client.teacher, answers.touched)
+                questions := self._scheduler.questions(snapshot, teacher_client.teacher, answers.annotated_or_skipped)
             ):
                 first, _ = questions[0]
-                problem = teacher_client.exhausted(first)
+                problem = teacher_client.exhausted_cap(first)
                 if problem and first.purpose == "describe":  # questions for labels are cheaper
-                    self._scheduler.put_off_cues(record.id, MAX_RETRY_SECONDS)
+                    self._scheduler.postpone_descriptions(record.id, MAX_RETRY_SECONDS)
                     return True
             if problem or not questions:
                 self._report(record, f"{problem}: the loop goes on without it" if problem else "")
@@ -174,32 +174,34 @@ class TeacherRunner:
             store, snapshot.encoder, record, schema, teacher_labels, snapshot.teacher
         )
         distillation_input = distillation.collect_distillation_input(
-            snapshot.pool, record, snapshot.options.learner, schema, teacher_labels, generated, snapshot.records
+            snapshot.pool, record, snapshot.options.learner, schema, teacher_labels, generated, snapshot.record_encoder
         )
-        if distillation_input.origin.due(distillation.usable_origin(store, record), idle=not questions):
+        if distillation_input.origin.is_due(distillation.usable_origin(store, record), idle=not questions):
             self._distil(snapshot, distillation_input)
         elif teacher_client and questions and snapshot.options.teacher == registry.BATCH_TEACHER:
-            store.questions.want(record.id, teacher_client.teacher, questions)  # they wait for an export
+            store.questions.add(record.id, teacher_client.teacher, questions)  # they wait for an export
         elif teacher_client and questions:
             # a small portion, because the next annotation changes the head of the queue
             portion = questions[: QUESTIONS_PER_CALL * self._settings.teacher_concurrency]
             about_labels = [question for question, _ in portion if question.purpose == "describe"]
             if about_labels:
-                self._scheduler.put_off_cues(record.id, MAX_RETRY_SECONDS)
+                self._scheduler.postpone_descriptions(record.id, MAX_RETRY_SECONDS)
             self._ask(teacher_client, record, portion)
-            if about_labels and len(teacher_client.told(about_labels)) == len(about_labels):
-                self._scheduler.put_off_cues(record.id, 0.0)  # a table may have more questions about its fields
+            if about_labels and len(teacher_client.stored_answers(about_labels)) == len(about_labels):
+                self._scheduler.postpone_descriptions(
+                    record.id, 0.0
+                )  # a table may have more questions about its fields
         else:
-            self._idle_marks[record.id] = snapshot.mark
+            self._idle_marks[record.id] = snapshot.change_marker
             return False
         return True
 
     def _adopt_descriptions(self, snapshot: ProjectSnapshot, teacher: str) -> bool:
         """Stores the teacher's descriptions of the labels, or its scores of a table's fields; False if there are no new
         ones."""
-        if snapshot.records:
+        if snapshot.record_encoder:
             return feature_scores.adopt_answers(
-                self._store, snapshot.record, snapshot.records, snapshot.schema, teacher
+                self._store, snapshot.record, snapshot.record_encoder, snapshot.schema, teacher
             )
         return label_descriptions.adopt_earlier_answer(self._store, snapshot.record, snapshot.schema, teacher)
 
@@ -246,7 +248,7 @@ class TeacherRunner:
             return record
         state = {"name": name, "model": model, "problem": "", "until": 0.0} if name else None
         if name:
-            self._store.teacher_states.meet(record.id, name, model)
+            self._store.teacher_states.set_teacher(record.id, name, model)
         else:
             self._store.teacher_states.forget(record.id)
         self._retry_seconds.pop(record.id, None)

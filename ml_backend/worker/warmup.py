@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 def warm(settings: Settings) -> None:
     """Uses the installation's encoder, learner and query strategy once. The first round reports what fails here."""
-    options = settings.defaults.of_form("text")
+    options = settings.defaults.with_form_defaults("text")
     try:
         encoder = registry.encoder(settings.encoder)
         texts = [f"text {row}" for row in range(ROWS)]

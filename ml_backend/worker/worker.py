@@ -176,8 +176,8 @@ class Worker:
                     project=lease.project,
                     pool=pool,
                     aggregator=self._aggregators.of(lease.project),
-                    guard=LeaseCheck(jobs, lease, self._stop),
-                    superseded=lambda seconds: self._is_superseded(lease, seconds),
+                    check_lease=LeaseCheck(jobs, lease, self._stop),
+                    newer_round_requested=lambda seconds: self._is_superseded(lease, seconds),
                     lease=lease,
                     stages=stages,
                 )
@@ -208,9 +208,9 @@ class Worker:
         record = self._store.projects.ensure(context.project)
         options, _ = self._settings.for_project(record.extra_params)
         try:
-            context.guard()
+            context.check_lease()
             schema = read_schema(record.label_config, record.choices)
-            update_proposals(context.client, self._store, schema, record, options.second_look, context.guard)
+            update_proposals(context.client, self._store, schema, record, options.second_look, context.check_lease)
         except LeaseLostError:
             raise
         except ApprenticeError as error:
@@ -254,7 +254,7 @@ class Worker:
             self._client = LabelStudioClient(*stored_credentials, self._settings.timeout_seconds)
             self._credentials = stored_credentials
             for record in self._store.projects.connected():  # it may be another Label Studio, or a changed one
-                self._store.synchronisation.look_again(record.id)
+                self._store.synchronisation.request_reconciliation(record.id)
                 self._store.publications.measure(record.id, None, None)
         return self._client
 

@@ -30,7 +30,7 @@ class NearAndFar:
         if np.count_nonzero(pool.labelled) % 2:
             strategies.reverse()
         first = strategies[0].select(pool, k - k // 2, seed).rows
-        second = strategies[1].select(pool.without(first), k, seed).rows
+        second = strategies[1].select(pool.with_selected(first), k, seed).rows
         rows = take_in_turns(pool, [first, second], k)
         return Selection(
             rows, margin_uncertainty(pool, rows), "typical of the tasks without a label, or unlike all labelled ones"

@@ -30,7 +30,7 @@ class DCalm:
             uncertainties[rows] = uncertainty(pool.probabilities[rows], pool.multiple)
         clustering = pool.clustering or cut(pool.vectors, DEFAULT_CLUSTERS, seed)
         groups = members(clustering.assignment, rows)
-        mean_errors = pool.errors_by(clustering.assignment, len(clustering.centroids))
+        mean_errors = pool.mean_errors_by_group(clustering.assignment, len(clustering.centroids))
         errors = (
             np.ones(len(clustering.centroids), np.float32) if mean_errors is None else mean_errors.astype(np.float32)
         )

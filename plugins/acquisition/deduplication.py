@@ -48,7 +48,7 @@ def known_distances(pool: Pool, rows: Ints) -> tuple[Floats, Ints]:
     and the labelled rows (h,) that are not."""
     if pool.nearest is None:
         return np.full(len(rows), np.inf, dtype=np.float32), np.flatnonzero(pool.labelled)
-    return pool.nearest.distances(rows), np.flatnonzero(pool.labelled & ~pool.nearest.among)
+    return pool.nearest.distances(rows), np.flatnonzero(pool.labelled & ~pool.nearest.labelled)
 
 
 class DuplicateFilter:

@@ -224,10 +224,10 @@ class TabularEncoder:
 
     @property
     def dim(self) -> int:
-        return len(self.columns_in_full)
+        return len(self.vector_columns)
 
     @property
-    def columns_in_full(self) -> tuple[Column, ...]:
+    def vector_columns(self) -> tuple[Column, ...]:
         """Returns all d columns; the last one, of no field, is the remainder to unit length."""
         blocks = (Column(name, is_text=True) for name, block in self._blocks.items() for _ in block.mean)
         return (*self.columns, *blocks, Column(""))
@@ -259,7 +259,7 @@ class TabularEncoder:
     def texts(self) -> tuple[str, ...]:
         return tuple(self._blocks)
 
-    def phrases(self, phrases: Sequence[str]) -> Floats:
+    def encode_phrases(self, phrases: Sequence[str]) -> Floats:
         """Returns the vectors (n, d) of records that have these phrases as their texts, and the pool's average in all
         other fields."""
         records = [dict.fromkeys(self.texts, phrase) for phrase in phrases]
@@ -270,9 +270,9 @@ class TabularEncoder:
     def attributions(self, estimates: Sequence[Mapping[str, FieldScores]], labels: Sequence[str]) -> Attributions:
         """See `attributions.attributions`."""
         lower = {field.name: field.values[0] for field in self.fields if field.kind == BOOLEAN}
-        return attributions(self.columns_in_full, lower, estimates, labels)
+        return attributions(self.vector_columns, lower, estimates, labels)
 
-    def about(self) -> list[dict[str, Any]]:
+    def field_summaries(self) -> list[dict[str, Any]]:
         """Returns the fields that have columns: name, kind, and values."""
         descriptions = []
         for field in self.fields:
@@ -285,7 +285,7 @@ class TabularEncoder:
 
     def left_out(self) -> dict[str, str]:
         """Returns the other fields with the reason: constant, identifier, or left out by a setting."""
-        used_names = {description["name"] for description in self.about()}
+        used_names = {description["name"] for description in self.field_summaries()}
         return {field.name: field.kind for field in self.fields if field.name not in used_names}
 
     def groups(self, field: str, texts: Sequence[str]) -> list[str] | None:

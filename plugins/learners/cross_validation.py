@@ -27,5 +27,5 @@ def split(targets: Floats, multiple: bool, seed: int, folds: int = FOLDS) -> Int
 def is_nearly_the_same(train: TrainingSet) -> bool:
     """Returns whether the earlier targets are to be cross-validated and nearly all of the present targets equal
     them."""
-    earlier = train.earlier_to_judge
+    earlier = train.earlier_to_validate
     return earlier is not None and bool((earlier == train.targets).all(axis=1).mean() >= MIN_UNCHANGED_SHARE)

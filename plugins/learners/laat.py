@@ -82,14 +82,14 @@ class Laat:
         heads = _heads(x, train.targets, train.weights, train.multiple, prior)
         tensors, held_out = _calibrated(heads, train.targets, train.weights, train.multiple)
         earlier = None
-        if train.earlier_to_judge is not None:
-            is_known = ~np.isnan(train.earlier_to_judge).any(axis=1)
-            targets, weights = np.nan_to_num(train.earlier_to_judge), train.weights * is_known
+        if train.earlier_to_validate is not None:
+            is_known = ~np.isnan(train.earlier_to_validate).any(axis=1)
+            targets, weights = np.nan_to_num(train.earlier_to_validate), train.weights * is_known
             _, earlier = _calibrated(
                 _heads(x, targets, weights, train.multiple, prior), targets, weights, train.multiple
             )
         trusts = [
-            _trust_in_scores(head, target, train.say)
+            _trust_in_scores(head, target, train.prior_selection_weights)
             for head, target in _heads_with_targets(heads, train.targets)
             if head.is_scored
         ]
@@ -104,7 +104,7 @@ class Laat:
         return {
             FIELDS: {
                 "scores": np.asarray(data.attributions.scores, np.float32),
-                "width": np.asarray(data.attributions.width, np.float32),
+                "width": np.asarray(data.attributions.prior_scales, np.float32),
                 "covariance": np.cov(pool, rowvar=False, bias=True).reshape(pool.shape[1], -1).astype(np.float32),
             }
         }

@@ -39,9 +39,9 @@ class LaatPaper:
         tensors = self._trained(train, train.targets, train.weights, prior, seed)
         held_out = self._held_out(train, train.targets, train.weights, prior, fold, seed)
         earlier = None
-        if train.earlier_to_judge is not None:
-            weights = train.weights * ~np.isnan(train.earlier_to_judge).any(axis=1)
-            earlier = self._held_out(train, np.nan_to_num(train.earlier_to_judge), weights, prior, fold, seed)
+        if train.earlier_to_validate is not None:
+            weights = train.weights * ~np.isnan(train.earlier_to_validate).any(axis=1)
+            earlier = self._held_out(train, np.nan_to_num(train.earlier_to_validate), weights, prior, fold, seed)
         return Fit(tensors, held_out, earlier, FIELDS if prior else "")
 
     def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:

@@ -33,10 +33,10 @@ class Logistic:
         groups = [Heads(train.targets, np.vstack([train.weights, weights_outside]).astype(np.float32))]
         prior, name, prior_errors = self._prior(train, vectors)
         priors = [prior]
-        if train.earlier_to_judge is not None:
-            has_earlier = ~np.isnan(train.earlier_to_judge).any(axis=1)
+        if train.earlier_to_validate is not None:
+            has_earlier = ~np.isnan(train.earlier_to_validate).any(axis=1)
             groups.append(
-                Heads(np.nan_to_num(train.earlier_to_judge), (weights_outside * has_earlier).astype(np.float32))
+                Heads(np.nan_to_num(train.earlier_to_validate), (weights_outside * has_earlier).astype(np.float32))
             )
             priors.append(_prior_in(train.earlier_tensors))
         weights, biases = _solve_groups(vectors, groups, train.multiple, priors)
@@ -69,7 +69,9 @@ class Logistic:
     def _prior(train: TrainingSet, vectors: Floats) -> tuple[Head | None, str, dict[str, float]]:
         """Returns the prior to start from, its name, and the relative error of each prior."""
         priors = {name: Head(**tensors) for name, tensors in train.priors.items()}  # type: ignore[arg-type]
-        name, scale, prior_errors = choose(vectors, train.targets, train.say, priors, train.multiple)
+        name, scale, prior_errors = choose(
+            vectors, train.targets, train.prior_selection_weights, priors, train.multiple
+        )
         return (priors[name].scaled(scale), name, prior_errors) if scale else (None, "", prior_errors)
 
     def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:

@@ -60,9 +60,9 @@ def with_hidden_units(train: TrainingSet, linear: Fit, seed: int) -> Fit:
     earlier = linear.held_out_earlier
     if is_nearly_the_same(train):
         earlier = held_out
-    elif train.earlier_to_judge is not None and earlier is not None:
-        weights = train.weights * ~np.isnan(train.earlier_to_judge).any(axis=1)
-        _, earlier = _stacked(train, np.nan_to_num(train.earlier_to_judge), weights, earlier, fold, seed)
+    elif train.earlier_to_validate is not None and earlier is not None:
+        weights = train.weights * ~np.isnan(train.earlier_to_validate).any(axis=1)
+        _, earlier = _stacked(train, np.nan_to_num(train.earlier_to_validate), weights, earlier, fold, seed)
     return replace(linear, tensors={**linear.tensors, **tensors}, held_out=held_out, held_out_earlier=earlier)
 
 

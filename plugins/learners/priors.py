@@ -44,7 +44,7 @@ def candidates(data: DistillationData, multiple: bool, seed: int) -> dict[str, H
     seconds."""
     random = np.random.default_rng(seed)
     pool = pool_sample(data.pool, random)
-    labels, cues = data.labels, data.cues
+    labels, cues = data.labels, data.label_phrases
     heads: dict[str, Head] = {}
     if len(cues.vectors):
         heads["cues"] = _self_trained(cues, pool, multiple, C)

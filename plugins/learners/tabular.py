@@ -108,9 +108,9 @@ def _with_priors(train: TrainingSet, names: object) -> TrainingSet:
 def _loss_reduction(first: Fit, second: Fit, train: TrainingSet) -> tuple[float, float]:
     """Returns by how much the log loss of the second fit is lower, as a mean over the rows, and the standard error of
     that mean."""
-    if not train.say.any():
+    if not train.prior_selection_weights.any():
         return 0.0, 0.0
-    shares = train.say / train.say.sum()
+    shares = train.prior_selection_weights / train.prior_selection_weights.sum()
     first_losses, second_losses = (
         cross_entropy(fit.held_out, train.targets, train.multiple) for fit in (first, second)
     )

@@ -72,9 +72,9 @@ class Trees:
         earlier = None
         if is_nearly_the_same(train):
             earlier = held_out
-        elif train.earlier_to_judge is not None:
-            weights = train.weights * ~np.isnan(train.earlier_to_judge).any(axis=1)
-            _, _, earlier = _cross_validated(train, np.nan_to_num(train.earlier_to_judge), weights, fold)
+        elif train.earlier_to_validate is not None:
+            weights = train.weights * ~np.isnan(train.earlier_to_validate).any(axis=1)
+            _, _, earlier = _cross_validated(train, np.nan_to_num(train.earlier_to_validate), weights, fold)
         tensors: Tensors = {name: getattr(forest, name) for name in Forest.__dataclass_fields__}
         tensors |= {"slope": slope, "offset": offset, "multiple": np.array([train.multiple])}
         return Fit(tensors, held_out, earlier)

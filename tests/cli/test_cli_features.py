@@ -204,9 +204,9 @@ def test_the_scores_of_a_renamed_label_can_be_moved_to_its_new_name(
 
 def test_failed_questions_are_reported_with_the_reason(run: Run, store: Store, settings: Settings) -> None:
     context = load_project_context(settings, store, 5)
-    assert context.records is not None
-    questions = feature_scores.score_questions(context.record, context.records, context.schema, {}, (), "small")
-    store.questions.want(5, "small", [(question, None) for question in questions])
+    assert context.record_encoder is not None
+    questions = feature_scores.score_questions(context.record, context.record_encoder, context.schema, {}, (), "small")
+    store.questions.add(5, "small", [(question, None) for question in questions])
     for question in questions:
         store.questions.record(5, Answer(question.id, None, None, (), "the request is too long"), [])
     set_up(store, 5, teacher={"name": "small", "model": "m", "problem": "", "until": 0.0})

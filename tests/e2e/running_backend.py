@@ -94,7 +94,7 @@ class Project:
         return self.client.project(self.number)
 
     def tasks(self) -> list[dict[str, Any]]:
-        return [task for page in self.client.pages(self.number, fields="task_only") for task in page]
+        return [task for page in self.client.task_pages(self.number, fields="task_only") for task in page]
 
     def predictions(self, version: str) -> list[dict[str, Any]]:
         """Returns the rows of one version in Label Studio, in the order of the queue."""
@@ -304,7 +304,7 @@ class Backend:
 
     def check_consistency(self, project: Project, labels: dict[int, str]) -> None:
         """Asserts that each annotation is stored once, and that Label Studio serves the one active version."""
-        stored = {annotation.id: annotation.choices for annotation in self.store.labels.of(project.number)}
+        stored = {annotation.id: annotation.choices for annotation in self.store.annotations.of(project.number)}
         assert stored == {number: (label,) for number, label in labels.items()}
         assert self.active_versions(project) == [self.published(project)]
         assert project.seen()["model_version"] == self.published(project)

@@ -124,7 +124,7 @@ def test_the_draft_is_filled_in_and_after_submitting_the_next_task_comes(
         assert drafted(page, project) in drafts_of(project, second)
         version = backend.wait_for_queue(project, labelled=7)
     (stored,) = [
-        annotation for annotation in backend.store.labels.of(project.number) if annotation.task == head["task"]
+        annotation for annotation in backend.store.annotations.of(project.number) if annotation.task == head["task"]
     ]
     assert stored.choices == (project.truth[first],)
     assert version.labelled == 7
@@ -172,7 +172,9 @@ def test_a_draft_in_a_tree_of_choices_is_selected_in_its_branch(
     project.answer_next(6)
     with browser_page(label_studio) as page:
         with backend.held_queue(project, labelled=6) as version:
-            drafts = {draft.task: draft.choices for draft in backend.store.shown.of(project.number, version.name)}
+            drafts = {
+                draft.task: draft.choices for draft in backend.store.published_drafts.of(project.number, version.name)
+            }
             task = project.predictions(version.name)[0]["task"]
             (draft,) = drafts[task]
             open_data_manager(page, label_studio, project)
@@ -185,7 +187,7 @@ def test_a_draft_in_a_tree_of_choices_is_selected_in_its_branch(
         submit_button(page).click()
         backend.wait_for_queue(project, labelled=7)
     assert [
-        annotation.choices for annotation in backend.store.labels.of(project.number) if annotation.task == task
+        annotation.choices for annotation in backend.store.annotations.of(project.number) if annotation.task == task
     ] == [(draft,)]
 
 

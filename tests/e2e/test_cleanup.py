@@ -59,7 +59,7 @@ def drafted_by_teacher(backend: Backend, project: Project) -> list[int]:
     """Returns the tasks with a draft of the teacher, [] while the teacher still has questions."""
     if backend.store.questions.counts(project.number, TEACHER).get(("label", "answered"), 0) < 12:
         return []
-    drafts = backend.store.shown.of(project.number, backend.published(project))
+    drafts = backend.store.published_drafts.of(project.number, backend.published(project))
     return [draft.task for draft in drafts if draft.author == "teacher"] if backend.follows(project) else []
 
 

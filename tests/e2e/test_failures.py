@@ -129,7 +129,7 @@ def test_a_label_studio_that_dies_in_the_middle_of_a_publish_is_waited_for(
 
     label_studio.start()
     backend.wait_for_queue(project, labelled=4)
-    labels = {annotation.id: annotation.choices[0] for annotation in backend.store.labels.of(project.number)}
+    labels = {annotation.id: annotation.choices[0] for annotation in backend.store.annotations.of(project.number)}
     assert len(labels) == 4
     check_that_the_queue_goes_on(backend, project, labels)
     assert backend.status(project).last_error is None

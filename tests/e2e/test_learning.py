@@ -86,7 +86,7 @@ def test_every_kind_of_answer_is_counted_as_it_should_be(
     project.answer(unanimous, b, client=ben)
 
     def targets() -> dict[int, list[float]]:
-        labels = aggregate_annotations(project.schema, backend.store.labels.of(project.number))
+        labels = aggregate_annotations(project.schema, backend.store.annotations.of(project.number))
         return dict(zip(labels.tasks.tolist(), np.round(labels.targets, 2).tolist(), strict=True))
 
     expected = {
@@ -128,7 +128,7 @@ def test_without_its_webhook_the_backend_still_learns_and_connecting_mends_it(
 
     (task, *_) = [task["id"] for task in project.tasks() if task["total_annotations"]]
     deleted_id = next(
-        annotation.id for annotation in backend.store.labels.of(project.number) if annotation.task == task
+        annotation.id for annotation in backend.store.annotations.of(project.number) if annotation.task == task
     )
     project.client.call("DELETE", f"api/annotations/{deleted_id}/")
     until(lambda: backend.status(project).labelled == 1, "the deletion to be noticed")
@@ -183,7 +183,7 @@ def test_several_choices_at_once_are_drafted_and_learnt(backend: Backend, make_p
         project.answer(served.task, *choices_by_task[-1])
     version = backend.wait_for_queue(project, labelled=10)
     assert version.learner is not None
-    labels = aggregate_annotations(project.schema, backend.store.labels.of(project.number))
+    labels = aggregate_annotations(project.schema, backend.store.annotations.of(project.number))
     assert sorted(labels.targets.sum(axis=1).tolist()) == sorted(float(len(task)) for task in choices_by_task)
     drafts = [row["result"][0]["value"]["choices"] for row in project.predictions(version.name) if row["result"]]
     assert any(project.schema.labels[0] in choices and len(choices) > 1 for choices in drafts)

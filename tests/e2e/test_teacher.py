@@ -56,8 +56,10 @@ def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledge
     def by_teacher() -> list[str]:
         rows = project.predictions(backend.published(project))
         reasons = [row["result"][0]["meta"]["text"][0] for row in rows if row["result"]]
-        drafts = {draft.task: draft for draft in backend.store.shown.of(project.number, backend.published(project))}
-        teacher_labels = backend.store.questions.given(project.number, f"openai:{MODEL}").keys
+        drafts = {
+            draft.task: draft for draft in backend.store.published_drafts.of(project.number, backend.published(project))
+        }
+        teacher_labels = backend.store.questions.cached_replies(project.number, f"openai:{MODEL}").keys
         return (
             [reason for reason in reasons if reason.startswith("teacher's draft")]
             if len(teacher_labels) >= 6 and drafts
@@ -122,7 +124,7 @@ def test_the_screen_with_a_draft_of_the_teacher_is_saved(
     backend.connect(project)
 
     def theirs() -> list[str]:
-        drafts = backend.store.shown.of(project.number, backend.published(project))
+        drafts = backend.store.published_drafts.of(project.number, backend.published(project))
         texts = {task["id"]: task["data"]["text"] for task in project.tasks()}
         return (
             [texts[draft.task] for draft in drafts if draft.author == "teacher" and draft.confidence]

@@ -241,7 +241,7 @@ def test_pages_are_read_to_the_end(
 ) -> None:
     monkeypatch.setattr(module, "PAGE_TASKS", 2)
     scripted.content = json.dumps({"total": 5, "tasks": [{"id": 1}, {"id": 2}]}).encode()
-    pages = client.pages(5, fields="all")
+    pages = client.task_pages(5, fields="all")
     assert len(list(pages)) == 2, "a server that repeats a page does not cause an endless loop"
     paths = [unquote_plus(path) for _, path, _, _ in scripted.requests]
     assert all("project=5" in path and "fields=all" in path and "page=1" in path for path in paths)
@@ -251,4 +251,4 @@ def test_pages_are_read_to_the_end(
 
 def test_an_empty_list_is_one_empty_page(client: LabelStudioClient, scripted: Scripted) -> None:
     scripted.content = b'{"total": 0, "tasks": []}'
-    assert list(client.pages(5)) == [[]]
+    assert list(client.task_pages(5)) == [[]]

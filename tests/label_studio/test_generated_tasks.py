@@ -69,7 +69,7 @@ def test_the_store_finds_them_by_a_field_of_their_data(server: FakeLabelStudio, 
     assert synthetic_tasks(store, 6) == []
     assert context.pool.tasks[context.pool.synthetic].tolist() == sorted(written)
     tasks = np.array(sorted(server.tasks))
-    assert tasks[~context.pool.real(tasks)].tolist() == sorted(written)
+    assert tasks[~context.pool.is_not_generated(tasks)].tolist() == sorted(written)
 
 
 def test_they_are_never_in_the_audit_sample_and_the_queue_is_full(
@@ -127,7 +127,7 @@ def test_the_monitor_leaves_them_out(mixed: tuple[RoundContext, set[int]], store
     assert findings["labelled"] == 30
     assert sum(group["n"] for group in findings["groups"]["accuracy"].values()) == 30
     assert not written & {error["task"] for error in findings["second_look"]}
-    real = monitor_input.real()
+    real = monitor_input.without_synthetic()
     assert len(real.train.vectors) == len(real.train.targets) == len(real.train.weights) == 30
     assert len(real.held_out) == len(real.audited) == len(real.groups) == 30 and not real.synthetic.any()
 
@@ -167,12 +167,14 @@ def test_teacher_labels_of_its_own_texts_are_neither_compared_nor_distilled(
 ) -> None:
     context, written = mixed
     teacher = ScriptedTeacher()
-    answers = aggregate_annotations(single, store.labels.of(5))
-    queue = [draft.task for draft in store.shown.of(5, store.projects.ensure(5).published)]
+    answers = aggregate_annotations(single, store.annotations.of(5))
+    queue = [draft.task for draft in store.published_drafts.of(5, store.projects.ensure(5).published)]
     answered = [task for task in answers.tasks.tolist() if task not in written][:8]
-    free = [task for task in context.pool.tasks.tolist() if task not in {*written, *queue, *answers.touched.tolist()}][
-        :5
-    ]
+    free = [
+        task
+        for task in context.pool.tasks.tolist()
+        if task not in {*written, *queue, *answers.annotated_or_skipped.tolist()}
+    ][:5]
     texts = store.tasks.texts(5, [*sorted(written), *answered, *free])
     ask(store, teacher, [prompts.label_question(single, content_key(text), text, teacher.name, {}) for text in texts])
     teacher_labels = load_teacher_labels(store, teacher.name, single, context.pool, 5, answers)
@@ -236,6 +238,6 @@ def test_their_draft_is_the_teachers_whatever_the_confidence_of_the_learner(
     texts = [server.tasks[task]["data"]["text"] for task in [*written, *list(taught)[60:66]]]
     ask(store, teacher, [prompts.label_question(single, content_key(text), text, teacher.name, {}) for text in texts])
     run_round(make_round(server))
-    shown = {draft.task: draft for draft in store.shown.of(5)}
+    shown = {draft.task: draft for draft in store.published_drafts.of(5)}
     assert all(shown[task].author == "teacher" and shown[task].choices == ("metal",) for task in written)
     assert {shown[task].author for task in list(taught)[60:66]} == {"learner"}

@@ -37,7 +37,7 @@ class AnnotatedProject:
     def annotate(self, task: int, moment: str, *, number: int | None = None, ground_truth: bool = False) -> None:
         label = self.schema.labels[0]
         annotation = Annotation(number or task, task, 1, (label,), ground_truth=ground_truth, updated_at=moment)
-        self.store.labels.put(5, [annotation])
+        self.store.annotations.put(5, [annotation])
 
     def call(self, method: str, path: str, *, body: Any = None, **_: Any) -> Any:
         self.calls.append((method, path))
@@ -62,7 +62,7 @@ class AnnotatedProject:
         return sorted(row["task"] for row in self.rows.values())
 
     def reviewable(self) -> set[int]:
-        return reviewable_tasks(self.store.reviews.reviewed(5), self.store.labels.of(5))
+        return reviewable_tasks(self.store.reviews.reviewed(5), self.store.annotations.of(5))
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_proposal_without_a_change_expires(project: AnnotatedProject, monkeypa
 def test_ground_truth_and_tasks_with_several_annotations_or_none_are_never_proposed(project: AnnotatedProject) -> None:
     project.annotate(1, "b", ground_truth=True)
     project.annotate(2, "b", number=20)
-    project.store.labels.delete(5, [3])
+    project.store.annotations.delete(5, [3])
     project.suspect(1, 2, 3)
     assert project.reviewable() == set()
     assert project.propose() == []

@@ -49,7 +49,7 @@ def calls(client: FakeClient) -> list[tuple[str, str]]:
 def test_the_faster_kind_of_write_is_chosen_from_the_measurements(
     bulk: float | None, single: float | None, rows: int, kind: str
 ) -> None:
-    assert PublishTimings(bulk, single).path(rows) == kind
+    assert PublishTimings(bulk, single).write_kind(rows) == kind
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_exploring_uses_the_slower_kind_of_write_unless_it_is_far_slower(
 ) -> None:
     publisher, client, queue = publish(12, PublishTimings(import_seconds, row_seconds))
     publisher.explores = True
-    publisher.head(queue)
+    publisher.publish_head(queue)
     assert calls(client)[0] == (IMPORT if kind == "bulk" else ROW)
 
 
@@ -78,10 +78,10 @@ def test_without_measurements_the_head_is_written_row_by_row_and_the_rest_in_one
     publish: Publish, server: FakeLabelStudio
 ) -> None:
     publisher, client, queue = publish(10, pace := PublishTimings())
-    rest = publisher.head(queue)
+    rest = publisher.publish_head(queue)
     assert calls(client) == [ROW] * HEAD_PREDICTIONS + [SWITCH]
     assert [prediction.task for prediction in rest] == [prediction.task for prediction in queue[HEAD_PREDICTIONS:]]
-    publisher.rest(rest, lambda _: False)
+    publisher.publish_rest(rest, lambda _: False)
     assert calls(client)[HEAD_PREDICTIONS + 1 :] == [IMPORT]
     assert publisher.written == 10
     assert [row["task"] for row in server.predictions] == [prediction.task for prediction in queue]
@@ -91,16 +91,16 @@ def test_without_measurements_the_head_is_written_row_by_row_and_the_rest_in_one
 
 def test_with_a_fast_bulk_import_all_rows_are_written_before_the_switch(publish: Publish) -> None:
     publisher, client, queue = publish(10, PublishTimings(0.001, 1.0))
-    assert list(publisher.head(queue)) == []
+    assert list(publisher.publish_head(queue)) == []
     assert calls(client) == [IMPORT, SWITCH]
     assert publisher.written == 10
 
 
 def test_with_a_slow_bulk_import_the_rest_can_be_interrupted_after_every_row(publish: Publish) -> None:
     publisher, client, queue = publish(12, PublishTimings(60.0, 0.01))
-    rest = publisher.head(queue)
+    rest = publisher.publish_head(queue)
     checks = iter([False, False, True])
-    publisher.rest(rest, lambda _: next(checks))
+    publisher.publish_rest(rest, lambda _: next(checks))
     assert calls(client) == [ROW] * HEAD_PREDICTIONS + [SWITCH] + [ROW] * 2
     assert publisher.written == HEAD_PREDICTIONS + 2
 
@@ -118,21 +118,21 @@ def test_each_write_is_preceded_by_a_pause_as_long_as_the_previous_write(
         return call(method, path, **values)
 
     monkeypatch.setattr(client, "call", take_time)
-    rest = publisher.head(queue)
-    publisher.rest(rest, lambda seconds: bool(pauses.append(seconds)))
+    rest = publisher.publish_head(queue)
+    publisher.publish_rest(rest, lambda seconds: bool(pauses.append(seconds)))
     rows = [HEAD_PREDICTIONS + 2.0 + row for row in range(3)]
     assert pauses == [sum(range(1, HEAD_PREDICTIONS + 1)), *rows[:2]], "the first pause is as long as the head took"
 
 
 def test_a_newer_queue_stops_the_rest_before_it_begins(publish: Publish) -> None:
     publisher, client, queue = publish(12, PublishTimings())
-    publisher.rest(publisher.head(queue), lambda _: True)
+    publisher.publish_rest(publisher.publish_head(queue), lambda _: True)
     assert calls(client) == [ROW] * HEAD_PREDICTIONS + [SWITCH]
 
 
 def test_a_short_queue_has_no_rest(publish: Publish) -> None:
     publisher, client, queue = publish(2, PublishTimings())
-    publisher.rest(publisher.head(queue), lambda _: False)
+    publisher.publish_rest(publisher.publish_head(queue), lambda _: False)
     assert calls(client) == [ROW, ROW, SWITCH]
 
 
@@ -140,7 +140,7 @@ def test_a_dropped_row_means_no_switch(publish: Publish, server: FakeLabelStudio
     publisher, client, queue = publish(10, PublishTimings(0.001, 1.0))
     server.drops_rows = True
     with pytest.raises(RequestRefusedError, match="kept 9 of 10"):
-        publisher.head(queue)
+        publisher.publish_head(queue)
     assert SWITCH not in calls(client)
     assert server.settings["model_version"] == ""
 
@@ -155,7 +155,7 @@ def test_a_response_without_the_number_of_kept_rows_means_no_switch(
     publisher, client, queue = publish(10, PublishTimings(0.001, 1.0))
     monkeypatch.setattr(server, "answer", lambda *_: response)
     with pytest.raises(RequestRefusedError):
-        publisher.head(queue)
+        publisher.publish_head(queue)
     assert SWITCH not in calls(client)
 
 
@@ -173,7 +173,7 @@ def test_nothing_is_written_after_the_lease_is_lost(publish: Publish, checks: in
 
     publisher, client, queue = publish(10, PublishTimings(), check_lease)
     with pytest.raises(LostError):
-        publisher.head(queue)
+        publisher.publish_head(queue)
     assert calls(client) == [ROW] * checks
 
 
@@ -185,10 +185,10 @@ def test_the_rest_checks_the_lease_too(publish: Publish) -> None:
             raise LostError
 
     publisher, client, queue = publish(10, PublishTimings(), check_lease)
-    rest = publisher.head(queue)
+    rest = publisher.publish_head(queue)
     has_lease[0] = False
     with pytest.raises(LostError):
-        publisher.rest(rest, lambda _: False)
+        publisher.publish_rest(rest, lambda _: False)
     assert calls(client)[-1] == SWITCH
 
 

@@ -60,7 +60,7 @@ def test_a_forgotten_project_can_be_connected_again(
     connect(FakeClient(server), store, settings, 5, say)
     record = run_round(make_round(server))
     assert record is not None and record.version is not None and record.version.startswith("apprentice-1-")
-    assert store.tasks.count(5) == 40 and len(store.labels.of(5)) == 20
+    assert store.tasks.count(5) == 40 and len(store.annotations.of(5)) == 20
 
 
 def test_a_project_that_label_studio_no_longer_has_is_removed_from_the_store(

@@ -234,16 +234,16 @@ def test_another_project_with_the_same_number_starts_without_data(
     single: TaskSchema,
 ) -> None:
     connect_and_teach(server, store, secured, make_round, single)
-    assert store.versions.learners(5) and store.shown.of(5)
+    assert store.versions.learners(5) and store.published_drafts.of(5)
     set_up(store, 5, teacher={"problem": "no server"}, cues={"fruit": {"description": "", "cues": []}})
     disconnect(FakeClient(server), store, 5, say)
 
     other = FakeLabelStudio(settings=EARLIER | {"sampling": "Uniform sampling"}, made_at="2026-11-23T09:00:00.000000Z")
     add_labelled_tasks(other, 4)
     connect(FakeClient(other), store, secured, 5, say)
-    assert (store.labels.of(5), store.tasks.count(5), store.versions.learners(5)) == ([], 0, [])
+    assert (store.annotations.of(5), store.tasks.count(5), store.versions.learners(5)) == ([], 0, [])
     record = store.projects.ensure(5)
-    assert (store.shown.of(5), record.teacher, record.cues, record.prior) == ([], None, None, None)
+    assert (store.published_drafts.of(5), record.teacher, record.cues, record.prior) == ([], None, None, None)
     assert store.versions.active(5) is None
     disconnect(FakeClient(other), store, 5, say)
     assert other.settings["sampling"] == "Uniform sampling", "its own setting, not the other one's"
@@ -260,7 +260,7 @@ def test_the_same_project_under_another_address_is_recognised(
     client = FakeClient(server)
     client.url = "http://the-same.elsewhere"
     connect(client, store, secured, 5, say)
-    assert (len(store.labels.of(5)), store.versions.learners(5)) == (30, [1])
+    assert (len(store.annotations.of(5)), store.versions.learners(5)) == (30, [1])
 
 
 def test_nothing_is_written_to_another_project_with_the_same_number(

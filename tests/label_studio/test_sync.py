@@ -43,7 +43,7 @@ def assert_agree(server: FakeLabelStudio, store: Store) -> None:
     assert tasks.tolist() == sorted(server.tasks)
     assert store.tasks.texts(5, tasks.tolist()) == [server.tasks[task]["data"]["text"] for task in tasks.tolist()]
     schema = read_schema(server.label_config)
-    assert store.labels.of(5) == server_annotations(server, schema)
+    assert store.annotations.of(5) == server_annotations(server, schema)
     assert store.projects.ensure(5).label_config == server.label_config
 
 
@@ -176,7 +176,7 @@ def test_annotations_are_read_again_when_another_control_comes_first(
     deliver(store, server.project_updated())
     settle(server, store)
     assert_agree(server, store)
-    assert [annotation.choices for annotation in store.labels.of(5)] == [("animal",), ("animal",), ()]
+    assert [annotation.choices for annotation in store.annotations.of(5)] == [("animal",), ("animal",), ()]
 
 
 def test_annotations_are_read_again_when_the_event_of_a_new_configuration_was_lost(
@@ -194,7 +194,7 @@ def test_a_configuration_that_is_not_served_deletes_nothing(
     config = server.label_config
     server.label_config = "<View/>"
     settle(server, store)
-    assert len(store.labels.of(5)) == 3
+    assert len(store.annotations.of(5)) == 3
     server.label_config = config
     server.annotate(max(known), "animal")
     settle(server, store)
@@ -345,7 +345,7 @@ def test_after_any_history_of_lost_doubled_and_late_events_a_reconciliation_make
     assert tasks.tolist() == sorted(server.tasks)
     assert store.tasks.texts(number, tasks.tolist()) == [server.tasks[task]["data"]["text"] for task in tasks.tolist()]
     schema = read_schema(server.label_config)
-    assert store.labels.of(number) == server_annotations(server, schema)
+    assert store.annotations.of(number) == server_annotations(server, schema)
 
 
 def _do(server: FakeLabelStudio, action: str, choice: int) -> dict[str, Any] | None:
@@ -442,7 +442,7 @@ def test_a_change_that_becomes_visible_late_is_read_by_the_next_reconciliation(
 def test_a_start_of_a_worker_reads_no_annotations_that_have_not_changed(
     server: FakeLabelStudio, store: Store, known: dict[int, str]
 ) -> None:
-    store.synchronisation.look_again(5)
+    store.synchronisation.request_reconciliation(5)
     client = settle(server, store)
     assert all("updated_at" in query for query in task_queries(client)), "only changed tasks are read"
 
@@ -460,7 +460,7 @@ def test_a_recent_import_is_not_listed_again(
         return response
 
     monkeypatch.setattr(server, "answer", note)
-    store.synchronisation.look_again(5)
+    store.synchronisation.request_reconciliation(5)
     settle(server, store)
     assert len(listed) <= 2, "only the tasks with the newest time itself"
 

@@ -65,7 +65,7 @@ def test_every_recorded_webhook_is_read(capture: Capture, capture_names: list[st
 def test_new_tasks_are_read(capture: Capture) -> None:
     event = read_event(body(capture, "02_"))
     assert event.examples == tuple(example(13 + n, f"t{n}", prio=str(n)) for n in range(5))
-    assert event.asks_for_round
+    assert event.needs_round
     assert read_event(body(capture, "03_")).examples == (example(18, "single"),)
 
 
@@ -103,16 +103,16 @@ def test_lists_of_annotations_are_read_like_single_ones(capture: Capture) -> Non
 
 
 def test_only_an_event_that_may_change_the_queue_asks_for_a_round(capture: Capture) -> None:
-    assert not read_event(body(capture, "15_")).asks_for_round
+    assert not read_event(body(capture, "15_")).needs_round
     for name in ("02_", "10_", "12_", "13_", "17_", "23_"):
-        assert read_event(body(capture, name)).asks_for_round, name
+        assert read_event(body(capture, name)).needs_round, name
 
 
 def test_a_batch_that_is_too_long_is_left_to_the_reconciliation(server: FakeLabelStudio) -> None:
     event = read_event(server.add_tasks([f"text {n}" for n in range(MAX_ITEMS + 1)]))
     assert len(event.examples) == MAX_ITEMS
     assert event.incomplete
-    assert event.asks_for_round
+    assert event.needs_round
 
 
 def test_an_item_that_cannot_be_read_is_left_to_the_reconciliation(capture: Capture) -> None:
@@ -202,7 +202,7 @@ def test_after_all_recorded_events_of_a_project_the_store_agrees_with_label_stud
     deleted = body(capture, "23_")["tasks"][0]["id"]
     assert deleted not in store.tasks.index(5)[0].tolist()
     assert store.tasks.count(5) == 5
-    assert 3 not in [annotation.id for annotation in store.labels.of(5)]
+    assert 3 not in [annotation.id for annotation in store.annotations.of(5)]
 
 
 def test_an_event_of_an_unknown_or_forgotten_project_stores_nothing(server: FakeLabelStudio, store: Store) -> None:

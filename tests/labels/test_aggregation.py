@@ -35,10 +35,14 @@ def annotation(number: int, task: int, *choices: str, at: int = 1, **values: Any
 
 def assert_equals_all_at_once(aggregator: LabelAggregator, store: Store, project: int, schema: TaskSchema) -> None:
     """Compares all values of an aggregator with the current annotations and published drafts."""
-    snapshot, annotations, shown = aggregator.refresh(schema), store.labels.of(project), store.shown.of(project)
+    snapshot, annotations, shown = (
+        aggregator.refresh(schema),
+        store.annotations.of(project),
+        store.published_drafts.of(project),
+    )
     expected = aggregate_annotations(schema, annotations)
-    for name in ("tasks", "targets", "touched"):
-        array, expected_array = getattr(snapshot.answers, name), getattr(expected, name)
+    for name in ("tasks", "targets", "annotated_or_skipped"):
+        array, expected_array = getattr(snapshot.aggregated, name), getattr(expected, name)
         assert (array.dtype, array.shape) == (expected_array.dtype, expected_array.shape), name
         assert array.tobytes() == expected_array.tobytes(), name
     assert snapshot.digest == digest_text(digest_value(expected))
@@ -47,13 +51,13 @@ def assert_equals_all_at_once(aggregator: LabelAggregator, store: Store, project
         min((annotation.updated_at for annotation in submitted if annotation.task == task), default="")
         for task in TASKS
     ]
-    assert aggregator.first_answered(np.array(TASKS)) == first
+    assert aggregator.first_annotated_at(np.array(TASKS)) == first
     assert aggregator.overlaps == Counter(Counter(annotation.task for annotation in submitted).values())
     single = {task for task, annotation in single_annotations(annotations).items() if not annotation.ground_truth}
-    assert aggregator.has_sole_answer(np.array(TASKS)).tolist() == [task in single for task in TASKS]
+    assert aggregator.has_single_annotation(np.array(TASKS)).tolist() == [task in single for task in TASKS]
     for excluded in ((), (2, 3)):
         annotated = [pair for pair in pairs(shown, annotations) if pair[0].task not in excluded]
-        assert aggregator.reception(excluded) == (len(shown), received(annotated), saved(annotated))
+        assert aggregator.draft_acceptance(excluded) == (len(shown), received(annotated), saved(annotated))
 
 
 annotations = st.builds(
@@ -96,11 +100,11 @@ def test_after_any_history_two_aggregators_equal_aggregating_everything_at_once(
     aggregators = [LabelAggregator(store, project), LabelAggregator(store, project)]
     for action, value in history:
         if action == "put":
-            store.labels.put(project, [replace(drawn, id=drawn.id + offset) for drawn in value])
+            store.annotations.put(project, [replace(drawn, id=drawn.id + offset) for drawn in value])
         elif action == "show":
-            store.shown.put(project, "v", [Prediction(task, 0.1, draft) for task, draft in value.items()])
+            store.published_drafts.put(project, "v", [Prediction(task, 0.1, draft) for task, draft in value.items()])
         elif action in ("delete", "revive"):
-            getattr(store.labels, action)(project, [number + offset for number in value])
+            getattr(store.annotations, action)(project, [number + offset for number in value])
         elif action == "remove":
             store.tasks.remove(project, value)
         elif action == "schema":
@@ -112,14 +116,14 @@ def test_after_any_history_two_aggregators_equal_aggregating_everything_at_once(
 
 
 def test_a_removed_task_without_an_annotation_no_longer_counts_as_published(any_store: Store) -> None:
-    any_store.shown.put(5, "v", [Prediction(task, 0.1, None) for task in TASKS])
+    any_store.published_drafts.put(5, "v", [Prediction(task, 0.1, None) for task in TASKS])
     aggregator = LabelAggregator(any_store, 5)
     aggregator.refresh(SINGLE)
-    assert aggregator.reception(())[0] == len(TASKS)
+    assert aggregator.draft_acceptance(())[0] == len(TASKS)
     any_store.tasks.remove(5, TASKS[:3])
     aggregator.refresh(SINGLE)
-    assert aggregator.reception(())[0] == 1
-    for drafts in (any_store.shown.of(5), any_store.shown.of(5, "v")):
+    assert aggregator.draft_acceptance(())[0] == 1
+    for drafts in (any_store.published_drafts.of(5), any_store.published_drafts.of(5, "v")):
         assert [draft.task for draft in drafts] == [4]
 
 
@@ -127,39 +131,39 @@ def test_a_removed_task_without_an_annotation_no_longer_counts_as_published(any_
 def test_after_one_more_annotation_only_its_task_is_read(
     store: Store, statements: list[str], monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
-    store.labels.put(5, [annotation(number, number, "a") for number in range(1, n + 1)])
+    store.annotations.put(5, [annotation(number, number, "a") for number in range(1, n + 1)])
     aggregator = LabelAggregator(store, 5)
     aggregator.refresh(SINGLE)
-    store.labels.put(5, [annotation(n + 1, n + 1, "b")])
-    monkeypatch.setattr(store.labels, "of", lambda _: pytest.fail("everything was read again"))
+    store.annotations.put(5, [annotation(n + 1, n + 1, "b")])
+    monkeypatch.setattr(store.annotations, "of", lambda _: pytest.fail("everything was read again"))
     statements.clear()
     snapshot = aggregator.refresh(SINGLE)
-    assert snapshot.answers.targets[-1].tolist() == [0, 1, 0]
+    assert snapshot.aggregated.targets[-1].tolist() == [0, 1, 0]
     assert len(statements) == 5
     statements.clear()
-    assert aggregator.refresh(SINGLE).answers is snapshot.answers
+    assert aggregator.refresh(SINGLE).aggregated is snapshot.aggregated
     assert len(statements) == 1
 
 
 def test_a_returned_snapshot_never_changes(store: Store) -> None:
-    store.labels.put(5, [annotation(1, 1, "a"), annotation(2, 2, "a")])
+    store.annotations.put(5, [annotation(1, 1, "a"), annotation(2, 2, "a")])
     aggregator = LabelAggregator(store, 5)
     before = aggregator.refresh(SINGLE)
-    store.labels.put(5, [annotation(1, 1, "b", at=2), annotation(3, 3, "c")])
-    store.labels.delete(5, [2])
+    store.annotations.put(5, [annotation(1, 1, "b", at=2), annotation(3, 3, "c")])
+    store.annotations.delete(5, [2])
     aggregator.refresh(SINGLE)
-    assert before.answers.tasks.tolist() == [1, 2]
-    assert before.answers.targets.tolist() == [[1, 0, 0], [1, 0, 0]]
+    assert before.aggregated.tasks.tolist() == [1, 2]
+    assert before.aggregated.targets.tolist() == [[1, 0, 0], [1, 0, 0]]
 
 
 def test_a_new_project_with_the_same_number_is_read_from_the_beginning(store: Store) -> None:
-    store.labels.put(5, [annotation(1, 1, "a")])
+    store.annotations.put(5, [annotation(1, 1, "a")])
     aggregator = LabelAggregator(store, 5)
     aggregator.refresh(SINGLE)
     with store.database.begin() as connection:
         for table in ("annotation", "annotation_revision"):
             connection.execute(sa.text(f"DELETE FROM {table}"))
-    store.labels.put(5, [annotation(2, 2, "b")])
+    store.annotations.put(5, [annotation(2, 2, "b")])
     assert_equals_all_at_once(aggregator, store, 5, SINGLE)
 
 

@@ -139,7 +139,7 @@ def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_ta
                ("four", "another", "metal"), ("five", "scripted", "metal")]  # fmt: skip
     for number, (text, teacher, label) in enumerate(replies):
         question = replace(prompts.label_question(SCHEMA, content_key(text), text, teacher, {}), id=f"q{number}")
-        store.questions.want(5, teacher, [(question, content_key(text))])
+        store.questions.add(5, teacher, [(question, content_key(text))])
         probabilities = np.array([label == name for name in SCHEMA.labels], np.float32)
         store.questions.record(5, Answer(question.id, {"label": label}, probabilities), [])
 
@@ -149,7 +149,7 @@ def test_the_agreement_of_the_teacher_uses_its_latest_label_of_each_annotated_ta
         return store.stats.document(5)["teacher"]["agreement"]["teacher"]
 
     assert measured_agreement("scripted") == {"overall": None, "by_class": {}}
-    store.labels.put(5, [answer(1, "fruit"), answer(2, "metal"), answer(3, "fruit"), answer(4, "metal")])
+    store.annotations.put(5, [answer(1, "fruit"), answer(2, "metal"), answer(3, "fruit"), answer(4, "metal")])
     measured = measured_agreement("scripted")
     assert (measured["overall"]["value"], measured["overall"]["n"]) == (2 / 3, 3)
     assert {label: (share["value"], share["n"]) for label, share in measured["by_class"].items()} == {

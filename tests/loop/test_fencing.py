@@ -45,8 +45,8 @@ class Workers:
             project=5,
             pool=ProjectPool(self.store, 5, self.encoder),
             aggregator=LabelAggregator(self.store, 5),
-            guard=lambda: None,
-            superseded=lambda _: False,
+            check_lease=lambda: None,
+            newer_round_requested=lambda _: False,
             lease=lease,
         )
 
@@ -130,7 +130,7 @@ def test_a_worker_that_wakes_at_the_switch_does_not_go_back_to_its_own_version(
     newer = workers.active()
     assert newer.number == 3
     assert workers.server.settings["model_version"] == newer.name == workers.store.projects.ensure(5).published
-    assert {shown.version for shown in workers.store.shown.of(5)} <= {first.name, newer.name}, (
+    assert {shown.version for shown in workers.store.published_drafts.of(5)} <= {first.name, newer.name}, (
         "no drafts that were never served"
     )
 
@@ -195,7 +195,7 @@ def test_a_request_during_a_round_is_served_by_the_next_round(
 def test_a_project_disconnected_during_a_second_look_stays_disconnected(workers: Workers, single: TaskSchema) -> None:
     store, client = workers.store, FakeClient(workers.server)
     connect_again(workers)
-    task = store.labels.of(5)[0].task
+    task = store.annotations.of(5)[0].task
     store.monitor.put(5, {"second_look": [{"task": task, "instead": ["metal"], "confidence": 0.9}]})
     record = store.projects.ensure(5)
 

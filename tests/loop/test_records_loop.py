@@ -59,7 +59,7 @@ def test_records_are_learnt_from_and_their_drafts_say_why(
     assert all(not row["result"] for row in server.current_predictions()), "there is no learner yet"
     teach(server, make_round, clinic, SCHEMA, 60)
     model = learner(store)
-    assert model.lesson.plugin == "tabular" and model.lesson.space.startswith("records-")
+    assert model.snapshot.plugin == "tabular" and model.snapshot.space.startswith("records-")
     is_right = [row["result"][0]["value"]["choices"] == [clinic[row["task"]]] for row in server.current_predictions()]
     assert np.mean(is_right) > 0.6, "the queue has the hardest records"
     reasons = [row["result"][0]["meta"]["text"][0] for row in server.current_predictions()]
@@ -77,7 +77,7 @@ def test_a_request_for_a_draft_is_answered_from_the_same_space(
     run_round(make_round(server))
     teach(server, make_round, clinic, SCHEMA, 60)
     (found,) = predictor.predict(5, TABLE, [999], [text])
-    assert found.draft is not None and found.draft.choices == ("yes",) and found.draft.because[0] == "age 88"
+    assert found.draft is not None and found.draft.choices == ("yes",) and found.draft.explanation[0] == "age 88"
     assert "learner because of age 88" in found.reason
 
 
@@ -93,7 +93,9 @@ def test_a_text_beside_a_record_is_one_more_field(
     assert sum("note " in reason for reason in reasons) > 8, "the text determines the label"
     record = store.projects.ensure(5)
     encoder = feature_space.project_record_encoder(Settings(encoder="fake"), record) if record.records else None
-    assert encoder is not None and {field["name"]: field["kind"] for field in encoder.about()}["note"] == "text"
+    assert (
+        encoder is not None and {field["name"]: field["kind"] for field in encoder.field_summaries()}["note"] == "text"
+    )
 
 
 def test_fields_in_tags_of_their_own_make_a_record(
@@ -113,7 +115,7 @@ def test_fields_in_tags_of_their_own_make_a_record(
     record = store.projects.ensure(5)
     encoder = feature_space.project_record_encoder(Settings(encoder="fake"), record)
     assert encoder is not None
-    kinds = {field["name"]: field["kind"] for field in encoder.about()}
+    kinds = {field["name"]: field["kind"] for field in encoder.field_summaries()}
     assert kinds == {"record.age": "numeric", "record.city": "categorical", "note": "text"}
     assert feature_space.task_form(encoder) == "record with text" and active(store).acquisition == "cluster-uncertainty"
     drafts = [
@@ -205,7 +207,7 @@ def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
         run_round(make_round(server))
         encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
         assert encoder is not None
-        return {field["name"]: field["kind"] for field in encoder.about()}
+        return {field["name"]: field["kind"] for field in encoder.field_summaries()}
 
     assert kinds() == {"age": "numeric", "city": "categorical", "noise": "numeric", "smoker": "boolean"}
     before = store.projects.ensure(5).records
@@ -230,11 +232,11 @@ def test_a_pool_that_doubles_is_looked_at_anew_and_learnt_anew(
     first = learner(store)
     add_patients(server, 30, seed=1)
     run_round(make_round(server))
-    assert learner(store).lesson.space == first.lesson.space
+    assert learner(store).snapshot.space == first.snapshot.space
     add_patients(server, 100, seed=2)
     run_round(make_round(server))
-    assert learner(store).lesson.space != first.lesson.space
-    np.testing.assert_array_equal(learner(store).lesson.tasks, first.lesson.tasks)
+    assert learner(store).snapshot.space != first.snapshot.space
+    np.testing.assert_array_equal(learner(store).snapshot.tasks, first.snapshot.tasks)
 
 
 def test_a_group_is_a_value_of_a_field_or_a_quarter_of_its_numbers(
@@ -273,7 +275,7 @@ def test_another_field_of_the_tasks_with_records_is_looked_at_anew(
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
     encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
-    assert encoder is not None and {field["name"] for field in encoder.about()} == {"income", "member"}
+    assert encoder is not None and {field["name"] for field in encoder.field_summaries()} == {"income", "member"}
 
 
 def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
@@ -288,7 +290,7 @@ def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
     set_up(store, 5, reconciled_at=0.0)
     run_round(make_round(server))
     encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
-    assert encoder is not None and {field["name"] for field in encoder.about()} == {"income", "member"}
+    assert encoder is not None and {field["name"] for field in encoder.field_summaries()} == {"income", "member"}
     for n in range(2):  # vector spaces that are not needed any more are removed
         for task in list(server.tasks.values()):
             task["data"]["record"] = {f"other {n}": task["id"] * 7, f"kind {n}": task["id"] % 3}
@@ -311,7 +313,7 @@ def test_while_a_rollback_holds_a_learner_it_keeps_its_space(
     assert active(store).learner == held and all(row["result"] for row in server.current_predictions())
     set_up(store, 5, pinned=None)
     run_round(make_round(server))
-    assert learner(store).lesson.space != held and active(store).learner == active(store).number
+    assert learner(store).snapshot.space != held and active(store).learner == active(store).number
 
 
 def test_until_a_round_has_come_to_its_end_the_space_before_is_served_from(
@@ -371,5 +373,7 @@ def test_scores_for_a_part_of_the_labels_are_judged_by_these_alone(
     targets = np.eye(3, dtype=np.float32)[
         [schema.labels.index(truth[task]) for task in context.pool.tasks[rows].tolist()]
     ]
-    fit = Laat().fit(TrainingSet(context.pool.ensure(rows), targets, np.ones(60, np.float32), False, priors=priors), 0)
+    fit = Laat().fit(
+        TrainingSet(context.pool.encoded_vectors(rows), targets, np.ones(60, np.float32), False, priors=priors), 0
+    )
     assert fit.trust is not None and fit.trust > 0.8 and fit.prior == "fields"

@@ -346,8 +346,8 @@ def test_an_unusable_text_stops_no_round_and_is_named(
     context = make_round(server)
     assert run_round(context) is not None
     learner, _ = load_best(store, active(store), context.pool.space)
-    assert learner is not None and len(learner.lesson.tasks) == 29
-    assert not {answered, waiting} & {*learner.lesson.tasks.tolist(), *queue(server)}
+    assert learner is not None and len(learner.snapshot.tasks) == 29
+    assert not {answered, waiting} & {*learner.snapshot.tasks.tolist(), *queue(server)}
     status = read_status(store, 5)
     assert status.set_aside == {answered: NOT_FINITE, waiting: NOT_FINITE}
     line = dict(status_lines(status))["set aside"]

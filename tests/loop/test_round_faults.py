@@ -110,14 +110,14 @@ def test_a_failing_label_studio_keeps_the_earlier_version_serving(
 def test_a_dropped_row_keeps_the_earlier_version_serving(
     server: FakeLabelStudio, make_round: MakeRound, taught: dict[int, str], store: Store
 ) -> None:
-    name, rows, shown = active(store).name, queue(server), store.shown.of(5)
+    name, rows, shown = active(store).name, queue(server), store.published_drafts.of(5)
     set_up(store, 5, pace={"bulk": 0.0001, "single": 1.0})
     server.annotate(rows[0], "fruit")
     server.drops_rows = True
     with pytest.raises(RequestRefusedError, match="kept 11 of 12"):
         run_round(make_round(server))
     assert (active(store).name, server.settings["model_version"]) == (name, name)
-    assert store.shown.of(5) == shown, "no other drafts were served"
+    assert store.published_drafts.of(5) == shown, "no other drafts were served"
 
 
 def test_the_lease_is_checked_before_every_write(
@@ -125,7 +125,7 @@ def test_the_lease_is_checked_before_every_write(
 ) -> None:
     add_labelled_tasks(server, 40)
     log: list[str] = []
-    context = make_round(server, guard=lambda: log.append("guard"))
+    context = make_round(server, check_lease=lambda: log.append("guard"))
     context.client.before = lambda method, *_: log.append("write" if method != "GET" else "read")  # type: ignore[attr-defined]
     run_round(context)
     assert log.count("write") >= 6
@@ -149,7 +149,7 @@ def test_a_lease_that_is_lost_before_the_switch_switches_nothing(
         if next(left, None) is None:
             raise LostError
 
-    context = make_round(server, guard=guard)
+    context = make_round(server, check_lease=guard)
     switched = False
     try:
         run_round(context)
@@ -184,7 +184,7 @@ def test_a_round_that_lost_its_lease_leaves_the_newer_version_alone(
 
     monkeypatch.setattr(round_module, "rank", freeze)
     with pytest.raises(LostError):
-        run_round(make_round(server, guard=guard))
+        run_round(make_round(server, check_lease=guard))
     assert active(store) == newer[0]
     assert server.settings["model_version"] == newer[0].name
     artifact = store.versions.artifact(5, newer[0].number)
@@ -202,7 +202,7 @@ def test_the_statistics_of_a_round_are_stored_before_the_rest_of_its_queue(
         statistics.append(store.stats.document(5))
         return True
 
-    run_round(make_round(server, superseded=look))
+    run_round(make_round(server, newer_round_requested=look))
     assert [document["tasks"] for document in statistics] == [40]
 
 
@@ -210,7 +210,7 @@ def test_a_superseded_round_writes_its_head_and_no_more(
     server: FakeLabelStudio, make_round: MakeRound, options: object, store: Store
 ) -> None:
     add_labelled_tasks(server, 40)
-    run_round(make_round(server, superseded=lambda _: True))
+    run_round(make_round(server, newer_round_requested=lambda _: True))
     assert len(server.current_predictions()) == 4
     assert store.projects.ensure(5).published == server.settings["model_version"]
-    assert len(store.shown.of(5, active(store).name)) == 12, "the teacher labels all of it in advance"
+    assert len(store.published_drafts.of(5, active(store).name)) == 12, "the teacher labels all of it in advance"

@@ -65,7 +65,7 @@ def test_effects_of_a_linear_head_are_weight_times_value_by_field(monkeypatch: p
     for row, explanation in enumerate(explanations):
         sign = 1 if chosen[row, 1] else -1
         by_field: dict[str, float] = {}
-        for index, column in enumerate(encoder.columns_in_full):
+        for index, column in enumerate(encoder.vector_columns):
             by_field[column.field] = by_field.get(column.field, 0) + sign * 2 * float(
                 weight[index] * vectors[row, index]
             )
@@ -84,7 +84,7 @@ def test_missing_and_long_values_are_shortened(monkeypatch: pytest.MonkeyPatch) 
     encoder = TabularEncoder(TabularEncoder.profile(records, {"a": "categorical"}))
     texts = [record_text(records[1]), record_text(records[0])]
     vectors = encoder.encode(texts)
-    columns = [index for index, column in enumerate(encoder.columns_in_full) if column.field == "a"]
+    columns = [index for index, column in enumerate(encoder.vector_columns) if column.field == "a"]
     for row, expected in ((0, "a missing"), (1, "a " + "x" * 23 + "…")):
         weight = np.zeros(encoder.dim, np.float32)
         weight[columns] = 9 * vectors[row, columns]

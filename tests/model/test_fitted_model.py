@@ -58,7 +58,7 @@ def test_a_model_is_loaded_as_it_was_saved(store: Store) -> None:
     add(store, model())
     loaded = fitted_model.load(store, 5, 1)
     assert loaded.number == 1
-    assert loaded.lesson.same(model().lesson)
+    assert loaded.snapshot.same(model().snapshot)
     assert loaded.tensors.keys() == model().tensors.keys()
     vectors = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
     assert np.array_equal(loaded.predict(schema(*LABELS), vectors), model().predict(schema(*LABELS), vectors))

@@ -128,7 +128,7 @@ def test_above_the_maximum_the_serving_model_is_not_cross_validated_again(
     fit = Logistic.fit
 
     def recording_fit(self: Logistic, train: TrainingSet, seed: int) -> Fit:
-        fits.append(train.judges_earlier)
+        fits.append(train.validates_earlier)
         return fit(self, train, seed)
 
     monkeypatch.setattr(Logistic, "fit", recording_fit)

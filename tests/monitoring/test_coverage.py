@@ -188,7 +188,7 @@ def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
     run_round(make_round(server))
     body = server.annotate(tasks[0], "personal", control="flag")
     handle_event(store, read_event(body, store.projects.choices))
-    assert [annotation.choices for annotation in store.labels.of(5)] == [("personal",)]
+    assert [annotation.choices for annotation in store.annotations.of(5)] == [("personal",)]
     run_round(make_round(server))
     assert lines_by_name(store)["question"].startswith("learns <Choices name='flag'>: several choices out of 2")
 
@@ -353,7 +353,7 @@ def test_the_first_drafts_use_the_displayed_words_of_an_aliased_label(
     task = next(iter(truth))
     server.annotate(task, truth[task])
     run_round(make_round(server))
-    assert [annotation.choices for annotation in store.labels.of(5)] == [(WORDS[truth[task]],)]
+    assert [annotation.choices for annotation in store.annotations.of(5)] == [(WORDS[truth[task]],)]
 
 
 def test_doctor_reports_the_counts_of_the_worker_without_reading_the_annotations_again(
@@ -364,7 +364,7 @@ def test_doctor_reports_the_counts_of_the_worker_without_reading_the_annotations
         server.annotate_with(task, region(["obst"]))
     run_round(make_round(server))
     monkeypatch.setattr(Annotations, "of", lambda *_: pytest.fail("all annotations were read"))
-    record = store.projects.known(5)
+    record = store.projects.require(5)
     schema = read_schema(record.label_config, record.choices)
     findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), record, schema))
     assert [finding.text for finding in findings] == [lines_by_name(store)["not used"]] and "3 annotations" in findings[
@@ -378,7 +378,7 @@ def test_doctor_checks_the_texts_in_label_studio_before_the_first_round(
     add_labelled_tasks(server, 30)
     server.tasks[1]["data"] = {"other": "no text"}
     connect_messages(server, store, settings)
-    record = store.projects.known(5)
+    record = store.projects.require(5)
     schema = read_schema(SINGLE, "")
     findings = list(doctor._tasks_and_annotations("project 5", store, FakeClient(server), record, schema))
     assert [finding.state for finding in findings] == ["notice"] and "1 of 30 tasks" in findings[0].text

@@ -53,7 +53,7 @@ def test_the_tasks_are_in_the_order_of_their_annotations(
     store: Store,
     single: TaskSchema,
 ) -> None:
-    by_time = sorted(store.labels.of(5), key=lambda annotation: annotation.updated_at)
+    by_time = sorted(store.annotations.of(5), key=lambda annotation: annotation.updated_at)
     tasks = [annotation.task for annotation in by_time]
     monitor_input = read_input()
     assert monitor_input.tasks.tolist() == tasks
@@ -168,7 +168,7 @@ LOSING = {"comparison": {"verdict": "not winning", "acquisition": "cluster-uncer
 
 
 def test_the_queue_falls_back_to_random_only_if_allowed_and_on_evidence() -> None:
-    allowed = ProjectSettings(acquisition_fallback=True).of_form("text")
+    allowed = ProjectSettings(acquisition_fallback=True).with_form_defaults("text")
     assert apply_acquisition_fallback(allowed, LOSING)[0].acquisition == "random"
     for options, result in (
         (ProjectSettings(), LOSING),

@@ -66,11 +66,11 @@ def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5
             author = AUTHORS[random.integers(3)]
             draft = Draft((SCHEMA.labels[random.integers(3)],), 0.5, author) if author else None
             queue.append(Prediction(task, 0.1, draft))
-        store.shown.put(project, version, queue)
+        store.published_drafts.put(project, version, queue)
     probabilities = {}
     for task in range(1, teacher_labels + 1):
         question = prompts.label_question(SCHEMA, content_key(text_of(task)), text_of(task), TEACHER, {})
-        store.questions.want(project, TEACHER, [(question, content_key(text_of(task)))])
+        store.questions.add(project, TEACHER, [(question, content_key(text_of(task)))])
         probabilities[task] = draw_probabilities(random)
         store.questions.record(project, Answer(question.id, {"label": "fruit"}, probabilities[task]), [])
     annotations = []
@@ -79,7 +79,7 @@ def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5
         seconds = float(random.integers(1, 900))
         time = f"2026-01-01T00:00:{number % 60:02}"
         annotations.append(Annotation(number + 1, task, number % 3, (label,), number % 11 == 0, False, time, seconds))
-    store.labels.put(project, annotations)
+    store.annotations.put(project, annotations)
     return probabilities
 
 
@@ -87,22 +87,22 @@ def test_the_document_equals_the_numbers_computed_from_all_data(store: Store) ->
     probabilities = fill_by_hand(store, 120, teacher_labels=60)
     aggregator = LabelAggregator(store, 5)
     write_stats_row(store, 5, aggregator)
-    first = store.labels.of(5)[0]
-    store.labels.put(5, [Annotation(first.id, first.task, 1, ("metal",), updated_at="2027", lead_time=3.0)])
-    store.labels.delete(5, [5, 6, 7])
-    store.shown.put(5, "v2", [Prediction(3, 0.1, Draft(("fruit",), 0.5, "learner"))])
+    first = store.annotations.of(5)[0]
+    store.annotations.put(5, [Annotation(first.id, first.task, 1, ("metal",), updated_at="2027", lead_time=3.0)])
+    store.annotations.delete(5, [5, 6, 7])
+    store.published_drafts.put(5, "v2", [Prediction(3, 0.1, Draft(("fruit",), 0.5, "learner"))])
     write_stats_row(store, 5, aggregator)  # brought up to date, where the rest of this test begins anew
 
-    annotations, published = store.labels.of(5), store.shown.of(5)
+    annotations, published = store.annotations.of(5), store.published_drafts.of(5)
     synthetic = np.array(synthetic_tasks(store, 5))
     aggregated = aggregate_annotations(SCHEMA, annotations)
-    evaluated = aggregated.but_for(synthetic)
+    evaluated = aggregated.without_tasks(synthetic)
     both = [task for task in evaluated.tasks.tolist() if task in probabilities]
     teacher_labels = np.array([probabilities[task] for task in both])
     targets = evaluated.targets[[evaluated.tasks.tolist().index(task) for task in both]]
     teacher = agreement(teacher_labels, targets, SCHEMA.labels, False, "answered tasks that it has labelled")
     annotated = [pair for pair in pairs(published, annotations) if pair[0].task not in set(synthetic.tolist())]
-    share = learner_draft_share(store.shown.of(5, "v2"))
+    share = learner_draft_share(store.published_drafts.of(5, "v2"))
 
     document = store.stats.document(5)
     assert (document["labelled"], document["tasks"]) == (len(aggregated.tasks), 120)
@@ -162,7 +162,7 @@ def test_a_teacher_label_alone_changes_the_document_at_the_next_round(store: Sto
     write_stats_row(store)
     before = store.stats.basis(5)
     question = prompts.label_question(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
-    store.questions.want(5, TEACHER, [(question, content_key("text 9"))])
+    store.questions.add(5, TEACHER, [(question, content_key("text 9"))])
     store.questions.record(5, Answer(question.id, {"label": "fruit"}, np.eye(3, dtype=np.float32)[0]), [])
     write_stats_row(store)
     assert store.stats.basis(5) != before
@@ -175,7 +175,7 @@ def test_a_queue_that_the_round_published_is_counted(
     run_round(make_round(server))
     document = store.stats.document(5)
     assert document["labelled"] == 35
-    queue = store.shown.of(5, active(store).name)
+    queue = store.published_drafts.of(5, active(store).name)
     assert document["teacher"]["share"]["n"] == len([draft for draft in queue if draft.author])
 
 
@@ -222,12 +222,12 @@ def test_the_document_is_stored_on_either_database(any_store: Store) -> None:
 
 def test_tasks_that_are_removed_during_a_round_are_counted_by_the_next_one(store: Store) -> None:
     fill_by_hand(store, 12)
-    record, aggregator = store.projects.known(5), LabelAggregator(store, 5)
+    record, aggregator = store.projects.require(5), LabelAggregator(store, 5)
     pool = ProjectPool(store, 5, FakeEncoder())
     pool.refresh(record.tasks_revision)
     store.tasks.remove(5, [12])
     project_stats.update(store, 5, SCHEMA, pool, aggregator, None, None)
-    pool.refresh(store.projects.known(5).tasks_revision)
+    pool.refresh(store.projects.require(5).tasks_revision)
     project_stats.update(store, 5, SCHEMA, pool, aggregator, None, None)
     assert project_stats.read(store, 5)["tasks"] == 11
 
@@ -236,5 +236,5 @@ def test_a_scrape_reads_no_annotations_even_before_the_first_round(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_by_hand(store, 12)
-    monkeypatch.setattr(store.labels, "of", lambda _: pytest.fail("all annotations were read"))
+    monkeypatch.setattr(store.annotations, "of", lambda _: pytest.fail("all annotations were read"))
     assert b"apprentice_labelled" in Metrics(store).render()

@@ -51,21 +51,21 @@ def test_vectors_belong_to_their_tasks_and_are_made_once(
     pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     pool.refresh(put(store, 10, 20, 30))
-    vectors = pool.ensure(np.array([2, 0]))
+    vectors = pool.encoded_vectors(np.array([2, 0]))
     assert np.allclose(vectors, bag_of_words(["text number 30", "text number 10"], 32))
-    pool.ensure(np.array([0, 1, 2]))
+    pool.encoded_vectors(np.array([0, 1, 2]))
     assert sorted(fake_encoder.encoded) == ["text number 10", "text number 20", "text number 30"]
 
 
 def test_vectors_survive_a_refresh_and_a_new_pool(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
     pool.refresh(put(store, 10, 20, 30))
-    pool.ensure(np.arange(3))
+    pool.encoded_vectors(np.arange(3))
     store.tasks.remove(5, [20])
     pool.refresh(put(store, 5))
     assert pool.tasks.tolist() == [5, 10, 30]
     assert pool.encoded.tolist() == [False, True, True]
     expected = bag_of_words(["text number 10", "text number 30"], 32)
-    assert np.allclose(pool.ensure(np.array([1, 2])), expected, atol=2e-3)  # kept as fp16
+    assert np.allclose(pool.encoded_vectors(np.array([1, 2])), expected, atol=2e-3)  # kept as fp16
     other = ProjectPool(store, 5, fake_encoder)
     other.refresh(store.projects.ensure(5).tasks_revision)
     assert other.encoded.tolist() == [False, True, True]
@@ -74,11 +74,11 @@ def test_vectors_survive_a_refresh_and_a_new_pool(pool: ProjectPool, store: Stor
 
 def test_a_changed_text_is_encoded_again(pool: ProjectPool, store: Store, fake_encoder: FakeEncoder) -> None:
     pool.refresh(put(store, 10, 20))
-    pool.ensure(np.arange(2))
+    pool.encoded_vectors(np.arange(2))
     store.tasks.put(5, [example(10, "something else")])
     pool.refresh(store.projects.ensure(5).tasks_revision)
     assert pool.encoded.tolist() == [False, True]
-    assert np.allclose(pool.ensure(np.array([0])), bag_of_words(["something else"], 32))
+    assert np.allclose(pool.encoded_vectors(np.array([0])), bag_of_words(["something else"], 32))
 
 
 def test_a_text_that_changes_before_it_is_encoded_gets_its_own_vector(
@@ -88,14 +88,14 @@ def test_a_text_that_changes_before_it_is_encoded_gets_its_own_vector(
     pool.refresh(put(store, 10, 20))
     store.tasks.put(5, [example(10, "something else")])
     store.tasks.remove(5, [20])
-    pool.ensure(np.arange(2))
+    pool.encoded_vectors(np.arange(2))
     pool.flush()
     put(store, 30)
     store.tasks.put(5, [example(40, "text number 10"), example(50, "text number 20")])
     pool.refresh(store.projects.ensure(5).tasks_revision)
     rows = pool.rows_of(np.array([10, 40, 50]))
     expected = bag_of_words(["something else", "text number 10", "text number 20"], 32)
-    assert np.allclose(pool.ensure(rows), expected, atol=2e-3)
+    assert np.allclose(pool.encoded_vectors(rows), expected, atol=2e-3)
 
 
 def test_a_full_disk_loses_no_vector(
@@ -106,7 +106,7 @@ def test_a_full_disk_loses_no_vector(
     from ml_backend.core.exceptions import StoreError
 
     pool.refresh(put(store, 10, 20))
-    pool.ensure(np.arange(2))
+    pool.encoded_vectors(np.arange(2))
 
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -168,7 +168,7 @@ def test_no_sketch_is_made_ahead_where_vectors_are_cached(
     pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     pool.refresh(put(store, *range(1, 601)))
-    pool.ensure(np.arange(600))
+    pool.encoded_vectors(np.arange(600))
     pool.flush()
     ProjectPool(store, 5, fake_encoder).sketch_ahead([example(number, f"other {number}") for number in range(1, 601)])
     assert fake_encoder.sketched == []
@@ -180,14 +180,14 @@ def test_tasks_with_an_answer_do_not_count_for_those_that_may_be_served(
 ) -> None:
     pool.refresh(put(store, *range(1, 2001)))
     free = np.arange(2000) >= 900
-    pool.ensure(np.arange(900))
+    pool.encoded_vectors(np.arange(900))
     view = pool.view(free, with_learner)
     assert free[view.rows].sum() >= module.MAX_ENCODED_PER_ROUND
 
 
 def test_a_learner_sees_encoded_tasks_alone(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, *range(1, 1001)))
-    pool.ensure(np.array([5]))
+    pool.encoded_vectors(np.array([5]))
     view = full_view(pool, with_learner=True)
     assert view.space == "encoded"
     assert module.MAX_ENCODED_PER_ROUND <= len(view.rows) < 1000
@@ -208,13 +208,13 @@ def test_a_batch_encoded_while_the_pool_changed_gives_vectors_to_unchanged_tasks
 ) -> None:
     pool.refresh(put(store, 10, 20, 30, 40))
     batch = pool.draw(4)
-    pool.ensure(pool.rows_of(np.array([40])))
+    pool.encoded_vectors(pool.rows_of(np.array([40])))
     before = pool.vectors_at(pool.rows_of(np.array([40])))[:].copy()
     store.tasks.put(5, [example(20, "another text")])
     store.tasks.remove(5, [30])
     pool.refresh(put(store, 5))
     vectors, usable = batch.encode()
-    pool.take(batch, vectors + 1, usable)
+    pool.store_vectors(batch, vectors + 1, usable)
     assert (pool.tasks.tolist(), pool.missing.tolist()) == ([5, 10, 20, 40], [True, False, True, False])
     [encoded, kept] = np.asarray(pool.vectors_at(pool.rows_of(np.array([10, 40]))))
     assert np.allclose(encoded, bag_of_words(["text number 10"], 32)[0] + 1)
@@ -226,16 +226,16 @@ def test_a_batch_whose_tasks_are_all_removed_is_no_error(pool: ProjectPool, stor
     batch = pool.draw(2)
     store.tasks.remove(5, [10, 20])
     pool.refresh(put(store, 30))
-    pool.take(batch, *batch.encode())
+    pool.store_vectors(batch, *batch.encode())
     assert pool.missing.tolist() == [True]
 
 
 def test_a_batch_of_another_encoder_is_ignored(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, 10, 20))
     batch = pool.draw(2)
-    pool.use(FakeEncoder("other"))
+    pool.use_encoder(FakeEncoder("other"))
     pool.refresh(put(store, 10, 20))
-    pool.take(batch, *batch.encode())
+    pool.store_vectors(batch, *batch.encode())
     assert pool.missing.all()
 
 
@@ -243,7 +243,7 @@ def test_an_empty_batch_is_no_error(pool: ProjectPool, store: Store) -> None:
     store.projects.ensure(5)
     pool.refresh(0)
     batch = pool.draw(3)
-    pool.take(batch, *batch.encode())
+    pool.store_vectors(batch, *batch.encode())
     assert not len(pool.tasks)
 
 
@@ -270,7 +270,7 @@ def test_a_task_that_comes_or_changes_costs_its_own_row_and_leaves_all_vectors_w
 ) -> None:
     store.tasks = counting = CountingTasks(store.tasks)
     pool.refresh(put(store, *range(1, 301)))
-    pool.ensure(np.arange(300))
+    pool.encoded_vectors(np.arange(300))
     pool.flush()
     view, counting.rows = pool.encoded_view(), 0
     copy = np.array(view.vectors)
@@ -282,17 +282,17 @@ def test_a_task_that_comes_or_changes_costs_its_own_row_and_leaves_all_vectors_w
     assert len(later.rows) == 299
     assert np.shares_memory(later.vectors[:6], view.vectors)
     assert np.shares_memory(later.vectors[6:299], view.vectors)
-    pool.ensure(np.arange(301))
+    pool.encoded_vectors(np.arange(301))
     assert np.array_equal(view.vectors, copy), "an older view still has the same vectors"
 
 
 def test_a_view_copies_nothing_while_some_task_is_not_encoded(pool: ProjectPool, store: Store) -> None:
     pool.refresh(put(store, *range(1, 301)))
-    pool.ensure(np.flatnonzero(np.arange(300) != 150))
+    pool.encoded_vectors(np.flatnonzero(np.arange(300) != 150))
     view = pool.encoded_view()
     assert view.vectors.shape == (299, 32)
     assert np.shares_memory(view.vectors[:150], pool.encoded_view().vectors[100:120])
-    assert np.array_equal(np.asarray(view.vectors), pool.ensure(view.rows))
+    assert np.array_equal(np.asarray(view.vectors), pool.encoded_vectors(view.rows))
 
 
 steps = st.lists(
@@ -317,7 +317,7 @@ def test_a_pool_that_reads_changes_equals_a_new_pool(
         elif action == "remove":
             store.tasks.remove(5, numbers)
         elif action == "encode":
-            pool.ensure(pool.rows_of(np.array(sorted(numbers), np.int64)))
+            pool.encoded_vectors(pool.rows_of(np.array(sorted(numbers), np.int64)))
         else:
             pool.refresh(store.projects.ensure(5).tasks_revision)
     pool.refresh(store.projects.ensure(5).tasks_revision)
@@ -329,7 +329,7 @@ def test_a_pool_that_reads_changes_equals_a_new_pool(
     everything = np.arange(len(new_pool.tasks))
     assert pool.keys_of(everything) == new_pool.keys_of(everything)
     assert (pool.encoded <= new_pool.encoded).all(), "the disk also has vectors of earlier texts"
-    assert np.allclose(pool.ensure(everything), new_pool.ensure(everything), atol=2e-3)
+    assert np.allclose(pool.encoded_vectors(everything), new_pool.encoded_vectors(everything), atol=2e-3)
     store.close()
 
 
@@ -432,19 +432,19 @@ def test_a_task_whose_vector_is_not_finite_is_unusable_and_the_others_are_encode
     pool.encode_some(3)
     assert (pool.encoded.tolist(), pool.set_aside.tolist()) == ([True, False, True], [False, True, False])
     assert pool.tasks[full_view(pool, with_learner=True).rows].tolist() == [10, 30]
-    assert store.set_aside.codes(5) == {20: NOT_FINITE}
+    assert store.unusable_tasks.codes(5) == {20: NOT_FINITE}
     assert len(store.vectors(5, "fake")) == 2
 
     encoder.encoded.clear()
     other = ProjectPool(store, 5, encoder)
     other.refresh(store.projects.ensure(5).tasks_revision)
     assert not other.missing.any() and not encoder.encoded, "another process reads it from the store"
-    assert np.isfinite(other.ensure(np.arange(3))).all()
+    assert np.isfinite(other.encoded_vectors(np.arange(3))).all()
 
     store.tasks.put(5, [example(20, "another text")])
     other.refresh(store.projects.ensure(5).tasks_revision)
     assert other.missing.tolist() == [False, True, False]
-    assert store.set_aside.codes(5) == {}
+    assert store.unusable_tasks.codes(5) == {}
     other.encode_some(3)
     assert other.encoded.all()
 
@@ -454,20 +454,20 @@ def test_an_unusable_task_is_forgotten_with_its_task_and_with_its_encoder(
 ) -> None:
     fake_encoder.useless = {"text number 10", "text number 20"}
     pool.refresh(put(store, 10, 20, 30))
-    pool.ensure(np.arange(3))
+    pool.encoded_vectors(np.arange(3))
     store.tasks.remove(5, [10])
-    assert store.set_aside.codes(5) == {20: NOT_FINITE}
-    pool.use(FakeEncoder("another"))
+    assert store.unusable_tasks.codes(5) == {20: NOT_FINITE}
+    pool.use_encoder(FakeEncoder("another"))
     pool.refresh(store.projects.ensure(5).tasks_revision)
-    pool.ensure(np.arange(2))
-    assert pool.encoded.all() and store.set_aside.codes(5) == {}
+    pool.encoded_vectors(np.arange(2))
+    assert pool.encoded.all() and store.unusable_tasks.codes(5) == {}
 
 
 def test_a_project_that_is_forgotten_and_connected_again_has_other_tasks(
     pool: ProjectPool, store: Store, fake_encoder: FakeEncoder
 ) -> None:
     pool.refresh(put(store, 10, 20))
-    pool.ensure(np.arange(2))
+    pool.encoded_vectors(np.arange(2))
     store.forget(5)
     store.projects.ensure(5)
     store.tasks.put(5, [example(10, "of another project"), example(30, "too")])

@@ -27,7 +27,7 @@ from ml_backend.simulation.learning_curves import Measurement
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 
 SCHEMA = TaskSchema(tuple(WORDS), False, "label", "text", "text")
-PLAN = SimulationPlan(SCHEMA, ProjectSettings().of_form("text"), "fake", initial=6, batch=6, budget=18)
+PLAN = SimulationPlan(SCHEMA, ProjectSettings().with_form_defaults("text"), "fake", initial=6, batch=6, budget=18)
 
 
 def labelled_pool(n: int, first: int = 0) -> LabelledPool:
@@ -132,7 +132,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
     monkeypatch.setattr(replay, "count", lambda: itertools.count(1))
     vectors = fake_encoder.encode([server.tasks[task]["data"]["text"] for task in tasks])
     targets = np.eye(3, dtype=np.float32)[[single.labels.index(label) for label in truth.values()]]
-    plan = SimulationPlan(single, ProjectSettings().of_form("text"), "fake", initial=0, batch=8, budget=32)
+    plan = SimulationPlan(single, ProjectSettings().with_form_defaults("text"), "fake", initial=0, batch=8, budget=32)
     measurements = list(simulate(plan, LabelledPool(vectors, targets, [""] * 45), TEST, strategy, 5))
     assert [[tasks[row] for row in rows] for rows in choose_calls.rows] == queues
     simulated_learners = [learner for learner in learners if learner is not None]
@@ -239,7 +239,8 @@ def test_every_budget_is_measured(
     n: int, initial: int, batch: int, budget: int, measured: list[int], rounds: list[int]
 ) -> None:
     measurements = run(
-        SimulationPlan(SCHEMA, ProjectSettings().of_form("text"), "fake", initial, batch, budget), pool=labelled_pool(n)
+        SimulationPlan(SCHEMA, ProjectSettings().with_form_defaults("text"), "fake", initial, batch, budget),
+        pool=labelled_pool(n),
     )
     for metric in ("accuracy", "macro_f1", "worst_class_f1", "calibration_error"):
         assert list(values(measurements, metric)) == measured
@@ -268,7 +269,7 @@ def measured(
     """The metrics of a learner with these probabilities for the test rows."""
     fit = Fit({}, np.zeros((1, 1), np.float32))
     monkeypatch.setattr(fitted_model, "fit_model", lambda *_: (FixedLearner(probabilities), fit))
-    plan = SimulationPlan(schema, ProjectSettings().of_form("text"), "fake", initial=2, batch=2, budget=2)
+    plan = SimulationPlan(schema, ProjectSettings().with_form_defaults("text"), "fake", initial=2, batch=2, budget=2)
     c = len(schema.labels)
     pool = LabelledPool(np.eye(2, dtype=np.float32), np.eye(2, c, dtype=np.float32), ["", ""])
     return {

@@ -73,7 +73,9 @@ class SimulatedTeacherRuns:
     def __init__(self, settings: Settings, store: Store, schema: TaskSchema, labelled_pool: LabelledPool) -> None:
         self.pool, self.test = labelled_pool.take(np.arange(120)), labelled_pool.take(np.arange(120, 150))
         self.settings, self.schema = settings, schema
-        self.plan = SimulationPlan(schema, ProjectSettings().of_form("text"), "fake", HUMAN, HUMAN, 3 * HUMAN)
+        self.plan = SimulationPlan(
+            schema, ProjectSettings().with_form_defaults("text"), "fake", HUMAN, HUMAN, 3 * HUMAN
+        )
         self.writer = Writer()
         self.teacher = CachedTeacher(store, TeacherClient(store, PROJECT_ID, self.writer, NO_CAPS))
 

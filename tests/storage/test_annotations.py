@@ -21,70 +21,70 @@ def answer(number: int, at: int, *choices: str, task: int = 1, skip: bool = Fals
 
 def play(store: Store, project: int, event: Event) -> None:
     if isinstance(event, int):
-        store.labels.delete(project, [event])
+        store.annotations.delete(project, [event])
     else:
-        store.labels.put(project, [event])
+        store.annotations.put(project, [event])
 
 
 def test_an_annotation_comes_back_as_it_was(any_store: Store) -> None:
     full = Annotation(2**40, 2**41, 7, ("a", "é"), True, True, "2026-11-22T00:00:01.5Z", 3.25)
     bare = Annotation(3, 4, None, ())
-    assert any_store.labels.put(5, [full, bare]) == 2
-    assert any_store.labels.of(5) == [bare, full]
-    assert any_store.labels.of(6) == []
+    assert any_store.annotations.put(5, [full, bare]) == 2
+    assert any_store.annotations.of(5) == [bare, full]
+    assert any_store.annotations.of(6) == []
 
 
 def test_a_repeated_event_changes_nothing(any_store: Store) -> None:
     for _ in range(3):
-        any_store.labels.put(5, [answer(1, 1, "a")])
-    assert any_store.labels.of(5) == [answer(1, 1, "a")]
-    assert any_store.labels.count(5) == (1, 0)
+        any_store.annotations.put(5, [answer(1, 1, "a")])
+    assert any_store.annotations.of(5) == [answer(1, 1, "a")]
+    assert any_store.annotations.count(5) == (1, 0)
 
 
 def test_a_late_event_does_not_undo_a_newer_one(any_store: Store) -> None:
-    any_store.labels.put(5, [answer(1, 9, "new")])
-    assert any_store.labels.put(5, [answer(1, 2, "old")]) == 0
-    assert any_store.labels.of(5) == [answer(1, 9, "new")]
+    any_store.annotations.put(5, [answer(1, 9, "new")])
+    assert any_store.annotations.put(5, [answer(1, 2, "old")]) == 0
+    assert any_store.annotations.of(5) == [answer(1, 9, "new")]
 
 
 def test_a_deletion_that_overtakes_its_creation_wins(any_store: Store) -> None:
-    assert any_store.labels.delete(5, [1]) == 0
-    any_store.labels.put(5, [answer(1, 1, "a")])
-    assert any_store.labels.of(5) == []
-    assert any_store.labels.count(5) == (0, 0)
+    assert any_store.annotations.delete(5, [1]) == 0
+    any_store.annotations.put(5, [answer(1, 1, "a")])
+    assert any_store.annotations.of(5) == []
+    assert any_store.annotations.count(5) == (0, 0)
 
 
 def test_a_deleted_annotation_stays_deleted_when_it_is_delivered_again(any_store: Store) -> None:
-    any_store.labels.put(5, [answer(1, 1, "a")])
-    assert any_store.labels.delete(5, [1, 1]) == 1
-    assert any_store.labels.delete(5, [1]) == 0
-    assert any_store.labels.put(5, [answer(1, 8, "b")]) == 0
-    assert any_store.labels.of(5) == []
+    any_store.annotations.put(5, [answer(1, 1, "a")])
+    assert any_store.annotations.delete(5, [1, 1]) == 1
+    assert any_store.annotations.delete(5, [1]) == 0
+    assert any_store.annotations.put(5, [answer(1, 8, "b")]) == 0
+    assert any_store.annotations.of(5) == []
 
 
 def test_a_skip_is_kept_and_counted_as_a_skip(any_store: Store) -> None:
-    any_store.labels.put(5, [answer(1, 1, skip=True), answer(2, 1, "a", task=2)])
-    assert any_store.labels.count(5) == (1, 1)
-    any_store.labels.put(5, [answer(1, 2, "b")])  # answered after all
-    assert any_store.labels.count(5) == (2, 0)
+    any_store.annotations.put(5, [answer(1, 1, skip=True), answer(2, 1, "a", task=2)])
+    assert any_store.annotations.count(5) == (1, 1)
+    any_store.annotations.put(5, [answer(1, 2, "b")])  # answered after all
+    assert any_store.annotations.count(5) == (2, 0)
 
 
 def test_deleting_in_one_project_leaves_another_alone(any_store: Store) -> None:
-    any_store.labels.put(6, [answer(1, 1, "a")])
-    assert any_store.labels.delete(5, [1]) == 0
-    assert any_store.labels.of(6) == [answer(1, 1, "a")]
+    any_store.annotations.put(6, [answer(1, 1, "a")])
+    assert any_store.annotations.delete(5, [1]) == 0
+    assert any_store.annotations.of(6) == [answer(1, 1, "a")]
 
 
 def test_empty_lists_change_nothing(any_store: Store) -> None:
-    assert any_store.labels.put(5, []) == 0
-    assert any_store.labels.delete(5, []) == 0
+    assert any_store.annotations.put(5, []) == 0
+    assert any_store.annotations.delete(5, []) == 0
 
 
 def test_a_whole_project_may_be_deleted_at_once(any_store: Store) -> None:
     many = 70_000  # more than PostgreSQL, or a usual SQLite, takes as parameters of one statement
-    any_store.labels.put(5, [answer(1, 1, "a"), answer(many, 1, "a"), answer(many + 1, 1, "kept")])
-    assert any_store.labels.delete(5, range(1, many + 1)) == 2
-    assert any_store.labels.of(5) == [answer(many + 1, 1, "kept")]
+    any_store.annotations.put(5, [answer(1, 1, "a"), answer(many, 1, "a"), answer(many + 1, 1, "kept")])
+    assert any_store.annotations.delete(5, range(1, many + 1)) == 2
+    assert any_store.annotations.of(5) == [answer(many + 1, 1, "kept")]
 
 
 @st.composite
@@ -110,9 +110,9 @@ def test_any_order_with_repetitions_ends_in_the_same_state(
     repeated = history + data.draw(st.lists(st.sampled_from(history), max_size=6))
     for event in data.draw(st.permutations(repeated)):
         play(any_store, shuffled, _numbered(event, shuffled))
-    expected = [_numbered(annotation, shuffled - ordered) for annotation in any_store.labels.of(ordered)]
-    assert any_store.labels.of(shuffled) == expected
-    assert any_store.labels.count(shuffled) == any_store.labels.count(ordered)
+    expected = [_numbered(annotation, shuffled - ordered) for annotation in any_store.annotations.of(ordered)]
+    assert any_store.annotations.of(shuffled) == expected
+    assert any_store.annotations.count(shuffled) == any_store.annotations.count(ordered)
 
 
 def _numbered(event: Event, offset: int) -> Event:
@@ -128,10 +128,10 @@ def _fresh(store: Store, used: list[int] = []) -> int:  # noqa: B006 (a counter)
 
 def test_a_store_reads_the_changes_of_another_one(any_settings: Settings) -> None:
     first, second = Store(any_settings), Store(any_settings)
-    first.labels.put(5, [answer(1, 1, "a")])
-    assert second.labels.of(5) == [answer(1, 1, "a")]
-    second.labels.delete(5, [1])
-    assert first.labels.of(5) == []
+    first.annotations.put(5, [answer(1, 1, "a")])
+    assert second.annotations.of(5) == [answer(1, 1, "a")]
+    second.annotations.delete(5, [1])
+    assert first.annotations.of(5) == []
     first.close()
     second.close()
 
@@ -139,16 +139,16 @@ def test_a_store_reads_the_changes_of_another_one(any_settings: Settings) -> Non
 def test_unreadable_annotations_are_counted_by_reason_with_the_first_annotation(any_store: Store) -> None:
     unread = [replace(answer(number, 1, "x", task=number + 10), unread="label") for number in (1, 2, 3)]
     other = [replace(answer(4, 1, task=20), unread="control"), answer(5, 1, "a"), answer(6, 1, skip=True)]
-    any_store.labels.put(5, [*unread, *other])
-    any_store.labels.put(6, [replace(answer(1, 1), unread="shape")])
-    any_store.labels.delete(5, [1])
-    assert any_store.labels.unread(5) == [("label", 2, unread[1]), ("control", 1, other[0])]
-    any_store.labels.put(5, [answer(number, 2, "a") for number in (2, 3, 4)])
-    assert any_store.labels.unread(5) == []
+    any_store.annotations.put(5, [*unread, *other])
+    any_store.annotations.put(6, [replace(answer(1, 1), unread="shape")])
+    any_store.annotations.delete(5, [1])
+    assert any_store.annotations.unread(5) == [("label", 2, unread[1]), ("control", 1, other[0])]
+    any_store.annotations.put(5, [answer(number, 2, "a") for number in (2, 3, 4)])
+    assert any_store.annotations.unread(5) == []
 
 
 def test_the_settings_for_skipped_tasks_are_stored(any_store: Store) -> None:
-    assert any_store.rules.get(5) == ("", 1)
+    assert any_store.serving_rules.get(5) == ("", 1)
     for rules in (("REQUEUE_FOR_ME", 1), ("REQUEUE_FOR_OTHERS", 3)):
-        any_store.rules.put(5, *rules)
-        assert any_store.rules.get(5) == rules
+        any_store.serving_rules.put(5, *rules)
+        assert any_store.serving_rules.get(5) == rules

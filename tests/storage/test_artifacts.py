@@ -97,15 +97,15 @@ def test_an_artifact_that_was_read_is_sound_until_its_file_changes(
 ) -> None:
     artifacts = Artifacts(tmp_path)
     name, digest = artifacts.write(5, "prior", {"a": np.arange(9.0)})
-    assert artifacts.sound(name, digest) and not artifacts.sound(name, "0" * 64)
-    assert artifacts.sound(name, digest)
+    assert artifacts.is_intact(name, digest) and not artifacts.is_intact(name, "0" * 64)
+    assert artifacts.is_intact(name, digest)
     with monkeypatch.context() as patch:
         patch.setattr(artifacts, "read", lambda *_: pytest.fail("it has not changed"))
-        assert artifacts.sound(name, digest)
+        assert artifacts.is_intact(name, digest)
     (tmp_path / name).write_bytes(b"damaged")
-    assert not artifacts.sound(name, digest)
+    assert not artifacts.is_intact(name, digest)
     artifacts.remove(name)
-    assert not artifacts.sound(name, digest)
+    assert not artifacts.is_intact(name, digest)
 
 
 def test_forgetting_a_project_removes_its_artifacts_and_no_others(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_forgetting_a_project_removes_its_artifacts_and_no_others(tmp_path: Path
     removed = [artifacts.write(5, what, {"a": np.arange(3)}) for what in ("000001", "prior-1")]
     other = artifacts.write(51, "000001", {"a": np.arange(3)})
     artifacts.forget(5)
-    assert not any(artifacts.sound(*artifact) for artifact in removed) and artifacts.sound(*other)
+    assert not any(artifacts.is_intact(*artifact) for artifact in removed) and artifacts.is_intact(*other)
     artifacts.forget(6)
 
 
@@ -138,6 +138,6 @@ def test_the_number_of_remembered_checks_is_limited(tmp_path: Path) -> None:
     for number in range(MAX_CHECKS_REMEMBERED + 5):
         copy = tmp_path / f"copy-{number}"
         copy.write_bytes((tmp_path / name).read_bytes())
-        assert artifacts.sound(copy.name, digest)
+        assert artifacts.is_intact(copy.name, digest)
         copy.unlink()
     assert len(artifacts._checked) == MAX_CHECKS_REMEMBERED

@@ -61,7 +61,7 @@ def test_a_question_that_is_being_asked_is_not_asked_by_a_machine_with_another_t
     shared: Store, go_wrong: Callable[[], None]
 ) -> None:
     question = Question("q1", "label", "Label it.", "text", {}, (), "label", ("a", "b"))
-    shared.questions.want(5, "t", [(question, None)])
+    shared.questions.add(5, "t", [(question, None)])
     assert shared.questions.take(5, "t", ["q1"]) == ["q1"]
     go_wrong()
     assert shared.questions.take(5, "t", ["q1"]) == []

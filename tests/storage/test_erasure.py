@@ -46,10 +46,10 @@ def asking(number: str, text: str, *examples: str, purpose: Any = "label") -> Qu
 def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
     """Puts a task into every table."""
     store.tasks.put(project, [example(task, text), example(2, OTHER)])
-    store.labels.put(project, [annotation(task, task), annotation(2, 2)])
+    store.annotations.put(project, [annotation(task, task), annotation(2, 2)])
     store.versions.draw_audit(project, [task, 2])
     draft = Draft(("fruit",), 0.9, "learner")
-    store.shown.put(project, "v1", [Prediction(task, 0.1, draft), Prediction(2, 0.2, draft)])
+    store.published_drafts.put(project, "v1", [Prediction(task, 0.1, draft), Prediction(2, 0.2, draft)])
     quoting = [
         asking("describe", f'["{text}", "{OTHER}"]', purpose="describe"),
         asking(
@@ -61,10 +61,10 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
         (asking("own", text), content_key(text)),
         (asking("other", OTHER, text, "more"), content_key(OTHER)),
     ]
-    store.questions.want(project, "teacher", [*about, *((question, None) for question in quoting)])
+    store.questions.add(project, "teacher", [*about, *((question, None) for question in quoting)])
     texts = [{"text": written, "kind": "hard", "label": ["fruit"]} for written in (text, OTHER)]
     body = {"weaknesses": f'it fails at "{text}"', "texts": texts}
-    store.evolution.keep(project, EvolutionRow(1, "tasks", "teacher", True, body))
+    store.evolution_rounds.keep(project, EvolutionRow(1, "tasks", "teacher", True, body))
     store.versions.add(ModelVersion(project, 1, "v1", 1, 1, None, 0.0), None, rows=2)
     store.versions.record_round(project, RoundRow("v1", 1.0, 2.0, {"fit": 0.1}))
     store.jobs.request(project)
@@ -110,8 +110,8 @@ def test_the_text_of_a_deleted_task_is_in_no_table_and_no_file(any_store: Store,
     assert files_with(tmp_path, text[:60]) == []
     about = {"annotation", "audit", "shown", "task"}
     assert count_rows(any_store.database, 5).keys() >= about, "another task's rows stay"
-    assert [annotation.id for annotation in any_store.labels.of(5)] == [2]
-    assert any_store.versions.audited(5) == [2] and [draft.task for draft in any_store.shown.of(5)] == [2]
+    assert [annotation.id for annotation in any_store.annotations.of(5)] == [2]
+    assert any_store.versions.audited(5) == [2] and [draft.task for draft in any_store.published_drafts.of(5)] == [2]
     assert any_store.tasks.texts(5, [2]) == [OTHER]
     questions = {question.id: question for question in any_store.questions.all(5)}
     assert questions.keys() == {"describe", "write", "plain", "other"}
@@ -120,7 +120,7 @@ def test_the_text_of_a_deleted_task_is_in_no_table_and_no_file(any_store: Store,
         assert connection.execute(unanswered).scalar_one() == 4, "only texts are changed"
     assert OTHER in questions["describe"].text and OTHER in questions["plain"].text
     assert [shown for shown, _ in questions["other"].examples] == ["", "more"], "as many as there were"
-    (evolution,) = any_store.evolution.rounds(5)
+    (evolution,) = any_store.evolution_rounds.rounds(5)
     assert [written["text"] for written in evolution.body["texts"]] == ["", OTHER]
 
 
@@ -156,9 +156,9 @@ def test_a_step_searches_few_rows_and_the_next_step_continues(
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(deleted, start=1)])
     body = {"weaknesses": f"it fails at {deleted[-1]}", "texts": []}
     for number in range(1, 31):
-        any_store.evolution.keep(5, EvolutionRow(number, "tasks", "teacher", True, body))
+        any_store.evolution_rounds.keep(5, EvolutionRow(number, "tasks", "teacher", True, body))
     asked = [(asking(f"q{number}", f"{number}", deleted[0]), content_key(f"{number}")) for number in range(30)]
-    any_store.questions.want(5, "teacher", asked)
+    any_store.questions.add(5, "teacher", asked)
     any_store.tasks.remove(5, range(1, texts + 1))
     searched: list[Any] = []
     changes = DeletedTexts.changes
@@ -176,7 +176,7 @@ def test_quotes_of_a_text_that_returns_during_the_search_stay(
     any_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spread(any_store, SECRET)
-    any_store.questions.want(5, "teacher", [(asking("zz", f"as in {SECRET}", purpose="write"), None)])
+    any_store.questions.add(5, "teacher", [(asking("zz", f"as in {SECRET}", purpose="write"), None)])
     monkeypatch.setattr(quote_erasure, "STEP_SECONDS", 0.0)
     monkeypatch.setattr(quote_erasure, "ROWS_PER_QUERY", 1)
     any_store.tasks.remove(5, [1])
@@ -190,7 +190,7 @@ def test_quotes_of_many_texts_are_searched_for_in_batches(any_store: Store, monk
     monkeypatch.setattr(quote_erasure, "TEXTS_PER_SEARCH", 4)
     texts = [f"the text of number {number}, long enough" for number in range(10)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(texts, start=1)])
-    any_store.questions.want(5, "teacher", [(asking("q", str(texts), purpose="describe"), None)])
+    any_store.questions.add(5, "teacher", [(asking("q", str(texts), purpose="describe"), None)])
     any_store.tasks.remove(5, range(1, 10))
     assert erase_all(any_store) == 3
     [cleaned] = any_store.questions.all(5)
@@ -201,13 +201,13 @@ def test_a_text_that_was_read_before_its_deletion_is_not_written_after_it(any_st
     spread(any_store, SECRET)
     about = (asking("late", SECRET), content_key(SECRET))
     prose = (asking("prose", f"it got {shorten(SECRET)} wrong", purpose="write"), None)
-    with any_store.evolution.alone(5):
+    with any_store.evolution_rounds.lock(5):
         any_store.tasks.remove(5, [1])
         erase_all(any_store)
         texts = [{"text": text, "kind": "hard", "label": ["fruit"]} for text in (SECRET, OTHER)]
         body = {"weaknesses": f'it fails at "{SECRET}"', "texts": texts}
-        any_store.evolution.keep(5, EvolutionRow(2, "tasks", "teacher", False, body))
-        any_store.questions.want(5, "teacher", [about, prose])
+        any_store.evolution_rounds.keep(5, EvolutionRow(2, "tasks", "teacher", False, body))
+        any_store.questions.add(5, "teacher", [about, prose])
         answer = Answer("describe", {"summary": f'It fails at "{SECRET}"', "patterns": []}, None)
         any_store.questions.record(5, answer, [])
         any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {SECRET}"}})
@@ -223,7 +223,7 @@ def test_a_text_that_was_read_before_its_deletion_is_not_written_after_it(any_st
     assert any_store.questions.answers(5, ["describe"])["describe"].content == {
         "summary": 'It fails at ""', "patterns": [],
     }  # fmt: skip
-    assert [text["text"] for text in any_store.evolution.rounds(5)[1].body["texts"]] == ["", OTHER]
+    assert [text["text"] for text in any_store.evolution_rounds.rounds(5)[1].body["texts"]] == ["", OTHER]
 
 
 def test_a_deleted_text_is_kept_out_of_an_answer_in_prose_while_the_teacher_is_asked(
@@ -240,7 +240,7 @@ def test_a_deleted_text_is_kept_out_of_an_answer_in_prose_while_the_teacher_is_a
 
 def test_a_text_that_is_deleted_again_is_searched_for_again(any_store: Store) -> None:
     spread(any_store, SECRET)
-    with any_store.evolution.alone(5):
+    with any_store.evolution_rounds.lock(5):
         any_store.tasks.remove(5, [1])
         erase_all(any_store)
         any_store.tasks.put(5, [example(3, SECRET)])
@@ -254,7 +254,7 @@ def test_a_text_that_is_deleted_again_is_searched_for_again(any_store: Store) ->
 def test_quotes_are_removed_while_another_process_is_at_work(any_store: Store) -> None:
     spread(any_store, SECRET)
     any_store.label_descriptions.put(5, {"fruit": {"description": f"such as {OTHER}"}})
-    with any_store.evolution.alone(5):
+    with any_store.evolution_rounds.lock(5):
         any_store.tasks.remove(5, [1])
         erase_all(any_store)
         any_store.tasks.remove(5, [2])
@@ -284,7 +284,7 @@ def test_the_search_index_of_deleted_texts_is_built_once_for_many_writes(
     prepared: list[object] = []
     monkeypatch.setattr(quote_erasure, "DeletedTexts", lambda texts: prepared.append(texts) or DeletedTexts(texts))
     for number in range(5):
-        any_store.questions.want(5, "teacher", [(asking(f"own{number}", OTHER), content_key(OTHER))])
+        any_store.questions.add(5, "teacher", [(asking(f"own{number}", OTHER), content_key(OTHER))])
     assert prepared == [], "the question of a label without examples quotes nothing"
     for number in range(5):
         any_store.label_descriptions.put(5, {"fruit": {"description": f"number {number}, such as {SECRET}"}})
@@ -304,7 +304,7 @@ def test_evolve_starts_while_a_worker_checks_whether_it_is_running(any_store: St
     with ThreadPoolExecutor(1) as threads:
         threads.submit(look)
         assert begun.wait(10)
-        with any_store.evolution.alone(5):
+        with any_store.evolution_rounds.lock(5):
             done.set()
 
 
@@ -320,9 +320,9 @@ def test_another_project_keeps_its_rows(any_store: Store) -> None:
 def test_an_annotation_of_a_deleted_task_does_not_come_back_with_a_late_event(any_store: Store) -> None:
     spread(any_store, SECRET)
     any_store.tasks.remove(5, [1])
-    any_store.labels.put(5, [annotation(1, 1)])
-    assert [annotation.id for annotation in any_store.labels.of(5)] == [2]
-    assert any_store.labels.deleted_at(5, any_store.labels.revision(5).number, [1, 2]) == {1}
+    any_store.annotations.put(5, [annotation(1, 1)])
+    assert [annotation.id for annotation in any_store.annotations.of(5)] == [2]
+    assert any_store.annotations.deleted_at(5, any_store.annotations.revision(5).number, [1, 2]) == {1}
 
 
 def test_a_forgotten_project_has_no_row_artifact_or_vector_left(any_store: Store, tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_more_rows_than_one_transaction_removes(any_store: Store, monkeypatch: p
 def test_vectors_of_deleted_texts_are_removed_and_the_others_stay(any_store: Store, tmp_path: Path) -> None:
     texts = [f"text {number}" for number in range(40)]
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(texts, start=1)])
-    any_store.questions.want(5, "teacher", [(asking("written", "by the teacher"), content_key("by the teacher"))])
+    any_store.questions.add(5, "teacher", [(asking("written", "by the teacher"), content_key("by the teacher"))])
     vectors = np.arange(44, dtype=np.float32).reshape(44, 1)
     keys = [*map(content_key, texts), content_key("by the teacher"), *map(content_key, ("old", "older", "oldest"))]
     for space in ("minilm", "other"):
@@ -362,7 +362,7 @@ def test_vectors_of_deleted_texts_are_removed_and_the_others_stay(any_store: Sto
     any_store.tasks.remove(5, range(1, 6))
     dropped = []
     while not dropped or dropped[-1]:
-        dropped.append(any_store.sweep_vectors(5))
+        dropped.append(any_store.remove_unused_vectors(5))
     assert sum(dropped) == 2 * (5 + 3)
     assert max(dropped) <= 11, "a shard at a time"
     for space in ("minilm", "other"):
@@ -423,6 +423,6 @@ def test_files_that_are_written_after_a_project_was_forgotten_are_removed(any_st
     for number in (5, 6):
         any_store.vectors(number, "space").add([b"k" * 16], np.ones((1, 4), np.float32))
         any_store.artifacts.write(number, "late", {"a": np.arange(3)})
-    any_store.remove_strays()
+    any_store.remove_orphans()
     assert [len(any_store.vectors(number, "space")) for number in (5, 6)] == [0, 1]
     assert len([*tmp_path.rglob("*.safetensors")]) == 1

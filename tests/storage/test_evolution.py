@@ -28,7 +28,7 @@ import sys, time
 from ml_backend.core.settings import Settings
 from ml_backend.storage import Store
 store = Store(Settings(_env_file=None))
-with store.evolution.alone(5):
+with store.evolution_rounds.lock(5):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -39,29 +39,31 @@ def row(number: int, *, done: bool = True, teacher: str = "t" * 300) -> Evolutio
 
 
 def test_updating_a_round_leaves_other_rounds_alone(any_store: Store) -> None:
-    any_store.evolution.keep(5, row(1))
-    any_store.evolution.keep(5, row(2, done=False))
-    assert any_store.evolution.finished(5) == 1
-    any_store.evolution.keep(5, row(2))
-    any_store.evolution.keep(5, row(3, teacher="another"))
-    any_store.evolution.keep(6, row(1))
-    assert any_store.evolution.rounds(5) == [row(1), row(2), row(3, teacher="another")]
-    assert any_store.evolution.rounds(5, teacher="another", done=True, way="taught") == [row(3, teacher="another")]
-    assert (any_store.evolution.finished(5), any_store.evolution.rounds(5, done=False)) == (3, [])
+    any_store.evolution_rounds.keep(5, row(1))
+    any_store.evolution_rounds.keep(5, row(2, done=False))
+    assert any_store.evolution_rounds.finished(5) == 1
+    any_store.evolution_rounds.keep(5, row(2))
+    any_store.evolution_rounds.keep(5, row(3, teacher="another"))
+    any_store.evolution_rounds.keep(6, row(1))
+    assert any_store.evolution_rounds.rounds(5) == [row(1), row(2), row(3, teacher="another")]
+    assert any_store.evolution_rounds.rounds(5, teacher="another", done=True, way="taught") == [
+        row(3, teacher="another")
+    ]
+    assert (any_store.evolution_rounds.finished(5), any_store.evolution_rounds.rounds(5, done=False)) == (3, [])
     any_store.forget(5)
-    assert (any_store.evolution.rounds(5), any_store.evolution.rounds(6)) == ([], [row(1)])
+    assert (any_store.evolution_rounds.rounds(5), any_store.evolution_rounds.rounds(6)) == ([], [row(1)])
 
 
 def test_one_command_at_a_time_evolves_a_project_and_another_project_meanwhile(
     any_store: Store, any_settings: Settings
 ) -> None:
     other = Store(any_settings)
-    with any_store.evolution.alone(5):
-        with other.evolution.alone(6):
+    with any_store.evolution_rounds.lock(5):
+        with other.evolution_rounds.lock(6):
             pass
         with pytest.raises(StoreError, match="Another `apprentice evolve` is running on project 5: wait"):
-            other.evolution.alone(5).__enter__()
-    with other.evolution.alone(5):
+            other.evolution_rounds.lock(5).__enter__()
+    with other.evolution_rounds.lock(5):
         pass
     other.close()
 
@@ -76,12 +78,12 @@ def test_the_lock_of_a_killed_process_is_released(any_store: Store, any_settings
         try:
             assert process.stdout is not None and process.stdout.readline() == "held\n"
             with pytest.raises(StoreError):
-                any_store.evolution.alone(5).__enter__()
+                any_store.evolution_rounds.lock(5).__enter__()
         finally:
             process.send_signal(signal.SIGKILL)
     for _ in range(100):  # PostgreSQL finds out when it next looks at the connection
         try:
-            with any_store.evolution.alone(5):
+            with any_store.evolution_rounds.lock(5):
                 return
         except StoreError:
             time.sleep(0.1)
@@ -114,7 +116,7 @@ def test_an_older_store_keeps_its_rounds_its_totals_and_whether_examples_were_sh
         generated_texts.save_round(any_store, 5, evolution_round)
     for number, examples in enumerate(((), (("an apple", "{}"),))):
         question = Question(f"q{number}", "label", "Label it.", "apple", {}, examples, "label", ("fruit",))
-        any_store.questions.want(5, "t", [(question, bytes(16))])
+        any_store.questions.add(5, "t", [(question, bytes(16))])
         monkeypatch.setattr(ledger_module, "now", lambda number=number: 86_400.0 * number + 86_399.9)
         calls = (Call("m", 0.5, 10, 2, "answered"),) * 2
         any_store.questions.record(5, Answer(question.id, {"label": "fruit"}, None, calls), [0.5, 0.5])

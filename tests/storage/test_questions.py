@@ -43,7 +43,7 @@ def answer(number: int, share: float = 0.75, *calls: Call) -> Answer:
 
 def all_replies(store: Store) -> list[Reply]:
     """Returns the cached replies in the order of the answers."""
-    replies = store.questions.given(5, TEACHER)
+    replies = store.questions.cached_replies(5, TEACHER)
     rows, shares = replies.shares(LABELS)
     return [
         Reply(replies.keys[row], dict(zip(LABELS, row_shares, strict=True)), bool(replies.alone[row]))
@@ -52,7 +52,7 @@ def all_replies(store: Store) -> list[Reply]:
 
 
 def want(store: Store, *numbers: int) -> list[str]:
-    store.questions.want(5, TEACHER, [(question(number), key(number)) for number in numbers])
+    store.questions.add(5, TEACHER, [(question(number), key(number)) for number in numbers])
     return [f"q{number}" for number in numbers]
 
 
@@ -137,8 +137,8 @@ def test_a_taken_question_is_still_exported(any_store: Store) -> None:
 
 def test_replies_are_those_of_one_teacher_about_tasks(any_store: Store) -> None:
     want(any_store, 1, 2)
-    any_store.questions.want(5, "another", [(question(3), key(3))])
-    any_store.questions.want(5, TEACHER, [(question(4, "describe"), None)])
+    any_store.questions.add(5, "another", [(question(3), key(3))])
+    any_store.questions.add(5, TEACHER, [(question(4, "describe"), None)])
     for number in (2, 3, 4, 1):
         any_store.questions.record(5, answer(number, number / 8), [0.0])
     shares = {reply.key: dict(reply.shares) for reply in all_replies(any_store)}
@@ -150,8 +150,8 @@ def test_replies_are_those_of_one_teacher_about_tasks(any_store: Store) -> None:
 
 def test_tasks_with_an_unanswered_question_are_returned_by_their_keys(any_store: Store) -> None:
     want(any_store, 1, 2, 3)
-    any_store.questions.want(5, "another", [(question(4), key(4))])
-    any_store.questions.want(5, TEACHER, [(question(5, "describe"), None)])
+    any_store.questions.add(5, "another", [(question(4), key(4))])
+    any_store.questions.add(5, TEACHER, [(question(5, "describe"), None)])
     any_store.questions.record(5, answer(1), [0.0])
     any_store.questions.record(5, Answer("q2", None, None, (), "dropped"), [])
     assert any_store.questions.keys_waiting(5, TEACHER, LABELS, multiple=False) == {key(3)}
@@ -161,7 +161,7 @@ def test_tasks_with_an_unanswered_question_are_returned_by_their_keys(any_store:
 
 def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     want(any_store, 1)
-    any_store.questions.want(5, TEACHER, [(question(2, "write"), None)])
+    any_store.questions.add(5, TEACHER, [(question(2, "write"), None)])
     monkeypatch.setattr(ledger_module, "now", lambda: 100.0)
     any_store.questions.record(5, answer(1), [0.5])
     monkeypatch.setattr(ledger_module, "now", lambda: 200.0)
@@ -214,14 +214,16 @@ def test_answers_that_come_at_once_all_add_up(any_store: Store) -> None:
 def test_the_last_draft_of_each_task_is_stored_with_its_author(
     any_store: Store, draft_of: Callable[..., Prediction]
 ) -> None:
-    any_store.shown.put(5, "v1", [draft_of(1, "teacher", "fruit"), draft_of(2, None), draft_of(3, "learner", "fruit")])
-    any_store.shown.put(5, "v2", [draft_of(3, "teacher", "métal"), draft_of(1, "learner", "fruit")])
-    any_store.shown.put(5, "v3", [])
-    assert any_store.shown.of(5, "v2") == [
+    any_store.published_drafts.put(
+        5, "v1", [draft_of(1, "teacher", "fruit"), draft_of(2, None), draft_of(3, "learner", "fruit")]
+    )
+    any_store.published_drafts.put(5, "v2", [draft_of(3, "teacher", "métal"), draft_of(1, "learner", "fruit")])
+    any_store.published_drafts.put(5, "v3", [])
+    assert any_store.published_drafts.of(5, "v2") == [
         PublishedDraft(3, "v2", 0, "teacher", ("métal",), 0.5),
         PublishedDraft(1, "v2", 1, "learner", ("fruit",), 0.5),
     ]
-    assert {draft.task: (draft.version, draft.author) for draft in any_store.shown.of(5)} == {
+    assert {draft.task: (draft.version, draft.author) for draft in any_store.published_drafts.of(5)} == {
         1: ("v2", "learner"), 2: ("v1", None), 3: ("v2", "teacher"),
     }  # fmt: skip
 
@@ -237,7 +239,7 @@ def draft_of() -> Callable[..., Prediction]:
 
 def test_a_reply_says_whether_the_teacher_was_shown_annotations(any_store: Store) -> None:
     want(any_store, 1)
-    any_store.questions.want(5, TEACHER, [(replace(question(2), examples=()), key(2))])
+    any_store.questions.add(5, TEACHER, [(replace(question(2), examples=()), key(2))])
     for number in (1, 2):
         any_store.questions.record(5, answer(number), [0.25])
     alone = {reply.key: reply.alone for reply in all_replies(any_store)}
@@ -281,10 +283,10 @@ def test_only_new_replies_are_read_and_removed_ones_leave_the_cache(any_store: S
 def test_replies_for_other_labels_are_grouped_separately(any_store: Store) -> None:
     want(any_store, 1)
     more = replace(question(2), labels=("stone", *LABELS))
-    any_store.questions.want(5, TEACHER, [(more, key(2))])
+    any_store.questions.add(5, TEACHER, [(more, key(2))])
     any_store.questions.record(5, Answer("q2", {"label": "stone"}, np.array([0.5, 0.25, 0.25], np.float32)), [])
     any_store.questions.record(5, answer(1), [0.0])
-    replies = any_store.questions.given(5, TEACHER)
+    replies = any_store.questions.cached_replies(5, TEACHER)
     rows, shares = replies.shares(("métal", "fruit"))
     assert rows.tolist() == [0, 1] and shares.tolist() == [[0.25, 0.25], [0.25, 0.75]]
     assert replies.keys_for(LABELS) == {key(1)} and replies.keys_for(["stone"]) == set()

@@ -24,7 +24,7 @@ def shown(task: int) -> Prediction:
 
 
 def test_a_reader_finds_the_tasks_that_changed_since_and_no_others(any_store: Store) -> None:
-    labels = any_store.labels
+    labels = any_store.annotations
     labels.put(5, [answer(1, 10, "a"), answer(2, 20, "a"), answer(3, 30, "a")])
     revision = labels.revision(5).number
     assert labels.changed_since(5, revision) == set()
@@ -36,7 +36,7 @@ def test_a_reader_finds_the_tasks_that_changed_since_and_no_others(any_store: St
 
 
 def test_a_write_that_changes_nothing_gets_no_revision(any_store: Store) -> None:
-    labels = any_store.labels
+    labels = any_store.annotations
     labels.put(5, [answer(1, 10, "a", at=5)])
     labels.delete(5, [77])
     before = labels.revision(5)
@@ -48,9 +48,9 @@ def test_a_write_that_changes_nothing_gets_no_revision(any_store: Store) -> None
 
 @pytest.mark.parametrize("vanish", ["revive", "move"])
 def test_a_reader_can_tell_that_rows_were_removed(any_store: Store, vanish: str) -> None:
-    labels = any_store.labels
+    labels = any_store.annotations
     labels.put(5, [answer(1, 10, "a")])
-    any_store.shown.put(5, "v1", [shown(10)])
+    any_store.published_drafts.put(5, "v1", [shown(10)])
     revision = labels.revision(5)
     assert revision.complete < revision.number
     if vanish == "revive":
@@ -62,21 +62,21 @@ def test_a_reader_can_tell_that_rows_were_removed(any_store: Store, vanish: str)
 
 
 def test_shown_drafts_are_numbered_by_the_same_counter(any_store: Store) -> None:
-    any_store.labels.put(5, [answer(1, 10, "a")])
-    revision = any_store.labels.revision(5).number
-    any_store.shown.put(5, "v1", [shown(10), shown(20)])
-    assert any_store.shown.changed_since(5, revision) == {10, 20}
-    revision = any_store.labels.revision(5).number
-    any_store.shown.put(5, "v2", [shown(20)])
-    assert any_store.shown.changed_since(5, revision) == {20}
-    drafts = any_store.shown.of_tasks(5, [10, 20, 30])
+    any_store.annotations.put(5, [answer(1, 10, "a")])
+    revision = any_store.annotations.revision(5).number
+    any_store.published_drafts.put(5, "v1", [shown(10), shown(20)])
+    assert any_store.published_drafts.changed_since(5, revision) == {10, 20}
+    revision = any_store.annotations.revision(5).number
+    any_store.published_drafts.put(5, "v2", [shown(20)])
+    assert any_store.published_drafts.changed_since(5, revision) == {20}
+    drafts = any_store.published_drafts.of_tasks(5, [10, 20, 30])
     assert [(draft.task, draft.version) for draft in drafts] == [(10, "v1"), (20, "v2")]
 
 
 def test_an_annotation_that_comes_twice_at_once_is_counted_once_in_its_latest_state(any_store: Store) -> None:
-    any_store.labels.put(5, [answer(1, 10, skip=True), answer(1, 10, "a", at=3), answer(1, 10, "b", at=2)])
-    assert any_store.labels.count(5) == (1, 0)
-    assert any_store.labels.of(5) == [answer(1, 10, "a", at=3)]
+    any_store.annotations.put(5, [answer(1, 10, skip=True), answer(1, 10, "a", at=3), answer(1, 10, "b", at=2)])
+    assert any_store.annotations.count(5) == (1, 0)
+    assert any_store.annotations.of(5) == [answer(1, 10, "a", at=3)]
 
 
 def test_writers_in_two_processes_use_each_revision_once(any_settings: Settings) -> None:
@@ -84,14 +84,14 @@ def test_writers_in_two_processes_use_each_revision_once(any_settings: Settings)
 
     def write(store: Store, first: int) -> None:
         for number in range(first, first + 20):
-            store.labels.put(5, [answer(number, number, "a")])
+            store.annotations.put(5, [answer(number, number, "a")])
 
     threads = [threading.Thread(target=write, args=(store, 100 * n)) for n, store in enumerate(stores)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    revision = stores[0].labels.revision(5)
+    revision = stores[0].annotations.revision(5)
     assert (revision.answers, revision.skips) == (40, 0)
     assert revision.number - revision.complete == 40
     for store in stores:
@@ -99,10 +99,10 @@ def test_writers_in_two_processes_use_each_revision_once(any_settings: Settings)
 
 
 def test_a_store_of_before_revisions_is_counted_when_it_is_upgraded(any_store: Store) -> None:
-    labels = any_store.labels
+    labels = any_store.annotations
     labels.put(5, [answer(1, 10, "a"), answer(2, 20, skip=True), answer(3, 30, "a")])
     labels.delete(5, [3, 4])
-    any_store.shown.put(6, "v1", [shown(10)])
+    any_store.published_drafts.put(6, "v1", [shown(10)])
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with any_store.database.begin() as connection:
@@ -110,7 +110,7 @@ def test_a_store_of_before_revisions_is_counted_when_it_is_upgraded(any_store: S
         command.downgrade(config, "0005")
     any_store.database.upgrade()
     assert labels.count(5) == (1, 1)
-    assert any_store.labels.revision(6).number > 0
+    assert any_store.annotations.revision(6).number > 0
     revision = labels.revision(5).number
     labels.put(5, [replace(answer(1, 10, "b"), updated_at="2026-11-23T00:00:00Z")])
     assert labels.changed_since(5, revision) == {10}
@@ -118,12 +118,12 @@ def test_a_store_of_before_revisions_is_counted_when_it_is_upgraded(any_store: S
 
 def test_changes_are_found_by_an_index(store: Store, statements: list[str]) -> None:
     plans = {
-        "annotation_changed": lambda: store.labels.changed_since(5, 3),
-        "shown_changed": lambda: store.shown.changed_since(5, 3),
-        "annotation_task": lambda: store.labels.of_tasks(5, [1, 2]),
-        "sqlite_autoindex_annotation_1 (project=? AND id=?)": lambda: store.labels.those(5, [1, 2]),
-        "sqlite_autoindex_shown_1 (project=? AND task=?)": lambda: store.shown.of_tasks(5, [1, 2]),
-        "shown_version": lambda: store.shown.of(5, "v1"),
+        "annotation_changed": lambda: store.annotations.changed_since(5, 3),
+        "shown_changed": lambda: store.published_drafts.changed_since(5, 3),
+        "annotation_task": lambda: store.annotations.of_tasks(5, [1, 2]),
+        "sqlite_autoindex_annotation_1 (project=? AND id=?)": lambda: store.annotations.those(5, [1, 2]),
+        "sqlite_autoindex_shown_1 (project=? AND task=?)": lambda: store.published_drafts.of_tasks(5, [1, 2]),
+        "shown_version": lambda: store.published_drafts.of(5, "v1"),
     }
     for index, read in plans.items():
         statements.clear()

@@ -39,7 +39,7 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
         elif name == "connection":
             store.connections.complete(project, value.get("webhook"), value["ml"], value.get("view"))
         elif name == "teacher":
-            store.teacher_states.meet(project, value.get("name", ""), value.get("model", ""))
+            store.teacher_states.set_teacher(project, value.get("name", ""), value.get("model", ""))
             store.teacher_states.report(
                 project, value.get("name", ""), value.get("problem", ""), value.get("until", 0.0)
             )

@@ -57,6 +57,6 @@ def evolving(confused: FakeLabelStudio, settings: Settings, store: Store) -> Cal
         def send(texts: Mapping[str, str], since: str) -> Sequence[TaskContent]:
             return import_generated_texts(client, 5, context.schema, texts, since)
 
-        return EvolutionRun(context, context.desk(), way, per_round, send)
+        return EvolutionRun(context, context.teacher_client(), way, per_round, send)
 
     return make

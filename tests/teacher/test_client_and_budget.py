@@ -58,7 +58,7 @@ def test_what_was_answered_is_never_asked_again(store: Store) -> None:
     assert [answer.question for answer in client.ask(asked[:2], keys[:2])] == [question.id for question in asked[:2]]
     assert [answer.question for answer in TeacherClient(store, 5, teacher, FREE).ask(asked, keys)] == [asked[2].id]
     assert teacher.asked == [question.id for question in asked]
-    assert set(client.told(asked)) == {question.id for question in asked}
+    assert set(client.stored_answers(asked)) == {question.id for question in asked}
 
 
 def test_another_label_text_teacher_or_hint_makes_another_question_but_better_words_do_not() -> None:
@@ -151,7 +151,7 @@ def test_what_a_process_that_died_was_asking_is_no_longer_kept_free_for_it(
 ) -> None:
     asked, keys = ask_for(2)
     budget = replace(PRICED, day_calls=PRICED.calls(asked[0]))
-    store.questions.want(5, "scripted", [(asked[0], keys[0])])
+    store.questions.add(5, "scripted", [(asked[0], keys[0])])
     store.questions.take(5, "scripted", [asked[0].id])
     assert list(TeacherClient(store, 5, Scripted(), budget).ask(asked, keys)) == []
     monkeypatch.setattr(questions_module, "GIVEN_UP_SECONDS", -1.0)
@@ -167,7 +167,7 @@ def test_a_question_that_is_too_dear_does_not_stand_in_the_way_of_others(store: 
     assert [answer.question for answer in client.ask([dear, *asked], [None, *keys])] == [
         question.id for question in asked
     ]
-    assert store.questions.waiting(5) == [dear] and "does not cover" in client.exhausted(dear)
+    assert store.questions.waiting(5) == [dear] and "does not cover" in client.exhausted_cap(dear)
 
 
 @pytest.mark.parametrize("cap", ["teacher_budget", "teacher_daily_budget", "teacher_daily_calls"])
@@ -177,7 +177,7 @@ def test_no_cap_is_a_zero_and_its_description_says_so(store: Store, cap: str) ->
     for lifted, answers in ((tight | {cap: 0}, 0), (dict.fromkeys(tight, 0), 2)):
         options = ProjectSettings(teacher_input_price=1.0, **lifted)  # type: ignore[arg-type]
         client = TeacherClient(store, 5, Scripted(), Budget.of(options))
-        assert cap not in client.exhausted(asked[0])
+        assert cap not in client.exhausted_cap(asked[0])
         assert len(list(client.ask(asked, keys))) == answers
     assert "0: no limit" in (ProjectSettings.model_fields[cap].description or "")
 
@@ -207,10 +207,10 @@ def test_a_budget_that_does_not_reach_for_a_question_is_told_with_what_it_may_co
     asked, keys = ask_for(3)
     most = PRICED.expected(asked[2])
     client = TeacherClient(store, 5, Scripted(), replace(PRICED, project=most + 0.1))
-    assert client.exhausted(asked[2]) == ""
+    assert client.exhausted_cap(asked[2]) == ""
     assert len(list(client.ask(asked, keys))) == 1
-    assert client.exhausted() == "" and client.left()[0] < most
-    message = client.exhausted(asked[2])
+    assert client.exhausted_cap() == "" and client.remaining_budget()[0] < most
+    message = client.exhausted_cap(asked[2])
     assert "does not cover" in message and "teacher_budget" in message and f"{most:g}" in message
 
 
@@ -220,9 +220,9 @@ def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
     asked, keys = ask_for(2)
     budget = replace(PRICED, day_calls=PRICED.calls(asked[0]))
     client = TeacherClient(store, 5, Dear(budget), budget)
-    assert client.exhausted() == ""
+    assert client.exhausted_cap() == ""
     assert len(list(client.ask(asked, keys))) == 1
-    assert "teacher_daily_calls 5" in client.exhausted() and "of today" in exhausted_cap(store, 5, budget)
+    assert "teacher_daily_calls 5" in client.exhausted_cap() and "of today" in exhausted_cap(store, 5, budget)
     tomorrow = module.now() + 86_400
     monkeypatch.setattr(module, "now", lambda: tomorrow)
-    assert client.exhausted() == "" and len(list(client.ask(asked, keys))) == 1
+    assert client.exhausted_cap() == "" and len(list(client.ask(asked, keys))) == 1

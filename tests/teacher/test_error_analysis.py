@@ -33,7 +33,7 @@ def context(taught: dict[int, str], settings: Settings, store: Store) -> Project
 
 def saying(learner: FittedModel, predicted: dict[int, str]) -> FittedModel:
     """The learner as if it said this of some of its tasks unseen, and of the others what the annotators say."""
-    snapshot = learner.lesson
+    snapshot = learner.snapshot
     held_out = 0.1 + 0.7 * snapshot.targets
     for task, label in predicted.items():
         row = int(np.searchsorted(snapshot.tasks, task))
@@ -114,7 +114,7 @@ def test_tasks_that_a_teacher_wrote_are_no_weakness(
     run_round(make_round(server))
     context = load_project_context(settings, store, 5)
     learner = load_serving_learner(context)
-    assert set(written) <= set(learner.lesson.tasks.tolist())
+    assert set(written) <= set(learner.snapshot.tasks.tolist())
     analysis = analyse_errors(context, saying(learner, dict.fromkeys(written, "metal")))
     assert (analysis.n, analysis.pairs) == (30, ())
 
@@ -130,8 +130,8 @@ def test_of_several_labels_one_too_few_and_one_too_many_are_told_apart(
     run_round(make_round(server))
     context = load_project_context(settings, store, 5)
     learner = load_serving_learner(context)
-    held_out = learner.lesson.targets * 0.8 + 0.1
-    fruit = np.flatnonzero(learner.lesson.targets[:, 0])
+    held_out = learner.snapshot.targets * 0.8 + 0.1
+    fruit = np.flatnonzero(learner.snapshot.targets[:, 0])
     held_out[fruit[:2], 0] = 0.2  # too few
     held_out[fruit[2:5], 1] = 0.9  # too many
     held_out[fruit[5:7], 0], held_out[fruit[5:7], 2] = 0.2, 0.9  # one for another

@@ -177,7 +177,7 @@ def test_a_teacher_that_can_be_asked_nothing_is_told_with_what_to_set(
 ) -> None:
     context: ProjectContext = load_project_context(settings, store, 5)
     with pytest.raises(ApprenticeError, match="'similarity', which can be asked nothing: set `teacher`"):
-        context.desk()
+        context.teacher_client()
 
 
 @pytest.mark.parametrize("name", ["batch", "openai"])
@@ -194,7 +194,7 @@ def test_what_waits_beside_the_round_is_told_as_an_export_would_count_it(
     evolving: Callable[..., EvolutionRun], teacher: Author, store: Store, single: TaskSchema
 ) -> None:
     teacher.calls = 0
-    store.questions.want(5, "scripted", [(prompts.description_question(single, ["a text"], "scripted"), None)])
+    store.questions.add(5, "scripted", [(prompts.description_question(single, ["a text"], "scripted"), None)])
     with pytest.raises(
         RepliesAwaitedError, match="waiting for 1 answer to this round, beside 1 question of the loop; the same"
     ):

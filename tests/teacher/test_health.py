@@ -153,7 +153,7 @@ def test_a_price_is_missed_only_where_somebody_else_may_charge_for_it(
 
 def ask(store: Store, name: str, text: str, *, answered: bool) -> None:
     asked = prompts.label_question(SCHEMA, content_key(text), text, name, {})
-    store.questions.want(5, name, [(asked, content_key(text))])
+    store.questions.add(5, name, [(asked, content_key(text))])
     if answered:
         call = Call("small", 0.1, 100, 10, "answered")
         store.questions.record(5, Answer(asked.id, {"label": "fruit"}, None, (call,)), [0.5])

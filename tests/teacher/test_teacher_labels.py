@@ -40,7 +40,7 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
             asked = prompts.label_question(schema, content_key(text), text, "scripted", {})
             if text in SHOWN:
                 asked = replace(asked, examples=(("plum", '{"label": "fruit"}'),))
-            store.questions.want(5, "scripted", [(asked, content_key(text))])
+            store.questions.add(5, "scripted", [(asked, content_key(text))])
             shares = np.full(len(schema.labels), (1 - fruit) / (len(schema.labels) - 1), np.float32)
             shares[0] = fruit
             store.questions.record(5, Answer(asked.id, {"label": "fruit"}, shares), [])
@@ -56,7 +56,7 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
 def test_tasks_with_the_same_text_have_the_same_reply(remember: Callable[..., TeacherLabels]) -> None:
     teacher_labels = remember({"apple": 0.75, "zinc": 0.25}, {})
     assert teacher_labels.tasks.tolist() == [10, 40, 50]
-    assert teacher_labels.said[:, 0] == pytest.approx([0.75, 0.25, 0.75], abs=1e-4)
+    assert teacher_labels.probabilities[:, 0] == pytest.approx([0.75, 0.25, 0.75], abs=1e-4)
     assert (
         teacher_labels.of(np.array([50, 20]))[0].sum() == pytest.approx(1)
         and np.isnan(teacher_labels.of(np.array([20]))).all()
@@ -66,10 +66,10 @@ def test_tasks_with_the_same_text_have_the_same_reply(remember: Callable[..., Te
 def test_what_has_an_answer_is_not_distilled_and_the_queue_has_no_say_in_it(
     remember: Callable[..., TeacherLabels], store: Store
 ) -> None:
-    store.shown.put(5, "v1", [Prediction(30, 0.1, Draft(("fruit",), 0.5, "learner"))])
+    store.published_drafts.put(5, "v1", [Prediction(30, 0.1, Draft(("fruit",), 0.5, "learner"))])
     set_up(store, 5, published="v1")
     teacher_labels = remember(dict.fromkeys(TEXTS.values(), 0.9), {10: "fruit"})
-    assert dict(zip(teacher_labels.tasks.tolist(), teacher_labels.teaches.tolist(), strict=True)) == {
+    assert dict(zip(teacher_labels.tasks.tolist(), teacher_labels.may_be_distilled.tolist(), strict=True)) == {
         10: False, 20: True, 30: True, 40: True, 50: True,
     }  # fmt: skip
     assert teacher_labels.compared == 1
@@ -81,7 +81,7 @@ def test_what_was_said_with_answers_in_sight_is_not_distilled(
     """Else those answers would judge what they have taught themselves: a teacher who repeats them would look right."""
     monkeypatch.setitem(remember.__globals__, "SHOWN", {"iron", "zinc"})  # type: ignore[attr-defined]
     teacher_labels = remember(dict.fromkeys(TEXTS.values(), 0.9), {})
-    assert dict(zip(teacher_labels.tasks.tolist(), teacher_labels.teaches.tolist(), strict=True)) == {
+    assert dict(zip(teacher_labels.tasks.tolist(), teacher_labels.may_be_distilled.tolist(), strict=True)) == {
         10: True, 20: False, 30: True, 40: False, 50: True,
     }  # fmt: skip
     assert not np.isnan(teacher_labels.of(np.array([20]))).any(), "it is a draft all the same"
@@ -92,13 +92,17 @@ def test_a_reply_that_did_not_know_all_labels_of_today_is_passed_over(remember: 
     assert len(remember({"apple": 0.9}, {}, schema=other).tasks) == 0
     wider = TaskSchema(("fruit", "metal", "stone"), False, "c", "t", "text")
     teacher_labels = remember({"apple": 0.5}, {}, schema=wider)
-    assert teacher_labels.said[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4), "what is gone is shared among the others"
+    assert teacher_labels.probabilities[0] == pytest.approx([2 / 3, 1 / 3], abs=1e-4), (
+        "what is gone is shared among the others"
+    )
 
 
 def test_annotators_who_contradict_it_are_expected_to_do_so_again(remember: Callable[..., TeacherLabels]) -> None:
     before = remember(dict.fromkeys(TEXTS.values(), 0.9), {})
     after = remember({}, dict.fromkeys(TEXTS, "metal"))
-    assert (before.expected[:, 0] > before.expected[:, 1]).all() and before.corrected == pytest.approx(before.said)
+    assert (before.expected[:, 0] > before.expected[:, 1]).all() and before.corrected == pytest.approx(
+        before.probabilities
+    )
     assert (after.expected[:, 0] < before.expected[:, 0]).all() and (after.corrected[:, 0] < 0.9).all()
 
 
@@ -122,7 +126,7 @@ def test_a_request_and_the_queue_take_the_same_reply_whatever_the_labels_were_in
     pool.refresh(any_store.projects.ensure(project).tasks_revision)
     for number, (schema, text, first) in enumerate(replies):
         asked = replace(prompts.label_question(schema, content_key(text), text, "scripted", {}), id=str(number))
-        any_store.questions.want(project, "scripted", [(asked, content_key(text))])
+        any_store.questions.add(project, "scripted", [(asked, content_key(text))])
         shares = np.full(len(schema.labels), (1 - first) / (len(schema.labels) - 1), np.float32)
         shares[0] = first
         any_store.questions.record(project, Answer(asked.id, {"label": "x"}, shares), [])

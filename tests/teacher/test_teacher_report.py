@@ -27,13 +27,13 @@ DAY = 86_400.0
 
 
 def annotate(store: Store, task: int, label: str, seconds: float | None = None) -> None:
-    store.labels.put(5, [Annotation(task, task, 1, (label,), updated_at=str(task), lead_time=seconds)])
+    store.annotations.put(5, [Annotation(task, task, 1, (label,), updated_at=str(task), lead_time=seconds)])
 
 
 def say(store: Store, text: str, label: str, *calls: Call) -> None:
     """The teacher's label of a text; with "", a question that waits."""
     asked = prompts.label_question(SCHEMA, content_key(text), text, TEACHER, {})
-    store.questions.want(5, TEACHER, [(asked, content_key(text))])
+    store.questions.add(5, TEACHER, [(asked, content_key(text))])
     if label:
         shares = np.array([label == name for name in SCHEMA.labels], np.float32)
         store.questions.record(5, Answer(asked.id, {"label": label}, shares, calls), [0.25] * len(calls))
@@ -46,7 +46,7 @@ def show(store: Store, version: str, **drafts: str | None) -> None:
         author, _, task = name.partition("_")
         draft = Draft((label,), 0.5, author) if label else None  # type: ignore[arg-type]
         queue.append(Prediction(int(task), 0.1, draft))
-    store.shown.put(5, version, queue)
+    store.published_drafts.put(5, version, queue)
 
 
 def learnt(store: Store, priors: dict[str, float], started_from: str, tasks: tuple[int, ...] = (1, 2, 3)) -> None:

@@ -76,7 +76,7 @@ def test_fit_only_asks_for_a_round(backend: Any, store: Store, capture: Capture,
     instance = backend(project_id="5", label_config=body["project"]["label_config"])
     data = {name: value for name, value in body.items() if name != "action"}
     assert instance.fit(event="ANNOTATION_CREATED", data=data) == {"status": "taken", "round": True}
-    assert [annotation.choices for annotation in store.labels.of(5)] == [("neg",)]
+    assert [annotation.choices for annotation in store.annotations.of(5)] == [("neg",)]
     assert store.jobs.state(5).waiting
     assert store.versions.all(5) == []
     assert fake_encoder.encoded == []
@@ -91,7 +91,7 @@ def test_the_new_servers_calls_are_taken(backend: Any, store: Store, capture: Ca
     assert instance.kept["model_version"] == instance.setup()["model_version"], "its /setup answers what was set"
     data = {name: value for name, value in body.items() if name != "action"}
     assert instance.fit("ANNOTATION_CREATED", data)["status"] == "taken"
-    assert [annotation.choices for annotation in store.labels.of(5)] == [("neg",)]
+    assert [annotation.choices for annotation in store.annotations.of(5)] == [("neg",)]
 
 
 @pytest.mark.parametrize("data", [None, {}, "x", [], {"project": None}])

@@ -43,12 +43,12 @@ def teach(store: Store, project: int, n: int, wrong: int) -> None:
     keyed_questions = [
         (prompts.label_question(SCHEMA, content_key(text), text, TEACHER, {}), content_key(text)) for text in texts
     ]
-    store.questions.want(project, TEACHER, keyed_questions)
+    store.questions.add(project, TEACHER, keyed_questions)
     for task, (label_question, _) in enumerate(keyed_questions):
         shares = np.eye(3, dtype=np.float32)[1 if task < wrong else 0]
         store.questions.record(project, Answer(label_question.id, {"label": SCHEMA.labels[0]}, shares), [])
     first = 1_000_000 * project
-    store.labels.put(project, [Annotation(first + task, task, 1, (SCHEMA.labels[0],)) for task in range(n)])
+    store.annotations.put(project, [Annotation(first + task, task, 1, (SCHEMA.labels[0],)) for task in range(n)])
     write_stats_row(store, project)
 
 
@@ -57,9 +57,9 @@ def test_a_teachers_label_is_worth_on_request_what_it_was_worth_to_the_round(
 ) -> None:
     teach(store, 5, 30, wrong=20)
     pool, texts = ProjectPool(store, 5, fake_encoder), ["5 text 3", "5 text 25", "never seen"]
-    pool.refresh(store.projects.known(5).tasks_revision)
+    pool.refresh(store.projects.require(5).tasks_revision)
     teacher_labels = load_teacher_labels(
-        store, TEACHER, SCHEMA, pool, 5, LabelAggregator(store, 5).refresh(SCHEMA).answers
+        store, TEACHER, SCHEMA, pool, 5, LabelAggregator(store, 5).refresh(SCHEMA).aggregated
     )
     expected = teacher_labels.of(np.array([3, 25]))
     probabilities = expected_labels_of_texts(store, TEACHER, SCHEMA, 5, texts)
@@ -93,7 +93,7 @@ def test_a_request_reads_as_much_of_many_answers_as_of_few(
 ) -> None:
     teach(store, 5, 20, wrong=0)
     teach(store, 6, 600, wrong=0)
-    monkeypatch.setattr(store.labels, "of", lambda _: pytest.fail("all annotations were read"))
+    monkeypatch.setattr(store.annotations, "of", lambda _: pytest.fail("all annotations were read"))
     counts = []
     for project in (5, 6):
         predictor = Predictor(settings, store)
@@ -157,10 +157,10 @@ def test_what_serves_takes_no_memory_for_the_answers_that_it_learnt_from(
     taught: dict[int, str], store: Store, rng: np.random.Generator
 ) -> None:
     model = fitted_model.load(store, 5, 2)
-    bare = model.for_drafts()
+    bare = model.without_training_data()
     vectors = rng.standard_normal((4, 32)).astype(np.float32)
     assert np.array_equal(model.predict(SCHEMA, vectors), bare.predict(SCHEMA, vectors))
-    assert bare.lesson.targets.base is None and bare.lesson.targets.size == bare.held_out.size == 0
+    assert bare.snapshot.targets.base is None and bare.snapshot.targets.size == bare.held_out.size == 0
 
 
 def test_as_many_projects_are_kept_as_are_asked_about_lately(

@@ -52,7 +52,7 @@ def test_a_changed_configuration_asks_for_a_round_and_an_unchanged_one_for_nothi
     server.label_config = config_with("fruit", "metal")
     assert check(checked, client, clock, seconds=CHECK_INTERVAL_SECONDS / 2) == 0, "not before its time"
     assert check(checked, client, clock) == 1
-    assert store.jobs.state(5).waiting and store.projects.known(5).reconciled_at == 0.0
+    assert store.jobs.state(5).waiting and store.projects.require(5).reconciled_at == 0.0
     assert not client.writes()
     checked.stop()
 

@@ -220,7 +220,7 @@ def test_a_deleted_task_leaves_no_text_and_no_vector_behind(harness: WorkerHarne
     assert holding(folder, text.encode()) == []
     assert harness.store.vectors(5, "fake").find([content_key(text)])[0] == -1
     assert len(harness.store.vectors(5, "fake")) == 39
-    assert task not in {annotation.task for annotation in harness.store.labels.of(5)}
+    assert task not in {annotation.task for annotation in harness.store.annotations.of(5)}
 
 
 def holding(folder: Path, content: bytes) -> list[Path]:
@@ -233,8 +233,8 @@ def test_nothing_is_looked_for_again_while_no_task_changes(
     add_labelled_tasks(harness.server, 20)
     harness.round()
     looks: list[int] = []
-    sweep = harness.store.sweep_vectors
-    monkeypatch.setattr(harness.store, "sweep_vectors", lambda project: looks.append(project) or sweep(project))
+    sweep = harness.store.remove_unused_vectors
+    monkeypatch.setattr(harness.store, "remove_unused_vectors", lambda project: looks.append(project) or sweep(project))
     quiet(harness, 6)
     assert looks == [5]
     harness.receive_event(harness.server.add_tasks(["a new one"]))

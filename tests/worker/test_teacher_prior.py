@@ -42,7 +42,7 @@ def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(
     assert store.jobs.state(5).waiting
     teacher_harness.round()
     learner, _ = fitted_model.load_best(store, active(store), "fake")
-    assert learner is not None and learner.lesson.prior == prior["sha256"]
+    assert learner is not None and learner.snapshot.prior == prior["sha256"]
     assert learner.prior_errors["labels and cues"] < 1
 
 

@@ -96,7 +96,9 @@ def test_a_draft_of_the_teacher_stands_where_it_is_surer_and_the_region_says_who
     rows = teacher_harness.server.current_predictions()
     reasons = [row["result"][0]["meta"]["text"][0] for row in rows]
     assert {reason.split("'s")[0] for reason in reasons} <= {"teacher", "learner"}
-    drafts = {draft.task: draft for draft in teacher_harness.store.shown.of(5, active(teacher_harness.store).name)}
+    drafts = {
+        draft.task: draft for draft in teacher_harness.store.published_drafts.of(5, active(teacher_harness.store).name)
+    }
     for row, reason in zip(rows, reasons, strict=True):
         assert drafts[row["task"]].author == reason.split("'s")[0]
         assert row["result"][0]["value"]["choices"] == list(drafts[row["task"]].choices)

@@ -177,7 +177,7 @@ def test_the_thread_sees_the_pool_as_it_was_and_adds_nothing_to_it(
     pool, record = teacher_harness.context.pool, store.projects.ensure(5)
     pool.encoded[:] = False
     snapshot = take_snapshot(pool, record, ProjectSettings(), None, (), pool._encoder)
-    pool.ensure(np.arange(3))
+    pool.encoded_vectors(np.arange(3))
     assert not snapshot.pool.encoded.any() and int(pool.encoded.sum()) == 3
     monkeypatch.setattr(pool._encoder, "encode", lambda *_: pytest.fail("the thread encodes"))
     questions = candidates.label_questions(store, snapshot.pool, record, snapshot.schema, None, "another", pool.tasks)
@@ -205,4 +205,4 @@ def test_a_worker_that_stops_keeps_what_is_on_its_way_but_waits_for_no_server_th
     go_on.set()
     monkeypatch.setattr(module, "STOP_SECONDS", 30.0)
     teacher_harness.runner.stop()
-    assert len(teacher_harness.store.questions.given(5, "scripted").keys) == 5
+    assert len(teacher_harness.store.questions.cached_replies(5, "scripted").keys) == 5

@@ -21,17 +21,17 @@ class AggregatedLabels:
     tasks    (n,) int64, ascending: ids of the tasks with a target
     targets  (n, c) float32: with a single choice, a distribution over the labels; with several choices, 0, 1 or 0.5
              (evenly split annotators) for each label
-    touched  (m,) int64, ascending: ids of the tasks with an annotation or a skip, including `tasks`
+    annotated_or_skipped  (m,) int64, ascending: ids of the tasks with an annotation or a skip, including `tasks`
     """
 
     tasks: Ints
     targets: Floats
-    touched: Ints
+    annotated_or_skipped: Ints
 
-    def but_for(self, excluded: Ints) -> AggregatedLabels:
+    def without_tasks(self, excluded: Ints) -> AggregatedLabels:
         """A copy without the targets of the tasks with the ids `excluded`; `touched` is the same."""
         is_kept = ~np.isin(self.tasks, excluded)
-        return AggregatedLabels(self.tasks[is_kept], self.targets[is_kept], self.touched)
+        return AggregatedLabels(self.tasks[is_kept], self.targets[is_kept], self.annotated_or_skipped)
 
 
 def digest_value(labels: AggregatedLabels) -> int:
@@ -42,7 +42,7 @@ def digest_value(labels: AggregatedLabels) -> int:
     """
     target_of = dict(zip(labels.tasks.tolist(), labels.targets, strict=True))
     value = 0
-    for task in labels.touched.tolist():
+    for task in labels.annotated_or_skipped.tolist():
         target = target_of.get(task)
         content = task.to_bytes(8, "little", signed=True) + (b"" if target is None else target.tobytes())
         value ^= int.from_bytes(blake2b(content, digest_size=DIGEST_BYTES).digest(), "little")

@@ -57,7 +57,7 @@ def score_questions(
     """
     if (record.features or {}).get("by") == BY_HAND:
         return []
-    fields = [_with_description(field, descriptions) for field in encoder.about()]
+    fields = [_with_description(field, descriptions) for field in encoder.field_summaries()]
     portions = prompts.field_portions(schema, fields)
     return [
         prompts.feature_score_question(
@@ -90,7 +90,7 @@ def adopt_answers(store: Store, record: ProjectState, encoder: RecordEncoder, sc
     if not answered or current.get("by") == BY_HAND or answered == current.get("asked"):
         return False
     portion_count = len(ids) // ESTIMATE_COUNT
-    categories = {field["name"] for field in encoder.about() if field[KIND] == "categorical"}
+    categories = {field["name"] for field in encoder.field_summaries() if field[KIND] == "categorical"}
     merged: list[Estimate] = []
     for start in range(0, len(ids), portion_count):
         of_estimate = [id_ for id_ in ids[start : start + portion_count] if id_ in answers]
@@ -212,7 +212,7 @@ def fields_from_text(text: str) -> dict[str, Any]:
 def _fields_by_name(encoder: RecordEncoder) -> dict[str, dict[str, Any]]:
     """The name, kind and values of all fields, by name. A field that the encoder leaves out has the reason as kind."""
     left_out = {name: {"name": name, KIND: reason, VALUES: []} for name, reason in encoder.left_out().items()}
-    return {**left_out, **{field["name"]: field for field in encoder.about()}}
+    return {**left_out, **{field["name"]: field for field in encoder.field_summaries()}}
 
 
 def _field(name: str, raw: Any, inferred: Mapping[str, Mapping[str, Any]], before: Mapping[str, Any]) -> dict[str, Any]:

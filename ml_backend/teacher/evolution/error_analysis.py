@@ -80,7 +80,7 @@ def load_serving_learner(context: ProjectContext) -> FittedModel:
             f"Project {project} has no learner yet{f' ({problem})' if problem else ''}: annotate tasks with at least "
             "two different labels, and wait for the next round"
         )
-    if model.lesson.labels != context.schema.labels:
+    if model.snapshot.labels != context.schema.labels:
         raise ApprenticeError(f"The labels of project {project} have changed: wait for the next round")
     return model
 
@@ -90,8 +90,8 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
 
     Raises ApprenticeError if none of the learner's training tasks is left.
     """
-    store, pool, project, snapshot = context.store, context.pool, context.record.id, learner.lesson
-    is_usable = np.isin(snapshot.tasks, pool.tasks) & pool.real(snapshot.tasks)
+    store, pool, project, snapshot = context.store, context.pool, context.record.id, learner.snapshot
+    is_usable = np.isin(snapshot.tasks, pool.tasks) & pool.is_not_generated(snapshot.tasks)
     if not is_usable.any():
         raise ApprenticeError(
             f"Project {project} has none of the tasks left that its learner was trained on: annotate more tasks, and "
@@ -103,7 +103,7 @@ def analyse_errors(context: ProjectContext, learner: FittedModel, unquoted: Coll
         labels=snapshot.labels,
         tasks=tasks,
         texts=store.tasks.texts(project, tasks.tolist()),
-        vectors=pool.ensure(rows),
+        vectors=pool.encoded_vectors(rows),
         targets=targets,
         annotated=targets > 0.5 if multiple else decide_labels(targets, False),
         predicted=decide_labels(held_out, multiple),

@@ -72,7 +72,7 @@ class EvolutionRun:
         """Runs `rounds` rounds, or the rest of those that an earlier call began. Raises RepliesAwaitedError if answers
         are missing; the next `run` resumes there. Raises StoreError if another process evolves the project."""
         store, project = self._context.store, self._context.record.id
-        with store.evolution.alone(project):
+        with store.evolution_rounds.lock(project):
             self._rounds = generated_texts.read_rounds(store, project)
             yield from self._run(rounds)
 
@@ -80,7 +80,7 @@ class EvolutionRun:
         earlier = self._comparable_rounds()
         left = min((earlier[-1].left if earlier else 0) or rounds, rounds)
         while left:
-            self._context = self._context.again()
+            self._context = self._context.reloaded()
             current = replace(self._current_round(), left=left)
             learner = self._learner()
             analysis = analyse_errors(self._context, learner, self._audited())
@@ -94,7 +94,7 @@ class EvolutionRun:
     def room(self) -> int:
         """How many more generated tasks the setting `synthetic_share` allows."""
         pool, annotated = self._context.pool, self._aggregated_labels().tasks
-        allowed = self._context.options.synthetic_share * int(pool.real(annotated).sum())
+        allowed = self._context.options.synthetic_share * int(pool.is_not_generated(annotated).sum())
         return max(0, int(allowed + 1e-9) - int(pool.synthetic.sum()))
 
     def _comparable_rounds(self) -> list[EvolutionRound]:
@@ -179,7 +179,7 @@ class EvolutionRun:
             raise NoWeaknessError("The learner has made no mistake: there is no weak slice to choose tasks from")
 
         def choose() -> QuestionsWithKeys:
-            excluded = np.concatenate([self._aggregated_labels().touched, self._audited()])
+            excluded = np.concatenate([self._aggregated_labels().annotated_or_skipped, self._audited()])
             return steps.from_pool(context, mistakes, current, excluded)
 
         current, answers = self._ask(current, "label", choose)
@@ -221,7 +221,7 @@ class EvolutionRun:
         store, project = self._context.store, self._context.record.id
         if step not in current.asked:
             new = make_questions()
-            store.questions.want(project, current.teacher, new)
+            store.questions.add(project, current.teacher, new)
             ids = [question.id for question, _ in new]
             current = self._save(replace(current, asked={**current.asked, step: ids}))
         questions: list[Question] = store.questions.those(project, current.asked[step])
@@ -232,9 +232,9 @@ class EvolutionRun:
         except TeacherUnavailableError as error:
             problem = str(error)
         questions = store.questions.those(project, current.asked[step])  # some may have been deleted while asking
-        answers = self._teacher_client.told(questions)
+        answers = self._teacher_client.stored_answers(questions)
         if unanswered := [question for question in questions if question.id not in answers]:
-            reason = problem or self._teacher_client.exhausted(unanswered[0]) or self._teacher_client.problem
+            reason = problem or self._teacher_client.exhausted_cap(unanswered[0]) or self._teacher_client.problem
             others = store.questions.number_waiting(project, current.teacher) - len(unanswered)
             beside = f" to this round, beside {format_count(others, 'question')} of the loop" if others else ""
             raise RepliesAwaitedError(
@@ -258,14 +258,16 @@ class EvolutionRun:
         learner, context = load_serving_learner(self._context), self._context
         if self._way == TASKS or self._is_up_to_date(learner):
             return learner
-        is_left = np.isin(learner.lesson.tasks, context.pool.tasks)
-        snapshot = replace(learner.lesson, tasks=learner.lesson.tasks[is_left], targets=learner.lesson.targets[is_left])
-        vectors = context.pool.ensure(context.pool.rows_of(snapshot.tasks))
+        is_left = np.isin(learner.snapshot.tasks, context.pool.tasks)
+        snapshot = replace(
+            learner.snapshot, tasks=learner.snapshot.tasks[is_left], targets=learner.snapshot.targets[is_left]
+        )
+        vectors = context.pool.encoded_vectors(context.pool.rows_of(snapshot.tasks))
         priors = distil_current_priors(
             context, self._teacher_client.teacher, self._aggregated_labels(), snapshot.plugin
         )
         refitted, _ = fitted_model.fit_model(
-            snapshot, vectors, None, learner.number, priors, context.pool.real(snapshot.tasks)
+            snapshot, vectors, None, learner.number, priors, context.pool.is_not_generated(snapshot.tasks)
         )
         return refitted or learner
 
@@ -275,13 +277,13 @@ class EvolutionRun:
         if not any(round_.done and round_.way != TASKS and round_.teacher == teacher for round_ in self._rounds):
             return True
         context, prior = self._context, self._context.record.prior or {}
-        if learner.lesson.prior != prior.get("sha256"):
+        if learner.snapshot.prior != prior.get("sha256"):
             return False
-        current = _distillation_input(context, teacher, self._aggregated_labels(), learner.lesson.plugin)
+        current = _distillation_input(context, teacher, self._aggregated_labels(), learner.snapshot.plugin)
         return distillation.origin_of(context.record) == current.origin
 
     def _aggregated_labels(self) -> AggregatedLabels:
-        return aggregate_annotations(self._context.schema, self._context.store.labels.of(self._context.record.id))
+        return aggregate_annotations(self._context.schema, self._context.store.annotations.of(self._context.record.id))
 
     def _audited(self) -> Ints:
         """The task ids of the audit sample. The teacher must not see them, because it would write texts for training
@@ -314,5 +316,5 @@ def _distillation_input(
     teacher_labels = load_teacher_labels(store, teacher, schema, context.pool, record.id, aggregated_labels)
     pseudo_labels = generated_texts.pseudo_labels_of_texts(store, encoder, record, schema, teacher_labels, teacher)
     return distillation.collect_distillation_input(
-        context.pool, record, plugin, schema, teacher_labels, pseudo_labels, context.records
+        context.pool, record, plugin, schema, teacher_labels, pseudo_labels, context.record_encoder
     )

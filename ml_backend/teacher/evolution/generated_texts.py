@@ -128,7 +128,7 @@ _SHOWN_TASKS: WeakKeyDictionary[Store, dict[int, _ShownTasks]] = WeakKeyDictiona
 def read_rounds(store: Store, project: int, **filters: object) -> tuple[EvolutionRound, ...]:
     """The rounds of a project in the order in which they were begun. `filters`: required values of `way`, `teacher` or
     `done`."""
-    return tuple(_round_of(row) for row in store.evolution.rounds(project, **filters))
+    return tuple(_round_of(row) for row in store.evolution_rounds.rounds(project, **filters))
 
 
 def shown_task_ids(store: Store, project: int) -> Ints:
@@ -150,7 +150,7 @@ def shown_task_ids(store: Store, project: int) -> Ints:
 
 def _rounds_since(store: Store, project: int, cached: _ShownTasks) -> list[EvolutionRound]:
     """The newest round of the last read, all later rounds, and those that were not done."""
-    return [_round_of(row) for row in store.evolution.rounds_from(project, cached.newest_number, cached.open)]
+    return [_round_of(row) for row in store.evolution_rounds.rounds_from(project, cached.newest_number, cached.open)]
 
 
 def _identity(round_: EvolutionRound) -> tuple[int, str]:
@@ -162,7 +162,7 @@ def save_round(store: Store, project: int, round_: EvolutionRound) -> None:
     """Inserts or updates a round."""
     columns = {name: getattr(round_, name) for name in ROUND_COLUMNS}
     body = {name: value for name, value in asdict(round_).items() if name not in ROUND_COLUMNS}
-    store.evolution.keep(project, EvolutionRow(**columns, body=body))
+    store.evolution_rounds.keep(project, EvolutionRow(**columns, body=body))
 
 
 def pseudo_labels_of_texts(
@@ -175,7 +175,7 @@ def pseudo_labels_of_texts(
     rounds = read_rounds(store, record.id, way=TAUGHT, done=True, teacher=teacher)
     texts = [text for round_ in rounds for text in round_.texts if text.text]  # "" is the text of a deleted task
     probabilities = shares(schema, [Reply(text.key, text.shares) for text in texts])
-    targets = corrected(probabilities, teacher_labels.record, schema.multiple)
+    targets = corrected(probabilities, teacher_labels.distillation_confusion, schema.multiple)
     return PseudoLabels(text_vectors(store, encoder, record.id, texts), targets, np.ones(len(texts), np.float32))
 
 

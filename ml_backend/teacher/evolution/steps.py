@@ -82,7 +82,7 @@ def write(
     """The question for texts, and the ids of the annotated tasks that the question quotes with their labels: none of
     the tasks in `unquoted`."""
     rng = np.random.default_rng([context.record.id, current.number])
-    labels_of_task = _sample_by_label(learner.lesson, context.pool, unquoted, rng)
+    labels_of_task = _sample_by_label(learner.snapshot, context.pool, unquoted, rng)
     is_other = ~context.pool.synthetic & ~np.isin(context.pool.tasks, [*unquoted, *labels_of_task])
     others = rng.permutation(context.pool.tasks[is_other])[: EXAMPLE_COUNT - len(labels_of_task)]
     tasks = [*labels_of_task, *others.tolist()]
@@ -100,7 +100,9 @@ def _sample_by_label(
 ) -> dict[int, tuple[str, ...]]:
     """EXAMPLE_COUNT annotated tasks with their labels, drawn at random, with as many different labels as possible."""
     targets = snapshot.targets
-    is_usable = np.isin(snapshot.tasks, pool.tasks) & pool.real(snapshot.tasks) & ~np.isin(snapshot.tasks, unquoted)
+    is_usable = (
+        np.isin(snapshot.tasks, pool.tasks) & pool.is_not_generated(snapshot.tasks) & ~np.isin(snapshot.tasks, unquoted)
+    )
     is_usable &= ((targets == 0) | (targets == 1)).all(axis=1) & targets.any(axis=1)
     names, counts = np.array(snapshot.labels), Counter[tuple[str, ...]]()
     drawn: list[tuple[int, int, tuple[str, ...]]] = []
@@ -225,12 +227,12 @@ def from_pool(
     """
     store, pool, project = context.store, context.pool, context.record.id
     is_free = pool.encoded & ~pool.synthetic & ~np.isin(pool.tasks, excluded)
-    labelled_rows, _ = pool.rows_with(store.questions.given(project, current.teacher).keys)
+    labelled_rows, _ = pool.rows_with(store.questions.cached_replies(project, current.teacher).keys)
     is_free[labelled_rows] = False
     rows = np.flatnonzero(is_free)
-    mistake_vectors = [pool.ensure(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
+    mistake_vectors = [pool.encoded_vectors(pool.rows_of(np.array(tasks, np.int64))) for tasks in mistakes]
     n = 2 * current.n + 2  # a diagnosis, the writing, and a label for each hard and each easy text
-    chosen = rows[nearest(pool.ensure(rows), mistake_vectors, n)]
+    chosen = rows[nearest(pool.encoded_vectors(rows), mistake_vectors, n)]
     return candidates.label_questions(
         store, pool, context.record, context.schema, None, current.teacher, pool.tasks[chosen]
     )

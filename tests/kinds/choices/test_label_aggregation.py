@@ -77,7 +77,7 @@ def test_it_agrees_with_counting_by_hand(schema: TaskSchema, data: st.DataObject
     assert aggregated.targets.shape == (len(expected), 3)
     for row, task in enumerate(aggregated.tasks.tolist()):
         assert np.allclose(aggregated.targets[row], [float(share) for share in expected[task]], atol=1e-6)
-    assert aggregated.touched.tolist() == sorted({annotation.task for annotation in drawn})
+    assert aggregated.annotated_or_skipped.tolist() == sorted({annotation.task for annotation in drawn})
 
 
 def test_a_tie_stays_a_soft_label() -> None:
@@ -99,7 +99,7 @@ def test_only_the_latest_annotation_of_an_annotator_counts() -> None:
 
 def test_a_skipped_task_is_touched_and_has_no_target() -> None:
     aggregated = aggregate_annotations(SINGLE, [Annotation(1, 7, 1, (), cancelled=True)])
-    assert (aggregated.tasks.tolist(), aggregated.touched.tolist()) == ([], [7])
+    assert (aggregated.tasks.tolist(), aggregated.annotated_or_skipped.tolist()) == ([], [7])
     assert aggregated.targets.shape == (0, 3)
 
 

@@ -57,7 +57,7 @@ def errors_by_hand(pool: Pool, clusters: int) -> list[float]:
 def test_the_error_of_a_cluster_is_drawn_to_that_of_all(clusters: int, seed: int, errors: bool) -> None:
     pool = make_pool(40, clusters=clusters, errors=errors, seed=seed)
     assert pool.clustering is not None
-    cluster_errors = pool.errors_by(pool.clustering.assignment, clusters)
+    cluster_errors = pool.mean_errors_by_group(pool.clustering.assignment, clusters)
     assert (cluster_errors is None) == (pool.errors is None or bool(np.isnan(pool.errors).all()))
     np.testing.assert_allclose(
         np.ones(clusters) if cluster_errors is None else cluster_errors, errors_by_hand(pool, clusters), rtol=1e-5

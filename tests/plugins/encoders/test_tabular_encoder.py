@@ -258,7 +258,7 @@ def test_a_text_weighs_as_much_as_all_other_fields_together() -> None:
     encoder = TabularEncoder(profile(records, {}, Words()), Words())
     assert not encoder.quick and encoder_of(pool(50), LEVELS).quick
     x = encode(encoder, *records)
-    is_text = np.array([column.is_text for column in encoder.columns_in_full])
+    is_text = np.array([column.is_text for column in encoder.vector_columns])
     assert x.shape == (120, encoder.dim) and is_text.sum() == 26
     variances = x.var(axis=0)
     assert variances[is_text].sum() == pytest.approx(variances[~is_text][:1].sum(), rel=0.35)
@@ -278,9 +278,9 @@ def test_the_field_that_is_asked_about_may_be_a_text_of_few_words() -> None:
     with pytest.raises(ApprenticeError, match="no field that tells them apart"):
         profile([{"title": f"C-{n}"} for n in range(99)], {}, Words(), "title")
     days = [{"seen": f"2024-01-{1 + n % 28:02} 10:{n % 60:02}", "blue": n % 2} for n in range(80)]
-    assert {field["name"]: field["kind"] for field in TabularEncoder(profile(days, {}, Words(), "seen")).about()}[
-        "seen"
-    ] == DATE
+    assert {
+        field["name"]: field["kind"] for field in TabularEncoder(profile(days, {}, Words(), "seen")).field_summaries()
+    }["seen"] == DATE
     few = [{**record, "body": f"all that there is to say of {record['title']}"} for record in records[:20]]
     assert TabularEncoder(profile(few, {}, Words(), "title"), Words()).texts == ("body", "title"), "also with few tasks"
 
@@ -288,8 +288,8 @@ def test_the_field_that_is_asked_about_may_be_a_text_of_few_words() -> None:
 def test_phrases_are_records_with_the_phrase_in_all_their_texts() -> None:
     records = [{**record, "gap": None if row % 5 else 1.0 * row} for row, record in enumerate(notes())]
     encoder = TabularEncoder(profile(records, {}, Words()), Words())
-    (vector,) = encoder.phrases(["a phrase"])
-    is_text = np.array([column.is_text for column in encoder.columns_in_full])
+    (vector,) = encoder.encode_phrases(["a phrase"])
+    is_text = np.array([column.is_text for column in encoder.vector_columns])
     assert encoder.texts == ("note",) and vector[is_text].any() and np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
     assert not vector[:-1][~is_text[:-1]].any(), "other fields have the average of the pool, and are not missing"
     np.testing.assert_allclose(vector[is_text], encode(encoder, {"note": "a phrase"})[0, is_text], rtol=0.5)
@@ -315,14 +315,16 @@ def test_scores_of_fields_become_scores_of_their_columns() -> None:
     assert not attributions.scores[0].any() and not attributions.scores[1, 1].any()
     scored = {
         (column.field, column.value): float(score)
-        for column, score in zip(encoder.columns_in_full, attributions.scores[1, 0], strict=True)
+        for column, score in zip(encoder.vector_columns, attributions.scores[1, 0], strict=True)
         if score
     }
     assert scored == {
         ("age", ""): 5.0, ("city", "Oslo"): pytest.approx(4.0 / CATEGORY_STEP), ("smoker", "yes"): 4.0,
         ("visits", MISSING): -2.0, ("level", ""): 2.0,
     }  # fmt: skip
-    widths = {column.field: width for column, width in zip(encoder.columns_in_full, attributions.width, strict=True)}
+    widths = {
+        column.field: width for column, width in zip(encoder.vector_columns, attributions.prior_scales, strict=True)
+    }
     assert (widths["age"], widths["city"], widths["smoker"], widths[""]) == (1.0, YES_NO_WIDTH, YES_NO_WIDTH, 0.0)
     assert encoder.attributions([], ["no", "yes"]).scores.shape == (2, 1, encoder.dim)
 
@@ -334,7 +336,7 @@ def test_a_boolean_may_be_scored_as_a_whole() -> None:
 
 
 def test_fields_are_described_with_their_kinds_and_values() -> None:
-    described = {field["name"]: field for field in encoder_of(pool(), LEVELS).about()}
+    described = {field["name"]: field for field in encoder_of(pool(), LEVELS).field_summaries()}
     assert described.keys() == {"age", "city", "income", "level", "since", "smoker", "visits"}
     assert (
         described["city"]["values"] == ["Oslo", "Bergen", "Tromso"] and described["level"]["values"] == LEVELS["level"]

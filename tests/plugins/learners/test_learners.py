@@ -100,7 +100,7 @@ def test_earlier_targets_equal_to_the_present_ones_give_equal_probabilities(lear
 
 def test_earlier_targets_that_are_assessed_by_other_means_are_not_cross_validated(learner: Learner) -> None:
     train = blobs(60, 3)
-    fit = learner.fit(change(train, earlier=train.targets, judges_earlier=False), 0)
+    fit = learner.fit(change(train, earlier=train.targets, validates_earlier=False), 0)
     assert fit.held_out_earlier is None
     np.testing.assert_array_equal(fit.held_out, learner.fit(train, 0).held_out)
 

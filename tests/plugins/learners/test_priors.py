@@ -241,7 +241,7 @@ def test_rows_that_do_not_judge_are_learnt_from_and_have_no_part_in_the_choice(r
     wrong = {"cues": {"weight": np.array([[9, -9]] + [[0, 0]] * 4, np.float32), "bias": np.zeros(2, np.float32)}}
     targets = np.concatenate([y[:20], 1 - y[20:]])  # the last 40 repeat what the prior says
     everything = TrainingSet(x, targets, np.ones(60, np.float32), False, priors=wrong)
-    judged = replace(everything, judges=np.arange(60) < 20)
+    judged = replace(everything, prior_selection_mask=np.arange(60) < 20)
     fit = Logistic().fit(everything, seed=0), Logistic().fit(judged, seed=0)
     assert fit[0].prior_errors["cues"] < 1 < fit[1].prior_errors["cues"] or fit[0].prior != fit[1].prior
     alone = TrainingSet(x[:20], y[:20], np.ones(20, np.float32), False, priors=wrong)

@@ -113,7 +113,7 @@ def test_where_laat_would_take_too_long_a_logistic_head_is_the_first(monkeypatch
 def test_rows_that_do_not_judge_have_no_part_in_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, TREES, 300)
     train = rows(400, is_product=True)
-    assert chosen(replace(train, judges=np.zeros(400, np.bool_))) == FIELDS
+    assert chosen(replace(train, prior_selection_mask=np.zeros(400, np.bool_))) == FIELDS
 
 
 @pytest.mark.parametrize("kind", [FIELDS, LABELS])
