@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.data import TextSet
 from ml_backend.core import registry
-from ml_backend.core.types import DistillationData, Floats, Ints, Pool, PseudoLabels, TaskSchema, Tensors, TrainingSet
+from ml_backend.core.arrays import DistillationData, Floats, Ints, Pool, PseudoLabels, Tensors, TrainingSet
+from ml_backend.core.types import TaskSchema
 from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions, label_phrases
 
 BUDGETS = (50, 100, 200, 385)

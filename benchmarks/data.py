@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.types import Floats, TaskSchema
+from ml_backend.core.arrays import Floats
+from ml_backend.core.types import TaskSchema
 from ml_backend.demo.texts import load_questions
 
 DATA = Path(os.environ.get("APPRENTICE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -12,9 +12,9 @@ import numpy as np
 from benchmarks.arms import Bench, spread, table
 from benchmarks.data import SETS, Row
 from ml_backend.core import registry
+from ml_backend.core.arrays import Ints, Tensors
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import Ints, Tensors
 from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot

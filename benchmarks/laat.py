@@ -28,8 +28,8 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.arms import table
 from benchmarks.tables import TABLES, record_set, scored
+from ml_backend.core.arrays import Attributions, DistillationData, Floats, Ints, PseudoLabels, TrainingSet
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import Attributions, DistillationData, Floats, Ints, PseudoLabels, TrainingSet
 from plugins.encoders.feature_types import BOOLEAN, numbers
 from plugins.encoders.tabular import TabularEncoder
 from plugins.encoders.value_parsing import value_name

@@ -23,8 +23,8 @@ from benchmarks.arms import table
 from benchmarks.laat import Table
 from benchmarks.tables import TABLES
 from ml_backend.core import registry
+from ml_backend.core.arrays import Attributions, Clustering, DistillationData, Floats, Ints, PseudoLabels, Tensors
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Attributions, Clustering, DistillationData, Floats, Ints, PseudoLabels, Tensors
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.query_selection import make_query_pool, select_queries
 from ml_backend.model import fitted_model

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.arms import publish, spread, table
 from benchmarks.laat import Arm, Table, of_sklearn, taught
-from ml_backend.core.types import Fit, TrainingSet
+from ml_backend.core.arrays import Fit, TrainingSet
 from plugins.learners.laat import Laat
 from plugins.learners.mlp import Mlp
 from plugins.learners.tabular import KIND, KINDS, Tabular

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.arms import publish, spread, table
 from benchmarks.laat import ARMS, Table
 from benchmarks.tables import record_set
-from ml_backend.core.types import Ints
+from ml_backend.core.arrays import Ints
 
 Group = Callable[[Mapping[str, Any]], bool]
 SKEWS: dict[str, tuple[str, Group]] = {

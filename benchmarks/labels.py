@@ -24,8 +24,8 @@ import numpy as np
 from benchmarks.data import SETS, Row, TextSet
 from benchmarks.label_tables import DEFAULT, document, runs_of
 from ml_backend.core import registry
+from ml_backend.core.arrays import Floats, Ints, Pool, Selection
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Floats, Ints, Pool, Selection
 from ml_backend.simulation.learning_curves import append_run, read_csv
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 

@@ -28,8 +28,9 @@ from pydantic import SecretStr
 
 from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend.core import registry
+from ml_backend.core.arrays import TrainingSet
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import TaskSchema, TrainingSet, content_key
+from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.demo.run import backend_process
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.demo.texts import load_questions

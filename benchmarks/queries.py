@@ -31,7 +31,7 @@ ALL_PAIRS = {"MaxHerding", "ProbCover"}  # they keep n x n distances: 40 GB for 
 
 def ours(name: str, data: Data, batch: int) -> Callable[[], object]:
     from ml_backend.core import registry
-    from ml_backend.core.types import Clustering, Pool
+    from ml_backend.core.arrays import Clustering, Pool
 
     if name == CUT:
         return lambda: registry.clusterer().cut(data.vectors, CLUSTERS, SEED)

@@ -24,8 +24,9 @@ from pydantic import SecretStr
 from benchmarks.loop import Table, _encoded, _timed, _until, floor, loop, parser, teacher_at_work
 from benchmarks.teacher_stand_in import AT_WORK, teacher
 from ml_backend.core import registry
+from ml_backend.core.arrays import DistillationData, PseudoLabels, TrainingSet
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import DistillationData, PseudoLabels, TrainingSet, record_text
+from ml_backend.core.types import record_text
 from ml_backend.demo.run import backend_process
 from ml_backend.demo.server import LocalLabelStudio, free_port
 from ml_backend.label_studio.client import LabelStudioClient

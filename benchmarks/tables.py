@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import DATA
-from ml_backend.core.types import Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask
 
 FOLDER = DATA / "tabular"
 TEST_SHARE, SPLIT = 0.35, 12345

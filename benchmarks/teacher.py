@@ -26,8 +26,8 @@ from benchmarks.data import DATA, SETS
 from benchmarks.evolving import evolving
 from benchmarks.live_teacher import live
 from ml_backend.core import registry
+from ml_backend.core.arrays import Floats, Ints, Pool, TrainingSet
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Floats, Ints, Pool, TrainingSet
 from ml_backend.simulation.replay import LabelledPool, SimulationPlan, simulate
 from ml_backend.teacher.descriptions.label_descriptions import LabelDescriptions
 

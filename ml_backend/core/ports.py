@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
-from ml_backend.core.types import (
+from ml_backend.core.arrays import (
     Attributions,
     Clustering,
     DistillationData,
@@ -21,10 +20,11 @@ from ml_backend.core.types import (
     Floats,
     Pool,
     Selection,
-    TaskSchema,
     Tensors,
     TrainingSet,
 )
+from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
+from ml_backend.core.types import TaskSchema
 
 
 class Encoder(Protocol):

@@ -247,7 +247,7 @@ class Settings(BaseSettings):
     def for_project(self, extra_params: Any) -> tuple[ProjectSettings, str]:
         """The project's settings, and the problems of its extra params ("" if none): bad values are ignored.
 
-        `extra_params` are those that Label Studio sends, or those that `own_params` returned.
+        `extra_params` are those that Label Studio sends, or those that `project_params` returned.
         """
         overrides = project_params(extra_params)
         unknown_names = overrides.pop(UNKNOWN_NAMES_KEY, [])

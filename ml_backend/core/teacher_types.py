@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ml_backend.core.types import Floats
+from ml_backend.core.arrays import Floats
 
 Purpose = Literal["label", "describe", "diagnose", "write"]
 

@@ -1,27 +1,13 @@
-"""Frozen values that the parts of Apprentice exchange. They need nothing but numpy.
-
-Arrays are row-aligned: row i of every array in one value is about the same task. `n` is the number of rows, `d` the
-dimension of a vector, `c` the number of labels of the schema, in the schema's order.
-"""
+"""Frozen values that the parts of Apprentice exchange: schema, tasks, annotations, drafts, versions."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-Tensors = dict[str, npt.NDArray[np.generic]]
-"""Fitted parameters as named arrays: the content of an artifact."""
-
 
 CONTENT_KEY_BYTES = 16
 LABEL_PATH_SEPARATOR = " > "
@@ -29,7 +15,7 @@ LABEL_PATH_SEPARATOR = " > "
 
 
 def content_key(text: str) -> bytes:
-    """The hash of `KEY_BYTES` bytes under which a text's vector is cached."""
+    """The hash of `CONTENT_KEY_BYTES` bytes under which a text's vector is cached."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=CONTENT_KEY_BYTES).digest()
 
 
@@ -91,7 +77,7 @@ class TaskSchema:
 
     @property
     def is_record(self) -> bool:
-        """Whether the text of an `Example` is a record, as `record_text` writes it."""
+        """Whether the text of a `TaskContent` is a record, as `record_text` writes it."""
         return bool(self.record_field or self.fields)
 
     @property
@@ -101,7 +87,7 @@ class TaskSchema:
 
 
 def record_text(record: Mapping[str, Any]) -> str:
-    """A record as the text of an `Example`: JSON, with the fields in alphabetical order."""
+    """A record as the text of a `TaskContent`: JSON, with the fields in alphabetical order."""
     return json.dumps(record, ensure_ascii=False, sort_keys=True)
 
 
@@ -145,8 +131,8 @@ class Annotation:
     cancelled   whether the annotator skipped the task
     updated_at  ISO text in UTC
     lead_time   seconds that the annotator took
-    unread      one of the codes `UNREAD` if the annotation cannot be learnt from, PARTLY if only a part of `choices`
-                are labels, else ""
+    unread      one of the codes `UNREADABLE_CODES` if the annotation cannot be learnt from, PARTLY_READABLE if only a
+                part of `choices` are labels, else ""
     """
 
     id: int
@@ -169,216 +155,6 @@ PARTLY_READABLE = "partly"
 UNREADABLE_CODES = ("empty", "control", "label", "parent", "shape")
 """Codes of annotations that cannot be learnt from: nothing is chosen; the control does not exist; no label exists; the
 chosen label holds nested labels; or the value is no choice."""
-
-
-@dataclass(frozen=True, slots=True)
-class PseudoLabels:
-    """Rows that the teacher has labelled: vectors (m, d), soft targets (m, c), weights (m,) >= 0."""
-
-    vectors: Floats
-    targets: Floats
-    weights: Floats
-
-
-FieldScores = Mapping[str, float | Mapping[str, float]]
-"""Scores of a label, from -10 (against it) to 10 (for it): one of a numeric field, one of each value of a category."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attributions:
-    """Prior knowledge about the d columns that a record is encoded in.
-
-    scores        (c, k, d) k estimates of the evidence of a column's high value for a label (> 0) or against it (< 0)
-    prior_scales  (d,) prior scale of a column's weight, relative to the other columns; 0 for a column without evidence
-    """
-
-    scores: Floats
-    prior_scales: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class DistillationData:
-    """Training data of a learner that needs no annotation.
-
-    labels         tasks that the teacher has labelled
-    label_phrases  phrases that describe labels; the weight of the most reliable phrase is 1
-    pool           (p, d) vectors of tasks, labelled or not
-    attributions   of the columns of records, None for texts
-    """
-
-    labels: PseudoLabels
-    label_phrases: PseudoLabels
-    pool: Floats
-    attributions: Attributions | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """The data that a learner is fitted on.
-
-    vectors               (n, d) float32
-    targets               (n, c) float32 in [0, 1]: a distribution for a single choice, a probability per label for
-                          several
-    weights               (n,) float32 >= 0, the weight of each row in the fit
-    multiple              whether several labels may hold at once
-    earlier               (n, c) float32 or None: the targets that the serving learner was fitted on, NaN in rows that
-                          it did not have. For the promotion gate, the learner cross-validates a fit on them and the new
-                          fit, on the same folds
-    earlier_tensors       the tensors of the serving learner, from whose prior the fit on `earlier` starts; None if its
-                          labels are in another order
-    priors                priors that `distil` has made, by name: the learner starts from the prior that the annotations
-                          support, or from none
-    prior_selection_mask  (n,) bool or None: rows that decide which prior is used, None for all. Generated texts are
-                          excluded because they would favour the teacher's own prior
-    validates_earlier     whether `earlier` is cross-validated; if False, `earlier` only shows which rows are new
-    """
-
-    vectors: Floats
-    targets: Floats
-    weights: Floats
-    multiple: bool
-    earlier: Floats | None = None
-    earlier_tensors: Tensors | None = None
-    priors: Mapping[str, Tensors] = field(default_factory=dict)
-    prior_selection_mask: Mask | None = None
-    validates_earlier: bool = True
-
-    @property
-    def earlier_to_validate(self) -> Floats | None:
-        """(n, c) `earlier` if it is cross-validated, else None."""
-        return self.earlier if self.validates_earlier else None
-
-    def of(self, rows: Ints) -> TrainingSet:
-        """The training set of these rows alone."""
-        return replace(
-            self,
-            vectors=np.asarray(self.vectors[rows]),
-            targets=self.targets[rows],
-            weights=self.weights[rows],
-            earlier=None if self.earlier is None else self.earlier[rows],
-            prior_selection_mask=None if self.prior_selection_mask is None else self.prior_selection_mask[rows],
-        )
-
-    @property
-    def prior_selection_weights(self) -> Floats:
-        """(n,) the weight of each row in the choice of a prior: 0 for rows that are not among `judges`."""
-        return self.weights if self.prior_selection_mask is None else self.weights * self.prior_selection_mask
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A fitted learner and its held-out probabilities.
-
-    held_out          (n, c) calibrated cross-validated probabilities of the training rows
-    held_out_earlier  (n, c) the same for a fit on `TrainingSet.earlier`, or None
-    prior             the name of the prior that the fit starts from, "" for none
-    prior_errors      for each prior, the held-out error of a fit that starts from the prior, divided by that of a fit
-                      without a prior: below 1 the prior helps, unless the difference is chance
-    trust             for records, the support of the annotations for the `Attributions`, from 0 to 1; None without
-                      attributions
-    """
-
-    tensors: Tensors
-    held_out: Floats
-    held_out_earlier: Floats | None = None
-    prior: str = ""
-    prior_errors: Mapping[str, float] = field(default_factory=dict)
-    trust: float | None = None
-
-    def of(self, rows: Mask) -> Fit:
-        """The same fit with the held-out probabilities of the rows (n,) that the mask selects."""
-        earlier = None if self.held_out_earlier is None else self.held_out_earlier[rows]
-        return replace(self, held_out=self.held_out[rows], held_out_earlier=earlier)
-
-
-@dataclass(frozen=True, slots=True)
-class Clustering:
-    """Clusters of the pool: centroids (k, d) float32 and the cluster of each pool row, (n,) int64, -1 if unassigned."""
-
-    centroids: Floats
-    assignment: Ints
-
-    def of(self, rows: Ints) -> Clustering:
-        """The clustering of these rows alone."""
-        return Clustering(self.centroids, self.assignment[rows])
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledDistances:
-    """Distances to the nearest labelled row, cached from round to round.
-
-    labelled   (n,) bool: the labelled rows
-    distances  a function of rows (m,): (m,) the squared distance of each row to the nearest row of `labelled`, infinite
-               if there is none
-    """
-
-    labelled: Mask
-    distances: Callable[[Ints], Floats]
-
-
-ERROR_PRIOR_ROWS = 2.0  # pseudo-count of rows with the mean error: the error of a group with few labels is uncertain
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """The tasks of a project, as the input of a query strategy.
-
-    vectors        (n, d) float32 of unit length, to be read by rows: `vectors[rows]`. They may be a part of a larger
-                   matrix, which `numpy.asarray` copies
-    probabilities  (n, c) float32 of the serving learner, or None before there is a learner
-    labelled       (n,) bool: the row has a target, made from annotations
-    available      (n,) bool: the row may be selected now (no annotation, not skipped, usable)
-    multiple       whether several labels may hold at once
-    errors         (n,) float32 in [0, 1]: for a labelled row, the held-out probability of the learner for a wrong
-                   label; NaN in every other row. None before there is a learner
-    clustering     the clusters of the pool, which stay the same for many rounds; each row is in a cluster. None without
-                   clusters
-    nearest        cached distances to labelled rows, or None
-    """
-
-    vectors: Floats
-    probabilities: Floats | None
-    labelled: Mask
-    available: Mask
-    multiple: bool
-    errors: Floats | None = None
-    clustering: Clustering | None = None
-    nearest: LabelledDistances | None = None
-
-    def with_selected(self, rows: Ints) -> Pool:
-        """The pool after these rows are selected: they count as labelled and are not available."""
-        selected = np.isin(np.arange(len(self.vectors)), rows)
-        return replace(self, available=self.available & ~selected, labelled=self.labelled | selected)
-
-    def mean_errors_by_group(self, groups: Ints, count: int) -> npt.NDArray[np.float64] | None:
-        """(count,) the mean error of the labelled rows of each group, shrunk towards the mean of all labelled rows,
-        which counts as `PRIOR_ROWS` rows; None if no error is known. groups (n,) int64: the group of each row, below
-        `count`.
-        """
-        if self.errors is None or not len(labelled := np.flatnonzero(~np.isnan(self.errors))):
-            return None
-        errors = self.errors[labelled].astype(np.float64)
-        counts = np.bincount(groups[labelled], minlength=count)
-        sums = np.bincount(groups[labelled], weights=errors, minlength=count)
-        return np.asarray((sums + ERROR_PRIOR_ROWS * errors.mean()) / (counts + ERROR_PRIOR_ROWS))
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The rows that a query strategy has selected, in serving order.
-
-    rows         (k,) int64 row numbers of the pool, without repeats
-    uncertainty  (k,) float32 in [0, 1]; NaN before there is a learner
-    ground       a few words on why the rows are selected, apart from the uncertainty
-    """
-
-    rows: Ints
-    uncertainty: Floats
-    ground: str = ""
-
-    def where(self, kept: Mask) -> Selection:
-        """The selected rows that the mask (k,) keeps."""
-        return replace(self, rows=self.rows[kept], uncertainty=self.uncertainty[kept])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Floats, Tensors, TrainingSet
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Floats, TaskSchema, Tensors, TrainingSet
+from ml_backend.core.types import TaskSchema
 from ml_backend.demo.texts import DemoTask
 from ml_backend.model import fitted_model
 from ml_backend.pool import feature_space

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Estimate, Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.types import Estimate
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct, wilson_interval
 
 
@@ -32,9 +33,9 @@ def estimate_accuracy(
 ) -> Estimate | None:
     """How often the learner's draft is right, from cross-validated probabilities (n, c) of labelled tasks.
 
-    The estimate uses the answered tasks of the audit sample if there are `ENOUGH`, because they are a random sample.
-    Before that, it uses all labelled tasks, which acquisition chose for being hard; the source of the estimate says
-    which. It costs no fit and is available in every round, but it is too high for a strategy that chooses tasks like
+    The estimate uses the answered tasks of the audit sample if there are `MIN_ANSWERS_FOR_ACCURACY`, because they are
+    a random sample. Before that, it uses all labelled tasks, which acquisition chose for being hard; the source of the
+    estimate says which. It costs no fit and is available in every round, but it is too high for a strategy that chooses tasks like
     those already labelled: the monitor has the estimate of `evaluation.prequential` for that. None without tasks.
     """
     sampled = np.isin(tasks, audited)

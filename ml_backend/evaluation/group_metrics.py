@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import Estimate, Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.types import Estimate
 from ml_backend.evaluation.metrics import wilson_interval
 
 MIN_ROWS_TO_COMPARE = 10

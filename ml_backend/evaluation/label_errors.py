@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask
 
 MIN_ROWS_OF_LABEL = 5
 """Rows of a label from which it is used, as the given label or as the better one. With fewer, one of five folds may

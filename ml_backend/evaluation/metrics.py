@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ml_backend.core.types import Estimate, Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.types import Estimate
 
 Z95 = 1.959964
 BINS = 15
@@ -47,7 +48,7 @@ def is_correct(probabilities: Floats, targets: Floats, multiple: bool) -> Mask:
 
 def f1_scores(probabilities: Floats, targets: Floats, multiple: bool) -> tuple[Floats, Ints]:
     """F1 of each label that is in the targets or in the drafts, and how many rows have it in the targets, both (k,), in
-    the order of the labels. The labels of a target are those that `decide` returns."""
+    the order of the labels. The labels of a target are those that `decide_labels` returns."""
     drafted, expected = decide_labels(probabilities, multiple), decide_labels(targets, multiple)
     hits, drafts, support = (drafted & expected).sum(axis=0), drafted.sum(axis=0), expected.sum(axis=0)
     occurs = (drafts + support) > 0

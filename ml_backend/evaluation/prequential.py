@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ml_backend.core.arrays import Ints, Mask, TrainingSet
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import Estimate, Ints, Mask, TrainingSet
+from ml_backend.core.types import Estimate
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct, wilson_interval
 
 MIN_BLOCK_ANSWERS = 4
@@ -45,7 +46,7 @@ def judge_rows(learner: Learner, train: TrainingSet, fitted_rows: Ints, judged_r
 
 def prequential_accuracy(learner: Learner, train: TrainingSet, audited: Mask, seed: int) -> Estimate | None:
     """How often recent drafts were right: on the later half of the audited rows (n,) of `train`, which are in answering
-    order, but on at least ENOUGH of them; None if there are too few.
+    order, but on at least MIN_ANSWERS_FOR_ACCURACY of them; None if there are too few.
 
     Unbiased for the learners of that time. Today's learner was fitted on more answers, so it is rather better than
     worse. Costs one fit for each block: five at 40 audited answers, four at 400.

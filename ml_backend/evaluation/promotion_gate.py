@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtrc
 
-from ml_backend.core.types import Fit, Floats, Mask
+from ml_backend.core.arrays import Fit, Floats, Mask
 from ml_backend.evaluation.metrics import is_correct
 
 ALPHA = 0.05

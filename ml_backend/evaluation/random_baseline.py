@@ -35,8 +35,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ml_backend.core.arrays import Ints, Mask, TrainingSet
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import Ints, Mask, TrainingSet
 from ml_backend.evaluation.prequential import MIN_BLOCK_ANSWERS, blocks, judge_rows
 
 Doubles = npt.NDArray[np.float64]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ml_backend.core.arrays import Fit, Floats, Ints, Mask, TrainingSet
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import Fit, Floats, Ints, Mask, TrainingSet
 from ml_backend.evaluation.metrics import decide_labels, is_correct
 
 CURVE_POINTS = 5

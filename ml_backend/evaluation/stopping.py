@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import Ints, Mask
+from ml_backend.core.arrays import Ints, Mask
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY
 
 Doubles = npt.NDArray[np.float64]
@@ -86,7 +86,7 @@ def forecast_gains(sizes: Ints, right: Mask) -> tuple[Gain, ...]:
     Performance" (BMC Medical Informatics and Decision Making, 2012). The interval is from a bootstrap of the rows, each
     with all its points, so that it contains the correlation of points that are measured on the same rows. It does not
     contain the variation from which answers came first. b may be negative: a curve that falls is forecast to fall.
-    Empty with fewer than four points or `ENOUGH` rows. Deterministic.
+    Empty with fewer than four points or `MIN_ANSWERS_FOR_ACCURACY` rows. Deterministic.
 
     The curve should be of all rows, not of the audit sample. Acquisition chose them, so their accuracy is not the
     pool's, but on development data their gain was closer to the true one than that of the audit sample, which is small

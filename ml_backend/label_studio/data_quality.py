@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.types import Annotation, Floats, TaskSchema
+from ml_backend.core.arrays import Floats
+from ml_backend.core.types import Annotation, TaskSchema
 
 MAX_LISTED = 5  # tasks or labels that a message names
 

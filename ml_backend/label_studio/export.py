@@ -12,17 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import (
-    SYNTHETIC_FIELD,
-    Annotation,
-    Floats,
-    Ints,
-    TaskContent,
-    TaskSchema,
-    read_record,
-    storable_text,
-)
+from ml_backend.core.types import SYNTHETIC_FIELD, Annotation, TaskContent, TaskSchema, read_record, storable_text
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.data_quality import irregularities, listed
 from ml_backend.label_studio.label_config import read_schema

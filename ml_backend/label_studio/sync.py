@@ -194,7 +194,7 @@ def _has_positive(count: str) -> dict[str, Any]:
 
 
 def _overlap_start(time: str) -> str:
-    """The time `CHANGES_OVERLAP` earlier, in the format of `read_moment`."""
+    """The time `CHANGES_OVERLAP` earlier, in the format of `read_timestamp`."""
     try:
         return read_timestamp((datetime.fromisoformat(time) - CHANGES_OVERLAP).isoformat())
     except (ValueError, OverflowError):  # this is the first reconciliation

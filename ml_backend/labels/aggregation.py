@@ -1,5 +1,5 @@
 """Aggregates the labels of a project task by task as annotations change: the cost of one more annotation does not grow
-with their number. The result equals `consensus` of all annotations, bit for bit.
+with their number. The result equals `aggregate_annotations` of all annotations, bit for bit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.types import Annotation, Floats, Ints, Mask, TaskSchema
+from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.types import Annotation, TaskSchema
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_task, digest_text, digest_value
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import DraftAcceptance, TimeSaved

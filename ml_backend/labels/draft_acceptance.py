@@ -12,7 +12,8 @@ from statistics import median
 
 import numpy as np
 
-from ml_backend.core.types import Annotation, Estimate, Floats, Ints
+from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.types import Annotation, Estimate
 from ml_backend.evaluation.metrics import decide_labels, is_correct, wilson_interval
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import PublishedDraft

@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Clustering, Floats, Ints, LabelledDistances, Mask, Pool, Selection
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Clustering, Floats, Ints, LabelledDistances, Mask, Pool, Selection, TaskSchema
+from ml_backend.core.types import TaskSchema
 from ml_backend.model.fitted_model import FittedModel
 
 ERROR_TOLERANCE = 1e-9

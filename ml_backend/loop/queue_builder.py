@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Clustering, Ints, Mask, Selection
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import Clustering, Draft, Ints, Mask, Prediction, Selection, TaskSchema
+from ml_backend.core.types import Draft, Prediction, TaskSchema
 from ml_backend.evaluation import audit_sample
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.loop.query_selection import make_query_pool, select_queries

@@ -16,9 +16,10 @@ from hashlib import sha256
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Fit
 from ml_backend.core.exceptions import ApprenticeError, LeaseLostError, RequestRefusedError
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import Estimate, Fit, ModelVersion, Prediction, TaskSchema
+from ml_backend.core.types import Estimate, ModelVersion, Prediction, TaskSchema
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.ports import RecordEncoder
-from ml_backend.core.types import Floats, Mask, TaskSchema, read_record, shorten
+from ml_backend.core.types import TaskSchema, read_record, shorten
 from ml_backend.model.fitted_model import FittedModel
 
 MAX_FIELDS = 3

@@ -13,8 +13,9 @@ from types import MappingProxyType
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Tensors, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError, ArtifactError
-from ml_backend.core.types import Fit, Floats, Ints, Mask, ModelVersion, TaskSchema, Tensors, TrainingSet
+from ml_backend.core.types import ModelVersion, TaskSchema
 from ml_backend.model.tensor_packing import pack, rounded, unpack
 from ml_backend.model.training_sample import TrainingSample, training_sample
 from ml_backend.storage import Store

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Draft, Floats, Mask, TaskSchema
+from ml_backend.core.types import Draft, TaskSchema
 from ml_backend.evaluation.metrics import decide_labels
 from ml_backend.model.explanations import explain_drafts
 from ml_backend.model.fitted_model import FittedModel

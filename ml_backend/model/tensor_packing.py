@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Tensors
+from ml_backend.core.arrays import Floats, Tensors
 
 DENSE, CLASSES, SOFT, HALVES = "snapshot.targets", "snapshot.classes", "snapshot.soft", "snapshot.halves"
 NO_CLASS = -1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask
 
 MAX_FITTED_TASKS = 10_000
 """Maximum number of labelled tasks that a learner is fitted on."""

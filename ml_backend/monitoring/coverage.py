@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.types import Annotation, Ints, TaskSchema
+from ml_backend.core.arrays import Ints
+from ml_backend.core.types import Annotation, TaskSchema
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.storage import Store
 

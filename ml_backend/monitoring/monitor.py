@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Floats, Ints, Mask, TrainingSet
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Floats, Ints, Mask, TaskSchema, TrainingSet
+from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.group_metrics import class_balance, metrics_by_group
 from ml_backend.evaluation.label_errors import find_label_errors
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct

@@ -34,7 +34,7 @@ class Status:
     encoded     share of the tasks that the encoder has encoded, None before the first round
     complaint   what is wrong with the project's own settings, "" if nothing
     problem     what prevents the next round, "" if nothing
-    watch       result of the monitor (see `monitor.find_out`), {} before its first run
+    watch       result of the monitor (see `monitor.run_monitor`), {} before its first run
     acquisition query strategy that ordered the queue of the active version, "" before there is one
     teacher     see `report.read`, {} before there is anything to report
     schema      the control that is learnt, None if it cannot be read

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats, Mask
 
 EncodeFunction = Callable[[Sequence[str]], Floats]
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Ints
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
-from ml_backend.core.types import Ints, TaskSchema, read_record
+from ml_backend.core.types import TaskSchema, read_record
 from ml_backend.label_studio.serialization import MAX_RECORD_FIELDS, record_field_name
 from ml_backend.storage import ProjectState, Store
 
@@ -27,15 +28,15 @@ KIND, ORDER, DESCRIPTION = "kind", "order", "description"
 
 
 def project_encoder(settings: Settings, project_row: ProjectState) -> Encoder:
-    """The current encoder of a project. For records, `is_ready` says whether the project has one."""
+    """The current encoder of a project. For records, `has_feature_space` says whether the project has one."""
     return project_record_encoder(settings, project_row) or registry.encoder(settings.encoder)
 
 
 def project_record_encoder(
     settings: Settings, project_row: ProjectState, profile: str = CURRENT_PROFILE
 ) -> RecordEncoder | None:
-    """The encoder of a project of records, by the current profile or, with BEFORE, by the previous profile; None for a
-    project of texts or without such a profile."""
+    """The encoder of a project of records, by the current profile or, with PREVIOUS_PROFILE, by the previous profile.
+    None for a project of texts or without such a profile."""
     content = (project_row.records or {}).get(profile)
     return registry.record_encoder(content, settings.encoder) if content else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints
+from ml_backend.core.arrays import Floats, Ints
 
 ROWS_PER_BLOCK, LABELLED_PER_BLOCK = 1024, 512
 

@@ -14,17 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ml_backend.core.arrays import Clustering, Floats, Ints, LabelledDistances, Mask
 from ml_backend.core.ports import Clusterer, Encoder, RecordEncoder
-from ml_backend.core.types import (
-    EMPTY_TEXT_KEY,
-    Clustering,
-    Floats,
-    Ints,
-    LabelledDistances,
-    Mask,
-    TaskContent,
-    content_key,
-)
+from ml_backend.core.types import EMPTY_TEXT_KEY, TaskContent, content_key
 from ml_backend.pool.checked_encoder import encode_usable
 from ml_backend.pool.nearest_labelled import NearestLabelled
 from ml_backend.pool.row_view import view_rows
@@ -57,11 +49,9 @@ class PoolView:
 
 @dataclass(frozen=True, slots=True)
 class EncodingBatch:
-    """Tasks of a pool with their texts at a revision of the task list. A thread may encode the batch while the pool
-    changes."""
+    """Tasks of a pool with their texts as they are now. A thread may encode the batch while the pool changes."""
 
     encoder: Encoder
-    revision: int
     tasks: Ints
     texts: list[str]
 
@@ -287,18 +277,16 @@ class ProjectPool:
         return self._batch(self._random_rows(self.missing, n))
 
     def store_vectors(self, batch: EncodingBatch, vectors: Floats, usable: Mask) -> None:
-        """Stores the vectors (m, d) of a batch; `usable` (m,) are those that are finite. Ignores tasks that have
-        changed since the batch was drawn, and tasks that a round has encoded meanwhile."""
+        """Stores the vectors (m, d) of a batch; `usable` (m,) are those that are finite. Ignores tasks whose text is not
+        the one that the last `refresh` read, and tasks that a round has encoded meanwhile."""
         if batch.encoder is not self._encoder:
             return
         # the keys of the encoded texts: a task may have been changed or removed since `refresh` read its key
         keys = [content_key(text) for text in batch.texts]
         indices = np.flatnonzero(np.isin(batch.tasks, self.tasks))
         rows = self.rows_of(batch.tasks[indices])
-        is_accepted = self.missing[rows]
-        if batch.revision != self._revision:
-            is_same_text = [self._keys[row] == keys[index] for row, index in zip(rows, indices, strict=True)]
-            is_accepted &= np.array(is_same_text, np.bool_)
+        is_same_text = [self._keys[row] == keys[index] for row, index in zip(rows, indices, strict=True)]
+        is_accepted = self.missing[rows] & np.array(is_same_text, np.bool_)
         rows, indices = rows[is_accepted], indices[is_accepted]
         self._matrix[self._slots[rows]] = vectors[indices]
         self.encoded[rows], self.set_aside[rows] = usable[indices], ~usable[indices]
@@ -373,9 +361,7 @@ class ProjectPool:
 
     def _batch(self, rows: Ints) -> EncodingBatch:
         tasks = self.tasks[rows]
-        return EncodingBatch(
-            self._encoder, self._revision, tasks, self._store.tasks.texts(self._project, tasks.tolist())
-        )
+        return EncodingBatch(self._encoder, tasks, self._store.tasks.texts(self._project, tasks.tolist()))
 
     def _all_sketches(self) -> Floats:
         """(n, d') the sketches of all rows, made at the first call."""

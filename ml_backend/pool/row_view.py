@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import Floats, Ints
+from ml_backend.core.arrays import Floats, Ints
 
 ROWS_PER_BLOCK = 8192  # rows that a product copies at a time
 

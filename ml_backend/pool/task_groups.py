@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core import registry
-from ml_backend.core.types import Ints
+from ml_backend.core.arrays import Ints
 from ml_backend.pool.project_pool import ProjectPool
 
 NO_GROUP = "(none)"

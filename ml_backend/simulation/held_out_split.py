@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ml_backend.core.arrays import Ints
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Ints
 
 TEST_SHARE = 0.3  # of the tasks
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ml_backend.core.arrays import Ints
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Ints
 
 Scores = npt.NDArray[np.float64]
 

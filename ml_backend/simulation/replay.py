@@ -16,9 +16,10 @@ from typing import Protocol
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Floats, Ints, Tensors
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Floats, Ints, TaskSchema, Tensors
+from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.metrics import calibration_error, f1_scores, is_correct
 from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.loop.query_selection import make_query_pool, select_queries

@@ -12,10 +12,11 @@ import numpy as np
 
 from ml_backend import __version__
 from ml_backend.core import registry
+from ml_backend.core.arrays import Attributions, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Attributions, TaskSchema, TrainingSet, content_key, read_record
+from ml_backend.core.types import TaskSchema, content_key, read_record
 from ml_backend.label_studio.export import Export, read_config, read_export, read_text
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked

@@ -2,7 +2,7 @@
 
 A user who adds repetitions until a difference is significant finds one: with 5 % at each of 10, 20, 40 and 80
 repetitions, the probability of a false difference is 16 %. So ALPHA is spent over looks at 10, 20, 40 ... repetitions,
-as `random_baseline_test` spends it over looks at the audited answers. In simulations up to 320 repetitions, the
+as `random_baseline` spends it over looks at the audited answers. In simulations up to 320 repetitions, the
 probability of ever reporting a false difference was 3 % with a look at each doubling. With a look after every single
 repetition it was 7 %, half of it a gain.
 """

@@ -15,9 +15,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Ints, Tensors
 from ml_backend.core.exceptions import ApprenticeError, NoWeaknessError, RepliesAwaitedError, TeacherUnavailableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Annotation, Ints, TaskContent, Tensors, content_key
+from ml_backend.core.types import Annotation, TaskContent, content_key
 from ml_backend.evaluation.metrics import decide_labels
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.model.fitted_model import FittedModel

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ml_backend.core.types import Ints
+from ml_backend.core.arrays import Ints
 from ml_backend.simulation.learning_curves import Scores
 
 RESAMPLES = 10_000

@@ -196,7 +196,7 @@ def save_credentials(data_dir: Path, url: str, api_key: str) -> None:
 
 def read_credentials(settings: Settings) -> tuple[str, str]:
     """Returns Label Studio's URL and API key from the settings. What the settings lack is taken from the file that
-    `remember_credentials` wrote. The key is "" if there is none; a saved key is returned with its saved URL only.
+    `save_credentials` wrote. The key is "" if there is none; a saved key is returned with its saved URL only.
     """
     url, key = settings.label_studio_url.rstrip("/"), settings.label_studio_api_key.get_secret_value()
     try:

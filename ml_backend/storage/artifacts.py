@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ml_backend.core.arrays import Tensors
 from ml_backend.core.exceptions import ArtifactError
-from ml_backend.core.types import Tensors
 from ml_backend.storage.files import write_atomically
 
 MAX_CHECKS_REMEMBERED = 1000

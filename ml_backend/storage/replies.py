@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.core.types import Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask
 from ml_backend.storage.database import Database
 from ml_backend.storage.schema import question as table
 

@@ -215,7 +215,7 @@ annotation = Table(
     Column("lead_time", Float, nullable=True),
     Column("deleted", Boolean, nullable=False, default=False),  # a tombstone, because events arrive out of order
     Column("revision", BigInteger, nullable=False, server_default="0"),  # of its last change: see `annotation_revision`
-    Column("unread", String(20), nullable=False, server_default=""),  # why it cannot be learnt from: `types.UNREAD`
+    Column("unread", String(20), nullable=False, server_default=""),  # the reason, one of `types.UNREADABLE_CODES`
     Index("annotation_project", "project", "deleted"),
     Index("annotation_task", "project", "task"),
     Index("annotation_changed", "project", "revision"),

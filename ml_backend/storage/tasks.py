@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from ml_backend.core.types import EMPTY_TEXT_KEY, SYNTHETIC_FIELD, Ints, Mask, TaskContent
+from ml_backend.core.arrays import Ints, Mask
+from ml_backend.core.types import EMPTY_TEXT_KEY, SYNTHETIC_FIELD, TaskContent
 from ml_backend.storage.annotations import Annotations
 from ml_backend.storage.database import Database, chunks
 from ml_backend.storage.erasure import erase_tasks

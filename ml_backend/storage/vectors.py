@@ -21,8 +21,9 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.exceptions import StoreError
-from ml_backend.core.types import CONTENT_KEY_BYTES, Floats, Ints
+from ml_backend.core.types import CONTENT_KEY_BYTES
 from ml_backend.storage.files import TEMPORARY, alone, remove_old, write_atomically
 
 FANOUT = 8

@@ -12,9 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Floats, Ints, Pool
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import Floats, Ints, Pool, TaskSchema
+from ml_backend.core.types import TaskSchema
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.feature_space import field_descriptions

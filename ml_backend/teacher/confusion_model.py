@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import Floats
+from ml_backend.core.arrays import Floats
 
 Doubles = npt.NDArray[np.float64]
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Attributions, DistillationData, Floats, Mask, PseudoLabels, Tensors
 from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.ports import Encoder, RecordEncoder
-from ml_backend.core.types import Attributions, DistillationData, Floats, Mask, PseudoLabels, TaskSchema, Tensors
+from ml_backend.core.types import TaskSchema
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectState, Store

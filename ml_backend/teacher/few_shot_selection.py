@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints
+from ml_backend.core.arrays import Floats, Ints
 
 MAX_EXAMPLES = 6
 MAX_ERROR_PROBABILITY = 0.8

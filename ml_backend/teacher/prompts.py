@@ -98,9 +98,9 @@ def description_question(schema: TaskSchema, texts: Sequence[str], teacher: str)
 
 
 def field_portions(schema: TaskSchema, fields: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Splits the fields of records into portions, each for one question with at most MOST_SCORES scores in its reply.
-    Categories have as many of their values as fit. `fields`: `name`, `kind`, `values` and perhaps `description` of
-    each."""
+    """Splits the fields of records into portions, each for one question with at most MAX_SCORES_PER_REPLY scores in its
+    reply. Categories have as many of their values as fit. `fields`: `name`, `kind`, `values` and perhaps `description`
+    of each."""
     max_scores = max(MAX_SCORES_PER_REPLY // len(_scored_labels(schema)), 1)
     value_count = VALUE_COUNTS[-1]
     for value_count in VALUE_COUNTS:

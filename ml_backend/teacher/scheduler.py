@@ -8,7 +8,7 @@ from collections.abc import Collection
 import numpy as np
 
 from ml_backend.core import registry
-from ml_backend.core.types import Ints
+from ml_backend.core.arrays import Ints
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.storage import Store
@@ -73,7 +73,7 @@ class QuestionScheduler:
         excluded = np.concatenate([touched, np.array(self._store.versions.audited(project), np.int64)])
         tasks = self._chosen.pop(project, NO_TASKS)
         tasks = tasks[~np.isin(tasks, excluded)]
-        # without a learner, and so without examples: see `TeacherLabels.teaches`
+        # without a learner, and so without examples: see `TeacherLabels.may_be_distilled`
         while not (questions := self._label(snapshot, None, teacher, tasks)):
             excluded = np.concatenate([excluded, tasks])
             tasks = candidates.tasks_to_distil(

@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints, Mask, TaskSchema, content_key
+from ml_backend.core.arrays import Floats, Ints, Mask
+from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Reply, ReplyTable, Store
@@ -123,7 +124,8 @@ def expected_labels_of_texts(
     store: Store, teacher: str, schema: TaskSchema, project: int, texts: Sequence[str]
 ) -> Floats:
     """(n, c) as `TeacherLabels.of`, for texts and without a pool: the expected labels of the annotators, by the
-    confusion matrix that the last round has stored. As in `recall`, the newest reply with the present labels counts."""
+    confusion matrix that the last round has stored. As in `load_teacher_labels`, the newest reply with the present
+    labels counts."""
     out = np.full((len(texts), len(schema.labels)), np.nan, np.float32)
     keys = [content_key(text) for text in texts]
     replies = ReplyTable().extended(store.questions.replies(project, teacher, set(keys)))

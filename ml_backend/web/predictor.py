@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Draft, Floats, Mask, ModelVersion, Prediction, TaskSchema, content_key
+from ml_backend.core.types import Draft, ModelVersion, Prediction, TaskSchema, content_key
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE
 from ml_backend.model import fitted_model

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from ml_backend.core.arrays import Floats, Mask
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Floats, Mask
 from ml_backend.pool.project_pool import EncodingBatch, ProjectPool
 from ml_backend.storage import Store
 from ml_backend.worker.process_priority import lower_thread_priority

@@ -6,8 +6,8 @@ import numpy as np
 import structlog
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Floats, Pool, TrainingSet
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Floats, Pool, TrainingSet
 
 ROWS = 8  # of an example problem that is just large enough for every plugin
 

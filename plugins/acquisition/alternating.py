@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ml_backend.core.arrays import Pool, Selection
 from ml_backend.core.ports import Acquisition
-from ml_backend.core.types import Pool, Selection
 from plugins.acquisition.cluster_uncertainty import Coverage
 from plugins.acquisition.deduplication import take_in_turns
 from plugins.acquisition.k_center import KCenter

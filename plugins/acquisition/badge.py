@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints, Pool, Selection
+from ml_backend.core.arrays import Floats, Ints, Pool, Selection
 from plugins.acquisition.deduplication import CHUNK_ROWS, DuplicateFilter, available_rows, take_in_turns
 from plugins.acquisition.uncertainty import margin_uncertainty
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints, Mask, Pool, Selection
+from ml_backend.core.arrays import Floats, Ints, Mask, Pool, Selection
 from plugins.acquisition.deduplication import DUPLICATE_COSINE, available_rows, known_distances
 from plugins.acquisition.uncertainty import margin_uncertainty
 

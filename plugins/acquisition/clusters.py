@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 
-from ml_backend.core.types import Clustering, Floats, Ints
+from ml_backend.core.arrays import Clustering, Floats, Ints
 from plugins.acquisition.deduplication import CHUNK_ROWS
 
 MAX_SAMPLE_ROWS = 10_000  # most rows that k-means is fitted on

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats, Ints, Pool
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats, Ints, Pool
 
 DUPLICATE_COSINE = 0.999
 """Cosine above which two texts count as duplicates."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints, Pool, Selection
+from ml_backend.core.arrays import Floats, Ints, Pool, Selection
 from plugins.acquisition.deduplication import CHUNK_ROWS, available_rows, known_distances
 from plugins.acquisition.uncertainty import margin_uncertainty
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Pool, Selection
+from ml_backend.core.arrays import Floats, Pool, Selection
 from plugins.acquisition.deduplication import (
     MAX_SEARCHED_ROWS,
     available_rows,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Pool, Selection
+from ml_backend.core.arrays import Pool, Selection
 from plugins.acquisition.deduplication import available_rows
 from plugins.acquisition.uncertainty import margin_uncertainty
 

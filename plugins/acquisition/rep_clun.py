@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Pool, Selection
+from ml_backend.core.arrays import Floats, Pool, Selection
 from plugins.acquisition.clusters import cluster_queues
 from plugins.acquisition.deduplication import available_rows, take_in_turns
 from plugins.acquisition.uncertainty import entropy

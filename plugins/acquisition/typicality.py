@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints, Pool, Selection
+from ml_backend.core.arrays import Floats, Ints, Pool, Selection
 from plugins.acquisition.clusters import cut, members
 from plugins.acquisition.deduplication import available_rows, take_in_turns
 from plugins.acquisition.uncertainty import margin_uncertainty

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints, Pool
+from ml_backend.core.arrays import Floats, Ints, Pool
 
 MIN_PROBABILITY = np.float32(1e-12)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_backend.core.types import Attributions, FieldScores, Floats
+from ml_backend.core.arrays import Attributions, FieldScores, Floats
 from plugins.encoders.value_parsing import MISSING
 
 YES_NO_WIDTH = 0.5

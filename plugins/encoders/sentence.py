@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats
 from plugins.encoders.word_sketch import WordSketch
 
 if TYPE_CHECKING:

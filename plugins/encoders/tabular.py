@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend.core.arrays import Attributions, FieldScores, Floats
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder
-from ml_backend.core.types import Attributions, FieldScores, Floats, read_record
+from ml_backend.core.types import read_record
 from plugins.encoders.attributions import Column, attributions
 from plugins.encoders.feature_types import (
     BOOLEAN,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml_backend.core.types import Floats
+from ml_backend.core.arrays import Floats
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

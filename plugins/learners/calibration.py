@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import Floats, Tensors
+from ml_backend.core.arrays import Floats, Tensors
 
 Doubles = npt.NDArray[np.float64]
 

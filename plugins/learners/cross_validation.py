@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints, TrainingSet
+from ml_backend.core.arrays import Floats, Ints, TrainingSet
 
 FOLDS = 5
 MIN_UNCHANGED_SHARE = 0.95

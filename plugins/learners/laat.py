@@ -27,7 +27,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ml_backend.core.types import DistillationData, Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from plugins.learners.bayesian_averaging import Doubles, Members, fit, linearised
 from plugins.learners.calibration import calibration, linear, probabilities
 from plugins.learners.pool_sample import pool_sample

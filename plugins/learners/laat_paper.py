@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml_backend.core.types import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
 from plugins.learners.calibration import CHUNK_ROWS, probabilities
 from plugins.learners.cross_validation import split
 from plugins.learners.laat import FIELDS, Laat

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_backend.core.types import DistillationData, Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from plugins.learners.calibration import calibration, linear, probabilities
 from plugins.learners.cross_validation import FOLDS, split
 from plugins.learners.multi_head_logistic import MANY_ROWS, Head, Heads, solve

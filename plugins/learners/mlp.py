@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
 from plugins.learners.calibration import CHUNK_ROWS, MIN_PROBABILITY, cross_entropy, probabilities
 from plugins.learners.cross_validation import is_nearly_the_same, split
 from plugins.learners.laat import Laat

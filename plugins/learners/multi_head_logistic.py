@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ml_backend.core.types import Floats
+from ml_backend.core.arrays import Floats
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ml_backend.core.types import DistillationData, Floats, PseudoLabels
+from ml_backend.core.arrays import DistillationData, Floats, PseudoLabels
 from plugins.learners.calibration import probabilities
 from plugins.learners.multi_head_logistic import BIAS_SCALE, C, Head, Heads, balance, solve
 from plugins.learners.pool_sample import pool_sample

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import DistillationData, Fit, Floats, Tensors, TrainingSet
 from plugins.learners.calibration import cross_entropy
 from plugins.learners.laat import FIELDS, Laat
 from plugins.learners.logistic import Logistic

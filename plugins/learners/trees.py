@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ml_backend.core.types import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Ints, Tensors, TrainingSet
 from plugins.learners.calibration import Doubles, calibration, probabilities
 from plugins.learners.cross_validation import is_nearly_the_same, split
 

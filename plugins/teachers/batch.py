@@ -34,7 +34,7 @@ class BatchTeacher:
     def write(questions: Iterable[Question], options: TeacherOptions) -> Iterator[str]:
         """Yields one line for each question, without its end. No server can reject a parameter here, so
         `options.probabilities` decides which are sent: `stated`, the default, leaves out all that a model may reject,
-        `samples` leaves out log-probabilities and temperature. A reply may be longer by REASONING tokens."""
+        `samples` leaves out log-probabilities and temperature. A reply may be longer by REASONING_TOKENS tokens."""
         source = "stated" if options.probabilities == "auto" else options.probabilities
         rejected = {"stated": {"temperature", "max_tokens"}, "samples": {"temperature"}}.get(source, set())
         for question in {question.id: with_reasoning_tokens(question) for question in questions}.values():

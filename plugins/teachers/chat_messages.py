@@ -15,8 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import Floats
 from plugins.teachers import label_probabilities, token_logprobs
 
 MAX_ALTERNATIVES = 20  # alternatives of a token, the most that OpenAI returns

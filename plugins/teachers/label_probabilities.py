@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import Floats
 from plugins.teachers.token_logprobs import Token, read, spans
 
 END_OF_LIST = "\0"  # a name that no label has, for the end of a list of labels

@@ -11,8 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats, TaskSchema, label_words
+from ml_backend.core.types import TaskSchema, label_words
 
 TEMPLATES = ("{}", "This text is about {}.")
 SHARPNESS = 20.0

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.teacher_types import Answer, Question, TeacherOptions
-from ml_backend.core.types import Floats, label_words
+from ml_backend.core.types import label_words
 from plugins.teachers import chat_messages
 
 HYPOTHESIS = "This text is about {}."

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.core.types import TrainingSet
+from ml_backend.core.arrays import TrainingSet
 from ml_backend.evaluation.label_errors import MIN_ROWS_OF_LABEL, find_label_errors
 from plugins.learners.logistic import Logistic
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
-from ml_backend.core.types import Fit
+from ml_backend.core.arrays import Fit
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.metrics import (
     BINS,

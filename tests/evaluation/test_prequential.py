@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.arrays import Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct
 from ml_backend.evaluation.prequential import MIN_BLOCK_ANSWERS, blocks, prequential_accuracy
 from plugins.learners.logistic import Logistic

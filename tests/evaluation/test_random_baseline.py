@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.arrays import Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.random_baseline import (
     ALPHA,
     FIRST_LOOK,

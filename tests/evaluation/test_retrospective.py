@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml_backend.core.types import Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.arrays import Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import is_correct
 from ml_backend.evaluation.retrospective import (
     ANSWERS_BETWEEN_MODELS,

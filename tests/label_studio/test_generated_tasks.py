@@ -13,9 +13,10 @@ from round_fixtures import MakeRound, active, queue
 from scripted_teacher import ScriptedTeacher
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import PseudoLabels
 from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import SYNTHETIC_FIELD, PseudoLabels, TaskSchema, content_key
+from ml_backend.core.types import SYNTHETIC_FIELD, TaskSchema, content_key
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import ERROR_PRIOR_ROWS, Ints, Pool, Selection
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import ERROR_PRIOR_ROWS, Ints, Pool, Selection, TaskSchema
+from ml_backend.core.types import TaskSchema
 from ml_backend.loop.query_selection import make_query_pool, select_queries
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 

@@ -12,9 +12,10 @@ from patient_records import MIXED, SCORES, TABLE, add_patients
 from projects import set_up
 from round_fixtures import MakeRound, active, queue
 
+from ml_backend.core.arrays import DistillationData, PseudoLabels, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError, UnreachableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import DistillationData, PseudoLabels, TaskSchema, TrainingSet
+from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.round import RoundContext, run_round
 from ml_backend.model import fitted_model

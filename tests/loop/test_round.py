@@ -12,8 +12,9 @@ from projects import set_up
 from round_fixtures import MakeRound, active, learn, queue
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Pool, Selection
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Pool, Selection, TaskContent, TaskSchema, content_key
+from ml_backend.core.types import TaskContent, TaskSchema, content_key
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder

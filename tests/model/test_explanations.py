@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from ml_backend.core.types import DistillationData, Fit, Floats, TaskSchema, Tensors, TrainingSet, record_text
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.types import TaskSchema, record_text
 from ml_backend.model.explanations import MAX_FIELDS, MIN_EFFECT, MIN_EFFECT_SHARE, explain_drafts
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from plugins.encoders.tabular import TabularEncoder

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Floats, ModelVersion
+from ml_backend.core.types import ModelVersion
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.tensor_packing import pack, rounded, unpack

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_backend.core.types import Fit, Floats, Ints, TaskSchema, TrainingSet
+from ml_backend.core.arrays import Fit, Floats, Ints, TrainingSet
+from ml_backend.core.types import TaskSchema
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, training_sample

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pools import make_pool, unit_vectors
 
 from ml_backend.core import registry
-from ml_backend.core.types import LabelledDistances
+from ml_backend.core.arrays import LabelledDistances
 from ml_backend.pool import nearest_labelled as module
 from ml_backend.pool.nearest_labelled import NearestLabelled
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from ml_backend.core.arrays import Clustering, Floats, Ints, Mask
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import SYNTHETIC_FIELD, Clustering, Floats, Ints, Mask, TaskContent, content_key
+from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, content_key
 from ml_backend.pool import project_pool as module
 from ml_backend.pool.project_pool import PoolView, ProjectPool
 from ml_backend.storage import Store
@@ -330,6 +331,20 @@ def test_a_pool_that_reads_changes_equals_a_new_pool(
     assert pool.keys_of(everything) == new_pool.keys_of(everything)
     assert (pool.encoded <= new_pool.encoded).all(), "the disk also has vectors of earlier texts"
     assert np.allclose(pool.encoded_vectors(everything), new_pool.encoded_vectors(everything), atol=2e-3)
+    store.close()
+
+
+def test_a_text_that_changes_and_changes_back_keeps_no_vector_of_the_other_text(settings: Settings) -> None:
+    store, encoder = Store(settings), FakeEncoder()
+    store.projects.ensure(5)
+    pool = ProjectPool(store, 5, encoder)
+    for text, what in (("the first text", "refresh"), ("another text", "encode"), ("the first text", "refresh")):
+        store.tasks.put(5, [example(1, text)])
+        if what == "refresh":
+            pool.refresh(store.projects.ensure(5).tasks_revision)
+        else:
+            pool.encode_missing(np.arange(1), 1)
+    assert np.array_equal(pool.encoded_vectors(np.arange(1)), encoder.encode(["the first text"]))
     store.close()
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from fake_label_studio import SINGLE, WORDS, text_about
 
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.simulation.config import SimulationConfig
 from ml_backend.simulation.learning_curves import Measurement, read_csv
 from ml_backend.simulation.run import Simulator

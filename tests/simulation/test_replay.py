@@ -14,9 +14,10 @@ from fake_label_studio import WORDS, FakeLabelStudio, add_labelled_tasks, submit
 from round_fixtures import queue
 from sklearn.metrics import accuracy_score, f1_score
 
+from ml_backend.core.arrays import Fit, Floats, Ints, Pool, Selection
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import Fit, Floats, Ints, Pool, Selection, TaskSchema
+from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.promotion_gate import GateDecision
 from ml_backend.loop import round as round_module
 from ml_backend.loop.queue_builder import RankingContext

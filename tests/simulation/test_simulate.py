@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 
 from ml_backend.cli import main as cli
 from ml_backend.cli import simulate
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Floats
 from ml_backend.simulation import replay, run
 from ml_backend.simulation.learning_curves import COLUMNS
 

@@ -13,8 +13,8 @@ from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, config_with, text_about
 from simulations import LABELS, Body, SimulationFolder, answer, export
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats
 
 
 @pytest.mark.parametrize(

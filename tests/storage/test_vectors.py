@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import StoreError
-from ml_backend.core.types import Floats, content_key
+from ml_backend.core.types import content_key
 from ml_backend.storage import Vectors
 
 DIM = 8

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats
 
 
 @cache

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ml_backend.core.types import Clustering, Floats, Ints, Pool
+from ml_backend.core.arrays import Clustering, Floats, Ints, Pool
 
 DIM = 12
 

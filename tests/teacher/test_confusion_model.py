@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_backend.core.types import Floats
+from ml_backend.core.arrays import Floats
 from ml_backend.teacher.confusion_model import CLASS_ROWS, TRUST, TRUST_ROWS, confusion, corrected
 
 

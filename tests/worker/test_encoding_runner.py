@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pytest
 from fake_encoder import FakeEncoder
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Floats, TaskContent, content_key
+from ml_backend.core.types import TaskContent, content_key
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.worker.encoding_runner import EncodingRunner

@@ -13,8 +13,8 @@ from round_fixtures import active
 from teacher_harness import TeacherHarness
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import PseudoLabels
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.core.types import PseudoLabels
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.setup import _remove_earlier_project
 from ml_backend.model import fitted_model

@@ -13,9 +13,10 @@ from fake_label_studio import FakeLabelStudio, add_labelled_tasks
 from projects import set_up
 from worker_harness import CALL_SECONDS, WorkerHarness
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import StoreError, UnreachableError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import Floats, TaskContent, TaskSchema, content_key
+from ml_backend.core.types import TaskContent, TaskSchema, content_key
 from ml_backend.label_studio.publisher import HEAD_PREDICTIONS
 from ml_backend.storage import Store, save_credentials
 from ml_backend.storage.schema import job

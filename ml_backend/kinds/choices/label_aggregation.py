@@ -9,7 +9,8 @@ from hashlib import blake2b
 
 import numpy as np
 
-from ml_backend.core.types import Annotation, Floats, Ints, TaskSchema
+from ml_backend.core.arrays import Floats, Ints
+from ml_backend.core.types import Annotation, TaskSchema
 
 DIGEST_BYTES = 16
 

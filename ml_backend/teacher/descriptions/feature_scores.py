@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Attributions, FieldScores
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import Attributions, FieldScores, TaskSchema, read_record, record_text
+from ml_backend.core.types import TaskSchema, read_record, record_text
 from ml_backend.pool.feature_space import DESCRIPTION, KIND, ORDER
 from ml_backend.storage import ProjectState, Store
 from ml_backend.teacher import prompts
@@ -198,7 +199,7 @@ def feature_scores_from_text(
 
 
 def fields_from_text(text: str) -> dict[str, Any]:
-    """The settings of the fields in a text; empty if the text is not valid, which `from_text` reports."""
+    """The settings of the fields in a text; empty for an invalid text, which `feature_scores_from_text` reports."""
     try:
         raw = json.loads(text)
     except ValueError:

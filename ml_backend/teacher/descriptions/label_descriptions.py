@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats, TaskSchema, label_words
+from ml_backend.core.types import TaskSchema, label_words
 from ml_backend.storage import ProjectState, Store
 from ml_backend.teacher.project_snapshot import is_still_served
 from ml_backend.teacher.prompts import description_question

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from ml_backend.core.types import Floats, Ints, Mask
+from ml_backend.core.arrays import Floats, Ints, Mask
 
 MIN_MISTAKES_OF_PAIR = 2
 """Fewest mistakes for which a pair of labels is reported: a single mistake is no pattern."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Estimate, Floats
+from ml_backend.core.types import Estimate
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.group_metrics import GroupMetrics, metrics_by_group
 from ml_backend.evaluation.metrics import decide_labels, f1_scores, is_correct

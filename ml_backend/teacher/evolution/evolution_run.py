@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from ml_backend.core.arrays import Ints, Tensors
 from ml_backend.core.exceptions import ApprenticeError, NoWeaknessError, RepliesAwaitedError, TeacherUnavailableError
 from ml_backend.core.formatting import format_count
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.core.types import Ints, TaskContent, Tensors, storable_text
+from ml_backend.core.types import TaskContent, storable_text
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels, aggregate_annotations
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel

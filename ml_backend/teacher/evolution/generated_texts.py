@@ -10,8 +10,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats, Ints, PseudoLabels
 from ml_backend.core.ports import Encoder
-from ml_backend.core.types import Floats, Ints, PseudoLabels, TaskSchema, content_key
+from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.storage import EvolutionRow, ProjectState, Reply, Store
 from ml_backend.teacher.confusion_model import corrected

@@ -9,8 +9,9 @@ from itertools import zip_longest
 
 import numpy as np
 
+from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.teacher_types import Answer, Question
-from ml_backend.core.types import Floats, Ints, TaskSchema
+from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.metrics import decide_labels, is_correct
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.pool.project_pool import ProjectPool

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ml_backend.core.types import Floats, content_key
+from ml_backend.core.arrays import Floats
+from ml_backend.core.types import content_key
 from ml_backend.teacher.evolution.confusions import DUPLICATE_SIMILARITY
 from ml_backend.teacher.evolution.generated_texts import (
     DUPLICATE_OF_TASK,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ml_backend.core.types import Pool
+from ml_backend.core.arrays import Pool
 from plugins.acquisition.deduplication import DUPLICATE_COSINE
 
 

@@ -25,9 +25,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
+from ml_backend.core.arrays import Clustering, Pool, Selection
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Acquisition
-from ml_backend.core.types import Clustering, Pool, Selection
 
 
 def check(strategy: Acquisition, pool: Pool, k: int, seed: int = 0) -> Selection:

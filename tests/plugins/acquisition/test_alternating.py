@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ml_backend.core.types import Floats, Ints, Pool
+from ml_backend.core.arrays import Floats, Ints, Pool
 from plugins.acquisition.alternating import NearAndFar
 from plugins.acquisition.cluster_uncertainty import Coverage
 from plugins.acquisition.k_center import KCenter

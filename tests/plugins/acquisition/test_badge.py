@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pools import make_pool, unit_vectors
 from scipy.stats import chi2
 
-from ml_backend.core.types import Floats, Ints, Pool
+from ml_backend.core.arrays import Floats, Ints, Pool
 from plugins.acquisition import badge
 from plugins.acquisition.badge import Badge, Gradients, k_means_plus_plus
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
-from ml_backend.core.types import Floats, Ints, Pool
+from ml_backend.core.arrays import Floats, Ints, Pool
 from plugins.acquisition import cluster_uncertainty as module
 from plugins.acquisition.cluster_uncertainty import (
     KERNEL_REACH,

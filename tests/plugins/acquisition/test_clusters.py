@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pools import unit_vectors
 
 from ml_backend.core import registry
-from ml_backend.core.types import Clustering, Floats
+from ml_backend.core.arrays import Clustering, Floats
 from plugins.acquisition import clusters
 from plugins.acquisition.clusters import assign_unknown, by_centrality, cut, members
 

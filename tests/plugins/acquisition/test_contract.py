@@ -10,8 +10,8 @@ import pytest
 from contract import AcquisitionContract
 
 from ml_backend.core import registry
+from ml_backend.core.arrays import Pool, Selection
 from ml_backend.core.ports import Acquisition
-from ml_backend.core.types import Pool, Selection
 from plugins.acquisition.deduplication import available_rows, take_in_turns
 from plugins.acquisition.random import Random
 from plugins.acquisition.uncertainty import margin_uncertainty

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pools import clustered, make_pool
 
-from ml_backend.core.types import ERROR_PRIOR_ROWS, Pool
+from ml_backend.core.arrays import ERROR_PRIOR_ROWS, Pool
 from plugins.acquisition import d_calm
 from plugins.acquisition.clusters import cut
 from plugins.acquisition.d_calm import DCalm, quotas

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import clustered, make_pool, unit_vectors
 
-from ml_backend.core.types import Ints, Pool
+from ml_backend.core.arrays import Ints, Pool
 from plugins.acquisition import deduplication
 from plugins.acquisition.deduplication import available_rows, rows_without_duplicates, take_in_turns, top_places
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool, unit_vectors
 
-from ml_backend.core.types import Floats, Ints
+from ml_backend.core.arrays import Floats, Ints
 from plugins.acquisition import k_center
 from plugins.acquisition.k_center import KCenter, farthest_first
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool, unit_vectors
 
-from ml_backend.core.types import Pool
+from ml_backend.core.arrays import Pool
 from plugins.acquisition import deduplication, most_uncertain
 from plugins.acquisition.most_uncertain import Entropy, LeastConfidence, Margin, MostUncertain
 

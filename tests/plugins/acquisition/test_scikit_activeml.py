@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pools import make_pool
 
-from ml_backend.core.types import Floats, Ints, Pool
+from ml_backend.core.arrays import Floats, Ints, Pool
 from plugins.acquisition.badge import Gradients, _residuals
 from plugins.acquisition.cluster_uncertainty import ClusterUncertainty, kernel_scale
 from plugins.acquisition.clusters import cut

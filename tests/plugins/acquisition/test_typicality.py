@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool
 
-from ml_backend.core.types import Floats
+from ml_backend.core.arrays import Floats
 from plugins.acquisition import typicality as module
 from plugins.acquisition.clusters import cut
 from plugins.acquisition.typicality import NEIGHBOURS, Typicality, by_typicality, typicality

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import make_pool
 
-from ml_backend.core.types import Floats
+from ml_backend.core.arrays import Floats
 from plugins.acquisition.uncertainty import entropy, least_confidence, margin_uncertainty, uncertainty
 
 MEASURES = [least_confidence, uncertainty, entropy]

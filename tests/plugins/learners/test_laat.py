@@ -11,7 +11,7 @@ from scipy.special import log_expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from ml_backend.core.types import Attributions, DistillationData, PseudoLabels, TrainingSet
+from ml_backend.core.arrays import Attributions, DistillationData, PseudoLabels, TrainingSet
 from plugins.learners import laat
 from plugins.learners.bayesian_averaging import BIAS_SD, fit
 from plugins.learners.laat import DECORRELATE, FIELDS, Laat, direction

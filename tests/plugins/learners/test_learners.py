@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from ml_backend.core.arrays import Attributions, DistillationData, Fit, Floats, PseudoLabels, TrainingSet
 from ml_backend.core.ports import Learner
-from ml_backend.core.types import Attributions, DistillationData, Fit, Floats, PseudoLabels, TrainingSet
 from ml_backend.pool.row_view import RowView
 from plugins.learners.laat import Laat
 from plugins.learners.laat_paper import LaatPaper

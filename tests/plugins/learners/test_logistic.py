@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_backend.core.types import Floats, TrainingSet
+from ml_backend.core.arrays import Floats, TrainingSet
 from plugins.learners import calibration as calibration_module
 from plugins.learners import multi_head_logistic
 from plugins.learners.calibration import calibration, probabilities

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml_backend.core.types import Floats, TrainingSet
+from ml_backend.core.arrays import Floats, TrainingSet
 from plugins.learners import mlp
 from plugins.learners.calibration import cross_entropy
 from plugins.learners.laat import Laat

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ml_backend.core.types import DistillationData, Floats, PseudoLabels, TrainingSet
+from ml_backend.core.arrays import DistillationData, Floats, PseudoLabels, TrainingSet
 from plugins.learners import multi_head_logistic, priors
 from plugins.learners.calibration import probabilities
 from plugins.learners.logistic import Logistic

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from ml_backend.core.types import Attributions, DistillationData, Floats, PseudoLabels, TrainingSet
+from ml_backend.core.arrays import Attributions, DistillationData, Floats, PseudoLabels, TrainingSet
 from plugins.learners import tabular
 from plugins.learners.laat import FIELDS, Laat
 from plugins.learners.logistic import Logistic

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_server import LABELS, SCHEMA, list_question, logprobs, question
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.teacher_types import Question
-from ml_backend.core.types import Floats
 from plugins.teachers.label_probabilities import MIN_PROBABILITY, by_frequency, by_statement, by_tokens
 
 NAMES = st.text(st.sampled_from('abca "\\é/\n'), min_size=1, max_size=6)

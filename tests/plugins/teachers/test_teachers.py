@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import Floats, TaskSchema, label_words
+from ml_backend.core.types import TaskSchema, label_words
 from plugins.encoders.minilm import MiniLM
 from plugins.teachers import similarity
 from plugins.teachers.similarity import Similarity
