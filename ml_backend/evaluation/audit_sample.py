@@ -35,8 +35,9 @@ def estimate_accuracy(
 
     The estimate uses the answered tasks of the audit sample if there are `MIN_ANSWERS_FOR_ACCURACY`, because they are
     a random sample. Before that, it uses all labelled tasks, which acquisition chose for being hard; the source of the
-    estimate says which. It costs no fit and is available in every round, but it is too high for a strategy that chooses tasks like
-    those already labelled: the monitor has the estimate of `evaluation.prequential` for that. None without tasks.
+    estimate says which. It costs no fit and is available in every round, but it is too high for a strategy that
+    chooses tasks like those already labelled: the monitor has the estimate of `evaluation.prequential` for that. None
+    without tasks.
     """
     sampled = np.isin(tasks, audited)
     source, answered = "audit slice", int(sampled.sum())

@@ -277,8 +277,8 @@ class ProjectPool:
         return self._batch(self._random_rows(self.missing, n))
 
     def store_vectors(self, batch: EncodingBatch, vectors: Floats, usable: Mask) -> None:
-        """Stores the vectors (m, d) of a batch; `usable` (m,) are those that are finite. Ignores tasks whose text is not
-        the one that the last `refresh` read, and tasks that a round has encoded meanwhile."""
+        """Stores the vectors (m, d) of a batch; `usable` (m,) are those that are finite. Ignores tasks whose text is
+        not the one that the last `refresh` read, and tasks that a round has encoded meanwhile."""
         if batch.encoder is not self._encoder:
             return
         # the keys of the encoded texts: a task may have been changed or removed since `refresh` read its key
