@@ -43,7 +43,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregator
-from ml_backend.loop.round import RoundContext
+from ml_backend.loop.context import RoundContext
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
 from ml_backend.web.app import create_app

@@ -15,6 +15,7 @@ from ml_backend.core.settings import ProjectSettings, Settings
 from ml_backend.core.types import Draft, Prediction, TaskSchema
 from ml_backend.evaluation import audit_sample
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.loop.context import RoundContext, RoundInputs
 from ml_backend.loop.query_selection import make_query_pool, select_queries
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pre_annotation import explanation_text, make_drafts
@@ -51,6 +52,24 @@ class RankingContext:
     name: str
     teacher_labels: TeacherLabels | None = None
     record_encoder: RecordEncoder | None = None
+
+    @classmethod
+    def of(
+        cls, context: RoundContext, inputs: RoundInputs, learner: FittedModel | None, number: int, name: str
+    ) -> RankingContext:
+        """The input of the queue that version `number`, called `name`, publishes."""
+        return cls(
+            settings=context.settings,
+            options=inputs.options,
+            schema=inputs.schema,
+            labels=inputs.labels,
+            learner=learner,
+            project=context.project,
+            number=number,
+            name=name,
+            teacher_labels=inputs.teacher_labels,
+            record_encoder=inputs.record_encoder,
+        )
 
     @property
     def seed(self) -> int:

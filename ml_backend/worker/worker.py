@@ -16,7 +16,8 @@ from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.labels.aggregation import LabelAggregators
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.context import RoundContext
+from ml_backend.loop.round import run_round
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Lease, RoundRow, Store, now, process_name, read_credentials

@@ -18,7 +18,8 @@ from ml_backend.cli import main as cli
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
 from ml_backend.demo.server import free_port
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.context import RoundContext
+from ml_backend.loop.round import run_round
 from ml_backend.monitoring import health_check
 from ml_backend.storage import RoundRow, Store
 

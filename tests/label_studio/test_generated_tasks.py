@@ -20,7 +20,8 @@ from ml_backend.core.types import SYNTHETIC_FIELD, TaskSchema, content_key
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.context import RoundContext
+from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.monitoring.monitor import read_monitor_input, run_monitor

@@ -16,7 +16,8 @@ from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.label_studio import removal as module
 from ml_backend.label_studio.removal import forget, is_in_label_studio
 from ml_backend.label_studio.setup import connect
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.context import RoundContext
+from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 
 MakeRound = Callable[..., RoundContext]

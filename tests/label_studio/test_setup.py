@@ -15,7 +15,8 @@ from ml_backend.core.exceptions import ApprenticeError, UnreachableError, Unsupp
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.setup import TITLE, connect, disconnect
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.context import RoundContext
+from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 
 EARLIER = {"sampling": "Sequential sampling", "model_version": "", "show_collab_predictions": False}

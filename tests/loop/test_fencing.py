@@ -18,7 +18,8 @@ from ml_backend.label_studio.setup import connect, disconnect
 from ml_backend.label_studio.webhooks import read_event
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.loop import round as round_module
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.context import RoundContext
+from ml_backend.loop.round import run_round
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Lease, Store
 from ml_backend.web.webhook_handler import handle_event
@@ -94,7 +95,7 @@ def overtaken(stage: str, workers: Workers, lease: Lease, monkeypatch: pytest.Mo
     return lambda: None
 
 
-@pytest.mark.parametrize("stage", ["_fit", "_assess", "rank"])
+@pytest.mark.parametrize("stage", ["train", "promote", "rank"])
 def test_a_worker_that_wakes_after_a_takeover_leaves_the_newer_version_and_its_artifact_alone(
     stage: str, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

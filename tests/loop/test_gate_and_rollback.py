@@ -13,7 +13,7 @@ from round_fixtures import MakeRound, active, learn, queue
 from ml_backend.core.exceptions import UnknownVersionError
 from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.promotion_gate import GateDecision
-from ml_backend.loop import round as round_module
+from ml_backend.loop import training
 from ml_backend.loop.rollback import LATEST, roll_back
 from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
@@ -83,7 +83,7 @@ def test_a_learner_that_is_kept_has_the_accuracy_of_the_version_that_fitted_it(
     run_round(make_round(server))
     first = active(store)
     assert first.learner == first.number == 1 and first.accuracy is not None and first.accuracy.value < 1.0
-    monkeypatch.setattr(round_module, "decide_promotion", lambda *_: GateDecision(False, "kept the earlier learner"))
+    monkeypatch.setattr(training, "decide_promotion", lambda *_: GateDecision(False, "kept the earlier learner"))
     for number, pinned in ((2, None), (3, None), (4, 1)):
         server.annotate(max(truth) - number, "metal")
         set_up(store, 5, pinned=pinned)

@@ -20,7 +20,8 @@ from round_fixtures import active
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.context import RoundContext
+from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.web.predictor import Predictor
 

@@ -17,7 +17,8 @@ from ml_backend.core.exceptions import ApprenticeError, UnreachableError
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.context import RoundContext
+from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
 from ml_backend.pool import feature_space
 from ml_backend.storage import Store

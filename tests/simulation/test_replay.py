@@ -19,9 +19,10 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.promotion_gate import GateDecision
-from ml_backend.loop import round as round_module
+from ml_backend.loop import training
+from ml_backend.loop.context import RoundContext
 from ml_backend.loop.queue_builder import RankingContext
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
 from ml_backend.simulation import replay
 from ml_backend.simulation.learning_curves import Measurement
@@ -143,7 +144,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
         assert all(
             np.array_equal(live_learner.tensors[name], simulated_learner.tensors[name]) for name in live_learner.tensors
         )
-    assert round_module.decide_promotion is replay.decide_promotion
+    assert training.decide_promotion is replay.decide_promotion
     assert sorted(values(measurements, "accuracy")) == [8, 16, 24, 32]
 
 

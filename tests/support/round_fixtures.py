@@ -10,7 +10,8 @@ from fake_label_studio import FakeLabelStudio, add_labelled_tasks, submit_labels
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import ModelVersion, TaskSchema
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.context import RoundContext
+from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 
 MakeRound = Callable[..., RoundContext]

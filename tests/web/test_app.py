@@ -15,7 +15,8 @@ from projects import set_up
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
-from ml_backend.loop.round import RoundContext, run_round
+from ml_backend.loop.context import RoundContext
+from ml_backend.loop.round import run_round
 from ml_backend.storage import Store
 from ml_backend.web.predictor import NO_VERSION
 

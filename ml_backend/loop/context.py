@@ -1,0 +1,85 @@
+"""The values that the stages of a round pass on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ml_backend.core.ports import RecordEncoder
+from ml_backend.core.settings import ProjectSettings, Settings
+from ml_backend.core.types import ModelVersion, TaskSchema
+from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
+from ml_backend.label_studio.client import LabelStudioClient
+from ml_backend.labels.aggregation import LabelAggregator, LabelSnapshot
+from ml_backend.model.fitted_model import FittedModel
+from ml_backend.pool.project_pool import ProjectPool
+from ml_backend.storage import Lease, ProjectState, Store
+from ml_backend.teacher.teacher_labels import TeacherLabels
+
+
+@dataclass(frozen=True)
+class RoundContext:
+    """The dependencies of one round.
+
+    project                the id of the project
+    pool                   the tasks of the project, kept from round to round
+    aggregator             the labels of the project, kept from round to round
+    check_lease            raises if the lease was lost: then nothing more may be written to Label Studio
+    newer_round_requested  whether a newer round of this or of another project is requested; waits up to the given
+                           number of seconds for such a request
+    lease                  the lease under which versions are stored; None if no other worker can have the project
+    stages                 the seconds that each stage took
+    """
+
+    settings: Settings
+    store: Store
+    client: LabelStudioClient
+    project: int
+    pool: ProjectPool
+    aggregator: LabelAggregator
+    check_lease: Callable[[], None]
+    newer_round_requested: Callable[[float], bool]
+    lease: Lease | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measures the seconds of a stage. Checks the lease before the stage, so that a stopped or superseded worker
+        never writes under a version number that another worker owns."""
+        self.check_lease()
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = round(time.monotonic() - start, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundInputs:
+    """Everything that one round needs of its project, read once by `preparation.prepare`.
+
+    project_row      the row of the project
+    options          the settings of the project, with the defaults for its form of tasks
+    record_encoder   the encoder of records, None for a project of texts
+    label_snapshot   the aggregated labels of all tasks, with their digest
+    labels           the aggregated labels of the tasks that can be learnt from
+    active_version   the version that serves in Label Studio, None before the first
+    serving_version  the version whose learner serves: the pinned one during a rollback, else the active one
+    serving          the learner that serves, None before there is one
+    teacher_labels   the labels of the teacher, None without a teacher that can be asked
+    remarks          what users should know about these inputs
+    """
+
+    project_row: ProjectState
+    options: ProjectSettings
+    schema: TaskSchema
+    record_encoder: RecordEncoder | None
+    label_snapshot: LabelSnapshot
+    labels: AggregatedLabels
+    active_version: ModelVersion | None
+    serving_version: ModelVersion | None
+    serving: FittedModel | None
+    teacher_labels: TeacherLabels | None
+    remarks: tuple[str, ...]

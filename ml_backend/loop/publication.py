@@ -1,0 +1,134 @@
+"""The stage "publish": stores the new version, switches Label Studio to it, and completes its queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ml_backend.core.exceptions import ApprenticeError, LeaseLostError, RequestRefusedError
+from ml_backend.core.types import ModelVersion, Prediction
+from ml_backend.label_studio.publisher import Publisher, PublishTimings
+from ml_backend.label_studio.setup import restore_model_version
+from ml_backend.loop.context import RoundContext, RoundInputs
+from ml_backend.loop.preparation import fingerprint
+from ml_backend.model import fitted_model
+from ml_backend.model.fitted_model import FittedModel
+from ml_backend.monitoring import project_stats
+
+EXPLORE_EVERY_VERSIONS = 10  # in one of so many versions, the publisher tries the method that was slower
+
+
+def store_version(context: RoundContext, version: ModelVersion, new_learner: FittedModel | None, n_rows: int) -> None:
+    """Stores a version whose queue has `n_rows` rows, with the artifact of its learner if that is new. Raises
+    LeaseLostError, and leaves nothing behind, if another worker has the lease."""
+    store = context.store
+    artifact = fitted_model.save(store, context.project, new_learner) if new_learner is not None else None
+    try:
+        store.versions.add(version, artifact, n_rows, context.lease)
+    except ApprenticeError:  # no version refers to the artifact
+        if artifact:
+            store.artifacts.remove(artifact[0])
+        raise
+
+
+def publish(
+    context: RoundContext,
+    inputs: RoundInputs,
+    version: ModelVersion,
+    learner: FittedModel | None,
+    queue: Sequence[Prediction],
+) -> None:
+    """Publishes the queue of a stored version, the head first, and stores the counts of the project."""
+    # not the fingerprint of the preparation, because the stage "rank" may have encoded more tasks
+    queue_fingerprint = fingerprint(inputs, context.pool)
+    timings = PublishTimings(**(inputs.project_row.pace or {}))
+    explores = version.number % EXPLORE_EVERY_VERSIONS == 0
+    publisher = Publisher(
+        context.client, context.project, inputs.schema, version.name, context.check_lease, timings, explores
+    )
+    with _stored_timings(context, publisher):
+        rest = _switch(context, inputs, publisher, version, queue)
+        # before the rest of the queue, which the next annotation may interrupt
+        update_stats(context, inputs, learner)
+        _complete(context, inputs, publisher, version, rest, queue_fingerprint)
+
+
+def update_stats(context: RoundContext, inputs: RoundInputs, learner: FittedModel | None) -> None:
+    """Stores the counts of the project for `status`, /metrics and /predict. `learner`: the learner that serves."""
+    project_stats.update(
+        context.store,
+        context.project,
+        inputs.schema,
+        context.pool,
+        context.aggregator,
+        learner,
+        inputs.teacher_labels,
+        context.lease,
+    )
+
+
+def _switch(
+    context: RoundContext,
+    inputs: RoundInputs,
+    publisher: Publisher,
+    version: ModelVersion,
+    queue: Sequence[Prediction],
+) -> Sequence[Prediction]:
+    """Publishes the head of the queue and switches the project to the version; returns the rest of the queue. If the
+    queue is empty, the version serves /predict alone."""
+    if not queue:
+        context.store.versions.activate(context.project, version.number, context.lease)
+        return queue
+    rest = publisher.publish_head(queue)
+    try:
+        context.check_lease()
+        # after the head: until then, annotators have seen earlier drafts
+        context.store.publications.switch(version, queue, context.lease)
+    except LeaseLostError:
+        _undo_switch(context, inputs)
+        raise
+    return rest
+
+
+def _undo_switch(context: RoundContext, inputs: RoundInputs) -> None:
+    """Undoes the switch of a worker that lost its lease between the check of the lease and the switch. If the project
+    was disconnected meanwhile, it gets back the model version that it had before `connect`; else it is published
+    again."""
+    current_row = context.store.projects.get(context.project)
+    is_connected = current_row is not None and current_row.is_connected
+    if inputs.project_row.is_connected and not is_connected:
+        restore_model_version(context.client, context.project, inputs.project_row.connection or {})
+    else:
+        context.store.publications.request(context.project)
+        context.store.jobs.request(context.project)
+
+
+def _complete(
+    context: RoundContext,
+    inputs: RoundInputs,
+    publisher: Publisher,
+    version: ModelVersion,
+    rest: Sequence[Prediction],
+    queue_fingerprint: str,
+) -> None:
+    """Publishes the rest of the queue. Stores the fingerprint if all rows are published: a queue that was interrupted
+    is published again."""
+    n_planned = publisher.written + len(rest)
+    if publisher.publish_rest(rest, context.newer_round_requested):
+        republish = inputs.project_row.republish
+        context.store.publications.settle(context.project, queue_fingerprint, republish, context.lease)
+    if publisher.written != n_planned:
+        context.store.versions.set_rows(context.project, version.number, publisher.written)
+
+
+@contextmanager
+def _stored_timings(context: RoundContext, publisher: Publisher) -> Iterator[None]:
+    """Stores the measured timings of publishing, also after an error. If Label Studio refuses a row, the project is
+    read again, because the store must have missed the removal of a task or of a label."""
+    try:
+        yield
+    except RequestRefusedError:
+        context.store.synchronisation.request_reconciliation(context.project)
+        raise
+    finally:
+        context.store.publications.measure(context.project, publisher.timings.bulk, publisher.timings.single)
