@@ -14,6 +14,7 @@ from ml_backend.cli.common import DataDir, Project, open_store, out, read_settin
 
 def versions(project: Project, data_dir: DataDir = None) -> None:
     """List the model versions of a project, newest first."""
+    from ml_backend.monitoring.messages import remarks_text
     from ml_backend.monitoring.status import read_status
 
     store = open_store(read_settings(data_dir=data_dir))
@@ -30,7 +31,7 @@ def versions(project: Project, data_dir: DataDir = None) -> None:
         labels = labelled_counts.get(version.learner or version.number, "-")  # those that the learner was fitted on
         accuracy = f"{version.accuracy.value:.3f}" if version.accuracy else "-"
         created = datetime.fromtimestamp(version.created_at, UTC).astimezone().strftime("%d %b %H:%M")
-        table.add_row(name, learner, labels, accuracy, created, escape(version.note))
+        table.add_row(name, learner, labels, accuracy, created, escape(remarks_text(version.remarks)))
     out.print(table)
 
 

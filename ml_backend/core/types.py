@@ -194,6 +194,17 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """What users should know about a version, as a code and the values of its sentence. `monitoring.messages` words it.
+
+    `values` can be stored as JSON.
+    """
+
+    code: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
     """One published version of a project's queue.
 
@@ -204,7 +215,7 @@ class ModelVersion:
     labelled     number of labelled tasks
     accuracy     of the serving learner
     created_at   seconds since the epoch
-    note         remarks on the round, for the user
+    remarks      what users should know about the version
     acquisition  the query strategy that ordered the queue
     """
 
@@ -215,5 +226,5 @@ class ModelVersion:
     labelled: int
     accuracy: Estimate | None
     created_at: float
-    note: str = ""
+    remarks: tuple[Remark, ...] = ()
     acquisition: str = ""

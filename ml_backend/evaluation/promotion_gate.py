@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import bdtrc
@@ -15,8 +15,18 @@ ALPHA = 0.05
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
+    """Whether the candidate is promoted, and on which tasks that was decided.
+
+    lost, won   tasks that only the serving learner, or only the candidate, gets right
+    compared    number of tasks of the test, 0 for the first learner on these labels
+    is_audited  whether these were the tasks of the audit sample
+    """
+
     promote: bool
-    reason: str
+    lost: int = 0
+    won: int = 0
+    compared: int = 0
+    is_audited: bool = False
 
 
 def decide_promotion(fit: Fit, targets: Floats, multiple: bool, audited: Mask | None = None) -> GateDecision:
@@ -28,21 +38,19 @@ def decide_promotion(fit: Fit, targets: Floats, multiple: bool, audited: Mask | 
     because more labels help on average and a stricter rule would reject every second harmless round.
     """
     if fit.held_out_earlier is None:
-        return GateDecision(True, "first learner on these labels")
+        return GateDecision(True)
     candidate_right = is_correct(fit.held_out, targets, multiple)
     serving_right = is_correct(fit.held_out_earlier, targets, multiple)
     all_rows = np.ones(len(targets), np.bool_)
-    for rows, unit in ((audited, " audited tasks"), (all_rows, "")):
-        if rows is None:
-            continue
+    for rows in (all_rows,) if audited is None else (audited, all_rows):
         lost = int((serving_right & ~candidate_right & rows).sum())
         won = int((candidate_right & ~serving_right & rows).sum())
-        compared = f"{int(rows.sum())}{unit}"
+        decision = GateDecision(True, lost, won, int(rows.sum()), is_audited=rows is audited)
         if lost > won and sign_test(lost, lost + won) < ALPHA:
-            return GateDecision(False, f"kept the earlier learner: the new one lost {lost} and won {won} of {compared}")
-        if rows is all_rows or (won > lost and sign_test(won, lost + won) < ALPHA):
+            return replace(decision, promote=False)
+        if won > lost and sign_test(won, lost + won) < ALPHA:
             break
-    return GateDecision(True, f"won {won}, lost {lost} of {compared} against the earlier learner")
+    return decision
 
 
 def sign_test(hits: int, n: int) -> float:

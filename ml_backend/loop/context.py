@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.core.types import ModelVersion, TaskSchema
+from ml_backend.core.types import ModelVersion, Remark, TaskSchema
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.labels.aggregation import LabelAggregator, LabelSnapshot
@@ -82,4 +82,4 @@ class RoundInputs:
     serving_version: ModelVersion | None
     serving: FittedModel | None
     teacher_labels: TeacherLabels | None
-    remarks: tuple[str, ...]
+    remarks: tuple[Remark, ...]

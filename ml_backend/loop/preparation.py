@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from ml_backend.core import registry
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.types import Remark, TaskSchema
 from ml_backend.kinds.choices.label_aggregation import AggregatedLabels
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.context import RoundContext, RoundInputs
@@ -25,9 +25,10 @@ def prepare(context: RoundContext) -> RoundInputs:
     project_row = store.projects.ensure(project)
     options, _ = context.settings.for_project(project_row.extra_params)
     schema = read_schema(project_row.label_config, project_row.choices)
-    project_row, record_problems = feature_space.update_space(store, context.settings, project_row, schema, options)
+    project_row, problems_of_records = feature_space.update_space(store, context.settings, project_row, schema, options)
     record_encoder = feature_space.project_record_encoder(context.settings, project_row)
     encoder = record_encoder or registry.encoder(context.settings.encoder)
+    record_problems = Remark("record problems", {"text": problems_of_records}) if problems_of_records else None
     options = options.with_form_defaults(feature_space.task_form(encoder))
     options, fallback = apply_acquisition_fallback(options, project_row.watch)
     pool.use_encoder(encoder)
@@ -91,11 +92,10 @@ def _load_teacher_labels(
     return load_teacher_labels(context.store, teacher.name, schema, context.pool, context.project, labels)
 
 
-def _changed_labels(serving: FittedModel | None, schema: TaskSchema) -> str:
-    """A remark on labels that were added or removed since the serving learner was fitted, "" if none were."""
+def _changed_labels(serving: FittedModel | None, schema: TaskSchema) -> Remark | None:
+    """A remark on labels that were added or removed since the serving learner was fitted, None if none were."""
     if serving is None or set(serving.snapshot.labels) == set(schema.labels):
-        return ""
+        return None
     added = [label for label in schema.labels if label not in serving.snapshot.labels]
     removed = [label for label in serving.snapshot.labels if label not in schema.labels]
-    changes = [f"{change} {', '.join(labels)}" for change, labels in (("added", added), ("removed", removed)) if labels]
-    return f"labels changed: {'; '.join(changes)}"
+    return Remark("labels changed", {"added": added, "removed": removed})

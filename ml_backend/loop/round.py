@@ -60,7 +60,7 @@ def run_round(context: RoundContext) -> RoundRow | None:
             labelled=len(inputs.labels.tasks),
             accuracy=promotion.accuracy,
             created_at=now(),
-            note="; ".join(filter(None, [*inputs.remarks, promotion.reason])),
+            remarks=(*inputs.remarks, promotion.remark) if promotion.remark else inputs.remarks,
             acquisition=inputs.options.acquisition,
         )
         store_version(context, version, promotion.learner if promotion.is_promoted else None, len(queue))

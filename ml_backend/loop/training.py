@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from ml_backend.core.arrays import Fit
-from ml_backend.core.types import Estimate
+from ml_backend.core.types import Estimate, Remark
 from ml_backend.evaluation import audit_sample
 from ml_backend.evaluation.promotion_gate import decide_promotion
 from ml_backend.loop.context import RoundContext, RoundInputs
@@ -22,13 +22,13 @@ class Promotion:
 
     learner      the learner of the new version, None before there is one
     accuracy     its accuracy
-    reason       why it serves, "" without a candidate
+    remark       why it serves, None if there is nothing to say
     is_promoted  whether the learner is the candidate of this round
     """
 
     learner: FittedModel | None
     accuracy: Estimate | None
-    reason: str = ""
+    remark: Remark | None = None
     is_promoted: bool = False
 
 
@@ -63,8 +63,7 @@ def promote(context: RoundContext, inputs: RoundInputs, candidate: tuple[FittedM
     """Decides which learner serves in the new version: the candidate, or the learner that serves already."""
     if candidate is None:
         if len(inputs.labels.tasks) == 0 and inputs.project_row.pinned is None:
-            reason = "no labels are left: drafts come from the teacher" if inputs.serving else ""
-            return Promotion(None, None, reason)
+            return Promotion(None, None, Remark("no labels left") if inputs.serving else None)
         return Promotion(inputs.serving, _stored_accuracy(context, inputs))
     model, fit = candidate
     snapshot = model.snapshot
@@ -72,10 +71,12 @@ def promote(context: RoundContext, inputs: RoundInputs, candidate: tuple[FittedM
     is_real = context.pool.is_not_generated(snapshot.tasks)
     fit, tasks, targets = fit.of(is_real), snapshot.tasks[is_real], snapshot.targets[is_real]
     decision = decide_promotion(fit, targets, snapshot.multiple, np.isin(tasks, audited))
+    counts = {name: value for name, value in asdict(decision).items() if name != "promote"}
     if not decision.promote:
-        return Promotion(inputs.serving, _stored_accuracy(context, inputs), decision.reason)
+        return Promotion(inputs.serving, _stored_accuracy(context, inputs), Remark("candidate rejected", counts))
+    remark = Remark("candidate promoted", counts) if decision.compared else Remark("first learner")
     accuracy = audit_sample.estimate_accuracy(fit.held_out, targets, tasks, audited, snapshot.multiple)
-    return Promotion(model, accuracy, decision.reason, is_promoted=True)
+    return Promotion(model, accuracy, remark, is_promoted=True)
 
 
 def _stored_accuracy(context: RoundContext, inputs: RoundInputs) -> Estimate | None:

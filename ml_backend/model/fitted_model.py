@@ -15,7 +15,7 @@ import numpy as np
 from ml_backend.core import registry
 from ml_backend.core.arrays import Fit, Floats, Ints, Mask, Tensors, TrainingSet
 from ml_backend.core.exceptions import ApprenticeError, ArtifactError
-from ml_backend.core.types import ModelVersion, TaskSchema
+from ml_backend.core.types import ModelVersion, Remark, TaskSchema
 from ml_backend.model.tensor_packing import pack, rounded, unpack
 from ml_backend.model.training_sample import TrainingSample, training_sample
 from ml_backend.storage import Store
@@ -259,22 +259,21 @@ def load(store: Store, project: int, number: int) -> FittedModel:
     return FittedModel(number, snapshot, tensors, held_out, **fit_results)
 
 
-def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[FittedModel | None, str]:
+def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[FittedModel | None, Remark | None]:
     """The model that serves in a version, or else the newest older model that can be read and was fitted in the vector
-    space; and the problem of the first model, "" if it has none."""
+    space; and the problem of the first model, None if it has none."""
     if version is None or version.learner is None:
-        return None, ""
-    problem = ""
+        return None, None
+    problem = None
     older = (number for number in store.versions.learners(version.project) if number < version.learner)
     for number in (version.learner, *older):
         try:
             model = load(store, version.project, number)
         except ApprenticeError as error:
-            problem = problem or str(error)
+            problem = problem or Remark("learner unreadable", {"problem": str(error)})
             continue
         fitted_space = model.snapshot.space
         if fitted_space == space:
             return model, problem
-        change = f"encoded in another way since version {number} ({fitted_space}, now {space})"
-        problem = problem or f"the tasks are {change}: the learner is fitted again"
+        problem = problem or Remark("space changed", {"version": number, "fitted": fitted_space, "now": space})
     return None, problem

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ml_backend.core import registry
 from ml_backend.core.arrays import Floats, Ints, Mask, TrainingSet
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import TaskSchema
+from ml_backend.core.types import Remark, TaskSchema
 from ml_backend.evaluation.group_metrics import class_balance, metrics_by_group
 from ml_backend.evaluation.label_errors import find_label_errors
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct
@@ -215,9 +215,9 @@ def _group_accuracy(is_correct: Mask, monitor_input: MonitorInput) -> dict[str, 
 
 def apply_acquisition_fallback(
     options: ProjectSettings, monitor_result: dict[str, Any] | None
-) -> tuple[ProjectSettings, str]:
-    """The options with random order, and the reason, if `acquisition_fallback` is set and the monitor found that the
-    project's query strategy does not win; else the same options and "".
+) -> tuple[ProjectSettings, Remark | None]:
+    """The options with random order, and a remark, if `acquisition_fallback` is set and the monitor found that the
+    project's query strategy does not win; else the same options and None.
 
     Random order stays until a later look (at twice as many audited annotations) finds otherwise, or until the setting
     or the strategy changes.
@@ -225,6 +225,6 @@ def apply_acquisition_fallback(
     comparison = (monitor_result or {}).get("comparison") or {}
     losing = comparison.get("verdict") == "not winning" and comparison.get("acquisition") == options.acquisition
     if not options.acquisition_fallback or not losing or options.acquisition == RANDOM:
-        return options, ""
-    reason = f"random order: {options.acquisition} is not winning here (acquisition_fallback)"
-    return options.model_copy(update={"acquisition": RANDOM}), reason
+        return options, None
+    remark = Remark("acquisition fallback", {"acquisition": options.acquisition})
+    return options.model_copy(update={"acquisition": RANDOM}), remark

@@ -242,7 +242,7 @@ version = Table(
     Column("labelled", Integer, nullable=False),
     Column("accuracy", JSON, nullable=True),
     Column("created_at", Float, nullable=False),
-    Column("note", PortableText, nullable=False, default=""),
+    Column("remarks", JSON, nullable=False, server_default="[]"),  # codes and values, see `core.types.Remark`
     Column("artifact", String(200), nullable=True),
     Column("sha256", String(64), nullable=True),
     Column("active", Boolean, nullable=False, default=False),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 
 from ml_backend.core.exceptions import LeaseLostError
-from ml_backend.core.types import Estimate, ModelVersion
+from ml_backend.core.types import Estimate, ModelVersion, Remark
 from ml_backend.storage.database import Database, chunks, now
 from ml_backend.storage.jobs import Lease, check_lease
 from ml_backend.storage.schema import audit, has_own_fit, is_active, is_stale, round_
@@ -129,7 +129,13 @@ class Versions:
         with self._database.read() as connection:
             rows = connection.execute(query).mappings().all()
         return [
-            ModelVersion(**{**row, "accuracy": Estimate(**row["accuracy"]) if row["accuracy"] else None})
+            ModelVersion(
+                **{
+                    **row,
+                    "accuracy": Estimate(**row["accuracy"]) if row["accuracy"] else None,
+                    "remarks": tuple(Remark(**remark) for remark in row["remarks"]),
+                }
+            )
             for row in rows
         ]
 

@@ -16,6 +16,7 @@ from running_backend import Backend, Project, running_backend, until
 from ml_backend.core.exceptions import LabelStudioError
 from ml_backend.demo.accounts import Account
 from ml_backend.demo.server import LocalLabelStudio
+from ml_backend.monitoring.messages import remarks_text
 
 pytestmark = pytest.mark.e2e
 MANY = 200
@@ -199,7 +200,7 @@ def test_a_damaged_artifact_is_told_and_an_older_learner_serves(
     # held at the damaged learner, so that no newer one can take its place
     assert backend.cli("rollback", "--project", str(project.number), "--to", str(active.number)).returncode == 0
 
-    until(lambda: "damaged" in backend.active(project).note, "the status to say what is wrong")
+    until(lambda: "damaged" in remarks_text(backend.active(project).remarks), "the status to say what is wrong")
     with backend.held_queue(project, labelled=8) as version:
         assert version.learner == earlier
         assert "damaged" in backend.printed_status(project)["note"]

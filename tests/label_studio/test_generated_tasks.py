@@ -24,6 +24,7 @@ from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
+from ml_backend.monitoring.messages import remarks_text
 from ml_backend.monitoring.monitor import read_monitor_input, run_monitor
 from ml_backend.storage import Store
 from ml_backend.teacher import candidates, distillation, prompts
@@ -105,7 +106,7 @@ def test_they_are_learnt_from_but_not_used_for_accuracy_and_promotion(
     version = active(store)
     assert version.labelled == 42 and version.learner == version.number
     assert version.accuracy is not None and version.accuracy.n == 30
-    assert "of 30 against the earlier" in version.note
+    assert "of 30 against the earlier" in remarks_text(version.remarks)
 
 
 def test_a_learner_that_is_better_on_them_alone_is_not_promoted(
@@ -114,7 +115,7 @@ def test_a_learner_that_is_better_on_them_alone_is_not_promoted(
     written = write(server, 60)
     submit_labels(server, written, single, list(written), by=-1)
     run_round(make_round(server))
-    assert active(store).learner == 2 and "kept the earlier learner" in active(store).note
+    assert active(store).learner == 2 and "kept the earlier learner" in remarks_text(active(store).remarks)
 
 
 def test_the_monitor_leaves_them_out(mixed: tuple[RoundContext, set[int]], store: Store, single: TaskSchema) -> None:

@@ -20,6 +20,7 @@ from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.loop import round as round_module
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
+from ml_backend.monitoring.messages import remarks_text
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Lease, Store
 from ml_backend.web.webhook_handler import handle_event
@@ -160,7 +161,7 @@ def test_without_a_change_no_round_runs_unless_the_learner_is_damaged(workers: W
         file.write_bytes(b"damaged")
     assert run_round(workers.context(Lease(5, "again", 3, 3))) is not None
     assert workers.active().number > before.number
-    assert "damaged" in workers.active().note
+    assert "damaged" in remarks_text(workers.active().remarks)
     assert run_round(workers.context(Lease(5, "again", 3, 3))) is None
 
 

@@ -16,6 +16,7 @@ from ml_backend.evaluation.promotion_gate import GateDecision
 from ml_backend.loop import training
 from ml_backend.loop.rollback import LATEST, roll_back
 from ml_backend.loop.round import run_round
+from ml_backend.monitoring.messages import remarks_text
 from ml_backend.storage import Store
 
 
@@ -34,7 +35,7 @@ def test_a_flood_of_wrong_answers_does_not_replace_the_learner(
     run_round(make_round(server))
     version = active(store)
     assert (version.number, version.learner, version.labelled) == (2, 1, 92)
-    assert "kept the earlier learner" in version.note
+    assert "kept the earlier learner" in remarks_text(version.remarks)
     assert store.versions.learners(5) == [1], "a rejected fit is not kept"
     drafts = [row["result"][0]["value"]["choices"] for row in server.current_predictions()]
     assert ["animal"] not in drafts
@@ -64,7 +65,7 @@ def test_the_gate_keeps_the_learner_that_answers_more_right(
     run_round(make_round(server))
     version = active(store)
     assert (version.number, version.learner) == (3, 2)
-    assert "kept the earlier learner" in version.note
+    assert "kept the earlier learner" in remarks_text(version.remarks)
     fitting_version = store.versions.get(5, 2)
     assert fitting_version is not None and fitting_version.accuracy is not None
     assert version.accuracy == fitting_version.accuracy, "the accuracy of the learner that serves"
@@ -83,7 +84,7 @@ def test_a_learner_that_is_kept_has_the_accuracy_of_the_version_that_fitted_it(
     run_round(make_round(server))
     first = active(store)
     assert first.learner == first.number == 1 and first.accuracy is not None and first.accuracy.value < 1.0
-    monkeypatch.setattr(training, "decide_promotion", lambda *_: GateDecision(False, "kept the earlier learner"))
+    monkeypatch.setattr(training, "decide_promotion", lambda *_: GateDecision(False))
     for number, pinned in ((2, None), (3, None), (4, 1)):
         server.annotate(max(truth) - number, "metal")
         set_up(store, 5, pinned=pinned)

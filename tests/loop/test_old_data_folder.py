@@ -22,6 +22,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.types import TaskSchema
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
+from ml_backend.monitoring.messages import remarks_text
 from ml_backend.storage import Store
 from ml_backend.web.predictor import Predictor
 
@@ -74,4 +75,6 @@ def test_an_earlier_data_folder_goes_on_learning(
     assert version.learner == version.number == earlier["learner"] + 1
     assert version.labelled == 50
     assert server.settings["model_version"] == version.name
-    assert store.versions.get(5, earlier["learner"]) is not None
+    before = store.versions.get(5, earlier["learner"])
+    assert before is not None
+    assert remarks_text(before.remarks) == "won 1, lost 0 of 40 against the earlier"

@@ -20,6 +20,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
+from ml_backend.monitoring.messages import remarks_text
 from ml_backend.pool import feature_space
 from ml_backend.storage import Store
 from ml_backend.teacher import distillation
@@ -166,7 +167,7 @@ def test_a_table_that_was_shown_as_a_text_is_read_anew_when_that_is_mended(
     server.label_config = TABLE
     run_round(make_round(server))
     tasks, _ = store.tasks.index(5)
-    assert all(store.tasks.texts(5, tasks.tolist())) and active(store).note == ""
+    assert all(store.tasks.texts(5, tasks.tolist())) and remarks_text(active(store).remarks) == ""
 
 
 def test_without_a_value_in_any_tag_it_is_said_what_a_task_needs(
@@ -189,7 +190,7 @@ def test_what_is_no_record_is_told_and_the_others_go_on(
     )
     run_round(make_round(server))
     teach(server, make_round, clinic, SCHEMA, 30)
-    assert "5 tasks have no record in 'record', for example task 121" in active(store).note
+    assert "5 tasks have no record in 'record', for example task 121" in remarks_text(active(store).remarks)
     assert active(store).learner is not None and len(queue(server)) == 12
 
 
@@ -220,10 +221,9 @@ def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
     assert store.projects.ensure(5).records != before
     options(fields={"age": "colourful", "noise": "left out", "shoes": "numeric"})
     assert kinds() == {"age": "numeric", "city": "categorical", "smoker": "boolean"}, "the other overrides hold"
-    assert (
-        "Field 'age' cannot be 'colourful'" in active(store).note
-        and "no record has a field 'shoes'" in active(store).note
-    )
+    assert "Field 'age' cannot be 'colourful'" in remarks_text(
+        active(store).remarks
+    ) and "no record has a field 'shoes'" in remarks_text(active(store).remarks)
 
 
 def test_a_pool_that_doubles_is_looked_at_anew_and_learnt_anew(

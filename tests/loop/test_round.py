@@ -21,6 +21,7 @@ from ml_backend.loop import queue_builder
 from ml_backend.loop.queue_builder import MAX_QUEUE_SCORE, RankingContext, rank
 from ml_backend.loop.round import run_round
 from ml_backend.model.fitted_model import load_best
+from ml_backend.monitoring.messages import remarks_text
 from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Store
@@ -235,7 +236,9 @@ def test_an_encoder_change_learns_anew_over_the_new_vectors(
     monkeypatch.setattr(registry, "encoder", lambda _setting: other)
     run_round(make_round(server, pool=ProjectPool(store, 5, other)))
     assert active(store).learner == active(store).number == 3
-    assert "encoded in another way since version 2 (fake, now other): the learner is fitted again" in active(store).note
+    assert "encoded in another way since version 2 (fake, now other): the learner is fitted again" in remarks_text(
+        active(store).remarks
+    )
 
 
 def test_the_audit_slice_is_served_without_drafts_and_nowhere_else(

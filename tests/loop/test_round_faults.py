@@ -17,6 +17,7 @@ from ml_backend.core.types import ModelVersion, TaskSchema
 from ml_backend.loop import round as round_module
 from ml_backend.loop.queue_builder import rank
 from ml_backend.loop.round import run_round
+from ml_backend.monitoring.messages import remarks_text
 from ml_backend.storage import Store
 
 
@@ -40,7 +41,7 @@ def test_a_damaged_artifact_is_replaced_by_the_older_learner_and_the_note_says_s
     set_up(store, 5, pinned=3)
     run_round(make_round(server))
     assert active(store).learner == 2
-    assert "damaged" in active(store).note
+    assert "damaged" in remarks_text(active(store).remarks)
 
 
 def test_a_lost_artifact_is_learnt_again(
@@ -50,7 +51,7 @@ def test_a_lost_artifact_is_learnt_again(
     server.annotate(queue(server)[0], "fruit")
     run_round(make_round(server))
     assert active(store).learner == active(store).number == 3
-    assert "cannot be read" in active(store).note
+    assert "cannot be read" in remarks_text(active(store).remarks)
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:

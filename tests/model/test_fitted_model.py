@@ -11,7 +11,7 @@ import pytest
 
 from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.settings import Settings
-from ml_backend.core.types import ModelVersion, TaskSchema, content_key
+from ml_backend.core.types import ModelVersion, Remark, TaskSchema, content_key
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.storage import Store
@@ -129,9 +129,9 @@ def test_the_best_model_is_the_one_that_the_version_serves(store: Store) -> None
     version = ModelVersion(5, 9, "v9", 2, 4, None, 0.0)
     found, problem = fitted_model.load_best(store, version, "fake")
     assert found is not None
-    assert (found.number, problem) == (2, "")
-    assert fitted_model.load_best(store, None, "fake") == (None, "")
-    assert fitted_model.load_best(store, ModelVersion(5, 9, "v9", None, 0, None, 0.0), "fake") == (None, "")
+    assert (found.number, problem) == (2, None)
+    assert fitted_model.load_best(store, None, "fake") == (None, None)
+    assert fitted_model.load_best(store, ModelVersion(5, 9, "v9", None, 0, None, 0.0), "fake") == (None, None)
 
 
 def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: Store, settings: Settings) -> None:
@@ -143,13 +143,12 @@ def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: 
     found, problem = fitted_model.load_best(store, versions[2], "fake")
     assert found is not None
     assert found.number == 1
-    assert "000003" in problem
-    assert "damaged" in problem
+    assert problem is not None and problem.code == "learner unreadable"
+    assert "000003" in problem.values["problem"] and "damaged" in problem.values["problem"]
 
 
 def test_a_model_of_another_encoder_is_not_loaded(store: Store) -> None:
     version = add(store, model(space="old"))
     found, problem = fitted_model.load_best(store, version, "fake")
     assert found is None
-    assert "old" in problem
-    assert "fake" in problem
+    assert problem == Remark("space changed", {"version": version.number, "fitted": "old", "now": "fake"})

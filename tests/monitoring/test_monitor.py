@@ -20,6 +20,7 @@ from ml_backend.evaluation.metrics import is_correct
 from ml_backend.evaluation.prequential import prequential_accuracy
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring import monitor
+from ml_backend.monitoring.messages import remarks_text
 from ml_backend.monitoring.monitor import MonitorInput, apply_acquisition_fallback, read_monitor_input, run_monitor
 from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.storage import Store
@@ -179,7 +180,7 @@ def test_the_queue_falls_back_to_random_only_if_allowed_and_on_evidence() -> Non
         (allowed.model_copy(update={"acquisition": "random"}), LOSING),
         (allowed.model_copy(update={"acquisition": "margin"}), LOSING),
     ):
-        assert apply_acquisition_fallback(options, result) == (options, "")
+        assert apply_acquisition_fallback(options, result) == (options, None)
 
 
 def test_a_strategy_that_does_not_win_gives_way_at_the_next_round_and_comes_back(
@@ -190,12 +191,12 @@ def test_a_strategy_that_does_not_win_gives_way_at_the_next_round_and_comes_back
     before = queue(server)
     set_up(store, 5, watch=LOSING)
     assert run_round(make_round(server)) is not None
-    assert "random order: cluster-uncertainty is not winning" in active(store).note
+    assert "random order: cluster-uncertainty is not winning" in remarks_text(active(store).remarks)
     assert queue(server) != before
     assert run_round(make_round(server)) is None, "nothing has changed since"
     set_up(store, 5, watch={"comparison": {"verdict": "winning"}})
     assert run_round(make_round(server)) is not None
-    assert "random order" not in active(store).note
+    assert "random order" not in remarks_text(active(store).remarks)
 
 
 def test_balance_is_by_the_named_field(

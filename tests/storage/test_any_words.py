@@ -9,7 +9,7 @@ import pytest
 from test_store_versions import version
 
 from ml_backend.core.teacher_types import Answer, Call, Question
-from ml_backend.core.types import TaskContent, content_key
+from ml_backend.core.types import Remark, TaskContent, content_key
 from ml_backend.storage import RoundRow, Store
 
 ODD = "a\0b\ud800c"
@@ -45,9 +45,11 @@ def test_characters_that_cannot_be_stored_are_replaced_in_replies_of_a_teacher(a
 def test_errors_notes_and_names_of_versions_may_hold_anything(any_store: Store) -> None:
     any_store.versions.record_round(5, RoundRow(LONG, 1.0, 2.0, {}, ODD))
     assert any_store.versions.last_rounds(5) == [RoundRow(LONG, 1.0, 2.0, {}, PLAIN)]
-    any_store.versions.add(replace(version(1), name=LONG, note=ODD, acquisition=LONG), None, 0)
+    any_store.versions.add(
+        replace(version(1), name=LONG, remarks=(Remark("text", {"text": ODD}),), acquisition=LONG), None, 0
+    )
     named = any_store.versions.named(5, LONG)
-    assert named is not None and (named.note, named.acquisition) == (PLAIN, LONG)
+    assert named is not None and (named.remarks, named.acquisition) == ((Remark("text", {"text": PLAIN}),), LONG)
 
 
 def test_documents_and_configurations_may_hold_anything(any_store: Store) -> None:

@@ -180,6 +180,7 @@ def test_a_process_that_leaves_checkpoints_to_others_writes_only_to_the_log(tmp_
     assert file.stat().st_size == before
     other = Database(f"sqlite:///{file}")
     other.write(sa.insert(schema.task).values({**row, "id": 2, "text": ""}))
-    assert file.stat().st_size > before + 6_000_000, "another process moves it to the file"
+    # a part of it fills pages that a migration has freed
+    assert file.stat().st_size > before + 5_900_000, "another process moves it to the file"
     other.close()
     database.close()

@@ -36,7 +36,7 @@ def crowded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     rows = [
         {
             "project": 5, "number": number, "name": f"apprentice-{number}-abcd", "labelled": number, "created_at": 0.0,
-            "note": "", "artifact": "file" if number > MANY - 10 else None, "active": number == MANY,
+            "remarks": [], "artifact": "file" if number > MANY - 10 else None, "active": number == MANY,
             "rows": 50 if number > MANY - 20 else 0, "acquisition": "",
         }
         for number in range(1, MANY + 1)

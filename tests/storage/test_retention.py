@@ -14,7 +14,7 @@ from ml_backend.storage.schema import version as table
 def rounds(store: Store, first: int, last: int, project: int = 5) -> None:
     """Inserts the versions of rounds, without artifacts and without rows in Label Studio."""
     empty = {
-        "project": project, "learner": None, "labelled": 9, "accuracy": None, "created_at": 0.0, "note": "",
+        "project": project, "learner": None, "labelled": 9, "accuracy": None, "created_at": 0.0, "remarks": [],
         "artifact": None, "sha256": None, "active": False, "rows": 0, "acquisition": "",
     }  # fmt: skip
     rows = [{**empty, "number": number, "name": f"v{number}"} for number in range(first, last + 1)]

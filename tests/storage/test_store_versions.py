@@ -6,19 +6,19 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ml_backend.core.types import Estimate, ModelVersion
+from ml_backend.core.types import Estimate, ModelVersion, Remark
 from ml_backend.storage import RoundRow, Store
 from ml_backend.storage import versions as module
 
 
 def version(number: int, project: int = 5, **values: object) -> ModelVersion:
-    named = {"learner": None, "labelled": number, "accuracy": None, "created_at": float(number), "note": ""}
+    named = {"learner": None, "labelled": number, "accuracy": None, "created_at": float(number), "remarks": ()}
     return ModelVersion(project=project, number=number, name=f"apprentice-{number}-abcd", **{**named, **values})  # type: ignore[arg-type]
 
 
 def test_a_version_comes_back_as_it_was(any_store: Store) -> None:
     accuracy = Estimate(0.75, 0.5, 0.9, 20, "audit slice")
-    full = version(3, learner=2, accuracy=accuracy, note="wins 3, é")
+    full = version(3, learner=2, accuracy=accuracy, remarks=(Remark("text", {"text": "wins 3, é"}),))
     any_store.versions.add(full, ("5/000003.safetensors", "ab" * 32), rows=50)
     assert any_store.versions.get(5, 3) == full
     assert any_store.versions.named(5, "apprentice-3-abcd") == full

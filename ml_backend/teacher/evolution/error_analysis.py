@@ -76,10 +76,15 @@ def load_serving_learner(context: ProjectContext) -> FittedModel:
     """Loads the serving learner. Raises ApprenticeError if there is none, or if the labels have changed since."""
     store, project = context.store, context.record.id
     model, problem = fitted_model.load_best(store, store.versions.active(project), context.pool.space)
+    if model is None and problem is not None:
+        raise ApprenticeError(
+            f"Project {project} has no learner that can serve: `apprentice status --project {project}` says why. Wait "
+            "for the next round"
+        )
     if model is None:
         raise ApprenticeError(
-            f"Project {project} has no learner yet{f' ({problem})' if problem else ''}: annotate tasks with at least "
-            "two different labels, and wait for the next round"
+            f"Project {project} has no learner yet: annotate tasks with at least two different labels, and wait for "
+            "the next round"
         )
     if model.snapshot.labels != context.schema.labels:
         raise ApprenticeError(f"The labels of project {project} have changed: wait for the next round")
