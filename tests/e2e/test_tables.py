@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from browser import CHROMIUM, SCREENSHOTS, browser_page, drafted, open_data_manager, start_labelling, submit_button
 from patient_records import SCORES, TABLE, draw_patient
 from playwright.sync_api import expect
 from projects import set_up
 from running_backend import Backend, Project, until
-from test_browser import CHROMIUM, SCREENSHOTS, browser_page, drafted, open_data_manager, start_labelling, submit_button
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import record_text
