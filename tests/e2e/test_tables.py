@@ -95,9 +95,9 @@ def test_a_csv_file_shown_by_texts_is_a_project_of_records(
     backend.wait_for_queue(project)
     project.answer_next(12)
     backend.wait_for_queue(project, labelled=12)
-    done = backend.cli("features", "--project", str(project.number))
+    command = backend.cli("features", "--project", str(project.number))
     kinds = ("age  numeric", "city  categorical", "smoker  boolean", "note  text")
-    assert all(kind in done.stdout for kind in kinds), done.stdout
+    assert all(kind in command.stdout for kind in kinds), command.stdout
     assert "one choice out of 2 over $age, $city, $smoker, $note" in backend.cli("doctor").stdout
     reasons = lambda: sum("draft because of " in reason and "note " in reason for reason in told(backend, project)) > 5  # noqa: E731
     until(reasons, "drafts with reasons")
