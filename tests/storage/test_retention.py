@@ -31,7 +31,7 @@ def numbers(store: Store, project: int = 5) -> list[int]:
 def test_after_months_of_rounds_the_latest_thousand_versions_are_left_and_numbers_go_on(any_store: Store) -> None:
     rounds(any_store, 1, 30_000)
     rounds(any_store, 1, 3, project=6)
-    removed = []
+    removed: list[int] = []
     while not removed or removed[-1]:
         removed.append(any_store.retention.remove_old_versions(5, ()))
     assert max(removed) == ROWS_PER_TRANSACTION, "in batches"
