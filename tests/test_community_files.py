@@ -155,7 +155,12 @@ def pip_install(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[s
         package.mkdir()
         (package / "__init__.py").touch()
         (package / "__main__.py").write_text(f"import sys\n{code}\n")
-        command = [sys.executable, ROOT / "scripts" / "pip_install.py", tmp_path / "setup.log", "flask"]
+        command: list[str | Path] = [
+            sys.executable,
+            ROOT / "scripts" / "pip_install.py",
+            tmp_path / "setup.log",
+            "flask",
+        ]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
 

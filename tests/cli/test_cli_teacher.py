@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -299,8 +299,12 @@ def test_cues_can_be_changed_in_an_editor_and_errors_corrected_there(
     run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
-    edits = iter([lambda text: text.replace('"description": ""', '"description": oops', 1),
-                  lambda text: text.replace("oops", '"hard and shiny"')])  # fmt: skip
+    edits: Iterator[Callable[[str], str]] = iter(
+        [
+            lambda text: text.replace('"description": ""', '"description": oops', 1),
+            lambda text: text.replace("oops", '"hard and shiny"'),
+        ]
+    )
 
     def edit(text: str, extension: str) -> str | None:
         shown.append(text)

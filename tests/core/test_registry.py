@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 
 import pytest
 from fake_encoder import FakeEncoder
@@ -23,7 +23,6 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         EntryPoint("encoder.fake", "fake_encoder:FakeEncoder", ENTRY_POINT_GROUP),
         EntryPoint("acquisition.broken", "no_such_module:Nothing", ENTRY_POINT_GROUP),
     ]
-    entry_points = registry.entry_points
     monkeypatch.setattr(registry, "entry_points", lambda group: [*entry_points(group=group), *third_party_plugins])
     monkeypatch.setattr(registry, "_encoders", LruCache(2))
     registry.installed.cache_clear()

@@ -48,7 +48,7 @@ def pins() -> dict[str, str]:
 
 def compose(*arguments: str, secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **secrets}
-    command = [PROGRAMS / "docker-compose", "--env-file", os.devnull, *arguments]
+    command: list[str | Path] = [PROGRAMS / "docker-compose", "--env-file", os.devnull, *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -96,7 +96,7 @@ class Project:
     def tasks(self) -> list[dict[str, Any]]:
         return [task for page in self.client.task_pages(self.number, fields="task_only") for task in page]
 
-    def predictions(self, version: str) -> list[dict[str, Any]]:
+    def predictions(self, version: str | None) -> list[dict[str, Any]]:
         """Returns the rows of one version in Label Studio, in the order of the queue."""
         rows = self.client.call("GET", "api/predictions/", params={"project": self.number})
         return sorted((row for row in rows if row["model_version"] == version), key=lambda row: float(row["score"]))
@@ -185,7 +185,9 @@ class Backend:
         record = self.store.projects.get(project.number)
         version, job = self.store.versions.active(project.number), self.store.jobs.state(project.number)
         done = record and record.fingerprint and version and version.name == record.published
-        return version if done and version.labelled >= labelled and not (job.running or job.waiting) else None
+        return (
+            version if version and done and version.labelled >= labelled and not (job.running or job.waiting) else None
+        )
 
     def wait_for_queue(self, project: Project, labelled: int = 0, seconds: float = WAIT_SECONDS) -> ModelVersion:
         """Waits until a version with at least `labelled` tasks is served, and returns the version."""
@@ -261,7 +263,10 @@ class Backend:
 
         def catch() -> bool:
             project.answer_next(1)
-            running = lambda: self.store.jobs.state(project.number).running  # noqa: E731
+
+            def running() -> bool:
+                return self.store.jobs.state(project.number).running
+
             until(running, "a round", seconds=30)
             if self._stop_outside_transactions(worker):
                 if running():

@@ -106,8 +106,8 @@ def test_a_rollback_serves_the_earlier_learner_until_it_is_released(
     first = backend.store.versions.learners(project.number)[-1]
     assert latest.learner is not None and first < latest.learner
 
-    done = backend.cli("rollback", "--project", number, "--to", str(first))
-    assert done.returncode == 0 and "is held until" in done.stdout, done.stderr
+    command = backend.cli("rollback", "--project", number, "--to", str(first))
+    assert command.returncode == 0 and "is held until" in command.stdout, command.stderr
     until(lambda: backend.active(project).learner == first, "the earlier learner")
     held = backend.wait_for_queue(project)
     assert held.number > latest.number and project.seen()["model_version"] == held.name
@@ -128,5 +128,5 @@ def test_a_rollback_serves_the_earlier_learner_until_it_is_released(
     assert released.learner is not None and released.learner > held.number, "a fit that knows the answers since then"
     assert not backend.printed_status(project)["held"]
 
-    done = backend.cli("rollback", "--project", number, "--to", "no-such-version")
-    assert done.returncode == 1 and "no learner" in done.stderr
+    command = backend.cli("rollback", "--project", number, "--to", "no-such-version")
+    assert command.returncode == 1 and "no learner" in command.stderr

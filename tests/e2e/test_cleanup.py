@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     admin.call("POST", "api/predictions/", body=foreign)
     for connected_project in (project, other_project):
         backend.connect(connected_project)
-        until(lambda checked=connected_project: drafted_by_teacher(backend, checked), "a draft of the teacher")
+        until(partial(drafted_by_teacher, backend, connected_project), "a draft of the teacher")
         connected_project.answer_next(4)
         backend.wait_for_queue(connected_project, labelled=4)
     tables = {table for table, row in rows(backend) if row.get("project") == project.number}
@@ -202,7 +203,10 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     ]
     assert remaining_rows == [] and backend.store.rows(project.number) == {}
     assert list(folder.rglob(number)) == []
-    still = lambda: [text for text in truth if files_with(backend, text.encode())]  # noqa: E731
+
+    def still() -> list[str]:
+        return [text for text in truth if files_with(backend, text.encode())]
+
     with suppress(AssertionError):
         until(lambda: not still(), "the end of its texts", seconds=20)
     assert still() == []

@@ -34,7 +34,7 @@ def test_the_secret_opens_every_door_and_nothing_else_does(
         ("POST", "/versions", {"project": project.number, "version": "latest"}, 202),
         ("GET", "/metrics", None, 200),
     ]
-    keys = {
+    keys: dict[str, httpx.Auth | Callable[[httpx.Request], httpx.Request]] = {
         "basic": httpx.BasicAuth("apprentice", backend.secret),
         "bearer": lambda request: _with_bearer(request, backend.secret),
     }

@@ -47,8 +47,13 @@ def test_an_answer_that_looks_wrong_stands_in_a_tab_of_its_own_until_it_is_mende
     assert row["result"][0]["value"]["choices"]
     (tab,) = [tab for tab in project.tabs() if tab["data"].get("title") == SECOND_LOOK_VERSION]
     view = {"project": project.number, "view": tab["id"]}
-    listed = lambda: {task["id"] for task in project.client.call("GET", "api/tasks", params=view)["tasks"]}  # noqa: E731
-    rows = lambda: {row["task"] for row in project.predictions(SECOND_LOOK_VERSION)}  # noqa: E731
+
+    def listed() -> set[int]:
+        return {task["id"] for task in project.client.call("GET", "api/tasks", params=view)["tasks"]}
+
+    def rows() -> set[int]:
+        return {row["task"] for row in project.predictions(SECOND_LOOK_VERSION)}
+
     until(lambda: listed() == rows(), "the tab of all proposals")  # more of them may be on their way
     assert "annotations look wrong" in backend.cli("status", "--project", str(project.number)).stdout
 

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from browser import CHROMIUM, SCREENSHOTS, browser_page, drafted, open_data_manager, start_labelling, submit_button
 from patient_records import SCORES, TABLE, draw_patient
 from playwright.sync_api import expect
 from projects import set_up
 from running_backend import Backend, Project, until
-from test_browser import CHROMIUM, SCREENSHOTS, browser_page, drafted, open_data_manager, start_labelling, submit_button
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.types import record_text
@@ -95,9 +95,9 @@ def test_a_csv_file_shown_by_texts_is_a_project_of_records(
     backend.wait_for_queue(project)
     project.answer_next(12)
     backend.wait_for_queue(project, labelled=12)
-    done = backend.cli("features", "--project", str(project.number))
+    command = backend.cli("features", "--project", str(project.number))
     kinds = ("age  numeric", "city  categorical", "smoker  boolean", "note  text")
-    assert all(kind in done.stdout for kind in kinds), done.stdout
+    assert all(kind in command.stdout for kind in kinds), command.stdout
     assert "one choice out of 2 over $age, $city, $smoker, $note" in backend.cli("doctor").stdout
     reasons = lambda: sum("draft because of " in reason and "note " in reason for reason in told(backend, project)) > 5  # noqa: E731
     until(reasons, "drafts with reasons")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from browser import CHROMIUM, SCREENSHOTS, browser_page, open_data_manager
 from playwright.sync_api import expect
 from running_backend import Backend, Project, until
-from test_browser import CHROMIUM, SCREENSHOTS, browser_page, open_data_manager
 
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.demo.llama import MODEL, PARALLEL_REQUESTS, LocalLlama

@@ -71,7 +71,7 @@ LABELS = tuple(_MESSAGES)
 
 def messages(n: int, labels: Sequence[str], seed: int = 0) -> dict[str, str]:
     """Returns n different short texts and their labels, evenly spread, in a fixed random order."""
-    pairs = {}
+    pairs: dict[str, str] = {}
     for label in labels:
         templates, fillers = _MESSAGES[label]
         rows = [(template.format(filler), label) for template in templates for filler in filler_order(fillers, seed)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from itertools import combinations
 from math import comb
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from ml_backend.evaluation import group_metrics
 from ml_backend.evaluation.group_metrics import ALPHA, MIN_ROWS_TO_COMPARE, class_balance, metrics_by_group
 
 
-def rows(**right_of: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def rows(**right_of: tuple[int, int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """So many right out of so many rows for each named group."""
     right = np.concatenate([np.arange(n) < hits for hits, n in right_of.values()])
     return right, np.repeat(list(right_of), [n for _, n in right_of.values()])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +15,7 @@ from ml_backend.evaluation.label_errors import MIN_ROWS_OF_LABEL, find_label_err
 from plugins.learners.logistic import Logistic
 
 
-def by_the_paper(probabilities: np.ndarray, labels: list[int]) -> list[tuple[float, int, int]]:
+def by_the_paper(probabilities: npt.NDArray[Any], labels: list[int]) -> list[tuple[float, int, int]]:
     """(margin, row, better label) of every off-diagonal row, lowest margin first, from labels with enough rows."""
     n, c = probabilities.shape
     members = {j: [i for i in range(n) if labels[i] == j] for j in range(c)}
@@ -64,7 +67,9 @@ def test_several_labels_are_doubted_one_against_the_rest(n: int, c: int, seed: i
     assert (errors.instead == instead[errors.rows]).all()
 
 
-def noisy(random: np.random.Generator, n: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def noisy(
+    random: np.random.Generator, n: int, noise: float
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     """Vectors (n, 16) around four centres, labels (n,), and which of them (n,) were replaced by others."""
     truth = random.integers(0, 4, n)
     vectors = random.normal(size=(4, 16))[truth] + random.normal(size=(n, 16))
@@ -88,7 +93,7 @@ def test_noise_that_was_put_in_is_proposed_first(rng: np.random.Generator) -> No
     assert wrong[find_label_errors(held_out, multi_targets, True, np.zeros(400, bool), 20).rows].mean() > 0.7
 
 
-def slip(labels: list[int], row: int) -> tuple[np.ndarray, np.ndarray]:
+def slip(labels: list[int], row: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Probabilities near 1 for every given label, but for label 0 in one row."""
     targets = np.eye(3, dtype=np.float32)[labels]
     probabilities = 0.8 * targets + 0.1 * (1 - targets)

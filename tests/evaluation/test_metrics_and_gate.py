@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -157,7 +160,7 @@ def test_who_is_right_as_often_as_sure_is_calibrated_and_who_is_sure_and_wrong_i
     assert calibration_error(three_of_four, eye[[0, 0, 0, 1]], False) == pytest.approx(0.0, abs=1e-6)
 
 
-def fit(new: list[int], old: list[int] | None) -> tuple[Fit, np.ndarray]:
+def fit(new: list[int], old: list[int] | None) -> tuple[Fit, npt.NDArray[Any]]:
     """Predictions of two learners for tasks whose target is label 0; 0 is right, 1 is wrong."""
     eye = np.eye(2, dtype=np.float32)
     return Fit({}, eye[new], None if old is None else eye[old]), np.tile(eye[0], (len(new), 1))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from ml_backend.core.arrays import Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import MIN_ANSWERS_FOR_ACCURACY, is_correct
 from ml_backend.evaluation.prequential import MIN_BLOCK_ANSWERS, blocks, prequential_accuracy
 from plugins.learners.logistic import Logistic
@@ -27,13 +30,16 @@ class Nearest:
         )
         return Fit({"x": train.vectors[:, :-1], "y": train.targets}, train.targets)
 
+    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+        return {}
+
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         self.judgements.append((self._fitted_rows, vectors[:, -1].astype(int).tolist()))
         x, y = np.asarray(tensors["x"], np.float32), np.asarray(tensors["y"], np.float32)
         return np.asarray(y[((vectors[:, None, :-1] - x) ** 2).sum(axis=2).argmin(axis=1)])
 
 
-def make(n: int, audited: int, rng: np.random.Generator) -> tuple[TrainingSet, np.ndarray]:
+def make(n: int, audited: int, rng: np.random.Generator) -> tuple[TrainingSet, npt.NDArray[Any]]:
     vectors = np.column_stack([rng.normal(size=(n, 3)), np.arange(n)]).astype(np.float32)
     targets = np.eye(CLASSES, dtype=np.float32)[(vectors[:, :3] > 0) @ [4, 2, 1]]
     is_audited = np.isin(np.arange(n), rng.choice(np.arange(MIN_BLOCK_ANSWERS, n), audited, replace=False))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy.stats import norm
 
-from ml_backend.core.arrays import Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
+from ml_backend.evaluation.prequential import MIN_BLOCK_ANSWERS
 from ml_backend.evaluation.random_baseline import (
     ALPHA,
     FIRST_LOOK,
-    MIN_BLOCK_ANSWERS,
     REPEATS,
     compare_with_random,
     count_looks,
@@ -32,8 +34,8 @@ class MemorisingLearner:
     """
 
     def __init__(self) -> None:
-        self.fitted_rows: list[np.ndarray] = []
-        self.judged: list[np.ndarray] = []
+        self.fitted_rows: list[npt.NDArray[Any]] = []
+        self.judged: list[npt.NDArray[Any]] = []
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
         self.fitted_rows.append(train.vectors[:, 1].astype(int))
@@ -41,14 +43,17 @@ class MemorisingLearner:
         labels[train.vectors[:, 0].astype(int)] = train.targets.argmax(axis=1)
         return Fit({"knows": labels}, train.targets)
 
+    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+        return {}
+
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         self.judged.append(vectors[:, 1].astype(int))
-        return np.eye(8, dtype=np.float32)[np.asarray(tensors["knows"], int)[vectors[:, 0].astype(int)]]
+        return np.asarray(np.eye(8, dtype=np.float32)[np.asarray(tensors["knows"], int)[vectors[:, 0].astype(int)]])
 
 
 def answers(
-    chosen: np.ndarray, audits: int, random: np.random.Generator, allowed_rows: Sequence[int] = ()
-) -> tuple[TrainingSet, np.ndarray]:
+    chosen: npt.NDArray[Any], audits: int, random: np.random.Generator, allowed_rows: Sequence[int] = ()
+) -> tuple[TrainingSet, npt.NDArray[Any]]:
     """Rows of chosen types in their order, with audited ones of any type, at random rows of `allowed_rows`."""
     n = len(chosen) + audits
     audited = np.zeros(n, bool)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ml_backend.core.arrays import Fit, Floats, Tensors, TrainingSet
+from ml_backend.core.arrays import DistillationData, Fit, Floats, Tensors, TrainingSet
 from ml_backend.evaluation.metrics import is_correct
 from ml_backend.evaluation.retrospective import (
     ANSWERS_BETWEEN_MODELS,
@@ -68,9 +68,12 @@ class CountingLearner:
         self.fit_sizes.append(rows)
         return Fit({"rows": np.array(rows)}, self.predict({"rows": np.array(rows)}, train.vectors))
 
+    def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+        return {}
+
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
         """Label 0 for every row if it was fitted on fewer than 100 rows, label 1 otherwise."""
-        return np.tile(np.eye(2, dtype=np.float32)[int(tensors["rows"] >= 100)], (len(vectors), 1))
+        return np.tile(np.eye(2, dtype=np.float32)[int(np.asarray(tensors["rows"], int) >= 100)], (len(vectors), 1))
 
 
 def rows(n: int, multiple: bool = False) -> TrainingSet:

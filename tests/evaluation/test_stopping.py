@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -53,7 +56,8 @@ def test_predictions_settle_when_the_mean_of_the_agreements_reaches_the_threshol
 def test_several_labels_agree_in_all_their_decisions(rng: np.random.Generator) -> None:
     predictions = rng.random((2, 50, 3)) < 0.3
     result = measure_stability(predictions)
-    assert result.agreements == (pytest.approx(cohen_kappa_score(predictions[0].ravel(), predictions[1].ravel())),)
+    expected = cohen_kappa_score(predictions[0].ravel(), predictions[1].ravel())
+    assert result.agreements == pytest.approx((expected,))
 
 
 @given(seed=st.integers(0, 10_000))
@@ -63,7 +67,7 @@ def test_the_power_law_is_the_best_that_scipy_finds(seed: int) -> None:
     accuracy = np.clip(0.9 - 2.0 * SIZES ** -random.uniform(0.2, 1.2) + random.normal(0, 0.03, 5), 0, 1)
     weights = np.arange(1, 6) / 5
 
-    def law(size: np.ndarray, a: float, b: float, c: float) -> np.ndarray:
+    def law(size: npt.NDArray[Any], a: float, b: float, c: float) -> npt.NDArray[Any]:
         return np.asarray(a - b * size**-c)
 
     def error(a: float, b: float, c: float) -> float:

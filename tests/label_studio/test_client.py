@@ -75,9 +75,7 @@ def token(seconds: float) -> str:
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents the SDK from sleeping between two tries."""
-    from label_studio_sdk.core import http_client
-
-    monkeypatch.setattr(http_client.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.loop import queue_builder
 from ml_backend.loop.context import RoundContext
+from ml_backend.loop.query_selection import select_queries
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel
@@ -155,7 +156,7 @@ def test_the_query_strategy_does_not_use_their_errors(
 ) -> None:
     context, written = mixed
     pools: list[Any] = []
-    choose = queue_builder.select_queries
+    choose = select_queries
     monkeypatch.setattr(
         queue_builder, "select_queries", lambda *args, **more: (pools.append(args[1]), choose(*args, **more))[1]
     )

@@ -17,7 +17,7 @@ from ml_backend.label_studio.label_review import (
     reviewable_tasks,
     update_proposals,
 )
-from ml_backend.storage import Store
+from ml_backend.storage import Store, now
 
 
 class AnnotatedProject:
@@ -125,7 +125,7 @@ def test_an_annotation_that_was_changed_counts_as_reviewed_until_it_changes_agai
 def test_a_proposal_without_a_change_expires(project: AnnotatedProject, monkeypatch: pytest.MonkeyPatch) -> None:
     project.suspect(1)
     project.propose()
-    later = module.now() + module.EXPIRY_SECONDS + 1
+    later = now() + module.EXPIRY_SECONDS + 1
     monkeypatch.setattr(module, "now", lambda: later)
     assert project.propose() == []
     assert 1 not in project.reviewable()

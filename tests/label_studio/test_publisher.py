@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,6 @@ from fake_label_studio import FakeClient, FakeLabelStudio, add_labelled_tasks
 
 from ml_backend.core.exceptions import ApprenticeError, RequestRefusedError
 from ml_backend.core.types import Draft, Prediction, TaskSchema
-from ml_backend.label_studio import publisher as module
 from ml_backend.label_studio.publisher import HEAD_PREDICTIONS, Publisher, PublishTimings, delete_version_predictions
 
 IMPORT = ("POST", "api/projects/5/import/predictions")
@@ -110,7 +110,7 @@ def test_each_write_is_preceded_by_a_pause_as_long_as_the_previous_write(
 ) -> None:
     publisher, client, queue = publish(HEAD_PREDICTIONS + 3, PublishTimings(60.0, 0.01))
     clock, pauses = [0.0], []
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     call = client.call
 
     def take_time(method: str, path: str, **values: Any) -> Any:

@@ -132,7 +132,7 @@ def test_running_workers_get_time_to_release_the_project(
     learnt: dict[int, str], server: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", slept.append)
+    monkeypatch.setattr(time, "sleep", slept.append)
     store.jobs.beat("worker", 1)
     forget(FakeClient(server), store, 5, say)
     assert slept == [module.WORKER_RELEASE_SECONDS]

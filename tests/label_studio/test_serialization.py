@@ -221,11 +221,11 @@ def test_a_prediction_is_written_as_label_studio_takes_it(capture: Capture) -> N
 
 
 def test_a_prediction_is_valid_to_label_studios_own_checker() -> None:
-    from label_studio_sdk.label_interface import LabelInterface
+    from label_studio_sdk.label_interface.interface import LabelInterface
 
     rows = write_predictions([Prediction(1, 0.5, Draft(("fruit",), 0.5, "teacher"), "why")], SCHEMA, "v1")
     for row in rows:
-        assert LabelInterface(SINGLE).validate_prediction(row)
+        assert LabelInterface(SINGLE).validate_prediction(row)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("draft", [None, Draft((), 0.9, "learner")])

@@ -452,7 +452,8 @@ def test_a_recent_import_is_not_listed_again(
 ) -> None:
     add_labelled_tasks(server, 40)
     settle(server, store)
-    listed, answer = [], server.answer
+    listed: list[dict[str, Any]] = []
+    answer = server.answer
 
     def note(method: str, path: str, body: Any, params: dict[str, Any]) -> Any:
         response = answer(method, path, body, params)

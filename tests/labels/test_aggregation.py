@@ -60,7 +60,7 @@ def assert_equals_all_at_once(aggregator: LabelAggregator, store: Store, project
         assert aggregator.draft_acceptance(excluded) == (len(shown), received(annotated), saved(annotated))
 
 
-annotations = st.builds(
+any_annotation = st.builds(
     Annotation,
     id=st.integers(1, 8),
     task=st.sampled_from(TASKS),
@@ -79,8 +79,8 @@ drafts = st.none() | st.builds(
 queues = st.dictionaries(st.sampled_from(TASKS), drafts, max_size=3)
 numbers = st.lists(st.integers(1, 8), min_size=1, max_size=3)
 steps = st.one_of(
-    st.tuples(st.just("put"), st.lists(annotations, min_size=1, max_size=4)),
-    st.tuples(st.just("put"), st.lists(annotations, min_size=1, max_size=2)),
+    st.tuples(st.just("put"), st.lists(any_annotation, min_size=1, max_size=4)),
+    st.tuples(st.just("put"), st.lists(any_annotation, min_size=1, max_size=2)),
     st.tuples(st.just("show"), queues),
     st.tuples(st.just("delete"), numbers),
     st.tuples(st.just("revive"), numbers),
@@ -170,7 +170,7 @@ def test_a_new_project_with_the_same_number_is_read_from_the_beginning(store: St
 def test_other_annotations_have_another_digest() -> None:
     annotated = [annotation(1, 1, "a"), annotation(2, 2, "b"), annotation(3, 3, cancelled=True)]
     changed = [annotated[0], replace(annotated[1], choices=("c",)), annotated[2]]
-    variants = (annotated, annotated[:2], annotated[1:], changed, [])
+    variants: tuple[list[Annotation], ...] = (annotated, annotated[:2], annotated[1:], changed, [])
     digests = {digest_value(aggregate_annotations(SINGLE, variant)) for variant in variants}
     assert len(digests) == 5
     assert digest_value(aggregate_annotations(SINGLE, annotated[::-1])) in digests

@@ -115,6 +115,7 @@ def test_the_strategy_gets_the_learners_probabilities_and_errors(multiple: bool)
     assert pool.probabilities is not None and pool.probabilities.argmax(axis=1).tolist() == [0, 1, 2, 0, 1]
     # the held-out probability of wrong labels is 0.5 for task 3 with the first label, 0.8 for task 8 with the third
     wrong = {3: 0.5, 8: 0.8} if not multiple else {3: (0.5 + 0.3 + 0.2) / 3, 8: (0.5 + 0.3 + 0.8) / 3}
+    assert pool.errors is not None
     np.testing.assert_allclose(pool.errors, [wrong.get(task, math.nan) for task in tasks.tolist()], rtol=1e-5)
 
 

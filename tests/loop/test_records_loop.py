@@ -182,7 +182,8 @@ def test_without_a_value_in_any_tag_it_is_said_what_a_task_needs(
 def test_what_is_no_record_is_told_and_the_others_go_on(
     clinic: dict[int, str], server: FakeLabelStudio, make_round: MakeRound, store: Store
 ) -> None:
-    for odd in ("no record", 7, None, [1, 2], {}):
+    odd_records: tuple[Any, ...] = ("no record", 7, None, [1, 2], {})
+    for odd in odd_records:
         server.add_tasks([""], record=odd)
     server.add_tasks([""], record='{"age": 30, "city": "Oslo"}', note="as JSON, as from an import of CSV")
     server.add_tasks(
@@ -294,9 +295,9 @@ def test_other_records_in_place_of_those_that_were_there_are_looked_at_anew(
     encoder = feature_space.project_record_encoder(Settings(encoder="fake"), store.projects.ensure(5))
     assert encoder is not None and {field["name"] for field in encoder.field_summaries()} == {"income", "member"}
     for n in range(2):  # vector spaces that are not needed any more are removed
-        for task in list(server.tasks.values()):
-            task["data"]["record"] = {f"other {n}": task["id"] * 7, f"kind {n}": task["id"] % 3}
-            task["updated_at"] = server._now()
+        for added in list(server.tasks.values()):
+            added["data"]["record"] = {f"other {n}": added["id"] * 7, f"kind {n}": added["id"] % 3}
+            added["updated_at"] = server._now()
         set_up(store, 5, reconciled_at=0.0)
         run_round(make_round(server))
     left = {path.parent.name for path in settings.data_dir.glob("vectors/records-*/5")}
@@ -308,14 +309,14 @@ def test_while_a_rollback_holds_a_learner_it_keeps_its_space(
 ) -> None:
     run_round(make_round(server))
     teach(server, make_round, clinic, SCHEMA, 30)
-    held = active(store).learner
+    held, held_space = active(store).learner, learner(store).snapshot.space
     set_up(store, 5, pinned=active(store).number)
     add_patients(server, 200, seed=2)
     run_round(make_round(server))
     assert active(store).learner == held and all(row["result"] for row in server.current_predictions())
     set_up(store, 5, pinned=None)
     run_round(make_round(server))
-    assert learner(store).snapshot.space != held and active(store).learner == active(store).number
+    assert learner(store).snapshot.space != held_space and active(store).learner == active(store).number
 
 
 def test_until_a_round_has_come_to_its_end_the_space_before_is_served_from(

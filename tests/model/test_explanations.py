@@ -33,9 +33,11 @@ def model_with(weight: Floats, monkeypatch: pytest.MonkeyPatch) -> FittedModel:
     """A model whose head has this weight for yes."""
 
     class Head:
-        def fit(self, train: TrainingSet, seed: int) -> Fit: ...
+        def fit(self, train: TrainingSet, seed: int) -> Fit:
+            raise NotImplementedError
 
-        def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]: ...
+        def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
+            raise NotImplementedError
 
         def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
             return linear(tensors, vectors)

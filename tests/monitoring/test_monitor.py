@@ -18,6 +18,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.group_metrics import metrics_by_group
 from ml_backend.evaluation.metrics import is_correct
 from ml_backend.evaluation.prequential import prequential_accuracy
+from ml_backend.loop.query_selection import select_queries
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring import monitor
 from ml_backend.monitoring.messages import remarks_text
@@ -214,7 +215,7 @@ def test_balance_is_by_the_named_field(
         task["data"]["region"] = "north" if number % 2 else "south"
     set_up(store, 5, read_under="", reconciled_at=0.0)
     calls: list[Any] = []
-    choose = queue_builder.select_queries
+    choose = select_queries
     monkeypatch.setattr(
         queue_builder, "select_queries", lambda *args, **more: (calls.append(args), choose(*args, **more))[1]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ from ml_backend.teacher import prompts
 
 SCHEMA = read_schema(SINGLE)
 TEACHER = "openai:small"
-AUTHORS = ("teacher", "learner", None)
+AUTHORS: tuple[Literal["learner", "teacher"] | None, ...] = ("teacher", "learner", None)
 
 
 def text_of(task: int) -> str:
@@ -39,7 +39,7 @@ def text_of(task: int) -> str:
 
 
 def draw_probabilities(random: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.eye(3, dtype=np.float32)[random.integers(3)] * np.float32(0.8) + np.float32(0.1)
+    return np.asarray(np.eye(3, dtype=np.float32)[random.integers(3)] * np.float32(0.8) + np.float32(0.1))
 
 
 def fill_by_hand(store: Store, n: int, teacher_labels: int = 0, project: int = 5) -> dict[int, Any]:

@@ -370,7 +370,8 @@ def thirds() -> Thirds:
 def clusters(pool: ProjectPool, thirds: Thirds) -> list[int]:
     clustering = pool.clusters(full_view(pool, with_learner=False), thirds)
     assert clustering is not None
-    return clustering.assignment.tolist()
+    assignment: list[int] = clustering.assignment.tolist()
+    return assignment
 
 
 def test_clusters_are_used_again_and_new_tasks_join_them(pool: ProjectPool, store: Store, thirds: Thirds) -> None:

@@ -32,7 +32,7 @@ class NearestMeanLearner:
         return {}
 
     def predict(self, tensors: Tensors, vectors: Floats) -> Floats:
-        strength = np.exp(9 * vectors @ tensors["means"].T)
+        strength = np.exp(9 * vectors @ np.asarray(tensors["means"], np.float32).T)
         return np.asarray(strength / strength.sum(axis=1, keepdims=True), np.float32)
 
 

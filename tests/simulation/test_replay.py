@@ -21,6 +21,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.evaluation.promotion_gate import GateDecision
 from ml_backend.loop import training
 from ml_backend.loop.context import RoundContext
+from ml_backend.loop.query_selection import select_queries
 from ml_backend.loop.queue_builder import RankingContext
 from ml_backend.loop.round import run_round
 from ml_backend.model import fitted_model
@@ -83,7 +84,7 @@ class ChooseCalls:
 @pytest.fixture
 def choose_calls(monkeypatch: pytest.MonkeyPatch) -> ChooseCalls:
     calls = ChooseCalls([], [], [], [])
-    choose = replay.select_queries
+    choose = select_queries
 
     def spy(options: ProjectSettings, pool: Pool, groups: Ints | None, k: int, seed: int) -> Selection:
         chosen = choose(options, pool, groups, k, seed)
@@ -144,7 +145,7 @@ def test_a_live_project_gets_the_queues_and_the_learners_that_were_simulated(
         assert all(
             np.array_equal(live_learner.tensors[name], simulated_learner.tensors[name]) for name in live_learner.tensors
         )
-    assert training.decide_promotion is replay.decide_promotion
+    assert vars(training)["decide_promotion"] is vars(replay)["decide_promotion"]
     assert sorted(values(measurements, "accuracy")) == [8, 16, 24, 32]
 
 
@@ -171,6 +172,7 @@ def test_each_learner_knows_exactly_what_is_labelled_and_is_what_acquisition_see
             learner, _ = learn(snapshot, vectors, serving, number)
             assert learner is not None
             pool = choose_calls.pools[number]
+            assert pool.probabilities is not None and pool.errors is not None
             assert np.array_equal(pool.probabilities, learner.predict(SCHEMA, POOL.vectors))
             assert np.array_equal(pool.errors, learner.errors(np.arange(45)), equal_nan=True)
             assert (pool.labelled ^ pool.available).all()
@@ -199,7 +201,8 @@ def test_strategies_of_one_seed_start_alike_and_seeds_do_not(choose_calls: Choos
             measured.setdefault(seed, set()).add(
                 tuple(measurement.value for measurement in measurements if measurement.labelled == 6)[:4]
             )
-    assert all(len(starts_of_seed) == 1 for starts_of_seed in [*starts.values(), *measured.values()])
+    assert all(len(starts_of_seed) == 1 for starts_of_seed in starts.values())
+    assert all(len(values_of_seed) == 1 for values_of_seed in measured.values())
     assert len(set.union(*starts.values())) == 3
 
 

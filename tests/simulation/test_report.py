@@ -74,7 +74,8 @@ class Page(HTMLParser):
 def numbers(value: Any) -> list[float]:
     """The values of an array, which Plotly encodes."""
     if isinstance(value, dict):
-        return np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"]).tolist()
+        decoded: list[float] = np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"]).tolist()
+        return decoded
     return list(value)
 
 

@@ -27,7 +27,7 @@ from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.settings import Settings
 from ml_backend.simulation import replay, run
-from ml_backend.simulation.learning_curves import COLUMNS
+from ml_backend.simulation.learning_curves import COLUMNS, append_run
 
 
 def test_curves_summary_and_report_are_written_and_the_verdict_is_last(
@@ -355,7 +355,7 @@ def test_odd_texts_and_groups_go_all_the_way(main: Callable[..., Any], simulatio
 def test_what_is_finished_is_kept_and_told_when_a_run_fails(
     main: Callable[..., Any], simulation: SimulationFolder, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = run.append_run
+    add = append_run
 
     def fail(path: Path, run: Any) -> None:
         if len(simulation.runs()) == 2:

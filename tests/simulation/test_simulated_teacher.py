@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from fake_encoder import FakeEncoder
 from fake_label_studio import SINGLE, WORDS, text_about
@@ -84,7 +86,7 @@ class SimulatedTeacherRuns:
             arm, self.settings, self.plan, SINGLE, self.pool, self.teacher.again(), ROUNDS, PER_ROUND
         )
 
-    def learner(self, rows: np.ndarray, wrong: int = 4) -> FittedModel:
+    def learner(self, rows: npt.NDArray[Any], wrong: int = 4) -> FittedModel:
         """A learner that is confidently wrong on the first `wrong` rows."""
         snapshot = TrainingSnapshot("logistic", "fake", self.schema.labels, False, rows, b"", self.pool.targets[rows])
         learner, _ = fitted_model.fit_model(snapshot, self.pool.vectors[rows], None, 1)
@@ -148,7 +150,7 @@ def test_what_it_writes_is_learnt_from(runs: SimulatedTeacherRuns) -> None:
     assert priors is not None
     multiple = np.array([False])
 
-    def right(tensors: dict[str, np.ndarray]) -> float:
+    def right(tensors: dict[str, npt.NDArray[Any]]) -> float:
         probabilities = registry.learner("logistic").predict({**tensors, "multiple": multiple}, runs.test.vectors)
         return float(is_correct(probabilities, runs.test.targets, False).mean())
 

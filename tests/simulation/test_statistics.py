@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -26,7 +29,7 @@ scores = st.integers(0, 20).map(lambda step: step / 20)
 
 
 @given(budgets=steps, data=st.data())
-def test_the_area_is_the_sum_of_the_trapezoids_over_the_range(budgets: np.ndarray, data: st.DataObject) -> None:
+def test_the_area_is_the_sum_of_the_trapezoids_over_the_range(budgets: npt.NDArray[Any], data: st.DataObject) -> None:
     curve = data.draw(st.lists(scores, min_size=len(budgets), max_size=len(budgets)))
     area = sum(
         Fraction(int(right - left)) * (Fraction(a) + Fraction(b)) / 2
@@ -65,10 +68,11 @@ def test_the_interval_is_the_same_each_time_and_for_each_column() -> None:
 
 
 def test_one_seed_is_its_own_interval() -> None:
-    assert interval(np.array([0.5])) == (0.5, 0.5)
+    low, high = interval(np.array([0.5]))
+    assert (float(low), float(high)) == (0.5, 0.5)
 
 
-def enumerated(differences: list[float]) -> float:
+def enumerated(differences: Sequence[float]) -> float:
     """Two-sided signed-rank p-value: all signs of ranks are equally likely; zeros are left out, ties share ranks."""
     non_zero = np.array([difference for difference in differences if difference])
     ranks = stats.rankdata(np.abs(non_zero))
@@ -104,7 +108,7 @@ def test_below_six_seeds_even_a_clean_sweep_is_not_significant(seeds: int, p_val
 
 @given(budgets=steps, data=st.data(), target=scores)
 def test_the_target_is_reached_where_the_drawn_curve_first_crosses_it(
-    budgets: np.ndarray, data: st.DataObject, target: float
+    budgets: npt.NDArray[Any], data: st.DataObject, target: float
 ) -> None:
     curve = np.array(data.draw(st.lists(scores, min_size=len(budgets), max_size=len(budgets))))
     grid = np.linspace(budgets[0], budgets[-1], 20 * int(budgets[-1] - budgets[0]) + 1)
@@ -136,7 +140,7 @@ def test_the_interval_of_the_labels_saved_is_that_of_paired_resampling() -> None
     seed_effect = random.normal(0, 0.5, (seeds, 1))  # common to both, and larger than all other variation
     random_curves, curves = budgets / 125 + seed_effect, budgets / 90 + seed_effect + random.normal(0, 0.1, (seeds, 1))
 
-    def saved(rows: np.ndarray) -> float:
+    def saved(rows: npt.NDArray[Any]) -> float:
         """Labels saved by interpolation, which is exact because both curves rise everywhere."""
         random_mean, mean = random_curves[rows].mean(axis=0), curves[rows].mean(axis=0)
         return float(100 - np.interp(random_mean[-1], mean, budgets))

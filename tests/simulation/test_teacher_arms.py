@@ -16,7 +16,9 @@ def run(strategy: str, seed: int, scores: tuple[float, float], calls: float | No
     for labelled, score in zip((10, 20), scores, strict=True):
         for metric in ("macro_f1", "accuracy", "worst_class_f1"):
             yield Measurement(strategy, seed, labelled, metric, "", score)
-        for metric in ("calls", "tokens", "cost") if calls is not None else ():
+        if calls is None:
+            continue
+        for metric in ("calls", "tokens", "cost"):
             value = calls * (labelled == 20) * {"calls": 1, "tokens": 110, "cost": 0.5}[metric]
             yield Measurement(strategy, seed, labelled, f"teacher_{metric}", "", value)
 

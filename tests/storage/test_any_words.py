@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_store_versions import version
+from versions import version
 
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import Remark, TaskContent, content_key

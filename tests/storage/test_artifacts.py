@@ -89,7 +89,7 @@ def test_a_write_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match=r"disk|space"):
-        Artifacts(tmp_path).write(5, 1, TENSORS)
+        Artifacts(tmp_path).write(5, "1", TENSORS)
 
 
 def test_an_artifact_that_was_read_is_sound_until_its_file_changes(

@@ -360,7 +360,7 @@ def test_vectors_of_deleted_texts_are_removed_and_the_others_stay(any_store: Sto
         for start in range(0, 44, 11):
             cache.add(keys[start : start + 11], vectors[start : start + 11])
     any_store.tasks.remove(5, range(1, 6))
-    dropped = []
+    dropped: list[int] = []
     while not dropped or dropped[-1]:
         dropped.append(any_store.remove_unused_vectors(5))
     assert sum(dropped) == 2 * (5 + 3)

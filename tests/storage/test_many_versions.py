@@ -33,7 +33,7 @@ def crowded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     The tests only read them."""
     url = request.getfixturevalue("postgresql_of_module") if request.param == "postgresql" else ""
     store = Store(Settings(_env_file=None, data_dir=tmp_path_factory.mktemp("crowded"), store_url=url))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "project": 5, "number": number, "name": f"apprentice-{number}-abcd", "labelled": number, "created_at": 0.0,
             "remarks": [], "artifact": "file" if number > MANY - 10 else None, "active": number == MANY,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -13,7 +15,7 @@ from ml_backend.storage.schema import version as table
 
 def rounds(store: Store, first: int, last: int, project: int = 5) -> None:
     """Inserts the versions of rounds, without artifacts and without rows in Label Studio."""
-    empty = {
+    empty: dict[str, Any] = {
         "project": project, "learner": None, "labelled": 9, "accuracy": None, "created_at": 0.0, "remarks": [],
         "artifact": None, "sha256": None, "active": False, "rows": 0, "acquisition": "",
     }  # fmt: skip
@@ -31,7 +33,7 @@ def numbers(store: Store, project: int = 5) -> list[int]:
 def test_after_months_of_rounds_the_latest_thousand_versions_are_left_and_numbers_go_on(any_store: Store) -> None:
     rounds(any_store, 1, 30_000)
     rounds(any_store, 1, 3, project=6)
-    removed = []
+    removed: list[int] = []
     while not removed or removed[-1]:
         removed.append(any_store.retention.remove_old_versions(5, ()))
     assert max(removed) == ROWS_PER_TRANSACTION, "in batches"

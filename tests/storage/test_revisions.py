@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -117,7 +118,7 @@ def test_a_store_of_before_revisions_is_counted_when_it_is_upgraded(any_store: S
 
 
 def test_changes_are_found_by_an_index(store: Store, statements: list[str]) -> None:
-    plans = {
+    plans: dict[str, Callable[[], object]] = {
         "annotation_changed": lambda: store.annotations.changed_since(5, 3),
         "shown_changed": lambda: store.published_drafts.changed_since(5, 3),
         "annotation_task": lambda: store.annotations.of_tasks(5, [1, 2]),

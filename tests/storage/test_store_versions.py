@@ -5,15 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from versions import version
 
-from ml_backend.core.types import Estimate, ModelVersion, Remark
+from ml_backend.core.types import Estimate, Remark
 from ml_backend.storage import RoundRow, Store
 from ml_backend.storage import versions as module
-
-
-def version(number: int, project: int = 5, **values: object) -> ModelVersion:
-    named = {"learner": None, "labelled": number, "accuracy": None, "created_at": float(number), "remarks": ()}
-    return ModelVersion(project=project, number=number, name=f"apprentice-{number}-abcd", **{**named, **values})  # type: ignore[arg-type]
 
 
 def test_a_version_comes_back_as_it_was(any_store: Store) -> None:

@@ -24,7 +24,7 @@ DIM = 8
 
 def vector_of(key: bytes) -> Floats:
     """A vector that fp16 holds exactly."""
-    return np.frombuffer(key[:DIM], np.uint8).astype(np.float32) / 4
+    return np.asarray(np.frombuffer(key[:DIM], np.uint8).astype(np.float32) / 4, np.float32)
 
 
 def keys(*numbers: int) -> list[bytes]:

@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 from fake_label_studio import FakeLabelStudio
 
+from ml_backend.core.arrays import FieldScores
+
 TABLE = (
     '<View><Table name="record" value="$record"/><Choices name="label" toName="record" choice="single">'
     '<Choice value="no"/><Choice value="yes"/></Choices></View>'
 )
 MIXED = TABLE.replace("<View>", '<View><Text name="note" value="$note"/>')
-SCORES = {"yes": {"age": 8, "smoker": 6, "city": {"Oslo": -3, "Bergen": 4}, "noise": 0}}
+SCORES: dict[str, FieldScores] = {"yes": {"age": 8, "smoker": 6, "city": {"Oslo": -3, "Bergen": 4}, "noise": 0}}
 
 
 def draw_patient(random: np.random.Generator) -> tuple[dict[str, Any], str]:
     """Returns a record and its label: whether that person is likely to be ill."""
-    record = {
+    record: dict[str, Any] = {
         "age": int(random.integers(18, 90)),
         "smoker": str(random.choice(["yes", "no"], p=[0.3, 0.7])),
         "city": str(random.choice(["Oslo", "Bergen"])),

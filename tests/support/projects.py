@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from ml_backend.storage import Store, schema
 def set_up(store: Store, project: int = 5, **state: Any) -> None:
     """Sets attributes of a project by their names in `ProjectRecord`. None deletes the rows of an attribute."""
     store.projects.ensure(project)
-    setters = {
+    setters: dict[str, Callable[[int, Any], object]] = {
         "label_config": store.projects.set_label_config,
         "extra_params": store.projects.set_extra_params,
         "made_at": store.projects.identify,

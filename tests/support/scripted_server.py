@@ -16,7 +16,7 @@ from ml_backend.core.teacher_types import Question
 
 KEY = "sk-this-is-the-secret-key"
 LABELS = ("card_arrival", "card_lost", "exchange rate")
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"label": {"type": "string", "enum": list(LABELS)}},
     "required": ["label"],

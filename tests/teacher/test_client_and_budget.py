@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ml_backend.core.exceptions import TeacherUnavailableError
 from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer, Call, Question
 from ml_backend.core.types import TaskSchema, content_key
-from ml_backend.storage import Store
+from ml_backend.storage import Store, now
 from ml_backend.storage import questions as questions_module
 from ml_backend.teacher import client as module
 from ml_backend.teacher import prompts
@@ -136,7 +137,8 @@ def test_no_cap_is_ever_passed_however_many_ask_at_once(store: Store, cap: str, 
     asked, keys = ask_for(5 * QUESTIONS_PER_BUDGET_CHECK)
     budget = replace(PRICED, replies=replies)
     most = {"day_calls": 20.5 * budget.calls(asked[0])}.get(cap, 20.5 * budget.expected(asked[0]))
-    budget = replace(budget, **{cap: int(most) if cap == "day_calls" else most})
+    caps: dict[str, Any] = {cap: int(most) if cap == "day_calls" else most}
+    budget = replace(budget, **caps)
     running = [TeacherClient(store, 5, Dear(budget), budget).ask(asked, keys) for _ in range(3)]
     while running:
         running = [iterator for iterator in running if next(iterator, None) is not None]
@@ -175,7 +177,7 @@ def test_no_cap_is_a_zero_and_its_description_says_so(store: Store, cap: str) ->
     asked, keys = ask_for(2)
     tight = {"teacher_budget": 1e-9, "teacher_daily_budget": 1e-9, "teacher_daily_calls": 1}
     for lifted, answers in ((tight | {cap: 0}, 0), (dict.fromkeys(tight, 0), 2)):
-        options = ProjectSettings(teacher_input_price=1.0, **lifted)  # type: ignore[arg-type]
+        options = ProjectSettings(teacher_input_price=1.0, **lifted)
         client = TeacherClient(store, 5, Scripted(), Budget.of(options))
         assert cap not in client.exhausted_cap(asked[0])
         assert len(list(client.ask(asked, keys))) == answers
@@ -223,6 +225,6 @@ def test_a_spent_budget_is_told_with_its_setting_and_a_day_ends_at_midnight(
     assert client.exhausted_cap() == ""
     assert len(list(client.ask(asked, keys))) == 1
     assert "teacher_daily_calls 5" in client.exhausted_cap() and "of today" in exhausted_cap(store, 5, budget)
-    tomorrow = module.now() + 86_400
+    tomorrow = now() + 86_400
     monkeypatch.setattr(module, "now", lambda: tomorrow)
     assert client.exhausted_cap() == "" and len(list(client.ask(asked, keys))) == 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +14,8 @@ from ml_backend.core.arrays import Floats
 from ml_backend.teacher.confusion_model import CLASS_ROWS, TRUST, TRUST_ROWS, confusion, corrected
 
 
-def sure(labels: np.ndarray, c: int) -> Floats:
-    return np.eye(c, dtype=np.float32)[labels]
+def sure(labels: npt.NDArray[Any], c: int) -> Floats:
+    return np.asarray(np.eye(c, dtype=np.float32)[labels])
 
 
 def test_before_anybody_answered_it_is_believed_as_much_as_the_prior_says() -> None:

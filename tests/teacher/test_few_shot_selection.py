@@ -15,7 +15,8 @@ def test_examples_are_those_of_greedy_marginal_relevance_the_best_one_last(n: in
     random = np.random.default_rng(seed)
     vectors, errors = unit_vectors(n, random), random.uniform(0, 1, n).astype(np.float32)
     text = unit_vectors(1, random)[0]
-    left, expected = [row for row in range(n) if errors[row] <= MAX_ERROR_PROBABILITY], []
+    left = [row for row in range(n) if errors[row] <= MAX_ERROR_PROBABILITY]
+    expected: list[int] = []
     while left and len(expected) < k:
 
         def worth(row: int) -> float:

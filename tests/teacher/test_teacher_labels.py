@@ -79,7 +79,7 @@ def test_what_was_said_with_answers_in_sight_is_not_distilled(
     remember: Callable[..., TeacherLabels], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else those answers would judge what they have taught themselves: a teacher who repeats them would look right."""
-    monkeypatch.setitem(remember.__globals__, "SHOWN", {"iron", "zinc"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(remember.__globals__, "SHOWN", {"iron", "zinc"})
     teacher_labels = remember(dict.fromkeys(TEXTS.values(), 0.9), {})
     assert dict(zip(teacher_labels.tasks.tolist(), teacher_labels.may_be_distilled.tolist(), strict=True)) == {
         10: True, 20: False, 30: True, 40: False, 50: True,

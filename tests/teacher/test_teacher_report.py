@@ -17,7 +17,7 @@ from ml_backend.model import fitted_model
 from ml_backend.model.fitted_model import FittedModel, TrainingSnapshot
 from ml_backend.monitoring.prometheus import Metrics
 from ml_backend.monitoring.status import read_status, status_lines
-from ml_backend.storage import Store
+from ml_backend.storage import Store, now
 from ml_backend.storage import ledger as ledger_module
 from ml_backend.teacher import prompts, report
 
@@ -86,10 +86,10 @@ def test_before_anything_was_shown_or_asked_there_is_nothing_to_say(store: Store
 
 
 def test_the_ledger_is_told_in_all_today_and_by_purpose(taught_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = ledger_module.now()
-    monkeypatch.setattr(ledger_module, "now", lambda: now - 2 * DAY)
+    moment = now()
+    monkeypatch.setattr(ledger_module, "now", lambda: moment - 2 * DAY)
     say(taught_store, "text 1", "fruit", Call("m", 1.0, 100, 10, "malformed"), Call("m", 1.0, 100, 10, "answered"))
-    monkeypatch.setattr(ledger_module, "now", lambda: now)
+    monkeypatch.setattr(ledger_module, "now", lambda: moment)
     say(taught_store, "text 2", "fruit", Call("m", 1.0, 100, 10, "answered"))
     say(taught_store, "text 3", "")
     status = teacher_status(taught_store)

@@ -106,11 +106,12 @@ def test_the_learner_that_serves_answers_and_follows_the_active_version(
     truth = add_labelled_tasks(server, 90)
     submit_labels(server, truth, single, list(truth)[:45])
     run_round(make_round(server))
-    body = {"project": "5.1", "label_config": SINGLE, "tasks": [server.tasks[task] for task in list(truth)[45:]]}
+    tasks = [server.tasks[task] for task in list(truth)[45:]]
+    body = {"project": "5.1", "label_config": SINGLE, "tasks": tasks}
     results = client.post("/predict", json=body).get_json()["results"]
     right = [
         result["result"][0]["value"]["choices"] == [truth[task["id"]]]
-        for result, task in zip(results, body["tasks"], strict=True)
+        for result, task in zip(results, tasks, strict=True)
     ]
     assert sum(right) > 0.8 * len(right)
     assert {result["model_version"] for result in results} == {server.settings["model_version"]}
@@ -232,7 +233,8 @@ def test_a_rollback_can_be_asked_for(client: FlaskClient, store: Store) -> None:
     set_up(store, 5, connection={"ml": 1}, pinned=3)
     response = client.post("/versions", json={"project": 5, "version": "latest"})
     assert (response.status_code, store.projects.ensure(5).pinned) == (202, None)
-    for wrong in (None, [], {}, 1.5, True):
+    wrong_versions: tuple[object, ...] = (None, [], {}, 1.5, True)
+    for wrong in wrong_versions:
         assert client.post("/versions", json={"project": 5, "version": wrong}).status_code == 400
     for unknown in (17, "17", "x", "\ud800", "\0", "x" * 10_000):
         assert client.post("/versions", json={"project": 5, "version": unknown}).status_code == 404

@@ -128,7 +128,7 @@ def test_a_process_whose_parent_is_gone_ends_and_one_whose_parent_lives_goes_on(
 
 def role(process: psutil.Process) -> str:
     with suppress(psutil.NoSuchProcess, ValueError, IndexError):
-        return process.cmdline()[process.cmdline().index("ml_backend.cli") + 1]
+        return str(process.cmdline()[process.cmdline().index("ml_backend.cli") + 1])
     return ""
 
 

@@ -19,7 +19,7 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer, Question
 from ml_backend.core.types import TaskSchema
 from ml_backend.model import fitted_model
-from ml_backend.storage import Store
+from ml_backend.storage import Store, now
 from ml_backend.teacher import candidates, distillation
 from ml_backend.teacher.project_snapshot import take_snapshot
 from ml_backend.worker import teacher_runner as module
@@ -28,7 +28,7 @@ from ml_backend.worker import teacher_runner as module
 def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the_reason_is_kept(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moment = module.now()
+    moment = now()
     monkeypatch.setattr(module, "now", lambda: moment)
     teacher_harness.teacher.silent = TeacherUnavailableError("nobody listens at the endpoint")
     pauses = []
@@ -47,7 +47,7 @@ def test_a_teacher_that_is_not_there_is_left_alone_for_longer_and_longer_and_the
 def test_it_is_asked_again_when_it_said_it_would_be_there(
     teacher_harness: TeacherHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moment = module.now()
+    moment = now()
     monkeypatch.setattr(module, "now", lambda: moment)
     teacher_harness.teacher.silent = TeacherUnavailableError("too many requests", retry_after=33.0)
     teacher_harness.step()

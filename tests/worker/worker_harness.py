@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ class WorkerHarness:
         self.time = 1000.0
         self.client = TimedClient(server, self)
         monkeypatch.setattr(module, "LabelStudioClient", self.connect)
-        monkeypatch.setattr(module.time, "monotonic", lambda: self.time)
+        monkeypatch.setattr(time, "monotonic", lambda: self.time)
         self.worker = Worker(settings, self.stop)
         monkeypatch.setattr(self.worker._listener, "wait", lambda _: None)  # waiting would not advance this clock
         self.store: Store = self.worker._store

@@ -49,7 +49,7 @@ def by_hand(schema: TaskSchema, annotations: list[Annotation]) -> dict[int, list
     return targets
 
 
-def annotations(max_choices: int) -> st.SearchStrategy[list[Annotation]]:
+def annotation_lists(max_choices: int) -> st.SearchStrategy[list[Annotation]]:
     return st.lists(
         st.builds(
             Annotation,
@@ -70,7 +70,7 @@ def annotations(max_choices: int) -> st.SearchStrategy[list[Annotation]]:
 @given(data=st.data())
 @hypothesis_settings(max_examples=300)
 def test_it_agrees_with_counting_by_hand(schema: TaskSchema, data: st.DataObject) -> None:
-    drawn = data.draw(annotations(5 if schema.multiple else 1))
+    drawn = data.draw(annotation_lists(5 if schema.multiple else 1))
     expected = by_hand(schema, drawn)
     aggregated = aggregate_annotations(schema, drawn)
     assert aggregated.tasks.tolist() == sorted(expected)

@@ -16,7 +16,7 @@ def least_confidence_by_hand(row: list[float], multiple: bool) -> float:
         product = 1.0
         for p in row:
             product *= max(p, 1 - p)
-        return 2 - 2 * product ** (1 / c)
+        return float(2 - 2 * product ** (1 / c))
     return 0.0 if c == 1 else (1 - max(row)) / (1 - 1 / c)
 
 

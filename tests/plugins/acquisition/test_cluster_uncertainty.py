@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from by_hand import margin_by_hand
 from hypothesis import given, settings
@@ -31,7 +33,9 @@ def squared(a: Floats, b: Floats) -> Floats:
     return np.where(squares < 0.002, 0.0, squares)
 
 
-def check_greedy(vectors: Floats, rows: Ints, weights: Floats, represented: Ints, places: list[int]) -> float:
+def check_greedy(
+    vectors: Floats, rows: Ints, weights: npt.NDArray[np.floating[Any]], represented: Ints, places: list[int]
+) -> float:
     """Checks that each choice covers most of the remaining weight, by the formula; ties may go to any. Returns the
     largest remaining gain."""
     distances = squared(vectors[rows], vectors[rows])
@@ -86,7 +90,7 @@ def test_the_reach_is_a_part_of_the_median_distance_of_different_texts() -> None
     assert kernel_scale(np.zeros((5, 5), np.float32)) == 1.0
 
 
-def unsure_by_hand(pool: Pool) -> Floats:
+def unsure_by_hand(pool: Pool) -> npt.NDArray[np.float64]:
     if pool.probabilities is None:
         return np.ones(len(pool.vectors))
     return np.array(

@@ -20,8 +20,8 @@ def vectors_of(n: int, different: int, noise: float, seed: int) -> Floats:
     """n rows that say at most so many different things, some of them in slightly different words."""
     generator = np.random.default_rng(seed)
     vectors = unit_vectors(different, generator)[generator.integers(0, different, n)]
-    vectors = vectors + noise * generator.normal(size=vectors.shape)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    noisy = vectors + noise * generator.normal(size=vectors.shape)
+    return np.asarray(noisy / np.linalg.norm(noisy, axis=1, keepdims=True), np.float32)
 
 
 def check_nearest(vectors: Floats, clustering: Clustering, rows: list[int]) -> None:

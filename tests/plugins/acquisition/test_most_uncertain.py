@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -47,7 +48,7 @@ def coarse_pool(n: int, c: int, different: int, multiple: bool, seed: int) -> Po
 def test_the_most_uncertain_row_that_repeats_nothing_comes_next(
     monkeypatch: pytest.MonkeyPatch,
     strategy: type[LeastConfidence],
-    by_hand: type[LeastConfidence],
+    by_hand: Callable[[list[float], bool], float],
     max_searched_rows: int,
     n: int,
     c: int,

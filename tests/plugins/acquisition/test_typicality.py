@@ -31,8 +31,8 @@ def mean_distances(vectors: Floats) -> list[float]:
 @settings(max_examples=60, deadline=None)
 def test_typicality_is_the_inverse_mean_distance_to_the_nearest(n: int, dim: int, copies: bool, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    points = generator.integers(-2, 3, (n, dim)) if copies else generator.normal(size=(n, dim))
-    points = points.astype(np.float32)
+    drawn = generator.integers(-2, 3, (n, dim)) if copies else generator.normal(size=(n, dim))
+    points: Floats = drawn.astype(np.float32)
     np.testing.assert_allclose(1 / typicality(points), np.array(mean_distances(points)) + 1e-6, atol=2e-3, rtol=1e-3)
 
 

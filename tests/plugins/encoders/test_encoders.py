@@ -14,6 +14,7 @@ import pytest
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder
 from plugins.encoders import minilm
+from plugins.encoders.bert import Bert
 from plugins.encoders.minilm import MiniLM
 from plugins.encoders.sentence import SentenceEncoder
 
@@ -80,11 +81,10 @@ def test_encoding_is_silent(encoder: Encoder, capfd: pytest.CaptureFixture[str])
 
 def test_two_threads_load_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[int] = []
-    bert = minilm.Bert
 
     def counting_bert(*args: object) -> object:
         loads.append(1)
-        return bert(*args)  # type: ignore[arg-type]
+        return Bert(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(minilm, "Bert", counting_bert)
     shared = MiniLM()

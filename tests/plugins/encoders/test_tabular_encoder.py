@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_backend.core.arrays import FieldScores, Floats
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import RecordEncoderClass
 from ml_backend.core.types import read_record
@@ -54,11 +57,11 @@ def pool(n: int = 300, seed: int = 0) -> list[dict[str, Any]]:
 LEVELS = {"level": ["low", "middle", "high"]}
 
 
-def encoder_of(records: list[dict[str, Any]], kinds: dict[str, object] | None = None) -> TabularEncoder:
+def encoder_of(records: list[dict[str, Any]], kinds: Mapping[str, object] | None = None) -> TabularEncoder:
     return TabularEncoder(profile(records, kinds or {}))
 
 
-def encode(encoder: TabularEncoder, *records: Any) -> np.ndarray:
+def encode(encoder: TabularEncoder, *records: Any) -> npt.NDArray[Any]:
     return encoder.encode([json.dumps(record) for record in records])
 
 
@@ -232,13 +235,13 @@ class Words:
 
     name, dim, quick = "words", 26, False
 
-    def encode(self, texts: list[str]) -> np.ndarray:
+    def encode(self, texts: Sequence[str]) -> Floats:
         out = np.full((len(texts), 26), 0.1, np.float32)
         for row, text in enumerate(texts):
             out[row, ord((text or "a")[0].lower()) % 26] = 1
         return np.asarray(out / np.linalg.norm(out, axis=1, keepdims=True))
 
-    def sketch(self, texts: list[str]) -> np.ndarray:
+    def sketch(self, texts: Sequence[str]) -> Floats:
         return self.encode(texts)[:, :5]
 
     def verify(self) -> str:
@@ -304,7 +307,7 @@ def test_texts_without_an_encoderare_ignored_or_an_error() -> None:
 
 def test_scores_of_fields_become_scores_of_their_columns() -> None:
     encoder = encoder_of(pool(), LEVELS)
-    estimate = {
+    estimate: dict[str, FieldScores] = {
         "yes": {
             "AGE": 5.0, "city": {"oslo": 4.0, "Atlantis": 9.0}, "smoker": {"yes": 6.0, "no": -2.0}, "nothing": 3.0,
             "visits": {MISSING: -2.0}, "income": {"high": 3.0}, "level": 2.0,

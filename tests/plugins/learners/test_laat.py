@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import integrate
 from scipy.special import log_expit
@@ -33,17 +35,17 @@ class Table:
         self.targets = np.eye(labels, dtype=np.float32)[self.y]
         self.pool, self.test = self.x[:600], np.arange(600, 1200)
 
-    def scores(self) -> np.ndarray:
+    def scores(self) -> npt.NDArray[Any]:
         """Returns scores (c, 1, d) as a teacher gives them: marginal, rough, from -10 to 10."""
         correlation = np.cov(self.pool, rowvar=False) @ self.truth
-        return np.round(5 * correlation / np.abs(correlation).mean()).clip(-10, 10).T[:, None, :]
+        return np.asarray(np.round(5 * correlation / np.abs(correlation).mean()).clip(-10, 10).T[:, None, :])
 
-    def priors(self, scores: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    def priors(self, scores: npt.NDArray[Any]) -> dict[str, dict[str, npt.NDArray[Any]]]:
         nothing = PseudoLabels(self.x[:0], self.targets[:0], np.zeros(0, np.float32))
         attributions = Attributions(scores.astype(np.float32), np.ones(D, np.float32))
         return Laat().distil(DistillationData(nothing, nothing, self.pool, attributions), False, 0)
 
-    def train(self, rows_per_label: int, scores: np.ndarray | None = None) -> TrainingSet:
+    def train(self, rows_per_label: int, scores: npt.NDArray[Any] | None = None) -> TrainingSet:
         rows = np.concatenate(
             [
                 self.random.choice(np.flatnonzero(self.y[:600] == label), rows_per_label, replace=False)
@@ -100,9 +102,8 @@ def test_the_evidence_is_the_likelihood_with_weight_and_bias_integrated_out(rng:
     def density(b: float, w: float) -> float:
         z = x[:, 0] * w + b
         likelihood = float((t * log_expit(z) + (1 - t) * log_expit(-z)).sum())
-        return np.exp(likelihood - (w - alpha) ** 2 / (2 * tau**2) - b**2 / (2 * BIAS_SD**2)) / (
-            2 * np.pi * tau * BIAS_SD
-        )
+        exponent = likelihood - (w - alpha) ** 2 / (2 * tau**2) - b**2 / (2 * BIAS_SD**2)
+        return float(np.exp(exponent) / (2 * np.pi * tau * BIAS_SD))
 
     exact, _ = integrate.dblquad(density, alpha - 5 * tau, alpha + 5 * tau, -6 * BIAS_SD, 6 * BIAS_SD)
     assert members.evidence[0] == pytest.approx(np.log(exact), abs=0.05)
@@ -119,8 +120,8 @@ def test_members_are_the_most_probable_heads_and_left_out_logits_come_from_the_o
     alphas_and_taus = [(1.0, 0.3), (0.0, 1.2)]
     members = fit(x, t, row_weights, u, scale, alphas_and_taus)
 
-    def best(alpha: float, tau: float, kept: np.ndarray) -> np.ndarray:
-        def loss(parameters: np.ndarray) -> float:
+    def best(alpha: float, tau: float, kept: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        def loss(parameters: npt.NDArray[Any]) -> float:
             z = x @ parameters[:3] + parameters[3]
             likelihood = row_weights * kept * (t * log_expit(z) + (1 - t) * log_expit(-z))
             prior = ((parameters[:3] - alpha * u) / (tau * scale)) ** 2
@@ -187,7 +188,7 @@ def test_the_unit_of_the_columns_does_not_matter_and_a_column_of_width_zero_has_
     projections = []
     for unit in (1.0, 20.0):
         columns = np.hstack([x, rest]) / unit
-        u, _ = direction(scores, np.cov(columns, rowvar=False), width)
+        u, _ = direction(scores, np.asarray(np.cov(columns, rowvar=False), np.float64), width)
         assert u[4] == 0.0
         projections.append(columns @ u)
     np.testing.assert_allclose(projections[0], projections[1], atol=1e-9)
@@ -217,12 +218,12 @@ class WideTable:
         self.width = np.where(numbers, 1.0, 0.5).astype(np.float32)
         self.columns = columns
 
-    def rows(self, rows_per_label: int) -> np.ndarray:
+    def rows(self, rows_per_label: int) -> npt.NDArray[Any]:
         return np.concatenate(
             [self.random.choice(np.flatnonzero(self.y[:1000] == label), rows_per_label) for label in (0, 1)]
         )
 
-    def area(self, rows: np.ndarray, scores: np.ndarray) -> float:
+    def area(self, rows: npt.NDArray[Any], scores: npt.NDArray[Any]) -> float:
         learner = Laat()
         nothing = PseudoLabels(self.x[:0], np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
         both = np.stack([0 * scores, scores])[:, None].astype(np.float32)
@@ -234,7 +235,7 @@ class WideTable:
         probabilities = learner.predict(learner.fit(train, 0).tensors, self.x[1000:])[:, 1]
         return float(roc_auc_score(self.y[1000:], probabilities))
 
-    def plain(self, rows: np.ndarray, fields: np.ndarray | slice = slice(None)) -> float:
+    def plain(self, rows: npt.NDArray[Any], fields: npt.NDArray[Any] | slice = slice(None)) -> float:
         """Returns the area under the ROC curve of a logistic regression on some of the fields."""
         columns = self.columns[:, fields]
         fitted = LogisticRegression(max_iter=500).fit(columns[rows], self.y[rows])

@@ -22,14 +22,15 @@ def test_the_goals_are_the_scores_grown_exponentially_averaged_and_of_unit_lengt
 
 
 def test_loss_and_gradient_are_those_by_hand() -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(2, 1))
+    layer = torch.nn.Linear(2, 1)
+    network = torch.nn.Sequential(layer)
     with torch.no_grad():
-        network[0].weight.copy_(torch.from_numpy(W[None]))
-        network[0].bias.fill_(B)
+        layer.weight.copy_(torch.from_numpy(W[None]))
+        layer.bias.fill_(B)
     goal = np.array([[0.8, 0.6]], np.float32)
     parts = (torch.from_numpy(X), torch.from_numpy(Y), torch.ones(3), torch.from_numpy(goal), True)
     total = loss(network, *parts)
-    total.backward()
+    total.backward()  # type: ignore[no-untyped-call]
 
     z = X @ W + B
     p = 1 / (1 + np.exp(-z))
@@ -40,9 +41,9 @@ def test_loss_and_gradient_are_those_by_hand() -> None:
     # d unit / d w = (I - unit unit') / |w|; the mean of squares has 2 / d before it
     jacobian = (np.eye(2) - np.outer(unit, unit)) / np.linalg.norm(W)
     by_hand = ((p - Y[:, 0])[:, None] * X).mean(axis=0) + GAMMA * 2 / 2 * jacobian @ difference
-    assert network[0].weight.grad is not None and network[0].bias.grad is not None
-    assert network[0].weight.grad[0].numpy() == pytest.approx(by_hand, rel=1e-4)
-    assert network[0].bias.grad.item() == pytest.approx((p - Y[:, 0]).mean(), rel=1e-4)
+    assert layer.weight.grad is not None and layer.bias.grad is not None
+    assert layer.weight.grad[0].numpy() == pytest.approx(by_hand, rel=1e-4)
+    assert layer.bias.grad.item() == pytest.approx((p - Y[:, 0]).mean(), rel=1e-4)
 
 
 def test_the_attribution_of_a_network_is_the_gradient_of_its_mean_logit() -> None:

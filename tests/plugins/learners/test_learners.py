@@ -95,6 +95,7 @@ def test_without_earlier_targets_there_are_no_earlier_probabilities(learner: Lea
 def test_earlier_targets_equal_to_the_present_ones_give_equal_probabilities(learner: Learner) -> None:
     train = blobs(60, 3)
     fit = learner.fit(change(train, earlier=train.targets), 0)
+    assert fit.held_out_earlier is not None
     np.testing.assert_allclose(fit.held_out_earlier, fit.held_out, atol=1e-3)
 
 

@@ -18,7 +18,7 @@ from plugins.learners.mlp import INPUT, OUTPUT, Mlp, _fitted_units, _unit_logits
 def rings(n: int, seed: int = 0, multiple: bool = False) -> TrainingSet:
     """Records whose label depends on their distance from the origin: labels that are not linearly separable."""
     random = np.random.default_rng(seed)
-    x = random.normal(size=(n, 5)).astype(np.float32) / 3
+    x = np.asarray(random.normal(size=(n, 5)).astype(np.float32) / 3, np.float32)
     y = (np.hypot(x[:, 0], x[:, 1]) > 0.4).astype(int)
     return TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(n, np.float32), multiple)
 
@@ -41,12 +41,12 @@ def test_units_fit_labels_that_are_not_linearly_separable_and_their_held_out_pro
 
 def test_units_add_nothing_where_labels_are_linearly_separable() -> None:
     random = np.random.default_rng(0)
-    x = random.normal(size=(300, 5)).astype(np.float32) / 3
+    x = np.asarray(random.normal(size=(300, 5)).astype(np.float32) / 3, np.float32)
     y = (x[:, 0] + 0.3 * random.normal(size=300) > 0).astype(int)
     train = TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(300, np.float32), False)
     linear, fitted = Laat().fit(train, 0), Mlp().fit(train, 0)
     assert loss(train, fitted.held_out) <= loss(train, linear.held_out), "a share of none is one of the choices"
-    test = random.normal(size=(500, 5)).astype(np.float32) / 3
+    test = np.asarray(random.normal(size=(500, 5)).astype(np.float32) / 3, np.float32)
     difference = Mlp().predict(fitted.tensors, test) - Laat().predict(linear.tensors, test)
     assert np.abs(difference).mean() < 0.05
 

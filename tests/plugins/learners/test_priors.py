@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ml_backend.core.arrays import DistillationData, Floats, PseudoLabels, TrainingSet
+from ml_backend.core.arrays import DistillationData, Floats, PseudoLabels, Tensors, TrainingSet
 from plugins.learners import multi_head_logistic, priors
 from plugins.learners.calibration import probabilities
 from plugins.learners.logistic import Logistic
@@ -50,7 +52,7 @@ class World:
             none if wrong_share is None else self.teacher(wrong_share), few if cues else none, self.vectors[:600]
         )
 
-    def train(self, n: int, priors: dict[str, dict[str, np.ndarray]] | None = None) -> TrainingSet:
+    def train(self, n: int, priors: dict[str, dict[str, npt.NDArray[Any]]] | None = None) -> TrainingSet:
         rows = self.random.choice(np.arange(220, 600), n, replace=False)
         return TrainingSet(
             self.vectors[rows], self.targets[rows], np.ones(n, np.float32), self.multiple, priors=priors or {}
@@ -140,7 +142,7 @@ def test_the_head_is_the_minimum_of_loss_and_distance_to_the_prior(
     prior = Head(rng.normal(size=(d, c)).astype(np.float32), rng.normal(size=c).astype(np.float32))
     mean = x.mean(axis=0)
 
-    def loss(theta: np.ndarray) -> float:
+    def loss(theta: npt.NDArray[Any]) -> float:
         w, b = theta[: d * c].reshape(d, c), theta[d * c :]
         logits = (x - mean) @ w + BIAS_SCALE * b + prior.logits(x)
         return float(-(t * log_softmax(logits, axis=1)).sum() + np.square(theta).sum() / (2 * C))
@@ -238,7 +240,9 @@ def test_the_earlier_learner_is_cross_validated_with_its_own_prior() -> None:
 def test_rows_that_do_not_judge_are_learnt_from_and_have_no_part_in_the_choice(rng: np.random.Generator) -> None:
     x = rng.normal(size=(60, 5)).astype(np.float32)
     y = np.eye(2, dtype=np.float32)[(x[:, 0] > 0).astype(int)]
-    wrong = {"cues": {"weight": np.array([[9, -9]] + [[0, 0]] * 4, np.float32), "bias": np.zeros(2, np.float32)}}
+    wrong: dict[str, Tensors] = {
+        "cues": {"weight": np.array([[9, -9]] + [[0, 0]] * 4, np.float32), "bias": np.zeros(2, np.float32)}
+    }
     targets = np.concatenate([y[:20], 1 - y[20:]])  # the last 40 repeat what the prior says
     everything = TrainingSet(x, targets, np.ones(60, np.float32), False, priors=wrong)
     judged = replace(everything, prior_selection_mask=np.arange(60) < 20)

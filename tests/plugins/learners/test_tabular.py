@@ -20,7 +20,7 @@ from plugins.learners.trees import BOOSTING_OPTIONS, Forest, Trees, _forest
 def rows(n: int, seed: int = 0, is_product: bool = False) -> TrainingSet:
     """Two labels, linearly separable, or by the sign of a product of two columns."""
     random = np.random.default_rng(seed)
-    x = random.normal(size=(n, 6)).astype(np.float32) / 3
+    x = np.asarray(random.normal(size=(n, 6)).astype(np.float32) / 3, np.float32)
     score = 9 * x[:, 0] * x[:, 1] if is_product else 3 * x[:, 0] - 2 * x[:, 1]
     y = (score + 0.1 * random.normal(size=n) > 0).astype(int)
     return TrainingSet(x, np.eye(2, dtype=np.float32)[y], np.ones(n, np.float32), False)

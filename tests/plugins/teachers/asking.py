@@ -58,7 +58,11 @@ def reply_correctly(request: Request, number: int) -> Reply:
 def reply_wrongly(request: Request, number: int) -> Reply:
     """Returns a random reply that is of no use."""
     generator = random.Random(number)
-    replies = [label("nonsense"), completion(choice(request.text)), completion(choice({"labels": ["nonsense"]}))]
+    replies: list[Any] = [
+        label("nonsense"),
+        completion(choice(request.text)),
+        completion(choice({"labels": ["nonsense"]})),
+    ]
     replies += [label(finish_reason="length"), label(finish_reason="content_filter"), {}, [], completion(choice(None))]
     return generator.choice(
         [Reply(generator.choice(replies)), Reply(b"<html>"), refuse(400, request.text), refuse(500)]

@@ -113,6 +113,7 @@ def test_the_replies_are_read_as_those_of_a_server() -> None:
     samples = completion(*[choice({"label": "card_lost"})] * 3)
     (first, second), ignored = read(line("q1"), line("q0", samples))
     assert (first.question, first.content) == ("q1", {"label": "card_arrival"}) and not ignored
+    assert first.shares is not None
     np.testing.assert_allclose(first.shares, [0.8, 0.1, 0.1], atol=1e-6)
     assert second.shares is not None and second.shares.argmax() == 1
     (call,) = first.calls

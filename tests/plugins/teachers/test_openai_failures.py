@@ -3,6 +3,7 @@ costs."""
 
 from __future__ import annotations
 
+import random
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,7 +31,6 @@ from ml_backend.core.settings import ProjectSettings
 from ml_backend.core.teacher_types import Answer
 from ml_backend.demo.server import free_port
 from ml_backend.teacher.client import Budget
-from plugins.teachers import chat_completions
 from plugins.teachers.chat_completions import MAX_TRIES, retry_after
 from plugins.teachers.openai import COOL_DOWN_SECONDS, MAX_FAILURES_IN_A_ROW
 
@@ -101,7 +101,7 @@ def test_a_pause_that_is_too_long_is_left_to_others() -> None:
 
 def test_pauses_grow_and_are_drawn_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     longest: list[float] = []
-    monkeypatch.setattr(chat_completions.random, "uniform", lambda low, high: longest.append(high) or low)
+    monkeypatch.setattr(random, "uniform", lambda low, high: longest.append(high) or low)
     ask_one([refuse(500)])
     assert longest == [0.001, 0.002, 0.004]
 
@@ -294,7 +294,7 @@ def worst(request: Request, number: int) -> Reply:
 )
 @pytest.mark.parametrize("probabilities", ["auto", "samples", "logprobs", "stated"])
 def test_no_question_takes_more_calls_or_costs_more_than_is_reckoned_with(script: Any, probabilities: str) -> None:
-    options = ProjectSettings(teacher="openai", teacher_probabilities=probabilities)  # type: ignore[arg-type]
+    options = ProjectSettings(teacher="openai", teacher_probabilities=probabilities)
     budget = replace(Budget.of(options), input_price=1.0, output_price=10.0)
     questions = [*(question(n) for n in range(4)), list_question(5), question(6, field="", labels=(), text="猫" * 2000)]
     answers: list[Answer] = []

@@ -52,6 +52,7 @@ def test_without_log_probabilities_several_replies_are_counted() -> None:
     )
     assert server.requests[2].body["temperature"] == 1
     assert outcomes(first) == ["answered"] * 2 and outcomes(second) == ["answered"]
+    assert first.shares is not None and second.shares is not None
     np.testing.assert_allclose(first.shares, [(5 + 1 / 3) / 7, (1 + 1 / 3) / 7, 1 / 21], atol=1e-6)
     np.testing.assert_allclose(second.shares, [(4 + 1 / 3) / 6, (1 + 1 / 3) / 6, 1 / 18], atol=1e-6)
 
@@ -149,6 +150,7 @@ def test_a_stated_confidence_is_asked_for_and_not_kept() -> None:
     assert "logprobs" not in request.body and "n" not in request.body and '"confidence"' in request.system
     schema = request.body["response_format"]["json_schema"]["schema"]
     assert schema["required"] == ["label", "confidence"] and not schema["additionalProperties"]
+    assert answer.shares is not None
     np.testing.assert_allclose(answer.shares, [0.05, 0.9, 0.05], atol=1e-6)
     assert answer.content == {"label": "card_lost"}
     answer, requests = ask_one([Reply(label())], probabilities="stated")
@@ -160,6 +162,7 @@ def test_a_question_that_has_a_confidence_by_itself_is_left_as_it_is() -> None:
     reply = {"label": "card_lost", "confidence": 0.9}
     answer, (request,) = ask_one([Reply(completion(choice(reply)))], question(reply=schema), probabilities="stated")
     assert answer.content == reply and request.body["response_format"]["json_schema"]["schema"] == schema
+    assert answer.shares is not None
     np.testing.assert_allclose(answer.shares, [0.05, 0.9, 0.05], atol=1e-6)
 
 
@@ -181,4 +184,5 @@ def test_several_labels_are_sampled_too() -> None:
         return Reply(completion(*[choice({"labels": ["card_lost", "card_arrival"]})] * request.body.get("n", 1)))
 
     answer, _ = ask_one(script, list_question(), probabilities="samples")
+    assert answer.shares is not None
     np.testing.assert_allclose(answer.shares, [5.5 / 6, 5.5 / 6, 0.5 / 6], atol=1e-6)

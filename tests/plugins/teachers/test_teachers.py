@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_vectors_of_another_encoder_are_refused(teacher: Similarity) -> None:
 
 
 def test_chunks_do_not_change_the_drafts(teacher: Similarity, monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = ENCODER.encode(TEXTS).astype(np.float16)
+    vectors = cast(Floats, ENCODER.encode(TEXTS).astype(np.float16))  # as stored
     whole = teacher.draft(TEXTS, vectors, schema(True))
     monkeypatch.setattr(similarity, "CHUNK_ROWS", 3)
     np.testing.assert_allclose(teacher.draft(TEXTS, vectors, schema(True)), whole, atol=1e-5)

@@ -33,7 +33,7 @@ def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     vocabulary = {character: number for number, character in enumerate(["<pad>", "<eos>", *alphabet])}
     bare = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=None))
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bare, eos_token="<eos>", pad_token="<pad>", model_max_length=4096
     )
     tokenizer.save_pretrained(folder)
@@ -87,8 +87,8 @@ def test_a_label_has_the_probability_of_its_letters_one_after_the_other(causal: 
     answers = [f'{label}"' for label in asked.labels]
     log_likelihoods = _likelihoods(model, tokenizer, prompt, answers)
     expected = []
-    for answer in answers:
-        tokens = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    for text in answers:
+        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
         with torch.no_grad():
             log_probabilities = torch.log_softmax(model(torch.tensor([prompt + tokens])).logits[0], dim=-1)
         expected.append(sum(float(log_probabilities[len(prompt) - 1 + n, token]) for n, token in enumerate(tokens)))
