@@ -32,8 +32,8 @@ from ml_backend.teacher.teacher_labels import TeacherLabels
 MIN_LABEL_GROWTH, MIN_POOL_GROWTH = 1.2, 2.0
 """Factors of growth from which the prior is made anew: of the number of pseudo-labels or of the number of teacher
 labels whose tasks are annotated (MIN_LABEL_GROWTH), or of the number of vectors in the pool (MIN_POOL_GROWTH). Once the
-teacher has no open question, a single new pseudo-label suffices. A single annotation never suffices, because distilling
-takes seconds."""
+teacher has no open question, a single new pseudo-label suffices. A prior is not made after each annotation, because
+distilling takes seconds."""
 MIN_TEACHER_LABELS = 5
 """Minimum number of the teacher's labels that are distilled; fewer of them are ignored."""
 NAME_SEPARATOR = "/"
