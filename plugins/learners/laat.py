@@ -232,12 +232,12 @@ def _most_probable(
 
 def _heads(x: Doubles, targets: Floats, weights: Floats, multiple: bool, prior: Tensors) -> list[_AveragedHead]:
     """Returns one head for each label; for a single choice between two labels, only the head of the second label."""
-    scores, doubles = np.asarray(prior["scores"], np.float64), np.asarray(targets, np.float64)
+    scores, label_targets = np.asarray(prior["scores"], np.float64), np.asarray(targets, np.float64)
     row_weights = np.asarray(weights, np.float64)
-    n_labels = doubles.shape[1]
+    n_labels = label_targets.shape[1]
     if not multiple and n_labels == 2:
-        return [_AveragedHead(x, doubles[:, 1], row_weights, scores[1] - scores[0], prior)]
-    return [_AveragedHead(x, doubles[:, label], row_weights, scores[label], prior) for label in range(n_labels)]
+        return [_AveragedHead(x, label_targets[:, 1], row_weights, scores[1] - scores[0], prior)]
+    return [_AveragedHead(x, label_targets[:, label], row_weights, scores[label], prior) for label in range(n_labels)]
 
 
 def _heads_with_targets(heads: list[_AveragedHead], targets: Floats) -> list[tuple[_AveragedHead, Floats]]:
