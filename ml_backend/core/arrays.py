@@ -115,7 +115,7 @@ class TrainingSet:
 
     @property
     def prior_selection_weights(self) -> Floats:
-        """(n,) the weight of each row in the choice of a prior: 0 for rows that are not among `judges`."""
+        """(n,) the weight of each row in the choice of a prior: 0 for rows outside `prior_selection_mask`."""
         return self.weights if self.prior_selection_mask is None else self.weights * self.prior_selection_mask
 
 

@@ -1,11 +1,12 @@
 """Reconciles the store with Label Studio's API, which is authoritative, because webhook events can be lost.
 
-An event has Label Studio's own counts. If the store has the same counts, nothing is read. Otherwise, and at intervals,
-the tasks with a later `updated_at` are read. Measured on Label Studio 1.23: creating, changing, skipping and deleting
-an annotation, changing a task's data and adding a single prediction change the task's `updated_at`; a bulk import of
-predictions does not. Only the counts show that a task was deleted, so all tasks are listed if the counts still differ.
-A transaction of Label Studio may become visible later than another one with a later `updated_at`. Therefore tasks with
-an annotation are read again from some time before the last reconciliation.
+Every webhook event carries Label Studio's counts of tasks, annotations and skips. If the store has the same counts,
+nothing is read. Otherwise, and at intervals, the tasks are read whose `updated_at` is not before the watermark, which
+is the newest `updated_at` that was read so far. Measured on Label Studio 1.23: creating, changing, skipping and
+deleting an annotation, changing a task's data and adding a single prediction change the task's `updated_at`; a bulk
+import of predictions does not. Only the counts show that a task was deleted, so all tasks are listed if the counts
+still differ. A transaction of Label Studio may become visible later than another one with a later `updated_at`.
+Therefore tasks with an annotation are read again from `CHANGES_OVERLAP` before the watermark.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from ml_backend.label_studio.serialization import read_tasks, read_timestamp
 from ml_backend.label_studio.webhooks import read_counts
 from ml_backend.storage import ProjectState, Store, now
 
-CHANGES_OVERLAP = timedelta(seconds=60)  # of two reconciliations; longer than a transaction of Label Studio takes
-ANNOTATED_PAGE_TASKS = 500  # with its annotations, a task takes Label Studio ten times as long as without
+CHANGES_OVERLAP = timedelta(seconds=60)  # longer than a transaction of Label Studio takes
+ANNOTATED_PAGE_TASKS = 500  # tasks of a page with annotations, on which Label Studio spends ten times as long per task
 _ANNOTATED_FIELDS = "id,data,updated_at,annotations,result,was_cancelled,ground_truth,completed_by,lead_time"
 ANNOTATION_COUNTS = ("total_annotations", "cancelled_annotations")  # Label Studio's counts of annotations and of skips
-_ANNOTATION_CONFIG = "; answers: "
+_ANNOTATION_SIGNATURE_PREFIX = "; answers: "  # part of stored signatures: another prefix would cause a full listing
 _EARLIEST = "1970-01-01T00:00:00.000000Z"
 
 
@@ -42,56 +43,60 @@ def reconcile(
 ) -> bool:
     """Makes the store agree with Label Studio; returns whether the API was read.
 
-    The API is read if the last reconciliation is `interval_seconds` ago, if the store's counts differ from those that
-    Label Studio last sent, or if the tasks were read under another labelling configuration.
+    The API is read if the last reconciliation is at least `interval_seconds` ago, if the store's counts differ from
+    those that Label Studio last sent, or if the stored tasks were read under another labelling configuration.
 
     check_lease  raises if the project's lease was lost; it is called before each page of tasks is stored
     on_listed    is called with each page of a full listing of texts, while Label Studio prepares the next page
 
-    Raises LabelStudioError, after which the pages that were read stay in the store, and ApprenticeError if Label Studio
-    has another project with this number.
+    Raises LabelStudioError if a request fails; the pages that were read before stay in the store. Raises
+    ApprenticeError if Label Studio has another project with this number.
     """
-    record = store.projects.ensure(project)
-    is_same_config = record.read_under == _config_signature(_schema(record.label_config, record.choices))
-    is_recent = now() - record.reconciled_at < interval_seconds
-    if is_same_config and is_recent and record.counts == _stored_counts(store, project):
+    state = store.projects.ensure(project)
+    is_same_config = state.read_under == _config_signature(_schema(state.label_config, state.choices))
+    is_recent = now() - state.reconciled_at < interval_seconds
+    if is_same_config and is_recent and state.counts == _stored_counts(store, project):
         return False
     store.synchronisation.begin_reconciliation(project)
-    fields = client.project(project)
-    check_identity(client, record, fields)
-    config = str(fields.get("label_config") or "")
-    if config != record.label_config:
+    project_json = client.project(project)
+    check_identity(client, state, project_json)
+    config = str(project_json.get("label_config") or "")
+    if config != state.label_config:
         store.projects.set_label_config(project, config)
-    store.serving_rules.put(project, str(fields.get("skip_queue") or ""), int(fields.get("maximum_annotations") or 1))
-    schema = _schema(config, record.choices)
+    store.serving_rules.put(
+        project, str(project_json.get("skip_queue") or ""), int(project_json.get("maximum_annotations") or 1)
+    )
+    schema = _schema(config, state.choices)
     if schema is not None:
         revision = store.annotations.revision(project).number
         reader = _TaskReader(client, store, project, schema, check_lease, on_listed, revision)
-        are_tasks_outdated = record.read_under.partition(_ANNOTATION_CONFIG)[0] != _task_signature(schema)
-        are_annotations_outdated = record.read_under != _config_signature(schema)
-        watermark = reader.read_all_tasks() if are_tasks_outdated else reader.read_changes(record.watermark)
+        are_tasks_outdated = state.read_under.partition(_ANNOTATION_SIGNATURE_PREFIX)[0] != _task_signature(schema)
+        are_annotations_outdated = state.read_under != _config_signature(schema)
+        watermark = reader.read_all_tasks() if are_tasks_outdated else reader.read_changes(state.watermark)
         counts, stored_counts = read_counts(client.project(project)), _stored_counts(store, project)
         if counts is not None and counts["tasks"] != stored_counts["tasks"] and not are_tasks_outdated:
             reader.read_all_tasks()
         if are_annotations_outdated or counts != _stored_counts(store, project):
             reader.read_all_annotations()
-        # the store's own counts are noted: Label Studio's may lag, and must not cause a listing in each round
+        # notes the store's counts as those that Label Studio sent: the real ones may lag, and would cause a listing in
+        # each round
         store.synchronisation.note(project, _stored_counts(store, project), watermark, _config_signature(schema))
-    if record.published and fields.get("model_version") != record.published:
-        store.publications.request(project)  # the model version was changed in Label Studio: publish again
+    if state.published and project_json.get("model_version") != state.published:
+        store.publications.request(project)  # somebody chose another model version in Label Studio: publish again
     store.synchronisation.end_reconciliation(project)
     return True
 
 
-def check_identity(client: LabelStudioClient, record: ProjectState, fields: dict[str, Any]) -> None:
-    """Raises ApprenticeError if the project in Label Studio is not the one that was connected.
+def check_identity(client: LabelStudioClient, state: ProjectState, fields: dict[str, Any]) -> None:
+    """Raises ApprenticeError if the project in Label Studio is not the one that was connected, which the time of its
+    creation shows.
 
     fields  the project's JSON, see `LabelStudioClient.project`
     """
-    if record.made_at not in ("", read_timestamp(fields.get("created_at"))):
+    if state.made_at not in ("", read_timestamp(fields.get("created_at"))):
         raise ApprenticeError(
-            f"Project {record.id} of {client.url} is not the one that was connected: correct the address of Label "
-            f"Studio, or run `apprentice connect --project {record.id}` to connect this project"
+            f"Project {state.id} of {client.url} is not the one that was connected: correct the address of Label "
+            f"Studio, or run `apprentice connect --project {state.id}` to connect this project"
         )
 
 
@@ -99,8 +104,9 @@ def check_identity(client: LabelStudioClient, record: ProjectState, fields: dict
 class _TaskReader:
     """Reads tasks and annotations of a project from the API into the store.
 
-    revision  revision of the stored annotations at the beginning. Annotations that have changed since then are neither
-              deleted nor restored, because an event may have brought newer data than the API's response
+    revision  revision of the stored annotations when the reconciliation began. Annotations that a webhook event has
+              changed since then are neither deleted nor restored, because the event may be newer than the API's
+              response
     """
 
     client: LabelStudioClient
@@ -114,17 +120,17 @@ class _TaskReader:
     def read_changes(self, since: str) -> str:
         """Reads the tasks changed since a time, with their annotations; returns the newest `updated_at`.
 
-        Tasks with an annotation are read from `CHANGES_OVERLAP` before that time, because a transaction may have been
-        committed late. Tasks without one are not, because an import in that period would be listed again, which takes a
-        minute for 100,000 tasks.
+        Tasks with an annotation or a skip are read from `CHANGES_OVERLAP` before that time, because a transaction may
+        have been committed late. Other tasks are read from that time only: if many tasks were imported during the
+        overlap, reading them again would take a minute for 100,000 tasks.
         """
         newest = since
         overlap = [[changed_since(_overlap_start(since)), _has_positive(count)] for count in ANNOTATION_COUNTS]
         for conditions in ([changed_since(since)], *overlap):
             for page in self._annotated_pages(*conditions):
                 self.check_lease()
-                examples, annotation_ids = self._store_page(page)
-                tasks = {example.task for example in examples}
+                contents, annotation_ids = self._store_page(page)
+                tasks = {content.task for content in contents}
                 stored_ids = self.store.annotations.unchanged_since(self.project, self.revision, tasks)
                 self.store.annotations.delete(self.project, stored_ids - annotation_ids)
                 newest = max([newest, *_update_times(page)])
@@ -137,16 +143,18 @@ class _TaskReader:
         newest = _EARLIEST
         for page in self.client.task_pages(self.project, fields="task_only", include="id,data,updated_at"):
             self.check_lease()
-            examples, _ = self._store_page(page)
-            if not self.schema.is_record:  # records get vectors only when all of them have been read
-                self.on_listed(examples)
-            listed.update(example.task for example in examples)
+            contents, _ = self._store_page(page)
+            if not self.schema.is_record:  # the encoder of records is fitted to all of them, so it must wait
+                self.on_listed(contents)
+            listed.update(content.task for content in contents)
             newest = max([newest, *_update_times(page)])
             self._report_progress(len(listed))
         self._report_progress(None)
         missing = set(stored_tasks.tolist()) - listed
-        if missing:  # a removed task loses its place in the audit slice, so ask whether it really does not exist
-            self.store.tasks.remove(self.project, missing - self.client.existing_task_ids(self.project, missing))
+        if missing:
+            # a page may have missed a task, and a removed task loses its place in the audit sample: ask for each task
+            existing = self.client.existing_task_ids(self.project, missing)
+            self.store.tasks.remove(self.project, missing - existing)
         return newest
 
     def read_all_annotations(self) -> None:
@@ -170,15 +178,16 @@ class _TaskReader:
         self.store.progress.read(self.project, task_count)
 
     def _store_page(self, tasks: list[Any]) -> tuple[list[TaskContent], set[int]]:
-        """Stores tasks and the annotations that they contain; returns the tasks, and the ids of the annotations."""
-        examples, annotations = read_tasks(tasks, self.schema)
+        """Stores the tasks of a page and their annotations; returns the contents of the tasks, and the ids of the
+        annotations. Annotations that the store has as deleted, but that exist in Label Studio, are restored."""
+        contents, annotations = read_tasks(tasks, self.schema)
         ids = (annotation.get("id") for task in tasks for annotation in task.get("annotations") or ())
         annotation_ids = {annotation_id for annotation_id in ids if isinstance(annotation_id, int)}
         deleted = self.store.annotations.deleted_at(self.project, self.revision, annotation_ids)
         self.store.annotations.revive(self.project, deleted)
-        self.store.tasks.put(self.project, examples)
+        self.store.tasks.put(self.project, contents)
         self.store.annotations.put(self.project, annotations)
-        return examples, annotation_ids
+        return contents, annotation_ids
 
 
 def changed_since(time: str) -> dict[str, Any]:
@@ -205,24 +214,24 @@ def _schema(config: str, choices: str) -> TaskSchema | None:
     try:
         return read_schema(config, choices)
     except UnsupportedConfigError:
-        return None  # the round reports the error
+        return None  # the round reads the configuration too, and reports the error
 
 
 def _config_signature(schema: TaskSchema | None) -> str:
-    """The parts of a labelling configuration that determine how tasks and annotations are read. Those for annotations
-    come last: if only these have changed, only the annotations are read again."""
+    """Identifies the parts of a labelling configuration that determine how tasks and annotations are read. The parts
+    for annotations come last: if only these have changed, only the annotations are read again."""
     if schema is None:
         return ""
     parts = (schema.labels, schema.stored, schema.nested, schema.multiple, schema.conditional, schema.other_controls)
-    return f"{_task_signature(schema)}{_ANNOTATION_CONFIG}{sha256(repr(parts).encode()).hexdigest()[:16]}"
+    return f"{_task_signature(schema)}{_ANNOTATION_SIGNATURE_PREFIX}{sha256(repr(parts).encode()).hexdigest()[:16]}"
 
 
 def _task_signature(schema: TaskSchema) -> str:
-    """The parts of a labelling configuration that determine how tasks are read."""
+    """Identifies the parts of a labelling configuration that determine how tasks are read."""
     source = f"{schema.control} {schema.source} {schema.text_field} {schema.record_field}".strip()
     fields = [f"fields: {' '.join(schema.fields)}"] if schema.fields else []
     html = [f"html: {' '.join(schema.html)}"] if schema.html else []
-    # the signature of a single text or table must not change, because all tasks would be read again
+    # the format for a single text or table must stay that of earlier releases, or all tasks would be read again
     return "; ".join([source, *fields, *html])
 
 

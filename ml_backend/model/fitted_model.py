@@ -1,6 +1,9 @@
-"""The fitted model of a project: the fitted tensors together with the snapshot of the data that they were fitted on.
+"""The fitted model of a project: the fitted tensors, and the snapshot of the data that the tensors were fitted on.
 
 One artifact holds both, so that a version can be restored, and the promotion gate can compare two models.
+
+`FittedModel.started_from` is the name of one of a learner's priors; `TrainingSnapshot.prior` is a checksum that
+identifies all of the priors together.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class TrainingSnapshot:
     tasks     (n,) int64 ids of the labelled tasks, ascending
     texts     the content keys of the tasks' texts, concatenated
     targets   (n, c) float32
-    prior     identifies the priors from which the fit could start, "" for none
+    prior     the checksum of the priors from which the fit could start, "" for none
     """
 
     plugin: str
@@ -83,11 +86,13 @@ def _on_tasks(values: Floats, old: TrainingSnapshot, new: TrainingSnapshot) -> F
 class FittedModel:
     """A model that was fitted on a snapshot.
 
-    number        the number of the version that fitted the model
-    snapshot        the snapshot
+    number        the number of the version for which the model was fitted
+    snapshot      the data that the model was fitted on
+    tensors       the fitted tensors, for `Learner.predict`
     held_out      (n, c) held-out probabilities of the snapshot's tasks, rounded as in an artifact
     started_from  the name of the prior that the fit started from, "" for none
-    prior_errors  as in `Fit`, as is `trust`
+    prior_errors  as in `Fit`
+    trust         as in `Fit`
     """
 
     number: int
@@ -151,8 +156,10 @@ def fit_model(
 ) -> tuple[FittedModel, Fit] | tuple[None, None]:
     """Fits the model of version `number` and cross-validates it and the serving model on the same folds, for the gate.
 
-    vectors  (n, d) of the snapshot's tasks, read by rows; of very many rows, a sample is fitted (see `training_sample`)
-    judges   as in `TrainingSet`
+    vectors               (n, d) of the snapshot's tasks, read by rows. If there are very many rows, the model is fitted
+                          on a sample (see `training_sample`)
+    serving               the serving model, None if there is none
+    prior_selection_mask  as in `TrainingSet`
 
     Returns (None, None) if there are too few targets, or if all targets are equal and no prior helps.
     """
@@ -188,14 +195,15 @@ def _fit(snapshot: TrainingSnapshot, train: TrainingSet, serving: FittedModel | 
     fit = registry.learner(snapshot.plugin).fit(replace(train, vectors=np.asarray(train.vectors)), seed=number)
     plugin = serving.snapshot.plugin if serving and train.validates_earlier else snapshot.plugin
     if plugin != snapshot.plugin and plugin in registry.installed("learner"):
-        # the gate compares with a fit of the serving learner's own plugin on the earlier targets
-        rival = registry.learner(plugin).fit(train, seed=number)
-        fit = replace(fit, held_out_earlier=rival.held_out_earlier)
+        # the gate needs the serving model's plugin, not the new one, cross-validated on the earlier targets
+        serving_plugin_fit = registry.learner(plugin).fit(train, seed=number)
+        fit = replace(fit, held_out_earlier=serving_plugin_fit.held_out_earlier)
     return fit
 
 
 def _fit_sample(snapshot: TrainingSnapshot, train: TrainingSet, sample: TrainingSample, number: int) -> Fit:
-    """A fit on the rows of a sample. The fitted tensors predict the other rows, on which they were not fitted."""
+    """A fit on the rows of a sample. The fitted tensors predict the held-out probabilities of the other rows, on which
+    they were not fitted."""
     learner = registry.learner(snapshot.plugin)
     fit = learner.fit(replace(train.of(sample.rows), weights=sample.weights), seed=number)
     held_out = np.empty(train.targets.shape, np.float32)
@@ -207,9 +215,9 @@ def _fit_sample(snapshot: TrainingSnapshot, train: TrainingSet, sample: Training
 
 
 def _held_out_of(serving: FittedModel, train: TrainingSet, snapshot: TrainingSnapshot) -> Floats | None:
-    """(n, c) the probabilities that the serving model gives to rows of a snapshot on which it was not fitted: its
-    held-out probabilities, and its predictions for new rows. None if it has other labels, or if its learner is not
-    installed."""
+    """(n, c) probabilities of the serving model for the rows of a snapshot, none from a fit on the row itself: its
+    held-out probabilities for rows that it was fitted on, and its predictions for new rows. None if the snapshot has
+    other labels than the serving model, or if the serving model's plugin is not installed."""
     if train.earlier is None or serving.snapshot.plugin not in registry.installed("learner"):
         return None
     held_out = serving.held_out_for(snapshot)
@@ -260,8 +268,11 @@ def load(store: Store, project: int, number: int) -> FittedModel:
 
 
 def load_best(store: Store, version: ModelVersion | None, space: str) -> tuple[FittedModel | None, Remark | None]:
-    """The model that serves in a version, or else the newest older model that can be read and was fitted in the vector
-    space; and the problem of the first model, None if it has none."""
+    """The model that serves in a version and the problem with it, None if there is none.
+
+    If the artifact of that model cannot be read, or the model was fitted in another vector space than `space`, the
+    first value is the newest older model without such a problem, or None. The second value is a remark for `status`.
+    """
     if version is None or version.learner is None:
         return None, None
     problem = None

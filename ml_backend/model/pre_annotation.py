@@ -35,7 +35,7 @@ def make_drafts(
     teacher_probabilities  (n, c) the annotators' labels as expected from the teacher's label and its confusion model;
                            NaN in rows without a teacher label; None without a teacher
     is_generated           (n,) texts that the teacher wrote: the teacher's draft always holds for them
-    records                the encoder of records, with which the learner's drafts are explained
+    record_encoder         the encoder of records, with which the learner's drafts are explained
     """
     if not len(vectors):
         return []

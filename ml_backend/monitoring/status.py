@@ -40,7 +40,7 @@ class Status:
     schema      the control that is learnt, None if it cannot be read
     coverage    how many tasks are in which state, None if `schema` is or if it was not counted
     texts       check of the tasks' texts, None if `coverage` is
-    set_aside   reason codes by id of the tasks that the encoder could not encode (see `store.set_aside`)
+    set_aside   reason codes by id of the tasks that the encoder could not encode (see `Store.unusable_tasks`)
     """
 
     project: int

@@ -1,9 +1,10 @@
 """The tasks of one project, their vectors and their clusters, which a worker keeps between rounds.
 
-Vectors come at two speeds. First the encoder sketches the whole pool in seconds, and the first queues are drawn from
-the sketches. Then it encodes the pool, a random batch at a time. From `MIN_ENCODED_FOR_QUEUE` encoded tasks on, and
-always once a learner serves, the queue is drawn from the encoded tasks alone. These are a random sample of the pool, so
-the query strategy has a smaller pool, but no other one.
+A task has two vectors, in two vector spaces: a sketch, which takes the encoder little time (`Encoder.sketch`), and the
+vector proper (`Encoder.encode`); a task with the latter is called *encoded*. First the encoder sketches the whole pool
+in seconds, and the first queues are drawn from the sketches. Meanwhile it encodes the pool, a random batch at a time.
+From `MIN_ENCODED_FOR_QUEUE` encoded tasks on, and always once a learner serves, the queue is drawn from the encoded
+tasks alone. These are a random sample of the pool, so that the query strategy works on a smaller, but unbiased pool.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from ml_backend.storage import Store
 from ml_backend.storage.unusable_tasks import NOT_FINITE
 
 ENCODED = "encoded"
-MIN_ENCODED_FOR_QUEUE = 500  # tasks
-MAX_ENCODED_PER_ROUND, MAX_ENCODED_PER_ROUND_FAST = 200, 5000  # tasks, which take about a second of one core
+MIN_ENCODED_FOR_QUEUE = 500  # encoded tasks that may be served, from which number on no sketches are used
+MAX_ENCODED_PER_ROUND, MAX_ENCODED_PER_ROUND_FAST = 200, 5000  # tasks, about a second on one core; FAST: quick encoders
 VECTORS_PER_SHARD = 1024  # vectors that are collected in memory before they are written as one file
 ROWS_PER_CHUNK = 20_000  # rows whose texts or vectors are in memory at the same time
-MAX_CLUSTERS = 30  # as many as a person can review
+MAX_CLUSTERS = 30  # clusters of a pool: a person can still review them
 MATRIX_CAPACITY = 1.5  # slots of a new matrix, as a multiple of the tasks
 MAX_CHANGED_SHARE = 0.1  # share of changed tasks above which the pool is clustered again
 
@@ -49,7 +50,8 @@ class PoolView:
 
 @dataclass(frozen=True, slots=True)
 class EncodingBatch:
-    """Tasks of a pool with their texts as they are now. A thread may encode the batch while the pool changes."""
+    """Tasks of a pool with their texts when the batch was drawn. A thread may encode the batch while the pool
+    changes."""
 
     encoder: Encoder
     tasks: Ints
@@ -63,9 +65,11 @@ class EncodingBatch:
 class ProjectPool:
     """The tasks of one project. Row i of every array is about `tasks[i]` (ascending); rows change only in `refresh`.
 
+    The vector of a row is in a slot, a row of a matrix, that stays the same as long as the text of the task does.
+
     space         the name of the vector space
-    at_once       maximum number of tasks that a round encodes itself
-    encoded       (n,) bool: rows that have a vector
+    at_once       maximum number of tasks that a round encodes itself, as it waits for them
+    encoded       (n,) bool: rows that have a vector, sketches apart
     set_aside     (n,) bool: unusable rows, to which the encoder gives no finite vector: no drafts, and no fit on them
     synthetic     (n,) bool: rows whose text a teacher wrote
     without_text  (n,) bool: rows that have neither a text nor a record
@@ -80,7 +84,7 @@ class ProjectPool:
 
     def _start(self, encoder: Encoder) -> None:
         self.space = encoder.name
-        self._is_fast = bool(getattr(encoder, "quick", False))  # encoders of other packages may lack it
+        self._is_fast = bool(getattr(encoder, "quick", False))  # encoders of other packages may lack the attribute
         self.at_once = MAX_ENCODED_PER_ROUND_FAST if self._is_fast else MAX_ENCODED_PER_ROUND
         self._encoder = encoder
         self._cache = self._store.vectors(self._project, encoder.name)
@@ -91,7 +95,7 @@ class ProjectPool:
         self._n_used_slots = 0
         self._nearest = NearestLabelled(0)
         self._sketches: Floats | None = None
-        self._early_sketches: dict[bytes, Floats] = {}  # by content key, until the pool is sketched
+        self._early_sketches: dict[bytes, Floats] = {}  # by content key: sketches from before the tasks were rows
         self._clusters: dict[str, tuple[Clustering, Ints]] = {}
         self._groups: dict[str, Ints] = {}
         self.tasks: Ints = np.empty(0, np.int64)
@@ -101,8 +105,8 @@ class ProjectPool:
         self.without_text: Mask = np.empty(0, np.bool_)
 
     def use_encoder(self, encoder: Encoder) -> None:
-        """Changes to another encoder, without any task: `refresh` must follow. Does nothing if the vector space is the
-        same."""
+        """Changes to another encoder and drops all tasks, so that `refresh` must follow. Does nothing if the vector
+        space is the same."""
         if encoder.name != self.space:
             self.flush()
             self._start(encoder)
@@ -118,7 +122,7 @@ class ProjectPool:
             self._revision = revision
         if not self._cache.refresh() and not has_changed:
             return
-        missing = np.flatnonzero(self.missing)  # another worker may have encoded some
+        missing = np.flatnonzero(self.missing)  # another worker may have encoded some of these rows
         positions = self._cache.find([self._keys[row] for row in missing])
         cached = missing[positions >= 0]
         if len(cached):
@@ -132,7 +136,7 @@ class ProjectPool:
 
     @property
     def unreadable(self) -> Mask:
-        """(n,) bool: rows on which no learner can be fitted: rows without a text, and unusable rows."""
+        """(n,) bool: rows on which no learner can be fitted: rows without a text or record, and unusable rows."""
         return self.without_text | self.set_aside
 
     @property
@@ -141,8 +145,8 @@ class ProjectPool:
         return ~(self.encoded | self.set_aside)
 
     def _update_unusable(self, is_new_space: bool) -> None:
-        """Reads the unusable rows from the store. A row whose text has changed is not unusable any more. In a new
-        vector space, the entries of other vector spaces are removed from the store."""
+        """Reads the unusable rows from the store. Removes the entries of rows whose text has changed, because the new
+        text may be usable, and in a new vector space the entries of other vector spaces."""
         if is_new_space:
             self._store.unusable_tasks.remove_other_spaces(self._project, self.space)
         stored_keys = self._store.unusable_tasks.of(self._project, self.space)
@@ -157,8 +161,8 @@ class ProjectPool:
         self._store.unusable_tasks.remove(self._project, stored_keys.keys() - set(self.tasks[rows].tolist()))
 
     def _update_tasks(self, changed_tasks: Ints, changed_keys: list[bytes], changed_synthetic: Mask) -> None:
-        """Adds new and changed tasks, ascending, with their content keys, and drops removed tasks. A row whose text is
-        the same keeps its slot, and so its vector."""
+        """Adds new and changed tasks, ascending, with their content keys, and drops removed tasks. A row whose text has
+        not changed keeps its slot, and with it its vector."""
         if self._sketches is not None:
             self._early_sketches, self._sketches = dict(zip(self._keys, self._sketches, strict=True)), None
         tasks = np.union1d(self.tasks, changed_tasks)
@@ -175,8 +179,8 @@ class ProjectPool:
         slots[new_rows], encoded[new_rows] = self._slots[old_rows], self.encoded[old_rows]
         synthetic[new_rows], keys[new_rows] = self.synthetic[old_rows], self._keys[old_rows]
         new_keys = np.array([*changed_keys, b""], np.object_)[:-1][is_present]
-        other_text = changed_rows[keys[changed_rows] != new_keys]
-        slots[other_text], encoded[other_text] = -1, False
+        rows_with_new_text = changed_rows[keys[changed_rows] != new_keys]
+        slots[rows_with_new_text], encoded[rows_with_new_text] = -1, False
         keys[changed_rows], synthetic[changed_rows] = new_keys, changed_synthetic[is_present]
         self.tasks, self._keys, self.encoded, self.synthetic = tasks, keys, encoded, synthetic
         self.without_text = np.asarray(keys == EMPTY_TEXT_KEY, np.bool_)
@@ -185,8 +189,8 @@ class ProjectPool:
     def _assign_slots(self, slots: Ints) -> Ints:
         """The slots of all rows, with new slots for rows without one (-1).
 
-        A slot is filled once and does not change, because views may share it. When the matrix is full, a larger one is
-        made, whose unfilled slots take no memory.
+        The vector in a slot never changes, because views may share the matrix. When the matrix is full, it is replaced
+        by a larger one without the slots of dropped rows; slots that were never filled take no memory.
         """
         without_slot = np.flatnonzero(slots < 0)
         if self._n_used_slots + len(without_slot) > len(self._matrix):
@@ -203,21 +207,22 @@ class ProjectPool:
         return slots
 
     def sketch_ahead(self, examples: Sequence[TaskContent]) -> None:
-        """Sketches tasks that the pool will have after the next `refresh`, unless they are few or vectors are
-        cached."""
+        """Sketches tasks that the pool will have after the next `refresh`, unless they are few, or so many vectors are
+        on disk that the queue needs no sketches."""
         if len(examples) >= MIN_ENCODED_FOR_QUEUE > len(self._cache):
             vectors = self._make_sketches([example.text for example in examples])
             self._early_sketches.update(zip((example.key for example in examples), vectors, strict=True))
 
     def rows_of(self, tasks: Ints) -> Ints:
-        """The rows of `tasks`, in their order; tasks that the pool does not have are left out."""
+        """The rows of `tasks`, in the order of `tasks`; tasks that the pool does not have are left out."""
         if not len(self.tasks):
             return np.empty(0, np.int64)
         rows = np.minimum(np.searchsorted(self.tasks, tasks), len(self.tasks) - 1)
         return np.asarray(rows[self.tasks[rows] == tasks])
 
     def is_not_generated(self, tasks: Ints) -> Mask:
-        """(n,) bool: the tasks whose text no teacher wrote. Only these may be used to evaluate a learner."""
+        """(m,) bool for `tasks` (m,): the tasks whose text no teacher wrote. Only these may be used to evaluate a
+        learner."""
         return np.isin(tasks, self.tasks[self.synthetic], invert=True)
 
     def rows_with(self, keys: Sequence[bytes]) -> tuple[Ints, Ints]:
@@ -233,7 +238,8 @@ class ProjectPool:
         return b"".join(self._keys[row] for row in rows)
 
     def groups(self, field: str) -> Ints:
-        """(n,) the group of each task by a field, numbered from 0; tasks without the field are one group."""
+        """(n,) the group of each task by the values of a field, numbered from 0; tasks without the field are one
+        group."""
         if field not in self._groups:
             _, codes = np.unique(self.group_names(field, np.arange(len(self.tasks))), return_inverse=True)
             self._groups = {field: codes.astype(np.int64)}
@@ -258,7 +264,7 @@ class ProjectPool:
         return np.asarray(self.vectors_at(rows))
 
     def encode_missing(self, rows: Ints, max_rows: int) -> None:
-        """Encodes the last `max_rows` of those rows that are not encoded yet."""
+        """Encodes at most `max_rows` of the rows that are not encoded yet: the last ones in the order of `rows`."""
         missing = rows[self.missing[rows]]
         self._encode(missing[len(missing) - min(max_rows, len(missing)) :])
 
@@ -273,15 +279,17 @@ class ProjectPool:
             self.flush()
 
     def draw(self, n: int) -> EncodingBatch:
-        """A batch of up to n random tasks that are not encoded yet. `take` takes its vectors."""
+        """A batch of up to n random tasks that are not encoded yet. Once a thread has encoded the batch,
+        `store_vectors` stores the vectors."""
         return self._batch(self._random_rows(self.missing, n))
 
     def store_vectors(self, batch: EncodingBatch, vectors: Floats, usable: Mask) -> None:
-        """Stores the vectors (m, d) of a batch; `usable` (m,) are those that are finite. Ignores tasks whose text is
-        not the one that the last `refresh` read, and tasks that a round has encoded meanwhile."""
+        """Stores the vectors (m, d) of a batch; `usable` (m,) is the mask of the finite ones, and the other rows become
+        unusable. Ignores the batch if it is of an earlier encoder, tasks whose encoded text is not the one that the
+        last `refresh` read, and tasks that a round has encoded meanwhile."""
         if batch.encoder is not self._encoder:
             return
-        # the keys of the encoded texts: a task may have been changed or removed since `refresh` read its key
+        # the keys are those of the encoded texts: a task may have been changed or removed since `refresh` read its key
         keys = [content_key(text) for text in batch.texts]
         indices = np.flatnonzero(np.isin(batch.tasks, self.tasks))
         rows = self.rows_of(batch.tasks[indices])
@@ -297,21 +305,24 @@ class ProjectPool:
             self.flush()
 
     def flush(self) -> None:
-        """Writes the vectors that are not on disk yet. Raises StoreError and keeps the vectors for the next try."""
+        """Writes the vectors that are not on disk yet. Raises StoreError if this fails; the vectors are kept for the
+        next call."""
         if self._unwritten:
             self._cache.add(list(self._unwritten), np.stack(list(self._unwritten.values())))
             self._unwritten = {}
 
     def view(self, free: Mask, with_learner: bool) -> PoolView:
-        """The rows that the next queue is drawn from.
+        """The rows that the next queue is drawn from: the encoded rows, or all usable rows with their sketches as long
+        as too few are encoded. Before, encodes up to `at_once` rows if these are the last ones, or if the view would
+        have too few encoded rows.
 
-        free          (n,) bool: rows that may be served. The view must have enough of these
-        with_learner  whether the query strategy needs probabilities, for which rows must be encoded
+        free          (n,) bool: rows that may be served, of which the view must have enough
+        with_learner  whether the query strategy needs probabilities of the learner, which predicts encoded rows only
         """
-        ready = int((self.encoded & free).sum())
+        n_ready = int((self.encoded & free).sum())
         if int(self.missing.sum()) <= self.at_once:
             self.encode_some(self.at_once)
-        elif (with_learner and ready < MAX_ENCODED_PER_ROUND) or (self._is_fast and ready < MIN_ENCODED_FOR_QUEUE):
+        elif (with_learner and n_ready < MAX_ENCODED_PER_ROUND) or (self._is_fast and n_ready < MIN_ENCODED_FOR_QUEUE):
             self.encode_some(self.at_once, free)
         if with_learner or int((self.encoded & free).sum()) >= min(MIN_ENCODED_FOR_QUEUE, int(free.sum())):
             self._sketches, self._early_sketches = None, {}
@@ -325,8 +336,8 @@ class ProjectPool:
         return PoolView(ENCODED, rows, self.vectors_at(rows))
 
     def nearest(self, view: PoolView, labelled: Mask) -> LabelledDistances | None:
-        """Distances of the rows of a view to its `labelled` (m,) rows, cached while rows keep their slots; None for
-        sketches."""
+        """Distances of the rows of a view to its `labelled` (m,) rows; None for sketches. The distances are cached from
+        round to round, for rows that keep their slots."""
         if view.space != ENCODED:
             return None
         slots = self._slots[view.rows]
@@ -334,8 +345,8 @@ class ProjectPool:
         return LabelledDistances(labelled, lambda rows: self._nearest.distances(self._matrix, slots[rows]))
 
     def clusters(self, view: PoolView, clusterer: Clusterer) -> Clustering | None:
-        """The clusters of a view, with each of its rows in a cluster. They are those of an earlier round unless more
-        than MAX_CHANGED_SHARE of the tasks have changed since. None for a view without rows."""
+        """The clusters of a view, with each row of the view in a cluster; None for a view without rows. The clusters
+        are those of an earlier round until more than MAX_CHANGED_SHARE of the tasks were added or removed since."""
         clustering, clustered_tasks = self._clusters.get(view.space, (None, self.tasks[:0]))
         tasks = self.tasks[view.rows]
         is_clustered = np.isin(tasks, clustered_tasks, assume_unique=True)
@@ -377,5 +388,6 @@ class ProjectPool:
         return self._sketches
 
     def _make_sketches(self, texts: Sequence[str]) -> Floats:
-        """Sketches that are not finite become zeros, but not unusable rows: the encoder's vector decides about that."""
+        """The sketches of texts. A sketch that is not finite becomes zeros; its row stays usable, because only the
+        encoder's vector decides whether a row is usable."""
         return encode_usable(self._encoder.sketch, texts)[0]

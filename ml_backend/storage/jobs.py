@@ -1,7 +1,9 @@
 """The job of each project: whether a round is requested, running under a lease, or done.
 
-Requests coalesce: however many events come in, at most one round runs and one waits. Every claim raises the `token` (a
-fencing token), and a worker checks before it publishes that its token is still the newest.
+Requests coalesce: however many events come in, at most one round runs and one waits. The requests of a project are
+numbered: `wanted` is the newest request, `covers` the newest request that the running round answers, and `done` the
+newest one that a completed round has answered. Every claim raises the `token` (a fencing token), and a worker checks
+before it publishes that its token is still the newest.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to run one round of a project. `covers` is the number of the newest request that the round answers."""
+    """The right to run one round of a project. `covers`: the number of the newest request that the round answers."""
 
     project: int
     owner: str
@@ -62,7 +64,8 @@ class Jobs:
         self._now: Callable[[], Any] = clock or database.now
 
     def request(self, project: int, *, retry: bool = False) -> None:
-        """Requests a round, which answers everything that is stored before it begins.
+        """Requests a round after an event. A running round does not answer this request, because it may have read the
+        store before the event.
 
         retry  whether to end the pause after failed rounds
         """
@@ -70,7 +73,8 @@ class Jobs:
         self._request(project, sa.true(), not_before)
 
     def ask(self, project: int, after: float = 0.0) -> None:
-        """Requests a round that begins in `after` seconds at the earliest, unless a round is requested already."""
+        """Requests a round that begins in `after` seconds at the earliest, unless a request waits already. A
+        request that the running round answers does not count as waiting."""
         now = self._now()
         is_running = sa.and_(table.c.owner.is_not(None), table.c.lease_until >= now)
         answered = sa.case((is_running, table.c.covers), else_=table.c.done)
@@ -83,7 +87,8 @@ class Jobs:
             connection.execute(change.values(wanted=table.c.wanted + 1, not_before=not_before))
 
     def claim(self, owner: str) -> Lease | None:
-        """Takes the lease of the project whose request has waited longest; None if no project waits."""
+        """Takes the lease of the waiting project whose last lease ended first, so that all projects have their turn.
+        Returns None if no project waits, or if another worker was faster."""
         if not self.claimable():
             return None
         is_claimable = self._is_claimable()
@@ -113,11 +118,11 @@ class Jobs:
             return connection.execute(query).first() is not None
 
     def renew(self, lease: Lease) -> bool:
-        """Extends a lease. Returns False if the lease was lost; its former owner may no longer publish."""
+        """Extends a lease. Returns False if the lease was lost: the worker that held it may no longer publish."""
         return self._change(lease, lease_until=self._now() + self._lease_seconds)
 
     def may_publish(self, lease: Lease) -> bool:
-        """Returns whether a lease is still held, and its project connected."""
+        """Returns whether a lease is still held and its project is connected."""
         is_held = sa.and_(table.c.project == lease.project, table.c.token == lease.token, table.c.owner == lease.owner)
         source = table.join(connections, connections.c.project == table.c.project)
         query = sa.select(table.c.project).select_from(source).where(is_held, connections.c.complete)
@@ -125,8 +130,8 @@ class Jobs:
             return connection.execute(query).first() is not None
 
     def is_awaited(self, lease: Lease) -> bool:
-        """Returns whether the project has a newer request than the lease covers, or another project waits for a
-        worker."""
+        """Returns whether another round could begin now: the project has a newer request than the lease covers, or
+        another project waits for a worker."""
         is_newer = sa.and_(table.c.wanted > lease.covers, table.c.not_before <= self._now())
         has_newer = sa.and_(table.c.project == lease.project, is_newer)
         query = sa.select(table.c.project).where(sa.or_(has_newer, self._is_claimable())).limit(1)
@@ -134,11 +139,12 @@ class Jobs:
             return connection.execute(query).first() is not None
 
     def finish(self, lease: Lease) -> bool:
-        """Marks the round as done. Later requests stay. Returns False if the lease was lost."""
+        """Marks the requests that the lease covers as answered, and gives the lease back. Newer requests still wait.
+        Returns False if the lease was lost."""
         return self._change(lease, done=lease.covers, owner=None, lease_until=self._now(), failures=0, not_before=0.0)
 
     def fail(self, lease: Lease) -> bool:
-        """Gives the lease back after a failed round. The next one may begin after a pause that doubles with every
+        """Gives the lease back after a failed round. The next round may begin after a pause that doubles with every
         successive failure. Returns False if the lease was lost."""
         pauses = {failures: min(2.0**failures, MAX_BACKOFF_SECONDS) for failures in range(FAILURES_TO_MAX_BACKOFF)}
         pause = sa.case(pauses, value=table.c.failures, else_=MAX_BACKOFF_SECONDS)
@@ -156,7 +162,7 @@ class Jobs:
             return _update_held(connection, lease, **values)
 
     def state(self, project: int) -> JobState:
-        """Returns the state of a project's job; that of an unknown project is all False and 0."""
+        """Returns the state of a project's job. A project without a job has no round, no failure and no owner."""
         is_held = sa.and_(table.c.owner.is_not(None), table.c.lease_until >= self._now()).label("running")
         with self._database.read() as connection:
             row = connection.execute(sa.select(table, is_held).where(table.c.project == project)).mappings().first()
@@ -167,7 +173,8 @@ class Jobs:
         return JobState(running, row["wanted"] > answered, row["failures"], row["owner"])
 
     def beat(self, name: str, pid: int) -> None:
-        """Stores the heartbeat of a worker, and removes workers without one for `WORKER_EXPIRY_SECONDS`."""
+        """Stores the heartbeat of a worker, and removes the workers whose last heartbeat is older than
+        `WORKER_EXPIRY_SECONDS`."""
         with self._database.begin() as connection:
             connection.execute(self._database.put(worker, {"name": name, "pid": pid, "seen_at": self._now()}))
             connection.execute(sa.delete(worker).where(worker.c.seen_at < self._now() - WORKER_EXPIRY_SECONDS))
@@ -178,7 +185,7 @@ class Jobs:
             connection.execute(sa.delete(worker).where(worker.c.name == name))
 
     def workers(self, within_seconds: float = 30.0) -> list[str]:
-        """Returns the names of the workers whose last heartbeat is at most so old."""
+        """Returns the names of the workers whose last heartbeat is at most `within_seconds` old."""
         query = sa.select(worker.c.name).where(worker.c.seen_at >= self._now() - within_seconds).order_by(worker.c.name)
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
@@ -191,8 +198,8 @@ def _update_held(connection: sa.Connection, lease: Lease, **values: object) -> b
 
 
 def check_lease(connection: sa.Connection, lease: Lease | None) -> None:
-    """Raises LeaseLostError if another worker has claimed the project. No worker can claim it until the transaction of
-    `connection` ends. Does nothing for None, which stands for a caller without rivals."""
+    """Raises LeaseLostError if another worker has claimed the project. No worker can claim the project until the
+    transaction of `connection` ends. None stands for a caller that needs no lease, and is not checked."""
     if lease is None:
         return
     held = sa.select(table.c.project).where(

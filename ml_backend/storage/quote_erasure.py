@@ -1,8 +1,12 @@
 """Removes quotes of deleted texts from the store, in small steps, and keeps them out of rows that are written later.
 
-The table `deleted_text` keeps a text until all rows were searched, and for `KEEP_SECONDS` at least. It keeps a text
-longer while a process that may have read the text before its deletion is at work: `apprentice evolve`, or a teacher
-that was asked a question in prose. Until then, each transaction that writes rows removes the texts from these rows.
+A quote is the text of a task, or its beginning, in a row that is not about this task: for example in the few-shot
+examples of a question, in a reply of the teacher, or in a text that the teacher wrote.
+
+A deleted text stays in the table `deleted_text` until all rows were searched, and for at least `KEEP_SECONDS`. It stays
+longer while a process is at work that may have read it before its deletion: `apprentice evolve`, or a teacher that was
+asked for something else than a label. While a text is in the table, each transaction that writes rows removes the text
+from these rows.
 """
 
 from __future__ import annotations
@@ -33,13 +37,13 @@ from ml_backend.storage.schema import (
 )
 
 STEP_SECONDS = 0.05
-"""Duration of one step of the search. It is short, because annotators may be waiting for a round."""
+"""Duration of one step of the search. A step is short, because annotators may be waiting for a round."""
 TEXTS_PER_SEARCH = 2000
 ROWS_PER_QUERY = 50
 ASKED_SECONDS = 60.0
-"""Age from which a question that was taken, and not renewed, counts as no longer being asked."""
+"""Age from which a question that a process has taken to ask, and not renewed, counts as no longer being asked."""
 KEEP_SECONDS = 30.0
-"""Longer than a round, or the monitor, takes from reading a text to writing a quote of it."""
+"""Longer than a round, or the monitor, takes from reading a text to writing a row that quotes the text."""
 MAX_CACHED_TEXTS = 200_000
 """Number of deleted texts, over all projects, whose search index is kept in memory."""
 TABLES_WITHOUT_TEXTS = {version, round_, call, worker, job}
@@ -71,18 +75,18 @@ class _Search:
 
 
 class QuoteEraser:
-    """Removes texts of deleted tasks from all rows that quote them. Belongs to one thread. If its process ends before a
-    search does, the next process repeats the search."""
+    """Removes texts of deleted tasks from all rows that quote them. Belongs to one thread. The state of a search is in
+    memory only: if the process ends before the search, the next process searches again from the start."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._searches: dict[int, _Search] = {}  # by project
-        self._searched: dict[int, dict[bytes, float]] = {}  # by project: texts that were searched for, as `deleted_at`
-        self._state_without_new: dict[int, tuple[Any, ...]] = {}  # by project: the `_state` in which no text was new
+        self._searched: dict[int, dict[bytes, float]] = {}  # by project: `deleted_at` of the texts searched for so far
+        self._state_without_new: dict[int, tuple[Any, ...]] = {}  # by project: `_state` when no text was new
 
     def step(self, project_id: int) -> bool:
-        """Searches for about `STEP_SECONDS`. Returns False if nothing is left to do for now. Reads without a lock, and
-        writes only rows that change."""
+        """Searches for about `STEP_SECONDS`, and forgets texts that no process can write any more. Returns whether
+        another step may have something to do. Reads without a lock, and writes only rows that change."""
         until = time.monotonic() + STEP_SECONDS
         search = self._searches.pop(project_id, None) or self._begin_search(project_id)
         if search is None:
@@ -101,8 +105,8 @@ class QuoteEraser:
         return has_forgotten or next_search is not None
 
     def _begin_search(self, project_id: int) -> _Search | None:
-        """Returns a search for up to `TEXTS_PER_SEARCH` texts that were deleted, or deleted again, since they were last
-        searched for; None if there are none."""
+        """Returns a search for up to `TEXTS_PER_SEARCH` texts that were not searched for since their last deletion;
+        None if there are none."""
         of_project = deleted_text.c.project == project_id
         with self._database.read() as connection:
             state = _state(connection, project_id)
@@ -110,7 +114,8 @@ class QuoteEraser:
                 return None
             query = sa.select(deleted_text.c.key, deleted_text.c.deleted_at).where(of_project)
             deleted_at: dict[bytes, float] = {row[0]: row[1] for row in connection.execute(query)}
-            searched = {k: at for k, at in self._searched.pop(project_id, {}).items() if deleted_at.get(k) == at}
+            earlier = self._searched.pop(project_id, {})
+            searched = {key: time_ for key, time_ in earlier.items() if deleted_at.get(key) == time_}
             if searched:
                 self._searched[project_id] = searched
             new = list(deleted_at.keys() - searched.keys())[:TEXTS_PER_SEARCH]
@@ -121,7 +126,7 @@ class QuoteEraser:
         return _Search({key: deleted_at[key] for key in new}, DeletedTexts(texts), self._rows(project_id))
 
     def _without_returned(self, project_id: int, search: _Search) -> _Search:
-        """Returns the search without the texts that a task of the project has again, and which may be quoted."""
+        """Returns the search without the texts that a task of the project has again: these may be quoted."""
         with self._database.read() as connection:
             returned = keys_of_tasks(connection, project_id, search.deleted_at)
             if not returned:
@@ -132,8 +137,9 @@ class QuoteEraser:
         return replace(search, deleted_at=remaining, texts=DeletedTexts(texts))
 
     def _rows(self, project_id: int) -> Iterator[Row | None]:
-        """Yields all rows of the project that may quote a text. Rows are read while the search goes on; a row that is
-        added behind the current position was cleaned when it was written."""
+        """Yields all rows of the project that may quote a text, and None after each batch, so that a step can end
+        there. Rows are read while the search goes on: a row that is added before the current position is not read, but
+        was cleaned when it was written."""
         for table, project_column in project_columns().items():
             if not _document_columns(table):
                 continue
@@ -164,21 +170,22 @@ class QuoteEraser:
             remaining = sa.and_(of_project, key > sa.tuple_(*keys[-1]))
 
     def _clean(self, row: Row, texts: DeletedTexts) -> None:
-        with self._database.begin() as connection:  # read again: another process may have changed the row
+        with self._database.begin() as connection:  # reads the row again: another process may have changed it
             for current in list(_read(connection, row.table, row.condition, for_update=True)):
                 if changes := texts.changes(current.documents, current.quoting):
                     connection.execute(sa.update(current.table).where(current.condition).values(changes))
 
     def _forget_searched(self, project_id: int) -> bool:
-        """Forgets the texts that were searched for, if no process may still write them. Returns whether there were
-        any."""
+        """Removes the texts that were searched for from `deleted_text`, unless a process may still write them. Returns
+        whether any was removed."""
         searched = self._searched.get(project_id, {})
         if not searched or self._may_be_written(project_id):
             return False
         return self._forget(project_id, searched, KEEP_SECONDS)
 
     def _may_be_written(self, project_id: int) -> bool:
-        """Returns whether a process is at work that may have read one of the texts long ago, and may still write it."""
+        """Returns whether a process is at work that may have read a text before its deletion, and may still write it:
+        `apprentice evolve`, or a teacher that was asked for something else than a label."""
         with locked(self._database, EVOLUTION, project_id) as is_held:
             if not is_held:
                 return True
@@ -190,8 +197,8 @@ class QuoteEraser:
             return bool(connection.execute(asked).scalar_one())
 
     def _forget(self, project_id: int, deleted_at: Mapping[bytes, float], keep_seconds: float) -> bool:
-        """Removes texts from `deleted_text`, except those that were deleted again since or in the last seconds. Returns
-        whether there were any."""
+        """Removes texts from `deleted_text`, except texts that were deleted again after the time in `deleted_at`, and
+        texts that were deleted in the last `keep_seconds`. Returns whether any was removed."""
         n_forgotten = 0
         pair = sa.tuple_(deleted_text.c.key, deleted_text.c.deleted_at)
         for chunk in chunks(list(deleted_at.items()), KEYS_PER_QUERY):
@@ -204,8 +211,9 @@ class QuoteEraser:
 def without_deleted(
     connection: sa.Connection, table: sa.Table, project_id: int, rows: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """Returns rows as they may be written in this transaction: without the texts of deleted tasks, and without rows
-    whose content key is that of a deleted text. No task of the project can be deleted until the transaction ends."""
+    """Returns the rows that may be written in this transaction: rows whose content key is that of a deleted text are
+    left out, and quotes of deleted texts are removed from the others. Locks the project's row, so that no task of the
+    project can be deleted until the transaction ends."""
     lock = sa.select(project.c.id).where(project.c.id == project_id).with_for_update(read=True, key_share=True)
     connection.execute(lock)
     state = _state(connection, project_id)
@@ -262,19 +270,21 @@ def _deleted_texts(connection: sa.Connection, project_id: int) -> list[str]:
 
 
 def _quotes_nothing(table: sa.Table, row: Mapping[str, Any]) -> bool:
-    """Returns whether a row can quote no text but its own: a question for a label, without examples."""
+    """Returns whether a row cannot quote the text of another task: the row is a question for the label of one task,
+    without examples."""
     return table is question and row.get("key") is not None and not row["body"]["examples"]
 
 
 def _document_columns(table: sa.Table) -> list[sa.Column[Any]]:
-    """Returns the columns that may quote texts of tasks."""
+    """Returns the columns that may quote texts of tasks. Rows that name their task have none: they are removed or
+    emptied with the task."""
     if table in {task, deleted_text, *TABLES_WITHOUT_TEXTS} or "task" in table.c:
         return []
     return [column for column in table.columns if isinstance(column.type, sa.JSON | sa.Text | PortableText)]
 
 
 def _quoting(table: sa.Table, key: bytes | None) -> Quoting:
-    """Returns the strings of a row that may be quotes. key: content key of the text that the row names"""
+    """Returns which strings of a row may be quotes. `key`: the content key of the text that the row is about"""
     if table is not question:
         return "in prose"
     return "anywhere" if key is None else "nowhere"

@@ -39,7 +39,7 @@ class Synchronisation:
     def note(self, project: int, counts: Mapping[str, int], watermark: str, read_under: str) -> None:
         """Stores the result of a reconciliation.
 
-        counts      Label Studio's own counts
+        counts      counts of tasks, annotations and skips that count as the last ones that Label Studio sent
         watermark   `updated_at` up to which it has read
         read_under  fields of the label configuration with which it has read the tasks
         """

@@ -1,5 +1,8 @@
 """The client of a project's teacher: asks the questions that have no answer yet, within the budget, and stores the
-answers."""
+answers.
+
+A question may take several calls to the teacher, and may need several replies, whose shares are its probabilities.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,9 @@ from ml_backend.core.teacher_types import (
 from ml_backend.storage import Spending, Store, now
 from ml_backend.storage.questions import GIVEN_UP_SECONDS
 
-REQUEST_OVERHEAD_BYTES = 1000  # of a request beside the question's text
-QUESTIONS_PER_BUDGET_CHECK = 16
-RENEW_SECONDS = GIVEN_UP_SECONDS / 5
+REQUEST_OVERHEAD_BYTES = 1000  # bytes of a request in addition to the content of the question
+QUESTIONS_PER_BUDGET_CHECK = 16  # questions that are sent before the budget is checked again
+RENEW_SECONDS = GIVEN_UP_SECONDS / 5  # pause between two marks that the questions are still being asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Budget:
     day                        cap on the cost of one day (UTC); 0: no cap
     day_calls                  cap on the calls of one day (UTC); 0: no cap
     replies                    number of replies that a question may need for its probabilities
-    by_file                    whether a question is one request with all its replies, and no request is repeated
+    by_file                    whether the questions are sent as a batch file: one request brings all replies to a
+                               question, and no request is repeated
     """
 
     input_price: float
@@ -58,7 +62,7 @@ class Budget:
     @classmethod
     def of(cls, options: ProjectSettings) -> Budget:
         by_file = options.teacher == registry.BATCH_TEACHER
-        # with "auto" by file, the first replies cannot show whether more replies are needed
+        # elsewhere, "auto" requests more replies if the first one has no log-probabilities, which a file cannot do
         is_single_reply = by_file and options.teacher_probabilities == "auto"
         return cls(
             options.teacher_input_price,
@@ -78,7 +82,8 @@ class Budget:
         return 1 if self.by_file else max_calls(self._replies(question))
 
     def expected(self, question: Question) -> float:
-        """The maximum cost of a question: its replies have their maximum length, and all of its calls are paid."""
+        """The maximum cost of a question, if each reply has its maximum length and each call must be repeated as often
+        as is allowed. All calls are paid, also those that bring no answer."""
         prompt = [question.instructions, question.text, question.examples, question.reply]
         sent_bytes = len(json.dumps(prompt, ensure_ascii=False).encode("utf-8", "replace")) + REQUEST_OVERHEAD_BYTES
         replies = self._replies(question) * (1 if self.by_file else MAX_TRIES_PER_REPLY + MAX_FAILED_CALLS)
@@ -91,8 +96,8 @@ class Budget:
 
 
 class TeacherClient:
-    """The client of one project's teacher. Several processes may have a client each: none asks a question that another
-    one is asking."""
+    """The client of one project's teacher. Several processes may have a client each; no process asks a question that
+    another process is asking."""
 
     def __init__(self, store: Store, project: int, teacher: Teacher, budget: Budget) -> None:
         self._store = store
@@ -100,7 +105,7 @@ class TeacherClient:
         self._teacher = teacher
         self._budget = budget
         self.problem = ""
-        """Why the latest unanswered question has no answer."""
+        """The reason for which the latest question to which no reply came has no answer, "" if there is none."""
 
     @property
     def teacher(self) -> str:
@@ -109,21 +114,21 @@ class TeacherClient:
     def ask(self, questions: Sequence[Question], keys: Sequence[bytes | None] = ()) -> Iterator[Answer]:
         """Asks the questions that have no answer yet, and yields each answer after it is stored.
 
-        `keys`: the content keys of the tasks that the questions are about. Questions that the budget does not cover, or
-        that the teacher does not answer now, stay unanswered in the store. Raises TeacherUnavailableError, after the
-        answers so far.
+        `keys`: for each question, the content key of the task that the question is about, None if it is about no single
+        task. Questions that the budget does not cover, or to which the teacher does not reply now, stay unanswered in
+        the store. Raises TeacherUnavailableError, after it has yielded the answers so far.
         """
         self._store.questions.add(
             self._project, self.teacher, zip(questions, keys or [None] * len(questions), strict=True)
         )
-        left = {question.id: question for question in questions}
+        remaining = {question.id: question for question in questions}
 
         def choose(in_progress: list[Question], free_ids: list[str]) -> list[str]:
-            affordable = self._affordable([left[id_] for id_ in free_ids], in_progress)
+            affordable = self._affordable([remaining[id_] for id_ in free_ids], in_progress)
             return [question.id for question in islice(affordable, QUESTIONS_PER_BUDGET_CHECK)]
 
-        while batch := self._store.questions.take(self._project, self.teacher, list(left), choose):
-            yield from self._ask({id_: left.pop(id_) for id_ in batch})
+        while batch_ids := self._store.questions.take(self._project, self.teacher, list(remaining), choose):
+            yield from self._ask({id_: remaining.pop(id_) for id_ in batch_ids})
 
     def _ask(self, batch: dict[str, Question]) -> Iterator[Answer]:
         with self._reserved(set(batch)) as unanswered:
@@ -139,8 +144,8 @@ class TeacherClient:
 
     @contextmanager
     def _reserved(self, ids: set[str]) -> Iterator[set[str]]:
-        """Keeps other clients from asking the questions with these `ids`. At the end, the questions whose ids are still
-        in the set may be asked by any client again."""
+        """Keeps other clients from asking the questions with these `ids`, and yields `ids`, from which the caller
+        removes the answered ones. At the end, any client may ask the questions that are still in `ids`."""
         done = threading.Event()
 
         def renew() -> None:
@@ -162,7 +167,8 @@ class TeacherClient:
         return self._store.questions.answers(self._project, [question.id for question in questions])
 
     def exhausted_cap(self, following: Question | None = None) -> str:
-        """Which cap has been reached, or does not cover the question `following`; "" if none."""
+        """A message that names the cap that has been reached, or that the question `following` would exceed; "" if
+        there is none."""
         return exhausted_cap(self._store, self._project, self._budget, following)
 
     def remaining_budget(self) -> tuple[float, float]:
@@ -175,12 +181,13 @@ class TeacherClient:
         return money, budget.day_calls - today.calls if budget.day_calls else math.inf
 
     def affordable(self, questions: Sequence[Question]) -> list[Question]:
-        """The questions whose maximum cost the budget covers. A question that costs too much does not exclude the
-        questions after it."""
+        """The questions that the budget covers together, by their maximum costs and numbers of calls, in their order. A
+        question that costs too much is skipped, and cheaper questions after it may still be covered."""
         return list(self._affordable(questions, []))
 
     def _affordable(self, questions: Sequence[Question], in_progress: Sequence[Question]) -> Iterator[Question]:
-        """`in_progress`: the questions that are being asked and have no entry in the ledger yet."""
+        """As `affordable`. `in_progress`: questions that are being asked and have no entry in the ledger yet; their
+        maximum costs are subtracted from the budget."""
         money, calls = self.remaining_budget()
         money -= sum(map(self._budget.expected, in_progress))
         calls -= sum(map(self._budget.calls, in_progress))
@@ -192,8 +199,8 @@ class TeacherClient:
 
 
 def missing_model_problem(options: ProjectSettings, project: int) -> str:
-    """What to set if a teacher has no model, "" if it has one. A model is needed because questions and answers are
-    stored under its name."""
+    """A message that names the setting to set if the teacher has no model; "" if it has one or needs none. A teacher
+    that is asked needs a model, because questions and answers are stored under the model's name."""
     if options.teacher == registry.EMBEDDED_TEACHER or options.teacher_model:
         return ""
     return (
@@ -203,14 +210,14 @@ def missing_model_problem(options: ProjectSettings, project: int) -> str:
 
 
 def has_no_reply(answer: Answer) -> bool:
-    """Whether the last call had no reply, whatever the earlier calls cost. Such a question stays unanswered, and is
-    asked again."""
+    """Whether the answer has no content because the last call brought no reply, or no call was made. Earlier calls for
+    the question may have brought replies, and are paid for. The question stays unanswered, and is asked again."""
     return answer.content is None and all(call.outcome == "failed" for call in answer.calls[-1:])
 
 
 def exhausted_cap(store: Store, project: int, budget: Budget, following: Question | None = None) -> str:
     """A message that names the setting of the cap that has been reached, or that the question `following` would exceed;
-    "" if none."""
+    "" if there is none."""
     total, today = _spending(store, project)
     cost, calls = (budget.expected(following), budget.calls(following)) if following else (0.0, 0)
     for spent, needed, cap, name, period in (
@@ -229,10 +236,10 @@ def exhausted_cap(store: Store, project: int, budget: Budget, following: Questio
 
 
 def _spending(store: Store, project: int) -> tuple[Spending, Spending]:
-    """The teacher's cost and calls, in total and today."""
+    """The teacher's cost and calls in the project, in total and today (UTC)."""
     return store.ledger.spent(project)[""], store.ledger.spent(project, start_of_today())[""]
 
 
 def start_of_today() -> float:
-    """The begin of today in UTC, in seconds since the epoch."""
+    """The beginning of today in UTC, in seconds since the epoch."""
     return datetime.fromtimestamp(now(), UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()

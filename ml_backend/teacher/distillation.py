@@ -1,6 +1,9 @@
-"""Distils the priors that a learner starts from, out of the labels' names and descriptions and the teacher's labels.
+"""Distils priors, from which a learner's fit may start, out of the names and descriptions of the labels, and out of the
+teacher's labels.
 
-A thread beside the rounds makes the priors and stores them as an artifact, which each round loads.
+A learner has several priors, for example one from the teacher's labels and one from the descriptions; its fit chooses
+one of them or none. The priors of a project are one artifact, called *the prior* of the project. A thread beside the
+rounds makes the artifact, and each round loads it.
 """
 
 from __future__ import annotations
@@ -27,27 +30,31 @@ from ml_backend.teacher.project_snapshot import is_still_served
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
 MIN_LABEL_GROWTH, MIN_POOL_GROWTH = 1.2, 2.0
-"""A prior is made anew when the number of pseudo-labels, the number of teacher labels whose tasks are annotated, or the
-size of the pool has grown by this factor, or when the teacher has no open question and there are more pseudo-labels. A
-single annotation does not suffice, because distilling takes seconds."""
+"""Factors of growth from which the prior is made anew: of the number of pseudo-labels or of the number of teacher
+labels whose tasks are annotated (MIN_LABEL_GROWTH), or of the number of vectors in the pool (MIN_POOL_GROWTH). Once the
+teacher has no open question, a single new pseudo-label suffices. A prior is not made after each annotation, because
+distilling takes seconds."""
 MIN_TEACHER_LABELS = 5
-"""Fewest labels of the teacher from which a prior is made."""
+"""Minimum number of the teacher's labels that are distilled; fewer of them are ignored."""
 NAME_SEPARATOR = "/"
 """Separates the name of a prior from the name of its tensor in the artifact."""
 TAUGHT_KEYS = "taught"
-"""The tensor of the artifact with the prefixes of the content keys of the tasks whose teacher labels were distilled."""
+"""Name of the tensor with the prefixes of the content keys of the tasks whose teacher labels were distilled."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationOrigin:
-    """The data that a prior was made of, and the learner that it fits: one with the same plugin, space, labels and kind
-    of choice.
+    """Describes the data that a prior was made of, and the learners that can use the prior: those with the same plugin,
+    vector space, labels and value of `multiple`. The database stores an origin as JSON under the names of these fields.
 
-    taught    number of teacher labels
-    cues      number of phrases and of fields with scores
+    plugin    the name of the learner
+    space     the name of the vector space
+    taught    number of pseudo-labels: teacher labels that were distilled, and texts that the teacher wrote
+    cues      number of phrases that describe labels, and of columns of records with scores
     pool      number of vectors of the pool
     compared  number of teacher labels whose tasks the annotators have annotated
-    wording   digest of the phrases and of their scores, which people may edit
+    wording   digest of the phrases and of the scores, which people may edit
+    multiple  whether several labels may hold at once; None: made by an earlier release, which did not store it
     """
 
     plugin: str
@@ -58,15 +65,15 @@ class DistillationOrigin:
     pool: int
     compared: int
     wording: str = ""
-    multiple: bool | None = None  # None: made by an earlier release that did not store it
+    multiple: bool | None = None
 
     def is_due(self, old: DistillationOrigin | None, idle: bool) -> bool:
-        """Whether a prior of this origin should replace the one of the `old` origin. `idle`: the teacher has no open
-        question."""
+        """Whether a prior should be made of the data that this origin describes, to replace the prior of origin `old`,
+        None if there is none. `idle`: the teacher has no open question."""
         if old is None or self.learner_key != old.learner_key or self.wording != old.wording:
             return True
         if old.taught and not self.taught and self.compared <= old.compared:
-            return False  # the teacher that gave these labels is no longer asked, and the labels are still as good
+            return False  # the teacher was switched off: keeps the prior from its labels, which are still valid
         factors = {"taught": MIN_LABEL_GROWTH, "compared": MIN_LABEL_GROWTH, "pool": MIN_POOL_GROWTH}
         has_grown = any(getattr(self, name) >= factor * max(getattr(old, name), 1) for name, factor in factors.items())
         return has_grown or (idle and self.taught > old.taught)
@@ -91,10 +98,12 @@ def usable_origin(store: Store, record: ProjectState) -> DistillationOrigin | No
 
 @dataclass(frozen=True, slots=True)
 class DistillationInput:
-    """The data for the next prior. The vectors of the pool, which may be large, are read only when they are needed.
+    """The data for the next prior. The vectors of `pool`, which may take much memory, are read only by `distil`.
 
-    taught  the teacher's labels as pseudo-labels
-    keys    the content keys of the tasks among them, concatenated
+    taught        the pseudo-labels: the teacher's labels of tasks, then its texts
+    phrases       the phrases that describe the labels
+    attributions  the scores of the columns of records, None for texts
+    keys          the content keys of the tasks whose teacher labels are in `taught`, concatenated
     """
 
     origin: DistillationOrigin
@@ -118,8 +127,9 @@ class Priors(NamedTuple):
     taught: npt.NDArray[np.uint64]
 
     def is_distilled(self, texts: bytes) -> Mask:
-        """(n,) bool: which of n texts, by their concatenated content keys, were distilled into the priors. The
-        annotators' labels of these texts cannot tell whether the teacher is right about other texts."""
+        """(n,) bool: the texts whose teacher labels were distilled into the priors. `texts`: the content keys of n
+        texts, concatenated. The annotators' labels of such a text must not decide whether the priors help, because the
+        priors have learnt the text itself."""
         return np.isin(_key_prefixes(texts), self.taught)
 
 
@@ -133,11 +143,12 @@ def collect_distillation_input(
     record_encoder: RecordEncoder | None = None,
 ) -> DistillationInput:
     """Collects the current data for a prior: the teacher's labels of encoded tasks, the pseudo-labels of `generated`
-    texts, the label descriptions, and the encoded part of the pool. Tasks that the teacher wrote are left out, because
-    annotators judge them first.
+    texts, the label descriptions, and the encoded part of the pool. The teacher's labels of tasks that the teacher
+    wrote are left out, because annotators check these labels first.
 
-    record_encoder  the encoder of a table task. The scores of the fields then replace the label descriptions or, if
-                    there are texts among the fields, are added to them.
+    generated       pseudo-labels of texts that the teacher wrote and that are no tasks
+    record_encoder  the encoder, if the tasks are records, else None. The scores of the fields then replace the label
+                    descriptions or, if there are texts among the fields, are added to them
     """
     rows = pool.rows_of(teacher_labels.tasks)
     is_distilled = pool.encoded[rows] & ~pool.synthetic[rows] & teacher_labels.may_be_distilled
@@ -167,15 +178,15 @@ def collect_distillation_input(
 
 
 def distil(data: DistillationInput, multiple: bool, encoder: Encoder, seed: int) -> dict[str, Tensors]:
-    """Distils the priors of a learner, by name. Takes seconds."""
+    """Distils the priors of a learner; returns the tensors of each prior, by the prior's name. Takes seconds."""
     cues = _encoded(data.phrases, encoder) if data.phrases.texts else _empty_like(data.taught)
     distillation_data = DistillationData(data.taught, cues, data.pool.encoded_view().vectors, data.attributions)
     return registry.learner(data.origin.plugin).distil(distillation_data, multiple, seed)
 
 
 def pseudo_labels_of_names(schema: TaskSchema, encoder: Encoder) -> PseudoLabels:
-    """The pseudo-labels that need no teacher: the labels' names and hints as texts of the labels. Empty for records
-    without a text among their fields."""
+    """The pseudo-labels that need no teacher: the names and hints of the labels, each encoded like a text that has this
+    label. Empty for records without a text among their fields."""
     phrases = _phrases({}, schema, encoder if isinstance(encoder, RecordEncoder) else None)
     if not phrases.texts:
         empty = np.empty((0, encoder.dim), np.float32)
@@ -192,9 +203,10 @@ def distil_names(
     names: PseudoLabels, plugin: str, vectors: Floats, multiple: bool, seed: int,
     attributions: Attributions | None = None,
 ) -> dict[str, Tensors]:  # fmt: skip
-    """Distils the priors of a project without a teacher, by name. Takes seconds.
+    """Distils the priors of a project without a teacher; returns the tensors of each prior, by the prior's name. Takes
+    seconds.
 
-    names         see `named`
+    names         the result of `pseudo_labels_of_names`
     vectors       (n, d) the vectors of the pool
     attributions  the scores of the fields of records
     """
@@ -219,9 +231,9 @@ def _encoded(phrases: Phrases, encoder: Encoder) -> PseudoLabels:
 def update_prior(
     store: Store, record: ProjectState, data: DistillationInput, schema: TaskSchema, encoder: Encoder
 ) -> None:
-    """Distils the priors, stores them as an artifact, and removes the previous artifact. Takes seconds. Afterwards,
-    nothing is stored if the project was removed or replaced in the meantime, or if another worker has stored a prior.
-    Raises StoreError."""
+    """Distils the priors, stores them as an artifact, and removes the previous artifact. Takes seconds. Stores nothing
+    if, in these seconds, the project was removed or replaced, or another worker has stored a prior. Raises
+    StoreError."""
     priors = distil(data, schema.multiple, encoder, seed=record.id)
     tensors = {
         f"{prior}{NAME_SEPARATOR}{name}": tensor for prior, parts in priors.items() for name, tensor in parts.items()
@@ -238,16 +250,17 @@ def update_prior(
 
 
 def load_priors(store: Store, record: ProjectState, plugin: str, space: str, schema: TaskSchema) -> Priors:
-    """Loads the priors of a learner; they are empty if there are none that fit the learner."""
+    """Loads the priors of the learner `plugin` in a vector space. There are none if the project's prior was made for
+    another learner, space or set of labels, or if its artifact cannot be read."""
     no_priors = Priors({}, "", _key_prefixes(b""))
     origin, row = origin_of(record), record.prior or {}
     if origin is None or origin.learner_key != (plugin, space, schema.labels, schema.multiple):
         return no_priors
     try:
         tensors = store.artifacts.read(row["file"], row["sha256"])
-    except ArtifactError:  # a new prior is made, or has just replaced this one
+    except ArtifactError:  # damaged, so that a new one will be made; or just replaced by another process
         return no_priors
-    taught = np.asarray(tensors.pop(TAUGHT_KEYS, no_priors.taught), np.uint64)  # earlier releases did not store it
+    taught = np.asarray(tensors.pop(TAUGHT_KEYS, no_priors.taught), np.uint64)  # earlier releases lack the tensor
     priors: dict[str, Tensors] = {}
     for key, tensor in tensors.items():
         prior, _, name = key.rpartition(NAME_SEPARATOR)
@@ -256,5 +269,5 @@ def load_priors(store: Store, record: ProjectState, plugin: str, space: str, sch
 
 
 def _key_prefixes(keys: bytes) -> npt.NDArray[np.uint64]:
-    """(n,) the first 8 of the 16 bytes of each of n concatenated content keys, which suffice to distinguish texts."""
+    """(n,) the first 8 of the 16 bytes of each of n concatenated content keys; 8 bytes suffice to distinguish texts."""
     return np.frombuffer(keys, "<u8").reshape(-1, 2)[:, 0].copy()

@@ -65,7 +65,7 @@ class TeacherLabels:
         return out
 
     def compare(self, aggregated_labels: AggregatedLabels) -> tuple[Floats, Floats]:
-        """(k, c) `said` and (k, c) the annotators' targets of the k tasks that both have labelled."""
+        """(k, c) `probabilities` and (k, c) the annotators' targets of the k tasks that both have labelled."""
         _, teacher_rows, annotator_rows = np.intersect1d(
             self.tasks, aggregated_labels.tasks, assume_unique=True, return_indices=True
         )

@@ -1,22 +1,26 @@
-"""LAAT as a Bayesian average: a linear head over the fields of a record. It needs few labels if the teacher's scores of
-the fields are right, and wrong scores do no harm.
+"""LAAT (Large Language Models as Attribution Regularizers) as a Bayesian average of linear heads over the columns of
+records. The learner needs few labels if the teacher's scores of the fields are right; labels outweigh wrong scores.
 
 Vukadin, Silic, Delac, "Large Language Models as Attribution Regularizers for Efficient Model Training" (arXiv
 2502.20268), pull the attributions of a model towards a teacher's scores with one strength for all numbers of labels.
-The model then hardly learns from labels, and never overcomes a wrong teacher. Here the attributions of a linear head
-are its weights, and the scores give a direction u in which the weights may lie. Two dozen priors ("beliefs") are
-averaged, each weighted by its evidence (see `bayesian_averaging`): priors in which the weights are half of u, u or
-twice u, with different spreads, where u takes the scores nearly as they are or the highest ones alone; priors without a
-direction, in which the columns are spread as the scores say that fields matter; and priors without any scores. Four
-more priors, with the mean -u, only measure the evidence against the scores: their mass goes to the priors without a
-direction. The average of linear heads is a linear head.
+With that strength, the model hardly learns from labels, and never overcomes a wrong teacher. Here the attributions of a
+linear head are its weights, and the scores give a direction u for them. Two dozen Gaussian priors of the weights
+("beliefs") are averaged, each weighted by its evidence (see `bayesian_averaging`):
 
-A score is wrong by a factor rather than by an amount: the weight of a field with a high score may lie far from what its
-score says, the weight of a field without a score lies near zero. So a hundred labels correct the few fields that
-decide, where they would be lost among a hundred weights that are all as uncertain.
+- with the mean u / 2, u or 2 u and different spreads, where u takes the scores nearly as they are, or emphasises the
+  highest scores;
+- with the mean 0, where the spread of a column's weight grows with the size of its score;
+- with the mean 0 and spreads that do not depend on the scores.
 
-Constants were chosen on pool rows of the benchmark's tables, on ten others and on made-up wide ones; measured in
-benchmarks/.
+Four more beliefs, with the mean -u, only measure the evidence against the scores: their posterior mass goes to the
+beliefs with the mean 0. The average of linear heads is a linear head.
+
+The beliefs express that a score is wrong by a factor rather than by an amount: the weight of a field with a high score
+may lie far from its mean, the weight of a field without a score lies near zero. So a hundred labels suffice to correct
+the few fields with high scores. They would not suffice to determine a hundred weights that are all equally uncertain.
+
+Constants were chosen on pool rows of the benchmark's tables, on ten others and on generated tables with many columns;
+measured in benchmarks/.
 """
 
 from __future__ import annotations
@@ -33,36 +37,41 @@ from plugins.learners.calibration import calibration, linear, probabilities
 from plugins.learners.pool_sample import pool_sample
 
 POWERS = ((1.5, 0.8), (4.0, 0.2))
-"""The powers to which the sizes of scores are raised, and the prior mass of each: the field that matters most matters
-more than its score says. Some teachers are right about a few fields only, and score all of them."""
+"""Powers to which the absolute values of scores are raised, and the prior mass of each power. Powers above 1 emphasise
+high scores: teachers underrate the most important field, and some are right about a few fields only but score all."""
 DECORRELATE = 0.25
-"""How much correlated fields share one score: a teacher scores fields one at a time. With a higher value, what remains
-of the scores of many fields is where they contradict each other."""
+"""Strength, from 0 to 1, with which correlated fields share one score: a teacher scores each field as if it were the
+only one. With a higher value, mostly the contradictions between the scores of correlated fields would remain."""
 UNSCORED_SCALE = 0.3
-"""Standard deviation of the weight of a field without a score, relative to that of the field with the highest score."""
+"""Share of the highest score that is added to each score in the standard deviation of a weight, so that the weight of a
+field without a score may differ from 0."""
 ALPHAS = ((0.5, 0.3), (1.0, 0.3), (2.0, 0.2), (-1.0, 0.1))
-"""Values of alpha, the factor between the weights and u, and the prior mass of each. Weights equal to u have an AUC of
-about 0.74: without a smaller factor, a teacher that is right less often would soon count as one without knowledge."""
+"""Values of alpha, where alpha u is the mean of the weights, and the prior mass of each value. Labels drawn from the
+weights u would give u an AUC of about 0.74. Without a smaller alpha, the scores of a less accurate teacher would be
+dismissed after few labels."""
 DIRECTED_SPREADS = (0.2, 1.0)
 """Spreads around alpha u, as standard deviations of the pool's logits; the same values do for 8 columns and for 200."""
 UNDIRECTED_MASS, UNDIRECTED_SPREADS = 0.05, (0.6, 1.2, 2.4)
-"""Prior mass of the beliefs without a direction, and their spreads. The scale of the columns is by the scores, by the
-columns' own widths, or the same for all columns, as rare categories would have it beside numbers."""
+"""Prior mass of the beliefs with alpha 0 for each scale of the columns, and their spreads. The scales are the scores,
+the columns' widths (see `Attributions.prior_scales`), and the same value for all columns, which suits rare
+categories."""
 EVIDENCE_HALF_ROWS = 5.0
-"""The evidence of n rows counts n / (n + EVIDENCE_HALF_ROWS), so that two labels do not dismiss a teacher."""
+"""The evidence of n rows is raised to the power n / (n + EVIDENCE_HALF_ROWS), so that two labels do not suffice to
+dismiss a teacher."""
 BIAS_HALF_ROWS = 30.0
-"""The bias of n rows counts n / (n + BIAS_HALF_ROWS): few rows say little about how frequent labels are, and query
-strategies draw no representative sample of them."""
+"""The bias fitted on n rows is multiplied by n / (n + BIAS_HALF_ROWS): few rows say little about how frequent a label
+is, and the rows that a query strategy chooses are no random sample."""
 MAX_SIZE_FOR_ALL_BELIEFS, MAX_BELIEFS_BY_SIGN = 100, {1: 4, 0: 3, -1: 2}
-"""With more rows and more columns than this, only the most probable beliefs are fitted, as many as given for each sign
-of alpha: fitting all of them would take too long."""
+"""If there are more rows and more columns than MAX_SIZE_FOR_ALL_BELIEFS, fitting all beliefs would take too long: only
+the most probable ones are fitted, at most the number in MAX_BELIEFS_BY_SIGN for each sign of alpha."""
 FIELDS = "fields"
+"""Name of the prior."""
 
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """A Gaussian prior: the weights have the mean alpha u (d,) and the standard deviation `spread` times scale (d,).
-    `mass` is its prior probability. Beliefs with the same u and scale share the arrays themselves."""
+    """A Gaussian prior of the weights (d,): its mean is alpha u, its standard deviation is `spread` times `scale` (d,),
+    and `mass` is its prior probability. Beliefs with the same u and scale share these two arrays."""
 
     u: Doubles
     scale: Doubles
@@ -73,18 +82,18 @@ class Belief:
 
 class Laat:
     """Tensors: weight (d, c) and bias (c,) float32, calibrated; multiple (1,) bool; `trust` and `against` (heads,):
-    posterior mass of the beliefs in the teacher's scores, and of the beliefs in their negatives."""
+    posterior mass of the beliefs with alpha above 0, and of those with alpha below 0."""
 
     def fit(self, train: TrainingSet, seed: int) -> Fit:
-        """Deterministic. The scores come with the prior FIELDS; without it, all priors are uninformative."""
+        """Fits without randomness. The scores come with the prior FIELDS; without it, no belief uses scores."""
         prior = train.priors.get(FIELDS) or _uninformative_prior(train)
         x = np.asarray(train.vectors, np.float64)
         heads = _heads(x, train.targets, train.weights, train.multiple, prior)
         tensors, held_out = _calibrated(heads, train.targets, train.weights, train.multiple)
         earlier = None
         if train.earlier_to_validate is not None:
-            is_known = ~np.isnan(train.earlier_to_validate).any(axis=1)
-            targets, weights = np.nan_to_num(train.earlier_to_validate), train.weights * is_known
+            has_earlier_target = ~np.isnan(train.earlier_to_validate).any(axis=1)
+            targets, weights = np.nan_to_num(train.earlier_to_validate), train.weights * has_earlier_target
             _, earlier = _calibrated(
                 _heads(x, targets, weights, train.multiple, prior), targets, weights, train.multiple
             )
@@ -97,7 +106,8 @@ class Laat:
         return Fit(tensors, held_out, earlier, FIELDS if (trust or 0.0) >= 0.5 else "", trust=trust)
 
     def distil(self, data: DistillationData, multiple: bool, seed: int) -> dict[str, Tensors]:
-        """Returns the teacher's scores of the columns (c, k, d), from k estimates, and the pool's covariance."""
+        """Returns the prior FIELDS: the scores (c, k, d) of the columns from k estimates, the widths (d,) of the
+        columns, and the covariance (d, d) of the pool. Empty without attributions or without a pool."""
         if data.attributions is None or not len(data.pool):
             return {}
         pool = np.asarray(pool_sample(data.pool, np.random.default_rng(seed)), np.float32)
@@ -117,12 +127,12 @@ class Laat:
 def direction(
     scores: Doubles, covariance: Doubles, width: Doubles, power: float = POWERS[0][0]
 ) -> tuple[Doubles, Doubles]:
-    """Returns u (d,), scaled so that x @ u has standard deviation 1 over the pool, and the size of the score of each
-    column (d,), from the scores (k, d) of k estimates. Both are zeros if the teacher has given no scores. A column of
-    `width` 0 has no part in the direction."""
+    """Returns u (d,), scaled so that x @ u has standard deviation 1 over the pool, and the absolute score of each
+    column (d,), from the scores (k, d) of k estimates. Both are zeros if the teacher has given no scores. u is 0 in
+    columns of `width` 0."""
     mean_scores = (np.sign(scores) * np.abs(scores) ** power).mean(axis=0) * (width > 0)
     variance = np.diag(covariance) * (width > 0)
-    scale = max(float(variance.max()), 1e-12)  # the variance of a number, in whatever unit the columns are
+    scale = max(float(variance.max()), 1e-12)  # makes the result independent of the unit of the columns
     mixing = (1 - DECORRELATE) * np.eye(len(mean_scores)) + DECORRELATE / scale * covariance * np.outer(
         width > 0, width > 0
     )
@@ -154,9 +164,14 @@ def _all_beliefs(scores: Doubles, covariance: Doubles, width: Doubles) -> Iterat
 
 
 class _AveragedHead:
-    """The average of all beliefs about one head: weight (d,), bias, left_out (n,). `is_scored`: whether the teacher has
-    scored any column for it; `score_logits` (n,): the logits by the scores alone; `positive_mass` and `negative_mass`:
-    posterior mass of the beliefs with alpha above and below 0."""
+    """One linear head, averaged over all beliefs.
+
+    weight, bias                  (d,) and a number, of the averaged head
+    left_out                      (n,) the leave-one-out logits of the training rows
+    is_scored                     whether the teacher has scored any column for the head
+    score_logits                  (n,) x @ u, the logits from the scores alone
+    positive_mass, negative_mass  posterior mass of the beliefs with alpha above 0, and below 0
+    """
 
     def __init__(self, x: Doubles, targets: Doubles, row_weights: Doubles, scores: Doubles, prior: Tensors) -> None:
         covariance, width = (np.asarray(prior[name], np.float64) for name in ("covariance", "width"))
@@ -177,7 +192,7 @@ class _AveragedHead:
         self.weight = weights @ np.vstack([members.weights for members in fits])
         self.bias = float(weights @ np.concatenate([members.biases for members in fits]))
         self.positive_mass, self.negative_mass = float(posterior[alphas > 0].sum()), float(posterior[alphas < 0].sum())
-        # leave-one-out average for each row: its own contribution to the evidence is taken out
+        # the leave-one-out logit of a row is averaged with a posterior that leaves out the row's own likelihood
         left_out = np.hstack([members.left_out.T for members in fits]).T
         row_likelihood = row_weights * (targets * left_out - np.logaddexp(0, left_out))
         other_weight = np.maximum(total_weight - row_weights, 0)
@@ -194,7 +209,8 @@ class _AveragedHead:
 
 
 def _by_scale(beliefs: Sequence[Belief]) -> Iterator[tuple[Doubles, Doubles, list[tuple[float, float]]]]:
-    """Groups consecutive beliefs with the same u and scale: u, scale, and the pairs of alpha and spread."""
+    """Yields, for each group of consecutive beliefs with the same u and scale: u, scale, and the pairs of alpha and
+    spread."""
     for _, same_scale in groupby(beliefs, key=lambda belief: id(belief.scale)):
         group = list(same_scale)
         yield group[0].u, group[0].scale, [(belief.alpha, belief.spread) for belief in group]
@@ -203,8 +219,8 @@ def _by_scale(beliefs: Sequence[Belief]) -> Iterator[tuple[Doubles, Doubles, lis
 def _most_probable(
     x: Doubles, targets: Doubles, row_weights: Doubles, beliefs: Sequence[Belief], evidence_power: float
 ) -> list[Belief]:
-    """Returns the most probable beliefs by the linearised evidence, as many of each sign as MAX_BELIEFS_BY_SIGN
-    says."""
+    """Returns the beliefs with the highest posterior by the linearised evidence, at most MAX_BELIEFS_BY_SIGN for each
+    sign of alpha, in the order of `beliefs`."""
     evidence = np.concatenate([linearised(x, targets, row_weights, *group) for group in _by_scale(beliefs)])
     log_posterior = np.log([belief.mass for belief in beliefs]) + evidence_power * evidence
     order = sorted(range(len(beliefs)), key=lambda i: -log_posterior[i])
@@ -215,12 +231,13 @@ def _most_probable(
 
 
 def _heads(x: Doubles, targets: Floats, weights: Floats, multiple: bool, prior: Tensors) -> list[_AveragedHead]:
-    """Returns one head for each label; for a choice between two labels, one head for the second."""
-    scores, t = np.asarray(prior["scores"], np.float64), np.asarray(targets, np.float64)
+    """Returns one head for each label; for a single choice between two labels, only the head of the second label."""
+    scores, label_targets = np.asarray(prior["scores"], np.float64), np.asarray(targets, np.float64)
     row_weights = np.asarray(weights, np.float64)
-    if not multiple and t.shape[1] == 2:
-        return [_AveragedHead(x, t[:, 1], row_weights, scores[1] - scores[0], prior)]
-    return [_AveragedHead(x, t[:, label], row_weights, scores[label], prior) for label in range(t.shape[1])]
+    n_labels = label_targets.shape[1]
+    if not multiple and n_labels == 2:
+        return [_AveragedHead(x, label_targets[:, 1], row_weights, scores[1] - scores[0], prior)]
+    return [_AveragedHead(x, label_targets[:, label], row_weights, scores[label], prior) for label in range(n_labels)]
 
 
 def _heads_with_targets(heads: list[_AveragedHead], targets: Floats) -> list[tuple[_AveragedHead, Floats]]:
@@ -229,16 +246,16 @@ def _heads_with_targets(heads: list[_AveragedHead], targets: Floats) -> list[tup
 
 
 def _trust_in_scores(head: _AveragedHead, target: Floats, weights: Floats) -> float:
-    """Returns how far the targets support the scores: the posterior mass of the beliefs in them or, if that is more,
-    the area under the ROC curve of the scores by themselves. Where labels are nearly separable, the mass goes to the
-    beliefs with the largest weights, even though the scores are right."""
+    """Returns how far the targets support the scores, from 0 to 1: the posterior mass of the beliefs with alpha above
+    0 or, if that is higher, the area under the ROC curve of the scores alone. The second value is needed where labels
+    are nearly separable: there the mass goes to the beliefs with the largest weights, even if the scores are right."""
     is_used = weights > 0
-    holds, score_logits = target[is_used] > 0.5, head.score_logits[is_used]
-    if holds.all() or not holds.any():
+    has_label, score_logits = target[is_used] > 0.5, head.score_logits[is_used]
+    if has_label.all() or not has_label.any():
         return head.positive_mass
     from sklearn.metrics import roc_auc_score
 
-    return max(head.positive_mass, float(roc_auc_score(holds, score_logits)))
+    return max(head.positive_mass, float(roc_auc_score(has_label, score_logits)))
 
 
 def _calibrated(heads: list[_AveragedHead], targets: Floats, weights: Floats, multiple: bool) -> tuple[Tensors, Floats]:
@@ -270,7 +287,8 @@ def _uninformative_prior(train: TrainingSet) -> Tensors:
 
 
 def _member_weights(posterior: Doubles, alphas: Doubles) -> Doubles:
-    """Moves the posterior mass of the beliefs with a negative alpha to those without a direction, in proportion."""
+    """Returns the weight of each belief in the average: its posterior mass, where the mass of the beliefs with alpha
+    below 0 goes to those with alpha 0, in proportion to their own mass."""
     column_shape = (-1, *[1] * (posterior.ndim - 1))
     undirected = posterior * (alphas == 0).reshape(column_shape)
     negative_mass = posterior[alphas < 0].sum(axis=0)

@@ -30,13 +30,15 @@ class AggregatedLabels:
     annotated_or_skipped: Ints
 
     def without_tasks(self, excluded: Ints) -> AggregatedLabels:
-        """A copy without the targets of the tasks with the ids `excluded`; `touched` is the same."""
+        """A copy without the targets of the tasks with the ids `excluded`; `annotated_or_skipped` is the
+        same."""
         is_kept = ~np.isin(self.tasks, excluded)
         return AggregatedLabels(self.tasks[is_kept], self.targets[is_kept], self.annotated_or_skipped)
 
 
 def digest_value(labels: AggregatedLabels) -> int:
-    """The digest of all touched tasks, as a number: the exclusive or of the hash of each task's id and target.
+    """The digest of all annotated or skipped tasks, as a number: the exclusive or of the hash of each task's id and
+    target.
 
     Therefore the exclusive or of two disjoint sets' values is the value of their union, and tasks can be added to and
     removed from a digest.

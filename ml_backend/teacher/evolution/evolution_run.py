@@ -1,14 +1,16 @@
-"""EvoKD, one round at a time: analyse the learner's mistakes, have texts written about them, have the texts labelled,
-and measure the learner on the texts.
+"""Runs rounds of EvoKD. A round analyses the learner's mistakes, has the teacher write texts about them and label the
+texts, and measures the learner on the texts.
 
-Liu et al., "Evolving Knowledge Distillation with Large Language Models and Active Learning" (arXiv 2403.06414): there
-are separate calls for the diagnosis, for the texts and for their labels, which the teacher may refuse to give; the
-learner is measured on the texts before it is trained on them, which is the feedback for the next round; and the texts
-of earlier rounds stay in the distillation data. Two things differ from the paper: the texts are labelled by annotators
-(`generated_texts.TASKS`) unless `generated_texts.TAUGHT` is chosen, and with `generated_texts.POOL` the same analysis
-chooses real tasks instead, for as many calls.
+Liu et al., "Evolving Knowledge Distillation with Large Language Models and Active Learning" (arXiv 2403.06414). As in
+the paper, there are separate calls for the diagnosis, for the texts and for their labels, and the teacher may refuse to
+label a text; the learner is measured on the texts before it is trained on them, and the result is the feedback for the
+next round; the texts of earlier rounds stay in the distillation data. Two things differ from the paper. Annotators
+label the texts again before the learner is trained on them (`generated_texts.TASKS`), unless `generated_texts.TAUGHT`
+is chosen. With `generated_texts.POOL`, the analysis chooses existing tasks instead of having texts written, and the
+teacher labels them, with as many calls as a round with texts takes.
 
-Each step can be resumed: its questions are stored with the round, and their answers with the questions.
+A round can be resumed at each step: the ids of a step's questions are stored with the round, and the answers with the
+questions.
 """
 
 from __future__ import annotations
@@ -40,15 +42,16 @@ from ml_backend.teacher.project_context import ProjectContext
 from ml_backend.teacher.teacher_labels import load_teacher_labels
 
 CreateTasks = Callable[[Mapping[str, str], str], Sequence[TaskContent]]
-"""Creates tasks from texts, given the kind of each text, without creating a task twice since a time in UTC (ISO text).
-Returns the created tasks."""
+"""Creates tasks from texts and returns the tasks. The arguments are the kind of each text, by text, and a time in UTC
+(ISO text): a text of which a task was created since that time does not become a second task."""
 
 
 class EvolutionRun:
-    """The rounds of one project.
+    """Runs the rounds of one project.
 
-    way        see `EvolutionRound.way`
+    way        what becomes of the texts: one of `generated_texts.TASKS`, TAUGHT and POOL
     per_round  number of hard texts, and of easy texts, in each round
+    send       creates tasks in Label Studio, for TASKS
     learner    the learner whose mistakes are analysed; None: the serving learner
     """
 
@@ -70,8 +73,9 @@ class EvolutionRun:
         self._rounds: tuple[EvolutionRound, ...] = ()
 
     def run(self, rounds: int) -> Iterator[EvolutionRound]:
-        """Runs `rounds` rounds, or the rest of those that an earlier call began. Raises RepliesAwaitedError if answers
-        are missing; the next `run` resumes there. Raises StoreError if another process evolves the project."""
+        """Runs `rounds` rounds, or those that an interrupted earlier call has left, if these are fewer. Yields each
+        round when it is done. Raises RepliesAwaitedError if answers are missing; the next `run` resumes there. Raises
+        StoreError if another process runs rounds of the project."""
         store, project = self._context.store, self._context.record.id
         with store.evolution_rounds.lock(project):
             self._rounds = generated_texts.read_rounds(store, project)
@@ -93,19 +97,21 @@ class EvolutionRun:
             yield current
 
     def room(self) -> int:
-        """How many more generated tasks the setting `synthetic_share` allows."""
+        """The number of tasks that may still be generated under the setting `synthetic_share`."""
         pool, annotated = self._context.pool, self._aggregated_labels().tasks
         allowed = self._context.options.synthetic_share * int(pool.is_not_generated(annotated).sum())
         return max(0, int(allowed + 1e-9) - int(pool.synthetic.sum()))
 
     def _comparable_rounds(self) -> list[EvolutionRound]:
-        """The rounds with this teacher that, like this run, write texts or do not. Other rounds are left alone: if they
-        wait for answers, these are paid for."""
+        """The rounds with this teacher that write texts if this run writes texts, and else those that label tasks of
+        the pool. Other rounds stay as they are, even if they are not done: they may be resumed later, because the
+        answers that they have or wait for are paid for."""
         by_teacher = [round_ for round_ in self._rounds if round_.teacher == self._teacher_client.teacher]
         return [round_ for round_ in by_teacher if (round_.way == POOL) == (self._way == POOL)]
 
     def _current_round(self) -> EvolutionRound:
-        """The first round that is not done, or else a new one. Raises ApprenticeError if no round can begin."""
+        """The first comparable round that is not done, or else a new round. Raises ApprenticeError if no round can
+        begin."""
         for round_ in self._comparable_rounds():
             if not round_.done:
                 return replace(round_, way=self._way)
@@ -123,7 +129,8 @@ class EvolutionRun:
         """Runs the steps of a round that writes texts: diagnosis, texts, labels, and tasks if `way` is TASKS."""
         context, teacher = self._context, self._teacher_client.teacher
         if "diagnose" not in current.asked:
-            current = replace(current, shown=steps.quoted_tasks(analysis))  # of this analysis: a later one may differ
+            # the question is built from this analysis; after an interruption, `analysis` may be another one
+            current = replace(current, shown=steps.quoted_tasks(analysis))
         current, [(_, answer)] = self._ask(
             current, "diagnose", lambda: [(steps.diagnose(analysis, teacher, current.number), None)]
         )
@@ -148,7 +155,7 @@ class EvolutionRun:
         current, answers = self._ask(
             current, "label", lambda: steps.label(context, few_shot_learner, current.texts, teacher)
         )
-        # after labelling, fewer texts than questions are left
+        # `_examine` drops texts: after it, a resumed round has fewer texts than questions, and skips `_examine`
         text_of_question = dict(zip(current.asked["label"], current.texts, strict=False))
         current = self._examine(current, learner, text_of_question, answers)
         if current.way != TASKS:
@@ -156,7 +163,8 @@ class EvolutionRun:
         return self._create_tasks(current)
 
     def _create_tasks(self, current: EvolutionRound) -> EvolutionRound:
-        """Makes tasks of the chosen texts, as far as the quota allows. Chooses the texts once for a round."""
+        """Makes tasks of the best texts, as many as the setting `synthetic_share` allows. Chooses the texts once for a
+        round, so that a resumed round does not choose others."""
         context = self._context
         if not current.used:
             chosen = steps.for_annotators(current.texts, min(current.n, self.room()))
@@ -169,7 +177,8 @@ class EvolutionRun:
     def _label_from_pool(
         self, current: EvolutionRound, learner: FittedModel, analysis: ErrorAnalysis
     ) -> EvolutionRound:
-        """Has the teacher label real tasks near the learner's mistakes, for as many calls as a round that writes texts.
+        """Has the teacher label existing tasks near the learner's mistakes, with as many calls as a round that writes
+        texts takes.
 
         Raises NoWeaknessError if the learner has made no mistake.
         """
@@ -177,7 +186,9 @@ class EvolutionRun:
         single = [mistake.task for mistake in analysis.single]
         mistakes = [*(pair.tasks for pair in pairs), *([single] if single else [])]
         if not mistakes:
-            raise NoWeaknessError("The learner has made no mistake: there is no weak slice to choose tasks from")
+            raise NoWeaknessError(
+                "The learner has made no mistake, so no tasks are near a mistake: label more tasks first"
+            )
 
         def choose() -> QuestionsWithKeys:
             excluded = np.concatenate([self._aggregated_labels().annotated_or_skipped, self._audited()])
@@ -198,10 +209,10 @@ class EvolutionRun:
         text_of_question: Mapping[str, GeneratedText],
         answers: Sequence[tuple[Question, Answer]],
     ) -> EvolutionRound:
-        """Adds the teacher's labels, and the learner's predictions before it is trained on the texts. Texts that were
-        deleted in the meantime are left out.
+        """Adds the teacher's labels to the texts, and the learner's predictions for the texts, on which it is not
+        trained yet. Leaves out texts that were deleted in the meantime. Does nothing if the round is labelled.
 
-        text_of_question  the texts by the ids of the questions for their labels
+        text_of_question  the text of each question for a label, by the question's id
         """
         if current.labelled:
             return current
@@ -217,8 +228,9 @@ class EvolutionRun:
     def _ask(
         self, current: EvolutionRound, step: str, make_questions: Callable[[], QuestionsWithKeys]
     ) -> tuple[EvolutionRound, list[tuple[Question, Answer]]]:
-        """The questions of a step with their answers. Builds the questions once for a round, and leaves out questions
-        about a text that was deleted in the meantime. Raises RepliesAwaitedError if answers are missing."""
+        """Asks the questions of a step; returns the round, and the questions with their answers. Builds the questions
+        once for a round, and leaves out questions about a text that was deleted in the meantime. Raises
+        RepliesAwaitedError if answers are missing."""
         store, project = self._context.store, self._context.record.id
         if step not in current.asked:
             new = make_questions()
@@ -251,17 +263,17 @@ class EvolutionRun:
         return current
 
     def _learner(self) -> FittedModel:
-        """The learner whose mistakes are analysed: the serving learner by default. If the teacher's labels are used for
-        training without annotators, the learner is fitted anew unless it was trained on the texts of all rounds so far,
-        because a worker may not have done so yet."""
+        """The learner whose mistakes are analysed: the serving learner by default. If the learner is trained on the
+        teacher's labels directly, a worker may not have fitted it with those of the latest rounds yet; it is fitted
+        here then."""
         if self._fixed_learner is not None:
             return self._fixed_learner
         learner, context = load_serving_learner(self._context), self._context
         if self._way == TASKS or self._is_up_to_date(learner):
             return learner
-        is_left = np.isin(learner.snapshot.tasks, context.pool.tasks)
+        still_exists = np.isin(learner.snapshot.tasks, context.pool.tasks)
         snapshot = replace(
-            learner.snapshot, tasks=learner.snapshot.tasks[is_left], targets=learner.snapshot.targets[is_left]
+            learner.snapshot, tasks=learner.snapshot.tasks[still_exists], targets=learner.snapshot.targets[still_exists]
         )
         vectors = context.pool.encoded_vectors(context.pool.rows_of(snapshot.tasks))
         priors = distil_current_priors(
@@ -273,7 +285,7 @@ class EvolutionRun:
         return refitted or learner
 
     def _is_up_to_date(self, learner: FittedModel) -> bool:
-        """Whether a learner was fitted with the prior from the texts of all rounds so far."""
+        """Whether a learner was fitted with the priors that the teacher's labels of all rounds so far give."""
         teacher = self._teacher_client.teacher
         if not any(round_.done and round_.way != TASKS and round_.teacher == teacher for round_ in self._rounds):
             return True
@@ -287,13 +299,13 @@ class EvolutionRun:
         return aggregate_annotations(self._context.schema, self._context.store.annotations.of(self._context.record.id))
 
     def _audited(self) -> Ints:
-        """The task ids of the audit sample. The teacher must not see them, because it would write texts for training
-        from tasks that measure the learner."""
+        """The ids of the tasks of the audit sample. The teacher must not see these tasks: they measure the learner, and
+        the learner would be trained on texts that the teacher writes after their example."""
         return np.array(self._context.store.versions.audited(self._context.record.id), np.int64)
 
 
 def check_texts_can_be_written(context: ProjectContext, way: str) -> None:
-    """Raises ApprenticeError if a teacher would have to write records."""
+    """Raises ApprenticeError if the teacher would have to write records: it can only write texts."""
     if way != POOL and context.schema.is_record:
         raise ApprenticeError(
             f"The tasks of project {context.record.id} are records, and a teacher writes texts only: use --from-pool, "
@@ -304,8 +316,8 @@ def check_texts_can_be_written(context: ProjectContext, way: str) -> None:
 def distil_current_priors(
     context: ProjectContext, teacher: str, aggregated_labels: AggregatedLabels, plugin: str
 ) -> dict[str, Tensors]:
-    """Distils the priors of a learner `plugin` from the teacher's labels so far, its texts and its label descriptions,
-    by name."""
+    """Distils the priors of the learner `plugin` from the teacher's labels so far, its texts and its label
+    descriptions; returns the tensors of each prior, by the prior's name."""
     current = _distillation_input(context, teacher, aggregated_labels, plugin)
     return distillation.distil(current, context.schema.multiple, context.encoder, seed=context.record.id)
 
