@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # `make test` runs its parts in their order: side by side they would take each other's time
 .NOTPARALLEL:
 
-.PHONY: setup help demo format lint unit slow e2e test docs clean
+.PHONY: setup help demo format lint unit slow coverage e2e test docs clean
 .PHONY: bench-growth bench-loop bench-acquisition bench-labels bench-teacher bench-laat bench-tables
 
 setup: .venv/.ready .venv-label-studio/.ready ## builds the two virtual environments (this is what plain `make` does)
@@ -65,6 +65,9 @@ unit: .venv/.ready ## runs the fast tests, without Label Studio
 
 slow: .venv/.ready ## runs the tests that take more than a few seconds, without Label Studio
 	.venv/bin/pytest -m "slow and not e2e" $(PARALLEL)
+
+coverage: .venv/.ready ## lists the lines that no test in this environment runs
+	.venv/bin/pytest -m "not e2e" $(PARALLEL) --cov --cov-report=term
 
 e2e: setup ## runs the tests with real Label Studio servers
 	.venv/bin/pytest -m e2e

@@ -71,9 +71,11 @@ class TransformersTeacher:
             # a worker has no terminal, and a progress bar starts a thread
             logging.disable_progress_bar()  # type: ignore[no-untyped-call]
             file_options: dict[str, Any] = {}
+            weight_options: dict[str, Any] = {"use_safetensors": True}  # weights in another form would be unpickled
             source = self._model_name
             if source.endswith(".gguf"):
-                file_options, source = {"gguf_file": Path(source).name}, str(Path(source).parent)
+                file_options, weight_options = {"gguf_file": Path(source).name}, {}
+                source = str(Path(source).parent)
             try:
                 config = AutoConfig.from_pretrained(source, **file_options)
                 architectures = " ".join(config.architectures or ())
@@ -81,7 +83,7 @@ class TransformersTeacher:
                     AutoModelForSequenceClassification if "SequenceClass" in architectures else AutoModelForCausalLM
                 )
                 tokenizer = AutoTokenizer.from_pretrained(source, **file_options)
-                model = model_class.from_pretrained(source, dtype=torch.float32, **file_options)
+                model = model_class.from_pretrained(source, dtype=torch.float32, **file_options, **weight_options)
             except (OSError, ValueError, ImportError, KeyError) as error:
                 raise TeacherUnavailableError(
                     f"The model {self._model_name!r} cannot be loaded ({str(error).partition(chr(10))[0]}): set "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from scripted_server import KEY, list_question, question
 from teacher_contract import TeacherContract
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -76,6 +78,17 @@ class TestAClassifier(TeacherContract):
     @pytest.fixture
     def teacher(self, tmp_path: Path) -> Iterator[Teacher]:
         yield classifier(tmp_path, list(question().labels))
+
+
+def test_weights_that_only_unpickling_could_read_are_refused(causal: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pickled"
+    shutil.copytree(causal, folder)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(TeacherUnavailableError, match="cannot be loaded") as refusal:
+        list(TransformersTeacher(TeacherOptions(model=str(folder))).answer([question()]))
+    assert refusal.value.fatal
 
 
 def test_a_label_has_the_probability_of_its_letters_one_after_the_other(causal: Path) -> None:
