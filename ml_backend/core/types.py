@@ -10,6 +10,9 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 CONTENT_KEY_BYTES = 16
+MAX_RECORD_FIELDS = 300  # that are read of a record
+MAX_FIELD_CHARACTERS = 64  # of the name of a field, and of a value that may name a group
+UNNAMED_FIELD = "(unnamed)"  # for example the first column of a CSV file
 LABEL_PATH_SEPARATOR = " > "
 """Separates the labels of a path in the name of a nested label."""
 
@@ -84,6 +87,11 @@ class TaskSchema:
     def data(self) -> tuple[str, ...]:
         """The fields of a task's data that hold the text or the record."""
         return tuple(name for name in (self.text_field, self.record_field, *self.fields) if name)
+
+
+def record_field_name(field: object) -> str:
+    """The name of a field in a record: without characters that cannot be stored, and of limited length."""
+    return storable_text(str(field)).strip()[:MAX_FIELD_CHARACTERS] or UNNAMED_FIELD
 
 
 def record_text(record: Mapping[str, Any]) -> str:

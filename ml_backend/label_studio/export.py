@@ -14,11 +14,19 @@ import numpy as np
 
 from ml_backend.core.arrays import Floats, Ints
 from ml_backend.core.exceptions import ApprenticeError
-from ml_backend.core.types import SYNTHETIC_FIELD, Annotation, TaskContent, TaskSchema, read_record, storable_text
+from ml_backend.core.types import (
+    MAX_FIELD_CHARACTERS,
+    SYNTHETIC_FIELD,
+    Annotation,
+    TaskContent,
+    TaskSchema,
+    read_record,
+    storable_text,
+)
 from ml_backend.kinds.choices.label_aggregation import aggregate_annotations
 from ml_backend.label_studio.data_quality import irregularities, listed
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.serialization import MAX_FIELD_CHARACTERS, read_id, read_tasks
+from ml_backend.label_studio.serialization import read_id, read_tasks
 
 MAX_GROUPS = 100  # a chart of more groups could not be read
 

@@ -11,12 +11,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ml_backend.core.types import (
+    MAX_FIELD_CHARACTERS,
+    MAX_RECORD_FIELDS,
     Annotation,
     Prediction,
     TaskContent,
     TaskSchema,
     content_key,
     read_record,
+    record_field_name,
     record_text,
     storable_text,
 )
@@ -25,10 +28,8 @@ from ml_backend.label_studio.html_text import visible_text
 
 MAX_TEXT_CHARACTERS = 20_000  # of a task's text; no encoder reads as many
 MAX_HTML_CHARACTERS = 200_000  # of HTML, before its visible text is extracted
-MAX_FIELD_CHARACTERS = 64  # of the name of a field, and of a value that may name a group
 MAX_GROUP_FIELDS = 20  # of a task
-MAX_RECORD_FIELDS, MAX_TABLE_VALUE_CHARACTERS = 300, 2000  # fields of a record; characters of a value in a table
-UNNAMED_FIELD = "(unnamed)"  # for example the first column of a CSV file
+MAX_TABLE_VALUE_CHARACTERS = 2000  # of a value in a table
 _MAX_ID = 2**63 - 1
 
 
@@ -80,11 +81,6 @@ def _displayed_value(data: dict[str, Any], name: str, schema: TaskSchema) -> Any
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
     return visible_text(value[:MAX_HTML_CHARACTERS]) if name in schema.html and isinstance(value, str) else value
-
-
-def record_field_name(field: object) -> str:
-    """The name of a field in a record: without characters that cannot be stored, and of limited length."""
-    return storable_text(str(field)).strip()[:MAX_FIELD_CHARACTERS] or UNNAMED_FIELD
 
 
 def _read_record(value: Any, max_characters: int) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from ml_backend.core.arrays import Ints
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
-from ml_backend.core.types import TaskSchema, read_record
-from ml_backend.label_studio.serialization import MAX_RECORD_FIELDS, record_field_name
+from ml_backend.core.types import MAX_RECORD_FIELDS, TaskSchema, read_record, record_field_name
 from ml_backend.storage import ProjectState, Store
 
 PROFILE_SAMPLE = 20_000  # maximum number of records that a profile is made from

@@ -12,15 +12,9 @@ from patient_records import MIXED, TABLE
 
 from ml_backend.core.exceptions import UnsupportedConfigError
 from ml_backend.core.settings import ProjectSettings
-from ml_backend.core.types import TaskSchema, read_record, record_text
+from ml_backend.core.types import MAX_FIELD_CHARACTERS, MAX_RECORD_FIELDS, TaskSchema, read_record, record_text
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.serialization import (
-    MAX_FIELD_CHARACTERS,
-    MAX_RECORD_FIELDS,
-    MAX_TABLE_VALUE_CHARACTERS,
-    read_example,
-    read_text,
-)
+from ml_backend.label_studio.serialization import MAX_TABLE_VALUE_CHARACTERS, read_example, read_text
 from ml_backend.label_studio.sync import _task_signature
 from ml_backend.pool.feature_space import field_type_overrides, question_field
 
