@@ -40,10 +40,10 @@ def estimate_accuracy(
     without tasks.
     """
     sampled = np.isin(tasks, audited)
-    source, answered = "audit slice", int(sampled.sum())
+    source, answered = "audit sample", int(sampled.sum())
     if answered < MIN_ANSWERS_FOR_ACCURACY:
         sampled = np.ones(len(tasks), np.bool_)
         audited_of_minimum = f"{answered} of {MIN_ANSWERS_FOR_ACCURACY} answers"
-        source = f"all labels, chosen by acquisition, as the audit slice has {audited_of_minimum}"
+        source = f"all labels, chosen by acquisition, as the audit sample has {audited_of_minimum}"
     is_right = is_correct(probabilities[sampled], targets[sampled], multiple)
     return wilson_interval(int(is_right.sum()), len(is_right), f"{source}, cross-validated")

@@ -59,5 +59,5 @@ def prequential_accuracy(learner: Learner, train: TrainingSet, audited: Mask, se
         [judge_rows(learner, train, np.arange(block[0]), block, seed) for block in blocks(audited_rows, start)]
     )
     fewest, most = audited_rows[start], audited_rows[-1]
-    source = f"audit slice, each answer judged by a learner of those before it, {fewest} to {most}"
+    source = f"audit sample, each answer judged by a learner of those before it, {fewest} to {most}"
     return wilson_interval(int(is_right.sum()), len(is_right), source)

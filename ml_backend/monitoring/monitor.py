@@ -170,7 +170,7 @@ def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
     suspects = find_label_errors(
         held_out, train.targets, train.multiple, monitor_input.protected, monitor_input.second_look
     )
-    balance = class_balance(train.targets[audited], monitor_input.labels, "audit slice")
+    balance = class_balance(train.targets[audited], monitor_input.labels, "audit sample")
     return {
         "version": monitor_input.version,
         "labelled": monitor_input.n_fitted,

@@ -151,7 +151,7 @@ def _monitor_lines(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if result["balance"]:
         shares = sorted(result["balance"].items(), key=lambda item: -item[1]["value"])
         shown = [f"{label} {share['value']:.0%} ({share['low']:.0%} to {share['high']:.0%})" for label, share in shares]
-        yield "classes", ", ".join(shown[:MAX_LISTED_ITEMS]) + _more(shown) + ", by the audit slice"
+        yield "classes", ", ".join(shown[:MAX_LISTED_ITEMS]) + _more(shown) + ", by the audit sample"
     yield f"by {result['groups']['by']}"[:MAX_NAME_LETTERS], result["groups"]["summary"]
     yield "against random", result["comparison"]["sentence"]
     yield "enough labels?", result["stopping"]["sentence"]

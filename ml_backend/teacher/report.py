@@ -124,7 +124,7 @@ def report_lines(report: dict[str, Any], max_classes: int) -> Iterator[tuple[str
             "seen by teacher",
             (
                 f"{report['shown']} of the {report['judged']} answers that the learner is judged by were shown to the "
-                "teacher before it wrote texts, none of the audit slice"
+                "teacher before it wrote texts, none of the audit sample"
             ),
         )
     if report["trust"] is not None:

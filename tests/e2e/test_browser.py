@@ -155,7 +155,7 @@ def test_ten_tasks_are_labelled_by_hand_and_the_screens_are_saved(
             right += draft == [project.truth[text]]
             blind = number[text] in backend.store.versions.audited(project.number)
             record.append(f"{text} {'audit' if blind else draft} answer: {project.truth[text]}")
-            assert bool(draft) != blind, "only tasks of the audit slice come without a draft"
+            assert bool(draft) != blind, "only tasks of the audit sample come without a draft"
             if draft and done >= 5:
                 expect(page.get_by_text("Annotation saved")).to_have_count(0)
                 page.screenshot(path=folder / "labelling.png")

@@ -70,7 +70,7 @@ def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledge
     with backend.held_queue(project) as version:  # a round that is under way may have drawn more
         audited = set(backend.store.versions.audited(project.number))
         rows = project.predictions(version.name)
-        assert all(not row["result"] for row in rows if row["task"] in audited), "the audit slice stays without drafts"
+        assert all(not row["result"] for row in rows if row["task"] in audited), "the audit sample stays without drafts"
 
     until(lambda: asked(backend, project) >= 24, "all labels that the teacher was to give", LONG)
     spent = backend.store.ledger.spent(project.number)

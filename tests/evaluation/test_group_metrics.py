@@ -78,11 +78,11 @@ def test_groups_that_are_all_right_do_not_differ() -> None:
 
 @given(targets=st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=3, max_size=3), max_size=12))
 def test_a_label_is_counted_by_the_votes_it_has(targets: list[list[float]]) -> None:
-    shares = class_balance(np.array(targets, np.float32).reshape(-1, 3), ("x", "y", "z"), "audit slice")
+    shares = class_balance(np.array(targets, np.float32).reshape(-1, 3), ("x", "y", "z"), "audit sample")
     assert set(shares) == (set("xyz") if targets else set())
     for column, label in enumerate(shares):
         assert shares[label].value == pytest.approx(sum(row[column] for row in targets) / len(targets))
-        assert (shares[label].n, shares[label].source) == (len(targets), "audit slice")
+        assert (shares[label].n, shares[label].source) == (len(targets), "audit sample")
 
 
 def test_the_share_of_a_label_lies_in_its_interval_in_19_of_20_samples(rng: np.random.Generator) -> None:

@@ -287,5 +287,5 @@ def test_the_accuracy_comes_from_the_audit_slice_once_that_is_large_enough() -> 
     )
     assert audit_estimate is not None
     assert (audit_estimate.value, audit_estimate.n) == (0.5, 20)
-    assert "audit slice" in audit_estimate.source
+    assert "audit sample" in audit_estimate.source
     assert audit_sample.estimate_accuracy(probabilities[:0], targets[:0], tasks[:0], tasks, False) is None

@@ -232,7 +232,7 @@ def test_status_reports_the_result_of_the_monitor(read_input: Callable[..., Moni
     result["second_look"] = [{"task": 7, "instead": ["metal"]}]
     set_up(store, 5, watch=result)
     lines_by_name = dict(status_lines(read_status(store, 5)))
-    assert lines_by_name["classes"].endswith("by the audit slice")
+    assert lines_by_name["classes"].endswith("by the audit sample")
     assert lines_by_name["by cluster"] == result["groups"]["summary"]
     assert lines_by_name["against random"] == result["comparison"]["sentence"]
     assert lines_by_name["enough labels?"] == result["stopping"]["sentence"]

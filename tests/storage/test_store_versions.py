@@ -13,7 +13,7 @@ from ml_backend.storage import versions as module
 
 
 def test_a_version_comes_back_as_it_was(any_store: Store) -> None:
-    accuracy = Estimate(0.75, 0.5, 0.9, 20, "audit slice")
+    accuracy = Estimate(0.75, 0.5, 0.9, 20, "audit sample")
     full = version(3, learner=2, accuracy=accuracy, remarks=(Remark("text", {"text": "wins 3, é"}),))
     any_store.versions.add(full, ("5/000003.safetensors", "ab" * 32), rows=50)
     assert any_store.versions.get(5, 3) == full

@@ -78,7 +78,7 @@ def caveat(analysis: ErrorAnalysis) -> str:
         return ""
     return (
         f"{analysis.shown} of these {analysis.n} tasks were shown to the teacher before it wrote texts: the learner "
-        "may do better on them than on others. No task of the audit slice was shown"
+        "may do better on them than on others. No task of the audit sample was shown"
     )
 
 
