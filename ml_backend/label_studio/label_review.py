@@ -39,13 +39,6 @@ def single_annotations(annotations: list[Annotation]) -> dict[int, Annotation]:
     return {task: of_task[0] for task, of_task in by_task.items() if len(of_task) == 1}
 
 
-def reviewed_tasks(store: Store, project: int) -> list[int]:
-    """The ids of the tasks with an annotation that has been reviewed since its last change."""
-    reviewed = store.reviews.reviewed(project)
-    annotations = store.annotations.those(project, reviewed)
-    return [annotation.task for annotation in annotations if reviewed[annotation.id] == annotation.updated_at]
-
-
 def reviewable_tasks(reviewed: Mapping[int, str], annotations: list[Annotation]) -> set[int]:
     """The ids of the tasks that may be proposed. Such a task has a single annotation, which is no ground truth and has
     not been reviewed since its last change.

@@ -23,7 +23,6 @@ from ml_backend.evaluation.prequential import prequential_accuracy
 from ml_backend.evaluation.random_baseline import compare_with_random, count_looks
 from ml_backend.evaluation.retrospective import predict_retrospectively
 from ml_backend.evaluation.stopping import advise_on_stopping, forecast_gains, measure_stability
-from ml_backend.label_studio.label_review import reviewed_tasks
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.model import fitted_model
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
@@ -133,7 +132,7 @@ def read_monitor_input(
         held_out=learner.held_out[order],
         n_fitted=len(snapshot.tasks) - n_synthetic,
         audited=np.isin(tasks, audited_tasks),
-        protected=~aggregator.has_single_annotation(tasks) | np.isin(tasks, reviewed_tasks(store, project)),
+        protected=~aggregator.has_single_annotation(tasks) | np.isin(tasks, _reviewed_tasks(store, project)),
         synthetic=pool.synthetic[rows],
         groups=task_group_names(pool, options.group_by, rows),
         group_by=options.group_by or "cluster",
@@ -143,6 +142,13 @@ def read_monitor_input(
         acquisition=options.acquisition,
         previous=record.watch or {},
     )
+
+
+def _reviewed_tasks(store: Store, project: int) -> list[int]:
+    """The ids of the tasks with an annotation that has been reviewed since its last change."""
+    reviewed = store.reviews.reviewed(project)
+    annotations = store.annotations.those(project, reviewed)
+    return [annotation.task for annotation in annotations if reviewed[annotation.id] == annotation.updated_at]
 
 
 def run_monitor(monitor_input: MonitorInput) -> dict[str, Any]:
