@@ -64,9 +64,9 @@ class Table:
         self.numbers = np.array([column.is_number for column in columns])
         field_scores = scored(record_set_.estimates, columns, lower)
         several = [not column.is_number and column.field not in lower for column in columns]
-        self.told = np.hstack([field_scores, np.zeros((len(field_scores), 1))])
+        self.teacher_scores = np.hstack([field_scores, np.zeros((len(field_scores), 1))])
         # the teacher scored the step between two values of a category
-        self.scores = self.told / np.append(np.where(several, 2 ** (1 / 3), 1.0), 1.0)
+        self.scores = self.teacher_scores / np.append(np.where(several, 2 ** (1 / 3), 1.0), 1.0)
         self.width = np.append(np.where(self.numbers, 1.0, NARROW), 0.0).astype(np.float32)
 
     def rows(self, per_label: int, seed: int) -> Ints:
@@ -140,9 +140,9 @@ ARMS: dict[str, Arm] = {
     BASE: of_sklearn(lambda _: LogisticRegression(max_iter=500)),
     "random forest": of_sklearn(lambda seed: RandomForestClassifier(200, random_state=seed)),
     "gradient boosting": of_sklearn(lambda seed: HistGradientBoostingClassifier(random_state=seed)),
-    PUBLISHED[0]: taught(lambda t, _: t.told, LaatPaper),
-    PUBLISHED[1]: taught(lambda t, _: t.told, LaatPaper, written=True),
-    "LAAT as published, 100 units": taught(lambda t, _: t.told, paper_mlp),
+    PUBLISHED[0]: taught(lambda t, _: t.teacher_scores, LaatPaper),
+    PUBLISHED[1]: taught(lambda t, _: t.teacher_scores, LaatPaper, written=True),
+    "LAAT as published, 100 units": taught(lambda t, _: t.teacher_scores, paper_mlp),
     "prior alone": prior_alone,
     OURS: taught(lambda t, _: t.scores),
     "control: shuffled scores": taught(shuffled),

@@ -13,13 +13,13 @@ def main() -> int:
     try:
         connection.request("GET", "/ready")
         reply = connection.getresponse()
-        said = reply.read(200).decode(errors="replace").strip()
+        body = reply.read(200).decode(errors="replace").strip()
     except (OSError, HTTPException) as error:
         sys.stdout.write(f"no answer on port {port}: {error}\n")
         return 1
     finally:
         connection.close()
-    sys.stdout.write(f"{said}\n")
+    sys.stdout.write(f"{body}\n")
     return 0 if reply.status == 200 else 1
 
 

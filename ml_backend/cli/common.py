@@ -27,6 +27,9 @@ Project = Annotated[int, typer.Option(min=1, max=2**31 - 1, help="the project's 
 OptionalProject = Annotated[int | None, typer.Option(min=1, max=2**31 - 1, help="only this project")]
 LabelStudioUrl = Annotated[str | None, typer.Option(help="Label Studio's address as this machine reaches it")]
 ApiKey = Annotated[str | None, typer.Option(help="access token; better in APPRENTICE_LABEL_STUDIO_API_KEY")]
+Edit = Annotated[bool, typer.Option("--edit", help="change them in your editor ($EDITOR)")]
+JsonFile = Annotated[Path | None, typer.Option(metavar="FILE", help="read them from a JSON file")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object, as --file reads it")]
 DataDir = Annotated[Path | None, typer.Option(help="folder of the database, vectors and artifacts")]
 
 

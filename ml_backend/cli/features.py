@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
 
-from ml_backend.cli.common import DataDir, Project, edit_in_editor, open_store, out, read_json_text, read_settings
+from ml_backend.cli.common import (
+    AsJson,
+    DataDir,
+    Edit,
+    JsonFile,
+    Project,
+    edit_in_editor,
+    open_store,
+    out,
+    read_json_text,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from ml_backend.teacher.project_context import ProjectContext
@@ -19,9 +29,9 @@ MAX_LISTED_VALUES = 12  # of a category
 
 def features(
     project: Project,
-    edit: Annotated[bool, typer.Option("--edit", help="change them in your editor ($EDITOR)")] = False,
-    file: Annotated[Path | None, typer.Option(metavar="FILE", help="read them from a JSON file")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, as --file reads it")] = False,
+    edit: Edit = False,
+    file: JsonFile = None,
+    as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """For records: show or change each field's type, and its scores for a label (up to 10) or against it (to -10).

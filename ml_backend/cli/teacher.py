@@ -15,7 +15,10 @@ from rich.table import Column, Table
 
 from ml_backend.cli.common import (
     ApiKey,
+    AsJson,
     DataDir,
+    Edit,
+    JsonFile,
     LabelStudioUrl,
     Project,
     cap_threads,
@@ -151,9 +154,9 @@ def teach(
 
 def cues(
     project: Project,
-    edit: Annotated[bool, typer.Option("--edit", help="change them in your editor ($EDITOR)")] = False,
-    file: Annotated[Path | None, typer.Option(metavar="FILE", help="read them from a JSON file")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, as --file reads it")] = False,
+    edit: Edit = False,
+    file: JsonFile = None,
+    as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Show or change each label's meaning, and the phrases for it (score up to 10) or against it (down to -10).

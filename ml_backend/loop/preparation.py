@@ -26,8 +26,7 @@ def prepare(context: RoundContext) -> RoundInputs:
     options, _ = context.settings.for_project(project_row.extra_params)
     schema = read_schema(project_row.label_config, project_row.choices)
     project_row, problems_of_records = feature_space.update_space(store, context.settings, project_row, schema, options)
-    record_encoder = feature_space.project_record_encoder(context.settings, project_row)
-    encoder = record_encoder or registry.encoder(context.settings.encoder)
+    encoder = feature_space.project_encoder(context.settings, project_row)
     record_problems = Remark("record problems", {"text": problems_of_records}) if problems_of_records else None
     options = options.with_form_defaults(feature_space.task_form(encoder))
     options, fallback = apply_acquisition_fallback(options, project_row.watch)
@@ -43,7 +42,7 @@ def prepare(context: RoundContext) -> RoundInputs:
         project_row=project_row,
         options=options,
         schema=schema,
-        record_encoder=record_encoder,
+        record_encoder=feature_space.as_record_encoder(encoder),
         label_snapshot=label_snapshot,
         labels=labels,
         active_version=active_version,

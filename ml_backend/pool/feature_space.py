@@ -49,6 +49,11 @@ def record_space_names(settings: Settings, project_row: ProjectState) -> set[str
     }
 
 
+def as_record_encoder(encoder: Encoder) -> RecordEncoder | None:
+    """The encoder, if it encodes records; else None."""
+    return encoder if isinstance(encoder, RecordEncoder) else None
+
+
 def task_form(encoder: Encoder) -> TaskForm:
     """The form of the tasks that this encoder encodes."""
     if not isinstance(encoder, RecordEncoder):

@@ -84,20 +84,11 @@ def open_simulated_teacher(
     with TemporaryDirectory(prefix="apprentice-") as folder:
         run_settings = settings.model_copy(update={"data_dir": Path(folder), "store_url": "", "defaults": plan.options})
         with closing(Store(run_settings)) as store:
-            yield _set_up(arm, run_settings, store, plan, label_config, pool, teacher, rounds, per_round)
+            context = _store_project(run_settings, store, label_config, pool)
+            yield SimulatedTeacher(arm, context, plan, pool, teacher, rounds, per_round)
 
 
-def _set_up(
-    arm: str,
-    settings: Settings,
-    store: Store,
-    plan: SimulationPlan,
-    label_config: str,
-    pool: LabelledPool,
-    teacher: CachedTeacher,
-    rounds: int,
-    per_round: int,
-) -> SimulatedTeacher:
+def _store_project(settings: Settings, store: Store, label_config: str, pool: LabelledPool) -> ProjectContext:
     """Stores the project as `apprentice connect` and a first reconciliation would, with the vectors of the pool."""
     store.projects.set_label_config(PROJECT_ID, label_config)
     keys = [content_key(text) for text in pool.texts]
@@ -105,9 +96,7 @@ def _set_up(
     cache = store.vectors(PROJECT_ID, registry.encoder(settings.encoder).name)
     rows = list({key: row for row, key in enumerate(keys)}.values())
     cache.add([keys[row] for row in rows], pool.vectors[rows])
-    return SimulatedTeacher(
-        arm, load_project_context(settings, store, PROJECT_ID), plan, pool, teacher, rounds, per_round
-    )
+    return load_project_context(settings, store, PROJECT_ID)
 
 
 class SimulatedTeacher:

@@ -85,7 +85,7 @@ class NamedPipes:
             return self._pipes[-1]
         except OSError as error:
             log.warning(POLLING, folder=str(self._folder), error=error.strerror)
-            return _PollingListener()
+            return PollingListener()
 
     def close(self) -> None:
         for pipe in self._pipes:
@@ -130,7 +130,7 @@ class Notifications:
 
     def listen(self) -> Listener:
         if self._database.driver != "psycopg":
-            return _PollingListener()
+            return PollingListener()
         self._subscriptions.append(_Subscription(self._database))
         return self._subscriptions[-1]
 
@@ -194,7 +194,7 @@ class _Subscription:
             self._connection.close()
 
 
-class _PollingListener:
+class PollingListener:
     """Receives no signals, so that its worker polls."""
 
     def wait(self, seconds: float) -> None:

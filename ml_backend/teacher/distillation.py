@@ -20,6 +20,7 @@ from ml_backend.core.arrays import Attributions, DistillationData, Floats, Mask,
 from ml_backend.core.exceptions import ArtifactError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.types import TaskSchema
+from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import ProjectState, Store
@@ -187,7 +188,7 @@ def distil(data: DistillationInput, multiple: bool, encoder: Encoder, seed: int)
 def pseudo_labels_of_names(schema: TaskSchema, encoder: Encoder) -> PseudoLabels:
     """The pseudo-labels that need no teacher: the names and hints of the labels, each encoded like a text that has this
     label. Empty for records without a text among their fields."""
-    phrases = _phrases({}, schema, encoder if isinstance(encoder, RecordEncoder) else None)
+    phrases = _phrases({}, schema, feature_space.as_record_encoder(encoder))
     if not phrases.texts:
         empty = np.empty((0, encoder.dim), np.float32)
         return PseudoLabels(empty, np.empty((0, len(schema.labels)), np.float32), np.empty(0, np.float32))

@@ -34,7 +34,7 @@ class ProjectContext:
     @property
     def record_encoder(self) -> RecordEncoder | None:
         """The encoder, if it encodes records."""
-        return self.encoder if isinstance(self.encoder, RecordEncoder) else None
+        return feature_space.as_record_encoder(self.encoder)
 
     def teacher_client(self) -> TeacherClient:
         """The client of the project's teacher. Raises ApprenticeError if it has no teacher that can be asked."""

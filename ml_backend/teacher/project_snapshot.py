@@ -34,7 +34,7 @@ class ProjectSnapshot:
     @property
     def record_encoder(self) -> RecordEncoder | None:
         """The encoder, if it encodes records."""
-        return self.encoder if isinstance(self.encoder, RecordEncoder) else None
+        return feature_space.as_record_encoder(self.encoder)
 
     @property
     def teacher(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ml_backend.core.arrays import Floats, Mask
-from ml_backend.core.ports import Encoder, RecordEncoder
+from ml_backend.core.ports import Encoder
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import Draft, ModelVersion, Prediction, TaskSchema, content_key
 from ml_backend.label_studio.label_config import read_schema
@@ -66,7 +66,7 @@ class Predictor:
             encoder, learner = self._serving(record)
             teacher_labels = self._teacher_labels(record, schema, texts)
             vectors, is_encoded = self._encode(project, encoder, texts)
-            record_encoder = encoder if isinstance(encoder, RecordEncoder) else None
+            record_encoder = feature_space.as_record_encoder(encoder)
             made = make_drafts(
                 self._settings, schema, learner, texts, vectors, teacher_labels, record_encoder=record_encoder
             )

@@ -37,7 +37,7 @@ def instructions() -> list[tuple[str, str]]:
     return [(name, rest.strip()) for name, _, rest in (line.strip().partition(" ") for line in lines)]
 
 
-def told(instruction: str) -> list[str]:
+def arguments_of(instruction: str) -> list[str]:
     return [rest for name, rest in instructions() if name == instruction]
 
 
@@ -70,7 +70,9 @@ def test_hadolint_has_nothing_to_say() -> None:
 
 def test_everything_that_is_copied_exists_and_reaches_the_build() -> None:
     included = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().split() if line.startswith("!")}
-    sources = [source for copied in told("COPY") if "--from" not in copied for source in shlex.split(copied)[:-1]]
+    sources = [
+        source for copied in arguments_of("COPY") if "--from" not in copied for source in shlex.split(copied)[:-1]
+    ]
     assert sources
     for source in sources:
         assert (ROOT / source).exists()
@@ -103,12 +105,12 @@ def test_all_versions_agree() -> None:
     for requirement in map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]]):
         version = pinned[requirement.name.lower().replace("_", "-")]
         assert requirement.specifier.contains(version), f"{requirement} is pinned to {version}"
-    build = " ".join(told("RUN"))
+    build = " ".join(arguments_of("RUN"))
     assert "--constraint constraints.txt" in build and "grep '^torch==' constraints.txt" in build
     (plugin,) = re.findall(r"--no-deps (label-studio-ml==\S+)", build)
     assert plugin in (ROOT / "Makefile").read_text()
     assert plugin == f"label-studio-ml=={importlib.metadata.version('label-studio-ml')}"
-    bases = {rest.split()[0] for rest in told("FROM")}
+    bases = {rest.split()[0] for rest in arguments_of("FROM")}
     (base,) = bases
     tag = re.fullmatch(r"python:(\d+\.\d+\.\d+)-slim-\w+", base)
     assert tag and Version(tag[1]).release[:2] == Version(project["requires-python"].removeprefix(">=")).release
@@ -143,7 +145,7 @@ def test_every_setting_in_the_composition_is_one_of_the_backend(services: dict[s
     from ml_backend.core.settings import Settings
 
     names = {name for name in services["apprentice"]["environment"] if name.startswith("APPRENTICE_")}
-    names |= set(re.findall(r"\b(APPRENTICE_\w+)=", " ".join(told("ENV"))))
+    names |= set(re.findall(r"\b(APPRENTICE_\w+)=", " ".join(arguments_of("ENV"))))
     assert {name.removeprefix("APPRENTICE_").lower() for name in names} <= Settings.model_fields.keys()
 
 

@@ -92,16 +92,16 @@ def test_every_command_and_its_options_exist(page: Path) -> None:
 
 @each_page
 def test_an_option_without_its_command_is_one_of_some_command(page: Path) -> None:
-    known = set().union(*options().values()) | {"--no-deps"}  # that of pip
+    existing = set().union(*options().values()) | {"--no-deps"}  # that of pip
     used = {option for span in INLINE.findall(prose(page)) for option in re.findall(r"^--[a-z][a-z-]*", span)}
-    assert used <= known, used - known
+    assert used <= existing, used - existing
 
 
 @each_page
 def test_every_setting_of_the_installation_exists(page: Path) -> None:
-    known = {f"APPRENTICE_{name.upper()}" for name in Settings.model_fields}
+    existing = {f"APPRENTICE_{name.upper()}" for name in Settings.model_fields}
     used = set(re.findall(r"\bAPPRENTICE_[A-Z_]+\b", code(page)))
-    assert used <= known, used - known
+    assert used <= existing, used - existing
 
 
 @each_page
@@ -156,12 +156,12 @@ def module_paths() -> Iterator[Path]:
     """The paths that the marked block of the architecture page names. Indentation says in which folder a line's names
     stand. A line begins with a folder, whose files its description may name, or with files and folders side by side,
     whose description may name more of these."""
-    found = re.search(
+    block = re.search(
         r"<!-- modules:.*?-->\n```text\n(.*?)```\n<!-- /modules -->", text(DOCS / "architecture.md"), re.S
     )
-    assert found is not None
+    assert block is not None
     folders: list[tuple[int, Path]] = []
-    for line in found.group(1).splitlines():
+    for line in block.group(1).splitlines():
         indentation = len(line) - len(line.lstrip())
         while folders and folders[-1][0] >= indentation:
             folders.pop()

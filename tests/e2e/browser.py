@@ -60,8 +60,8 @@ def shown_text(page: Page, project: Project, other_than: str = "") -> str:
         ready = on_screen and on_screen != [other_than] and submit_button(page).is_enabled()
         return on_screen[0] if ready else None
 
-    found: str = until(look, "a task on the screen")
-    return found
+    task_text: str = until(look, "a task on the screen")
+    return task_text
 
 
 def submit_button(page: Page) -> Locator:

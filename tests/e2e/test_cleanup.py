@@ -118,7 +118,7 @@ def test_the_texts_of_deleted_tasks_are_in_no_table_and_no_file(
     delete_as_the_data_manager_does(project, [answered, drafted])
 
     def left() -> list[object]:
-        found: list[object] = [
+        leftovers: list[object] = [
             (table, row)
             for table, row in rows(backend)
             if row.get("task") in (answered, drafted)
@@ -126,10 +126,10 @@ def test_the_texts_of_deleted_tasks_are_in_no_table_and_no_file(
             and row.get("version") != NO_VERSION  # but for tombstones
         ]
         for text, beginning in beginnings.items():
-            found += [f"{table}: {beginning}" for table in tables_with(backend, beginning)]
-            found += [f"{file}: {beginning}" for file in files_with(backend, beginning.encode())]
-            found += [f"{file}: its vector" for file in files_with(backend, content_key(text), "vectors/**/*")]
-        return found
+            leftovers += [f"{table}: {beginning}" for table in tables_with(backend, beginning)]
+            leftovers += [f"{file}: {beginning}" for file in files_with(backend, beginning.encode())]
+            leftovers += [f"{file}: its vector" for file in files_with(backend, content_key(text), "vectors/**/*")]
+        return leftovers
 
     with suppress(AssertionError):
         until(lambda: not left(), "the end of the deleted texts", seconds=180)

@@ -13,7 +13,7 @@ from ml_backend.label_studio.label_config import read_schema
 pytestmark = pytest.mark.e2e
 
 
-def said(backend: Backend, project: Project, command: str) -> str:
+def command_output(backend: Backend, project: Project, command: str) -> str:
     done = backend.cli(command, "--project", str(project.number))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -44,7 +44,7 @@ def test_answers_that_are_not_understood_and_skipped_tasks_are_counted_as_label_
         return coverage.skipped
 
     until(lambda: skipped() == 4, "the skips")
-    status, doctor = said(backend, project, "status"), said(backend, project, "doctor")
+    status, doctor = command_output(backend, project, "status"), command_output(backend, project, "doctor")
     assert "7, 4 skipped (waiting for another annotator), 3 annotated but not used, 0 to go" in status
     for output in (status, doctor):
         assert "3 annotations are not used: they belong to no control of the configuration" in " ".join(output.split())

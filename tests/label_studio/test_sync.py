@@ -48,7 +48,7 @@ def assert_agree(server: FakeLabelStudio, store: Store) -> None:
 
 
 @pytest.fixture
-def known(server: FakeLabelStudio, store: Store) -> dict[int, str]:
+def stored_truth(server: FakeLabelStudio, store: Store) -> dict[int, str]:
     """Six tasks, two of them annotated and one skipped, all of them in the store."""
     truth = add_labelled_tasks(server, 6)
     first, second, third = list(truth)[:3]
@@ -107,7 +107,7 @@ LOSSES = [
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.__name__)
 def test_a_change_whose_event_was_lost_is_read(
-    loss: Callable[[FakeLabelStudio], None], server: FakeLabelStudio, store: Store, known: dict[int, str]
+    loss: Callable[[FakeLabelStudio], None], server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     loss(server)
     settle(server, store)
@@ -122,20 +122,20 @@ def test_the_first_reconciliation_reads_existing_annotations(server: FakeLabelSt
     assert_agree(server, store)
 
 
-def test_with_equal_counts_nothing_is_read(server: FakeLabelStudio, store: Store, known: dict[int, str]) -> None:
+def test_with_equal_counts_nothing_is_read(server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]) -> None:
     client = FakeClient(server)
     assert not reconcile(client, store, 5, interval_seconds=3600, check_lease=lambda: None)
     assert client.calls == []
 
 
 def test_an_event_with_other_counts_causes_a_reconciliation_and_one_with_equal_counts_does_not(
-    server: FakeLabelStudio, store: Store, known: dict[int, str]
+    server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     client = FakeClient(server)
-    deliver(store, server.annotate(max(known), "fruit"))
+    deliver(store, server.annotate(max(stored_truth), "fruit"))
     assert not reconcile(client, store, 5, interval_seconds=3600, check_lease=lambda: None)
-    server.annotate(max(known), "metal", by=2)  # lost
-    deliver(store, server.annotate(max(known) - 1, "fruit"))  # says that there is one more
+    server.annotate(max(stored_truth), "metal", by=2)  # lost
+    deliver(store, server.annotate(max(stored_truth) - 1, "fruit"))  # says that there is one more
     assert reconcile(client, store, 5, interval_seconds=3600, check_lease=lambda: None)
     assert_agree(server, store)
 
@@ -147,14 +147,14 @@ def task_queries(client: FakeClient) -> list[str]:
 
 
 def test_reconciling_an_unchanged_project_reads_no_list_of_all_tasks(
-    server: FakeLabelStudio, store: Store, known: dict[int, str]
+    server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     client = settle(server, store)
     assert not any("export" in path for _, path, _ in client.calls)
     assert all("updated_at" in query for query in task_queries(client))
 
 
-def test_a_new_configuration_is_found(server: FakeLabelStudio, store: Store, known: dict[int, str]) -> None:
+def test_a_new_configuration_is_found(server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]) -> None:
     server.label_config = config_with("fruit", "metal", "beast")
     settle(server, store)
     assert_agree(server, store)
@@ -169,7 +169,7 @@ def add_topics(server: FakeLabelStudio) -> None:
 
 
 def test_annotations_are_read_again_when_another_control_comes_first(
-    server: FakeLabelStudio, store: Store, known: dict[int, str]
+    server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     server.label_config = config_with("fruit", "metal", "animal", control="topic")
     add_topics(server)
@@ -180,7 +180,7 @@ def test_annotations_are_read_again_when_another_control_comes_first(
 
 
 def test_annotations_are_read_again_when_the_event_of_a_new_configuration_was_lost(
-    server: FakeLabelStudio, store: Store, known: dict[int, str]
+    server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     server.label_config = config_with("fruit", "metal", "animal", control="topic")
     add_topics(server)
@@ -189,20 +189,20 @@ def test_annotations_are_read_again_when_the_event_of_a_new_configuration_was_lo
 
 
 def test_a_configuration_that_is_not_served_deletes_nothing(
-    server: FakeLabelStudio, store: Store, known: dict[int, str]
+    server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     config = server.label_config
     server.label_config = "<View/>"
     settle(server, store)
     assert len(store.annotations.of(5)) == 3
     server.label_config = config
-    server.annotate(max(known), "animal")
+    server.annotate(max(stored_truth), "animal")
     settle(server, store)
     assert_agree(server, store)
 
 
 def test_a_version_that_was_switched_off_is_to_be_published_again(
-    server: FakeLabelStudio, store: Store, known: dict[int, str]
+    server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     set_up(store, 5, published="v1", fingerprint="known")
     server.settings["model_version"] = "v1"
@@ -214,7 +214,7 @@ def test_a_version_that_was_switched_off_is_to_be_published_again(
 
 
 def test_after_a_failure_the_next_reconciliation_is_complete(
-    server: FakeLabelStudio, store: Store, known: dict[int, str]
+    server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     lost_swap(server)
     lost_task_swap(server)
@@ -252,7 +252,7 @@ CHANGES: dict[str, Change] = {
 @pytest.mark.parametrize("loss", [None, lost_task_swap, lost_swap], ids=["nothing", "a task swap", "a swap"])
 def test_an_event_during_a_reconciliation_is_not_undone(
     change: str, at: int, loss: Callable[[FakeLabelStudio], None] | None, server: FakeLabelStudio, store: Store,
-    known: dict[int, str],
+    stored_truth: dict[int, str],
 ) -> None:  # fmt: skip
     """The event comes after a response of Label Studio and before the response is used."""
     if loss:
@@ -273,14 +273,14 @@ def test_an_event_during_a_reconciliation_is_not_undone(
 
 @pytest.mark.parametrize("at", range(4))
 def test_a_task_deleted_during_a_reconciliation_is_removed_by_the_next_one(
-    at: int, server: FakeLabelStudio, store: Store, known: dict[int, str]
+    at: int, server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     lost_import(server)
     client = FakeClient(server)
 
     def interrupt(*_: Any) -> None:
         if len(client.calls) == at + 1:
-            deliver(store, server.delete_task(max(known)))
+            deliver(store, server.delete_task(max(stored_truth)))
 
     client.after = interrupt
     reconcile(client, store, 5, interval_seconds=0, check_lease=lambda: None)
@@ -290,7 +290,7 @@ def test_a_task_deleted_during_a_reconciliation_is_removed_by_the_next_one(
 
 @pytest.mark.parametrize("at", range(3))
 def test_after_a_change_of_the_configuration_during_a_reconciliation_the_next_one_reads_annotations(
-    at: int, server: FakeLabelStudio, store: Store, known: dict[int, str]
+    at: int, server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     client = FakeClient(server)
 
@@ -410,10 +410,10 @@ def test_a_task_deleted_between_two_pages_makes_no_other_task_be_skipped(
 
 
 def test_a_task_missing_from_a_listing_is_looked_up_before_it_is_removed(
-    server: FakeLabelStudio, store: Store, known: dict[int, str]
+    server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
-    server.delete_task(max(known))  # lost, so that all are listed
-    client, hidden = FakeClient(server), min(known)
+    server.delete_task(max(stored_truth))  # lost, so that all are listed
+    client, hidden = FakeClient(server), min(stored_truth)
     call = client.call
 
     def hide_one_in_lists_of_all(method: str, path: str, **values: Any) -> Any:
@@ -428,10 +428,10 @@ def test_a_task_missing_from_a_listing_is_looked_up_before_it_is_removed(
 
 
 def test_a_change_that_becomes_visible_late_is_read_by_the_next_reconciliation(
-    server: FakeLabelStudio, store: Store, known: dict[int, str]
+    server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     late = server.annotations()[0]
-    server.change_text(max(known), "a later change, seen first")
+    server.change_text(max(stored_truth), "a later change, seen first")
     settle(server, store)
     late["result"] = [{**late["result"][0], "value": {"choices": ["animal"]}}]
     server.tasks[late["task"]]["updated_at"] = late["updated_at"]  # before the watermark
@@ -440,7 +440,7 @@ def test_a_change_that_becomes_visible_late_is_read_by_the_next_reconciliation(
 
 
 def test_a_start_of_a_worker_reads_no_annotations_that_have_not_changed(
-    server: FakeLabelStudio, store: Store, known: dict[int, str]
+    server: FakeLabelStudio, store: Store, stored_truth: dict[int, str]
 ) -> None:
     store.synchronisation.request_reconciliation(5)
     client = settle(server, store)

@@ -79,9 +79,13 @@ def test_a_request_for_a_draft_is_answered_from_the_same_space(
     assert before.draft is None, "the project of records has no vector space yet"
     run_round(make_round(server))
     teach(server, make_round, clinic, SCHEMA, 60)
-    (found,) = predictor.predict(5, TABLE, [999], [text])
-    assert found.draft is not None and found.draft.choices == ("yes",) and found.draft.explanation[0] == "age 88"
-    assert "learner because of age 88" in found.reason
+    (prediction,) = predictor.predict(5, TABLE, [999], [text])
+    assert (
+        prediction.draft is not None
+        and prediction.draft.choices == ("yes",)
+        and prediction.draft.explanation[0] == "age 88"
+    )
+    assert "learner because of age 88" in prediction.reason
 
 
 def test_a_text_beside_a_record_is_one_more_field(
@@ -139,8 +143,8 @@ def test_records_with_a_text_start_from_the_labels_names_and_others_from_nothing
             task["data"]["note"] = f"cough and fever on day {number} of this year"
         run_round(make_round(server))
         encoder = feature_space.project_encoder(Settings(encoder="fake"), store.projects.ensure(5))
-        found = distillation.pseudo_labels_of_names(schema, encoder)
-        assert found.vectors.shape == (named, encoder.dim) and found.targets.shape == (named, 2)
+        pseudo_labels = distillation.pseudo_labels_of_names(schema, encoder)
+        assert pseudo_labels.vectors.shape == (named, encoder.dim) and pseudo_labels.targets.shape == (named, 2)
         assert active(store).acquisition == ("cluster-uncertainty" if named else "near-and-far")
 
 
@@ -332,8 +336,8 @@ def test_until_a_round_has_come_to_its_end_the_space_before_is_served_from(
     context.client.before = lambda method, path, *_: _busy(method, path)  # type: ignore[attr-defined]
     with pytest.raises(ApprenticeError):
         run_round(context)
-    (found,) = predictor.predict(5, TABLE, [999], [text])
-    assert found.draft is not None and before.draft is not None and found.draft == before.draft
+    (prediction,) = predictor.predict(5, TABLE, [999], [text])
+    assert prediction.draft is not None and before.draft is not None and prediction.draft == before.draft
     run_round(make_round(server))
     (after,) = predictor.predict(5, TABLE, [999], [text])
     assert after.draft is not None and after.draft.author == "learner"

@@ -127,9 +127,9 @@ def test_the_best_model_is_the_one_that_the_version_serves(store: Store) -> None
     for number in (1, 2, 3):
         add(store, model(number))
     version = ModelVersion(5, 9, "v9", 2, 4, None, 0.0)
-    found, problem = fitted_model.load_best(store, version, "fake")
-    assert found is not None
-    assert (found.number, problem) == (2, None)
+    loaded, problem = fitted_model.load_best(store, version, "fake")
+    assert loaded is not None
+    assert (loaded.number, problem) == (2, None)
     assert fitted_model.load_best(store, None, "fake") == (None, None)
     assert fitted_model.load_best(store, ModelVersion(5, 9, "v9", None, 0, None, 0.0), "fake") == (None, None)
 
@@ -140,15 +140,15 @@ def test_a_damaged_fit_is_replaced_by_the_newest_older_one_that_is_whole(store: 
     [third], [second] = folder.glob("000003-*"), folder.glob("000002-*")
     third.write_bytes(b"broken")
     second.unlink()
-    found, problem = fitted_model.load_best(store, versions[2], "fake")
-    assert found is not None
-    assert found.number == 1
+    loaded, problem = fitted_model.load_best(store, versions[2], "fake")
+    assert loaded is not None
+    assert loaded.number == 1
     assert problem is not None and problem.code == "learner unreadable"
     assert "000003" in problem.values["problem"] and "damaged" in problem.values["problem"]
 
 
 def test_a_model_of_another_encoder_is_not_loaded(store: Store) -> None:
     version = add(store, model(space="old"))
-    found, problem = fitted_model.load_best(store, version, "fake")
-    assert found is None
+    loaded, problem = fitted_model.load_best(store, version, "fake")
+    assert loaded is None
     assert problem == Remark("space changed", {"version": version.number, "fitted": "old", "now": "fake"})

@@ -21,7 +21,7 @@ from ml_backend.storage.deleted_texts import DeletedTexts
 from ml_backend.storage.erasure import count_rows, project_columns
 from ml_backend.storage.locks import EVOLUTION, locked
 from ml_backend.storage.schema import metadata, project, question
-from ml_backend.teacher.evolution.report_text import shorten
+from ml_backend.teacher.evolution.report_text import quoted_text
 
 NOT_OF_PROJECTS = {"worker"}  # tables
 SECRET = "Mrs. Miller of 17 Elm Street complains about her dog for the third time this week"
@@ -55,7 +55,7 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
         asking(
             "write", f'{{"feedback": "wrong: \\"{text[:160]}\\" is fruit", "examples": ["{text}"]}}', purpose="write"
         ),
-        asking("plain", f"It got {shorten(text)} wrong, and {OTHER}.", purpose="diagnose"),
+        asking("plain", f"It got {quoted_text(text)} wrong, and {OTHER}.", purpose="diagnose"),
     ]
     about = [
         (asking("own", text), content_key(text)),
@@ -200,7 +200,7 @@ def test_quotes_of_many_texts_are_searched_for_in_batches(any_store: Store, monk
 def test_a_text_that_was_read_before_its_deletion_is_not_written_after_it(any_store: Store) -> None:
     spread(any_store, SECRET)
     about = (asking("late", SECRET), content_key(SECRET))
-    prose = (asking("prose", f"it got {shorten(SECRET)} wrong", purpose="write"), None)
+    prose = (asking("prose", f"it got {quoted_text(SECRET)} wrong", purpose="write"), None)
     with any_store.evolution_rounds.lock(5):
         any_store.tasks.remove(5, [1])
         erase_all(any_store)

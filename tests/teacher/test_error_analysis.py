@@ -211,4 +211,4 @@ def test_the_command_prints_the_report_in_words_and_as_json_without_a_worker(
     ],
 )
 def test_a_text_is_quoted_in_one_line_and_a_record_by_its_fields(text: str, shown: str) -> None:
-    assert report_text.shorten(text) == shown
+    assert report_text.quoted_text(text) == shown

@@ -111,17 +111,17 @@ def test_a_cue_without_a_vector_is_named(
 def test_what_is_unfit_is_dropped_for_a_reason_that_is_told(
     evolving: Callable[..., EvolutionRun], teacher: Author, confused: FakeLabelStudio
 ) -> None:
-    known = next(iter(confused.tasks.values()))["data"]["text"]
-    teacher.extra = ["", "  ", "iron " * 200, known, text_of(0, 10)]
+    existing_text = next(iter(confused.tasks.values()))["data"]["text"]
+    teacher.extra = ["", "  ", "iron " * 200, existing_text, text_of(0, 10)]
     teacher.refuses = "zinc"
     (round_,) = evolving(TAUGHT, per_round=11).run(1)
     output = "\n".join(report_text.round_lines(round_, Spending()))
     assert (
         round_.examples[generated_texts.WRONG_LENGTH] == ("iron " * 200).strip()
-        and round_.examples[generated_texts.DUPLICATE_OF_TASK] == known
+        and round_.examples[generated_texts.DUPLICATE_OF_TASK] == existing_text
     )
     assert (
-        f'{generated_texts.DUPLICATE_OF_TASK}, such as "{known}"' in output
+        f'{generated_texts.DUPLICATE_OF_TASK}, such as "{existing_text}"' in output
         and f"1 {generated_texts.WRONG_LENGTH}" in output
     )
     unclear = sum("zinc" in text.split() for text in {text_of(i, salt) for i in range(6) for salt in (10, 15)})
@@ -160,11 +160,11 @@ def test_feedback_has_hard_and_easy_texts_with_what_the_learner_said_and_mistake
     lines = steps.feedback([first, last]).splitlines()
     assert lines[0] == "Round 1: it got 4 of 10 hard texts right and 4 of 10 easy ones."
     assert lines[1] == '  hard: "hard 4" wrong: it is fruit, not metal'
-    told = lines[lines.index("Round 2: it got 4 of 10 hard texts right and 4 of 10 easy ones.") + 1 :]
-    assert [line.split(":")[0].strip() for line in told] == ["hard"] * steps.LATEST_FEEDBACK_TEXTS + [
+    latest_lines = lines[lines.index("Round 2: it got 4 of 10 hard texts right and 4 of 10 easy ones.") + 1 :]
+    assert [line.split(":")[0].strip() for line in latest_lines] == ["hard"] * steps.LATEST_FEEDBACK_TEXTS + [
         "easy"
     ] * steps.LATEST_FEEDBACK_TEXTS
-    assert told[0].endswith("not metal") and steps.feedback([replace(first, texts=tuple(texts[:1]))]).endswith(
+    assert latest_lines[0].endswith("not metal") and steps.feedback([replace(first, texts=tuple(texts[:1]))]).endswith(
         '  hard: "hard 0" right: fruit'
     )
 

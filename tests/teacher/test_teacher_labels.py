@@ -35,8 +35,8 @@ def remember(store: Store, fake_encoder: FakeEncoder) -> Callable[..., TeacherLa
     pool = ProjectPool(store, 5, fake_encoder)
     pool.refresh(store.projects.ensure(5).tasks_revision)
 
-    def look(said: dict[str, float], answered: dict[int, str], schema: TaskSchema = SCHEMA) -> TeacherLabels:
-        for text, fruit in said.items():
+    def look(fruit_shares: dict[str, float], answered: dict[int, str], schema: TaskSchema = SCHEMA) -> TeacherLabels:
+        for text, fruit in fruit_shares.items():
             asked = prompts.label_question(schema, content_key(text), text, "scripted", {})
             if text in SHOWN:
                 asked = replace(asked, examples=(("plum", '{"label": "fruit"}'),))

@@ -15,6 +15,7 @@ from statements import recorded_statements
 
 from ml_backend.core.settings import Settings
 from ml_backend.storage import Store, save_credentials
+from ml_backend.storage.signals import PollingListener
 from ml_backend.worker import worker as module
 from ml_backend.worker.worker import Worker
 
@@ -97,20 +98,9 @@ def test_an_idle_worker_asks_the_database_a_few_times_a_second_and_hears_at_once
 
 def test_a_worker_that_hears_nothing_finds_its_work_all_the_same(running: Running) -> None:
     running.worker._listener.close()
-    running.worker._listener = SilentListener()
+    running.worker._listener = PollingListener()
     running.rest()
     assert running.seconds_until_claimed() < PATIENCE
-
-
-class SilentListener:
-    def wait(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def heard(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
 
 
 def test_everybody_who_listens_hears_what_another_process_wants(any_settings: Settings) -> None:

@@ -92,7 +92,7 @@ def labelled(teacher_harness: TeacherHarness, truth: dict[int, str], n: int) -> 
     refreshed(teacher_harness)
 
 
-def said(store: Store) -> dict[str, str]:
+def status_texts(store: Store) -> dict[str, str]:
     return dict(status_lines(read_status(store, 5)))
 
 
@@ -120,7 +120,7 @@ def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
         for prediction in teacher_harness.server.current_predictions()
     ]
     assert np.mean(right) > 0.65, "with four answers"
-    assert said(store)["prior trust"].endswith("confirm the scores of the fields")
+    assert status_texts(store)["prior trust"].endswith("confirm the scores of the fields")
 
 
 def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
@@ -133,7 +133,7 @@ def test_a_teacher_who_takes_yes_for_no_is_found_out_and_left_out(
     labelled(teacher_harness, truth, 30)
     model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
     assert model is not None and model.started_from == "" and model.trust is not None and model.trust < 0.5
-    assert "WARNING" in said(store)["prior trust"] and "reversed" in said(store)["prior trust"]
+    assert "WARNING" in status_texts(store)["prior trust"] and "reversed" in status_texts(store)["prior trust"]
 
 
 def test_who_wrote_scores_by_hand_is_never_overruled(
@@ -156,7 +156,7 @@ def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
     teacher_harness.finish()
     labelled(teacher_harness, truth, 20)
     model, _ = fitted_model.load_best(store, active(store), teacher_harness.context.pool.space)
-    assert model is not None and model.trust is None and "prior trust" not in said(store)
+    assert model is not None and model.trust is None and "prior trust" not in status_texts(store)
 
 
 def test_answers_of_other_labels_and_twice_said_scores_are_passed_over() -> None:

@@ -5,6 +5,8 @@ The lines of the analysis are part of a prompt: a change of their words asks the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ml_backend.core.types import Estimate, read_record
 from ml_backend.evaluation.group_metrics import GroupMetrics
 from ml_backend.storage import Spending
@@ -64,7 +66,7 @@ def error_analysis_lines(analysis: ErrorAnalysis) -> list[str]:
     if clusters:
         out.append(f"Clusters, the worst first ({analysis.clusters.summary}):")
     out += [
-        f"  {name}: {_interval(share)}{f', like: {shorten(text)}' if (text := analysis.about.get(name)) else ''}"
+        f"  {name}: {_interval(share)}{f', like: {quoted_text(text)}' if (text := analysis.about.get(name)) else ''}"
         for name, share in clusters[:MAX_LISTED]
     ]
     if analysis.groups:
@@ -96,7 +98,7 @@ def round_lines(round_: EvolutionRound, spending: Spending) -> list[str]:
             f"before it was trained on them, the learner had {hard} of {hard_total} hard texts and {easy} of "
             f"{easy_total} easy texts right",
         ]
-    out += [f"{reason}, such as {shorten(text)}" for reason, text in round_.examples.items() if text.strip()]
+    out += [f"{reason}, such as {quoted_text(text)}" for reason, text in round_.examples.items() if text.strip()]
     if not round_.texts:
         out.append(_reason_for_nothing(round_))
     tokens = f"{spending.input_tokens} + {spending.output_tokens} tokens"
@@ -115,11 +117,11 @@ def _reason_for_nothing(round_: EvolutionRound) -> str:
 
 
 def quoted(answer: QuotedAnswer) -> str:
-    learner = f"the learner: {_named(answer.said)}, {answer.confidence:.0%} sure"
-    return f"{shorten(answer.text)} ({_named(answer.label)}; {learner})"
+    learner = f"the learner: {label_names(answer.said)}, {answer.confidence:.0%} sure"
+    return f"{quoted_text(answer.text)} ({label_names(answer.label)}; {learner})"
 
 
-def shorten(text: str) -> str:
+def quoted_text(text: str) -> str:
     """The beginning of a text in one line and in quotes; for a record, its fields with their values."""
     fields = [f"{name} {value}" for name, value in read_record(text).items() if value not in (None, "")]
     line = ", ".join(fields) or " ".join(text.split())
@@ -135,7 +137,8 @@ def _interval(share: Estimate) -> str:
     return f"{share.value:.0%} of {share.n} right (95 %: {share.low:.0%} to {share.high:.0%})"
 
 
-def _named(labels: tuple[str, ...]) -> str:
+def label_names(labels: Sequence[str]) -> str:
+    """The labels of one task in words."""
     return " + ".join(labels) or NO_LABEL
 
 

@@ -20,7 +20,7 @@ from ml_backend.teacher import candidates, prompts
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.descriptions.label_descriptions import descriptions
 from ml_backend.teacher.evolution import report_text
-from ml_backend.teacher.evolution.confusions import NO_LABEL, QuotedAnswer
+from ml_backend.teacher.evolution.confusions import QuotedAnswer
 from ml_backend.teacher.evolution.error_analysis import ErrorAnalysis
 from ml_backend.teacher.evolution.generated_texts import (
     EASY,
@@ -134,14 +134,9 @@ def feedback(rounds: Sequence[EvolutionRound]) -> str:
 
 
 def _outcome(text: GeneratedText) -> str:
-    outcome = (
-        f"right: {_named(text.label)}" if text.right else f"wrong: it is {_named(text.label)}, not {_named(text.said)}"
-    )
-    return f"{report_text.shorten(text.text)} {outcome}"
-
-
-def _named(labels: Sequence[str]) -> str:
-    return " + ".join(labels) or NO_LABEL
+    label, predicted = report_text.label_names(text.label), report_text.label_names(text.said)
+    outcome = f"right: {label}" if text.right else f"wrong: it is {label}, not {predicted}"
+    return f"{report_text.quoted_text(text.text)} {outcome}"
 
 
 def label(
