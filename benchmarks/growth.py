@@ -41,12 +41,11 @@ from ml_backend.core.settings import Settings, load_settings
 from ml_backend.core.teacher_types import Answer, Call
 from ml_backend.core.types import ModelVersion, content_key
 from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.webhooks import read_event
+from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.monitoring.status import read_status
 from ml_backend.storage import Store, now
 from ml_backend.teacher import prompts
 from ml_backend.web.app import create_app
-from ml_backend.web.webhook_handler import handle_event
 from ml_backend.worker import worker as worker_module
 from ml_backend.worker.worker import Worker
 
@@ -148,7 +147,7 @@ class MadeUpProject:
             raise SystemExit(error)
 
     def one_more_answer(self) -> None:
-        handle_event(self.store, read_event(self.label_studio.answer_one()))
+        store_event(self.store, read_event(self.label_studio.answer_one()))
 
     def give_teacher(self) -> None:
         """Sets a `batch` teacher that has labelled the first tasks."""

@@ -1,5 +1,7 @@
-"""Reads the body of a webhook request into an Event. Malformed parts are left out; the next reconciliation reads them
-from the API."""
+"""Reads the body of a webhook request into an Event, and stores it.
+
+Malformed parts are left out; the next reconciliation reads them from the API.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from ml_backend.core.exceptions import InvalidEventError, UnsupportedConfigError
 from ml_backend.core.types import Annotation, TaskContent, storable_text
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation, read_example, read_id, read_project_id
+from ml_backend.storage import Store
 
 MAX_ITEMS = 500  # tasks or annotations that are read from one event; a reconciliation reads the others
 _COUNTS = {
@@ -98,6 +101,34 @@ def read_event(body: Any, choices: Callable[[int], str] = lambda _: "") -> Event
         annotations=tuple(annotation for annotation in annotations if annotation is not None),
         incomplete=max(len(tasks), len(items)) > MAX_ITEMS or None in examples or None in annotations,
     )
+
+
+def store_event(store: Store, event: Event) -> bool:
+    """Stores an event in milliseconds, and returns whether it requested a round. Doubled, late and reordered events are
+    harmless.
+
+    An event of an unknown project is ignored: the project was forgotten, or `connect` has not stored it yet.
+    """
+    project = event.project
+    record = store.projects.get(project)
+    if record is None:
+        return False
+    config_changed = event.label_config is not None and event.label_config != record.label_config
+    is_manual = event.action == "START_TRAINING"
+    if event.counts is not None and event.counts != record.counts:
+        store.synchronisation.set_counts(project, event.counts)
+    if config_changed or event.incomplete or is_manual:  # the event may be late, so the round asks Label Studio
+        store.synchronisation.request_reconciliation(project)
+    if is_manual:
+        store.publications.request(project)
+    store.tasks.put(project, event.examples, only_new=True)  # a late event must not restore an old text
+    store.tasks.remove(project, event.deleted_tasks)
+    store.annotations.put(project, event.annotations)
+    store.annotations.delete(project, event.deleted_annotations)
+    needs_round = record.is_connected and (event.needs_round or config_changed)
+    if needs_round:
+        store.jobs.request(project, retry=is_manual)
+    return needs_round
 
 
 def read_counts(project: dict[str, Any]) -> dict[str, int] | None:

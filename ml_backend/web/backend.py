@@ -13,10 +13,9 @@ from ml_backend.core.exceptions import InvalidEventError, UnsupportedConfigError
 from ml_backend.core.settings import Settings, load_settings, project_params
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_id, read_text, write_predictions
-from ml_backend.label_studio.webhooks import read_event
+from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.storage import Store
 from ml_backend.web.predictor import Predictor
-from ml_backend.web.webhook_handler import handle_event
 
 TAKES_PROJECT = "project_id" in inspect.signature(LabelStudioMLBase.__init__).parameters
 """True for label-studio-ml 2.x, whose constructor takes (project_id, label_config) and calls setup()."""
@@ -125,4 +124,4 @@ class ActiveLearningBackend(LabelStudioMLBase):
             webhook_event = read_event(body, store.projects.choices)
         except InvalidEventError as error:
             return {"status": "ignored", "reason": str(error)}
-        return {"status": "taken", "round": handle_event(store, webhook_event)}
+        return {"status": "taken", "round": store_event(store, webhook_event)}

@@ -8,10 +8,9 @@ from flask import Blueprint, jsonify, request
 from werkzeug.exceptions import BadRequest
 
 from ml_backend.core.types import storable_text
-from ml_backend.label_studio.webhooks import read_event
+from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.web.app_state import app_state
 from ml_backend.web.request_body import read_body, require_project_id
-from ml_backend.web.webhook_handler import handle_event
 
 MAX_VERSIONS_LISTED = 1000  # per project, newest first
 ACTIONS = {
@@ -51,7 +50,7 @@ def predict() -> Any:
 def webhook() -> Any:
     state = app_state()
     event = read_event(read_body(), state.store.projects.choices)
-    round_requested = handle_event(state.store, event)
+    round_requested = store_event(state.store, event)
     state.metrics.events.labels(_metric_label(event.action)).inc()
     return jsonify(status="taken", round=round_requested)
 

@@ -17,13 +17,12 @@ from ml_backend.core.types import Annotation, TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_annotation
 from ml_backend.label_studio.sync import reconcile
-from ml_backend.label_studio.webhooks import read_event
+from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.storage import Store
-from ml_backend.web.webhook_handler import handle_event
 
 
 def deliver(store: Store, body: dict[str, Any]) -> None:
-    handle_event(store, read_event(body))
+    store_event(store, read_event(body))
 
 
 def settle(server: FakeLabelStudio, store: Store) -> FakeClient:

@@ -17,9 +17,8 @@ from projects import set_up
 
 from ml_backend.core.exceptions import InvalidEventError
 from ml_backend.core.types import Annotation, TaskContent, content_key
-from ml_backend.label_studio.webhooks import MAX_ITEMS, Event, read_counts, read_event
+from ml_backend.label_studio.webhooks import MAX_ITEMS, Event, read_counts, read_event, store_event
 from ml_backend.storage import Store
-from ml_backend.web.webhook_handler import handle_event
 
 Capture = Callable[[str], dict[str, Any]]
 
@@ -198,7 +197,7 @@ def test_after_all_recorded_events_of_a_project_the_store_agrees_with_label_stud
 ) -> None:
     store.projects.ensure(5)
     for name in ("02_", "03_", "10_", "11_", "12_", "13_", "22_", "23_"):
-        handle_event(store, read_event(body(capture, name)))
+        store_event(store, read_event(body(capture, name)))
     deleted = body(capture, "23_")["tasks"][0]["id"]
     assert deleted not in store.tasks.index(5)[0].tolist()
     assert store.tasks.count(5) == 5
@@ -207,12 +206,12 @@ def test_after_all_recorded_events_of_a_project_the_store_agrees_with_label_stud
 
 def test_an_event_of_an_unknown_or_forgotten_project_stores_nothing(server: FakeLabelStudio, store: Store) -> None:
     created = server.add_tasks(["a text"])
-    assert not handle_event(store, read_event(created))
+    assert not store_event(store, read_event(created))
     assert store.rows(5) == {}
     set_up(store, 5, connection={"ml": 1})
-    assert handle_event(store, read_event(created))
+    assert store_event(store, read_event(created))
     store.forget(5)
-    assert not handle_event(store, read_event(created))
+    assert not store_event(store, read_event(created))
     assert store.rows(5) == {}
 
 
@@ -224,17 +223,17 @@ def test_more_deleted_tasks_than_the_limit_of_an_event_are_left_to_the_reconcili
     body = {"action": "TASKS_DELETED", "project": server.as_json(), "tasks": [{"id": task} for task in server.tasks]}
     event = read_event(body)
     assert (len(event.deleted_tasks), event.incomplete) == (MAX_ITEMS, True)
-    assert handle_event(store, event)
+    assert store_event(store, event)
     assert store.projects.ensure(5).reconciled_at == 0, "the round asks Label Studio"
 
 
 def test_an_event_asks_for_a_round_only_in_a_project_that_is_connected(server: FakeLabelStudio, store: Store) -> None:
     truth = add_labelled_tasks(server, 3)
     created = server.annotate(next(iter(truth)), "fruit")
-    assert not handle_event(store, read_event(created))
+    assert not store_event(store, read_event(created))
     assert store.jobs.claim("worker") is None
     set_up(store, 5, connection={"ml": 1})
-    assert handle_event(store, read_event(created))
+    assert store_event(store, read_event(created))
     assert store.jobs.claim("worker") is not None
 
 
@@ -242,9 +241,9 @@ def test_a_project_update_asks_for_a_round_when_the_configuration_is_another(
     server: FakeLabelStudio, store: Store
 ) -> None:
     set_up(store, 5, connection={"ml": 1}, label_config=server.label_config, reconciled_at=9.0)
-    assert not handle_event(store, read_event(server.project_updated()))
+    assert not store_event(store, read_event(server.project_updated()))
     server.label_config = server.label_config.replace("fruit", "berry")
-    assert handle_event(store, read_event(server.project_updated()))
+    assert store_event(store, read_event(server.project_updated()))
     assert store.projects.ensure(5).reconciled_at == 0, "the round asks Label Studio"
 
 
@@ -252,7 +251,7 @@ def test_a_late_event_does_not_bring_back_an_old_configuration(server: FakeLabel
     late = server.project_updated()
     server.label_config = server.label_config.replace("fruit", "berry")
     set_up(store, 5, connection={"ml": 1}, label_config=server.label_config)
-    handle_event(store, read_event(late))
+    store_event(store, read_event(late))
     assert store.projects.ensure(5).label_config == server.label_config
 
 
@@ -260,7 +259,7 @@ def test_a_call_for_training_makes_the_next_round_publish_even_if_nothing_change
     capture: Capture, store: Store
 ) -> None:
     set_up(store, 5, connection={"ml": 1}, fingerprint="known", reconciled_at=9.0)
-    assert handle_event(store, read_event(body(capture, "17_")))
+    assert store_event(store, read_event(body(capture, "17_")))
     record = store.projects.ensure(5)
     assert (record.fingerprint, record.reconciled_at) == ("", 0.0)
 
@@ -271,5 +270,5 @@ def test_a_late_event_does_not_bring_back_the_old_text_of_a_task(server: FakeLab
     late = server.annotate(task, "fruit")
     store.projects.ensure(5)
     store.tasks.put(5, [example(task, "the new text")])
-    handle_event(store, read_event(late))
+    store_event(store, read_event(late))
     assert store.tasks.texts(5, [task]) == ["the new text"]

@@ -15,7 +15,7 @@ from ml_backend.core.settings import Settings
 from ml_backend.core.types import ModelVersion, TaskSchema
 from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.label_studio.setup import connect, disconnect
-from ml_backend.label_studio.webhooks import read_event
+from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.labels.aggregation import LabelAggregator
 from ml_backend.loop import round as round_module
 from ml_backend.loop.context import RoundContext
@@ -23,7 +23,6 @@ from ml_backend.loop.round import run_round
 from ml_backend.monitoring.messages import remarks_text
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.storage import Lease, Store
-from ml_backend.web.webhook_handler import handle_event
 
 
 class Workers:
@@ -166,7 +165,7 @@ def test_without_a_change_no_round_runs_unless_the_learner_is_damaged(workers: W
 
 
 def press_start_training(workers: Workers) -> None:
-    handle_event(workers.store, read_event({"action": "START_TRAINING", "project": workers.server.as_json()}))
+    store_event(workers.store, read_event({"action": "START_TRAINING", "project": workers.server.as_json()}))
 
 
 def connect_again(workers: Workers) -> None:

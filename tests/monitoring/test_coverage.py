@@ -14,14 +14,13 @@ from ml_backend.core.settings import Settings, load_settings
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.publisher import PublishTimings
 from ml_backend.label_studio.setup import connect
-from ml_backend.label_studio.webhooks import read_event
+from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.loop.round import run_round
 from ml_backend.monitoring import doctor
 from ml_backend.monitoring.status import read_status, status_lines
 from ml_backend.monitoring.text_sample import question_and_text_sentences
 from ml_backend.storage import Store
 from ml_backend.storage.annotations import Annotations
-from ml_backend.web.webhook_handler import handle_event
 
 NESTED = SINGLE.replace('choice="single"', 'choice="multiple" allowNested="true"')
 FLAGGED = (
@@ -187,7 +186,7 @@ def test_the_setting_choices_names_another_control_for_rounds_and_for_events(
     set_up(store, 5, extra_params={"choices": "flag"})
     run_round(make_round(server))
     body = server.annotate(tasks[0], "personal", control="flag")
-    handle_event(store, read_event(body, store.projects.choices))
+    store_event(store, read_event(body, store.projects.choices))
     assert [annotation.choices for annotation in store.annotations.of(5)] == [("personal",)]
     run_round(make_round(server))
     assert lines_by_name(store)["question"].startswith("learns <Choices name='flag'>: several choices out of 2")

@@ -32,7 +32,7 @@ def test_an_unexpected_error_shows_neither_trace_nor_text(
     def broken(*_: Any) -> None:
         raise RuntimeError("patient 17 is called Miller")
 
-    monkeypatch.setattr(label_studio_routes, "handle_event", broken)
+    monkeypatch.setattr(label_studio_routes, "store_event", broken)
     response = client.post("/webhook", json={"action": "X", "project": 5})
     assert response.status_code == 500
     printed = capsys.readouterr()

@@ -12,9 +12,8 @@ from projects import set_up
 
 from ml_backend.core.settings import Settings
 from ml_backend.core.types import ModelVersion
-from ml_backend.label_studio.webhooks import read_event
+from ml_backend.label_studio.webhooks import read_event, store_event
 from ml_backend.storage import Store
-from ml_backend.web.webhook_handler import handle_event
 from ml_backend.worker import worker as module
 from ml_backend.worker.worker import Worker
 
@@ -63,7 +62,7 @@ class WorkerHarness:
         self.step()
 
     def receive_event(self, body: dict[str, Any]) -> None:
-        handle_event(self.store, read_event(body))
+        store_event(self.store, read_event(body))
 
     def active(self) -> ModelVersion:
         version = self.store.versions.active(5)
