@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import structlog
+
 from ml_backend.core.exceptions import ApprenticeError, LeaseLostError, RequestRefusedError
 from ml_backend.core.types import ModelVersion, Prediction
+from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.label_studio.publisher import Publisher, PublishTimings
 from ml_backend.label_studio.setup import restore_model_version
 from ml_backend.loop.context import RoundContext, RoundInputs
@@ -16,6 +19,8 @@ from ml_backend.model.fitted_model import FittedModel
 from ml_backend.monitoring import project_stats
 
 EXPLORE_EVERY_VERSIONS = 10  # in one of so many versions, the publisher tries the method that was slower
+
+log = structlog.get_logger()
 
 
 def store_version(context: RoundContext, version: ModelVersion, new_learner: FittedModel | None, n_rows: int) -> None:
@@ -65,6 +70,18 @@ def update_stats(context: RoundContext, inputs: RoundInputs, learner: FittedMode
         inputs.teacher_labels,
         context.lease,
     )
+
+
+def propose_reviews(context: RoundContext, inputs: RoundInputs) -> None:
+    """Proposes annotations that look wrong for a second look. An error is logged and does not fail the round."""
+    budget = inputs.options.second_look
+    try:
+        context.check_lease()
+        update_proposals(context.client, context.store, inputs.schema, inputs.project_row, budget, context.check_lease)
+    except LeaseLostError:
+        raise
+    except ApprenticeError as error:
+        log.warning("review not proposed", project=context.project, error=str(error))
 
 
 def _switch(

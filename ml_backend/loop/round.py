@@ -11,7 +11,7 @@ from ml_backend.core.types import ModelVersion
 from ml_backend.label_studio.sync import reconcile
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.preparation import has_changed, prepare
-from ml_backend.loop.publication import publish, store_version, update_stats
+from ml_backend.loop.publication import propose_reviews, publish, store_version, update_stats
 from ml_backend.loop.queue_builder import RankingContext, rank
 from ml_backend.loop.training import promote, train
 from ml_backend.storage import RoundRow, now
@@ -37,6 +37,7 @@ def run_round(context: RoundContext) -> RoundRow | None:
         inputs = prepare(context)
         if not has_changed(inputs, context.pool):
             update_stats(context, inputs, inputs.serving)
+            propose_reviews(context, inputs)
             return None
 
     number = store.versions.next_number(project)
@@ -65,4 +66,6 @@ def run_round(context: RoundContext) -> RoundRow | None:
         )
         store_version(context, version, promotion.learner if promotion.is_promoted else None, len(queue))
         publish(context, inputs, version, promotion.learner, queue)
-    return RoundRow(version.name, started_at, now(), context.stages)
+    round_row = RoundRow(version.name, started_at, now(), context.stages)
+    propose_reviews(context, inputs)
+    return round_row

@@ -13,8 +13,6 @@ import structlog
 from ml_backend.core.exceptions import ApprenticeError, LabelStudioError, LeaseLostError
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.client import LabelStudioClient
-from ml_backend.label_studio.label_config import read_schema
-from ml_backend.label_studio.label_review import update_proposals
 from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.loop.context import RoundContext
 from ml_backend.loop.round import run_round
@@ -184,7 +182,6 @@ class Worker:
                 )
                 record = run_round(context)
                 self._maintenance.after_round(self._client, lease.project, pool)
-                self._propose_reviews(context)
             jobs.finish(lease)
             if not self._store.publications.is_settled(lease.project):
                 jobs.ask(lease.project, COMPLETE_QUEUE_SECONDS)  # a newer round had interrupted it
@@ -203,19 +200,6 @@ class Worker:
             jobs.fail(lease)
             self._store.versions.record_round(lease.project, RoundRow(None, started, now(), stages, message))
             log.error("round failed", project=lease.project, error=message)
-
-    def _propose_reviews(self, context: RoundContext) -> None:
-        """Proposes annotations for review, under the lease of the round. An error does not fail the round."""
-        record = self._store.projects.ensure(context.project)
-        options, _ = self._settings.for_project(record.extra_params)
-        try:
-            context.check_lease()
-            schema = read_schema(record.label_config, record.choices)
-            update_proposals(context.client, self._store, schema, record, options.second_look, context.check_lease)
-        except LeaseLostError:
-            raise
-        except ApprenticeError as error:
-            log.warning("review not proposed", project=context.project, error=str(error))
 
     def _pool(self, project: int) -> ProjectPool:
         """Returns the project's pool. Drops the least recently used pools if the other ones are too large together."""
