@@ -57,7 +57,7 @@ def features(
     encoder = context.record_encoder
     if encoder is None:
         raise ApprenticeError(f"The tasks of project {project} are texts: use `apprentice cues`")
-    stored = context.record.features
+    stored = context.record.feature_scores
     descriptions = field_descriptions(context.options, stored)
     text = feature_scores_to_text(context.record, encoder, context.schema, descriptions)
     if as_json:
@@ -108,7 +108,7 @@ def _print_features(context: ProjectContext, descriptions: Mapping[str, str]) ->
         out.print(f"No scores: {escape(problem)}. Write your own with --edit.", highlight=False)
     elif not score_estimates:
         out.print("No scores yet: a teacher that can be asked is asked for them, or write your own with --edit.")
-    elif (context.record.features or {}).get("by") == BY_HAND:
+    elif (context.record.feature_scores or {}).get("by") == BY_HAND:
         out.print("Written by hand: the teacher is not asked.")
     else:
         out.print(f"Mean of {len(score_estimates)} estimates of the teacher, with their standard deviation.")

@@ -21,7 +21,7 @@ from ml_backend.cli.common import (
 if TYPE_CHECKING:
     from ml_backend.core.settings import Settings
     from ml_backend.label_studio.client import LabelStudioClient
-    from ml_backend.storage import ProjectState
+    from ml_backend.storage import ProjectRow
 
 COUNTED_TABLES = {
     "task": "tasks",
@@ -47,7 +47,7 @@ def forget(
 
     settings = read_settings(label_studio_url=label_studio_url, label_studio_api_key=api_key, data_dir=data_dir)
     store = open_store(settings)
-    rows = store.rows(project)
+    rows = store.count_rows(project)
     if not rows:
         raise ApprenticeError(f"Project {project} is not known here: there is nothing to forget")
     counts = ", ".join(f"{rows.get(table, 0):,} {name}" for table, name in COUNTED_TABLES.items())
@@ -60,7 +60,7 @@ def forget(
     out.print(f"Project {project} is forgotten. Removed, by table: {counts}.", highlight=False)
 
 
-def _client_of_project(settings: Settings, record: ProjectState, *, ask: bool) -> LabelStudioClient | None:
+def _client_of_project(settings: Settings, record: ProjectRow, *, ask: bool) -> LabelStudioClient | None:
     """A client for the project. None if the project is gone from Label Studio, or if Label Studio cannot be reached and
     the user decides to continue without it. If `ask` is false, that raises LabelStudioError."""
     from ml_backend.core.exceptions import LabelStudioError

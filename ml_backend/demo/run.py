@@ -96,7 +96,7 @@ def run_demo(folder: Path, annotations: int, port: int, teacher: str, kind: str)
             if (
                 kind == "table"
                 and teacher == registry.EMBEDDED_TEACHER
-                and store.projects.ensure(project).features is None
+                and store.projects.ensure(project).feature_scores is None
             ):
                 store.feature_scores.put(project, expert_scores())  # as if an expert had written them
             out.print("connecting the project:")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ml_backend.core.settings import Settings
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.setup import SAMPLING, auth_headers
-from ml_backend.storage import ProjectState
+from ml_backend.storage import ProjectRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ConnectionReport:
         return self.sampling == SAMPLING
 
 
-def check_connection(client: LabelStudioClient, settings: Settings, record: ProjectState) -> ConnectionReport:
+def check_connection(client: LabelStudioClient, settings: Settings, record: ProjectRow) -> ConnectionReport:
     """Reads the connection of one project. Label Studio in turn calls this backend's /health and /setup.
 
     Raises LabelStudioError.

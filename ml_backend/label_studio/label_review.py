@@ -18,7 +18,7 @@ from ml_backend.core.exceptions import NotFoundError, RequestRefusedError
 from ml_backend.core.types import Annotation, Draft, Prediction, TaskSchema
 from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.serialization import write_predictions
-from ml_backend.storage import ProjectState, Proposal, Store, now
+from ml_backend.storage import ProjectRow, Proposal, Store, now
 
 SECOND_LOOK_VERSION = "Second look"
 EXPIRY_SECONDS = 7 * 86_400.0  # after this time, an annotation that was not changed counts as reviewed
@@ -54,7 +54,7 @@ def reviewable_tasks(reviewed: Mapping[int, str], annotations: list[Annotation])
 
 
 def update_proposals(
-    client: LabelStudioClient, store: Store, schema: TaskSchema, record: ProjectState, budget: int,
+    client: LabelStudioClient, store: Store, schema: TaskSchema, record: ProjectRow, budget: int,
     check_lease: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Makes the proposals in Label Studio agree with the first `budget` suspected label errors of the monitor. Each
@@ -64,8 +64,8 @@ def update_proposals(
 
     Raises LabelStudioError.
     """
-    suspected = {int(error["task"]): error for error in (record.watch or {}).get("second_look", ())[:budget]}
-    proposals = store.reviews.standing(record.id)
+    suspected = {int(error["task"]): error for error in (record.monitor_result or {}).get("second_look", ())[:budget]}
+    proposals = store.reviews.proposals(record.id)
     if not suspected and not proposals:
         return
     annotations = store.annotations.of_tasks(record.id, {*suspected, *proposals})
@@ -85,7 +85,7 @@ def update_proposals(
         store.reviews.withdraw(record.id, task)
         del proposals[task]
         if annotation is not None and (is_expired or not is_unchanged):
-            store.reviews.review(record.id, annotation.id, annotation.updated_at)
+            store.reviews.mark_reviewed(record.id, annotation.id, annotation.updated_at)
             reviewable.discard(task)
     for task, error in suspected.items():
         if task in reviewable and task not in proposals:
@@ -99,7 +99,7 @@ def update_proposals(
                 proposal = Proposal(task, prediction, annotation.id, annotation.updated_at, now())
                 store.reviews.propose(record.id, proposal)
             except RequestRefusedError:  # the task or the label was just deleted: do not propose this annotation again
-                store.reviews.review(record.id, annotation.id, annotation.updated_at)
+                store.reviews.mark_reviewed(record.id, annotation.id, annotation.updated_at)
 
 
 def delete_proposals(client: LabelStudioClient, project: int) -> None:

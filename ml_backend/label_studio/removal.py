@@ -10,12 +10,12 @@ from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.publisher import delete_version_predictions
 from ml_backend.label_studio.setup import Notify, disconnect, stop_rounds
 from ml_backend.label_studio.sync import check_identity
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 
 WORKER_RELEASE_SECONDS = 6.0  # a worker notices within this time that a project is disconnected, and stops writing
 
 
-def is_in_label_studio(client: LabelStudioClient, record: ProjectState, notify: Notify) -> bool:
+def is_in_label_studio(client: LabelStudioClient, record: ProjectRow, notify: Notify) -> bool:
     """Whether the project still exists in Label Studio, and is not another project with the same number. Raises
     LabelStudioError."""
     try:

@@ -16,7 +16,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.label_review import delete_proposals, save_second_look_tab
 from ml_backend.label_studio.serialization import read_timestamp
 from ml_backend.label_studio.sync import check_identity
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 
 TITLE = "Apprentice"
 SAMPLING = "Uncertainty sampling"
@@ -38,7 +38,7 @@ WEBHOOK_ACTIONS = [
     "TASKS_DELETED",
 ]  # fmt: skip
 
-CONNECTION_PARTS = (  # key in `ProjectRecord.connection`, name in messages, path in the API
+CONNECTION_PARTS = (  # key in `ProjectRow.connection`, name in messages, path in the API
     ("webhook", "webhook", "api/webhooks/{}/"),
     ("ml", "ML backend", "api/ml/{}"),
     ("view", "tab", "api/dm/views/{}/"),
@@ -94,7 +94,7 @@ def connect(client: LabelStudioClient, store: Store, settings: Settings, project
     store.publications.request(project)
     store.synchronisation.request_reconciliation(project)
     store.jobs.request(project, retry=True)
-    return read_schema(config, ProjectState(project, extra_params=extra_params).choices)
+    return read_schema(config, ProjectRow(project, extra_params=extra_params).choices)
 
 
 def _remove_earlier_project(store: Store, project: int) -> None:
@@ -161,7 +161,7 @@ def _restore(client: LabelStudioClient, project: int, connection: dict[str, Any]
 def restore_model_version(client: LabelStudioClient, project: int, connection: Mapping[str, Any]) -> None:
     """Restores the model version that the project had before `connect`.
 
-    connection  see `ProjectRecord.connection`
+    connection  see `ProjectRow.connection`
     """
     version = connection.get("earlier", {}).get("model_version") or ""
     try:

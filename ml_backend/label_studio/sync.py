@@ -23,7 +23,7 @@ from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.label_studio.serialization import read_tasks, read_timestamp
 from ml_backend.label_studio.webhooks import read_counts
-from ml_backend.storage import ProjectState, Store, now
+from ml_backend.storage import ProjectRow, Store, now
 
 CHANGES_OVERLAP = timedelta(seconds=60)  # longer than a transaction of Label Studio takes
 ANNOTATED_PAGE_TASKS = 500  # tasks of a page with annotations, on which Label Studio spends ten times as long per task
@@ -80,14 +80,14 @@ def reconcile(
             reader.read_all_annotations()
         # notes the store's counts as those that Label Studio sent: the real ones may lag, and would cause a listing in
         # each round
-        store.synchronisation.note(project, _stored_counts(store, project), watermark, _config_signature(schema))
+        store.synchronisation.record_reconciliation(project, _stored_counts(store, project), watermark, _config_signature(schema))
     if state.published and project_json.get("model_version") != state.published:
         store.publications.request(project)  # somebody chose another model version in Label Studio: publish again
     store.synchronisation.end_reconciliation(project)
     return True
 
 
-def check_identity(client: LabelStudioClient, state: ProjectState, fields: dict[str, Any]) -> None:
+def check_identity(client: LabelStudioClient, state: ProjectRow, fields: dict[str, Any]) -> None:
     """Raises ApprenticeError if the project in Label Studio is not the one that was connected, which the time of its
     creation shows.
 
@@ -175,7 +175,7 @@ class _TaskReader:
 
     def _report_progress(self, task_count: int | None) -> None:
         """Stores for `status` how many tasks have been read; None at the end."""
-        self.store.progress.read(self.project, task_count)
+        self.store.progress.set_read(self.project, task_count)
 
     def _store_page(self, tasks: list[Any]) -> tuple[list[TaskContent], set[int]]:
         """Stores the tasks of a page and their annotations; returns the contents of the tasks, and the ids of the

@@ -15,7 +15,7 @@ from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.labels.aggregation import LabelAggregator, LabelSnapshot
 from ml_backend.model.fitted_model import FittedModel
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import Lease, ProjectState, Store
+from ml_backend.storage import Lease, ProjectRow, Store
 from ml_backend.teacher.teacher_labels import TeacherLabels
 
 
@@ -72,7 +72,7 @@ class RoundInputs:
     remarks          what users should know about these inputs
     """
 
-    project_row: ProjectState
+    project_row: ProjectRow
     options: ProjectSettings
     schema: TaskSchema
     record_encoder: RecordEncoder | None

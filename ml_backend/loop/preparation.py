@@ -29,7 +29,7 @@ def prepare(context: RoundContext) -> RoundInputs:
     encoder = feature_space.project_encoder(context.settings, project_row)
     record_problems = Remark("record problems", {"text": problems_of_records}) if problems_of_records else None
     options = options.with_form_defaults(feature_space.task_form(encoder))
-    options, fallback = apply_acquisition_fallback(options, project_row.watch)
+    options, fallback = apply_acquisition_fallback(options, project_row.monitor_result)
     pool.use_encoder(encoder)
     pool.refresh(project_row.tasks_revision)
     label_snapshot = context.aggregator.refresh(schema)
@@ -65,7 +65,7 @@ def has_changed(inputs: RoundInputs, pool: ProjectPool) -> bool:
 def fingerprint(inputs: RoundInputs, pool: ProjectPool) -> str:
     """A hash of everything that a queue is made from: the queue changes only if the hash changes."""
     row, n_encoded = inputs.project_row, int(pool.encoded.sum())
-    prior = (row.prior or {}).get("sha256", "") if len(inputs.label_snapshot.aggregated.tasks) >= MIN_TARGETS else ""
+    prior = (row.distillation or {}).get("sha256", "") if len(inputs.label_snapshot.aggregated.tasks) >= MIN_TARGETS else ""
     parts = {
         "config": row.label_config,
         "options": inputs.options.model_dump(),

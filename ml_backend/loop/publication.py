@@ -46,7 +46,7 @@ def publish(
     """Publishes the queue of a stored version, the head first, and stores the counts of the project."""
     # not the fingerprint of the preparation, because the stage "rank" may have encoded more tasks
     queue_fingerprint = fingerprint(inputs, context.pool)
-    timings = PublishTimings(**(inputs.project_row.pace or {}))
+    timings = PublishTimings(**(inputs.project_row.publish_timings or {}))
     explores = version.number % EXPLORE_EVERY_VERSIONS == 0
     publisher = Publisher(
         context.client, context.project, inputs.schema, version.name, context.check_lease, timings, explores
@@ -133,7 +133,7 @@ def _complete(
     n_planned = publisher.written + len(rest)
     if publisher.publish_rest(rest, context.newer_round_requested):
         republish = inputs.project_row.republish
-        context.store.publications.settle(context.project, queue_fingerprint, republish, context.lease)
+        context.store.publications.complete(context.project, queue_fingerprint, republish, context.lease)
     if publisher.written != n_planned:
         context.store.versions.set_rows(context.project, version.number, publisher.written)
 
@@ -148,4 +148,4 @@ def _stored_timings(context: RoundContext, publisher: Publisher) -> Iterator[Non
         context.store.synchronisation.request_reconciliation(context.project)
         raise
     finally:
-        context.store.publications.measure(context.project, publisher.timings.bulk, publisher.timings.single)
+        context.store.publications.set_timings(context.project, publisher.timings.bulk, publisher.timings.single)

@@ -82,7 +82,7 @@ def count_coverage(
     served_again = skipped if skip_queue == REQUEUE_FOR_ME else 0
     unread = [
         UnreadAnnotations(code, n, annotation.task, _unknown_choices(schema, annotation))
-        for code, n, annotation in store.annotations.unread(project)
+        for code, n, annotation in store.annotations.count_unread(project)
     ]
     return Coverage(
         labelled=len(aggregated.tasks),

@@ -17,7 +17,7 @@ from ml_backend.monitoring import messages, project_stats
 from ml_backend.monitoring.health_check import is_answering
 from ml_backend.monitoring.status import set_aside_sentence
 from ml_backend.monitoring.text_sample import check_first_tasks
-from ml_backend.storage import ProjectState, Store, read_credentials
+from ml_backend.storage import ProjectRow, Store, read_credentials
 from ml_backend.teacher import health
 from ml_backend.teacher.health import HealthState
 
@@ -116,7 +116,7 @@ def _label_studio(client: LabelStudioClient) -> Iterator[Finding]:
         )
 
 
-def _project(client: LabelStudioClient, settings: Settings, store: Store, record: ProjectState) -> Iterator[Finding]:
+def _project(client: LabelStudioClient, settings: Settings, store: Store, record: ProjectRow) -> Iterator[Finding]:
     about, reconnect = f"project {record.id}", f"run `apprentice connect --project {record.id}` again"
     connection = check_connection(client, settings, record)
     if connection.other_address:
@@ -151,11 +151,11 @@ def _project(client: LabelStudioClient, settings: Settings, store: Store, record
     _, complaint = settings.for_project(record.extra_params)
     if complaint:
         yield Finding("wrong", about, complaint)
-    yield _publishing(about, PublishTimings(**(record.pace or {})), schema)
+    yield _publishing(about, PublishTimings(**(record.publish_timings or {})), schema)
 
 
 def _tasks_and_annotations(
-    about: str, store: Store, client: LabelStudioClient, record: ProjectState, schema: TaskSchema
+    about: str, store: Store, client: LabelStudioClient, record: ProjectRow, schema: TaskSchema
 ) -> Iterator[Finding]:
     """Findings about tasks and annotations that cannot be learnt from. As long as the store has no tasks, the texts are
     those of a sample from Label Studio."""
@@ -171,7 +171,7 @@ def _tasks_and_annotations(
         yield Finding("notice", about, sentence)
 
 
-def _teacher(settings: Settings, store: Store, record: ProjectState) -> Iterator[Finding]:
+def _teacher(settings: Settings, store: Store, record: ProjectRow) -> Iterator[Finding]:
     for state, text in health.check_teacher(settings, store, record):
         yield Finding(state, f"teacher of {record.id}", text)
 

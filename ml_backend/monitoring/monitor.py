@@ -28,7 +28,7 @@ from ml_backend.model import fitted_model
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.project_pool import ProjectPool
 from ml_backend.pool.task_groups import NO_GROUP, task_group_names
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import distillation
 
 MAX_STOP_SET_TASKS = 1000  # successive learners are compared on these
@@ -90,7 +90,7 @@ class MonitorInput:
 
 
 def read_monitor_input(
-    store: Store, pool: ProjectPool, aggregator: LabelAggregator, record: ProjectState, schema: TaskSchema,
+    store: Store, pool: ProjectPool, aggregator: LabelAggregator, record: ProjectRow, schema: TaskSchema,
     options: ProjectSettings,
 ) -> MonitorInput | None:  # fmt: skip
     """Reads the input of the monitor.
@@ -140,14 +140,14 @@ def read_monitor_input(
         stop_set=pool.encoded_vectors(stop_set),
         second_look=options.second_look,
         acquisition=options.acquisition,
-        previous=record.watch or {},
+        previous=record.monitor_result or {},
     )
 
 
 def _reviewed_tasks(store: Store, project: int) -> list[int]:
     """The ids of the tasks with an annotation that has been reviewed since its last change."""
     reviewed = store.reviews.reviewed(project)
-    annotations = store.annotations.those(project, reviewed)
+    annotations = store.annotations.with_ids(project, reviewed)
     return [annotation.task for annotation in annotations if reviewed[annotation.id] == annotation.updated_at]
 
 

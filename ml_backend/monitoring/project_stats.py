@@ -56,7 +56,7 @@ def update(
         store.evolution_rounds.finished(project), store.serving_rules.get(project), schema.control, schema.data,
     ]  # fmt: skip
     inputs_digest = sha256(json.dumps(inputs).encode()).hexdigest()
-    if store.stats.basis(project) == inputs_digest:
+    if store.stats.inputs_digest(project) == inputs_digest:
         return
     queue = store.published_drafts.of(project, record.published) if record.published else []
     synthetic = pool.tasks[pool.synthetic]

@@ -13,7 +13,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.monitoring import messages, project_stats
 from ml_backend.monitoring.coverage import Coverage
 from ml_backend.monitoring.text_check import TextCheck
-from ml_backend.storage import ProjectState, RoundRow, Store, now
+from ml_backend.storage import ProjectRow, RoundRow, Store, now
 from ml_backend.teacher import report
 
 MAX_LISTED_ITEMS = 10  # classes or tasks in one sentence
@@ -116,7 +116,7 @@ def read_status(store: Store, project: int, settings: Settings | None = None, *,
         problem=problem,
         note=messages.remarks_text(active.remarks) if active else "",
         complaint=settings.for_project(record.extra_params)[1] if settings else "",
-        watch=record.watch or {},
+        watch=record.monitor_result or {},
         acquisition=active.acquisition if active else "",
         teacher=teacher,
         set_aside=store.unusable_tasks.codes(project),
@@ -136,10 +136,10 @@ def _last_round(record: RoundRow) -> dict[str, Any]:
     }
 
 
-def _accuracy(record: ProjectState, active: ModelVersion | None) -> Estimate | None:
+def _accuracy(record: ProjectRow, active: ModelVersion | None) -> Estimate | None:
     """The accuracy on the audit sample in annotation order if the monitor has estimated it and no rollback holds a
     learner; else the estimate of the round that made the active version."""
-    audit_accuracy = (record.watch or {}).get("accuracy")
+    audit_accuracy = (record.monitor_result or {}).get("accuracy")
     if audit_accuracy and record.pinned is None:
         return Estimate(**audit_accuracy)
     return active.accuracy if active else None

@@ -15,7 +15,7 @@ from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.ports import Encoder, RecordEncoder
 from ml_backend.core.settings import ProjectSettings, Settings, TaskForm
 from ml_backend.core.types import MAX_RECORD_FIELDS, TaskSchema, read_record, record_field_name
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 
 PROFILE_SAMPLE = 20_000  # maximum number of records that a profile is made from
 REPROFILE_GROWTH = 2.0
@@ -26,21 +26,21 @@ CURRENT_PROFILE, PREVIOUS_PROFILE = "profile", "before"
 KIND, ORDER, DESCRIPTION = "kind", "order", "description"
 
 
-def project_encoder(settings: Settings, project_row: ProjectState) -> Encoder:
+def project_encoder(settings: Settings, project_row: ProjectRow) -> Encoder:
     """The current encoder of a project. For records, `has_feature_space` says whether the project has one."""
     return project_record_encoder(settings, project_row) or registry.encoder(settings.encoder)
 
 
 def project_record_encoder(
-    settings: Settings, project_row: ProjectState, profile: str = CURRENT_PROFILE
+    settings: Settings, project_row: ProjectRow, profile: str = CURRENT_PROFILE
 ) -> RecordEncoder | None:
     """The encoder of a project of records, by the current profile or, with PREVIOUS_PROFILE, by the previous profile.
     None for a project of texts or without such a profile."""
-    content = (project_row.records or {}).get(profile)
+    content = (project_row.record_profile or {}).get(profile)
     return registry.record_encoder(content, settings.encoder) if content else None
 
 
-def record_space_names(settings: Settings, project_row: ProjectState) -> set[str]:
+def record_space_names(settings: Settings, project_row: ProjectRow) -> set[str]:
     """The names of the current and of the previous vector space of a project of records; empty for other projects."""
     return {
         encoder.name
@@ -61,14 +61,14 @@ def task_form(encoder: Encoder) -> TaskForm:
     return "record with text" if encoder.texts else "record"
 
 
-def has_feature_space(project_row: ProjectState, schema: TaskSchema) -> bool:
+def has_feature_space(project_row: ProjectRow, schema: TaskSchema) -> bool:
     """Whether the project has a vector space for its tasks. A project of records has none before its first round."""
-    return bool(project_row.records) == schema.is_record
+    return bool(project_row.record_profile) == schema.is_record
 
 
 def update_space(
-    store: Store, settings: Settings, project_row: ProjectState, schema: TaskSchema, options: ProjectSettings
-) -> tuple[ProjectState, str]:
+    store: Store, settings: Settings, project_row: ProjectRow, schema: TaskSchema, options: ProjectSettings
+) -> tuple[ProjectRow, str]:
     """Makes a new profile of a project of records if its tasks, its schema or its field types have changed.
 
     Returns the project's row, and the problems of the records ("" if none). The previous vector space is kept and
@@ -76,12 +76,12 @@ def update_space(
     learner. Raises ApprenticeError if no field tells records apart.
     """
     if not schema.is_record:
-        if project_row.records:
+        if project_row.record_profile:
             store.record_profiles.forget(project_row.id)
             project_row = store.projects.ensure(project_row.id)
         return project_row, ""
-    current = project_row.records or {}
-    field_types = field_type_overrides(schema, options, project_row.features)
+    current = project_row.record_profile or {}
+    field_types = field_type_overrides(schema, options, project_row.feature_scores)
     made_of: dict[str, Any] = {"field": schema.record_field, "wanted": field_types}
     if schema.fields:
         made_of["fields"] = [*schema.fields]
@@ -100,11 +100,11 @@ def update_space(
             }
             store.record_profiles.put(project_row.id, {**new, "seen": project_row.tasks_revision})
             project_row = store.projects.ensure(project_row.id)
-            store.forget_spaces(project_row.id, "records-", record_space_names(settings, project_row))
+            store.remove_vectors(project_row.id, "records-", record_space_names(settings, project_row))
         elif current["seen"] != project_row.tasks_revision:
             store.record_profiles.set_compared_revision(project_row.id, project_row.tasks_revision)
             project_row = store.projects.ensure(project_row.id)
-    return project_row, str((project_row.records or {}).get("odd", ""))
+    return project_row, str((project_row.record_profile or {}).get("odd", ""))
 
 
 def field_descriptions(options: ProjectSettings, features: Mapping[str, Any] | None) -> dict[str, str]:
@@ -154,7 +154,7 @@ def _field_names(schema: TaskSchema) -> str:
     return ", ".join(map(repr, schema.data))
 
 
-def _is_replaced(store: Store, project_row: ProjectState, current: Mapping[str, Any]) -> bool:
+def _is_replaced(store: Store, project_row: ProjectRow, current: Mapping[str, Any]) -> bool:
     """Whether the tasks have changed since the current profile was made, and most of their fields are not in it."""
     if current["seen"] == project_row.tasks_revision:
         return False

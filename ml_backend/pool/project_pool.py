@@ -100,7 +100,7 @@ class ProjectPool:
         self._groups: dict[str, Ints] = {}
         self.tasks: Ints = np.empty(0, np.int64)
         self.encoded: Mask = np.empty(0, np.bool_)
-        self.set_aside: Mask = np.empty(0, np.bool_)
+        self.unusable: Mask = np.empty(0, np.bool_)
         self.synthetic: Mask = np.empty(0, np.bool_)
         self.without_text: Mask = np.empty(0, np.bool_)
 
@@ -116,7 +116,7 @@ class ProjectPool:
         has_changed = revision != self._revision
         if has_changed:
             self.flush()
-            self._update_tasks(*self._store.tasks.changed(self._project, self._revision))
+            self._update_tasks(*self._store.tasks.changed_since(self._project, self._revision))
             self._update_unusable(is_new_space=self._revision < 0)
             self._groups = {}
             self._revision = revision
@@ -137,12 +137,12 @@ class ProjectPool:
     @property
     def unreadable(self) -> Mask:
         """(n,) bool: rows on which no learner can be fitted: rows without a text or record, and unusable rows."""
-        return self.without_text | self.set_aside
+        return self.without_text | self.unusable
 
     @property
     def missing(self) -> Mask:
         """(n,) bool: rows that are not encoded yet."""
-        return ~(self.encoded | self.set_aside)
+        return ~(self.encoded | self.unusable)
 
     def _update_unusable(self, is_new_space: bool) -> None:
         """Reads the unusable rows from the store. Removes the entries of rows whose text has changed, because the new
@@ -155,8 +155,8 @@ class ProjectPool:
             self._keys[row] == stored_keys[task] for row, task in zip(rows, self.tasks[rows].tolist(), strict=True)
         ]
         rows = rows[is_same_text]
-        self.set_aside = np.zeros(len(self.tasks), np.bool_)
-        self.set_aside[rows] = True
+        self.unusable = np.zeros(len(self.tasks), np.bool_)
+        self.unusable[rows] = True
         self._matrix[self._slots[rows]] = 0
         self._store.unusable_tasks.remove(self._project, stored_keys.keys() - set(self.tasks[rows].tolist()))
 
@@ -167,7 +167,7 @@ class ProjectPool:
             self._early_sketches, self._sketches = dict(zip(self._keys, self._sketches, strict=True)), None
         tasks = np.union1d(self.tasks, changed_tasks)
         if len(tasks) != self._store.tasks.count(self._project):
-            tasks = np.intersect1d(tasks, self._store.tasks.numbers(self._project), assume_unique=True)
+            tasks = np.intersect1d(tasks, self._store.tasks.ids(self._project), assume_unique=True)
         is_kept = np.isin(self.tasks, tasks, assume_unique=True)
         is_present = np.isin(changed_tasks, tasks, assume_unique=True)
         old_rows, new_rows = np.flatnonzero(is_kept), np.searchsorted(tasks, self.tasks[is_kept])
@@ -297,7 +297,7 @@ class ProjectPool:
         is_accepted = self.missing[rows] & np.array(is_same_text, np.bool_)
         rows, indices = rows[is_accepted], indices[is_accepted]
         self._matrix[self._slots[rows]] = vectors[indices]
-        self.encoded[rows], self.set_aside[rows] = usable[indices], ~usable[indices]
+        self.encoded[rows], self.unusable[rows] = usable[indices], ~usable[indices]
         self._unwritten.update((keys[index], vectors[index]) for index in indices[usable[indices]])
         unusable_keys = {int(batch.tasks[index]): keys[index] for index in indices[~usable[indices]]}
         self._store.unusable_tasks.put(self._project, self.space, NOT_FINITE, unusable_keys)
@@ -327,7 +327,7 @@ class ProjectPool:
         if with_learner or int((self.encoded & free).sum()) >= min(MIN_ENCODED_FOR_QUEUE, int(free.sum())):
             self._sketches, self._early_sketches = None, {}
             return self.encoded_view()
-        rows = np.flatnonzero(~self.set_aside)
+        rows = np.flatnonzero(~self.unusable)
         return PoolView("sketch", rows, view_rows(self._all_sketches(), rows))
 
     def encoded_view(self) -> PoolView:

@@ -24,7 +24,7 @@ from ml_backend.storage.files import TEMPORARY, remove_old, write_atomically
 from ml_backend.storage.jobs import Jobs, JobState, Lease
 from ml_backend.storage.ledger import Ledger, Spending
 from ml_backend.storage.project_documents import ProjectDocuments
-from ml_backend.storage.projects import Projects, ProjectState
+from ml_backend.storage.projects import Projects, ProjectRow
 from ml_backend.storage.publications import Publications
 from ml_backend.storage.published_drafts import PublishedDraft, PublishedDrafts
 from ml_backend.storage.questions import Questions
@@ -50,7 +50,7 @@ __all__ = [
     "JobState",
     "Lease",
     "LeaseLostError",
-    "ProjectState",
+    "ProjectRow",
     "Proposal",
     "PublishedDraft",
     "Reply",
@@ -123,7 +123,7 @@ class Store:
         """Returns the cached vectors of a project in an encoder's feature space."""
         return Vectors(self._folder / "vectors" / space / str(project))
 
-    def forget_spaces(self, project: int, prefix: str, kept: Collection[str]) -> None:
+    def remove_vectors(self, project: int, prefix: str, kept: Collection[str]) -> None:
         """Removes a project's vectors in all feature spaces whose names begin with `prefix`, except those in `kept`."""
         for folder in (self._folder / "vectors").glob(f"{prefix}*"):
             if folder.name not in kept:
@@ -143,7 +143,7 @@ class Store:
         folders = (self._folder / "vectors").glob(f"*/{project}")
         return next((dropped for folder in folders if (dropped := drop_vectors(folder, kept))), 0)
 
-    def rows(self, project: int) -> dict[str, int]:
+    def count_rows(self, project: int) -> dict[str, int]:
         """Returns the number of a project's rows, by table."""
         return count_rows(self.database, project)
 
@@ -156,7 +156,7 @@ class Store:
         artifacts = self.artifacts.forget(project)
         folders = [folder for folder in (self._folder / "vectors").glob(f"*/{project}") if folder.is_dir()]
         vectors = sum(len(self.vectors(project, folder.parent.name)) for folder in folders)
-        self.forget_spaces(project, "", ())
+        self.remove_vectors(project, "", ())
         rows = erase_project(self.database, project, ledger=ledger)
         for _ in range(WIPE_TRIES):
             if self.database.wipe():

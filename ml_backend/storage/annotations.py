@@ -117,7 +117,7 @@ class Annotations:
         """Returns the current annotations of these tasks, skips included, oldest first."""
         return self._current_with(project, table.c.task, tasks)
 
-    def those(self, project: int, ids: Iterable[int]) -> list[Annotation]:
+    def with_ids(self, project: int, ids: Iterable[int]) -> list[Annotation]:
         """Returns the current annotations with these ids, oldest first."""
         return self._current_with(project, table.c.id, ids)
 
@@ -132,7 +132,7 @@ class Annotations:
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
-    def unread(self, project: int) -> list[tuple[str, int, Annotation]]:
+    def count_unread(self, project: int) -> list[tuple[str, int, Annotation]]:
         """Counts the current annotations that cannot be learnt from, by reason, the most frequent reason first. Each
         entry is the code of the reason, the number of annotations, and the first annotation."""
         unread = sa.and_(table.c.project == project, table.c.unread > "", ~table.c.deleted)

@@ -12,7 +12,7 @@ from ml_backend.storage.schema import connection as table
 
 UNFINISHED = "unfinished"
 _COLUMN_OF = {"webhook": "webhook", "ml": "ml_backend", "view": "tab", "second look": "second_look_tab"}
-"""Key in `ProjectRecord.connection` -> column."""
+"""Key in `ProjectRow.connection` -> column."""
 
 
 class Connections:
@@ -54,7 +54,7 @@ class Connections:
 
 
 def compose(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a row as `ProjectRecord.connection` has it: the ids that are set, the earlier settings, and `UNFINISHED`
+    """Returns a row as `ProjectRow.connection` has it: the ids that are set, the earlier settings, and `UNFINISHED`
     while `connect` or `disconnect` is under way."""
     ids = {name: row[column] for name, column in _COLUMN_OF.items() if row[column] is not None}
     earlier = {} if row["earlier"] is None else {"earlier": row["earlier"]}

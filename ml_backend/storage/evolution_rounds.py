@@ -68,7 +68,7 @@ class EvolutionRounds:
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def keep(self, project: int, row: EvolutionRow) -> None:
+    def save(self, project: int, row: EvolutionRow) -> None:
         """Inserts or updates a round, without the texts of tasks that were deleted since the round read them."""
         with self._database.begin() as connection:
             rows = without_deleted(connection, table, project, [{**asdict(row), "project": project}])

@@ -72,7 +72,7 @@ class Jobs:
         not_before = 0.0 if retry else sa.case((table.c.failures > 0, table.c.not_before), else_=0.0)
         self._request(project, sa.true(), not_before)
 
-    def ask(self, project: int, after: float = 0.0) -> None:
+    def request_unless_waiting(self, project: int, after: float = 0.0) -> None:
         """Requests a round that begins in `after` seconds at the earliest, unless a request waits already. A
         request that the running round answers does not count as waiting."""
         now = self._now()
@@ -129,7 +129,7 @@ class Jobs:
         with self._database.read() as connection:
             return connection.execute(query).first() is not None
 
-    def is_awaited(self, lease: Lease) -> bool:
+    def is_other_round_due(self, lease: Lease) -> bool:
         """Returns whether another round could begin now: the project has a newer request than the lease covers, or
         another project waits for a worker."""
         is_newer = sa.and_(table.c.wanted > lease.covers, table.c.not_before <= self._now())
@@ -172,14 +172,14 @@ class Jobs:
         answered = row["covers"] if running else row["done"]
         return JobState(running, row["wanted"] > answered, row["failures"], row["owner"])
 
-    def beat(self, name: str, pid: int) -> None:
+    def record_heartbeat(self, name: str, pid: int) -> None:
         """Stores the heartbeat of a worker, and removes the workers whose last heartbeat is older than
         `WORKER_EXPIRY_SECONDS`."""
         with self._database.begin() as connection:
             connection.execute(self._database.put(worker, {"name": name, "pid": pid, "seen_at": self._now()}))
             connection.execute(sa.delete(worker).where(worker.c.seen_at < self._now() - WORKER_EXPIRY_SECONDS))
 
-    def leave(self, name: str) -> None:
+    def remove_worker(self, name: str) -> None:
         """Removes a worker that ends."""
         with self._database.begin() as connection:
             connection.execute(sa.delete(worker).where(worker.c.name == name))

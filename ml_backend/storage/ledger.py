@@ -44,7 +44,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def enter(self, project: int, answer: Answer, purpose: str, teacher: str, costs: Sequence[float]) -> None:
+    def add_calls(self, project: int, answer: Answer, purpose: str, teacher: str, costs: Sequence[float]) -> None:
         """Adds the calls for a question that got no answer, and so stays unanswered."""
         with self._database.begin() as connection:
             enter(self._database, connection, project, answer, purpose, teacher, costs)

@@ -19,7 +19,7 @@ _PROJECT_TABLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectState:
+class ProjectRow:
     """The state of a project at one moment, from all tables with one row for each project. `schema` describes their
     columns. Each table is changed through another attribute of `Store`, such as `connections` and `publications`.
     """
@@ -38,14 +38,14 @@ class ProjectState:
     read_under: str = ""
     watermark: str = ""
     reconciled_at: float = 0.0
-    pace: dict[str, float] | None = None
+    publish_timings: dict[str, float] | None = None
     progress: dict[str, Any] | None = None
-    watch: dict[str, Any] | None = None
+    monitor_result: dict[str, Any] | None = None
     teacher: dict[str, Any] | None = None
-    cues: dict[str, Any] | None = None
-    records: dict[str, Any] | None = None
-    features: dict[str, Any] | None = None
-    prior: dict[str, Any] | None = None
+    label_descriptions: dict[str, Any] | None = None
+    record_profile: dict[str, Any] | None = None
+    feature_scores: dict[str, Any] | None = None
+    distillation: dict[str, Any] | None = None
 
     @property
     def choices(self) -> str:
@@ -65,11 +65,11 @@ class Projects:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, project: int) -> ProjectState | None:
+    def get(self, project: int) -> ProjectRow | None:
         projects = self._select(table.c.id == project)
         return projects[0] if projects else None
 
-    def require(self, project: int) -> ProjectState:
+    def require(self, project: int) -> ProjectRow:
         """Returns a project. Raises StoreError if it is not in the store."""
         state = self.get(project)
         if state is None:
@@ -77,12 +77,12 @@ class Projects:
         return state
 
     def choices(self, project: int) -> str:
-        """Returns `ProjectRecord.choices`; reads one column only."""
+        """Returns `ProjectRow.choices`; reads one column only."""
         with self._database.read() as connection:
             extra_params = connection.execute(sa.select(table.c.extra_params).where(table.c.id == project)).scalar()
-        return ProjectState(project, extra_params=extra_params).choices
+        return ProjectRow(project, extra_params=extra_params).choices
 
-    def ensure(self, project: int) -> ProjectState:
+    def ensure(self, project: int) -> ProjectRow:
         """Returns a project, and adds it to the store if it is new."""
         state = self.get(project)
         if state is None:
@@ -90,10 +90,10 @@ class Projects:
             state = self.require(project)
         return state
 
-    def all(self) -> list[ProjectState]:
+    def all(self) -> list[ProjectRow]:
         return self._select(sa.true())
 
-    def connected(self) -> list[ProjectState]:
+    def connected(self) -> list[ProjectRow]:
         """Returns the projects that `connect` set up."""
         return [project for project in self._select(schema.connection.c.complete) if project.is_connected]
 
@@ -115,7 +115,7 @@ class Projects:
     def _set(self, project: int, **values: Any) -> None:
         self._database.write(self._database.put(table, {"id": project, **values}))
 
-    def _select(self, condition: sa.ColumnElement[bool]) -> list[ProjectState]:
+    def _select(self, condition: sa.ColumnElement[bool]) -> list[ProjectRow]:
         source: sa.FromClause = table
         for other in _PROJECT_TABLES:
             source = source.outerjoin(other, other.c.project == table.c.id)
@@ -125,7 +125,7 @@ class Projects:
             return [_project_state(row) for row in connection.execute(query).mappings()]
 
 
-def _project_state(row: sa.RowMapping) -> ProjectState:
+def _project_state(row: sa.RowMapping) -> ProjectRow:
     def row_of(source: sa.Table) -> dict[str, Any]:
         """Returns the row of one table, or {} if the table has none for the project."""
         values = {column.name: row[f"{source.name}_{column.name}"] for column in source.columns}
@@ -141,20 +141,20 @@ def _project_state(row: sa.RowMapping) -> ProjectState:
     counts = values_of(schema.synchronisation, "tasks", "annotations", "skips")
     timings = values_of(schema.publication, "bulk_seconds", "single_seconds")
     profile, distillation = row_of(schema.record_profile), row_of(schema.distillation)
-    return ProjectState(
+    return ProjectRow(
         **row_of(table),
         connection=connections.compose(connection) if connection else None,
         **{name: publication[name] for name in ("published", "fingerprint", "republish") if publication},
         **{name: synchronisation[name] for name in ("read_under", "watermark", "reconciled_at") if synchronisation},
         counts=counts or None,
-        pace={name.removesuffix("_seconds"): seconds for name, seconds in timings.items()},
+        publish_timings={name.removesuffix("_seconds"): seconds for name, seconds in timings.items()},
         progress=values_of(schema.progress, "worker", "encoded", "tasks", "read"),
-        watch=row_of(schema.monitor).get("results"),
+        monitor_result=row_of(schema.monitor).get("results"),
         teacher=values_of(schema.teacher_state, "name", "model", "problem", "until") or None,
-        cues=row_of(schema.label_description).get("descriptions"),
-        records=_without_project(profile) or None,
-        features=row_of(schema.feature_score).get("scores"),
-        prior=_without_project(distillation) or None,
+        label_descriptions=row_of(schema.label_description).get("descriptions"),
+        record_profile=_without_project(profile) or None,
+        feature_scores=row_of(schema.feature_score).get("scores"),
+        distillation=_without_project(distillation) or None,
     )
 
 

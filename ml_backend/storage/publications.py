@@ -30,7 +30,7 @@ class Publications:
             row = {"project": version.project, "published": version.name, "fingerprint": ""}
             connection.execute(self._database.put(table, row))
 
-    def settle(self, project: int, fingerprint: str, republish: int, lease: Lease | None = None) -> bool:
+    def complete(self, project: int, fingerprint: str, republish: int, lease: Lease | None = None) -> bool:
         """Marks the published queue as complete. Returns False, and changes nothing, if another publication was
         requested since the round began. Raises LeaseLostError.
 
@@ -43,7 +43,7 @@ class Publications:
             change = sa.update(table).where(table.c.project == project, table.c.republish == republish)
             return connection.execute(change.values(fingerprint=fingerprint)).rowcount == 1
 
-    def is_settled(self, project: int) -> bool:
+    def is_complete(self, project: int) -> bool:
         """Returns whether the published queue is complete, and no other publication is requested."""
         with self._database.read() as connection:
             return bool(connection.execute(sa.select(table.c.fingerprint).where(table.c.project == project)).scalar())
@@ -60,7 +60,7 @@ class Publications:
         change = sa.update(table).where(table.c.project == project)
         self._database.write(change.values(published=None, fingerprint="", republish=table.c.republish + 1))
 
-    def measure(self, project: int, bulk: float | None, single: float | None) -> None:
+    def set_timings(self, project: int, bulk: float | None, single: float | None) -> None:
         """Stores the measured seconds of a bulk import and of a single row; None if it was not measured yet."""
         row = {"project": project, "bulk_seconds": bulk, "single_seconds": single}
         self._database.write(self._database.put(table, row))

@@ -84,7 +84,7 @@ class Questions:
         """Marks questions that were taken as still being asked."""
         self._set_asked_at(project, ids, self._now())
 
-    def give_back(self, project: int, ids: Iterable[str]) -> None:
+    def release(self, project: int, ids: Iterable[str]) -> None:
         """Gives back questions that were taken and not asked, so that another process may take them at once."""
         self._set_asked_at(project, ids, 0.0)
 
@@ -99,7 +99,7 @@ class Questions:
         is_of_teacher = sa.true() if teacher is None else table.c.teacher == teacher
         return self._questions(table.c.project == project, table.c.state == "waiting", is_of_teacher)
 
-    def number_waiting(self, project: int, teacher: str) -> int:
+    def count_waiting(self, project: int, teacher: str) -> int:
         """Returns the number of unanswered questions to a teacher."""
         query = sa.select(sa.func.count()).where(
             table.c.project == project, table.c.teacher == teacher, table.c.purpose.in_(get_args(Purpose)),
@@ -112,7 +112,7 @@ class Questions:
         """Returns all questions of a project, in the order in which they were added."""
         return self._questions(table.c.project == project)
 
-    def those(self, project: int, ids: Sequence[str]) -> list[Question]:
+    def with_ids(self, project: int, ids: Sequence[str]) -> list[Question]:
         """Returns the questions with these ids, in the order of the ids, without those that do not exist."""
         questions = [
             question

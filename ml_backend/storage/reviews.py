@@ -29,7 +29,7 @@ class Reviews:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def standing(self, project: int) -> dict[int, Proposal]:
+    def proposals(self, project: int) -> dict[int, Proposal]:
         """Returns the open proposals, by task."""
         query = sa.select(*[proposals.c[name] for name in Proposal.__dataclass_fields__])
         with self._database.read() as connection:
@@ -50,7 +50,7 @@ class Reviews:
         """Removes the proposal for a task."""
         self._database.write(sa.delete(proposals).where(proposals.c.project == project, proposals.c.task == task))
 
-    def review(self, project: int, annotation: int, updated_at: str) -> None:
+    def mark_reviewed(self, project: int, annotation: int, updated_at: str) -> None:
         """Marks an annotation as reviewed. The mark holds as long as the annotation has this `updated_at`."""
         row = {"project": project, "annotation": annotation, "updated_at": updated_at}
         self._database.write(self._database.put(reviewed, row))

@@ -53,7 +53,7 @@ class Stats:
                 }  # fmt: skip
                 connection.execute(sa.insert(confusion_table), [values])
 
-    def basis(self, project: int) -> str:
+    def inputs_digest(self, project: int) -> str:
         """Returns the digest of the inputs of the numbers, "" before the first round."""
         with self._database.read() as connection:
             return connection.execute(sa.select(table.c.basis).where(table.c.project == project)).scalar() or ""

@@ -36,7 +36,7 @@ class Synchronisation:
         change = sa.update(table).where(table.c.project == project, table.c.reconciled_at == _RECONCILING)
         self._database.write(change.values(reconciled_at=now()))
 
-    def note(self, project: int, counts: Mapping[str, int], watermark: str, read_under: str) -> None:
+    def record_reconciliation(self, project: int, counts: Mapping[str, int], watermark: str, read_under: str) -> None:
         """Stores the result of a reconciliation.
 
         counts      counts of tasks, annotations and skips that count as the last ones that Label Studio sent
@@ -53,11 +53,11 @@ class Progress:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def read(self, project: int, tasks: int | None) -> None:
+    def set_read(self, project: int, tasks: int | None) -> None:
         """Stores the number of tasks that were listed so far; None: no listing is under way."""
         self._database.write(self._database.put(progress, {"project": project, "read": tasks}))
 
-    def encoded(self, project: int, worker: str, encoded: int, tasks: int) -> None:
+    def set_encoded(self, project: int, worker: str, encoded: int, tasks: int) -> None:
         """Stores how many of a pool's tasks a worker has encoded."""
         row = {"project": project, "worker": worker, "encoded": encoded, "tasks": tasks, "read": None}
         self._database.write(self._database.put(progress, row))

@@ -98,7 +98,7 @@ class Tasks:
             rows = connection.execute(query).all()
         return np.fromiter((row[0] for row in rows), np.int64, len(rows)), [row[1] for row in rows]
 
-    def changed(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
+    def changed_since(self, project_id: int, since: int) -> tuple[Ints, list[bytes], Mask]:
         """Returns the tasks that were added or changed after a revision.
 
         Returns their ids (n,) int64 in ascending order, their content keys, and (n,) bool whether a teacher wrote the
@@ -115,7 +115,7 @@ class Tasks:
         ids = np.array([row[0] for row in rows], np.int64)
         return ids, [row[1] for row in rows], np.array([row[2] for row in rows], np.bool_)
 
-    def numbers(self, project_id: int) -> Ints:
+    def ids(self, project_id: int) -> Ints:
         """Returns all task ids in ascending order, (n,) int64."""
         query = sa.select(table.c.id).where(table.c.project == project_id).order_by(table.c.id)
         with self._database.read() as connection:

@@ -19,7 +19,7 @@ class TeacherStates:
         row = {"project": project, "name": name, "model": model, "problem": "", "until": 0.0}
         self._database.write(self._database.put(table, row))
 
-    def report(self, project: int, name: str, problem: str, until: float = 0.0) -> None:
+    def set_problem(self, project: int, name: str, problem: str, until: float = 0.0) -> None:
         """Stores a problem of the teacher with this name ("": none), and the time at which it is asked again (seconds
         since the epoch). Does nothing if the project has another teacher by now."""
         change = sa.update(table).where(table.c.project == project, table.c.name == name)

@@ -98,7 +98,7 @@ def import_answers(store: Store, settings: Settings, project: int, file: Path) -
     except OSError as error:
         raise ApprenticeError(f"{file} cannot be read ({error.strerror}): give the file with the replies") from error
     if counts["answered"] or counts["dropped"]:
-        store.jobs.ask(project)
+        store.jobs.request_unless_waiting(project)
     return _summary(counts, ignored, problems), bool(counts["answered"] + counts["known"])
 
 
@@ -116,7 +116,7 @@ class _Questions(Mapping[str, Question]):
         return question
 
     def _read(self, id_: str) -> Question | None:
-        return next(iter(self._store.questions.those(self._project, [id_])), None)
+        return next(iter(self._store.questions.with_ids(self._project, [id_])), None)
 
     def __iter__(self) -> Iterator[str]:
         return (question.id for question in self._store.questions.all(self._project))

@@ -20,7 +20,7 @@ from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.training_sample import MAX_FITTED_TASKS, random_rows
 from ml_backend.pool.feature_space import field_descriptions
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import few_shot_selection, prompts
 from ml_backend.teacher.descriptions import feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import descriptions as label_descriptions
@@ -38,7 +38,7 @@ def description_questions(store: Store, snapshot: ProjectSnapshot, teacher: str)
     """The open question for label descriptions, or the open questions for field scores of records. Empty if people have
     written them by hand, or all are answered."""
     record, pool, schema = snapshot.record, snapshot.pool, snapshot.schema
-    if (record.cues is not None and not schema.is_record) or not len(pool.tasks):
+    if (record.label_descriptions is not None and not schema.is_record) or not len(pool.tasks):
         return []
     rng = np.random.default_rng(record.id)  # a fixed seed: the question has the same tasks each time
     tasks = np.sort(rng.choice(pool.tasks, min(MAX_EXAMPLE_TASKS, len(pool.tasks)), replace=False))
@@ -46,7 +46,7 @@ def description_questions(store: Store, snapshot: ProjectSnapshot, teacher: str)
     if schema.is_record:
         if snapshot.record_encoder is None:
             return []
-        descriptions = field_descriptions(snapshot.options, record.features)
+        descriptions = field_descriptions(snapshot.options, record.feature_scores)
         questions = feature_scores.score_questions(
             record, snapshot.record_encoder, schema, descriptions, texts[:MAX_EXAMPLE_RECORDS], teacher
         )
@@ -56,7 +56,7 @@ def description_questions(store: Store, snapshot: ProjectSnapshot, teacher: str)
     return [(question, None) for question in questions if question.id not in answers]
 
 
-def queue_head(store: Store, record: ProjectState, options: ProjectSettings) -> Ints:
+def queue_head(store: Store, record: ProjectRow, options: ProjectSettings) -> Ints:
     """The ids of the first `teacher_ahead` tasks of the published queue that are shown with a draft."""
     if not record.published:
         return np.empty(0, np.int64)
@@ -108,7 +108,7 @@ def tasks_to_distil(
 
 
 def label_questions(
-    store: Store, pool: ProjectPool, record: ProjectState, schema: TaskSchema, learner: FittedModel | None,
+    store: Store, pool: ProjectPool, record: ProjectRow, schema: TaskSchema, learner: FittedModel | None,
     teacher: str, tasks: Ints,
 ) -> QuestionsWithKeys:  # fmt: skip
     """The unanswered questions for the labels of tasks. A question about an encoded task has few-shot examples from the
@@ -116,7 +116,7 @@ def label_questions(
     and never distilled. Tasks that the teacher wrote are left out, because it labelled them before they became tasks.
     """
     tasks = tasks[pool.is_not_generated(tasks)]
-    descriptions = label_descriptions(record.cues, schema)
+    descriptions = label_descriptions(record.label_descriptions, schema)
     texts = store.tasks.texts(record.id, tasks.tolist())
     rows = pool.rows_of(tasks)
     if len(rows) != len(tasks):  # a task was deleted in the meantime; the next snapshot has no such task

@@ -137,7 +137,7 @@ class TeacherClient:
                 if has_no_reply(answer):
                     self.problem = answer.problem
                     purpose = batch[answer.question].purpose
-                    self._store.ledger.enter(self._project, answer, purpose, self.teacher, costs)
+                    self._store.ledger.add_calls(self._project, answer, purpose, self.teacher, costs)
                 elif self._store.questions.record(self._project, answer, costs):
                     unanswered.discard(answer.question)
                     yield answer
@@ -160,7 +160,7 @@ class TeacherClient:
         finally:
             done.set()
             thread.join()
-            self._store.questions.give_back(self._project, ids)
+            self._store.questions.release(self._project, ids)
 
     def stored_answers(self, questions: Sequence[Question]) -> dict[str, Answer]:
         """The stored answers to the questions, by question id."""

@@ -23,7 +23,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_checked
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.descriptions import feature_scores
 from ml_backend.teacher.descriptions.label_descriptions import NO_PHRASES, LabelDescriptions, Phrases
 from ml_backend.teacher.descriptions.label_descriptions import label_phrases as phrases_of
@@ -85,15 +85,15 @@ class DistillationOrigin:
         return self.plugin, self.space, self.labels, self.multiple
 
 
-def origin_of(record: ProjectState) -> DistillationOrigin | None:
+def origin_of(record: ProjectRow) -> DistillationOrigin | None:
     """The origin of the project's prior, None if the project has no prior."""
-    origin: dict[str, Any] | None = (record.prior or {}).get("made_of")
+    origin: dict[str, Any] | None = (record.distillation or {}).get("made_of")
     return DistillationOrigin(**{**origin, "labels": tuple(origin["labels"])}) if origin else None
 
 
-def usable_origin(store: Store, record: ProjectState) -> DistillationOrigin | None:
+def usable_origin(store: Store, record: ProjectRow) -> DistillationOrigin | None:
     """The origin of the project's prior, None if there is no prior or its artifact is missing or damaged."""
-    prior = record.prior
+    prior = record.distillation
     return origin_of(record) if prior and store.artifacts.is_intact(prior["file"], prior["sha256"]) else None
 
 
@@ -136,7 +136,7 @@ class Priors(NamedTuple):
 
 def collect_distillation_input(
     pool: ProjectPool,
-    record: ProjectState,
+    record: ProjectRow,
     plugin: str,
     schema: TaskSchema,
     teacher_labels: TeacherLabels,
@@ -160,7 +160,7 @@ def collect_distillation_input(
         targets, vectors, keys = targets[:0], vectors[:0], b""
     pseudo_labels = PseudoLabels(vectors, targets, np.ones(len(targets), np.float32))
     attributions = feature_scores.attributions(record, record_encoder, schema) if record_encoder else None
-    phrases = _phrases(record.cues or {}, schema, record_encoder)
+    phrases = _phrases(record.label_descriptions or {}, schema, record_encoder)
     scored_fields = int(attributions.scores.any(axis=1).sum()) if attributions else 0
     fields_digest = _digest(attributions) if attributions else ""
     phrases_digest = phrases.digest if phrases.texts or not attributions else ""
@@ -230,7 +230,7 @@ def _encoded(phrases: Phrases, encoder: Encoder) -> PseudoLabels:
 
 
 def update_prior(
-    store: Store, record: ProjectState, data: DistillationInput, schema: TaskSchema, encoder: Encoder
+    store: Store, record: ProjectRow, data: DistillationInput, schema: TaskSchema, encoder: Encoder
 ) -> None:
     """Distils the priors, stores them as an artifact, and removes the previous artifact. Takes seconds. Stores nothing
     if, in these seconds, the project was removed or replaced, or another worker has stored a prior. Raises
@@ -242,7 +242,7 @@ def update_prior(
     tensors[TAUGHT_KEYS] = _key_prefixes(data.keys)
     if not is_still_served(store, record):
         return
-    old = store.projects.ensure(record.id).prior or {}
+    old = store.projects.ensure(record.id).distillation or {}
     old_number = int(old.get("number", 0))
     file, digest = store.artifacts.write(record.id, f"prior-{old_number + 1}", tensors)
     is_stored = store.distillations.replace(record.id, old_number, file, digest, asdict(data.origin))
@@ -250,11 +250,11 @@ def update_prior(
         store.artifacts.remove(old["file"] if is_stored else file)
 
 
-def load_priors(store: Store, record: ProjectState, plugin: str, space: str, schema: TaskSchema) -> Priors:
+def load_priors(store: Store, record: ProjectRow, plugin: str, space: str, schema: TaskSchema) -> Priors:
     """Loads the priors of the learner `plugin` in a vector space. There are none if the project's prior was made for
     another learner, space or set of labels, or if its artifact cannot be read."""
     no_priors = Priors({}, "", _key_prefixes(b""))
-    origin, row = origin_of(record), record.prior or {}
+    origin, row = origin_of(record), record.distillation or {}
     if origin is None or origin.learner_key != (plugin, space, schema.labels, schema.multiple):
         return no_priors
     try:

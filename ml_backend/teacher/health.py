@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ml_backend.core import registry
 from ml_backend.core.formatting import format_count
 from ml_backend.core.settings import ProjectSettings, Settings
-from ml_backend.storage import ProjectState, Store, now
+from ml_backend.storage import ProjectRow, Store, now
 from ml_backend.teacher.client import Budget, exhausted_cap
 
 HealthState = Literal["good", "notice", "wrong"]
@@ -24,7 +24,7 @@ MAX_LISTED_MODELS = 5
 WHERE = "in the project's extra params, or in APPRENTICE_DEFAULTS"
 
 
-def check_teacher(settings: Settings, store: Store, record: ProjectState) -> Iterator[Finding]:
+def check_teacher(settings: Settings, store: Store, record: ProjectRow) -> Iterator[Finding]:
     """The findings on the teacher of a project, with what to set if something is wrong. There are none for the embedded
     teacher, which needs nothing."""
     options, _ = settings.for_project(record.extra_params)
@@ -109,11 +109,11 @@ def _is_local(url: str) -> bool:
         return (bool(host) and "." not in host) or host.endswith((".local", ".internal"))
 
 
-def _check_progress(store: Store, record: ProjectState, options: ProjectSettings, name: str) -> Iterator[Finding]:
+def _check_progress(store: Store, record: ProjectRow, options: ProjectSettings, name: str) -> Iterator[Finding]:
     """The state of the questions: a spent budget, a problem of the teacher, waiting questions, or answers."""
     budget_problem, state = exhausted_cap(store, record.id, Budget.of(options)), record.teacher or {}
     counts = store.questions.counts(record.id, name)
-    waiting = store.questions.number_waiting(record.id, name)
+    waiting = store.questions.count_waiting(record.id, name)
     if budget_problem:
         yield "notice", budget_problem
     elif state.get("name") == name and state["problem"]:

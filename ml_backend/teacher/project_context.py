@@ -12,7 +12,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.client import Budget, TeacherClient, missing_model_problem
 
 
@@ -24,7 +24,7 @@ class ProjectContext:
     store: Store
     encoder: Encoder
     pool: ProjectPool
-    record: ProjectState
+    record: ProjectRow
     options: ProjectSettings
     schema: TaskSchema
 
@@ -53,7 +53,7 @@ class ProjectContext:
 def load_project_context(settings: Settings, store: Store, project: int) -> ProjectContext:
     """Loads the state of a project. Raises ApprenticeError if the project is unknown or has had no round, or if its
     label configuration cannot be read."""
-    record = store.projects.get(project) or ProjectState(project)
+    record = store.projects.get(project) or ProjectRow(project)
     pool = ProjectPool(store, project, feature_space.project_encoder(settings, record))
     return _load(settings, store, pool, project)
 

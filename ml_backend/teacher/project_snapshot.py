@@ -11,7 +11,7 @@ from ml_backend.core.types import TaskSchema
 from ml_backend.label_studio.label_config import read_schema
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.client import TeacherClient
 
 
@@ -23,7 +23,7 @@ class ProjectSnapshot:
     change_marker   equal in two snapshots if nothing has changed that the teacher's thread acts on
     """
 
-    record: ProjectState
+    record: ProjectRow
     options: ProjectSettings
     schema: TaskSchema
     pool: ProjectPool
@@ -43,7 +43,7 @@ class ProjectSnapshot:
 
 def take_snapshot(
     pool: ProjectPool,
-    record: ProjectState,
+    record: ProjectRow,
     options: ProjectSettings,
     teacher_client: TeacherClient | None,
     mark: tuple[object, ...],
@@ -53,13 +53,13 @@ def take_snapshot(
     are replaced when tasks change. Until then the worker writes to rows without a vector only, and the snapshot's pool
     keeps treating these rows as not encoded."""
     frozen_pool = copy(pool)
-    frozen_pool.encoded, frozen_pool.set_aside = pool.encoded.copy(), pool.set_aside.copy()
+    frozen_pool.encoded, frozen_pool.unusable = pool.encoded.copy(), pool.unusable.copy()
     schema = read_schema(record.label_config, record.choices)
     options = options.with_form_defaults(feature_space.task_form(encoder))
     return ProjectSnapshot(record, options, schema, frozen_pool, teacher_client, mark, encoder)
 
 
-def is_still_served(store: Store, record: ProjectState) -> bool:
+def is_still_served(store: Store, record: ProjectRow) -> bool:
     """Whether the project of a snapshot's `record` still exists and is served. Its id may belong to another project by
     now."""
     current = store.projects.get(record.id)

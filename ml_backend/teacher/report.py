@@ -13,7 +13,7 @@ from ml_backend.core.types import Estimate, TaskSchema
 from ml_backend.labels.acceptance_counts import AcceptanceCounts
 from ml_backend.labels.draft_acceptance import Agreement, DraftAcceptance, TimeSaved
 from ml_backend.model.fitted_model import FittedModel
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.client import start_of_today
 
 UNUSABLE_OUTCOMES = ("malformed", "refused", "failed")
@@ -55,7 +55,7 @@ def measure_teacher(
     }
 
 
-def read_report(store: Store, record: ProjectState, schema: TaskSchema, measured: Mapping[str, Any]) -> dict[str, Any]:
+def read_report(store: Store, record: ProjectRow, schema: TaskSchema, measured: Mapping[str, Any]) -> dict[str, Any]:
     """The report as JSON. `measured`: the measurements of the last round, {} before the first round. Returns {} as long
     as no teacher has been asked and no draft was shown.
 
@@ -94,9 +94,9 @@ def read_report(store: Store, record: ProjectState, schema: TaskSchema, measured
             "by purpose": {purpose: asdict(spending) for purpose, spending in by_purpose.items()},
         },
         "outcomes": dict(store.ledger.outcomes(project)[""]),
-        "waiting": store.questions.number_waiting(project, name),
+        "waiting": store.questions.count_waiting(project, name),
         **{key: value for key, value in measured.items() if key != "served"},
-        "cues": bool(record.cues),
+        "cues": bool(record.label_descriptions),
         "records": schema.is_record,
     }
 

@@ -21,7 +21,7 @@ from ml_backend.model.fitted_model import FittedModel
 from ml_backend.model.pre_annotation import explanation_text, make_drafts
 from ml_backend.pool import feature_space
 from ml_backend.pool.checked_encoder import encode_usable
-from ml_backend.storage import ProjectState, Store, Vectors
+from ml_backend.storage import ProjectRow, Store, Vectors
 from ml_backend.teacher.teacher_labels import expected_labels_of_texts
 
 NO_VERSION = "apprentice-0"  # the model version before the first round
@@ -85,7 +85,7 @@ class Predictor:
             for task, task_draft in zip(tasks, drafts, strict=True)
         ]
 
-    def _serving(self, record: ProjectState) -> tuple[Encoder, FittedModel | None]:
+    def _serving(self, record: ProjectRow) -> tuple[Encoder, FittedModel | None]:
         """Returns the learner that serves, with the encoder of its feature space. If a table's feature space has
         changed, the previous one serves until a round in the new one is complete."""
         encoder = feature_space.project_encoder(self._settings, record)
@@ -111,7 +111,7 @@ class Predictor:
             loaded.version = active
             return loaded.learner
 
-    def _teacher_labels(self, record: ProjectState, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
+    def _teacher_labels(self, record: ProjectRow, schema: TaskSchema, texts: Sequence[str]) -> Floats | None:
         """Returns the stored teacher labels of these texts (n, labels), without asking the teacher. None if the project
         has no teacher that can be asked."""
         teacher = (record.teacher or {}).get("name")

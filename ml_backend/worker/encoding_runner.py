@@ -75,7 +75,7 @@ class EncodingRunner:
     def report_progress(self, project: int, pool: ProjectPool) -> None:
         """Stores how much of a project is encoded, and that this worker encodes the rest."""
         self._reported_at = time.monotonic()
-        self._store.progress.encoded(project, self._worker, int((~pool.missing).sum()), len(pool.tasks))
+        self._store.progress.set_encoded(project, self._worker, int((~pool.missing).sum()), len(pool.tasks))
 
     def stop(self) -> None:
         """Waits for the running batch."""
@@ -92,7 +92,7 @@ class EncodingRunner:
         if is_done:
             pool.flush()
         if is_done or int(pool.encoded.sum()).bit_length() > encoded_before.bit_length():
-            self._store.jobs.ask(running.project)
+            self._store.jobs.request_unless_waiting(running.project)
         if is_done or time.monotonic() - self._reported_at > PROGRESS_SECONDS:
             self.report_progress(running.project, pool)
 

@@ -21,7 +21,7 @@ from ml_backend.label_studio.client import LabelStudioClient
 from ml_backend.label_studio.publisher import delete_version_predictions
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 
 MIN_STALE_VERSIONS = 20  # versions that may still be open in an annotator's browser
 MAX_STALE_VERSIONS = 100
@@ -70,7 +70,7 @@ class Maintenance:
             self._store.retention.remove_old_versions(project, needed)
             if pool is not None:
                 spaces = {pool.space, *feature_space.record_space_names(self._settings, record)}
-                self._store.forget_spaces(project, "", spaces)
+                self._store.remove_vectors(project, "", spaces)
                 if time.monotonic() - self._quiet_at > SWEEP_SECONDS:  # a busy worker may never be quiet
                     self._sweep(record, pool)
             if client is not None:
@@ -92,7 +92,7 @@ class Maintenance:
             return True
         return any(self._sweep(record, pools[record.id]) for record in records)
 
-    def _sweep(self, record: ProjectState, pool: ProjectPool) -> bool:
+    def _sweep(self, record: ProjectRow, pool: ProjectPool) -> bool:
         """Deletes remains of deleted tasks: some quotes, or the vectors of one shard. When none are left, also deletes
         unreferenced files. Returns False if there is nothing to delete now."""
         project = record.id
@@ -109,14 +109,14 @@ class Maintenance:
             if self._store.remove_unused_vectors(project):
                 return True
             needed = {learner.artifact for learner in self._store.retention.learners(project)}
-            self._store.artifacts.remove_orphans(project, {*needed, (record.prior or {}).get("file", "")})
+            self._store.artifacts.remove_orphans(project, {*needed, (record.distillation or {}).get("file", "")})
             return self._wipe(record)
         except (ApprenticeError, OSError) as error:
             self._sweep_not_before[project] = time.monotonic() + RETRY_SECONDS
             log.warning("deleting remains of deleted tasks failed", project=project, error=str(error))
             return False
 
-    def _wipe(self, record: ProjectState) -> bool:
+    def _wipe(self, record: ProjectRow) -> bool:
         """Ends a sweep by wiping the database's log. If another process is reading, it is tried again later without a
         new search. Always returns False."""
         if self._store.database.wipe():
@@ -127,13 +127,13 @@ class Maintenance:
             self._wipe_pending.add(record.id)
         return False
 
-    def _is_swept(self, record: ProjectState) -> bool:
+    def _is_swept(self, record: ProjectRow) -> bool:
         """Whether no task has changed since the last sweep, or the last sweep was a moment ago."""
         revision, swept_at = self._swept.get(record.id, (None, 0.0))
         is_unchanged = revision == record.tasks_revision and time.monotonic() - swept_at < UNCHANGED_SWEEP_SECONDS
         return is_unchanged or time.monotonic() < self._sweep_not_before.get(record.id, 0.0)
 
-    def _prune_version(self, client: LabelStudioClient, record: ProjectState, max_versions: int) -> bool:
+    def _prune_version(self, client: LabelStudioClient, record: ProjectRow, max_versions: int) -> bool:
         """Deletes the rows of the oldest version in Label Studio if more than `max_versions` have rows beside the
         serving one. Returns whether it did."""
         stale = self._store.versions.stale(record.id)
@@ -153,7 +153,7 @@ class Maintenance:
         self._store.versions.set_rows(record.id, number, 0)
         return True
 
-    def _needed_versions(self, record: ProjectState) -> set[int]:
+    def _needed_versions(self, record: ProjectRow) -> set[int]:
         """Returns the numbers of the versions that serve, here or in Label Studio, or that a rollback holds, and the
         numbers of their learners."""
         versions = self._store.versions

@@ -76,7 +76,7 @@ class MonitorRunner:
             if record is not None and record.is_connected and record.made_at == made_at:
                 self._store.monitor.put(project, result)
                 # a round may then switch the queue to random order, or propose tasks for review
-                self._store.jobs.ask(project)
+                self._store.jobs.request_unless_waiting(project)
         except Exception as error:  # a failed run must not stop the worker
             log.warning("monitor failed", project=project, error=type(error).__name__)
         finally:

@@ -16,7 +16,7 @@ from ml_backend.label_studio.label_config import read_schema
 from ml_backend.labels.aggregation import LabelAggregators
 from ml_backend.pool import feature_space
 from ml_backend.pool.project_pool import ProjectPool
-from ml_backend.storage import ProjectState, Store, now
+from ml_backend.storage import ProjectRow, Store, now
 from ml_backend.teacher import distillation
 from ml_backend.teacher.candidates import QuestionsWithKeys
 from ml_backend.teacher.client import Budget, TeacherClient, missing_model_problem
@@ -118,7 +118,7 @@ class TeacherRunner:
             else None
         )
         mark = (
-            record.published, record.tasks_revision, record.cues, record.features, pool.space,
+            record.published, record.tasks_revision, record.label_descriptions, record.feature_scores, pool.space,
             distillation.usable_origin(self._store, record), self._store.evolution_rounds.finished(project), options,
             int(pool.encoded.sum()), teacher_state,
         )  # fmt: skip
@@ -211,11 +211,11 @@ class TeacherRunner:
             distillation.update_prior(
                 self._store, snapshot.record, distillation_input, snapshot.schema, snapshot.encoder
             )
-            self._store.jobs.ask(project, ROUND_DELAY_SECONDS)
+            self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
         except Exception as error:  # the loop goes on with the earlier prior
             self._skip_for_a_while(project, error)
 
-    def _ask(self, teacher_client: TeacherClient, record: ProjectState, questions: QuestionsWithKeys) -> None:
+    def _ask(self, teacher_client: TeacherClient, record: ProjectRow, questions: QuestionsWithKeys) -> None:
         """Asks the questions, and requests rounds for the answers."""
         project, round_requested_at, new_answers, replies = record.id, time.monotonic(), 0, 0
         try:
@@ -224,7 +224,7 @@ class TeacherRunner:
                 new_answers += answer.content is not None
                 if new_answers and time.monotonic() - round_requested_at > ROUND_INTERVAL_SECONDS:
                     round_requested_at, new_answers = time.monotonic(), 0
-                    self._store.jobs.ask(project, ROUND_DELAY_SECONDS)
+                    self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
             self._retry_seconds.pop(project, None)
             self._report(record, "")
             if not replies:  # another worker is asking the same questions
@@ -239,9 +239,9 @@ class TeacherRunner:
             self._report(record, f"asking the teacher failed ({type(error).__name__})", now() + MAX_RETRY_SECONDS)
             log.error("asking the teacher failed", project=project, error=type(error).__name__)
         if new_answers:
-            self._store.jobs.ask(project, ROUND_DELAY_SECONDS)
+            self._store.jobs.request_unless_waiting(project, ROUND_DELAY_SECONDS)
 
-    def _set_teacher(self, record: ProjectState, name: str | None, model: str) -> ProjectState:
+    def _set_teacher(self, record: ProjectRow, name: str | None, model: str) -> ProjectRow:
         """Returns the record with this teacher. If the teacher is another one than before, the problems of the earlier
         one are forgotten."""
         if (record.teacher or {}).get("name") == name:
@@ -254,12 +254,12 @@ class TeacherRunner:
         self._retry_seconds.pop(record.id, None)
         return replace(record, teacher=state)
 
-    def _report(self, record: ProjectState, problem: str, until: float = 0.0) -> None:
+    def _report(self, record: ProjectRow, problem: str, until: float = 0.0) -> None:
         """Stores the teacher's problem, "" if it has none, for `status` and `doctor`."""
         state = {**(record.teacher or {}), "problem": problem, "until": until}
         if record.teacher != state and is_still_served(self._store, record):
-            self._store.teacher_states.report(record.id, str(state.get("name", "")), problem, until)
+            self._store.teacher_states.set_problem(record.id, str(state.get("name", "")), problem, until)
 
 
-def _unavailable_until(record: ProjectState) -> float:
+def _unavailable_until(record: ProjectRow) -> float:
     return float((record.teacher or {}).get("until", 0.0))

@@ -79,7 +79,7 @@ class Worker:
             with suppress(ApprenticeError):  # vectors that are not written are encoded again
                 for pool in self._pools.values():
                     pool.flush()
-            self._store.jobs.leave(self._name)
+            self._store.jobs.remove_worker(self._name)
             self._listener.close()
             self._teacher_runner.stop()  # slow steps come last, because the process may be killed
             self._encoding_runner.stop()
@@ -91,7 +91,7 @@ class Worker:
         """Stores heartbeats until the worker stops, also while a stage takes long."""
         while True:
             try:
-                self._store.jobs.beat(self._name, os.getpid())
+                self._store.jobs.record_heartbeat(self._name, os.getpid())
             except ApprenticeError as error:
                 log.warning("heartbeat not stored", error=str(error))
             if self._stop.wait(HEARTBEAT_SECONDS):
@@ -139,7 +139,7 @@ class Worker:
             # a worker with many rounds never gets to the teacher otherwise
             if time.monotonic() - self._teacher_step_at > MAX_TEACHER_PAUSE_SECONDS:
                 self._step_teacher()
-        return self._stop.is_set() or self._store.jobs.is_awaited(lease)
+        return self._stop.is_set() or self._store.jobs.is_other_round_due(lease)
 
     def _request_reconciliations(self) -> None:
         """Every few seconds, requests a round for each project that is due for reconciliation, and drops the pools of
@@ -151,7 +151,7 @@ class Worker:
         connected = self._store.projects.connected()
         for record in connected:
             if now() - record.reconciled_at >= self._settings.reconcile_seconds:
-                self._store.jobs.ask(record.id)
+                self._store.jobs.request_unless_waiting(record.id)
         for project in self._pools.keys() - {record.id for record in connected}:
             pool = self._pools.pop(project)
             if self._store.projects.get(project) is not None:  # nothing of a forgotten project may be written again
@@ -183,8 +183,8 @@ class Worker:
                 record = run_round(context)
                 self._maintenance.after_round(self._client, lease.project, pool)
             jobs.finish(lease)
-            if not self._store.publications.is_settled(lease.project):
-                jobs.ask(lease.project, COMPLETE_QUEUE_SECONDS)  # a newer round had interrupted it
+            if not self._store.publications.is_complete(lease.project):
+                jobs.request_unless_waiting(lease.project, COMPLETE_QUEUE_SECONDS)  # a newer round had interrupted it
             if record is not None:
                 self._maintenance.postpone()
                 self._store.versions.record_round(lease.project, record)
@@ -240,7 +240,7 @@ class Worker:
             self._credentials = stored_credentials
             for record in self._store.projects.connected():  # it may be another Label Studio, or a changed one
                 self._store.synchronisation.request_reconciliation(record.id)
-                self._store.publications.measure(record.id, None, None)
+                self._store.publications.set_timings(record.id, None, None)
         return self._client
 
 

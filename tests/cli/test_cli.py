@@ -248,11 +248,11 @@ def test_help_names_every_command(run: Run) -> None:
 def test_forget_asks_first_and_removes_nothing_when_the_answer_is_no(
     run: Run, two_rounds: FakeLabelStudio, store: Store
 ) -> None:
-    before = store.rows(5)
+    before = store.count_rows(5)
     result = run("forget", "--project", "5")  # without any input
     assert result.exit_code == 1
     assert "60 tasks, 30 annotations, 2 versions" in result.stdout
-    assert store.rows(5) == before
+    assert store.count_rows(5) == before
 
 
 def test_forget_prints_the_number_of_removed_rows(
@@ -266,7 +266,7 @@ def test_forget_prints_the_number_of_removed_rows(
     assert result.exit_code == 0, result.output
     assert "removed the drafts of 2 versions" in result.stdout
     assert all(count in result.stdout for count in ("task 60", "annotation 30", "project 1"))
-    assert (store.rows(5), two_rounds.predictions) == ({}, [])
+    assert (store.count_rows(5), two_rounds.predictions) == ({}, [])
     repeated = run("forget", "--project", "5", "--yes")
     assert repeated.exit_code == 1
     assert "nothing to forget" in str(repeated.exception)
@@ -275,9 +275,9 @@ def test_forget_prints_the_number_of_removed_rows(
 def test_forget_stops_when_label_studio_cannot_be_reached_unless_the_user_continues(
     run: Run, two_rounds: FakeLabelStudio, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = store.rows(5)
+    before = store.count_rows(5)
     assert "no API key" in str(run("forget", "--project", "5", "--yes").exception)
-    assert store.rows(5) == before
+    assert store.count_rows(5) == before
     monkeypatch.setattr("typer.confirm", lambda *_, **__: True)
     assert run("forget", "--project", "5").exit_code == 0
-    assert store.rows(5) == {}
+    assert store.count_rows(5) == {}

@@ -60,7 +60,7 @@ def test_fields_are_shown_with_their_kinds_and_scores(run: Run, tmp_path: Path, 
     fields = {"age": {"kind": "numeric", "description": "in years"}}
     code, output = run("--file", write_file(tmp_path, fields=fields, scores=SCORES))
     assert (code, output) == (0, "Kept: 1 of 2 labels have scores. The next learner starts from them.\n")
-    stored = store.projects.ensure(5).features
+    stored = store.projects.ensure(5).feature_scores
     assert stored == {"fields": {"age": {"description": "in years"}}, "estimates": [SCORES], "by": "hand"}
     assert store.jobs.state(5).waiting
     output = run()[1]
@@ -70,11 +70,11 @@ def test_fields_are_shown_with_their_kinds_and_scores(run: Run, tmp_path: Path, 
 
 def test_the_json_output_can_be_imported_again(run: Run, tmp_path: Path, store: Store) -> None:
     run("--file", write_file(tmp_path, scores=SCORES))
-    before, text = store.projects.ensure(5).features, run("--json")[1]
+    before, text = store.projects.ensure(5).feature_scores, run("--json")[1]
     assert json.loads(text)["scores"] == {"no": {}, **SCORES}
     (tmp_path / "again.json").write_text(text)
     assert run("--file", str(tmp_path / "again.json")) == (0, "Nothing has changed.\n")
-    assert store.projects.ensure(5).features == before
+    assert store.projects.ensure(5).feature_scores == before
 
 
 @pytest.mark.parametrize(
@@ -102,14 +102,14 @@ def test_an_error_in_the_file_is_explained_and_changes_nothing(
     run: Run, store: Store, tmp_path: Path, content: dict[str, Any], words: str
 ) -> None:
     code, output = run("--file", write_file(tmp_path, **content))
-    assert store.projects.ensure(5).features is None
+    assert store.projects.ensure(5).feature_scores is None
     assert code == 1 and words in output
 
 
 def test_scores_can_be_changed_in_an_editor(run: Run, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(click, "edit", lambda text, extension: text.replace('"yes": {}', '"yes": {"age": 4}'))
     assert run("--edit")[0] == 0
-    stored = store.projects.ensure(5).features
+    stored = store.projects.ensure(5).feature_scores
     assert stored is not None and stored["estimates"] == [{"yes": {"age": 4}}]
 
 
@@ -142,23 +142,23 @@ def test_a_kind_that_was_edited_survives_the_next_edit(
     text["fields"]["age"]["description"] = "in years"
     (tmp_path / "again.json").write_text(json.dumps(text))
     run("--file", str(tmp_path / "again.json"))
-    stored = store.projects.ensure(5).features
+    stored = store.projects.ensure(5).feature_scores
     assert stored is not None and stored["fields"]["noise"] == {"kind": "categorical"}
 
 
 def test_what_a_file_does_not_mention_is_not_changed(run: Run, tmp_path: Path, store: Store) -> None:
     run("--file", write_file(tmp_path, fields={"age": {"description": "in years"}}, scores=SCORES))
-    before = store.projects.ensure(5).features
+    before = store.projects.ensure(5).feature_scores
     assert run("--file", write_file(tmp_path)) == (0, "Nothing has changed.\n")
     code, output = run("--file", write_file(tmp_path, fields={"noise": "left out", "city": ["Oslo", "Bergen"]}))
     assert code == 0 and "Kept: 1 of 2 labels have scores" in output
-    stored = store.projects.ensure(5).features
+    stored = store.projects.ensure(5).feature_scores
     assert stored == {
         **(before or {}),
         "fields": {"noise": {"kind": "left out"}, "city": {"order": ["Oslo", "Bergen"]}},
     }
     run("--file", write_file(tmp_path, scores={}))
-    assert store.projects.ensure(5).features == {"fields": stored["fields"]}, "unless it says that there is nothing"
+    assert store.projects.ensure(5).feature_scores == {"fields": stored["fields"]}, "unless it says that there is nothing"
 
 
 def test_the_teachers_scores_stay_the_teachers_until_one_is_changed(run: Run, tmp_path: Path, store: Store) -> None:
@@ -169,10 +169,10 @@ def test_the_teachers_scores_stay_the_teachers_until_one_is_changed(run: Run, tm
     assert shown["fields"]["city"] == {"kind": "categorical", "values": ["Bergen", "Oslo"], "description": ""}
     shown["fields"]["age"]["description"] = "in years"
     run("--file", write_file(tmp_path, **shown))
-    assert store.projects.ensure(5).features == {**features, "fields": {"age": {"description": "in years"}}}
+    assert store.projects.ensure(5).feature_scores == {**features, "fields": {"age": {"description": "in years"}}}
     shown["scores"]["yes"]["age"] = 2
     run("--file", write_file(tmp_path, **shown))
-    stored = store.projects.ensure(5).features
+    stored = store.projects.ensure(5).feature_scores
     assert stored is not None and stored["by"] == "hand" and stored["estimates"] == [{"yes": {"age": 2}}]
 
 

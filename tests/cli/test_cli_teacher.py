@@ -152,7 +152,7 @@ def test_an_import_reads_only_the_questions_that_its_file_answers(
 ) -> None:
     one, *_ = add_questions(store, *(f"text {n}" for n in range(20)))
     read_ids: list[str] = []
-    those = Questions.those
+    those = Questions.with_ids
 
     def spy(questions: Questions, project: int, ids: list[str]) -> list[Question]:
         read_ids.extend(ids)
@@ -173,7 +173,7 @@ def test_cues_can_come_from_a_batch(run: Run, store: Store, tmp_path: Path) -> N
     file = tmp_path / "responses.jsonl"
     file.write_text(reply(question.id, {"labels": descriptions}))
     assert run("teach", "--import", str(file)) == (0, "1 answered.\n")
-    assert store.projects.ensure(5).cues == {"fruit": {"description": "sweet", "cues": []}}
+    assert store.projects.ensure(5).label_descriptions == {"fruit": {"description": "sweet", "cues": []}}
 
 
 @pytest.mark.parametrize(("probabilities", "replies"), [("auto", 1), ("samples", 5), ("stated", 1)])
@@ -256,7 +256,7 @@ def test_a_batch_needs_a_file_that_is_there_and_one_direction(run: Run, tmp_path
 def test_cues_are_shown_by_label_and_as_json_that_can_be_imported_again(run: Run, store: Store, tmp_path: Path) -> None:
     assert "No cues yet" in run("cues")[1]
     call = Call("small", 1.0, 10, 10, "malformed")
-    store.ledger.enter(5, Answer("d", None, None, (call, call), "no JSON"), "describe", TEACHER, [0.0, 0.0])
+    store.ledger.add_calls(5, Answer("d", None, None, (call, call), "no JSON"), "describe", TEACHER, [0.0, 0.0])
     assert "No cues: 2 replies of the teacher could not be used" in run("cues")[1]
     set_up(store, 5, cues=CUES)
     output = run("cues")[1]
@@ -270,7 +270,7 @@ def test_cues_are_shown_by_label_and_as_json_that_can_be_imported_again(run: Run
     assert not store.jobs.state(5).waiting
     file.write_text(text.replace("an apple", "an apple tree"))
     assert run("cues", "--file", str(file))[1].startswith("Kept: 1 of 3 labels have cues.")
-    assert (store.projects.ensure(5).cues or {})["fruit"]["cues"][0] == ["an apple tree", 10]
+    assert (store.projects.ensure(5).label_descriptions or {})["fruit"]["cues"][0] == ["an apple tree", 10]
     assert store.jobs.state(5).waiting
 
 
@@ -292,7 +292,7 @@ def test_an_error_in_cues_is_located_and_changes_nothing(
         file.write_text(text)
     code, output = run("cues", "--file", str(file))
     assert code == 1 and words in output
-    assert store.projects.ensure(5).cues == CUES
+    assert store.projects.ensure(5).label_descriptions == CUES
 
 
 def test_cues_can_be_changed_in_an_editor_and_errors_corrected_there(
@@ -316,7 +316,7 @@ def test_cues_can_be_changed_in_an_editor_and_errors_corrected_there(
     code, output = run("cues", "--edit", answers="y\n")
     assert code == 0 and "at line" in output and "Kept: 2 of 3" in output
     assert "oops" in shown[1], "what was written is not lost"
-    assert store.projects.ensure(5).cues == {**CUES, "metal": {"description": "hard and shiny", "cues": []}}
+    assert store.projects.ensure(5).label_descriptions == {**CUES, "metal": {"description": "hard and shiny", "cues": []}}
     assert run("cues", "--edit")[1] == "Nothing has changed.\n"
 
 
@@ -325,7 +325,7 @@ def test_an_edit_that_stays_wrong_changes_nothing(run: Run, store: Store, monkey
     monkeypatch.setattr(click, "edit", lambda *_, **__: "nonsense")
     code, output = run("cues", "--edit", answers="n\n")
     assert code == 1 and "not JSON" in output
-    assert store.projects.ensure(5).cues == CUES
+    assert store.projects.ensure(5).label_descriptions == CUES
 
 
 def test_a_missing_editor_is_an_error_with_advice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

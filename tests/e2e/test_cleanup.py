@@ -201,7 +201,7 @@ def test_a_forgotten_project_leaves_nothing_and_another_one_goes_on_learning(
     remaining_rows = [
         (table, row) for table, row in rows(backend) if row.get(owner.get(table, "project")) == project.number
     ]
-    assert remaining_rows == [] and backend.store.rows(project.number) == {}
+    assert remaining_rows == [] and backend.store.count_rows(project.number) == {}
     assert list(folder.rglob(number)) == []
 
     def still() -> list[str]:
@@ -249,7 +249,7 @@ def check_ceilings(backend: Backend, project: Project, labelled: int) -> None:
         learners = backend.store.versions.learners(project.number)
         assert len(learners) <= 3 and version.learner in learners
         artifacts = [backend.store.versions.artifact(project.number, learner) for learner in learners]
-        prior = (backend.store.projects.ensure(project.number).prior or {}).get("file")
+        prior = (backend.store.projects.ensure(project.number).distillation or {}).get("file")
         names = {Path(name).name for name in [*(name for name, _ in filter(None, artifacts)), prior] if name}
         files = (backend.settings.data_dir / "artifacts").rglob("*.safetensors")
         assert {path.name for path in files} == names

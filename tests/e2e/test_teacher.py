@@ -77,7 +77,7 @@ def test_drafts_of_the_teacher_stand_on_the_queue_and_every_call_is_on_the_ledge
     assert spent["label"].calls >= 12 and spent["label"].input_tokens > 0 and spent["label"].cost > 0
     status = backend.printed_status(project)
     assert status["teacher"]["name"] == f"openai:{MODEL}"
-    until(lambda: backend.store.projects.ensure(project.number).prior, "what it has taught", LONG)
+    until(lambda: backend.store.projects.ensure(project.number).distillation, "what it has taught", LONG)
 
     tasks = [row["task"] for row in project.predictions(backend.published(project))][:6]
     texts = {task["id"]: task["data"]["text"] for task in project.tasks()}

@@ -48,7 +48,7 @@ def test_a_forgotten_project_is_removed_from_the_store_and_its_drafts_from_label
     removed = forget(FakeClient(server), store, 5, say)
     assert removed["task"] == 40 and removed["annotation"] == 20 and removed["version"] == 2
     assert removed["artifacts"] == 1 and removed["vectors"] >= 1
-    assert store.rows(5) == {} and store.projects.all() == []
+    assert store.count_rows(5) == {} and store.projects.all() == []
     assert not list(settings.data_dir.rglob("5"))
     assert server.predictions == [] and server.webhooks == {} and server.backends == {} and server.views == {}
     assert len(server.annotations()) == 20, "annotations stay"
@@ -73,7 +73,7 @@ def test_a_project_that_label_studio_no_longer_has_is_removed_from_the_store(
     assert not is_in_label_studio(client, record, messages.append)
     assert messages == ["the project is gone from Label Studio"]
     forget(None, store, 5, say)
-    assert store.rows(5) == {} and client.writes() == []
+    assert store.count_rows(5) == {} and client.writes() == []
 
 
 def test_another_project_with_the_same_number_is_not_changed(
@@ -94,10 +94,10 @@ def test_when_label_studio_does_not_answer_the_store_is_unchanged(
             raise UnreachableError("down")
 
     client.before = down
-    before = store.rows(5)
+    before = store.count_rows(5)
     with pytest.raises(UnreachableError):
         forget(client, store, 5, say)
-    assert store.rows(5) == before
+    assert store.count_rows(5) == before
     assert store.projects.ensure(5).is_connected
 
 
@@ -113,7 +113,7 @@ def test_a_running_round_is_waited_for(learnt: dict[int, str], server: FakeLabel
     assert store.tasks.count(5) == 40
     store.jobs.finish(lease)
     forgetting.join(20)
-    assert store.rows(5) == {}
+    assert store.count_rows(5) == {}
 
 
 def test_a_round_that_does_not_end_loses_its_lease(
@@ -125,7 +125,7 @@ def test_a_round_that_does_not_end_loses_its_lease(
     assert lease is not None
     forget(FakeClient(server), store, 5, say)
     assert not store.jobs.renew(lease)
-    assert store.rows(5) == {}
+    assert store.count_rows(5) == {}
 
 
 def test_running_workers_get_time_to_release_the_project(
@@ -133,6 +133,6 @@ def test_running_workers_get_time_to_release_the_project(
 ) -> None:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
-    store.jobs.beat("worker", 1)
+    store.jobs.record_heartbeat("worker", 1)
     forget(FakeClient(server), store, 5, say)
     assert slept == [module.WORKER_RELEASE_SECONDS]

@@ -244,7 +244,7 @@ def test_another_project_with_the_same_number_starts_without_data(
     connect(FakeClient(other), store, secured, 5, say)
     assert (store.annotations.of(5), store.tasks.count(5), store.versions.learners(5)) == ([], 0, [])
     record = store.projects.ensure(5)
-    assert (store.published_drafts.of(5), record.teacher, record.cues, record.prior) == ([], None, None, None)
+    assert (store.published_drafts.of(5), record.teacher, record.label_descriptions, record.distillation) == ([], None, None, None)
     assert store.versions.active(5) is None
     disconnect(FakeClient(other), store, 5, say)
     assert other.settings["sampling"] == "Uniform sampling", "its own setting, not the other one's"

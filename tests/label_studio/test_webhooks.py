@@ -207,12 +207,12 @@ def test_after_all_recorded_events_of_a_project_the_store_agrees_with_label_stud
 def test_an_event_of_an_unknown_or_forgotten_project_stores_nothing(server: FakeLabelStudio, store: Store) -> None:
     created = server.add_tasks(["a text"])
     assert not store_event(store, read_event(created))
-    assert store.rows(5) == {}
+    assert store.count_rows(5) == {}
     set_up(store, 5, connection={"ml": 1})
     assert store_event(store, read_event(created))
     store.forget(5)
     assert not store_event(store, read_event(created))
-    assert store.rows(5) == {}
+    assert store.count_rows(5) == {}
 
 
 def test_more_deleted_tasks_than_the_limit_of_an_event_are_left_to_the_reconciliation(

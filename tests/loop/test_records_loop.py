@@ -99,7 +99,7 @@ def test_a_text_beside_a_record_is_one_more_field(
     reasons = [row["result"][0]["meta"]["text"][0] for row in server.current_predictions()]
     assert sum("note " in reason for reason in reasons) > 8, "the text determines the label"
     record = store.projects.ensure(5)
-    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), record) if record.records else None
+    encoder = feature_space.project_record_encoder(Settings(encoder="fake"), record) if record.record_profile else None
     assert (
         encoder is not None and {field["name"]: field["kind"] for field in encoder.field_summaries()}["note"] == "text"
     )
@@ -218,12 +218,12 @@ def test_kinds_of_fields_come_from_the_extra_params_and_a_wrong_one_is_told(
         return {field["name"]: field["kind"] for field in encoder.field_summaries()}
 
     assert kinds() == {"age": "numeric", "city": "categorical", "noise": "numeric", "smoker": "boolean"}
-    before = store.projects.ensure(5).records
+    before = store.projects.ensure(5).record_profile
     options(
         fields={"noise": "left out", "city": ["Oslo", "Bergen"], "age": {"kind": "numeric", "description": "years"}}
     )
     assert kinds() == {"age": "numeric", "city": "ordinal", "smoker": "boolean"}
-    assert store.projects.ensure(5).records != before
+    assert store.projects.ensure(5).record_profile != before
     options(fields={"age": "colourful", "noise": "left out", "shoes": "numeric"})
     assert kinds() == {"age": "numeric", "city": "categorical", "smoker": "boolean"}, "the other overrides hold"
     assert "Field 'age' cannot be 'colourful'" in remarks_text(
@@ -264,12 +264,12 @@ def test_a_project_that_becomes_one_of_texts_forgets_its_records(
 ) -> None:
     context = make_round(server)
     run_round(context)
-    assert store.projects.ensure(5).records and context.pool.space.startswith("records-")
+    assert store.projects.ensure(5).record_profile and context.pool.space.startswith("records-")
     server.label_config = TABLE.replace('<Table name="record" value="$record"/>', '<Text name="record" value="$note"/>')
     set_up(store, 5, reconciled_at=0.0)
     context = make_round(server)
     run_round(context)
-    assert store.projects.ensure(5).records is None and context.pool.space == "fake"
+    assert store.projects.ensure(5).record_profile is None and context.pool.space == "fake"
 
 
 def test_another_field_of_the_tasks_with_records_is_looked_at_anew(

@@ -160,12 +160,12 @@ def test_a_round_without_anything_new_does_not_write_the_document(
 def test_a_teacher_label_alone_changes_the_document_at_the_next_round(store: Store) -> None:
     fill_by_hand(store, 40, teacher_labels=5)
     write_stats_row(store)
-    before = store.stats.basis(5)
+    before = store.stats.inputs_digest(5)
     question = prompts.label_question(SCHEMA, content_key("text 9"), "text 9", TEACHER, {})
     store.questions.add(5, TEACHER, [(question, content_key("text 9"))])
     store.questions.record(5, Answer(question.id, {"label": "fruit"}, np.eye(3, dtype=np.float32)[0]), [])
     write_stats_row(store)
-    assert store.stats.basis(5) != before
+    assert store.stats.inputs_digest(5) != before
 
 
 def test_a_queue_that_the_round_published_is_counted(
@@ -204,9 +204,9 @@ def test_tasks_that_were_added_after_the_round_are_counted(
 def test_a_forgotten_project_leaves_no_document(store: Store) -> None:
     fill_by_hand(store, 20, teacher_labels=10)
     write_stats_row(store)
-    assert store.stats.document(5) and store.stats.basis(5) and store.stats.confusion(5)
+    assert store.stats.document(5) and store.stats.inputs_digest(5) and store.stats.confusion(5)
     store.forget(5)
-    assert (store.stats.document(5), store.stats.basis(5), store.stats.confusion(5)) == ({}, "", None)
+    assert (store.stats.document(5), store.stats.inputs_digest(5), store.stats.confusion(5)) == ({}, "", None)
 
 
 def test_the_document_is_stored_on_either_database(any_store: Store) -> None:

@@ -446,7 +446,7 @@ def test_a_task_whose_vector_is_not_finite_is_unusable_and_the_others_are_encode
     pool.refresh(put(store, 10, 20, 30))
     assert np.isfinite(pool._all_sketches()).all()
     pool.encode_some(3)
-    assert (pool.encoded.tolist(), pool.set_aside.tolist()) == ([True, False, True], [False, True, False])
+    assert (pool.encoded.tolist(), pool.unusable.tolist()) == ([True, False, True], [False, True, False])
     assert pool.tasks[full_view(pool, with_learner=True).rows].tolist() == [10, 30]
     assert store.unusable_tasks.codes(5) == {20: NOT_FINITE}
     assert len(store.vectors(5, "fake")) == 2

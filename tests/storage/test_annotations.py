@@ -142,9 +142,9 @@ def test_unreadable_annotations_are_counted_by_reason_with_the_first_annotation(
     any_store.annotations.put(5, [*unread, *other])
     any_store.annotations.put(6, [replace(answer(1, 1), unread="shape")])
     any_store.annotations.delete(5, [1])
-    assert any_store.annotations.unread(5) == [("label", 2, unread[1]), ("control", 1, other[0])]
+    assert any_store.annotations.count_unread(5) == [("label", 2, unread[1]), ("control", 1, other[0])]
     any_store.annotations.put(5, [answer(number, 2, "a") for number in (2, 3, 4)])
-    assert any_store.annotations.unread(5) == []
+    assert any_store.annotations.count_unread(5) == []
 
 
 def test_the_settings_for_skipped_tasks_are_stored(any_store: Store) -> None:

@@ -26,7 +26,7 @@ def test_a_teacher_and_a_model_may_have_any_name(any_store: Store, name: str) ->
     any_store.projects.ensure(5)
     any_store.questions.add(5, name, [(question("text"), None)])
     any_store.teacher_states.set_teacher(5, name, name)
-    any_store.teacher_states.report(5, name, ODD)
+    any_store.teacher_states.set_problem(5, name, ODD)
     assert any_store.questions.take(5, name, ["q1"]) == ["q1"]
     answer = Answer("q1", {"label": "a"}, np.array([1, 0], np.float32), (Call(name, 0.1, 1, 1, "answered"),))
     assert any_store.questions.record(5, answer, [0.0])
@@ -58,7 +58,7 @@ def test_documents_and_configurations_may_hold_anything(any_store: Store) -> Non
     any_store.label_descriptions.put(5, {"fruit": {"description": ODD, "cues": [[ODD, 1]]}})
     record = any_store.projects.require(5)
     assert (record.label_config, record.extra_params) == (PLAIN, {"teacher_model": PLAIN})
-    assert record.cues == {"fruit": {"description": PLAIN, "cues": [[PLAIN, 1]]}}
+    assert record.label_descriptions == {"fruit": {"description": PLAIN, "cues": [[PLAIN, 1]]}}
 
 
 def test_a_task_may_hold_anything(any_store: Store) -> None:

@@ -73,10 +73,10 @@ def test_the_migration_splits_a_project_row_into_the_tables_of_its_concerns(any_
     fields = OLD.keys() - {"proposals", "evolution"}
     assert {name: getattr(record, name) for name in fields} == {name: OLD[name] for name in fields}
     assert not record.is_connected
-    assert any_store.reviews.standing(7) == {8: Proposal(8, 80, 800, "2026-11-23", 5.0)}
+    assert any_store.reviews.proposals(7) == {8: Proposal(8, 80, 800, "2026-11-23", 5.0)}
     assert any_store.reviews.reviewed(7) == {801: "2026-11-24"}
     fresh = any_store.projects.require(8)
-    assert (fresh.connection, fresh.counts, fresh.watch, fresh.cues, fresh.prior) == (None,) * 5
+    assert (fresh.connection, fresh.counts, fresh.monitor_result, fresh.label_descriptions, fresh.distillation) == (None,) * 5
 
 
 def test_concerns_are_set_one_by_one_and_read_together(any_store: Store) -> None:
@@ -85,10 +85,10 @@ def test_concerns_are_set_one_by_one_and_read_together(any_store: Store) -> None
         for name in OLD.keys() - {"id", "proposals", "evolution", "connection", "counts", "watermark", "pace"}
     }
     set_up(any_store, 7, **{**state, "prior": {**OLD["prior"], "number": 1}})
-    any_store.synchronisation.note(7, OLD["counts"], OLD["watermark"], OLD["read_under"])
-    any_store.publications.measure(7, 0.5, None)
+    any_store.synchronisation.record_reconciliation(7, OLD["counts"], OLD["watermark"], OLD["read_under"])
+    any_store.publications.set_timings(7, 0.5, None)
     record = any_store.projects.require(7)
-    assert record.prior == {**OLD["prior"], "number": 1}
+    assert record.distillation == {**OLD["prior"], "number": 1}
     read = state.keys() - {"prior"} | {"counts", "watermark", "pace"}
     assert {name: getattr(record, name) for name in read} == {name: OLD[name] for name in read}
     assert any_store.projects.all() == [record]
@@ -108,11 +108,11 @@ def test_the_review_tab_is_stored_once_and_only_while_the_project_is_connected(a
 
 def test_a_queue_is_not_settled_if_another_publication_was_requested(any_store: Store) -> None:
     any_store.projects.ensure(5)
-    assert any_store.publications.settle(5, "first", 0)
+    assert any_store.publications.complete(5, "first", 0)
     any_store.publications.request(5)
-    assert not any_store.publications.settle(5, "second", 0)
+    assert not any_store.publications.complete(5, "second", 0)
     assert any_store.projects.require(5).fingerprint == ""
-    assert any_store.publications.settle(5, "third", any_store.projects.require(5).republish)
+    assert any_store.publications.complete(5, "third", any_store.projects.require(5).republish)
     assert any_store.projects.require(5).fingerprint == "third"
 
 
@@ -125,7 +125,7 @@ def test_a_document_is_added_once_and_replaced_only_if_it_has_not_changed(any_st
     documents.put(5, {"by": "hand"})
     assert not documents.replace(5, {"by": "teacher"}, {"by": "teacher", "asked": [1]}), "the document has changed"
     assert documents.replace(5, {"by": "hand"}, {"by": "hand", "fields": {}})
-    assert any_store.projects.require(5).features == {"by": "hand", "fields": {}}
+    assert any_store.projects.require(5).feature_scores == {"by": "hand", "fields": {}}
 
 
 def test_only_the_first_of_two_concurrent_distillations_is_stored(any_store: Store) -> None:
@@ -133,14 +133,14 @@ def test_only_the_first_of_two_concurrent_distillations_is_stored(any_store: Sto
     assert any_store.distillations.replace(5, 0, "a", "1", {})
     assert not any_store.distillations.replace(5, 0, "b", "2", {})
     assert any_store.distillations.replace(5, 1, "c", "3", {})
-    assert any_store.projects.require(5).prior == {"file": "c", "sha256": "3", "number": 2, "made_of": {}}
+    assert any_store.projects.require(5).distillation == {"file": "c", "sha256": "3", "number": 2, "made_of": {}}
 
 
 def test_a_problem_of_the_former_teacher_is_not_stored_for_the_next_one(any_store: Store) -> None:
     any_store.projects.ensure(5)
     any_store.teacher_states.set_teacher(5, "old", "m")
     any_store.teacher_states.set_teacher(5, "new", "n")
-    any_store.teacher_states.report(5, "old", "nobody is there", 99.0)
+    any_store.teacher_states.set_problem(5, "old", "nobody is there", 99.0)
     assert any_store.projects.require(5).teacher == {"name": "new", "model": "n", "problem": "", "until": 0.0}
 
 
@@ -160,7 +160,7 @@ def test_a_delayed_request_never_delays_an_event_at_the_same_moment(any_store: S
         def want(n: int, project: int = project, barrier: threading.Barrier = barrier) -> None:
             barrier.wait()
             if n:
-                jobs.ask(project, 3600.0)
+                jobs.request_unless_waiting(project, 3600.0)
             else:
                 jobs.request(project)
 

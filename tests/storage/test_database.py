@@ -49,7 +49,7 @@ def test_a_store_of_the_first_schema_is_upgraded_and_its_tasks_are_read_again(an
         command.downgrade(config, "0001")
     any_store.database.upgrade()
     record = any_store.projects.ensure(5)
-    assert (record.label_config, record.read_under, record.watch) == ("<View/>", "", None)
+    assert (record.label_config, record.read_under, record.monitor_result) == ("<View/>", "", None)
     assert any_store.tasks.texts(5, [1]) == ["text"]
     assert any_store.tasks.values(5, "region", [1]) == {}
 

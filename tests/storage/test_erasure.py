@@ -64,7 +64,7 @@ def spread(store: Store, text: str, task: int = 1, project: int = 5) -> None:
     store.questions.add(project, "teacher", [*about, *((question, None) for question in quoting)])
     texts = [{"text": written, "kind": "hard", "label": ["fruit"]} for written in (text, OTHER)]
     body = {"weaknesses": f'it fails at "{text}"', "texts": texts}
-    store.evolution_rounds.keep(project, EvolutionRow(1, "tasks", "teacher", True, body))
+    store.evolution_rounds.save(project, EvolutionRow(1, "tasks", "teacher", True, body))
     store.versions.add(ModelVersion(project, 1, "v1", 1, 1, None, 0.0), None, rows=2)
     store.versions.record_round(project, RoundRow("v1", 1.0, 2.0, {"fit": 0.1}))
     store.jobs.request(project)
@@ -156,7 +156,7 @@ def test_a_step_searches_few_rows_and_the_next_step_continues(
     any_store.tasks.put(5, [example(task, text) for task, text in enumerate(deleted, start=1)])
     body = {"weaknesses": f"it fails at {deleted[-1]}", "texts": []}
     for number in range(1, 31):
-        any_store.evolution_rounds.keep(5, EvolutionRow(number, "tasks", "teacher", True, body))
+        any_store.evolution_rounds.save(5, EvolutionRow(number, "tasks", "teacher", True, body))
     asked = [(asking(f"q{number}", f"{number}", deleted[0]), content_key(f"{number}")) for number in range(30)]
     any_store.questions.add(5, "teacher", asked)
     any_store.tasks.remove(5, range(1, texts + 1))
@@ -183,7 +183,7 @@ def test_quotes_of_a_text_that_returns_during_the_search_stay(
     assert any_store.erase_quotes(5)
     any_store.tasks.put(5, [example(3, SECRET)])
     erase_all(any_store)
-    assert any_store.questions.those(5, ["zz"])[0].text == f"as in {SECRET}"
+    assert any_store.questions.with_ids(5, ["zz"])[0].text == f"as in {SECRET}"
 
 
 def test_quotes_of_many_texts_are_searched_for_in_batches(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +206,7 @@ def test_a_text_that_was_read_before_its_deletion_is_not_written_after_it(any_st
         erase_all(any_store)
         texts = [{"text": text, "kind": "hard", "label": ["fruit"]} for text in (SECRET, OTHER)]
         body = {"weaknesses": f'it fails at "{SECRET}"', "texts": texts}
-        any_store.evolution_rounds.keep(5, EvolutionRow(2, "tasks", "teacher", False, body))
+        any_store.evolution_rounds.save(5, EvolutionRow(2, "tasks", "teacher", False, body))
         any_store.questions.add(5, "teacher", [about, prose])
         answer = Answer("describe", {"summary": f'It fails at "{SECRET}"', "patterns": []}, None)
         any_store.questions.record(5, answer, [])
@@ -219,7 +219,7 @@ def test_a_text_that_was_read_before_its_deletion_is_not_written_after_it(any_st
         assert not any_store.erase_quotes(5), "the text stays as long as a process may still write it"
     erase_all(any_store)
     assert [row for row in everything(any_store) if SECRET in row[1]] == []
-    assert [question.id for question in any_store.questions.those(5, ["late", "prose"])] == ["prose"]
+    assert [question.id for question in any_store.questions.with_ids(5, ["late", "prose"])] == ["prose"]
     assert any_store.questions.answers(5, ["describe"])["describe"].content == {
         "summary": 'It fails at ""', "patterns": [],
     }  # fmt: skip
@@ -411,7 +411,7 @@ def test_a_shortened_text_is_removed_as_a_whole_or_stays(document: Any, without:
 def test_the_ledger_can_be_kept_when_a_project_is_forgotten(any_store: Store) -> None:
     any_store.projects.ensure(5)
     call = Call("model", 0.1, 100, 10, "answered")
-    any_store.ledger.enter(5, Answer("q", None, None, (call,)), "label", "teacher", [0.5])
+    any_store.ledger.add_calls(5, Answer("q", None, None, (call,)), "label", "teacher", [0.5])
     any_store.forget(5, ledger=False)
     assert any_store.ledger.spent(5)[""].cost == 0.5
     any_store.forget(5)

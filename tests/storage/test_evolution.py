@@ -39,12 +39,12 @@ def row(number: int, *, done: bool = True, teacher: str = "t" * 300) -> Evolutio
 
 
 def test_updating_a_round_leaves_other_rounds_alone(any_store: Store) -> None:
-    any_store.evolution_rounds.keep(5, row(1))
-    any_store.evolution_rounds.keep(5, row(2, done=False))
+    any_store.evolution_rounds.save(5, row(1))
+    any_store.evolution_rounds.save(5, row(2, done=False))
     assert any_store.evolution_rounds.finished(5) == 1
-    any_store.evolution_rounds.keep(5, row(2))
-    any_store.evolution_rounds.keep(5, row(3, teacher="another"))
-    any_store.evolution_rounds.keep(6, row(1))
+    any_store.evolution_rounds.save(5, row(2))
+    any_store.evolution_rounds.save(5, row(3, teacher="another"))
+    any_store.evolution_rounds.save(6, row(1))
     assert any_store.evolution_rounds.rounds(5) == [row(1), row(2), row(3, teacher="another")]
     assert any_store.evolution_rounds.rounds(5, teacher="another", done=True, way="taught") == [
         row(3, teacher="another")

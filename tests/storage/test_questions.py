@@ -95,7 +95,7 @@ def test_a_taken_question_is_not_taken_again_until_it_is_given_back_or_given_up(
     assert take(5, TEACHER, ["q2", "q1"]) == ["q2", "q1"]
     assert take(5, TEACHER, ids) == ["q3"]
     assert take(5, "another", ids) == take(6, TEACHER, ids) == []
-    any_store.questions.give_back(5, ["q1"])
+    any_store.questions.release(5, ["q1"])
     assert take(5, TEACHER, ids) == ["q1"]
     moment[0] += module.GIVEN_UP_SECONDS + 1
     assert take(5, TEACHER, ids) == ids
@@ -122,7 +122,7 @@ def test_a_choice_sees_the_questions_that_are_being_asked_and_limits_those_that_
     for _ in ids:
         any_store.questions.take(5, TEACHER, ids, choose)
     any_store.questions.record(5, answer(1), [0.0])
-    any_store.questions.give_back(5, ["q2"])
+    any_store.questions.release(5, ["q2"])
     assert any_store.questions.take(5, TEACHER, ids, choose) == ["q2"]
     assert calls == [
         ([], ["q1", "q2", "q3"]), ([question(1)], ["q2", "q3"]), ([question(1), question(2)], ["q3"]),
@@ -166,7 +166,7 @@ def test_the_ledger_adds_up_by_purpose_and_from_a_moment_on(any_store: Store, mo
     any_store.questions.record(5, answer(1), [0.5])
     monkeypatch.setattr(ledger_module, "now", lambda: 200.0)
     any_store.questions.record(5, answer(2), [0.25])
-    any_store.ledger.enter(5, Answer("q9", None, None, (call("failed", 0),)), "label", TEACHER, [0.0])
+    any_store.ledger.add_calls(5, Answer("q9", None, None, (call("failed", 0),)), "label", TEACHER, [0.0])
     assert any_store.ledger.spent(5) == {
         "": Spending(3, 20, 6, 0.75, 1.5),
         "label": Spending(2, 10, 4, 0.5, 1.0),

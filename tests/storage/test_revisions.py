@@ -33,7 +33,7 @@ def test_a_reader_finds_the_tasks_that_changed_since_and_no_others(any_store: St
     labels.delete(5, [3])
     assert labels.changed_since(5, revision) == {20, 30}
     assert [annotation.id for annotation in labels.of_tasks(5, [10, 20, 30])] == [1, 2]
-    assert [annotation.choices for annotation in labels.those(5, [2, 3])] == [("b",)]
+    assert [annotation.choices for annotation in labels.with_ids(5, [2, 3])] == [("b",)]
 
 
 def test_a_write_that_changes_nothing_gets_no_revision(any_store: Store) -> None:
@@ -122,7 +122,7 @@ def test_changes_are_found_by_an_index(store: Store, statements: list[str]) -> N
         "annotation_changed": lambda: store.annotations.changed_since(5, 3),
         "shown_changed": lambda: store.published_drafts.changed_since(5, 3),
         "annotation_task": lambda: store.annotations.of_tasks(5, [1, 2]),
-        "sqlite_autoindex_annotation_1 (project=? AND id=?)": lambda: store.annotations.those(5, [1, 2]),
+        "sqlite_autoindex_annotation_1 (project=? AND id=?)": lambda: store.annotations.with_ids(5, [1, 2]),
         "sqlite_autoindex_shown_1 (project=? AND task=?)": lambda: store.published_drafts.of_tasks(5, [1, 2]),
         "shown_version": lambda: store.published_drafts.of(5, "v1"),
     }

@@ -14,7 +14,7 @@ from projects import set_up
 
 from ml_backend.core.types import SYNTHETIC_FIELD, TaskContent, content_key
 from ml_backend.storage import Store, schema
-from ml_backend.storage.projects import ProjectState
+from ml_backend.storage.projects import ProjectRow
 
 
 def example(task: int, text: str) -> TaskContent:
@@ -159,10 +159,10 @@ def test_only_projects_that_were_connected_count_as_connected(any_store: Store) 
 def test_a_record_from_the_database_equals_the_one_made_for_a_new_project(any_store: Store) -> None:
     made, read = any_store.projects.ensure(5), any_store.projects.ensure(5)
 
-    def without_empty_objects(state: ProjectState) -> ProjectState:
+    def without_empty_objects(state: ProjectRow) -> ProjectRow:
         """JSON columns are empty objects once stored."""
         columns: dict[str, Any] = {name: getattr(state, name) or None for name in ("extra_params", "pace")}
-        return ProjectState(**columns, id=5)
+        return ProjectRow(**columns, id=5)
 
     assert without_empty_objects(read) == without_empty_objects(made)
 
@@ -185,11 +185,11 @@ def test_only_changes_since_a_revision_are_read(any_store: Store) -> None:
     any_store.projects.ensure(5)
     any_store.tasks.put(5, [example(1, "one"), example(2, "two"), example(3, "three")])
     before = revision(any_store)
-    assert any_store.tasks.changed(5, before)[1] == []
+    assert any_store.tasks.changed_since(5, before)[1] == []
     any_store.tasks.put(5, [example(2, "two"), example(3, "changed"), example(4, "four")])
     any_store.tasks.put(5, [TaskContent(9, "by the teacher", content_key("by the teacher"), {SYNTHETIC_FIELD: "hard"})])
-    tasks, keys, synthetic = any_store.tasks.changed(5, before)
+    tasks, keys, synthetic = any_store.tasks.changed_since(5, before)
     assert tasks.tolist() == [3, 4, 9]
     assert keys == [content_key(text) for text in ("changed", "four", "by the teacher")]
     assert synthetic.tolist() == [False, False, True]
-    assert any_store.tasks.changed(5, -1)[0].tolist() == any_store.tasks.numbers(5).tolist() == [1, 2, 3, 4, 9]
+    assert any_store.tasks.changed_since(5, -1)[0].tolist() == any_store.tasks.ids(5).tolist() == [1, 2, 3, 4, 9]

@@ -11,7 +11,7 @@ from ml_backend.storage import Store, schema
 
 
 def set_up(store: Store, project: int = 5, **state: Any) -> None:
-    """Sets attributes of a project by their names in `ProjectRecord`. None deletes the rows of an attribute."""
+    """Sets attributes of a project by their names in `ProjectRow`. None deletes the rows of an attribute."""
     store.projects.ensure(project)
     setters: dict[str, Callable[[int, Any], object]] = {
         "label_config": store.projects.set_label_config,
@@ -41,11 +41,11 @@ def set_up(store: Store, project: int = 5, **state: Any) -> None:
             store.connections.complete(project, value.get("webhook"), value["ml"], value.get("view"))
         elif name == "teacher":
             store.teacher_states.set_teacher(project, value.get("name", ""), value.get("model", ""))
-            store.teacher_states.report(
+            store.teacher_states.set_problem(
                 project, value.get("name", ""), value.get("problem", ""), value.get("until", 0.0)
             )
         elif name == "pace":
-            store.publications.measure(project, value["bulk"], value["single"])
+            store.publications.set_timings(project, value["bulk"], value["single"])
         elif name == "progress":
             _write(store, schema.progress, project, {**dict.fromkeys(("worker", "encoded", "tasks", "read")), **value})
         elif name == "prior":
@@ -72,7 +72,7 @@ def remove_rows(store: Store, project: int, *tables: sa.Table) -> None:
 
 def synthetic_tasks(store: Store, project: int) -> list[int]:
     """Returns the tasks that a teacher has written, ascending."""
-    tasks, _, written = store.tasks.changed(project, -1)
+    tasks, _, written = store.tasks.changed_since(project, -1)
     return tasks[written].tolist()  # type: ignore[no-any-return]
 
 

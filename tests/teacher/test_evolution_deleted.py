@@ -45,7 +45,7 @@ def deleting(teacher: Author, store: Store, monkeypatch: pytest.MonkeyPatch) -> 
     answer, deleted = teacher.answer, list[str]()
 
     def delete(questions: Sequence[Question]) -> None:
-        numbers, shown = store.tasks.numbers(5).tolist(), rounds_of(store)[-1].shown
+        numbers, shown = store.tasks.ids(5).tolist(), rounds_of(store)[-1].shown
         texts = dict(zip(numbers, store.tasks.texts(5, numbers), strict=True))
         task = shown[0] if shown else next(task for task, text in texts.items() if text == questions[-1].text)
         assert "question" in tables_with(store, texts[task])

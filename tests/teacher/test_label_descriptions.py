@@ -140,4 +140,4 @@ def test_a_teachers_cues_are_adopted_only_while_there_are_none(store: Store) -> 
     store.projects.ensure(5)
     adopt_reply(store, 5, reply, SCHEMA)
     adopt_reply(store, 5, {"labels": [{"label": "metal", "description": "hard", "cues": []}]}, SCHEMA)
-    assert store.projects.ensure(5).cues == {"fruit": {"description": "sweet", "cues": []}}
+    assert store.projects.ensure(5).label_descriptions == {"fruit": {"description": "sweet", "cues": []}}

@@ -39,7 +39,7 @@ def test_health_answers_as_label_studio_expects(client: FlaskClient) -> None:
 
 def test_readiness_follows_the_workers(client: FlaskClient, store: Store) -> None:
     assert (client.get("/ready").status_code, client.get("/ready").get_json()["workers"]) == (503, 0)
-    store.jobs.beat("worker", 1)
+    store.jobs.record_heartbeat("worker", 1)
     assert (client.get("/ready").status_code, client.get("/ready").get_json()["workers"]) == (200, 1)
 
 

@@ -46,7 +46,7 @@ class TeacherHarness:
 
     def progress(self) -> tuple[object, ...]:
         record = self.store.projects.ensure(5)
-        return len(self.teacher.asked), record.prior, record.cues, record.features
+        return len(self.teacher.asked), record.distillation, record.label_descriptions, record.feature_scores
 
     def round(self) -> None:
         run_round(self.make_round(self.server))

@@ -32,7 +32,7 @@ def test_an_encoder_that_fails_leaves_other_projects_their_turn(
         )
         pools[project] = ProjectPool(store, project, encoder)
         pools[project].refresh(1)
-        store.progress.encoded(project, "worker", 0, 20)
+        store.progress.set_encoded(project, "worker", 0, 20)
     encoding = EncodingRunner(settings, store, "worker")
     for _ in range(10):
         encoding.step(pools, 1)
@@ -49,7 +49,7 @@ def test_what_another_worker_encodes_is_left_to_it(settings: Settings, store: St
     store.tasks.put(1, [TaskContent(1, "text", content_key("text"))])
     pool = ProjectPool(store, 1, FakeEncoder())
     pool.refresh(1)
-    store.progress.encoded(1, "another", 0, 1)
+    store.progress.set_encoded(1, "another", 0, 1)
     encoding = EncodingRunner(settings, store, "worker")
     encoding.step({1: pool})
     encoding.stop()

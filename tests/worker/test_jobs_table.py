@@ -66,10 +66,10 @@ def test_many_requests_make_one_round(jobs: Jobs) -> None:
 def test_requests_during_a_round_make_exactly_one_more(jobs: Jobs) -> None:
     jobs.request(5)
     lease = claim(jobs)
-    assert not jobs.is_awaited(lease)
+    assert not jobs.is_other_round_due(lease)
     for _ in range(10):
         jobs.request(5)
-    assert jobs.is_awaited(lease)
+    assert jobs.is_other_round_due(lease)
     assert jobs.state(5) == JobState(True, True, 0, "one")
     assert jobs.claim("two") is None
     assert jobs.finish(lease)
@@ -82,10 +82,10 @@ def test_what_is_wanted_a_moment_later_does_not_cut_a_queue_short(jobs: Jobs) ->
     jobs.request(5)
     lease = jobs.claim("a")
     assert lease is not None
-    jobs.ask(5, 60.0)
-    assert not jobs.is_awaited(lease)
+    jobs.request_unless_waiting(5, 60.0)
+    assert not jobs.is_other_round_due(lease)
     jobs.request(5)
-    assert jobs.is_awaited(lease), "an answer does"
+    assert jobs.is_other_round_due(lease), "an answer does"
 
 
 def test_a_project_is_worked_on_by_one_worker_others_side_by_side(jobs: Jobs) -> None:
@@ -191,26 +191,26 @@ def test_a_project_is_claimable_while_it_waits_and_nobody_works_on_it(jobs: Jobs
 
 
 def test_asking_neither_piles_up_nor_ends_a_pause(jobs: Jobs) -> None:
-    jobs.ask(5)
-    jobs.ask(5)
+    jobs.request_unless_waiting(5)
+    jobs.request_unless_waiting(5)
     lease = claim(jobs)
-    jobs.ask(5)  # what runs may have begun before whatever this asks for
-    jobs.ask(5)
+    jobs.request_unless_waiting(5)  # what runs may have begun before whatever this asks for
+    jobs.request_unless_waiting(5)
     jobs.finish(lease)
     jobs.fail(claim(jobs))
-    jobs.ask(5)
+    jobs.request_unless_waiting(5)
     assert jobs.claim("one") is None
     assert jobs.state(5).failures == 1
 
 
 def test_the_workers_heard_of_lately_are_known(jobs: Jobs, clock: Clock) -> None:
-    jobs.beat("old", 1)
+    jobs.record_heartbeat("old", 1)
     clock.forward(40)
-    jobs.beat("new", 2)
-    jobs.beat("new", 2)
+    jobs.record_heartbeat("new", 2)
+    jobs.record_heartbeat("new", 2)
     assert jobs.workers() == ["new"]
     assert jobs.workers(within_seconds=60) == ["new", "old"]
-    jobs.leave("new")
+    jobs.remove_worker("new")
     assert jobs.workers() == []
 
 

@@ -40,7 +40,7 @@ def harness(
 
 
 def watched(store: Store) -> dict[str, Any]:
-    return store.projects.ensure(5).watch or {}
+    return store.projects.ensure(5).monitor_result or {}
 
 
 def test_each_learner_is_looked_at_once_and_a_round_is_asked_for(

@@ -76,15 +76,15 @@ def test_without_an_event_every_project_comes_to_rest_whatever_its_teacher_has_s
         monkeypatch.setattr(distillation, "load_priors", lambda *_: distillation.Priors({}, "", np.empty(0, np.uint64)))
     truth = add_labelled_tasks(server, 60)
     teacher_harness = TeacherHarness(settings, store, server, make_round, teacher)
-    store.jobs.ask(5)
+    store.jobs.request_unless_waiting(5)
     come_to_rest(teacher_harness, store)
     for answered in (1, 20, 60):
         tasks = [task for task in queue(server) or truth if task in truth and not server.tasks[task]["annotations"]]
         submit_labels(server, truth, single, tasks[:answered])
-        store.jobs.ask(5)
+        store.jobs.request_unless_waiting(5)
         come_to_rest(teacher_harness, store)
     versions = len(store.versions.all(5))
     for _ in range(3):
-        store.jobs.ask(5)
+        store.jobs.request_unless_waiting(5)
         assert come_to_rest(teacher_harness, store) == 0
     assert len(store.versions.all(5)) == versions > 3

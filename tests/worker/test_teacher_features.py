@@ -107,7 +107,7 @@ def test_the_teacher_is_asked_three_times_and_the_learner_starts_from_the_mean(
     prompt = json.loads(questions[0].text)
     assert [field["name"] for field in prompt["fields"]] == ["age", "city", "noise", "smoker"]
     assert len(prompt["records"]) == 3 and questions[0].reply["properties"]["scores"]["maxItems"] == 5
-    features = store.projects.ensure(5).features
+    features = store.projects.ensure(5).feature_scores
     assert features is not None and features["by"] == "teacher" and len(features["estimates"]) == 3
     mean = feature_scores.mean_estimate(features["estimates"])["yes"]
     assert mean["smoker"] == pytest.approx(5.67, abs=0.01) and mean["city"] == {"Bergen": 4.0, "Oslo": -4.0}
@@ -144,7 +144,7 @@ def test_who_wrote_scores_by_hand_is_never_overruled(
     feature_scores.save_feature_scores(store, 5, own_scores)
     refreshed(teacher_harness)
     teacher_harness.finish()
-    assert store.projects.ensure(5).features == own_scores and not patient_teacher.texts("describe")
+    assert store.projects.ensure(5).feature_scores == own_scores and not patient_teacher.texts("describe")
 
 
 def test_without_a_teacher_nothing_is_known_and_nothing_is_said_of_trust(
@@ -199,13 +199,13 @@ def test_the_scores_come_by_a_batch_too(
     response_file.write_text("".join(f"{json.dumps(reply)}\n" for reply in replies[:2]))
     assert batch_files.import_answers(store, settings, 5, response_file) == ("2 answered.", True)
     teacher_harness.finish()
-    features = store.projects.ensure(5).features
+    features = store.projects.ensure(5).feature_scores
     assert features is not None and features["estimates"] == [{"yes": {"age": 7.0}}] * 2
     response_file.write_text(json.dumps(replies[2]))
     batch_files.import_answers(store, settings, 5, response_file)
     teacher_harness.finish()
     assert len(feature_scores.estimates(store.projects.ensure(5))) == 3
-    assert (store.projects.ensure(5).prior or {})["made_of"]["cues"] == 1
+    assert (store.projects.ensure(5).distillation or {})["made_of"]["cues"] == 1
 
 
 def test_what_somebody_writes_while_the_teacher_answers_stands(
@@ -221,7 +221,7 @@ def test_what_somebody_writes_while_the_teacher_answers_stands(
     assert encoder is not None
     stale = replace(record, features=None)
     assert not feature_scores.adopt_answers(store, stale, encoder, SCHEMA, patient_teacher.name)
-    assert store.projects.ensure(5).features == own_scores
+    assert store.projects.ensure(5).feature_scores == own_scores
 
 
 def test_after_a_change_of_fields_or_labels_the_new_answers_are_taken(

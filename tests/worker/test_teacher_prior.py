@@ -30,7 +30,7 @@ def test_its_labels_and_cues_become_a_prior_and_the_next_round_starts_from_it(
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
-    prior = store.projects.ensure(5).prior
+    prior = store.projects.ensure(5).distillation
     # drafts of the queue's head are asked for with answers in sight
     taught = [
         question.text
@@ -99,19 +99,19 @@ def test_what_labels_are_called_and_cues_that_a_person_wrote_are_learnt_without_
 ) -> None:
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     teacher_harness.step()
-    prior = store.projects.ensure(5).prior
+    prior = store.projects.ensure(5).distillation
     assert prior is not None and (prior["made_of"]["taught"], prior["made_of"]["cues"]) == (0, 3)
     teacher_harness.round()
     learner, _ = fitted_model.load_best(store, active(store), "fake")
     assert learner is not None and learner.prior_errors.keys() == {"none", "cues"}
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
-    prior = store.projects.ensure(5).prior
+    prior = store.projects.ensure(5).distillation
     assert prior is not None and (prior["made_of"]["taught"], prior["made_of"]["cues"]) == (0, 4), (
         "with the names of three labels"
     )
     teacher_harness.step()
-    assert store.projects.ensure(5).prior == prior
+    assert store.projects.ensure(5).distillation == prior
 
 
 def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_as_many(
@@ -123,7 +123,7 @@ def test_cues_that_were_edited_or_taken_away_are_taught_anew_even_if_there_are_a
         cues = {"fruit": {"description": "", "cues": [[phrase, 9]]}} if phrase else {}
         set_up(store, 5, cues=cues)
         teacher_harness.step()
-        prior.append((store.projects.ensure(5).prior or {})["number"])
+        prior.append((store.projects.ensure(5).distillation or {})["number"])
     assert prior == [2, 3, 3, 4]
     teacher_harness.round()
     learner, _ = fitted_model.load_best(store, active(store), "fake")
@@ -134,7 +134,7 @@ def test_cues_of_a_person_are_never_replaced_by_the_teachers(teacher_harness: Te
     own_cues = {"fruit": {"description": "my words", "cues": []}}
     set_up(store, 5, cues=own_cues)
     teacher_harness.finish()
-    assert store.projects.ensure(5).cues == own_cues and not teacher_harness.teacher.texts("describe")
+    assert store.projects.ensure(5).label_descriptions == own_cues and not teacher_harness.teacher.texts("describe")
 
 
 def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
@@ -143,7 +143,7 @@ def test_cues_that_name_a_label_that_is_gone_are_learnt_from_all_the_same(
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["a stone fruit", -5, "stone"]]}})
     teacher_harness.step()
-    prior = store.projects.ensure(5).prior
+    prior = store.projects.ensure(5).distillation
     assert prior is not None and prior["made_of"]["cues"] == 4
 
 
@@ -151,14 +151,14 @@ def test_what_it_said_of_the_labels_is_adopted_whenever_there_are_no_cues_and_ne
     teacher_harness: TeacherHarness, store: Store
 ) -> None:
     teacher_harness.finish()
-    cues, questions_before = store.projects.ensure(5).cues, len(teacher_harness.teacher.asked)
+    cues, questions_before = store.projects.ensure(5).label_descriptions, len(teacher_harness.teacher.asked)
     for lost in range(2):  # killed before they were kept, or another project of this number
         set_up(store, 5, cues=None, prior=None)
         teacher_harness.finish()
-        assert store.projects.ensure(5).cues == cues, lost
+        assert store.projects.ensure(5).label_descriptions == cues, lost
     set_up(store, 5, cues={})
     teacher_harness.finish()
-    assert store.projects.ensure(5).cues == {}, "somebody has taken them away"
+    assert store.projects.ensure(5).label_descriptions == {}, "somebody has taken them away"
     assert len(teacher_harness.teacher.asked) == questions_before
 
 
@@ -175,7 +175,7 @@ def test_what_it_said_of_the_labels_is_of_no_use_if_it_does_not_fit_and_others_g
 
     monkeypatch.setattr(teacher_harness.teacher, "answer", misfit)
     teacher_harness.finish()
-    assert len(teacher_harness.teacher.texts()) == 20 and teacher_harness.store.projects.ensure(5).cues is None
+    assert len(teacher_harness.teacher.texts()) == 20 and teacher_harness.store.projects.ensure(5).label_descriptions is None
     assert teacher_harness.teacher.texts("describe") != [] and teacher_harness.state()["problem"] == ""
 
 
@@ -194,7 +194,7 @@ def test_another_project_of_the_number_gets_neither_prior_nor_word_of_the_one_be
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     teacher_harness.step()
     record = store.projects.ensure(5)
-    assert (record.made_at, record.prior, record.teacher) == ("2026-11-22", None, None)
+    assert (record.made_at, record.distillation, record.teacher) == ("2026-11-22", None, None)
     assert not (store.artifacts._folder / "5").exists() or not list((store.artifacts._folder / "5").glob("prior*"))
 
 
@@ -207,7 +207,7 @@ def test_cues_of_a_project_that_is_gone_are_not_given_to_the_next_one(
     set_up(store, 5, made_at="2026-11-22")
     assert (
         not label_descriptions.adopt_earlier_answer(store, record, schema, "scripted")
-        and store.projects.ensure(5).cues is None
+        and store.projects.ensure(5).label_descriptions is None
     )
     assert label_descriptions.adopt_earlier_answer(store, store.projects.ensure(5), schema, "scripted")
 
@@ -218,19 +218,19 @@ def test_a_look_copies_no_vectors_of_the_pool_for_a_prior_that_is_not_due(
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
-    prior = store.projects.ensure(5).prior
+    prior = store.projects.ensure(5).distillation
     monkeypatch.setattr(ProjectPool, "encoded_view", lambda _: pytest.fail("the vectors are copied"))
     set_up(store, 5, tasks_revision=99)
     teacher_harness.step()
-    assert prior and store.projects.ensure(5).prior == prior and not teacher_harness.runner._skipped_until
+    assert prior and store.projects.ensure(5).distillation == prior and not teacher_harness.runner._skipped_until
 
 
 def test_a_prior_whose_artifact_is_gone_is_made_anew(teacher_harness: TeacherHarness, store: Store) -> None:
     teacher_harness.finish()
-    prior = store.projects.ensure(5).prior or {}
+    prior = store.projects.ensure(5).distillation or {}
     store.artifacts.remove(prior["file"])
     teacher_harness.finish()
-    new_prior = store.projects.ensure(5).prior or {}
+    new_prior = store.projects.ensure(5).distillation or {}
     assert new_prior["number"] == prior["number"] + 1 and store.artifacts.read(new_prior["file"], new_prior["sha256"])
 
 
@@ -247,16 +247,16 @@ def test_two_workers_with_the_same_record_leave_a_prior_that_can_be_read(
         pool, record, "logistic", schema, teacher_labels.no_teacher_labels(schema), nothing
     )
     distillation.update_prior(store, record, distillation_input, schema, encoder)
-    first = store.projects.ensure(5).prior or {}
+    first = store.projects.ensure(5).distillation or {}
     distillation.update_prior(store, record, distillation_input, schema, encoder)
-    second = store.projects.ensure(5).prior or {}
+    second = store.projects.ensure(5).distillation or {}
     assert (second["number"], second["file"] != first["file"]) == (first["number"] + 1, True)
     assert store.artifacts.read(second["file"], second["sha256"])
     assert len(list((store.artifacts._folder / "5").glob("prior*"))) == 1
 
 
 def test_a_prior_for_one_choice_is_of_no_use_for_several(teacher_harness: TeacherHarness, store: Store) -> None:
-    prior = store.projects.ensure(5).prior
+    prior = store.projects.ensure(5).distillation
     record = store.projects.ensure(5)
     several = record.label_config.replace('choice="single"', 'choice="multiple"')
     assert several != record.label_config and prior is not None
@@ -277,15 +277,15 @@ def test_what_a_teacher_has_taught_stays_when_it_is_no_longer_asked(
     teacher_harness: TeacherHarness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher_harness.finish()
-    prior = store.projects.ensure(5).prior
+    prior = store.projects.ensure(5).distillation
     assert prior is not None and prior["made_of"]["taught"] > 0
     monkeypatch.setattr(registry, "teacher", lambda *_: None)
     for _ in range(3):
         teacher_harness.step()
-    assert store.projects.ensure(5).prior == prior
+    assert store.projects.ensure(5).distillation == prior
     set_up(store, 5, cues={"fruit": {"description": "", "cues": [["apple pear plum", 9]]}})
     teacher_harness.step()
-    new_prior = store.projects.ensure(5).prior
+    new_prior = store.projects.ensure(5).distillation
     assert new_prior is not None and new_prior["number"] > prior["number"], "what a person says is taught all the same"
 
 

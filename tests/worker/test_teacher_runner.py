@@ -26,7 +26,7 @@ def test_the_queues_head_is_asked_about_first_then_cues_then_further_tasks_up_to
     assert [question.purpose for question in teacher_harness.teacher.asked[:7]] == [*["label"] * 5, "describe", "label"]
     assert teacher_harness.teacher.texts()[:5] == head
     assert len(teacher_harness.teacher.texts()) == 20 == len(set(teacher_harness.teacher.texts()))
-    cues = teacher_harness.store.projects.ensure(5).cues
+    cues = teacher_harness.store.projects.ensure(5).label_descriptions
     assert cues is not None and cues["fruit"]["description"] == "about a fruit"
     assert all("about a metal" in question.instructions for question in teacher_harness.teacher.asked[6:])
 
@@ -42,7 +42,7 @@ def test_a_teacher_that_gives_no_cues_labels_all_the_same(
     monkeypatch.setattr(teacher_harness.teacher, "answer", no_cues)
     for _ in range(2):  # it waits for cues in vain once
         teacher_harness.finish()
-    assert len(teacher_harness.teacher.texts()) == 20 and teacher_harness.store.projects.ensure(5).cues is None
+    assert len(teacher_harness.teacher.texts()) == 20 and teacher_harness.store.projects.ensure(5).label_descriptions is None
 
 
 def test_a_draft_is_asked_for_with_answers_of_the_annotators_and_what_is_distilled_without(

@@ -23,7 +23,7 @@ from ml_backend.core.ports import RecordEncoder
 from ml_backend.core.teacher_types import Question
 from ml_backend.core.types import TaskSchema, read_record, record_text
 from ml_backend.pool.feature_space import DESCRIPTION, KIND, ORDER
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher import prompts
 from ml_backend.teacher.project_snapshot import is_still_served
 
@@ -37,17 +37,17 @@ Estimate = dict[str, FieldScores]
 FeatureScores = dict[str, Any]
 
 
-def estimates(record: ProjectState) -> list[Estimate]:
+def estimates(record: ProjectRow) -> list[Estimate]:
     """The stored estimates; empty if there are none yet."""
-    return list((record.features or {}).get("estimates") or [])
+    return list((record.feature_scores or {}).get("estimates") or [])
 
 
-def attributions(record: ProjectState, encoder: RecordEncoder, schema: TaskSchema) -> Attributions:
+def attributions(record: ProjectRow, encoder: RecordEncoder, schema: TaskSchema) -> Attributions:
     return encoder.attributions(estimates(record), schema.labels)
 
 
 def score_questions(
-    record: ProjectState, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str],
+    record: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str],
     examples: Sequence[str], teacher: str,
 ) -> list[Question]:  # fmt: skip
     """The questions for the estimates: for each estimate, one for each portion of the fields. Empty if people have
@@ -56,7 +56,7 @@ def score_questions(
     descriptions  of the fields, by name
     examples      some records
     """
-    if (record.features or {}).get("by") == BY_HAND:
+    if (record.feature_scores or {}).get("by") == BY_HAND:
         return []
     fields = [_with_description(field, descriptions) for field in encoder.field_summaries()]
     portions = prompts.field_portions(schema, fields)
@@ -80,13 +80,13 @@ def _part(record: str, portion: Sequence[Mapping[str, Any]]) -> str:
     return record_text({name: value for name, value in read_record(record).items() if name in names})
 
 
-def adopt_answers(store: Store, record: ProjectState, encoder: RecordEncoder, schema: TaskSchema, teacher: str) -> bool:
+def adopt_answers(store: Store, record: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, teacher: str) -> bool:
     """Adopts the teacher's new answers, unless people have written scores in the meantime. False if there is no new
     answer."""
     ids = [question.id for question in score_questions(record, encoder, schema, {}, (), teacher)]
     answers = store.questions.answers(record.id, ids)
     answered = [id_ for id_ in ids if id_ in answers]
-    before = store.projects.ensure(record.id).features
+    before = store.projects.ensure(record.id).feature_scores
     current = (before or {}) if is_still_served(store, record) else {"by": BY_HAND}
     if not answered or current.get("by") == BY_HAND or answered == current.get("asked"):
         return False
@@ -130,7 +130,7 @@ def save_feature_scores(store: Store, project: int, features: FeatureScores) -> 
     """Stores what people wrote, and requests a round. If they wrote scores, these replace the teacher's scores, and the
     teacher is not asked any more."""
     store.feature_scores.put(project, features)
-    store.jobs.ask(project)
+    store.jobs.request_unless_waiting(project)
 
 
 def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
@@ -144,12 +144,12 @@ def estimate_deviation(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def feature_scores_to_text(
-    record: ProjectState, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str]
+    record: ProjectRow, encoder: RecordEncoder, schema: TaskSchema, descriptions: Mapping[str, str]
 ) -> str:
     """The fields and scores as JSON for people to read and edit: every label, and every field with its kind. Also has
     labels that are no longer in the project, because one may have been renamed."""
     scores = mean_estimate(estimates(record))
-    edited = (record.features or {}).get("fields") or {}
+    edited = (record.feature_scores or {}).get("fields") or {}
     fields = {
         name: {KIND: field[KIND], **_values_of(field), DESCRIPTION: descriptions.get(name, ""), **edited.get(name, {})}
         for name, field in _fields_by_name(encoder).items()

@@ -19,7 +19,7 @@ import numpy as np
 from ml_backend.core.arrays import Floats
 from ml_backend.core.exceptions import ApprenticeError
 from ml_backend.core.types import TaskSchema, label_words
-from ml_backend.storage import ProjectState, Store
+from ml_backend.storage import ProjectRow, Store
 from ml_backend.teacher.project_snapshot import is_still_served
 from ml_backend.teacher.prompts import description_question
 
@@ -63,7 +63,7 @@ def save_label_descriptions(store: Store, project: int, cues: LabelDescriptions)
     """Stores cues that people wrote, and requests a round. They replace the teacher's cues, and the teacher is not
     asked for cues any more."""
     store.label_descriptions.put(project, cues)
-    store.jobs.ask(project)
+    store.jobs.request_unless_waiting(project)
 
 
 def adopt_reply(store: Store, project: int, content: Mapping[str, Any], schema: TaskSchema) -> None:
@@ -72,10 +72,10 @@ def adopt_reply(store: Store, project: int, content: Mapping[str, Any], schema: 
     store.label_descriptions.add(project, from_reply(content, schema))
 
 
-def adopt_earlier_answer(store: Store, record: ProjectState, schema: TaskSchema, teacher: str) -> bool:
+def adopt_earlier_answer(store: Store, record: ProjectRow, schema: TaskSchema, teacher: str) -> bool:
     """Adopts an earlier answer of the teacher about these labels, if the project has no cues: the answer was stored but
     not adopted, or was given to an earlier project with the same id. False if no answer fits."""
-    if record.cues is not None:
+    if record.label_descriptions is not None:
         return False
     question_id = description_question(schema, (), teacher).id  # the id does not depend on the texts
     answer = store.questions.answers(record.id, [question_id]).get(question_id)

@@ -93,7 +93,7 @@ class EvolutionRun:
             current = step(current, learner, analysis)
             left -= 1
             current = self._save(replace(current, done=True, left=left))
-            self._context.store.jobs.ask(self._context.record.id)
+            self._context.store.jobs.request_unless_waiting(self._context.record.id)
             yield current
 
     def room(self) -> int:
@@ -237,18 +237,18 @@ class EvolutionRun:
             store.questions.add(project, current.teacher, new)
             ids = [question.id for question, _ in new]
             current = self._save(replace(current, asked={**current.asked, step: ids}))
-        questions: list[Question] = store.questions.those(project, current.asked[step])
+        questions: list[Question] = store.questions.with_ids(project, current.asked[step])
         problem = ""
         try:
             for _ in self._teacher_client.ask(questions):
                 pass
         except TeacherUnavailableError as error:
             problem = str(error)
-        questions = store.questions.those(project, current.asked[step])  # some may have been deleted while asking
+        questions = store.questions.with_ids(project, current.asked[step])  # some may have been deleted while asking
         answers = self._teacher_client.stored_answers(questions)
         if unanswered := [question for question in questions if question.id not in answers]:
             reason = problem or self._teacher_client.exhausted_cap(unanswered[0]) or self._teacher_client.problem
-            others = store.questions.number_waiting(project, current.teacher) - len(unanswered)
+            others = store.questions.count_waiting(project, current.teacher) - len(unanswered)
             beside = f" to this round, beside {format_count(others, 'question')} of the loop" if others else ""
             raise RepliesAwaitedError(
                 f"waiting for {format_count(len(unanswered), 'answer')}{beside}; the same command goes on from here"
@@ -289,7 +289,7 @@ class EvolutionRun:
         teacher = self._teacher_client.teacher
         if not any(round_.done and round_.way != TASKS and round_.teacher == teacher for round_ in self._rounds):
             return True
-        context, prior = self._context, self._context.record.prior or {}
+        context, prior = self._context, self._context.record.distillation or {}
         if learner.snapshot.prior != prior.get("sha256"):
             return False
         current = _distillation_input(context, teacher, self._aggregated_labels(), learner.snapshot.plugin)

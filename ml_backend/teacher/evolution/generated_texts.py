@@ -14,7 +14,7 @@ from ml_backend.core.arrays import Floats, Ints, PseudoLabels
 from ml_backend.core.ports import Encoder
 from ml_backend.core.types import TaskSchema, content_key
 from ml_backend.pool.checked_encoder import encode_checked
-from ml_backend.storage import EvolutionRow, ProjectState, Reply, Store
+from ml_backend.storage import EvolutionRow, ProjectRow, Reply, Store
 from ml_backend.teacher.confusion_model import corrected
 from ml_backend.teacher.teacher_labels import TeacherLabels, shares
 
@@ -163,11 +163,11 @@ def save_round(store: Store, project: int, round_: EvolutionRound) -> None:
     """Inserts or updates a round."""
     columns = {name: getattr(round_, name) for name in ROUND_COLUMNS}
     body = {name: value for name, value in asdict(round_).items() if name not in ROUND_COLUMNS}
-    store.evolution_rounds.keep(project, EvolutionRow(**columns, body=body))
+    store.evolution_rounds.save(project, EvolutionRow(**columns, body=body))
 
 
 def pseudo_labels_of_texts(
-    store: Store, encoder: Encoder, record: ProjectState, schema: TaskSchema, teacher_labels: TeacherLabels,
+    store: Store, encoder: Encoder, record: ProjectRow, schema: TaskSchema, teacher_labels: TeacherLabels,
     teacher: str,
 ) -> PseudoLabels:  # fmt: skip
     """The pseudo-labels of all texts that the learner is distilled from directly, from the done rounds of a teacher.

@@ -91,7 +91,7 @@ def write(
     examples = list(zip(context.store.tasks.texts(context.record.id, tasks), labels, strict=True))
     question = prompts.write(
         context.schema, current.weaknesses, examples, feedback(rounds), current.n,
-        descriptions(context.record.cues, context.schema), current.teacher, current.number,
+        descriptions(context.record.label_descriptions, context.schema), current.teacher, current.number,
     )  # fmt: skip
     return question, tuple(labels_of_task)
 
@@ -145,7 +145,7 @@ def label(
     """The questions for the label of each text, which the teacher may refuse to give. The questions have few-shot
     examples from the annotators' labels that `learner` was trained on; without a learner they have none, as is required
     of labels that are distilled."""
-    label_descriptions = descriptions(context.record.cues, context.schema)
+    label_descriptions = descriptions(context.record.label_descriptions, context.schema)
     vectors = text_vectors(context.store, context.encoder, context.record.id, texts)
     examples = candidates.labelled_examples(context.store, context.pool, context.record.id, learner, vectors)
     return [
